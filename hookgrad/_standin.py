@@ -1,0 +1,131 @@
+"""hookgrad in torch's place.
+
+After `install()`, `import torch` gives the module object `hookgrad`, `import torch.nn.functional` gives
+`hookgrad.nn.functional`, and so on for every name; an installed PyTorch is not looked for. A name hookgrad lacks fails
+where it is used, under its PyTorch name. Classes and functions answer to their PyTorch names too: `nn.Linear` prints as
+`<class 'torch.nn.modules.linear.Linear'>`, and a pickle written here names torch's modules.
+"""
+
+import importlib
+import sys
+from dis import opmap
+from importlib.machinery import ModuleSpec, PathFinder
+from types import FunctionType
+
+HERE = __package__  # "hookgrad"
+THERE = "torch"
+
+
+def install() -> None:
+    """Put hookgrad in torch's place for the rest of the process."""
+    if any(isinstance(finder, Finder) for finder in sys.meta_path):
+        return
+    for name in [n for n in sys.modules if n == THERE or n.startswith(THERE + ".")]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Finder())
+    for name, module in list(sys.modules.items()):
+        if is_ours(name) and module is not None:
+            present_as_torch(module)
+    importlib.import_module(THERE)
+
+
+def is_ours(name: str) -> bool:
+    return name == HERE or name.startswith(HERE + ".")
+
+
+def torch_name(name: str) -> str:
+    return THERE + name[len(HERE) :]
+
+
+class Finder:
+    """Answers for `torch` and everything below it, and watches hookgrad's own modules as they load."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == THERE or name.startswith(THERE + "."):
+            ours = HERE + name[len(THERE) :]
+            try:
+                module = importlib.import_module(ours)
+            except ModuleNotFoundError as error:
+                if error.name != ours:
+                    raise
+                raise missing(ModuleNotFoundError, name, name=name) from None
+            return ModuleSpec(name, Alias(module), is_package=hasattr(module, "__path__"))
+        if is_ours(name):
+            spec = PathFinder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                spec.loader = Watched(spec.loader)
+            return spec
+        return None
+
+
+class Alias:
+    """A loader that hands out a module that is loaded already."""
+
+    def __init__(self, module):
+        self.module = module
+        self.spec = module.__spec__
+
+    def create_module(self, spec):
+        return self.module
+
+    def exec_module(self, module):
+        module.__spec__ = self.spec  # importlib has put the alias's own there
+
+
+class Watched:
+    """The loader of one of hookgrad's modules, which is presented under its torch name once it has run."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self.loader, name)
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        present_as_torch(module)
+
+
+def present_as_torch(module) -> None:
+    """Rename what the module defines, and let a name it lacks fail under PyTorch's name."""
+    for value in list(vars(module).values()):
+        if isinstance(value, (type, FunctionType)) and is_ours(getattr(value, "__module__", None) or ""):
+            try:
+                value.__module__ = torch_name(value.__module__)
+            except TypeError:
+                pass  # an immutable type of the extension: it has had torch's name from birth
+    if not module.__name__.rpartition(".")[2].startswith("_"):
+        module.__getattr__ = Missing(module)
+
+
+class Missing:
+    """A module's `__getattr__`: what the module itself finds late, or an error that says what hookgrad lacks."""
+
+    def __init__(self, module):
+        self.name = torch_name(module.__name__)
+        self.late = vars(module).get("__getattr__")
+
+    def __call__(self, attr):
+        if self.late is not None:
+            try:
+                return self.late(attr)
+            except AttributeError:
+                pass
+        if attr.startswith("__"):
+            raise AttributeError(f"module {self.name!r} has no attribute {attr!r}")
+        full = f"{self.name}.{attr}"
+        if imports_from(sys._getframe(1)):
+            raise missing(ImportError, full, name=self.name)
+        raise missing(AttributeError, full, name=attr, obj=sys.modules.get(self.name))
+
+
+def imports_from(frame) -> bool:
+    """Whether the frame stands at `from ... import ...`, which would turn an AttributeError into words of its own."""
+    return frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
+
+
+def missing(kind, full_name: str, **more):
+    return kind(f"hookgrad has no {full_name}", **more)

@@ -1,0 +1,135 @@
+"""Builds the one extension, `hookgrad._C`, from csrc/core and csrc/python. The rest stands in pyproject.toml.
+
+Settings, from the environment:
+    HOOKGRAD_WERROR=1     warnings are errors
+    HOOKGRAD_DEBUG=1      -O0 -g3, assertions on
+    HOOKGRAD_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer, with symbols
+    HOOKGRAD_JOBS=n       how many files to compile at a time (2)
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from glob import glob
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+HERE = Path(__file__).resolve().parent
+SOURCES = sorted(glob("csrc/core/*.c", root_dir=HERE) + glob("csrc/python/*.c", root_dir=HERE))
+HEADERS = sorted(glob("csrc/**/*.h", root_dir=HERE, recursive=True) + glob("csrc/**/*.def", root_dir=HERE, recursive=True))
+
+
+def setting(name: str) -> bool:
+    return os.environ.get(f"HOOKGRAD_{name}", "0") not in ("", "0")
+
+
+def compile_flags() -> list[str]:
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-pthread", "-Wall", "-Wextra"]
+    # C functions are handed to CPython as PyCFunction and as slots, each with the signature its flags promise.
+    flags += ["-Wno-cast-function-type"]
+    flags += ["-fno-math-errno", "-fno-trapping-math"]
+    if setting("WERROR"):
+        flags += ["-Werror"]
+    if setting("DEBUG"):
+        flags += ["-O0", "-g3", "-UNDEBUG", "-DHG_DEBUG"]
+    elif setting("SANITIZE"):
+        flags += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *sanitize_flags()]
+    else:
+        flags += ["-O3", "-g0", "-DNDEBUG", "-fno-semantic-interposition"]
+    return flags
+
+
+def link_flags() -> list[str]:
+    flags = ["-pthread"]
+    if setting("SANITIZE"):
+        flags += sanitize_flags()
+    elif not setting("DEBUG") and sys.platform != "darwin":
+        flags += ["-Wl,-s"]
+    return flags
+
+
+def sanitize_flags() -> list[str]:
+    return ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+
+
+def blas() -> tuple[list[str], list[tuple[str, str | None]]]:
+    """OpenBLAS's headers. The library itself is loaded by path when the first large product comes, never linked."""
+    try:
+        import scipy_openblas32
+    except ImportError:
+        return [], []
+    return [scipy_openblas32.get_include_dir()], [("HG_HAVE_CBLAS", None)]
+
+
+def numpy_include() -> list[str]:
+    """NumPy's headers, where a source asks for them."""
+    if not any("numpy/arrayobject.h" in (HERE / source).read_text() for source in SOURCES):
+        return []
+    import numpy
+
+    return [numpy.get_include()]
+
+
+class BuildExt(build_ext):
+    """Compiles a few files at a time, and only those whose source, headers or flags have changed.
+
+    The compiler writes down which headers a file includes (-MMD), so editing one recompiles what needs it.
+    """
+
+    def build_extension(self, ext):
+        compiler = self.compiler
+        directory = Path(self.build_temp)
+        directory.mkdir(parents=True, exist_ok=True)
+        record = directory / "flags.txt"
+        flags = repr((compiler.compiler_so, ext.extra_compile_args, ext.extra_link_args, ext.define_macros, ext.include_dirs))
+        same_flags = record.exists() and record.read_text() == flags
+        if not same_flags:
+            self.force = True
+
+        def compile_changed(sources, output_dir=None, macros=None, include_dirs=None, debug=0, extra_preargs=None,
+                            extra_postargs=None, depends=None):  # fmt: skip
+            macros, objects, extra_postargs, pp_opts, build = compiler._setup_compile(
+                output_dir, macros, include_dirs, sources, depends, extra_postargs
+            )
+            cc_args = compiler._get_cc_args(pp_opts, debug, extra_preargs)
+            stale = [o for o in objects if o in build and not (same_flags and up_to_date(o, build[o][0]))]
+
+            def one(obj):
+                source, suffix = build[obj]
+                compiler._compile(obj, source, suffix, cc_args, extra_postargs, pp_opts)
+
+            with ThreadPoolExecutor(int(os.environ.get("HOOKGRAD_JOBS", "2"))) as pool:
+                list(pool.map(one, stale))
+            return objects
+
+        compiler.compile = compile_changed
+        super().build_extension(ext)
+        record.write_text(flags)
+
+
+def up_to_date(obj: str, source: str) -> bool:
+    rules = Path(obj).with_suffix(".d")
+    if not os.path.exists(obj) or not rules.exists():
+        return False
+    names = rules.read_text().replace("\\\n", " ").partition(":")[2].split()
+    made = os.path.getmtime(obj)
+    return all(os.path.exists(n) and os.path.getmtime(n) < made for n in [source, *names])
+
+
+blas_include, blas_macros = blas()
+setup(
+    cmdclass={"build_ext": BuildExt},
+    ext_modules=[
+        Extension(
+            "hookgrad._C",
+            SOURCES,
+            depends=["setup.py", *HEADERS],
+            include_dirs=["csrc/include", "csrc/core", *blas_include, *numpy_include()],
+            define_macros=blas_macros,
+            extra_compile_args=[*compile_flags(), "-MMD"],
+            extra_link_args=link_flags(),
+        )
+    ],
+)
