@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted(glob("csrc/core/*.c", root_dir=HERE) + glob("csrc/python/*.c", root_dir=HERE))
-HEADERS = sorted(glob("csrc/**/*.h", root_dir=HERE, recursive=True) + glob("csrc/**/*.def", root_dir=HERE, recursive=True))
+HEADERS = sorted(name for kind in ("h", "def") for name in glob(f"csrc/**/*.{kind}", root_dir=HERE, recursive=True))
 
 
 def setting(name: str) -> bool:
@@ -83,7 +83,8 @@ class BuildExt(build_ext):
         directory = Path(self.build_temp)
         directory.mkdir(parents=True, exist_ok=True)
         record = directory / "flags.txt"
-        flags = repr((compiler.compiler_so, ext.extra_compile_args, ext.extra_link_args, ext.define_macros, ext.include_dirs))
+        used = (ext.extra_compile_args, ext.extra_link_args, ext.define_macros, ext.include_dirs)
+        flags = repr((compiler.compiler_so, *used))
         same_flags = record.exists() and record.read_text() == flags
         if not same_flags:
             self.force = True

@@ -1,0 +1,77 @@
+"""What holds for the package as a whole: layering, import, version, and rules the C sources keep."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "csrc" / "core").glob("*.[ch]"))
+HEADERS = sorted((ROOT / "csrc" / "include").rglob("*.*"))
+BINDING = sorted((ROOT / "csrc" / "python").glob("*.[ch]"))
+SOURCES = CORE + HEADERS + BINDING
+
+
+def without_comments(path):
+    return re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.DOTALL)
+
+
+def test_import_leaves_numpy_and_other_heavy_modules_alone(run_python):
+    import hookgrad
+
+    parent = Path(hookgrad.__file__).resolve().parent.parent
+    heavy = {"numpy", "scipy_openblas32", "matplotlib", "typing", "inspect", "dataclasses", "re", "torch"}
+    code = f"import sys; sys.path.insert(0, {str(parent)!r}); import hookgrad; print({heavy} & set(sys.modules))"
+    assert run_python("-S", "-E", "-c", code).stdout == "set()\n"
+
+
+def test_numpy_comes_with_the_first_array(run_python):
+    code = """
+import sys, hookgrad
+x = hookgrad.ones(2)
+print("numpy" in sys.modules)
+x.numpy()
+print("numpy" in sys.modules)
+"""
+    assert run_python("-c", code).stdout == "False\nTrue\n"
+
+
+def test_version_is_the_same_everywhere():
+    import hookgrad
+    import hookgrad.version
+
+    assert hookgrad.__version__ == hookgrad.version.__version__
+    assert f"## {hookgrad.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("path", CORE + HEADERS, ids=lambda p: p.name)
+def test_core_knows_neither_python_nor_numpy(path):
+    assert not re.search(r"#\s*include\s*[<\"](Python\.h|numpy/|structmember\.h)", path.read_text())
+    assert not re.search(r"\bPy[A-Z]\w+\s*\(", without_comments(path))
+
+
+@pytest.mark.parametrize("path", BINDING, ids=lambda p: p.name)
+def test_binding_keeps_its_objects_in_module_state(path):
+    declared = re.search(r"^\s*static\s+PyObject\s*\*\s*\w+\s*(=\s*NULL\s*)?;", without_comments(path), re.MULTILINE)
+    assert declared is None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
+def test_sources_are_finished_and_readable(path):
+    text = path.read_text()
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text)
+    assert "\t" not in text
+    assert max(map(len, text.splitlines()), default=0) <= 120
+    assert text.endswith("\n")
+
+
+def test_every_op_has_one_row_and_a_unique_id():
+    table = "\n".join(path.read_text() for path in HEADERS if path.suffix == ".def")
+    rows = re.findall(r"^OP\((\w+)", table, re.MULTILINE)
+    assert rows
+    assert sorted(rows) == sorted(set(rows))
+
+
+def test_the_repository_carries_what_it_promises():
+    for name in "LICENSE README.md CHANGELOG.md Makefile pyproject.toml docs/ARCHITECTURE.md .ci/run".split():
+        assert (ROOT / name).stat().st_size > 0

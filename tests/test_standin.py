@@ -1,0 +1,184 @@
+"""`python -m hookgrad SCRIPT` shows a PyTorch script what plain Python and PyTorch would show it."""
+
+import pytest
+
+
+def output(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_torch_modules_are_hookgrad_modules(run_script):
+    source = """
+import torch.nn as nn
+import torch.nn.functional as F
+import torch.optim
+import torch.utils.data
+from torch import Tensor, optim
+from torch.nn.parameter import Parameter
+import hookgrad
+print(torch is hookgrad, nn is hookgrad.nn, F is hookgrad.nn.functional, optim is hookgrad.optim)
+print(Parameter is nn.Parameter, Tensor is hookgrad.Tensor, torch.utils.data is hookgrad.utils.data)
+print(sys.modules["torch.nn.functional"] is sys.modules["hookgrad.nn.functional"])
+print(hookgrad.__spec__.name, hookgrad.nn.__spec__.name)
+"""
+    assert output(run_script(source)) == ["True True True True", "True True True", "True", "hookgrad hookgrad.nn"]
+
+
+def test_names_print_as_pytorch_prints_them(run_script):
+    source = """
+import torch
+from torch import nn, optim
+print(nn.Linear, nn.Module, nn.Conv2d, nn.Sequential, optim.SGD)
+print(torch.Tensor, nn.Parameter, torch.Size)
+print(torch.float32, torch.device("cpu"), repr(torch.device("cpu")))
+print(type(torch.ones(1)), type(nn.Linear(1, 1).weight), type(torch.ones(1).shape))
+"""
+    assert output(run_script(source)) == [
+        "<class 'torch.nn.modules.linear.Linear'> <class 'torch.nn.modules.module.Module'> "
+        "<class 'torch.nn.modules.conv.Conv2d'> <class 'torch.nn.modules.container.Sequential'> "
+        "<class 'torch.optim.sgd.SGD'>",
+        "<class 'torch.Tensor'> <class 'torch.nn.parameter.Parameter'> <class 'torch.Size'>",
+        "torch.float32 cpu device(type='cpu')",
+        "<class 'torch.Tensor'> <class 'torch.nn.parameter.Parameter'> <class 'torch.Size'>",
+    ]
+
+
+def test_import_hookgrad_as_torch_needs_no_standin(run_python):
+    source = """
+import hookgrad as torch
+from hookgrad import nn
+import hookgrad.nn.functional as F
+x = torch.ones(2, requires_grad=True)
+F.relu(nn.Identity()(x)).sum().backward()
+print(x.grad)
+"""
+    assert output(run_python("-c", source)) == ["tensor([1., 1.])"]
+
+
+@pytest.mark.parametrize(
+    "code, error",
+    [
+        ("import torch; torch.foo", "AttributeError: hookgrad has no torch.foo"),
+        ("import torch; torch.nn.functional.foo(1)", "AttributeError: hookgrad has no torch.nn.functional.foo"),
+        ("import torch.nn as nn; nn.Foo(3)", "AttributeError: hookgrad has no torch.nn.Foo"),
+        ("from torch import foo", "ImportError: hookgrad has no torch.foo"),
+        ("from torch.nn import Foo", "ImportError: hookgrad has no torch.nn.Foo"),
+        ("from torch.nn.functional import foo", "ImportError: hookgrad has no torch.nn.functional.foo"),
+        ("import torch.foo", "ModuleNotFoundError: hookgrad has no torch.foo"),
+        ("import torch.nn.foo as foo", "ModuleNotFoundError: hookgrad has no torch.nn.foo"),
+        ("from torch.foo.bar import baz", "ModuleNotFoundError: hookgrad has no torch.foo"),
+    ],
+)
+def test_missing_name_fails_where_it_is_used_under_its_pytorch_name(code, error, run_script):
+    done = run_script(f"print('before')\n{code}\nprint('after')\n")
+    assert done.stdout == "before\n"
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[-1].split(". Did you mean")[0] == error
+    assert lines[1].endswith("script.py\", line 2, in <module>")
+    assert not any("hookgrad/" in line for line in lines)
+
+
+def test_missing_name_can_be_asked_for(run_script):
+    source = """
+import torch
+print(hasattr(torch, "foo"), getattr(torch, "foo", None), hasattr(torch.nn, "Foo"))
+try:
+    from torch import foo
+except ImportError as error:
+    print(error)
+"""
+    assert output(run_script(source)) == ["False None False", "hookgrad has no torch.foo"]
+
+
+def test_installed_pytorch_is_not_touched(run_python, tmp_path):
+    (tmp_path / "site" / "torch").mkdir(parents=True)
+    (tmp_path / "site" / "torch" / "__init__.py").write_text("raise SystemExit('this is the installed torch')")
+    (tmp_path / "script.py").write_text("import torch, torch.nn\nprint(torch.__name__)\n")
+    done = run_python("-c", PATH_FIRST, tmp_path / "site", tmp_path / "script.py")
+    assert output(done) == ["hookgrad"]
+
+
+PATH_FIRST = """
+import runpy, sys
+sys.path.insert(1, sys.argv[1])
+sys.argv[1:2] = []
+runpy.run_module("hookgrad", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_script_sees_its_own_main(run_script, tmp_path):
+    source = """
+import os, pickle, sys
+class Mine: pass
+print(__name__, os.path.basename(__file__), __spec__, __doc__, sys.argv[1:])
+print(sys.path[0] == os.path.dirname(os.path.realpath(__file__)))
+print(type(pickle.loads(pickle.dumps(Mine()))) is Mine, sys.modules["__main__"].Mine is Mine)
+import beside
+"""
+    (tmp_path / "beside.py").write_text("print('imported from beside the script')")
+    assert output(run_script(source, "a", "--b")) == [
+        "__main__ script.py None None ['a', '--b']",
+        "True",
+        "True True",
+        "imported from beside the script",
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1 / 0",
+        "def f():\n    raise KeyError('x')\nf()",
+        "x = (",
+        "raise SystemExit(7)",
+        "raise SystemExit('words')",
+        "import sys\nsys.exit()",
+        "try:\n    1 / 0\nexcept Exception as e:\n    raise ValueError('second') from e",
+        "import atexit\natexit.register(print, 'at exit')\nraise RuntimeError",
+        "raise KeyboardInterrupt",
+        "import sys\nsys.excepthook = lambda kind, error, tb: print('hooked', kind.__name__, tb.tb_lineno)\n1 / 0",
+    ],
+)
+def test_a_script_ends_as_under_plain_python(source, run_script, run_python, tmp_path):
+    ours, plain = run_script(source), run_python(tmp_path / "script.py")
+    assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
+
+
+def test_script_that_is_not_there(run_python):
+    done = run_python("-m", "hookgrad", "nowhere.py")
+    assert done.returncode == 2
+    assert "can't open file" in done.stderr and "[Errno 2] No such file or directory" in done.stderr
+
+
+def test_code_module_and_standard_input(run_python, tmp_path):
+    code = "import sys, torch; print(torch.ones(1), sys.argv)"
+    assert output(run_python("-m", "hookgrad", "-c", code, "a")) == ["tensor([1.]) ['-c', 'a']"]
+    assert output(run_python("-m", "hookgrad", "-", "a", input=code)) == ["tensor([1.]) ['-', 'a']"]
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "__main__.py").write_text("import sys, torch\nprint(__name__, torch.ones(1), sys.argv[1:])")
+    assert output(run_python("-m", "hookgrad", "-m", "inside", "a")) == ["__main__ tensor([1.]) ['a']"]
+
+
+def test_pickles_name_torchs_modules_and_load_again(run_script):
+    source = """
+import pickle, pickletools
+import torch
+from torch import nn
+data = pickle.dumps(nn.Linear(2, 1))
+print(b"hookgrad.nn" in data, b"torch.nn.modules.linear" in data)
+print(pickle.loads(data))
+"""
+    assert output(run_script(source)) == ["False True", "Linear(in_features=2, out_features=1, bias=True)"]
+
+
+def test_frames_of_the_package_stay_in_tracebacks_that_run_through_it(run_script):
+    done = run_script("import torch\ntorch.nn.Linear(2, 3)(torch.ones(1, 5))\n")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert 'script.py", line 2, in <module>' in done.stderr
+    assert "__main__.py" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
+
+
