@@ -1,0 +1,196 @@
+/* What the files of the binding share. The binding translates: a Python object to a core one, a call to a core call, a
+   status to an exception. It sees the core through hookgrad.h alone.
+
+   Note [One object, two faces]
+   A tensor, a node, a module, a table of hooks or of slots is one Python object with the core's struct embedded right
+   behind the object header, so PY() and TENSOR() are pointer arithmetic and the reference count is Python's own.
+   Only the core empties that struct (hg_finalize), and it hands the memory back through host->free.
+
+   Note [One interpreter]
+   The state is the process's: it is made at the first import and never freed, since objects may outlive the module.
+   A second interpreter that imports hookgrad gets an ImportError. */
+#ifndef HG_BINDING_H
+#define HG_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "hookgrad.h"
+
+/* ---- The state -------------------------------------------------------------------------------------------------- */
+
+/* Our types, by their C names: hg_py->tensor_type ... */
+#define PY_TYPES(X)                                                                                                    \
+    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(dtype) X(device)    \
+    X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved)
+
+/* Interned names, made once: NAME(forward). */
+#define PY_NAMES(X)                                                                                                    \
+    X(forward) X(training) X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__)     \
+    X(__float__) X(__name__) X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)           \
+    X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks)    \
+    X(_is_full_backward_hook) X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called)                             \
+    X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks)       \
+    X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype)      \
+    X(device) X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self) X(dim) X(axis)          \
+    X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)              \
+    X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str) X(_rebuild_tensor)
+
+typedef struct mod_state {
+    hg_lib *lib;
+    hg_ctx *first;      /* the importing thread's context: it lives as long as the process */
+    PyObject *module;   /* hookgrad._C */
+    int64_t interpreter;
+    bool ready;
+#define X(name) PyTypeObject *name##_type;
+    PY_TYPES(X)
+#undef X
+#define X(name) PyObject *name;
+    struct { PY_NAMES(X) } names;
+#undef X
+    PyObject *dtypes[HG_N_DTYPES];    /* torch.float32 ... */
+    PyObject *cpu;                    /* device(type='cpu') */
+    PyObject *strided;                /* torch.strided */
+    PyObject *default_generator;
+    PyObject *empty_tuple;
+    PyObject *out_of_memory;          /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
+    PyObject *parameter;              /* the class nn.Parameter, told by the package; may be NULL */
+    PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
+    struct py_numpy *numpy;           /* NumPy's C API; NULL before the first array */
+} mod_state;
+
+extern mod_state *hg_py; /* NULL before the first import */
+#define NAME(x) (hg_py->names.x)
+
+/* ---- Objects ------------------------------------------------------------------------------------------------------ */
+
+typedef struct py_tensor {
+    PyObject_HEAD
+    hg_tensor core;
+    PyObject *dict;     /* may be NULL */
+    PyObject *weakrefs; /* may be NULL */
+} py_tensor;
+
+typedef struct py_hooks {
+    PyObject_HEAD
+    hg_hooks core;
+    PyObject *weakrefs;
+} py_hooks;
+
+typedef struct py_table {
+    PyObject_HEAD
+    hg_table core;
+    PyObject *weakrefs;
+} py_table;
+
+typedef struct py_module {
+    PyObject_HEAD
+    hg_module core;
+    PyObject *dict;
+    PyObject *weakrefs;
+    vectorcallfunc call;
+} py_module;
+
+/* A node's core is of variable size, and private to the core. Its first field holds what Python calls ob_size. It has
+   no dict; weak references are kept by the type's own table (py_node.c). */
+typedef PyVarObject py_node;
+
+/* From one face to the other; NULL stays NULL in neither: test first. */
+#define PY(core_object) ((PyObject *)((char *)(core_object) - sizeof(PyObject)))
+#define CORE(object) ((void *)((char *)(object) + sizeof(PyObject)))
+#define TENSOR(object) ((hg_tensor *)CORE(object))
+#define NODE(object) ((hg_node *)CORE(object))
+#define HOOKS(object) ((hg_hooks *)CORE(object))
+#define TABLE(object) ((hg_table *)CORE(object))
+#define MODULE(object) ((hg_module *)CORE(object))
+
+static inline bool py_is(PyObject *o, PyTypeObject *type) {
+    return Py_TYPE(o) == type || PyType_IsSubtype(Py_TYPE(o), type);
+}
+static inline bool py_is_tensor(PyObject *o) { return py_is(o, hg_py->tensor_type); }
+static inline bool py_is_module(PyObject *o) { return py_is(o, hg_py->module_type); }
+
+/* The Python face of a core object the caller owns a reference to: that reference becomes the result's. NULL: None. */
+static inline PyObject *py_own(void *core) { return core ? PY(core) : Py_NewRef(Py_None); }
+/* The Python face of a borrowed core object: new. NULL: None. */
+static inline PyObject *py_wrap(void *core) { return Py_NewRef(core ? PY(core) : Py_None); }
+
+/* ---- Context and errors ----------------------------------------------------------------------------------------------- */
+
+#if defined(__linux__) && defined(__GNUC__)
+#define PY_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
+#else
+#define PY_THREAD_LOCAL _Thread_local
+#endif
+extern PY_THREAD_LOCAL hg_ctx *py_this_ctx;
+hg_ctx *py_ctx_new(void); /* borrowed; NULL with the exception set */
+/* This thread's context, made at its first use and freed with the thread; borrowed, NULL with the exception set. */
+static inline hg_ctx *py_ctx(void) { return py_this_ctx ? py_this_ctx : py_ctx_new(); }
+
+/* Turn a failed status into the exception, and return NULL: `return py_raise(cx, st);` */
+PyObject *py_raise(hg_ctx *cx, hg_status st);
+static inline int py_fail(hg_ctx *cx, hg_status st) { return py_raise(cx, st), -1; }
+/* The host's side: an exception is set, the core shall pass it up. */
+#define PY_FAILED HG_HOST
+
+/* ---- Values ------------------------------------------------------------------------------------------------------------- */
+
+hg_value py_value(PyObject *o);         /* borrowed from o: tensor, tuple, None, or other */
+PyObject *py_value_object(hg_value v);  /* borrowed from v; None for nothing */
+
+/* ---- Cycles and death: what tp_traverse, tp_clear and tp_dealloc of every core type are made of ------------------------ */
+
+int py_core_traverse(hg_kind kind, PyObject *self, visitproc visit, void *arg); /* the type and the core's references */
+void py_core_clear(hg_kind kind, PyObject *self);
+/* The end of tp_dealloc, after untracking, clearing weak references and dropping the type's own fields: empties the core,
+   which frees the object now or later (host->free also drops the type). */
+void py_core_dealloc(hg_kind kind, PyObject *self);
+void py_host(hg_host *host); /* fills in the table for hg_open() */
+/* A new object of a type whose core is of that kind, through tp_alloc: for tp_new of types that Python code calls. */
+
+/* ---- Arguments of methods -------------------------------------------------------------------------------------------------- */
+
+/* Plain methods of the binding (not ops) read their arguments so: METH_FASTCALL | METH_KEYWORDS into at[n], borrowed, NULL
+   where not given. `names` is the parameters' names, comma separated, with `/` after positional-only and `*` before
+   keyword-only ones: "grad=None, *, ..." is not understood, only names. The first n_required must be given. */
+int py_parse(const char *function, const char *names, int n_required, PyObject *const *args, Py_ssize_t n_args,
+             PyObject *kwnames, PyObject **at);
+int py_bool(PyObject *o, const char *function, const char *name); /* 0, 1, or -1 with TypeError; NULL: 0 */
+int py_int64(PyObject *o, int64_t *out);    /* anything with __index__, and one-element integer tensors; -1 failed */
+int py_double(PyObject *o, double *out);    /* numbers and one-element tensors; -1 failed */
+int py_dtype(PyObject *o, hg_dtype *out);   /* torch.float32, or float, int, bool; None leaves *out; -1 failed */
+int py_device(PyObject *o, const char *function); /* None, "cpu", device('cpu'): 0; any other: -1 with the reason */
+hg_generator *py_generator(PyObject *o);    /* borrowed; None: the default one; NULL failed */
+/* A sequence of ints, or one int: *n of them at `space`, which holds HG_MAX_DIM. -1 failed. */
+int py_ints(PyObject *o, int64_t *space, int *n, const char *function, const char *name);
+PyObject *py_size(const int64_t *at, int n);        /* new torch.Size */
+PyObject *py_int_tuple(const int64_t *at, int n);   /* new tuple */
+PyObject *py_number(const hg_arg *number);          /* new: bool, int or float */
+/* Anything that can be made a tensor (a number, a sequence, an array): new, or NULL. The tensor itself where it is one. */
+PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy);
+hg_arg py_arg_of(PyObject *o, int *failed); /* a tensor or a Python number as an argument; HG_A_NONE when it is neither */
+
+/* ---- What each file adds to the module: 0, or -1 with the exception set --------------------------------------------------- */
+
+/* Types first, in this order, then the library is opened, then the rest. */
+int py_types_init(PyObject *m);      /* dtype, device, Size, Generator ... (types.c) */
+int py_tensor_init(PyObject *m);     /* tensor.c */
+int py_node_init(PyObject *m);       /* py_node.c */
+int py_hooks_init(PyObject *m);      /* py_hooks.c, with the views */
+int py_handle_init(PyObject *m);     /* py_handle.c */
+int py_table_init(PyObject *m);      /* py_table.c */
+int py_module_init(PyObject *m);     /* py_module.c */
+int py_op_init(PyObject *m);         /* op.c: after the library is open */
+int py_creation_init(PyObject *m);   /* creation.c */
+int py_autograd_init(PyObject *m);   /* autograd.c */
+int py_numpy_init(PyObject *m);      /* numpy.c */
+int py_dlpack_init(PyObject *m);     /* dlpack.c */
+
+/* tensor.c's table of attributes and methods is put together from these. */
+extern PyGetSetDef py_tensor_attributes[];      /* tensor_attr.c */
+extern PyMethodDef py_tensor_methods[];         /* tensor_method.c */
+extern PyMethodDef py_tensor_hook_methods[];    /* py_handle.c: register_hook, register_post_accumulate_grad_hook */
+extern PyGetSetDef py_tensor_hook_attributes[]; /* py_hooks.c: _backward_hooks, _post_accumulate_grad_hooks */
+
+#endif
