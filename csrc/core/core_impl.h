@@ -1,0 +1,74 @@
+/* What the core's files share: the library, memory, tensors in the making. */
+#ifndef HG_CORE_IMPL_H
+#define HG_CORE_IMPL_H
+
+#include "hookgrad.h"
+
+/* Names the core looks modules' tensors and settings up by: interned by the host at hg_open(). */
+#define HG_NAMES(X)                                                                                                    \
+    X(weight) X(bias) X(running_mean) X(running_var) X(num_batches_tracked) X(eps) X(momentum) X(track_running_stats)   \
+    X(stride) X(padding) X(dilation) X(groups) X(kernel_size) X(ceil_mode) X(count_include_pad) X(divisor_override)     \
+    X(return_indices) X(output_size) X(padding_idx) X(p) X(inplace) X(negative_slope) X(approximate) X(dim)             \
+    X(start_dim) X(end_dim) X(normalized_shape) X(padding_mode)
+
+enum {
+#define X(name) HG_NAME_##name,
+    HG_NAMES(X)
+#undef X
+    HG_N_NAMES
+};
+
+struct hg_lib {
+    hg_host host;
+    hg_dtype default_dtype;
+    uint64_t next_hook_id;
+    void *names[HG_N_NAMES];
+    hg_op_info *ops[HG_N_OPS];      /* made at first use */
+    hg_hooks *globals[HG_N_HOOK_KINDS];
+    hg_host_forward host_forward;
+    hg_generator generator;
+    const char *(*find_blas)(void *ud);
+    void *find_blas_ud;
+    struct hg_blas *blas;           /* what blas.c found; NULL before the first large product */
+    hg_node *dying;                 /* nodes waiting to be freed: see Note [Freeing graphs] in node.c */
+    bool freeing;
+};
+
+#define HOST(cx) (&(cx)->lib->host)
+
+/* Raw memory: from the host, so that every allocation of the core can be made to fail. */
+void *hg_mem(hg_ctx *cx, size_t size);                 /* NULL: failed, words set */
+void *hg_mem_resize(hg_ctx *cx, void *p, size_t size); /* NULL: failed, words set, p untouched */
+void hg_mem_free(hg_lib *lib, void *p);                /* NULL is fine */
+
+/* Storages. A new one has count 1 and version 0; its bytes are uninitialised. */
+hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out);
+void hg_storage_retain(hg_storage *s);
+void hg_storage_release(hg_lib *lib, hg_storage *s);
+
+/* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel and contiguous. */
+hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
+                         const int64_t *stride, hg_tensor **out);
+void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride);
+bool hg_is_contiguous(int n_dim, const int64_t *shape, const int64_t *stride);
+static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
+    if (a->n_dim != b->n_dim) return false;
+    for (int i = 0; i < a->n_dim; i++)
+        if (a->shape[i] != b->shape[i]) return false;
+    return true;
+}
+
+/* float16 and bfloat16 are stored so and computed in float32. */
+float hg_half_to_float(uint16_t h);
+uint16_t hg_float_to_half(float f);
+static inline float hg_bf16_to_float(uint16_t b) {
+    union { uint32_t u; float f; } v = {(uint32_t)b << 16};
+    return v.f;
+}
+static inline uint16_t hg_float_to_bf16(float f) {
+    union { float f; uint32_t u; } v = {f};
+    if (f != f) return 0x7fc0;
+    return (uint16_t)((v.u + 0x7fff + ((v.u >> 16) & 1)) >> 16); /* to nearest, ties to even */
+}
+
+#endif

@@ -1,0 +1,72 @@
+/* Nodes of the graph.
+
+   Note [Node layout]
+   A node is one allocation: the struct, then its edges, its arguments and saved outputs, the shapes of what it made, and
+   a pool with the lists its arguments point to. `extra` counts the bytes behind the struct; it comes first because that is
+   where a host's variable-sized objects keep their size. */
+#ifndef HG_NODE_IMPL_H
+#define HG_NODE_IMPL_H
+
+#include "op_impl.h"
+
+typedef struct hg_edge {
+    hg_node *node; /* owned; NULL: that input needs no gradient */
+    uint32_t nr;   /* which of node's outputs the input was */
+} hg_edge;
+
+/* Hooks of a node: made with the first one. */
+typedef struct hg_out_hooks {
+    hg_hooks *hooks;    /* owned; tensor hooks of that output */
+    hg_tensor *retains; /* borrowed; whose .grad to fill, cleared when it dies */
+} hg_out_hooks;
+
+typedef struct hg_node_extra {
+    hg_hooks *pre, *post; /* owned */
+    hg_out_hooks out[];   /* [n_out] */
+} hg_node_extra;
+
+/* What a node does in backward: grad[n_out] are borrowed, grad_in[n_next] are to be filled with new references. */
+typedef struct hg_node_type {
+    const char *name; /* NULL: the op's */
+    hg_status (*apply)(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in);
+} hg_node_type;
+
+struct hg_node {
+    size_t extra;
+    const hg_node_type *type;
+    const hg_op_info *op;   /* of an op's node, else NULL */
+    uint64_t seq;           /* newest first; UINT64_MAX for accumulators, which go as soon as they are ready */
+    struct hg_task *tasks;  /* of the backward runs under way that pass here */
+    hg_node *next_dying;
+    hg_node_extra *hooks;   /* owned */
+    hg_node *inner;         /* owned; of CopySlices: the node of the operation done through the view */
+    hg_edge *next;          /* [n_next] */
+    hg_arg *args;           /* [n_args]; tensors are owned, and NULL where not saved or already freed */
+    hg_arg *saved_out;      /* [n_out], or NULL: outputs, without their history */
+    hg_meta *outs;          /* [n_out] */
+    int64_t *pool;
+    uint32_t *first_edge;   /* [n_args]: the edge of that argument, or of a list's first entry */
+    uint32_t n_next, n_out, n_args;
+    bool freed;             /* what it saved is gone */
+};
+
+extern const hg_node_type hg_op_node, hg_accumulate_node, hg_copy_slices_node;
+
+/* A new node with room for that much; everything zero but the layout. */
+hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
+                       uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
+void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
+void hg_node_free_saved(hg_ctx *cx, hg_node *n);
+hg_status hg_node_finalize_all(hg_lib *lib);
+
+/* The edge a tensor's gradient goes to: its grad_fn or its accumulator (new reference in e->node; NULL if none wanted). */
+hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e);
+/* Saved tensor i as a tensor with its history; new. */
+hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out);
+
+/* Lifetime, called from lib.c. */
+void hg_node_die(hg_lib *lib, hg_node *n);
+void hg_node_clear(hg_lib *lib, hg_node *n);
+int hg_node_visit(hg_node *n, hg_visit_fn visit, void *arg);
+
+#endif

@@ -1,0 +1,127 @@
+/* What ops are written with.
+
+   Note [Ops]
+   An op is a row of the table (hookgrad_ops.def) and two functions. `forward` computes on raw memory: it sees its arguments
+   in the schema's order, defaults filled in, and makes its outputs; it knows nothing of graphs. hg_call_op() records the
+   node: edges to what made the arguments, and of the arguments and outputs only what `grads` says the wanted derivatives
+   need. `backward` finds all that through the macros below and writes the derivative in terms of ops, so that it can be
+   differentiated again. Gradients may be given in the broadcast shape and a promoted dtype: the engine sums them to the
+   input's shape and casts them. */
+#ifndef HG_OP_IMPL_H
+#define HG_OP_IMPL_H
+
+#include "core_impl.h"
+
+/* ---- Forward -------------------------------------------------------------------------------------------------------- */
+
+/* Output slot: makes *out, contiguous and uninitialised, where it is NULL; where it is given (in-place) checks that
+   shape fits and that a result of dtype d can be cast into it, as torch does. */
+hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64_t *shape);
+/* A contiguous tensor with t's values, raw: t itself retained where it is contiguous already. New. */
+hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
+/* An op that returns a list ("-> Tensor[]", info->n_out == 0) makes it so: *at is n empty slots for it to fill, which the
+   dispatcher owns from then on. */
+hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at);
+/* A tensor of dtype d with t's values, raw; t itself retained where it has that dtype. New. */
+hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out);
+/* Copy values with broadcasting and casting; raw. */
+hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from);
+hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number);
+/* A 0-dimensional tensor of the number; raw, new. */
+hg_status hg_raw_scalar(hg_ctx *cx, hg_arg number, hg_dtype d, hg_tensor **out);
+
+/* Broadcast shape of two shapes; fails as torch does ("The size of tensor a (3) must match ..."). */
+hg_status hg_broadcast(hg_ctx *cx, int na, const int64_t *a, int nb, const int64_t *b, int *n, int64_t *out);
+/* dim in [-n, n) made non-negative; n_dim 0 counts as 1. IndexError "Dimension out of range (expected to be in range of
+   [-2, 1], but got 5)". */
+hg_status hg_wrap_dim(hg_ctx *cx, int64_t dim, int n_dim, int *out);
+hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape, int64_t *out); /* fails on negative sizes and overflow */
+/* The dtype of a result, by torch.result_type: tensors with dimensions, then 0-d tensors, then numbers. */
+hg_dtype hg_result_type(hg_ctx *cx, const hg_arg *a, int n);
+static inline bool hg_is_number(const hg_arg *a) {
+    return a->kind == HG_A_BOOL || a->kind == HG_A_INT || a->kind == HG_A_FLOAT;
+}
+static inline bool hg_given(const hg_arg *a) { return a->kind != HG_A_NONE; }
+static inline double hg_number_f(const hg_arg *a) { return a->kind == HG_A_FLOAT ? a->u.f : (double)a->u.i; }
+static inline int64_t hg_number_i(const hg_arg *a) { return a->kind == HG_A_FLOAT ? (int64_t)a->u.f : a->u.i; }
+const char *hg_show_shape(const hg_tensor *t, char buf[256]); /* "[2, 3]", for messages */
+const char *hg_show_sizes(int n, const int64_t *at, char buf[256]);
+
+/* ---- Backward ------------------------------------------------------------------------------------------------------- */
+
+typedef struct hg_meta {
+    uint8_t dtype, n_dim;
+    const int64_t *shape;
+} hg_meta;
+
+typedef struct hg_back hg_back;
+struct hg_back {
+    hg_node *node;
+    const hg_op_info *info;
+    hg_tensor **grad;    /* [n_out]; NULL where no gradient arrived (never for an op with a single output) */
+    hg_tensor **grad_in; /* [edges]; what GIVE fills: owned */
+};
+
+bool hg_back_needs(const hg_back *b, int param);                            /* any of a list's */
+bool hg_back_needs_at(const hg_back *b, int param, int j);                  /* of a list's entry j */
+hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i, bool output);       /* borrowed from the scope; NULL: failed or None */
+hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j);
+const hg_arg *hg_back_arg(const hg_back *b, int param);                     /* of a plain argument, or a list's length in n */
+hg_meta hg_back_meta(const hg_back *b, int param, int j);                   /* of an input that needs a gradient */
+int hg_back_n_out(const hg_back *b);
+/* The gradient of output k, zeros of its shape where none arrived; borrowed from the scope. */
+hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k);
+void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad); /* retains; NULL leaves it */
+
+#define NEED(param) hg_back_needs(b, param)
+#define IN(param) hg_back_saved(cx, b, param, false)
+#define OUT(k) hg_back_saved(cx, b, k, true)
+#define ARG(param) hg_back_arg(b, param)
+#define META(param) hg_back_meta(b, param, 0)
+#define GIVE(param, expr) hg_back_give(cx, b, param, 0, (expr))
+#define G (b->grad[0])
+#define GRAD(k) hg_back_grad(cx, b, k)
+
+/* ---- Expressions ---------------------------------------------------------------------------------------------------- */
+
+/* Note [Expressions]
+   Derivatives and composite ops are written as expressions: X(MUL, T(g), T(y)) calls an op and returns its result, borrowed
+   from the innermost scope, which releases every temporary when the derivative is done. Once a step has failed (or an
+   operand is NULL because an earlier step did) the rest returns NULL without doing anything, and hg_scope_end() returns the
+   status: no expression is checked by itself. */
+typedef struct hg_scope {
+    struct hg_scope *outer;
+    hg_tensor **at;
+    uint32_t n, cap;
+    hg_status status;
+    hg_tensor *few[16];
+} hg_scope;
+
+void hg_scope_begin(hg_ctx *cx, hg_scope *s);
+hg_status hg_scope_end(hg_ctx *cx, hg_scope *s);
+hg_tensor *hg_scope_keep(hg_ctx *cx, hg_tensor *t); /* steals t; returns it borrowed */
+bool hg_scope_ok(const hg_ctx *cx);
+hg_status hg_scope_fail(hg_ctx *cx, hg_status st);
+
+hg_tensor *hg_x(hg_ctx *cx, int op, const hg_arg *a, int n);
+hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k); /* output k of several */
+#define HG_N_ARGS(...) ((int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)))
+#define X(op, ...) hg_x(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__))
+#define XK(k, op, ...) hg_x_out(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__), k)
+/* A tensor operand: a NULL one means that an earlier step failed. */
+static inline hg_arg hg_operand(hg_tensor *t) { return (hg_arg){.kind = HG_A_TENSOR, .u.t = t}; }
+#define T(x) hg_operand(x)
+
+/* A composite op's forward ends so: the scope's result becomes the op's (new). */
+hg_status hg_scope_return(hg_ctx *cx, hg_scope *s, hg_tensor *result, hg_tensor **out);
+
+hg_status hg_no_backward(hg_ctx *cx, hg_back *b);
+
+/* Every forward and backward of the table. */
+#define OP(id, schema, grads, flags, forward, backward, node_name)                                                     \
+    hg_status forward(hg_ctx *cx, const hg_arg *a, hg_tensor **out);                                                   \
+    hg_status backward(hg_ctx *cx, hg_back *b);
+#include "hookgrad_ops.def"
+#undef OP
+
+#endif

@@ -1,0 +1,553 @@
+/* hookgrad: tensors, reverse-mode autograd, modules and hooks, in C.
+
+   Ownership, in four words used throughout: a function returns a **new** reference or a **borrowed** one, an argument is
+   borrowed for the call unless it is said that the function **steals** it, and it may not be NULL unless marked **may be
+   NULL**. A function that fails steals nothing and leaves its results untouched.
+
+   Every function that can fail takes the thread's context first and returns a status; the words are in hg_error(cx). */
+#ifndef HOOKGRAD_H
+#define HOOKGRAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HG_MAX_DIM 64
+#define HG_INLINE_DIM 4 /* tensors up to this many dimensions keep shape and strides inside themselves */
+
+/* ---- Status ---------------------------------------------------------------------------------------------------- */
+
+typedef enum hg_status {
+    HG_OK = 0,
+    HG_MEMORY,  /* an allocation failed */
+    HG_SHAPE,   /* sizes that do not fit together */
+    HG_STATE,   /* right arguments at the wrong time: backward twice, a modified saved tensor, a view of a leaf */
+    HG_TYPE,    /* wrong type of argument */
+    HG_VALUE,   /* right type, wrong value */
+    HG_INDEX,   /* an index or a dimension out of range */
+    HG_MISSING, /* not implemented for this dtype or argument */
+    HG_HOST,    /* the host already knows why; pass it up untouched */
+} hg_status;
+
+/* ---- Data types ------------------------------------------------------------------------------------------------- */
+
+/* name, C type of storage, torch's letter case name, category (0 bool, 1 integer, 2 floating) */
+#define HG_DTYPES(X)                                                                                                   \
+    X(U8, uint8_t, "uint8", "ByteTensor", 1)                                                                           \
+    X(I8, int8_t, "int8", "CharTensor", 1)                                                                             \
+    X(I16, int16_t, "int16", "ShortTensor", 1)                                                                         \
+    X(I32, int32_t, "int32", "IntTensor", 1)                                                                           \
+    X(I64, int64_t, "int64", "LongTensor", 1)                                                                          \
+    X(F16, uint16_t, "float16", "HalfTensor", 2)                                                                       \
+    X(F32, float, "float32", "FloatTensor", 2)                                                                         \
+    X(F64, double, "float64", "DoubleTensor", 2)                                                                       \
+    X(BF16, uint16_t, "bfloat16", "BFloat16Tensor", 2)                                                                 \
+    X(BOOL, uint8_t, "bool", "BoolTensor", 0)
+
+typedef enum hg_dtype {
+#define X(id, ...) HG_##id,
+    HG_DTYPES(X)
+#undef X
+    HG_N_DTYPES,
+    HG_NO_DTYPE = 255,
+} hg_dtype;
+
+typedef struct hg_dtype_info {
+    const char *name;        /* "float32" */
+    const char *tensor_name; /* "FloatTensor" */
+    uint8_t size;            /* bytes an element */
+    uint8_t category;        /* 0 bool, 1 integer, 2 floating: promotion goes by category first */
+} hg_dtype_info;
+
+extern const hg_dtype_info hg_dtypes[HG_N_DTYPES];
+
+static inline bool hg_dtype_is_float(hg_dtype d) { return hg_dtypes[d].category == 2; }
+hg_dtype hg_dtype_promote(hg_dtype a, hg_dtype b); /* torch.promote_types */
+
+/* ---- The host --------------------------------------------------------------------------------------------------- */
+
+typedef struct hg_ctx hg_ctx;
+typedef struct hg_lib hg_lib;
+typedef struct hg_storage hg_storage;
+typedef struct hg_tensor hg_tensor;
+typedef struct hg_node hg_node;
+typedef struct hg_hooks hg_hooks;
+typedef struct hg_table hg_table;
+typedef struct hg_module hg_module;
+typedef struct hg_generator hg_generator;
+typedef struct hg_op hg_op;
+struct hg_back;
+typedef struct hg_arg hg_arg;
+
+/* Kinds of core objects. Each lives inside an object of the host's, at a constant offset. */
+typedef enum hg_kind { HG_KIND_TENSOR, HG_KIND_NODE, HG_KIND_HOOKS, HG_KIND_TABLE, HG_KIND_MODULE, HG_N_KINDS } hg_kind;
+
+/* What flows through modules and hooks: nothing, a tensor, a tuple of values, or something of the host's own. A module
+   appears as HG_V_MODULE in tables of submodules only; as an argument it is a host's object like any other. */
+typedef enum hg_value_kind { HG_V_NONE, HG_V_TENSOR, HG_V_TUPLE, HG_V_OTHER, HG_V_MODULE } hg_value_kind;
+typedef struct hg_value {
+    hg_value_kind kind;
+    void *obj; /* hg_tensor *, hg_module *, or the host's own pointer (a tuple, or anything); NULL for HG_V_NONE */
+} hg_value;
+
+/* What the core needs from whoever embeds it. Copied at hg_open(). Core objects are passed as pointers to the core
+   struct; `void *ref` is a reference of the host's own (a name, a tuple, an opaque value). All of these run with the
+   host's lock (the GIL) held. */
+typedef struct hg_host {
+    void *ud;
+    /* A new core object of `size` bytes, zeroed, count 1; NULL when out of memory. */
+    void *(*alloc)(void *ud, hg_kind kind, size_t size);
+    void (*free)(void *ud, hg_kind kind, void *obj);  /* the memory of an object hg_finalize() has emptied */
+    void (*retain)(void *ud, void *obj);              /* core objects */
+    void (*release)(void *ud, void *obj);             /* at zero the host calls hg_finalize() */
+    bool (*unique)(void *ud, void *obj);              /* is the caller's the only reference? */
+    void (*track)(void *ud, hg_kind kind, void *obj); /* the object now owns others: show it to the cycle collector */
+    void *(*mem)(void *ud, void *p, size_t size);     /* realloc; size 0 frees; NULL when out of memory */
+
+    void (*hold)(void *ud, void *ref); /* host references */
+    void (*drop)(void *ud, void *ref);
+
+    void *(*name)(void *ud, const char *chars); /* new: the interned name; equal names are equal pointers */
+    const char *(*name_chars)(void *ud, void *name);
+
+    size_t (*tuple_size)(void *ud, void *tuple);
+    hg_value (*tuple_at)(void *ud, void *tuple, size_t i); /* borrowed */
+    /* new: a tuple of the values; where `like` is not NULL, of its type (a named tuple) */
+    hg_status (*tuple_new)(void *ud, void *like, const hg_value *at, size_t n, hg_value *out);
+
+    /* A module's attribute `name` as an argument of the given kind (hg_arg_kind); ints point into `space`. */
+    hg_status (*attr)(void *ud, hg_module *m, void *name, int kind, int64_t space[8], hg_arg *out);
+    /* Call a module from inside another one as the host would (an overridden __call__ counts); new in *out. */
+    hg_status (*call)(void *ud, hg_module *m, const hg_value *args, size_t n, hg_value *out);
+    /* A warning of the category ("UserWarning"); a host may turn it into an error. */
+    hg_status (*warn)(void *ud, const char *category, const char *words);
+    /* Save what the host has in flight (an exception) and give it back: for clean-up that calls out. May be NULL. */
+    void *(*stash)(void *ud);
+    void (*unstash)(void *ud, void *stashed);
+} hg_host;
+
+/* ---- Context ---------------------------------------------------------------------------------------------------- */
+
+/* One library per host, one context per thread. The fields below may be read and set by the host. */
+struct hg_ctx {
+    hg_lib *lib;
+    bool grad_enabled;
+    bool inference;
+    uint64_t next_seq;    /* of the next node, per thread */
+    struct hg_run *run;   /* the innermost backward running in this thread */
+    struct hg_scope *scope; /* temporaries of the derivative being computed */
+    hg_status status;     /* of the last failure */
+    char words[1024];
+};
+
+hg_status hg_open(const hg_host *host, hg_ctx **out); /* the library and its first context */
+hg_status hg_ctx_new(hg_lib *lib, hg_ctx **out);      /* a context for one more thread */
+void hg_ctx_free(hg_ctx *cx);
+void hg_close(hg_ctx *cx);                            /* frees the library; every object must be gone */
+const hg_host *hg_lib_host(const hg_lib *lib);
+const char *hg_error(const hg_ctx *cx);
+/* Set the words and return the status. Fails "HG_MEMORY" for words that do not fit are cut. */
+hg_status hg_fail(hg_ctx *cx, hg_status st, const char *format, ...) __attribute__((format(printf, 3, 4)));
+hg_status hg_no_memory(hg_ctx *cx);
+hg_status hg_warn(hg_ctx *cx, const char *category, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+hg_dtype hg_default_dtype(hg_ctx *cx);
+void hg_set_default_dtype(hg_ctx *cx, hg_dtype d);
+
+/* Retain and release core objects; NULL is fine. hg_finalize is called by the host when a count reaches zero: it empties
+   the core struct (now or, for nodes in a long chain, later) and then calls host->free. hg_clear drops the references
+   that can be part of a cycle, leaving the object valid; hg_visit reports each owned reference once. */
+void hg_retain(hg_ctx *cx, void *obj);
+void hg_release(hg_ctx *cx, void *obj);
+void hg_finalize(hg_lib *lib, hg_kind kind, void *obj);
+void hg_clear(hg_lib *lib, hg_kind kind, void *obj);
+typedef int (*hg_visit_fn)(void *obj, bool is_core, void *arg); /* is_core: a core object, else a host reference */
+int hg_visit(hg_kind kind, void *obj, hg_visit_fn visit, void *arg);
+
+/* Values: retain, release, and the common ones. */
+void hg_value_retain(hg_ctx *cx, hg_value v);
+void hg_value_release(hg_ctx *cx, hg_value v);
+void hg_value_set(hg_ctx *cx, hg_value *slot, hg_value v); /* steals v, releases what was there */
+static inline hg_value hg_value_of(hg_tensor *t) { return (hg_value){t ? HG_V_TENSOR : HG_V_NONE, t}; }
+static inline hg_tensor *hg_value_tensor(hg_value v) { return v.kind == HG_V_TENSOR ? (hg_tensor *)v.obj : NULL; }
+
+/* ---- Tensors ---------------------------------------------------------------------------------------------------- */
+
+/* Memory shared by tensors. `version` counts in-place changes. `free` is called with `owner` when the last tensor is gone. */
+struct hg_storage {
+    int64_t n_ref;
+    char *data;
+    size_t size; /* bytes */
+    uint32_t version;
+    bool read_only;
+    void (*free)(void *owner); /* NULL: the bytes follow this header, or come from host->mem when own is set */
+    void *owner;
+};
+
+/* A tensor. Read the fields freely; change them through functions only. An object fresh from the host (all zero, no
+   storage) is a valid, empty tensor. */
+struct hg_tensor {
+    hg_storage *storage; /* owned; NULL: empty core */
+    char *data;          /* the first element */
+    int64_t *shape;      /* [n_dim] */
+    int64_t *stride;     /* [n_dim], in elements */
+    int64_t numel;
+    uint8_t dtype, n_dim;
+    bool requires_grad;  /* of a leaf; use hg_tensor_requires_grad() */
+    bool contiguous;
+    bool is_inference;
+    uint8_t view_kind;   /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint32_t out_nr;     /* which output of grad_fn this is */
+    uint32_t seen_version; /* storage->version when grad_fn was set: a view's history is stale when they differ */
+    hg_node *grad_fn;    /* owned, may be NULL */
+    hg_tensor *grad;     /* owned, may be NULL */
+    hg_tensor *base;     /* owned; what this is a view of, never itself a view; may be NULL */
+    struct hg_extra *extra; /* owned; hooks, accumulator ...: NULL until needed */
+    int64_t dims[2 * HG_INLINE_DIM];
+};
+
+hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out); /* new, contiguous */
+/* A new tensor over memory of somebody else's; `free(owner)` runs when the last tensor on it is gone. On failure the
+   caller keeps owner. */
+hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
+                         size_t size, void (*free)(void *), void *owner, hg_tensor **out);
+/* A new tensor on the same storage: a raw view, without history or base. */
+hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
+                          int64_t offset, hg_tensor **out);
+hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* shares storage and version */
+/* Fill `t`, an empty core or any tensor, with what `from` is (storage, shape; neither history nor grad): `.data =`. */
+hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
+hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
+int64_t hg_tensor_offset(const hg_tensor *t);                              /* in elements, from the storage's start */
+static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
+
+/* Number k (in logical order) as a double or an int64, whatever the dtype. */
+double hg_tensor_get_f(const hg_tensor *t, const int64_t *index);
+int64_t hg_tensor_get_i(const hg_tensor *t, const int64_t *index);
+hg_status hg_item(hg_ctx *cx, const hg_tensor *t, hg_arg *out); /* of a one-element tensor: BOOL, INT or FLOAT */
+
+/* ---- Arguments and ops ------------------------------------------------------------------------------------------ */
+
+typedef enum hg_arg_kind {
+    HG_A_NONE,    /* not given, or None: the schema's default applies to what was not given */
+    HG_A_TENSOR,  /* u.t */
+    HG_A_BOOL,    /* u.i */
+    HG_A_INT,     /* u.i */
+    HG_A_FLOAT,   /* u.f */
+    HG_A_INTS,    /* u.ints[n] */
+    HG_A_FLOATS,  /* u.floats[n] */
+    HG_A_TENSORS, /* u.ts[n]; entries may be NULL */
+    HG_A_DTYPE,   /* u.i */
+    HG_A_STR,     /* u.s */
+    HG_A_GENERATOR, /* u.g */
+    HG_A_DEFAULT, /* take the schema's default */
+} hg_arg_kind;
+
+struct hg_arg {
+    uint8_t kind; /* hg_arg_kind */
+    uint32_t n;   /* how many, of a list; of a saved tensor: its version when it was saved */
+    union {
+        hg_tensor *t;
+        int64_t i;
+        double f;
+        const int64_t *ints;
+        const double *floats;
+        hg_tensor *const *ts;
+        const char *s;
+        hg_generator *g;
+    } u;
+};
+
+static inline hg_arg hg_t(hg_tensor *t) { return (hg_arg){.kind = t ? HG_A_TENSOR : HG_A_NONE, .u.t = t}; }
+static inline hg_arg hg_i(int64_t i) { return (hg_arg){.kind = HG_A_INT, .u.i = i}; }
+static inline hg_arg hg_b(bool b) { return (hg_arg){.kind = HG_A_BOOL, .u.i = b}; }
+static inline hg_arg hg_f(double f) { return (hg_arg){.kind = HG_A_FLOAT, .u.f = f}; }
+static inline hg_arg hg_ints(const int64_t *at, int n) {
+    return (hg_arg){.kind = HG_A_INTS, .n = (uint32_t)n, .u.ints = at};
+}
+static inline hg_arg hg_ts(hg_tensor *const *at, int n) {
+    return (hg_arg){.kind = HG_A_TENSORS, .n = (uint32_t)n, .u.ts = at};
+}
+static inline hg_arg hg_s(const char *s) { return (hg_arg){.kind = HG_A_STR, .u.s = s}; }
+static inline hg_arg hg_d(hg_dtype d) { return (hg_arg){.kind = HG_A_DTYPE, .u.i = d}; }
+#define HG_NONE ((hg_arg){.kind = HG_A_NONE})
+#define HG_DEFAULT ((hg_arg){.kind = HG_A_DEFAULT})
+
+/* Where an op appears, and what it is. */
+enum {
+    HG_OP_METHOD = 1,      /* Tensor.name */
+    HG_OP_FUNCTION = 2,    /* torch.name */
+    HG_OP_NN = 4,          /* torch.nn.functional.name */
+    HG_OP_INPLACE = 8,     /* also name_ wherever name is; the forward writes into *out when it is given */
+    HG_OP_COMPOSITE = 16,  /* written in terms of recorded ops: no node of its own */
+    HG_OP_VIEW = 32,       /* its output shares its first argument's storage */
+    HG_OP_LINALG = 64,     /* torch.linalg.name */
+    HG_OP_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
+    HG_OP_MUTATES = 256,   /* the op itself is in-place: writes its first argument, whose name ends in _ */
+    HG_OP_SPECIAL = 512,   /* torch.special.name */
+};
+
+#define HG_MAX_PARAMS 16
+
+/* What an op's forward and backward are called with: see Note [Ops] in op_impl.h. */
+typedef struct hg_param {
+    char name[24];
+    uint8_t kind;      /* hg_arg_kind it wants */
+    bool optional;     /* "Tensor? bias": None is fine */
+    bool keyword_only;
+    bool or_number;    /* "Tensor|Scalar": a number does for the tensor; a bare Scalar has kind HG_A_FLOAT and this set */
+    int8_t n_list;     /* "int[2]": this many, one number standing for all; 0: any; -1: no list */
+    bool has_default;
+    hg_arg fallback;   /* the default */
+} hg_param;
+
+/* One row of the table, with what is derived from its schema at first use. */
+struct hg_op {
+    const char *schema;
+    const char *grads;
+    uint32_t flags;
+    hg_status (*forward)(hg_ctx *cx, const hg_arg *a, hg_tensor **out);
+    hg_status (*backward)(hg_ctx *cx, struct hg_back *b);
+    const char *node_name; /* "AddBackward0" */
+};
+
+typedef struct hg_op_info {
+    const hg_op *op;
+    int id;
+    char name[40];     /* "sum" */
+    char overload[24]; /* "dim", may be empty */
+    char node_name[56];
+    uint8_t n_params, n_positional; /* positional ones come first */
+    uint8_t n_out;     /* 0: a list of tensors, as many as the op makes */
+    char out_names[4][16]; /* of a named result ("values", "indices"), else empty */
+    uint32_t differentiable;       /* bit i: parameter i has a derivative */
+    uint32_t saves_in[HG_MAX_PARAMS];  /* bit j of [i]: the derivative of i needs argument j */
+    uint32_t saves_out[HG_MAX_PARAMS]; /* bit j of [i]: ... needs output j */
+    hg_param params[HG_MAX_PARAMS];
+} hg_op_info;
+
+typedef enum hg_op_id {
+#define OP(id, ...) HG_OP_##id,
+#include "hookgrad_ops.def"
+#undef OP
+    HG_N_OPS
+} hg_op_id;
+
+const hg_op_info *hg_op_at(hg_lib *lib, int id); /* borrowed, for the library's life; NULL: its schema is wrong (our bug) */
+
+#define HG_MAX_OUT 4
+/* Call an op. a[n] are its arguments in the schema's order; missing ones take their default. Records a node where
+   gradients are enabled and wanted. out[] gets info->n_out new tensors. */
+hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out);
+/* The in-place form: the result goes into the first argument. */
+hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n);
+/* Ops that return a list ("-> Tensor[]": split, unbind). *out is a new array from host->mem of *n new tensors. */
+hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor ***out, int *n);
+void hg_list_free(hg_ctx *cx, hg_tensor **list, int n);
+
+/* The common ones, for C programs. */
+hg_status hg_add(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out);
+hg_status hg_mul(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out);
+hg_status hg_matmul(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out);
+hg_status hg_sum(hg_ctx *cx, hg_tensor *a, hg_tensor **out);
+
+/* Indexing as x[...] does. */
+typedef enum hg_index_kind { HG_IX_INT, HG_IX_SLICE, HG_IX_NEW, HG_IX_ELLIPSIS, HG_IX_TENSOR, HG_IX_BOOL } hg_index_kind;
+typedef struct hg_index {
+    hg_index_kind kind;
+    int64_t start, stop, step; /* of a slice; INT: start; BOOL: start is 0 or 1. INT64_MAX / INT64_MIN: open */
+    hg_tensor *t;              /* integers, or booleans / uint8 as a mask; borrowed */
+} hg_index;
+hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_tensor **out);
+hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_arg value);
+
+/* ---- Autograd --------------------------------------------------------------------------------------------------- */
+
+bool hg_tensor_requires_grad(const hg_tensor *t);
+hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on);
+static inline bool hg_tensor_is_leaf(const hg_tensor *t) { return t->grad_fn == NULL; }
+/* The node that made t, brought up to date for a view whose base was changed; borrowed, NULL for a leaf. */
+hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out);
+hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad); /* grad may be NULL; checked as torch does */
+hg_status hg_tensor_retain_grad(hg_ctx *cx, hg_tensor *t);
+bool hg_tensor_retains_grad(const hg_tensor *t);
+hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t);
+
+/* Run backward from roots[n]. grads[i] may be NULL (then roots[i] must have one element).
+   n_inputs < 0: accumulate into every leaf. Otherwise only inputs: into their .grad when `results` is NULL, else the
+   gradients are returned as new tensors in results[] (NULL where one was not reached and allow_unused). */
+hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
+                      bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused, hg_tensor **results);
+
+/* Nodes, as seen from outside. */
+const char *hg_node_name(const hg_node *n);
+uint64_t hg_node_seq(const hg_node *n);
+int hg_node_n_next(const hg_node *n);
+hg_node *hg_node_next(const hg_node *n, int i, uint32_t *nr); /* borrowed, may be NULL */
+hg_tensor *hg_node_variable(const hg_node *n);                /* of an AccumulateGrad node; borrowed, else NULL */
+const hg_op_info *hg_node_op(const hg_node *n);               /* NULL for nodes that are no op's */
+/* The accumulator of a leaf that requires grad: new. */
+hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
+/* What the node saved as argument or output i: new tensor, or the plain argument; checks the version. */
+hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out);
+
+/* ---- Hooks ------------------------------------------------------------------------------------------------------ */
+
+typedef enum hg_hook_kind {
+    HG_HOOK_TENSOR,            /* grad -> grad */
+    HG_HOOK_POST_ACCUMULATE,   /* tensor */
+    HG_HOOK_NODE_PRE,          /* grad_output -> grad_output */
+    HG_HOOK_NODE,              /* grad_input, grad_output -> grad_input */
+    HG_HOOK_FORWARD_PRE,       /* module, args[, kwargs] -> args */
+    HG_HOOK_FORWARD,           /* module, args[, kwargs], output -> output */
+    HG_HOOK_BACKWARD_PRE,      /* module, grad_output -> grad_output */
+    HG_HOOK_BACKWARD,          /* module, grad_input, grad_output -> grad_input */
+    HG_HOOK_STATE_DICT_PRE, HG_HOOK_STATE_DICT, HG_HOOK_LOAD_STATE_DICT_PRE, HG_HOOK_LOAD_STATE_DICT, /* the host's to call */
+    HG_HOOK_REGISTER_BUFFER, HG_HOOK_REGISTER_MODULE, HG_HOOK_REGISTER_PARAMETER,                     /* the host's to call */
+    HG_N_HOOK_KINDS
+} hg_hook_kind;
+
+enum { HG_HOOK_PREPEND = 1, HG_HOOK_WITH_KWARGS = 2, HG_HOOK_ALWAYS_CALL = 4 };
+
+/* One event, as a hook sees it. A hook replaces a value with hg_value_set() on the field its kind may replace. */
+typedef struct hg_call {
+    hg_hook_kind kind;
+    uint32_t flags;     /* of the hook being run */
+    uint64_t id;        /* of the hook being run */
+    hg_module *module;  /* borrowed */
+    hg_node *node;      /* borrowed */
+    hg_tensor *tensor;  /* borrowed: of POST_ACCUMULATE */
+    hg_value args, kwargs, output;          /* args: a tuple; kwargs: the host's mapping or none */
+    hg_value grad;                          /* of TENSOR */
+    hg_value grad_input, grad_output;       /* tuples of tensors and nothings */
+} hg_call;
+
+typedef hg_status (*hg_hook_fn)(hg_ctx *cx, hg_call *call, void *data);
+
+typedef struct hg_hook {
+    uint64_t id;
+    hg_hook_fn fn;
+    void *data;
+    void (*drop)(void *data); /* may be NULL; called once, when nobody can call the hook any more */
+    void (*hold)(void *data); /* may be NULL; a run holds what it calls */
+    uint32_t flags;
+} hg_hook;
+
+/* An ordered table of hooks: a host object. */
+struct hg_hooks {
+    hg_hook_kind kind;
+    uint32_t n, cap;
+    hg_hook *at; /* owned */
+};
+
+hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out);
+uint64_t hg_next_hook_id(hg_lib *lib); /* one counter for all tables, as torch has */
+/* Adds, or replaces the function where the id is there already. The table calls hold(data) once it has succeeded. */
+hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook);
+bool hg_hooks_remove(hg_ctx *cx, hg_hooks *h, uint64_t id); /* was it there? */
+hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id);      /* borrowed until the table changes; may be NULL */
+void hg_hooks_clear(hg_ctx *cx, hg_hooks *h);
+/* Runs a snapshot: hooks added meanwhile wait for the next run, hooks removed meanwhile still fire. */
+hg_status hg_hooks_run(hg_ctx *cx, hg_hooks *h, hg_call *call);
+
+/* The table of a tensor, a node or a module, made on first demand when `make`; borrowed, may be NULL. */
+hg_status hg_tensor_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, bool make, hg_hooks **out);
+hg_status hg_tensor_set_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, hg_hooks *h);
+hg_status hg_node_hooks(hg_ctx *cx, hg_node *n, hg_hook_kind kind, bool make, hg_hooks **out);
+hg_status hg_module_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, bool make, hg_hooks **out);
+hg_status hg_module_set_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hooks *h); /* retains h; may be NULL */
+hg_status hg_global_hooks(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out);               /* borrowed */
+/* The common case in one call: add fn to that table under a new id. */
+hg_status hg_tensor_add_hook(hg_ctx *cx, hg_tensor *t, hg_hook_fn fn, void *data, uint64_t *id);
+hg_status hg_module_add_hook(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hook_fn fn, void *data, uint32_t flags,
+                             uint64_t *id);
+
+/* ---- Modules ---------------------------------------------------------------------------------------------------- */
+
+/* An ordered table from names to values (tensors, modules, nothing): a host object. */
+typedef struct hg_slot {
+    void *name;     /* held */
+    hg_value value; /* owned */
+} hg_slot;
+
+struct hg_table {
+    uint32_t n, cap;
+    hg_slot *at;     /* owned */
+    uint32_t *index; /* owned; hash from name to place, once there are many; NULL before */
+    uint32_t index_cap;
+};
+
+hg_status hg_table_new(hg_ctx *cx, hg_table **out);
+hg_status hg_table_put(hg_ctx *cx, hg_table *t, void *name, hg_value v); /* retains v; keeps the place of a known name */
+hg_slot *hg_table_find(const hg_table *t, void *name);                   /* borrowed until the table changes; may be NULL */
+bool hg_table_remove(hg_ctx *cx, hg_table *t, void *name);
+void hg_table_clear(hg_ctx *cx, hg_table *t);
+
+/* What a module computes from one input. */
+typedef hg_status (*hg_layer_fn)(hg_ctx *cx, hg_module *m, const hg_value *in, size_t n, hg_value *out);
+
+struct hg_module {
+    hg_layer_fn forward;  /* a layer in C; NULL: the host's forward function, called with host_forward */
+    hg_table *params, *buffers, *modules; /* owned, made on first demand */
+    struct hg_module_hook_tables *hooks;  /* owned; NULL: this module never had a hook */
+    bool training;
+};
+
+typedef enum hg_table_kind { HG_PARAMS, HG_BUFFERS, HG_MODULES } hg_table_kind;
+/* Borrowed; made on first demand. */
+hg_status hg_module_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table **out);
+hg_status hg_module_set_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table *t); /* retains t */
+/* Forward as the host's language defines it, for modules whose `forward` is NULL: args is a host tuple, kwargs the host's
+   mapping or nothing. */
+typedef hg_status (*hg_host_forward)(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
+void hg_set_host_forward(hg_lib *lib, hg_host_forward fn);
+
+/* The call sequence: every hook of the module and the global ones around forward. */
+hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out);
+bool hg_any_global_hooks(const hg_lib *lib);
+
+/* Layers by name, "linear", "relu" ...: NULL where there is none. */
+hg_layer_fn hg_layer_find(const char *name);
+/* For C programs: modules with their parameters, initialised as torch does from the library's generator. */
+hg_status hg_linear_new(hg_ctx *cx, int64_t in, int64_t out_features, bool bias, hg_module **out);
+hg_status hg_activation_new(hg_ctx *cx, const char *layer, hg_module **out);
+hg_status hg_sequential_new(hg_ctx *cx, hg_module *const *children, int n, hg_module **out);
+hg_tensor *hg_module_param(hg_ctx *cx, hg_module *m, const char *name); /* borrowed, may be NULL */
+
+/* ---- Random numbers: MT19937 as torch seeds and reads it ----------------------------------------------------------- */
+
+struct hg_generator {
+    uint32_t state[624];
+    int at;
+    uint64_t seed;
+    bool has_normal;
+    double next_normal;
+};
+void hg_generator_seed(hg_generator *g, uint64_t seed);
+uint32_t hg_generator_u32(hg_generator *g);
+uint64_t hg_generator_u64(hg_generator *g);
+hg_generator *hg_default_generator(hg_lib *lib);
+
+/* ---- Optimizers: one update of every parameter, in place, outside the graph ------------------------------------------ */
+
+typedef struct hg_sgd { double lr, weight_decay, momentum, dampening; bool nesterov, maximize; } hg_sgd;
+/* bufs[i] may be NULL before the first step with momentum: it is then made (new). */
+hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads, hg_tensor **bufs);
+typedef struct hg_adam { double lr, beta1, beta2, eps, weight_decay; bool amsgrad, maximize, decoupled; } hg_adam;
+hg_status hg_adam_step(hg_ctx *cx, const hg_adam *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
+                       hg_tensor *const *exp_avg, hg_tensor *const *exp_avg_sq, hg_tensor *const *max_exp_avg_sq,
+                       hg_tensor *const *steps);
+
+/* ---- Matrix products ---------------------------------------------------------------------------------------------- */
+
+/* Where the host found OpenBLAS: asked once, at the first product that is large enough. Returns a path or NULL. */
+void hg_set_blas_finder(hg_lib *lib, const char *(*find)(void *ud), void *ud);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
