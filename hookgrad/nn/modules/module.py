@@ -1,0 +1,749 @@
+"""The base of every module: what is called once a model, on top of the C type that does what is called once a step.
+
+`_C.Module` holds the tables (`_parameters`, `_buffers`, `_modules`, the hook tables), looks attributes up and stores
+them, runs the call sequence and registers the hooks of forward and backward. Of the binding, this file uses
+
+    _C.Module                                                    the base type
+    _C.RemovableHandle(table)                                    a handle with a fresh `id`, for `table[handle.id] = hook`
+    _C._register_global_hook(kind, hook, with_kwargs, always_call)  -> handle; `kind` is one of "forward_pre", "forward",
+        "full_backward_pre", "full_backward", "backward", "buffer_registration", "module_registration",
+        "parameter_registration"
+    _C._run_registration_hooks(kind, module, name, value)        -> value, after the global hooks of registration;
+        `kind` is one of the last three above
+"""
+
+import hookgrad
+
+from ... import _C
+from ..parameter import Parameter
+
+_EXTRA_STATE = "_extra_state"
+
+
+def _typename(value):
+    """The name of an object's type as messages give it: builtins bare, tensors as in torch."""
+    if isinstance(value, hookgrad.Tensor):
+        return value.type()
+    named = value if hasattr(value, "__qualname__") else type(value)
+    module = named.__module__
+    return named.__qualname__ if module in (None, "", "builtins") else f"{module}.{named.__qualname__}"
+
+
+def _indented(text, spaces):
+    """`text` with every line but the first moved to the right, blank lines left empty."""
+    first, *rest = text.split("\n")
+    return "\n".join([first, *(" " * spaces + line if line.strip() else "" for line in rest)])
+
+
+def _register(table, hook):
+    handle = _C.RemovableHandle(table)
+    table[handle.id] = hook
+    return handle
+
+
+def _check_name(what, name):
+    if not isinstance(name, str):
+        raise TypeError(f"{what} name should be a string. Got {_typename(name)}")
+    if "." in name:
+        raise KeyError(f'{what} name can\'t contain "."' + (f", got: {name}" if what == "module" else ""))
+    if name == "":
+        raise KeyError(f'{what} name can\'t be empty string ""')
+
+
+def register_module_forward_pre_hook(hook):
+    """Run `hook(module, args)` before the forward of every module; what it returns replaces the arguments.
+
+    Global hooks run before a module's own.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_forward_pre_hook.html
+    """
+    return _C._register_global_hook("forward_pre", hook, False, False)
+
+
+def register_module_forward_hook(hook, *, with_kwargs=False, always_call=False):
+    """Run `hook(module, args, output)` after the forward of every module; what it returns replaces the output.
+
+    `with_kwargs` makes it `hook(module, args, kwargs, output)`; with `always_call` it runs even when forward raised.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_forward_hook.html
+    """
+    return _C._register_global_hook("forward", hook, with_kwargs, always_call)
+
+
+def register_module_backward_hook(hook):
+    """Run `hook(module, grad_input, grad_output)` for every module, in the legacy manner: see
+    `Module.register_backward_hook`. Not to be mixed with `register_module_full_backward_hook`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_backward_hook.html
+    """
+    return _C._register_global_hook("backward", hook, False, False)
+
+
+def register_module_full_backward_pre_hook(hook):
+    """Run `hook(module, grad_output)` before the backward of every module; what it returns replaces `grad_output`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_full_backward_pre_hook.html
+    """
+    return _C._register_global_hook("full_backward_pre", hook, False, False)
+
+
+def register_module_full_backward_hook(hook):
+    """Run `hook(module, grad_input, grad_output)` after the backward of every module; what it returns replaces
+    `grad_input`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_full_backward_hook.html
+    """
+    return _C._register_global_hook("full_backward", hook, False, False)
+
+
+def register_module_buffer_registration_hook(hook):
+    """Run `hook(module, name, buffer)` whenever a module gets a buffer; a tensor it returns takes the buffer's place.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_buffer_registration_hook.html
+    """
+    return _C._register_global_hook("buffer_registration", hook, False, False)
+
+
+def register_module_module_registration_hook(hook):
+    """Run `hook(module, name, submodule)` whenever a module gets a submodule; a module it returns takes its place.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_module_registration_hook.html
+    """
+    return _C._register_global_hook("module_registration", hook, False, False)
+
+
+def register_module_parameter_registration_hook(hook):
+    """Run `hook(module, name, parameter)` whenever a module gets a parameter; one it returns takes its place.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.module.register_module_parameter_registration_hook.html
+    """
+    return _C._register_global_hook("parameter_registration", hook, False, False)
+
+
+class _LoadPreHook:
+    """A hook of `load_state_dict` that also wants the module it was registered on, which it must not keep alive."""
+
+    def __init__(self, hook, module):
+        import weakref
+
+        self.hook = hook
+        self._module = weakref.ref(module)
+
+    def __call__(self, *args):
+        module = self._module()
+        if module is None:
+            raise RuntimeError("You are trying to call the hook of a dead Module!")
+        return self.hook(module, *args)
+
+    def __reduce__(self):
+        return _LoadPreHook, (self.hook, self._module())
+
+
+class _IncompatibleKeys(tuple):
+    """What `load_state_dict` returns: the names the state lacked, and those it had too many."""
+
+    __slots__ = ()
+    _fields = ("missing_keys", "unexpected_keys")
+
+    def __new__(cls, missing_keys, unexpected_keys):
+        return tuple.__new__(cls, (missing_keys, unexpected_keys))
+
+    missing_keys = property(lambda self: self[0])
+    unexpected_keys = property(lambda self: self[1])
+
+    def __getnewargs__(self):
+        return tuple(self)
+
+    def __repr__(self):
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"_IncompatibleKeys(missing_keys={self.missing_keys!r}, unexpected_keys={self.unexpected_keys!r})"
+
+    __str__ = __repr__
+
+
+def _to_arguments(device=None, dtype=None, non_blocking=False, *, tensor=None, memory_format=None):
+    """The device and the dtype that the arguments of `to()` name."""
+    if isinstance(device, hookgrad.dtype):  # to(dtype, non_blocking)
+        device, dtype = None, device
+    elif isinstance(device, hookgrad.Tensor):  # to(tensor, non_blocking)
+        device, tensor = None, device
+    if tensor is not None:
+        device, dtype = tensor.device, tensor.dtype
+    if device is not None:
+        if not isinstance(device, (str, hookgrad.device)):
+            raise TypeError(f"to() received an invalid combination of arguments - got ({_typename(device)})")
+        device = hookgrad.device(device)
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(
+            "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=" + str(dtype)
+        )
+    return device, dtype
+
+
+class Module(_C.Module):
+    """The base of every neural network, and of its parts.
+
+    A subclass calls `super().__init__()`, assigns its parts to attributes (modules, parameters, buffers: each goes into
+    its table) and says in `forward` what it computes. Calling the module runs forward with all hooks around it.
+
+    >>> import hookgrad as torch
+    >>> from hookgrad import nn
+    >>> class Double(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.linear = nn.Linear(3, 3)
+    ...     def forward(self, x):
+    ...         return self.linear(x) * 2
+    >>> Double()
+    Double(
+      (linear): Linear(in_features=3, out_features=3, bias=True)
+    )
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html
+    """
+
+    dump_patches = False
+    _version = 1
+    call_super_init = False
+
+    # ---- what a module has -------------------------------------------------------------------------------------
+
+    def register_buffer(self, name, tensor, persistent=True):
+        """Keep `tensor` (or None) as the buffer `name`: moved with the module, saved with it if `persistent`.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_buffer
+        """
+        if "_buffers" not in self.__dict__:
+            raise AttributeError("cannot assign buffer before Module.__init__() call")
+        _check_name("buffer", name)
+        if hasattr(self, name) and name not in self._buffers:
+            raise KeyError(f"attribute '{name}' already exists")
+        if tensor is not None and not isinstance(tensor, hookgrad.Tensor):
+            raise TypeError(
+                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+            )
+        self._buffers[name] = _C._run_registration_hooks("buffer_registration", self, name, tensor)
+        if persistent:
+            self._non_persistent_buffers_set.discard(name)
+        else:
+            self._non_persistent_buffers_set.add(name)
+
+    def register_parameter(self, name, param):
+        """Keep `param` (or None) as the parameter `name`.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_parameter
+        """
+        if "_parameters" not in self.__dict__:
+            raise AttributeError("cannot assign parameter before Module.__init__() call")
+        _check_name("parameter", name)
+        if hasattr(self, name) and name not in self._parameters:
+            raise KeyError(f"attribute '{name}' already exists")
+        if param is not None:
+            if not isinstance(param, Parameter):
+                raise TypeError(
+                    f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                    "(torch.nn.Parameter or None required)"
+                )
+            if param.grad_fn is not None:
+                raise ValueError(
+                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
+                    f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
+                    "forward() method."
+                )
+            param = _C._run_registration_hooks("parameter_registration", self, name, param)
+        self._parameters[name] = param
+
+    def add_module(self, name, module):
+        """Keep `module` (or None) as the submodule `name`.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.add_module
+        """
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{_typename(module)} is not a Module subclass")
+        if isinstance(name, str) and hasattr(self, name) and name not in self._modules:
+            raise KeyError(f"attribute '{name}' already exists")
+        _check_name("module", name)
+        self._modules[name] = _C._run_registration_hooks("module_registration", self, name, module)
+
+    def register_module(self, name, module):
+        """The same as `add_module`."""
+        self.add_module(name, module)
+
+    # ---- finding things by their dotted path -------------------------------------------------------------------
+
+    def get_submodule(self, target):
+        """The module at the dotted path `target`, or AttributeError; this module for "".
+
+        >>> from hookgrad import nn
+        >>> nn.Sequential(nn.Sequential(nn.ReLU())).get_submodule("0.0")
+        ReLU()
+        """
+        module = self
+        for name in target.split(".") if target else ():
+            module = _member(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
+        return module
+
+    def set_submodule(self, target, module, strict=False):
+        """Put `module` at the dotted path `target`; with `strict` only where there is one already."""
+        if target == "":
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict or hasattr(parent, name):
+            if not isinstance(_member(parent, name), Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
+
+    def get_parameter(self, target):
+        """The parameter at the dotted path `target`, or AttributeError."""
+        path, _, name = target.rpartition(".")
+        parameter = _member(self.get_submodule(path), name)
+        if not isinstance(parameter, Parameter):
+            raise AttributeError(f"`{name}` is not an nn.Parameter")
+        return parameter
+
+    def get_buffer(self, target):
+        """The buffer at the dotted path `target`, or AttributeError."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        buffer = _member(module, name)
+        if name not in module._buffers:
+            raise AttributeError(f"`{name}` is not a buffer")
+        return buffer
+
+    # ---- going through everything ------------------------------------------------------------------------------
+
+    def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+        """Every module in the tree with its dotted path, this one ("") first; a shared one once.
+
+        >>> from hookgrad import nn
+        >>> [name for name, module in nn.Sequential(nn.Linear(2, 2), nn.ReLU()).named_modules()]
+        ['', '0', '1']
+        """
+        if memo is None:
+            memo = set()
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+
+    def modules(self, remove_duplicate=True):
+        """Every module in the tree, this one first."""
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
+            yield module
+
+    def named_children(self):
+        """The direct submodules with their names; a shared one once."""
+        memo = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in memo:
+                memo.add(module)
+                yield name, module
+
+    def children(self):
+        """The direct submodules."""
+        for _, module in self.named_children():
+            yield module
+
+    def _named_members(self, get_members_fn, prefix="", recurse=True, remove_duplicate=True):
+        memo = set()
+        modules = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        for path, module in modules:
+            for name, value in get_members_fn(module):
+                if value is None or value in memo:
+                    continue
+                if remove_duplicate:
+                    memo.add(value)
+                yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        """Every parameter with its dotted path; a shared one once.
+
+        >>> from hookgrad import nn
+        >>> [(name, p.shape) for name, p in nn.Linear(3, 2).named_parameters()]
+        [('weight', torch.Size([2, 3])), ('bias', torch.Size([2]))]
+        """
+        yield from self._named_members(lambda module: module._parameters.items(), prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse=True):
+        """Every parameter: what an optimizer wants."""
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+        """Every buffer with its dotted path; a shared one once."""
+        yield from self._named_members(lambda module: module._buffers.items(), prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse=True):
+        """Every buffer."""
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    # ---- changing everything -----------------------------------------------------------------------------------
+
+    def apply(self, fn):
+        """Call `fn` on every module of the tree, children first; returns self."""
+        for module in self.children():
+            module.apply(fn)
+        fn(self)
+        return self
+
+    def _apply(self, fn, recurse=True):
+        """Replace the values of every parameter, gradient and buffer by `fn` of them; the parameters stay the same
+        objects, so that an optimizer goes on working."""
+        if recurse:
+            for module in self.children():
+                module._apply(fn)
+        for parameter in self._parameters.values():
+            if parameter is None:
+                continue
+            with hookgrad.no_grad():
+                value = fn(parameter)
+            grad = parameter.grad
+            if value is not parameter:
+                parameter.data = value
+            if grad is not None:
+                with hookgrad.no_grad():
+                    value = fn(grad)
+                if value is not grad:
+                    grad.data = value
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._buffers[name] = fn(buffer)
+        return self
+
+    def to(self, *args, **kwargs):
+        """Convert floating point parameters and buffers: `to(dtype)`, `to(device, dtype)`, `to(tensor)`; returns self.
+
+        >>> import hookgrad as torch
+        >>> torch.nn.Linear(2, 2).to(torch.float64).weight.dtype
+        torch.float64
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to
+        """
+        device, dtype = _to_arguments(*args, **kwargs)
+
+        def convert(t):
+            wanted = dtype if dtype is not None and t.is_floating_point() else t.dtype
+            return t.to(wanted) if device is None else t.to(device, wanted)
+
+        return self._apply(convert)
+
+    def type(self, dst_type):
+        """Convert every parameter and buffer to `dst_type`; returns self."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def float(self):
+        """Convert floating point parameters and buffers to float32; returns self."""
+        return self._apply(lambda t: t.float() if t.is_floating_point() else t)
+
+    def double(self):
+        """Convert floating point parameters and buffers to float64; returns self."""
+        return self._apply(lambda t: t.double() if t.is_floating_point() else t)
+
+    def half(self):
+        """Convert floating point parameters and buffers to float16; returns self."""
+        return self._apply(lambda t: t.half() if t.is_floating_point() else t)
+
+    def bfloat16(self):
+        """Convert floating point parameters and buffers to bfloat16; returns self."""
+        return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
+
+    def cpu(self):
+        """Everything is on the CPU already; returns self."""
+        return self._apply(lambda t: t.cpu())
+
+    def share_memory(self):
+        """Ask for memory that other processes share: see `Tensor.share_memory_`."""
+        return self._apply(lambda t: t.share_memory_())
+
+    def train(self, mode=True):
+        """Set the mode of training (or with False of evaluation) in the whole tree; returns self."""
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        self.training = mode
+        for module in self.children():
+            module.train(mode)
+        return self
+
+    def eval(self):
+        """The same as `train(False)`."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad=True):
+        """Set `requires_grad` of every parameter; returns self."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none=True):
+        """Drop the gradient of every parameter, or without `set_to_none` fill it with zeros."""
+        for parameter in self.parameters():
+            if parameter.grad is None:
+                continue
+            if set_to_none:
+                parameter.grad = None
+            else:
+                if parameter.grad.grad_fn is not None:
+                    parameter.grad.detach_()
+                else:
+                    parameter.grad.requires_grad_(False)
+                parameter.grad.zero_()
+
+    # ---- saving and loading ------------------------------------------------------------------------------------
+
+    def get_extra_state(self):
+        """What a subclass wants saved besides its tensors: `state_dict()` calls it where it is overridden."""
+        raise RuntimeError(f"{self._get_name()} overrides set_extra_state() but not get_extra_state()")
+
+    def set_extra_state(self, state):
+        """The counterpart of `get_extra_state`."""
+        raise RuntimeError(f"{self._get_name()} overrides get_extra_state() but not set_extra_state()")
+
+    def register_state_dict_pre_hook(self, hook):
+        """Run `hook(module, prefix, keep_vars)` before `state_dict()` collects."""
+        return _register(self._state_dict_pre_hooks, hook)
+
+    def register_state_dict_post_hook(self, hook):
+        """Run `hook(module, state_dict, prefix, local_metadata)` when `state_dict()` has collected; it may change the
+        state in place and must return None."""
+        hook._from_public_api = True
+        return _register(self._state_dict_hooks, hook)
+
+    def _register_state_dict_hook(self, hook):
+        if getattr(hook, "_from_public_api", False):
+            raise RuntimeError(
+                "Cannot register the same function as the state dict post hook that was "
+                "previously registered via register_state_dict_post_hook"
+            )
+        return _register(self._state_dict_hooks, hook)
+
+    def register_load_state_dict_pre_hook(self, hook):
+        """Run `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`
+        before `load_state_dict()` fills this module."""
+        return self._register_load_state_dict_pre_hook(hook, with_module=True)
+
+    def _register_load_state_dict_pre_hook(self, hook, with_module=False):
+        return _register(self._load_state_dict_pre_hooks, _LoadPreHook(hook, self) if with_module else hook)
+
+    def register_load_state_dict_post_hook(self, hook):
+        """Run `hook(module, incompatible_keys)` when `load_state_dict()` has filled this module and all below it; it
+        may change the lists in place and must return None."""
+        return _register(self._load_state_dict_post_hooks, hook)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                destination[prefix + name] = parameter if keep_vars else parameter.detach()
+        for name, buffer in self._buffers.items():
+            if buffer is not None and name not in self._non_persistent_buffers_set:
+                destination[prefix + name] = buffer if keep_vars else buffer.detach()
+        if type(self).get_extra_state is not Module.get_extra_state:
+            destination[prefix + _EXTRA_STATE] = self.get_extra_state()
+
+    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+        """All parameters and persistent buffers of the tree by dotted path, as an OrderedDict.
+
+        The tensors share their memory with the module; `keep_vars` gives the parameters themselves.
+
+        >>> from hookgrad import nn
+        >>> list(nn.Sequential(nn.Linear(2, 2)).state_dict())
+        ['0.weight', '0.bias']
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.state_dict
+        """
+        if args:
+            import warnings
+
+            warnings.warn(
+                "state_dict(): positional arguments are deprecated, use destination=, prefix= and keep_vars=",
+                FutureWarning,
+                stacklevel=2,
+            )
+            destination = args[0] if destination is None else destination
+            prefix = args[1] if len(args) > 1 and prefix == "" else prefix
+            keep_vars = args[2] if len(args) > 2 and keep_vars is False else keep_vars
+        if destination is None:
+            from collections import OrderedDict
+
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()
+        local_metadata = {"version": self._version}
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]] = local_metadata
+
+        for hook in self._state_dict_pre_hooks.values():
+            hook(self, prefix, keep_vars)
+        self._save_to_state_dict(destination, prefix, keep_vars)
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in self._state_dict_hooks.values():
+            result = hook(self, destination, prefix, local_metadata)
+            if result is None:
+                continue
+            if getattr(hook, "_from_public_api", False):
+                raise RuntimeError("state_dict post-hook must return None")
+            destination = result
+        return destination
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        for hook in self._load_state_dict_pre_hooks.values():
+            hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+
+        own = dict(self._parameters.items())
+        own.update((k, v) for k, v in self._buffers.items() if k not in self._non_persistent_buffers_set)
+        own = {name: tensor for name, tensor in own.items() if tensor is not None}
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        for name, tensor in own.items():
+            key = prefix + name
+            if key not in state_dict:
+                if strict:
+                    missing_keys.append(key)
+                continue
+            given = state_dict[key]
+            if not isinstance(given, hookgrad.Tensor):
+                error_msgs.append(
+                    f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
+                    f"checkpoint but received {type(given)}"
+                )
+                continue
+            if tensor.dim() == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
+                given = given[0]
+            if given.shape != tensor.shape:
+                error_msgs.append(
+                    f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, "
+                    f"the shape in current model is {tensor.shape}."
+                )
+                continue
+            try:
+                with hookgrad.no_grad():
+                    if not assign:
+                        tensor.copy_(given)
+                    else:
+                        if isinstance(tensor, Parameter):
+                            if isinstance(given, Parameter):
+                                given.requires_grad_(tensor.requires_grad)
+                            else:
+                                given = Parameter(given, requires_grad=tensor.requires_grad)
+                        setattr(self, name, given)
+            except Exception as e:
+                error_msgs.append(
+                    f'While copying the parameter named "{key}", whose dimensions in the model are {tensor.size()} '
+                    f"and whose dimensions in the checkpoint are {given.size()}, an exception occurred : {e.args}."
+                )
+
+        extra = prefix + _EXTRA_STATE
+        takes_extra = type(self).set_extra_state is not Module.set_extra_state
+        if takes_extra and extra in state_dict:
+            self.set_extra_state(state_dict[extra])
+        elif strict and takes_extra:
+            missing_keys.append(extra)
+        elif strict and extra in state_dict:
+            unexpected_keys.append(extra)
+
+        if strict:
+            for key in state_dict:
+                if key.startswith(prefix) and key != extra:
+                    name, dot, _ = key[len(prefix) :].partition(".")
+                    if name not in (self._modules if dot else own):
+                        unexpected_keys.append(key)
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Copy the values of a `state_dict()` into this module.
+
+        With `strict` the names must match exactly; otherwise what does not match is left alone and returned. `assign`
+        takes the tensors themselves instead of copying.
+
+        >>> from hookgrad import nn
+        >>> nn.Linear(2, 2).load_state_dict(nn.Linear(2, 2).state_dict())
+        <All keys matched successfully>
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict
+        """
+        from collections import OrderedDict
+        from collections.abc import Mapping
+
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+        missing_keys, unexpected_keys, error_msgs = [], [], []
+        metadata = getattr(state_dict, "_metadata", None)
+        # A copy: the hooks may change it.
+        state_dict = OrderedDict(state_dict)
+        if metadata is not None:
+            state_dict._metadata = metadata
+
+        def load(module, state, prefix):
+            local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
+            if assign:
+                local_metadata["assign_to_params_buffers"] = assign
+            module._load_from_state_dict(
+                state, prefix, local_metadata, True, missing_keys, unexpected_keys, error_msgs
+            )
+            for name, child in module._modules.items():
+                if child is not None:
+                    path = f"{prefix}{name}."
+                    load(child, {k: v for k, v in state.items() if k.startswith(path)}, path)
+            incompatible = _IncompatibleKeys(missing_keys, unexpected_keys)
+            for hook in module._load_state_dict_post_hooks.values():
+                if hook(module, incompatible) is not None:
+                    raise AssertionError(
+                        "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
+                        "values, if incompatible_keys need to be modified, it should be done inplace."
+                    )
+
+        load(self, state_dict, "")
+        if strict:
+            for words, keys in (("Unexpected", unexpected_keys), ("Missing", missing_keys)):
+                if keys:
+                    quoted = ", ".join(f'"{key}"' for key in keys)
+                    error_msgs.insert(0, f"{words} key(s) in state_dict: {quoted}. ")
+        if error_msgs:
+            raise RuntimeError(
+                f"Error(s) in loading state_dict for {self._get_name()}:\n\t" + "\n\t".join(error_msgs)
+            )
+        return _IncompatibleKeys(missing_keys, unexpected_keys)
+
+    def __getstate__(self):
+        return dict(self.__dict__)
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+    # ---- looking at it -----------------------------------------------------------------------------------------
+
+    def _get_name(self):
+        return type(self).__name__
+
+    def extra_repr(self):
+        """What a subclass wants between the parentheses of its repr."""
+        return ""
+
+    def __repr__(self):
+        extra = self.extra_repr()
+        extra = extra.split("\n") if extra else []
+        children = [f"({name}): {_indented(repr(module), 2)}" for name, module in self._modules.items()]
+        if not children and len(extra) <= 1:
+            return f"{self._get_name()}({''.join(extra)})"
+        return f"{self._get_name()}(\n  " + "\n  ".join(extra + children) + "\n)"
+
+    def __dir__(self):
+        names = [*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers]
+        return sorted(name for name in names if not name[0].isdigit())
+
+
+def _member(module, name):
+    if not hasattr(module, name):
+        raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+    return getattr(module, name)

@@ -1,0 +1,93 @@
+"""Tensors with a role in a module: parameters, which are learned, and buffers, which are merely kept."""
+
+import hookgrad
+
+
+class _Marked(type(hookgrad.Tensor)):
+    """The type of `Parameter` and `Buffer`: a tensor of another class that bears their mark is an instance too."""
+
+    def __instancecheck__(cls, instance):
+        mark = {"Parameter": "_is_param", "Buffer": "_is_buffer"}.get(cls.__name__)
+        if mark and cls.__module__ == __name__ and isinstance(instance, hookgrad.Tensor):
+            if getattr(instance, mark, False):
+                return True
+        return super().__instancecheck__(instance)
+
+
+class Parameter(hookgrad.Tensor, metaclass=_Marked):
+    """A tensor that a module learns. Assigned to an attribute of a module it joins `module.parameters()`.
+
+    It requires a gradient unless told otherwise, even when made under `no_grad()`, and shares its memory with `data`.
+
+    >>> import hookgrad as torch
+    >>> torch.nn.Parameter(torch.ones(2))
+    Parameter containing:
+    tensor([1., 1.], requires_grad=True)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html
+    """
+
+    def __new__(cls, data=None, requires_grad=True):
+        if data is None:
+            data = hookgrad.empty(0)
+        if type(data) is hookgrad.Tensor or type(data) is Parameter:
+            return hookgrad.Tensor._make_subclass(cls, data, requires_grad)
+        if not isinstance(data, hookgrad.Tensor):
+            raise TypeError(f"Parameter(): argument 'data' must be a Tensor, not {type(data).__name__}")
+        # An instance of a user's own class keeps that class: it becomes a parameter by a mark.
+        t = data.detach().requires_grad_(requires_grad)
+        if type(t) is not type(data):
+            raise RuntimeError(
+                f"Parameter(): detach() of a {type(data).__name__} must return a {type(data).__name__}, "
+                f"not a {type(t).__name__}"
+            )
+        t._is_param = True
+        return t
+
+    def __deepcopy__(self, memo):
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.data.clone(), self.requires_grad)
+        return memo[id(self)]
+
+    def __repr__(self):
+        return "Parameter containing:\n" + super().__repr__()
+
+    def __reduce_ex__(self, protocol):
+        # Hooks stay behind: they belong to this run, not to the values.
+        return _rebuild_parameter, (self.data, self.requires_grad, type(self), self.__dict__ or None)
+
+
+def _rebuild_parameter(data, requires_grad, kind=Parameter, state=None):
+    parameter = kind(data, requires_grad)
+    if state:
+        parameter.__dict__.update(state)
+    return parameter
+
+
+class Buffer(hookgrad.Tensor, metaclass=_Marked):
+    """A tensor that is part of a module's state but not learned, as a running mean is.
+
+    Assigned to an attribute of a module it joins `module.buffers()`, and with `persistent` also its `state_dict()`.
+    What this returns is an ordinary tensor that carries a mark: `isinstance(buffer, Buffer)` sees it.
+
+    >>> import hookgrad as torch
+    >>> module = torch.nn.Module()
+    >>> module.count = torch.nn.Buffer(torch.zeros(1))
+    >>> list(module.state_dict())
+    ['count']
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html
+    """
+
+    def __new__(cls, data=None, *, persistent=True):
+        if data is None:
+            data = hookgrad.empty(0)
+        t = data.detach().requires_grad_(data.requires_grad)
+        t.persistent = persistent
+        t._is_buffer = True
+        return t
+
+
+def is_lazy(param):
+    """Whether the parameter has no shape yet: never so here."""
+    return False
