@@ -171,16 +171,22 @@ PyObject *py_number(const hg_arg *number);          /* new: bool, int or float *
 PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy);
 hg_arg py_arg_of(PyObject *o, int *failed); /* a tensor or a Python number as an argument; HG_A_NONE when it is neither */
 
+/* Make a type, keep it in its slot of the state and add it to the module. `base` may be NULL. */
+int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
+
 /* ---- What each file adds to the module: 0, or -1 with the exception set --------------------------------------------------- */
 
 /* Types first, in this order, then the library is opened, then the rest. */
 int py_types_init(PyObject *m);      /* dtype, device, Size, Generator ... (types.c) */
+int py_size_init(PyObject *m);       /* called by py_types_init */
+int py_generator_init(PyObject *m);  /* called by py_types_init */
 int py_tensor_init(PyObject *m);     /* tensor.c */
 int py_node_init(PyObject *m);       /* py_node.c */
 int py_hooks_init(PyObject *m);      /* py_hooks.c, with the views */
 int py_handle_init(PyObject *m);     /* py_handle.c */
 int py_table_init(PyObject *m);      /* py_table.c */
 int py_module_init(PyObject *m);     /* py_module.c */
+int py_default_generator_init(PyObject *m);
 int py_op_init(PyObject *m);         /* op.c: after the library is open */
 int py_creation_init(PyObject *m);   /* creation.c */
 int py_autograd_init(PyObject *m);   /* autograd.c */

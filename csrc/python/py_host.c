@@ -1,0 +1,365 @@
+/* The core's host: Python objects for memory, reference counts and names.
+
+   Note [Free lists]
+   Plain tensors and nodes come and go by the million, so the memory of a dead one waits in a list for the next: tensors in
+   one list, nodes in one for each size class, since a node's size depends on its op. An object in a list is untracked and
+   has given back its reference to its type; nothing of it is read again before it is zeroed. */
+#include "binding.h"
+
+enum { KEPT = 256, NODE_STEP = 64, NODE_CLASSES = 16 };
+
+typedef struct free_list {
+    int n;
+    PyObject *at[KEPT];
+} free_list;
+
+static struct {
+    free_list tensors;
+    free_list nodes[NODE_CLASSES];
+} kept;
+
+static PyObject *take(free_list *list) { return list->n ? list->at[--list->n] : NULL; }
+
+static bool keep(free_list *list, PyObject *o) {
+    if (list->n == KEPT) return false;
+    list->at[list->n++] = o;
+    return true;
+}
+
+/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+
+static PyObject *tensor_alloc(void) {
+    PyObject *o = take(&kept.tensors);
+    if (o)
+        PyObject_Init(o, hg_py->tensor_type);
+    else if (!(o = (PyObject *)PyObject_GC_New(py_tensor, hg_py->tensor_type)))
+        return NULL;
+    memset(CORE(o), 0, sizeof(py_tensor) - sizeof(PyObject));
+    return o;
+}
+
+/* The core's first field is what Python calls ob_size: it is set here and left alone by everybody. */
+static PyObject *node_alloc(size_t size) {
+    size_t class = (sizeof(PyObject) + size + NODE_STEP - 1) / NODE_STEP;
+    Py_ssize_t extra = (Py_ssize_t)(class * NODE_STEP - sizeof(PyVarObject));
+    PyVarObject *o = class < NODE_CLASSES ? (PyVarObject *)take(&kept.nodes[class]) : NULL;
+    if (o)
+        PyObject_InitVar(o, hg_py->node_type, extra);
+    else if (!(o = (PyVarObject *)PyObject_GC_NewVar(PyVarObject, hg_py->node_type, extra)))
+        return NULL;
+    memset(o + 1, 0, (size_t)extra);
+    PyObject_GC_Track(o);
+    return (PyObject *)o;
+}
+
+static PyObject *plain_alloc(PyTypeObject *type) { return type->tp_alloc(type, 0); }
+
+static void *host_alloc(void *ud, hg_kind kind, size_t size) {
+    (void)ud;
+    PyObject *o = NULL;
+    switch (kind) {
+    case HG_KIND_TENSOR: o = tensor_alloc(); break;
+    case HG_KIND_NODE: o = node_alloc(size); break;
+    case HG_KIND_HOOKS: o = plain_alloc(hg_py->hooks_type); break;
+    case HG_KIND_TABLE: o = plain_alloc(hg_py->table_type); break;
+    case HG_KIND_MODULE: o = plain_alloc(hg_py->module_type); break;
+    case HG_N_KINDS: break;
+    }
+    if (!o) {
+        PyErr_Clear(); /* the core says it in its own words */
+        return NULL;
+    }
+    return CORE(o);
+}
+
+static void host_free(void *ud, hg_kind kind, void *obj) {
+    (void)ud;
+    PyObject *o = PY(obj);
+    PyTypeObject *type = Py_TYPE(o);
+    bool in_list = false;
+    if (kind == HG_KIND_TENSOR && type == hg_py->tensor_type) {
+        in_list = keep(&kept.tensors, o);
+    } else if (kind == HG_KIND_NODE) {
+        size_t class = ((size_t)Py_SIZE(o) + sizeof(PyVarObject)) / NODE_STEP;
+        in_list = class < NODE_CLASSES && keep(&kept.nodes[class], o);
+    }
+    if (!in_list) type->tp_free(o);
+    Py_DECREF(type);
+}
+
+static void host_retain(void *ud, void *obj) {
+    (void)ud;
+    Py_INCREF(PY(obj));
+}
+
+static void host_release(void *ud, void *obj) {
+    (void)ud;
+    Py_DECREF(PY(obj));
+}
+
+static bool host_unique(void *ud, void *obj) {
+    (void)ud;
+    return Py_REFCNT(PY(obj)) == 1;
+}
+
+static void host_track(void *ud, hg_kind kind, void *obj) {
+    (void)ud, (void)kind;
+    if (!PyObject_GC_IsTracked(PY(obj))) PyObject_GC_Track(PY(obj));
+}
+
+static void *host_mem(void *ud, void *p, size_t size) {
+    (void)ud;
+    if (size) return PyMem_Realloc(p, size);
+    PyMem_Free(p);
+    return NULL;
+}
+
+/* ---- References of Python's own ------------------------------------------------------------------------------------- */
+
+static void host_hold(void *ud, void *ref) {
+    (void)ud;
+    Py_INCREF((PyObject *)ref);
+}
+
+static void host_drop(void *ud, void *ref) {
+    (void)ud;
+    Py_DECREF((PyObject *)ref);
+}
+
+static void *host_name(void *ud, const char *chars) {
+    (void)ud;
+    PyObject *name = PyUnicode_InternFromString(chars);
+    if (!name) PyErr_Clear();
+    return name;
+}
+
+static const char *host_name_chars(void *ud, void *name) {
+    (void)ud;
+    const char *chars = PyUnicode_AsUTF8(name);
+    if (!chars) PyErr_Clear();
+    return chars ? chars : "?";
+}
+
+static size_t host_tuple_size(void *ud, void *tuple) {
+    (void)ud;
+    return (size_t)PyTuple_GET_SIZE(tuple);
+}
+
+static hg_value host_tuple_at(void *ud, void *tuple, size_t i) {
+    (void)ud;
+    return py_value(PyTuple_GET_ITEM(tuple, i));
+}
+
+/* A tuple of the same type: named tuples are made by their `_make`, others by calling the type. */
+static PyObject *retyped(PyObject *tuple, PyObject *like) {
+    PyObject *make = PyObject_GetAttrString((PyObject *)Py_TYPE(like), "_make");
+    if (!make) {
+        PyErr_Clear();
+        make = Py_NewRef((PyObject *)Py_TYPE(like));
+    }
+    PyObject *made = PyObject_CallOneArg(make, tuple);
+    Py_DECREF(make);
+    return made;
+}
+
+static hg_status host_tuple_new(void *ud, void *like, const hg_value *at, size_t n, hg_value *out) {
+    (void)ud;
+    PyObject *tuple = PyTuple_New((Py_ssize_t)n);
+    if (!tuple) return PY_FAILED;
+    for (size_t i = 0; i < n; i++) PyTuple_SET_ITEM(tuple, i, Py_NewRef(py_value_object(at[i])));
+    if (like && !PyTuple_CheckExact((PyObject *)like)) {
+        PyObject *made = retyped(tuple, like);
+        Py_DECREF(tuple);
+        if (!made) return PY_FAILED;
+        tuple = made;
+    }
+    *out = py_value(tuple);
+    return HG_OK;
+}
+
+/* ---- Attributes of modules ------------------------------------------------------------------------------------------- */
+
+static int ints_attr(PyObject *o, int64_t space[8], hg_arg *out) {
+    PyObject *items = PySequence_Fast(o, "expected a number or a sequence of numbers");
+    if (!items) return -1;
+    Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
+    int failed = n > 8 ? (PyErr_SetString(PyExc_ValueError, "a module's setting has more than 8 numbers"), -1) : 0;
+    for (Py_ssize_t i = 0; i < n && !failed; i++) failed = py_int64(PySequence_Fast_GET_ITEM(items, i), &space[i]);
+    Py_DECREF(items);
+    if (!failed) *out = hg_ints(space, (int)n);
+    return failed;
+}
+
+static int value_attr(PyObject *o, int kind, int64_t space[8], hg_arg *out) {
+    if (o == Py_None) {
+        *out = HG_NONE;
+        return 0;
+    }
+    if (PyUnicode_Check(o)) { /* whatever was asked for: padding="same" */
+        const char *s = PyUnicode_AsUTF8(o);
+        *out = hg_s(s);
+        return s ? 0 : -1;
+    }
+    double f = 0;
+    int truth;
+    switch (kind) {
+    case HG_A_TENSOR:
+        if (!py_is_tensor(o)) {
+            PyErr_Format(PyExc_TypeError, "expected a Tensor, not %.100s", Py_TYPE(o)->tp_name);
+            return -1;
+        }
+        *out = hg_t(TENSOR(o));
+        return 0;
+    case HG_A_BOOL:
+        if ((truth = PyObject_IsTrue(o)) < 0) return -1;
+        *out = hg_b(truth);
+        return 0;
+    case HG_A_INT:
+        if (py_int64(o, &space[0])) return -1;
+        *out = hg_i(space[0]);
+        return 0;
+    case HG_A_FLOAT:
+        if (py_double(o, &f)) return -1;
+        *out = hg_f(f);
+        return 0;
+    case HG_A_INTS:
+        if (!PyLong_Check(o)) return ints_attr(o, space, out);
+        if (py_int64(o, &space[0])) return -1;
+        *out = hg_ints(space, 1);
+        return 0;
+    default: PyErr_Format(PyExc_SystemError, "no module attribute is of kind %d", kind); return -1;
+    }
+}
+
+/* What is found is borrowed from the module, which keeps its settings while it runs. */
+static hg_status host_attr(void *ud, hg_module *m, void *name, int kind, int64_t space[8], hg_arg *out) {
+    (void)ud;
+    PyObject *o = PyObject_GetAttr(PY(m), name);
+    if (!o) return PY_FAILED;
+    int failed = value_attr(o, kind, space, out);
+    Py_DECREF(o);
+    return failed ? PY_FAILED : HG_OK;
+}
+
+/* ---- Calling out ------------------------------------------------------------------------------------------------------ */
+
+static hg_status host_call(void *ud, hg_module *m, const hg_value *args, size_t n, hg_value *out) {
+    (void)ud;
+    PyObject *few[9] = {NULL}, **at = few;
+    if (n > 8 && !(at = PyMem_New(PyObject *, n + 1))) return PyErr_NoMemory(), PY_FAILED;
+    for (size_t i = 0; i < n; i++) at[i + 1] = py_value_object(args[i]);
+    PyObject *made = PyObject_Vectorcall(PY(m), at + 1, n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (at != few) PyMem_Free(at);
+    if (!made) return PY_FAILED;
+    *out = py_value(made);
+    if (out->kind == HG_V_NONE) Py_DECREF(made);
+    return HG_OK;
+}
+
+static hg_status host_warn(void *ud, const char *category, const char *words) {
+    (void)ud;
+    static const char *const names[] = {"UserWarning", "RuntimeWarning", "FutureWarning", "DeprecationWarning"};
+    PyObject *classes[] = {PyExc_UserWarning, PyExc_RuntimeWarning, PyExc_FutureWarning, PyExc_DeprecationWarning};
+    PyObject *class = PyExc_UserWarning;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(category, names[i])) class = classes[i];
+    return PyErr_WarnEx(class, words, 1) ? PY_FAILED : HG_OK;
+}
+
+#if PY_VERSION_HEX >= 0x030C0000
+static void *host_stash(void *ud) {
+    (void)ud;
+    return PyErr_GetRaisedException();
+}
+
+static void host_unstash(void *ud, void *stashed) {
+    (void)ud;
+    if (stashed) PyErr_SetRaisedException(stashed);
+}
+#else
+static void *host_stash(void *ud) {
+    (void)ud;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!type) return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback) PyException_SetTraceback(value, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+static void host_unstash(void *ud, void *stashed) {
+    (void)ud;
+    if (!stashed) return;
+    PyObject *value = stashed;
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), value, PyException_GetTraceback(value));
+}
+#endif
+
+void py_host(hg_host *host) {
+    *host = (hg_host){
+        .alloc = host_alloc,
+        .free = host_free,
+        .retain = host_retain,
+        .release = host_release,
+        .unique = host_unique,
+        .track = host_track,
+        .mem = host_mem,
+        .hold = host_hold,
+        .drop = host_drop,
+        .name = host_name,
+        .name_chars = host_name_chars,
+        .tuple_size = host_tuple_size,
+        .tuple_at = host_tuple_at,
+        .tuple_new = host_tuple_new,
+        .attr = host_attr,
+        .call = host_call,
+        .warn = host_warn,
+        .stash = host_stash,
+        .unstash = host_unstash,
+    };
+}
+
+/* ---- Cycles and death ------------------------------------------------------------------------------------------------- */
+
+typedef struct visitor {
+    visitproc visit;
+    void *arg;
+} visitor;
+
+static int visit_one(void *obj, bool is_core, void *arg) {
+    visitor *v = arg;
+    return v->visit(is_core ? PY(obj) : (PyObject *)obj, v->arg);
+}
+
+int py_core_traverse(hg_kind kind, PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    visitor v = {visit, arg};
+    return hg_visit(kind, CORE(self), visit_one, &v);
+}
+
+void py_core_clear(hg_kind kind, PyObject *self) { hg_clear(hg_py->lib, kind, CORE(self)); }
+
+void py_core_dealloc(hg_kind kind, PyObject *self) { hg_finalize(hg_py->lib, kind, CORE(self)); }
+
+/* ---- Values -------------------------------------------------------------------------------------------------------------- */
+
+hg_value py_value(PyObject *o) {
+    if (Py_TYPE(o) == hg_py->tensor_type) return (hg_value){HG_V_TENSOR, TENSOR(o)};
+    if (o == Py_None) return (hg_value){HG_V_NONE, NULL};
+    if (PyTuple_Check(o)) return (hg_value){HG_V_TUPLE, o};
+    if (py_is_tensor(o)) return (hg_value){HG_V_TENSOR, TENSOR(o)};
+    return (hg_value){HG_V_OTHER, o};
+}
+
+PyObject *py_value_object(hg_value v) {
+    switch (v.kind) {
+    case HG_V_TENSOR:
+    case HG_V_MODULE: return PY(v.obj);
+    case HG_V_TUPLE:
+    case HG_V_OTHER: return v.obj;
+    case HG_V_NONE: break;
+    }
+    return Py_None;
+}

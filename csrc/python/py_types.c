@@ -1,0 +1,303 @@
+/* The small constants: dtypes, devices, layouts, memory formats. */
+#include "binding.h"
+
+/* ---- dtype --------------------------------------------------------------------------------------------------------- */
+
+typedef struct py_dtype_object {
+    PyObject_HEAD
+    hg_dtype dtype;
+} py_dtype_object;
+
+static hg_dtype dtype_of(PyObject *self) { return ((py_dtype_object *)self)->dtype; }
+
+static PyObject *dtype_repr(PyObject *self) { return PyUnicode_FromFormat("torch.%s", hg_dtypes[dtype_of(self)].name); }
+
+/* Pickled as the name that finds it again in the package. */
+static PyObject *dtype_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyUnicode_FromString(hg_dtypes[dtype_of(self)].name);
+}
+
+static PyObject *dtype_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return Py_NewRef(self); }
+
+static PyObject *dtype_is_floating_point(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(hg_dtype_is_float(dtype_of(self)));
+}
+
+static PyObject *dtype_is_complex(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure)) { Py_RETURN_FALSE; }
+
+static PyObject *dtype_is_signed(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(dtype_of(self) != HG_U8 && dtype_of(self) != HG_BOOL);
+}
+
+static PyObject *dtype_itemsize(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyLong_FromLong(hg_dtypes[dtype_of(self)].size);
+}
+
+static PyGetSetDef dtype_attributes[] = {
+    {"is_floating_point", dtype_is_floating_point, NULL, "Is it a floating-point type?", NULL},
+    {"is_complex", dtype_is_complex, NULL, "Is it a complex type?", NULL},
+    {"is_signed", dtype_is_signed, NULL, "Does it hold negative numbers?", NULL},
+    {"itemsize", dtype_itemsize, NULL, "Bytes an element.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef dtype_methods[] = {
+    {"__reduce__", dtype_reduce, METH_NOARGS, NULL},
+    {"__copy__", dtype_itself, METH_NOARGS, NULL},
+    {"__deepcopy__", dtype_itself, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot dtype_slots[] = {
+    {Py_tp_repr, dtype_repr},
+    {Py_tp_getset, dtype_attributes},
+    {Py_tp_methods, dtype_methods},
+    {Py_tp_doc, "The type of a tensor's elements: torch.float32 and its kin."},
+    {0, NULL},
+};
+
+static PyType_Spec dtype_spec = {
+    .name = "hookgrad.dtype",
+    .basicsize = sizeof(py_dtype_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = dtype_slots,
+};
+
+/* Other names of the same dtypes. */
+static const struct { const char *name; hg_dtype dtype; } aliases[] = {
+    {"half", HG_F16}, {"float", HG_F32}, {"double", HG_F64}, {"short", HG_I16}, {"int", HG_I32}, {"long", HG_I64},
+};
+
+static int dtype_init(PyObject *m) {
+    for (int d = 0; d < HG_N_DTYPES; d++) {
+        py_dtype_object *o = PyObject_New(py_dtype_object, hg_py->dtype_type);
+        if (!o) return -1;
+        o->dtype = (hg_dtype)d;
+        hg_py->dtypes[d] = (PyObject *)o;
+        if (PyModule_AddObjectRef(m, hg_dtypes[d].name, (PyObject *)o)) return -1;
+    }
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (PyModule_AddObjectRef(m, aliases[i].name, hg_py->dtypes[aliases[i].dtype])) return -1;
+    return 0;
+}
+
+/* Python's own number types stand for dtypes as they do in torch. */
+int py_dtype(PyObject *o, hg_dtype *out) {
+    if (Py_TYPE(o) == hg_py->dtype_type)
+        *out = dtype_of(o);
+    else if (o == (PyObject *)&PyFloat_Type)
+        *out = HG_F64;
+    else if (o == (PyObject *)&PyLong_Type)
+        *out = HG_I64;
+    else if (o == (PyObject *)&PyBool_Type)
+        *out = HG_BOOL;
+    else if (o != Py_None) {
+        PyErr_Format(PyExc_TypeError, "argument 'dtype' must be torch.dtype, not %.100s", Py_TYPE(o)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- device -------------------------------------------------------------------------------------------------------- */
+
+typedef struct py_device_object {
+    PyObject_HEAD
+    int64_t index; /* -1: none given */
+} py_device_object;
+
+static int64_t index_of(PyObject *self) { return ((py_device_object *)self)->index; }
+
+static PyObject *device_new_at(int64_t index) {
+    py_device_object *o = PyObject_New(py_device_object, hg_py->device_type);
+    if (o) o->index = index;
+    return (PyObject *)o;
+}
+
+/* "cpu" or "cpu:0". */
+static int parse_device(const char *name, int64_t *index) {
+    *index = -1;
+    if (!strcmp(name, "cpu")) return 0;
+    if (!strncmp(name, "cpu:", 4) && name[4]) {
+        char *end;
+        long long i = strtoll(name + 4, &end, 10);
+        if (!*end && i >= 0) {
+            *index = i;
+            return 0;
+        }
+    }
+    PyErr_Format(PyExc_RuntimeError, "hookgrad runs on the CPU: expected device 'cpu', got '%.100s'", name);
+    return -1;
+}
+
+static PyObject *device_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"type", "index", NULL};
+    PyObject *what, *at = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:device", names, &what, &at)) return NULL;
+    if (Py_TYPE(what) == hg_py->device_type && at == Py_None) return Py_NewRef(what);
+    if (!PyUnicode_Check(what)) {
+        if (PyLong_Check(what))
+            return PyErr_SetString(PyExc_RuntimeError, "hookgrad runs on the CPU: there is no accelerator to number"), NULL;
+        return PyErr_Format(PyExc_TypeError, "device(): argument 'type' (position 1) must be str, not %.100s",
+                            Py_TYPE(what)->tp_name);
+    }
+    const char *name = PyUnicode_AsUTF8(what);
+    int64_t index;
+    if (!name || parse_device(name, &index)) return NULL;
+    if (at != Py_None) {
+        if (index >= 0)
+            return PyErr_Format(PyExc_RuntimeError, "type (string) must not include an index because index was passed explicitly: %s", name);
+        if (py_int64(at, &index)) return NULL;
+    }
+    return device_new_at(index);
+}
+
+static PyObject *device_repr(PyObject *self) {
+    if (index_of(self) < 0) return PyUnicode_FromString("device(type='cpu')");
+    return PyUnicode_FromFormat("device(type='cpu', index=%lld)", (long long)index_of(self));
+}
+
+static PyObject *device_str(PyObject *self) {
+    if (index_of(self) < 0) return PyUnicode_FromString("cpu");
+    return PyUnicode_FromFormat("cpu:%lld", (long long)index_of(self));
+}
+
+static PyObject *device_compare(PyObject *self, PyObject *other, int op) {
+    if (Py_TYPE(other) != hg_py->device_type || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
+    return PyBool_FromLong((index_of(self) == index_of(other)) == (op == Py_EQ));
+}
+
+static Py_hash_t device_hash(PyObject *self) { return (Py_hash_t)index_of(self) + 7919; }
+
+static PyObject *device_get_type(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure)) {
+    return PyUnicode_FromString("cpu");
+}
+
+static PyObject *device_get_index(PyObject *self, void *Py_UNUSED(closure)) {
+    if (index_of(self) < 0) Py_RETURN_NONE;
+    return PyLong_FromLongLong(index_of(self));
+}
+
+static PyObject *device_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
+    if (index_of(self) < 0) return Py_BuildValue("O(s)", Py_TYPE(self), "cpu");
+    return Py_BuildValue("O(sL)", Py_TYPE(self), "cpu", (long long)index_of(self));
+}
+
+static PyObject *device_enter(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
+
+static PyObject *device_exit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args)) { Py_RETURN_NONE; }
+
+static PyGetSetDef device_attributes[] = {
+    {"type", device_get_type, NULL, "'cpu'", NULL},
+    {"index", device_get_index, NULL, "Its number, or None.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef device_methods[] = {
+    {"__reduce__", device_reduce, METH_NOARGS, NULL},
+    {"__enter__", device_enter, METH_NOARGS, NULL},
+    {"__exit__", device_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot device_slots[] = {
+    {Py_tp_new, device_new},
+    {Py_tp_repr, device_repr},
+    {Py_tp_str, device_str},
+    {Py_tp_hash, device_hash},
+    {Py_tp_richcompare, device_compare},
+    {Py_tp_getset, device_attributes},
+    {Py_tp_methods, device_methods},
+    {Py_tp_doc, "Where a tensor lives: always the CPU."},
+    {0, NULL},
+};
+
+static PyType_Spec device_spec = {
+    .name = "hookgrad.device",
+    .basicsize = sizeof(py_device_object),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = device_slots,
+};
+
+int py_device(PyObject *o, const char *function) {
+    if (!o || o == Py_None || Py_TYPE(o) == hg_py->device_type) return 0;
+    int64_t index;
+    if (PyUnicode_Check(o)) {
+        const char *name = PyUnicode_AsUTF8(o);
+        return name ? parse_device(name, &index) : -1;
+    }
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'device' must be torch.device, not %.100s", function, Py_TYPE(o)->tp_name);
+    return -1;
+}
+
+/* ---- layout, memory_format -------------------------------------------------------------------------------------------- */
+
+typedef struct constant {
+    PyObject_HEAD
+    const char *name;
+} constant;
+
+static PyObject *constant_repr(PyObject *self) { return PyUnicode_FromFormat("torch.%s", ((constant *)self)->name); }
+
+static PyObject *constant_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyUnicode_FromString(((constant *)self)->name);
+}
+
+static PyMethodDef constant_methods[] = {
+    {"__reduce__", constant_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot constant_slots[] = {
+    {Py_tp_repr, constant_repr},
+    {Py_tp_methods, constant_methods},
+    {0, NULL},
+};
+
+static PyType_Spec layout_spec = {
+    .name = "hookgrad.layout",
+    .basicsize = sizeof(constant),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = constant_slots,
+};
+
+static PyType_Spec memory_format_spec = {
+    .name = "hookgrad.memory_format",
+    .basicsize = sizeof(constant),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = constant_slots,
+};
+
+static PyObject *constant_add(PyObject *m, PyTypeObject *type, const char *name) {
+    constant *o = PyObject_New(constant, type);
+    if (!o) return NULL;
+    o->name = name;
+    if (PyModule_AddObjectRef(m, name, (PyObject *)o)) Py_CLEAR(o);
+    return (PyObject *)o;
+}
+
+static int constants_init(PyObject *m) {
+    static const char *const formats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
+    if (!(hg_py->strided = constant_add(m, hg_py->layout_type, "strided"))) return -1;
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        PyObject *o = constant_add(m, hg_py->memory_format_type, formats[i]);
+        if (!o) return -1;
+        Py_DECREF(o); /* the module keeps it */
+    }
+    return 0;
+}
+
+/* ---- All of them ------------------------------------------------------------------------------------------------------- */
+
+int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base) {
+    *slot = (PyTypeObject *)PyType_FromModuleAndSpec(m, spec, (PyObject *)base);
+    return *slot ? PyModule_AddType(m, *slot) : -1;
+}
+
+int py_types_init(PyObject *m) {
+    if (py_type_add(m, &hg_py->dtype_type, &dtype_spec, NULL) || py_type_add(m, &hg_py->device_type, &device_spec, NULL) ||
+        py_type_add(m, &hg_py->layout_type, &layout_spec, NULL) ||
+        py_type_add(m, &hg_py->memory_format_type, &memory_format_spec, NULL))
+        return -1;
+    if (dtype_init(m) || constants_init(m) || !(hg_py->cpu = device_new_at(-1))) return -1;
+    return py_size_init(m) || py_generator_init(m) ? -1 : 0;
+}
