@@ -1,0 +1,116 @@
+"""Batch normalisation."""
+
+import hookgrad
+
+from ... import _C
+from .. import init
+from ..parameter import Parameter
+from .module import Module
+
+
+class _BatchNorm(Module):
+    """What batch normalisations of any dimension share."""
+
+    _version = 2  # 2 brought num_batches_tracked
+    __constants__ = ["track_running_stats", "momentum", "eps", "num_features", "affine"]
+    forward = _C.layer_forward("batch_norm")
+
+    def __init__(
+        self,
+        num_features,
+        eps=1e-5,
+        momentum=0.1,
+        affine=True,
+        track_running_stats=True,
+        device=None,
+        dtype=None,
+        *,
+        bias=True,
+    ):
+        super().__init__()
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        like = {"device": device, "dtype": dtype}
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            if wanted:
+                setattr(self, name, Parameter(hookgrad.empty(num_features, **like)))
+            else:
+                self.register_parameter(name, None)
+        tracked = track_running_stats
+        self.register_buffer("running_mean", hookgrad.zeros(num_features, **like) if tracked else None)
+        self.register_buffer("running_var", hookgrad.ones(num_features, **like) if tracked else None)
+        self.register_buffer("num_batches_tracked", hookgrad.tensor(0, dtype=hookgrad.int64) if tracked else None)
+        self.reset_parameters()
+
+    def reset_running_stats(self):
+        """Forget the statistics of all batches seen."""
+        if self.track_running_stats:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self):
+        """Forget the statistics, and set weight to one and bias to zero."""
+        self.reset_running_stats()
+        if self.affine:
+            init.ones_(self.weight)
+            if self.bias is not None:
+                init.zeros_(self.bias)
+
+    def extra_repr(self):
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        version = local_metadata.get("version")
+        key = prefix + "num_batches_tracked"
+        if (version is None or version < 2) and self.track_running_stats and key not in state_dict:
+            count = self.num_batches_tracked
+            state_dict[key] = hookgrad.tensor(0, dtype=hookgrad.int64) if count is None else count
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Normalise each feature of (N, C) or (N, C, L) over the batch, then scale by weight and shift by bias.
+
+    In training the statistics are the batch's, and running ones follow with `momentum` (None: their plain average); in
+    evaluation the running ones are used.
+
+    >>> import hookgrad as torch
+    >>> BatchNorm1d(100)(torch.randn(20, 100)).shape
+    torch.Size([20, 100])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html
+    """
+
+    # The call sequence in C checks the number of dimensions by this.
+    _input_dims = (2, 3)
+
+    def _check_input_dim(self, input):
+        if input.dim() not in (2, 3):
+            raise ValueError(f"expected 2D or 3D input (got {input.dim()}D input)")
+
+
+class BatchNorm2d(_BatchNorm):
+    """Normalise each channel of (N, C, H, W) over the batch, then scale by weight and shift by bias.
+
+    In training the statistics are the batch's, and running ones follow with `momentum` (None: their plain average); in
+    evaluation the running ones are used.
+
+    >>> import hookgrad as torch
+    >>> BatchNorm2d(100, affine=False)(torch.randn(20, 100, 35, 45)).shape
+    torch.Size([20, 100, 35, 45])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
+    """
+
+    _input_dims = (4, 4)
+
+    def _check_input_dim(self, input):
+        if input.dim() != 4:
+            raise ValueError(f"expected 4D input (got {input.dim()}D input)")

@@ -1,0 +1,167 @@
+"""Convolutions."""
+
+import math
+
+import hookgrad
+
+from ... import _C
+from .. import init
+from ..parameter import Parameter
+from .module import Module
+from .utils import _pair, _reverse_repeat_tuple, _single
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+class _ConvNd(Module):
+    """What convolutions of any dimension share."""
+
+    __constants__ = [
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "padding_mode",
+        "output_padding",
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+    ]
+
+    def __init__(
+        self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+    ):
+        super().__init__()
+        if groups <= 0:
+            raise ValueError("groups must be a positive integer")
+        if in_channels % groups != 0:
+            raise ValueError("in_channels must be divisible by groups")
+        if out_channels % groups != 0:
+            raise ValueError("out_channels must be divisible by groups")
+        if isinstance(padding, str):
+            if padding not in ("same", "valid"):
+                raise ValueError(f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}")
+            if padding == "same" and any(s != 1 for s in stride):
+                raise ValueError("padding='same' is not supported for strided convolutions")
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode='{padding_mode}'")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.transposed = False
+        self.output_padding = (0,) * len(kernel_size)
+        self.groups = groups
+        self.padding_mode = padding_mode
+        # The padding as `pad()` wants it: last dimension first, before and after.
+        if padding == "same":
+            totals = [d * (k - 1) for d, k in zip(reversed(dilation), reversed(kernel_size))]
+            self._reversed_padding_repeated_twice = [n for total in totals for n in (total // 2, total - total // 2)]
+        elif padding == "valid":
+            self._reversed_padding_repeated_twice = [0, 0] * len(kernel_size)
+        else:
+            self._reversed_padding_repeated_twice = _reverse_repeat_tuple(padding, 2)
+        shape = (out_channels, in_channels // groups, *kernel_size)
+        self.weight = Parameter(hookgrad.empty(shape, device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(hookgrad.empty(out_channels, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw weight and bias anew, evenly from ±1/sqrt(in_channels / groups * kernel elements)."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
+            if fan_in != 0:
+                bound = 1 / math.sqrt(fan_in)
+                init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self):
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        if self.padding != (0,) * len(self.padding):
+            text += f", padding={self.padding}"
+        if self.dilation != (1,) * len(self.dilation):
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text
+
+
+class Conv1d(_ConvNd):
+    """A convolution over (N, C, L) or (C, L), with weight (out_channels, in_channels / groups, kernel_size).
+
+    `padding` is a number, "same" or "valid"; `padding_mode` says what is put there: "zeros", "reflect", "replicate" or
+    "circular".
+
+    >>> import hookgrad as torch
+    >>> Conv1d(16, 33, 3, stride=2)(torch.randn(20, 16, 50)).shape
+    torch.Size([20, 33, 24])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv1d.html
+    """
+
+    forward = _C.layer_forward("conv1d")
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        padding = padding if isinstance(padding, str) else _single(padding)
+        kernel_size, stride, dilation = _single(kernel_size), _single(stride), _single(dilation)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
+
+
+class Conv2d(_ConvNd):
+    """A convolution over (N, C, H, W) or (C, H, W), with weight (out_channels, in_channels / groups, *kernel_size).
+
+    `padding` is a number, a pair, "same" or "valid"; `padding_mode` says what is put there: "zeros", "reflect",
+    "replicate" or "circular".
+
+    >>> import hookgrad as torch
+    >>> Conv2d(16, 33, (3, 5), stride=(2, 1), padding=(4, 2), dilation=(3, 1))(torch.randn(20, 16, 50, 100)).shape
+    torch.Size([20, 33, 26, 100])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
+    """
+
+    forward = _C.layer_forward("conv2d")
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        padding = padding if isinstance(padding, str) else _pair(padding)
+        kernel_size, stride, dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )

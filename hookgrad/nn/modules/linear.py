@@ -1,0 +1,111 @@
+"""Affine maps."""
+
+import math
+
+import hookgrad
+
+from ... import _C
+from .. import init
+from ..parameter import Parameter
+from .module import Module
+
+
+class Identity(Module):
+    """Returns its input. Takes any arguments and ignores them.
+
+    >>> Identity(54, unused=True)
+    Identity()
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Identity.html
+    """
+
+    forward = _C.layer_forward("identity")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+
+
+class Linear(Module):
+    """y = x @ weight.T + bias, with x (*, in_features), y (*, out_features), weight (out_features, in_features).
+
+    Weight and bias are drawn evenly from ±1/sqrt(in_features).
+
+    >>> import hookgrad as torch
+    >>> Linear(20, 30)(torch.randn(128, 20)).shape
+    torch.Size([128, 30])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html
+    """
+
+    __constants__ = ["in_features", "out_features"]
+    forward = _C.layer_forward("linear")
+
+    def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(hookgrad.empty((out_features, in_features), device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(hookgrad.empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw weight and bias anew."""
+        # a=sqrt(5) makes the bound of kaiming_uniform_ 1/sqrt(in_features).
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self):
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """y = x1 @ weight @ x2 + bias for each output feature: weight is (out_features, in1_features, in2_features).
+
+    >>> import hookgrad as torch
+    >>> Bilinear(20, 30, 40)(torch.randn(128, 20), torch.randn(128, 30)).shape
+    torch.Size([128, 40])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Bilinear.html
+    """
+
+    __constants__ = ["in1_features", "in2_features", "out_features"]
+
+    def __init__(self, in1_features, in2_features, out_features, bias=True, device=None, dtype=None):
+        super().__init__()
+        if in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        shape = (out_features, in1_features, in2_features)
+        self.weight = Parameter(hookgrad.empty(shape, device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(hookgrad.empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self):
+        """Draw weight and bias anew."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1, input2):
+        # (*, 1, 1, in1) @ (out, in1, in2) @ (*, 1, in2, 1) -> (*, out, 1, 1)
+        left = input1.unsqueeze(-2).unsqueeze(-2)
+        right = input2.unsqueeze(-2).unsqueeze(-1)
+        y = ((left @ self.weight) @ right).squeeze(-1).squeeze(-1)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self):
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
