@@ -128,6 +128,10 @@ typedef struct hg_host {
     /* Save what the host has in flight (an exception) and give it back: for clean-up that calls out. May be NULL. */
     void *(*stash)(void *ud);
     void (*unstash)(void *ud, void *stashed);
+    /* The words of the failure in flight (of status HG_HOST), which is dropped. May be NULL. */
+    void (*explain)(void *ud, char *words, size_t size);
+    /* How the host writes the type of a value, "<class 'dict'>", for messages. May be NULL. */
+    void (*show_type)(void *ud, hg_value v, char *words, size_t size);
 } hg_host;
 
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
@@ -279,16 +283,16 @@ static inline hg_arg hg_d(hg_dtype d) { return (hg_arg){.kind = HG_A_DTYPE, .u.i
 
 /* Where an op appears, and what it is. */
 enum {
-    HG_OP_METHOD = 1,      /* Tensor.name */
-    HG_OP_FUNCTION = 2,    /* torch.name */
-    HG_OP_NN = 4,          /* torch.nn.functional.name */
-    HG_OP_INPLACE = 8,     /* also name_ wherever name is; the forward writes into *out when it is given */
-    HG_OP_COMPOSITE = 16,  /* written in terms of recorded ops: no node of its own */
-    HG_OP_VIEW = 32,       /* its output shares its first argument's storage */
-    HG_OP_LINALG = 64,     /* torch.linalg.name */
-    HG_OP_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
-    HG_OP_MUTATES = 256,   /* the op itself is in-place: writes its first argument, whose name ends in _ */
-    HG_OP_SPECIAL = 512,   /* torch.special.name */
+    HG_ROW_METHOD = 1,      /* Tensor.name */
+    HG_ROW_FUNCTION = 2,    /* torch.name */
+    HG_ROW_NN = 4,          /* torch.nn.functional.name */
+    HG_ROW_INPLACE = 8,     /* also name_ wherever name is; the forward writes into *out when it is given */
+    HG_ROW_COMPOSITE = 16,  /* written in terms of recorded ops: no node of its own */
+    HG_ROW_VIEW = 32,       /* its output shares its first argument's storage */
+    HG_ROW_LINALG = 64,     /* torch.linalg.name */
+    HG_ROW_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
+    HG_ROW_MUTATES = 256,   /* the op itself is in-place: writes its first argument, whose name ends in _ */
+    HG_ROW_SPECIAL = 512,   /* torch.special.name */
 };
 
 #define HG_MAX_PARAMS 16
@@ -411,7 +415,8 @@ typedef enum hg_hook_kind {
     HG_N_HOOK_KINDS
 } hg_hook_kind;
 
-enum { HG_HOOK_PREPEND = 1, HG_HOOK_WITH_KWARGS = 2, HG_HOOK_ALWAYS_CALL = 4 };
+/* LEGACY: of a BACKWARD hook that sees the gradients of the last node only (Module.register_backward_hook). */
+enum { HG_HOOK_PREPEND = 1, HG_HOOK_WITH_KWARGS = 2, HG_HOOK_ALWAYS_CALL = 4, HG_HOOK_LEGACY = 8 };
 
 /* One event, as a hook sees it. A hook replaces a value with hg_value_set() on the field its kind may replace. */
 typedef struct hg_call {

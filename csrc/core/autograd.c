@@ -1,0 +1,305 @@
+/* The history of tensors: see Note [Views] in autograd_impl.h. */
+#include "autograd_impl.h"
+
+#include <string.h>
+
+hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out) {
+    if (!t->extra) {
+        if (!(t->extra = hg_mem(cx, sizeof *t->extra))) return HG_MEMORY;
+        memset(t->extra, 0, sizeof *t->extra);
+    }
+    *out = t->extra;
+    return HG_OK;
+}
+
+bool hg_tensor_requires_grad(const hg_tensor *t) { return t->requires_grad || t->grad_fn; }
+
+hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on) {
+    if (t->grad_fn && !on)
+        return hg_fail(cx, HG_STATE, "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                       "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().");
+    if (on && !hg_dtype_is_float((hg_dtype)t->dtype))
+        return hg_fail(cx, HG_STATE, "only Tensors of floating point and complex dtype can require gradients");
+    if (on && t->is_inference && !cx->inference)
+        return hg_fail(cx, HG_STATE, "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+    if (!t->grad_fn) t->requires_grad = on;
+    return HG_OK;
+}
+
+/* ---- Where gradients go ----------------------------------------------------------------------------------------------- */
+
+hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out) {
+    struct hg_extra *e;
+    hg_status st = hg_extra_of(cx, t, &e);
+    if (st != HG_OK) return st;
+    if (e->accumulator) {
+        hg_retain(cx, e->accumulator);
+        *out = e->accumulator;
+        return HG_OK;
+    }
+    hg_node *n;
+    if ((st = hg_node_make(cx, &hg_accumulate_node, NULL, 0, 1, 1, false, t->n_dim, &n)) != HG_OK) return st;
+    int64_t *pool = n->pool;
+    hg_node_set_meta(n, 0, t, &pool);
+    n->seq = UINT64_MAX;
+    hg_retain(cx, t);
+    n->args[0] = hg_t(t);
+    e->accumulator = n;
+    *out = n;
+    return HG_OK;
+}
+
+hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
+    hg_node *fn;
+    hg_status st = hg_tensor_grad_fn(cx, t, &fn);
+    if (st != HG_OK) return st;
+    e->nr = 0;
+    if (fn) {
+        hg_retain(cx, fn);
+        e->node = fn, e->nr = t->out_nr;
+        return HG_OK;
+    }
+    e->node = NULL;
+    return t->requires_grad ? hg_tensor_accumulator(cx, t, &e->node) : HG_OK;
+}
+
+/* ---- Setting history -------------------------------------------------------------------------------------------------- */
+
+void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
+    hg_node *old = t->grad_fn;
+    uint32_t old_nr = t->out_nr;
+    t->grad_fn = node, t->out_nr = nr;
+    t->requires_grad = false;
+    t->seen_version = t->storage->version;
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    struct hg_extra *e = t->extra;
+    if (e && old) { /* hooks stay with the history they were registered on; retain_grad follows the tensor */
+        hg_hooks *hooks = e->hooks;
+        e->hooks = NULL;
+        hg_release(cx, hooks);
+        if (e->retains_grad && old->hooks && old->hooks->out[old_nr].retains == t) {
+            old->hooks->out[old_nr].retains = NULL;
+            e->retains_grad = false;
+            hg_tensor_retain_grad(cx, t); /* on the new node; fails only for want of memory */
+        }
+    }
+    hg_release(cx, old);
+}
+
+void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
+    if (view->storage != of->storage || view == of) return; /* a copy after all */
+    hg_tensor *base = of->base ? of->base : of;
+    if (of->base && of->view_kind != HG_VIEW_NORMAL && kind == HG_VIEW_NORMAL) kind = of->view_kind;
+    hg_retain(cx, base);
+    hg_release(cx, view->base);
+    view->base = base;
+    view->view_kind = kind;
+    view->seen_version = view->storage->version;
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, view);
+}
+
+hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
+    hg_tensor *base = t->base;
+    bool stale = base && t->seen_version != t->storage->version && t->view_kind == HG_VIEW_NORMAL;
+    if (stale && hg_tensor_requires_grad(base)) {
+        hg_tensor *again;
+        hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
+        bool grad = cx->grad_enabled;
+        cx->grad_enabled = true;
+        hg_status st = hg_call_op(cx, HG_OP_AS_STRIDED, a, 4, &again);
+        cx->grad_enabled = grad;
+        if (st != HG_OK) return st;
+        if (again->grad_fn) {
+            hg_retain(cx, again->grad_fn);
+            hg_set_history(cx, t, again->grad_fn, again->out_nr);
+        }
+        hg_release(cx, again);
+    }
+    *out = t->grad_fn;
+    return HG_OK;
+}
+
+hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
+    if (t->storage && t->storage->read_only)
+        return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
+    if (t->is_inference && !cx->inference)
+        return hg_fail(cx, HG_STATE, "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a "
+                       "clone to get a normal tensor before doing inplace update.");
+    if (!cx->grad_enabled || !(recording || hg_tensor_requires_grad(t))) return HG_OK;
+    if (t->base) {
+        if (t->view_kind == HG_VIEW_MULTI_OUTPUT)
+            return hg_fail(cx, HG_STATE, "Output %u of %s is a view and is being modified inplace. This view is the output of "
+                           "a function that returns multiple views. Such functions do not allow the output views to be "
+                           "modified inplace. You should replace the inplace operation by an out-of-place one.",
+                           t->out_nr, t->grad_fn ? hg_node_name(t->grad_fn) : "a function");
+        if (t->view_kind == HG_VIEW_NO_GRAD)
+            return hg_fail(cx, HG_STATE, "A view was created in no_grad mode and is being modified inplace with grad mode "
+                           "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+                           "your code by moving both the view and the inplace either both inside the no_grad block (if you "
+                           "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).");
+        if (t->base->requires_grad && !t->base->grad_fn && hg_tensor_requires_grad(t))
+            return hg_fail(cx, HG_STATE,
+                           "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+    }
+    if (t->requires_grad && !t->grad_fn)
+        return hg_fail(cx, HG_STATE, "a leaf Variable that requires grad is being used in an in-place operation.");
+    return HG_OK;
+}
+
+/* ---- In-place on views ------------------------------------------------------------------------------------------------ */
+
+enum { BASE_STRIDE, VIEW_SHAPE, VIEW_STRIDE, VIEW_OFFSET, N_COPY_ARGS };
+
+static void keep_ints(hg_arg *to, int64_t **pool, const int64_t *at, int n) {
+    memcpy(*pool, at, (size_t)n * sizeof **pool);
+    *to = hg_ints(*pool, n);
+    *pool += n;
+}
+
+static hg_status copy_slices_new(hg_ctx *cx, hg_tensor *view, hg_node *inner, hg_node **out) {
+    hg_tensor *base = view->base;
+    hg_node *n;
+    size_t pool_size = 2u * base->n_dim + 2u * view->n_dim;
+    hg_status st = hg_node_make(cx, &hg_copy_slices_node, NULL, inner->n_next, N_COPY_ARGS, 1, false, pool_size, &n);
+    if (st != HG_OK) return st;
+    if ((st = hg_gradient_edge(cx, base, &n->next[0])) != HG_OK) {
+        hg_release(cx, n);
+        return st;
+    }
+    for (uint32_t i = 1; i < inner->n_next; i++) {
+        n->next[i] = inner->next[i];
+        hg_retain(cx, n->next[i].node);
+    }
+    int64_t *pool = n->pool;
+    hg_node_set_meta(n, 0, base, &pool);
+    keep_ints(&n->args[BASE_STRIDE], &pool, base->stride, base->n_dim);
+    keep_ints(&n->args[VIEW_SHAPE], &pool, view->shape, view->n_dim);
+    keep_ints(&n->args[VIEW_STRIDE], &pool, view->stride, view->n_dim);
+    n->args[VIEW_OFFSET] = hg_i(hg_tensor_offset(view) - hg_tensor_offset(base));
+    n->inner = inner;
+    *out = n;
+    return HG_OK;
+}
+
+hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node) {
+    if (!t->base) {
+        hg_set_history(cx, t, node, 0);
+        return HG_OK;
+    }
+    hg_node *copy, *fn;
+    hg_status st = copy_slices_new(cx, t, node, &copy); /* steals node */
+    if (st != HG_OK) {
+        hg_release(cx, node);
+        return st;
+    }
+    hg_set_history(cx, t->base, copy, 0);
+    t->seen_version = t->storage->version - 1; /* stale from here on, like every other view of the base */
+    return hg_tensor_grad_fn(cx, t, &fn);
+}
+
+/* The gradient of the base: the old one with the view's part sent through the operation. */
+static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
+    if (!grad[0]) return HG_OK;
+    hg_node *inner = n->inner;
+    if (!inner)
+        return hg_fail(cx, HG_STATE, "Trying to backward through the graph a second time: CopySlices was freed already");
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    const hg_arg *a = n->args;
+    hg_meta base = n->outs[0];
+    hg_tensor *whole = X(EMPTY_STRIDED, hg_ints(base.shape, base.n_dim), a[BASE_STRIDE], hg_d((hg_dtype)base.dtype));
+    X(COPY_, T(whole), T(grad[0]));
+    hg_tensor *part = X(AS_STRIDED, T(whole), a[VIEW_SHAPE], a[VIEW_STRIDE], a[VIEW_OFFSET]);
+    hg_tensor *part_grad = X(CLONE, T(part));
+    if (part_grad) {
+        size_t size = inner->n_next * sizeof *grad_in;
+        hg_tensor **got = hg_mem(cx, size);
+        if (!got) {
+            hg_scope_fail(cx, HG_MEMORY);
+            return hg_scope_end(cx, &s);
+        }
+        memset(got, 0, size);
+        hg_scope_fail(cx, inner->type->apply(cx, inner, &part_grad, got));
+        for (uint32_t i = 1; i < inner->n_next; i++) grad_in[i] = got[i];
+        if (n->next[0].node && hg_scope_ok(cx)) {
+            if (got[0]) X(COPY_, T(part), T(got[0]));
+            else X(ZERO_, T(part));
+            if (hg_scope_ok(cx)) hg_retain(cx, whole), grad_in[0] = whole;
+        }
+        hg_release(cx, got[0]);
+        hg_mem_free(cx->lib, got);
+    }
+    return hg_scope_end(cx, &s);
+}
+
+const hg_node_type hg_copy_slices_node = {"CopySlices", apply_copy_slices};
+
+/* ---- .grad ------------------------------------------------------------------------------------------------------------ */
+
+static void put_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) { /* steals grad */
+    hg_tensor *old = t->grad;
+    t->grad = grad;
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    hg_release(cx, old);
+}
+
+hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
+    char want[256], got[256];
+    if (grad) {
+        if (grad == t) return hg_fail(cx, HG_STATE, "can't assign Variable as its own grad");
+        if (grad->dtype != t->dtype)
+            return hg_fail(cx, HG_STATE, "assigned grad has data of a different type: expected torch.%s but got torch.%s",
+                           hg_dtypes[t->dtype].tensor_name, hg_dtypes[grad->dtype].tensor_name);
+        if (!hg_same_shape(t, grad))
+            return hg_fail(cx, HG_STATE, "assigned grad has data of a different size: expected %s but got %s",
+                           hg_show_shape(t, want), hg_show_shape(grad, got));
+        hg_retain(cx, grad);
+    }
+    put_grad(cx, t, grad);
+    return HG_OK;
+}
+
+/* A gradient nobody else can see may become .grad as it is. */
+static bool may_steal(hg_ctx *cx, hg_tensor *grad) {
+    return !cx->grad_enabled && grad->contiguous && !grad->base && !grad->grad_fn && grad->storage->n_ref == 1 &&
+           !grad->storage->free && HOST(cx)->unique(HOST(cx)->ud, grad);
+}
+
+static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
+    (void)grad_in;
+    hg_tensor *var = n->args[0].u.t, *sum = NULL;
+    hg_status st = HG_OK;
+    if (!grad[0] || !var) return HG_OK;
+    if (!var->grad && may_steal(cx, grad[0])) {
+        hg_retain(cx, grad[0]);
+        put_grad(cx, var, grad[0]);
+    } else if (!var->grad) {
+        if ((st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad[0])}, 1, &sum)) != HG_OK) return st;
+        put_grad(cx, var, sum);
+    } else if (!cx->grad_enabled) {
+        st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(var->grad), hg_t(grad[0])}, 2);
+    } else {
+        st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(var->grad), hg_t(grad[0])}, 2, &sum);
+        if (st == HG_OK) put_grad(cx, var, sum);
+    }
+    if (st != HG_OK || !var->extra || !var->extra->post) return st;
+    hg_call call = {.kind = HG_HOOK_POST_ACCUMULATE, .tensor = var};
+    hg_hooks *post = var->extra->post;
+    hg_retain(cx, post);
+    st = hg_hooks_run(cx, post, &call);
+    hg_release(cx, post);
+    return st;
+}
+
+const hg_node_type hg_accumulate_node = {"AccumulateGrad", apply_accumulate};
+
+hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
+    if (t->base)
+        return hg_fail(cx, HG_STATE, "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
+                       "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, "
+                       "and hence detach_() cannot be called on these gradients.");
+    hg_node *old = t->grad_fn;
+    t->grad_fn = NULL, t->out_nr = 0, t->requires_grad = false;
+    hg_release(cx, old);
+    return HG_OK;
+}

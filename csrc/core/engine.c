@@ -1,0 +1,457 @@
+/* The backward engine.
+
+   Note [One backward]
+   1. Find what the roots lead to: a depth-first walk with a stack of its own counts, for every node reached, how many nodes
+      will send it a gradient, and, where only some inputs are asked for, whether it lies on the way to one.
+   2. Pop ready nodes, newest first. A node's tensor hooks run on the complete sum of what arrived, then what is to be captured
+      is captured, then its pre-hooks, itself, and its hooks. What it gives goes to its edges.
+   The state of a run hangs on the nodes as tasks: a node may be part of several runs at once (a backward from within a hook,
+   or from another thread while a hook waits), each of which finds its own task. */
+#include "autograd_impl.h"
+
+#include <string.h>
+
+typedef struct hg_task {
+    struct hg_run *run;
+    struct hg_task *next;   /* of the same node, in other runs */
+    struct hg_task *all;    /* of the same run */
+    hg_node *node;          /* owned */
+    hg_tensor **buffer;     /* [n_out], owned: what has arrived so far */
+    uint32_t waits_for;     /* how many nodes have yet to send */
+    uint32_t visited;       /* edges walked so far, while looking for tasks */
+    bool needed;            /* lies on the way to a wanted input, or everything is wanted */
+    bool captures;
+} hg_task;
+
+/* "The gradient arriving at output nr of that node is result number i." */
+typedef struct capture {
+    hg_task *task;
+    uint32_t nr;
+    int result;
+    struct capture *next;
+} capture;
+
+struct hg_run {
+    struct hg_run *outer;
+    hg_task *tasks;
+    hg_task **heap; /* ready, newest on top */
+    size_t n_heap, heap_cap;
+    bool keep_graph, everything;
+    capture *captures;
+    hg_tensor **results;
+};
+
+/* ---- Tasks ------------------------------------------------------------------------------------------------------------ */
+
+static hg_task *task_of(const struct hg_run *run, const hg_node *n) {
+    hg_task *t = n->tasks;
+    while (t && t->run != run) t = t->next;
+    return t;
+}
+
+static hg_status task_new(hg_ctx *cx, struct hg_run *run, hg_node *n, hg_task **out) {
+    size_t size = sizeof(hg_task) + n->n_out * sizeof(hg_tensor *);
+    hg_task *t = hg_mem(cx, size);
+    if (!t) return HG_MEMORY;
+    memset(t, 0, size);
+    t->buffer = (hg_tensor **)(t + 1);
+    t->run = run, t->node = n;
+    t->needed = run->everything;
+    hg_retain(cx, n);
+    t->next = n->tasks, n->tasks = t;
+    t->all = run->tasks, run->tasks = t;
+    *out = t;
+    return HG_OK;
+}
+
+static void tasks_free(hg_ctx *cx, struct hg_run *run) {
+    while (run->tasks) {
+        hg_task *t = run->tasks, **link = &t->node->tasks;
+        run->tasks = t->all;
+        while (*link != t) link = &(*link)->next;
+        *link = t->next;
+        for (uint32_t k = 0; k < t->node->n_out; k++) hg_release(cx, t->buffer[k]);
+        hg_release(cx, t->node);
+        hg_mem_free(cx->lib, t);
+    }
+}
+
+/* ---- The ready ones: a heap by sequence number ----------------------------------------------------------------------------
+
+   Accumulators all have the same number, and hooks show in which order they run: so equals leave in the order that
+   torch's std::priority_queue gives them, the hole sinking to the bottom along right children first. */
+
+static void sift_up(struct hg_run *run, size_t i, hg_task *t) {
+    for (; i > 0 && run->heap[(i - 1) / 2]->node->seq < t->node->seq; i = (i - 1) / 2) run->heap[i] = run->heap[(i - 1) / 2];
+    run->heap[i] = t;
+}
+
+static hg_status push(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    if (run->n_heap == run->heap_cap) {
+        size_t cap = run->heap_cap ? 2 * run->heap_cap : 32;
+        hg_task **heap = hg_mem_resize(cx, run->heap, cap * sizeof *heap);
+        if (!heap) return HG_MEMORY;
+        run->heap = heap, run->heap_cap = cap;
+    }
+    sift_up(run, run->n_heap++, t);
+    return HG_OK;
+}
+
+static hg_task *pop(struct hg_run *run) {
+    hg_task *top = run->heap[0], *last = run->heap[--run->n_heap];
+    size_t i = 0, child;
+    for (; (child = 2 * i + 1) < run->n_heap; i = child) {
+        if (child + 1 < run->n_heap && run->heap[child + 1]->node->seq >= run->heap[child]->node->seq) child++;
+        run->heap[i] = run->heap[child];
+    }
+    if (run->n_heap) sift_up(run, i, last);
+    return top;
+}
+
+/* ---- Finding what to do --------------------------------------------------------------------------------------------------- */
+
+/* Walk from a root; counts waits_for. The heap's memory serves as the stack: nothing is ready yet. */
+static hg_status walk(hg_ctx *cx, struct hg_run *run, hg_task *root) {
+    size_t depth = 0;
+    hg_status st;
+    if (root->visited) return HG_OK;
+    hg_task *t = root;
+    for (;;) {
+        if (t->visited < t->node->n_next) {
+            hg_node *n = t->node->next[t->visited++].node;
+            if (!n) continue;
+            hg_task *child = task_of(run, n);
+            if (!child && (st = task_new(cx, run, n, &child)) != HG_OK) return st;
+            child->waits_for++;
+            if (child->visited) { /* walked already: the graph has no cycles */
+                t->needed |= child->needed || child->captures;
+                continue;
+            }
+            if (depth == run->heap_cap) {
+                size_t cap = depth ? 2 * depth : 32;
+                hg_task **heap = hg_mem_resize(cx, run->heap, cap * sizeof *heap);
+                if (!heap) return HG_MEMORY;
+                run->heap = heap, run->heap_cap = cap;
+            }
+            run->heap[depth++] = t;
+            t = child;
+        } else {
+            t->visited = UINT32_MAX; /* done; a root met again is not walked again */
+            if (depth == 0) return HG_OK;
+            hg_task *parent = run->heap[--depth];
+            parent->needed |= t->needed || t->captures;
+            t = parent;
+        }
+    }
+}
+
+static hg_status want_input(hg_ctx *cx, struct hg_run *run, hg_tensor *input, int i, bool accumulate) {
+    hg_edge e = {NULL, 0};
+    hg_task *t;
+    if (!hg_tensor_requires_grad(input))
+        return hg_fail(cx, HG_STATE, "One of the differentiated Tensors does not require grad");
+    hg_status st = hg_gradient_edge(cx, input, &e);
+    if (st != HG_OK) return st;
+    if (!(t = task_of(run, e.node)) && (st = task_new(cx, run, e.node, &t)) != HG_OK) goto done;
+    if (accumulate && !input->grad_fn) {
+        t->needed = true; /* the accumulator itself is to run */
+    } else if (accumulate) {
+        t->captures = true; /* on the way; retain_grad fills .grad */
+        st = hg_tensor_retain_grad(cx, input);
+    } else {
+        capture *c = hg_mem(cx, sizeof *c);
+        if (!c) {
+            st = HG_MEMORY;
+            goto done;
+        }
+        *c = (capture){t, e.nr, i, run->captures};
+        run->captures = c;
+        t->captures = true;
+    }
+done:
+    hg_release(cx, e.node);
+    return st;
+}
+
+/* ---- Gradients on their way ----------------------------------------------------------------------------------------------- */
+
+/* A gradient in a broadcast shape is summed to the shape of what it is the gradient of. */
+static hg_tensor *sum_to(hg_ctx *cx, hg_tensor *g, hg_meta to) {
+    int64_t dims[HG_MAX_DIM];
+    int n = 0, lead = g->n_dim - to.n_dim;
+    for (int i = 0; i < g->n_dim; i++)
+        if (i < lead || (to.shape[i - lead] == 1 && g->shape[i] != 1)) dims[n++] = i;
+    if (n) g = X(SUM_DIM, T(g), hg_ints(dims, n), hg_b(true));
+    return lead ? X(VIEW, T(g), hg_ints(to.shape, to.n_dim)) : g;
+}
+
+static bool expands(hg_meta from, const hg_tensor *g) {
+    int lead = g->n_dim - from.n_dim;
+    if (lead < 0) return false;
+    for (int i = 0; i < from.n_dim; i++)
+        if (from.shape[i] != g->shape[i + lead] && from.shape[i] != 1) return false;
+    return true;
+}
+
+/* Make *g fit the output it is the gradient of; replaces the reference. */
+static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_tensor **g) {
+    bool shaped = (*g)->n_dim == m.n_dim && memcmp((*g)->shape, m.shape, m.n_dim * sizeof *m.shape) == 0;
+    if (shaped && (*g)->dtype == m.dtype) return HG_OK;
+    char got[256], want[256];
+    if (!shaped && !expands(m, *g))
+        return hg_fail(cx, HG_STATE, "Function %s returned an invalid gradient at index %u - got %s but expected shape "
+                       "compatible with %s",
+                       hg_node_name(by), i, hg_show_shape(*g, got), hg_show_sizes(m.n_dim, m.shape, want));
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *fits = shaped ? *g : sum_to(cx, *g, m);
+    if (fits && fits->dtype != m.dtype) fits = X(_TO_COPY, T(fits), hg_d((hg_dtype)m.dtype));
+    hg_tensor *kept = NULL;
+    hg_status st = hg_scope_return(cx, &s, fits, &kept);
+    if (st == HG_OK) hg_release(cx, *g), *g = kept;
+    return st;
+}
+
+/* Add g to what has arrived at output nr; steals g. Into a buffer nobody else holds, in place. */
+static hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
+    hg_tensor **slot = &t->buffer[nr], *sum = NULL;
+    if (!*slot) {
+        *slot = g;
+        return HG_OK;
+    }
+    hg_arg both[] = {hg_t(*slot), hg_t(g)};
+    hg_tensor *b = *slot;
+    bool own = !cx->grad_enabled && b->contiguous && !b->base && b->storage->n_ref == 1 && !b->storage->free &&
+               b->dtype == g->dtype && HOST(cx)->unique(HOST(cx)->ud, b);
+    hg_status st = own ? hg_call_inplace(cx, HG_OP_ADD, both, 2) : hg_call_op(cx, HG_OP_ADD, both, 2, &sum);
+    if (st == HG_OK && sum) *slot = sum, hg_release(cx, b);
+    hg_release(cx, g);
+    return st;
+}
+
+static hg_status send(hg_ctx *cx, struct hg_run *run, hg_node *from, hg_tensor **grad_in) {
+    hg_status st = HG_OK;
+    for (uint32_t i = 0; i < from->n_next && st == HG_OK; i++) {
+        hg_edge e = from->next[i];
+        if (!e.node) continue;
+        hg_task *to = task_of(run, e.node);
+        if (grad_in[i]) {
+            st = fit(cx, from, i, e.node->outs[e.nr], &grad_in[i]);
+            if (st == HG_OK) st = arrive(cx, to, e.nr, grad_in[i]), grad_in[i] = NULL;
+        }
+        if (st == HG_OK && --to->waits_for == 0) st = push(cx, run, to);
+    }
+    return st;
+}
+
+/* ---- Running a node -------------------------------------------------------------------------------------------------------- */
+
+static hg_status run_tensor_hooks(hg_ctx *cx, hg_hooks *h, hg_tensor **grad) {
+    if (!h || !h->n || !*grad) return HG_OK;
+    hg_call call = {.kind = HG_HOOK_TENSOR, .grad = hg_value_of(*grad)};
+    hg_retain(cx, h); /* a hook may drop the last reference to its table */
+    hg_status st = hg_hooks_run(cx, h, &call);
+    hg_release(cx, h);
+    *grad = hg_value_tensor(call.grad); /* the reference moved along */
+    return st;
+}
+
+static hg_status fill_retained(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
+    hg_tensor *sum = NULL;
+    hg_status st;
+    if (!grad) return HG_OK;
+    if (!t->grad) st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, &sum);
+    else st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(t->grad), hg_t(grad)}, 2, &sum);
+    if (st != HG_OK) return st;
+    hg_tensor *old = t->grad;
+    t->grad = sum;
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    hg_release(cx, old);
+    return HG_OK;
+}
+
+/* Tensor hooks in the order of registration, then the one of retain_grad: it sees the final value. */
+static hg_status before_node(hg_ctx *cx, hg_node *n, hg_tensor **grad) {
+    hg_status st = HG_OK;
+    if (n->type == &hg_accumulate_node) {
+        hg_tensor *var = n->args[0].u.t;
+        return var && var->extra ? run_tensor_hooks(cx, var->extra->hooks, &grad[0]) : HG_OK;
+    }
+    for (uint32_t k = 0; n->hooks && k < n->n_out && st == HG_OK; k++) {
+        st = run_tensor_hooks(cx, n->hooks->out[k].hooks, &grad[k]);
+        hg_tensor *keeper = n->hooks->out[k].retains;
+        if (st != HG_OK || !keeper) continue;
+        hg_retain(cx, keeper);
+        st = fill_retained(cx, keeper, grad[k]);
+        hg_release(cx, keeper);
+    }
+    return st;
+}
+
+static hg_status tuple_of(hg_ctx *cx, hg_tensor *const *at, uint32_t n, hg_value *out) {
+    hg_value few[8], *v = few;
+    if (n > 8 && !(v = hg_mem(cx, n * sizeof *v))) return HG_MEMORY;
+    for (uint32_t i = 0; i < n; i++) v[i] = hg_value_of(at[i]);
+    hg_status st = HOST(cx)->tuple_new(HOST(cx)->ud, NULL, v, n, out);
+    if (st != HG_OK) cx->status = st;
+    if (v != few) hg_mem_free(cx->lib, v);
+    return st;
+}
+
+/* The tuple's tensors, retained, in place of what was in at[n]. */
+static hg_status tuple_back(hg_ctx *cx, hg_value tuple, hg_tensor **at, uint32_t n, const hg_node *node) {
+    size_t size = tuple.kind == HG_V_TUPLE ? HOST(cx)->tuple_size(HOST(cx)->ud, tuple.obj) : 0;
+    if (size != n)
+        return hg_fail(cx, HG_STATE, "hook of %s returned %zu gradients, expected %u", hg_node_name(node), size, n);
+    for (uint32_t i = 0; i < n; i++) {
+        hg_value v = HOST(cx)->tuple_at(HOST(cx)->ud, tuple.obj, i);
+        hg_tensor *g = hg_value_tensor(v), *old = at[i];
+        if (v.kind != HG_V_TENSOR && v.kind != HG_V_NONE)
+            return hg_fail(cx, HG_TYPE, "expected Variable, but hook returned something else at index %u", i);
+        hg_retain(cx, g);
+        at[i] = g;
+        hg_release(cx, old);
+    }
+    return HG_OK;
+}
+
+static hg_status run_node_hooks(hg_ctx *cx, hg_node *n, hg_hooks *h, hg_tensor **grad, hg_tensor **grad_in) {
+    if (!h || !h->n) return HG_OK;
+    bool pre = h->kind == HG_HOOK_NODE_PRE;
+    hg_call call = {.kind = h->kind, .node = n};
+    hg_status st = tuple_of(cx, grad, n->n_out, &call.grad_output);
+    if (st == HG_OK && !pre) st = tuple_of(cx, grad_in, n->n_next, &call.grad_input);
+    if (st == HG_OK) {
+        hg_retain(cx, h);
+        st = hg_hooks_run(cx, h, &call);
+        hg_release(cx, h);
+    }
+    if (st == HG_OK)
+        st = pre ? tuple_back(cx, call.grad_output, grad, n->n_out, n) : tuple_back(cx, call.grad_input, grad_in, n->n_next, n);
+    hg_value_release(cx, call.grad_output);
+    hg_value_release(cx, call.grad_input);
+    return st;
+}
+
+static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    hg_node *n = t->node;
+    hg_tensor **grad = t->buffer;
+    hg_status st = before_node(cx, n, grad);
+    if (st != HG_OK) return st;
+    if (t->captures)
+        for (capture *c = run->captures; c; c = c->next)
+            if (c->task == t && grad[c->nr] && run->results) {
+                hg_retain(cx, grad[c->nr]);
+                hg_release(cx, run->results[c->result]);
+                run->results[c->result] = grad[c->nr];
+            }
+    if (!t->needed) return HG_OK;
+    if (n->hooks && (st = run_node_hooks(cx, n, n->hooks->pre, grad, NULL)) != HG_OK) return st;
+
+    hg_tensor *few[8] = {NULL}, **grad_in = few;
+    if (n->n_next > 8) {
+        if (!(grad_in = hg_mem(cx, n->n_next * sizeof *grad_in))) return HG_MEMORY;
+        memset(grad_in, 0, n->n_next * sizeof *grad_in);
+    }
+    st = n->type->apply(cx, n, grad, grad_in);
+    if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
+    if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
+    if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */
+        for (uint32_t k = 0; k < n->n_out; k++) hg_release(cx, grad[k]), grad[k] = NULL;
+        st = send(cx, run, n, grad_in);
+    }
+    for (uint32_t i = 0; i < n->n_next; i++) hg_release(cx, grad_in[i]);
+    if (grad_in != few) hg_mem_free(cx->lib, grad_in);
+    return st;
+}
+
+/* ---- Backward --------------------------------------------------------------------------------------------------------------- */
+
+/* The gradient to start from at a root: what was given, checked, or one. New. */
+static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i, hg_tensor **out) {
+    char a[256], b[256];
+    if (!hg_tensor_requires_grad(root))
+        return hg_fail(cx, HG_STATE, "element %d of tensors does not require grad and does not have a grad_fn", i);
+    if (given) {
+        if (!hg_same_shape(root, given))
+            return hg_fail(cx, HG_STATE, "Mismatch in shape: grad_output[%d] has a shape of torch.Size(%s) and output[%d] has a "
+                           "shape of torch.Size(%s).",
+                           i, hg_show_shape(given, a), i, hg_show_shape(root, b));
+        hg_retain(cx, given);
+        *out = given;
+        return HG_OK;
+    }
+    if (root->numel != 1) return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
+    return hg_call_op(cx, HG_OP_ONES, (hg_arg[]){hg_ints(root->shape, root->n_dim), hg_d((hg_dtype)root->dtype)}, 2, out);
+}
+
+static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, hg_tensor *const *grads, int n) {
+    hg_status st = HG_OK;
+    for (int i = 0; i < n && st == HG_OK; i++) {
+        hg_tensor *g = NULL;
+        hg_edge e = {NULL, 0};
+        hg_task *t = NULL;
+        if ((st = root_grad(cx, roots[i], grads ? grads[i] : NULL, i, &g)) != HG_OK) return st;
+        if ((st = hg_gradient_edge(cx, roots[i], &e)) == HG_OK && !(t = task_of(run, e.node)))
+            st = task_new(cx, run, e.node, &t);
+        if (st == HG_OK) st = walk(cx, run, t);
+        if (st == HG_OK) st = fit(cx, e.node, 0, e.node->outs[e.nr], &g);
+        if (st == HG_OK) st = arrive(cx, t, e.nr, g), g = NULL;
+        hg_release(cx, g);
+        hg_release(cx, e.node);
+    }
+    return st;
+}
+
+/* Roots that nothing else leads to are ready; the others wait their turn. */
+static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, int n) {
+    for (int i = 0; i < n; i++) {
+        hg_edge e;
+        hg_status st = hg_gradient_edge(cx, roots[i], &e);
+        if (st != HG_OK) return st;
+        hg_task *t = task_of(run, e.node);
+        if (t->waits_for == 0) st = push(cx, run, t), t->waits_for = UINT32_MAX; /* once, if it is a root twice */
+        hg_release(cx, e.node);
+        if (st != HG_OK) return st;
+    }
+    return HG_OK;
+}
+
+static hg_status check_results(hg_ctx *cx, int n, bool allow_unused, hg_tensor **results) {
+    for (int i = 0; i < n && !allow_unused; i++)
+        if (!results[i])
+            return hg_fail(cx, HG_STATE, "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                           "allow_unused=True if this is the desired behavior.");
+    return HG_OK;
+}
+
+hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
+                      bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused, hg_tensor **results) {
+    struct hg_run run = {.outer = cx->run, .keep_graph = keep_graph, .everything = n_inputs < 0, .results = results};
+    bool grad_was = cx->grad_enabled;
+    hg_status st = HG_OK;
+    hg_scope *scope_was = cx->scope;
+    for (int i = 0; results && i < n_inputs; i++) results[i] = NULL;
+    cx->run = &run;
+    cx->grad_enabled = create_graph;
+    for (int i = 0; i < n_inputs && st == HG_OK; i++) st = want_input(cx, &run, inputs[i], i, results == NULL);
+    if (st == HG_OK) st = prepare(cx, &run, roots, grads, n);
+    if (st == HG_OK) st = push_roots(cx, &run, roots, n);
+    while (st == HG_OK && run.n_heap) st = run_node(cx, &run, pop(&run));
+    cx->grad_enabled = grad_was;
+    cx->run = run.outer;
+    cx->scope = scope_was;
+    tasks_free(cx, &run);
+    hg_mem_free(cx->lib, run.heap);
+    while (run.captures) {
+        capture *c = run.captures;
+        run.captures = c->next;
+        hg_mem_free(cx->lib, c);
+    }
+    if (st == HG_OK && results) st = check_results(cx, n_inputs, allow_unused, results);
+    for (int i = 0; results && st != HG_OK && i < n_inputs; i++) {
+        hg_release(cx, results[i]);
+        results[i] = NULL;
+    }
+    return st;
+}

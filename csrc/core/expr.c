@@ -1,0 +1,69 @@
+/* Expressions: see Note [Expressions] in op_impl.h. */
+#include "op_impl.h"
+
+#include <string.h>
+
+void hg_scope_begin(hg_ctx *cx, hg_scope *s) {
+    s->outer = cx->scope;
+    s->at = s->few;
+    s->n = 0, s->cap = sizeof s->few / sizeof *s->few;
+    s->status = HG_OK;
+    cx->scope = s;
+}
+
+hg_status hg_scope_end(hg_ctx *cx, hg_scope *s) {
+    cx->scope = s->outer;
+    for (uint32_t i = 0; i < s->n; i++) hg_release(cx, s->at[i]);
+    if (s->at != s->few) hg_mem_free(cx->lib, s->at);
+    return s->status;
+}
+
+bool hg_scope_ok(const hg_ctx *cx) { return cx->scope->status == HG_OK; }
+
+hg_status hg_scope_fail(hg_ctx *cx, hg_status st) {
+    if (cx->scope->status == HG_OK) cx->scope->status = st;
+    return cx->scope->status;
+}
+
+hg_tensor *hg_scope_keep(hg_ctx *cx, hg_tensor *t) {
+    hg_scope *s = cx->scope;
+    if (!t) return NULL;
+    if (s->n == s->cap) {
+        hg_tensor **at = hg_mem(cx, 2 * s->cap * sizeof *at);
+        if (!at) {
+            hg_release(cx, t);
+            hg_scope_fail(cx, HG_MEMORY);
+            return NULL;
+        }
+        memcpy(at, s->at, s->n * sizeof *at);
+        if (s->at != s->few) hg_mem_free(cx->lib, s->at);
+        s->at = at, s->cap *= 2;
+    }
+    return s->at[s->n++] = t;
+}
+
+hg_status hg_scope_return(hg_ctx *cx, hg_scope *s, hg_tensor *result, hg_tensor **out) {
+    if (s->status == HG_OK && result) hg_retain(cx, result), *out = result;
+    return hg_scope_end(cx, s);
+}
+
+hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
+    hg_tensor *out[HG_MAX_OUT] = {NULL};
+    if (!hg_scope_ok(cx)) return NULL;
+    for (int i = 0; i < n; i++)
+        if (a[i].kind == HG_A_TENSOR && !a[i].u.t) { /* an operand that nothing failed to make: our bug */
+            hg_scope_fail(cx, hg_fail(cx, HG_STATE, "internal: operand %d of %s is missing", i,
+                                      hg_op_at(cx->lib, op)->name));
+            return NULL;
+        }
+    hg_status st = hg_call_op(cx, op, a, n, out);
+    if (st != HG_OK) {
+        hg_scope_fail(cx, st);
+        return NULL;
+    }
+    for (int i = 0; i < HG_MAX_OUT; i++)
+        if (i != k) hg_release(cx, out[i]);
+    return hg_scope_keep(cx, out[k]);
+}
+
+hg_tensor *hg_x(hg_ctx *cx, int op, const hg_arg *a, int n) { return hg_x_out(cx, op, a, n, 0); }

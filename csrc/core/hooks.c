@@ -1,0 +1,210 @@
+/* Hook tables. What calls them, and when, is in engine.c and module.c. */
+#include "autograd_impl.h"
+#include "module_impl.h"
+
+#include <string.h>
+
+hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
+    hg_hooks *h = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_HOOKS, sizeof *h);
+    if (!h) return hg_no_memory(cx);
+    h->kind = kind;
+    *out = h;
+    return HG_OK;
+}
+
+uint64_t hg_next_hook_id(hg_lib *lib) { return lib->next_hook_id++; }
+
+hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id) {
+    for (uint32_t i = 0; i < h->n; i++)
+        if (h->at[i].id == id) return &h->at[i];
+    return NULL;
+}
+
+static void drop(const hg_hook *hook) {
+    if (hook->drop) hook->drop(hook->data);
+}
+
+hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook) {
+    hg_hook *known = hg_hooks_find(h, hook->id);
+    if (known) {
+        hg_hook old = *known;
+        if (hook->hold) hook->hold(hook->data);
+        *known = *hook;
+        drop(&old);
+        return HG_OK;
+    }
+    if (h->n == h->cap) {
+        uint32_t cap = h->cap ? 2 * h->cap : 2;
+        hg_hook *at = hg_mem_resize(cx, h->at, cap * sizeof *at);
+        if (!at) return HG_MEMORY;
+        h->at = at, h->cap = cap;
+    }
+    uint32_t place = hook->flags & HG_HOOK_PREPEND ? 0 : h->n;
+    memmove(h->at + place + 1, h->at + place, (h->n - place) * sizeof *h->at);
+    h->at[place] = *hook;
+    h->n++;
+    if (hook->hold) hook->hold(hook->data);
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_HOOKS, h);
+    return HG_OK;
+}
+
+bool hg_hooks_remove(hg_ctx *cx, hg_hooks *h, uint64_t id) {
+    (void)cx;
+    hg_hook *hook = hg_hooks_find(h, id);
+    if (!hook) return false;
+    hg_hook old = *hook;
+    memmove(hook, hook + 1, (size_t)(h->at + h->n - hook - 1) * sizeof *hook);
+    h->n--;
+    drop(&old); /* last: it may run anything */
+    return true;
+}
+
+void hg_hooks_finalize(hg_lib *lib, hg_hooks *h) {
+    hg_hook *at = h->at;
+    uint32_t n = h->n;
+    h->at = NULL, h->n = h->cap = 0;
+    for (uint32_t i = 0; i < n; i++) drop(&at[i]);
+    hg_mem_free(lib, at);
+}
+
+void hg_hooks_clear(hg_ctx *cx, hg_hooks *h) { hg_hooks_finalize(cx->lib, h); }
+
+/* A hook's data is the host's to show to its collector: it knows which ones it registered, and what they own. The core's
+   own hooks are those of module calls. */
+int hg_hooks_visit(hg_hooks *h, hg_visit_fn visit, void *arg) {
+    int r = 0;
+    for (uint32_t i = 0; i < h->n && !r; i++)
+        if (hg_backward_hook_is(&h->at[i])) r = hg_backward_hook_visit(&h->at[i], visit, arg);
+    return r;
+}
+
+/* Hooks added during a run wait for the next run; hooks removed during it still fire: torch's rule. */
+hg_status hg_hooks_run(hg_ctx *cx, hg_hooks *h, hg_call *call) {
+    if (!h || h->n == 0) return HG_OK;
+    uint32_t n = h->n;
+    hg_hook few[8], *snap = few;
+    if (n > 8 && !(snap = hg_mem(cx, n * sizeof *snap))) return HG_MEMORY;
+    memcpy(snap, h->at, n * sizeof *snap);
+    for (uint32_t i = 0; i < n; i++)
+        if (snap[i].hold) snap[i].hold(snap[i].data);
+    hg_status st = HG_OK;
+    for (uint32_t i = 0; i < n && st == HG_OK; i++) {
+        call->flags = snap[i].flags;
+        call->id = snap[i].id;
+        st = snap[i].fn(cx, call, snap[i].data);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (snap[i].hold) drop(&snap[i]);
+    if (snap != few) hg_mem_free(cx->lib, snap);
+    return st;
+}
+
+/* ---- Where tables hang -------------------------------------------------------------------------------------------------- */
+
+static hg_status demand(hg_ctx *cx, hg_hooks **slot, hg_hook_kind kind) {
+    return *slot ? HG_OK : hg_hooks_new(cx, kind, slot);
+}
+
+hg_status hg_global_hooks(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
+    hg_status st = demand(cx, &cx->lib->globals[kind], kind);
+    if (st == HG_OK) *out = cx->lib->globals[kind];
+    return st;
+}
+
+bool hg_any_global_hooks(const hg_lib *lib) {
+    for (int k = HG_HOOK_FORWARD_PRE; k <= HG_HOOK_BACKWARD; k++)
+        if (lib->globals[k] && lib->globals[k]->n) return true;
+    return false;
+}
+
+static hg_status node_extra(hg_ctx *cx, hg_node *n) {
+    if (n->hooks) return HG_OK;
+    size_t size = sizeof *n->hooks + n->n_out * sizeof *n->hooks->out;
+    hg_node_extra *e = hg_mem(cx, size);
+    if (!e) return HG_MEMORY;
+    memset(e, 0, size);
+    n->hooks = e;
+    return HG_OK;
+}
+
+hg_status hg_node_hooks(hg_ctx *cx, hg_node *n, hg_hook_kind kind, bool make, hg_hooks **out) {
+    hg_status st = HG_OK;
+    if (make && (st = node_extra(cx, n)) != HG_OK) return st;
+    if (!n->hooks) {
+        *out = NULL;
+        return HG_OK;
+    }
+    hg_hooks **slot = kind == HG_HOOK_NODE_PRE ? &n->hooks->pre : &n->hooks->post;
+    if (make && (st = demand(cx, slot, kind)) != HG_OK) return st;
+    *out = *slot;
+    return HG_OK;
+}
+
+/* Hang t's table on the node that made it: hooks stay with the history they were registered on. */
+static hg_status hang_on_node(hg_ctx *cx, hg_tensor *t, hg_hooks *h) {
+    hg_node *fn;
+    hg_status st = hg_tensor_grad_fn(cx, t, &fn);
+    if (st != HG_OK || !fn) return st;
+    if ((st = node_extra(cx, fn)) != HG_OK) return st;
+    hg_hooks **slot = &fn->hooks->out[t->out_nr].hooks, *old = *slot;
+    if (old == h) return HG_OK;
+    hg_retain(cx, h);
+    *slot = h;
+    hg_release(cx, old);
+    return HG_OK;
+}
+
+hg_status hg_tensor_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, bool make, hg_hooks **out) {
+    struct hg_extra *e = t->extra;
+    hg_status st = HG_OK;
+    if (!make) {
+        *out = !e ? NULL : kind == HG_HOOK_POST_ACCUMULATE ? e->post : e->hooks;
+        return HG_OK;
+    }
+    if ((st = hg_extra_of(cx, t, &e)) != HG_OK) return st;
+    hg_hooks **slot = kind == HG_HOOK_POST_ACCUMULATE ? &e->post : &e->hooks;
+    if ((st = demand(cx, slot, kind)) != HG_OK) return st;
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    if (kind == HG_HOOK_TENSOR && (st = hang_on_node(cx, t, *slot)) != HG_OK) return st;
+    *out = *slot;
+    return HG_OK;
+}
+
+hg_status hg_tensor_set_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, hg_hooks *h) {
+    struct hg_extra *e;
+    hg_status st = hg_extra_of(cx, t, &e);
+    if (st != HG_OK) return st;
+    if (h && kind == HG_HOOK_TENSOR && (st = hang_on_node(cx, t, h)) != HG_OK) return st;
+    hg_hooks **slot = kind == HG_HOOK_POST_ACCUMULATE ? &e->post : &e->hooks, *old = *slot;
+    hg_retain(cx, h);
+    *slot = h;
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    hg_release(cx, old);
+    return HG_OK;
+}
+
+hg_status hg_tensor_add_hook(hg_ctx *cx, hg_tensor *t, hg_hook_fn fn, void *data, uint64_t *id) {
+    hg_hooks *h;
+    if (!hg_tensor_requires_grad(t))
+        return hg_fail(cx, HG_STATE, "cannot register a hook on a tensor that doesn't require gradient");
+    hg_status st = hg_tensor_hooks(cx, t, HG_HOOK_TENSOR, true, &h);
+    if (st != HG_OK) return st;
+    hg_hook hook = {.id = hg_next_hook_id(cx->lib), .fn = fn, .data = data};
+    if ((st = hg_hooks_put(cx, h, &hook)) == HG_OK && id) *id = hook.id;
+    return st;
+}
+
+hg_status hg_tensor_retain_grad(hg_ctx *cx, hg_tensor *t) {
+    struct hg_extra *e;
+    hg_node *fn;
+    hg_status st;
+    if (!hg_tensor_requires_grad(t))
+        return hg_fail(cx, HG_STATE, "can't retain_grad on Tensor that has requires_grad=False");
+    if ((st = hg_tensor_grad_fn(cx, t, &fn)) != HG_OK || !fn) return st; /* a leaf keeps its gradient anyway */
+    if ((st = hg_extra_of(cx, t, &e)) != HG_OK || (st = node_extra(cx, fn)) != HG_OK) return st;
+    fn->hooks->out[t->out_nr].retains = t;
+    e->retains_grad = true;
+    return HG_OK;
+}
+
+bool hg_tensor_retains_grad(const hg_tensor *t) { return t->extra && t->extra->retains_grad && t->grad_fn; }

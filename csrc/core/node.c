@@ -1,0 +1,267 @@
+/* Nodes: their layout, what they saved, and their death. */
+#include "autograd_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
+                       uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out) {
+    size_t next = n_next * sizeof(hg_edge), args = n_args * sizeof(hg_arg), saved = saves_out ? n_out * sizeof(hg_arg) : 0;
+    size_t outs = n_out * sizeof(hg_meta), pool = n_pool * sizeof(int64_t);
+    size_t first = (n_args + 1) / 2 * 2 * sizeof(uint32_t);
+    size_t extra = next + args + saved + outs + pool + first;
+    hg_node *n = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_NODE, sizeof *n + extra);
+    if (!n) return hg_no_memory(cx);
+    char *at = (char *)(n + 1);
+    n->extra = extra;
+    n->type = type, n->op = op;
+    n->seq = cx->next_seq++;
+    n->n_next = n_next, n->n_args = n_args, n->n_out = n_out;
+    n->next = (hg_edge *)(void *)at, at += next;
+    n->args = (hg_arg *)(void *)at, at += args;
+    n->saved_out = saves_out ? (hg_arg *)(void *)at : NULL, at += saved;
+    n->outs = (hg_meta *)(void *)at, at += outs;
+    n->pool = (int64_t *)(void *)at, at += pool;
+    n->first_edge = (uint32_t *)(void *)at;
+    *out = n;
+    return HG_OK;
+}
+
+void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {
+    memcpy(*pool, t->shape, t->n_dim * sizeof **pool);
+    n->outs[k] = (hg_meta){.dtype = t->dtype, .n_dim = t->n_dim, .shape = *pool};
+    *pool += t->n_dim;
+}
+
+/* ---- What it owns ----------------------------------------------------------------------------------------------------- */
+
+/* Every owned core object of the node as a slot: one list for visiting, freeing and clearing. */
+typedef int (*slot_fn)(void **slot, void *arg);
+
+static int each_arg(hg_arg *args, uint32_t n, slot_fn fn, void *arg) {
+    int r = 0;
+    for (uint32_t i = 0; i < n && !r; i++) {
+        if (args[i].kind == HG_A_TENSOR) r = fn((void **)&args[i].u.t, arg);
+        if (args[i].kind == HG_A_TENSORS)
+            for (uint32_t j = 0; j < args[i].n && !r; j++) r = fn((void **)&((hg_tensor **)args[i].u.ts)[j], arg);
+    }
+    return r;
+}
+
+static int each_saved(hg_node *n, slot_fn fn, void *arg) {
+    int r = each_arg(n->args, n->n_args, fn, arg);
+    return r || !n->saved_out ? r : each_arg(n->saved_out, n->n_out, fn, arg);
+}
+
+static int each_owned(hg_node *n, slot_fn fn, void *arg) {
+    int r = each_saved(n, fn, arg);
+    for (uint32_t i = 0; i < n->n_next && !r; i++) r = fn((void **)&n->next[i].node, arg);
+    if (!r) r = fn((void **)&n->inner, arg);
+    if (n->hooks) {
+        if (!r) r = fn((void **)&n->hooks->pre, arg);
+        if (!r) r = fn((void **)&n->hooks->post, arg);
+        for (uint32_t k = 0; k < n->n_out && !r; k++) r = fn((void **)&n->hooks->out[k].hooks, arg);
+    }
+    return r;
+}
+
+static int release_slot(void **slot, void *lib) {
+    const hg_host *host = &((hg_lib *)lib)->host;
+    void *obj = *slot;
+    *slot = NULL;
+    if (obj) host->release(host->ud, obj);
+    return 0;
+}
+
+typedef struct visitor {
+    hg_visit_fn visit;
+    void *arg;
+} visitor;
+
+static int visit_slot(void **slot, void *arg) {
+    visitor *v = arg;
+    return *slot ? v->visit(*slot, true, v->arg) : 0;
+}
+
+int hg_node_visit(hg_node *n, hg_visit_fn visit, void *arg) {
+    visitor v = {visit, arg};
+    return n->type ? each_owned(n, visit_slot, &v) : 0;
+}
+
+/* An accumulator is known to its variable, which does not own it. */
+static void forget_accumulator(hg_node *n) {
+    if (n->type != &hg_accumulate_node || !n->args[0].u.t) return;
+    struct hg_extra *e = n->args[0].u.t->extra;
+    if (e && e->accumulator == n) e->accumulator = NULL;
+}
+
+void hg_node_clear(hg_lib *lib, hg_node *n) {
+    if (!n->type) return;
+    forget_accumulator(n);
+    n->freed = true;
+    each_owned(n, release_slot, lib);
+}
+
+void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
+    if (n->type == &hg_accumulate_node) return;
+    n->freed = true;
+    each_saved(n, release_slot, cx->lib);
+    if (n->inner) hg_node_free_saved(cx, n->inner);
+}
+
+/* Note [Freeing graphs]
+   The last reference to a node often holds up a chain of millions. Each node that dies is put on a list, and whoever found
+   the list empty frees it in a loop: what dies meanwhile joins the list, and the stack stays flat. Every chain passes through
+   nodes, so tensors and modules need no such list. */
+void hg_node_die(hg_lib *lib, hg_node *n) {
+    if (n->type) forget_accumulator(n); /* at once: nobody may find it again */
+    n->next_dying = lib->dying;
+    lib->dying = n;
+    if (lib->freeing) return;
+    lib->freeing = true;
+    while ((n = lib->dying)) {
+        lib->dying = n->next_dying;
+        hg_node_clear(lib, n);
+        hg_mem_free(lib, n->hooks);
+        n->hooks = NULL;
+        lib->host.free(lib->host.ud, HG_KIND_NODE, n);
+    }
+    lib->freeing = false;
+}
+
+/* ---- What it saved ---------------------------------------------------------------------------------------------------- */
+
+static hg_status freed_already(hg_ctx *cx) {
+    return hg_fail(cx, HG_STATE, "Trying to backward through the graph a second time (or directly access saved tensors after "
+                   "they have already been freed). Saved intermediate values of the graph are freed when you call "
+                   ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
+                   "second time or if you need to access saved tensors after calling backward.");
+}
+
+static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
+    char shape[256], from[128] = "";
+    if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_name(maker));
+    return hg_fail(cx, HG_STATE, "one of the variables needed for gradient computation has been modified by an inplace "
+                   "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: enable anomaly "
+                   "detection to find the operation that failed to compute its gradient, with "
+                   "torch.autograd.set_detect_anomaly(True).",
+                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at);
+}
+
+hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out) {
+    hg_tensor *t = a->u.t;
+    if (t->storage->version != version)
+        return modified(cx, t, version, output ? n : t->grad_fn, output ? (uint32_t)nr : t->out_nr);
+    if (!output) {
+        hg_retain(cx, t);
+        *out = t;
+        return HG_OK;
+    }
+    hg_status st = hg_tensor_detach(cx, t, out); /* with its history again: this node */
+    if (st == HG_OK) hg_retain(cx, n), hg_set_history(cx, *out, n, (uint32_t)nr);
+    return st;
+}
+
+hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out) {
+    const hg_arg *a = output ? n->saved_out ? &n->saved_out[i] : NULL : &n->args[i];
+    if (!a) {
+        *out = HG_NONE;
+        return HG_OK;
+    }
+    if (n->freed && (a->kind == HG_A_TENSOR || a->kind == HG_A_TENSORS)) return freed_already(cx);
+    *out = *a;
+    if (a->kind != HG_A_TENSOR) return HG_OK;
+    return hg_node_unpack(cx, n, a, a->n, output, i, &out->u.t);
+}
+
+/* ---- Seen from a derivative ------------------------------------------------------------------------------------------- */
+
+bool hg_back_needs_at(const hg_back *b, int param, int j) {
+    return b->node->next[b->node->first_edge[param] + (uint32_t)j].node != NULL;
+}
+
+bool hg_back_needs(const hg_back *b, int param) {
+    const hg_arg *a = &b->node->args[param];
+    if (!(b->info->differentiable >> param & 1)) return false;
+    if (a->kind != HG_A_TENSORS) return hg_back_needs_at(b, param, 0);
+    for (uint32_t j = 0; j < a->n; j++)
+        if (hg_back_needs_at(b, param, (int)j)) return true;
+    return false;
+}
+
+hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i, bool output) {
+    hg_arg a;
+    if (!hg_scope_ok(cx)) return NULL;
+    hg_status st = hg_node_saved(cx, b->node, i, output, &a);
+    if (st != HG_OK) {
+        hg_scope_fail(cx, st);
+        return NULL;
+    }
+    return a.kind == HG_A_TENSOR ? hg_scope_keep(cx, a.u.t) : NULL;
+}
+
+hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j) {
+    const hg_arg *a = &b->node->args[param];
+    if (!hg_scope_ok(cx)) return NULL;
+    if (b->node->freed) {
+        hg_scope_fail(cx, freed_already(cx));
+        return NULL;
+    }
+    if (!a->u.ts[j]) return NULL;
+    const uint32_t *versions = (const uint32_t *)(const void *)(a->u.ts + a->n);
+    hg_arg one = hg_t(a->u.ts[j]);
+    hg_tensor *t;
+    hg_status st = hg_node_unpack(cx, b->node, &one, versions[j], false, 0, &t);
+    if (st == HG_OK) return hg_scope_keep(cx, t);
+    hg_scope_fail(cx, st);
+    return NULL;
+}
+
+const hg_arg *hg_back_arg(const hg_back *b, int param) { return &b->node->args[param]; }
+
+hg_meta hg_back_meta(const hg_back *b, int param, int j) {
+    hg_edge e = b->node->next[b->node->first_edge[param] + (uint32_t)j];
+    return e.node->outs[e.nr];
+}
+
+int hg_back_n_out(const hg_back *b) { return (int)b->node->n_out; }
+
+hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {
+    if (b->grad[k]) return b->grad[k];
+    hg_meta m = b->node->outs[k];
+    return X(ZEROS, hg_ints(m.shape, m.n_dim), hg_d((hg_dtype)m.dtype));
+}
+
+void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
+    uint32_t e = b->node->first_edge[param] + (uint32_t)j;
+    if (!grad || b->grad_in[e] || !b->node->next[e].node) return;
+    hg_retain(cx, grad);
+    b->grad_in[e] = grad;
+}
+
+static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
+    bool any = false;
+    for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
+    if (!any) return HG_OK;
+    hg_back b = {n, n->op, grad, grad_in};
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_scope_fail(cx, n->op->op->backward(cx, &b));
+    return hg_scope_end(cx, &s);
+}
+
+const hg_node_type hg_op_node = {NULL, apply_op};
+
+/* ---- Seen from outside ------------------------------------------------------------------------------------------------ */
+
+const char *hg_node_name(const hg_node *n) { return n->type->name ? n->type->name : n->op->node_name; }
+uint64_t hg_node_seq(const hg_node *n) { return n->seq; }
+int hg_node_n_next(const hg_node *n) { return (int)n->n_next; }
+const hg_op_info *hg_node_op(const hg_node *n) { return n->op; }
+
+hg_node *hg_node_next(const hg_node *n, int i, uint32_t *nr) {
+    if (nr) *nr = n->next[i].nr;
+    return n->next[i].node;
+}
+
+hg_tensor *hg_node_variable(const hg_node *n) { return n->type == &hg_accumulate_node ? n->args[0].u.t : NULL; }

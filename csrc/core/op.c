@@ -1,0 +1,310 @@
+/* Calling ops: defaults, forward, and the record of what was done. */
+#include "autograd_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What an op returns when it returns a list: the dispatcher's `out` stands for this. */
+typedef struct list {
+    hg_tensor **at;
+    int n;
+} list;
+
+hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at) {
+    list *l = (list *)(void *)out;
+    size_t size = (size_t)(n ? n : 1) * sizeof *l->at;
+    if (!(l->at = hg_mem(cx, size))) return HG_MEMORY;
+    memset(l->at, 0, size);
+    l->n = n;
+    *at = l->at;
+    return HG_OK;
+}
+
+void hg_list_free(hg_ctx *cx, hg_tensor **at, int n) {
+    for (int i = 0; at && i < n; i++) hg_release(cx, at[i]);
+    hg_mem_free(cx->lib, at);
+}
+
+/* ---- Arguments ---------------------------------------------------------------------------------------------------------- */
+
+/* The arguments with defaults filled in: `a` itself where nothing is missing. NULL: failed. */
+static const hg_arg *complete(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_arg *room) {
+    bool whole = n == info->n_params;
+    for (int i = 0; i < n && whole; i++) whole = a[i].kind != HG_A_DEFAULT;
+    if (whole) return a;
+    for (int i = 0; i < info->n_params; i++) {
+        const hg_param *p = &info->params[i];
+        if (i < n && a[i].kind != HG_A_DEFAULT) {
+            room[i] = a[i];
+        } else if (p->has_default || p->optional) {
+            room[i] = p->fallback;
+        } else {
+            hg_fail(cx, HG_TYPE, "%s() missing required argument '%s' (position %d)", info->name, p->name, i + 1);
+            return NULL;
+        }
+    }
+    return room;
+}
+
+static bool wants_grad(const hg_arg *a) {
+    if (a->kind == HG_A_TENSOR) return hg_tensor_requires_grad(a->u.t);
+    if (a->kind == HG_A_TENSORS)
+        for (uint32_t i = 0; i < a->n; i++)
+            if (a->u.ts[i] && hg_tensor_requires_grad(a->u.ts[i])) return true;
+    return false;
+}
+
+/* Bit i: argument i is differentiable and wants a gradient. */
+static uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
+    uint32_t mask = 0;
+    for (uint32_t left = info->differentiable; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (wants_grad(&a[i])) mask |= 1u << i;
+    }
+    return mask;
+}
+
+/* Which arguments and outputs the wanted derivatives need. */
+static void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t *out) {
+    *in = *out = 0;
+    for (; want; want &= want - 1) {
+        int i = __builtin_ctz(want);
+        *in |= info->saves_in[i], *out |= info->saves_out[i];
+    }
+}
+
+/* ---- Recording ------------------------------------------------------------------------------------------------------------ */
+
+/* The node of a call, without outputs yet: edges, and the arguments that `save_in` names. New. */
+static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in,
+                        hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
+    uint32_t n_next = 0;
+    size_t pool = 0;
+    for (int i = 0; i < info->n_params; i++) {
+        bool is_list = a[i].kind == HG_A_TENSORS;
+        if (info->differentiable >> i & 1) n_next += is_list ? a[i].n : 1;
+        if (is_list) pool += a[i].n + (a[i].n + 1) / 2;
+        if (a[i].kind == HG_A_INTS || a[i].kind == HG_A_FLOATS) pool += a[i].n;
+        if (a[i].kind == HG_A_STR) pool += strlen(a[i].u.s) / 8 + 1;
+    }
+    for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
+
+    hg_node *n;
+    hg_status st = hg_node_make(cx, &hg_op_node, info, n_next, info->n_params, (uint32_t)n_out, saves_out, pool, &n);
+    if (st != HG_OK) return st;
+    int64_t *free_pool = n->pool;
+    uint32_t e = 0;
+    for (int i = 0; i < info->n_params; i++) {
+        hg_arg *to = &n->args[i];
+        bool differentiable = info->differentiable >> i & 1, wants = want >> i & 1, save = save_in >> i & 1;
+        n->first_edge[i] = e;
+        to->kind = a[i].kind, to->n = a[i].n;
+        switch (a[i].kind) {
+        case HG_A_TENSOR:
+            if (differentiable && wants && (st = hg_gradient_edge(cx, a[i].u.t, &n->next[e])) != HG_OK) goto fail;
+            if (save) {
+                if (a[i].u.t->is_inference) {
+                    st = hg_fail(cx, HG_STATE, "Inference tensors cannot be saved for backward. Please do not use Tensors "
+                                 "created in inference mode in computation tracked by autograd. To work around this, you "
+                                 "can make a clone to get a normal tensor and use it in autograd, or use "
+                                 "`torch.no_grad()` instead of `torch.inference_mode()`.");
+                    goto fail;
+                }
+                hg_retain(cx, a[i].u.t);
+                to->u.t = a[i].u.t, to->n = a[i].u.t->storage->version;
+            } else {
+                to->kind = HG_A_NONE;
+            }
+            break;
+        case HG_A_TENSORS: {
+            hg_tensor **at = (hg_tensor **)(void *)free_pool;
+            uint32_t *versions = (uint32_t *)(void *)(free_pool + a[i].n);
+            free_pool += a[i].n + (a[i].n + 1) / 2;
+            to->u.ts = at; /* slots are zero until filled, so the node can be released half-way */
+            for (uint32_t j = 0; j < a[i].n; j++) {
+                hg_tensor *t = a[i].u.ts[j];
+                if (differentiable && t && hg_tensor_requires_grad(t) &&
+                    (st = hg_gradient_edge(cx, t, &n->next[e + j])) != HG_OK)
+                    goto fail;
+                if (!save || !t) continue;
+                hg_retain(cx, t);
+                at[j] = t, versions[j] = t->storage->version;
+            }
+            break;
+        }
+        case HG_A_INTS:
+        case HG_A_FLOATS:
+            if (a[i].n) memcpy(free_pool, a[i].u.ints, a[i].n * sizeof(int64_t));
+            to->u.ints = free_pool, free_pool += a[i].n;
+            break;
+        case HG_A_STR:
+            strcpy((char *)free_pool, a[i].u.s);
+            to->u.s = (const char *)free_pool, free_pool += strlen(a[i].u.s) / 8 + 1;
+            break;
+        case HG_A_GENERATOR: *to = HG_NONE; break;
+        default: to->u = a[i].u;
+        }
+        if (differentiable) e += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
+    }
+    for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
+    *result = n;
+    return HG_OK;
+fail:
+    hg_release(cx, n);
+    return st;
+}
+
+/* Save output k: its data without its history, or the node would own itself. */
+static hg_status save_output(hg_ctx *cx, hg_node *n, int k, hg_tensor *t) {
+    hg_tensor *bare;
+    hg_status st = hg_tensor_detach(cx, t, &bare);
+    if (st == HG_OK) n->saved_out[k] = (hg_arg){.kind = HG_A_TENSOR, .n = t->storage->version, .u.t = bare};
+    return st;
+}
+
+static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want,
+                                hg_tensor *const *outs, int n_out) {
+    uint32_t in, out;
+    needed(info, want, &in, &out);
+    hg_node *n;
+    hg_status st = record(cx, info, a, want, in, outs, n_out, out != 0, &n);
+    if (st != HG_OK) return st;
+    for (int k = 0; k < n_out && st == HG_OK; k++)
+        if (out >> k & 1) st = save_output(cx, n, k, outs[k]);
+    for (int k = 0; k < n_out && st == HG_OK; k++)
+        if (hg_dtype_is_float((hg_dtype)outs[k]->dtype)) {
+            hg_retain(cx, n);
+            hg_set_history(cx, outs[k], n, (uint32_t)k);
+        }
+    hg_release(cx, n);
+    return st;
+}
+
+static bool has_float(hg_tensor *const *outs, int n) {
+    for (int i = 0; i < n; i++)
+        if (hg_dtype_is_float((hg_dtype)outs[i]->dtype)) return true;
+    return false;
+}
+
+/* What every call does once its outputs are there: bases of views, and the node. */
+static hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, hg_tensor **outs, int n) {
+    if (info->op->flags & HG_ROW_VIEW)
+        for (int i = 0; i < n; i++)
+            hg_set_base(cx, outs[i], a[0].u.t,
+                        info->op->flags & HG_ROW_MULTI_VIEW ? HG_VIEW_MULTI_OUTPUT
+                        : cx->grad_enabled                 ? HG_VIEW_NORMAL
+                                                           : HG_VIEW_NO_GRAD);
+    if (!want || !has_float(outs, n)) return HG_OK;
+    return record_outputs(cx, info, a, want, outs, n);
+}
+
+static void drop_all(hg_ctx *cx, hg_tensor **outs, int n) {
+    for (int i = 0; i < n; i++) {
+        hg_release(cx, outs[i]);
+        outs[i] = NULL;
+    }
+}
+
+hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
+    const hg_op_info *info = cx->lib->ops[id];
+    if (!info && !(info = hg_op_at(cx->lib, id))) return hg_no_memory(cx);
+    hg_arg room[HG_MAX_PARAMS];
+    if (!(a = complete(cx, info, a, n, room))) return cx->status;
+    if (info->op->flags & HG_ROW_MUTATES) {
+        hg_status st = hg_call_inplace(cx, id, a, info->n_params);
+        if (st == HG_OK) hg_retain(cx, a[0].u.t), out[0] = a[0].u.t;
+        return st;
+    }
+    hg_tensor *made[HG_MAX_OUT] = {NULL};
+    hg_status st = info->op->forward(cx, a, made);
+    if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
+        st = finish(cx, info, a, cx->grad_enabled ? wanted(info, a) : 0, made, info->n_out);
+    if (st != HG_OK) {
+        drop_all(cx, made, HG_MAX_OUT);
+        return st;
+    }
+    for (int k = 0; k < info->n_out; k++) out[k] = made[k];
+    return HG_OK;
+}
+
+hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor ***out, int *n) {
+    const hg_op_info *info = hg_op_at(cx->lib, id);
+    if (!info) return hg_no_memory(cx);
+    hg_arg room[HG_MAX_PARAMS];
+    if (!(a = complete(cx, info, a, n_arg, room))) return cx->status;
+    list l = {NULL, 0};
+    hg_status st = info->op->forward(cx, a, (hg_tensor **)(void *)&l);
+    if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
+        st = finish(cx, info, a, cx->grad_enabled ? wanted(info, a) : 0, l.at, l.n);
+    if (st != HG_OK) {
+        hg_list_free(cx, l.at, l.n);
+        return st;
+    }
+    *out = l.at, *n = l.n;
+    return HG_OK;
+}
+
+/* The value an in-place op is about to overwrite, with its history, for a derivative that needs it. New. */
+static hg_status keep_original(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
+    hg_node *fn;
+    hg_tensor *copy;
+    hg_status st = hg_tensor_grad_fn(cx, self, &fn);
+    if (st != HG_OK || (st = hg_tensor_empty(cx, (hg_dtype)self->dtype, self->n_dim, self->shape, &copy)) != HG_OK) return st;
+    if ((st = hg_raw_copy(cx, copy, self)) != HG_OK) {
+        hg_release(cx, copy);
+        return st;
+    }
+    if (fn) hg_retain(cx, fn), hg_set_history(cx, copy, fn, self->out_nr);
+    *out = copy;
+    return HG_OK;
+}
+
+hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
+    const hg_op_info *info = hg_op_at(cx->lib, id);
+    if (!info) return hg_no_memory(cx);
+    hg_arg room[HG_MAX_PARAMS], with_original[HG_MAX_PARAMS];
+    if (!(a = complete(cx, info, a, n, room))) return cx->status;
+    hg_tensor *self = a[0].u.t, *original = NULL;
+    uint32_t want = cx->grad_enabled ? wanted(info, a) : 0, in = 0, save_out = 0;
+    if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
+    hg_status st = hg_check_inplace(cx, self, want != 0);
+    if (st != HG_OK) return st;
+    needed(info, want, &in, &save_out);
+    const hg_arg *saved = a;
+    if (in & 1) {
+        if ((st = keep_original(cx, self, &original)) != HG_OK) return st;
+        memcpy(with_original, a, info->n_params * sizeof *a);
+        with_original[0].u.t = original;
+        saved = with_original;
+    }
+    hg_tensor *out[HG_MAX_OUT] = {self};
+    hg_node *node = NULL;
+    if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
+    self->storage->version++;
+    if (!want) goto done;
+    /* The edges are those of self before: its history changes only with the rebase below. */
+    if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
+    if (save_out && (st = save_output(cx, node, 0, self)) != HG_OK) {
+        hg_release(cx, node);
+        goto done;
+    }
+    st = hg_rebase_history(cx, self, node);
+done:
+    hg_release(cx, original);
+    return st;
+}
+
+/* ---- For C programs ---------------------------------------------------------------------------------------------------- */
+
+hg_status hg_add(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out) {
+    return hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(a), hg_t(b)}, 2, out);
+}
+hg_status hg_mul(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out) {
+    return hg_call_op(cx, HG_OP_MUL, (hg_arg[]){hg_t(a), hg_t(b)}, 2, out);
+}
+hg_status hg_matmul(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out) {
+    return hg_call_op(cx, HG_OP_MATMUL, (hg_arg[]){hg_t(a), hg_t(b)}, 2, out);
+}
+hg_status hg_sum(hg_ctx *cx, hg_tensor *a, hg_tensor **out) {
+    return hg_call_op(cx, HG_OP_SUM, (hg_arg[]){hg_t(a)}, 1, out);
+}

@@ -1,0 +1,194 @@
+/* Tensors as memory: making them, aliasing them, their life. Their history is in autograd.c. */
+#include "autograd_impl.h"
+
+#include <string.h>
+
+void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride) {
+    int64_t step = 1;
+    for (int i = n_dim - 1; i >= 0; i--) {
+        stride[i] = step;
+        step *= shape[i] > 1 ? shape[i] : 1;
+    }
+}
+
+bool hg_is_contiguous(int n_dim, const int64_t *shape, const int64_t *stride) {
+    int64_t step = 1;
+    bool in_order = true;
+    for (int i = n_dim - 1; i >= 0; i--) {
+        if (shape[i] == 0) return true;
+        if (shape[i] == 1) continue;
+        if (stride[i] != step) in_order = false;
+        step *= shape[i];
+    }
+    return in_order;
+}
+
+/* Give t room for n_dim sizes and strides; its old room goes. */
+static hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
+    int64_t *room = t->dims;
+    if (n_dim > HG_INLINE_DIM && !(room = hg_mem(cx, 2 * (size_t)n_dim * sizeof *room))) return HG_MEMORY;
+    if (t->shape && t->shape != t->dims) hg_mem_free(cx->lib, t->shape);
+    t->shape = room;
+    t->stride = room + (n_dim > HG_INLINE_DIM ? n_dim : HG_INLINE_DIM);
+    t->n_dim = (uint8_t)n_dim;
+    return HG_OK;
+}
+
+hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
+                         const int64_t *stride, hg_tensor **out) {
+    if (n_dim > HG_MAX_DIM)
+        return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+    hg_tensor *t = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_TENSOR, sizeof *t);
+    if (!t) return hg_no_memory(cx);
+    hg_status st = make_room(cx, t, n_dim);
+    if (st != HG_OK) {
+        hg_release(cx, t);
+        return st;
+    }
+    t->dtype = (uint8_t)d;
+    t->numel = 1;
+    for (int i = 0; i < n_dim; i++) t->shape[i] = shape[i], t->numel *= shape[i];
+    if (stride) {
+        memcpy(t->stride, stride, (size_t)n_dim * sizeof *stride);
+        t->contiguous = hg_is_contiguous(n_dim, shape, stride);
+    } else {
+        hg_contiguous_strides(n_dim, shape, t->stride);
+        t->contiguous = true;
+    }
+    t->storage = storage;
+    t->data = data;
+    t->is_inference = cx->inference;
+    *out = t;
+    return HG_OK;
+}
+
+hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out) {
+    int64_t numel;
+    size_t size;
+    hg_storage *s;
+    hg_status st = hg_numel(cx, n_dim, shape, &numel);
+    if (st != HG_OK) return st;
+    if (__builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, &size))
+        return hg_fail(cx, HG_STATE, "Storage size calculation overflowed with %lld elements of %s", (long long)numel,
+                       hg_dtypes[d].name);
+    if ((st = hg_storage_new(cx, size, &s)) != HG_OK) return st;
+    if ((st = hg_tensor_make(cx, s, s->data, d, n_dim, shape, NULL, out)) != HG_OK) hg_storage_release(cx->lib, s);
+    return st;
+}
+
+hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
+                         size_t size, void (*free)(void *), void *owner, hg_tensor **out) {
+    hg_storage *s = hg_mem(cx, sizeof *s);
+    if (!s) return HG_MEMORY;
+    *s = (hg_storage){.n_ref = 1, .data = data, .size = size};
+    hg_status st = hg_tensor_make(cx, s, data, d, n_dim, shape, stride, out);
+    if (st != HG_OK) {
+        hg_mem_free(cx->lib, s);
+        return st;
+    }
+    s->free = free, s->owner = owner; /* only now: on failure the caller keeps owner */
+    return HG_OK;
+}
+
+int64_t hg_tensor_offset(const hg_tensor *t) {
+    return t->storage ? (int64_t)((t->data - t->storage->data) / (ptrdiff_t)hg_tensor_itemsize(t)) : 0;
+}
+
+hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
+                          int64_t offset, hg_tensor **out) {
+    if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
+    char *data = t->storage->data + offset * (int64_t)hg_tensor_itemsize(t);
+    hg_status st = hg_tensor_make(cx, t->storage, data, (hg_dtype)t->dtype, n_dim, shape, stride, out);
+    if (st == HG_OK) hg_storage_retain(t->storage);
+    return st;
+}
+
+hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
+    return hg_tensor_alias(cx, t, t->n_dim, t->shape, t->stride, hg_tensor_offset(t), out);
+}
+
+static void release_lender(void *owner) {
+    hg_storage **pair = owner;
+    hg_lib *lib = (hg_lib *)pair[1];
+    hg_storage_release(lib, pair[0]);
+    hg_mem_free(lib, pair);
+}
+
+/* The same bytes under a version of their own: a storage that borrows another's. */
+hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
+    hg_storage *s = t->storage;
+    if (!s) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
+    hg_storage **pair = hg_mem(cx, 2 * sizeof *pair);
+    if (!pair) return HG_MEMORY;
+    pair[0] = s, pair[1] = (hg_storage *)cx->lib;
+    hg_status st = hg_tensor_wrap(cx, s->data, (hg_dtype)t->dtype, t->n_dim, t->shape, t->stride, s->size, release_lender,
+                                  pair, out);
+    if (st != HG_OK) {
+        hg_mem_free(cx->lib, pair);
+        return st;
+    }
+    hg_storage_retain(s);
+    (*out)->data = t->data;
+    return HG_OK;
+}
+
+hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
+    if (t->n_dim != from->n_dim || !t->shape) {
+        hg_status st = make_room(cx, t, from->n_dim);
+        if (st != HG_OK) return st;
+    }
+    hg_storage *old = t->storage;
+    memcpy(t->shape, from->shape, (size_t)from->n_dim * sizeof *t->shape);
+    memcpy(t->stride, from->stride, (size_t)from->n_dim * sizeof *t->stride);
+    if (from->storage) hg_storage_retain(from->storage);
+    t->storage = from->storage;
+    t->data = from->data;
+    t->numel = from->numel;
+    t->dtype = from->dtype;
+    t->contiguous = from->contiguous;
+    hg_storage_release(cx->lib, old);
+    return HG_OK;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------------------------- */
+
+static void drop_extra(hg_lib *lib, hg_tensor *t) {
+    struct hg_extra *e = t->extra;
+    if (!e) return;
+    t->extra = NULL;
+    if (e->retains_grad && t->grad_fn && t->grad_fn->hooks) { /* nobody is left to look at .grad */
+        hg_out_hooks *o = &t->grad_fn->hooks->out[t->out_nr];
+        if (o->retains == t) o->retains = NULL;
+    }
+    hg_hooks *hooks = e->hooks, *post = e->post;
+    hg_mem_free(lib, e);
+    if (hooks) lib->host.release(lib->host.ud, hooks);
+    if (post) lib->host.release(lib->host.ud, post);
+}
+
+void hg_tensor_clear(hg_lib *lib, hg_tensor *t) {
+    drop_extra(lib, t);
+    void *owned[] = {t->grad_fn, t->grad, t->base};
+    t->grad_fn = NULL, t->grad = NULL, t->base = NULL;
+    for (int i = 0; i < 3; i++)
+        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
+}
+
+void hg_tensor_finalize(hg_lib *lib, hg_tensor *t) {
+    if (t->grad_fn || t->grad || t->base || t->extra) hg_tensor_clear(lib, t);
+    if (t->shape && t->shape != t->dims) hg_mem_free(lib, t->shape);
+    t->shape = t->stride = NULL;
+    hg_storage *s = t->storage;
+    t->storage = NULL;
+    hg_storage_release(lib, s);
+}
+
+int hg_tensor_visit(hg_tensor *t, hg_visit_fn visit, void *arg) {
+    void *owned[] = {t->grad_fn, t->grad, t->base, t->extra ? t->extra->hooks : NULL, t->extra ? t->extra->post : NULL};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        if (owned[i]) {
+            int r = visit(owned[i], true, arg);
+            if (r) return r;
+        }
+    return 0;
+}
