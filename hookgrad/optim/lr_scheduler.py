@@ -1,0 +1,616 @@
+"""Learning rates that change from epoch to epoch.
+
+A scheduler is stepped after the optimizer, once an epoch; it sets "lr" in every group. Most rates follow from the one
+before, not from the first: a user may change "lr" in between.
+
+Source: https://docs.pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate
+"""
+
+import math
+import weakref
+from bisect import bisect_right
+from collections import Counter
+
+import hookgrad
+
+from .optimizer import Optimizer, _number
+
+__all__ = [
+    "LRScheduler",
+    "LambdaLR",
+    "MultiplicativeLR",
+    "StepLR",
+    "MultiStepLR",
+    "ConstantLR",
+    "LinearLR",
+    "ExponentialLR",
+    "CosineAnnealingLR",
+    "SequentialLR",
+    "OneCycleLR",
+    "ReduceLROnPlateau",
+]
+
+
+def _value(value):
+    """A rate, copied where it is a tensor."""
+    return value.clone() if isinstance(value, hookgrad.Tensor) else value
+
+
+def _set_rate(group, rate):
+    if isinstance(group["lr"], hookgrad.Tensor):
+        group["lr"].fill_(_number(rate))
+    else:
+        group["lr"] = rate
+
+
+def _warn(words, stacklevel=3):
+    import warnings
+
+    warnings.warn(words, UserWarning, stacklevel=stacklevel)
+
+
+class LRScheduler:
+    """The base of the schedulers: a subclass says in `get_lr` what the rates of all groups are in epoch `last_epoch`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LRScheduler.html
+    """
+
+    _get_lr_called_within_step = False
+    _is_initial = False
+
+    def __init__(self, optimizer, last_epoch=-1):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        self.optimizer = optimizer
+        for i, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", _value(group["lr"]))
+            elif "initial_lr" not in group:
+                raise KeyError(
+                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
+                    "last_epoch >= 0"
+                )
+        self.base_lrs = [_value(group["initial_lr"]) for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        _watch_steps(optimizer)
+        self._initial_step()
+
+    def _initial_step(self):
+        self._step_count = 0
+        self._is_initial = True
+        try:
+            self.step()
+        finally:
+            self._is_initial = False
+
+    def get_lr(self):
+        """The rate of each group in the epoch `last_epoch`."""
+        raise NotImplementedError
+
+    def get_last_lr(self):
+        """The rates set last."""
+        return self._last_lr
+
+    def _current(self):
+        return [_value(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _scaled(self, factor):
+        return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+    def step(self, epoch=None):
+        """Go on to the next epoch, and set its rates."""
+        if self._step_count == 1:
+            if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
+                _warn(
+                    "optimizer.step() has been replaced since this scheduler was made: whether it was called before "
+                    "lr_scheduler.step() is not known"
+                )
+            elif not getattr(self.optimizer, "_opt_called", False):
+                _warn(
+                    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite "
+                    "order, or the first rate of the schedule is skipped"
+                )
+        self._step_count += 1
+        if epoch is not None:
+            _warn("scheduler.step(epoch) is deprecated: call scheduler.step() without an epoch")
+        self._update_lr(epoch)
+
+    def _update_lr(self, epoch=None):
+        self._get_lr_called_within_step = True
+        try:
+            if epoch is None:
+                self.last_epoch += 1
+                rates = self.get_lr()
+            else:
+                self.last_epoch = epoch
+                rates = self._get_closed_form_lr() if hasattr(self, "_get_closed_form_lr") else self.get_lr()
+        finally:
+            self._get_lr_called_within_step = False
+        for group, rate in zip(self.optimizer.param_groups, rates):
+            _set_rate(group, rate)
+        self._last_lr = self._current()
+
+    def _check_called_by_step(self):
+        if not self._get_lr_called_within_step:
+            _warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", 4)
+
+    def state_dict(self):
+        """Everything but the optimizer."""
+        return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
+
+    def load_state_dict(self, state_dict):
+        """Take what `state_dict()` returned."""
+        self.__dict__.update(state_dict)
+
+
+def _watch_steps(optimizer):
+    """Have the optimizer note that it was stepped, so that a scheduler can tell when it comes first."""
+    if hasattr(optimizer.step, "_wrapped_by_lr_sched"):
+        return
+    step = optimizer.step.__func__
+    watched = weakref.ref(optimizer)
+
+    def noted(*args, **kwargs):
+        optimizer = watched()
+        optimizer._opt_called = True
+        return step(optimizer, *args, **kwargs)
+
+    noted.__name__, noted.__doc__ = step.__name__, step.__doc__
+    noted._wrapped_by_lr_sched = True
+    optimizer.step = noted
+
+
+class _ByFunction(LRScheduler):
+    """A schedule given by a function of the epoch, or by one for each group."""
+
+    def __init__(self, optimizer, lr_lambda, last_epoch=-1):
+        n_groups = len(optimizer.param_groups)
+        if not isinstance(lr_lambda, (list, tuple)):
+            lr_lambda = [lr_lambda] * n_groups
+        elif len(lr_lambda) != n_groups:
+            raise ValueError(f"Expected {n_groups} lr_lambdas, but got {len(lr_lambda)}")
+        self.lr_lambdas = list(lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def state_dict(self):
+        """Everything but the optimizer and plain functions; of callable objects their attributes."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("optimizer", "lr_lambdas")}
+        plain = type(_watch_steps)
+        state["lr_lambdas"] = [None if isinstance(f, plain) else f.__dict__.copy() for f in self.lr_lambdas]
+        return state
+
+    def load_state_dict(self, state_dict):
+        """Take what `state_dict()` returned."""
+        self.__dict__.update((name, value) for name, value in state_dict.items() if name != "lr_lambdas")
+        for function, saved in zip(self.lr_lambdas, state_dict["lr_lambdas"]):
+            if saved is not None:
+                function.__dict__.update(saved)
+
+
+class LambdaLR(_ByFunction):
+    """The first rate times `lr_lambda(epoch)`.
+
+    >>> import hookgrad as torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
+    >>> scheduler = LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    >>> for epoch in range(2):
+    ...     optimizer.step()
+    ...     scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.125]
+    """
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        return [rate * function(self.last_epoch) for function, rate in zip(self.lr_lambdas, self.base_lrs)]
+
+
+class MultiplicativeLR(_ByFunction):
+    """The last rate times `lr_lambda(epoch)`."""
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self._is_initial:
+            return self._current()
+        groups = self.optimizer.param_groups
+        return [group["lr"] * function(self.last_epoch) for function, group in zip(self.lr_lambdas, groups)]
+
+
+class StepLR(LRScheduler):
+    """The rate times `gamma` every `step_size` epochs."""
+
+    def __init__(self, optimizer, step_size, gamma=0.1, last_epoch=-1):
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self.last_epoch == 0 or self.last_epoch % self.step_size != 0:
+            return self._current()
+        return self._scaled(self.gamma)
+
+    def _get_closed_form_lr(self):
+        return [rate * self.gamma ** (self.last_epoch // self.step_size) for rate in self.base_lrs]
+
+
+class MultiStepLR(LRScheduler):
+    """The rate times `gamma` at each of the epochs `milestones`."""
+
+    def __init__(self, optimizer, milestones, gamma=0.1, last_epoch=-1):
+        self.milestones = Counter(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self.last_epoch not in self.milestones:
+            return self._current()
+        return self._scaled(self.gamma ** self.milestones[self.last_epoch])
+
+    def _get_closed_form_lr(self):
+        passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
+        return [rate * self.gamma**passed for rate in self.base_lrs]
+
+
+class ConstantLR(LRScheduler):
+    """The rate times `factor` for the first `total_iters` epochs, then as it was."""
+
+    def __init__(self, optimizer, factor=1.0 / 3, total_iters=5, last_epoch=-1):
+        if factor > 1.0 or factor < 0:
+            raise ValueError("Constant multiplicative factor expected to be between 0 and 1.")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self.last_epoch == 0:
+            return self._scaled(self.factor)
+        if self.last_epoch != self.total_iters:
+            return self._current()
+        return self._scaled(1.0 / self.factor)
+
+    def _get_closed_form_lr(self):
+        done = self.last_epoch >= self.total_iters
+        return [rate * (self.factor + done * (1 - self.factor)) for rate in self.base_lrs]
+
+
+class LinearLR(LRScheduler):
+    """The rate times a factor that goes from `start_factor` to `end_factor` over `total_iters` epochs."""
+
+    def __init__(self, optimizer, start_factor=1.0 / 3, end_factor=1.0, total_iters=5, last_epoch=-1):
+        if start_factor > 1.0 or start_factor <= 0:
+            raise ValueError("Starting multiplicative factor expected to be greater than 0 and less or equal to 1.")
+        if end_factor > 1.0 or end_factor < 0:
+            raise ValueError("Ending multiplicative factor expected to be between 0 and 1.")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self.last_epoch == 0:
+            return self._scaled(self.start_factor)
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._current()
+        way = self.end_factor - self.start_factor
+        return self._scaled(1.0 + way / (self.total_iters * self.start_factor + (self.last_epoch - 1) * way))
+
+    def _get_closed_form_lr(self):
+        way = self.end_factor - self.start_factor
+        passed = min(self.total_iters, self.last_epoch)
+        return [rate * (self.start_factor + way * passed / self.total_iters) for rate in self.base_lrs]
+
+
+class ExponentialLR(LRScheduler):
+    """The rate times `gamma` every epoch."""
+
+    def __init__(self, optimizer, gamma, last_epoch=-1):
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        return self._current() if self._is_initial else self._scaled(self.gamma)
+
+    def _get_closed_form_lr(self):
+        return [rate * self.gamma**self.last_epoch for rate in self.base_lrs]
+
+
+class CosineAnnealingLR(LRScheduler):
+    """From the first rate down to `eta_min` in `T_max` epochs, along half a cosine, then up again, and so on."""
+
+    def __init__(self, optimizer, T_max, eta_min=0.0, last_epoch=-1):
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self._is_initial:
+            return self._current()
+        epoch, groups = self.last_epoch, self.optimizer.param_groups
+        if self._step_count == 1 and epoch > 0:
+            height = 1 + math.cos(epoch * math.pi / self.T_max)
+            return [self.eta_min + (rate - self.eta_min) * height / 2 for rate in self.base_lrs]
+        if (epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
+            # At the lowest point the ratio below would divide by zero.
+            height = 1 - math.cos(math.pi / self.T_max)
+            return [g["lr"] + (rate - self.eta_min) * height / 2 for rate, g in zip(self.base_lrs, groups)]
+        now = 1 + math.cos(math.pi * epoch / self.T_max)
+        before = 1 + math.cos(math.pi * (epoch - 1) / self.T_max)
+        return [now / before * (group["lr"] - self.eta_min) + self.eta_min for group in groups]
+
+    def _get_closed_form_lr(self):
+        height = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
+        return [self.eta_min + (rate - self.eta_min) * height / 2 for rate in self.base_lrs]
+
+
+class SequentialLR(LRScheduler):
+    """One scheduler after another: the epochs `milestones` say when the next one takes over."""
+
+    def __init__(self, optimizer, schedulers, milestones, last_epoch=-1):
+        if not schedulers:
+            raise ValueError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
+        for i, scheduler in enumerate(schedulers):
+            if scheduler.optimizer is not optimizer:
+                raise ValueError(
+                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, "
+                    f"but scheduler {type(scheduler).__name__} at index {i} has another"
+                )
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(
+                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
+                f"milestone points, but got number of schedulers {len(schedulers)} and the number of milestones to be "
+                f"equal to {len(milestones)}"
+            )
+        self._schedulers = schedulers
+        self._milestones = milestones
+        self.last_epoch = last_epoch + 1
+        self.optimizer = optimizer
+        # Every scheduler took its first step when it was made: undo them all, and take the first one's again.
+        for group in optimizer.param_groups:
+            _set_rate(group, group["initial_lr"])
+        self._undo()
+        first = schedulers[bisect_right(milestones, 0)]
+        first._initial_step()
+        self._last_lr = first.get_last_lr()
+
+    def _undo(self):
+        for scheduler in self._schedulers:
+            if isinstance(scheduler, SequentialLR):
+                scheduler._undo()
+            else:
+                scheduler.last_epoch -= 1
+
+    def step(self):
+        """Go on to the next epoch, and set its rates."""
+        self.last_epoch += 1
+        i = bisect_right(self._milestones, self.last_epoch)
+        scheduler = self._schedulers[i]
+        if i > 0 and self._milestones[i - 1] == self.last_epoch:
+            scheduler._update_lr(0)
+        else:
+            scheduler.step()
+        self._last_lr = scheduler.get_last_lr()
+
+    def state_dict(self):
+        """Everything but the optimizer, with the states of the schedulers."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("optimizer", "_schedulers")}
+        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
+        return state
+
+    def load_state_dict(self, state_dict):
+        """Take what `state_dict()` returned."""
+        self.__dict__.update((name, value) for name, value in state_dict.items() if name != "_schedulers")
+        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"]):
+            scheduler.load_state_dict(state)
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / `div_factor` to `max_lr`, then far down, within `total_steps`: to be stepped after every batch.
+
+    `pct_start` of the steps go up; the lowest rate is the first one / `final_div_factor`. With `cycle_momentum` the
+    momentum (or the first beta) goes the opposite way.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        max_lr,
+        total_steps=None,
+        epochs=None,
+        steps_per_epoch=None,
+        pct_start=0.3,
+        anneal_strategy="cos",
+        cycle_momentum=True,
+        base_momentum=0.85,
+        max_momentum=0.95,
+        div_factor=25.0,
+        final_div_factor=1e4,
+        three_phase=False,
+        last_epoch=-1,
+    ):
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError(
+                    "You must define either total_steps OR (epochs AND steps_per_epoch): "
+                    f"got epochs={epochs}, steps_per_epoch={steps_per_epoch}"
+                )
+            total_steps = epochs * steps_per_epoch
+        if total_steps <= 0 or not isinstance(total_steps, int):
+            raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
+        if not 0 <= pct_start <= 1:
+            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+        self.optimizer = optimizer
+        self.total_steps = total_steps
+        self._anneal_func_type = anneal_strategy
+        up = float(pct_start * total_steps) - 1
+        if three_phase:
+            self._schedule_phases = [
+                (up, "initial_lr", "max_lr", "max_momentum", "base_momentum"),
+                (float(2 * pct_start * total_steps) - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+                (total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
+            ]
+        else:
+            self._schedule_phases = [
+                (up, "initial_lr", "max_lr", "max_momentum", "base_momentum"),
+                (total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"),
+            ]
+        groups = optimizer.param_groups
+        if last_epoch == -1:
+            for group, top in zip(groups, _for_each("max_lr", max_lr, groups)):
+                group["initial_lr"] = top / div_factor
+                group["max_lr"] = top
+                group["min_lr"] = group["initial_lr"] / final_div_factor
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
+                raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+            self.use_beta1 = "betas" in optimizer.defaults
+            if last_epoch == -1:
+                lows = _for_each("base_momentum", base_momentum, groups)
+                highs = _for_each("max_momentum", max_momentum, groups)
+                for group, low, high in zip(groups, lows, highs):
+                    self._set_momentum(group, high)
+                    group["max_momentum"], group["base_momentum"] = high, low
+        super().__init__(optimizer, last_epoch)
+
+    def _set_momentum(self, group, value):
+        if self.use_beta1:
+            group["betas"] = (value, *group["betas"][1:])
+        else:
+            group["momentum"] = value
+
+    def _between(self, start, end, way):
+        if self._anneal_func_type == "cos":
+            return end + (start - end) / 2.0 * (math.cos(math.pi * way) + 1)
+        return (end - start) * way + start
+
+    def get_lr(self):
+        """The rates of this step."""
+        self._check_called_by_step()
+        step = self.last_epoch
+        if step > self.total_steps:
+            raise ValueError(
+                f"Tried to step {step} times. The specified number of total steps is {self.total_steps}"
+            )
+        rates = []
+        for group in self.optimizer.param_groups:
+            start = 0.0
+            for i, (end, first, last, first_momentum, last_momentum) in enumerate(self._schedule_phases):
+                if step <= end or i == len(self._schedule_phases) - 1:
+                    way = (step - start) / (end - start)
+                    rates.append(self._between(group[first], group[last], way))
+                    if self.cycle_momentum:
+                        self._set_momentum(group, self._between(group[first_momentum], group[last_momentum], way))
+                    break
+                start = end
+        return rates
+
+
+def _for_each(name, value, groups):
+    """A setting for every group: one value, or a list as long as there are groups."""
+    if not isinstance(value, (list, tuple)):
+        return [value] * len(groups)
+    if len(value) != len(groups):
+        raise ValueError(f"{name} must have the same length as optimizer.param_groups: {len(value)}, {len(groups)}")
+    return list(value)
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """The rate times `factor` when a measure has not become better for more than `patience` epochs.
+
+    `mode` says whether better is smaller ("min") or larger ("max"), `threshold` by how much at least: of the best value
+    so far ("rel") or as such ("abs"). After a reduction `cooldown` epochs do not count.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        mode="min",
+        factor=0.1,
+        patience=10,
+        threshold=1e-4,
+        threshold_mode="rel",
+        cooldown=0,
+        min_lr=0,
+        eps=1e-8,
+    ):
+        if factor >= 1.0:
+            raise ValueError("Factor should be < 1.0.")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        if mode not in ("min", "max"):
+            raise ValueError("mode " + mode + " is unknown!")
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError("threshold mode " + threshold_mode + " is unknown!")
+        self.factor = factor
+        self.optimizer = optimizer
+        self.min_lrs = _for_each("min_lr", min_lr, optimizer.param_groups)
+        self.patience = patience
+        self.cooldown = cooldown
+        self.eps = eps
+        self.last_epoch = 0
+        self._last_lr = self._current()
+        self.mode = mode
+        self.threshold = threshold
+        self.threshold_mode = threshold_mode
+        self.mode_worse = math.inf if mode == "min" else -math.inf
+        self._reset()
+
+    def _reset(self):
+        self.best = self.mode_worse
+        self.cooldown_counter = 0
+        self.num_bad_epochs = 0
+
+    def step(self, metrics, epoch=None):
+        """Take the measure of an epoch into account."""
+        current = float(metrics)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        if self._is_better(current, self.best):
+            self.best = current
+            self.num_bad_epochs = 0
+        else:
+            self.num_bad_epochs += 1
+        if self.in_cooldown:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            for group, least in zip(self.optimizer.param_groups, self.min_lrs):
+                rate = max(_number(group["lr"]) * self.factor, least)
+                if _number(group["lr"]) - rate > self.eps:
+                    _set_rate(group, rate)
+            self.cooldown_counter = self.cooldown
+            self.num_bad_epochs = 0
+        self._last_lr = self._current()
+
+    @property
+    def in_cooldown(self):
+        """Whether epochs do not count because of a recent reduction."""
+        return self.cooldown_counter > 0
+
+    def _is_better(self, a, best):
+        """Whether the measure `a` is better than `best`, and by enough."""
+        sign = 1.0 if self.mode == "max" else -1.0
+        if self.threshold_mode == "rel":
+            limit = best * (1.0 + sign * self.threshold)
+        else:
+            limit = best + sign * self.threshold
+        return a > limit if self.mode == "max" else a < limit

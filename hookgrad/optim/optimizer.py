@@ -1,0 +1,324 @@
+"""What all optimizers share: groups of parameters with their settings, a state for each parameter, hooks around a step."""
+
+from collections import OrderedDict, defaultdict
+
+import hookgrad
+
+from .. import _C
+
+_global_pre_hooks = OrderedDict()
+_global_post_hooks = OrderedDict()
+
+
+class _Required:
+    """The default of a setting that has none."""
+
+    def __repr__(self):
+        return "<required parameter>"
+
+
+required = _Required()
+
+
+def register_optimizer_step_pre_hook(hook):
+    """Run `hook(optimizer, args, kwargs)` before every step of every optimizer."""
+    return _register(_global_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook):
+    """Run `hook(optimizer, args, kwargs)` after every step of every optimizer."""
+    return _register(_global_post_hooks, hook)
+
+
+def _register(table, hook, prepend=False):
+    handle = _C.RemovableHandle(table)
+    table[handle.id] = hook
+    if prepend:
+        table.move_to_end(handle.id, last=False)
+    return handle
+
+
+def _with_hooks(step):
+    """The method `step` with the hooks around it."""
+
+    def hooked(self, *args, **kwargs):
+        pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
+        if not (pre or post or _global_pre_hooks or _global_post_hooks):
+            return step(self, *args, **kwargs)
+        args = (self, *args)
+        for hook in [*_global_pre_hooks.values(), *pre.values()]:
+            result = hook(self, args, kwargs)
+            if result is None:
+                continue
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise RuntimeError(
+                    f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                )
+            args, kwargs = result
+        out = step(*args, **kwargs)
+        for hook in [*post.values(), *_global_post_hooks.values()]:
+            hook(self, args, kwargs)
+        return out
+
+    hooked.__name__, hooked.__qualname__, hooked.__doc__ = step.__name__, step.__qualname__, step.__doc__
+    hooked.__wrapped__ = step
+    hooked.hooked = True
+    return hooked
+
+
+def _run_closure(closure):
+    """The loss a closure computes, gradients being on for it."""
+    if closure is None:
+        return None
+    with hookgrad.enable_grad():
+        return closure()
+
+
+def _number(value):
+    """A setting as a number; it may be a tensor of one element."""
+    return value.item() if isinstance(value, hookgrad.Tensor) else value
+
+
+def _check_not_negative(**settings):
+    for name, (words, value) in settings.items():
+        if not 0.0 <= value:
+            raise ValueError(f"Invalid {words}: {value}")
+
+
+class Optimizer:
+    """The base of all optimizers. A subclass passes the defaults of its settings and says in `step` what a step does.
+
+    `params` is an iterable of tensors, of pairs (name, tensor), or of dicts with "params" and settings of their own.
+
+    Source: https://docs.pytorch.org/docs/stable/optim.html#torch.optim.Optimizer
+    """
+
+    _tables = (
+        "_optimizer_step_pre_hooks",
+        "_optimizer_step_post_hooks",
+        "_optimizer_state_dict_pre_hooks",
+        "_optimizer_state_dict_post_hooks",
+        "_optimizer_load_state_dict_pre_hooks",
+        "_optimizer_load_state_dict_post_hooks",
+    )
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        step = cls.__dict__.get("step")
+        if step is not None and not getattr(step, "hooked", False):
+            cls.step = _with_hooks(step)
+
+    def __init__(self, params, defaults):
+        self.defaults = defaults
+        for name in self._tables:
+            setattr(self, name, OrderedDict())
+        if isinstance(params, hookgrad.Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                + params.type()
+            )
+        self.state = defaultdict(dict)
+        self.param_groups = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group):
+        """Optimize further parameters, with settings of their own: a dict with "params" and any of the settings."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, hookgrad.Tensor):
+            params = [params]
+        elif isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
+            )
+        else:
+            params = list(params)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        params = [p[1] if isinstance(p, tuple) else p for p in params]
+        param_group["params"] = params
+        if names:
+            if len(names) != len(params):
+                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+            param_group["param_names"] = names
+
+        for param in params:
+            if not isinstance(param, hookgrad.Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(param)}")
+            if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
+                raise ValueError("can't optimize a non-leaf Tensor")
+        for name, default in self.defaults.items():
+            if default is required and name not in param_group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+            param_group.setdefault(name, default)
+        if len(params) != len(set(params)):
+            import warnings
+
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; "
+                "see github.com/pytorch/pytorch/issues/40967 for more information",
+                stacklevel=3,
+            )
+        known = set()
+        for group in self.param_groups:
+            known.update(group["params"])
+            if ("param_names" in param_group) != ("param_names" in group):
+                which = "with names" if "param_names" in param_group else "without names"
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. "
+                    f"cannot add param group {which} to the optimizer"
+                )
+        if not known.isdisjoint(params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append(param_group)
+
+    def step(self, closure=None):
+        """Change every parameter once. `closure` computes the loss anew and returns it."""
+        raise NotImplementedError
+
+    def zero_grad(self, set_to_none=True):
+        """Drop the gradient of every parameter, or without `set_to_none` fill it with zeros."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is None:
+                    continue
+                if set_to_none:
+                    param.grad = None
+                else:
+                    if param.grad.grad_fn is not None:
+                        param.grad.detach_()
+                    else:
+                        param.grad.requires_grad_(False)
+                    param.grad.zero_()
+
+    # ---- saving and loading ------------------------------------------------------------------------------------
+
+    def state_dict(self):
+        """The settings of every group and the state of every parameter, which goes by its number.
+
+        >>> import hookgrad as torch
+        >>> sorted(torch.optim.SGD([torch.zeros(1)], lr=0.1).state_dict())
+        ['param_groups', 'state']
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.state_dict.html
+        """
+        for hook in self._optimizer_state_dict_pre_hooks.values():
+            hook(self)
+        numbers = {}
+        groups = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                numbers.setdefault(id(param), len(numbers))
+            packed = {name: value for name, value in group.items() if name != "params"}
+            packed["params"] = [numbers[id(param)] for param in group["params"]]
+            groups.append(packed)
+        state = {numbers[id(k)] if isinstance(k, hookgrad.Tensor) else k: v for k, v in self.state.items()}
+        state_dict = {"state": state, "param_groups": groups}
+        for hook in self._optimizer_state_dict_post_hooks.values():
+            result = hook(self, state_dict)
+            if result is not None:
+                state_dict = result
+        return state_dict
+
+    def load_state_dict(self, state_dict):
+        """Take the settings and states of a `state_dict()`; parameters are matched by their order.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.load_state_dict.html
+        """
+        from copy import deepcopy
+
+        state_dict = state_dict.copy()
+        for hook in self._optimizer_load_state_dict_pre_hooks.values():
+            result = hook(self, state_dict)
+            if result is not None:
+                state_dict = result
+        groups = self.param_groups
+        saved_groups = deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        params = {}
+        for group, saved in zip(groups, saved_groups):
+            if len(group["params"]) != len(saved["params"]):
+                raise ValueError(
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                )
+            params.update(zip(saved["params"], group["params"]))
+            saved["params"] = group["params"]
+            if "param_names" in group:
+                saved.setdefault("param_names", group["param_names"])
+        state = defaultdict(dict)
+        for number, value in state_dict["state"].items():
+            if number in params:
+                state[params[number]] = _cast(params[number], value)
+            else:
+                state[number] = value
+        self.__setstate__({"state": state, "param_groups": saved_groups})
+        for hook in self._optimizer_load_state_dict_post_hooks.values():
+            hook(self)
+
+    def __getstate__(self):
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        for name in self._tables:
+            self.__dict__.setdefault(name, OrderedDict())
+        self.defaults.setdefault("differentiable", False)
+
+    # ---- hooks ---------------------------------------------------------------------------------------------------
+
+    def register_step_pre_hook(self, hook):
+        """Run `hook(optimizer, args, kwargs)` before each step; it may return new (args, kwargs)."""
+        return _register(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook):
+        """Run `hook(optimizer, args, kwargs)` after each step."""
+        return _register(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook, prepend=False):
+        """Run `hook(optimizer)` before `state_dict()`."""
+        return _register(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook, prepend=False):
+        """Run `hook(optimizer, state_dict)` after `state_dict()`; it may return another."""
+        return _register(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook, prepend=False):
+        """Run `hook(optimizer, state_dict)` before `load_state_dict()`; it may return another."""
+        return _register(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook, prepend=False):
+        """Run `hook(optimizer)` after `load_state_dict()`."""
+        return _register(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+    def __repr__(self):
+        text = f"{type(self).__name__} ("
+        for i, group in enumerate(self.param_groups):
+            text += f"\nParameter Group {i}\n"
+            for name in sorted(group):
+                if name != "params":
+                    text += f"    {name}: {group[name]}\n"
+        return text + ")"
+
+
+def _cast(param, value, name=None):
+    """A saved state with its tensors in the parameter's dtype, counts of steps excepted."""
+    if isinstance(value, hookgrad.Tensor):
+        return value if name == "step" or not param.is_floating_point() else value.to(param.dtype)
+    if isinstance(value, dict):
+        return {k: _cast(param, v, k) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return type(value)(_cast(param, v) for v in value)
+    return value
+
+
+def _typename(value):
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,14 @@
+"""Helpers that belong to no other part. `data` is loaded when it is first used."""
+
+from . import hooks
+
+
+def __getattr__(name):
+    if name == "data":
+        from importlib import import_module
+
+        return import_module("hookgrad.utils.data")
+    raise AttributeError(f"module 'hookgrad.utils' has no attribute '{name}'")
+
+
+__all__ = ["data", "hooks"]
