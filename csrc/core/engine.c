@@ -182,7 +182,7 @@ static hg_tensor *sum_to(hg_ctx *cx, hg_tensor *g, hg_meta to) {
     for (int i = 0; i < g->n_dim; i++)
         if (i < lead || (to.shape[i - lead] == 1 && g->shape[i] != 1)) dims[n++] = i;
     if (n) g = X(SUM_DIM, T(g), hg_ints(dims, n), hg_b(true));
-    return lead ? X(VIEW, T(g), hg_ints(to.shape, to.n_dim)) : g;
+    return lead ? X(VIEW_SIZE, T(g), hg_ints(to.shape, to.n_dim)) : g;
 }
 
 static bool expands(hg_meta from, const hg_tensor *g) {
@@ -205,7 +205,7 @@ static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_te
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_tensor *fits = shaped ? *g : sum_to(cx, *g, m);
-    if (fits && fits->dtype != m.dtype) fits = X(_TO_COPY, T(fits), hg_d((hg_dtype)m.dtype));
+    if (fits && fits->dtype != m.dtype) fits = X(TO_COPY, T(fits), hg_d((hg_dtype)m.dtype));
     hg_tensor *kept = NULL;
     hg_status st = hg_scope_return(cx, &s, fits, &kept);
     if (st == HG_OK) hg_release(cx, *g), *g = kept;
