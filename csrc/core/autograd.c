@@ -132,6 +132,14 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
                            "a function that returns multiple views. Such functions do not allow the output views to be "
                            "modified inplace. You should replace the inplace operation by an out-of-place one.",
                            t->out_nr, t->grad_fn ? hg_node_name(t->grad_fn) : "a function");
+        if (t->view_kind == HG_VIEW_CUSTOM) /* its node is named after the function, with "Backward" behind */
+            return hg_fail(cx, HG_STATE, "Output %u of %.*s is a view and is being modified inplace. This view was created inside "
+                           "a custom Function (or because an input was returned as-is) and the autograd logic to handle "
+                           "view+inplace would override the custom backward associated with the custom Function, leading to "
+                           "incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
+                           "custom Function.",
+                           t->out_nr, (int)(t->grad_fn ? strlen(hg_node_name(t->grad_fn)) - strlen("Backward") : 10),
+                           t->grad_fn ? hg_node_name(t->grad_fn) : "a function");
         if (t->view_kind == HG_VIEW_NO_GRAD)
             return hg_fail(cx, HG_STATE, "A view was created in no_grad mode and is being modified inplace with grad mode "
                            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "

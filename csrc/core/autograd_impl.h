@@ -9,7 +9,7 @@
 
 #include "node_impl.h"
 
-enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT };
+enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM };
 
 /* The cold part of a tensor. */
 struct hg_extra {
