@@ -9,13 +9,15 @@
 
 #include "node_impl.h"
 
-enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM };
+enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM, HG_SAVED_OWN_OUTPUT };
 
 /* The cold part of a tensor. */
 struct hg_extra {
     hg_hooks *hooks;      /* owned; tensor hooks, also hung on grad_fn where there is one */
     hg_hooks *post;       /* owned; post-accumulate-grad hooks */
     hg_node *accumulator; /* borrowed: it owns the tensor, and clears this when it dies */
+    struct hg_packed *packed; /* owned; this tensor only stands for one that saved-tensor hooks took away */
+    hg_node *stands_for;  /* owned; the accumulator of the leaf this was unpacked as */
     bool retains_grad;
 };
 
@@ -26,6 +28,14 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);
 /* t was changed in place by the node: steals node (also on failure). */
 hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node);
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind);
+
+/* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */
+hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
+hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
+hg_status hg_freed_already(hg_ctx *cx);
+void hg_packed_free(hg_lib *lib, struct hg_packed *p);
+int hg_packed_visit(struct hg_packed *p, hg_visit_fn visit, void *arg);
+void hg_saved_levels_free(hg_ctx *cx);
 
 void hg_tensor_finalize(hg_lib *lib, hg_tensor *t);
 void hg_tensor_clear(hg_lib *lib, hg_tensor *t);

@@ -13,6 +13,8 @@ hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
 }
 
 uint64_t hg_next_hook_id(hg_lib *lib) { return lib->next_hook_id++; }
+uint64_t hg_peek_hook_id(const hg_lib *lib) { return lib->next_hook_id; }
+void hg_set_next_hook_id(hg_lib *lib, uint64_t id) { lib->next_hook_id = id; }
 
 hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id) {
     for (uint32_t i = 0; i < h->n; i++)

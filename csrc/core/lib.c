@@ -63,7 +63,9 @@ hg_status hg_ctx_new(hg_lib *lib, hg_ctx **out) {
 }
 
 void hg_ctx_free(hg_ctx *cx) {
-    if (cx) hg_mem_free(cx->lib, cx);
+    if (!cx) return;
+    hg_saved_levels_free(cx);
+    hg_mem_free(cx->lib, cx);
 }
 
 hg_status hg_open(const hg_host *host, hg_ctx **out) {

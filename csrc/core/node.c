@@ -50,7 +50,9 @@ static int each_arg(hg_arg *args, uint32_t n, slot_fn fn, void *arg) {
 
 static int each_saved(hg_node *n, slot_fn fn, void *arg) {
     int r = each_arg(n->args, n->n_args, fn, arg);
-    return r || !n->saved_out ? r : each_arg(n->saved_out, n->n_out, fn, arg);
+    if (!r && n->saved_out) r = each_arg(n->saved_out, n->n_out, fn, arg);
+    for (uint32_t i = 0; n->function && i < n->function->n_saved && !r; i++) r = fn((void **)&n->function->saved[i], arg);
+    return r;
 }
 
 static int each_owned(hg_node *n, slot_fn fn, void *arg) {
@@ -85,7 +87,8 @@ static int visit_slot(void **slot, void *arg) {
 
 int hg_node_visit(hg_node *n, hg_visit_fn visit, void *arg) {
     visitor v = {visit, arg};
-    return n->type ? each_owned(n, visit_slot, &v) : 0;
+    int r = n->type ? each_owned(n, visit_slot, &v) : 0;
+    return !r && n->function && n->function->data ? visit(n->function->data, false, arg) : r;
 }
 
 /* An accumulator is known to its variable, which does not own it. */
@@ -100,6 +103,8 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
     forget_accumulator(n);
     n->freed = true;
     each_owned(n, release_slot, lib);
+    void *data = n->function ? n->function->data : NULL;
+    if (data) n->function->data = NULL, lib->host.drop(lib->host.ud, data);
 }
 
 void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
@@ -124,6 +129,7 @@ void hg_node_die(hg_lib *lib, hg_node *n) {
         hg_node_clear(lib, n);
         hg_mem_free(lib, n->hooks);
         n->hooks = NULL;
+        hg_function_free(lib, n);
         lib->host.free(lib->host.ud, HG_KIND_NODE, n);
     }
     lib->freeing = false;
@@ -131,44 +137,13 @@ void hg_node_die(hg_lib *lib, hg_node *n) {
 
 /* ---- What it saved ---------------------------------------------------------------------------------------------------- */
 
-static hg_status freed_already(hg_ctx *cx) {
-    return hg_fail(cx, HG_STATE, "Trying to backward through the graph a second time (or directly access saved tensors after "
-                   "they have already been freed). Saved intermediate values of the graph are freed when you call "
-                   ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
-                   "second time or if you need to access saved tensors after calling backward.");
-}
-
-static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
-    char shape[256], from[128] = "";
-    if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_name(maker));
-    return hg_fail(cx, HG_STATE, "one of the variables needed for gradient computation has been modified by an inplace "
-                   "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: enable anomaly "
-                   "detection to find the operation that failed to compute its gradient, with "
-                   "torch.autograd.set_detect_anomaly(True).",
-                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at);
-}
-
-hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out) {
-    hg_tensor *t = a->u.t;
-    if (t->storage->version != version)
-        return modified(cx, t, version, output ? n : t->grad_fn, output ? (uint32_t)nr : t->out_nr);
-    if (!output) {
-        hg_retain(cx, t);
-        *out = t;
-        return HG_OK;
-    }
-    hg_status st = hg_tensor_detach(cx, t, out); /* with its history again: this node */
-    if (st == HG_OK) hg_retain(cx, n), hg_set_history(cx, *out, n, (uint32_t)nr);
-    return st;
-}
-
 hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out) {
     const hg_arg *a = output ? n->saved_out ? &n->saved_out[i] : NULL : &n->args[i];
     if (!a) {
         *out = HG_NONE;
         return HG_OK;
     }
-    if (n->freed && (a->kind == HG_A_TENSOR || a->kind == HG_A_TENSORS)) return freed_already(cx);
+    if (n->freed && (a->kind == HG_A_TENSOR || a->kind == HG_A_TENSORS)) return hg_freed_already(cx);
     *out = *a;
     if (a->kind != HG_A_TENSOR) return HG_OK;
     return hg_node_unpack(cx, n, a, a->n, output, i, &out->u.t);
@@ -204,7 +179,7 @@ hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j) {
     const hg_arg *a = &b->node->args[param];
     if (!hg_scope_ok(cx)) return NULL;
     if (b->node->freed) {
-        hg_scope_fail(cx, freed_already(cx));
+        hg_scope_fail(cx, hg_freed_already(cx));
         return NULL;
     }
     if (!a->u.ts[j]) return NULL;
@@ -254,7 +229,11 @@ const hg_node_type hg_op_node = {NULL, apply_op};
 
 /* ---- Seen from outside ------------------------------------------------------------------------------------------------ */
 
-const char *hg_node_name(const hg_node *n) { return n->type->name ? n->type->name : n->op->node_name; }
+const char *hg_node_name(const hg_node *n) {
+    return n->function ? n->function->name : n->type->name ? n->type->name : n->op->node_name;
+}
+int hg_node_n_out(const hg_node *n) { return (int)n->n_out; }
+bool hg_node_needs(const hg_node *n, int i) { return n->next[i].node != NULL; }
 uint64_t hg_node_seq(const hg_node *n) { return n->seq; }
 int hg_node_n_next(const hg_node *n) { return (int)n->n_next; }
 const hg_op_info *hg_node_op(const hg_node *n) { return n->op; }

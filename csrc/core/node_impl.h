@@ -33,6 +33,7 @@ typedef struct hg_node_type {
 
 struct hg_node {
     size_t extra;
+    void *host_own[2];      /* the host's: it may keep there what its objects need, and lets go before hg_finalize() */
     const hg_node_type *type;
     const hg_op_info *op;   /* of an op's node, else NULL */
     uint64_t seq;           /* newest first; UINT64_MAX for accumulators, which go as soon as they are ready */
@@ -47,22 +48,37 @@ struct hg_node {
     int64_t *pool;
     uint32_t *first_edge;   /* [n_args]: the edge of that argument, or of a list's first entry */
     uint32_t n_next, n_out, n_args;
+    struct hg_function *function; /* owned; of a host's function */
     bool freed;             /* what it saved is gone */
 };
 
-extern const hg_node_type hg_op_node, hg_accumulate_node, hg_copy_slices_node;
+/* Note [Functions]
+   The node of an autograd.Function exists before its forward has run, so what is known only afterwards (the outputs' shapes,
+   the saved tensors) is in memory of its own. */
+typedef struct hg_function {
+    const char *name;
+    hg_function_apply apply;
+    void *data;          /* held */
+    hg_tensor **saved;   /* [n_saved], owned */
+    uint32_t *versions;  /* [n_saved] */
+    uint32_t n_saved;
+    int64_t *metas;      /* the outputs' hg_meta and shapes */
+} hg_function;
+
+extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_copy_slices_node;
 
 /* A new node with room for that much; everything zero but the layout. */
 hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
                        uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
-hg_status hg_node_finalize_all(hg_lib *lib);
 
 /* The edge a tensor's gradient goes to: its grad_fn or its accumulator (new reference in e->node; NULL if none wanted). */
 hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e);
 /* Saved tensor i as a tensor with its history; new. */
 hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out);
+
+void hg_function_free(hg_lib *lib, hg_node *n);
 
 /* Lifetime, called from lib.c. */
 void hg_node_die(hg_lib *lib, hg_node *n);

@@ -110,8 +110,8 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
                                  "`torch.no_grad()` instead of `torch.inference_mode()`.");
                     goto fail;
                 }
-                hg_retain(cx, a[i].u.t);
-                to->u.t = a[i].u.t, to->n = a[i].u.t->storage->version;
+                to->u.t = NULL;
+                if ((st = hg_save(cx, a[i].u.t, &to->u.t, &to->n)) != HG_OK) goto fail;
             } else {
                 to->kind = HG_A_NONE;
             }
@@ -126,9 +126,7 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
                 if (differentiable && t && hg_tensor_requires_grad(t) &&
                     (st = hg_gradient_edge(cx, t, &n->next[e + j])) != HG_OK)
                     goto fail;
-                if (!save || !t) continue;
-                hg_retain(cx, t);
-                at[j] = t, versions[j] = t->storage->version;
+                if (save && t && (st = hg_save(cx, t, &at[j], &versions[j])) != HG_OK) goto fail;
             }
             break;
         }
@@ -154,11 +152,10 @@ fail:
     return st;
 }
 
-/* Save output k: its data without its history, or the node would own itself. */
 static hg_status save_output(hg_ctx *cx, hg_node *n, int k, hg_tensor *t) {
-    hg_tensor *bare;
-    hg_status st = hg_tensor_detach(cx, t, &bare);
-    if (st == HG_OK) n->saved_out[k] = (hg_arg){.kind = HG_A_TENSOR, .n = t->storage->version, .u.t = bare};
+    hg_arg *to = &n->saved_out[k];
+    hg_status st = hg_save_output(cx, t, &to->u.t, &to->n);
+    if (st == HG_OK) to->kind = HG_A_TENSOR;
     return st;
 }
 
@@ -169,13 +166,13 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
     hg_node *n;
     hg_status st = record(cx, info, a, want, in, outs, n_out, out != 0, &n);
     if (st != HG_OK) return st;
-    for (int k = 0; k < n_out && st == HG_OK; k++)
-        if (out >> k & 1) st = save_output(cx, n, k, outs[k]);
-    for (int k = 0; k < n_out && st == HG_OK; k++)
+    for (int k = 0; k < n_out; k++)
         if (hg_dtype_is_float((hg_dtype)outs[k]->dtype)) {
             hg_retain(cx, n);
             hg_set_history(cx, outs[k], n, (uint32_t)k);
         }
+    for (int k = 0; k < n_out && st == HG_OK; k++) /* last: what packs it sees its history */
+        if (out >> k & 1) st = save_output(cx, n, k, outs[k]);
     hg_release(cx, n);
     return st;
 }
@@ -284,11 +281,10 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     if (!want) goto done;
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
-    if (save_out && (st = save_output(cx, node, 0, self)) != HG_OK) {
-        hg_release(cx, node);
-        goto done;
-    }
+    hg_retain(cx, node);
     st = hg_rebase_history(cx, self, node);
+    if (st == HG_OK && save_out) st = save_output(cx, node, 0, self);
+    hg_release(cx, node);
 done:
     hg_release(cx, original);
     return st;

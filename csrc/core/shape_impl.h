@@ -65,6 +65,8 @@ hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d);
 static inline int64_t hg_size_at(const hg_tensor *t, int dim) { return t->n_dim ? t->shape[dim] : 1; }
 static inline int64_t hg_stride_at(const hg_tensor *t, int dim) { return t->n_dim ? t->stride[dim] : 1; }
 
+/* The innermost scope fails; NULL, for expressions. */
+hg_tensor *hg_x_fail(hg_ctx *cx, hg_status st);
 /* Zeros, borrowed from the innermost scope; NULL: failed. Without history. */
 hg_tensor *hg_x_zeros(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape);
 /* The start of an out-of-place op that changes part of `self`: a copy of it, or self itself when it is *out (in-place). */

@@ -160,10 +160,12 @@ static void drop_extra(hg_lib *lib, hg_tensor *t) {
         hg_out_hooks *o = &t->grad_fn->hooks->out[t->out_nr];
         if (o->retains == t) o->retains = NULL;
     }
-    hg_hooks *hooks = e->hooks, *post = e->post;
+    void *owned[] = {e->hooks, e->post, e->stands_for};
+    struct hg_packed *packed = e->packed;
     hg_mem_free(lib, e);
-    if (hooks) lib->host.release(lib->host.ud, hooks);
-    if (post) lib->host.release(lib->host.ud, post);
+    for (int i = 0; i < 3; i++)
+        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
+    if (packed) hg_packed_free(lib, packed);
 }
 
 void hg_tensor_clear(hg_lib *lib, hg_tensor *t) {
@@ -184,11 +186,12 @@ void hg_tensor_finalize(hg_lib *lib, hg_tensor *t) {
 }
 
 int hg_tensor_visit(hg_tensor *t, hg_visit_fn visit, void *arg) {
-    void *owned[] = {t->grad_fn, t->grad, t->base, t->extra ? t->extra->hooks : NULL, t->extra ? t->extra->post : NULL};
+    struct hg_extra none = {0}, *e = t->extra ? t->extra : &none;
+    void *owned[] = {t->grad_fn, t->grad, t->base, e->hooks, e->post, e->stands_for};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         if (owned[i]) {
             int r = visit(owned[i], true, arg);
             if (r) return r;
         }
-    return 0;
+    return e->packed ? hg_packed_visit(e->packed, visit, arg) : 0;
 }

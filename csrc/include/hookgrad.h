@@ -143,6 +143,8 @@ struct hg_ctx {
     bool inference;
     uint64_t next_seq;    /* of the next node, per thread */
     struct hg_run *run;   /* the innermost backward running in this thread */
+    struct hg_saved_level *saved; /* saved-tensor hooks in force, innermost first */
+    char *no_saved_hooks; /* why there may be none; NULL: there may */
     struct hg_scope *scope; /* temporaries of the derivative being computed */
     hg_status status;     /* of the last failure */
     char words[1024];
@@ -399,6 +401,42 @@ hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
 /* What the node saved as argument or output i: new tensor, or the plain argument; checks the version. */
 hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out);
 
+/* Saved-tensor hooks, innermost last pushed: `pack` is called with each tensor a node saves (a saved output has its history
+   already) and returns what to keep instead, a new host reference; `unpack` turns that into a tensor again. Both run with
+   gradients disabled. */
+typedef struct hg_saved_hooks {
+    hg_status (*pack)(hg_ctx *cx, void *data, hg_tensor *t, void **packed);
+    hg_status (*unpack)(hg_ctx *cx, void *data, void *packed, hg_tensor **out);
+    void *data; /* a host reference, held while anything packed lives */
+} hg_saved_hooks;
+hg_status hg_saved_hooks_push(hg_ctx *cx, const hg_saved_hooks *hooks); /* fails where they are disabled */
+void hg_saved_hooks_pop(hg_ctx *cx);
+const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx); /* borrowed, may be NULL */
+/* Forbid them in this thread: pushing fails with these words (copied). NULL allows them again. */
+hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words);
+const char *hg_saved_hooks_disabled(const hg_ctx *cx); /* the words; NULL where they are allowed */
+/* Pack what the node saved as argument or output i (entry j of a list) now: Node._raw_saved_x.register_hooks. */
+hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks);
+
+/* A node whose derivative is the host's: autograd.Function. Its edges are those of the inputs as they are now. */
+typedef hg_status (*hg_function_apply)(hg_ctx *cx, hg_node *n, void *data, hg_tensor **grad, hg_tensor **grad_in);
+/* new; `data` is a host reference that the node holds and the host's collector is shown; `name` lives as long as data.
+   grad[n_out] are borrowed and may be NULL; grad_in[n_in] are to be filled with new references. */
+hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply, void *data, hg_tensor *const *inputs,
+                          int n_in, hg_node **out);
+/* What the node made: sets shapes, and the history of each outs[k] whose bit in `differentiable` is set. Outputs that are one
+   of the inputs modified in place (`dirty`) have their history rebased. */
+hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, int n_out, uint64_t differentiable,
+                                  uint64_t dirty);
+hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved); /* entries may be NULL */
+int hg_function_n_saved(const hg_node *n);
+hg_status hg_function_saved(hg_ctx *cx, hg_node *n, int i, hg_tensor **out); /* new; NULL where NULL was saved */
+void *hg_function_data(const hg_node *n); /* borrowed; NULL: no function's node */
+bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
+int hg_node_n_out(const hg_node *n);
+/* A tensor of zeros like the node's output k: new. */
+hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);
+
 /* ---- Hooks ------------------------------------------------------------------------------------------------------ */
 
 typedef enum hg_hook_kind {
@@ -451,6 +489,8 @@ struct hg_hooks {
 
 hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out);
 uint64_t hg_next_hook_id(hg_lib *lib); /* one counter for all tables, as torch has */
+uint64_t hg_peek_hook_id(const hg_lib *lib);
+void hg_set_next_hook_id(hg_lib *lib, uint64_t id);
 /* Adds, or replaces the function where the id is there already. The table calls hold(data) once it has succeeded. */
 hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook);
 bool hg_hooks_remove(hg_ctx *cx, hg_hooks *h, uint64_t id); /* was it there? */

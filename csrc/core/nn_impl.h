@@ -1,0 +1,40 @@
+/* What the ops of layers share: they compute in float32 or float64, on contiguous memory. */
+#ifndef HG_NN_IMPL_H
+#define HG_NN_IMPL_H
+
+#include "op_impl.h"
+
+#define HG_TRY(expr)                                                                                                   \
+    do {                                                                                                               \
+        hg_status st_ = (expr);                                                                                        \
+        if (st_ != HG_OK) return st_;                                                                                  \
+    } while (0)
+
+/* The dtype a floating dtype is computed in: half types in float32. */
+static inline hg_dtype hg_real_dtype(hg_dtype d) { return d == HG_F64 ? HG_F64 : HG_F32; }
+
+/* A tensor of that dtype with t's values, contiguous; t itself retained where it is so already. New; NULL gives NULL. */
+hg_status hg_real(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out);
+/* The result of a computation, as dtype d: steals `work` (also on failure). */
+hg_status hg_real_result(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_tensor **out);
+
+/* "Long", torch's word for a dtype in messages; in a buffer of the caller's. */
+const char *hg_dtype_word(hg_dtype d, char buf[24]);
+/* NotImplementedError: "kernel" not implemented for 'Long'. */
+hg_status hg_not_implemented(hg_ctx *cx, const char *kernel, hg_dtype d);
+
+/* The derivative of a fused backward row, from the op it belongs to written in ops.
+
+   Note [Derivatives of derivatives]
+   A row like native_layer_norm_backward(grad, input, ...) computes in one pass what the op's derivative is. Its own derivative
+   is wanted rarely, and must be right: so it is not written by hand. `formula` is the op again, written in other ops, of the
+   inputs in[n]. Running that backward, with its graph kept, gives the row's outputs as functions of grad and in[], and running
+   those backward gives the row's derivative, which is part of a graph in its turn where create_graph asks for one.
+
+   params[i] is the row's parameter that holds in[i]; the row's output i is the gradient of in[i]. A negative one stands for an
+   input that the row does not have, since the op is linear in it (a bias): zeros of the shape of in[-params[i]]. The row's
+   parameter 0 is grad. */
+typedef hg_tensor *(*hg_formula)(hg_ctx *cx, hg_back *b, hg_tensor *const *in);
+hg_status hg_derive(hg_ctx *cx, hg_back *b, int n, const int *params, hg_formula formula);
+
+#endif

@@ -1,0 +1,427 @@
+/* Convolution and its transpose, in one or two dimensions; unfold and fold.
+
+   Note [Convolution]
+   Everything is a matrix product with the columns of the image (im2col), a chunk of output rows at a time, so that the
+   columns stay in the cache. Three products cover all there is:
+
+       out       = weight  * columns(image)          convolve()
+       image     = fold(weight^T * out)              spread()      gradient of the image; a transposed convolution
+       weight    = out * columns(image)^T            correlate()   gradient of the weight
+
+   Each is linear in both of its operands, and the derivative of any is made of the other two. So there are two ops: one that
+   is convolve or spread, as `transposed` says, and one that is correlate. */
+#include "gemm_impl.h"
+#include "nn_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CHUNK_BYTES = 1 << 18 };
+
+/* An ordinary convolution of images (in_channels, h, w) to (out_channels, oh, ow), per group. A transposed one has the same
+   shape, read from right to left. */
+typedef struct shape {
+    hg_dtype dtype;
+    int64_t n, groups, in_channels, out_channels; /* channels of one group */
+    int64_t h, w, oh, ow, kh, kw;
+    int64_t sh, sw, ph, pw, dh, dw;
+} shape;
+
+/* Which x in [0, ow) read inside of the row: 0 <= x*stride + shift < w. */
+static void inside(int64_t w, int64_t ow, int64_t stride, int64_t shift, int64_t *lo, int64_t *hi) {
+    *lo = shift >= 0 ? 0 : (-shift + stride - 1) / stride;
+    *hi = shift >= w ? 0 : (w - 1 - shift) / stride + 1;
+    if (*hi > ow) *hi = ow;
+    if (*lo > *hi) *lo = *hi;
+}
+
+#define REAL float
+#define KERNEL(name) name##_f32
+#include "k_conv.h"
+#undef REAL
+#undef KERNEL
+#define REAL double
+#define KERNEL(name) name##_f64
+#include "k_conv.h"
+#undef REAL
+#undef KERNEL
+
+typedef struct kernels {
+    void (*im2col)(const shape *, const void *image, int64_t r0, int64_t r1, void *columns);
+    void (*col2im)(const shape *, const void *columns, int64_t r0, int64_t r1, void *image);
+    void (*spread_bias)(int64_t channels, int64_t n, const void *bias, void *image);
+} kernels;
+
+static const kernels in_f32 = {im2col_f32, col2im_f32, spread_bias_f32};
+static const kernels in_f64 = {im2col_f64, col2im_f64, spread_bias_f64};
+
+/* ---- The three products --------------------------------------------------------------------------------------------------- */
+
+/* One at a time: a group of an image, a chunk of its output rows. */
+typedef struct walk {
+    const shape *s;
+    const kernels *k;
+    size_t size;           /* of an element */
+    int64_t n_k;           /* in_channels * kh * kw, a column's length */
+    int64_t rows, o_plane; /* of a chunk; elements of an output plane */
+    bool is_copy;          /* 1x1, stride 1: the columns are the image */
+    char *columns;         /* owned */
+} walk;
+
+static hg_status walk_begin(hg_ctx *cx, const shape *s, walk *w) {
+    *w = (walk){.s = s, .k = s->dtype == HG_F64 ? &in_f64 : &in_f32, .size = hg_dtypes[s->dtype].size};
+    w->n_k = s->in_channels * s->kh * s->kw;
+    w->o_plane = s->oh * s->ow;
+    w->is_copy = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->ph == 0 && s->pw == 0;
+    w->rows = s->oh;
+    if (w->is_copy) return HG_OK;
+    int64_t row_bytes = w->n_k * s->ow * (int64_t)w->size;
+    if (row_bytes > 0 && w->rows > CHUNK_BYTES / row_bytes) w->rows = CHUNK_BYTES / row_bytes;
+    if (w->rows < 1) w->rows = 1;
+    return (w->columns = hg_mem(cx, (size_t)(w->rows * row_bytes))) ? HG_OK : HG_MEMORY;
+}
+
+static const char *at(const walk *w, const void *base, int64_t elements) {
+    return (const char *)base + elements * (int64_t)w->size;
+}
+
+/* Group g of image i, of an image, an output, and of the weight. */
+static int64_t image_at(const shape *s, int64_t i, int64_t g) { return (i * s->groups + g) * s->in_channels * s->h * s->w; }
+static int64_t output_at(const shape *s, int64_t i, int64_t g) { return (i * s->groups + g) * s->out_channels * s->oh * s->ow; }
+static int64_t weight_at(const walk *w, int64_t g) { return g * w->s->out_channels * w->n_k; }
+
+static void convolve(hg_ctx *cx, const walk *w, const void *image, const void *weight, const void *bias, void *output) {
+    const shape *s = w->s;
+    for (int64_t i = 0; i < s->n; i++)
+        for (int64_t g = 0; g < s->groups; g++) {
+            const char *from = at(w, image, image_at(s, i, g)), *by = at(w, weight, weight_at(w, g));
+            char *to = (char *)output + output_at(s, i, g) * (int64_t)w->size;
+            if (bias) w->k->spread_bias(s->out_channels, w->o_plane, at(w, bias, g * s->out_channels), to);
+            for (int64_t r = 0; r < s->oh; r += w->rows) {
+                int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
+                if (!w->is_copy) w->k->im2col(s, from, r, end, w->columns);
+                hg_gemm(cx->lib, s->dtype, false, false, s->out_channels, n, w->n_k, 1, by, w->n_k,
+                        w->is_copy ? from : w->columns, n, bias ? 1 : 0, to + r * s->ow * (int64_t)w->size, w->o_plane);
+            }
+        }
+}
+
+static void spread(hg_ctx *cx, const walk *w, const void *output, const void *weight, const void *bias, void *image) {
+    const shape *s = w->s;
+    int64_t plane = s->h * s->w;
+    if (!bias && !w->is_copy) memset(image, 0, (size_t)(s->n * s->groups * s->in_channels * plane) * w->size);
+    for (int64_t i = 0; i < s->n; i++)
+        for (int64_t g = 0; g < s->groups; g++) {
+            const char *from = at(w, output, output_at(s, i, g)), *by = at(w, weight, weight_at(w, g));
+            char *to = (char *)image + image_at(s, i, g) * (int64_t)w->size;
+            if (bias) w->k->spread_bias(s->in_channels, plane, at(w, bias, g * s->in_channels), to);
+            for (int64_t r = 0; r < s->oh; r += w->rows) {
+                int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
+                hg_gemm(cx->lib, s->dtype, true, false, w->n_k, n, s->out_channels, 1, by, w->n_k, at(w, from, r * s->ow),
+                        w->o_plane, w->is_copy && bias ? 1 : 0, w->is_copy ? to : w->columns, n);
+                if (!w->is_copy) w->k->col2im(s, w->columns, r, end, to);
+            }
+        }
+}
+
+static void correlate(hg_ctx *cx, const walk *w, const void *output, const void *image, void *weight) {
+    const shape *s = w->s;
+    memset(weight, 0, (size_t)(s->groups * s->out_channels * w->n_k) * w->size);
+    for (int64_t i = 0; i < s->n; i++)
+        for (int64_t g = 0; g < s->groups; g++) {
+            const char *from = at(w, output, output_at(s, i, g)), *with = at(w, image, image_at(s, i, g));
+            char *to = (char *)weight + weight_at(w, g) * (int64_t)w->size;
+            for (int64_t r = 0; r < s->oh; r += w->rows) {
+                int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
+                if (!w->is_copy) w->k->im2col(s, with, r, end, w->columns);
+                hg_gemm(cx->lib, s->dtype, false, true, s->out_channels, w->n_k, n, 1, at(w, from, r * s->ow), w->o_plane,
+                        w->is_copy ? with : w->columns, n, 1, to, w->n_k);
+            }
+        }
+}
+
+/* ---- The ops underneath ----------------------------------------------------------------------------------------------------- */
+
+enum { INPUT, WEIGHT, BIAS, STRIDE, PADDING, DILATION, TRANSPOSED, OUTPUT_PADDING, GROUPS };
+
+static const char *c_name(hg_dtype d) { /* as C++ writes it */
+    static const char *const names[HG_N_DTYPES] = {
+        [HG_U8] = "unsigned char", [HG_I8] = "signed char", [HG_I16] = "short", [HG_I32] = "int", [HG_I64] = "long int",
+        [HG_F16] = "c10::Half", [HG_F32] = "float", [HG_F64] = "double", [HG_BF16] = "c10::BFloat16", [HG_BOOL] = "bool"};
+    return names[d];
+}
+
+static bool any_below(const hg_arg *list, int64_t least) {
+    for (uint32_t i = 0; i < list->n; i++)
+        if (list->u.ints[i] < least) return true;
+    return false;
+}
+
+static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_tensor *bias) {
+    char want[24], got[24];
+    if (bias && bias->dtype != x->dtype)
+        return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same", c_name((hg_dtype)x->dtype),
+                       c_name((hg_dtype)bias->dtype));
+    if (w->dtype != x->dtype)
+        return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
+                       hg_dtype_word((hg_dtype)w->dtype, got));
+    return x->dtype == HG_BOOL ? hg_not_implemented(cx, "slow_conv2d_cpu", HG_BOOL) : HG_OK;
+}
+
+static void join_sizes(char *to, size_t size, int n, const int64_t *at) { /* "3 x 3" */
+    size_t used = 0;
+    to[0] = 0;
+    for (int i = 0; i < n && used < size; i++)
+        used += (size_t)snprintf(to + used, size - used, i ? " x %lld" : "%lld", (long long)at[i]);
+}
+
+static hg_status check_kernel(hg_ctx *cx, const hg_arg *a, int n) {
+    const hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t;
+    int64_t padded[2], kernel[2];
+    bool fits = true;
+    for (int i = 0; i < n; i++) {
+        padded[i] = x->shape[2 + i] + 2 * a[PADDING].u.ints[i];
+        kernel[i] = a[DILATION].u.ints[i] * (w->shape[2 + i] - 1) + 1;
+        fits &= padded[i] >= kernel[i];
+    }
+    if (fits) return HG_OK;
+    char have[64], need[64];
+    join_sizes(have, sizeof have, n, padded);
+    join_sizes(need, sizeof need, n, kernel);
+    return hg_fail(cx, HG_STATE, "Calculated padded input size per channel: (%s). Kernel size: (%s). Kernel size can't be "
+                   "greater than actual input size", have, need);
+}
+
+static hg_status check_shapes(hg_ctx *cx, const hg_arg *a, int n) {
+    const hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t, *bias = hg_given(&a[BIAS]) ? a[BIAS].u.t : NULL;
+    bool transposed = a[TRANSPOSED].u.i;
+    int64_t groups = a[GROUPS].u.i, channels = transposed ? w->shape[0] : w->shape[1] * groups;
+    int64_t out_channels = transposed ? w->shape[1] * groups : w->shape[0];
+    char xs[256], ws[256], bs[256];
+    if (any_below(&a[PADDING], 0)) return hg_fail(cx, HG_STATE, "negative padding is not supported");
+    if (any_below(&a[OUTPUT_PADDING], 0)) return hg_fail(cx, HG_STATE, "negative output_padding is not supported");
+    if (any_below(&a[STRIDE], 1)) return hg_fail(cx, HG_STATE, "non-positive stride is not supported");
+    if (any_below(&a[DILATION], 1)) return hg_fail(cx, HG_STATE, "non-positive dilation is not supported");
+    if (w->shape[0] < groups)
+        return hg_fail(cx, HG_STATE, "Given groups=%lld, expected weight to be at least %lld at dimension 0, but got weight of size "
+                       "%s instead", (long long)groups, (long long)groups, hg_show_shape(w, ws));
+    if (w->shape[0] % groups)
+        return hg_fail(cx, HG_STATE, "Given groups=%lld, expected weight to be divisible by %lld at dimension 0, but got weight of "
+                       "size [%s] instead", (long long)groups, (long long)groups, hg_show_shape(w, ws));
+    if (x->shape[1] != channels)
+        return hg_fail(cx, HG_STATE, "Given %s=%lld, weight of size %s, expected input%s to have %lld channels, but got %lld "
+                       "channels instead", transposed ? "transposed" : "groups", transposed ? 1LL : (long long)groups,
+                       hg_show_shape(w, ws), hg_show_shape(x, xs), (long long)channels, (long long)x->shape[1]);
+    if (bias && (bias->n_dim != 1 || bias->shape[0] != out_channels))
+        return hg_fail(cx, HG_STATE, "Given %sweight of size %s, expected bias to be 1-dimensional with %lld elements, but got bias "
+                       "of size %s instead", transposed ? "transposed=1, " : "", hg_show_shape(w, ws), (long long)out_channels,
+                       hg_show_shape(bias, bs));
+    return transposed ? HG_OK : check_kernel(cx, a, n);
+}
+
+/* The shape of the ordinary convolution between an image and an output; sizes of one-dimensional ones get a leading 1. */
+static void set_shape(shape *s, int n, const hg_tensor *image, const hg_tensor *output, const int64_t *kernel,
+                      const hg_arg *stride, const hg_arg *padding, const hg_arg *dilation, int64_t groups) {
+    bool flat = n == 1;
+    s->n = image->shape[0];
+    s->groups = groups;
+    s->in_channels = image->shape[1] / groups, s->out_channels = output->shape[1] / groups;
+    s->h = flat ? 1 : image->shape[2], s->w = image->shape[n + 1];
+    s->oh = flat ? 1 : output->shape[2], s->ow = output->shape[n + 1];
+    s->kh = flat ? 1 : kernel[0], s->kw = kernel[n - 1];
+    s->sh = flat ? 1 : stride->u.ints[0], s->sw = stride->u.ints[n - 1];
+    s->ph = flat ? 0 : padding->u.ints[0], s->pw = padding->u.ints[n - 1];
+    s->dh = flat ? 1 : dilation->u.ints[0], s->dw = dilation->u.ints[n - 1];
+}
+
+static hg_status output_shape(hg_ctx *cx, const hg_arg *a, int n, int64_t *to) {
+    const hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t;
+    bool transposed = a[TRANSPOSED].u.i;
+    to[0] = x->shape[0];
+    to[1] = transposed ? w->shape[1] * a[GROUPS].u.i : w->shape[0];
+    for (int i = 0; i < n; i++) {
+        int64_t reach = a[DILATION].u.ints[i] * (w->shape[2 + i] - 1) + 1, pad = 2 * a[PADDING].u.ints[i];
+        int64_t stride = a[STRIDE].u.ints[i], size = x->shape[2 + i];
+        to[2 + i] = transposed ? (size - 1) * stride - pad + reach + a[OUTPUT_PADDING].u.ints[i] : (size + pad - reach) / stride + 1;
+        if (to[2 + i] < 1 && transposed)
+            return hg_fail(cx, HG_STATE, "Given input size per channel: (%lld). Calculated output size per channel: (%lld). Output "
+                           "size is too small", (long long)size, (long long)to[2 + i]);
+    }
+    return HG_OK;
+}
+
+static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
+
+hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t, *bias = hg_given(&a[BIAS]) ? a[BIAS].u.t : NULL;
+    hg_tensor *rx = NULL, *rw = NULL, *rb = NULL, *y = NULL;
+    int64_t sizes[4];
+    int n = w->n_dim - 2;
+    walk wk = {0};
+    shape s = {.dtype = work_dtype((hg_dtype)x->dtype)};
+    HG_TRY(check_shapes(cx, a, n));
+    HG_TRY(check_dtypes(cx, x, w, bias));
+    HG_TRY(output_shape(cx, a, n, sizes));
+    hg_status st = hg_real(cx, x, s.dtype, &rx);
+    if (st == HG_OK) st = hg_real(cx, w, s.dtype, &rw);
+    if (st == HG_OK) st = hg_real(cx, bias, s.dtype, &rb);
+    if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &y);
+    if (st != HG_OK) goto done;
+    bool transposed = a[TRANSPOSED].u.i;
+    set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION], a[GROUPS].u.i);
+    if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
+        (transposed ? spread : convolve)(cx, &wk, rx->data, rw->data, rb ? rb->data : NULL, y->data);
+    hg_mem_free(cx->lib, wk.columns);
+    if (st == HG_OK) st = hg_real_result(cx, y, (hg_dtype)x->dtype, out), y = NULL;
+done:
+    hg_release(cx, rx), hg_release(cx, rw), hg_release(cx, rb), hg_release(cx, y);
+    return st;
+}
+
+/* correlate(): the gradient of the weight of a convolution, by the output's gradient and the image. */
+enum { W_OUTPUT, W_IMAGE, W_KERNEL, W_STRIDE, W_PADDING, W_DILATION, W_GROUPS };
+
+hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t, *ro = NULL, *ri = NULL, *w = NULL;
+    int n = (int)a[W_KERNEL].n;
+    int64_t sizes[4] = {o->shape[1], image->shape[1] / a[W_GROUPS].u.i};
+    walk wk = {0};
+    shape s = {.dtype = work_dtype((hg_dtype)o->dtype)};
+    memcpy(sizes + 2, a[W_KERNEL].u.ints, (size_t)n * sizeof *sizes);
+    hg_status st = hg_real(cx, o, s.dtype, &ro);
+    if (st == HG_OK) st = hg_real(cx, image, s.dtype, &ri);
+    if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &w);
+    if (st != HG_OK) goto done;
+    set_shape(&s, n, ri, ro, a[W_KERNEL].u.ints, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION], a[W_GROUPS].u.i);
+    if ((st = walk_begin(cx, &s, &wk)) == HG_OK) correlate(cx, &wk, ro->data, ri->data, w->data);
+    hg_mem_free(cx->lib, wk.columns);
+    if (st == HG_OK) st = hg_real_result(cx, w, (hg_dtype)o->dtype, out), w = NULL;
+done:
+    hg_release(cx, ro), hg_release(cx, ri), hg_release(cx, w);
+    return st;
+}
+
+/* A convolution the other way round, to a result with the given sizes after batch and channels. */
+static hg_tensor *other_way(hg_ctx *cx, hg_tensor *x, hg_tensor *w, const int64_t *sizes, int n, const hg_arg *stride,
+                            const hg_arg *padding, const hg_arg *dilation, bool transposed, const hg_arg *groups) {
+    int64_t extra[2] = {0, 0};
+    if (!x || !w) return NULL;
+    for (int i = 0; i < n && transposed; i++)
+        extra[i] = sizes[i] - ((x->shape[2 + i] - 1) * stride->u.ints[i] - 2 * padding->u.ints[i] +
+                               dilation->u.ints[i] * (w->shape[2 + i] - 1) + 1);
+    return X(CONVOLUTION, T(x), T(w), HG_NONE, *stride, *padding, *dilation, hg_b(transposed), hg_ints(extra, n), *groups);
+}
+
+hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
+    const hg_arg *stride = ARG(STRIDE), *padding = ARG(PADDING), *dilation = ARG(DILATION), *groups = ARG(GROUPS);
+    bool transposed = ARG(TRANSPOSED)->u.i;
+    int n = G->n_dim - 2;
+    if (NEED(INPUT))
+        GIVE(INPUT, other_way(cx, G, IN(WEIGHT), META(INPUT).shape + 2, n, stride, padding, dilation, !transposed, groups));
+    if (NEED(WEIGHT)) {
+        hg_arg kernel = hg_ints(META(WEIGHT).shape + 2, n);
+        hg_tensor *x = IN(INPUT);
+        GIVE(WEIGHT, X(CONVOLUTION_WEIGHT, T(transposed ? x : G), T(transposed ? G : x), kernel, *stride, *padding, *dilation,
+                       *groups));
+    }
+    if (NEED(BIAS)) {
+        const int64_t dims[3] = {0, 2, 3};
+        GIVE(BIAS, X(SUM_DIM, T(G), hg_ints(dims, n + 1)));
+    }
+    return HG_OK;
+}
+
+hg_status hg_convolution_weight_bwd(hg_ctx *cx, hg_back *b) {
+    const hg_arg *stride = ARG(W_STRIDE), *padding = ARG(W_PADDING), *dilation = ARG(W_DILATION), *groups = ARG(W_GROUPS);
+    int n = (int)ARG(W_KERNEL)->n;
+    if (NEED(W_OUTPUT)) GIVE(W_OUTPUT, other_way(cx, IN(W_IMAGE), G, NULL, n, stride, padding, dilation, false, groups));
+    if (NEED(W_IMAGE))
+        GIVE(W_IMAGE, other_way(cx, IN(W_OUTPUT), G, META(W_IMAGE).shape + 2, n, stride, padding, dilation, true, groups));
+    return HG_OK;
+}
+
+/* ---- As torch spells them ------------------------------------------------------------------------------------------------------ */
+
+/* A setting for n dimensions, one number standing for all; `room` is for that case. */
+static hg_status setting(hg_ctx *cx, const hg_arg *a, const char *name, int n, int64_t room[2], hg_arg *out) {
+    char words[256];
+    if (a->kind == HG_A_INT || (a->kind == HG_A_INTS && a->n == 1)) {
+        room[0] = room[1] = a->kind == HG_A_INT ? a->u.i : a->u.ints[0];
+        *out = hg_ints(room, n);
+        return HG_OK;
+    }
+    if (a->kind != HG_A_INTS || (int)a->n != n)
+        return hg_fail(cx, HG_STATE, "expected %s to be a single integer value or a list of %d values to match the convolution "
+                       "dimensions, but got %s=%s", name, n, name, hg_show_sizes((int)a->n, a->u.ints, words));
+    *out = *a;
+    return HG_OK;
+}
+
+/* padding="same": what goes on both sides; where one side needs one more, the input is padded there first. */
+static hg_tensor *pad_same(hg_ctx *cx, hg_tensor *x, const hg_tensor *w, const hg_arg *dilation, int n, int64_t *padding) {
+    int64_t more[4] = {0};
+    bool uneven = false;
+    for (int i = 0; i < n; i++) {
+        int64_t total = dilation->u.ints[i] * (w->shape[2 + i] - 1);
+        padding[i] = total / 2;
+        if (total % 2) more[2 * (n - 1 - i) + 1] = 1, uneven = true;
+    }
+    if (!uneven) return x;
+    hg_scope_fail(cx, hg_warn(cx, "UserWarning", "Using padding='same' with even kernel lengths and odd dilation may require a "
+                              "zero-padded copy of the input be created"));
+    return X(CONSTANT_PAD_ND, T(x), hg_ints(more, 2 * n), hg_i(0));
+}
+
+/* input, weight, bias, stride, padding, dilation, groups -> n-dimensional convolution; one image may come without its batch. */
+static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *name, bool transposed, hg_tensor **out) {
+    enum { A_STRIDE = 3, A_PADDING, A_DILATION, A_GROUPS, T_OUTPUT_PADDING = 5, T_GROUPS, T_DILATION };
+    hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t;
+    const hg_arg *a_dilation = &a[transposed ? T_DILATION : A_DILATION], *groups = &a[transposed ? T_GROUPS : A_GROUPS];
+    const hg_arg zero = hg_i(0), *a_output_padding = transposed ? &a[T_OUTPUT_PADDING] : &zero;
+    int64_t room[5][2];
+    hg_arg stride, dilation, padding, output_padding;
+    char words[256];
+    hg_scope s;
+    if (x->n_dim != n + 1 && x->n_dim != n + 2)
+        return hg_fail(cx, HG_STATE, "Expected %dD (unbatched) or %dD (batched) input to %s, but got input of size: %s", n + 1, n + 2,
+                       name, hg_show_shape(x, words));
+    if (groups->u.i <= 0) return hg_fail(cx, HG_STATE, "non-positive groups is not supported");
+    int w_n = w->n_dim - 2;
+    if (w_n < 1) return hg_fail(cx, HG_STATE, "weight should have at least three dimensions");
+    HG_TRY(setting(cx, &a[A_STRIDE], "stride", w_n, room[0], &stride));
+    HG_TRY(setting(cx, a_dilation, "dilation", w_n, room[1], &dilation));
+    HG_TRY(setting(cx, a_output_padding, "output_padding", w_n, room[4], &output_padding));
+    char shown[256];
+    if (w_n != n)
+        return hg_fail(cx, HG_STATE, "Expected %d-dimensional input for %d-dimensional weight %s, but got %d-dimensional input of size "
+                       "%s instead", w->n_dim, w->n_dim, hg_show_shape(w, words), x->n_dim, hg_show_shape(x, shown));
+    bool same = false;
+    if (a[A_PADDING].kind == HG_A_STR) {
+        const char *mode = a[A_PADDING].u.s;
+        same = strcmp(mode, "same") == 0;
+        if (!same && strcmp(mode, "valid") != 0) return hg_fail(cx, HG_STATE, "Invalid padding string: '%s'", mode);
+        if (same && any_below(&stride, 1)) return hg_fail(cx, HG_STATE, "non-positive stride is not supported");
+        for (int i = 0; i < n && same; i++)
+            if (stride.u.ints[i] != 1) return hg_fail(cx, HG_STATE, "padding='same' is not supported for strided convolutions");
+        room[3][0] = room[3][1] = 0;
+        padding = hg_ints(room[3], n);
+    } else {
+        HG_TRY(setting(cx, &a[A_PADDING], "padding", n, room[2], &padding));
+    }
+    hg_scope_begin(cx, &s);
+    bool one = x->n_dim == n + 1;
+    if (one) x = X(UNSQUEEZE, T(x), hg_i(0));
+    if (same && x) x = pad_same(cx, x, w, &dilation, n, room[3]);
+    hg_tensor *y = X(CONVOLUTION, T(x), T(w), a[BIAS], stride, padding, dilation, hg_b(transposed), output_padding, *groups);
+    if (one) y = X(SQUEEZE_DIM, T(y), hg_i(0));
+    return hg_scope_return(cx, &s, y, out);
+}
+
+hg_status hg_conv1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return convolution(cx, a, 1, "conv1d", false, out); }
+hg_status hg_conv2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return convolution(cx, a, 2, "conv2d", false, out); }
+hg_status hg_conv_transpose1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return convolution(cx, a, 1, "conv_transpose1d", true, out);
+}
+hg_status hg_conv_transpose2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return convolution(cx, a, 2, "conv_transpose2d", true, out);
+}

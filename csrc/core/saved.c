@@ -1,0 +1,220 @@
+/* Tensors that nodes save for backward, and the hooks that may take them elsewhere meanwhile.
+
+   Note [Saved tensors]
+   A node keeps an argument as the tensor it is, and an output as an alias without history, or it would own itself. Where
+   saved-tensor hooks are in force it keeps a stand-in: an empty tensor that owns what `pack` returned, remembers the history
+   of what was packed, and is turned back into a tensor by `unpack`. Whoever frees, visits or lists saved tensors need not
+   know the difference. */
+#include "autograd_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One level of saved_tensors_hooks(), or of disabling them. */
+struct hg_saved_level {
+    struct hg_saved_level *outer;
+    hg_saved_hooks hooks;
+};
+
+struct hg_packed {
+    hg_saved_hooks hooks; /* data held */
+    void *ref;            /* owned host reference */
+};
+
+/* ---- The hooks in force ------------------------------------------------------------------------------------------------- */
+
+hg_status hg_saved_hooks_push(hg_ctx *cx, const hg_saved_hooks *hooks) {
+    if (cx->no_saved_hooks) return hg_fail(cx, HG_STATE, "%s", cx->no_saved_hooks);
+    struct hg_saved_level *level = hg_mem(cx, sizeof *level);
+    if (!level) return HG_MEMORY;
+    *level = (struct hg_saved_level){cx->saved, *hooks};
+    HOST(cx)->hold(HOST(cx)->ud, hooks->data);
+    cx->saved = level;
+    return HG_OK;
+}
+
+void hg_saved_hooks_pop(hg_ctx *cx) {
+    struct hg_saved_level *level = cx->saved;
+    if (!level) return;
+    cx->saved = level->outer;
+    void *data = level->hooks.data;
+    hg_mem_free(cx->lib, level);
+    HOST(cx)->drop(HOST(cx)->ud, data);
+}
+
+const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx) { return cx->saved ? &cx->saved->hooks : NULL; }
+
+hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words) {
+    char *copy = NULL;
+    if (words && !(copy = hg_mem(cx, strlen(words) + 1))) return HG_MEMORY;
+    if (copy) strcpy(copy, words);
+    hg_mem_free(cx->lib, cx->no_saved_hooks);
+    cx->no_saved_hooks = copy;
+    return HG_OK;
+}
+
+const char *hg_saved_hooks_disabled(const hg_ctx *cx) { return cx->no_saved_hooks; }
+
+void hg_saved_levels_free(hg_ctx *cx) {
+    while (cx->saved) hg_saved_hooks_pop(cx);
+    hg_mem_free(cx->lib, cx->no_saved_hooks);
+}
+
+/* ---- Packing ----------------------------------------------------------------------------------------------------------- */
+
+void hg_packed_free(hg_lib *lib, struct hg_packed *p) {
+    struct hg_packed was = *p;
+    hg_mem_free(lib, p);
+    if (was.ref) lib->host.drop(lib->host.ud, was.ref);
+    lib->host.drop(lib->host.ud, was.hooks.data);
+}
+
+int hg_packed_visit(struct hg_packed *p, hg_visit_fn visit, void *arg) {
+    int r = p->ref ? visit(p->ref, false, arg) : 0;
+    return r ? r : visit(p->hooks.data, false, arg);
+}
+
+static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, void **ref) {
+    uint32_t version = t->storage->version;
+    bool grad = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_status st = hooks->pack(cx, hooks->data, t, ref);
+    cx->grad_enabled = grad;
+    if (st != HG_OK) return cx->status = st;
+    if (t->storage->version == version) return HG_OK;
+    HOST(cx)->drop(HOST(cx)->ud, *ref);
+    return hg_fail(cx, HG_STATE, "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
+                   "hook can not be modified by in-place operations as this can lead to unexpected side-effects. Please open "
+                   "an issue if you need to perform in-place operations on the input to a pack hook.");
+}
+
+/* A stand-in for t, with the history it is to have again. For an output the history is left out: it is the node's. */
+static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, bool output, hg_tensor **kept) {
+    hg_tensor *stand_in = NULL;
+    struct hg_extra *e;
+    hg_edge edge = {NULL, 0};
+    hg_status st = hg_tensor_detach(cx, t, &stand_in);
+    if (st != HG_OK) return st;
+    if ((st = hg_extra_of(cx, stand_in, &e)) != HG_OK) goto fail;
+    if (!output && (st = hg_gradient_edge(cx, t, &edge)) != HG_OK) goto fail;
+    if (!(e->packed = hg_mem(cx, sizeof *e->packed))) {
+        st = HG_MEMORY;
+        goto fail;
+    }
+    *e->packed = (struct hg_packed){.hooks = *hooks};
+    HOST(cx)->hold(HOST(cx)->ud, hooks->data);
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, stand_in);
+    if ((st = call_pack(cx, hooks, t, &e->packed->ref)) != HG_OK) goto fail;
+    if (t->grad_fn && edge.node) stand_in->grad_fn = edge.node, stand_in->out_nr = edge.nr;
+    else e->stands_for = edge.node;
+    hg_storage_release(cx->lib, stand_in->storage); /* what was packed may go */
+    stand_in->storage = NULL, stand_in->data = NULL;
+    *kept = stand_in;
+    return HG_OK;
+fail:
+    hg_release(cx, edge.node);
+    hg_release(cx, stand_in);
+    return st;
+}
+
+hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
+    if (!t->storage) return hg_fail(cx, HG_STATE, "cannot save a tensor that was never initialised");
+    *version = t->storage->version;
+    if (cx->saved) return pack(cx, &cx->saved->hooks, t, false, kept);
+    hg_retain(cx, t);
+    *kept = t;
+    return HG_OK;
+}
+
+hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
+    *version = t->storage->version;
+    return cx->saved ? pack(cx, &cx->saved->hooks, t, true, kept) : hg_tensor_detach(cx, t, kept);
+}
+
+hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks) {
+    hg_arg *a = output ? n->saved_out ? &n->saved_out[i] : NULL : &n->args[i];
+    hg_tensor **slot = n->function ? &n->function->saved[i] : !a ? NULL
+                       : a->kind == HG_A_TENSORS           ? (hg_tensor **)&a->u.ts[j]
+                                                           : &a->u.t;
+    if (n->freed) return hg_freed_already(cx);
+    if (!slot || !*slot) return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
+    if ((*slot)->extra && (*slot)->extra->packed)
+        return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
+                       "pair of hooks is allowed at a time.");
+    hg_tensor *kept, *old = *slot, *seen = old;
+    hg_status st = HG_OK;
+    if (output) { /* pack is to see the output's history */
+        if ((st = hg_tensor_detach(cx, old, &seen)) != HG_OK) return st;
+        hg_retain(cx, n);
+        hg_set_history(cx, seen, n, (uint32_t)i);
+    }
+    st = pack(cx, hooks, seen, output, &kept);
+    if (st == HG_OK) *slot = kept, hg_release(cx, old);
+    if (output) hg_release(cx, seen);
+    return st;
+}
+
+/* ---- Unpacking ----------------------------------------------------------------------------------------------------------- */
+
+hg_status hg_freed_already(hg_ctx *cx) {
+    return hg_fail(cx, HG_STATE, "Trying to backward through the graph a second time (or directly access saved tensors after "
+                   "they have already been freed). Saved intermediate values of the graph are freed when you call "
+                   ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
+                   "second time or if you need to access saved tensors after calling backward.");
+}
+
+static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
+    char shape[256], from[128] = "";
+    if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_name(maker));
+    return hg_fail(cx, HG_STATE, "one of the variables needed for gradient computation has been modified by an inplace "
+                   "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: enable anomaly "
+                   "detection to find the operation that failed to compute its gradient, with "
+                   "torch.autograd.set_detect_anomaly(True).",
+                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at);
+}
+
+/* The tensor that unpack returned, as a new one with the history of what was packed. */
+static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output, int nr, hg_tensor **out) {
+    struct hg_packed *p = stand_in->extra->packed;
+    hg_tensor *data = NULL, *t;
+    bool grad = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_status st = p->hooks.unpack(cx, p->hooks.data, p->ref, &data);
+    cx->grad_enabled = grad;
+    if (st != HG_OK) return cx->status = st;
+    st = hg_tensor_detach(cx, data, &t);
+    hg_release(cx, data);
+    if (st != HG_OK) return st;
+    hg_node *maker = output ? n : stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
+    if (maker) {
+        hg_retain(cx, maker);
+        hg_set_history(cx, t, maker, output ? (uint32_t)nr : stand_in->out_nr);
+    } else if (leaf) {
+        struct hg_extra *e;
+        if ((st = hg_extra_of(cx, t, &e)) != HG_OK) {
+            hg_release(cx, t);
+            return st;
+        }
+        hg_retain(cx, leaf);
+        e->accumulator = e->stands_for = leaf;
+        t->requires_grad = true;
+        HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    }
+    *out = t;
+    return HG_OK;
+}
+
+hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out) {
+    hg_tensor *t = a->u.t;
+    if (t->extra && t->extra->packed) return unpack(cx, n, t, output, nr, out);
+    if (t->storage->version != version)
+        return modified(cx, t, version, output ? n : t->grad_fn, output ? (uint32_t)nr : t->out_nr);
+    if (!output) {
+        hg_retain(cx, t);
+        *out = t;
+        return HG_OK;
+    }
+    hg_status st = hg_tensor_detach(cx, t, out); /* with its history again: this node */
+    if (st == HG_OK) hg_retain(cx, n), hg_set_history(cx, *out, n, (uint32_t)nr);
+    return st;
+}
