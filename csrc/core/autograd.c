@@ -311,3 +311,17 @@ hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
     hg_release(cx, old);
     return HG_OK;
 }
+
+/* A host's object of another class takes the place of `from`, an op's fresh result. */
+hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from) {
+    hg_status st = hg_tensor_set_data(cx, t, from);
+    if (st != HG_OK) return st;
+    if (from->grad_fn) {
+        hg_retain(cx, from->grad_fn);
+        hg_set_history(cx, t, from->grad_fn, from->out_nr);
+    }
+    if (from->base) hg_set_base(cx, t, from->base, from->view_kind);
+    t->requires_grad = from->requires_grad, t->is_inference = from->is_inference;
+    t->seen_version = from->seen_version;
+    return HG_OK;
+}

@@ -228,6 +228,8 @@ hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* 
 /* Fill `t`, an empty core or any tensor, with what `from` is (storage, shape; neither history nor grad): `.data =`. */
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
+/* Fill `t`, an empty core, with what `from` is, history included: for a host's objects of a class of their own. */
+hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from);
 int64_t hg_tensor_offset(const hg_tensor *t);                              /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 

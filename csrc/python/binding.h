@@ -22,8 +22,8 @@
 
 /* Our types, by their C names: hg_py->tensor_type ... */
 #define PY_TYPES(X)                                                                                                    \
-    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(dtype) X(device)    \
-    X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved)
+    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)            \
+    X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved)
 
 /* Interned names, made once: NAME(forward). */
 #define PY_NAMES(X)                                                                                                    \
@@ -76,6 +76,7 @@ typedef struct py_hooks {
     PyObject_HEAD
     hg_hooks core;
     PyObject *weakrefs;
+    PyObject *views[2]; /* borrowed: the mappings of its flags that are alive (py_hooks.c) */
 } py_hooks;
 
 typedef struct py_table {
@@ -87,14 +88,21 @@ typedef struct py_table {
 typedef struct py_module {
     PyObject_HEAD
     hg_module core;
-    PyObject *dict;
+    PyObject *dict;           /* may be NULL; see Note [A module's dictionary] in py_module.h */
     PyObject *weakrefs;
     vectorcallfunc call;
+    PyObject *non_persistent; /* the set of names; NULL: empty so far */
+    PyObject *full_backward;  /* `_is_full_backward_hook`: True, False, or NULL for None */
+    uint32_t present;         /* which of PyTorch's attributes are there: none before __init__ */
 } py_module;
 
-/* A node's core is of variable size, and private to the core. Its first field holds what Python calls ob_size. It has
-   no dict; weak references are kept by the type's own table (py_node.c). */
-typedef PyVarObject py_node;
+/* A node's core is of variable size, and private to the core but for its head: the first field holds what Python calls
+   ob_size, the next two are the host's. */
+typedef struct py_node {
+    PyObject_VAR_HEAD
+    PyObject *weakrefs;
+    PyObject *metadata; /* a dict; NULL until it is asked for */
+} py_node;
 
 /* From one face to the other; NULL stays NULL in neither: test first. */
 #define PY(core_object) ((PyObject *)((char *)(core_object) - sizeof(PyObject)))
@@ -109,6 +117,8 @@ static inline bool py_is(PyObject *o, PyTypeObject *type) {
     return Py_TYPE(o) == type || PyType_IsSubtype(Py_TYPE(o), type);
 }
 static inline bool py_is_tensor(PyObject *o) { return py_is(o, hg_py->tensor_type); }
+/* A NumPy array? Told by its type's name: NumPy may not be loaded. */
+static inline bool py_is_array(PyObject *o) { return !strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray"); }
 static inline bool py_is_module(PyObject *o) { return py_is(o, hg_py->module_type); }
 
 /* The Python face of a core object the caller owns a reference to: that reference becomes the result's. NULL: None. */
@@ -186,6 +196,10 @@ int py_hooks_init(PyObject *m);      /* py_hooks.c, with the views */
 int py_handle_init(PyObject *m);     /* py_handle.c */
 int py_table_init(PyObject *m);      /* py_table.c */
 int py_module_init(PyObject *m);     /* py_module.c */
+/* A node as Python sees it, of the type that bears its name (AddBackward0); new. NULL: None. */
+PyObject *py_node_wrap(hg_node *n);
+/* What a module without a C layer computes: its Python `forward`. For hg_set_host_forward(). */
+hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
 int py_default_generator_init(PyObject *m);
 int py_op_init(PyObject *m);         /* op.c: after the library is open */
 int py_creation_init(PyObject *m);   /* creation.c */
@@ -196,7 +210,7 @@ int py_dlpack_init(PyObject *m);     /* dlpack.c */
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];      /* tensor_attr.c */
 extern PyMethodDef py_tensor_methods[];         /* tensor_method.c */
-extern PyMethodDef py_tensor_hook_methods[];    /* py_handle.c: register_hook, register_post_accumulate_grad_hook */
-extern PyGetSetDef py_tensor_hook_attributes[]; /* py_hooks.c: _backward_hooks, _post_accumulate_grad_hooks */
+extern PyMethodDef py_tensor_hook_methods[];    /* py_tensor_hooks.c: register_hook, register_post_accumulate_grad_hook */
+extern PyGetSetDef py_tensor_hook_attributes[]; /* py_tensor_hooks.c: _backward_hooks, _post_accumulate_grad_hooks */
 
 #endif

@@ -1,0 +1,430 @@
+/* Ops as Python calls them: `torch.add`, `Tensor.add`, `Tensor.add_`, made from the table at import. */
+#include "py_op.h"
+
+/* ---- Results ----------------------------------------------------------------------------------------------------------- */
+
+/* torch.return_types.max(
+   values=tensor(3.),
+   indices=tensor(2)) */
+static PyObject *result_repr(PyObject *self) {
+    PyObject *words = PyUnicode_FromFormat("%s(", Py_TYPE(self)->tp_name);
+    for (Py_ssize_t i = 0; words && i < PyTuple_GET_SIZE(self); i++) {
+        PyObject *next = PyUnicode_FromFormat("%U%s\n%s=%R", words, i ? "," : "", Py_TYPE(self)->tp_members[i].name,
+                                              PyTuple_GET_ITEM(self, i));
+        Py_DECREF(words);
+        words = next;
+    }
+    PyObject *all = words ? PyUnicode_FromFormat("%U)", words) : NULL;
+    Py_XDECREF(words);
+    return all;
+}
+
+/* The named tuple an op with named results returns; made at first use; borrowed. */
+static PyTypeObject *result_type(const hg_op_info *info) {
+    PyObject **slot = &hg_py->result_types[info->id];
+    if (*slot) return (PyTypeObject *)*slot;
+    PyStructSequence_Field fields[HG_MAX_OUT + 1] = {{NULL, NULL}};
+    for (int i = 0; i < info->n_out; i++) fields[i].name = info->out_names[i];
+    /* The type keeps the pointer to its name; types live as long as the process. */
+    const size_t size = 80;
+    char *name = PyMem_Malloc(size);
+    if (!name) return PyErr_NoMemory(), NULL;
+    bool function = info->op->flags & (HG_ROW_FUNCTION | HG_ROW_METHOD | HG_ROW_NN);
+    PyOS_snprintf(name, size, "torch.return_types.%s%s", function ? "" : "linalg_", info->name);
+    PyStructSequence_Desc desc = {name, NULL, fields, info->n_out};
+    PyTypeObject *type = PyStructSequence_NewType(&desc);
+    if (!type) {
+        PyMem_Free(name);
+        return NULL;
+    }
+    type->tp_repr = result_repr;
+    *slot = (PyObject *)type;
+    return type;
+}
+
+/* Tensors as a tuple, which takes their references over (also on failure). */
+static PyObject *tuple_of(hg_ctx *cx, PyTypeObject *type, hg_tensor **at, int n) {
+    PyObject *made = type ? PyStructSequence_New(type) : PyTuple_New(n);
+    for (int i = 0; i < n; i++) {
+        if (made)
+            PyTuple_SET_ITEM(made, i, py_own(at[i])); /* a named tuple is a tuple */
+        else
+            hg_release(cx, at[i]);
+    }
+    return made;
+}
+
+static bool any_requires_grad(const bound *b, int n) {
+    for (int i = 0; i < n; i++) {
+        if (b->at[i].kind == HG_A_TENSOR && hg_tensor_requires_grad(b->at[i].u.t)) return true;
+        if (b->at[i].kind != HG_A_TENSORS) continue;
+        for (uint32_t j = 0; j < b->at[i].n; j++)
+            if (b->at[i].u.ts[j] && hg_tensor_requires_grad(b->at[i].u.ts[j])) return true;
+    }
+    return false;
+}
+
+static bool same_shape(const hg_tensor *a, const hg_tensor *b) {
+    return a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape);
+}
+
+/* How much of "FloatTensor" is "Float". */
+static int name_length(const hg_tensor *t) { return (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")); }
+
+/* What out= means: the result is computed as ever and copied there; an `out` of another shape takes the result's. */
+static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out) {
+    if (!hg_dtype_is_float(out->dtype) && hg_dtypes[result->dtype].category > hg_dtypes[out->dtype].category)
+        return hg_fail(cx, HG_STATE, "result type %.*s can't be cast to the desired output type %.*s", name_length(result),
+                       hg_dtypes[result->dtype].tensor_name, name_length(out), hg_dtypes[out->dtype].tensor_name);
+    if (!same_shape(result, out)) {
+        if (out->numel) {
+            hg_status st = hg_warn(cx, "UserWarning", "An output with one or more elements was resized since it had a shape which "
+                                   "does not match the required output shape. Resize it with t.resize_(0) before it is reused");
+            if (st != HG_OK) return st;
+        }
+        hg_tensor *fresh;
+        hg_status st = hg_tensor_empty(cx, out->dtype, result->n_dim, result->shape, &fresh);
+        if (st == HG_OK) st = hg_tensor_set_data(cx, out, fresh), hg_release(cx, fresh);
+        if (st != HG_OK) return st;
+    }
+    hg_arg args[] = {hg_t(out), hg_t(result)};
+    return hg_call_inplace(cx, HG_OP_COPY_, args, 2);
+}
+
+/* out= of an op with several results is a tuple of as many tensors. */
+static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObject *out) {
+    bool several = PyTuple_Check(made);
+    Py_ssize_t n = several ? PyTuple_GET_SIZE(made) : 1;
+    hg_status st = HG_OK;
+    bool fits = several ? PyTuple_Check(out) && PyTuple_GET_SIZE(out) == n : py_is_tensor(out);
+    for (Py_ssize_t i = 0; i < n && fits && several; i++) fits = py_is_tensor(PyTuple_GET_ITEM(out, i));
+    if (!fits) {
+        PyErr_Format(PyExc_TypeError, "%s(): argument 'out' must be %s, not %.100s", op->chars, several ? "tuple of Tensors" : "Tensor",
+                     Py_TYPE(out)->tp_name);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
+        st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made), TENSOR(several ? PyTuple_GET_ITEM(out, i) : out));
+    return st == HG_OK ? Py_NewRef(out) : py_raise(cx, st);
+}
+
+/* ---- Calls --------------------------------------------------------------------------------------------------------------- */
+
+static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
+    const hg_op_info *info = row->info;
+    if (op->inplace) {
+        hg_status st = hg_call_inplace(cx, info->id, b->at, info->n_params);
+        return st == HG_OK ? Py_NewRef(PY(b->at[0].u.t)) : py_raise(cx, st);
+    }
+    hg_tensor *out[HG_MAX_OUT] = {NULL};
+    if (info->n_out == 0) {
+        hg_tensor **list;
+        int n;
+        hg_status st = hg_call_list(cx, info->id, b->at, info->n_params, &list, &n);
+        if (st != HG_OK) return py_raise(cx, st);
+        PyObject *made = tuple_of(cx, NULL, list, n);
+        PyMem_Free(list); /* from host->mem */
+        return made;
+    }
+    hg_status st = hg_call_op(cx, info->id, b->at, info->n_params, out);
+    if (st != HG_OK) return py_raise(cx, st);
+    if (info->n_out > 1) {
+        PyTypeObject *type = NULL;
+        if (info->out_names[0][0] && !(type = result_type(info))) {
+            for (int i = 0; i < info->n_out; i++) hg_release(cx, out[i]);
+            return NULL;
+        }
+        return tuple_of(cx, type, out, info->n_out);
+    }
+    if (op->truth) {
+        hg_arg truth;
+        st = hg_item(cx, out[0], &truth);
+        hg_release(cx, out[0]);
+        return st == HG_OK ? PyBool_FromLong(truth.u.i != 0) : py_raise(cx, st);
+    }
+    if (b->requires_grad && (st = hg_tensor_set_requires_grad(cx, out[0], true)) != HG_OK) {
+        hg_release(cx, out[0]);
+        return py_raise(cx, st);
+    }
+    return py_own(out[0]);
+}
+
+static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
+    if (cx->grad_enabled && any_requires_grad(b, row->info->n_params))
+        return PyErr_Format(PyExc_RuntimeError, "%s(): functions with out=... arguments don't support automatic differentiation, but "
+                            "one of the arguments requires grad.", op->chars);
+    bool was = cx->grad_enabled;
+    cx->grad_enabled = false;
+    PyObject *made = call_row(cx, op, row, b), *result = NULL;
+    if (made) result = finish_out(cx, op, made, b->out);
+    cx->grad_enabled = was;
+    Py_XDECREF(made);
+    return result;
+}
+
+static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
+    const py_op *op = (py_op *)self;
+    Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    for (int r = 0; r < op->n_rows; r++) {
+        bound b;
+        match m = py_bind(op, op->rows[r], args, n, kwnames, &b);
+        if (m == MATCH_NO) continue;
+        if (m == MATCH_FAILED) return NULL;
+        PyObject *result = b.out ? call_into(cx, op, op->rows[r], &b) : call_row(cx, op, op->rows[r], &b);
+        if (b.n_owned | b.n_held) bound_done(&b);
+        return result;
+    }
+    return py_op_error(op, args, n, kwnames);
+}
+
+/* ---- The objects ------------------------------------------------------------------------------------------------------------ */
+
+static PyObject *op_repr(PyObject *self) {
+    py_op *op = (py_op *)self;
+    return PyUnicode_FromFormat(op->method ? "<method '%U' of 'torch._C.TensorBase' objects>" : "<built-in function %U>", op->name);
+}
+
+static PyObject *op_get(PyObject *self, PyObject *obj, PyObject *Py_UNUSED(type)) {
+    if (!obj || obj == Py_None) return Py_NewRef(self);
+    return PyMethod_New(self, obj);
+}
+
+static PyObject *op_get_name(PyObject *self, void *Py_UNUSED(closure)) { return Py_NewRef(((py_op *)self)->name); }
+
+static PyObject *op_get_qualname(PyObject *self, void *Py_UNUSED(closure)) {
+    py_op *op = (py_op *)self;
+    return op->method ? PyUnicode_FromFormat("Tensor.%U", op->name) : Py_NewRef(op->name);
+}
+
+static PyObject *op_get_doc(PyObject *self, void *Py_UNUSED(closure)) {
+    py_op *op = (py_op *)self;
+    PyObject *doc = PyUnicode_FromString("");
+    for (int r = 0; doc && r < op->n_rows; r++) {
+        PyObject *next = PyUnicode_FromFormat("%U%s%s", doc, r ? "\n" : "", op->rows[r]->info->op->schema);
+        Py_DECREF(doc);
+        doc = next;
+    }
+    return doc;
+}
+
+static PyObject *op_get_module(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyUnicode_FromString(((py_op *)self)->where);
+}
+
+/* Pickled as the name that finds it again. */
+static PyObject *op_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
+    py_op *op = (py_op *)self;
+    if (!op->method) return Py_NewRef(op->name);
+    PyObject *builtins = PyImport_ImportModule("builtins");
+    PyObject *getattr = builtins ? PyObject_GetAttrString(builtins, "getattr") : NULL;
+    Py_XDECREF(builtins);
+    return getattr ? Py_BuildValue("N(OO)", getattr, hg_py->tensor_type, op->name) : NULL;
+}
+
+static PyObject *op_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return Py_NewRef(self); }
+
+static PyGetSetDef op_attributes[] = {
+    {"__name__", op_get_name, NULL, NULL, NULL},
+    {"__qualname__", op_get_qualname, NULL, NULL, NULL},
+    {"__module__", op_get_module, NULL, NULL, NULL},
+    {"__doc__", op_get_doc, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef op_methods[] = {
+    {"__reduce__", op_reduce, METH_NOARGS, NULL},
+    {"__copy__", op_itself, METH_NOARGS, NULL},
+    {"__deepcopy__", op_itself, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef op_members[] = {
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(py_op, call), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* A function of torch: like a builtin, it does not bind where it is found on a class. */
+static PyType_Slot op_slots[] = {
+    {Py_tp_call, PyVectorcall_Call}, {Py_tp_repr, op_repr},       {Py_tp_getset, op_attributes},
+    {Py_tp_methods, op_methods},     {Py_tp_members, op_members}, {0, NULL},
+};
+
+static PyType_Spec op_spec = {
+    .name = "hookgrad._C.Op",
+    .basicsize = sizeof(py_op),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = op_slots,
+};
+
+/* A method of Tensor. */
+static PyType_Slot method_slots[] = {
+    {Py_tp_call, PyVectorcall_Call}, {Py_tp_repr, op_repr},       {Py_tp_getset, op_attributes}, {Py_tp_descr_get, op_get},
+    {Py_tp_methods, op_methods},     {Py_tp_members, op_members}, {0, NULL},
+};
+
+static PyType_Spec method_spec = {
+    .name = "hookgrad._C.OpMethod",
+    .basicsize = sizeof(py_op),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = method_slots,
+};
+
+/* ---- From the table ------------------------------------------------------------------------------------------------------ */
+
+static op_row rows[HG_N_OPS];
+
+static int row_init(op_row *row, const hg_op_info *info) {
+    row->info = info;
+    int first = info->n_params && info->params[0].kind == HG_A_TENSOR;
+    for (int i = 0; i < info->n_params; i++) {
+        const hg_param *p = &info->params[i];
+        if (!(row->names[i] = PyUnicode_InternFromString(p->name))) return -1;
+        if (i == first && info->n_positional == i + 1 && p->kind == HG_A_INTS && p->n_list == 0) row->varargs = true;
+        if (p->kind == HG_A_DTYPE && p->keyword_only && !info->differentiable && info->n_out == 1 &&
+            !(info->op->flags & HG_ROW_COMPOSITE) && info->op->flags & (HG_ROW_FUNCTION | HG_ROW_METHOD))
+            row->creation = true;
+    }
+    return 0;
+}
+
+static bool tells_truth(const char *name) {
+    static const char *const names[] = {"equal", "allclose", "is_nonzero", "is_same_size"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i])) return true;
+    return false;
+}
+
+/* Another row under a name of a namespace; names that are something else already stay what they are. */
+static int expose(PyObject *space, const char *where, bool method, bool inplace, op_row *row) {
+    PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", row->info->name);
+    if (!name) return -1;
+    PyUnicode_InternInPlace(&name);
+    PyTypeObject *type = method ? hg_py->op_method_type : hg_py->op_type;
+    py_op *op = (py_op *)PyDict_GetItemWithError(space, name);
+    if (!op && !PyErr_Occurred() && (op = PyObject_New(py_op, type))) {
+        op->call = op_call, op->name = Py_NewRef(name), op->chars = PyUnicode_AsUTF8(name), op->where = where;
+        op->method = method, op->inplace = inplace, op->truth = tells_truth(row->info->name), op->n_rows = 0;
+        int failed = PyDict_SetItem(space, name, (PyObject *)op);
+        Py_DECREF(op);
+        if (failed) op = NULL;
+    }
+    Py_DECREF(name);
+    if (!op) return -1;
+    if (Py_TYPE(op) != type) return 0;
+    if (op->n_rows == OP_ROWS_MAX) {
+        PyErr_Format(PyExc_SystemError, "more than %d rows are called %s", OP_ROWS_MAX, op->chars);
+        return -1;
+    }
+    op->rows[op->n_rows++] = row;
+    return 0;
+}
+
+/* hookgrad._C.nn and its like: modules of functions, where pickles find them. Their dict, borrowed. */
+static PyObject *space_new(PyObject *m, const char *name) {
+    PyObject *full = PyUnicode_FromFormat("hookgrad._C.%s", name), *space = full ? PyModule_NewObject(full) : NULL;
+    PyObject *dict = NULL;
+    if (space && !PyObject_SetItem(PyImport_GetModuleDict(), full, space) && !PyModule_AddObjectRef(m, name, space))
+        dict = PyModule_GetDict(space);
+    Py_XDECREF(full);
+    Py_XDECREF(space);
+    return dict;
+}
+
+static const char *kind_words(const hg_param *p) {
+    switch (p->kind) {
+    case HG_A_TENSOR: return p->or_number ? "Tensor|Scalar" : "Tensor";
+    case HG_A_BOOL: return "bool";
+    case HG_A_INT: return "int";
+    case HG_A_FLOAT: return p->or_number ? "Scalar" : "float";
+    case HG_A_INTS: return "int[]";
+    case HG_A_FLOATS: return "float[]";
+    case HG_A_TENSORS: return "Tensor[]";
+    case HG_A_DTYPE: return "dtype";
+    case HG_A_STR: return "str";
+    case HG_A_GENERATOR: return "Generator";
+    default: return "?";
+    }
+}
+
+static PyObject *params_list(const hg_op_info *info) {
+    PyObject *list = PyList_New(0);
+    for (int i = 0; list && i < info->n_params; i++) {
+        const hg_param *p = &info->params[i];
+        PyObject *one = Py_BuildValue("{s:s,s:s,s:O,s:O,s:O,s:i,s:O}", "name", p->name, "type", kind_words(p), "optional",
+                                      p->optional ? Py_True : Py_False, "keyword_only", p->keyword_only ? Py_True : Py_False,
+                                      "has_default", p->has_default ? Py_True : Py_False, "n_list", (int)p->n_list, "differentiable",
+                                      info->differentiable >> i & 1 ? Py_True : Py_False);
+        if (!one || PyList_Append(list, one)) Py_CLEAR(list);
+        Py_XDECREF(one);
+    }
+    return list;
+}
+
+/* _C.op_table(): the table as a list of dicts, for the stubs, the docs and the tests. */
+static PyObject *op_table(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    PyObject *list = PyList_New(0);
+    for (int id = 0; list && id < HG_N_OPS; id++) {
+        const hg_op_info *info = rows[id].info;
+        PyObject *params = params_list(info);
+        PyObject *one = params ? Py_BuildValue("{s:i,s:s,s:s,s:s,s:s,s:I,s:s,s:i,s:N}", "id", id, "name", info->name, "overload",
+                                               info->overload, "schema", info->op->schema, "grads", info->op->grads, "flags",
+                                               (unsigned)info->op->flags, "node_name", info->node_name, "n_out", (int)info->n_out,
+                                               "params", params)
+                               : NULL;
+        if (!one || PyList_Append(list, one)) Py_CLEAR(list);
+        Py_XDECREF(one);
+    }
+    return list;
+}
+
+/* _C._result_type("max"): the class torch.return_types.max, or None. */
+static PyObject *result_type_named(PyObject *Py_UNUSED(m), PyObject *name) {
+    if (!PyUnicode_Check(name)) return PyErr_Format(PyExc_TypeError, "expected a name, not %.100s", Py_TYPE(name)->tp_name);
+    for (int id = 0; id < HG_N_OPS; id++) {
+        const hg_op_info *info = rows[id].info;
+        if (!info->out_names[0][0]) continue;
+        PyTypeObject *type = result_type(info);
+        if (!type) return NULL;
+        const char *dot = strrchr(type->tp_name, '.');
+        if (PyUnicode_CompareWithASCIIString(name, dot ? dot + 1 : type->tp_name) == 0) return Py_NewRef((PyObject *)type);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"op_table", op_table, METH_NOARGS, "The table of ops: a list of dicts."},
+    {"_result_type", result_type_named, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+int py_op_init(PyObject *m) {
+    if (py_type_add(m, &hg_py->op_type, &op_spec, NULL) || py_type_add(m, &hg_py->op_method_type, &method_spec, NULL) ||
+        PyModule_AddFunctions(m, functions))
+        return -1;
+    PyObject *torch = PyModule_GetDict(m), *methods = hg_py->tensor_type->tp_dict;
+    PyObject *nn = space_new(m, "nn"), *linalg = space_new(m, "linalg"), *special = space_new(m, "special");
+    if (!nn || !linalg || !special) return -1;
+    const struct { uint32_t flag; PyObject *dict; const char *where; } spaces[] = {
+        {HG_ROW_METHOD, methods, "torch"},
+        {HG_ROW_FUNCTION, torch, "hookgrad"},
+        {HG_ROW_NN, nn, "hookgrad._C.nn"},
+        {HG_ROW_LINALG, linalg, "hookgrad._C.linalg"},
+        {HG_ROW_SPECIAL, special, "hookgrad._C.special"},
+    };
+    for (int id = 0; id < HG_N_OPS; id++) {
+        const hg_op_info *info = hg_op_at(hg_py->lib, id);
+        if (!info) return PyErr_Format(PyExc_SystemError, "row %d of the op table has a mistake", id), -1;
+        if (row_init(&rows[id], info)) return -1;
+        for (size_t s = 0; s < sizeof spaces / sizeof *spaces; s++) {
+            if (!(info->op->flags & spaces[s].flag)) continue;
+            bool method = spaces[s].flag == HG_ROW_METHOD;
+            if (expose(spaces[s].dict, spaces[s].where, method, false, &rows[id])) return -1;
+            if (info->op->flags & HG_ROW_INPLACE && expose(spaces[s].dict, spaces[s].where, method, true, &rows[id])) return -1;
+        }
+    }
+    PyType_Modified(hg_py->tensor_type);
+    return 0;
+}

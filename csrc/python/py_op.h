@@ -1,0 +1,60 @@
+/* What the files around ops share: rows as Python calls them, and the binding of a call's arguments to one.
+
+   Note [Calling an op]
+   One Python name stands for one or more rows of the op table, tried in their order. A row takes the arguments when each
+   fits its parameter; the first one that does is called. Only when none does is the reason worked out, from the start
+   (py_op_error), so a call that succeeds pays nothing for its messages. */
+#ifndef HG_PY_OP_H
+#define HG_PY_OP_H
+
+#include "binding.h"
+
+enum { OP_ROWS_MAX = 8, BOUND_INTS = 24, BOUND_TENSORS = 16, BOUND_OWNED = 4 };
+
+/* A row of the table and its parameters' names as Python's. */
+typedef struct op_row {
+    const hg_op_info *info;
+    PyObject *names[HG_MAX_PARAMS]; /* interned */
+    bool varargs;  /* its only positional parameter after self is a list, whose items may be given one by one */
+    bool creation; /* takes device=, layout=, pin_memory=, requires_grad= */
+} op_row;
+
+typedef struct py_op {
+    PyObject_HEAD
+    vectorcallfunc call;
+    PyObject *name;   /* interned */
+    const char *chars; /* of the name */
+    const char *where; /* the module it is found in */
+    bool method;      /* of Tensor: self is not counted among the positions */
+    bool inplace;     /* "add_": the result goes into self */
+    bool truth;       /* the result is told as a bool: equal, allclose */
+    uint8_t n_rows;
+    op_row *rows[OP_ROWS_MAX];
+} py_op;
+
+/* A call's arguments, bound to a row. Lists live in here; what does not fit is allocated. */
+typedef struct bound {
+    hg_arg at[HG_MAX_PARAMS];
+    PyObject *out;         /* borrowed; NULL: not given */
+    bool requires_grad;    /* of a creation op */
+    uint8_t n_ints, n_tensors, n_owned, n_held;
+    int64_t ints[BOUND_INTS];
+    hg_tensor *tensors[BOUND_TENSORS];
+    void *owned[BOUND_OWNED];    /* PyMem blocks */
+    PyObject *held[BOUND_OWNED]; /* references */
+} bound;
+
+void bound_done(bound *b);
+
+typedef enum match { MATCH_NO, MATCH_YES, MATCH_FAILED } match;
+/* MATCH_FAILED: an exception is set. Unless MATCH_YES, nothing is left to be released. */
+match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, bound *b);
+/* Set the TypeError of a call that fits no row; NULL. */
+PyObject *py_op_error(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
+
+/* One value as one parameter. */
+match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a);
+/* A Python number (or NumPy's) as BOOL, INT or FLOAT. */
+match py_number_arg(PyObject *o, hg_arg *a);
+
+#endif

@@ -1,0 +1,250 @@
+/* The type Tensor: its life, its constructor, its slots. What it can do is in the files py_tensor.h names. */
+#include "py_tensor.h"
+
+/* ---- Life ----------------------------------------------------------------------------------------------------------- */
+
+static int tensor_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(((py_tensor *)self)->dict);
+    return py_core_traverse(HG_KIND_TENSOR, self, visit, arg);
+}
+
+static int tensor_clear(PyObject *self) {
+    Py_CLEAR(((py_tensor *)self)->dict);
+    py_core_clear(HG_KIND_TENSOR, self);
+    return 0;
+}
+
+static void tensor_dealloc(PyObject *self) {
+    py_tensor *t = (py_tensor *)self;
+    if (PyObject_GC_IsTracked(self)) PyObject_GC_UnTrack(self);
+    if (t->weakrefs) PyObject_ClearWeakRefs(self);
+    Py_CLEAR(t->dict);
+    py_core_dealloc(HG_KIND_TENSOR, self);
+}
+
+/* A plain tensor is shown to the collector from the moment it owns anything, a dictionary included. */
+static void tensor_track(PyObject *self) {
+    if (((py_tensor *)self)->dict && !PyObject_GC_IsTracked(self)) PyObject_GC_Track(self);
+}
+
+static int tensor_setattro(PyObject *self, PyObject *name, PyObject *value) {
+    int failed = PyObject_GenericSetAttr(self, name, value);
+    tensor_track(self);
+    return failed;
+}
+
+static PyObject *tensor_get_dict(PyObject *self, void *closure) {
+    PyObject *dict = PyObject_GenericGetDict(self, closure);
+    tensor_track(self);
+    return dict;
+}
+
+static int tensor_set_dict(PyObject *self, PyObject *value, void *closure) {
+    int failed = PyObject_GenericSetDict(self, value, closure);
+    tensor_track(self);
+    return failed;
+}
+
+/* ---- The constructor -------------------------------------------------------------------------------------------------- */
+
+/* A tensor of the type that is what `from` is: new. The type's own constructor is not called. */
+static PyObject *tensor_like(hg_ctx *cx, PyTypeObject *type, const hg_tensor *from) {
+    PyObject *self = type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    hg_status st = hg_tensor_set_data(cx, TENSOR(self), from);
+    if (st == HG_OK) return self;
+    Py_DECREF(self);
+    return py_raise(cx, st);
+}
+
+static bool all_ints(PyObject *args) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+        PyObject *o = PyTuple_GET_ITEM(args, i);
+        if (PyBool_Check(o) || py_is_tensor(o) || !PyIndex_Check(o)) return false;
+    }
+    return true;
+}
+
+/* Tensor() is empty, Tensor(2, 3) has that size, Tensor(data) has that data, in the default dtype. */
+static PyObject *legacy_data(hg_ctx *cx, PyObject *args) {
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    PyObject *one = n == 1 ? PyTuple_GET_ITEM(args, 0) : NULL;
+    if (one && py_is_tensor(one)) {
+        hg_tensor *same;
+        hg_status st = hg_tensor_detach(cx, TENSOR(one), &same);
+        return st == HG_OK ? py_own(same) : py_raise(cx, st);
+    }
+    if (all_ints(args) || (one && Py_TYPE(one) == hg_py->size_type)) {
+        int64_t sizes[HG_MAX_DIM];
+        int n_dim = 0;
+        hg_tensor *made;
+        if (n == 0)
+            sizes[n_dim++] = 0;
+        else if (py_ints(one && PyTuple_Check(one) ? one : args, sizes, &n_dim, "Tensor", "size"))
+            return NULL;
+        for (int i = 0; i < n_dim; i++)
+            if (sizes[i] < 0)
+                return PyErr_Format(PyExc_RuntimeError, "Trying to create tensor with negative dimension %lld", (long long)sizes[i]);
+        hg_status st = hg_tensor_empty(cx, hg_default_dtype(cx), n_dim, sizes, &made);
+        return st == HG_OK ? py_own(made) : py_raise(cx, st);
+    }
+    if (n == 1 && PyUnicode_Check(one)) return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(one)->tp_name);
+    if (n == 1 && !PySequence_Check(one))
+        return PyErr_Format(PyExc_TypeError, "new(): data must be a sequence (got %.100s)", Py_TYPE(one)->tp_name);
+    if (n == 1) return py_as_tensor(one, hg_default_dtype(cx), true);
+    return PyErr_Format(PyExc_TypeError, "new() received an invalid combination of arguments: expected sizes (ints), or one sequence "
+                        "or tensor of data");
+}
+
+static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (kwargs && PyDict_GET_SIZE(kwargs)) {
+        PyObject *device = PyDict_GetItemWithError(kwargs, NAME(device)), *data = PyDict_GetItemWithError(kwargs, NAME(data));
+        if (PyErr_Occurred() || py_device(device, "Tensor")) return NULL;
+        if ((device != NULL) + (data != NULL) != PyDict_GET_SIZE(kwargs) || (data && PyTuple_GET_SIZE(args)))
+            return PyErr_SetString(PyExc_TypeError, "new() got an unexpected keyword argument; torch.tensor() takes dtype and the like"), NULL;
+        if (data && !(args = PyTuple_Pack(1, data))) return NULL;
+        if (!data) Py_INCREF(args);
+    } else {
+        Py_INCREF(args);
+    }
+    PyObject *made = legacy_data(cx, args);
+    Py_DECREF(args);
+    if (!made || type == hg_py->tensor_type) return made;
+    PyObject *self = tensor_like(cx, type, TENSOR(made));
+    Py_DECREF(made);
+    return self;
+}
+
+/* Tensor._make_subclass(cls, data, require_grad=False): a tensor of another class on the same memory, a leaf. */
+static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[3];
+    if (py_parse("_make_subclass", "cls,data,require_grad", 2, args, n, kwnames, at)) return NULL;
+    if (!PyType_Check(at[0]) || !PyType_IsSubtype((PyTypeObject *)at[0], hg_py->tensor_type))
+        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'cls' must be a subclass of Tensor, not %R", at[0]);
+    if (!py_is_tensor(at[1]))
+        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'data' must be Tensor, not %.100s", Py_TYPE(at[1])->tp_name);
+    int grad = py_bool(at[2], "_make_subclass", "require_grad");
+    hg_ctx *cx = py_ctx();
+    if (grad < 0 || !cx) return NULL;
+    PyObject *self = tensor_like(cx, (PyTypeObject *)at[0], TENSOR(at[1]));
+    hg_status st = self && grad ? hg_tensor_set_requires_grad(cx, TENSOR(self), true) : HG_OK;
+    if (st == HG_OK) return self;
+    Py_DECREF(self);
+    return py_raise(cx, st);
+}
+
+/* t.as_subclass(cls): the same tensor as the graph sees it, of another class. */
+static PyObject *as_subclass(PyObject *self, PyObject *cls) {
+    if (!PyType_Check(cls) || !PyType_IsSubtype((PyTypeObject *)cls, hg_py->tensor_type))
+        return PyErr_Format(PyExc_TypeError, "as_subclass(): argument 'cls' must be a subclass of Tensor, not %R", cls);
+    hg_ctx *cx = py_ctx();
+    PyObject *view = cx ? py_call_op(cx, HG_OP_ALIAS, (hg_arg[]){hg_t(TENSOR(self))}, 1) : NULL;
+    PyTypeObject *type = (PyTypeObject *)cls;
+    PyObject *made = view ? type->tp_alloc(type, 0) : NULL;
+    hg_status st = made ? hg_tensor_become(cx, TENSOR(made), TENSOR(view)) : HG_OK;
+    Py_XDECREF(view);
+    if (st == HG_OK) return made;
+    Py_DECREF(made);
+    return py_raise(cx, st);
+}
+
+PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n) {
+    hg_tensor *out[HG_MAX_OUT] = {NULL};
+    hg_status st = hg_call_op(cx, id, a, n, out);
+    return st == HG_OK ? py_own(out[0]) : py_raise(cx, st);
+}
+
+/* ---- Sequences -------------------------------------------------------------------------------------------------------- */
+
+static Py_ssize_t tensor_length(PyObject *self) {
+    hg_tensor *t = TENSOR(self);
+    if (t->n_dim) return (Py_ssize_t)t->shape[0];
+    PyErr_SetString(PyExc_TypeError, "len() of a 0-d tensor");
+    return -1;
+}
+
+/* What is iterated over are the slices of the tensor as it was at the start, as with unbind(0). */
+static PyObject *tensor_iter(PyObject *self) {
+    hg_tensor *t = TENSOR(self);
+    if (!t->n_dim) return PyErr_SetString(PyExc_TypeError, "iteration over a 0-d tensor"), NULL;
+    PyObject *unbind = PyObject_GetAttrString(self, "unbind");
+    PyObject *parts = unbind ? PyObject_CallNoArgs(unbind) : NULL, *iter = parts ? PyObject_GetIter(parts) : NULL;
+    Py_XDECREF(unbind);
+    Py_XDECREF(parts);
+    return iter;
+}
+
+static Py_hash_t tensor_hash(PyObject *self) { return _Py_HashPointer(self); }
+
+/* ---- The type ------------------------------------------------------------------------------------------------------------ */
+
+static PyMemberDef members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_tensor, weakrefs), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(py_tensor, dict), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef own_attributes[] = {
+    {"__dict__", tensor_get_dict, tensor_set_dict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef own_methods[] = {
+    {"_make_subclass", (PyCFunction)(void (*)(void))make_subclass, METH_FASTCALL | METH_KEYWORDS | METH_STATIC, NULL},
+    {"as_subclass", as_subclass, METH_O, "The same tensor, of another class."},
+    {NULL, NULL, 0, NULL},
+};
+
+enum { MAX_ATTRIBUTES = 80, MAX_METHODS = 160, MAX_SLOTS = 80 };
+static PyGetSetDef attributes[MAX_ATTRIBUTES];
+static PyMethodDef methods[MAX_METHODS];
+static PyType_Slot slots[MAX_SLOTS] = {
+    {Py_tp_new, tensor_new},
+    {Py_tp_dealloc, tensor_dealloc},
+    {Py_tp_traverse, tensor_traverse},
+    {Py_tp_clear, tensor_clear},
+    {Py_tp_setattro, tensor_setattro},
+    {Py_tp_members, members},
+    {Py_tp_getset, attributes},
+    {Py_tp_methods, methods},
+    {Py_tp_richcompare, py_tensor_compare},
+    {Py_tp_hash, tensor_hash},
+    {Py_tp_iter, tensor_iter},
+    {Py_mp_length, tensor_length},
+    {Py_mp_subscript, py_tensor_get},
+    {Py_mp_ass_subscript, py_tensor_set},
+    {Py_bf_getbuffer, py_tensor_buffer},
+    {Py_bf_releasebuffer, py_tensor_buffer_done},
+    {Py_tp_doc, "A multi-dimensional array whose history can be differentiated."},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "hookgrad.Tensor",
+    .basicsize = sizeof(py_tensor),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = slots,
+};
+
+static int put_together(void) {
+    PyGetSetDef *const getsets[] = {own_attributes, py_tensor_attributes, py_tensor_hook_attributes};
+    PyMethodDef *const lists[] = {own_methods,        py_tensor_methods, py_tensor_hook_methods, py_cast_methods,
+                                  py_create_methods, py_numpy_methods,  py_dlpack_methods};
+    int n = 0, m = 0, s = 0;
+    for (size_t i = 0; i < sizeof getsets / sizeof *getsets; i++)
+        for (PyGetSetDef *g = getsets[i]; g->name && n < MAX_ATTRIBUTES; g++) attributes[n++] = *g;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (PyMethodDef *d = lists[i]; d->ml_name && m < MAX_METHODS; d++) methods[m++] = *d;
+    while (slots[s].slot) s++;
+    for (PyType_Slot *one = py_tensor_number_slots; one->slot && s < MAX_SLOTS; one++) slots[s++] = *one;
+    if (n < MAX_ATTRIBUTES && m < MAX_METHODS && s < MAX_SLOTS) return 0; /* the last entry of each stays empty */
+    PyErr_SetString(PyExc_SystemError, "the type Tensor has outgrown its tables");
+    return -1;
+}
+
+int py_tensor_init(PyObject *m) {
+    if (put_together()) return -1;
+    return py_type_add(m, &hg_py->tensor_type, &spec, NULL);
+}

@@ -1,0 +1,27 @@
+/* The parts the type Tensor is put together from. */
+#ifndef HG_PY_TENSOR_H
+#define HG_PY_TENSOR_H
+
+#include "binding.h"
+
+/* Number protocol: py_tensor_number.c. */
+extern PyType_Slot py_tensor_number_slots[];
+PyObject *py_tensor_compare(PyObject *self, PyObject *other, int op);
+/* x[...]: py_index.c. */
+PyObject *py_tensor_get(PyObject *self, PyObject *at);
+int py_tensor_set(PyObject *self, PyObject *at, PyObject *value);
+/* The buffer protocol: py_buffer.c. */
+int py_tensor_buffer(PyObject *self, Py_buffer *view, int flags);
+void py_tensor_buffer_done(PyObject *self, Py_buffer *view);
+/* Attributes and methods, each list ending with an empty entry. */
+extern PyGetSetDef py_tensor_attributes[]; /* py_tensor_attr.c */
+extern PyMethodDef py_tensor_methods[];    /* py_tensor_method.c */
+extern PyMethodDef py_cast_methods[];      /* py_cast.c: to, type, float, cpu ... */
+extern PyMethodDef py_create_methods[];    /* py_creation.c: new_tensor ... */
+extern PyMethodDef py_numpy_methods[];     /* py_numpy.c: numpy, __array__ */
+extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
+
+/* Call an op that makes one tensor: new, or NULL with the exception set. */
+PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n);
+
+#endif
