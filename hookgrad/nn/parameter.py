@@ -7,10 +7,9 @@ class _Marked(type(hookgrad.Tensor)):
     """The type of `Parameter` and `Buffer`: a tensor of another class that bears their mark is an instance too."""
 
     def __instancecheck__(cls, instance):
-        mark = {"Parameter": "_is_param", "Buffer": "_is_buffer"}.get(cls.__name__)
-        if mark and cls.__module__ == __name__ and isinstance(instance, hookgrad.Tensor):
-            if getattr(instance, mark, False):
-                return True
+        mark = cls.__dict__.get("_mark")
+        if mark and isinstance(instance, hookgrad.Tensor) and getattr(instance, mark, False):
+            return True
         return super().__instancecheck__(instance)
 
 
@@ -26,6 +25,8 @@ class Parameter(hookgrad.Tensor, metaclass=_Marked):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Parameter.html
     """
+
+    _mark = "_is_param"
 
     def __new__(cls, data=None, requires_grad=True):
         if data is None:
@@ -78,6 +79,8 @@ class Buffer(hookgrad.Tensor, metaclass=_Marked):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.parameter.Buffer.html
     """
+
+    _mark = "_is_buffer"
 
     def __new__(cls, data=None, *, persistent=True):
         if data is None:

@@ -68,5 +68,5 @@ class Adagrad(Optimizer):
         if group["weight_decay"] != 0:
             grad = grad.add(param, alpha=group["weight_decay"])
         lr = _number(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
-        total = state["sum"].add_(grad * grad)
-        param.add_(grad / total.sqrt().add_(group["eps"]), alpha=-lr)
+        root = state["sum"].addcmul_(grad, grad, value=1).sqrt().add_(group["eps"])
+        param.addcdiv_(grad, root, value=-lr)

@@ -458,19 +458,20 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         self.optimizer = optimizer
         self.total_steps = total_steps
-        self._anneal_func_type = anneal_strategy
-        up = float(pct_start * total_steps) - 1
+        up = _phase(float(pct_start * total_steps) - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")
         if three_phase:
+            middle = float(2 * pct_start * total_steps) - 2
             self._schedule_phases = [
-                (up, "initial_lr", "max_lr", "max_momentum", "base_momentum"),
-                (float(2 * pct_start * total_steps) - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
-                (total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
+                up,
+                _phase(middle, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+                _phase(total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
             ]
         else:
             self._schedule_phases = [
-                (up, "initial_lr", "max_lr", "max_momentum", "base_momentum"),
-                (total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"),
+                up,
+                _phase(total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"),
             ]
+        self._anneal_func_type = anneal_strategy
         groups = optimizer.param_groups
         if last_epoch == -1:
             for group, top in zip(groups, _for_each("max_lr", max_lr, groups)):
@@ -496,7 +497,8 @@ class OneCycleLR(LRScheduler):
         else:
             group["momentum"] = value
 
-    def _between(self, start, end, way):
+    def _between(self, group, phase, what, way):
+        start, end = group[phase[f"start_{what}"]], group[phase[f"end_{what}"]]
         if self._anneal_func_type == "cos":
             return end + (start - end) / 2.0 * (math.cos(math.pi * way) + 1)
         return (end - start) * way + start
@@ -512,15 +514,27 @@ class OneCycleLR(LRScheduler):
         rates = []
         for group in self.optimizer.param_groups:
             start = 0.0
-            for i, (end, first, last, first_momentum, last_momentum) in enumerate(self._schedule_phases):
+            for i, phase in enumerate(self._schedule_phases):
+                end = phase["end_step"]
                 if step <= end or i == len(self._schedule_phases) - 1:
                     way = (step - start) / (end - start)
-                    rates.append(self._between(group[first], group[last], way))
+                    rates.append(self._between(group, phase, "lr", way))
                     if self.cycle_momentum:
-                        self._set_momentum(group, self._between(group[first_momentum], group[last_momentum], way))
+                        self._set_momentum(group, self._between(group, phase, "momentum", way))
                     break
                 start = end
         return rates
+
+
+def _phase(end_step, start_lr, end_lr, start_momentum, end_momentum):
+    """A part of the cycle, by the names under which a group keeps where it starts and ends."""
+    return {
+        "end_step": end_step,
+        "start_lr": start_lr,
+        "end_lr": end_lr,
+        "start_momentum": start_momentum,
+        "end_momentum": end_momentum,
+    }
 
 
 def _for_each(name, value, groups):

@@ -78,14 +78,14 @@ class RMSprop(Optimizer):
         state["step"] += 1
         if group["weight_decay"] != 0:
             grad = grad.add(param, alpha=group["weight_decay"])
-        square_avg = state["square_avg"].mul_(alpha).add_(grad * grad, alpha=1 - alpha)
+        square_avg = state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
         if group["centered"]:
-            mean = state["grad_avg"]
-            mean.add_(grad - mean, alpha=1 - alpha)
-            root = (square_avg - mean * mean).sqrt()
+            mean = state["grad_avg"].lerp_(grad, 1 - alpha)
+            root = square_avg.addcmul(mean, mean, value=-1).sqrt_()
         else:
             root = square_avg.sqrt()
-        change = grad / root.add_(group["eps"])
+        root.add_(group["eps"])
         if momentum > 0:
-            change = state["momentum_buffer"].mul_(momentum).add_(change)
-        param.add_(change, alpha=-lr)
+            param.add_(state["momentum_buffer"].mul_(momentum).addcdiv_(grad, root), alpha=-lr)
+        else:
+            param.addcdiv_(grad, root, value=-lr)

@@ -44,7 +44,7 @@ class Unflatten(Module):
             raise TypeError(f"unflatten(): argument 'dim' must be int, not {type(dim).__name__}")
         if not isinstance(unflattened_size, (tuple, list)):
             raise TypeError(
-                "unflattened_size must be tuple or tuple of tuples, but found type " + type(unflattened_size).__name__
+                "unflattened_size must be a tuple of ints, but found type " + type(unflattened_size).__name__
             )
         for i, size in enumerate(unflattened_size):
             if not isinstance(size, int):

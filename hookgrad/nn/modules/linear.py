@@ -5,6 +5,7 @@ import math
 import hookgrad
 
 from ... import _C
+from .. import functional as F
 from .. import init
 from ..parameter import Parameter
 from .module import Module
@@ -98,14 +99,14 @@ class Bilinear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input1, input2):
-        # (*, 1, 1, in1) @ (out, in1, in2) @ (*, 1, in2, 1) -> (*, out, 1, 1)
-        left = input1.unsqueeze(-2).unsqueeze(-2)
-        right = input2.unsqueeze(-2).unsqueeze(-1)
-        y = ((left @ self.weight) @ right).squeeze(-1).squeeze(-1)
-        return y if self.bias is None else y + self.bias
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self):
         return (
             f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
             f"out_features={self.out_features}, bias={self.bias is not None}"
         )
+
+
+class NonDynamicallyQuantizableLinear(Linear):
+    """The output projection of attention: a Linear under the name PyTorch prints it by."""

@@ -1,0 +1,270 @@
+"""The functions layers are made of, under the names and with the arguments of torch.nn.functional.
+
+Whatever the core computes under PyTorch's own signature is taken from it as it is: `relu` here is the core's. What
+follows are the functions made of several ops, and those whose arguments need a look first.
+
+Source: https://docs.pytorch.org/docs/stable/nn.functional.html
+"""
+
+import math
+
+import hookgrad
+
+from .. import _C
+
+_nn = _C.nn
+globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_")})
+
+
+def _warn(words, stacklevel=3, category=UserWarning):
+    import warnings
+
+    warnings.warn(words, category, stacklevel=stacklevel)
+
+
+# ---- Activations -------------------------------------------------------------------------------------------------
+
+
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    """softmax(-x) along `dim`."""
+    return _nn.softmax(-input, dim, _stacklevel, dtype)
+
+
+def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
+    """Draw from the categories whose unnormalised log-probabilities are `logits`, so that gradients flow.
+
+    With `hard` the result is one-hot, the gradient that of the soft one.
+    """
+    noise = -hookgrad.empty_like(logits).exponential_().log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    if not hard:
+        return soft
+    index = soft.max(dim, keepdim=True)[1]
+    one_hot = hookgrad.zeros_like(logits).scatter_(dim, index, 1.0)
+    return one_hot - soft.detach() + soft
+
+
+def glu(input, dim=-1):
+    """The first half along `dim` times the sigmoid of the second.
+
+    >>> import hookgrad as torch
+    >>> glu(torch.tensor([1.0, 2.0, 0.0, 0.0]))
+    tensor([0.5000, 1.0000])
+    """
+    if input.dim() == 0:
+        raise RuntimeError("glu does not support scalars because halving size must be even")
+    if input.shape[dim] % 2 != 0:
+        raise RuntimeError(
+            f"Halving dimension must be even, but dimension {dim % input.dim()} is size {input.shape[dim]}"
+        )
+    a, b = input.chunk(2, dim)
+    return a * b.sigmoid()
+
+
+def prelu(input, weight):
+    """x where it is positive, else weight * x; several weights belong to the channels (dimension 1)."""
+    if weight.numel() != 1:
+        if input.dim() < 2 or input.shape[1] != weight.numel():
+            channels = input.shape[1] if input.dim() > 1 else 1
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. "
+                f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
+            )
+        weight = weight.reshape([-1] + [1] * (input.dim() - 2))
+    return hookgrad.where(input > 0, input, weight * input)
+
+
+# ---- Dropout -----------------------------------------------------------------------------------------------------
+
+
+def _check_probability(p):
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _drop_channels(input, p, training, inplace):
+    """Zero whole channels (dimension 1): one draw for each sample and channel."""
+    if not training or p == 0.0:
+        return input
+    mask = _nn.dropout(input.new_ones([*input.shape[:2]] + [1] * (input.dim() - 2)), p)
+    return input.mul_(mask) if inplace else input * mask
+
+
+def dropout1d(input, p=0.5, training=True, inplace=False):
+    """Zero whole channels of (N, C, L) or (C, L) with probability `p`."""
+    _check_probability(p)
+    if input.dim() not in (2, 3):
+        raise RuntimeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input. Note that dropout1d exists to "
+            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional "
+            "batch dimension (i.e. 2D or 3D inputs)."
+        )
+    if input.dim() == 3:
+        return _drop_channels(input, p, training, inplace)
+    return _drop_channels(input.unsqueeze(0), p, training, inplace).squeeze(0)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    """Zero whole channels of (N, C, H, W) with probability `p`. A 3D input counts as (N, C, L), as in PyTorch."""
+    _check_probability(p)
+    if input.dim() not in (3, 4):
+        _warn(f"dropout2d: Received a {input.dim()}-D input to dropout2d, which is deprecated: use dropout instead")
+    elif input.dim() == 3:
+        _warn("dropout2d: Received a 3D input, which is taken as (N, C, L): use dropout1d to say so")
+    return _drop_channels(input, p, training, inplace)
+
+
+# ---- Normalisation -----------------------------------------------------------------------------------------------
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    """Normalise each group of channels of (N, C, *), then scale and shift each channel."""
+    if input.dim() < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
+    n, channels, *rest = input.shape
+    if channels % num_groups != 0:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(input.shape)} and num_groups={num_groups}"
+        )
+    if n * channels // num_groups * math.prod(rest) == 1:
+        size = [n * channels // num_groups, num_groups, *rest]
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
+    grouped = input.reshape(n, num_groups, -1)
+    y = _nn.layer_norm(grouped, (grouped.shape[-1],), None, None, eps).reshape(input.shape)
+    shape = [channels] + [1] * len(rest)
+    if weight is not None:
+        y = y * weight.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape)
+
+
+def instance_norm(
+    input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
+):
+    """Normalise each channel of each sample of (N, C, *) by itself."""
+    if running_mean is not None or running_var is not None:
+        raise NotImplementedError("instance_norm(): running statistics are not supported by hookgrad")
+    if math.prod(input.shape[2:]) == 1:
+        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    return group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    """Divide by the root mean square over the last dimensions, whose sizes are `normalized_shape`.
+
+    `eps` is the smallest step of the dtype unless given.
+    """
+    normalized_shape = tuple(normalized_shape)
+    if tuple(input.shape[input.dim() - len(normalized_shape) :]) != normalized_shape:
+        raise RuntimeError(
+            f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
+            f"[*, {', '.join(map(str, normalized_shape))}], but got input of size{list(input.shape)}"
+        )
+    if eps is None:
+        eps = hookgrad.finfo(input.dtype).eps
+    dims = list(range(-len(normalized_shape), 0))
+    y = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
+    return y if weight is None else y * weight
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
+    """Divide vectors along `dim` by their p-norm, or by `eps` where that is larger.
+
+    >>> import hookgrad as torch
+    >>> normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    result = input / input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
+    return result if out is None else out.copy_(result)
+
+
+# ---- Distances ---------------------------------------------------------------------------------------------------
+
+
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    """The cosine of the angle between vectors along `dim`; norms count as no less than `eps`.
+
+    >>> import hookgrad as torch
+    >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
+    tensor([0.7071])
+    """
+    x1, x2 = hookgrad.broadcast_tensors(x1, x2)
+    lengths = [x.norm(2, dim, keepdim=True).clamp_min(eps) for x in (x1, x2)]
+    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
+
+
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of x1 - x2 + eps along the last dimension."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+
+
+# ---- Attention ---------------------------------------------------------------------------------------------------
+
+
+def _canonical_mask(mask, name, dtype):
+    """A mask as what is added to scores: minus infinity where a boolean one is True."""
+    if mask.is_floating_point():
+        return mask
+    if mask.dtype != hookgrad.bool:
+        raise AssertionError(f"only bool and floating types of {name} are supported")
+    return hookgrad.zeros(mask.shape, dtype=dtype).masked_fill_(mask, -math.inf)
+
+
+def scaled_dot_product_attention(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+):
+    """softmax(query @ key.T * scale + mask) @ value, for query (*, L, E), key (*, S, E), value (*, S, Ev).
+
+    A boolean mask (*, L, S) says what may be attended to, any other is added; `is_causal` lets a query see the keys up
+    to its own place; `scale` is 1/sqrt(E) unless given; `enable_gqa` shares each head of key and value between several
+    of query.
+
+    >>> import hookgrad as torch
+    >>> q = k = torch.eye(2)
+    >>> scaled_dot_product_attention(q, k, torch.tensor([[1.0], [3.0]]), is_causal=True)
+    tensor([[1.0000],
+            [2.3395]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
+    """
+    if scale is None:
+        scale = 1.0 / math.sqrt(query.shape[-1])
+    if enable_gqa:
+        times = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
+    # Both factors take half of the scale, which keeps the products small.
+    half = math.sqrt(abs(scale))
+    scores = (query * math.copysign(half, scale)) @ (key.transpose(-2, -1) * half)
+    if is_causal:
+        if attn_mask is not None:
+            raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+        attn_mask = hookgrad.ones((query.shape[-2], key.shape[-2]), dtype=hookgrad.bool).tril()
+    if attn_mask is not None:
+        if attn_mask.dtype == hookgrad.bool:
+            attn_mask = _canonical_mask(~attn_mask, "attn_mask", query.dtype)
+        scores = scores + attn_mask
+    weights = scores.softmax(-1)
+    if dropout_p > 0.0:
+        weights = _nn.dropout(weights, dropout_p)
+    return weights @ value
+
+
+def bilinear(input1, input2, weight, bias=None):
+    """x1 @ weight @ x2 + bias for each output feature: x1 (*, in1), x2 (*, in2), weight (out, in1, in2)."""
+    left = input1.unsqueeze(-2).unsqueeze(-2)
+    right = input2.unsqueeze(-2).unsqueeze(-1)
+    y = ((left @ weight) @ right).squeeze(-1).squeeze(-1)
+    return y if bias is None else y + bias
+
+
+# ---- Losses ------------------------------------------------------------------------------------------------------
+
+
+def _reduction(size_average, reduce, reduction):
+    """The word for how losses are put together; `size_average` and `reduce` are the old way to say it."""
+    if size_average is None and reduce is None:
+        return reduction
+    average = size_average is None or size_average
+    reduction = ("mean" if average else "sum") if reduce is None or reduce else "none"
+    _warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", 4)
+    return reduction
