@@ -5,6 +5,7 @@ import math
 import hookgrad
 
 from ... import _C
+from .. import functional as F
 from .. import init
 from ..parameter import Parameter
 from .module import Module
@@ -29,7 +30,20 @@ class _ConvNd(Module):
     ]
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        transposed,
+        output_padding,
+        groups,
+        bias,
+        padding_mode,
+        device=None,
+        dtype=None,
     ):
         super().__init__()
         if groups <= 0:
@@ -51,8 +65,8 @@ class _ConvNd(Module):
         self.stride = stride
         self.padding = padding
         self.dilation = dilation
-        self.transposed = False
-        self.output_padding = (0,) * len(kernel_size)
+        self.transposed = transposed
+        self.output_padding = output_padding
         self.groups = groups
         self.padding_mode = padding_mode
         # The padding as `pad()` wants it: last dimension first, before and after.
@@ -63,7 +77,10 @@ class _ConvNd(Module):
             self._reversed_padding_repeated_twice = [0, 0] * len(kernel_size)
         else:
             self._reversed_padding_repeated_twice = _reverse_repeat_tuple(padding, 2)
-        shape = (out_channels, in_channels // groups, *kernel_size)
+        if transposed:
+            shape = (in_channels, out_channels // groups, *kernel_size)
+        else:
+            shape = (out_channels, in_channels // groups, *kernel_size)
         self.weight = Parameter(hookgrad.empty(shape, device=device, dtype=dtype))
         if bias:
             self.bias = Parameter(hookgrad.empty(out_channels, device=device, dtype=dtype))
@@ -86,6 +103,8 @@ class _ConvNd(Module):
             text += f", padding={self.padding}"
         if self.dilation != (1,) * len(self.dilation):
             text += f", dilation={self.dilation}"
+        if self.output_padding != (0,) * len(self.output_padding):
+            text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         if self.bias is None:
@@ -127,7 +146,19 @@ class Conv1d(_ConvNd):
         padding = padding if isinstance(padding, str) else _single(padding)
         kernel_size, stride, dilation = _single(kernel_size), _single(stride), _single(dilation)
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            False,
+            _single(0),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
         )
 
 
@@ -163,5 +194,149 @@ class Conv2d(_ConvNd):
         padding = padding if isinstance(padding, str) else _pair(padding)
         kernel_size, stride, dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            False,
+            _pair(0),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+
+
+class _ConvTransposeNd(_ConvNd):
+    """What transposed convolutions of any dimension share."""
+
+    def __init__(self, in_channels, out_channels, *settings, padding_mode, device, dtype):
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+        super().__init__(in_channels, out_channels, *settings, padding_mode, device, dtype)
+
+    def _output_padding(self, input, output_size):
+        """What must be added at the end of each dimension for the output to have `output_size`."""
+        if output_size is None:
+            return self.output_padding
+        n_dims = len(self.kernel_size)
+        n_extra = input.dim() - n_dims
+        if len(output_size) == n_extra + n_dims:
+            output_size = output_size[n_extra:]
+        if len(output_size) != n_dims:
+            raise ValueError(
+                f"ConvTranspose{n_dims}D: for {input.dim()}D input, output_size must have {n_dims} or "
+                f"{n_extra + n_dims} elements (got {len(output_size)})"
+            )
+        smallest = [
+            (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
+            for size, stride, padding, dilation, kernel in zip(
+                input.shape[n_extra:], self.stride, self.padding, self.dilation, self.kernel_size
+            )
+        ]
+        largest = [size + stride - 1 for size, stride in zip(smallest, self.stride)]
+        if any(not low <= size <= high for low, size, high in zip(smallest, output_size, largest)):
+            raise ValueError(
+                f"requested an output size of {output_size}, but valid sizes range from {smallest} to {largest} "
+                f"(for an input of {input.size()[2:]})"
+            )
+        return [size - low for size, low in zip(output_size, smallest)]
+
+
+class ConvTranspose1d(_ConvTransposeNd):
+    """The gradient of Conv1d with respect to its input, as a layer: weight (in_channels, out_channels / groups, kernel).
+
+    >>> import hookgrad as torch
+    >>> ConvTranspose1d(4, 2, 3, stride=2)(torch.randn(1, 4, 5)).shape
+    torch.Size([1, 2, 11])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose1d.html
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            _single(kernel_size),
+            _single(stride),
+            _single(padding),
+            _single(dilation),
+            True,
+            _single(output_padding),
+            groups,
+            bias,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, input, output_size=None):
+        extra = self._output_padding(input, output_size)
+        return F.conv_transpose1d(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
+
+class ConvTranspose2d(_ConvTransposeNd):
+    """The gradient of Conv2d with respect to its input, as a layer: weight (in_channels, out_channels / groups, *kernel).
+
+    >>> import hookgrad as torch
+    >>> ConvTranspose2d(4, 2, 3, stride=2)(torch.randn(1, 4, 5, 5)).shape
+    torch.Size([1, 2, 11, 11])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose2d.html
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            _pair(kernel_size),
+            _pair(stride),
+            _pair(padding),
+            _pair(dilation),
+            True,
+            _pair(output_padding),
+            groups,
+            bias,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, input, output_size=None):
+        extra = self._output_padding(input, output_size)
+        return F.conv_transpose2d(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
