@@ -76,7 +76,7 @@ def test_missing_name_fails_where_it_is_used_under_its_pytorch_name(code, error,
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert lines[-1].split(". Did you mean")[0] == error
-    assert lines[1].endswith("script.py\", line 2, in <module>")
+    assert lines[1].endswith('script.py", line 2, in <module>')
     assert not any("hookgrad/" in line for line in lines)
 
 
@@ -180,5 +180,3 @@ def test_frames_of_the_package_stay_in_tracebacks_that_run_through_it(run_script
     assert 'script.py", line 2, in <module>' in done.stderr
     assert "__main__.py" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
-
-

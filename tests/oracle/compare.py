@@ -1,0 +1,117 @@
+"""Calls something in PyTorch and in hookgrad and says how the outcomes differ."""
+
+import warnings
+
+import hookgrad
+import numpy as np
+import torch
+
+torch.set_num_threads(1)
+
+# Relative and absolute, as torch.testing has them.
+TOLERANCE = {"float64": (1e-7, 1e-7), "float32": (1.3e-6, 1e-5), "float16": (1e-3, 1e-5), "bfloat16": (1.6e-2, 1e-5)}
+LIBRARIES = (torch, hookgrad)
+
+
+class Differs(AssertionError):
+    pass
+
+
+def attempt(function):
+    """What the function returns, or the exception it raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(), None
+    except Exception as error:
+        return None, error
+
+
+def same_error(theirs, ours, what):
+    """True where both failed alike, False where both worked; anything else differs."""
+    if theirs is None and ours is None:
+        return False
+    if theirs is not None and "not implemented for" in str(theirs):
+        return True  # a dtype PyTorch has no kernel for: doing more is no fault
+    if theirs is None:
+        raise Differs(f"{what}: hookgrad raises {describe(ours)}, PyTorch does not")
+    if ours is None:
+        raise Differs(f"{what}: PyTorch raises {describe(theirs)}, hookgrad does not")
+    if type(theirs).__name__ != type(ours).__name__:
+        raise Differs(f"{what}: PyTorch raises {describe(theirs)}, hookgrad {describe(ours)}")
+    return True
+
+
+def describe(error):
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def numbers(t):
+    """A tensor's numbers as an array."""
+    t = t.detach()
+    if str(t.dtype) == "torch.bfloat16":
+        t = t.float()
+    return t.numpy(force=True)
+
+
+def same(theirs, ours, what="result", values=True, strides=False, slack=1.0):
+    """Raise Differs unless both are the same kind of thing with the same contents."""
+    if isinstance(theirs, torch.Tensor):
+        if not isinstance(ours, hookgrad.Tensor):
+            raise Differs(f"{what}: a tensor in PyTorch, {type(ours).__name__} in hookgrad")
+        for name in ("dtype", "shape", "requires_grad", "is_leaf"):
+            a, b = str(getattr(theirs, name)), str(getattr(ours, name))
+            if a != b:
+                raise Differs(f"{what}.{name}: PyTorch {a}, hookgrad {b}")
+        if strides and theirs.numel() and theirs.stride() != tuple(ours.stride()):
+            raise Differs(f"{what}.stride(): PyTorch {theirs.stride()}, hookgrad {tuple(ours.stride())}")
+        a, b = (type(t.grad_fn).__name__ for t in (theirs, ours))
+        if a != b:
+            raise Differs(f"{what}.grad_fn: PyTorch {a}, hookgrad {b}")
+        if values:
+            same_numbers(numbers(theirs), numbers(ours), str(theirs.dtype).removeprefix("torch."), what, slack)
+            if theirs.numel() < 200 and np.array_equal(numbers(theirs), numbers(ours), equal_nan=True):
+                if repr(theirs) != repr(ours):
+                    raise Differs(f"repr of {what}:\n{theirs!r}\n{ours!r}")
+    elif isinstance(theirs, (tuple, list)) and not isinstance(theirs, torch.Size):
+        if not isinstance(ours, type(theirs) if type(theirs) in (tuple, list) else tuple) or len(theirs) != len(ours):
+            raise Differs(f"{what}: PyTorch {type(theirs).__name__} of {len(theirs)}, hookgrad {ours!r}")
+        fields = field_names(theirs)
+        if fields and type(theirs).__name__ != type(ours).__name__:
+            raise Differs(f"{what}: PyTorch's type is {type(theirs).__name__}, hookgrad's {type(ours).__name__}")
+        for i, (a, b) in enumerate(zip(theirs, ours)):
+            same(a, b, f"{what}[{i}]", values, strides, slack)
+            if fields and getattr(ours, fields[i], None) is not b:
+                raise Differs(f"{what}.{fields[i]} is not {what}[{i}]")
+    elif isinstance(theirs, float):
+        same_numbers(np.array(theirs), np.array(ours), "float32", what, slack)
+    elif str(theirs) != str(ours):
+        raise Differs(f"{what}: PyTorch {theirs!r}, hookgrad {ours!r}")
+
+
+def field_names(result):
+    """The names of a named tuple's fields, in order; none for a plain tuple or list."""
+    if type(result) in (tuple, list):
+        return []
+    names = [n for n in dir(type(result)) if not n.startswith(("_", "n_")) and n not in ("count", "index")]
+    by_place = {}
+    for name in names:
+        value = getattr(result, name)
+        by_place.update({i: name for i, r in enumerate(result) if r is value})
+    return [by_place[i] for i in range(len(result))]
+
+
+def same_numbers(a, b, dtype, what, slack=1.0):
+    if a.shape != b.shape:
+        raise Differs(f"{what}: shapes {a.shape} and {b.shape}")
+    if dtype in TOLERANCE:
+        relative, absolute = (slack * x for x in TOLERANCE[dtype])
+        equal = np.isclose(b, a, rtol=relative, atol=absolute, equal_nan=True)
+    else:
+        equal = a == b
+    if not np.all(equal):
+        at = tuple(np.argwhere(~np.atleast_1d(equal))[0])
+        raise Differs(
+            f"{what}: {int(np.sum(~equal))} of {a.size} numbers ({dtype}) differ, the first at {list(map(int, at))}: "
+            f"PyTorch {np.atleast_1d(a)[at]!r}, hookgrad {np.atleast_1d(b)[at]!r}"
+        )
