@@ -237,7 +237,9 @@ def scaled_dot_product_attention(
     scores = (query * math.copysign(half, scale)) @ (key.transpose(-2, -1) * half)
     if is_causal:
         if attn_mask is not None:
-            raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+            raise RuntimeError(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+            )
         attn_mask = hookgrad.ones((query.shape[-2], key.shape[-2]), dtype=hookgrad.bool).tril()
     if attn_mask is not None:
         if attn_mask.dtype == hookgrad.bool:

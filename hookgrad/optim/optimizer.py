@@ -51,9 +51,7 @@ def _with_hooks(step):
             if result is None:
                 continue
             if not (isinstance(result, tuple) and len(result) == 2):
-                raise RuntimeError(
-                    f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}."
-                )
+                raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
             args, kwargs = result
         out = step(*args, **kwargs)
         for hook in [*post.values(), *_global_post_hooks.values()]:

@@ -688,9 +688,7 @@ class Module(_C.Module):
             local_metadata = {} if metadata is None else metadata.get(prefix[:-1], {})
             if assign:
                 local_metadata["assign_to_params_buffers"] = assign
-            module._load_from_state_dict(
-                state, prefix, local_metadata, True, missing_keys, unexpected_keys, error_msgs
-            )
+            module._load_from_state_dict(state, prefix, local_metadata, True, missing_keys, unexpected_keys, error_msgs)
             for name, child in module._modules.items():
                 if child is not None:
                     path = f"{prefix}{name}."
@@ -710,9 +708,7 @@ class Module(_C.Module):
                     quoted = ", ".join(f'"{key}"' for key in keys)
                     error_msgs.insert(0, f"{words} key(s) in state_dict: {quoted}. ")
         if error_msgs:
-            raise RuntimeError(
-                f"Error(s) in loading state_dict for {self._get_name()}:\n\t" + "\n\t".join(error_msgs)
-            )
+            raise RuntimeError(f"Error(s) in loading state_dict for {self._get_name()}:\n\t" + "\n\t".join(error_msgs))
         return _IncompatibleKeys(missing_keys, unexpected_keys)
 
     def __getstate__(self):

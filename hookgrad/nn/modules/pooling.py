@@ -139,5 +139,3 @@ class AdaptiveAvgPool2d(_AdaptivePoolNd):
     """
 
     forward = _C.layer_forward("adaptive_avg_pool2d")
-
-

@@ -42,15 +42,15 @@ class DataLoader:
         in_order=True,
     ):
         if num_workers < 0:
-            raise ValueError(
-                "num_workers option should be non-negative; use num_workers=0 to disable multiprocessing."
-            )
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
         if timeout < 0:
             raise ValueError("timeout option should be non-negative")
         if num_workers > 0:
             import warnings
 
-            warnings.warn(f"DataLoader: num_workers={num_workers} is not supported, loading in this process", stacklevel=2)
+            warnings.warn(
+                f"DataLoader: num_workers={num_workers} is not supported, loading in this process", stacklevel=2
+            )
         is_iterable = isinstance(dataset, IterableDataset)
         if is_iterable:
             for name, value in (("shuffle", shuffle or None), ("sampler", sampler), ("batch_sampler", batch_sampler)):
