@@ -24,7 +24,7 @@ hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply,
 }
 
 hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, int n_out, uint64_t differentiable,
-                                  uint64_t dirty) {
+                                  uint64_t dirty, uint64_t views) {
     size_t size = (size_t)n_out * sizeof(hg_meta) + sizeof(int64_t);
     hg_status st = HG_OK;
     for (int k = 0; k < n_out; k++) size += outs[k] ? outs[k]->n_dim * sizeof(int64_t) : 0;
@@ -41,8 +41,15 @@ hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs
         if (dirty >> k & 1) {
             st = hg_rebase_history(cx, outs[k], n);
             outs[k]->out_nr = outs[k]->base ? outs[k]->out_nr : (uint32_t)k;
-        } else {
-            hg_set_history(cx, outs[k], n, (uint32_t)k);
+            continue;
+        }
+        hg_set_history(cx, outs[k], n, (uint32_t)k);
+        if (views >> k & 1) {
+            outs[k]->view_kind = HG_VIEW_CUSTOM;
+        } else { /* a view of something forward made: what it is a view of does not matter any more */
+            hg_tensor *base = outs[k]->base;
+            outs[k]->base = NULL;
+            hg_release(cx, base);
         }
     }
     return st;

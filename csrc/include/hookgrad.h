@@ -427,9 +427,10 @@ typedef hg_status (*hg_function_apply)(hg_ctx *cx, hg_node *n, void *data, hg_te
 hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply, void *data, hg_tensor *const *inputs,
                           int n_in, hg_node **out);
 /* What the node made: sets shapes, and the history of each outs[k] whose bit in `differentiable` is set. Outputs that are one
-   of the inputs modified in place (`dirty`) have their history rebased. */
+   of the inputs modified in place (`dirty`) have their history rebased; those that are views of an input (`views`) must not be
+   modified in place from now on. */
 hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, int n_out, uint64_t differentiable,
-                                  uint64_t dirty);
+                                  uint64_t dirty, uint64_t views);
 hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved); /* entries may be NULL */
 int hg_function_n_saved(const hg_node *n);
 hg_status hg_function_saved(hg_ctx *cx, hg_node *n, int i, hg_tensor **out); /* new; NULL where NULL was saved */
