@@ -1,0 +1,331 @@
+/* Copies, fills, single numbers, and the rules of shapes and dtypes every op needs. */
+#include "k_impl.h"
+#include "shape_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Shapes ------------------------------------------------------------------------------------------------------------- */
+
+hg_status hg_broadcast(hg_ctx *cx, int na, const int64_t *a, int nb, const int64_t *b, int *n, int64_t *out) {
+    int64_t room[HG_MAX_DIM]; /* out may be a or b */
+    int m = na > nb ? na : nb;
+    for (int i = m - 1; i >= 0; i--) {
+        int64_t x = i - (m - na) >= 0 ? a[i - (m - na)] : 1, y = i - (m - nb) >= 0 ? b[i - (m - nb)] : 1;
+        if (x != y && x != 1 && y != 1)
+            return hg_fail(cx, HG_SHAPE, "The size of tensor a (%lld) must match the size of tensor b (%lld) at "
+                           "non-singleton dimension %d", (long long)x, (long long)y, i);
+        room[i] = x == 1 ? y : x;
+    }
+    for (int i = 0; i < m; i++) out[i] = room[i];
+    *n = m;
+    return HG_OK;
+}
+
+hg_status hg_wrap_dim(hg_ctx *cx, int64_t dim, int n_dim, int *out) {
+    int n = n_dim ? n_dim : 1;
+    if (dim < -n || dim >= n)
+        return hg_fail(cx, HG_INDEX, "Dimension out of range (expected to be in range of [%d, %d], but got %lld)", -n, n - 1,
+                       (long long)dim);
+    *out = (int)(dim < 0 ? dim + n : dim);
+    return HG_OK;
+}
+
+hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape, int64_t *out) {
+    int64_t n = 1;
+    bool overflows = false, empty = false;
+    for (int i = 0; i < n_dim; i++) {
+        if (shape[i] < 0) {
+            char sizes[256];
+            return hg_fail(cx, HG_SHAPE, "Trying to create tensor with negative dimension %lld: %s", (long long)shape[i],
+                           hg_show_sizes(n_dim, shape, sizes));
+        }
+        empty |= shape[i] == 0;
+        overflows |= __builtin_mul_overflow(n, shape[i], &n);
+    }
+    if (overflows && !empty) {
+        char sizes[256];
+        return hg_fail(cx, HG_SHAPE, "numel: integer multiplication overflow for sizes %s",
+                       hg_show_sizes(n_dim, shape, sizes));
+    }
+    *out = empty ? 0 : n;
+    return HG_OK;
+}
+
+const char *hg_show_sizes(int n, const int64_t *at, char buf[256]) {
+    int used = snprintf(buf, 256, "[");
+    for (int i = 0; i < n && used < 230; i++)
+        used += snprintf(buf + used, (size_t)(256 - used), i ? ", %lld" : "%lld", (long long)at[i]);
+    snprintf(buf + used, (size_t)(256 - used), used < 230 ? "]" : ", ...]");
+    return buf;
+}
+
+const char *hg_show_shape(const hg_tensor *t, char buf[256]) { return hg_show_sizes(t->n_dim, t->shape, buf); }
+
+/* ---- Dtypes ------------------------------------------------------------------------------------------------------------- */
+
+static hg_dtype promote(hg_dtype a, hg_dtype b) {
+    return a == HG_NO_DTYPE ? b : b == HG_NO_DTYPE ? a : hg_dtype_promote(a, b);
+}
+
+/* A lower class of operands counts only where it is of a higher category. */
+static hg_dtype combine(hg_dtype higher, hg_dtype lower) {
+    if (higher == HG_NO_DTYPE) return lower;
+    if (lower == HG_NO_DTYPE || hg_dtypes[higher].category >= hg_dtypes[lower].category) return higher;
+    return promote(higher, lower);
+}
+
+hg_dtype hg_result_type(hg_ctx *cx, const hg_arg *a, int n) {
+    hg_dtype dim = HG_NO_DTYPE, zero = HG_NO_DTYPE, number = HG_NO_DTYPE;
+    for (int i = 0; i < n; i++) switch (a[i].kind) {
+        case HG_A_TENSOR:
+            if (a[i].u.t->n_dim) dim = promote(dim, (hg_dtype)a[i].u.t->dtype);
+            else zero = promote(zero, (hg_dtype)a[i].u.t->dtype);
+            break;
+        case HG_A_BOOL: number = promote(number, HG_BOOL); break;
+        case HG_A_INT: number = promote(number, HG_I64); break;
+        case HG_A_FLOAT: number = promote(number, hg_default_dtype(cx)); break;
+        default: break;
+        }
+    return combine(dim, combine(zero, number));
+}
+
+hg_status hg_check_cast(hg_ctx *cx, hg_dtype from, hg_dtype to) {
+    uint8_t a = hg_dtypes[from].category, b = hg_dtypes[to].category;
+    char x[16], y[16];
+    if (a <= b) return HG_OK;
+    return hg_fail(cx, HG_STATE, "result type %s can't be cast to the desired output type %s", hg_dtype_word(from, x),
+                   hg_dtype_word(to, y));
+}
+
+/* ---- Writing into tensors ------------------------------------------------------------------------------------------------ */
+
+/* Does t fill the memory it spans, each element once? */
+static bool is_dense(const hg_tensor *t) {
+    if (t->contiguous) return true;
+    bool used[HG_MAX_DIM] = {false};
+    int64_t step = 1;
+    for (int done = 0; done < t->n_dim; done++) {
+        int at = -1;
+        for (int i = 0; i < t->n_dim && at < 0; i++)
+            if (!used[i] && (t->shape[i] == 1 || t->stride[i] == step)) at = i;
+        if (at < 0) return false;
+        used[at] = true;
+        step *= t->shape[at];
+    }
+    return true;
+}
+
+/* Can two indices of t name one element? Only what an expanded dimension makes certain counts. */
+static bool repeats(const hg_tensor *t) {
+    for (int i = 0; i < t->n_dim; i++)
+        if (t->stride[i] == 0 && t->shape[i] > 1) return true;
+    return false;
+}
+
+/* The bytes t spans. */
+static void span(const hg_tensor *t, const char **from, const char **to) {
+    int64_t low = 0, high = 0;
+    for (int i = 0; i < t->n_dim; i++) {
+        int64_t reach = (t->shape[i] - 1) * t->stride[i];
+        if (reach < 0) low += reach;
+        else high += reach;
+    }
+    int64_t size = (int64_t)hg_tensor_itemsize(t);
+    *from = t->data + low * size, *to = t->data + (high + 1) * size;
+}
+
+static bool spans_meet(const hg_tensor *a, const hg_tensor *b) {
+    if (!a->numel || !b->numel) return false;
+    const char *a0, *a1, *b0, *b1;
+    span(a, &a0, &a1), span(b, &b0, &b1);
+    return a0 < b1 && b0 < a1;
+}
+
+static bool same_layout(const hg_tensor *a, const hg_tensor *b) {
+    if (a->data != b->data || a->dtype != b->dtype || !hg_same_shape(a, b)) return false;
+    for (int i = 0; i < a->n_dim; i++)
+        if (a->shape[i] > 1 && a->stride[i] != b->stride[i]) return false;
+    return true;
+}
+
+hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in) {
+    if (!out->contiguous && out->numel && repeats(out))
+        return hg_fail(cx, HG_STATE, "unsupported operation: more than one element of the written-to tensor refers to a "
+                       "single memory location. Please clone() the tensor before performing the operation.");
+    if (!in || in == out || same_layout(out, in) || !spans_meet(out, in) || !is_dense(out) || !is_dense(in)) return HG_OK;
+    return hg_fail(cx, HG_STATE, "unsupported operation: some elements of the input tensor and the written-to tensor refer "
+                   "to a single memory location. Please clone() the tensor before performing the operation.");
+}
+
+hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64_t *shape) {
+    hg_tensor *t = *out;
+    if (!t) return hg_tensor_empty(cx, d, n_dim, shape, out);
+    bool fits = t->n_dim == n_dim;
+    for (int i = 0; i < n_dim && fits; i++) fits = t->shape[i] == shape[i];
+    if (!fits) {
+        char is[256], wanted[256];
+        return hg_fail(cx, HG_SHAPE, "output with shape %s doesn't match the broadcast shape %s", hg_show_shape(t, is),
+                       hg_show_sizes(n_dim, shape, wanted));
+    }
+    hg_status st = hg_check_cast(cx, d, (hg_dtype)t->dtype);
+    return st == HG_OK ? hg_check_overlap(cx, t, NULL) : st;
+}
+
+/* ---- Copies --------------------------------------------------------------------------------------------------------------- */
+
+#define MOVE(size, type)                                                                                               \
+    static void move_##size(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {              \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            *(type *)(void *)(to + i * to_step) = *(const type *)(const void *)(from + i * from_step);                \
+    }
+MOVE(1, uint8_t)
+MOVE(2, uint16_t)
+MOVE(4, uint32_t)
+MOVE(8, uint64_t)
+
+typedef struct copying {
+    hg_convert convert;
+    int64_t size; /* of an element, where rows without gaps may be moved as bytes; else 0 */
+} copying;
+
+static void copy_row(void *arg, int64_t n, char *const *p, const int64_t *step) {
+    const copying *c = arg;
+    if (c->size && step[0] == c->size && step[1] == c->size) memcpy(p[0], p[1], (size_t)(n * c->size));
+    else c->convert(n, p[0], step[0], p[1], step[1]);
+}
+
+hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
+    if (to->numel == 0 && from->numel <= 1) return HG_OK;
+    if (same_layout(to, from)) return HG_OK;
+    int n_dim;
+    int64_t shape[HG_MAX_DIM];
+    hg_status st = hg_broadcast(cx, to->n_dim, to->shape, from->n_dim, from->shape, &n_dim, shape);
+    if (st != HG_OK) return st;
+    bool fits = n_dim == to->n_dim;
+    for (int i = 0; i < n_dim && fits; i++) fits = shape[i] == to->shape[i];
+    if (!fits) {
+        char a[256], b[256];
+        return hg_fail(cx, HG_SHAPE, "output with shape %s doesn't match the broadcast shape %s", hg_show_shape(to, a),
+                       hg_show_sizes(n_dim, shape, b));
+    }
+    if (to->numel == 0) return HG_OK;
+    size_t size = hg_tensor_itemsize(to);
+    bool same = to->dtype == from->dtype;
+    if (same && to->contiguous && from->contiguous && to->numel == from->numel) {
+        memmove(to->data, from->data, (size_t)to->numel * size);
+        return HG_OK;
+    }
+    hg_tensor *apart = NULL;
+    if (spans_meet(to, from)) { /* what is read must not have been written */
+        if ((st = hg_tensor_empty(cx, (hg_dtype)from->dtype, from->n_dim, from->shape, &apart)) != HG_OK) return st;
+        if ((st = hg_raw_copy(cx, apart, from)) != HG_OK) goto done;
+        from = apart;
+    }
+    copying c = {NULL, same ? (int64_t)size : 0};
+    c.convert = !same       ? hg_converter((hg_dtype)to->dtype, (hg_dtype)from->dtype)
+                : size == 1 ? move_1
+                : size == 2 ? move_2
+                : size == 4 ? move_4
+                            : move_8;
+    hg_iter it;
+    hg_iter_begin(&it, to->n_dim, to->shape);
+    hg_iter_add_tensor(&it, to);
+    hg_iter_add_tensor(&it, from);
+    hg_iter_coalesce(&it);
+    hg_iter_rows(&it, copy_row, &c);
+done:
+    hg_release(cx, apart);
+    return st;
+}
+
+hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    if (t->contiguous) {
+        hg_retain(cx, t);
+        *out = t;
+        return HG_OK;
+    }
+    hg_tensor *made;
+    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, &made);
+    if (st != HG_OK) return st;
+    if ((st = hg_raw_copy(cx, made, t)) != HG_OK) hg_release(cx, made);
+    else *out = made;
+    return st;
+}
+
+hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {
+    if (t->dtype == d) {
+        hg_retain(cx, t);
+        *out = t;
+        return HG_OK;
+    }
+    hg_tensor *made;
+    hg_status st = hg_tensor_empty(cx, d, t->n_dim, t->shape, &made);
+    if (st != HG_OK) return st;
+    if ((st = hg_raw_copy(cx, made, t)) != HG_OK) hg_release(cx, made);
+    else *out = made;
+    return st;
+}
+
+/* ---- Numbers -------------------------------------------------------------------------------------------------------------- */
+
+static void fill_row(void *arg, int64_t n, char *const *p, const int64_t *step) {
+    const copying *c = arg;
+    c->convert(n, p[0], step[0], p[1], 0);
+}
+
+hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
+    uint64_t bits = 0;
+    hg_status st = hg_put_number(cx, number, (hg_dtype)to->dtype, &bits);
+    if (st != HG_OK || to->numel == 0) return st;
+    size_t size = hg_tensor_itemsize(to);
+    if (to->contiguous && bits == 0) {
+        memset(to->data, 0, (size_t)to->numel * size);
+        return HG_OK;
+    }
+    copying c = {size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8, 0};
+    hg_iter it;
+    hg_iter_begin(&it, to->n_dim, to->shape);
+    hg_iter_add_tensor(&it, to);
+    hg_iter_add(&it, &bits, 0, 0, NULL, NULL);
+    hg_iter_coalesce(&it);
+    hg_iter_rows(&it, fill_row, &c);
+    return HG_OK;
+}
+
+hg_status hg_raw_scalar(hg_ctx *cx, hg_arg number, hg_dtype d, hg_tensor **out) {
+    hg_tensor *t;
+    hg_status st = hg_tensor_empty(cx, d, 0, NULL, &t);
+    if (st != HG_OK) return st;
+    if ((st = hg_put_number(cx, number, d, t->data)) != HG_OK) hg_release(cx, t);
+    else *out = t;
+    return st;
+}
+
+static const char *element(const hg_tensor *t, const int64_t *index) {
+    int64_t at = 0;
+    for (int i = 0; i < t->n_dim; i++) at += index[i] * t->stride[i];
+    return t->data + at * (int64_t)hg_tensor_itemsize(t);
+}
+
+double hg_tensor_get_f(const hg_tensor *t, const int64_t *index) {
+    double f;
+    hg_converter(HG_F64, (hg_dtype)t->dtype)(1, (char *)&f, 8, element(t, index), 8);
+    return f;
+}
+
+int64_t hg_tensor_get_i(const hg_tensor *t, const int64_t *index) {
+    int64_t i;
+    hg_converter(HG_I64, (hg_dtype)t->dtype)(1, (char *)&i, 8, element(t, index), 8);
+    return i;
+}
+
+hg_status hg_item(hg_ctx *cx, const hg_tensor *t, hg_arg *out) {
+    static const int64_t first[HG_MAX_DIM] = {0};
+    if (t->numel != 1)
+        return hg_fail(cx, HG_STATE, "a Tensor with %lld elements cannot be converted to Scalar", (long long)t->numel);
+    if (hg_dtype_is_float((hg_dtype)t->dtype)) *out = hg_f(hg_tensor_get_f(t, first));
+    else if (t->dtype == HG_BOOL) *out = hg_b(hg_tensor_get_i(t, first) != 0);
+    else *out = hg_i(hg_tensor_get_i(t, first));
+    return HG_OK;
+}

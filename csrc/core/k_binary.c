@@ -1,0 +1,210 @@
+/* Kernels of two and three operands. */
+#include "k_loop_impl.h"
+
+/* ---- Python's division ----------------------------------------------------------------------------------------------------- */
+
+/* Rounded down. Zero divisors are refused before; the smallest integer over -1 wraps. */
+#define IS_UNEVEN(x, y)       ((x) % (y) != 0 && is_below(x, 0) != is_below(y, 0))
+#define FLOOR_DIVIDE(T, x, y) (is_minus_one(y) ? (T)(0 - (W)(x)) : (T)((x) / (y) - IS_UNEVEN(x, y)))
+#define REMAINDER(T, x, y)    (is_minus_one(y) ? (T)0 : (T)((x) % (y) + (IS_UNEVEN(x, y) ? (y) : 0)))
+
+static double floor_divide(double x, double y) {
+    if (y == 0) return x / y;
+    double mod = fmod(x, y), quotient = (x - mod) / y;
+    if (mod != 0 && (y < 0) != (mod < 0)) quotient -= 1;
+    if (quotient == 0) return copysign(0.0, x / y);
+    double down = floor(quotient);
+    return quotient - down > 0.5 ? down + 1 : down;
+}
+
+/* The same in float32, where x / y rounds differently. */
+static float floor_dividef(float x, float y) {
+    if (y == 0) return x / y;
+    float mod = fmodf(x, y), quotient = (x - mod) / y;
+    if (mod != 0 && (y < 0) != (mod < 0)) quotient -= 1;
+    if (quotient == 0) return copysignf(0.0f, x / y);
+    float down = floorf(quotient);
+    return quotient - down > 0.5f ? down + 1 : down;
+}
+
+#define DIVIDE_DOWN(x, y) _Generic((x), float: floor_dividef, default: floor_divide)((x), (y))
+
+static double remainder_up(double x, double y) {
+    double mod = fmod(x, y);
+    return mod != 0 && (y < 0) != (mod < 0) ? mod + y : mod;
+}
+
+INTS(LOOP2, floor_divide, FLOOR_DIVIDE(V, x, y))
+FLOATS(LOOP2, floor_divide, DIVIDE_DOWN(x, y))
+const hg_kernel hg_k_floor_divide = {.name = "floor_divide", .loop = {INT_ROWS(floor_divide), FLOAT_ROWS(floor_divide)}};
+
+INTS(LOOP2, trunc_divide, is_minus_one(y) ? (V)(0 - (W)x) : (V)(x / y))
+FLOATS(LOOP2, trunc_divide, trunc(x / y))
+const hg_kernel hg_k_trunc_divide = {.name = "div_trunc_cpu", .loop = {INT_ROWS(trunc_divide), FLOAT_ROWS(trunc_divide)}};
+
+INTS(LOOP2, remainder, REMAINDER(V, x, y))
+FLOATS(LOOP2, remainder, (V)remainder_up((double)x, (double)y))
+const hg_kernel hg_k_remainder = {.name = "remainder_cpu", .loop = {INT_ROWS(remainder), FLOAT_ROWS(remainder)}};
+
+INTS(LOOP2, fmod, is_minus_one(y) ? 0 : (V)(x % y))
+FLOATS(LOOP2, fmod, fmod(x, y))
+const hg_kernel hg_k_fmod = {.name = "fmod_cpu", .loop = {INT_ROWS(fmod), FLOAT_ROWS(fmod)}};
+
+/* ---- Powers ------------------------------------------------------------------------------------------------------------------ */
+
+/* x to the n, wrapping; to a negative n what is left of 1/x**-n as an integer. */
+static uint64_t int_power(int64_t x, int64_t n) {
+    if (n < 0) return x == 1 ? 1 : x == -1 ? (n % 2 ? UINT64_MAX : 1) : 0;
+    uint64_t power = 1, factor = (uint64_t)x;
+    for (; n; n >>= 1, factor *= factor)
+        if (n & 1) power *= factor;
+    return power;
+}
+
+INTS(LOOP2, pow, (V)int_power((int64_t)x, (int64_t)y))
+
+/* Common constant exponents cost a multiplication, and are exact. */
+#define POWERS(s, T)                                                                                                   \
+    LOOP1_FAST(pow_square_##s, T, T, T, x *x)                                                                          \
+    LOOP1_FAST(pow_cube_##s, T, T, T, x *x *x)                                                                         \
+    LOOP1_FAST(pow_sqrt_##s, T, T, T, sqrt(x))                                                                         \
+    LOOP1_FAST(pow_rsqrt_##s, T, T, T, 1 / sqrt(x))                                                                    \
+    LOOP1_FAST(pow_inverse_##s, T, T, T, 1 / x)                                                                        \
+    LOOP1_FAST(pow_inverse_square_##s, T, T, T, 1 / (x * x))                                                           \
+    LOOP2(pow_any_##s, T, T, T, pow(x, y))                                                                             \
+    static void pow_##s(ARGS) {                                                                                        \
+        T y = AT(T, 2, 0);                                                                                             \
+        hg_loop loop = step[2]           ? pow_any_##s                                                                 \
+                       : y == 2          ? pow_square_##s                                                              \
+                       : y == 3          ? pow_cube_##s                                                                \
+                       : y == (T)0.5     ? pow_sqrt_##s                                                                \
+                       : y == (T)-0.5    ? pow_rsqrt_##s                                                               \
+                       : y == -1         ? pow_inverse_##s                                                             \
+                       : y == -2         ? pow_inverse_square_##s                                                      \
+                                         : pow_any_##s;                                                                \
+        loop(n, p, step, extra);                                                                                       \
+    }
+POWERS(f32, float)
+POWERS(f64, double)
+const hg_kernel hg_k_pow = {.name = "pow", .loop = {INT_ROWS(pow), FLOAT_ROWS(pow)}};
+
+/* ---- Sums and products --------------------------------------------------------------------------------------------------- */
+
+/* A kernel for every dtype: `on_bool` is what numbers do, on bool. */
+#define ARITHMETIC(id, on_ints, on_floats, on_bool)                                                                    \
+    INTS(LOOP2_UNIT, id, on_ints)                                                                                      \
+    FLOATS(LOOP2_FAST, id, on_floats)                                                                                  \
+    BOOLS(LOOP2, id, on_bool)                                                                                          \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}};
+ARITHMETIC(add, (V)((W)x + (W)y), x + y, x | y)
+ARITHMETIC(add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), x + f(0) * y, x | (y && extra->i[0]))
+ARITHMETIC(sub, (V)((W)x - (W)y), x - y, x ^ y)
+ARITHMETIC(sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), x - f(0) * y, x ^ (y && extra->i[0]))
+ARITHMETIC(mul, (V)((W)x * (W)y), x * y, x & y)
+ARITHMETIC(maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
+ARITHMETIC(minimum, x < y ? x : y, x < y || x != x ? x : y, x & y)
+ARITHMETIC(fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
+ARITHMETIC(fmin, x < y ? x : y, x < y || y != y ? x : y, x & y)
+ARITHMETIC(threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x & y)
+ARITHMETIC(heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
+
+#define K(id, ...)                                                                                                     \
+    FLOATS(LOOP2_FAST, id, __VA_ARGS__)                                                                                \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_SIMPLE2_KERNELS(K)
+#undef K
+
+/* d/dx of x/2 (1 + tanh(b (x + c x^3))) */
+static double gelu_tanh_slope(double x) {
+    const double b = M_SQRT2 * M_2_SQRTPI * 0.5, c = 0.044715;
+    double t = tanh(b * (x + c * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * b * (1 + 3 * c * x * x);
+}
+
+#define K(id, ...)                                                                                                     \
+    FLOATS(LOOP2, id, __VA_ARGS__)                                                                                     \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_MATH2_KERNELS(K)
+#undef K
+
+/* ---- Bits -------------------------------------------------------------------------------------------------------------------- */
+
+#define BITWISE(id, operator)                                                                                          \
+    INTS(LOOP2, id, (V)((W)x operator(W) y))                                                                           \
+    BOOLS(LOOP2, id, x operator y)                                                                                     \
+    const hg_kernel hg_k_##id = {.name = #id "_cpu", .loop = {INT_ROWS(id), BOOL_ROW(id)}};
+BITWISE(bitwise_and, &)
+BITWISE(bitwise_or, |)
+BITWISE(bitwise_xor, ^)
+
+/* Shifting by as many bits as there are, or more, leaves nothing (or the sign). */
+#define BITS (8 * (int64_t)sizeof(V))
+INTS(LOOP2, shift_left, is_below(y, 0) || !is_below(y, BITS) ? 0 : (V)((uint64_t)x << y))
+const hg_kernel hg_k_shift_left = {.name = "lshift_cpu", .loop = {INT_ROWS(shift_left)}};
+INTS(LOOP2, shift_right, (V)((int64_t)x >> (is_below(y, 0) || !is_below(y, BITS) ? BITS - 1 : (int64_t)y)))
+const hg_kernel hg_k_shift_right = {.name = "rshift_cpu", .loop = {INT_ROWS(shift_right)}};
+
+/* ---- Comparisons -------------------------------------------------------------------------------------------------------------- */
+
+#define COMPARISON(id, ...)                                                                                            \
+    INT_TESTS(LOOP2_UNIT, id, __VA_ARGS__)                                                                             \
+    FLOAT_TESTS(LOOP2_UNIT, id, __VA_ARGS__)                                                                           \
+    BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
+    const hg_kernel hg_k_##id = {                                                                                      \
+        .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
+COMPARISON(eq, x == y)
+COMPARISON(ne, x != y)
+COMPARISON(lt, x < y)
+COMPARISON(le, x <= y)
+COMPARISON(gt, x > y)
+COMPARISON(ge, x >= y)
+
+#define LOGIC(id, ...)                                                                                                 \
+    INT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                  \
+    FLOAT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                \
+    BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
+    const hg_kernel hg_k_##id = {                                                                                      \
+        .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
+LOGIC(logical_and, x != 0 && y != 0)
+LOGIC(logical_or, x != 0 || y != 0)
+LOGIC(logical_xor, (x != 0) != (y != 0))
+
+/* f(0) rtol, f(1) atol, i[0] whether NaN is close to NaN */
+FLOAT_TESTS(LOOP2, isclose, x == y || (extra->i[0] && x != x && y != y) ||
+            (fabs(x - y) < (V)INFINITY && fabs(x - y) <= f(1) + fabs(f(0) * y)))
+const hg_kernel hg_k_isclose = {.name = "isclose", .loop = {FLOAT_ROWS(isclose)}, .to_bool = true};
+
+/* ---- Three operands ------------------------------------------------------------------------------------------------------------ */
+
+#define K(id, ...)                                                                                                     \
+    FLOATS(LOOP3_FAST, id, __VA_ARGS__)                                                                                \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_SIMPLE3_KERNELS(K)
+#undef K
+
+INTS(LOOP3, clamp, x < y ? (y > z ? z : y) : x > z ? z : x)
+FLOATS(LOOP3_FAST, clamp, x != x || y != y || z != z ? x + y + z : x < y ? (y > z ? z : y) : x > z ? z : x)
+const hg_kernel hg_k_clamp = {.name = "clamp", .loop = {INT_ROWS(clamp), FLOAT_ROWS(clamp)}};
+
+INTS(LOOP3, addcmul, (V)((W)x + (W)extra->i[0] * (W)y * (W)z))
+FLOATS(LOOP3_FAST, addcmul, x + f(0) * y * z)
+const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(addcmul), FLOAT_ROWS(addcmul)}};
+
+/* Moves elements, whatever they mean. */
+#define WHERE(id, T)                                                                                                   \
+    static void id(ARGS) {                                                                                             \
+        (void)extra;                                                                                                   \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            T x = AT(T, 2, i), y = AT(T, 3, i);                                                                        \
+            AT(T, 0, i) = AT(uint8_t, 1, i) ? x : y;                                                                   \
+        }                                                                                                              \
+    }
+WHERE(where_1, uint8_t)
+WHERE(where_2, uint16_t)
+WHERE(where_4, uint32_t)
+WHERE(where_8, uint64_t)
+const hg_kernel hg_k_where = {.name = "where_cpu",
+                              .loop = {[HG_U8] = where_1, [HG_I8] = where_1, [HG_I16] = where_2, [HG_I32] = where_4,
+                                       [HG_I64] = where_8, [HG_F16] = where_2, [HG_F32] = where_4, [HG_F64] = where_8,
+                                       [HG_BF16] = where_2, [HG_BOOL] = where_1},
+                              .first_bool = true};

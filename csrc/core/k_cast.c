@@ -1,0 +1,72 @@
+/* Converting between data types, a run of numbers at a time. */
+#include "k_impl.h"
+
+#define SAME(x)    (x)
+/* A float outside an integer's range: as x86-64 converts it, so that results do not depend on how a loop was compiled. */
+#define TO_U8(x)   ((uint8_t)(int64_t)(x))
+#define TO_I8(x)   ((int8_t)(int32_t)(x))
+#define TO_I16(x)  ((int16_t)(int32_t)(x))
+#define TO_BOOL(x) ((x) != 0)
+
+#define FUNCTION(TO, to_type, store, FROM, from_type, load)                                                            \
+    static void FROM##_to_##TO(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {            \
+        if (to_step == sizeof(to_type) && from_step == sizeof(from_type)) {                                            \
+            to_type *restrict r = (to_type *)(void *)to;                                                               \
+            const from_type *restrict x = (const from_type *)(const void *)from;                                       \
+            for (int64_t i = 0; i < n; i++) r[i] = (to_type)store(load(x[i]));                                         \
+            return;                                                                                                    \
+        }                                                                                                              \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            *(to_type *)(void *)(to + i * to_step) =                                                                   \
+                (to_type)store(load(*(const from_type *)(const void *)(from + i * from_step)));                        \
+    }
+
+#define FROM_ALL(TO, to_type, store)                                                                                   \
+    FUNCTION(TO, to_type, store, U8, uint8_t, SAME)                                                                    \
+    FUNCTION(TO, to_type, store, I8, int8_t, SAME)                                                                     \
+    FUNCTION(TO, to_type, store, I16, int16_t, SAME)                                                                   \
+    FUNCTION(TO, to_type, store, I32, int32_t, SAME)                                                                   \
+    FUNCTION(TO, to_type, store, I64, int64_t, SAME)                                                                   \
+    FUNCTION(TO, to_type, store, F16, uint16_t, hg_half_to_float)                                                      \
+    FUNCTION(TO, to_type, store, F32, float, SAME)                                                                     \
+    FUNCTION(TO, to_type, store, F64, double, SAME)                                                                    \
+    FUNCTION(TO, to_type, store, BF16, uint16_t, hg_bf16_to_float)                                                     \
+    FUNCTION(TO, to_type, store, BOOL, uint8_t, SAME)
+
+FROM_ALL(U8, uint8_t, TO_U8)
+FROM_ALL(I8, int8_t, TO_I8)
+FROM_ALL(I16, int16_t, TO_I16)
+FROM_ALL(I32, int32_t, (int32_t))
+FROM_ALL(I64, int64_t, (int64_t))
+FROM_ALL(F16, uint16_t, hg_float_to_half)
+FROM_ALL(F32, float, (float))
+FROM_ALL(F64, double, (double))
+FROM_ALL(BF16, uint16_t, hg_float_to_bf16)
+FROM_ALL(BOOL, uint8_t, TO_BOOL)
+
+#define ROW(TO)                                                                                                        \
+    [HG_##TO] = {[HG_U8] = U8_to_##TO,   [HG_I8] = I8_to_##TO,   [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,       \
+                 [HG_I64] = I64_to_##TO, [HG_F16] = F16_to_##TO, [HG_F32] = F32_to_##TO, [HG_F64] = F64_to_##TO,       \
+                 [HG_BF16] = BF16_to_##TO, [HG_BOOL] = BOOL_to_##TO}
+
+static const hg_convert converters[HG_N_DTYPES][HG_N_DTYPES] = {
+    ROW(U8), ROW(I8), ROW(I16), ROW(I32), ROW(I64), ROW(F16), ROW(F32), ROW(F64), ROW(BF16), ROW(BOOL),
+};
+
+hg_convert hg_converter(hg_dtype to, hg_dtype from) { return converters[to][from]; }
+
+hg_status hg_put_number(hg_ctx *cx, hg_arg number, hg_dtype d, void *to) {
+    static const struct {
+        int64_t low, high;
+    } range[HG_N_DTYPES] = {[HG_U8] = {-255, 255}, [HG_I8] = {INT8_MIN, INT8_MAX}, [HG_I16] = {INT16_MIN, INT16_MAX},
+                            [HG_I32] = {INT32_MIN, INT32_MAX}};
+    if (number.kind == HG_A_FLOAT) {
+        converters[d][HG_F64](1, to, 8, (const char *)&number.u.f, 8);
+        return HG_OK;
+    }
+    if (range[d].low && (number.u.i < range[d].low || number.u.i > range[d].high))
+        return hg_fail(cx, HG_STATE, "value cannot be converted to type %s without overflow",
+                       d == HG_U8 ? "uint8_t" : d == HG_I8 ? "int8_t" : d == HG_I16 ? "int16_t" : "int");
+    converters[d][HG_I64](1, to, 8, (const char *)&number.u.i, 8);
+    return HG_OK;
+}

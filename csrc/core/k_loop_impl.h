@@ -1,0 +1,171 @@
+/* How elementwise loops are written: see Note [Loops] in iter_impl.h.
+
+   A body is an expression in x, y, z (the operands), of type V, and f(i), the op's numbers. W is the type to add, subtract and
+   multiply integers in, which wraps instead of overflowing. LOOPn_FAST bodies get loops for unit steps and for constant
+   operands, which the compiler vectorises, for every vector unit; LOOPn is for bodies that cost more than the loop. */
+#ifndef HG_K_LOOP_IMPL_H
+#define HG_K_LOOP_IMPL_H
+
+#include "k_impl.h"
+
+#include <math.h>
+#include <tgmath.h>
+
+#define f(k) ((V)extra->f[k])
+#define AT(type, k, i) (*(type *)(void *)(p[k] + (i) * step[k]))
+#define ARGS int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra
+#define BODY(T, U)                                                                                                     \
+    typedef T V;                                                                                                       \
+    typedef U W;                                                                                                       \
+    (void)extra, (void)sizeof(W), (void)sizeof(V);
+#define IS_UNIT(k, T) (step[k] == (int64_t)sizeof(T))
+
+/* Loops over any steps gain nothing from being vectorised, but would grow. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define SCALAR __attribute__((optimize("no-tree-vectorize")))
+#else
+#define SCALAR
+#endif
+
+#define LOOP1(fn, T, U, R, ...)                                                                                        \
+    SCALAR static void fn(ARGS) {                                                                                      \
+        BODY(T, U)                                                                                                     \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            T x = AT(T, 1, i);                                                                                         \
+            AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
+        }                                                                                                              \
+    }
+#define LOOP1_FAST(fn, T, U, R, ...)                                                                                   \
+    LOOP1(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
+    HG_CLONES static void fn(ARGS) {                                                                                   \
+        BODY(T, U)                                                                                                     \
+        if (IS_UNIT(0, R) && IS_UNIT(1, T)) {                                                                          \
+            R *r = (R *)(void *)p[0];                                                                                  \
+            const T *a = (const T *)(void *)p[1];                                                                      \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T x = a[i];                                                                                            \
+                r[i] = (R)(__VA_ARGS__);                                                                               \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        fn##_any(n, p, step, extra);                                                                                   \
+    }
+
+#define LOOP2(fn, T, U, R, ...)                                                                                        \
+    SCALAR static void fn(ARGS) {                                                                                      \
+        BODY(T, U)                                                                                                     \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            T x = AT(T, 1, i), y = AT(T, 2, i);                                                                        \
+            AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
+        }                                                                                                              \
+    }
+/* Unit steps, or one operand constant. */
+#define UNIT2(T, R, ...)                                                                                               \
+    if (IS_UNIT(0, R) && IS_UNIT(1, T) && IS_UNIT(2, T)) {                                                             \
+        R *r = (R *)(void *)p[0];                                                                                      \
+        const T *a = (const T *)(void *)p[1], *b = (const T *)(void *)p[2];                                            \
+        HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                     \
+            T x = a[i], y = b[i];                                                                                      \
+            r[i] = (R)(__VA_ARGS__);                                                                                   \
+        }                                                                                                              \
+        return;                                                                                                        \
+    }                                                                                                                  \
+    if (IS_UNIT(0, R) && IS_UNIT(1, T) && step[2] == 0) {                                                              \
+        R *r = (R *)(void *)p[0];                                                                                      \
+        const T *a = (const T *)(void *)p[1], y = AT(T, 2, 0);                                                         \
+        HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                     \
+            T x = a[i];                                                                                                \
+            r[i] = (R)(__VA_ARGS__);                                                                                   \
+        }                                                                                                              \
+        return;                                                                                                        \
+    }
+#define LOOP2_FAST(fn, T, U, R, ...)                                                                                   \
+    LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
+    HG_CLONES static void fn(ARGS) {                                                                                   \
+        BODY(T, U)                                                                                                     \
+        UNIT2(T, R, __VA_ARGS__)                                                                                       \
+        if (IS_UNIT(0, R) && step[1] == 0 && IS_UNIT(2, T)) {                                                          \
+            R *r = (R *)(void *)p[0];                                                                                  \
+            const T x = AT(T, 1, 0), *b = (const T *)(void *)p[2];                                                     \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T y = b[i];                                                                                            \
+                r[i] = (R)(__VA_ARGS__);                                                                               \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        fn##_any(n, p, step, extra);                                                                                   \
+    }
+/* Integers are met less often: one set of loops for every machine. */
+#define LOOP2_UNIT(fn, T, U, R, ...)                                                                                   \
+    LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
+    static void fn(ARGS) {                                                                                             \
+        BODY(T, U)                                                                                                     \
+        UNIT2(T, R, __VA_ARGS__)                                                                                       \
+        fn##_any(n, p, step, extra);                                                                                   \
+    }
+
+#define LOOP3(fn, T, U, R, ...)                                                                                        \
+    SCALAR static void fn(ARGS) {                                                                                      \
+        BODY(T, U)                                                                                                     \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            T x = AT(T, 1, i), y = AT(T, 2, i), z = AT(T, 3, i);                                                       \
+            AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
+        }                                                                                                              \
+    }
+#define LOOP3_FAST(fn, T, U, R, ...)                                                                                   \
+    LOOP3(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
+    HG_CLONES static void fn(ARGS) {                                                                                   \
+        BODY(T, U)                                                                                                     \
+        if (IS_UNIT(0, R) && IS_UNIT(1, T) && step[3] == 0 && step[2] == 0) {                                          \
+            R *r = (R *)(void *)p[0];                                                                                  \
+            const T *a = (const T *)(void *)p[1], y = AT(T, 2, 0), z = AT(T, 3, 0);                                    \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T x = a[i];                                                                                            \
+                r[i] = (R)(__VA_ARGS__);                                                                               \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (IS_UNIT(0, R) && IS_UNIT(1, T) && IS_UNIT(2, T) && IS_UNIT(3, T)) {                                        \
+            R *r = (R *)(void *)p[0];                                                                                  \
+            const T *a = (const T *)(void *)p[1], *b = (const T *)(void *)p[2], *c = (const T *)(void *)p[3];          \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T x = a[i], y = b[i], z = c[i];                                                                        \
+                r[i] = (R)(__VA_ARGS__);                                                                               \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        fn##_any(n, p, step, extra);                                                                                   \
+    }
+
+/* Comparisons whose answer the type gives away for unsigned operands. */
+static inline bool is_below(int64_t x, int64_t bound) { return x < bound; }
+static inline bool is_minus_one(int64_t x) { return x == -1; }
+
+/* One loop for each type: name_f32, name_i64 ... Results are of the operands' type. */
+#define INTS(LOOP, name, ...)                                                                                          \
+    LOOP(name##_u8, uint8_t, uint32_t, uint8_t, __VA_ARGS__)                                                           \
+    LOOP(name##_i8, int8_t, uint32_t, int8_t, __VA_ARGS__)                                                             \
+    LOOP(name##_i16, int16_t, uint32_t, int16_t, __VA_ARGS__)                                                          \
+    LOOP(name##_i32, int32_t, uint32_t, int32_t, __VA_ARGS__)                                                          \
+    LOOP(name##_i64, int64_t, uint64_t, int64_t, __VA_ARGS__)
+#define FLOATS(LOOP, name, ...)                                                                                        \
+    LOOP(name##_f32, float, float, float, __VA_ARGS__)                                                                 \
+    LOOP(name##_f64, double, double, double, __VA_ARGS__)
+/* Results are bool. */
+#define INT_TESTS(LOOP, name, ...)                                                                                     \
+    LOOP(name##_u8, uint8_t, uint32_t, uint8_t, __VA_ARGS__)                                                           \
+    LOOP(name##_i8, int8_t, uint32_t, uint8_t, __VA_ARGS__)                                                            \
+    LOOP(name##_i16, int16_t, uint32_t, uint8_t, __VA_ARGS__)                                                          \
+    LOOP(name##_i32, int32_t, uint32_t, uint8_t, __VA_ARGS__)                                                          \
+    LOOP(name##_i64, int64_t, uint64_t, uint8_t, __VA_ARGS__)
+#define FLOAT_TESTS(LOOP, name, ...)                                                                                   \
+    LOOP(name##_f32, float, float, uint8_t, __VA_ARGS__)                                                               \
+    LOOP(name##_f64, double, double, uint8_t, __VA_ARGS__)
+#define BOOLS(LOOP, name, ...) LOOP(name##_bool, uint8_t, uint32_t, uint8_t, __VA_ARGS__)
+
+#define INT_ROWS(name)                                                                                                 \
+    [HG_U8] = name##_u8, [HG_I8] = name##_i8, [HG_I16] = name##_i16, [HG_I32] = name##_i32, [HG_I64] = name##_i64
+#define FLOAT_ROWS(name) [HG_F32] = name##_f32, [HG_F64] = name##_f64
+#define BOOL_ROW(name)   [HG_BOOL] = name##_bool
+
+#endif

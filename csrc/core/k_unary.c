@@ -1,0 +1,164 @@
+/* Kernels of one operand. */
+#include "k_loop_impl.h"
+
+/* ---- What the C library lacks --------------------------------------------------------------------------------------------- */
+
+/* The logarithmic derivative of the gamma function. */
+static double psi(double x) {
+    if (x == 0) return copysign(INFINITY, -x);
+    double sum = 0;
+    if (x < 0) {
+        if (x == floor(x)) return NAN;
+        return psi(1 - x) - M_PI / tan(M_PI * (x - floor(x)));
+    }
+    for (; x < 10; x += 1) sum -= 1 / x;
+    if (x > 1e17) return log(x);
+    double y = 1 / (x * x); /* the asymptotic series: Bernoulli numbers over 2k */
+    double series = y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252 - y * (1.0 / 240 - y * (1.0 / 132 - y * (691.0 / 32760 -
+                    y / 12))))));
+    return sum + log(x) - 0.5 / x - series;
+}
+
+/* Euler and Maclaurin: the first terms one by one, the rest as an integral with corrections. */
+double hg_zeta(double s, double q) {
+    static const double corrections[] = { /* (2k)! / B(2k) */
+        12.0, -720.0, 30240.0, -1209600.0, 47900160.0, -1.8924375803183791606e9, 7.47242496e10, -2.950130727918164224e12,
+        1.1646782814350067249e14, -4.5979787224074726105e15, 1.8152105401943546773e17, -7.1661652561756670113e18};
+    if (s == 1) return INFINITY;
+    if (s < 1) return NAN;
+    if (q <= 0) {
+        if (q == floor(q)) return INFINITY;
+        if (s != floor(s)) return NAN;
+    }
+    double sum = pow(q, -s), a = q, b = 0;
+    for (int i = 0; i < 9 || a <= 9; i++) {
+        a += 1;
+        b = pow(a, -s);
+        sum += b;
+        if (fabs(b) < 1e-17 * fabs(sum)) return sum;
+    }
+    sum += b * a / (s - 1) - 0.5 * b;
+    double factor = 1, k = 0;
+    for (int i = 0; i < 12; i++) {
+        factor *= s + k;
+        b /= a;
+        double t = factor * b / corrections[i];
+        sum += t;
+        if (fabs(t) < 1e-17 * fabs(sum)) break;
+        k += 1, factor *= s + k, b /= a, k += 1;
+    }
+    return sum;
+}
+
+/* The n-th derivative of psi. */
+static double polygamma(int64_t n, double x) {
+    if (n == 0) return psi(x);
+    return (n % 2 ? 1 : -1) * tgamma((double)n + 1) * hg_zeta((double)n + 1, x);
+}
+
+/* A polynomial start (Giles), then Newton's method with erfc. */
+static double inverse_erf(double y) {
+    if (y != y || fabs(y) > 1) return NAN;
+    if (fabs(y) == 1) return copysign(INFINITY, y);
+    double w = -log((1 - y) * (1 + y)), x;
+    if (w < 5) {
+        w -= 2.5;
+        x = 2.81022636e-08;
+        x = 3.43273939e-07 + x * w, x = -3.5233877e-06 + x * w, x = -4.39150654e-06 + x * w, x = 0.00021858087 + x * w;
+        x = -0.00125372503 + x * w, x = -0.00417768164 + x * w, x = 0.246640727 + x * w, x = 1.50140941 + x * w;
+    } else {
+        w = sqrt(w) - 3;
+        x = -0.000200214257;
+        x = 0.000100950558 + x * w, x = 0.00134934322 + x * w, x = -0.00367342844 + x * w, x = 0.00573950773 + x * w;
+        x = -0.0076224613 + x * w, x = 0.00943887047 + x * w, x = 1.00167406 + x * w, x = 2.83297682 + x * w;
+    }
+    x *= y;
+    for (int i = 0; i < 2; i++) {
+        double miss = y < 0 ? erfc(-x) - (1 + y) : (1 - y) - erfc(x); /* erf(x) - y, without cancellation near 1 */
+        x -= miss / (M_2_SQRTPI * exp(-x * x));
+    }
+    return x;
+}
+
+/* ---- Floating only --------------------------------------------------------------------------------------------------------- */
+
+#define K(id, ...)                                                                                                   \
+    FLOATS(LOOP1, id, __VA_ARGS__)                                                                                   \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_MATH_KERNELS(K)
+HG_ACTIVATION_KERNELS(K)
+#undef K
+#define K(id, ...)                                                                                                   \
+    FLOATS(LOOP1_FAST, id, __VA_ARGS__)                                                                              \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_SIMPLE_KERNELS(K)
+HG_SIMPLE_ACTIVATION_KERNELS(K)
+#undef K
+
+FLOATS(LOOP1, polygamma, (V)polygamma(extra->i[0], (double)x))
+const hg_kernel hg_k_polygamma = {.name = "polygamma", .loop = {FLOAT_ROWS(polygamma)}};
+
+FLOATS(LOOP1_FAST, frac, x - trunc(x))
+const hg_kernel hg_k_frac = {.name = "frac", .loop = {FLOAT_ROWS(frac)}};
+
+/* Half-way cases to even. decimals: f(0) is 10 to their absolute value, negative ones divide. */
+FLOATS(LOOP1, round_decimals, extra->i[0] < 0 ? nearbyint(x / f(0)) * f(0) : nearbyint(x * f(0)) / f(0))
+const hg_kernel hg_k_round_decimals = {.name = "round", .loop = {FLOAT_ROWS(round_decimals)}};
+
+FLOATS(LOOP1, nan_to_num, x != x ? f(0) : x == (V)INFINITY ? f(1) : x == (V)-INFINITY ? f(2) : x)
+const hg_kernel hg_k_nan_to_num = {.name = "nan_to_num", .loop = {FLOAT_ROWS(nan_to_num)}};
+
+/* ---- Floating, and the identity on integers ------------------------------------------------------------------------------- */
+
+#define ROUNDING(id, fn)                                                                                             \
+    FLOATS(LOOP1_FAST, id, fn(x))                                                                                    \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+ROUNDING(floor, floor)
+ROUNDING(ceil, ceil)
+ROUNDING(trunc, trunc)
+ROUNDING(round, nearbyint)
+
+/* ---- Numbers --------------------------------------------------------------------------------------------------------------- */
+
+INTS(LOOP1, neg, (V)(0 - (W)x))
+FLOATS(LOOP1_FAST, neg, -x)
+const hg_kernel hg_k_neg = {.name = "neg", .loop = {INT_ROWS(neg), FLOAT_ROWS(neg)}};
+
+INTS(LOOP1, abs, is_below(x, 0) ? (V)(0 - (W)x) : x)
+FLOATS(LOOP1_FAST, abs, fabs(x))
+BOOLS(LOOP1, abs, x)
+const hg_kernel hg_k_abs = {.name = "abs", .loop = {INT_ROWS(abs), FLOAT_ROWS(abs), BOOL_ROW(abs)}};
+
+INTS(LOOP1, sign, (x > 0) - (is_below(x, 0)))
+FLOATS(LOOP1_FAST, sign, (V)((x > 0) - (x < 0)))
+BOOLS(LOOP1, sign, x)
+const hg_kernel hg_k_sign = {.name = "sign", .loop = {INT_ROWS(sign), FLOAT_ROWS(sign), BOOL_ROW(sign)}};
+
+INTS(LOOP1, relu, x > 0 ? x : 0)
+FLOATS(LOOP1_FAST, relu, x < 0 ? 0 : x)
+const hg_kernel hg_k_relu = {.name = "relu", .loop = {INT_ROWS(relu), FLOAT_ROWS(relu)}};
+
+#define OVER_THRESHOLD x <= f(0) ? f(1) : x
+INTS(LOOP1, threshold, OVER_THRESHOLD)
+FLOATS(LOOP1_FAST, threshold, OVER_THRESHOLD)
+const hg_kernel hg_k_threshold = {.name = "threshold", .loop = {INT_ROWS(threshold), FLOAT_ROWS(threshold)}};
+
+INTS(LOOP1, bitwise_not, (V)~(W)x)
+BOOLS(LOOP1, bitwise_not, !x)
+const hg_kernel hg_k_bitwise_not = {.name = "bitwise_not_cpu", .loop = {INT_ROWS(bitwise_not), BOOL_ROW(bitwise_not)}};
+
+/* ---- Tests ----------------------------------------------------------------------------------------------------------------- */
+
+#define TEST(id, on_floats, on_ints)                                                                                 \
+    FLOAT_TESTS(LOOP1_FAST, id, on_floats)                                                                           \
+    INT_TESTS(LOOP1, id, on_ints)                                                                                    \
+    BOOLS(LOOP1, id, on_ints)                                                                                        \
+    const hg_kernel hg_k_##id = {                                                                                    \
+        .name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
+TEST(logical_not, x == 0, x == 0)
+TEST(isnan, x != x, ((void)x, 0))
+TEST(isinf, fabs(x) == (V)INFINITY, ((void)x, 0))
+TEST(isfinite, fabs(x) < (V)INFINITY, ((void)x, 1))
+TEST(isposinf, x == (V)INFINITY, ((void)x, 0))
+TEST(isneginf, x == (V)-INFINITY, ((void)x, 0))
+TEST(signbit, signbit(x) != 0, is_below(x, 0))

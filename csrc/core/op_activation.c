@@ -1,0 +1,253 @@
+/* Activations, their derivatives as ops of their own, and dropout. */
+#include "k_impl.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- Forward ------------------------------------------------------------------------------------------------------------------- */
+
+/* One or two operands with the numbers a[n_operands ...] as f(0), f(1) ... */
+static hg_status with_numbers(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, int n_operands, int n_numbers, hg_tensor **out) {
+    hg_extra_args extra = {{0}, {0}};
+    for (int i = 0; i < n_numbers; i++) {
+        extra.f[i] = hg_number_f(&a[n_operands + i]);
+        extra.i[i] = (int64_t)floor(extra.f[i]);
+    }
+    hg_dtype d = n_operands == 1 ? (hg_dtype)a[0].u.t->dtype : hg_result_type(cx, a, n_operands);
+    return hg_run(cx, k, d, a, n_operands, &extra, out);
+}
+
+#define FORWARD(op, kernel, n_operands, n_numbers)                                                                     \
+    hg_status hg_op_##op(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                               \
+        return with_numbers(cx, &hg_k_##kernel, a, n_operands, n_numbers, out);                                        \
+    }
+FORWARD(threshold, threshold, 1, 2)
+FORWARD(leaky_relu, leaky_relu, 1, 1)
+FORWARD(elu, elu, 1, 3)
+FORWARD(silu, silu, 1, 0)
+FORWARD(mish, mish, 1, 0)
+FORWARD(softplus, softplus, 1, 2)
+FORWARD(hardsigmoid, hardsigmoid, 1, 0)
+FORWARD(hardswish, hardswish, 1, 0)
+FORWARD(log_sigmoid, log_sigmoid, 1, 0)
+FORWARD(softshrink, softshrink, 1, 1)
+FORWARD(hardshrink, hardshrink, 1, 1)
+FORWARD(sigmoid_backward, sigmoid_backward, 2, 0)
+FORWARD(tanh_backward, tanh_backward, 2, 0)
+FORWARD(threshold_backward, threshold_backward, 2, 1)
+FORWARD(leaky_relu_backward, leaky_relu_backward, 2, 1)
+FORWARD(elu_backward, elu_backward, 2, 3)
+FORWARD(silu_backward, silu_backward, 2, 0)
+
+hg_status hg_op_relu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[0].u.t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "Boolean inputs not supported for relu");
+    return with_numbers(cx, &hg_k_relu, a, 1, 0, out);
+}
+
+hg_status hg_op_hardtanh(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[0].u.t->dtype == HG_BOOL)
+        return hg_fail(cx, HG_STATE, "Bool inputs not supported for hardtanh");
+    return hg_run(cx, &hg_k_clamp, (hg_dtype)a[0].u.t->dtype, a, 3, NULL, out);
+}
+
+static hg_status gelu_kernel(hg_ctx *cx, const char *approximate, const hg_kernel *exact, const hg_kernel *by_tanh,
+                             const hg_kernel **k) {
+    *k = exact;
+    if (strcmp(approximate, "none") == 0) return HG_OK;
+    *k = by_tanh;
+    if (strcmp(approximate, "tanh") == 0) return HG_OK;
+    return hg_fail(cx, HG_STATE, "approximate argument must be either none or tanh.");
+}
+
+hg_status hg_op_gelu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_kernel *k;
+    hg_status st = gelu_kernel(cx, a[1].u.s, &hg_k_gelu, &hg_k_gelu_tanh, &k);
+    return st == HG_OK ? with_numbers(cx, k, a, 1, 0, out) : st;
+}
+hg_status hg_op_gelu_backward(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_kernel *k;
+    hg_status st = gelu_kernel(cx, a[2].u.s, &hg_k_gelu_backward, &hg_k_gelu_tanh_backward, &k);
+    return st == HG_OK ? with_numbers(cx, k, a, 2, 0, out) : st;
+}
+
+/* ---- Derivatives ------------------------------------------------------------------------------------------------------------------ */
+
+#define MUL_(p, q)       X(MUL, T(p), T(q))
+#define TIMES(p, number) X(MUL, T(p), hg_f(number))
+#define MINUS(number, p) X(RSUB_SCALAR, T(p), hg_i(number))
+#define DERIVATIVE(id, gradient)                                                                                       \
+    hg_status hg_d_##id(hg_ctx *cx, hg_back *b) {                                                                      \
+        GIVE(0, gradient);                                                                                             \
+        return HG_OK;                                                                                                  \
+    }
+/* Of f_backward(grad, x): the gradient of grad is f_backward(G, x) again, that of x is grad times the second derivative. */
+#define DERIVATIVE2(id, of_grad, of_operand)                                                                           \
+    hg_status hg_d_##id(hg_ctx *cx, hg_back *b) {                                                                      \
+        if (NEED(0)) GIVE(0, of_grad);                                                                                 \
+        if (NEED(1)) GIVE(1, of_operand);                                                                              \
+        return HG_OK;                                                                                                  \
+    }
+
+DERIVATIVE(relu, X(THRESHOLD_BACKWARD, T(G), T(OUT(0)), hg_i(0)))
+DERIVATIVE(threshold, X(THRESHOLD_BACKWARD, T(G), T(IN(0)), *ARG(1)))
+DERIVATIVE2(threshold_backward, X(THRESHOLD_BACKWARD, T(G), T(IN(1)), *ARG(2)), X(ZEROS_LIKE, T(G)))
+DERIVATIVE(leaky_relu, X(LEAKY_RELU_BACKWARD, T(G), T(IN(0)), *ARG(1)))
+DERIVATIVE2(leaky_relu_backward, X(LEAKY_RELU_BACKWARD, T(G), T(IN(1)), *ARG(2)), X(ZEROS_LIKE, T(G)))
+DERIVATIVE(silu, X(SILU_BACKWARD, T(G), T(IN(0))))
+DERIVATIVE(gelu, X(GELU_BACKWARD, T(G), T(IN(0)), hg_s(ARG(1)->u.s)))
+DERIVATIVE2(sigmoid_backward, X(SIGMOID_BACKWARD, T(G), T(IN(1))),
+            MUL_(MUL_(G, IN(0)), MINUS(1, TIMES(IN(1), 2))))
+DERIVATIVE2(tanh_backward, X(TANH_BACKWARD, T(G), T(IN(1))), MUL_(MUL_(G, IN(0)), TIMES(IN(1), -2)))
+
+/* s (1 - s) (2 + x (1 - 2 s)) with s the sigmoid of x */
+static hg_tensor *silu_curve(hg_ctx *cx, hg_tensor *x) {
+    hg_tensor *s = X(SIGMOID, T(x));
+    hg_tensor *last = X(ADD, T(MUL_(x, MINUS(1, TIMES(s, 2)))), hg_i(2));
+    return MUL_(MUL_(s, MINUS(1, s)), last);
+}
+DERIVATIVE2(silu_backward, X(SILU_BACKWARD, T(G), T(IN(1))), MUL_(MUL_(G, IN(0)), silu_curve(cx, IN(1))))
+
+/* The second derivative of gelu: (2 - x^2) times the normal density, or what the approximation has for it. */
+static hg_tensor *gelu_curve(hg_ctx *cx, hg_tensor *x, const char *approximate) {
+    hg_tensor *xx = MUL_(x, x);
+    if (approximate[0] == 'n') {
+        hg_tensor *density = TIMES(X(EXP, T(TIMES(xx, -0.5))), M_2_SQRTPI * M_SQRT1_2 * 0.5);
+        return MUL_(density, MINUS(2, xx));
+    }
+    const double slope = M_SQRT2 * M_2_SQRTPI * 0.5, cubic = 0.044715;
+    hg_tensor *u = MUL_(x, X(ADD, T(TIMES(xx, slope * cubic)), hg_f(slope)));
+    hg_tensor *du = X(ADD, T(TIMES(xx, 3 * slope * cubic)), hg_f(slope)), *ddu = TIMES(x, 6 * slope * cubic);
+    hg_tensor *t = X(TANH, T(u)), *dt = MINUS(1, MUL_(t, t));
+    /* (1 + t)/2 + x dt du / 2, differentiated */
+    hg_tensor *bent = X(SUB, T(ddu), T(MUL_(TIMES(t, 2), MUL_(du, du))));
+    return MUL_(dt, X(ADD, T(du), T(MUL_(TIMES(x, 0.5), bent))));
+}
+DERIVATIVE2(gelu_backward, X(GELU_BACKWARD, T(G), T(IN(1)), hg_s(ARG(2)->u.s)),
+            MUL_(MUL_(G, IN(0)), gelu_curve(cx, IN(1), ARG(2)->u.s)))
+
+DERIVATIVE(elu, X(ELU_BACKWARD, T(G), T(IN(0)), *ARG(1), *ARG(2), *ARG(3)))
+hg_status hg_d_elu_backward(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(ELU_BACKWARD, T(G), T(IN(1)), *ARG(2), *ARG(3), *ARG(4)));
+    if (NEED(1)) {
+        double alpha = hg_number_f(ARG(2)), scale = hg_number_f(ARG(3)), input_scale = hg_number_f(ARG(4));
+        hg_tensor *x = IN(1), *curve = TIMES(X(EXP, T(TIMES(x, input_scale))), alpha * scale * input_scale * input_scale);
+        GIVE(1, X(WHERE, T(X(LE, T(x), hg_i(0))), T(MUL_(MUL_(G, IN(0)), curve)), hg_i(0)));
+    }
+    return HG_OK;
+}
+
+hg_status hg_d_hardtanh(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(0);
+    hg_tensor *inside = X(LOGICAL_AND, T(X(GT, T(x), *ARG(1))), T(X(LT, T(x), *ARG(2))));
+    GIVE(0, X(WHERE, T(inside), T(G), hg_i(0)));
+    return HG_OK;
+}
+
+/* tanh(softplus(x)) + x sech^2(softplus(x)) sigmoid(x) */
+hg_status hg_d_mish(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(0), *t = X(TANH, T(X(SOFTPLUS, T(x))));
+    hg_tensor *bend = MUL_(MUL_(x, X(SIGMOID, T(x))), MINUS(1, MUL_(t, t)));
+    GIVE(0, MUL_(G, X(ADD, T(t), T(bend))));
+    return HG_OK;
+}
+
+hg_status hg_d_softplus(hg_ctx *cx, hg_back *b) {
+    double beta = hg_number_f(ARG(1));
+    hg_tensor *scaled = TIMES(IN(0), beta);
+    hg_tensor *slope = X(WHERE, T(X(GT, T(scaled), *ARG(2))), hg_i(1), T(X(SIGMOID, T(scaled))));
+    GIVE(0, MUL_(G, slope));
+    return HG_OK;
+}
+
+hg_status hg_d_log_sigmoid(hg_ctx *cx, hg_back *b) {
+    GIVE(0, MUL_(G, X(SIGMOID, T(X(NEG, T(IN(0)))))));
+    return HG_OK;
+}
+
+static hg_tensor *inside_three(hg_ctx *cx, hg_tensor *x) {
+    return X(LOGICAL_AND, T(X(GT, T(x), hg_i(-3))), T(X(LT, T(x), hg_i(3))));
+}
+hg_status hg_d_hardsigmoid(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(WHERE, T(inside_three(cx, IN(0))), T(TIMES(G, 1.0 / 6)), hg_i(0)));
+    return HG_OK;
+}
+hg_status hg_d_hardswish(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(0);
+    hg_tensor *bent = MUL_(G, X(ADD, T(TIMES(x, 1.0 / 3)), hg_f(0.5)));
+    hg_tensor *straight = X(WHERE, T(X(LE, T(x), hg_i(-3))), hg_i(0), T(G));
+    GIVE(0, X(WHERE, T(inside_three(cx, x)), T(bent), T(straight)));
+    return HG_OK;
+}
+hg_status hg_d_shrink(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(WHERE, T(X(LE, T(X(ABS, T(IN(0)))), *ARG(1))), hg_i(0), T(G)));
+    return HG_OK;
+}
+
+/* ---- In terms of others ------------------------------------------------------------------------------------------------------------- */
+
+/* What functional.relu(x, inplace=True) and the like do: a[n] are the op's own arguments, a[n] says whether in place. */
+static hg_status maybe_inplace(hg_ctx *cx, int op, const hg_arg *a, int n, bool inplace, hg_tensor **out) {
+    if (!inplace) return hg_call_op(cx, op, a, n, out);
+    hg_status st = hg_call_inplace(cx, op, a, n);
+    if (st == HG_OK) hg_retain(cx, a[0].u.t), *out = a[0].u.t;
+    return st;
+}
+
+#define INPLACE(id, OP, n)                                                                                             \
+    hg_status hg_op_##id##_inplace(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                     \
+        return maybe_inplace(cx, HG_OP_##OP, a, n, a[n].u.i != 0, out);                                                \
+    }
+INPLACE(relu, RELU, 1)
+INPLACE(threshold, THRESHOLD, 3)
+INPLACE(leaky_relu, LEAKY_RELU, 2)
+INPLACE(hardtanh, HARDTANH, 3)
+INPLACE(silu, SILU, 1)
+INPLACE(mish, MISH, 1)
+INPLACE(hardsigmoid, HARDSIGMOID, 1)
+INPLACE(hardswish, HARDSWISH, 1)
+
+hg_status hg_op_relu6(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return maybe_inplace(cx, HG_OP_HARDTANH, (hg_arg[]){a[0], hg_i(0), hg_i(6)}, 3, a[1].u.i != 0, out);
+}
+hg_status hg_op_elu_nn(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return maybe_inplace(cx, HG_OP_ELU_SCALED, a, 2, a[2].u.i != 0, out);
+}
+hg_status hg_op_selu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_arg fixed[3] = {a[0], hg_f(1.6732632423543772848170429916717), hg_f(1.0507009873554804934193349852946)};
+    return maybe_inplace(cx, HG_OP_ELU_SCALED, fixed, 3, a[1].u.i != 0, out);
+}
+hg_status hg_op_celu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    double alpha = hg_number_f(&a[1]);
+    if (alpha == 0) return hg_fail(cx, HG_STATE, "ZeroDivisionError: alpha cannot be 0 for CELU");
+    const hg_arg scaled[4] = {a[0], a[1], hg_i(1), hg_f(1 / alpha)};
+    return maybe_inplace(cx, HG_OP_CELU_SCALED, scaled, 4, a[2].u.i != 0, out);
+}
+
+hg_status hg_op_softsign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(DIV, a[0], T(X(ADD, T(X(ABS, a[0])), hg_i(1)))), out);
+}
+hg_status hg_op_tanhshrink(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(SUB, a[0], T(X(TANH, a[0]))), out);
+}
+
+hg_status hg_op_dropout(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    double p = hg_number_f(&a[1]);
+    bool training = a[2].u.i != 0, inplace = a[3].u.i != 0;
+    if (!(p >= 0 && p <= 1))
+        return hg_fail(cx, HG_VALUE, "dropout probability has to be between 0 and 1, but got %g", p);
+    if (!training || p == 0 || a[0].u.t->numel == 0) {
+        hg_retain(cx, a[0].u.t);
+        *out = a[0].u.t;
+        return HG_OK;
+    }
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *mask = X(DROPOUT_MASK, a[0], hg_f(p));
+    if (!inplace) return hg_scope_return(cx, &s, X(MUL, a[0], T(mask)), out);
+    if (mask) hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_MUL, (hg_arg[]){a[0], T(mask)}, 2));
+    return hg_scope_return(cx, &s, mask ? a[0].u.t : NULL, out);
+}

@@ -1,0 +1,122 @@
+/* Running an elementwise kernel over tensors and numbers: shapes, dtypes, and the way through chunks where they differ. */
+#include "k_impl.h"
+#include "shape_impl.h"
+
+#include <string.h>
+
+enum { CHUNK = 256, MAX_IN = HG_ITER_MAX - 1 };
+
+/* What a chunked run converts: NULL where the dtypes agree. */
+typedef struct chunked {
+    hg_loop loop;
+    const hg_extra_args *extra;
+    int n_in;
+    hg_convert store, load[MAX_IN];
+    int64_t size, result_size, in_size[MAX_IN]; /* bytes of an element: of the result as computed, and of operands */
+} chunked;
+
+static void run_chunks(void *arg, int64_t n, char *const *p, const int64_t *step) {
+    const chunked *c = arg;
+    double room[HG_ITER_MAX][CHUNK];
+    char *q[HG_ITER_MAX];
+    int64_t q_step[HG_ITER_MAX];
+    for (int64_t at = 0; at < n; at += CHUNK) {
+        int64_t m = n - at < CHUNK ? n - at : CHUNK;
+        for (int k = 0; k < c->n_in; k++) {
+            char *from = p[k + 1] + at * step[k + 1];
+            if (!c->load[k]) {
+                q[k + 1] = from, q_step[k + 1] = step[k + 1];
+                continue;
+            }
+            bool one = step[k + 1] == 0;
+            q[k + 1] = (char *)room[k + 1], q_step[k + 1] = one ? 0 : c->in_size[k];
+            c->load[k](one ? 1 : m, q[k + 1], c->in_size[k], from, step[k + 1]);
+        }
+        char *to = p[0] + at * step[0];
+        q[0] = c->store ? (char *)room[0] : to;
+        q_step[0] = c->store ? c->result_size : step[0];
+        c->loop(m, q, q_step, c->extra);
+        if (c->store) c->store(m, to, step[0], q[0], q_step[0]);
+    }
+}
+
+static hg_status no_kernel(hg_ctx *cx, const char *name, hg_dtype d) {
+    char word[16];
+    return hg_fail(cx, HG_MISSING, "\"%s\" not implemented for '%s'", name, hg_dtype_word(d, word));
+}
+
+hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
+                 hg_tensor **out) {
+    hg_dtype c = (d == HG_F16 || d == HG_BF16) && !k->loop[d] ? HG_F32 : d; /* computed in */
+    hg_loop loop = k->loop[c];
+    if (!loop) return no_kernel(cx, k->name, d);
+    hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
+
+    double number[MAX_IN];
+    const hg_tensor *first = NULL;
+    bool straight = true; /* everything contiguous, of one shape, of the dtype computed in */
+    hg_status st;
+    for (int i = 0; i < n_in; i++) {
+        hg_dtype wanted = i == 0 && k->first_bool ? HG_BOOL : c;
+        if (in[i].kind != HG_A_TENSOR) {
+            if ((st = hg_put_number(cx, in[i], wanted, &number[i])) != HG_OK) return st;
+            continue;
+        }
+        const hg_tensor *t = in[i].u.t;
+        if (t->dtype != wanted || !t->contiguous || (first && !hg_same_shape(first, t))) straight = false;
+        if (!first) first = t;
+    }
+
+    if (straight && first && (!*out || (*out)->contiguous)) {
+        bool fresh = !*out;
+        if ((st = hg_out(cx, out, result, first->n_dim, first->shape)) != HG_OK) return st;
+        if ((*out)->dtype == computed) {
+            if (!fresh)
+                for (int i = 0; i < n_in; i++)
+                    if (in[i].kind == HG_A_TENSOR && (st = hg_check_overlap(cx, *out, in[i].u.t)) != HG_OK) return st;
+            char *p[HG_ITER_MAX] = {(*out)->data};
+            int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size};
+            for (int i = 0; i < n_in; i++) {
+                bool tensor = in[i].kind == HG_A_TENSOR;
+                p[i + 1] = tensor ? in[i].u.t->data : (char *)&number[i];
+                step[i + 1] = tensor ? (int64_t)hg_tensor_itemsize(in[i].u.t) : 0;
+            }
+            if (first->numel) loop(first->numel, p, step, extra);
+            return HG_OK;
+        }
+    }
+
+    int n_dim = 0;
+    int64_t shape[HG_MAX_DIM];
+    for (int i = 0; i < n_in; i++)
+        if (in[i].kind == HG_A_TENSOR &&
+            (st = hg_broadcast(cx, n_dim, shape, in[i].u.t->n_dim, in[i].u.t->shape, &n_dim, shape)) != HG_OK)
+            return st;
+    bool fresh = !*out;
+    if ((st = hg_out(cx, out, result, n_dim, shape)) != HG_OK) return st;
+    hg_tensor *to = *out;
+    if (to->numel == 0) return HG_OK;
+
+    chunked run = {.loop = loop, .extra = extra, .n_in = n_in, .result_size = hg_dtypes[computed].size};
+    bool converts = false;
+    hg_iter it;
+    hg_iter_begin(&it, n_dim, shape);
+    hg_iter_add_tensor(&it, to);
+    if (to->dtype != computed) run.store = hg_converter((hg_dtype)to->dtype, computed), converts = true;
+    for (int i = 0; i < n_in; i++) {
+        hg_dtype wanted = i == 0 && k->first_bool ? HG_BOOL : c;
+        run.in_size[i] = hg_dtypes[wanted].size;
+        if (in[i].kind != HG_A_TENSOR) {
+            hg_iter_add(&it, &number[i], 0, 0, NULL, NULL);
+            continue;
+        }
+        const hg_tensor *t = in[i].u.t;
+        if (!fresh && (st = hg_check_overlap(cx, to, t)) != HG_OK) return st;
+        hg_iter_add_tensor(&it, t);
+        if (t->dtype != wanted) run.load[i] = hg_converter(wanted, (hg_dtype)t->dtype), converts = true;
+    }
+    hg_iter_coalesce(&it);
+    if (converts) hg_iter_rows(&it, run_chunks, &run);
+    else hg_iter_run(&it, loop, extra);
+    return HG_OK;
+}
