@@ -28,11 +28,11 @@ class Adagrad(Optimizer):
         if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
         _check_not_negative(
-            lr=("learning rate", lr),
-            lr_decay=("lr_decay value", lr_decay),
-            weight_decay=("weight_decay value", weight_decay),
-            initial=("initial_accumulator_value value", initial_accumulator_value),
-            eps=("epsilon value", eps),
+            ("learning rate", lr),
+            ("lr_decay value", lr_decay),
+            ("weight_decay value", weight_decay),
+            ("initial_accumulator_value value", initial_accumulator_value),
+            ("epsilon value", eps),
         )
         defaults = {
             "lr": lr,

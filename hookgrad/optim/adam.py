@@ -41,11 +41,11 @@ class Adam(Optimizer):
     ):
         if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
-        _check_not_negative(lr=("learning rate", lr), eps=("epsilon value", eps))
+        _check_not_negative(("learning rate", lr), ("epsilon value", eps))
         for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-        _check_not_negative(weight_decay=("weight_decay value", weight_decay))
+        _check_not_negative(("weight_decay value", weight_decay))
         kinds = [float if isinstance(beta, float) else hookgrad.Tensor for beta in betas]
         if kinds[0] is not kinds[1] or not all(map(isinstance, betas, kinds)):
             raise ValueError("betas must be either both floats or both Tensors")

@@ -1,4 +1,4 @@
-"""What all optimizers share: groups of parameters with their settings, a state for each parameter, hooks around a step."""
+"""What all optimizers share: groups of parameters with their settings, states, hooks around a step."""
 
 from collections import OrderedDict, defaultdict
 
@@ -77,8 +77,8 @@ def _number(value):
     return value.item() if isinstance(value, hookgrad.Tensor) else value
 
 
-def _check_not_negative(**settings):
-    for name, (words, value) in settings.items():
+def _check_not_negative(*settings):
+    for words, value in settings:
         if not 0.0 <= value:
             raise ValueError(f"Invalid {words}: {value}")
 

@@ -30,11 +30,11 @@ class RMSprop(Optimizer):
         if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
         _check_not_negative(
-            lr=("learning rate", lr),
-            eps=("epsilon value", eps),
-            momentum=("momentum value", momentum),
-            weight_decay=("weight_decay value", weight_decay),
-            alpha=("alpha value", alpha),
+            ("learning rate", lr),
+            ("epsilon value", eps),
+            ("momentum value", momentum),
+            ("weight_decay value", weight_decay),
+            ("alpha value", alpha),
         )
         defaults = {
             "lr": lr,

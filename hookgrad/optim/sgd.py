@@ -7,7 +7,7 @@ from .optimizer import Optimizer, _check_not_negative, _number, _run_closure
 
 
 class SGD(Optimizer):
-    """param -= lr * grad, where grad includes `weight_decay` * param and, with `momentum`, what is left of earlier ones.
+    """param -= lr * grad, where grad includes `weight_decay` * param and what `momentum` leaves of earlier ones.
 
     With `momentum` a buffer becomes momentum * buffer + (1 - dampening) * grad and takes grad's place; with `nesterov`
     grad + momentum * buffer does. `maximize` climbs instead. `foreach`, `fused` and `differentiable` are accepted and
@@ -40,9 +40,9 @@ class SGD(Optimizer):
         if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
         _check_not_negative(
-            lr=("learning rate", lr),
-            momentum=("momentum value", momentum),
-            weight_decay=("weight_decay value", weight_decay),
+            ("learning rate", lr),
+            ("momentum value", momentum),
+            ("weight_decay value", weight_decay),
         )
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")

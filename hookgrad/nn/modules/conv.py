@@ -247,7 +247,9 @@ class _ConvTransposeNd(_ConvNd):
 
 
 class ConvTranspose1d(_ConvTransposeNd):
-    """The gradient of Conv1d with respect to its input, as a layer: weight (in_channels, out_channels / groups, kernel).
+    """The gradient of Conv1d with respect to its input, as a layer.
+
+    The weight is (in_channels, out_channels / groups, kernel_size).
 
     >>> import hookgrad as torch
     >>> ConvTranspose1d(4, 2, 3, stride=2)(torch.randn(1, 4, 5)).shape
@@ -295,7 +297,9 @@ class ConvTranspose1d(_ConvTransposeNd):
 
 
 class ConvTranspose2d(_ConvTransposeNd):
-    """The gradient of Conv2d with respect to its input, as a layer: weight (in_channels, out_channels / groups, *kernel).
+    """The gradient of Conv2d with respect to its input, as a layer.
+
+    The weight is (in_channels, out_channels / groups, *kernel_size).
 
     >>> import hookgrad as torch
     >>> ConvTranspose2d(4, 2, 3, stride=2)(torch.randn(1, 4, 5, 5)).shape

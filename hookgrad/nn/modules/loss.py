@@ -1,4 +1,4 @@
-"""Losses: how far an output is from its target, as one number (`reduction` "mean" or "sum") or for each element ("none")."""
+"""Losses: how far an output is from its target, as one number (`reduction` "mean", "sum") or for each element."""
 
 from .. import functional as F
 from .module import Module

@@ -3,13 +3,15 @@
 `_C.Module` holds the tables (`_parameters`, `_buffers`, `_modules`, the hook tables), looks attributes up and stores
 them, runs the call sequence and registers the hooks of forward and backward. Of the binding, this file uses
 
-    _C.Module                                                    the base type
-    _C.RemovableHandle(table)                                    a handle with a fresh `id`, for `table[handle.id] = hook`
-    _C._register_global_hook(kind, hook, with_kwargs, always_call)  -> handle; `kind` is one of "forward_pre", "forward",
-        "full_backward_pre", "full_backward", "backward", "buffer_registration", "module_registration",
-        "parameter_registration"
-    _C._run_registration_hooks(kind, module, name, value)        -> value, after the global hooks of registration;
-        `kind` is one of the last three above
+    _C.Module
+        the base type
+    _C.RemovableHandle(table)
+        a handle with a fresh `id`, for `table[handle.id] = hook`
+    _C._register_global_hook(kind, hook, with_kwargs, always_call) -> handle
+        `kind` is one of "forward_pre", "forward", "full_backward_pre", "full_backward", "backward",
+        "buffer_registration", "module_registration", "parameter_registration"
+    _C._run_registration_hooks(kind, module, name, value) -> value
+        the value after the global hooks of registration; `kind` is one of the last three above
 """
 
 import hookgrad

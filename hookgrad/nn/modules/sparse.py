@@ -9,7 +9,7 @@ from .module import Module
 
 
 class Embedding(Module):
-    """Looks rows up: indices (*) of whole numbers become (*, embedding_dim), from weight (num_embeddings, embedding_dim).
+    """Looks rows up: indices (*) become (*, embedding_dim), from the weight (num_embeddings, embedding_dim).
 
     The row `padding_idx` starts as zeros and gets no gradient. `max_norm`, `scale_grad_by_freq` and `sparse` are not
     supported.

@@ -18,7 +18,7 @@ def _like(container, values):
 
 
 def default_collate(batch):
-    """A batch from a list of samples: tensors are stacked, numbers become a tensor, tuples, lists and dicts are taken apart.
+    """A batch from a list of samples: tensors are stacked, numbers become a tensor, containers are taken apart.
 
     >>> import hookgrad as torch
     >>> default_collate([(torch.zeros(2), 1), (torch.ones(2), 0)])
