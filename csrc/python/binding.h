@@ -23,7 +23,8 @@
 /* Our types, by their C names: hg_py->tensor_type ... */
 #define PY_TYPES(X)                                                                                                    \
     X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)            \
-    X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved)
+    X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)            \
+    X(mapping_iterator) X(mapping_view) X(module_dict)
 
 /* Interned names, made once: NAME(forward). */
 #define PY_NAMES(X)                                                                                                    \
@@ -35,7 +36,9 @@
     X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype)      \
     X(device) X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self) X(dim) X(axis)          \
     X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)              \
-    X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str) X(_rebuild_tensor)
+    X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str) X(_rebuild_tensor) \
+    X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init) X(__getattr__)               \
+    X(__getattribute__) X(__init_subclass__) X(__init__) X(__torch_function__)
 
 typedef struct mod_state {
     hg_lib *lib;
@@ -56,6 +59,8 @@ typedef struct mod_state {
     PyObject *empty_tuple;
     PyObject *out_of_memory;          /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
     PyObject *parameter;              /* the class nn.Parameter, told by the package; may be NULL */
+    PyObject *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
+    PyObject *node_types;             /* dict: the types of nodes by name */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     struct py_numpy *numpy;           /* NumPy's C API; NULL before the first array */
 } mod_state;

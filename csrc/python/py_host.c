@@ -41,13 +41,13 @@ static PyObject *tensor_alloc(void) {
 /* The core's first field is what Python calls ob_size: it is set here and left alone by everybody. */
 static PyObject *node_alloc(size_t size) {
     size_t class = (sizeof(PyObject) + size + NODE_STEP - 1) / NODE_STEP;
-    Py_ssize_t extra = (Py_ssize_t)(class * NODE_STEP - sizeof(PyVarObject));
+    Py_ssize_t extra = (Py_ssize_t)(class * NODE_STEP - sizeof(py_node));
     PyVarObject *o = class < NODE_CLASSES ? (PyVarObject *)take(&kept.nodes[class]) : NULL;
     if (o)
         PyObject_InitVar(o, hg_py->node_type, extra);
-    else if (!(o = (PyVarObject *)PyObject_GC_NewVar(PyVarObject, hg_py->node_type, extra)))
+    else if (!(o = (PyVarObject *)PyObject_GC_NewVar(py_node, hg_py->node_type, extra)))
         return NULL;
-    memset(o + 1, 0, (size_t)extra);
+    memset(o + 1, 0, (size_t)extra + sizeof(py_node) - sizeof *o);
     PyObject_GC_Track(o);
     return (PyObject *)o;
 }
@@ -80,7 +80,7 @@ static void host_free(void *ud, hg_kind kind, void *obj) {
     if (kind == HG_KIND_TENSOR && type == hg_py->tensor_type) {
         in_list = keep(&kept.tensors, o);
     } else if (kind == HG_KIND_NODE) {
-        size_t class = ((size_t)Py_SIZE(o) + sizeof(PyVarObject)) / NODE_STEP;
+        size_t class = ((size_t)Py_SIZE(o) + sizeof(py_node)) / NODE_STEP;
         in_list = class < NODE_CLASSES && keep(&kept.nodes[class], o);
     }
     if (!in_list) type->tp_free(o);

@@ -43,6 +43,7 @@ static int library_open(void) {
     py_this_ctx = state.first;
     state.lib = state.first->lib;
     hg_set_blas_finder(state.lib, find_blas, NULL);
+    hg_set_host_forward(state.lib, py_module_forward);
     return 0;
 }
 

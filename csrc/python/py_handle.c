@@ -1,0 +1,241 @@
+/* RemovableHandle: undoes one registration. */
+#include "py_hooks.h"
+
+typedef struct handle {
+    PyObject_HEAD
+    PyObject *table;  /* weak reference to the mapping the hook is in */
+    PyObject *extras; /* tuple of weak references to mappings that lose the same id */
+    uint64_t id;
+    PyObject *dict, *weakrefs;
+} handle;
+
+#define HANDLE(o) ((handle *)(o))
+
+/* The mapping behind a weak reference: new, None when it is gone. */
+static PyObject *referent(PyObject *ref) {
+    if (!ref) Py_RETURN_NONE;
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *o;
+    int found = PyWeakref_GetRef(ref, &o);
+    return found < 0 ? NULL : found ? o : Py_NewRef(Py_None);
+#else
+    PyObject *o = PyWeakref_GetObject(ref);
+    return o ? Py_NewRef(o) : NULL;
+#endif
+}
+
+static int remove_from(PyObject *ref, uint64_t id) {
+    PyObject *table = referent(ref), *key = NULL;
+    hg_ctx *cx = py_ctx();
+    int found = !table || !cx ? -1 : 0;
+    if (!found && Py_TYPE(table) == hg_py->hooks_type) {
+        hg_hooks_remove(cx, HOOKS(table), id);
+    } else if (!found && table != Py_None) {
+        key = PyLong_FromUnsignedLongLong(id);
+        found = key ? PySequence_Contains(table, key) : -1;
+        if (found == 1) found = PyObject_DelItem(table, key);
+    }
+    Py_XDECREF(key);
+    Py_XDECREF(table);
+    return found < 0 ? -1 : 0;
+}
+
+/* The tables are snapshot first: removing one hook may run anything, even __init__ of this handle. */
+static PyObject *handle_remove(PyObject *self, PyObject *none) {
+    (void)none;
+    PyObject *table = Py_XNewRef(HANDLE(self)->table), *extras = Py_XNewRef(HANDLE(self)->extras);
+    uint64_t id = HANDLE(self)->id;
+    int failed = remove_from(table, id);
+    for (Py_ssize_t i = 0; extras && !failed && i < PyTuple_GET_SIZE(extras); i++)
+        failed = remove_from(PyTuple_GET_ITEM(extras, i), id);
+    Py_XDECREF(table);
+    Py_XDECREF(extras);
+    if (failed) return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *py_handle_new(PyObject *table, uint64_t id) {
+    handle *h = (handle *)hg_py->handle_type->tp_alloc(hg_py->handle_type, 0);
+    if (!h) return NULL;
+    h->id = id;
+    h->extras = Py_NewRef(hg_py->empty_tuple);
+    if (!(h->table = PyWeakref_NewRef(table, NULL))) Py_CLEAR(h);
+    return (PyObject *)h;
+}
+
+/* Weak references to one mapping, to each of a list or tuple, or to none: new. */
+static PyObject *refs_to(PyObject *given) {
+    if (!given || given == Py_None) return Py_NewRef(hg_py->empty_tuple);
+    PyObject *many = PyList_Check(given) || PyTuple_Check(given) ? PySequence_Tuple(given) : PyTuple_Pack(1, given);
+    PyObject *refs = many ? PyTuple_New(PyTuple_GET_SIZE(many)) : NULL;
+    for (Py_ssize_t i = 0; refs && i < PyTuple_GET_SIZE(many); i++) {
+        PyObject *ref = PyWeakref_NewRef(PyTuple_GET_ITEM(many, i), NULL);
+        if (ref) PyTuple_SET_ITEM(refs, i, ref);
+        else Py_CLEAR(refs);
+    }
+    Py_XDECREF(many);
+    return refs;
+}
+
+static int handle_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"hooks_dict", "extra_dict", NULL};
+    PyObject *table, *extra = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:RemovableHandle", names, &table, &extra)) return -1;
+    PyObject *ref = PyWeakref_NewRef(table, NULL), *refs = ref ? refs_to(extra) : NULL;
+    if (!refs) {
+        Py_XDECREF(ref);
+        return -1;
+    }
+    Py_XSETREF(HANDLE(self)->table, ref);
+    Py_XSETREF(HANDLE(self)->extras, refs);
+    HANDLE(self)->id = hg_next_hook_id(hg_py->lib);
+    return 0;
+}
+
+/* ---- Copies and pickles -------------------------------------------------------------------------------------------------- */
+
+static PyObject *handle_getstate(PyObject *self, PyObject *none) {
+    (void)none;
+    PyObject *extras = HANDLE(self)->extras;
+    Py_ssize_t n = extras ? PyTuple_GET_SIZE(extras) : 0;
+    PyObject *alive = PyTuple_New(n), *table = alive ? referent(HANDLE(self)->table) : NULL;
+    for (Py_ssize_t i = 0; table && i < n; i++) {
+        PyObject *o = referent(PyTuple_GET_ITEM(extras, i));
+        if (o) PyTuple_SET_ITEM(alive, i, o);
+        else Py_CLEAR(table);
+    }
+    if (table) return Py_BuildValue("(NKN)", table, (unsigned long long)HANDLE(self)->id, alive);
+    Py_XDECREF(alive);
+    return NULL;
+}
+
+static PyObject *handle_setstate(PyObject *self, PyObject *state) {
+    PyObject *table, *extras = Py_None;
+    unsigned long long id;
+    if (!PyTuple_Check(state)) return PyErr_SetString(PyExc_TypeError, "RemovableHandle.__setstate__(): expected a tuple"), NULL;
+    if (!PyArg_ParseTuple(state, "OK|O", &table, &id, &extras)) return NULL;
+    PyObject *ref = NULL, *refs = refs_to(extras);
+    if (!refs || (table != Py_None && !(ref = PyWeakref_NewRef(table, NULL)))) {
+        Py_XDECREF(refs);
+        return NULL;
+    }
+    Py_XSETREF(HANDLE(self)->table, ref);
+    Py_XSETREF(HANDLE(self)->extras, refs);
+    HANDLE(self)->id = id;
+    if (hg_peek_hook_id(hg_py->lib) <= id) hg_set_next_hook_id(hg_py->lib, id + 1);
+    Py_RETURN_NONE;
+}
+
+/* ---- The type -------------------------------------------------------------------------------------------------------------- */
+
+static PyObject *handle_enter(PyObject *self, PyObject *none) { return (void)none, Py_NewRef(self); }
+static PyObject *handle_exit(PyObject *self, PyObject *args) { return (void)args, handle_remove(self, NULL); }
+
+static PyObject *handle_get_id(PyObject *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(HANDLE(self)->id);
+}
+
+static int handle_set_id(PyObject *self, PyObject *value, void *unused) {
+    (void)unused;
+    if (!value) return PyErr_SetString(PyExc_AttributeError, "the id of a handle cannot be deleted"), -1;
+    unsigned long long id = PyLong_AsUnsignedLongLong(value);
+    if (id == (unsigned long long)-1 && PyErr_Occurred()) return -1;
+    HANDLE(self)->id = id;
+    return 0;
+}
+
+static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(HANDLE(self)->table);
+    Py_VISIT(HANDLE(self)->extras);
+    Py_VISIT(HANDLE(self)->dict);
+    return 0;
+}
+
+static int handle_clear(PyObject *self) {
+    Py_CLEAR(HANDLE(self)->table);
+    Py_CLEAR(HANDLE(self)->extras);
+    Py_CLEAR(HANDLE(self)->dict);
+    return 0;
+}
+
+static void handle_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (HANDLE(self)->weakrefs) PyObject_ClearWeakRefs(self);
+    handle_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef handle_methods[] = {
+    {"remove", handle_remove, METH_NOARGS, "Remove the hook. Doing it twice, or when its owner is gone, does nothing."},
+    {"__getstate__", handle_getstate, METH_NOARGS, NULL},
+    {"__setstate__", handle_setstate, METH_O, NULL},
+    {"__enter__", handle_enter, METH_NOARGS, NULL},
+    {"__exit__", handle_exit, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef handle_members[] = {
+    {"hooks_dict_ref", T_OBJECT, offsetof(handle, table), READONLY, NULL},
+    {"extra_dict_ref", T_OBJECT, offsetof(handle, extras), READONLY, NULL},
+    {"__dictoffset__", T_PYSSIZET, offsetof(handle, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(handle, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef handle_attributes[] = {
+    {"id", handle_get_id, handle_set_id, NULL, NULL},
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot handle_slots[] = {
+    {Py_tp_init, handle_init},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, handle_dealloc},
+    {Py_tp_traverse, handle_traverse},
+    {Py_tp_clear, handle_clear},
+    {Py_tp_methods, handle_methods},
+    {Py_tp_members, handle_members},
+    {Py_tp_getset, handle_attributes},
+    {Py_tp_doc, "RemovableHandle(hooks_dict, *, extra_dict=None)\n--\n\n"
+                "Undoes one registration: remove() takes the hook out of its table. Also a context manager."},
+    {0, NULL},
+};
+
+static PyType_Spec handle_spec = {"hookgrad.utils.hooks.RemovableHandle", sizeof(handle), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, handle_slots};
+
+/* RemovableHandle.next_id is the library's counter, so the class needs a type of its own to show it. */
+static PyObject *get_next_id(PyObject *class, void *unused) {
+    (void)class, (void)unused;
+    return PyLong_FromUnsignedLongLong(hg_peek_hook_id(hg_py->lib));
+}
+
+static int set_next_id(PyObject *class, PyObject *value, void *unused) {
+    (void)class, (void)unused;
+    unsigned long long id = value ? PyLong_AsUnsignedLongLong(value) : 0;
+    if (!value) PyErr_SetString(PyExc_AttributeError, "RemovableHandle.next_id cannot be deleted");
+    if (PyErr_Occurred()) return -1;
+    hg_set_next_hook_id(hg_py->lib, id);
+    return 0;
+}
+
+static PyGetSetDef meta_attributes[] = {{"next_id", get_next_id, set_next_id, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+static PyType_Slot meta_slots[] = {{Py_tp_base, &PyType_Type}, {Py_tp_getset, meta_attributes}, {0, NULL}};
+static PyType_Spec meta_spec = {"hookgrad._C.HandleType", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, meta_slots};
+
+int py_handle_init(PyObject *m) {
+    PyTypeObject *meta = (PyTypeObject *)PyType_FromSpec(&meta_spec);
+    if (!meta) return -1;
+    if (py_type_add(m, &hg_py->handle_type, &handle_spec, NULL)) {
+        Py_DECREF(meta);
+        return -1;
+    }
+    /* PyType_FromMetaclass() came with Python 3.12 only. The layout is that of `type`. */
+    Py_SET_TYPE((PyObject *)hg_py->handle_type, meta);
+    return 0;
+}

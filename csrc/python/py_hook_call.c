@@ -1,0 +1,225 @@
+/* How a Python callable is called as a hook: the arguments of each kind, and what becomes of what it returns. The rules and
+   the words are PyTorch's. */
+#include "py_hooks.h"
+
+/* Put what a hook returned into the place of a value: steals o. */
+static void replace(hg_ctx *cx, hg_value *slot, PyObject *o) {
+    hg_value v = py_value(o);
+    if (v.kind == HG_V_NONE) Py_DECREF(o);
+    hg_value_set(cx, slot, v);
+}
+
+static PyObject *object(hg_value v) { return py_value_object(v); }
+
+static PyObject *call(PyObject *fn, PyObject *a, PyObject *b, PyObject *c, PyObject *d) {
+    PyObject *at[5] = {NULL, a, b, c, d};
+    size_t n = a && b && c && d ? 4 : a && b && c ? 3 : a && b ? 2 : 1;
+    return PyObject_Vectorcall(fn, at + 1, n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+/* ---- Gradients: what a hook may return instead ----------------------------------------------------------------------- */
+
+/* "clip" of a function, "<unknown>" of a callable without a name: new, NULL failed. */
+static PyObject *name_of(PyObject *fn) {
+    PyObject *name = PyObject_GetAttr(fn, NAME(__name__));
+    if (name && PyUnicode_Check(name)) return name;
+    Py_XDECREF(name);
+    PyErr_Clear();
+    return PyUnicode_FromString("<unknown>");
+}
+
+static int complain(PyObject *fn, const char *what) {
+    PyObject *name = name_of(fn);
+    if (name) PyErr_Format(PyExc_RuntimeError, "hook '%U' has %s", name, what);
+    Py_XDECREF(name);
+    return -1;
+}
+
+/* May `got` take the place of the gradient `was`? None: it stays. */
+static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
+    char what[128];
+    if (got == Py_None) return 0;
+    if (was == Py_None) {
+        PyErr_SetString(PyExc_RuntimeError, "can't replace a None gradient with a non-None value");
+        return -1;
+    }
+    if (!py_is_tensor(got)) {
+        PyErr_Format(PyExc_TypeError, "expected Variable, but hook returned '%.100s'", Py_TYPE(got)->tp_name);
+        return -1;
+    }
+    const hg_tensor *a = TENSOR(was), *b = TENSOR(got);
+    if (a->dtype != b->dtype) {
+        snprintf(what, sizeof what, "changed the type of value (was torch.%s got torch.%s)", hg_dtypes[a->dtype].tensor_name,
+                 hg_dtypes[b->dtype].tensor_name);
+        return complain(fn, what);
+    }
+    if (a->n_dim != b->n_dim || memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape))
+        return complain(fn, "changed the size of value");
+    return 0;
+}
+
+static int check_gradients(PyObject *was, PyObject *got, PyObject *fn) {
+    char what[128];
+    if (!PyTuple_Check(got)) {
+        PyErr_Format(PyExc_TypeError, "expected tuple, but hook returned '%.100s'", Py_TYPE(got)->tp_name);
+        return -1;
+    }
+    Py_ssize_t n = PyTuple_GET_SIZE(was);
+    if (PyTuple_GET_SIZE(got) != n) {
+        snprintf(what, sizeof what, "returned an incorrect number of values (got %zd, but expected %zd)", PyTuple_GET_SIZE(got), n);
+        return complain(fn, what);
+    }
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (check_gradient(PyTuple_GET_ITEM(was, i), PyTuple_GET_ITEM(got, i), fn)) return -1;
+    return 0;
+}
+
+/* Steals got. */
+static hg_status take_gradients(hg_ctx *cx, hg_value *slot, PyObject *got, PyObject *fn) {
+    PyObject *was = object(*slot);
+    if (got == Py_None || got == was) {
+        Py_DECREF(got);
+        return HG_OK;
+    }
+    int failed = slot->kind == HG_V_TUPLE ? check_gradients(was, got, fn) : check_gradient(was, got, fn);
+    if (failed) Py_DECREF(got);
+    else replace(cx, slot, got);
+    return failed ? PY_FAILED : HG_OK;
+}
+
+/* ---- Each kind -------------------------------------------------------------------------------------------------------- */
+
+static hg_status call_tensor(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *got = PyObject_CallOneArg(fn, object(c->grad));
+    return got ? take_gradients(cx, &c->grad, got, fn) : PY_FAILED;
+}
+
+static hg_status call_post_accumulate(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    (void)cx;
+    PyObject *tensor = PY(c->tensor), *got = PyObject_CallOneArg(fn, tensor);
+    if (!got) return PY_FAILED;
+    int failed = 0;
+    if (got != Py_None && got != tensor && !(failed = check_gradient(tensor, got, fn)))
+        PyErr_SetString(PyExc_RuntimeError, "Tensor post accumulate grad hooks should return None."), failed = -1;
+    Py_DECREF(got);
+    return failed ? PY_FAILED : HG_OK;
+}
+
+static hg_status call_node_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *got = PyObject_CallOneArg(fn, object(c->grad_output));
+    return got ? take_gradients(cx, &c->grad_output, got, fn) : PY_FAILED;
+}
+
+static hg_status call_node(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *got = call(fn, object(c->grad_input), object(c->grad_output), NULL, NULL);
+    return got ? take_gradients(cx, &c->grad_input, got, fn) : PY_FAILED;
+}
+
+/* The keyword arguments as a dict the hook may change: made where there are none. */
+static PyObject *kwargs_of(hg_call *c) {
+    if (c->kwargs.kind == HG_V_NONE) {
+        PyObject *none = PyDict_New();
+        if (!none) return NULL;
+        c->kwargs = (hg_value){HG_V_OTHER, none};
+    }
+    return c->kwargs.obj;
+}
+
+static hg_status take_args_and_kwargs(hg_ctx *cx, hg_call *c, PyObject *got) {
+    if (!PyTuple_Check(got) || PyTuple_GET_SIZE(got) != 2) {
+        PyErr_Format(PyExc_RuntimeError, "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got %S.", got);
+        return PY_FAILED;
+    }
+    PyObject *args = PySequence_Tuple(PyTuple_GET_ITEM(got, 0)), *kwargs = args ? PyDict_New() : NULL;
+    if (!kwargs || PyDict_Update(kwargs, PyTuple_GET_ITEM(got, 1))) {
+        Py_XDECREF(args);
+        Py_XDECREF(kwargs);
+        return PY_FAILED;
+    }
+    replace(cx, &c->args, args);
+    replace(cx, &c->kwargs, kwargs);
+    return HG_OK;
+}
+
+static hg_status call_forward_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *module = PY(c->module), *kwargs = NULL;
+    bool with_kwargs = c->flags & HG_HOOK_WITH_KWARGS;
+    if (with_kwargs && !(kwargs = kwargs_of(c))) return PY_FAILED;
+    PyObject *got = call(fn, module, object(c->args), kwargs, NULL);
+    if (!got) return PY_FAILED;
+    hg_status st = HG_OK;
+    if (got == Py_None) {
+        Py_DECREF(got);
+    } else if (with_kwargs) {
+        st = take_args_and_kwargs(cx, c, got);
+        Py_DECREF(got);
+    } else if (PyTuple_Check(got)) {
+        replace(cx, &c->args, got);
+    } else { /* a bare value stands for a tuple of one */
+        PyObject *args = PyTuple_Pack(1, got);
+        Py_DECREF(got);
+        if (!args) return PY_FAILED;
+        replace(cx, &c->args, args);
+    }
+    return st;
+}
+
+static hg_status call_forward(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *module = PY(c->module), *output = object(c->output), *got, *kwargs;
+    if (c->flags & HG_HOOK_WITH_KWARGS) {
+        if (!(kwargs = kwargs_of(c))) return PY_FAILED;
+        got = call(fn, module, object(c->args), kwargs, output);
+    } else {
+        got = call(fn, module, object(c->args), output, NULL);
+    }
+    if (!got) return PY_FAILED;
+    if (got == Py_None) Py_DECREF(got);
+    else replace(cx, &c->output, got);
+    return HG_OK;
+}
+
+/* Full backward hooks return a sequence as long as what they were given: steals got. */
+static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const char *words) {
+    if (got == Py_None) {
+        Py_DECREF(got);
+        return HG_OK;
+    }
+    Py_ssize_t n = PyObject_Size(got), expected = PyTuple_GET_SIZE(object(*slot));
+    PyObject *tuple = NULL;
+    if (n >= 0 && n != expected) PyErr_Format(PyExc_RuntimeError, words, n, expected);
+    else if (n >= 0) tuple = PySequence_Tuple(got);
+    Py_DECREF(got);
+    if (!tuple) return PY_FAILED;
+    replace(cx, slot, tuple);
+    return HG_OK;
+}
+
+static hg_status call_backward_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *got = call(fn, PY(c->module), object(c->grad_output), NULL, NULL);
+    if (!got) return PY_FAILED;
+    return take_sequence(cx, &c->grad_output, got,
+                         "Backward pre hook returned an invalid number of grad_output, got %zd, but expected %zd");
+}
+
+static hg_status call_backward(hg_ctx *cx, hg_call *c, PyObject *fn) {
+    PyObject *got = call(fn, PY(c->module), object(c->grad_input), object(c->grad_output), NULL);
+    if (!got) return PY_FAILED;
+    return take_sequence(cx, &c->grad_input, got,
+                         "Backward hook returned an invalid number of grad_input, got %zd, but expected %zd");
+}
+
+hg_status py_call_hook(hg_ctx *cx, hg_call *c, void *data) {
+    switch (c->kind) {
+    case HG_HOOK_TENSOR: return call_tensor(cx, c, data);
+    case HG_HOOK_POST_ACCUMULATE: return call_post_accumulate(cx, c, data);
+    case HG_HOOK_NODE_PRE: return call_node_pre(cx, c, data);
+    case HG_HOOK_NODE: return call_node(cx, c, data);
+    case HG_HOOK_FORWARD_PRE: return call_forward_pre(cx, c, data);
+    case HG_HOOK_FORWARD: return call_forward(cx, c, data);
+    case HG_HOOK_BACKWARD_PRE: return call_backward_pre(cx, c, data);
+    case HG_HOOK_BACKWARD: return call_backward(cx, c, data);
+    default: break; /* the others are called from Python */
+    }
+    PyErr_Format(PyExc_SystemError, "hooks of kind %d are not called by the core", (int)c->kind);
+    return PY_FAILED;
+}

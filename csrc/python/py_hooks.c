@@ -1,0 +1,399 @@
+/* Tables of hooks, seen from Python: OrderedDicts from ids to callables, and the views of their flags. What a hook is
+   called with stands in py_hook_call.c. */
+#include "py_hooks.h"
+
+#include "py_mapping.h"
+
+/* By hg_hook_kind: how pickles and the functions below name a table. */
+static const char *const kind_names[HG_N_HOOK_KINDS] = {
+    "tensor", "post_accumulate_grad", "node_pre", "node", "forward_pre", "forward", "full_backward_pre", "full_backward",
+    "state_dict_pre", "state_dict", "load_state_dict_pre", "load_state_dict_post", "buffer_registration",
+    "module_registration", "parameter_registration",
+};
+
+static int kind_named(PyObject *name) {
+    const char *chars = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    for (int k = 0; chars && k < HG_N_HOOK_KINDS; k++)
+        if (!strcmp(chars, kind_names[k])) return k;
+    if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "there is no kind of hooks called %R", name);
+    return -1;
+}
+
+static void hold(void *fn) { Py_INCREF((PyObject *)fn); }
+static void drop(void *fn) { Py_DECREF((PyObject *)fn); }
+
+/* ---- Hooks written in C, as objects that can be moved from table to table ---------------------------------------------- */
+
+typedef struct chook {
+    PyObject_HEAD
+    hg_hook hook;
+} chook;
+
+/* Data that can be dropped but not held belongs to its table alone: such a hook can be looked at, not moved. */
+static bool can_move(const hg_hook *hook) { return !hook->drop || hook->hold; }
+
+static PyObject *chook_new(const hg_hook *hook) {
+    chook *o = PyObject_New(chook, hg_py->chook_type);
+    if (!o) return NULL;
+    o->hook = *hook;
+    if (hook->hold) hook->hold(hook->data);
+    return (PyObject *)o;
+}
+
+static void chook_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    hg_hook *hook = &((chook *)self)->hook;
+    if (hook->hold && hook->drop) hook->drop(hook->data);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot chook_slots[] = {
+    {Py_tp_dealloc, chook_dealloc},
+    {Py_tp_doc, "A hook written in C: it can be moved between tables of hooks, and is called by the core only."},
+    {0, NULL},
+};
+
+static PyType_Spec chook_spec = {"hookgrad._C.CHook", sizeof(chook), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, chook_slots};
+
+/* What Python sees in an entry: new. */
+static PyObject *entry_value(const hg_hook *hook) {
+    return hook->fn == py_call_hook ? Py_NewRef(hook->data) : chook_new(hook);
+}
+
+/* A hook from what Python gives for one: borrows o. */
+static int entry_from(PyObject *o, hg_hook *hook) {
+    if (Py_TYPE(o) == hg_py->chook_type) {
+        *hook = ((chook *)o)->hook;
+        if (can_move(hook)) return 0;
+        PyErr_SetString(PyExc_TypeError, "this hook, written in C, belongs to one table and cannot be put into another");
+        return -1;
+    }
+    if (!PyCallable_Check(o)) {
+        PyErr_Format(PyExc_TypeError, "a hook must be callable, not %.100s", Py_TYPE(o)->tp_name);
+        return -1;
+    }
+    *hook = (hg_hook){.fn = py_call_hook, .data = o, .hold = hold, .drop = drop};
+    return 0;
+}
+
+/* ---- The table ------------------------------------------------------------------------------------------------------- */
+
+static bool read_id(PyObject *key, uint64_t *id) {
+    if (!PyLong_Check(key)) return false;
+    *id = PyLong_AsUnsignedLongLong(key);
+    if (*id != UINT64_MAX || !PyErr_Occurred()) return true;
+    PyErr_Clear();
+    return false;
+}
+
+static Py_ssize_t hooks_count(PyObject *self) { return HOOKS(self)->n; }
+
+static Py_ssize_t hooks_find(PyObject *self, PyObject *key) {
+    uint64_t id;
+    hg_hook *hook = read_id(key, &id) ? hg_hooks_find(HOOKS(self), id) : NULL;
+    return hook ? hook - HOOKS(self)->at : -1;
+}
+
+static PyObject *hooks_key(PyObject *self, Py_ssize_t at) { return PyLong_FromUnsignedLongLong(HOOKS(self)->at[at].id); }
+static PyObject *hooks_value(PyObject *self, Py_ssize_t at) { return entry_value(&HOOKS(self)->at[at]); }
+
+static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
+    hg_hook hook, *known;
+    uint64_t id;
+    hg_ctx *cx = py_ctx();
+    if (!cx || entry_from(value, &hook)) return -1;
+    if (!read_id(key, &id)) {
+        PyErr_Format(PyExc_TypeError, "hooks are kept by id, a non-negative int, not %R", key);
+        return -1;
+    }
+    hook.id = id;
+    hook.flags = (known = hg_hooks_find(HOOKS(self), id)) ? known->flags : hook.flags & ~(uint32_t)HG_HOOK_PREPEND;
+    hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
+static int hooks_remove(PyObject *self, Py_ssize_t at) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    hg_hooks_remove(cx, HOOKS(self), HOOKS(self)->at[at].id);
+    return 0;
+}
+
+static void hooks_move(PyObject *self, Py_ssize_t at, bool last) {
+    hg_hooks *h = HOOKS(self);
+    hg_hook moved = h->at[at];
+    if (last) {
+        memmove(h->at + at, h->at + at + 1, (h->n - (size_t)at - 1) * sizeof moved);
+        h->at[h->n - 1] = moved;
+    } else {
+        memmove(h->at + 1, h->at, (size_t)at * sizeof moved);
+        h->at[0] = moved;
+    }
+}
+
+static void hooks_clear(PyObject *self) {
+    hg_ctx *cx = py_ctx();
+    if (cx) hg_hooks_clear(cx, HOOKS(self));
+    else PyErr_Clear();
+}
+
+/* (type, (kind, ((id, hook, flags), ...))): in one piece, since flags belong to hooks that are there. */
+static PyObject *hooks_reduce(PyObject *self) {
+    hg_hooks *h = HOOKS(self);
+    PyObject *entries = PyTuple_New(h->n);
+    for (uint32_t i = 0; entries && i < h->n; i++) {
+        PyObject *hook = entry_value(&h->at[i]);
+        PyObject *e = hook ? Py_BuildValue("(KNI)", (unsigned long long)h->at[i].id, hook, h->at[i].flags & ~HG_HOOK_PREPEND) : NULL;
+        if (e) PyTuple_SET_ITEM(entries, i, e);
+        else Py_CLEAR(entries);
+    }
+    return entries ? Py_BuildValue("(O(sN))", Py_TYPE(self), kind_names[h->kind], entries) : NULL;
+}
+
+const py_mapping py_hooks_mapping = {
+    .count = hooks_count, .find = hooks_find, .key = hooks_key, .value = hooks_value, .put = hooks_put,
+    .remove = hooks_remove, .move = hooks_move, .clear = hooks_clear, .reduce = hooks_reduce, .ordered = true,
+};
+
+static int fill(PyObject *self, PyObject *entries) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
+        PyObject *value;
+        hg_hook hook;
+        unsigned long long id;
+        unsigned flags;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(entries, i), "KOI", &id, &value, &flags) || entry_from(value, &hook)) return -1;
+        hook.id = id, hook.flags = flags;
+        hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
+        if (st != HG_OK) return py_fail(cx, st);
+    }
+    return 0;
+}
+
+static PyObject *hooks_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *kind, *entries = NULL;
+    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_SetString(PyExc_TypeError, "HookTable() takes no keyword arguments"), NULL;
+    if (!PyArg_ParseTuple(args, "O|O!:HookTable", &kind, &PyTuple_Type, &entries)) return NULL;
+    int k = kind_named(kind);
+    PyObject *self = k < 0 ? NULL : type->tp_alloc(type, 0);
+    if (!self) return NULL;
+    HOOKS(self)->kind = (hg_hook_kind)k;
+    if (entries && fill(self, entries)) Py_CLEAR(self);
+    return self;
+}
+
+/* The core does not know what a hook's data is; where we registered it, it is a callable that the table owns. */
+static int hooks_traverse(PyObject *self, visitproc visit, void *arg) {
+    hg_hooks *h = HOOKS(self);
+    for (uint32_t i = 0; i < h->n; i++)
+        if (h->at[i].fn == py_call_hook) Py_VISIT((PyObject *)h->at[i].data);
+    return py_core_traverse(HG_KIND_HOOKS, self, visit, arg);
+}
+
+static int hooks_tp_clear(PyObject *self) {
+    py_core_clear(HG_KIND_HOOKS, self);
+    return 0;
+}
+
+static void hooks_dealloc(PyObject *self) {
+    PyObject_GC_UnTrack(self);
+    if (((py_hooks *)self)->weakrefs) PyObject_ClearWeakRefs(self);
+    py_core_dealloc(HG_KIND_HOOKS, self);
+}
+
+static PyMemberDef hooks_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_hooks, weakrefs), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+
+static PyType_Slot hooks_slots[] = {
+    {Py_tp_new, hooks_new},
+    {Py_tp_dealloc, hooks_dealloc},
+    {Py_tp_traverse, hooks_traverse},
+    {Py_tp_clear, hooks_tp_clear},
+    {Py_tp_members, hooks_members},
+    {Py_tp_doc, "An ordered table of hooks by id, live: what is put here runs."},
+    PY_MAPPING_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Spec hooks_spec = {"hookgrad._C.HookTable", sizeof(py_hooks), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, hooks_slots};
+
+PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
+    if (Py_TYPE(from) == hg_py->hooks_type && HOOKS(from)->kind == kind) return Py_NewRef(from);
+    PyObject *made = hg_py->hooks_type->tp_alloc(hg_py->hooks_type, 0);
+    if (!made) return NULL;
+    HOOKS(made)->kind = kind;
+    if (py_mapping_update(made, from)) Py_CLEAR(made);
+    return made;
+}
+
+/* ---- Views of flags ---------------------------------------------------------------------------------------------------- */
+
+/* A table keeps flags with its hooks; PyTorch shows each flag as a dict of its own, id -> True. */
+typedef struct py_hooks_view_object {
+    PyObject_HEAD
+    PyObject *table; /* owned; it knows this view, borrowed, until the view dies */
+    uint32_t flag;
+    PyObject *weakrefs;
+} flags_view;
+
+#define VIEW(o) ((flags_view *)(o))
+
+static PyObject **view_slot(PyObject *table, uint32_t flag) {
+    return &((py_hooks *)table)->views[flag == HG_HOOK_ALWAYS_CALL];
+}
+
+PyObject *py_hooks_view(hg_hooks *h, uint32_t flag) {
+    PyObject **known = view_slot(PY(h), flag);
+    if (*known) return Py_NewRef(*known);
+    flags_view *v = (flags_view *)hg_py->hooks_view_type->tp_alloc(hg_py->hooks_view_type, 0);
+    if (!v) return NULL;
+    v->table = Py_NewRef(PY(h));
+    v->flag = flag;
+    return *known = (PyObject *)v;
+}
+
+static Py_ssize_t view_count(PyObject *self) {
+    hg_hooks *h = HOOKS(VIEW(self)->table);
+    Py_ssize_t n = 0;
+    for (uint32_t i = 0; i < h->n; i++) n += (h->at[i].flags & VIEW(self)->flag) != 0;
+    return n;
+}
+
+static hg_hook *view_at(PyObject *self, Py_ssize_t at) {
+    hg_hook *hook = HOOKS(VIEW(self)->table)->at;
+    while (!(hook->flags & VIEW(self)->flag) || at--) hook++;
+    return hook;
+}
+
+static Py_ssize_t view_find(PyObject *self, PyObject *key) {
+    hg_hooks *h = HOOKS(VIEW(self)->table);
+    uint64_t id;
+    if (!read_id(key, &id)) return -1;
+    Py_ssize_t at = 0;
+    for (uint32_t i = 0; i < h->n; i++) {
+        if (!(h->at[i].flags & VIEW(self)->flag)) continue;
+        if (h->at[i].id == id) return at;
+        at++;
+    }
+    return -1;
+}
+
+static PyObject *view_key(PyObject *self, Py_ssize_t at) { return PyLong_FromUnsignedLongLong(view_at(self, at)->id); }
+static PyObject *view_value(PyObject *self, Py_ssize_t at) { return (void)self, (void)at, Py_NewRef(Py_True); }
+
+static int view_put(PyObject *self, PyObject *key, PyObject *value) {
+    uint64_t id;
+    int on = PyObject_IsTrue(value);
+    if (on < 0) return -1;
+    hg_hook *hook = read_id(key, &id) ? hg_hooks_find(HOOKS(VIEW(self)->table), id) : NULL;
+    if (!hook) {
+        PyErr_Format(PyExc_KeyError, "no hook with the id %R: a flag can be set once its hook is there", key);
+        return -1;
+    }
+    hook->flags = on ? hook->flags | VIEW(self)->flag : hook->flags & ~VIEW(self)->flag;
+    return 0;
+}
+
+static int view_remove(PyObject *self, Py_ssize_t at) {
+    view_at(self, at)->flags &= ~VIEW(self)->flag;
+    return 0;
+}
+
+static void view_clear(PyObject *self) {
+    hg_hooks *h = HOOKS(VIEW(self)->table);
+    for (uint32_t i = 0; i < h->n; i++) h->at[i].flags &= ~VIEW(self)->flag;
+}
+
+static PyObject *view_reduce(PyObject *self) {
+    return Py_BuildValue("(O(OI))", Py_TYPE(self), VIEW(self)->table, VIEW(self)->flag);
+}
+
+const py_mapping py_hooks_view_mapping = {
+    .count = view_count, .find = view_find, .key = view_key, .value = view_value, .put = view_put, .remove = view_remove,
+    .clear = view_clear, .reduce = view_reduce, .ordered = true,
+};
+
+int py_hooks_view_assign(hg_hooks *h, uint32_t flag, PyObject *from) {
+    if (Py_TYPE(from) == hg_py->hooks_view_type && VIEW(from)->flag == flag && VIEW(from)->table == PY(h)) return 0;
+    PyObject *self = py_hooks_view(h, flag), *entries = self ? PyDict_New() : NULL;
+    int failed = !entries || PyDict_Update(entries, from); /* read before anything changes */
+    if (!failed) {
+        view_clear(self);
+        failed = py_mapping_update(self, entries);
+    }
+    Py_XDECREF(entries);
+    Py_XDECREF(self);
+    return failed ? -1 : 0;
+}
+
+static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)type;
+    PyObject *table;
+    unsigned flag;
+    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_SetString(PyExc_TypeError, "HookFlags() takes no keyword arguments"), NULL;
+    if (!PyArg_ParseTuple(args, "O!I:HookFlags", hg_py->hooks_type, &table, &flag)) return NULL;
+    if (flag != HG_HOOK_WITH_KWARGS && flag != HG_HOOK_ALWAYS_CALL) return PyErr_SetString(PyExc_ValueError, "HookFlags(): no such flag"), NULL;
+    return py_hooks_view(HOOKS(table), flag);
+}
+
+static int view_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(VIEW(self)->table);
+    return 0;
+}
+
+/* No tp_clear: every cycle through a view passes through its table, which breaks it. */
+static void view_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (VIEW(self)->weakrefs) PyObject_ClearWeakRefs(self);
+    *view_slot(VIEW(self)->table, VIEW(self)->flag) = NULL;
+    Py_DECREF(VIEW(self)->table);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef view_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(flags_view, weakrefs), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+
+static PyType_Slot view_slots[] = {
+    {Py_tp_new, view_new},
+    {Py_tp_dealloc, view_dealloc},
+    {Py_tp_traverse, view_traverse},
+    {Py_tp_members, view_members},
+    {Py_tp_doc, "The hooks of a table that have a flag, as a live mapping id -> True."},
+    PY_MAPPING_SLOTS,
+    {0, NULL},
+};
+
+static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, view_slots};
+
+/* ---- Registration ------------------------------------------------------------------------------------------------------ */
+
+PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags, const char *function) {
+    hg_hook hook;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (!PyCallable_Check(fn) && Py_TYPE(fn) != hg_py->chook_type)
+        return PyErr_Format(PyExc_TypeError, "%s(): argument 'hook' must be callable, not %.100s", function, Py_TYPE(fn)->tp_name);
+    if (entry_from(fn, &hook)) return NULL;
+    hook.id = hg_next_hook_id(hg_py->lib);
+    hook.flags = flags;
+    PyObject *handle = py_handle_new(PY(h), hook.id);
+    hg_status st = handle ? hg_hooks_put(cx, h, &hook) : HG_OK;
+    if (st == HG_OK) return handle;
+    Py_DECREF(handle);
+    return py_raise(cx, st);
+}
+
+int py_hooks_init(PyObject *m) {
+    if (py_mapping_init(m) || py_type_add(m, &hg_py->chook_type, &chook_spec, NULL) ||
+        py_type_add(m, &hg_py->hooks_type, &hooks_spec, NULL) || py_type_add(m, &hg_py->hooks_view_type, &view_spec, NULL))
+        return -1;
+    return py_mapping_register(hg_py->hooks_type) || py_mapping_register(hg_py->hooks_view_type) ? -1 : 0;
+}

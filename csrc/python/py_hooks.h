@@ -1,0 +1,22 @@
+/* Python callables as hooks, and the tables that hold them. */
+#ifndef HG_PY_HOOKS_H
+#define HG_PY_HOOKS_H
+
+#include "binding.h"
+
+/* Calls the Python callable `data` as PyTorch calls a hook of that kind. */
+hg_status py_call_hook(hg_ctx *cx, hg_call *call, void *data);
+
+/* Put a callable into a table under a new id: a new RemovableHandle. `function` names who was called, for messages. */
+PyObject *py_hooks_register(hg_hooks *h, PyObject *hook, uint32_t flags, const char *function);
+PyObject *py_handle_new(PyObject *table, uint64_t id);
+
+/* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */
+PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind);
+/* The mapping id -> True of the hooks that have a flag (HG_HOOK_WITH_KWARGS or HG_HOOK_ALWAYS_CALL): new. The same object
+   as long as one is alive. */
+PyObject *py_hooks_view(hg_hooks *h, uint32_t flag);
+/* Set the flag of exactly the hooks whose ids are in `from`. */
+int py_hooks_view_assign(hg_hooks *h, uint32_t flag, PyObject *from);
+
+#endif

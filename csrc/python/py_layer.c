@@ -1,0 +1,149 @@
+/* `forward` of a layer written in C: what a class like nn.Linear has under that name. It behaves as a method. */
+#include "py_module.h"
+
+typedef struct layer {
+    PyObject_HEAD
+    hg_layer_fn fn;
+    PyObject *name;   /* "linear" */
+    PyObject *inputs; /* tuple of the names of what it takes: mostly ("input",) */
+    vectorcallfunc call;
+} layer;
+
+#define LAYER(o) ((layer *)(o))
+enum { MAX_INPUTS = 8 };
+
+static const char *class_name(PyObject *self) {
+    const char *name = Py_TYPE(self)->tp_name, *dot = strrchr(name, '.');
+    return dot ? dot + 1 : name;
+}
+
+/* Where the input of that name goes; -1: there is none. */
+static Py_ssize_t input_named(layer *l, PyObject *name) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(l->inputs); i++)
+        if (PyUnicode_Compare(PyTuple_GET_ITEM(l->inputs, i), name) == 0) return i;
+    return -1;
+}
+
+static int bind(layer *l, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, PyObject **at) {
+    Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
+    if (n > wanted) {
+        PyErr_Format(PyExc_TypeError, "%s.forward() takes %zd positional arguments but %zd were given", class_name(self), wanted + 1, n + 1);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < wanted; i++) at[i] = i < n ? args[i] : NULL;
+    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); k++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, k);
+        Py_ssize_t i = input_named(l, name);
+        if (i < 0) PyErr_Format(PyExc_TypeError, "%s.forward() got an unexpected keyword argument '%U'", class_name(self), name);
+        else if (at[i]) PyErr_Format(PyExc_TypeError, "%s.forward() got multiple values for argument '%U'", class_name(self), name);
+        if (i < 0 || at[i]) return -1;
+        at[i] = args[n + k];
+    }
+    for (Py_ssize_t i = 0; i < wanted; i++)
+        if (!at[i]) {
+            PyErr_Format(PyExc_TypeError, "%s.forward() missing 1 required positional argument: '%U'", class_name(self), PyTuple_GET_ITEM(l->inputs, i));
+            return -1;
+        }
+    return 0;
+}
+
+PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    layer *l = LAYER(o);
+    PyObject *at[MAX_INPUTS];
+    hg_value in[MAX_INPUTS], out;
+    hg_ctx *cx = py_ctx();
+    Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
+    if (!cx || bind(l, self, args, n, kwnames, at)) return NULL;
+    for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
+    hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
+    if (st != HG_OK) return py_raise(cx, st);
+    return out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
+}
+
+static PyObject *layer_vectorcall(PyObject *o, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    if (!n || !py_is_module(args[0]))
+        return PyErr_Format(PyExc_TypeError, "forward() of the layer '%U' needs a Module as its first argument, not %.100s", LAYER(o)->name,
+                            n ? Py_TYPE(args[0])->tp_name : "nothing");
+    return py_layer_call(o, args[0], args + 1, n - 1, kwnames);
+}
+
+static PyObject *layer_get(PyObject *o, PyObject *self, PyObject *class) {
+    (void)class;
+    return self ? PyMethod_New(o, self) : Py_NewRef(o);
+}
+
+static PyObject *layer_repr(PyObject *o) { return PyUnicode_FromFormat("<forward of the layer '%U'>", LAYER(o)->name); }
+static PyObject *layer_name(PyObject *o, void *unused) { return (void)o, (void)unused, Py_NewRef(NAME(forward)); }
+
+/* "($self, input)": inspect.signature() reads it. */
+static PyObject *layer_signature(PyObject *o, void *unused) {
+    (void)unused;
+    PyObject *comma = PyUnicode_FromString(", "), *names = comma ? PyUnicode_Join(comma, LAYER(o)->inputs) : NULL;
+    PyObject *text = names ? PyUnicode_FromFormat("($self, %U)", names) : NULL;
+    Py_XDECREF(comma);
+    Py_XDECREF(names);
+    return text;
+}
+
+static void layer_dealloc(PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    Py_XDECREF(LAYER(o)->name);
+    Py_XDECREF(LAYER(o)->inputs);
+    type->tp_free(o);
+    Py_DECREF(type);
+}
+
+static PyGetSetDef layer_attributes[] = {
+    {"__name__", layer_name, NULL, NULL, NULL},
+    {"__qualname__", layer_name, NULL, NULL, NULL},
+    {"__text_signature__", layer_signature, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef layer_members[] = {
+    {"layer", T_OBJECT, offsetof(layer, name), READONLY, NULL},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(layer, call), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot layer_slots[] = {
+    {Py_tp_dealloc, layer_dealloc}, {Py_tp_call, PyVectorcall_Call},    {Py_tp_descr_get, layer_get},
+    {Py_tp_repr, layer_repr},       {Py_tp_getset, layer_attributes},   {Py_tp_members, layer_members},
+    {Py_tp_doc, "The forward function of a layer written in C."},       {0, NULL},
+};
+
+static PyType_Spec layer_spec = {
+    "hookgrad._C.LayerForward", sizeof(layer), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_HAVE_VECTORCALL |
+        Py_TPFLAGS_METHOD_DESCRIPTOR,
+    layer_slots};
+
+/* layer_forward("linear"), or with the names of the inputs: layer_forward("bilinear", "input1", "input2"). */
+static PyObject *layer_forward(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_ssize_t n = PyTuple_GET_SIZE(args);
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (!PyUnicode_Check(PyTuple_GET_ITEM(args, i))) return PyErr_SetString(PyExc_TypeError, "layer_forward() takes names"), NULL;
+    if (n < 1 || n > MAX_INPUTS) return PyErr_SetString(PyExc_TypeError, "layer_forward() takes a name, and the names of the inputs"), NULL;
+    PyObject *name = PyTuple_GET_ITEM(args, 0);
+    const char *chars = PyUnicode_AsUTF8(name);
+    if (!chars) return NULL;
+    hg_layer_fn fn = hg_layer_find(chars);
+    if (!fn) return PyErr_Format(PyExc_ValueError, "there is no layer called '%U'", name);
+    layer *l = (layer *)hg_py->layer_forward_type->tp_alloc(hg_py->layer_forward_type, 0);
+    if (!l) return NULL;
+    l->fn = fn;
+    l->call = layer_vectorcall;
+    l->name = Py_NewRef(name);
+    l->inputs = n > 1 ? PyTuple_GetSlice(args, 1, n) : PyTuple_Pack(1, NAME(input));
+    if (!l->inputs) Py_CLEAR(l);
+    return (PyObject *)l;
+}
+
+static PyMethodDef functions[] = {
+    {"layer_forward", layer_forward, METH_VARARGS, "The forward of a layer by name, as a method for a class to have."}, {NULL, NULL, 0, NULL}};
+
+int py_layer_init(PyObject *m) {
+    return py_type_add(m, &hg_py->layer_forward_type, &layer_spec, NULL) || PyModule_AddFunctions(m, functions) ? -1 : 0;
+}

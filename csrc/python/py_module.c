@@ -1,0 +1,341 @@
+/* Module, the base of nn.Module: looking attributes up, and being called. */
+#include "py_module.h"
+
+#include "py_hooks.h"
+
+PyObject *py_no_attribute(PyObject *self, PyObject *name) {
+    const char *class = Py_TYPE(self)->tp_name, *dot = strrchr(class, '.');
+    return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", dot ? dot + 1 : class, name);
+}
+
+/* ---- Attributes ---------------------------------------------------------------------------------------------------------- */
+
+/* What is registered under the name: borrowed; NULL without an exception. */
+static PyObject *registered(PyObject *self, PyObject *name) {
+    hg_module *m = MODULE(self);
+    PyObject *found = py_table_get(m->params, name);
+    if (!found) found = py_table_get(m->buffers, name);
+    if (!found) found = py_table_get(m->modules, name);
+    return found;
+}
+
+/* As every Python object does, and then the tables. The type's cache answers for most names. */
+static PyObject *module_getattro(PyObject *self, PyObject *name) {
+    PyObject *descr = _PyType_Lookup(Py_TYPE(self), name), *dict = SELF(self)->dict, *found = NULL;
+    descrgetfunc get = NULL;
+    if (descr) {
+        Py_INCREF(descr);
+        get = Py_TYPE(descr)->tp_descr_get;
+        if (get && Py_TYPE(descr)->tp_descr_set) {
+            found = get(descr, self, (PyObject *)Py_TYPE(self));
+            Py_DECREF(descr);
+            return found;
+        }
+    }
+    if (dict) {
+        Py_INCREF(dict);
+        found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
+        Py_DECREF(dict);
+        if (found || PyErr_Occurred()) {
+            Py_XDECREF(descr);
+            return found;
+        }
+    }
+    if (descr) {
+        if (!get) return descr;
+        found = get(descr, self, (PyObject *)Py_TYPE(self));
+        Py_DECREF(descr);
+        return found;
+    }
+    found = registered(self, name);
+    return found ? Py_NewRef(found) : py_no_attribute(self, name);
+}
+
+/* For `super().__getattr__(name)` in a subclass that has a __getattr__ of its own. */
+static PyObject *module_getattr(PyObject *self, PyObject *name) {
+    PyObject *found = PyUnicode_Check(name) ? registered(self, name) : NULL;
+    return found ? Py_NewRef(found) : py_no_attribute(self, name);
+}
+
+/* ---- Being called -------------------------------------------------------------------------------------------------------- */
+
+/* Note [Calls of modules]
+   module_vectorcall is what Python calls. Where the class has a __call__ of its own it steps aside; with hooks it goes to the
+   core's call sequence, which comes back to py_module_forward; without, it runs forward directly. `forward` is a C layer
+   (LayerForward), a Python function, or anything else that an attribute can be. */
+
+static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs);
+
+/* Call fn(self, *args). */
+static PyObject *call_method(PyObject *fn, PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf), all = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject *few[9], **at = few, *made;
+    if (nargsf & PY_VECTORCALL_ARGUMENTS_OFFSET) { /* the place before the arguments is ours for the call */
+        at = (PyObject **)args - 1;
+        PyObject *kept = at[0];
+        at[0] = self;
+        made = PyObject_Vectorcall(fn, at, (size_t)n + 1, kwnames);
+        at[0] = kept;
+        return made;
+    }
+    if (all > 8 && !(at = PyMem_New(PyObject *, (size_t)all + 1))) return PyErr_NoMemory();
+    at[0] = self;
+    for (Py_ssize_t i = 0; i < all; i++) at[i + 1] = args[i];
+    made = PyObject_Vectorcall(fn, at, (size_t)n + 1, kwnames);
+    if (at != few) PyMem_Free(at);
+    return made;
+}
+
+/* Does the class look attributes up as we do, apart from a __getattr__ for what is missing? */
+static bool plain_lookup(PyTypeObject *type) {
+    if (type->tp_getattro == module_getattro) return true;
+    return _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(hg_py->module_type, NAME(__getattribute__));
+}
+
+/* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
+static PyObject *method_forward(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject *fn = _PyType_Lookup(type, NAME(forward)), *dict = SELF(self)->dict;
+    if (!fn || !PyType_HasFeature(Py_TYPE(fn), Py_TPFLAGS_METHOD_DESCRIPTOR) || !plain_lookup(type)) return NULL;
+    if (dict && PyDict_GetItemWithError(dict, NAME(forward))) return NULL;
+    return Py_NewRef(fn);
+}
+
+static PyObject *forward(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    PyObject *fn = method_forward(self), *made;
+    if (!fn) {
+        fn = PyObject_GetAttr(self, NAME(forward));
+        made = fn ? PyObject_Vectorcall(fn, args, nargsf, kwnames) : NULL;
+        Py_XDECREF(fn);
+        return made;
+    }
+    if (Py_TYPE(fn) == hg_py->layer_forward_type)
+        made = py_layer_call(fn, self, args, PyVectorcall_NARGS(nargsf), kwnames);
+    else
+        made = call_method(fn, self, args, nargsf, kwnames);
+    Py_DECREF(fn);
+    return made;
+}
+
+/* An empty table counts as none: they are all made when somebody looks at __dict__. */
+static bool has_hooks(hg_ctx *cx, hg_module *m) {
+    if (m->hooks) {
+        hg_hooks *h;
+        for (int kind = HG_HOOK_FORWARD_PRE; kind <= HG_HOOK_BACKWARD; kind++)
+            if (hg_module_hooks(cx, m, (hg_hook_kind)kind, false, &h) == HG_OK && h && h->n) return true;
+    }
+    return hg_any_global_hooks(cx->lib);
+}
+
+static PyObject *call_hooked(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    hg_value few[8], *at = few, kwargs = {HG_V_NONE, NULL}, out;
+    PyObject *dict = NULL;
+    if (n > 8 && !(at = PyMem_New(hg_value, (size_t)n))) return PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < n; i++) at[i] = py_value(args[i]);
+    int failed = kwnames && !(dict = PyDict_New());
+    for (Py_ssize_t k = 0; dict && !failed && k < PyTuple_GET_SIZE(kwnames); k++)
+        failed = PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, k), args[n + k]);
+    PyObject *made = NULL;
+    if (!failed) {
+        if (dict) kwargs = (hg_value){HG_V_OTHER, dict};
+        hg_status st = hg_module_call(cx, MODULE(self), at, (size_t)n, kwargs, &out);
+        made = st != HG_OK ? py_raise(cx, st) : out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
+    }
+    Py_XDECREF(dict);
+    if (at != few) PyMem_Free(at);
+    return made;
+}
+
+static PyObject *run(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (!module_has(self, ATTR__backward_hooks)) return py_no_attribute(self, NAME(_backward_hooks));
+    if (has_hooks(cx, MODULE(self))) return call_hooked(cx, self, args, PyVectorcall_NARGS(nargsf), kwnames);
+    return forward(self, args, nargsf, kwnames);
+}
+
+static PyObject *module_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    ternaryfunc call = Py_TYPE(self)->tp_call;
+    if (call == module_tp_call) return run(self, args, nargsf, kwnames);
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    PyObject *tuple = PyTuple_New(n), *kwargs = NULL, *made = NULL;
+    for (Py_ssize_t i = 0; tuple && i < n; i++) PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    int failed = !tuple || (kwnames && !(kwargs = PyDict_New()));
+    for (Py_ssize_t k = 0; kwargs && !failed && k < PyTuple_GET_SIZE(kwnames); k++)
+        failed = PyDict_SetItem(kwargs, PyTuple_GET_ITEM(kwnames, k), args[n + k]);
+    if (!failed) made = call(self, tuple, kwargs);
+    Py_XDECREF(tuple);
+    Py_XDECREF(kwargs);
+    return made;
+}
+
+/* Module.__call__ itself: what `super().__call__(x)` reaches in a class that has its own. */
+static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs) {
+    Py_ssize_t n = PyTuple_GET_SIZE(args), n_kw = kwargs ? PyDict_GET_SIZE(kwargs) : 0, pos = 0, k = 0;
+    PyObject **items = ((PyTupleObject *)args)->ob_item, *name, *value, *made = NULL;
+    if (!n_kw) return run(self, items, (size_t)n, NULL);
+    PyObject *names = PyTuple_New(n_kw), **at = PyMem_New(PyObject *, (size_t)(n + n_kw));
+    if (names && at) {
+        for (Py_ssize_t i = 0; i < n; i++) at[i] = items[i];
+        while (k < n_kw && PyDict_Next(kwargs, &pos, &name, &value)) {
+            PyTuple_SET_ITEM(names, k, Py_NewRef(name));
+            at[n + k++] = Py_NewRef(value);
+        }
+        made = run(self, at, (size_t)n, names);
+        while (k--) Py_DECREF(at[n + k]);
+    } else {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(at);
+    Py_XDECREF(names);
+    return made;
+}
+
+/* From the core's call sequence to forward. */
+hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out) {
+    (void)cx;
+    PyObject *self = PY(m), *tuple = args.obj, *made;
+    if (kwargs.kind == HG_V_NONE || !PyDict_GET_SIZE(kwargs.obj)) {
+        made = forward(self, ((PyTupleObject *)tuple)->ob_item, (size_t)PyTuple_GET_SIZE(tuple), NULL);
+    } else {
+        PyObject *fn = PyObject_GetAttr(self, NAME(forward));
+        made = fn ? PyObject_Call(fn, tuple, kwargs.obj) : NULL;
+        Py_XDECREF(fn);
+    }
+    if (!made) return PY_FAILED;
+    *out = py_value(made);
+    if (out->kind == HG_V_NONE) Py_DECREF(made);
+    return HG_OK;
+}
+
+static PyObject *module_forward(PyObject *self, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    return PyErr_Format(PyExc_NotImplementedError, "Module [%s] is missing the required \"forward\" function", Py_TYPE(self)->tp_name);
+}
+
+/* ---- Birth and death ------------------------------------------------------------------------------------------------------ */
+
+static PyObject *module_alloc(PyTypeObject *type, Py_ssize_t n) {
+    PyObject *self = PyType_GenericAlloc(type, n);
+    if (self) SELF(self)->call = module_vectorcall;
+    return self;
+}
+
+static PyObject *module_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs; /* __init__'s */
+    return module_alloc(type, 0);
+}
+
+/* `attribute` of what follows Module among the bases: new. */
+static PyObject *super_attr(PyObject *of, PyObject *attribute) {
+    PyObject *super = PyObject_CallFunctionObjArgs((PyObject *)&PySuper_Type, hg_py->module_type, of, NULL);
+    PyObject *found = super ? PyObject_GetAttr(super, attribute) : NULL;
+    Py_XDECREF(super);
+    return found;
+}
+
+/* Arguments are for the next class in line, and only where the class asks for that with call_super_init. */
+static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    PyTypeObject *type = Py_TYPE(self);
+    Py_ssize_t n = PyTuple_GET_SIZE(args), n_kw = kwargs ? PyDict_GET_SIZE(kwargs) : 0, pos = 0;
+    PyObject *call_super = _PyType_Lookup(type, NAME(call_super_init)), *name, *value;
+    int calls = call_super ? PyObject_IsTrue(call_super) : 0;
+    if (calls < 0) return -1;
+    if (!calls && n_kw && PyDict_Next(kwargs, &pos, &name, &value)) {
+        PyErr_Format(PyExc_TypeError, "%s.__init__() got an unexpected keyword argument '%U'", type->tp_name, name);
+        return -1;
+    }
+    if (!calls && n) {
+        PyErr_Format(PyExc_TypeError, "%s.__init__() takes 1 positional argument but %zd were given", type->tp_name, n + 1);
+        return -1;
+    }
+    if (py_module_reset(self)) return -1;
+    if (!calls) return 0;
+    PyObject *init = super_attr(self, NAME(__init__)), *done = init ? PyObject_Call(init, args, kwargs) : NULL;
+    Py_XDECREF(init);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* A new subclass: Python before 3.12 does not hand vectorcall down, and our __getattr__, which is there for super() only,
+   has cost it the direct look-up. */
+static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs) {
+    PyTypeObject *type = (PyTypeObject *)class, *base = hg_py->module_type;
+    if (type->tp_call == module_tp_call) type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+    if (_PyType_Lookup(type, NAME(__getattr__)) == _PyType_Lookup(base, NAME(__getattr__)) &&
+        _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__)))
+        type->tp_getattro = module_getattro;
+    PyType_Modified(type);
+    PyObject *next = super_attr(class, NAME(__init_subclass__)), *done = next ? PyObject_Call(next, args, kwargs) : NULL;
+    Py_XDECREF(next);
+    return done;
+}
+
+static int module_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(SELF(self)->dict);
+    Py_VISIT(SELF(self)->non_persistent);
+    return py_core_traverse(HG_KIND_MODULE, self, visit, arg);
+}
+
+static int module_clear(PyObject *self) {
+    py_module_dict_forget(SELF(self)->dict);
+    Py_CLEAR(SELF(self)->dict);
+    Py_CLEAR(SELF(self)->non_persistent);
+    py_core_clear(HG_KIND_MODULE, self);
+    return 0;
+}
+
+static void module_dealloc(PyObject *self) {
+    PyObject_GC_UnTrack(self);
+    if (SELF(self)->weakrefs) PyObject_ClearWeakRefs(self);
+    py_module_dict_forget(SELF(self)->dict);
+    Py_CLEAR(SELF(self)->dict);
+    Py_CLEAR(SELF(self)->non_persistent);
+    py_core_dealloc(HG_KIND_MODULE, self);
+}
+
+static PyMethodDef methods[] = {
+    {"__setattr__", (PyCFunction)(void (*)(void))py_module_setattr, METH_FASTCALL, NULL},
+    {"__delattr__", py_module_delattr, METH_O, NULL},
+    {"__getattr__", module_getattr, METH_O, NULL},
+    {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
+    {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS, "What the module computes: a subclass says it."},
+#define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
+    PY_MODULE_HOOK_METHODS(X)
+#undef X
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(py_module, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_module, weakrefs), READONLY, NULL},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(py_module, call), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* No tp_setattro: __setattr__ is a method, so that `object.__setattr__(module, name, value)`, with which scripts hide a
+   submodule from registration, is allowed. */
+static PyType_Slot slots[] = {
+    {Py_tp_new, module_new},
+    {Py_tp_alloc, module_alloc},
+    {Py_tp_init, module_init},
+    {Py_tp_dealloc, module_dealloc},
+    {Py_tp_traverse, module_traverse},
+    {Py_tp_clear, module_clear},
+    {Py_tp_call, module_tp_call},
+    {Py_tp_getattro, module_getattro},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, py_module_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {"hookgrad._C.Module", sizeof(py_module), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL, slots};
+
+int py_module_init(PyObject *m) {
+    return py_type_add(m, &hg_py->module_type, &spec, NULL) || py_module_dict_init(m) || py_layer_init(m) ||
+                   PyModule_AddFunctions(m, py_module_hook_functions)
+               ? -1
+               : 0;
+}

@@ -1,0 +1,184 @@
+/* Registering hooks on modules, and on all modules at once. */
+#include "py_hooks.h"
+#include "py_module.h"
+
+typedef struct options {
+    const char *function;
+    const char *names; /* of the parameters; `hook` first */
+    hg_hook_kind kind;
+} options;
+
+/* Reads the arguments; flags come in the order prepend, with_kwargs, always_call. */
+static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags, PyObject *const *args, Py_ssize_t n,
+                               PyObject *kwnames) {
+    static const uint32_t flag_of[] = {HG_HOOK_PREPEND, HG_HOOK_WITH_KWARGS, HG_HOOK_ALWAYS_CALL};
+    static const char *const flag_names[] = {"prepend", "with_kwargs", "always_call"};
+    PyObject *at[4] = {NULL};
+    hg_hooks *h;
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at)) return NULL;
+    for (int i = 0; i < 3; i++) {
+        int on = at[i + 1] ? py_bool(at[i + 1], o->function, flag_names[i]) : 0;
+        if (on < 0) return NULL;
+        if (on) flags |= flag_of[i];
+    }
+    if (!module_has(self, ATTR__forward_hooks))
+        return PyErr_Format(PyExc_AttributeError, "%s(): called before Module.__init__()", o->function);
+    hg_status st = hg_module_hooks(cx, MODULE(self), o->kind, true, &h);
+    return st == HG_OK ? py_hooks_register(h, at[0], flags, o->function) : py_raise(cx, st);
+}
+
+const char py_register_forward_pre_hook_doc[] =
+    "register_forward_pre_hook($self, hook, *, prepend=False, with_kwargs=False)\n--\n\n"
+    "Call `hook(module, args)` before forward. What it returns, a value or a tuple, replaces the arguments. With\n"
+    "`with_kwargs` it is `hook(module, args, kwargs)` and returns None or `(args, kwargs)`. Returns a handle.\n\n"
+    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_pre_hook";
+
+PyObject *py_register_forward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    static const options o = {"register_forward_pre_hook", "hook,*,prepend,with_kwargs", HG_HOOK_FORWARD_PRE};
+    return register_hook(self, &o, 0, args, n, kwnames);
+}
+
+const char py_register_forward_hook_doc[] =
+    "register_forward_hook($self, hook, *, prepend=False, with_kwargs=False, always_call=False)\n--\n\n"
+    "Call `hook(module, args, output)` after forward. What it returns replaces the output. With `with_kwargs` it is\n"
+    "`hook(module, args, kwargs, output)`; with `always_call` it is called even when forward raised. Returns a handle.\n\n"
+    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_hook";
+
+PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    static const options o = {"register_forward_hook", "hook,*,prepend,with_kwargs,always_call", HG_HOOK_FORWARD};
+    return register_hook(self, &o, 0, args, n, kwnames);
+}
+
+const char py_register_full_backward_pre_hook_doc[] =
+    "register_full_backward_pre_hook($self, hook, prepend=False)\n--\n\n"
+    "Call `hook(module, grad_output)` before the gradient goes backward through the module. A tuple it returns\n"
+    "replaces grad_output. Returns a handle.\n\n"
+    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_pre_hook";
+
+PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    static const options o = {"register_full_backward_pre_hook", "hook,prepend", HG_HOOK_BACKWARD_PRE};
+    return register_hook(self, &o, 0, args, n, kwnames);
+}
+
+/* A module's backward hooks are all full ones or all of the older sort. */
+static PyObject *register_backward(PyObject *self, const options *o, PyObject *full, PyObject *const *args, Py_ssize_t n,
+                                   PyObject *kwnames) {
+    PyObject *other = full == Py_True ? Py_False : Py_True;
+    if (SELF(self)->full_backward == other)
+        return PyErr_SetString(PyExc_RuntimeError, "Cannot use both regular backward hooks and full backward hooks on a single "
+                               "Module. Please use only one of them."), NULL;
+    PyObject *handle = register_hook(self, o, full == Py_True ? 0 : HG_HOOK_LEGACY, args, n, kwnames);
+    if (handle && PyObject_GenericSetAttr(self, NAME(_is_full_backward_hook), full)) Py_CLEAR(handle);
+    return handle;
+}
+
+const char py_register_full_backward_hook_doc[] =
+    "register_full_backward_hook($self, hook, prepend=False)\n--\n\n"
+    "Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs have been computed. A tuple\n"
+    "it returns replaces grad_input. Returns a handle.\n\n"
+    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook";
+
+PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    static const options o = {"register_full_backward_hook", "hook,prepend", HG_HOOK_BACKWARD};
+    return register_backward(self, &o, Py_True, args, n, kwnames);
+}
+
+const char py_register_backward_hook_doc[] =
+    "register_backward_hook($self, hook)\n--\n\n"
+    "The older, deprecated sort of backward hook, which sees the gradients of the output's last node only. Returns a\n"
+    "handle.\n\n"
+    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_backward_hook";
+
+PyObject *py_register_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    static const options o = {"register_backward_hook", "hook", HG_HOOK_BACKWARD};
+    return register_backward(self, &o, Py_False, args, n, kwnames);
+}
+
+/* ---- Of all modules -------------------------------------------------------------------------------------------------------- */
+
+typedef struct global_kind {
+    const char *name;     /* as the package says it */
+    const char *function; /* as the user does */
+    hg_hook_kind kind;
+} global_kind;
+
+static const global_kind global_kinds[] = {
+    {"forward_pre", "register_module_forward_pre_hook", HG_HOOK_FORWARD_PRE},
+    {"forward", "register_module_forward_hook", HG_HOOK_FORWARD},
+    {"full_backward_pre", "register_module_full_backward_pre_hook", HG_HOOK_BACKWARD_PRE},
+    {"full_backward", "register_module_full_backward_hook", HG_HOOK_BACKWARD},
+    {"backward", "register_module_backward_hook", HG_HOOK_BACKWARD},
+    {"buffer_registration", "register_module_buffer_registration_hook", HG_HOOK_REGISTER_BUFFER},
+    {"module_registration", "register_module_module_registration_hook", HG_HOOK_REGISTER_MODULE},
+    {"parameter_registration", "register_module_parameter_registration_hook", HG_HOOK_REGISTER_PARAMETER},
+};
+
+static const global_kind *global_named(const char *name) {
+    for (size_t i = 0; i < sizeof global_kinds / sizeof *global_kinds; i++)
+        if (!strcmp(name, global_kinds[i].name)) return &global_kinds[i];
+    PyErr_Format(PyExc_ValueError, "there are no global hooks called '%s'", name);
+    return NULL;
+}
+
+static hg_hooks *global_table(hg_hook_kind kind) {
+    hg_hooks *h = NULL;
+    hg_ctx *cx = py_ctx();
+    hg_status st = cx ? hg_global_hooks(cx, kind, &h) : HG_HOST;
+    if (st != HG_OK && cx) py_raise(cx, st);
+    return h;
+}
+
+static PyObject *register_global_hook(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *name;
+    PyObject *hook;
+    int with_kwargs = 0, always_call = 0;
+    if (!PyArg_ParseTuple(args, "sO|pp:_register_global_hook", &name, &hook, &with_kwargs, &always_call)) return NULL;
+    const global_kind *g = global_named(name);
+    hg_hooks *h = g ? global_table(g->kind) : NULL;
+    if (!h) return NULL;
+    bool legacy = !strcmp(name, "backward");
+    PyObject *full = g->kind != HG_HOOK_BACKWARD ? NULL : legacy ? Py_False : Py_True;
+    if (full && hg_py->global_full_backward && hg_py->global_full_backward != full)
+        return PyErr_SetString(PyExc_RuntimeError, "Cannot use both regular backward hooks and full backward hooks as a global "
+                               "Module hook. Please use only one of them."), NULL;
+    uint32_t flags = (with_kwargs ? HG_HOOK_WITH_KWARGS : 0) | (always_call ? HG_HOOK_ALWAYS_CALL : 0) | (legacy ? HG_HOOK_LEGACY : 0);
+    PyObject *handle = py_hooks_register(h, hook, flags, g->function);
+    if (handle && full) hg_py->global_full_backward = full;
+    return handle;
+}
+
+/* The table itself: `torch.nn.modules.module._global_forward_hooks` and its kin. */
+static PyObject *global_hooks(PyObject *module, PyObject *name) {
+    (void)module;
+    const char *chars = PyUnicode_AsUTF8(name);
+    const global_kind *g = chars ? global_named(chars) : NULL;
+    hg_hooks *h = g ? global_table(g->kind) : NULL;
+    return h ? py_wrap(h) : NULL;
+}
+
+static PyObject *run_registration_hooks(PyObject *unused, PyObject *args) {
+    (void)unused;
+    const char *kind;
+    PyObject *module, *name, *value;
+    if (!PyArg_ParseTuple(args, "sOOO:_run_registration_hooks", &kind, &module, &name, &value)) return NULL;
+    const global_kind *g = global_named(kind);
+    return g ? py_registered(g->kind, module, name, value) : NULL;
+}
+
+static PyObject *set_parameter_type(PyObject *module, PyObject *class) {
+    (void)module;
+    if (!PyType_Check(class) || !PyType_IsSubtype((PyTypeObject *)class, hg_py->tensor_type))
+        return PyErr_Format(PyExc_TypeError, "_set_parameter_type(): expected a subclass of Tensor, not %R", class);
+    Py_XSETREF(hg_py->parameter, Py_NewRef(class));
+    Py_RETURN_NONE;
+}
+
+PyMethodDef py_module_hook_functions[] = {
+    {"_register_global_hook", register_global_hook, METH_VARARGS, "_register_global_hook(kind, hook, with_kwargs=False, always_call=False) -> handle"},
+    {"_global_hooks", global_hooks, METH_O, "_global_hooks(kind) -> the table of that kind's global hooks"},
+    {"_run_registration_hooks", run_registration_hooks, METH_VARARGS, "_run_registration_hooks(kind, module, name, value) -> value"},
+    {"_set_parameter_type", set_parameter_type, METH_O, "Tell which class is nn.Parameter."},
+    {NULL, NULL, 0, NULL},
+};

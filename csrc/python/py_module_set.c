@@ -1,0 +1,183 @@
+/* Assigning to a module's attributes: modules, parameters and buffers go into their tables. The rules, their order and the
+   words are PyTorch's. */
+#include "py_hooks.h"
+#include "py_module.h"
+
+/* An object's type as messages give it: builtins bare, tensors as torch.FloatTensor. New. */
+static PyObject *type_words(PyObject *o) {
+    if (py_is_tensor(o)) return PyUnicode_FromFormat("torch.%s", hg_dtypes[TENSOR(o)->dtype].tensor_name);
+    PyObject *named = PyObject_GetAttr(o, NAME(__qualname__)), *of = o;
+    if (!named) {
+        PyErr_Clear();
+        of = (PyObject *)Py_TYPE(o);
+        named = PyObject_GetAttr(of, NAME(__qualname__));
+    }
+    PyObject *module = named ? PyObject_GetAttr(of, NAME(__module__)) : NULL, *words = NULL;
+    if (!module) PyErr_Clear();
+    if (named && (!module || !PyUnicode_Check(module) || PyUnicode_CompareWithASCIIString(module, "builtins") == 0))
+        words = PyUnicode_FromFormat("%S", named);
+    else if (named)
+        words = PyUnicode_FromFormat("%U.%S", module, named);
+    Py_XDECREF(named);
+    Py_XDECREF(module);
+    return words;
+}
+
+static int cannot_assign(PyObject *value, const char *what, PyObject *name, const char *expected) {
+    PyObject *words = type_words(value);
+    if (words) PyErr_Format(PyExc_TypeError, "cannot assign '%U' as %s '%U' (%s)", words, what, name, expected);
+    Py_XDECREF(words);
+    return -1;
+}
+
+/* Is the tensor marked by a true attribute of its own? -1 failed. */
+static int is_marked(PyObject *tensor, PyObject *mark) {
+    PyObject *dict = ((py_tensor *)tensor)->dict, *value = dict ? PyDict_GetItemWithError(dict, mark) : NULL;
+    if (!value) return PyErr_Occurred() ? -1 : 0;
+    return PyObject_IsTrue(value);
+}
+
+static int is_parameter(PyObject *o) {
+    PyTypeObject *class = (PyTypeObject *)hg_py->parameter;
+    if (!py_is_tensor(o)) return 0;
+    return class && py_is(o, class) ? 1 : is_marked(o, NAME(_is_param));
+}
+
+PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyObject *value) {
+    hg_hooks *h;
+    hg_ctx *cx = py_ctx();
+    hg_status st = cx ? hg_global_hooks(cx, kind, &h) : HG_HOST;
+    if (st != HG_OK) return cx ? py_raise(cx, st) : NULL;
+    Py_INCREF(value);
+    if (!h->n) return value;
+    PyObject *hooks = PyList_New(0); /* as they are now: one may remove another */
+    for (uint32_t i = 0; hooks && i < h->n; i++)
+        if (h->at[i].fn == py_call_hook && PyList_Append(hooks, h->at[i].data)) Py_CLEAR(hooks);
+    for (Py_ssize_t i = 0; hooks && value && i < PyList_GET_SIZE(hooks); i++) {
+        PyObject *given = PyObject_CallFunctionObjArgs(PyList_GET_ITEM(hooks, i), module, name, value, NULL);
+        if (given != Py_None) Py_SETREF(value, given);
+        else Py_DECREF(given);
+    }
+    if (!hooks) Py_CLEAR(value);
+    Py_XDECREF(hooks);
+    return value;
+}
+
+/* ---- Each sort of value ------------------------------------------------------------------------------------------------- */
+
+/* The name leaves every other place it may be in. Tables first: dropping a value may run anything. */
+static int leave(PyObject *self, PyObject *name, hg_table *a, hg_table *b) {
+    PyObject *dict = SELF(self)->dict, *names = SELF(self)->non_persistent;
+    int there = dict ? PyDict_Contains(dict, name) : 0;
+    if (there == 1) there = PyDict_DelItem(dict, name);
+    if (there < 0 || (names && PyAnySet_Check(names) && PySet_Discard(names, name) < 0)) return -1;
+    py_table_remove(a, name);
+    py_table_remove(b, name);
+    return 0;
+}
+
+static int call_register(PyObject *self, PyObject *method, PyObject *name, PyObject *value) {
+    PyObject *done = PyObject_CallMethodObjArgs(self, method, name, value, NULL);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int set_module(PyObject *self, PyObject *name, PyObject *value) {
+    hg_table *modules;
+    hg_ctx *cx = py_ctx();
+    PyObject *registered = cx ? py_registered(HG_HOOK_REGISTER_MODULE, self, name, value) : NULL;
+    if (!registered) return -1;
+    hg_status st = hg_module_table(cx, MODULE(self), HG_MODULES, &modules);
+    int failed = st == HG_OK ? py_table_set(modules, name, registered) : py_fail(cx, st);
+    Py_DECREF(registered);
+    return failed;
+}
+
+/* A new buffer keeps to what it says itself, one assigned over an old one to what the old one was. */
+static int set_buffer(PyObject *self, PyObject *name, PyObject *value, bool is_buffer) {
+    int persistent = 1;
+    if (is_buffer) {
+        PyObject *says = PyObject_GetAttr(value, NAME(persistent));
+        persistent = says ? PyObject_IsTrue(says) : -1;
+        Py_XDECREF(says);
+    } else if (SELF(self)->non_persistent) {
+        persistent = PySequence_Contains(SELF(self)->non_persistent, name);
+        if (persistent >= 0) persistent = !persistent;
+    }
+    if (persistent < 0) return -1;
+    if (persistent) return call_register(self, NAME(register_buffer), name, value);
+    /* Said only where it is needed: a subclass may have a register_buffer() without the argument. */
+    PyObject *method = PyObject_GetAttr(self, NAME(register_buffer));
+    PyObject *args = method ? PyTuple_Pack(2, name, value) : NULL, *kwargs = args ? PyDict_New() : NULL, *done = NULL;
+    if (kwargs && !PyDict_SetItem(kwargs, NAME(persistent), Py_False)) done = PyObject_Call(method, args, kwargs);
+    Py_XDECREF(method);
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int before_init(const char *what) {
+    PyErr_Format(PyExc_AttributeError, "cannot assign %s before Module.__init__() call", what);
+    return -1;
+}
+
+static int is_tensor_like(PyObject *o) {
+    if (o == Py_None || py_is_tensor(o)) return 1;
+    PyObject *mark = PyObject_GetAttr(o, NAME(__torch_function__));
+    if (!mark) PyErr_Clear();
+    Py_XDECREF(mark);
+    return mark != NULL;
+}
+
+static int set(PyObject *self, PyObject *name, PyObject *value) {
+    hg_module *m = MODULE(self);
+    int parameter = is_parameter(value), buffer;
+    if (parameter < 0) return -1;
+    if (parameter) {
+        if (!module_has(self, ATTR__parameters)) return before_init("parameters");
+        return leave(self, name, m->buffers, m->modules) ? -1 : call_register(self, NAME(register_parameter), name, value);
+    }
+    if (py_table_get(m->params, name)) {
+        if (value != Py_None) return cannot_assign(value, "parameter", name, "torch.nn.Parameter or None expected");
+        return call_register(self, NAME(register_parameter), name, value);
+    }
+    if (py_is_module(value)) {
+        if (!module_has(self, ATTR__modules)) return before_init("module");
+        return leave(self, name, m->params, m->buffers) ? -1 : set_module(self, name, value);
+    }
+    if (py_table_get(m->modules, name)) {
+        if (value != Py_None) return cannot_assign(value, "child module", name, "torch.nn.Module or None expected");
+        return set_module(self, name, value);
+    }
+    if ((buffer = py_is_tensor(value) ? is_marked(value, NAME(_is_buffer)) : 0) < 0) return -1;
+    if (!buffer && !py_table_get(m->buffers, name)) return PyObject_GenericSetAttr(self, name, value);
+    if (!is_tensor_like(value)) return cannot_assign(value, "buffer", name, "torch.nn.Buffer, torch.Tensor or None expected");
+    if (!module_has(self, ATTR__buffers)) return before_init("buffer");
+    return set_buffer(self, name, value, buffer);
+}
+
+static bool is_name(PyObject *name) {
+    if (PyUnicode_Check(name)) return true;
+    PyErr_Format(PyExc_TypeError, "attribute name must be string, not '%.200s'", Py_TYPE(name)->tp_name);
+    return false;
+}
+
+PyObject *py_module_setattr(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+    if (n != 2) return PyErr_Format(PyExc_TypeError, "expected 2 arguments, got %zd", n);
+    if (!is_name(args[0]) || set(self, args[0], args[1])) return NULL;
+    Py_RETURN_NONE;
+}
+
+PyObject *py_module_delattr(PyObject *self, PyObject *name) {
+    hg_module *m = MODULE(self);
+    PyObject *names = SELF(self)->non_persistent;
+    if (!is_name(name)) return NULL;
+    if (!module_has(self, ATTR__parameters)) return py_no_attribute(self, NAME(_parameters));
+    bool gone = py_table_remove(m->params, name);
+    if (!gone && (gone = py_table_remove(m->buffers, name)) && names && PyAnySet_Check(names) && PySet_Discard(names, name) < 0)
+        return NULL;
+    if (!gone) gone = py_table_remove(m->modules, name);
+    if (!gone && PyObject_GenericSetAttr(self, name, NULL)) return NULL;
+    Py_RETURN_NONE;
+}
