@@ -123,23 +123,25 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
     if (t->is_inference && !cx->inference)
-        return hg_fail(cx, HG_STATE, "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a "
-                       "clone to get a normal tensor before doing inplace update.");
-    if (!cx->grad_enabled || !(recording || hg_tensor_requires_grad(t))) return HG_OK;
+        return hg_fail(cx, HG_STATE, "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+                       "clone to get a normal tensor before doing inplace update.See "
+                       "https://github.com/pytorch/rfcs/pull/17 for more details.");
+    if (!cx->grad_enabled) return HG_OK;
+    if (!recording && !hg_tensor_requires_grad(t) && !(t->base && hg_tensor_requires_grad(t->base))) return HG_OK;
     if (t->base) {
+        char maker[64];
         if (t->view_kind == HG_VIEW_MULTI_OUTPUT)
             return hg_fail(cx, HG_STATE, "Output %u of %s is a view and is being modified inplace. This view is the output of "
                            "a function that returns multiple views. Such functions do not allow the output views to be "
                            "modified inplace. You should replace the inplace operation by an out-of-place one.",
-                           t->out_nr, t->grad_fn ? hg_node_name(t->grad_fn) : "a function");
-        if (t->view_kind == HG_VIEW_CUSTOM) /* its node is named after the function, with "Backward" behind */
-            return hg_fail(cx, HG_STATE, "Output %u of %.*s is a view and is being modified inplace. This view was created inside "
+                           t->out_nr, hg_node_short_name(t->grad_fn, maker));
+        if (t->view_kind == HG_VIEW_CUSTOM)
+            return hg_fail(cx, HG_STATE, "Output %u of %s is a view and is being modified inplace. This view was created inside "
                            "a custom Function (or because an input was returned as-is) and the autograd logic to handle "
                            "view+inplace would override the custom backward associated with the custom Function, leading to "
                            "incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
                            "custom Function.",
-                           t->out_nr, (int)(t->grad_fn ? strlen(hg_node_name(t->grad_fn)) - strlen("Backward") : 10),
-                           t->grad_fn ? hg_node_name(t->grad_fn) : "a function");
+                           t->out_nr, hg_node_short_name(t->grad_fn, maker));
         if (t->view_kind == HG_VIEW_NO_GRAD)
             return hg_fail(cx, HG_STATE, "A view was created in no_grad mode and is being modified inplace with grad mode "
                            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
@@ -256,11 +258,14 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     if (grad) {
         if (grad == t) return hg_fail(cx, HG_STATE, "can't assign Variable as its own grad");
         if (grad->dtype != t->dtype)
-            return hg_fail(cx, HG_STATE, "assigned grad has data of a different type: expected torch.%s but got torch.%s",
-                           hg_dtypes[t->dtype].tensor_name, hg_dtypes[grad->dtype].tensor_name);
+            return hg_fail(cx, HG_STATE, "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%.*s'. The "
+                           "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype).",
+                           hg_dtypes[grad->dtype].name, (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")),
+                           hg_dtypes[t->dtype].tensor_name);
         if (!hg_same_shape(t, grad))
-            return hg_fail(cx, HG_STATE, "assigned grad has data of a different size: expected %s but got %s",
-                           hg_show_shape(t, want), hg_show_shape(grad, got));
+            return hg_fail(cx, HG_STATE, "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure "
+                           "that the gradient and the tensor are the same size",
+                           hg_show_shape(grad, got), hg_show_shape(t, want));
         hg_retain(cx, grad);
     }
     put_grad(cx, t, grad);
@@ -305,7 +310,8 @@ hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
     if (t->base)
         return hg_fail(cx, HG_STATE, "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
                        "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, "
-                       "and hence detach_() cannot be called on these gradients.");
+                       "and hence detach_() cannot be called on these gradients. To fix this error, please refer to the "
+                       "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution.");
     hg_node *old = t->grad_fn;
     t->grad_fn = NULL, t->out_nr = 0, t->requires_grad = false;
     hg_release(cx, old);

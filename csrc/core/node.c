@@ -13,7 +13,6 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     hg_node *n = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_NODE, sizeof *n + extra);
     if (!n) return hg_no_memory(cx);
     char *at = (char *)(n + 1);
-    n->extra = extra;
     n->type = type, n->op = op;
     n->seq = cx->next_seq++;
     n->n_next = n_next, n->n_args = n_args, n->n_out = n_out;
@@ -232,6 +231,13 @@ const hg_node_type hg_op_node = {NULL, apply_op};
 const char *hg_node_name(const hg_node *n) {
     return n->function ? n->function->name : n->type->name ? n->type->name : n->op->node_name;
 }
+const char *hg_node_short_name(const hg_node *n, char buf[64]) {
+    snprintf(buf, 64, "%s", n ? hg_node_name(n) : "a function");
+    char *backward = strstr(buf, "Backward");
+    if (backward) *backward = 0;
+    return buf;
+}
+
 int hg_node_n_out(const hg_node *n) { return (int)n->n_out; }
 bool hg_node_needs(const hg_node *n, int i) { return n->next[i].node != NULL; }
 uint64_t hg_node_seq(const hg_node *n) { return n->seq; }

@@ -2,8 +2,8 @@
 
    Note [Node layout]
    A node is one allocation: the struct, then its edges, its arguments and saved outputs, the shapes of what it made, and
-   a pool with the lists its arguments point to. `extra` counts the bytes behind the struct; it comes first because that is
-   where a host's variable-sized objects keep their size. */
+   a pool with the lists its arguments point to. `extra` is the host's: it comes first because that is where a host's
+   variable-sized objects keep their size. */
 #ifndef HG_NODE_IMPL_H
 #define HG_NODE_IMPL_H
 
@@ -64,6 +64,9 @@ typedef struct hg_function {
     uint32_t n_saved;
     int64_t *metas;      /* the outputs' hg_meta and shapes */
 } hg_function;
+
+/* "AddBackward0" as messages call it, "Add"; n may be NULL. */
+const char *hg_node_short_name(const hg_node *n, char buf[64]);
 
 extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_copy_slices_node;
 

@@ -164,12 +164,12 @@ hg_status hg_freed_already(hg_ctx *cx) {
 }
 
 static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
-    char shape[256], from[128] = "";
-    if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_name(maker));
+    char shape[256], name[64], from[128] = "";
+    if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_short_name(maker, name));
     return hg_fail(cx, HG_STATE, "one of the variables needed for gradient computation has been modified by an inplace "
                    "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: enable anomaly "
                    "detection to find the operation that failed to compute its gradient, with "
-                   "torch.autograd.set_detect_anomaly(True).",
+                   "torch.autograd.set_detect_anomaly(True, check_nan=False).",
                    hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at);
 }
 

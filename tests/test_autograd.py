@@ -1,0 +1,436 @@
+"""Autograd: what backward and grad give, what they keep, and how they fail. Expected values are PyTorch's."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+
+import hookgrad as torch
+
+
+def leaf(*values):
+    return torch.tensor(values, requires_grad=True)
+
+
+# ---- backward and grad
+
+
+def test_gradients_accumulate_into_leaves():
+    x = leaf(2.0, 3.0)
+    (x * x).sum().backward()
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [8.0, 12.0]
+
+
+def test_a_tensor_used_twice_gets_the_sum():
+    x = leaf(3.0)
+    y = x * 2
+    (y * y + y).backward(torch.ones(1))
+    assert x.grad.tolist() == [26.0]
+
+
+def test_broadcast_gradients_are_summed_to_the_shape_of_the_input():
+    a, b = torch.ones(3, 1, requires_grad=True), torch.ones(4, requires_grad=True)
+    (a * b * 2).sum().backward()
+    assert a.grad.shape == (3, 1) and a.grad.flatten().tolist() == [8.0, 8.0, 8.0]
+    assert b.grad.tolist() == [6.0] * 4
+
+
+def test_gradients_come_back_in_the_dtype_of_the_input():
+    a = torch.ones(2, requires_grad=True)
+    b = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    (a * b).sum().backward()
+    assert a.grad.dtype is torch.float32 and b.grad.dtype is torch.float64
+
+
+def test_grad_leaves_dot_grad_alone():
+    x, y = leaf(2.0), leaf(5.0)
+    gx, gy = torch.autograd.grad(x * y, (x, y))
+    assert (gx.item(), gy.item()) == (5.0, 2.0)
+    assert x.grad is None and y.grad is None
+
+
+def test_grad_of_an_intermediate():
+    x = leaf(2.0)
+    y = x * x
+    z = y * y
+    assert torch.autograd.grad(z, y)[0].item() == 8.0
+
+
+def test_grad_with_given_outputs():
+    x = leaf(1.0, 2.0)
+    (g,) = torch.autograd.grad(x * 3, x, grad_outputs=torch.tensor([1.0, 10.0]))
+    assert g.tolist() == [3.0, 30.0]
+
+
+def test_backward_with_inputs_fills_only_those():
+    x, y = leaf(2.0), leaf(3.0)
+    (x * y).backward(inputs=[x])
+    assert x.grad.item() == 3.0 and y.grad is None
+
+
+def test_backward_with_an_intermediate_as_input_fills_its_grad():
+    x = leaf(2.0)
+    y = x * x
+    (y * 3).backward(inputs=[y])
+    assert y.grad.item() == 3.0 and x.grad is None
+
+
+def test_several_roots_are_summed():
+    x = leaf(2.0)
+    torch.autograd.backward([x * 2, x * x], [torch.ones(1), torch.tensor([10.0])])
+    assert x.grad.item() == 42.0
+
+
+def test_a_leaf_is_its_own_root():
+    x = leaf(2.0)
+    x.backward(torch.tensor([5.0]))
+    assert x.grad.item() == 5.0
+
+
+def test_unused_inputs():
+    x, y = leaf(2.0), leaf(3.0)
+    with pytest.raises(RuntimeError, match="appears to not have been used in the graph"):
+        torch.autograd.grad(x * 2, (x, y))
+    assert torch.autograd.grad(x * 2, (x, y), allow_unused=True)[1] is None
+    g = torch.autograd.grad(x * 2, (x, y), materialize_grads=True)[1]
+    assert g.tolist() == [0.0]
+
+
+# ---- higher orders
+
+
+def test_second_and_third_derivatives():
+    x = leaf(2.0)
+    (g1,) = torch.autograd.grad(x**4, x, create_graph=True)
+    (g2,) = torch.autograd.grad(g1, x, create_graph=True)
+    (g3,) = torch.autograd.grad(g2, x)
+    assert (g1.item(), g2.item(), g3.item()) == (32.0, 48.0, 48.0)
+
+
+def test_backward_with_create_graph_makes_grad_differentiable():
+    x = leaf(3.0)
+    (x**3).backward(create_graph=True)
+    assert x.grad.requires_grad
+    first = x.grad
+    x.grad = None
+    first.backward()
+    assert x.grad.item() == 18.0
+
+
+def test_without_create_graph_gradients_have_no_history():
+    x = leaf(3.0)
+    (x**3).backward()
+    assert not x.grad.requires_grad and x.grad.grad_fn is None
+
+
+# ---- what is kept, what is freed
+
+
+def test_backward_twice_is_refused():
+    x = leaf(2.0)
+    y = x * x
+    y.backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        y.backward()
+
+
+def test_retain_graph_allows_it():
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 8.0
+
+
+def test_a_graph_that_saved_nothing_may_be_used_again():
+    x = leaf(2.0)
+    y = x + x
+    y.backward()
+    y.backward()
+    assert x.grad.item() == 4.0
+
+
+def test_a_dropped_graph_is_freed_at_once():
+    gc.disable()
+    try:
+        x = leaf(2.0)
+        y = (x * x).exp()
+        gone = weakref.ref(y)
+        del y
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_chain_of_a_million_nodes():
+    x = leaf(1.0)
+    y = x
+    for _ in range(1_000_000):
+        y = y + x
+    y.backward()
+    assert x.grad.item() == 1_000_001.0
+    del y
+
+
+def test_retain_grad():
+    x = leaf(2.0)
+    y = x * x
+    assert not y.retains_grad
+    y.retain_grad()
+    assert y.retains_grad
+    (y * 3).backward()
+    assert y.grad.item() == 3.0
+
+
+def test_retain_grad_needs_a_gradient():
+    with pytest.raises(RuntimeError, match="can't retain_grad on Tensor that has requires_grad=False"):
+        torch.ones(1).retain_grad()
+
+
+# ---- flags
+
+
+def test_requires_grad_spreads():
+    x, c = leaf(1.0), torch.ones(1)
+    assert (x * c).requires_grad and not (c * c).requires_grad
+    assert x.is_leaf and not (x * c).is_leaf and (c * c).is_leaf
+
+
+def test_only_floating_tensors_can_require_grad():
+    x = torch.ones(2, dtype=torch.int64)
+    with pytest.raises(RuntimeError, match="only Tensors of floating point and complex dtype can require gradients"):
+        x.requires_grad = True
+    with pytest.raises(RuntimeError, match="nly Tensors of floating point and complex dtype can require gradients"):
+        torch.ones(2, dtype=torch.int64, requires_grad=True)
+
+
+def test_requires_grad_of_a_result_cannot_be_switched_off():
+    with pytest.raises(RuntimeError, match="you can only change requires_grad flags of leaf variables"):
+        (leaf(1.0) * 2).requires_grad_(False)
+
+
+def test_no_grad_and_detach():
+    x = leaf(2.0)
+    with torch.no_grad():
+        assert not (x * 2).requires_grad
+        with torch.enable_grad():
+            assert (x * 2).requires_grad
+    assert not x.detach().requires_grad
+    assert x.detach().data_ptr() == x.data_ptr()
+
+
+def test_inference_mode():
+    x = leaf(2.0)
+    with torch.inference_mode():
+        y = x * 2
+    assert y.is_inference() and not y.requires_grad
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        x * y
+
+
+# ---- names and edges
+
+
+def test_grad_fn_and_next_functions():
+    x, y = leaf(1.0), torch.ones(1)
+    z = x * y
+    assert z.grad_fn.name() == "MulBackward0"
+    (to_x, nr), nothing = z.grad_fn.next_functions
+    assert to_x.name() == "torch::autograd::AccumulateGrad" and nr == 0 and to_x.variable is x
+    assert type(to_x).__name__ == "AccumulateGrad"
+    assert nothing == (None, 0)
+
+
+def test_an_accumulator_is_found_again_while_it_lives():
+    x = leaf(1.0)
+    a = (x * 2).grad_fn.next_functions[0][0]
+    assert (x * 3).grad_fn.next_functions[0][0] is a
+
+
+# ---- errors
+
+
+def test_backward_of_several_elements_needs_a_gradient():
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+        (leaf(1.0, 2.0) * 2).backward()
+
+
+def test_backward_without_history():
+    with pytest.raises(RuntimeError, match="element 0 of tensors does not require grad and does not have a grad_fn"):
+        torch.ones(1).backward()
+
+
+def test_gradient_of_another_shape():
+    with pytest.raises(RuntimeError, match=r"Mismatch in shape: grad_output\[0\] has a shape of torch.Size\(\[3\]\)"):
+        (leaf(1.0, 2.0) * 2).backward(torch.ones(3))
+
+
+def test_assigned_grad_must_fit():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match=r"a gradient of size '\[3\]' to a tensor of size '\[2\]'"):
+        x.grad = torch.ones(3)
+    with pytest.raises(RuntimeError, match="to a tensor with grad_dtype 'Float'"):
+        x.grad = torch.ones(2, dtype=torch.float64)
+    with pytest.raises(TypeError, match="assigned grad expected to be a Tensor or None but got grad of type int"):
+        x.grad = 3
+    with pytest.raises(RuntimeError, match="can't assign Variable as its own grad"):
+        x.grad = x
+    x.grad = torch.ones(2)
+    assert x.grad.tolist() == [1.0, 1.0]
+    x.grad = None
+    assert x.grad is None
+
+
+# ---- in-place
+
+
+def test_a_modified_saved_tensor_is_noticed():
+    x = leaf(2.0)
+    y = x * 1
+    z = y * y
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation: .torch.FloatTensor .1.., which is output 0 of "
+                       "Add, is at version 1; expected version 0 instead"):
+        z.backward()
+
+
+def test_a_modified_result_is_noticed():
+    x = leaf(2.0)
+    y = x.exp()
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="which is output 0 of Exp, is at version 1; expected version 0"):
+        y.backward()
+
+
+def test_in_place_on_a_leaf_is_refused():
+    x = leaf(2.0)
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place"):
+        x[0].add_(1)
+    with torch.no_grad():
+        x.add_(1)
+    assert x.item() == 3.0 and x._version == 1
+
+
+def test_in_place_that_needs_the_old_value():
+    x, w = leaf(2.0), leaf(5.0)
+    y = x * 1
+    y.mul_(w)
+    y.backward()
+    assert x.grad.item() == 5.0 and w.grad.item() == 2.0
+
+
+def test_in_place_on_a_view_changes_the_history_of_its_base():
+    x, w = leaf(1.0, 2.0, 3.0), leaf(10.0)
+    base = x * 1
+    view = base[1:2]
+    view.mul_(w)
+    assert type(base.grad_fn).__name__ == "CopySlices" and base.tolist() == [1.0, 20.0, 3.0]
+    (base * base).sum().backward()
+    assert x.grad.tolist() == [2.0, 400.0, 6.0] and w.grad.tolist() == [80.0]
+
+
+def test_in_place_on_the_base_reaches_its_views():
+    x = leaf(1.0, 2.0)
+    base = x * 1
+    view = base[0]
+    base.mul_(3)
+    assert type(view.grad_fn).__name__ == "AsStridedBackward0"
+    view.backward()
+    assert x.grad.tolist() == [3.0, 0.0]
+
+
+def test_writing_into_a_plain_tensor_makes_it_part_of_the_graph():
+    x = leaf(1.0, 2.0)
+    buffer = torch.zeros(4)
+    buffer[1:3] = x * 2
+    assert buffer.requires_grad
+    (buffer * torch.tensor([1.0, 10.0, 100.0, 1000.0])).sum().backward()
+    assert x.grad.tolist() == [20.0, 200.0]
+
+
+def test_views_of_several_outputs_cannot_be_modified():
+    a, b = (leaf(1.0, 2.0) * 1).unbind()
+    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and is being modified inplace. This view is the output of a function that "
+                       "returns multiple views"):
+        a.mul_(2)
+
+
+def test_versions_are_shared_by_views_and_detached_tensors():
+    x = torch.zeros(3)
+    view, detached, data = x[1:], x.detach(), x.data
+    view.add_(1)
+    assert (x._version, view._version, detached._version, data._version) == (1, 1, 1, 0)
+    assert data.tolist() == [0.0, 1.0, 1.0]
+
+
+# ---- threads and re-entrance
+
+
+def test_backward_from_within_a_hook():
+    x, y = leaf(2.0), leaf(3.0)
+
+    def inner(grad):
+        with torch.enable_grad():
+            (y * y).backward()
+        return grad * 2
+
+    z = x * 1
+    z.register_hook(inner)
+    z.backward()
+    assert x.grad.item() == 2.0 and y.grad.item() == 6.0
+
+
+def test_reentrant_backward_over_the_same_graph():
+    x = leaf(2.0)
+    y = x * x
+    z = y * 3
+    seen = []
+
+    def again(grad):
+        if not seen:
+            seen.append(1)
+            z.backward(retain_graph=True)
+
+    y.register_hook(again)
+    z.backward(retain_graph=True)
+    assert x.grad.item() == 24.0
+
+
+def test_backward_from_several_threads():
+    x = leaf(*[1.0] * 8)
+    outs = [(x * k).sum() for k in range(1, 9)]
+    threads = [threading.Thread(target=o.backward) for o in outs]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert x.grad.tolist() == [36.0] * 8
+
+
+def test_an_exception_leaves_the_graph_usable():
+    x = leaf(2.0)
+    y = x * x
+
+    def fail(grad):
+        raise ValueError("from the hook")
+
+    handle = y.register_hook(fail)
+    with pytest.raises(ValueError, match="from the hook"):
+        (y * 2).backward(retain_graph=True)
+    handle.remove()
+    (y * 2).backward()
+    assert x.grad.item() == 8.0
+
+
+def test_gradient_modes_belong_to_threads():
+    seen = []
+    with torch.no_grad():
+        t = threading.Thread(target=lambda: seen.append(torch.is_grad_enabled()))
+        t.start()
+        t.join()
+        assert not torch.is_grad_enabled()
+    assert seen == [True]
