@@ -2,9 +2,10 @@
 
 import warnings
 
-import hookgrad
 import numpy as np
 import torch
+
+import hookgrad
 
 torch.set_num_threads(1)
 

@@ -1,7 +1,7 @@
 """What arguments each op takes: one entry an op where its schema alone does not say.
 
-`sample(draw, row)` gives a random call of a row. Without an entry in DOMAINS arguments follow from the schema: tensors of
-broadcasting shapes, numbers, dimensions, sizes.
+`sample(draw, row)` gives a random call of a row. Without an entry in DOMAINS arguments follow from the schema: tensors
+of broadcasting shapes, numbers, dimensions, sizes.
 """
 
 from arguments import FLOATS, Dtype, T, call
@@ -29,7 +29,7 @@ VALUES_DIFFER = {
 
 def domain(*names):
     def add(function):
-        DOMAINS.update({name: function for name in names})
+        DOMAINS.update(dict.fromkeys(names, function))
         return function
 
     return add
@@ -100,7 +100,7 @@ def plain(d, p, n):
     return None
 
 
-# ---- Pointwise -------------------------------------------------------------------------------------------------------
+# ---- Pointwise -----------------------------------------------------------------------------------
 
 
 @domain("pow", "float_power")
@@ -246,7 +246,7 @@ def _(d, row):
     return call(d.tensor(shape), d.tensor((d.pick(1, shape[1]),)))
 
 
-# ---- Reductions --------------------------------------------------------------------------------------------------------
+# ---- Reductions ----------------------------------------------------------------------------------
 
 
 @domain("max", "min", "median", "nanmedian", "mode")
@@ -360,7 +360,7 @@ def _(d, row):
     return call(d.tensor((10,)), bins=5, min=-3, max=3)
 
 
-# ---- Creation -------------------------------------------------------------------------------------------------------------
+# ---- Creation ------------------------------------------------------------------------------------
 
 
 def options(d, row):
@@ -472,7 +472,7 @@ def _(d, row):
     raise LookupError("complex numbers are not hookgrad's")
 
 
-# ---- Views and shapes ---------------------------------------------------------------------------------------------------------
+# ---- Views and shapes ----------------------------------------------------------------------------
 
 
 def regroup(d, shape):
@@ -735,7 +735,7 @@ def _(d, row):
     return call(d.tensor(d.shape(1, 3)))
 
 
-# ---- Indexing -----------------------------------------------------------------------------------------------------------------
+# ---- Indexing ------------------------------------------------------------------------------------
 
 
 def place(d, low=1):
@@ -767,7 +767,7 @@ def _(d, row):
     shape, dim = place(d)
     index = within(d, shape, dim)
     index[dim] = min(index[dim], shape[dim])
-    places = d.numpy.permuted(d.numpy.broadcast_to if False else spread(index, dim, shape[dim]), axis=dim)
+    places = d.numpy.permuted(spread(index, dim, shape[dim]), axis=dim)
     ix = T(places, "int64", "plain")
     if row.has("value"):
         return call(d.tensor(shape), dim, ix, d.number(), **reduce_of(d, row))
@@ -893,7 +893,7 @@ def _(d, row):
     return call(d.tensor(d.shape()), d.tensor(d.shape(), dtype=partner(d), grad=False))
 
 
-# ---- Products --------------------------------------------------------------------------------------------------------------
+# ---- Products ------------------------------------------------------------------------------------
 
 
 def n(d):
@@ -998,7 +998,7 @@ def _(d, row):
     return call(d.tensor((3, 4)), d.tensor((5, 4)))
 
 
-# ---- Networks ----------------------------------------------------------------------------------------------------------------
+# ---- Networks ------------------------------------------------------------------------------------
 
 
 @domain("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "convolution")
@@ -1165,7 +1165,7 @@ def _(d, row):
     return call(q, k, v, **d.pick({}, {"is_causal": True}))
 
 
-# ---- Losses -----------------------------------------------------------------------------------------------------------------
+# ---- Losses --------------------------------------------------------------------------------------
 
 
 def reduction(d, row):

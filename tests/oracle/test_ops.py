@@ -1,12 +1,11 @@
 """Every row of the op table against PyTorch: values, dtypes, shapes, errors, repr, first and second derivatives.
 
-The table gives the rows, `domains.py` random arguments for each. Every way Python reaches an op is tried: the method, the
-function, the in-place method, torch.nn.functional.
+The table gives the rows, `domains.py` random arguments for each. Every way Python reaches an op is tried: the method,
+the function, the in-place method, torch.nn.functional.
 """
 
 import zlib
 
-import hookgrad
 import numpy as np
 import pytest
 import schema
@@ -14,6 +13,8 @@ import torch
 from arguments import DTYPES, Draw
 from compare import LIBRARIES, Differs, attempt, numbers, same, same_error, same_numbers
 from domains import VALUES_DIFFER, sample
+
+import hookgrad
 
 ROWS = schema.rows(hookgrad._C.op_table())
 SAMPLES = 6  # of each dtype

@@ -2,11 +2,12 @@
 
 import inspect
 
-import hookgrad
 import numpy as np
 import pytest
 import torch
 from compare import same
+
+import hookgrad
 
 SIZES = [(1,), (3,), (15,), (16,), (17,), (31,), (32,), (100,), (2, 3), (4, 4), (5, 7, 3), (0,)]
 CASES = {

@@ -40,7 +40,7 @@ m.scale = nn.Parameter(torch.zeros(1))
 print(m(torch.ones(2)), list(m._parameters), m.optional)
 try:
     m.scale = torch.zeros(1)
-except TypeError as error:
+except TypeError:
     print("TypeError")
 m.extra = nn.Linear(1, 1)
 del m.scale

@@ -1,6 +1,5 @@
 # Deep copies, pickles, and what becomes of hooks and sharing.
 import copy
-import io
 import pickle
 
 import torch
