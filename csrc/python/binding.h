@@ -209,6 +209,7 @@ int py_default_generator_init(PyObject *m);
 int py_op_init(PyObject *m);         /* op.c: after the library is open */
 int py_creation_init(PyObject *m);   /* creation.c */
 int py_autograd_init(PyObject *m);   /* autograd.c */
+int py_function_init(PyObject *m);   /* py_function.c */
 int py_numpy_init(PyObject *m);      /* numpy.c */
 int py_dlpack_init(PyObject *m);     /* dlpack.c */
 
