@@ -23,5 +23,14 @@ extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
 
 /* Call an op that makes one tensor: new, or NULL with the exception set. */
 PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n);
+/* backward() from tensors (one or a sequence) with gradients (None where there are none), over `inputs` or, None, over
+   every leaf; None, or NULL. */
+PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs);
+/* A tensor over an array's memory. `warn`: say so where the array is read-only. New; NULL failed. */
+PyObject *py_from_numpy(hg_ctx *cx, PyObject *array, bool warn);
+/* What numpy.asarray makes of the object, as a tensor. */
+PyObject *py_from_array_like(hg_ctx *cx, PyObject *o);
+/* A tensor over an object's buffer, `count` elements (-1: all) from byte `offset` on. */
+PyObject *py_from_buffer(hg_ctx *cx, PyObject *o, hg_dtype d, int64_t count, int64_t offset);
 
 #endif

@@ -1,0 +1,274 @@
+/* Functions of the module about gradients, defaults and optimizer steps: what hookgrad.autograd and hookgrad.optim call. */
+#include "py_tensor.h"
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+
+/* ---- Lists of tensors ------------------------------------------------------------------------------------------------ */
+
+/* The tensors of a sequence, or of one tensor, held while we use them. None stands for none, where that is allowed. */
+typedef struct tensors {
+    PyObject *held; /* a tuple; NULL: nothing is held */
+    hg_tensor **at; /* PyMem */
+    int n;
+} tensors;
+
+static void tensors_free(tensors *list) {
+    PyMem_Free(list->at);
+    Py_CLEAR(list->held);
+    list->at = NULL;
+}
+
+static int tensors_get(PyObject *o, tensors *list, bool none_allowed, const char *function, const char *name) {
+    *list = (tensors){NULL, NULL, 0};
+    list->held = py_is_tensor(o) || o == Py_None ? PyTuple_Pack(1, o) : PySequence_Tuple(o);
+    if (!list->held) return -1;
+    Py_ssize_t n = PyTuple_GET_SIZE(list->held);
+    if (!(list->at = PyMem_New(hg_tensor *, (size_t)n + 1))) {
+        PyErr_NoMemory();
+        goto fail;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *one = PyTuple_GET_ITEM(list->held, i);
+        if (py_is_tensor(one)) {
+            list->at[i] = TENSOR(one);
+        } else if (one == Py_None && none_allowed) {
+            list->at[i] = NULL;
+        } else {
+            PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be tensors; element %zd is %.100s", function, name, i,
+                         Py_TYPE(one)->tp_name);
+            goto fail;
+        }
+    }
+    list->n = (int)n;
+    return 0;
+fail:
+    tensors_free(list);
+    return -1;
+}
+
+/* ---- Backward ------------------------------------------------------------------------------------------------------------ */
+
+PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs) {
+    tensors r, g, in = {NULL, NULL, -1};
+    PyObject *result = NULL;
+    if (tensors_get(roots, &r, false, "backward", "tensors")) return NULL;
+    if (tensors_get(grads, &g, true, "backward", "grad_tensors")) goto done_roots;
+    if (inputs != Py_None && tensors_get(inputs, &in, false, "backward", "inputs")) goto done_grads;
+    if (in.n == 0) {
+        PyErr_SetString(PyExc_RuntimeError, "'inputs' argument to backward cannot be empty.");
+    } else if (g.n != r.n) {
+        PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", r.n, g.n);
+    } else {
+        hg_status st = hg_backward(cx, r.at, g.at, r.n, keep, create, in.at, in.n, true, NULL);
+        result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
+    }
+    if (in.held) tensors_free(&in);
+done_grads:
+    tensors_free(&g);
+done_roots:
+    tensors_free(&r);
+    return result;
+}
+
+/* _C.run_backward(tensors, grad_tensors, retain_graph, create_graph, inputs) */
+static PyObject *run_backward(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[5];
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse("run_backward", "tensors,grad_tensors,retain_graph,create_graph,inputs", 2, args, n, kwnames, at)) return NULL;
+    int keep = py_bool(at[2], "backward", "retain_graph"), create = py_bool(at[3], "backward", "create_graph");
+    if (keep < 0 || create < 0) return NULL;
+    return py_run_backward(cx, at[0], at[1], keep, create, at[4] ? at[4] : Py_None);
+}
+
+/* _C.grad(outputs, grad_outputs, inputs, retain_graph, create_graph, allow_unused) -> tuple */
+static PyObject *grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[6];
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse("grad", "outputs,grad_outputs,inputs,retain_graph,create_graph,allow_unused", 3, args, n, kwnames, at)) return NULL;
+    int keep = py_bool(at[3], "grad", "retain_graph"), create = py_bool(at[4], "grad", "create_graph");
+    int unused = py_bool(at[5], "grad", "allow_unused");
+    if (keep < 0 || create < 0 || unused < 0) return NULL;
+    tensors out, g, in;
+    PyObject *result = NULL;
+    hg_tensor **results = NULL;
+    if (tensors_get(at[0], &out, false, "grad", "outputs")) return NULL;
+    if (tensors_get(at[1], &g, true, "grad", "grad_outputs")) goto done_out;
+    if (tensors_get(at[2], &in, false, "grad", "inputs")) goto done_grads;
+    if (!(results = PyMem_Calloc((size_t)in.n + 1, sizeof *results))) {
+        PyErr_NoMemory();
+    } else if (g.n != out.n) {
+        PyErr_Format(PyExc_RuntimeError, "got %d outputs and %d gradients", out.n, g.n);
+    } else {
+        hg_status st = hg_backward(cx, out.at, g.at, out.n, keep, create, in.at, in.n, unused, results);
+        result = st == HG_OK ? PyTuple_New(in.n) : py_raise(cx, st);
+        for (int i = 0; i < in.n && st == HG_OK; i++) {
+            if (result) PyTuple_SET_ITEM(result, i, py_own(results[i]));
+            else hg_release(cx, results[i]);
+        }
+    }
+    PyMem_Free(results);
+    tensors_free(&in);
+done_grads:
+    tensors_free(&g);
+done_out:
+    tensors_free(&out);
+    return result;
+}
+
+/* ---- Modes and defaults ------------------------------------------------------------------------------------------------------ */
+
+static int flag_of(PyObject *o, const char *function) {
+    if (PyBool_Check(o)) return o == Py_True;
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'mode' must be bool, not %.100s", function, Py_TYPE(o)->tp_name);
+    return -1;
+}
+
+static PyObject *is_grad_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    return cx ? PyBool_FromLong(cx->grad_enabled) : NULL;
+}
+
+static PyObject *set_grad_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
+    hg_ctx *cx = py_ctx();
+    int on = flag_of(mode, "set_grad_enabled");
+    if (!cx || on < 0) return NULL;
+    bool was = cx->grad_enabled;
+    cx->grad_enabled = on;
+    return PyBool_FromLong(was);
+}
+
+static PyObject *is_inference_mode_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    return cx ? PyBool_FromLong(cx->inference) : NULL;
+}
+
+static PyObject *set_inference_mode(PyObject *Py_UNUSED(m), PyObject *mode) {
+    hg_ctx *cx = py_ctx();
+    int on = flag_of(mode, "inference_mode");
+    if (!cx || on < 0) return NULL;
+    bool was = cx->inference;
+    cx->inference = on;
+    return PyBool_FromLong(was);
+}
+
+static PyObject *get_default_dtype(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    return cx ? Py_NewRef(hg_py->dtypes[hg_default_dtype(cx)]) : NULL;
+}
+
+static PyObject *set_default_dtype(PyObject *Py_UNUSED(m), PyObject *dtype) {
+    hg_ctx *cx = py_ctx();
+    hg_dtype d = HG_NO_DTYPE;
+    if (!cx) return NULL;
+    if (Py_TYPE(dtype) != hg_py->dtype_type || py_dtype(dtype, &d) || !hg_dtype_is_float(d))
+        return PyErr_SetString(PyExc_TypeError, "only floating-point types are supported as the default type"), NULL;
+    hg_set_default_dtype(cx, d);
+    Py_RETURN_NONE;
+}
+
+static PyObject *promote_types(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[2];
+    hg_dtype a = HG_NO_DTYPE, b = HG_NO_DTYPE;
+    if (py_parse("promote_types", "type1,type2", 2, args, n, kwnames, at) || py_dtype(at[0], &a) || py_dtype(at[1], &b)) return NULL;
+    if (a == HG_NO_DTYPE || b == HG_NO_DTYPE) return PyErr_SetString(PyExc_TypeError, "promote_types(): expected two torch.dtype"), NULL;
+    return Py_NewRef(hg_py->dtypes[hg_dtype_promote(a, b)]);
+}
+
+/* The package tells which class nn.Parameter is. */
+static PyObject *set_parameter_class(PyObject *Py_UNUSED(m), PyObject *cls) {
+    Py_XSETREF(hg_py->parameter, Py_NewRef(cls));
+    Py_RETURN_NONE;
+}
+
+/* ---- Optimizer steps ------------------------------------------------------------------------------------------------------------ */
+
+static int numbers(PyObject *const *args, int n, double *const *to) {
+    for (int i = 0; i < n; i++)
+        if (py_double(args[i], to[i])) return -1;
+    return 0;
+}
+
+static bool equally_long(const tensors *lists, int n, const char *function) {
+    for (int i = 1; i < n; i++)
+        if (lists[i].n != lists[0].n) {
+            PyErr_Format(PyExc_ValueError, "%s(): expected as many tensors in each list: %d and %d", function, lists[0].n, lists[i].n);
+            return false;
+        }
+    return true;
+}
+
+/* _C.sgd_step(params, grads, momentum_buffers, lr, weight_decay, momentum, dampening, nesterov, maximize).
+   Entries of momentum_buffers that are None are replaced by what the step made. */
+static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (n != 9 || !PyList_Check(args[2])) return PyErr_SetString(PyExc_TypeError, "sgd_step() takes 9 arguments, the third a list"), NULL;
+    hg_sgd o = {0};
+    double *const to[] = {&o.lr, &o.weight_decay, &o.momentum, &o.dampening};
+    int nesterov = PyObject_IsTrue(args[7]), maximize = PyObject_IsTrue(args[8]);
+    if (nesterov < 0 || maximize < 0 || numbers(args + 3, 4, to)) return NULL;
+    o.nesterov = nesterov, o.maximize = maximize;
+    tensors lists[3] = {{NULL, NULL, 0}};
+    static const char *const names[] = {"params", "grads", "momentum_buffers"};
+    PyObject *result = NULL;
+    for (int i = 0; i < 3; i++)
+        if (tensors_get(args[i], &lists[i], i == 2, "sgd_step", names[i])) goto done;
+    bool with_buffers = o.momentum != 0;
+    if (!equally_long(lists, with_buffers ? 3 : 2, "sgd_step")) goto done;
+    hg_status st = hg_sgd_step(cx, &o, lists[0].n, lists[0].at, lists[1].at, with_buffers ? lists[2].at : NULL);
+    int failed = 0;
+    for (int i = 0; i < lists[2].n && with_buffers; i++) { /* also after a failure: what was made is kept */
+        if (PyTuple_GET_ITEM(lists[2].held, i) != Py_None || !lists[2].at[i]) continue;
+        failed |= PyList_SetItem(args[2], i, py_own(lists[2].at[i]));
+    }
+    if (st != HG_OK) py_raise(cx, st);
+    else if (!failed) result = Py_NewRef(Py_None);
+done:
+    for (int i = 0; i < 3; i++) tensors_free(&lists[i]);
+    return result;
+}
+
+/* _C.adam_step(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr, beta1, beta2, eps, weight_decay, amsgrad,
+   maximize, decoupled) */
+static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (n != 14) return PyErr_Format(PyExc_TypeError, "adam_step() takes 14 arguments, got %zd", n);
+    hg_adam o = {0};
+    double *const to[] = {&o.lr, &o.beta1, &o.beta2, &o.eps, &o.weight_decay};
+    int amsgrad = PyObject_IsTrue(args[11]), maximize = PyObject_IsTrue(args[12]), decoupled = PyObject_IsTrue(args[13]);
+    if (amsgrad < 0 || maximize < 0 || decoupled < 0 || numbers(args + 6, 5, to)) return NULL;
+    o.amsgrad = amsgrad, o.maximize = maximize, o.decoupled = decoupled;
+    enum { PARAMS, GRADS, AVG, AVG_SQ, STEPS, MAX_AVG_SQ, N_LISTS };
+    static const struct { int place; const char *name; } from[N_LISTS] = {
+        {0, "params"}, {1, "grads"}, {2, "exp_avgs"}, {3, "exp_avg_sqs"}, {5, "state_steps"}, {4, "max_exp_avg_sqs"}};
+    tensors lists[N_LISTS] = {{NULL, NULL, 0}};
+    PyObject *result = NULL;
+    for (int i = 0; i < N_LISTS; i++)
+        if (tensors_get(args[from[i].place], &lists[i], false, "adam_step", from[i].name)) goto done;
+    if (!equally_long(lists, amsgrad ? N_LISTS : N_LISTS - 1, "adam_step")) goto done;
+    hg_status st = hg_adam_step(cx, &o, lists[PARAMS].n, lists[PARAMS].at, lists[GRADS].at, lists[AVG].at, lists[AVG_SQ].at,
+                                amsgrad ? lists[MAX_AVG_SQ].at : NULL, lists[STEPS].at);
+    result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
+done:
+    for (int i = 0; i < N_LISTS; i++) tensors_free(&lists[i]);
+    return result;
+}
+
+static PyMethodDef functions[] = {
+    {"run_backward", FAST(run_backward), METH_FASTCALL | METH_KEYWORDS, "Run backward, accumulating into .grad."},
+    {"grad", FAST(grad), METH_FASTCALL | METH_KEYWORDS, "Run backward, returning the gradients of inputs."},
+    {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "Are operations recorded?"},
+    {"_set_grad_enabled", set_grad_enabled, METH_O, "Record operations, or not; returns whether they were."},
+    {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, "Is inference mode on?"},
+    {"_set_inference_mode", set_inference_mode, METH_O, "Returns whether it was on."},
+    {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
+    {"set_default_dtype", set_default_dtype, METH_O, "Choose the dtype of new floating-point tensors."},
+    {"promote_types", FAST(promote_types), METH_FASTCALL | METH_KEYWORDS, "The dtype two dtypes meet in."},
+    {"_set_parameter_class", set_parameter_class, METH_O, NULL},
+    {"sgd_step", FAST(sgd_step), METH_FASTCALL, "One step of SGD over lists of tensors, in place."},
+    {"adam_step", FAST(adam_step), METH_FASTCALL, "One step of Adam or AdamW over lists of tensors, in place."},
+    {NULL, NULL, 0, NULL},
+};
+
+int py_autograd_init(PyObject *m) { return PyModule_AddFunctions(m, functions); }

@@ -1,0 +1,121 @@
+/* Tensor.to and the casts named after dtypes. */
+#include "py_tensor.h"
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+#define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+/* The tensor in that dtype, recorded; itself where nothing changes. */
+static PyObject *cast(PyObject *self, hg_dtype d, bool copy) {
+    if (!copy && (d == HG_NO_DTYPE || d == TENSOR(self)->dtype)) return Py_NewRef(self);
+    hg_ctx *cx = py_ctx();
+    hg_arg dtype = d == HG_NO_DTYPE ? HG_NONE : hg_d(d);
+    return cx ? py_call_op(cx, HG_OP_TO_COPY, (hg_arg[]){hg_t(TENSOR(self)), dtype}, 2) : NULL;
+}
+
+/* to(dtype), to(device, dtype), to(other), each with non_blocking=, copy=, memory_format=. */
+static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    hg_dtype d = HG_NO_DTYPE;
+    int copy = 0;
+    PyObject *at[6] = {NULL};
+    PyObject *first = n > 0 ? args[0] : NULL;
+    const char *names = "device,dtype,non_blocking,copy,memory_format";
+    if (first && (Py_TYPE(first) == hg_py->dtype_type || PyType_Check(first)))
+        names = "dtype,non_blocking,copy,memory_format";
+    else if (first && py_is_tensor(first))
+        names = "other,non_blocking,copy,memory_format";
+    if (n == 0 && !kwnames)
+        return PyErr_SetString(PyExc_TypeError, "to() received an invalid combination of arguments - got (), but expected one of:\n"
+                               " * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False, bool copy = False)\n"
+                               " * (torch.dtype dtype, bool non_blocking = False, bool copy = False)\n"
+                               " * (Tensor other, bool non_blocking = False, bool copy = False)"), NULL;
+    if (n == 0 && names[0] == 'd')
+        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++)
+            if (PyTuple_GET_ITEM(kwnames, k) == NAME(other)) names = "other,non_blocking,copy,memory_format";
+    if (py_parse("to", names, 0, args, n, kwnames, at)) return NULL;
+    if (names[0] == 'o') {
+        if (!at[0] || !py_is_tensor(at[0]))
+            return PyErr_Format(PyExc_TypeError, "to(): argument 'other' must be Tensor, not %.100s", at[0] ? Py_TYPE(at[0])->tp_name : "nothing");
+        d = (hg_dtype)TENSOR(at[0])->dtype;
+        copy = py_bool(at[2], "to", "copy");
+    } else if (names[1] == 't') {
+        if (at[0] && py_dtype(at[0], &d)) return NULL;
+        copy = py_bool(at[2], "to", "copy");
+    } else {
+        if (at[0] && !PyUnicode_Check(at[0]) && at[0] != Py_None && Py_TYPE(at[0]) != hg_py->device_type)
+            return PyErr_Format(PyExc_TypeError, "to() received an invalid combination of arguments - got (%.100s), but expected a "
+                                "torch.device, a torch.dtype or a Tensor", Py_TYPE(at[0])->tp_name);
+        if (py_device(at[0], "to") || (at[1] && py_dtype(at[1], &d))) return NULL;
+        copy = py_bool(at[3], "to", "copy");
+    }
+    return copy < 0 ? NULL : cast(self, d, copy);
+}
+
+/* "torch.DoubleTensor" */
+static int dtype_named(PyObject *name, hg_dtype *d) {
+    const char *chars = PyUnicode_AsUTF8(name);
+    if (!chars) return -1;
+    for (int i = 0; i < HG_N_DTYPES; i++)
+        if (!strncmp(chars, "torch.", 6) && !strcmp(chars + 6, hg_dtypes[i].tensor_name)) {
+            *d = (hg_dtype)i;
+            return 0;
+        }
+    PyErr_Format(PyExc_ValueError, "invalid type: '%s'", chars);
+    return -1;
+}
+
+static PyObject *tensor_type(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[2];
+    hg_dtype d = HG_NO_DTYPE;
+    if (py_parse("type", "dtype,non_blocking", 0, args, n, kwnames, at)) return NULL;
+    if (!at[0] || at[0] == Py_None) return PyUnicode_FromFormat("torch.%s", hg_dtypes[TENSOR(self)->dtype].tensor_name);
+    if (PyUnicode_Check(at[0]) ? dtype_named(at[0], &d) : py_dtype(at[0], &d)) return NULL;
+    return cast(self, d, false);
+}
+
+#define CAST(name, dtype)                                                                                              \
+    static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {                    \
+        PyObject *at[1];                                                                                               \
+        if (py_parse(#name, "memory_format", 0, args, n, kwnames, at)) return NULL;                                    \
+        return cast(self, dtype, false);                                                                               \
+    }
+CAST(to_float, HG_F32)
+CAST(to_double, HG_F64)
+CAST(to_half, HG_F16)
+CAST(to_bfloat16, HG_BF16)
+CAST(to_char, HG_I8)
+CAST(to_byte, HG_U8)
+CAST(to_short, HG_I16)
+CAST(to_int, HG_I32)
+CAST(to_long, HG_I64)
+CAST(to_bool, HG_BOOL)
+CAST(to_cpu, HG_NO_DTYPE) /* it is there already */
+#undef CAST
+
+static PyObject *itself(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
+
+static PyObject *no_cuda(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(n), PyObject *Py_UNUSED(names)) {
+    PyErr_SetString(PyExc_AssertionError, "hookgrad runs on the CPU: there is no CUDA device");
+    return NULL;
+}
+
+PyMethodDef py_cast_methods[] = {
+    {"to", FAST(tensor_to), KEYWORDS, "In another dtype, or like another tensor."},
+    {"type", FAST(tensor_type), KEYWORDS, "The name of its type, or the tensor in that type."},
+    {"float", FAST(to_float), KEYWORDS, "As torch.float32."},
+    {"double", FAST(to_double), KEYWORDS, "As torch.float64."},
+    {"half", FAST(to_half), KEYWORDS, "As torch.float16."},
+    {"bfloat16", FAST(to_bfloat16), KEYWORDS, "As torch.bfloat16."},
+    {"char", FAST(to_char), KEYWORDS, "As torch.int8."},
+    {"byte", FAST(to_byte), KEYWORDS, "As torch.uint8."},
+    {"short", FAST(to_short), KEYWORDS, "As torch.int16."},
+    {"int", FAST(to_int), KEYWORDS, "As torch.int32."},
+    {"long", FAST(to_long), KEYWORDS, "As torch.int64."},
+    {"bool", FAST(to_bool), KEYWORDS, "As torch.bool."},
+    {"cpu", FAST(to_cpu), KEYWORDS, "On the CPU: itself."},
+    {"cuda", FAST(no_cuda), KEYWORDS, "Fails: there is only the CPU."},
+    {"resolve_conj", itself, METH_NOARGS, "Itself: there are no complex numbers."},
+    {"resolve_neg", itself, METH_NOARGS, "Itself."},
+    {"conj", itself, METH_NOARGS, "Itself: there are no complex numbers."},
+    {"to_dense", itself, METH_NOARGS, "Itself: it is dense."},
+    {NULL, NULL, 0, NULL},
+};

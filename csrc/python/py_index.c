@@ -1,0 +1,132 @@
+/* x[...] and x[...] = value: Python's indices as the core's. */
+#include "py_op.h"
+#include "py_tensor.h"
+
+enum { MAX_INDICES = 2 * HG_MAX_DIM };
+
+/* The indices of one subscript, and the tensors made for it. */
+typedef struct subscript {
+    hg_index at[MAX_INDICES];
+    PyObject *made[MAX_INDICES];
+    int n, n_made;
+} subscript;
+
+static void subscript_done(subscript *s) {
+    for (int i = 0; i < s->n_made; i++) Py_DECREF(s->made[i]);
+}
+
+static int put_slice(PyObject *o, hg_index *to) {
+    Py_ssize_t start, stop, step;
+    PyObject *given = ((PySliceObject *)o)->step;
+    if (PyIndex_Check(given)) {
+        int64_t wanted;
+        if (py_int64(given, &wanted)) return -1;
+        if (wanted <= 0) {
+            PyErr_SetString(PyExc_ValueError, "step must be greater than zero");
+            return -1;
+        }
+    }
+    if (PySlice_Unpack(o, &start, &stop, &step)) return -1;
+    *to = (hg_index){.kind = HG_IX_SLICE, .start = start, .stop = stop == PY_SSIZE_T_MAX ? INT64_MAX : stop, .step = step};
+    return 0;
+}
+
+/* A sequence or an array of indices, as a tensor. */
+static int put_sequence(PyObject *o, subscript *s) {
+    bool empty = PySequence_Check(o) && PySequence_Size(o) == 0;
+    PyErr_Clear();
+    PyObject *made = py_as_tensor(o, empty && !py_is_array(o) ? HG_I64 : HG_NO_DTYPE, false);
+    if (!made) return -1;
+    s->made[s->n_made++] = made;
+    s->at[s->n++] = (hg_index){.kind = HG_IX_TENSOR, .t = TENSOR(made)};
+    return 0;
+}
+
+static int put(PyObject *o, subscript *s) {
+    if (s->n == MAX_INDICES) {
+        PyErr_SetString(PyExc_IndexError, "too many indices");
+        return -1;
+    }
+    hg_index *to = &s->at[s->n];
+    if (PyLong_CheckExact(o)) {
+        *to = (hg_index){.kind = HG_IX_INT};
+        return s->n++, py_int64(o, &to->start);
+    }
+    if (PySlice_Check(o)) return s->n++, put_slice(o, to);
+    if (o == Py_None || o == Py_Ellipsis) {
+        *to = (hg_index){.kind = o == Py_None ? HG_IX_NEW : HG_IX_ELLIPSIS};
+        return s->n++, 0;
+    }
+    if (PyBool_Check(o)) {
+        *to = (hg_index){.kind = HG_IX_BOOL, .start = o == Py_True};
+        return s->n++, 0;
+    }
+    if (py_is_tensor(o)) {
+        hg_tensor *t = TENSOR(o);
+        *to = (hg_index){.kind = HG_IX_TENSOR, .t = t};
+        s->n++;
+        if (t->n_dim || hg_dtype_is_float(t->dtype) || t->dtype == HG_BOOL) return 0;
+        to->kind = HG_IX_INT; /* an integer in disguise: a view, as with the integer itself */
+        return py_int64(o, &to->start);
+    }
+    if (PyUnicode_Check(o)) {
+        PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
+        return -1;
+    }
+    if (PyIndex_Check(o) && !py_is_array(o)) { /* NumPy's integers */
+        *to = (hg_index){.kind = HG_IX_INT};
+        return s->n++, py_int64(o, &to->start);
+    }
+    hg_arg number;
+    if (py_number_arg(o, &number) == MATCH_YES && number.kind == HG_A_BOOL) {
+        *to = (hg_index){.kind = HG_IX_BOOL, .start = number.u.i};
+        return s->n++, 0;
+    }
+    if (PySequence_Check(o)) return put_sequence(o, s);
+    PyErr_Format(PyExc_IndexError, "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                 "(got %.100s)", Py_TYPE(o)->tp_name);
+    return -1;
+}
+
+static int parse(PyObject *at, subscript *s) {
+    s->n = s->n_made = 0;
+    int failed = 0;
+    if (!PyTuple_Check(at))
+        failed = put(at, s);
+    else
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(at) && !failed; i++) failed = put(PyTuple_GET_ITEM(at, i), s);
+    if (failed) subscript_done(s);
+    return failed;
+}
+
+PyObject *py_tensor_get(PyObject *self, PyObject *at) {
+    hg_ctx *cx = py_ctx();
+    subscript s;
+    hg_tensor *out;
+    if (!cx || parse(at, &s)) return NULL;
+    hg_status st = hg_get_index(cx, TENSOR(self), s.at, s.n, &out);
+    subscript_done(&s);
+    return st == HG_OK ? py_own(out) : py_raise(cx, st);
+}
+
+int py_tensor_set(PyObject *self, PyObject *at, PyObject *value) {
+    hg_ctx *cx = py_ctx();
+    subscript s;
+    int failed;
+    if (!cx) return -1;
+    if (!value) {
+        PyErr_SetString(PyExc_TypeError, "Tensor does not support deleting items");
+        return -1;
+    }
+    hg_arg v = py_arg_of(value, &failed);
+    if (failed) return -1;
+    if (v.kind == HG_A_NONE) {
+        PyErr_Format(PyExc_TypeError, "can't assign a %.100s to a torch.%s", Py_TYPE(value)->tp_name,
+                     hg_dtypes[TENSOR(self)->dtype].tensor_name);
+        return -1;
+    }
+    if (parse(at, &s)) return -1;
+    hg_status st = hg_set_index(cx, TENSOR(self), s.at, s.n, v);
+    subscript_done(&s);
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}

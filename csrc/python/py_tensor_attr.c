@@ -1,0 +1,178 @@
+/* Tensor's attributes. */
+#include "py_tensor.h"
+
+#define UNUSED_CLOSURE void *Py_UNUSED(closure)
+
+/* ---- What it looks like ------------------------------------------------------------------------------------------------ */
+
+static PyObject *get_shape(PyObject *self, UNUSED_CLOSURE) { return py_size(TENSOR(self)->shape, TENSOR(self)->n_dim); }
+static PyObject *get_dtype(PyObject *self, UNUSED_CLOSURE) { return Py_NewRef(hg_py->dtypes[TENSOR(self)->dtype]); }
+static PyObject *get_device(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return Py_NewRef(hg_py->cpu); }
+static PyObject *get_layout(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return Py_NewRef(hg_py->strided); }
+static PyObject *get_ndim(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromLong(TENSOR(self)->n_dim); }
+static PyObject *get_itemsize(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromSize_t(hg_tensor_itemsize(TENSOR(self))); }
+
+static PyObject *get_nbytes(PyObject *self, UNUSED_CLOSURE) {
+    return PyLong_FromLongLong(TENSOR(self)->numel * (int64_t)hg_tensor_itemsize(TENSOR(self)));
+}
+
+static PyObject *get_version(PyObject *self, UNUSED_CLOSURE) {
+    return PyLong_FromUnsignedLong(TENSOR(self)->storage ? TENSOR(self)->storage->version : 0);
+}
+
+static PyObject *get_base(PyObject *self, UNUSED_CLOSURE) { return py_wrap(TENSOR(self)->base); }
+static PyObject *get_false(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_FALSE; }
+static PyObject *get_true(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_TRUE; }
+
+/* ---- Its transposes -------------------------------------------------------------------------------------------------------- */
+
+static PyObject *swapped(PyObject *self, int a, int b) {
+    hg_ctx *cx = py_ctx();
+    return cx ? py_call_op(cx, HG_OP_TRANSPOSE, (hg_arg[]){hg_t(TENSOR(self)), hg_i(a), hg_i(b)}, 3) : NULL;
+}
+
+static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    int64_t dims[HG_MAX_DIM];
+    int n = TENSOR(self)->n_dim;
+    if (n != 2) {
+        hg_status st = hg_warn(cx, "UserWarning", "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+                               "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches "
+                               "of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
+                               "tensor.");
+        if (st != HG_OK) return py_raise(cx, st);
+    }
+    for (int i = 0; i < n; i++) dims[i] = n - 1 - i;
+    return py_call_op(cx, HG_OP_PERMUTE, (hg_arg[]){hg_t(TENSOR(self)), hg_ints(dims, n)}, 2);
+}
+
+static PyObject *get_mT(PyObject *self, UNUSED_CLOSURE) {
+    if (TENSOR(self)->n_dim < 2)
+        return PyErr_Format(PyExc_RuntimeError, "tensor.mT is only supported on matrices or batches of matrices. Got %d-D tensor.",
+                            TENSOR(self)->n_dim);
+    return swapped(self, -2, -1);
+}
+
+static PyObject *get_H(PyObject *self, UNUSED_CLOSURE) {
+    if (TENSOR(self)->n_dim == 2) return swapped(self, 0, 1);
+    return PyErr_Format(PyExc_RuntimeError, "tensor.H is only supported on matrices (2-D tensors). Got %d-D tensor.",
+                        TENSOR(self)->n_dim);
+}
+
+/* ---- Its place in the graph -------------------------------------------------------------------------------------------------- */
+
+static PyObject *get_requires_grad(PyObject *self, UNUSED_CLOSURE) {
+    return PyBool_FromLong(hg_tensor_requires_grad(TENSOR(self)));
+}
+
+static int set_requires_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    if (!value || !PyBool_Check(value)) {
+        PyErr_SetString(PyExc_RuntimeError, "requires_grad must be a bool");
+        return -1;
+    }
+    hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(self), value == Py_True);
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
+static PyObject *get_is_leaf(PyObject *self, UNUSED_CLOSURE) { return PyBool_FromLong(hg_tensor_is_leaf(TENSOR(self))); }
+
+static PyObject *get_grad_fn(PyObject *self, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    hg_node *node;
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_grad_fn(cx, TENSOR(self), &node);
+    return st == HG_OK ? py_node_wrap(node) : py_raise(cx, st);
+}
+
+static PyObject *get_grad(PyObject *self, UNUSED_CLOSURE) {
+    hg_tensor *t = TENSOR(self);
+    if (!t->grad && t->grad_fn && !hg_tensor_retains_grad(t)) {
+        int failed = PyErr_WarnEx(PyExc_UserWarning, "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+                                  ".grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+                                  "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access "
+                                  "the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead.", 1);
+        if (failed) return NULL;
+    }
+    return py_wrap(t->grad);
+}
+
+static int set_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    if (value && value != Py_None && !py_is_tensor(value)) {
+        PyErr_Format(PyExc_TypeError, "assigned grad expected to be a Tensor or None but got grad of type %.100s", Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    hg_tensor *grad = value && value != Py_None ? TENSOR(value) : NULL;
+    hg_status st = hg_tensor_set_grad(cx, TENSOR(self), grad);
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
+static PyObject *get_data(PyObject *self, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    hg_tensor *data;
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_data(cx, TENSOR(self), &data);
+    return st == HG_OK ? py_own(data) : py_raise(cx, st);
+}
+
+static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    if (!value || !py_is_tensor(value)) {
+        PyErr_Format(PyExc_TypeError, "Variable data has to be a tensor, but got %.100s", value ? Py_TYPE(value)->tp_name : "nothing");
+        return -1;
+    }
+    if (hg_tensor_requires_grad(TENSOR(self)) && !hg_dtype_is_float(TENSOR(value)->dtype)) {
+        PyErr_SetString(PyExc_RuntimeError, "data set to a tensor that requires gradients must be floating point or complex dtype");
+        return -1;
+    }
+    hg_status st = hg_tensor_set_data(cx, TENSOR(self), TENSOR(value));
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
+static PyObject *get_retains_grad(PyObject *self, UNUSED_CLOSURE) { return PyBool_FromLong(hg_tensor_retains_grad(TENSOR(self))); }
+static PyObject *get_output_nr(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromUnsignedLong(TENSOR(self)->out_nr); }
+
+static PyObject *get_array_priority(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return PyLong_FromLong(1000); }
+
+PyGetSetDef py_tensor_attributes[] = {
+    {"shape", get_shape, NULL, "The sizes of its dimensions, a torch.Size.", NULL},
+    {"dtype", get_dtype, NULL, "The type of its elements.", NULL},
+    {"device", get_device, NULL, "Where it lives: device(type='cpu').", NULL},
+    {"layout", get_layout, NULL, "torch.strided", NULL},
+    {"ndim", get_ndim, NULL, "How many dimensions it has.", NULL},
+    {"itemsize", get_itemsize, NULL, "Bytes an element.", NULL},
+    {"nbytes", get_nbytes, NULL, "Bytes of all elements.", NULL},
+    {"T", get_T, NULL, "With its dimensions reversed.", NULL},
+    {"mT", get_mT, NULL, "With its last two dimensions swapped.", NULL},
+    {"H", get_H, NULL, "A matrix, transposed and conjugated.", NULL},
+    {"mH", get_mT, NULL, "With its last two dimensions swapped, and conjugated.", NULL},
+    {"requires_grad", get_requires_grad, set_requires_grad, "Are gradients computed for it?", NULL},
+    {"is_leaf", get_is_leaf, NULL, "Was it made by the user, not by an operation that is differentiated?", NULL},
+    {"grad_fn", get_grad_fn, NULL, "The node that made it, None for a leaf.", NULL},
+    {"grad", get_grad, set_grad, "Its gradient, once backward has run.", NULL},
+    {"data", get_data, set_data, "Its elements without history.", NULL},
+    {"_grad", get_grad, set_grad, NULL, NULL},
+    {"retains_grad", get_retains_grad, NULL, "Does a tensor that is no leaf keep its gradient?", NULL},
+    {"output_nr", get_output_nr, NULL, "Which output of grad_fn it is.", NULL},
+    {"_version", get_version, NULL, "How often it was changed in place.", NULL},
+    {"_base", get_base, NULL, "What it is a view of, or None.", NULL},
+    {"is_cpu", get_true, NULL, NULL, NULL},
+    {"is_cuda", get_false, NULL, NULL, NULL},
+    {"is_mps", get_false, NULL, NULL, NULL},
+    {"is_xpu", get_false, NULL, NULL, NULL},
+    {"is_meta", get_false, NULL, NULL, NULL},
+    {"is_sparse", get_false, NULL, NULL, NULL},
+    {"is_sparse_csr", get_false, NULL, NULL, NULL},
+    {"is_quantized", get_false, NULL, NULL, NULL},
+    {"is_mkldnn", get_false, NULL, NULL, NULL},
+    {"is_nested", get_false, NULL, NULL, NULL},
+    {"is_vulkan", get_false, NULL, NULL, NULL},
+    {"is_ipu", get_false, NULL, NULL, NULL},
+    {"__array_priority__", get_array_priority, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,203 @@
+/* Tensor's methods that are no ops: sizes and memory, elements as Python's, its place in the graph. */
+#include "py_tensor.h"
+
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+#define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+
+/* ---- Sizes and memory ---------------------------------------------------------------------------------------------------- */
+
+/* A dimension's place, counted from the end where negative. */
+static int dim_of(hg_tensor *t, PyObject *o, const char *function) {
+    int64_t dim;
+    if (py_int64(o, &dim)) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "%s(): argument 'dim' (position 1) must be int, not %.100s", function, Py_TYPE(o)->tp_name);
+        return -1;
+    }
+    int n = t->n_dim ? t->n_dim : 1;
+    if (dim < -n || dim >= n || !t->n_dim) {
+        if (!t->n_dim && dim >= -1 && dim <= 0)
+            PyErr_SetString(PyExc_IndexError, "Dimension specified as 0 but tensor has no dimensions");
+        else
+            PyErr_Format(PyExc_IndexError, "Dimension out of range (expected to be in range of [%d, %d], but got %lld)", -n, n - 1,
+                         (long long)dim);
+        return -1;
+    }
+    return (int)(dim < 0 ? dim + n : dim);
+}
+
+static PyObject *tensor_size(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[1];
+    if (py_parse("size", "dim", 0, args, n, kwnames, at)) return NULL;
+    hg_tensor *t = TENSOR(self);
+    if (!at[0] || at[0] == Py_None) return py_size(t->shape, t->n_dim);
+    int dim = dim_of(t, at[0], "size");
+    return dim < 0 ? NULL : PyLong_FromLongLong(t->shape[dim]);
+}
+
+static PyObject *tensor_stride(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[1];
+    if (py_parse("stride", "dim", 0, args, n, kwnames, at)) return NULL;
+    hg_tensor *t = TENSOR(self);
+    if (!at[0] || at[0] == Py_None) return py_int_tuple(t->stride, t->n_dim);
+    int dim = dim_of(t, at[0], "stride");
+    return dim < 0 ? NULL : PyLong_FromLongLong(t->stride[dim]);
+}
+
+static PyObject *tensor_dim(PyObject *self, PyObject *Py_UNUSED(none)) { return PyLong_FromLong(TENSOR(self)->n_dim); }
+static PyObject *tensor_numel(PyObject *self, PyObject *Py_UNUSED(none)) { return PyLong_FromLongLong(TENSOR(self)->numel); }
+
+static PyObject *tensor_element_size(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromSize_t(hg_tensor_itemsize(TENSOR(self)));
+}
+
+static PyObject *tensor_storage_offset(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromLongLong(hg_tensor_offset(TENSOR(self)));
+}
+
+/* torch gives 0 for a tensor without elements. */
+static PyObject *tensor_data_ptr(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromVoidPtr(TENSOR(self)->numel ? TENSOR(self)->data : NULL);
+}
+
+static PyObject *tensor_is_contiguous(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[1];
+    if (py_parse("is_contiguous", "memory_format", 0, args, n, kwnames, at)) return NULL;
+    return PyBool_FromLong(TENSOR(self)->contiguous);
+}
+
+static PyObject *tensor_get_device(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyLong_FromLong(-1); }
+
+static PyObject *tensor_is_floating_point(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(hg_dtype_is_float(TENSOR(self)->dtype));
+}
+
+static PyObject *tensor_is_complex(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { Py_RETURN_FALSE; }
+
+static PyObject *tensor_is_signed(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(TENSOR(self)->dtype != HG_U8 && TENSOR(self)->dtype != HG_BOOL);
+}
+
+static PyObject *tensor_is_inference(PyObject *self, PyObject *Py_UNUSED(none)) { return PyBool_FromLong(TENSOR(self)->is_inference); }
+
+static bool needs_tensor(PyObject *other, const char *function) {
+    if (py_is_tensor(other)) return true;
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'other' (position 1) must be Tensor, not %.100s", function, Py_TYPE(other)->tp_name);
+    return false;
+}
+
+static PyObject *tensor_is_set_to(PyObject *self, PyObject *other) {
+    if (!needs_tensor(other, "is_set_to")) return NULL;
+    hg_tensor *a = TENSOR(self), *b = TENSOR(other);
+    return PyBool_FromLong(a->storage == b->storage && a->data == b->data && a->dtype == b->dtype && a->n_dim == b->n_dim &&
+                           !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) &&
+                           !memcmp(a->stride, b->stride, a->n_dim * sizeof *a->stride));
+}
+
+static PyObject *tensor_is_same_size(PyObject *self, PyObject *other) {
+    if (!needs_tensor(other, "is_same_size")) return NULL;
+    hg_tensor *a = TENSOR(self), *b = TENSOR(other);
+    return PyBool_FromLong(a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape));
+}
+
+/* ---- Elements as Python's ------------------------------------------------------------------------------------------------- */
+
+static PyObject *tensor_item(PyObject *self, PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    hg_arg a;
+    if (!cx) return NULL;
+    if (TENSOR(self)->numel != 1)
+        return PyErr_Format(PyExc_RuntimeError, "a Tensor with %lld elements cannot be converted to Scalar", (long long)TENSOR(self)->numel);
+    hg_status st = hg_item(cx, TENSOR(self), &a);
+    return st == HG_OK ? py_number(&a) : py_raise(cx, st);
+}
+
+/* The element at index[n_dim], as Python's number. */
+static PyObject *element(const hg_tensor *t, const int64_t *index) {
+    if (hg_dtype_is_float(t->dtype)) return PyFloat_FromDouble(hg_tensor_get_f(t, index));
+    int64_t i = hg_tensor_get_i(t, index);
+    return t->dtype == HG_BOOL ? PyBool_FromLong(i != 0) : PyLong_FromLongLong(i);
+}
+
+static PyObject *nested_list(const hg_tensor *t, int dim, int64_t *index) {
+    if (dim == t->n_dim) return element(t, index);
+    PyObject *list = PyList_New((Py_ssize_t)t->shape[dim]);
+    for (int64_t i = 0; list && i < t->shape[dim]; i++) {
+        index[dim] = i;
+        PyObject *one = nested_list(t, dim + 1, index);
+        if (!one) Py_CLEAR(list);
+        else PyList_SET_ITEM(list, i, one);
+    }
+    return list;
+}
+
+static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
+    int64_t index[HG_MAX_DIM] = {0};
+    return nested_list(TENSOR(self), 0, index);
+}
+
+/* ---- The graph ---------------------------------------------------------------------------------------------------------------- */
+
+static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[1];
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse("requires_grad_", "requires_grad", 0, args, n, kwnames, at)) return NULL;
+    int on = at[0] ? py_bool(at[0], "requires_grad_", "requires_grad") : 1;
+    if (on < 0) return NULL;
+    hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(self), on);
+    return st == HG_OK ? Py_NewRef(self) : py_raise(cx, st);
+}
+
+static PyObject *tensor_retain_grad(PyObject *self, PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_retain_grad(cx, TENSOR(self));
+    return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
+}
+
+static PyObject *tensor_detach_(PyObject *self, PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_detach_(cx, TENSOR(self));
+    return st == HG_OK ? Py_NewRef(self) : py_raise(cx, st);
+}
+
+static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[4];
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse("backward", "gradient,retain_graph,create_graph,inputs", 0, args, n, kwnames, at)) return NULL;
+    int create = py_bool(at[2], "backward", "create_graph");
+    int keep = !at[1] || at[1] == Py_None ? create : py_bool(at[1], "backward", "retain_graph");
+    if (create < 0 || keep < 0) return NULL;
+    PyObject *grads = at[0] ? at[0] : Py_None;
+    if (grads != Py_None && !py_is_tensor(grads))
+        return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %.100s", Py_TYPE(grads)->tp_name);
+    return py_run_backward(cx, self, grads, keep, create, at[3] ? at[3] : Py_None);
+}
+
+PyMethodDef py_tensor_methods[] = {
+    {"size", FAST(tensor_size), KEYWORDS, "The size of one dimension, or all of them."},
+    {"stride", FAST(tensor_stride), KEYWORDS, "The stride of one dimension in elements, or all of them."},
+    {"dim", tensor_dim, METH_NOARGS, "How many dimensions it has."},
+    {"ndimension", tensor_dim, METH_NOARGS, "How many dimensions it has."},
+    {"numel", tensor_numel, METH_NOARGS, "How many elements it has."},
+    {"nelement", tensor_numel, METH_NOARGS, "How many elements it has."},
+    {"element_size", tensor_element_size, METH_NOARGS, "Bytes an element."},
+    {"storage_offset", tensor_storage_offset, METH_NOARGS, "Where in its storage it begins, in elements."},
+    {"data_ptr", tensor_data_ptr, METH_NOARGS, "The address of its first element."},
+    {"is_contiguous", FAST(tensor_is_contiguous), KEYWORDS, "Do its elements lie side by side, in order?"},
+    {"get_device", tensor_get_device, METH_NOARGS, "-1: the CPU."},
+    {"is_floating_point", tensor_is_floating_point, METH_NOARGS, "Is its dtype a floating-point one?"},
+    {"is_complex", tensor_is_complex, METH_NOARGS, "Is its dtype a complex one?"},
+    {"is_signed", tensor_is_signed, METH_NOARGS, "Can its dtype hold negative numbers?"},
+    {"is_inference", tensor_is_inference, METH_NOARGS, "Was it made in inference mode?"},
+    {"is_set_to", tensor_is_set_to, METH_O, "Is it the same view of the same memory?"},
+    {"is_same_size", tensor_is_same_size, METH_O, "Has it the same size?"},
+    {"item", tensor_item, METH_NOARGS, "Its only element as a Python number."},
+    {"tolist", tensor_tolist, METH_NOARGS, "Its elements as nested lists."},
+    {"requires_grad_", FAST(tensor_requires_grad_), KEYWORDS, "Have gradients computed for it, or not; returns itself."},
+    {"retain_grad", tensor_retain_grad, METH_NOARGS, "Keep the gradient in .grad though it is no leaf."},
+    {"detach_", tensor_detach_, METH_NOARGS, "Forget where it came from; returns itself."},
+    {"backward", FAST(tensor_backward), KEYWORDS, "Compute the gradients of the leaves it was made from."},
+    {NULL, NULL, 0, NULL},
+};
