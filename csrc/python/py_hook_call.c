@@ -29,13 +29,13 @@ static PyObject *name_of(PyObject *fn) {
 }
 
 static int complain(PyObject *fn, const char *what) {
-    PyObject *name = name_of(fn);
+    PyObject *name = fn ? name_of(fn) : PyUnicode_FromString("hook");
     if (name) PyErr_Format(PyExc_RuntimeError, "hook '%U' has %s", name, what);
     Py_XDECREF(name);
     return -1;
 }
 
-/* May `got` take the place of the gradient `was`? None: it stays. */
+/* May `got` take the place of the gradient `was`? None: it stays. fn may be NULL where PyTorch names no function. */
 static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
     char what[128];
     if (got == Py_None) return 0;
@@ -189,6 +189,10 @@ static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const 
     if (n >= 0 && n != expected) PyErr_Format(PyExc_RuntimeError, words, n, expected);
     else if (n >= 0) tuple = PySequence_Tuple(got);
     Py_DECREF(got);
+    for (Py_ssize_t i = 0; tuple && i < expected; i++) { /* what stands for no tensor may be anything */
+        PyObject *was = PyTuple_GET_ITEM(object(*slot), i);
+        if (was != Py_None && check_gradient(was, PyTuple_GET_ITEM(tuple, i), NULL)) Py_CLEAR(tuple);
+    }
     if (!tuple) return PY_FAILED;
     replace(cx, slot, tuple);
     return HG_OK;
@@ -204,6 +208,7 @@ static hg_status call_backward_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {
 static hg_status call_backward(hg_ctx *cx, hg_call *c, PyObject *fn) {
     PyObject *got = call(fn, PY(c->module), object(c->grad_input), object(c->grad_output), NULL);
     if (!got) return PY_FAILED;
+    if (c->flags & HG_HOOK_LEGACY) return take_gradients(cx, &c->grad_input, got, fn);
     return take_sequence(cx, &c->grad_input, got,
                          "Backward hook returned an invalid number of grad_input, got %zd, but expected %zd");
 }

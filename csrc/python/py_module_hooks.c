@@ -5,6 +5,7 @@
 typedef struct options {
     const char *function;
     const char *names; /* of the parameters; `hook` first */
+    int n_positional;  /* the others go by keyword only */
     hg_hook_kind kind;
 } options;
 
@@ -16,6 +17,9 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
     PyObject *at[4] = {NULL};
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
+    if (n > o->n_positional)
+        return PyErr_Format(PyExc_TypeError, "Module.%s() takes %d positional arguments but %zd were given", o->function,
+                            o->n_positional + 1, n + 1);
     if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at)) return NULL;
     for (int i = 0; i < 3; i++) {
         int on = at[i + 1] ? py_bool(at[i + 1], o->function, flag_names[i]) : 0;
@@ -35,7 +39,7 @@ const char py_register_forward_pre_hook_doc[] =
     "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_pre_hook";
 
 PyObject *py_register_forward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_forward_pre_hook", "hook,*,prepend,with_kwargs", HG_HOOK_FORWARD_PRE};
+    static const options o = {"register_forward_pre_hook", "hook,prepend,with_kwargs", 1, HG_HOOK_FORWARD_PRE};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -46,7 +50,7 @@ const char py_register_forward_hook_doc[] =
     "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_hook";
 
 PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_forward_hook", "hook,*,prepend,with_kwargs,always_call", HG_HOOK_FORWARD};
+    static const options o = {"register_forward_hook", "hook,prepend,with_kwargs,always_call", 1, HG_HOOK_FORWARD};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -57,7 +61,7 @@ const char py_register_full_backward_pre_hook_doc[] =
     "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_pre_hook";
 
 PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_full_backward_pre_hook", "hook,prepend", HG_HOOK_BACKWARD_PRE};
+    static const options o = {"register_full_backward_pre_hook", "hook,prepend", 2, HG_HOOK_BACKWARD_PRE};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -80,7 +84,7 @@ const char py_register_full_backward_hook_doc[] =
     "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook";
 
 PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_full_backward_hook", "hook,prepend", HG_HOOK_BACKWARD};
+    static const options o = {"register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD};
     return register_backward(self, &o, Py_True, args, n, kwnames);
 }
 
@@ -91,7 +95,7 @@ const char py_register_backward_hook_doc[] =
     "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_backward_hook";
 
 PyObject *py_register_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_backward_hook", "hook", HG_HOOK_BACKWARD};
+    static const options o = {"register_backward_hook", "hook", 1, HG_HOOK_BACKWARD};
     return register_backward(self, &o, Py_False, args, n, kwnames);
 }
 
