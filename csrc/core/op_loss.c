@@ -1,0 +1,347 @@
+/* Losses between an input and a target of its shape: mean squared error and its relatives, binary cross entropy, and the
+   Kullback-Leibler divergence. Losses over classes are in op_nll.c.
+
+   The forward of each is one loop, summed on the way where a sum or a mean is wanted; the derivatives are ops. */
+#include "loss_impl.h"
+
+#include <math.h>
+#include <string.h>
+
+hg_status hg_reduction_of(hg_ctx *cx, const hg_arg *a, hg_reduction *out) {
+    const char *s = a->u.s;
+    if (strcmp(s, "none") == 0) *out = HG_REDUCE_NONE;
+    else if (strcmp(s, "mean") == 0) *out = HG_REDUCE_MEAN;
+    else if (strcmp(s, "sum") == 0) *out = HG_REDUCE_SUM;
+    else return hg_fail(cx, HG_VALUE, "%s is not a valid value for reduction", s);
+    return HG_OK;
+}
+
+hg_tensor *hg_reduce(hg_ctx *cx, hg_tensor *loss, hg_reduction r) {
+    return r == HG_REDUCE_NONE ? loss : r == HG_REDUCE_MEAN ? X(MEAN, T(loss)) : X(SUM, T(loss));
+}
+
+/* ---- Loops ----------------------------------------------------------------------------------------------------------------- */
+
+/* Each LOSS(name, value of x and y with the number p). */
+#define LOSSES(LOSS)                                                                                                   \
+    LOSS(mse, (x - y) * (x - y))                                                                                       \
+    LOSS(smooth_l1, fabs(x - y) < p ? (V)0.5 * (x - y) * (x - y) / p : (V)fabs(x - y) - (V)0.5 * p)                    \
+    LOSS(huber, fabs(x - y) <= p ? (V)0.5 * (x - y) * (x - y) : p * ((V)fabs(x - y) - (V)0.5 * p))                     \
+    LOSS(bce, (y - 1) * above(log1p((double)-x)) - y * above(log((double)x)))
+
+static inline double above(double log_of) { return log_of > -100 || log_of != log_of ? log_of : -100; }
+
+/* The sum of the losses of n pairs, or in `to` each of them. */
+typedef double (*loss_fn)(int64_t n, const void *input, const void *target, double p, void *to);
+
+#define LOSS_LOOP(name, expr, TYPE, suffix)                                                                            \
+    static double name##_##suffix(int64_t n, const void *input, const void *target, double number, void *to) {           \
+        typedef TYPE V;                                                                                                \
+        const V *xs = input, *ys = target, p = (V)number;                                                              \
+        double sum = 0;                                                                                                \
+        (void)p;                                                                                                       \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            V x = xs[i], y = ys[i], v = (V)(expr);                                                                      \
+            if (to) ((V *)to)[i] = v;                                                                                  \
+            else sum += v;                                                                                             \
+        }                                                                                                              \
+        return sum;                                                                                                    \
+    }
+#define BOTH(name, expr) LOSS_LOOP(name, expr, float, f32) LOSS_LOOP(name, expr, double, f64)
+LOSSES(BOTH)
+#undef BOTH
+#undef LOSS_LOOP
+
+/* The loss of x and y, of one shape, in dtype d. */
+static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tensor *y, double p, hg_reduction r, hg_dtype d,
+                     hg_tensor **out) {
+    hg_dtype real = hg_real_dtype(d);
+    hg_tensor *rx = NULL, *ry = NULL, *work = NULL;
+    hg_status st = hg_real(cx, x, real, &rx);
+    if (st == HG_OK) st = hg_real(cx, y, real, &ry);
+    if (st == HG_OK) st = hg_tensor_empty(cx, real, r == HG_REDUCE_NONE ? x->n_dim : 0, x->shape, &work);
+    if (st == HG_OK) {
+        loss_fn fn = real == HG_F64 ? f64 : f32;
+        double sum = fn(x->numel, rx->data, ry->data, p, r == HG_REDUCE_NONE ? work->data : NULL);
+        if (r == HG_REDUCE_MEAN) sum /= (double)x->numel;
+        if (r != HG_REDUCE_NONE && real == HG_F64) *(double *)(void *)work->data = sum;
+        else if (r != HG_REDUCE_NONE) *(float *)(void *)work->data = (float)sum;
+        st = hg_real_result(cx, work, d, out);
+    }
+    hg_release(cx, rx), hg_release(cx, ry);
+    return st;
+}
+
+/* input and target of one shape, in their common dtype */
+static hg_status run_promoted(hg_ctx *cx, const char *kernel, loss_fn f32, loss_fn f64, const hg_arg *a, double p,
+                              hg_tensor **out) {
+    hg_dtype d = hg_result_type(cx, a, 2);
+    hg_reduction r;
+    HG_TRY(hg_reduction_of(cx, &a[2], &r));
+    if (!hg_dtype_is_float(d)) return hg_not_implemented(cx, kernel, d);
+    return run(cx, f32, f64, a[0].u.t, a[1].u.t, p, r, d, out);
+}
+
+/* self, target, reduction[, number] */
+hg_status hg_mse_loss_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return run_promoted(cx, "mse_cpu", mse_f32, mse_f64, a, 0, out);
+}
+hg_status hg_smooth_l1_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return run_promoted(cx, "smooth_l1_cpu", smooth_l1_f32, smooth_l1_f64, a, a[3].u.f, out);
+}
+hg_status hg_huber_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return run_promoted(cx, "huber_cpu", huber_f32, huber_f64, a, a[3].u.f, out);
+}
+
+/* ---- Derivatives ------------------------------------------------------------------------------------------------------------ */
+
+/* The gradient that every element gets: g, over n where the loss is a mean. */
+static hg_tensor *spread_grad(hg_ctx *cx, hg_back *b, int reduction, int64_t n) {
+    return strcmp(ARG(reduction)->u.s, "mean") == 0 ? X(DIV, T(G), hg_f((double)n)) : G;
+}
+
+/* The same for input and target but for the sign. */
+static hg_status give_both(hg_ctx *cx, hg_back *b, hg_tensor *slope, int64_t n) {
+    hg_tensor *g = X(MUL, T(slope), T(spread_grad(cx, b, 2, n)));
+    if (NEED(0)) GIVE(0, g);
+    if (NEED(1)) GIVE(1, X(NEG, T(g)));
+    return HG_OK;
+}
+
+hg_status hg_mse_loss_data_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *d = X(SUB, T(IN(0)), T(IN(1)));
+    return give_both(cx, b, X(MUL, T(d), hg_f(2)), d ? d->numel : 1);
+}
+
+hg_status hg_smooth_l1_data_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *d = X(SUB, T(IN(0)), T(IN(1)));
+    return give_both(cx, b, X(CLAMP, T(X(DIV, T(d), *ARG(3))), hg_f(-1), hg_f(1)), d ? d->numel : 1);
+}
+
+hg_status hg_huber_data_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *d = X(SUB, T(IN(0)), T(IN(1)));
+    return give_both(cx, b, X(CLAMP, T(d), hg_f(-ARG(3)->u.f), *ARG(3)), d ? d->numel : 1);
+}
+
+/* ---- Binary cross entropy --------------------------------------------------------------------------------------------------- */
+
+enum { SELF, TARGET, WEIGHT };
+
+static hg_status check_range(hg_ctx *cx, hg_tensor *t, const char *name) {
+    hg_tensor *r;
+    bool inside = true;
+    HG_TRY(hg_real(cx, t, HG_F64, &r));
+    const double *x = (const double *)(void *)r->data;
+    for (int64_t i = 0; i < r->numel; i++) inside &= x[i] >= 0 && x[i] <= 1;
+    hg_release(cx, r);
+    return inside ? HG_OK : hg_fail(cx, HG_STATE, "all elements of %s should be between 0 and 1", name);
+}
+
+/* A loss per element, weighted and reduced outside of the graph. Steals loss. */
+static hg_status weigh(hg_ctx *cx, hg_tensor *loss, const hg_arg *weight, hg_reduction r, hg_tensor **out) {
+    bool grad = cx->grad_enabled;
+    hg_scope s;
+    cx->grad_enabled = false;
+    hg_scope_begin(cx, &s);
+    loss = hg_scope_keep(cx, loss);
+    if (hg_given(weight)) loss = X(MUL, T(loss), *weight);
+    hg_status st = hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
+    cx->grad_enabled = grad;
+    return st;
+}
+
+/* self, target, weight, reduction */
+hg_status hg_bce_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[SELF].u.t, *y = a[TARGET].u.t, *loss = NULL;
+    hg_reduction r;
+    char want[24], got[24];
+    HG_TRY(hg_reduction_of(cx, &a[3], &r));
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "binary_cross_entropy", (hg_dtype)x->dtype);
+    if (y->dtype != x->dtype)
+        return hg_fail(cx, HG_STATE, "Found dtype %s but expected %s", hg_dtype_word((hg_dtype)y->dtype, got),
+                       hg_dtype_word((hg_dtype)x->dtype, want));
+    HG_TRY(check_range(cx, x, "input"));
+    HG_TRY(check_range(cx, y, "target"));
+    if (!hg_given(&a[WEIGHT])) return run(cx, bce_f32, bce_f64, x, y, 0, r, (hg_dtype)x->dtype, out);
+    HG_TRY(run(cx, bce_f32, bce_f64, x, y, 0, HG_REDUCE_NONE, (hg_dtype)x->dtype, &loss));
+    return weigh(cx, loss, &a[WEIGHT], r, out);
+}
+
+static hg_tensor *log_above(hg_ctx *cx, hg_tensor *x) { return X(CLAMP_MIN, T(X(LOG, T(x))), hg_i(-100)); }
+
+hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(SELF), *w = IN(WEIGHT);
+    if (!x) return HG_OK;
+    hg_tensor *g = spread_grad(cx, b, 3, x->numel);
+    if (w) g = X(MUL, T(g), T(w));
+    hg_tensor *rest = X(RSUB_SCALAR, T(x), hg_i(1));
+    if (NEED(SELF)) {
+        hg_tensor *slope = X(DIV, T(X(SUB, T(x), T(IN(TARGET)))), T(X(CLAMP_MIN, T(X(MUL, T(rest), T(x))), hg_f(1e-12))));
+        GIVE(SELF, X(MUL, T(slope), T(g)));
+    }
+    if (NEED(TARGET)) GIVE(TARGET, X(MUL, T(X(SUB, T(log_above(cx, rest)), T(log_above(cx, x)))), T(g)));
+    return HG_OK;
+}
+
+/* self, target, weight, pos_weight, reduction: (1 - y) * x + (1 + (pos - 1) * y) * log(1 + exp(-x)) */
+hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_reduction r;
+    hg_scope s;
+    bool grad = cx->grad_enabled;
+    HG_TRY(hg_reduction_of(cx, &a[4], &r));
+    cx->grad_enabled = false;
+    hg_scope_begin(cx, &s);
+    hg_tensor *softplus = X(NEG, T(X(LOG_SIGMOID, a[SELF])));
+    if (hg_given(&a[3])) {
+        hg_tensor *more = X(MUL, T(X(SUB, a[3], hg_i(1))), a[TARGET]);
+        softplus = X(MUL, T(X(ADD, T(more), hg_i(1))), T(softplus));
+    }
+    hg_tensor *loss = X(ADD, T(X(MUL, T(X(RSUB_SCALAR, a[TARGET], hg_i(1))), a[SELF])), T(softplus));
+    if (hg_given(&a[WEIGHT])) loss = X(MUL, T(loss), a[WEIGHT]);
+    hg_status st = hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
+    cx->grad_enabled = grad;
+    return st;
+}
+
+hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(SELF), *y = IN(TARGET), *w = IN(WEIGHT), *pos = IN(3);
+    if (!x) return HG_OK;
+    hg_tensor *g = spread_grad(cx, b, 4, x->numel);
+    if (w) g = X(MUL, T(g), T(w));
+    if (NEED(SELF)) {
+        hg_tensor *p = X(SIGMOID, T(x)), *slope;
+        if (pos) {
+            hg_tensor *pos_y = X(MUL, T(pos), T(y));
+            hg_tensor *sum = X(SUB, T(X(ADD, T(pos_y), hg_i(1))), T(y));
+            slope = X(SUB, T(X(MUL, T(sum), T(p))), T(pos_y));
+        } else {
+            slope = X(SUB, T(p), T(y));
+        }
+        GIVE(SELF, X(MUL, T(slope), T(g)));
+    }
+    if (NEED(TARGET)) {
+        hg_tensor *slope = X(NEG, T(x));
+        if (pos) slope = X(SUB, T(X(LOG_SIGMOID, T(slope))), T(X(MUL, T(pos), T(X(LOG_SIGMOID, T(x))))));
+        GIVE(TARGET, X(MUL, T(slope), T(g)));
+    }
+    return HG_OK;
+}
+
+/* ---- As torch spells them ---------------------------------------------------------------------------------------------------- */
+
+static hg_status warn_of_sizes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
+    char xs[256], ys[256];
+    if (hg_same_shape(x, y)) return HG_OK;
+    return hg_warn(cx, "UserWarning", "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)). This "
+                   "will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+                   hg_show_shape(y, ys), hg_show_shape(x, xs));
+}
+
+/* Both in their common shape. */
+static void broadcast(hg_ctx *cx, hg_tensor **x, hg_tensor **y) {
+    int64_t shape[HG_MAX_DIM];
+    int n;
+    if (hg_same_shape(*x, *y)) return;
+    if (hg_scope_fail(cx, hg_broadcast(cx, (*x)->n_dim, (*x)->shape, (*y)->n_dim, (*y)->shape, &n, shape)) != HG_OK) return;
+    *x = X(EXPAND, T(*x), hg_ints(shape, n));
+    *y = X(EXPAND, T(*y), hg_ints(shape, n));
+}
+
+static hg_status compare(hg_ctx *cx, int op, const hg_arg *a, hg_arg reduction, hg_arg number, hg_tensor **out) {
+    hg_tensor *x = a[0].u.t, *y = a[1].u.t;
+    hg_reduction r;
+    hg_scope s;
+    HG_TRY(hg_reduction_of(cx, &reduction, &r)); /* for its message */
+    HG_TRY(warn_of_sizes(cx, x, y));
+    hg_scope_begin(cx, &s);
+    broadcast(cx, &x, &y);
+    hg_arg args[] = {T(x), T(y), reduction, number};
+    return hg_scope_return(cx, &s, hg_x(cx, op, args, hg_given(&number) ? 4 : 3), out);
+}
+
+/* |x - y|, or with a weight that times a power of it: written out, as torch does. */
+static hg_status written_out(hg_ctx *cx, const hg_arg *a, const hg_arg *reduction, const hg_arg *weight, bool square,
+                             hg_tensor **out) {
+    hg_reduction r;
+    hg_scope s;
+    HG_TRY(hg_reduction_of(cx, reduction, &r));
+    HG_TRY(warn_of_sizes(cx, a[0].u.t, a[1].u.t));
+    hg_scope_begin(cx, &s);
+    hg_tensor *d = X(SUB, a[0], a[1]);
+    hg_tensor *loss = square ? X(POW_SCALAR, T(d), hg_i(2)) : X(ABS, T(d));
+    if (weight && hg_given(weight)) {
+        loss = X(MUL, T(loss), *weight);
+        if (r == HG_REDUCE_MEAN) {
+            hg_tensor *total = X(SUM, *weight), *sum = X(SUM, T(loss));
+            return hg_scope_return(cx, &s, X(DIV, T(sum), T(total)), out);
+        }
+    }
+    return hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
+}
+
+/* input, target, reduction, weight */
+hg_status hg_mse_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (hg_given(&a[3])) return written_out(cx, a, &a[2], &a[3], true, out);
+    return compare(cx, HG_OP_MSE_LOSS_DATA, a, a[2], HG_NONE, out);
+}
+hg_status hg_l1_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return written_out(cx, a, &a[2], &a[3], false, out); }
+
+/* input, target, reduction, beta */
+hg_status hg_smooth_l1_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[3].u.f < 0) return hg_fail(cx, HG_STATE, "smooth_l1_loss does not support negative values for beta.");
+    if (a[3].u.f == 0) return written_out(cx, a, &a[2], NULL, false, out);
+    return compare(cx, HG_OP_SMOOTH_L1_DATA, a, a[2], a[3], out);
+}
+
+/* input, target, reduction, delta */
+hg_status hg_huber_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[3].u.f <= 0) return hg_fail(cx, HG_STATE, "huber_loss does not support non-positive values for delta.");
+    return compare(cx, HG_OP_HUBER_DATA, a, a[2], a[3], out);
+}
+
+/* input, target, weight, reduction */
+hg_status hg_binary_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *x = a[0].u.t, *y = a[1].u.t;
+    char xs[256], ys[256];
+    hg_scope s;
+    if (!hg_same_shape(x, y))
+        return hg_fail(cx, HG_VALUE, "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)) is "
+                       "deprecated. Please ensure they have the same size.", hg_show_shape(y, ys), hg_show_shape(x, xs));
+    hg_scope_begin(cx, &s);
+    hg_arg weight = a[2];
+    if (hg_given(&weight)) weight = T(X(EXPAND, weight, hg_ints(x->shape, x->n_dim)));
+    return hg_scope_return(cx, &s, X(BCE_DATA, a[0], a[1], weight, a[3]), out);
+}
+
+/* input, target, weight, reduction, pos_weight */
+hg_status hg_bce_with_logits_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *x = a[0].u.t, *y = a[1].u.t;
+    char xs[256], ys[256];
+    hg_scope s;
+    hg_reduction r;
+    HG_TRY(hg_reduction_of(cx, &a[3], &r));
+    if (!hg_same_shape(x, y))
+        return hg_fail(cx, HG_VALUE, "Target size (torch.Size(%s)) must be the same as input size (torch.Size(%s))",
+                       hg_show_shape(y, ys), hg_show_shape(x, xs));
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(BCE_LOGITS_DATA, a[0], a[1], a[2], a[4], a[3]), out);
+}
+
+/* input (of log probabilities), target, reduction, log_target */
+hg_status hg_kl_div_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *x = a[0].u.t;
+    bool batch_mean = strcmp(a[2].u.s, "batchmean") == 0;
+    hg_reduction r = HG_REDUCE_SUM;
+    hg_scope s;
+    if (!batch_mean) HG_TRY(hg_reduction_of(cx, &a[2], &r));
+    if (r == HG_REDUCE_MEAN)
+        HG_TRY(hg_warn(cx, "UserWarning", "reduction: 'mean' divides the total loss by both the batch size and the support size."
+                       "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+                       "'mean' will be changed to behave the same as 'batchmean' in the next major release."));
+    hg_scope_begin(cx, &s);
+    hg_tensor *loss = a[3].u.i ? X(MUL, T(X(EXP, a[1])), T(X(SUB, a[1], a[0])))
+                               : X(SUB, T(X(XLOGY, a[1], a[1])), T(X(MUL, a[1], a[0])));
+    loss = hg_reduce(cx, loss, r);
+    if (batch_mean && x->n_dim) loss = X(DIV, T(loss), hg_i(x->shape[0]));
+    return hg_scope_return(cx, &s, loss, out);
+}

@@ -1,0 +1,456 @@
+/* Normalisation: over the batch, over the last dimensions, over groups of channels.
+
+   Each is an op with three results, of which the last two (a mean and one over a standard deviation) are for its derivative,
+   and a fused derivative with three results: the gradients of input, weight and bias. Derivatives of those: Note [Derivatives
+   of derivatives] in nn_impl.h. */
+#include "nn_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct batch {
+    int64_t n, channels, plane, groups;
+} batch;
+
+#define REAL float
+#define KERNEL(name) name##_f32
+#include "k_norm.h"
+#undef REAL
+#undef KERNEL
+#define REAL double
+#define KERNEL(name) name##_f64
+#include "k_norm.h"
+#undef REAL
+#undef KERNEL
+
+#define IN_TYPE(d, name) ((d) == HG_F64 ? name##_f64 : name##_f32)
+
+static batch batch_of(const hg_tensor *x) {
+    batch b = {.n = x->shape[0], .channels = x->shape[1], .plane = 1};
+    for (int i = 2; i < x->n_dim; i++) b.plane *= x->shape[i];
+    return b;
+}
+
+static hg_tensor *given(const hg_arg *a) { return hg_given(a) ? a->u.t : NULL; }
+static void *data_of(hg_tensor *t) { return t ? t->data : NULL; }
+
+/* What a kernel works on: operands as contiguous tensors of one floating type, results made in it. */
+enum { MAX_WORK = 8 };
+typedef struct work {
+    hg_dtype d;
+    hg_tensor *in[MAX_WORK], *out[3];
+} work;
+
+static hg_status take(hg_ctx *cx, work *w, hg_tensor *const *in, int n) {
+    for (int i = 0; i < n; i++) HG_TRY(hg_real(cx, in[i], w->d, &w->in[i]));
+    return HG_OK;
+}
+
+/* Hands the results over as dtype d; whatever happened, w owns nothing afterwards. */
+static hg_status hand_over(hg_ctx *cx, work *w, hg_status st, const hg_dtype d[3], hg_tensor **out) {
+    for (int i = 0; i < MAX_WORK; i++) hg_release(cx, w->in[i]);
+    for (int k = 0; k < 3; k++) {
+        if (st == HG_OK) st = hg_real_result(cx, w->out[k], d[k], &out[k]);
+        else hg_release(cx, w->out[k]);
+    }
+    return st;
+}
+
+static hg_status check_same_dtype(hg_ctx *cx, const hg_tensor *x, const hg_tensor *other) {
+    bool half = x->dtype == HG_F16 || x->dtype == HG_BF16;
+    if (!other || other->dtype == x->dtype || (half && other->dtype == HG_F32)) return HG_OK;
+    return hg_fail(cx, HG_STATE, "mixed dtype (CPU): all inputs must share same datatype.");
+}
+
+/* ---- Batch norm ----------------------------------------------------------------------------------------------------------- */
+
+enum { B_INPUT, B_WEIGHT, B_BIAS, B_MEAN, B_VAR, B_TRAINING, B_MOMENTUM, B_EPS };
+
+static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
+    const hg_tensor *x = a[B_INPUT].u.t;
+    const struct { int at; const char *name; } per_channel[] = {
+        {B_MEAN, "running_mean"}, {B_VAR, "running_var"}, {B_WEIGHT, "weight"}, {B_BIAS, "bias"}};
+    int64_t channels = x->n_dim > 1 ? x->shape[1] : 0;
+    for (int i = 0; i < 4; i++) {
+        const hg_tensor *t = given(&a[per_channel[i].at]);
+        if (!t && i < 2 && !a[B_TRAINING].u.i)
+            return hg_fail(cx, HG_STATE, "%s must be defined in evaluation mode", per_channel[i].name);
+        if (t && t->numel != channels)
+            return hg_fail(cx, HG_STATE, "%s should contain %lld elements not %lld", per_channel[i].name, (long long)channels,
+                           (long long)t->numel);
+    }
+    if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "batch_norm: expected at least 2 dimensions, but got %d", x->n_dim);
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "batch_norm", (hg_dtype)x->dtype);
+    for (int i = 0; i < 4; i++) HG_TRY(check_same_dtype(cx, x, given(&a[per_channel[i].at])));
+    return HG_OK;
+}
+
+/* running = (1 - momentum) * running + momentum * now. Like torch, without a new version: the buffer is nobody's operand. */
+static hg_status update_running(hg_ctx *cx, hg_tensor *running, const double *now, double factor, double momentum, int64_t n) {
+    hg_tensor *work;
+    int64_t shape[1] = {n};
+    if (!running) return HG_OK;
+    HG_TRY(hg_tensor_empty(cx, HG_F64, 1, shape, &work));
+    hg_status st = hg_raw_copy(cx, work, running);
+    double *at = (double *)(void *)work->data;
+    for (int64_t c = 0; c < n; c++) at[c] = momentum * (now[c] * factor) + (1 - momentum) * at[c];
+    if (st == HG_OK) st = hg_raw_copy(cx, running, work);
+    hg_release(cx, work);
+    return st;
+}
+
+/* The statistics to normalise by, in training those of the batch: w->out[1] and w->out[2]. */
+static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, work *w) {
+    double *stats = hg_mem(cx, 2 * (size_t)b->channels * sizeof *stats), *var = stats + b->channels;
+    hg_status st = HG_OK;
+    if (!stats) return HG_MEMORY;
+    int64_t count = b->n * b->plane;
+    if (a[B_TRAINING].u.i) {
+        IN_TYPE(w->d, batch_stats)(b, w->in[0]->data, stats, var);
+        st = update_running(cx, given(&a[B_MEAN]), stats, 1, a[B_MOMENTUM].u.f, b->channels);
+        if (st == HG_OK)
+            st = update_running(cx, given(&a[B_VAR]), var, (double)count / (double)(count - 1), a[B_MOMENTUM].u.f, b->channels);
+    } else {
+        hg_tensor *wrapped[2] = {given(&a[B_MEAN]), given(&a[B_VAR])}, *as_f64;
+        for (int i = 0; i < 2 && st == HG_OK; i++) {
+            if ((st = hg_real(cx, wrapped[i], HG_F64, &as_f64)) != HG_OK) break;
+            memcpy(stats + i * b->channels, as_f64->data, (size_t)b->channels * sizeof *stats);
+            hg_release(cx, as_f64);
+        }
+    }
+    for (int64_t c = 0; c < b->channels && st == HG_OK; c++) {
+        double invstd = 1 / sqrt(var[c] + a[B_EPS].u.f);
+        if (w->d == HG_F64) {
+            ((double *)(void *)w->out[1]->data)[c] = stats[c], ((double *)(void *)w->out[2]->data)[c] = invstd;
+        } else {
+            ((float *)(void *)w->out[1]->data)[c] = (float)stats[c], ((float *)(void *)w->out[2]->data)[c] = (float)invstd;
+        }
+    }
+    hg_mem_free(cx->lib, stats);
+    return st;
+}
+
+hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[B_INPUT].u.t, *in[] = {x, given(&a[B_WEIGHT]), given(&a[B_BIAS])};
+    HG_TRY(check_batch(cx, a));
+    batch b = batch_of(x);
+    work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
+    const hg_dtype d[] = {(hg_dtype)x->dtype, w.d, w.d};
+    hg_status st = take(cx, &w, in, 3);
+    if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
+    for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
+    if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
+    if (st == HG_OK)
+        IN_TYPE(w.d, batch_norm)(&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]),
+                                 w.out[0]->data);
+    return hand_over(cx, &w, st, d, out);
+}
+
+/* The gradients a fused row gives, where any but the bias's is wanted. */
+static void give_fused(hg_ctx *cx, hg_back *b, int op, const hg_arg *a, int n) {
+    hg_tensor *got[3] = {NULL};
+    if (!hg_scope_ok(cx)) return;
+    hg_status st = hg_call_op(cx, op, a, n, got);
+    hg_scope_fail(cx, st);
+    for (int i = 0; i < 3 && st == HG_OK; i++) {
+        if (NEED(i)) GIVE(i, got[i]);
+        hg_release(cx, got[i]);
+    }
+}
+
+hg_status hg_native_batch_norm_bwd(hg_ctx *cx, hg_back *b) {
+    if (!G) return HG_OK;
+    if (!NEED(B_INPUT) && !NEED(B_WEIGHT)) {
+        int64_t dims[HG_MAX_DIM];
+        for (int i = 0; i < G->n_dim; i++) dims[i] = i < 1 ? 0 : i + 1;
+        GIVE(B_BIAS, X(SUM_DIM, T(G), hg_ints(dims, G->n_dim - 1)));
+        return HG_OK;
+    }
+    hg_arg a[] = {T(G), T(IN(B_INPUT)), hg_t(IN(B_WEIGHT)), T(OUT(1)), T(OUT(2)), *ARG(B_TRAINING), *ARG(B_EPS)};
+    give_fused(cx, b, HG_OP_NATIVE_BATCH_NORM_BACKWARD, a, 7);
+    return HG_OK;
+}
+
+/* grad, input, weight, mean, invstd, training, eps */
+hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
+    batch b = batch_of(x);
+    work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
+    hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
+    const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};
+    hg_status st = take(cx, &w, in, 5);
+    if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
+    for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
+    if (st == HG_OK)
+        IN_TYPE(w.d, batch_norm_backward)(&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]),
+                                          a[5].u.i, w.out[0]->data, w.out[1]->data, w.out[2]->data);
+    return hand_over(cx, &w, st, d, out);
+}
+
+/* Per channel, to be broadcast over (n, channels, ...). */
+static hg_tensor *along_channels(hg_ctx *cx, hg_tensor *t, int n_dim) {
+    int64_t shape[HG_MAX_DIM];
+    if (!t) return NULL;
+    for (int i = 0; i < n_dim; i++) shape[i] = i == 1 ? -1 : 1;
+    return X(RESHAPE, T(t), hg_ints(shape, n_dim));
+}
+
+static hg_tensor *normalise(hg_ctx *cx, hg_tensor *x, const hg_arg *dims, double eps) {
+    hg_tensor *centred = X(SUB, T(x), T(X(MEAN_DIM, T(x), *dims, hg_b(true))));
+    hg_tensor *var = X(MEAN_DIM, T(X(MUL, T(centred), T(centred))), *dims, hg_b(true));
+    return X(MUL, T(centred), T(X(RSQRT, T(X(ADD, T(var), hg_f(eps))))));
+}
+
+static hg_tensor *scale(hg_ctx *cx, hg_tensor *y, hg_tensor *weight, hg_tensor *bias) {
+    if (weight) y = X(MUL, T(y), T(weight));
+    return bias ? X(ADD, T(y), T(bias)) : y;
+}
+
+static hg_tensor *batch_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {
+    int64_t dims[HG_MAX_DIM];
+    hg_tensor *x = in[0], *y;
+    if (!x) return NULL;
+    int n = x->n_dim;
+    for (int i = 0; i < n; i++) dims[i] = i < 1 ? 0 : i + 1;
+    hg_arg over = hg_ints(dims, n - 1);
+    if (ARG(5)->u.i) y = normalise(cx, x, &over, ARG(6)->u.f);
+    else y = X(MUL, T(X(SUB, T(x), T(along_channels(cx, IN(3), n)))), T(along_channels(cx, IN(4), n)));
+    return scale(cx, y, along_channels(cx, in[1], n), along_channels(cx, in[2], n));
+}
+
+hg_status hg_native_batch_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
+    static const int params[] = {1, 2, -1};
+    return hg_derive(cx, b, 3, params, batch_norm_formula);
+}
+
+/* input, running_mean, running_var, weight, bias, training, momentum, eps: F.batch_norm's order */
+hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *x = a[0].u.t;
+    char words[256];
+    hg_scope s;
+    int64_t values = x->n_dim ? x->shape[0] : 1;
+    for (int i = 2; i < x->n_dim; i++) values *= x->shape[i];
+    if (a[5].u.i && values == 1 && x->n_dim > 1)
+        return hg_fail(cx, HG_VALUE, "Expected more than 1 value per channel when training, got input size torch.Size(%s)",
+                       hg_show_shape(x, words));
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7]), out);
+}
+
+/* ---- Layer norm ----------------------------------------------------------------------------------------------------------- */
+
+enum { L_INPUT, L_WEIGHT, L_BIAS, L_SHAPE, L_EPS };
+
+static hg_status check_normalised(hg_ctx *cx, const hg_tensor *x, const hg_arg *shape, const hg_tensor *weight,
+                                  const hg_tensor *bias) {
+    const struct { const hg_tensor *t; const char *name; } params[] = {{weight, "weight"}, {bias, "bias"}};
+    char norm[256], got[256];
+    int n = (int)shape->n;
+    hg_show_sizes(n, shape->u.ints, norm);
+    if (n < 1)
+        return hg_fail(cx, HG_STATE, "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
+                       "but got normalized_shape = %s", norm);
+    for (int i = 0; i < 2; i++) {
+        const hg_tensor *t = params[i].t;
+        if (t && (t->n_dim != n || memcmp(t->shape, shape->u.ints, (size_t)n * sizeof *t->shape) != 0))
+            return hg_fail(cx, HG_STATE, "Expected %s to be of same shape as normalized_shape, but got %s of shape %s and "
+                           "normalized_shape = %s", params[i].name, params[i].name, hg_show_shape(t, got), norm);
+    }
+    if (x->n_dim < n || memcmp(x->shape + x->n_dim - n, shape->u.ints, (size_t)n * sizeof *x->shape) != 0) {
+        size_t end = strlen(norm) - 1; /* "[2, 3]" as "*, 2, 3]" */
+        return hg_fail(cx, HG_STATE, "Given normalized_shape=%s, expected input with shape [*, %.*s], but got input of size%s", norm,
+                       (int)(end - 1), norm + 1, hg_show_shape(x, got));
+    }
+    return HG_OK;
+}
+
+static void rows_of(const hg_tensor *x, int n_last, int64_t *rows, int64_t *n) {
+    *rows = *n = 1;
+    for (int i = 0; i < x->n_dim; i++) *(i < x->n_dim - n_last ? rows : n) *= x->shape[i];
+}
+
+hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[L_INPUT].u.t, *in[] = {x, given(&a[L_WEIGHT]), given(&a[L_BIAS])};
+    int64_t rows, n, stat[HG_MAX_DIM];
+    HG_TRY(check_normalised(cx, x, &a[L_SHAPE], in[1], in[2]));
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "LayerNormKernelImpl", (hg_dtype)x->dtype);
+    for (int i = 1; i < 3; i++) HG_TRY(check_same_dtype(cx, x, in[i]));
+    int n_last = (int)a[L_SHAPE].n;
+    rows_of(x, n_last, &rows, &n);
+    for (int i = 0; i < x->n_dim; i++) stat[i] = i < x->n_dim - n_last ? x->shape[i] : 1;
+    work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
+    const hg_dtype d[] = {(hg_dtype)x->dtype, w.d, w.d};
+    hg_status st = take(cx, &w, in, 3);
+    if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
+    for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, x->n_dim, stat, &w.out[k]);
+    if (st == HG_OK && n)
+        IN_TYPE(w.d, layer_norm)(rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data,
+                                 w.out[1]->data, w.out[2]->data);
+    return hand_over(cx, &w, st, d, out);
+}
+
+hg_status hg_native_layer_norm_bwd(hg_ctx *cx, hg_back *b) {
+    if (!G) return HG_OK;
+    if (!NEED(L_INPUT) && !NEED(L_WEIGHT)) {
+        GIVE(L_BIAS, G); /* the engine sums it to the bias's shape */
+        return HG_OK;
+    }
+    hg_arg a[] = {T(G), T(IN(L_INPUT)), hg_t(IN(L_WEIGHT)), T(OUT(1)), T(OUT(2)), *ARG(L_SHAPE), *ARG(L_EPS)};
+    give_fused(cx, b, HG_OP_NATIVE_LAYER_NORM_BACKWARD, a, 7);
+    return HG_OK;
+}
+
+/* grad, input, weight, mean, rstd, normalized_shape, eps */
+hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
+    const hg_arg *shape = &a[5];
+    int64_t rows, n;
+    work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
+    hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
+    const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};
+    rows_of(x, (int)shape->n, &rows, &n);
+    hg_status st = take(cx, &w, in, 5);
+    if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
+    for (int k = 1; k < 3 && st == HG_OK; k++) {
+        if ((st = hg_tensor_empty(cx, w.d, (int)shape->n, shape->u.ints, &w.out[k])) != HG_OK) break;
+        memset(w.out[k]->data, 0, (size_t)n * hg_dtypes[w.d].size);
+    }
+    if (st == HG_OK)
+        IN_TYPE(w.d, layer_norm_backward)(rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data,
+                                          data_of(w.in[2]), w.out[0]->data, w.out[1]->data, w.out[2]->data);
+    return hand_over(cx, &w, st, d, out);
+}
+
+static hg_tensor *layer_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {
+    int64_t dims[HG_MAX_DIM];
+    int n = (int)ARG(5)->n;
+    for (int i = 0; i < n; i++) dims[i] = i - n;
+    hg_arg over = hg_ints(dims, n);
+    return scale(cx, normalise(cx, in[0], &over, ARG(6)->u.f), in[1], in[2]);
+}
+
+hg_status hg_native_layer_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
+    static const int params[] = {1, 2, -1};
+    return hg_derive(cx, b, 3, params, layer_norm_formula);
+}
+
+/* input, normalized_shape, weight, bias, eps */
+hg_status hg_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(NATIVE_LAYER_NORM, a[0], a[2], a[3], a[1], a[4]), out);
+}
+
+/* input, normalized_shape, weight, eps: without a mean */
+hg_status hg_rms_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[0].u.t, *weight = given(&a[2]);
+    int64_t dims[HG_MAX_DIM];
+    int n = (int)a[1].n;
+    hg_scope s;
+    HG_TRY(check_normalised(cx, x, &a[1], weight, NULL));
+    for (int i = 0; i < n; i++) dims[i] = i - n;
+    double eps = hg_given(&a[3]) ? a[3].u.f : x->dtype == HG_F64 ? 0x1p-52 : 0x1p-23;
+    hg_scope_begin(cx, &s);
+    hg_tensor *square = X(MEAN_DIM, T(X(POW_SCALAR, T(x), hg_i(2))), hg_ints(dims, n), hg_b(true));
+    hg_tensor *y = X(MUL, T(x), T(X(RSQRT, T(X(ADD, T(square), hg_f(eps))))));
+    return hg_scope_return(cx, &s, scale(cx, y, weight, NULL), out);
+}
+
+/* ---- Group norm ----------------------------------------------------------------------------------------------------------- */
+
+enum { G_INPUT, G_WEIGHT, G_BIAS, G_GROUPS, G_EPS };
+
+hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[G_INPUT].u.t, *in[] = {x, given(&a[G_WEIGHT]), given(&a[G_BIAS])};
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "GroupNormKernelImpl", (hg_dtype)x->dtype);
+    for (int i = 1; i < 3; i++) HG_TRY(check_same_dtype(cx, x, in[i]));
+    batch b = batch_of(x);
+    b.groups = a[G_GROUPS].u.i;
+    int64_t stat[] = {b.n, b.groups};
+    work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
+    const hg_dtype d[] = {(hg_dtype)x->dtype, w.d, w.d};
+    hg_status st = take(cx, &w, in, 3);
+    if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
+    for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 2, stat, &w.out[k]);
+    if (st == HG_OK)
+        IN_TYPE(w.d, group_norm)(&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data,
+                                 w.out[1]->data, w.out[2]->data);
+    return hand_over(cx, &w, st, d, out);
+}
+
+hg_status hg_native_group_norm_bwd(hg_ctx *cx, hg_back *b) {
+    if (!G) return HG_OK;
+    if (!NEED(G_INPUT) && !NEED(G_WEIGHT)) {
+        int64_t dims[HG_MAX_DIM];
+        for (int i = 0; i < G->n_dim; i++) dims[i] = i < 1 ? 0 : i + 1;
+        GIVE(G_BIAS, X(SUM_DIM, T(G), hg_ints(dims, G->n_dim - 1)));
+        return HG_OK;
+    }
+    hg_arg a[] = {T(G), T(IN(G_INPUT)), hg_t(IN(G_WEIGHT)), T(OUT(1)), T(OUT(2)), *ARG(G_GROUPS), *ARG(G_EPS)};
+    give_fused(cx, b, HG_OP_NATIVE_GROUP_NORM_BACKWARD, a, 7);
+    return HG_OK;
+}
+
+/* grad, input, weight, mean, rstd, num_groups, eps */
+hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
+    batch b = batch_of(x);
+    b.groups = a[5].u.i;
+    work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
+    hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
+    const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};
+    hg_status st = take(cx, &w, in, 5);
+    if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
+    for (int k = 1; k < 3 && st == HG_OK; k++) {
+        if ((st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k])) != HG_OK) break;
+        memset(w.out[k]->data, 0, (size_t)b.channels * hg_dtypes[w.d].size);
+    }
+    if (st == HG_OK)
+        IN_TYPE(w.d, group_norm_backward)(&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]),
+                                          w.out[0]->data, w.out[1]->data, w.out[2]->data);
+    return hand_over(cx, &w, st, d, out);
+}
+
+static hg_tensor *group_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {
+    static const int64_t last[1] = {-1};
+    hg_tensor *x = in[0];
+    if (!x) return NULL;
+    int64_t rows[3] = {x->shape[0], ARG(5)->u.i, -1};
+    hg_arg over = hg_ints(last, 1);
+    hg_tensor *y = normalise(cx, X(RESHAPE, T(x), hg_ints(rows, 3)), &over, ARG(6)->u.f);
+    y = X(RESHAPE, T(y), hg_ints(x->shape, x->n_dim));
+    return scale(cx, y, along_channels(cx, in[1], x->n_dim), along_channels(cx, in[2], x->n_dim));
+}
+
+hg_status hg_native_group_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
+    static const int params[] = {1, 2, -1};
+    return hg_derive(cx, b, 3, params, group_norm_formula);
+}
+
+/* input, num_groups, weight, bias, eps */
+hg_status hg_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *x = a[0].u.t;
+    const struct { const hg_tensor *t; const char *name; } params[] = {{given(&a[2]), "weight"}, {given(&a[3]), "bias"}};
+    int64_t groups = a[1].u.i;
+    char words[256], got[256];
+    hg_scope s;
+    if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "Expected at least 2 dimensions for input tensor but received %d", x->n_dim);
+    if (groups <= 0) return hg_fail(cx, HG_STATE, "Expected num groups to be greater than 0, got %lld", (long long)groups);
+    int64_t values = x->shape[0] * x->shape[1] / groups;
+    for (int i = 2; i < x->n_dim; i++) values *= x->shape[i];
+    if (values == 1)
+        return hg_fail(cx, HG_VALUE, "Expected more than 1 value per channel when training, got input size %s", hg_show_shape(x, words));
+    if (x->shape[1] % groups)
+        return hg_fail(cx, HG_STATE, "Expected number of channels in input to be divisible by num_groups, but got input of shape %s and "
+                       "num_groups=%lld", hg_show_shape(x, words), (long long)groups);
+    for (int i = 0; i < 2; i++) {
+        const hg_tensor *t = params[i].t;
+        if (t && (t->n_dim != 1 || t->numel != x->shape[1]))
+            return hg_fail(cx, HG_STATE, "Expected %s to be a vector of size equal to the number of channels in input, but got %s of "
+                           "shape %s and input of shape %s", params[i].name, params[i].name, hg_show_shape(t, got),
+                           hg_show_shape(x, words));
+    }
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(NATIVE_GROUP_NORM, a[0], a[2], a[3], a[1], a[4]), out);
+}

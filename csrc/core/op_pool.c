@@ -1,0 +1,422 @@
+/* Pooling: the maximum or the mean of windows, sliding or adaptive. One-dimensional pooling is two-dimensional with one row.
+
+   All of it is described by two axes, each of which says which elements an output position sees. Max pooling remembers the
+   places of its maxima, so that its derivative is a scatter and the derivative of that a gather; mean pooling is linear. */
+#include "nn_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct axis {
+    int64_t in, out, kernel, stride, padding, dilation;
+    bool adaptive; /* output i sees [i*in/out, (i+1)*in/out), rounded outwards */
+} axis;
+
+typedef struct pool {
+    int64_t planes;
+    axis y, x;
+    bool count_pad;
+    int64_t divisor; /* 0: the window's size */
+} pool;
+
+typedef struct span {
+    int64_t from, to; /* inside of the input */
+    int64_t size;     /* with padding */
+} span;
+
+static inline span span_at(const axis *a, int64_t i) {
+    if (a->adaptive) {
+        int64_t from = i * a->in / a->out, to = ((i + 1) * a->in + a->out - 1) / a->out;
+        return (span){from, to, to - from};
+    }
+    int64_t from = i * a->stride - a->padding, to = from + (a->kernel - 1) * a->dilation + 1;
+    int64_t padded = to < a->in + a->padding ? to : a->in + a->padding;
+    span s = {from, to < a->in ? to : a->in, padded - from};
+    if (s.from < 0) s.from += (-s.from + a->dilation - 1) / a->dilation * a->dilation;
+    return s;
+}
+
+static inline int64_t divisor(const pool *p, span rows, span cols) {
+    if (p->divisor) return p->divisor;
+    return p->count_pad ? rows.size * cols.size : (rows.to - rows.from) * (cols.to - cols.from);
+}
+
+#define REAL float
+#define KERNEL(name) name##_f32
+#include "k_pool.h"
+#undef REAL
+#undef KERNEL
+#define REAL double
+#define KERNEL(name) name##_f64
+#include "k_pool.h"
+#undef REAL
+#undef KERNEL
+
+/* ---- Arguments ------------------------------------------------------------------------------------------------------------ */
+
+static hg_status take_pair(hg_ctx *cx, const hg_arg *a, const char *op, const char *name, int64_t to[2]) {
+    if (a->kind == HG_A_INT) to[0] = to[1] = a->u.i;
+    else if (a->kind == HG_A_INTS && a->n == 1) to[0] = to[1] = a->u.ints[0];
+    else if (a->kind == HG_A_INTS && a->n == 2) to[0] = a->u.ints[0], to[1] = a->u.ints[1];
+    else return hg_fail(cx, HG_STATE, "%s: %s must either be a single int, or a tuple of two ints", op, name);
+    return HG_OK;
+}
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+
+static hg_status set_out(hg_ctx *cx, axis *a, bool ceil_mode) {
+    int64_t reach = a->dilation * (a->kernel - 1) + 1;
+    if (a->stride == 0) return hg_fail(cx, HG_STATE, "stride should not be zero");
+    if (a->padding < 0)
+        return hg_fail(cx, HG_STATE, "pad must be non-negative, but got pad: %lld", (long long)a->padding);
+    if (a->padding > reach / 2)
+        return hg_fail(cx, HG_STATE, "pad should be at most half of effective kernel size, but got pad=%lld, kernel_size=%lld and "
+                       "dilation=%lld", (long long)a->padding, (long long)a->kernel, (long long)a->dilation);
+    a->out = floor_div(a->in + 2 * a->padding - reach + (ceil_mode ? a->stride - 1 : 0), a->stride) + 1;
+    if (ceil_mode && (a->out - 1) * a->stride >= a->in + a->padding) a->out--; /* no window starts in the padding behind */
+    return HG_OK;
+}
+
+static hg_status set_image(hg_ctx *cx, const hg_tensor *x, pool *p) {
+    char words[256];
+    if (x->n_dim != 3 && x->n_dim != 4) return hg_fail(cx, HG_STATE, "non-empty 3D or 4D (batch mode) tensor expected for input");
+    for (int i = x->n_dim == 4; i < x->n_dim; i++)
+        if (x->shape[i] == 0)
+            return hg_fail(cx, HG_STATE, "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:%s",
+                           hg_show_shape(x, words));
+    p->y.in = x->shape[x->n_dim - 2], p->x.in = x->shape[x->n_dim - 1];
+    p->planes = x->n_dim == 4 ? x->shape[0] * x->shape[1] : x->shape[0];
+    return HG_OK;
+}
+
+/* kernel, stride, padding and dilation of a sliding window; dilation may be NULL. */
+static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *kernel, const hg_arg *stride,
+                            const hg_arg *padding, const hg_arg *dilation, bool ceil_mode, pool *p) {
+    int64_t k[2], s[2], pad[2], d[2] = {1, 1};
+    HG_TRY(take_pair(cx, kernel, op, "kernel_size", k));
+    memcpy(s, k, sizeof s);
+    if (hg_given(stride) && !(stride->kind == HG_A_INTS && stride->n == 0)) HG_TRY(take_pair(cx, stride, op, "stride", s));
+    HG_TRY(take_pair(cx, padding, op, "padding", pad));
+    if (dilation) HG_TRY(take_pair(cx, dilation, op, "dilation", d));
+    if (s[0] == 0 || s[1] == 0) return hg_fail(cx, HG_STATE, "stride should not be zero");
+    if (k[0] <= 0 || k[1] <= 0)
+        return hg_fail(cx, HG_STATE, "kernel size should be greater than zero, but got kH: %lld kW: %lld", (long long)k[0],
+                       (long long)k[1]);
+    if (s[0] < 0 || s[1] < 0)
+        return hg_fail(cx, HG_STATE, "stride should be greater than zero, but got dH: %lld dW: %lld", (long long)s[0], (long long)s[1]);
+    if (d[0] <= 0 || d[1] <= 0)
+        return hg_fail(cx, HG_STATE, "dilation should be greater than zero, but got dilationH: %lld dilationW: %lld", (long long)d[0],
+                       (long long)d[1]);
+    HG_TRY(set_image(cx, x, p));
+    p->y.kernel = k[0], p->y.stride = s[0], p->y.padding = pad[0], p->y.dilation = d[0];
+    p->x.kernel = k[1], p->x.stride = s[1], p->x.padding = pad[1], p->x.dilation = d[1];
+    HG_TRY(set_out(cx, &p->y, ceil_mode));
+    HG_TRY(set_out(cx, &p->x, ceil_mode));
+    if (p->y.out >= 1 && p->x.out >= 1) return HG_OK;
+    long long c = (long long)x->shape[x->n_dim - 3];
+    return hg_fail(cx, HG_STATE, "Given input size: (%lldx%lldx%lld). Calculated output size: (%lldx%lldx%lld). Output size is too small",
+                   c, (long long)p->y.in, (long long)p->x.in, c, (long long)p->y.out, (long long)p->x.out);
+}
+
+static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *size, pool *p) {
+    int64_t out[2];
+    char words[256];
+    if (x->n_dim != 3 && x->n_dim != 4)
+        return hg_fail(cx, HG_STATE, "%s(): Expected 3D or 4D tensor, but got %s", op, hg_show_shape(x, words));
+    if (take_pair(cx, size, op, "output_size", out) != HG_OK) return hg_fail(cx, HG_STATE, "%s: output_size must be 2", op);
+    if (out[0] < 0 || out[1] < 0)
+        return hg_fail(cx, HG_STATE, "%s: elements of output_size must be greater than or equal to 0 but received {%lld, %lld}", op,
+                       (long long)out[0], (long long)out[1]);
+    for (int i = x->n_dim - 2; i < x->n_dim; i++)
+        if (x->shape[i] == 0)
+            return hg_fail(cx, HG_STATE, "%s(): Expected input to have non-zero size for non-batch dimensions, but input has sizes %s "
+                           "with dimension %d being empty", op, hg_show_shape(x, words), i);
+    p->y.in = x->shape[x->n_dim - 2], p->x.in = x->shape[x->n_dim - 1];
+    p->planes = x->n_dim == 4 ? x->shape[0] * x->shape[1] : x->shape[0];
+    p->y.adaptive = p->x.adaptive = true;
+    p->y.dilation = p->x.dilation = 1;
+    p->y.out = out[0], p->x.out = out[1];
+    return HG_OK;
+}
+
+/* x's shape with other last two sizes. */
+static void with_plane(const hg_tensor *x, int64_t h, int64_t w, int64_t to[4]) {
+    memcpy(to, x->shape, x->n_dim * sizeof *to);
+    to[x->n_dim - 2] = h, to[x->n_dim - 1] = w;
+}
+
+static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
+
+/* ---- Maximum ---------------------------------------------------------------------------------------------------------------- */
+
+static hg_status max_pool(hg_ctx *cx, const pool *p, hg_tensor *x, hg_tensor **out) {
+    hg_dtype d = work_dtype((hg_dtype)x->dtype);
+    hg_tensor *rx = NULL, *y = NULL, *index = NULL;
+    int64_t shape[4];
+    if (x->dtype == HG_BOOL) return hg_not_implemented(cx, "max_pool2d", HG_BOOL);
+    with_plane(x, p->y.out, p->x.out, shape);
+    hg_status st = hg_real(cx, x, d, &rx);
+    if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, x->n_dim, shape, &index);
+    if (st == HG_OK) {
+        (d == HG_F64 ? max_pool_f64 : max_pool_f32)(p, rx->data, y->data, (int64_t *)(void *)index->data);
+        st = hg_real_result(cx, y, (hg_dtype)x->dtype, &out[0]);
+        y = NULL;
+    }
+    if (st == HG_OK) out[1] = index, index = NULL;
+    hg_release(cx, rx), hg_release(cx, y), hg_release(cx, index);
+    return st;
+}
+
+enum { SELF, KERNEL_SIZE, STRIDE, PADDING };
+
+hg_status hg_max_pool2d_indices_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    pool p = {0};
+    HG_TRY(set_window(cx, "max_pool2d", a[SELF].u.t, &a[KERNEL_SIZE], &a[STRIDE], &a[PADDING], &a[4], a[5].u.i, &p));
+    return max_pool(cx, &p, a[SELF].u.t, out);
+}
+
+hg_status hg_adaptive_max_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    pool p = {0};
+    HG_TRY(set_adaptive(cx, "adaptive_max_pool2d", a[SELF].u.t, &a[1], &p));
+    return max_pool(cx, &p, a[SELF].u.t, out);
+}
+
+/* grad, indices, input_size: the gradients put back where the maxima were. */
+hg_status hg_max_unpool_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *g = a[0].u.t, *rg = NULL, *ri = NULL, *x = NULL;
+    const int64_t *size = a[2].u.ints;
+    hg_dtype d = work_dtype((hg_dtype)g->dtype);
+    int n = g->n_dim;
+    pool p = {.planes = 1};
+    for (int i = 0; i < n - 2; i++) p.planes *= size[i];
+    p.y.in = size[n - 2], p.x.in = size[n - 1];
+    p.y.out = g->shape[n - 2], p.x.out = g->shape[n - 1];
+    hg_status st = hg_real(cx, g, d, &rg);
+    if (st == HG_OK) st = hg_raw_contiguous(cx, a[1].u.t, &ri);
+    if (st == HG_OK) st = hg_tensor_empty(cx, d, n, size, &x);
+    if (st == HG_OK) {
+        memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
+        (d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(&p, rg->data, (const int64_t *)(const void *)ri->data, x->data);
+        st = hg_real_result(cx, x, (hg_dtype)g->dtype, out);
+    }
+    hg_release(cx, rg), hg_release(cx, ri);
+    return st;
+}
+
+hg_status hg_max_unpool_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *index = IN(1);
+    if (!index) return HG_OK;
+    hg_tensor *flat = X(GATHER, T(X(FLATTEN, T(G), hg_i(-2))), hg_i(-1), T(X(FLATTEN, T(index), hg_i(-2))));
+    GIVE(0, X(VIEW_SIZE, T(flat), hg_ints(index->shape, index->n_dim)));
+    return HG_OK;
+}
+
+hg_status hg_max_pool_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta x = META(SELF);
+    GIVE(SELF, X(MAX_UNPOOL, T(G), T(OUT(1)), hg_ints(x.shape, x.n_dim)));
+    return HG_OK;
+}
+
+/* ---- Mean ------------------------------------------------------------------------------------------------------------------ */
+
+static hg_status avg_pool(hg_ctx *cx, const pool *p, const char *op, hg_tensor *x, hg_tensor **out) {
+    hg_dtype d = work_dtype((hg_dtype)x->dtype);
+    hg_tensor *rx = NULL, *y = NULL;
+    int64_t shape[4];
+    if (!hg_dtype_is_float((hg_dtype)x->dtype) && (x->dtype != HG_I64 || p->y.adaptive))
+        return hg_not_implemented(cx, op, (hg_dtype)x->dtype);
+    with_plane(x, p->y.out, p->x.out, shape);
+    hg_status st = hg_real(cx, x, d, &rx);
+    if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
+    if (st == HG_OK) {
+        (d == HG_F64 ? avg_pool_f64 : avg_pool_f32)(p, rx->data, y->data);
+        st = hg_real_result(cx, y, (hg_dtype)x->dtype, out);
+    }
+    hg_release(cx, rx);
+    return st;
+}
+
+static hg_status avg_unpool(hg_ctx *cx, const pool *p, hg_tensor *g, const int64_t *size, hg_tensor **out) {
+    hg_dtype d = work_dtype((hg_dtype)g->dtype);
+    hg_tensor *rg = NULL, *x = NULL;
+    hg_status st = hg_real(cx, g, d, &rg);
+    if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, size, &x);
+    if (st == HG_OK) {
+        memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
+        (d == HG_F64 ? avg_unpool_f64 : avg_unpool_f32)(p, rg->data, x->data);
+        st = hg_real_result(cx, x, (hg_dtype)g->dtype, out);
+    }
+    hg_release(cx, rg);
+    return st;
+}
+
+/* a: the window's arguments from kernel_size on; x: the pooled image, or one of its shape. */
+static hg_status set_avg(hg_ctx *cx, const hg_tensor *x, const hg_arg *a, pool *p) {
+    enum { A_KERNEL, A_STRIDE, A_PADDING, A_CEIL, A_COUNT_PAD, A_DIVISOR };
+    HG_TRY(set_window(cx, "avg_pool2d", x, &a[A_KERNEL], &a[A_STRIDE], &a[A_PADDING], NULL, a[A_CEIL].u.i, p));
+    p->count_pad = a[A_COUNT_PAD].u.i;
+    if (hg_given(&a[A_DIVISOR]) && !(p->divisor = a[A_DIVISOR].u.i)) return hg_fail(cx, HG_STATE, "divisor must be not zero");
+    return HG_OK;
+}
+
+hg_status hg_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[SELF].u.t;
+    pool p = {0};
+    if (x->n_dim < 3)
+        return hg_fail(cx, HG_INDEX, "Dimension out of range (expected to be in range of [-%d, %d], but got -3)",
+                       x->n_dim ? x->n_dim : 1, x->n_dim ? x->n_dim - 1 : 0);
+    HG_TRY(set_avg(cx, x, a + 1, &p));
+    return avg_pool(cx, &p, "avg_pool2d", x, out);
+}
+
+hg_status hg_avg_pool2d_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta x = META(SELF);
+    GIVE(SELF, X(AVG_POOL2D_BACKWARD, T(G), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)));
+    return HG_OK;
+}
+
+/* grad, input_size, the window */
+hg_status hg_avg_pool2d_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints}; /* only its shape matters */
+    pool p = {0};
+    HG_TRY(set_avg(cx, &like, a + 2, &p));
+    return avg_unpool(cx, &p, a[0].u.t, a[1].u.ints, out);
+}
+
+hg_status hg_avg_pool2d_backward_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(AVG_POOL2D, T(G), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6), *ARG(7)));
+    return HG_OK;
+}
+
+hg_status hg_adaptive_avg_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    pool p = {0};
+    HG_TRY(set_adaptive(cx, "adaptive_avg_pool2d", a[SELF].u.t, &a[1], &p));
+    return avg_pool(cx, &p, "adaptive_avg_pool2d", a[SELF].u.t, out);
+}
+
+hg_status hg_adaptive_avg_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta x = META(SELF);
+    GIVE(SELF, X(ADAPTIVE_AVG_BACKWARD, T(G), hg_ints(x.shape, x.n_dim)));
+    return HG_OK;
+}
+
+hg_status hg_adaptive_avg_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *g = a[0].u.t, like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints};
+    hg_arg size = hg_ints(g->shape + g->n_dim - 2, 2);
+    pool p = {0};
+    HG_TRY(set_adaptive(cx, "adaptive_avg_pool2d", &like, &size, &p));
+    return avg_unpool(cx, &p, g, a[1].u.ints, out);
+}
+
+hg_status hg_adaptive_avg_backward_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *g = G;
+    hg_meta small = META(0);
+    GIVE(0, X(ADAPTIVE_AVG, T(g), hg_ints(small.shape + small.n_dim - 2, 2)));
+    return HG_OK;
+}
+
+/* ---- As torch spells them ------------------------------------------------------------------------------------------------------ */
+
+hg_status hg_adaptive_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    static const int64_t last_two[2] = {-1, -2};
+    hg_tensor *x = a[SELF].u.t;
+    int64_t size[2] = {0, 0};
+    hg_scope s;
+    pool p = {0};
+    HG_TRY(set_adaptive(cx, "adaptive_avg_pool2d", x, &a[1], &p)); /* for its messages */
+    HG_TRY(take_pair(cx, &a[1], "adaptive_avg_pool2d", "output_size", size));
+    hg_scope_begin(cx, &s);
+    hg_tensor *y = size[0] == 1 && size[1] == 1 ? X(MEAN_DIM, T(x), hg_ints(last_two, 2), hg_b(true))
+                                                : X(ADAPTIVE_AVG, T(x), hg_ints(size, 2));
+    return hg_scope_return(cx, &s, y, out);
+}
+
+static hg_status check_line(hg_ctx *cx, const hg_tensor *x, const char *op) {
+    if (x->n_dim == 2 || x->n_dim == 3) return HG_OK;
+    return hg_fail(cx, HG_STATE, "Expected 2 to 3 dimensions, but got %d-dimensional tensor for argument #1 'self' (while checking "
+                   "arguments for %s)", x->n_dim, op);
+}
+
+/* The one number of a one-dimensional setting, below `first` for the row. */
+static hg_status take_one(hg_ctx *cx, const hg_arg *a, const char *op, const char *name, int64_t first, int64_t to[2]) {
+    to[0] = first;
+    if (a->kind == HG_A_INT) to[1] = a->u.i;
+    else if (a->kind == HG_A_INTS && a->n == 1) to[1] = a->u.ints[0];
+    else return hg_fail(cx, HG_STATE, "%s() %s must be an int or a tuple of one int", op, name);
+    return HG_OK;
+}
+
+static bool is_open(const hg_arg *stride) { return !hg_given(stride) || (stride->kind == HG_A_INTS && stride->n == 0); }
+
+hg_status hg_adaptive_avg_pool1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int64_t size[2];
+    hg_scope s;
+    HG_TRY(check_line(cx, a[SELF].u.t, "adaptive_avg_pool1d"));
+    HG_TRY(take_one(cx, &a[1], "adaptive_avg_pool1d", "output_size", 1, size));
+    hg_scope_begin(cx, &s);
+    hg_tensor *y = X(ADAPTIVE_AVG_POOL2D, T(X(UNSQUEEZE, a[SELF], hg_i(-2))), hg_ints(size, 2));
+    return hg_scope_return(cx, &s, X(SQUEEZE_DIM, T(y), hg_i(-2)), out);
+}
+
+hg_status hg_avg_pool1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int64_t k[2], st[2], pad[2];
+    hg_scope s;
+    HG_TRY(check_line(cx, a[SELF].u.t, "avg_pool1d"));
+    HG_TRY(take_one(cx, &a[KERNEL_SIZE], "avg_pool1d", "kernel_size", 1, k));
+    HG_TRY(take_one(cx, is_open(&a[STRIDE]) ? &a[KERNEL_SIZE] : &a[STRIDE], "avg_pool1d", "stride", 1, st));
+    HG_TRY(take_one(cx, &a[PADDING], "avg_pool1d", "padding", 0, pad));
+    hg_scope_begin(cx, &s);
+    hg_tensor *y = X(AVG_POOL2D, T(X(UNSQUEEZE, a[SELF], hg_i(-2))), hg_ints(k, 2), hg_ints(st, 2), hg_ints(pad, 2), a[4], a[5]);
+    return hg_scope_return(cx, &s, X(SQUEEZE_DIM, T(y), hg_i(-2)), out);
+}
+
+hg_status hg_max_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(MAX_POOL2D_INDICES, a[0], a[1], a[2], a[3], a[4], a[5]), out);
+}
+
+static hg_status check_max1d(hg_ctx *cx, const hg_tensor *x, const int64_t *k, const int64_t *s, const int64_t *pad,
+                             const int64_t *d, bool ceil_mode) {
+    const struct { const char *name; int64_t value; } positive[] = {{"kernel_size", k[1]}, {"stride", s[1]}, {"dilation", d[1]}};
+    char words[256];
+    if (x->n_dim != 2 && x->n_dim != 3)
+        return hg_fail(cx, HG_STATE, "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but "
+                       "got:%s", hg_show_shape(x, words));
+    for (int i = 0; i < 3; i++)
+        if (positive[i].value <= 0)
+            return hg_fail(cx, HG_STATE, "max_pool1d() %s must be greater than zero, but got %lld", positive[i].name,
+                           (long long)positive[i].value);
+    if (pad[1] < 0) return hg_fail(cx, HG_STATE, "max_pool1d() padding must be non-negative, but got %lld", (long long)pad[1]);
+    if (pad[1] > k[1] / 2)
+        return hg_fail(cx, HG_STATE, "max_pool1d() padding should be at most half of kernel size, but got padding=%lld and "
+                       "kernel_size=%lld", (long long)pad[1], (long long)k[1]);
+    axis a = {.in = x->shape[x->n_dim - 1], .kernel = k[1], .stride = s[1], .padding = pad[1], .dilation = d[1]};
+    HG_TRY(set_out(cx, &a, ceil_mode));
+    if (a.out <= 0) return hg_fail(cx, HG_STATE, "max_pool1d() Invalid computed output size: %lld", (long long)a.out);
+    return HG_OK;
+}
+
+/* Both results of max_pool1d; `n_out` says how many are wanted. */
+static hg_status max_pool1d(hg_ctx *cx, const hg_arg *a, int n_out, hg_tensor **out) {
+    int64_t k[2], st[2], pad[2], d[2];
+    hg_tensor *both[2] = {NULL, NULL}, *wide = NULL;
+    HG_TRY(take_one(cx, &a[KERNEL_SIZE], "max_pool1d", "kernel_size", 1, k));
+    HG_TRY(take_one(cx, is_open(&a[STRIDE]) ? &a[KERNEL_SIZE] : &a[STRIDE], "max_pool1d", "stride", 1, st));
+    HG_TRY(take_one(cx, &a[PADDING], "max_pool1d", "padding", 0, pad));
+    HG_TRY(take_one(cx, &a[4], "max_pool1d", "dilation", 1, d));
+    HG_TRY(check_max1d(cx, a[SELF].u.t, k, st, pad, d, a[5].u.i));
+    HG_TRY(hg_call_op(cx, HG_OP_UNSQUEEZE, (hg_arg[]){a[SELF], hg_i(-2)}, 2, &wide));
+    hg_arg args[] = {hg_t(wide), hg_ints(k, 2), hg_ints(st, 2), hg_ints(pad, 2), hg_ints(d, 2), a[5]};
+    hg_status status = hg_call_op(cx, HG_OP_MAX_POOL2D_INDICES, args, 6, both);
+    hg_release(cx, wide);
+    for (int i = 0; i < n_out && status == HG_OK; i++)
+        status = hg_call_op(cx, HG_OP_SQUEEZE_DIM, (hg_arg[]){hg_t(both[i]), hg_i(-2)}, 2, &out[i]);
+    hg_release(cx, both[0]), hg_release(cx, both[1]);
+    return status;
+}
+
+hg_status hg_max_pool1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return max_pool1d(cx, a, 1, out); }
+hg_status hg_max_pool1d_indices_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return max_pool1d(cx, a, 2, out); }

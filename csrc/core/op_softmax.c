@@ -1,0 +1,154 @@
+/* softmax and log_softmax. */
+#include "nn_impl.h"
+
+#include <math.h>
+
+typedef struct rows {
+    int64_t outer, n, inner;
+} rows;
+
+#define REAL float
+#define KERNEL(name) name##_f32
+#define EXP expf
+#define LOG logf
+#include "k_softmax.h"
+#undef REAL
+#undef KERNEL
+#undef EXP
+#undef LOG
+#define REAL double
+#define KERNEL(name) name##_f64
+#define EXP exp
+#define LOG log
+#include "k_softmax.h"
+#undef REAL
+#undef KERNEL
+#undef EXP
+#undef LOG
+
+static rows rows_along(const hg_tensor *x, int dim) {
+    rows r = {1, x->n_dim ? x->shape[dim] : 1, 1};
+    for (int i = 0; i < x->n_dim; i++) {
+        if (i < dim) r.outer *= x->shape[i];
+        if (i > dim) r.inner *= x->shape[i];
+    }
+    return r;
+}
+
+static hg_status forward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **out) {
+    hg_tensor *x = a[0].u.t, *rx, *y;
+    hg_dtype d = (hg_dtype)x->dtype, real = hg_real_dtype(d);
+    int dim;
+    HG_TRY(hg_wrap_dim(cx, a[1].u.i, x->n_dim, &dim));
+    if (!hg_dtype_is_float(d)) {
+        bool last = dim == (x->n_dim ? x->n_dim - 1 : 0);
+        return hg_not_implemented(cx, log_of ? last ? "log_softmax_lastdim_kernel_impl" : "softmax_kernel_impl"
+                                      : last ? "softmax_lastdim_kernel_impl" : "softmax_kernel_impl", d);
+    }
+    rows r = rows_along(x, dim);
+    HG_TRY(hg_real(cx, x, real, &rx));
+    hg_status st = hg_tensor_empty(cx, real, x->n_dim, x->shape, &y);
+    if (st == HG_OK) {
+        (real == HG_F64 ? softmax_f64 : softmax_f32)(&r, log_of, rx->data, y->data);
+        st = hg_real_result(cx, y, d, out);
+    }
+    hg_release(cx, rx);
+    return st;
+}
+
+/* grad_output, output, dim */
+static hg_status backward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **out) {
+    hg_tensor *y = a[1].u.t, *rg = NULL, *ry = NULL, *x;
+    hg_dtype d = (hg_dtype)y->dtype, real = hg_real_dtype(d);
+    int dim;
+    HG_TRY(hg_wrap_dim(cx, a[2].u.i, y->n_dim, &dim));
+    rows r = rows_along(y, dim);
+    hg_status st = hg_real(cx, a[0].u.t, real, &rg);
+    if (st == HG_OK) st = hg_real(cx, y, real, &ry);
+    if (st == HG_OK) st = hg_tensor_empty(cx, real, y->n_dim, y->shape, &x);
+    if (st == HG_OK) {
+        (real == HG_F64 ? softmax_backward_f64 : softmax_backward_f32)(&r, log_of, rg->data, ry->data, x->data);
+        st = hg_real_result(cx, x, d, out);
+    }
+    hg_release(cx, rg), hg_release(cx, ry);
+    return st;
+}
+
+hg_status hg_softmax_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return forward(cx, a, false, out); }
+hg_status hg_log_softmax_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return forward(cx, a, true, out); }
+hg_status hg_softmax_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return backward(cx, a, false, out); }
+hg_status hg_log_softmax_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return backward(cx, a, true, out); }
+
+hg_status hg_softmax_data_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(SOFTMAX_BACKWARD, T(G), T(OUT(0)), *ARG(1)));
+    return HG_OK;
+}
+
+hg_status hg_log_softmax_data_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(LOG_SOFTMAX_BACKWARD, T(G), T(OUT(0)), *ARG(1)));
+    return HG_OK;
+}
+
+/* Of (g - sum(g*y)) * y, with h arriving: by g, the same of h; by y, h * (g - sum(g*y)) - g * sum(h*y). */
+hg_status hg_softmax_backward_bwd(hg_ctx *cx, hg_back *b) {
+    hg_arg dim = hg_ints(&ARG(2)->u.i, 1);
+    hg_tensor *y = IN(1);
+    if (NEED(0)) GIVE(0, X(SOFTMAX_BACKWARD, T(G), T(y), *ARG(2)));
+    if (NEED(1)) {
+        hg_tensor *g = IN(0);
+        hg_tensor *sum_gy = X(SUM_DIM, T(X(MUL, T(g), T(y))), dim, hg_b(true));
+        hg_tensor *sum_hy = X(SUM_DIM, T(X(MUL, T(G), T(y))), dim, hg_b(true));
+        hg_tensor *first = X(MUL, T(G), T(X(SUB, T(g), T(sum_gy))));
+        GIVE(1, X(SUB, T(first), T(X(MUL, T(g), T(sum_hy)))));
+    }
+    return HG_OK;
+}
+
+/* Of g - exp(y) * sum(g): by g, h - sum(h * exp(y)); by y, -h * exp(y) * sum(g). */
+hg_status hg_log_softmax_backward_bwd(hg_ctx *cx, hg_back *b) {
+    hg_arg dim = hg_ints(&ARG(2)->u.i, 1);
+    hg_tensor *h_exp = X(MUL, T(G), T(X(EXP, T(IN(1)))));
+    if (NEED(0)) GIVE(0, X(SUB, T(G), T(X(SUM_DIM, T(h_exp), dim, hg_b(true)))));
+    if (NEED(1)) GIVE(1, X(NEG, T(X(MUL, T(h_exp), T(X(SUM_DIM, T(IN(0)), dim, hg_b(true)))))));
+    return HG_OK;
+}
+
+/* ---- As torch spells them --------------------------------------------------------------------------------------------------- */
+
+static hg_status spelled(hg_ctx *cx, int op, const hg_arg *self, hg_arg dim, const hg_arg *dtype, bool negate, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *x = self->u.t;
+    if (hg_given(dtype) && dtype->u.i != x->dtype) x = X(TO_COPY, T(x), *dtype);
+    if (negate) x = X(NEG, T(x));
+    return hg_scope_return(cx, &s, hg_x(cx, op, (hg_arg[]){T(x), dim}, 2), out);
+}
+
+/* self, dim, dtype */
+hg_status hg_softmax_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return spelled(cx, HG_OP_SOFTMAX_DATA, a, a[1], &a[2], false, out);
+}
+hg_status hg_log_softmax_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return spelled(cx, HG_OP_LOG_SOFTMAX_DATA, a, a[1], &a[2], false, out);
+}
+
+/* self, dim, _stacklevel, dtype: torch.nn.functional's, whose dim may be left out */
+static hg_status functional(hg_ctx *cx, int op, const char *name, const hg_arg *a, bool negate, hg_tensor **out) {
+    hg_arg dim = a[1];
+    if (!hg_given(&dim)) {
+        int n = a[0].u.t->n_dim;
+        HG_TRY(hg_warn(cx, "UserWarning", "Implicit dimension choice for %s has been deprecated. Change the call to include dim=X as "
+                       "an argument.", name));
+        dim = hg_i(n == 0 || n == 1 || n == 3 ? 0 : 1);
+    }
+    return spelled(cx, op, a, dim, &a[3], negate, out);
+}
+hg_status hg_softmax_nn_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return functional(cx, HG_OP_SOFTMAX_DATA, "softmax", a, false, out);
+}
+hg_status hg_log_softmax_nn_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return functional(cx, HG_OP_LOG_SOFTMAX_DATA, "log_softmax", a, false, out);
+}
+hg_status hg_softmin_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return functional(cx, HG_OP_SOFTMAX_DATA, "softmin", a, true, out);
+}
