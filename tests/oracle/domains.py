@@ -4,6 +4,7 @@
 of broadcasting shapes, numbers, dimensions, sizes.
 """
 
+import numpy as np
 from arguments import FLOATS, Dtype, T, call
 
 DOMAINS = {}
@@ -325,7 +326,7 @@ def _(d, row):
     return call(d.tensor(shape), d.tensor(shape, 4, 6), *([d.pick(1, 2, 3)] if d.chance(0.5) else []))
 
 
-@domain("sort", "argsort", "msort", "unique")
+@domain("sort", "argsort", "msort")
 def _(d, row):
     shape = d.shape(empty=False)
     x = d.tensor(shape, distinct=True)
@@ -337,6 +338,14 @@ def _(d, row):
     if row.has("descending") and d.chance(0.5):
         kwargs["descending"] = True
     return call(x, **kwargs)
+
+
+@domain("unique_dim", "_unique2", "unique_consecutive")
+def _(d, row):
+    shape = d.shape(1, 2, empty=False)
+    x = d.tensor(shape, 0, 2)
+    args = [d.dim(len(shape), bad=0)] if row.name == "unique_dim" else []
+    return call(x, *args, return_inverse=d.chance(0.5), return_counts=d.chance(0.5))
 
 
 @domain("topk", "kthvalue")
@@ -674,12 +683,14 @@ def _(d, row):
 
 @domain("block_diag", "cartesian_prod", "meshgrid", "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d")
 def _(d, row):
-    if row.name.startswith("atleast"):
+    if not row.params[0].type.endswith("]"):
         return call(d.tensor(d.shape()))
-    return call(
-        [d.tensor((d.random.randint(1, 3),)) for _ in range(2)],
-        **({"indexing": "ij"} if row.name == "meshgrid" else {}),
-    )
+    sizes = [(d.random.randint(1, 3),) for _ in range(2)]
+    if row.name == "broadcast_tensors":
+        sizes = [d.shape(empty=False)]
+        sizes.append(d.broadcast(sizes[0]))
+    tensors = [d.tensor(s) for s in sizes]
+    return call(*tensors, **({"indexing": d.pick("ij", "xy")} if row.name == "meshgrid" else {}))
 
 
 @domain("repeat", "tile")
@@ -725,9 +736,21 @@ def _(d, row):
     return call(d.tensor(d.shape(2, 4)), *([d.random.randint(-2, 2)] if d.chance(0.6) else []))
 
 
-@domain("trace", "logdet", "det", "inverse", "cholesky")
+@domain("trace")
 def _(d, row):
     return call(d.tensor(d.shape(2, 2)))
+
+
+@domain("det", "logdet", "slogdet", "inv", "inverse", "solve", "matrix_power", "cholesky")
+def _(d, row):
+    """Square matrices far from singular: a strong diagonal, positive where a logarithm is taken."""
+    n = d.random.randint(1, 3)
+    x = d.tensor((*d.shape(0, 1), n, n), -1, 1, layout="plain")
+    if d.is_float:
+        x.data = x.data + np.eye(n) * (4 if row.name == "logdet" else d.pick(4, -4))
+    if row.name == "solve":
+        return call(x, d.tensor((n, d.random.randint(1, 3))) if d.chance(0.6) else d.tensor((n,)))
+    return call(x, d.pick(0, 1, 2, 3, -1)) if row.name == "matrix_power" else call(x)
 
 
 @domain("diff")
@@ -779,8 +802,6 @@ def _(d, row):
 
 def spread(index, dim, bound):
     """Places along dim that are all different, so that what is written does not depend on the order of writing."""
-    import numpy as np
-
     line = np.arange(index[dim]) % bound
     return np.broadcast_to(line.reshape([-1 if i == dim % len(index) else 1 for i in range(len(index))]), index).copy()
 
@@ -912,8 +933,6 @@ def n(d):
     "ger",
     "kron",
     "__matmul__",
-    "multi_dot",
-    "chain_matmul",
 )
 def _(d, row):
     a, b, c, z = n(d), n(d), n(d), n(d)
@@ -951,6 +970,13 @@ def _(d, row):
         {"beta": d.pick(1, 2, 0) if not d.is_float else d.pick(1, 0.5), "alpha": d.pick(1, 2)} if d.chance(0.5) else {}
     )
     return call(d.tensor(out), d.tensor(one), d.tensor(two), **more)
+
+
+@domain("multi_dot", "chain_matmul")
+def _(d, row):
+    sizes = [n(d) for _ in range(d.random.randint(3, 5))]
+    tensors = [d.tensor(pair) for pair in zip(sizes, sizes[1:])]
+    return call(tensors) if row.name == "multi_dot" else call(*tensors)
 
 
 @domain("einsum")

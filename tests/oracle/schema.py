@@ -60,10 +60,21 @@ def split(text):
     return [p for p in [*pieces, text[start:].strip()] if p]
 
 
+# The bits of a row's flags, as hookgrad.h has them (HG_ROW_...).
+FLAGS = [
+    "METHOD", "FUNCTION", "NN", "INPLACE", "COMPOSITE", "VIEW", "LINALG", "MULTI_VIEW", "MUTATES", "SPECIAL",
+]  # fmt: skip
+
+
 def rows(table):
     """The rows of `hookgrad._C.op_table()`."""
     return [
-        Row(row["name"], row["overload"], row["schema"], re.findall(r"(\w+)(?:\([^)]*\))?", row["grads"] or ""),
-            set(row["flags"]))
+        Row(
+            row["name"],
+            row["overload"],
+            row["schema"],
+            re.findall(r"(\w+)(?:\([^)]*\))?", row["grads"]),
+            {name for bit, name in enumerate(FLAGS) if row["flags"] >> bit & 1},
+        )
         for row in table
-    ]  # fmt: skip
+    ]
