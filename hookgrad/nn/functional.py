@@ -117,27 +117,6 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
 # ---- Normalisation -----------------------------------------------------------------------------------------------
 
 
-def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
-    """Normalise each group of channels of (N, C, *), then scale and shift each channel."""
-    if input.dim() < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {input.dim()}")
-    n, channels, *rest = input.shape
-    if channels % num_groups != 0:
-        raise RuntimeError(
-            "Expected number of channels in input to be divisible by num_groups, but got input of shape "
-            f"{list(input.shape)} and num_groups={num_groups}"
-        )
-    if n * channels // num_groups * math.prod(rest) == 1:
-        size = [n * channels // num_groups, num_groups, *rest]
-        raise ValueError(f"Expected more than 1 value per channel when training, got input size {size}")
-    grouped = input.reshape(n, num_groups, -1)
-    y = _nn.layer_norm(grouped, (grouped.shape[-1],), None, None, eps).reshape(input.shape)
-    shape = [channels] + [1] * len(rest)
-    if weight is not None:
-        y = y * weight.reshape(shape)
-    return y if bias is None else y + bias.reshape(shape)
-
-
 def instance_norm(
     input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
 ):
@@ -146,25 +125,7 @@ def instance_norm(
         raise NotImplementedError("instance_norm(): running statistics are not supported by hookgrad")
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    return group_norm(input, input.shape[1], weight, bias, eps)
-
-
-def rms_norm(input, normalized_shape, weight=None, eps=None):
-    """Divide by the root mean square over the last dimensions, whose sizes are `normalized_shape`.
-
-    `eps` is the smallest step of the dtype unless given.
-    """
-    normalized_shape = tuple(normalized_shape)
-    if tuple(input.shape[input.dim() - len(normalized_shape) :]) != normalized_shape:
-        raise RuntimeError(
-            f"Given normalized_shape={list(normalized_shape)}, expected input with shape "
-            f"[*, {', '.join(map(str, normalized_shape))}], but got input of size{list(input.shape)}"
-        )
-    if eps is None:
-        eps = hookgrad.finfo(input.dtype).eps
-    dims = list(range(-len(normalized_shape), 0))
-    y = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
-    return y if weight is None else y * weight
+    return _nn.group_norm(input, input.shape[1], weight, bias, eps)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):

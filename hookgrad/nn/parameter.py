@@ -2,6 +2,8 @@
 
 import hookgrad
 
+from .. import _C
+
 
 class _Marked(type(hookgrad.Tensor)):
     """The type of `Parameter` and `Buffer`: a tensor of another class that bears their mark is an instance too."""
@@ -56,6 +58,9 @@ class Parameter(hookgrad.Tensor, metaclass=_Marked):
     def __reduce_ex__(self, protocol):
         # Hooks stay behind: they belong to this run, not to the values.
         return _rebuild_parameter, (self.data, self.requires_grad, type(self), self.__dict__ or None)
+
+
+_C._set_parameter_type(Parameter)
 
 
 def _rebuild_parameter(data, requires_grad, kind=Parameter, state=None):

@@ -12,6 +12,8 @@ them, runs the call sequence and registers the hooks of forward and backward. Of
         "buffer_registration", "module_registration", "parameter_registration"
     _C._run_registration_hooks(kind, module, name, value) -> value
         the value after the global hooks of registration; `kind` is one of the last three above
+    _C._global_hooks(kind) -> table
+        the global hooks themselves, under the names torch gives them
 """
 
 import hookgrad
@@ -20,6 +22,14 @@ from ... import _C
 from ..parameter import Parameter
 
 _EXTRA_STATE = "_extra_state"
+
+_global_forward_pre_hooks = _C._global_hooks("forward_pre")
+_global_forward_hooks = _C._global_hooks("forward")
+_global_backward_pre_hooks = _C._global_hooks("full_backward_pre")
+_global_backward_hooks = _C._global_hooks("full_backward")
+_global_buffer_registration_hooks = _C._global_hooks("buffer_registration")
+_global_module_registration_hooks = _C._global_hooks("module_registration")
+_global_parameter_registration_hooks = _C._global_hooks("parameter_registration")
 
 
 def _typename(value):

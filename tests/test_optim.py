@@ -1,0 +1,578 @@
+"""Optimizers and learning rates: steps to the last digits, what is saved, what is refused. Every number is PyTorch's."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn, optim
+from hookgrad.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+# An optimizer, and a parameter of two numbers after four steps.
+STEPS = [
+    ("SGD", {"lr": 0.1}, [0.26200002, -2.7401345]),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}, [-0.63575, -3.6624811]),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, [-0.66736245, -4.9423661]),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "maximize": True}, [3.3071959, -1.545881]),
+    ("Adam", {"lr": 0.1}, [0.6028353, -2.3978996]),
+    ("Adam", {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}, [0.60287434, -2.3963675]),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 0.1, "maximize": True}, [1.3926699, -1.7180723]),
+    ("AdamW", {"lr": 0.1}, [0.59947717, -2.3894618]),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.5, "amsgrad": True}, [0.4483453, -2.0]),
+    ("RMSprop", {"lr": 0.1}, [-0.24774335, -5.719821]),
+    ("RMSprop", {"lr": 0.1, "centered": True, "momentum": 0.9, "weight_decay": 0.1}, [-1.2394816, -10.941594]),
+    ("Adagrad", {"lr": 0.1}, [0.73307532, -2.3172851]),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5}, [0.76401711, -2.2508607]),
+]
+
+
+def gradient_of(p):
+    return torch.stack([p[0] * 2 + 0.5, p[1] * p[1] - 3.0]).detach()
+
+
+@pytest.mark.parametrize("kind, settings, expected", STEPS, ids=[f"{c[0]}({c[1]})" for c in STEPS])
+def test_four_steps(kind, settings, expected):
+    p = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = getattr(optim, kind)([p], **settings)
+    for _ in range(4):
+        p.grad = gradient_of(p)
+        assert optimizer.step() is None
+    assert p.tolist() == pytest.approx(expected, rel=1e-6)
+    assert p.is_leaf
+    assert p.grad_fn is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW"])
+def test_every_floating_dtype(kind, dtype):
+    p = nn.Parameter(torch.tensor([1.0, -2.0], dtype=dtype))
+    optimizer = getattr(optim, kind)([p], lr=0.5, **({"momentum": 0.5} if kind == "SGD" else {}))
+    for _ in range(3):
+        p.grad = torch.ones(2, dtype=dtype)
+        optimizer.step()
+    assert p.dtype == dtype
+    assert (p < torch.tensor([1.0, -2.0], dtype=dtype)).all()
+    for value in optimizer.state[p].values():
+        assert value.dtype == (torch.float32 if value.dim() == 0 else dtype)
+
+
+def test_strided_parameters_and_gradients():
+    whole = torch.zeros(4, 2)
+    p = nn.Parameter(whole.t())
+    p.grad = torch.arange(8.0).reshape(2, 4)
+    optim.SGD([p], lr=1.0).step()
+    assert whole.t().tolist() == [[0.0, -1.0, -2.0, -3.0], [-4.0, -5.0, -6.0, -7.0]]
+
+
+def test_parameters_without_gradient_stay():
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    for kind in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad"):
+        optimizer = getattr(optim, kind)([a, b], lr=0.1)
+        a.grad = torch.ones(1)
+        optimizer.step()
+        assert b.item() == 1.0
+        assert kind == "Adagrad" or len(optimizer.state) <= 1
+
+
+def test_a_step_changes_the_version_and_needs_no_graph():
+    p = nn.Parameter(torch.ones(1))
+    y = (p * p).sum()
+    p.grad = torch.ones(1)
+    optim.SGD([p], lr=0.1).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_groups_have_settings_of_their_own():
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = optim.SGD([{"params": a, "lr": 0.5}, {"params": [b]}], lr=0.1, momentum=0.9)
+    a.grad, b.grad = torch.ones(1), torch.ones(1)
+    optimizer.step()
+    assert a.item() == pytest.approx(0.5)
+    assert b.item() == pytest.approx(0.9)
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "momentum": 0.0})
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.9, 0.0]
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step()
+    assert a.item() == pytest.approx(0.5)
+
+
+def test_repr():
+    optimizer = optim.SGD([{"params": torch.ones(2), "lr": 3}, {"params": [torch.ones(1)], "momentum": 0.5}])
+    assert repr(optimizer) == (
+        "SGD (\n"
+        "Parameter Group 0\n"
+        "    dampening: 0\n"
+        "    differentiable: False\n"
+        "    foreach: None\n"
+        "    fused: None\n"
+        "    lr: 3\n"
+        "    maximize: False\n"
+        "    momentum: 0\n"
+        "    nesterov: False\n"
+        "    weight_decay: 0\n"
+        "\n"
+        "Parameter Group 1\n"
+        "    dampening: 0\n"
+        "    differentiable: False\n"
+        "    foreach: None\n"
+        "    fused: None\n"
+        "    lr: 0.001\n"
+        "    maximize: False\n"
+        "    momentum: 0.5\n"
+        "    nesterov: False\n"
+        "    weight_decay: 0\n"
+        ")"
+    )
+
+
+def test_zero_grad():
+    p = nn.Parameter(torch.ones(1))
+    optimizer = optim.SGD([p], lr=0.1)
+    p.grad = grad = torch.ones(1)
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad is grad
+    assert grad.item() == 0.0
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+def test_closure_runs_with_gradients_on():
+    p = nn.Parameter(torch.ones(1))
+    optimizer = optim.SGD([p], lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with torch.no_grad():
+        loss = optimizer.step(closure)
+    assert loss.item() == 1.0
+    assert p.item() == pytest.approx(0.8)
+
+
+# ---- Saving and loading --------------------------------------------------------------------------------------------------
+
+
+def test_state_dict_of_sgd():
+    a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = optim.SGD([{"params": [a]}, {"params": [b]}], lr=0.1, momentum=0.9)
+    b.grad = torch.tensor([2.0])
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert list(state) == ["state", "param_groups"]
+    assert {k: v["momentum_buffer"].tolist() for k, v in state["state"].items()} == {1: [2.0]}
+    assert state["param_groups"][1] == {
+        "lr": 0.1,
+        "momentum": 0.9,
+        "dampening": 0,
+        "weight_decay": 0,
+        "nesterov": False,
+        "maximize": False,
+        "foreach": None,
+        "differentiable": False,
+        "fused": None,
+        "params": [1],
+    }
+    assert list(state["param_groups"][1])[-1] == "params"
+
+
+def test_state_dict_of_adam():
+    p = nn.Parameter(torch.ones(1))
+    optimizer = optim.Adam([p], lr=0.1, amsgrad=True)
+    assert optimizer.state_dict()["state"] == {}
+    p.grad = torch.tensor([2.0])
+    optimizer.step()
+    state = optimizer.state_dict()["state"][0]
+    assert list(state) == ["step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
+    assert repr(state["step"]) == "tensor(1.)"
+    assert state["exp_avg"].item() == pytest.approx(0.2)
+    assert state["exp_avg_sq"].item() == pytest.approx(0.004)
+    assert list(optimizer.state_dict()["param_groups"][0]) == [
+        "lr",
+        "betas",
+        "eps",
+        "weight_decay",
+        "amsgrad",
+        "maximize",
+        "foreach",
+        "capturable",
+        "differentiable",
+        "fused",
+        "decoupled_weight_decay",
+        "params",
+    ]
+
+
+@pytest.mark.parametrize("kind, settings", [case[:2] for case in STEPS], ids=[f"{c[0]}({c[1]})" for c in STEPS])
+def test_a_loaded_optimizer_goes_on_where_the_saved_one_stood(kind, settings):
+    p = nn.Parameter(torch.tensor([1.0, -2.0]))
+    first = getattr(optim, kind)([p], **settings)
+    for _ in range(2):
+        p.grad = gradient_of(p)
+        first.step()
+    q = nn.Parameter(p.detach().clone())
+    second = getattr(optim, kind)([q], lr=9.0)
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    for _ in range(2):
+        for param, optimizer in ((p, first), (q, second)):
+            param.grad = gradient_of(param)
+            optimizer.step()
+    assert p.tolist() == q.tolist()
+    assert second.param_groups[0]["lr"] == 0.1
+
+
+def test_loaded_state_takes_the_dtype_of_the_parameter():
+    p = nn.Parameter(torch.ones(1))
+    first = optim.Adam([p])
+    p.grad = torch.ones(1)
+    first.step()
+    q = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    second = optim.Adam([q])
+    second.load_state_dict(first.state_dict())
+    assert second.state[q]["exp_avg"].dtype == torch.float64
+    assert second.state[q]["step"].dtype == torch.float32
+
+
+def test_named_parameters():
+    m = nn.Linear(1, 1)
+    optimizer = optim.SGD(m.named_parameters(), lr=0.1)
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    assert optimizer.param_groups[0]["params"][0] is m.weight
+    with pytest.raises(ValueError, match="all optimizer param groups should be with/without names"):
+        optimizer.add_param_group({"params": [torch.ones(1)]})
+
+
+def test_optimizers_can_be_copied():
+    m = nn.Linear(1, 1)
+    optimizer = optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+    m(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+    twin = copy.deepcopy(optimizer)
+    assert twin.param_groups[0]["params"][0] is not m.weight
+    assert twin.state_dict()["state"].keys() == optimizer.state_dict()["state"].keys()
+    twin.step()
+
+
+# ---- Hooks -----------------------------------------------------------------------------------------------------------------
+
+
+def test_step_hooks():
+    log = []
+    p = nn.Parameter(torch.ones(1))
+    optimizer = optim.SGD([p], lr=0.1)
+    handles = [
+        optimizer.register_step_pre_hook(
+            lambda o, args, kwargs: log.append(("pre", o is optimizer, len(args), kwargs))
+        ),
+        optimizer.register_step_post_hook(lambda o, args, kwargs: log.append(("post", len(args)))),
+        register_optimizer_step_pre_hook(lambda o, args, kwargs: log.append("global pre")),
+        register_optimizer_step_post_hook(lambda o, args, kwargs: log.append("global post")),
+    ]
+    optimizer.step(closure=None)
+    assert log == ["global pre", ("pre", True, 1, {"closure": None}), ("post", 1), "global post"]
+    for handle in handles:
+        handle.remove()
+    optimizer.step()
+    assert len(log) == 4
+    optimizer.register_step_pre_hook(lambda *args: 3)
+    with pytest.raises(RuntimeError, match=r"must return None or a tuple of \(new_args, new_kwargs\), but got 3"):
+        optimizer.step()
+
+
+def test_hooks_of_the_state_dict():
+    log = []
+    optimizer = optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    optimizer.register_state_dict_pre_hook(lambda o: log.append("save"))
+    optimizer.register_state_dict_post_hook(lambda o, state: {**state, "more": 1})
+    optimizer.register_load_state_dict_pre_hook(lambda o, state: log.append(sorted(state)))
+    optimizer.register_load_state_dict_post_hook(lambda o: log.append("loaded"))
+    optimizer.register_load_state_dict_post_hook(lambda o: log.append("first"), prepend=True)
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert log == ["save", ["more", "param_groups", "state"], "first", "loaded"]
+
+
+def test_an_optimizer_of_ones_own():
+    class Fixed(optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": 0.5})
+
+        @torch.no_grad()
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p -= group["lr"]
+
+    seen = []
+    p = nn.Parameter(torch.ones(1))
+    optimizer = Fixed([p])
+    optimizer.register_step_post_hook(lambda *args: seen.append(p.item()))
+    optimizer.step()
+    assert seen == [0.5]
+    assert repr(optimizer) == "Fixed (\nParameter Group 0\n    lr: 0.5\n)"
+
+
+def test_an_optimizer_dies_with_its_last_reference():
+    p = nn.Parameter(torch.ones(1))
+    optimizer = optim.Adam([p])
+    p.grad = torch.ones(1)
+    optimizer.step()
+    buffer = weakref.ref(optimizer.state[p]["exp_avg"])
+    watch = weakref.ref(optimizer)
+    del optimizer
+    gc.collect()
+    assert watch() is None
+    assert buffer() is None
+
+
+# ---- Errors ------------------------------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("optim.SGD([], lr=0.1)", ValueError, "optimizer got an empty parameter list"),
+    (
+        "optim.SGD(torch.ones(2), lr=0.1)",
+        TypeError,
+        "params argument given to the optimizer should be an iterable of Tensors or dicts, but got torch.FloatTensor",
+    ),
+    ("optim.SGD([3], lr=0.1)", TypeError, "optimizer can only optimize Tensors, but one of the params is int"),
+    ("optim.SGD([torch.ones(2)], lr=-0.1)", ValueError, "Invalid learning rate: -0.1"),
+    ("optim.SGD([torch.ones(2)], momentum=-1)", ValueError, "Invalid momentum value: -1"),
+    ("optim.SGD([torch.ones(2)], weight_decay=-1)", ValueError, "Invalid weight_decay value: -1"),
+    (
+        "optim.SGD([torch.ones(2)], nesterov=True)",
+        ValueError,
+        "Nesterov momentum requires a momentum and zero dampening",
+    ),
+    ("optim.SGD([torch.ones(1, requires_grad=True) * 2])", ValueError, "can't optimize a non-leaf Tensor"),
+    (
+        "optim.SGD([{'params': {torch.ones(2)}}])",
+        TypeError,
+        "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets will "
+        "change between runs. Please use a list instead.",
+    ),
+    ("optim.SGD([torch.ones(1)]).add_param_group(3)", TypeError, "param_group must be a dict, but got <class 'int'>"),
+    (
+        "o = optim.SGD([torch.ones(1)]); o.add_param_group({'params': o.param_groups[0]['params']})",
+        ValueError,
+        "some parameters appear in more than one parameter group",
+    ),
+    (
+        "optim.SGD([torch.ones(1)]).load_state_dict({'state': {}, 'param_groups': []})",
+        ValueError,
+        "loaded state dict has a different number of parameter groups",
+    ),
+    (
+        "optim.SGD([torch.ones(1)]).load_state_dict({'state': {}, 'param_groups': [{'params': [0, 1]}]})",
+        ValueError,
+        "loaded state dict contains a parameter group that doesn't match the size of optimizer's group",
+    ),
+    ("optim.Adam([torch.ones(2)], lr=-1)", ValueError, "Invalid learning rate: -1"),
+    ("optim.Adam([torch.ones(2)], betas=(1.0, 0.9))", ValueError, "Invalid beta parameter at index 0: 1.0"),
+    ("optim.Adam([torch.ones(2)], betas=(0.9, 1.5))", ValueError, "Invalid beta parameter at index 1: 1.5"),
+    ("optim.Adam([torch.ones(2)], eps=-1)", ValueError, "Invalid epsilon value: -1"),
+    ("optim.AdamW([torch.ones(2)], weight_decay=-1)", ValueError, "Invalid weight_decay value: -1"),
+    ("optim.lr_scheduler.StepLR(3, 3)", TypeError, "int is not an Optimizer"),
+    (
+        "optim.lr_scheduler.LinearLR(optim.SGD([torch.ones(1)]), start_factor=2)",
+        ValueError,
+        "Starting multiplicative factor expected to be greater than 0 and less or equal to 1.",
+    ),
+]
+
+
+@pytest.mark.parametrize("action, error, words", WRONG, ids=[case[0] for case in WRONG])
+def test_errors(action, error, words):
+    with pytest.raises(error) as caught:
+        exec(action, {"optim": optim, "torch": torch})
+    assert str(caught.value) == words
+
+
+def test_doubled_parameters_warn():
+    p = torch.ones(1)
+    with pytest.warns(UserWarning, match="optimizer contains a parameter group with duplicate parameters"):
+        optim.SGD([p, p])
+
+
+# ---- Learning rates --------------------------------------------------------------------------------------------------------------
+
+# A schedule that starts at 0.5, and the rates of the first eight epochs.
+RATES = [
+    ("LambdaLR(o, lambda epoch: 0.9**epoch)", [0.5, 0.45, 0.405, 0.3645, 0.32805, 0.295245, 0.2657205, 0.23914845]),
+    ("MultiplicativeLR(o, lambda epoch: 1 - epoch / 10)", [0.5, 0.45, 0.36, 0.252, 0.1512, 0.0756, 0.03024, 0.009072]),
+    ("StepLR(o, 3)", [0.5, 0.5, 0.5, 0.05, 0.05, 0.05, 0.005, 0.005]),
+    ("MultiStepLR(o, [2, 5, 5], gamma=0.5)", [0.5, 0.5, 0.25, 0.25, 0.25, 0.0625, 0.0625, 0.0625]),
+    ("ConstantLR(o, 0.3, 4)", [0.15, 0.15, 0.15, 0.15, 0.5, 0.5, 0.5, 0.5]),
+    ("LinearLR(o, total_iters=4)", [0.1666666667, 0.25, 0.3333333333, 0.4166666667, 0.5, 0.5, 0.5, 0.5]),
+    ("ExponentialLR(o, 0.9)", [0.5, 0.45, 0.405, 0.3645, 0.32805, 0.295245, 0.2657205, 0.23914845]),
+    ("CosineAnnealingLR(o, 3, eta_min=0.01)", [0.5, 0.3775, 0.1325, 0.01, 0.1325, 0.3775, 0.5, 0.3775]),
+    (
+        "SequentialLR(o, [S.ConstantLR(o, 0.1, 2), S.ExponentialLR(o, 0.9)], [3])",
+        [0.05, 0.05, 0.5, 0.5, 0.45, 0.405, 0.3645, 0.32805],
+    ),
+    (
+        "OneCycleLR(o, 0.8, 8)",
+        [0.032, 0.6554200839, 0.7775534219, 0.6493965232, 0.4447872113, 0.2264487986, 0.06131327507, 3.2e-06],
+    ),
+    (
+        "OneCycleLR(o, 0.8, 8, three_phase=True, anneal_strategy='linear')",
+        [0.032, 0.5805714286, 0.4708571429, 0.03047634286, 0.02285805714, 0.01523977143, 0.007621485714, 3.2e-06],
+    ),
+]
+
+
+@pytest.mark.parametrize("schedule, rates", RATES, ids=[case[0] for case in RATES])
+def test_schedules(schedule, rates):
+    o = optim.SGD([nn.Parameter(torch.ones(1))], lr=0.5, momentum=0.9)
+    scheduler = eval(f"S.{schedule}", {"S": optim.lr_scheduler, "o": o})
+    seen = []
+    for _ in range(8):
+        seen.append(o.param_groups[0]["lr"])
+        assert scheduler.get_last_lr() == [seen[-1]]
+        o.step()
+        scheduler.step()
+    assert seen == pytest.approx(rates, rel=1e-9)
+
+
+def test_reduce_on_plateau():
+    o = optim.SGD([torch.ones(1)], lr=0.5)
+    scheduler = optim.lr_scheduler.ReduceLROnPlateau(o, patience=1, cooldown=1)
+    rates = []
+    for measure in (3, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2):
+        o.step()
+        scheduler.step(measure)
+        rates.append(scheduler.get_last_lr()[0])
+    assert rates == pytest.approx(
+        [
+            0.5,
+            0.5,
+            0.5,
+            0.05,
+            0.05,
+            0.05,
+            0.005000000000000001,
+            0.005000000000000001,
+            0.005000000000000001,
+            0.0005000000000000001,
+            0.0005000000000000001,
+        ]
+    )
+
+
+def test_a_schedule_goes_on_from_its_state():
+    o = optim.SGD([torch.ones(1)], lr=0.5)
+    scheduler = optim.lr_scheduler.StepLR(o, 2)
+    o.step()
+    scheduler.step()
+    state = scheduler.state_dict()
+    assert "optimizer" not in state
+    assert state["last_epoch"] == 1
+    other = optim.lr_scheduler.StepLR(optim.SGD([torch.ones(1)], lr=0.5), 2)
+    other.load_state_dict(state)
+    other.optimizer.step()
+    other.step()
+    assert other.get_last_lr() == [0.05]
+    resumed = optim.lr_scheduler.StepLR(o, 2, last_epoch=1)
+    assert resumed.last_epoch == 2
+
+
+def test_a_scheduler_stepped_first_warns():
+    o = optim.SGD([torch.ones(1)], lr=0.5)
+    scheduler = optim.lr_scheduler.StepLR(o, 2)
+    with pytest.warns(UserWarning, match=r"`lr_scheduler.step\(\)` before `optimizer.step\(\)`"):
+        scheduler.step()
+
+
+def test_a_rate_may_be_a_tensor():
+    rate = torch.tensor(0.5)
+    p = nn.Parameter(torch.ones(1))
+    o = optim.SGD([p], lr=rate)
+    scheduler = optim.lr_scheduler.ExponentialLR(o, 0.5)
+    p.grad = torch.ones(1)
+    o.step()
+    assert p.item() == 0.5
+    scheduler.step()
+    assert rate.item() == 0.25
+
+
+# ---- Gradient clipping, vectors -----------------------------------------------------------------------------------------------------
+
+
+def parameters_with_gradients():
+    a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1, 2))
+    a.grad, b.grad = torch.tensor([1.0, 2.0]), torch.tensor([[2.0, 4.0]])
+    return [a, b]
+
+
+def test_clip_grad_norm():
+    ps = parameters_with_gradients()
+    assert nn.utils.clip_grad_norm_(ps, 2.5).item() == 5.0
+    assert ps[0].grad.tolist() == pytest.approx([0.5, 1.0], rel=1e-5)
+    assert ps[1].grad.flatten().tolist() == pytest.approx([1.0, 2.0], rel=1e-5)
+    before = ps[0].grad.clone()
+    nn.utils.clip_grad_norm_(ps, 100.0)
+    assert torch.equal(ps[0].grad, before)
+    ps = parameters_with_gradients()
+    assert nn.utils.clip_grad_norm_(ps, 1.0, norm_type=float("inf")).item() == 4.0
+    assert nn.utils.clip_grad_norm_(parameters_with_gradients(), 1.0, norm_type=1).item() == 9.0
+    assert nn.utils.clip_grad_norm_(ps[0], 9.0).shape == ()
+    assert nn.utils.clip_grad_norm_([torch.ones(1)], 1.0).item() == 0.0
+    assert nn.utils.get_total_norm([torch.tensor([3.0]), torch.tensor([[4.0]])]).item() == 5.0
+
+
+def test_clip_grad_norm_of_nonsense():
+    ps = parameters_with_gradients()
+    ps[0].grad[0] = float("nan")
+    with pytest.raises(RuntimeError, match="The total norm of order 2.0 for gradients from `parameters` is non-finite"):
+        nn.utils.clip_grad_norm_(ps, 1.0, error_if_nonfinite=True)
+    assert nn.utils.clip_grad_norm_(ps, 1.0).isnan().item()
+
+
+def test_clip_grad_value():
+    ps = parameters_with_gradients()
+    nn.utils.clip_grad_value_(ps, 1.5)
+    assert ps[0].grad.tolist() == [1.0, 1.5]
+    assert ps[1].grad.tolist() == [[1.5, 1.5]]
+
+
+def test_vectors():
+    ps = parameters_with_gradients()
+    v = torch.arange(4.0)
+    nn.utils.vector_to_parameters(v, ps)
+    assert [p.tolist() for p in ps] == [[0.0, 1.0], [[2.0, 3.0]]]
+    assert torch.equal(nn.utils.parameters_to_vector(ps), v)
+    with pytest.raises(TypeError, match="expected torch.Tensor, but got: int"):
+        nn.utils.vector_to_parameters(3, ps)
+
+
+# ---- A whole training ---------------------------------------------------------------------------------------------------------------
+
+
+# Five losses of a small classifier with each optimizer.
+TRAINED = [
+    ("SGD", [1.120714, 1.11301, 1.105705, 1.098773, 1.092192]),
+    ("Adam", [1.120714, 1.03802, 0.9748924, 0.9279795, 0.8974988]),
+    ("AdamW", [1.120714, 1.038033, 0.9749845, 0.9281534, 0.8977108]),
+    ("RMSprop", [1.120714, 1.151879, 1.80194, 0.7798403, 1.064091]),
+    ("Adagrad", [1.120714, 1.03802, 0.9926627, 0.960317, 0.9341385]),
+]
+
+
+@pytest.mark.parametrize("kind, losses", TRAINED, ids=[case[0] for case in TRAINED])
+def test_training_follows_torch(kind, losses):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    x, y = torch.randn(20, 4), torch.randint(0, 3, (20,))
+    optimizer = getattr(optim, kind)(model.parameters(), lr=0.05)
+    seen = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        seen.append(loss.item())
+    assert seen == pytest.approx(losses, rel=1e-4)
