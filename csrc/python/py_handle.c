@@ -63,17 +63,19 @@ PyObject *py_handle_new(PyObject *table, uint64_t id) {
     return (PyObject *)h;
 }
 
-/* Weak references to one mapping, to each of a list or tuple, or to none: new. */
+/* Weak references to one mapping, or to each of a list or tuple: new. None is left out: it stands for one that has died. */
 static PyObject *refs_to(PyObject *given) {
     if (!given || given == Py_None) return Py_NewRef(hg_py->empty_tuple);
     PyObject *many = PyList_Check(given) || PyTuple_Check(given) ? PySequence_Tuple(given) : PyTuple_Pack(1, given);
-    PyObject *refs = many ? PyTuple_New(PyTuple_GET_SIZE(many)) : NULL;
-    for (Py_ssize_t i = 0; refs && i < PyTuple_GET_SIZE(many); i++) {
-        PyObject *ref = PyWeakref_NewRef(PyTuple_GET_ITEM(many, i), NULL);
-        if (ref) PyTuple_SET_ITEM(refs, i, ref);
-        else Py_CLEAR(refs);
+    PyObject *list = many ? PyList_New(0) : NULL;
+    for (Py_ssize_t i = 0; list && i < PyTuple_GET_SIZE(many); i++) {
+        PyObject *one = PyTuple_GET_ITEM(many, i), *ref = one == Py_None ? NULL : PyWeakref_NewRef(one, NULL);
+        if (one != Py_None && (!ref || PyList_Append(list, ref))) Py_CLEAR(list);
+        Py_XDECREF(ref);
     }
+    PyObject *refs = list ? PyList_AsTuple(list) : NULL;
     Py_XDECREF(many);
+    Py_XDECREF(list);
     return refs;
 }
 

@@ -28,6 +28,12 @@ static PyObject *name_of(PyObject *fn) {
     return PyUnicode_FromString("<unknown>");
 }
 
+/* A type as PyTorch's messages name it: ours without the package. */
+static const char *type_name(PyObject *o) {
+    const char *name = Py_TYPE(o)->tp_name;
+    return strncmp(name, "hookgrad.", 9) ? name : strrchr(name, '.') + 1;
+}
+
 static int complain(PyObject *fn, const char *what) {
     PyObject *name = fn ? name_of(fn) : PyUnicode_FromString("hook");
     if (name) PyErr_Format(PyExc_RuntimeError, "hook '%U' has %s", name, what);
@@ -44,7 +50,7 @@ static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
         return -1;
     }
     if (!py_is_tensor(got)) {
-        PyErr_Format(PyExc_TypeError, "expected Variable, but hook returned '%.100s'", Py_TYPE(got)->tp_name);
+        PyErr_Format(PyExc_TypeError, "expected Variable, but hook returned '%.100s'", type_name(got));
         return -1;
     }
     const hg_tensor *a = TENSOR(was), *b = TENSOR(got);
@@ -61,7 +67,7 @@ static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
 static int check_gradients(PyObject *was, PyObject *got, PyObject *fn) {
     char what[128];
     if (!PyTuple_Check(got)) {
-        PyErr_Format(PyExc_TypeError, "expected tuple, but hook returned '%.100s'", Py_TYPE(got)->tp_name);
+        PyErr_Format(PyExc_TypeError, "expected tuple, but hook returned '%.100s'", type_name(got));
         return -1;
     }
     Py_ssize_t n = PyTuple_GET_SIZE(was);

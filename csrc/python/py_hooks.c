@@ -375,13 +375,16 @@ static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0,
 
 /* ---- Registration ------------------------------------------------------------------------------------------------------ */
 
-PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags, const char *function) {
+int py_hook_check(PyObject *fn, const char *function) {
+    if (PyCallable_Check(fn) || Py_TYPE(fn) == hg_py->chook_type) return 0;
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'hook' must be callable, not %.100s", function, Py_TYPE(fn)->tp_name);
+    return -1;
+}
+
+PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
     hg_hook hook;
     hg_ctx *cx = py_ctx();
-    if (!cx) return NULL;
-    if (!PyCallable_Check(fn) && Py_TYPE(fn) != hg_py->chook_type)
-        return PyErr_Format(PyExc_TypeError, "%s(): argument 'hook' must be callable, not %.100s", function, Py_TYPE(fn)->tp_name);
-    if (entry_from(fn, &hook)) return NULL;
+    if (!cx || entry_from(fn, &hook)) return NULL;
     hook.id = hg_next_hook_id(hg_py->lib);
     hook.flags = flags;
     PyObject *handle = py_handle_new(PY(h), hook.id);

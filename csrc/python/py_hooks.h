@@ -7,8 +7,10 @@
 /* Calls the Python callable `data` as PyTorch calls a hook of that kind. */
 hg_status py_call_hook(hg_ctx *cx, hg_call *call, void *data);
 
-/* Put a callable into a table under a new id: a new RemovableHandle. `function` names who was called, for messages. */
-PyObject *py_hooks_register(hg_hooks *h, PyObject *hook, uint32_t flags, const char *function);
+/* TypeError where it cannot be a hook; `function` names who was called with it. */
+int py_hook_check(PyObject *hook, const char *function);
+/* Put a hook into a table under a new id: a new RemovableHandle. */
+PyObject *py_hooks_register(hg_hooks *h, PyObject *hook, uint32_t flags);
 PyObject *py_handle_new(PyObject *table, uint64_t id);
 
 /* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */

@@ -20,7 +20,7 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
     if (n > o->n_positional)
         return PyErr_Format(PyExc_TypeError, "Module.%s() takes %d positional arguments but %zd were given", o->function,
                             o->n_positional + 1, n + 1);
-    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at)) return NULL;
+    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at) || py_hook_check(at[0], o->function)) return NULL;
     for (int i = 0; i < 3; i++) {
         int on = at[i + 1] ? py_bool(at[i + 1], o->function, flag_names[i]) : 0;
         if (on < 0) return NULL;
@@ -29,7 +29,7 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
     if (!module_has(self, ATTR__forward_hooks))
         return PyErr_Format(PyExc_AttributeError, "%s(): called before Module.__init__()", o->function);
     hg_status st = hg_module_hooks(cx, MODULE(self), o->kind, true, &h);
-    return st == HG_OK ? py_hooks_register(h, at[0], flags, o->function) : py_raise(cx, st);
+    return st == HG_OK ? py_hooks_register(h, at[0], flags) : py_raise(cx, st);
 }
 
 const char py_register_forward_pre_hook_doc[] =
@@ -140,7 +140,7 @@ static PyObject *register_global_hook(PyObject *module, PyObject *args) {
     int with_kwargs = 0, always_call = 0;
     if (!PyArg_ParseTuple(args, "sO|pp:_register_global_hook", &name, &hook, &with_kwargs, &always_call)) return NULL;
     const global_kind *g = global_named(name);
-    hg_hooks *h = g ? global_table(g->kind) : NULL;
+    hg_hooks *h = g && !py_hook_check(hook, g->function) ? global_table(g->kind) : NULL;
     if (!h) return NULL;
     bool legacy = !strcmp(name, "backward");
     PyObject *full = g->kind != HG_HOOK_BACKWARD ? NULL : legacy ? Py_False : Py_True;
@@ -148,7 +148,7 @@ static PyObject *register_global_hook(PyObject *module, PyObject *args) {
         return PyErr_SetString(PyExc_RuntimeError, "Cannot use both regular backward hooks and full backward hooks as a global "
                                "Module hook. Please use only one of them."), NULL;
     uint32_t flags = (with_kwargs ? HG_HOOK_WITH_KWARGS : 0) | (always_call ? HG_HOOK_ALWAYS_CALL : 0) | (legacy ? HG_HOOK_LEGACY : 0);
-    PyObject *handle = py_hooks_register(h, hook, flags, g->function);
+    PyObject *handle = py_hooks_register(h, hook, flags);
     if (handle && full) hg_py->global_full_backward = full;
     return handle;
 }

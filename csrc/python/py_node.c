@@ -252,9 +252,9 @@ static PyObject *node_sequence_nr(PyObject *self, PyObject *none) {
 static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, const char *function) {
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
-    hg_status st = cx ? hg_node_hooks(cx, NODE(self), kind, true, &h) : HG_HOST;
-    if (st != HG_OK) return cx ? py_raise(cx, st) : NULL;
-    return py_hooks_register(h, fn, 0, function);
+    if (!cx || py_hook_check(fn, function)) return NULL;
+    hg_status st = hg_node_hooks(cx, NODE(self), kind, true, &h);
+    return st == HG_OK ? py_hooks_register(h, fn, 0) : py_raise(cx, st);
 }
 
 static PyObject *node_register_hook(PyObject *self, PyObject *fn) { return register_on(self, HG_HOOK_NODE, fn, "register_hook"); }

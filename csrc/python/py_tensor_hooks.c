@@ -9,8 +9,9 @@ static PyObject *refuse(const char *words) {
 static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, const char *function) {
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
-    hg_status st = cx ? hg_tensor_hooks(cx, TENSOR(self), kind, true, &h) : HG_HOST;
-    return st == HG_OK ? py_hooks_register(h, fn, 0, function) : py_raise(cx, st);
+    if (!cx || py_hook_check(fn, function)) return NULL;
+    hg_status st = hg_tensor_hooks(cx, TENSOR(self), kind, true, &h);
+    return st == HG_OK ? py_hooks_register(h, fn, 0) : py_raise(cx, st);
 }
 
 static PyObject *tensor_register_hook(PyObject *self, PyObject *fn) {
@@ -44,7 +45,8 @@ static hg_hook_kind kind_of(void *closure) { return (hg_hook_kind)(intptr_t)clos
 static PyObject *get_hooks(PyObject *self, void *closure) {
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
-    hg_status st = cx ? hg_tensor_hooks(cx, TENSOR(self), kind_of(closure), false, &h) : HG_HOST;
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_hooks(cx, TENSOR(self), kind_of(closure), false, &h);
     return st == HG_OK ? py_wrap(h) : py_raise(cx, st);
 }
 
