@@ -119,7 +119,8 @@ typedef struct hg_host {
     /* new: a tuple of the values; where `like` is not NULL, of its type (a named tuple) */
     hg_status (*tuple_new)(void *ud, void *like, const hg_value *at, size_t n, hg_value *out);
 
-    /* A module's attribute `name` as an argument of the given kind (hg_arg_kind); ints point into `space`. */
+    /* A module's attribute `name` as an argument of the given kind (hg_arg_kind): a tensor is new, ints point into `space`
+       (INT64_MIN for nothing), a string stays one whatever was asked for, nothing is HG_NONE. */
     hg_status (*attr)(void *ud, hg_module *m, void *name, int kind, int64_t space[8], hg_arg *out);
     /* Call a module from inside another one as the host would (an overridden __call__ counts); new in *out. */
     hg_status (*call)(void *ud, hg_module *m, const hg_value *args, size_t n, hg_value *out);

@@ -184,7 +184,11 @@ static int ints_attr(PyObject *o, int64_t space[8], hg_arg *out) {
     if (!items) return -1;
     Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
     int failed = n > 8 ? (PyErr_SetString(PyExc_ValueError, "a module's setting has more than 8 numbers"), -1) : 0;
-    for (Py_ssize_t i = 0; i < n && !failed; i++) failed = py_int64(PySequence_Fast_GET_ITEM(items, i), &space[i]);
+    for (Py_ssize_t i = 0; i < n && !failed; i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+        if (item == Py_None) space[i] = INT64_MIN;
+        else failed = py_int64(item, &space[i]);
+    }
     Py_DECREF(items);
     if (!failed) *out = hg_ints(space, (int)n);
     return failed;
@@ -208,7 +212,7 @@ static int value_attr(PyObject *o, int kind, int64_t space[8], hg_arg *out) {
             PyErr_Format(PyExc_TypeError, "expected a Tensor, not %.100s", Py_TYPE(o)->tp_name);
             return -1;
         }
-        *out = hg_t(TENSOR(o));
+        *out = hg_t(TENSOR(Py_NewRef(o))); /* it may have been computed just now: a parametrised weight */
         return 0;
     case HG_A_BOOL:
         if ((truth = PyObject_IsTrue(o)) < 0) return -1;
@@ -231,7 +235,7 @@ static int value_attr(PyObject *o, int kind, int64_t space[8], hg_arg *out) {
     }
 }
 
-/* What is found is borrowed from the module, which keeps its settings while it runs. */
+/* A string is borrowed from the module, which keeps its settings while it runs. */
 static hg_status host_attr(void *ud, hg_module *m, void *name, int kind, int64_t space[8], hg_arg *out) {
     (void)ud;
     PyObject *o = PyObject_GetAttr(PY(m), name);
@@ -264,6 +268,30 @@ static hg_status host_warn(void *ud, const char *category, const char *words) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(category, names[i])) class = classes[i];
     return PyErr_WarnEx(class, words, 1) ? PY_FAILED : HG_OK;
+}
+
+static void host_explain(void *ud, char *words, size_t size) {
+    (void)ud;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    PyObject *text = value ? PyObject_Str(value) : NULL;
+    const char *chars = text ? PyUnicode_AsUTF8(text) : NULL;
+    snprintf(words, size, "%s", chars ? chars : "an exception that cannot be shown");
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(trace);
+}
+
+static void host_show_type(void *ud, hg_value v, char *words, size_t size) {
+    (void)ud;
+    PyObject *text = PyObject_Repr((PyObject *)Py_TYPE(py_value_object(v)));
+    const char *chars = text ? PyUnicode_AsUTF8(text) : NULL;
+    if (chars) snprintf(words, size, "%s", chars);
+    else PyErr_Clear();
+    Py_XDECREF(text);
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -318,6 +346,8 @@ void py_host(hg_host *host) {
         .warn = host_warn,
         .stash = host_stash,
         .unstash = host_unstash,
+        .explain = host_explain,
+        .show_type = host_show_type,
     };
 }
 
