@@ -174,12 +174,6 @@ static PyObject *promote_types(PyObject *Py_UNUSED(m), PyObject *const *args, Py
     return Py_NewRef(hg_py->dtypes[hg_dtype_promote(a, b)]);
 }
 
-/* The package tells which class nn.Parameter is. */
-static PyObject *set_parameter_class(PyObject *Py_UNUSED(m), PyObject *cls) {
-    Py_XSETREF(hg_py->parameter, Py_NewRef(cls));
-    Py_RETURN_NONE;
-}
-
 /* ---- Optimizer steps ------------------------------------------------------------------------------------------------------------ */
 
 static int numbers(PyObject *const *args, int n, double *const *to) {
@@ -265,7 +259,6 @@ static PyMethodDef functions[] = {
     {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
     {"set_default_dtype", set_default_dtype, METH_O, "Choose the dtype of new floating-point tensors."},
     {"promote_types", FAST(promote_types), METH_FASTCALL | METH_KEYWORDS, "The dtype two dtypes meet in."},
-    {"_set_parameter_class", set_parameter_class, METH_O, NULL},
     {"sgd_step", FAST(sgd_step), METH_FASTCALL, "One step of SGD over lists of tensors, in place."},
     {"adam_step", FAST(adam_step), METH_FASTCALL, "One step of Adam or AdamW over lists of tensors, in place."},
     {NULL, NULL, 0, NULL},

@@ -60,6 +60,19 @@ static PyObject *tensor_data_ptr(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromVoidPtr(TENSOR(self)->numel ? TENSOR(self)->data : NULL);
 }
 
+/* Every byte of its storage, as a tensor. */
+static PyObject *tensor_storage_bytes(PyObject *self, PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    hg_tensor *t = TENSOR(self), *whole;
+    if (!cx) return NULL;
+    int64_t n = t->storage ? (int64_t)(t->storage->size / hg_tensor_itemsize(t)) : 0, step = 1;
+    hg_status st = hg_tensor_alias(cx, t, 1, &n, &step, 0, &whole);
+    if (st != HG_OK) return py_raise(cx, st);
+    PyObject *bytes = py_call_op(cx, HG_OP_VIEW_DTYPE, (hg_arg[]){hg_t(whole), hg_d(HG_U8)}, 2);
+    hg_release(cx, whole);
+    return bytes;
+}
+
 static PyObject *tensor_is_contiguous(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[1];
     if (py_parse("is_contiguous", "memory_format", 0, args, n, kwnames, at)) return NULL;
@@ -185,6 +198,7 @@ PyMethodDef py_tensor_methods[] = {
     {"element_size", tensor_element_size, METH_NOARGS, "Bytes an element."},
     {"storage_offset", tensor_storage_offset, METH_NOARGS, "Where in its storage it begins, in elements."},
     {"data_ptr", tensor_data_ptr, METH_NOARGS, "The address of its first element."},
+    {"_storage_bytes", tensor_storage_bytes, METH_NOARGS, NULL},
     {"is_contiguous", FAST(tensor_is_contiguous), KEYWORDS, "Do its elements lie side by side, in order?"},
     {"get_device", tensor_get_device, METH_NOARGS, "-1: the CPU."},
     {"is_floating_point", tensor_is_floating_point, METH_NOARGS, "Is its dtype a floating-point one?"},

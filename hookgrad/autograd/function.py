@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 
 from .. import _C
+from .grad_mode import no_grad
 
 _LEGACY = (
     "Legacy autograd function with non-static forward method is deprecated. "
@@ -229,7 +230,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         node = _C._function_new(cls._backward_cls.__name__, ctx, inputs) if recorded else None
         if recorded:
             ctx._node = weakref.ref(node)
-        with _C._no_grad():
+        with no_grad():
             if with_setup:
                 output = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, output)
@@ -258,7 +259,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
                 raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
             returned = out
             if not changed and _is_one_of(out, inputs):  # an input as it came: the caller gets another tensor
-                with _C._no_grad():
+                with no_grad():
                     returned = out.detach() if node is None else out.view_as(out)
             if not changed and _shares_memory(returned, inputs):
                 views |= 1 << k
@@ -300,7 +301,7 @@ def once_differentiable(fn):
 
     @functools.wraps(fn)
     def wrapper(ctx, *args, **kwargs):
-        with _C._no_grad():
+        with no_grad():
             outputs = fn(ctx, *args, **kwargs)
         if not _C.is_grad_enabled():
             return outputs

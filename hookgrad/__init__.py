@@ -1,0 +1,112 @@
+"""hookgrad: PyTorch's API on a small C core, made for watching and changing what flows through a neural network.
+
+    import hookgrad as torch
+    from hookgrad import nn
+
+What is imported here is what every program needs. The rest (`nn`, `optim`, `linalg` ...) is a module of its own that
+comes with its first use, as NumPy does with the first array.
+"""
+
+from . import _C
+from ._C import (
+    Generator,
+    OutOfMemoryError,
+    Size,
+    Tensor,
+    default_generator,
+    device,
+    dtype,
+    get_default_dtype,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    layout,
+    memory_format,
+    promote_types,
+    set_default_dtype,
+    strided,
+    tensor,
+)
+from .version import __version__
+
+# Ops, dtypes and functions of the core have PyTorch's names already; a few are for the package's own use.
+_OWN = frozenset(
+    "Module RemovableHandle Op OpMethod Node adam_step grad layer_forward linalg nn op_table run_backward sgd_step special".split()
+)
+globals().update({name: value for name, value in vars(_C).items() if name[0] != "_" and name not in _OWN})
+
+from . import _tensor  # noqa: E402 (Tensor's cold methods)
+from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
+from .functional import (  # noqa: E402
+    broadcast_shapes,
+    can_cast,
+    is_complex,
+    is_floating_point,
+    is_storage,
+    is_tensor,
+    numel,
+    result_type,
+)
+from .random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state  # noqa: E402
+
+FloatTensor = _tensor.LegacyType("FloatTensor", _C.float32)
+DoubleTensor = _tensor.LegacyType("DoubleTensor", _C.float64)
+HalfTensor = _tensor.LegacyType("HalfTensor", _C.float16)
+BFloat16Tensor = _tensor.LegacyType("BFloat16Tensor", _C.bfloat16)
+ByteTensor = _tensor.LegacyType("ByteTensor", _C.uint8)
+CharTensor = _tensor.LegacyType("CharTensor", _C.int8)
+ShortTensor = _tensor.LegacyType("ShortTensor", _C.int16)
+IntTensor = _tensor.LegacyType("IntTensor", _C.int32)
+LongTensor = _tensor.LegacyType("LongTensor", _C.int64)
+BoolTensor = _tensor.LegacyType("BoolTensor", _C.bool)
+
+e = 2.718281828459045
+inf = float("inf")
+nan = float("nan")
+newaxis = None
+pi = 3.141592653589793
+
+# Modules that come with their first use, and names that live in one of them.
+_MODULES = frozenset(
+    """autograd backends cpu cuda functional linalg mps nn optim random return_types serialization special testing types
+    utils version""".split()
+)
+_ELSEWHERE = {
+    "Parameter": "nn.parameter",
+    "UntypedStorage": "storage",
+    "compile": "functional",
+    "finfo": "type_info",
+    "fork_rng": "random",
+    "get_num_interop_threads": "functional",
+    "get_num_threads": "functional",
+    "iinfo": "type_info",
+    "is_anomaly_enabled": "functional",
+    "is_deterministic_algorithms_warn_only_enabled": "functional",
+    "are_deterministic_algorithms_enabled": "functional",
+    "use_deterministic_algorithms": "functional",
+    "load": "serialization",
+    "save": "serialization",
+    "set_float32_matmul_precision": "functional",
+    "get_float32_matmul_precision": "functional",
+    "set_num_interop_threads": "functional",
+    "set_num_threads": "functional",
+    "set_default_device": "functional",
+    "get_default_device": "functional",
+    "set_printoptions": "_tensor_str",
+    "get_printoptions": "_tensor_str",
+    "typename": "functional",
+}
+
+
+def __getattr__(name):
+    from importlib import import_module
+
+    if name in _MODULES:
+        return import_module("." + name, __name__)
+    if name in _ELSEWHERE:
+        value = globals()[name] = getattr(import_module("." + _ELSEWHERE[name], __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_MODULES, *_ELSEWHERE})

@@ -1,0 +1,288 @@
+"""What tensors do rarely: text, copies, pickles, and methods made of others. Added to the core's type at import."""
+
+from . import _C
+
+Tensor = _C.Tensor
+
+
+def _method(function):
+    """Make the function a method of Tensor, under its own name."""
+    function.__qualname__ = f"Tensor.{function.__name__}"
+    setattr(Tensor, function.__name__, function)
+    return function
+
+
+# ---- Text ----------------------------------------------------------------------------------------------------------
+
+
+@_method
+def __repr__(self, *, tensor_contents=None):
+    from ._tensor_str import _str
+
+    return _str(self, tensor_contents=tensor_contents)
+
+
+@_method
+def __format__(self, spec):
+    if self.dim() == 0 and type(self) is Tensor:
+        return self.item().__format__(spec)
+    return object.__format__(self, spec)
+
+
+# ---- Copies and pickles --------------------------------------------------------------------------------------------
+
+
+def _rebuild(data, strides, requires_grad, kind, state):
+    """What a pickle calls: a tensor of the class over fresh memory."""
+    tensor = data
+    if strides is not None:
+        tensor = _C.empty_strided(data.shape, strides, dtype=data.dtype).copy_(data)
+    if kind is not Tensor:
+        tensor = Tensor._make_subclass(kind, tensor)
+    tensor.requires_grad = requires_grad
+    if state is not None:
+        tensor.__dict__.update(state)
+    return tensor
+
+
+def _rebuild_bytes(buffer, dtype, shape):
+    """A tensor of its bytes."""
+    if not buffer:
+        return _C.empty(shape, dtype=dtype)
+    return _C.frombuffer(bytearray(buffer), dtype=dtype).view(shape)
+
+
+class _Bytes:
+    """The elements of a tensor, for a pickle: contiguous, as one string of bytes."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __reduce__(self):
+        t = self.tensor.detach().contiguous()
+        raw = t.reshape(-1).view(_C.uint8) if t.dtype != _C.uint8 and t.numel() else t
+        return _rebuild_bytes, (bytes(memoryview(raw)) if t.numel() else b"", t.dtype, tuple(t.shape))
+
+
+@_method
+def __reduce_ex__(self, protocol):
+    if self.requires_grad and not self.is_leaf:
+        raise RuntimeError(
+            "Only leaf tensors can be pickled: this one has a grad_fn. Pickle tensor.detach() instead."
+        )
+    if self._backward_hooks:
+        import warnings
+
+        warnings.warn(f"pickling a {type(self).__name__} leaves its hooks behind", stacklevel=2)
+    strides = None if self.is_contiguous() else self.stride()
+    return _rebuild, (_Bytes(self), strides, self.requires_grad, type(self), self.__dict__ or None)
+
+
+@_method
+def __deepcopy__(self, memo):
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+            "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, "
+            "see https://github.com/pytorch/pytorch/pull/103001"
+        )
+    if id(self) in memo:
+        return memo[id(self)]
+    from copy import deepcopy
+
+    # Tensors on one storage stay together: the storage is copied once, and each is a view of the copy.
+    key = ("hookgrad storage", self.untyped_storage()._key())
+    with _no_grad():
+        if key not in memo:
+            memo[key] = self.untyped_storage()._whole().clone()
+        copy = memo[key].view(self.dtype) if self.dtype != _C.uint8 else memo[key]
+        copy = copy.as_strided(self.shape, self.stride(), self.storage_offset()).detach()
+    if type(self) is not Tensor:
+        copy = Tensor._make_subclass(type(self), copy)
+    copy.requires_grad = self.requires_grad
+    memo[id(self)] = copy
+    if self.__dict__:
+        copy.__dict__.update(deepcopy(self.__dict__, memo))
+    if self.is_leaf and self.grad is not None:
+        copy.grad = deepcopy(self.grad, memo)
+    return copy
+
+
+class _no_grad:
+    def __enter__(self):
+        self.was = _C._set_grad_enabled(False)
+
+    def __exit__(self, *exc):
+        _C._set_grad_enabled(self.was)
+
+
+# ---- Containers ----------------------------------------------------------------------------------------------------
+
+
+@_method
+def __contains__(self, element):
+    if isinstance(element, (Tensor, int, float, bool)):
+        return bool((element == self).any())
+    raise RuntimeError(
+        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+    )
+
+
+@_method
+def __reversed__(self):
+    return self if self.dim() == 0 else self.flip(0)
+
+
+@_method
+def __dir__(self):
+    return sorted({*dir(type(self)), *self.__dict__})
+
+
+@_method
+def __complex__(self):
+    return complex(self.item())
+
+
+# ---- Memory --------------------------------------------------------------------------------------------------------
+
+
+@_method
+def untyped_storage(self):
+    """The bytes it lies in, which other tensors may share."""
+    from .storage import UntypedStorage
+
+    return UntypedStorage(self)
+
+
+@_method
+def storage(self):
+    """The bytes it lies in, as elements of its dtype."""
+    from .storage import TypedStorage
+
+    return TypedStorage(self)
+
+
+@_method
+def is_shared(self):
+    """Is its memory shared with other processes? Never."""
+    return False
+
+
+@_method
+def share_memory_(self):
+    """Its memory stays this process's own; returns itself."""
+    return self
+
+
+@_method
+def is_pinned(self, device=None):
+    """Is its memory locked for an accelerator? Never."""
+    return False
+
+
+@_method
+def pin_memory(self, device=None):
+    """Itself: there is no accelerator to copy to."""
+    return self
+
+
+@_method
+def set_(self, source=None, storage_offset=None, size=None, stride=None):
+    """Show another tensor's memory from here on; returns itself."""
+    if source is None:
+        source = _C.empty(0, dtype=self.dtype)
+    elif not isinstance(source, Tensor):
+        source = source._whole().view(self.dtype)
+    if size is not None:
+        if stride is None:
+            stride, step = [], 1
+            for n in reversed(size):
+                stride.insert(0, step)
+                step *= n
+        source = source.as_strided(size, stride, storage_offset or 0)
+    self.data = source
+    return self
+
+
+@_method
+def resize_(self, *size, memory_format=None):
+    """Give it another size; elements beyond the old ones are uninitialised."""
+    if self.requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    n = 1
+    for one in size:
+        n *= one
+    flat = self.as_strided((self.numel(),), (1,)) if self.is_contiguous() else self.reshape(-1)
+    if n > flat.numel():
+        grown = _C.empty(n, dtype=self.dtype)
+        grown[: flat.numel()] = flat
+        flat = grown
+    self.data = flat[:n].view(size)
+    return self
+
+
+@_method
+def resize_as_(self, other, memory_format=None):
+    """Give it the size of another tensor."""
+    return self.resize_(other.shape)
+
+
+@_method
+def new(self, *args, **kwargs):
+    """A tensor of its dtype: uninitialised of the sizes given, or with the data given."""
+    return _legacy(self.dtype, args, **kwargs)
+
+
+@_method
+def dim_order(self, ambiguity_check=False):
+    """Its dimensions from the outermost in memory to the innermost."""
+    strides = self.stride()
+    return tuple(sorted(range(self.dim()), key=lambda i: -strides[i]))
+
+
+@_method
+def map_(self, other, function):
+    """Replace each element by function(element, element of other)."""
+    return self.copy_(
+        _C.tensor([function(a, b) for a, b in zip(self.flatten().tolist(), other.flatten().tolist())]).view(self.shape)
+    )
+
+
+@_method
+def apply_(self, function):
+    """Replace each element by function(element)."""
+    values = [function(x) for x in self.flatten().tolist()]
+    return self.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+
+
+# ---- Old constructors ----------------------------------------------------------------------------------------------
+
+
+def _legacy(dtype, args, device=None):
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        if args[0].dtype != dtype:
+            raise TypeError(f"expected {dtype} (got {args[0].dtype})")
+        return args[0].detach()
+    if len(args) == 1 and not isinstance(args[0], (int, _C.Size)):
+        return _C.tensor(args[0], dtype=dtype)
+    size = args[0] if len(args) == 1 and isinstance(args[0], _C.Size) else args
+    return _C.empty(tuple(size) if args else (0,), dtype=dtype)
+
+
+class LegacyType:
+    """torch.FloatTensor and its kin: constructors that know a dtype, and types for isinstance()."""
+
+    def __init__(self, name, dtype):
+        self.__name__ = self.__qualname__ = name
+        self.__module__ = "torch"
+        self.dtype = dtype
+
+    def __call__(self, *args, **kwargs):
+        return _legacy(self.dtype, args, **kwargs)
+
+    def __instancecheck__(self, instance):
+        return isinstance(instance, Tensor) and instance.dtype == self.dtype
+
+    def __repr__(self):
+        return f"<class 'torch.{self.__name__}'>"

@@ -1,0 +1,161 @@
+"""Whether operations are recorded: context managers that are decorators as well."""
+
+from .. import _C
+
+
+class _Mode:
+    """A setting for the length of a `with` block, of a function it decorates, or of a generator's every step."""
+
+    def __call__(self, function):
+        # torch lets `@no_grad` stand without parentheses for `@no_grad()`: __new__ sees to that.
+        from functools import wraps
+
+        if isinstance(function, type):
+            raise TypeError(f"{type(self).__name__} decorates functions and generators, not classes")
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & 0x20:  # a generator: the mode holds while it runs, not while it waits
+            return wraps(function)(self._stepwise(function))
+
+        @wraps(function)
+        def wrapped(*args, **kwargs):
+            with self.clone():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+    def _stepwise(self, function):
+        def wrapped(*args, **kwargs):
+            generator = function(*args, **kwargs)
+            step, value = generator.send, None
+            try:
+                while True:
+                    with self.clone():
+                        result = step(value)
+                    try:
+                        value = yield result
+                        step = generator.send
+                    except GeneratorExit:
+                        with self.clone():
+                            generator.close()
+                        raise
+                    except BaseException as error:
+                        step, value = generator.throw, error
+            except StopIteration as stop:
+                return stop.value
+
+        return wrapped
+
+    def clone(self):
+        return type(self)()
+
+
+class no_grad(_Mode):
+    """Operations inside are not recorded: what they make requires no gradient.
+
+    >>> import hookgrad as torch
+    >>> x = torch.tensor([1.0], requires_grad=True)
+    >>> with torch.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.no_grad.html
+    """
+
+    def __new__(cls, function=None):
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+    def __enter__(self):
+        self._was = _C._set_grad_enabled(False)
+
+    def __exit__(self, *exc):
+        _C._set_grad_enabled(self._was)
+
+
+class enable_grad(_Mode):
+    """Operations inside are recorded, within `no_grad` as well.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.enable_grad.html
+    """
+
+    def __new__(cls, function=None):
+        self = super().__new__(cls)
+        return self if function is None else self(function)
+
+    def __enter__(self):
+        self._was = _C._set_grad_enabled(True)
+
+    def __exit__(self, *exc):
+        _C._set_grad_enabled(self._was)
+
+
+class set_grad_enabled(_Mode):
+    """Record operations or not, from the call on; as a context manager, until the block ends.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.set_grad_enabled.html
+    """
+
+    def __init__(self, mode):
+        self.mode = mode
+        self._was = _C._set_grad_enabled(mode)
+
+    def __call__(self, function):
+        _C._set_grad_enabled(self._was)  # what it decorates is changed, not what follows
+        return super().__call__(function)
+
+    def __enter__(self):
+        _C._set_grad_enabled(self.mode)
+
+    def __exit__(self, *exc):
+        _C._set_grad_enabled(self._was)
+
+    def __str__(self):
+        return f"{type(self).__module__}.{type(self).__name__}(mode={self.mode})"
+
+    __repr__ = __str__
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+class inference_mode(_Mode):
+    """As `no_grad`, and the tensors made inside can never take part in a graph.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.inference_mode.html
+    """
+
+    def __new__(cls, mode=True):
+        if isinstance(mode, bool):
+            return super().__new__(cls)
+        return cls()(mode)
+
+    def __init__(self, mode=True):
+        self.mode = mode
+
+    def __enter__(self):
+        self._was = _C._set_inference_mode(self.mode)
+        self._grad_was = _C._set_grad_enabled(not self.mode and _C.is_grad_enabled())
+
+    def __exit__(self, *exc):
+        _C._set_inference_mode(self._was)
+        _C._set_grad_enabled(self._grad_was)
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+class set_multithreading_enabled(_Mode):
+    """The engine runs in the calling thread, whatever is set here."""
+
+    def __init__(self, mode):
+        self.mode = mode
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exc):
+        pass
+
+    def clone(self):
+        return type(self)(self.mode)

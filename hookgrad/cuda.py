@@ -1,0 +1,38 @@
+"""CUDA, which hookgrad does not have: enough for programs to ask and go on without."""
+
+
+def is_available():
+    return False
+
+
+def device_count():
+    return 0
+
+
+def is_initialized():
+    return False
+
+
+def is_bf16_supported(including_emulation=True):
+    return False
+
+
+def _nothing(*args, **kwargs):
+    """Accepted, for there is no device it would concern."""
+
+
+manual_seed = manual_seed_all = seed = seed_all = empty_cache = synchronize = reset_peak_memory_stats = _nothing
+
+
+def memory_allocated(device=None):
+    return 0
+
+
+max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
+
+
+def current_device():
+    raise AssertionError("hookgrad runs on the CPU: there is no CUDA device")
+
+
+get_device_name = get_device_properties = get_device_capability = set_device = lambda *args, **kwargs: current_device()

@@ -1,0 +1,160 @@
+"""Functions of torch's that are no ops: questions about tensors, dtypes and settings."""
+
+from . import _C
+
+
+def is_tensor(obj):
+    """Is it a tensor?"""
+    return isinstance(obj, _C.Tensor)
+
+
+def is_storage(obj):
+    """Is it the memory of a tensor?"""
+    from .storage import UntypedStorage
+
+    return isinstance(obj, UntypedStorage)
+
+
+def is_floating_point(input):
+    """Is its dtype a floating-point one?"""
+    return input.is_floating_point()
+
+
+def is_complex(input):
+    """Is its dtype a complex one? There are none."""
+    return input.is_complex()
+
+
+def numel(input):
+    """How many elements it has."""
+    return input.numel()
+
+
+def result_type(tensor1, tensor2):
+    """The dtype an operation on the two, tensors or numbers, would give.
+
+    >>> import hookgrad as torch
+    >>> torch.result_type(torch.tensor([1, 2]), 1.0)
+    torch.float32
+    """
+
+    def empty(x):
+        return _C.empty([0] * min(x.dim(), 1), dtype=x.dtype) if isinstance(x, _C.Tensor) else x
+
+    a, b = empty(tensor1), empty(tensor2)
+    if not isinstance(a, _C.Tensor) and not isinstance(b, _C.Tensor):
+        return (_C.scalar_tensor(a) + b).dtype if isinstance(a, float) else (_C.tensor(b) + a).dtype
+    return _C.add(a, b).dtype if a.__class__ is not bool or b.__class__ is not bool else _C.bool
+
+
+def _category(dtype):
+    return 2 if dtype.is_floating_point else 0 if dtype == _C.bool else 1
+
+
+def can_cast(from_, to):
+    """May an in-place operation with a result of one dtype write into a tensor of the other?"""
+    return _category(from_) <= _category(to)
+
+
+def broadcast_shapes(*shapes):
+    """The shape tensors of these shapes take together.
+
+    >>> import hookgrad as torch
+    >>> torch.broadcast_shapes((2, 1), (3,))
+    torch.Size([2, 3])
+    """
+    shapes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    out = []
+    for i in range(1, max(map(len, shapes), default=0) + 1):
+        size = 1
+        for shape in shapes:
+            if i > len(shape):
+                continue
+            if shape[-i] < 0:
+                raise RuntimeError(f"Trying to create tensor with negative dimension ({shape[-i]}): ({shape[-i]})")
+            if shape[-i] != 1 and size not in (1, shape[-i]):
+                raise RuntimeError(
+                    "Shape mismatch: objects cannot be broadcast to a single shape: sizes "
+                    f"{size} and {shape[-i]} at dimension -{i}"
+                )
+            if shape[-i] != 1:
+                size = shape[-i]
+        out.insert(0, size)
+    return _C.Size(out)
+
+
+def typename(obj):
+    """The name of its type, with the module."""
+    if isinstance(obj, _C.Tensor):
+        return obj.type()
+    kind = obj if isinstance(obj, type) else type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def compile(model=None, **options):
+    """The function as it is: there is no compiler."""
+    return (lambda model: model) if model is None else model
+
+
+# ---- Settings that change nothing here -----------------------------------------------------------------------------
+
+_settings = {"threads": None, "interop": None, "deterministic": False, "warn_only": False, "matmul": "highest"}
+
+
+def get_num_threads():
+    """How many threads one operation may use."""
+    import os
+
+    return _settings["threads"] or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def set_num_threads(n):
+    """How many threads one operation may use: remembered."""
+    if not isinstance(n, int) or n <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    _settings["threads"] = n
+
+
+def get_num_interop_threads():
+    return _settings["interop"] or 1
+
+
+def set_num_interop_threads(n):
+    _settings["interop"] = n
+
+
+def use_deterministic_algorithms(mode, *, warn_only=False):
+    """Every algorithm here is deterministic already."""
+    _settings["deterministic"], _settings["warn_only"] = mode, warn_only
+
+
+def are_deterministic_algorithms_enabled():
+    return _settings["deterministic"]
+
+
+def is_deterministic_algorithms_warn_only_enabled():
+    return _settings["warn_only"]
+
+
+def is_anomaly_enabled():
+    return False
+
+
+def set_float32_matmul_precision(precision):
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")
+    _settings["matmul"] = precision
+
+
+def get_float32_matmul_precision():
+    return _settings["matmul"]
+
+
+def set_default_device(device):
+    """Everything lives on the CPU: any other device is refused."""
+    if device is not None:
+        _C.device(device)
+
+
+def get_default_device():
+    return _C.device("cpu")

@@ -1,0 +1,51 @@
+"""The stream of random numbers every function draws from unless it is given a generator.
+
+Source: https://docs.pytorch.org/docs/stable/random.html
+"""
+
+from ._C import default_generator
+
+
+def manual_seed(seed):
+    """Start the stream again from a seed: the numbers that follow are PyTorch's.
+
+    >>> import hookgrad as torch
+    >>> _ = torch.manual_seed(0)
+    >>> torch.rand(2)
+    tensor([0.4963, 0.7682])
+    """
+    return default_generator.manual_seed(int(seed))
+
+
+def seed():
+    """Start the stream again from a seed of the system's, and return it."""
+    return default_generator.seed()
+
+
+def initial_seed():
+    """The seed the stream was last started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state():
+    """Where the stream stands, as a tensor of bytes."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state):
+    """Go back to where the stream stood."""
+    default_generator.set_state(new_state)
+
+
+class fork_rng:
+    """Whatever is drawn inside the block, the stream goes on after it as if nothing had been."""
+
+    def __init__(self, devices=None, enabled=True, _caller="fork_rng", _devices_kw="devices", device_type="cpu"):
+        self._enabled = enabled
+
+    def __enter__(self):
+        self._state = get_rng_state() if self._enabled else None
+
+    def __exit__(self, *exc):
+        if self._enabled:
+            set_rng_state(self._state)

@@ -1,0 +1,98 @@
+"""The memory behind tensors, as an object: as much of torch.storage as programs ask of it."""
+
+from . import _C
+
+
+class UntypedStorage:
+    """The bytes a tensor lies in."""
+
+    def __init__(self, tensor=0):
+        if not isinstance(tensor, _C.Tensor):
+            tensor = _C.empty(tensor, dtype=_C.uint8)
+        self._tensor = tensor.detach()
+
+    def _whole(self):
+        """All of the bytes, as a tensor."""
+        return self._tensor._storage_bytes()
+
+    def _key(self):
+        whole = self._whole()
+        return whole.data_ptr(), whole.numel()
+
+    def nbytes(self):
+        return self._whole().numel()
+
+    size = __len__ = nbytes
+
+    def data_ptr(self):
+        return self._whole().data_ptr()
+
+    def tolist(self):
+        return self._whole().tolist()
+
+    def clone(self):
+        return UntypedStorage(self._whole().clone())
+
+    def __getitem__(self, i):
+        got = self._whole()[i]
+        return UntypedStorage(got) if isinstance(i, slice) else got.item()
+
+    def __setitem__(self, i, value):
+        self._whole()[i] = value
+
+    def __iter__(self):
+        return iter(self.tolist())
+
+    def __eq__(self, other):
+        return isinstance(other, UntypedStorage) and self._key() == other._key()
+
+    __hash__ = None
+
+    @property
+    def device(self):
+        return _C.device("cpu")
+
+    def is_shared(self):
+        return False
+
+    def untyped(self):
+        return self
+
+    def __repr__(self):
+        bytes_ = "\n ".join(str(b) for b in self.tolist())
+        return f" {bytes_}\n[torch.storage.UntypedStorage(device=cpu) of size {self.nbytes()}]"
+
+
+class TypedStorage(UntypedStorage):
+    """The same bytes as elements of a dtype."""
+
+    def __init__(self, tensor):
+        super().__init__(tensor)
+        self.dtype = tensor.dtype
+
+    def _elements(self):
+        return self._whole().view(self.dtype)
+
+    def size(self):
+        return self.nbytes() // self.dtype.itemsize
+
+    __len__ = size
+
+    def tolist(self):
+        return self._elements().tolist()
+
+    def untyped(self):
+        return UntypedStorage(self._tensor)
+
+    def element_size(self):
+        return self.dtype.itemsize
+
+    def __getitem__(self, i):
+        return self._elements()[i].item()
+
+    def __setitem__(self, i, value):
+        self._elements()[i] = value
+
+    def __repr__(self):
+        values = "\n ".join(str(x) for x in self.tolist())
+        return f" {values}\n[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {self.size()}]"
