@@ -25,11 +25,6 @@ def _warn(words, stacklevel=3, category=UserWarning):
 # ---- Activations -------------------------------------------------------------------------------------------------
 
 
-def softmin(input, dim=None, _stacklevel=3, dtype=None):
-    """softmax(-x) along `dim`."""
-    return _nn.softmax(-input, dim, _stacklevel, dtype)
-
-
 def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """Draw from the categories whose unnormalised log-probabilities are `logits`, so that gradients flow.
 
@@ -220,6 +215,41 @@ def bilinear(input1, input2, weight, bias=None):
     return y if bias is None else y + bias
 
 
+# ---- Pooling -----------------------------------------------------------------------------------------------------
+
+
+def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The maximum of each window of (N, C, L) or (C, L); with `return_indices` also where it stood in L."""
+    op = _nn.max_pool1d_with_indices if return_indices else _nn.max_pool1d
+    return op(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    """The maximum of each window of (N, C, H, W) or (C, H, W); with `return_indices` also where it stood in H * W."""
+    op = _nn.max_pool2d_with_indices if return_indices else _nn.max_pool2d
+    return op(input, kernel_size, stride, padding, dilation, ceil_mode)
+
+
+def adaptive_max_pool2d(input, output_size, return_indices=False):
+    """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in H * W."""
+    output, indices = _nn.adaptive_max_pool2d_with_indices(input, _full_size(output_size, input.shape[-2:]))
+    return (output, indices) if return_indices else output
+
+
+def adaptive_max_pool1d(input, output_size, return_indices=False):
+    """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in L."""
+    size = output_size if isinstance(output_size, int) else output_size[0]
+    output, indices = _nn.adaptive_max_pool2d_with_indices(input.unsqueeze(-2), (1, size))
+    return (output.squeeze(-2), indices.squeeze(-2)) if return_indices else output.squeeze(-2)
+
+
+def _full_size(output_size, input_size):
+    """The size of an output, None standing for the input's."""
+    if isinstance(output_size, int):
+        return (output_size,) * len(input_size)
+    return tuple(given if given is not None else own for given, own in zip(output_size, input_size))
+
+
 # ---- Losses ------------------------------------------------------------------------------------------------------
 
 
@@ -231,3 +261,85 @@ def _reduction(size_average, reduce, reduction):
     reduction = ("mean" if average else "sum") if reduce is None or reduce else "none"
     _warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", 4)
     return reduction
+
+
+def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+    """(input - target)², both (*); `weight` weighs the elements.
+
+    >>> import hookgrad as torch
+    >>> mse_loss(torch.zeros(2), torch.tensor([1.0, 3.0]))
+    tensor(5.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html
+    """
+    return _nn.mse_loss(input, target, reduction=_reduction(size_average, reduce, reduction), weight=weight)
+
+
+def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+    """|input - target|, both (*); `weight` weighs the elements."""
+    return _nn.l1_loss(input, target, reduction=_reduction(size_average, reduce, reduction), weight=weight)
+
+
+def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
+    """|d| - beta / 2 for the difference d, or d² / (2 beta) where |d| < `beta`."""
+    return _nn.smooth_l1_loss(input, target, reduction=_reduction(size_average, reduce, reduction), beta=beta)
+
+
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """delta * (|d| - delta / 2) for the difference d, or d² / 2 where |d| < `delta`; `weight` weighs the elements."""
+    if weight is None:
+        return _nn.huber_loss(input, target, reduction, delta)
+    if weight.shape != input.shape:
+        raise ValueError("Weights and input must have the same size.")
+    loss = _nn.huber_loss(input, target, "none", delta) * weight
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', 'mean', 'sum'.")
+    return loss if reduction == "none" else getattr(loss, reduction)()
+
+
+def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+    """-(target * log(input) + (1 - target) * log(1 - input)), both between 0 and 1; logarithms no less than -100."""
+    return _nn.binary_cross_entropy(input, target, weight, reduction=_reduction(size_average, reduce, reduction))
+
+
+def binary_cross_entropy_with_logits(
+    input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
+):
+    """binary_cross_entropy of sigmoid(input), computed without loss; `pos_weight` weighs the positive targets."""
+    reduction = _reduction(size_average, reduce, reduction)
+    return _nn.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
+
+
+def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
+    """target * (log(target) - input), input being log-probabilities; "batchmean" divides by the batch only."""
+    return _nn.kl_div(input, target, reduction=_reduction(size_average, reduce, reduction), log_target=log_target)
+
+
+def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
+    """-input[target], for log-probabilities (N, C, *) or (C) and classes (N, *)."""
+    reduction = _reduction(size_average, reduce, reduction)
+    return _nn.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
+
+
+def cross_entropy(
+    input,
+    target,
+    weight=None,
+    size_average=None,
+    ignore_index=-100,
+    reduce=None,
+    reduction="mean",
+    label_smoothing=0.0,
+):
+    """-log softmax(input)[target]: input (N, C, *) or (C), target classes (N, *) or probabilities (N, C, *).
+
+    >>> import hookgrad as torch
+    >>> cross_entropy(torch.zeros(3, 5), torch.tensor([1, 0, 4]))
+    tensor(1.6094)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    return _nn.cross_entropy(
+        input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
+    )

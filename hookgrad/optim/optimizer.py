@@ -149,7 +149,9 @@ class Optimizer:
 
         for param in params:
             if not isinstance(param, hookgrad.Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(param)}")
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {hookgrad.typename(param)}"
+                )
             if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
@@ -315,8 +317,3 @@ def _cast(param, value, name=None):
     if isinstance(value, (list, tuple, set)):
         return type(value)(_cast(param, v) for v in value)
     return value
-
-
-def _typename(value):
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -6,7 +6,7 @@ import hookgrad
 
 from ... import _C
 from ..parameter import Parameter
-from .module import Module, _indented, _typename
+from .module import Module, _indented
 
 
 def _position(idx, size):
@@ -471,7 +471,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self):
-        return "\n".join(_described(key, value, _typename(value)) for key, value in self.items())
+        return "\n".join(_described(key, value, hookgrad.typename(value)) for key, value in self.items())
 
     def __call__(self, input):
         raise RuntimeError("ParameterDict should not be called.")

@@ -32,15 +32,6 @@ _global_module_registration_hooks = _C._global_hooks("module_registration")
 _global_parameter_registration_hooks = _C._global_hooks("parameter_registration")
 
 
-def _typename(value):
-    """The name of an object's type as messages give it: builtins bare, tensors as in torch."""
-    if isinstance(value, hookgrad.Tensor):
-        return value.type()
-    named = value if hasattr(value, "__qualname__") else type(value)
-    module = named.__module__
-    return named.__qualname__ if module in (None, "", "builtins") else f"{module}.{named.__qualname__}"
-
-
 def _indented(text, spaces):
     """`text` with every line but the first moved to the right, blank lines left empty."""
     first, *rest = text.split("\n")
@@ -55,7 +46,7 @@ def _register(table, hook):
 
 def _check_name(what, name):
     if not isinstance(name, str):
-        raise TypeError(f"{what} name should be a string. Got {_typename(name)}")
+        raise TypeError(f"{what} name should be a string. Got {hookgrad.typename(name)}")
     if "." in name:
         raise KeyError(f'{what} name can\'t contain "."' + (f", got: {name}" if what == "module" else ""))
     if name == "":
@@ -184,7 +175,7 @@ def _to_arguments(device=None, dtype=None, non_blocking=False, *, tensor=None, m
         device, dtype = tensor.device, tensor.dtype
     if device is not None:
         if not isinstance(device, (str, hookgrad.device)):
-            raise TypeError(f"to() received an invalid combination of arguments - got ({_typename(device)})")
+            raise TypeError(f"to() received an invalid combination of arguments - got ({hookgrad.typename(device)})")
         device = hookgrad.device(device)
     if dtype is not None and not dtype.is_floating_point:
         raise TypeError(
@@ -233,7 +224,7 @@ class Module(_C.Module):
             raise KeyError(f"attribute '{name}' already exists")
         if tensor is not None and not isinstance(tensor, hookgrad.Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
+                f"cannot assign '{hookgrad.typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
         self._buffers[name] = _C._run_registration_hooks("buffer_registration", self, name, tensor)
         if persistent:
@@ -254,7 +245,7 @@ class Module(_C.Module):
         if param is not None:
             if not isinstance(param, Parameter):
                 raise TypeError(
-                    f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                    f"cannot assign '{hookgrad.typename(param)}' object to parameter '{name}' "
                     "(torch.nn.Parameter or None required)"
                 )
             if param.grad_fn is not None:
@@ -272,7 +263,7 @@ class Module(_C.Module):
         Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.add_module
         """
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{hookgrad.typename(module)} is not a Module subclass")
         if isinstance(name, str) and hasattr(self, name) and name not in self._modules:
             raise KeyError(f"attribute '{name}' already exists")
         _check_name("module", name)
