@@ -1,0 +1,227 @@
+/* New tensors: filled, counted, and the identity. */
+#include "k_impl.h"
+#include "shape_impl.h"
+
+#include <math.h>
+
+/* ---- Filled ------------------------------------------------------------------------------------------------------------------------- */
+
+static hg_dtype type_or(const hg_arg *dtype, hg_dtype other) { return hg_given(dtype) ? (hg_dtype)dtype->u.i : other; }
+
+/* What torch takes a number for: bool, int64, or the default dtype. */
+static hg_dtype number_type(hg_ctx *cx, const hg_arg *number) {
+    return number->kind == HG_A_BOOL ? HG_BOOL : number->kind == HG_A_INT ? HG_I64 : hg_default_dtype(cx);
+}
+
+/* `size` of an int[] argument, one number standing for a list of one. */
+static int sizes(const hg_arg *size, const int64_t **at) {
+    *at = size->kind == HG_A_INTS ? size->u.ints : &size->u.i;
+    return size->kind == HG_A_INTS ? (int)size->n : 1;
+}
+
+static hg_status empty(hg_ctx *cx, const hg_arg *size, hg_dtype d, hg_tensor **out) {
+    const int64_t *at;
+    int n = sizes(size, &at);
+    return hg_tensor_empty(cx, d, n, at, out);
+}
+
+static hg_status filled(hg_ctx *cx, hg_status made, hg_arg number, hg_tensor **out) {
+    return made == HG_OK ? hg_raw_fill(cx, *out, number) : made;
+}
+static hg_status like(hg_ctx *cx, const hg_tensor *t, const hg_arg *dtype, hg_tensor **out) {
+    return hg_tensor_empty(cx, type_or(dtype, (hg_dtype)t->dtype), t->n_dim, t->shape, out);
+}
+
+hg_status hg_op_empty(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return empty(cx, &a[0], type_or(&a[1], hg_default_dtype(cx)), out);
+}
+hg_status hg_op_zeros(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, hg_op_empty(cx, a, out), hg_i(0), out);
+}
+hg_status hg_op_ones(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, hg_op_empty(cx, a, out), hg_i(1), out);
+}
+hg_status hg_op_full(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, empty(cx, &a[0], type_or(&a[2], number_type(cx, &a[1])), out), a[1], out);
+}
+hg_status hg_op_scalar_tensor(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return hg_raw_scalar(cx, a[0], type_or(&a[1], hg_default_dtype(cx)), out);
+}
+
+hg_status hg_op_empty_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return like(cx, a[0].u.t, &a[1], out); }
+hg_status hg_op_zeros_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, like(cx, a[0].u.t, &a[1], out), hg_i(0), out);
+}
+hg_status hg_op_ones_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, like(cx, a[0].u.t, &a[1], out), hg_i(1), out);
+}
+hg_status hg_op_full_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, like(cx, a[0].u.t, &a[2], out), a[1], out);
+}
+
+hg_status hg_op_new_empty(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return empty(cx, &a[1], type_or(&a[2], (hg_dtype)a[0].u.t->dtype), out);
+}
+hg_status hg_op_new_zeros(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, hg_op_new_empty(cx, a, out), hg_i(0), out);
+}
+hg_status hg_op_new_ones(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, hg_op_new_empty(cx, a, out), hg_i(1), out);
+}
+hg_status hg_op_new_full(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return filled(cx, empty(cx, &a[1], type_or(&a[3], (hg_dtype)a[0].u.t->dtype), out), a[2], out);
+}
+
+hg_status hg_op_empty_strided(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const int64_t *size, *stride;
+    int n = sizes(&a[0], &size), m = sizes(&a[1], &stride);
+    int64_t reach = 1, numel;
+    if (n != m) return hg_fail(cx, HG_STATE, "dimensionality of sizes (%d) must match dimensionality of strides (%d)", n, m);
+    hg_status st = hg_numel(cx, n, size, &numel);
+    if (st != HG_OK) return st;
+    for (int i = 0; i < n; i++) {
+        int64_t add;
+        if (stride[i] < 0)
+            return hg_fail(cx, HG_STATE, "as_strided: Negative strides are not supported at the moment, got strides: %lld",
+                           (long long)stride[i]);
+        if (__builtin_mul_overflow(size[i] ? size[i] - 1 : 0, stride[i], &add) || __builtin_add_overflow(reach, add, &reach))
+            return hg_fail(cx, HG_STATE, "Storage size calculation overflowed");
+    }
+    hg_tensor *flat;
+    if ((st = hg_tensor_empty(cx, type_or(&a[2], hg_default_dtype(cx)), 1, &(int64_t){numel ? reach : 0}, &flat)) != HG_OK)
+        return st;
+    st = hg_tensor_alias(cx, flat, n, size, stride, 0, out);
+    hg_release(cx, flat);
+    return st;
+}
+
+/* ---- Counted -------------------------------------------------------------------------------------------------------------------------- */
+
+/* Reading numbers of a tensor or a number argument. */
+static hg_status number_of(hg_ctx *cx, const hg_arg *a, double *f) {
+    hg_arg item = *a;
+    if (a->kind == HG_A_TENSOR) {
+        if (a->u.t->n_dim)
+            return hg_fail(cx, HG_STATE, "linspace only supports 0-dimensional start and end tensors, but got start with %d "
+                           "dimension(s)", a->u.t->n_dim);
+        hg_status st = hg_item(cx, a->u.t, &item);
+        if (st != HG_OK) return st;
+    }
+    *f = hg_number_f(&item);
+    return HG_OK;
+}
+
+static hg_status arange(hg_ctx *cx, const hg_arg *start, const hg_arg *end, const hg_arg *step, const hg_arg *dtype,
+                        hg_tensor **out) {
+    bool whole = start->kind != HG_A_FLOAT && end->kind != HG_A_FLOAT && step->kind != HG_A_FLOAT;
+    hg_dtype d = type_or(dtype, whole ? HG_I64 : hg_default_dtype(cx));
+    double a = hg_number_f(start), b = hg_number_f(end), by = hg_number_f(step);
+    if (by == 0) return hg_fail(cx, HG_STATE, "step must be nonzero");
+    if (!isfinite(a) || !isfinite(b)) return hg_fail(cx, HG_STATE, "unsupported range: %g -> %g", a, b);
+    if ((by > 0 && b < a) || (by < 0 && b > a))
+        return hg_fail(cx, HG_STATE, "upper bound and lower bound inconsistent with step sign");
+    bool in_ints = !hg_dtype_is_float(d);
+    int64_t i_start = hg_number_i(start), i_step = hg_number_i(step);
+    double size = in_ints && whole ? ceil((double)(hg_number_i(end) - i_start) / (double)i_step) : ceil((b - a) / by);
+    if (!(size >= 0 && size < 9.2e18)) return hg_fail(cx, HG_STATE, "invalid size, possible overflow?");
+    int64_t n = (int64_t)size;
+    hg_tensor *t, *made = NULL;
+    hg_dtype c = in_ints ? HG_I64 : d == HG_F64 ? HG_F64 : HG_F32;
+    hg_status st = hg_tensor_empty(cx, c, 1, &n, &t);
+    if (st != HG_OK) return st;
+    if (c == HG_I64) {
+        int64_t *r = (int64_t *)(void *)t->data;
+        for (int64_t i = 0; i < n; i++) r[i] = (int64_t)((uint64_t)i_start + (uint64_t)i * (uint64_t)i_step);
+    } else if (c == HG_F64) {
+        double *r = (double *)(void *)t->data;
+        for (int64_t i = 0; i < n; i++) r[i] = a + (double)i * by;
+    } else {
+        float *r = (float *)(void *)t->data;
+        for (int64_t i = 0; i < n; i++) r[i] = (float)(a + (double)i * by);
+    }
+    if ((st = hg_raw_cast(cx, t, d, &made)) == HG_OK) *out = made;
+    hg_release(cx, t);
+    return st;
+}
+hg_status hg_op_arange_end(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return arange(cx, &(hg_arg){.kind = HG_A_INT}, &a[0], &(hg_arg){.kind = HG_A_INT, .u.i = 1}, &a[1], out);
+}
+hg_status hg_op_arange(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return arange(cx, &a[0], &a[1], &a[2], &a[3], out); }
+
+/* From both ends to the middle, so that both ends are exact; in the precision of the result. */
+static void even_steps_f64(double *r, int64_t n, double start, double end) {
+    double step = (end - start) / (double)(n - 1);
+    for (int64_t i = 0; i < n; i++) r[i] = i < n / 2 ? start + step * (double)i : end - step * (double)(n - i - 1);
+}
+static void even_steps_f32(double *r, int64_t n, float start, float end) {
+    float step = (end - start) / (float)(n - 1);
+    for (int64_t i = 0; i < n; i++) r[i] = i < n / 2 ? start + step * (float)i : end - step * (float)(n - i - 1);
+}
+
+static hg_status even_steps(hg_ctx *cx, const hg_arg *a, const hg_arg *base, const hg_arg *dtype, hg_tensor **out) {
+    double start, end;
+    int64_t n = a[2].u.i;
+    hg_status st = number_of(cx, &a[0], &start);
+    if (st != HG_OK || (st = number_of(cx, &a[1], &end)) != HG_OK) return st;
+    if (n < 0) return hg_fail(cx, HG_STATE, "number of steps must be non-negative");
+    hg_dtype d = type_or(dtype, hg_default_dtype(cx));
+    hg_tensor *t;
+    if ((st = hg_tensor_empty(cx, HG_F64, 1, &n, &t)) != HG_OK) return st;
+    double *r = (double *)(void *)t->data;
+    if (n == 1) r[0] = start;
+    else if (n > 1 && (d == HG_F32 || d == HG_F16 || d == HG_BF16)) even_steps_f32(r, n, (float)start, (float)end);
+    else if (n > 1) even_steps_f64(r, n, start, end);
+    if (base)
+        for (int64_t i = 0; i < n; i++) r[i] = pow(hg_number_f(base), r[i]);
+    st = hg_raw_cast(cx, t, d, out);
+    hg_release(cx, t);
+    return st;
+}
+hg_status hg_op_linspace(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return even_steps(cx, a, NULL, &a[3], out); }
+hg_status hg_op_logspace(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return even_steps(cx, a, &a[3], &a[4], out); }
+
+/* ---- Matrices --------------------------------------------------------------------------------------------------------------------------- */
+
+static hg_status eye(hg_ctx *cx, int64_t n, int64_t m, const hg_arg *dtype, hg_tensor **out) {
+    if (n < 0) return hg_fail(cx, HG_STATE, "n must be greater or equal to 0, got %lld", (long long)n);
+    if (m < 0) return hg_fail(cx, HG_STATE, "m must be greater or equal to 0, got %lld", (long long)m);
+    hg_tensor *t, *diagonal = NULL;
+    hg_status st = hg_tensor_empty(cx, type_or(dtype, hg_default_dtype(cx)), 2, (int64_t[]){n, m}, &t);
+    if (st != HG_OK) return st;
+    int64_t length = n < m ? n : m, along = m + 1;
+    if ((st = hg_raw_fill(cx, t, hg_i(0))) != HG_OK ||
+        (st = hg_tensor_alias(cx, t, 1, &length, &along, 0, &diagonal)) != HG_OK ||
+        (st = hg_raw_fill(cx, diagonal, hg_i(1))) != HG_OK) {
+        hg_release(cx, diagonal), hg_release(cx, t);
+        return st;
+    }
+    hg_release(cx, diagonal);
+    *out = t;
+    return HG_OK;
+}
+hg_status hg_op_eye_square(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return eye(cx, a[0].u.i, a[0].u.i, &a[1], out); }
+hg_status hg_op_eye(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return eye(cx, a[0].u.i, a[1].u.i, &a[2], out); }
+
+/* The places on and below (or above) a diagonal, row by row: a first row of row numbers, a second of columns. */
+static hg_status triangle(hg_ctx *cx, const hg_arg *a, bool lower, hg_tensor **out) {
+    int64_t rows = a[0].u.i, columns = a[1].u.i, offset = a[2].u.i, n = 0, at = 0;
+    if (rows < 0) return hg_fail(cx, HG_STATE, "row must be non-negative, got%lld", (long long)rows);
+    if (columns < 0) return hg_fail(cx, HG_STATE, "col must be non-negative, got%lld", (long long)columns);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t edge = i + offset + (lower ? 1 : 0); /* the columns before it, or from it on */
+        edge = edge < 0 ? 0 : edge > columns ? columns : edge;
+        n += lower ? edge : columns - edge;
+    }
+    hg_tensor *t;
+    hg_status st = hg_tensor_empty(cx, HG_I64, 2, (int64_t[]){2, n}, &t);
+    if (st != HG_OK) return st;
+    int64_t *r = (int64_t *)(void *)t->data;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            if (lower ? j <= i + offset : j >= i + offset) r[at] = i, r[n + at++] = j;
+    st = hg_raw_cast(cx, t, type_or(&a[3], HG_I64), out);
+    hg_release(cx, t);
+    return st;
+}
+hg_status hg_op_tril_indices(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return triangle(cx, a, true, out); }
+hg_status hg_op_triu_indices(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return triangle(cx, a, false, out); }

@@ -1,0 +1,279 @@
+/* Reductions that choose an element: extremes, their places, medians, modes. */
+#include "reduce_impl.h"
+#include "shape_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The extreme of all, or of several dimensions ------------------------------------------------------------------------------------ */
+
+static hg_status extreme(hg_ctx *cx, const hg_fold *fold, const char *name, hg_tensor *t, const hg_arg *dim, bool keep,
+                         hg_tensor **out) {
+    hg_dims d;
+    hg_acc acc = {.at = NULL};
+    hg_status st = hg_read_dims(cx, t, dim, keep, &d);
+    if (st != HG_OK) return st;
+    if (t->numel == 0) {
+        bool by_dim = dim->kind == HG_A_INT || (dim->kind == HG_A_INTS && dim->n);
+        if (!by_dim)
+            return hg_fail(cx, HG_STATE, "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+                           "reduction dim with the 'dim' argument.", name);
+        for (int i = 0; i < t->n_dim; i++)
+            if (d.gone[i] && t->shape[i] == 0)
+                return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim %d to have non-zero size.", name, i);
+    }
+    if ((st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
+        st = hg_acc_take(cx, &acc, &d, (hg_dtype)t->dtype, out);
+    hg_acc_free(cx, &acc);
+    return st;
+}
+
+hg_status hg_op_max(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return extreme(cx, &hg_fold_max, "max", a[0].u.t, &HG_NONE, false, out);
+}
+hg_status hg_op_min(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return extreme(cx, &hg_fold_min, "min", a[0].u.t, &HG_NONE, false, out);
+}
+hg_status hg_op_amax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return extreme(cx, &hg_fold_max, "amax", a[0].u.t, &a[1], a[2].u.i != 0, out);
+}
+hg_status hg_op_amin(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return extreme(cx, &hg_fold_min, "amin", a[0].u.t, &a[1], a[2].u.i != 0, out);
+}
+hg_status hg_op_aminmax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = extreme(cx, &hg_fold_min, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[0]);
+    return st == HG_OK ? extreme(cx, &hg_fold_max, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[1]) : st;
+}
+
+/* Elements equal to the result share its gradient evenly; NaN equals NaN. */
+static hg_tensor *spread(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_tensor *g, const hg_arg *dim) {
+    hg_tensor *both_nan = X(LOGICAL_AND, T(X(ISNAN, T(x))), T(X(ISNAN, T(result))));
+    hg_tensor *equal = X(LOGICAL_OR, T(X(EQ, T(x), T(result))), T(both_nan));
+    hg_tensor *n = X(SUM_DIM, T(equal), *dim, hg_b(true));
+    return X(MUL, T(equal), T(X(DIV, T(g), T(n))));
+}
+
+hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
+    GIVE(0, spread(cx, IN(0), OUT(0), G, &HG_NONE));
+    return HG_OK;
+}
+static hg_tensor *spread_kept(hg_ctx *cx, hg_back *b, hg_tensor *result, hg_tensor *g) {
+    bool kept = ARG(2)->u.i != 0;
+    return spread(cx, IN(0), hg_x_keep_dims(cx, result, META(0), ARG(1), kept), hg_x_keep_dims(cx, g, META(0), ARG(1), kept),
+                  ARG(1));
+}
+hg_status hg_d_amax(hg_ctx *cx, hg_back *b) {
+    GIVE(0, spread_kept(cx, b, OUT(0), G));
+    return HG_OK;
+}
+hg_status hg_d_aminmax(hg_ctx *cx, hg_back *b) {
+    hg_tensor *low = b->grad[0] ? spread_kept(cx, b, OUT(0), b->grad[0]) : NULL;
+    hg_tensor *high = b->grad[1] ? spread_kept(cx, b, OUT(1), b->grad[1]) : NULL;
+    GIVE(0, low && high ? X(ADD, T(low), T(high)) : low ? low : high);
+    return HG_OK;
+}
+
+/* ---- With the place, along one dimension ---------------------------------------------------------------------------------------------- */
+
+/* A choice looks at a row of n elements and writes the chosen one and its place. `room` has space for n pairs. */
+typedef struct choice {
+    int64_t n;
+    void *room;
+} choice;
+
+typedef void choose_fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place);
+
+typedef struct choosing {
+    choice c;
+    choose_fn *fn;
+} choosing;
+
+static void choose_row(void *arg, char *const *p, const int64_t *step) {
+    const choosing *ch = arg;
+    ch->fn(&ch->c, p[0], step[0], p[1], (int64_t *)(void *)p[2]);
+}
+
+/* Run the choice along dim: values and indices are new. */
+static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg_tensor *t, int dim, bool keep, bool needs_room,
+                        hg_tensor **values, hg_tensor **indices) {
+    hg_tensor *input = NULL, *v = NULL, *at = NULL;
+    hg_dtype type = (hg_dtype)t->dtype, c = type == HG_F16 || type == HG_BF16 ? HG_F32 : type;
+    choosing ch = {{hg_size_at(t, dim), NULL}, fns[c]};
+    int64_t shape[HG_MAX_DIM];
+    if (!ch.fn) return hg_no_kernel(cx, name, type);
+    if (t->n_dim && t->shape[dim] == 0)
+        return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim %d to have non-zero size.", name, dim);
+    int n_dim = hg_shape_without(t, dim, true, shape);
+    hg_status st = hg_raw_cast(cx, t, c, &input);
+    if (st != HG_OK || (st = hg_tensor_empty(cx, c, n_dim, shape, &v)) != HG_OK ||
+        (st = hg_tensor_empty(cx, HG_I64, n_dim, shape, &at)) != HG_OK)
+        goto done;
+    if (needs_room && !(ch.c.room = hg_mem(cx, (size_t)(ch.c.n + 1) * 16))) {
+        st = HG_MEMORY;
+        goto done;
+    }
+    if (v->numel) hg_along(dim, 3, (hg_tensor *[]){input, v, at}, choose_row, &ch);
+    n_dim = hg_shape_without(t, dim, keep, shape);
+    hg_tensor *shaped = NULL;
+    if (values) {
+        hg_tensor *cast = NULL;
+        if ((st = hg_raw_cast(cx, v, type, &cast)) == HG_OK) st = hg_tensor_alias(cx, cast, n_dim, shape, NULL, 0, &shaped);
+        hg_release(cx, cast);
+        if (st != HG_OK) goto done;
+        *values = shaped;
+    }
+    if (indices) st = hg_tensor_alias(cx, at, n_dim, shape, NULL, 0, indices);
+done:
+    hg_mem_free(cx->lib, ch.c.room);
+    hg_release(cx, input), hg_release(cx, v), hg_release(cx, at);
+    return st;
+}
+
+/* The first of the largest or smallest; NaN before all. */
+#define FIRST_EXTREME(fn, T_, better)                                                                                  \
+    static void fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {                      \
+        T_ best = *(const T_ *)(const void *)row;                                                                      \
+        int64_t at = 0;                                                                                                \
+        for (int64_t i = 1; i < c->n && best == best; i++) {                                                           \
+            T_ x = *(const T_ *)(const void *)(row + i * step);                                                        \
+            if (x better best || x != x) best = x, at = i;                                                             \
+        }                                                                                                              \
+        *(T_ *)(void *)value = best, *place = at;                                                                      \
+    }
+#define CHOICES(X, id, ...)                                                                                            \
+    X(id##_u8, uint8_t, __VA_ARGS__)                                                                                   \
+    X(id##_i8, int8_t, __VA_ARGS__)                                                                                    \
+    X(id##_i16, int16_t, __VA_ARGS__)                                                                                  \
+    X(id##_i32, int32_t, __VA_ARGS__)                                                                                  \
+    X(id##_i64, int64_t, __VA_ARGS__)                                                                                  \
+    X(id##_f32, float, __VA_ARGS__)                                                                                    \
+    X(id##_f64, double, __VA_ARGS__)                                                                                   \
+    static choose_fn *const id[HG_N_DTYPES] = {                                                                        \
+        [HG_U8] = id##_u8,   [HG_BOOL] = id##_u8, [HG_I8] = id##_i8,   [HG_I16] = id##_i16,                            \
+        [HG_I32] = id##_i32, [HG_I64] = id##_i64, [HG_F32] = id##_f32, [HG_F64] = id##_f64};
+CHOICES(FIRST_EXTREME, largest, >)
+CHOICES(FIRST_EXTREME, smallest, <)
+
+static hg_status by_dim(hg_ctx *cx, choose_fn *const fns[], const char *name, const hg_arg *a, bool needs_room,
+                        hg_tensor **out) {
+    int dim;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, a[0].u.t->n_dim, &dim);
+    if (st != HG_OK) return st;
+    return choose(cx, fns, name, a[0].u.t, dim, a[2].u.i != 0, needs_room, &out[0], &out[1]);
+}
+hg_status hg_op_max_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_dim(cx, largest, "max", a, false, out); }
+hg_status hg_op_min_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_dim(cx, smallest, "min", a, false, out); }
+
+/* t as one row. New. */
+static hg_status as_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    hg_tensor *dense = NULL;
+    hg_status st = hg_raw_contiguous(cx, t, &dense);
+    if (st == HG_OK) st = hg_tensor_alias(cx, dense, 1, &t->numel, NULL, hg_tensor_offset(dense), out);
+    hg_release(cx, dense);
+    return st;
+}
+
+static hg_status place(hg_ctx *cx, choose_fn *const fns[], const char *name, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = a[0].u.t, *row = NULL;
+    hg_status st;
+    if (t->dtype == HG_BOOL) return hg_no_kernel(cx, name, HG_BOOL);
+    if (hg_given(&a[1])) {
+        int dim;
+        if ((st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &dim)) != HG_OK) return st;
+        return choose(cx, fns, name, t, dim, a[2].u.i != 0, false, NULL, out);
+    }
+    if (t->numel == 0)
+        return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
+                       "dim with the 'dim' argument.", name);
+    if ((st = as_row(cx, t, &row)) != HG_OK) return st;
+    hg_tensor *at = NULL;
+    int64_t ones[HG_MAX_DIM];
+    for (int i = 0; i < t->n_dim; i++) ones[i] = 1;
+    st = choose(cx, fns, name, row, 0, false, false, NULL, &at);
+    if (st == HG_OK) st = hg_tensor_alias(cx, at, a[2].u.i ? t->n_dim : 0, ones, NULL, 0, out);
+    hg_release(cx, row), hg_release(cx, at);
+    return st;
+}
+hg_status hg_op_argmax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return place(cx, largest, "argmax", a, out); }
+hg_status hg_op_argmin(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return place(cx, smallest, "argmin", a, out); }
+
+/* The gradient goes to the chosen element. */
+hg_status hg_d_extreme_dim(hg_ctx *cx, hg_back *b) {
+    bool kept = ARG(2)->u.i != 0;
+    hg_meta input = META(0);
+    hg_tensor *at = hg_x_keep_dims(cx, OUT(1), input, ARG(1), kept), *g = hg_x_keep_dims(cx, G, input, ARG(1), kept);
+    if (input.n_dim == 0) {
+        GIVE(0, g);
+        return HG_OK;
+    }
+    hg_tensor *zeros = X(ZEROS, hg_ints(input.shape, input.n_dim), hg_d((hg_dtype)input.dtype));
+    GIVE(0, X(SCATTER, T(zeros), *ARG(1), T(at), T(g)));
+    return HG_OK;
+}
+
+/* ---- Medians and modes ------------------------------------------------------------------------------------------------------------------ */
+
+/* Rows sorted with their places: by value, NaN last, equal ones by place. */
+#define SORTED(name, T_)                                                                                               \
+    typedef struct pair_##name {                                                                                       \
+        T_ x;                                                                                                          \
+        int64_t at;                                                                                                    \
+    } pair_##name;                                                                                                     \
+    static int compare_##name(const void *a, const void *b) {                                                          \
+        const pair_##name *p = a, *q = b;                                                                              \
+        if (p->x < q->x || (q->x != q->x && p->x == p->x)) return -1;                                                  \
+        if (p->x > q->x || (p->x != p->x && q->x == q->x)) return 1;                                                   \
+        return p->at < q->at ? -1 : 1;                                                                                 \
+    }                                                                                                                  \
+    static const pair_##name *sorted_##name(const choice *c, const char *row, int64_t step) {                          \
+        pair_##name *pairs = c->room;                                                                                  \
+        for (int64_t i = 0; i < c->n; i++) {                                                                           \
+            pairs[i].x = *(const T_ *)(const void *)(row + i * step);                                                  \
+            pairs[i].at = i;                                                                                           \
+        }                                                                                                              \
+        qsort(pairs, (size_t)c->n, sizeof *pairs, compare_##name);                                                     \
+        return pairs;                                                                                                  \
+    }
+/* The lower of the two middle ones; NaN where there is one. */
+#define MEDIAN(name, T_, ...)                                                                                          \
+    SORTED(name, T_)                                                                                                   \
+    static void name(const choice *c, const char *row, int64_t step, char *value, int64_t *at) {                       \
+        const pair_##name *pairs = sorted_##name(c, row, step);                                                        \
+        int64_t k = (c->n - 1) / 2, last = c->n - 1;                                                                   \
+        if (pairs[last].x != pairs[last].x)                                                                            \
+            for (k = last; k > 0 && pairs[k - 1].x != pairs[k - 1].x;) k--;                                            \
+        *(T_ *)(void *)value = pairs[k].x, *at = pairs[k].at;                                                          \
+    }
+CHOICES(MEDIAN, median, )
+
+/* The smallest of the most frequent, at its last place. */
+#define MODE(name, T_, ...)                                                                                            \
+    SORTED(name, T_)                                                                                                   \
+    static void name(const choice *c, const char *row, int64_t step, char *value, int64_t *at) {                       \
+        const pair_##name *pairs = sorted_##name(c, row, step);                                                        \
+        int64_t best = 0, run = 0, k = 0;                                                                              \
+        for (int64_t i = 0; i < c->n; i++) {                                                                           \
+            run = i && pairs[i].x == pairs[i - 1].x ? run + 1 : 1;                                                     \
+            if (run > best) best = run, k = i;                                                                         \
+        }                                                                                                              \
+        *(T_ *)(void *)value = pairs[k].x, *at = pairs[k].at;                                                          \
+    }
+CHOICES(MODE, mode, )
+
+hg_status hg_op_median_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[0].u.t->dtype == HG_BOOL) return hg_no_kernel(cx, "median_out_impl", HG_BOOL);
+    return by_dim(cx, median, "median", a, true, out);
+}
+hg_status hg_op_mode(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_dim(cx, mode, "mode", a, true, out); }
+
+hg_status hg_op_median(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = a[0].u.t, *row = NULL;
+    if (t->dtype == HG_BOOL) return hg_no_kernel(cx, "median_cpu", HG_BOOL);
+    if (t->numel == 0) /* what the empty tensor's is: NaN, or the smallest integer */
+        return hg_raw_scalar(cx, hg_dtype_is_float((hg_dtype)t->dtype) ? hg_f(NAN) : hg_i(0), (hg_dtype)t->dtype, out);
+    hg_status st = as_row(cx, t, &row);
+    if (st == HG_OK) st = choose(cx, median, "median", row, 0, false, true, out, NULL);
+    hg_release(cx, row);
+    return st;
+}

@@ -1,0 +1,481 @@
+/* Random tensors. Which numbers are drawn, and in which order, is torch's: the same seed gives the same tensors. Elements are
+   drawn in memory order. */
+#include "k_impl.h"
+#include "shape_impl.h"
+
+#include <math.h>
+
+static hg_generator *generator(hg_ctx *cx, const hg_arg *a) {
+    return a->kind == HG_A_GENERATOR && a->u.g ? a->u.g : hg_default_generator(cx->lib);
+}
+
+/* ---- Single numbers ---------------------------------------------------------------------------------------------------------------- */
+
+/* Uniform in [0, 1): as many random bits as the dtype has digits. */
+static double uniform(hg_generator *g, hg_dtype d) {
+    switch (d) {
+    case HG_F64: return (double)(hg_generator_u64(g) & ((1ull << 53) - 1)) * 0x1p-53;
+    case HG_F16: return (hg_generator_u32(g) & ((1u << 11) - 1)) * 0x1p-11;
+    case HG_BF16: return (hg_generator_u32(g) & ((1u << 8) - 1)) * 0x1p-8;
+    default: return (hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24;
+    }
+}
+
+/* Two at a time: the second one waits in the generator. */
+static double normal(hg_generator *g) {
+    if (g->has_normal) {
+        g->has_normal = false;
+        return g->next_normal;
+    }
+    double u1 = uniform(g, HG_F64), u2 = uniform(g, HG_F64);
+    double radius = sqrt(-2 * log1p(-u2)), angle = 2 * M_PI * u1;
+    g->next_normal = radius * sin(angle);
+    g->has_normal = true;
+    return radius * cos(angle);
+}
+
+/* ---- Filling tensors -------------------------------------------------------------------------------------------------------------------- */
+
+/* Elements drawn one by one, as doubles or as int64. */
+typedef struct drawing {
+    hg_generator *g;
+    double (*draw)(const struct drawing *d);
+    int64_t (*draw_int)(const struct drawing *d);
+    hg_dtype dtype;
+    hg_convert store;
+    double a, b;
+    int64_t from;
+    uint64_t range; /* of integers: [from, from + range); 0: every one there is */
+} drawing;
+
+static void draw_row(void *arg, int64_t n, char *const *p, const int64_t *step) {
+    const drawing *d = arg;
+    for (int64_t i = 0; i < n; i++) {
+        if (d->draw_int) {
+            int64_t x = d->draw_int(d);
+            d->store(1, p[0] + i * step[0], 8, (const char *)&x, 8);
+        } else {
+            double x = d->draw(d);
+            d->store(1, p[0] + i * step[0], 8, (const char *)&x, 8);
+        }
+    }
+}
+
+static hg_status draw_all(hg_ctx *cx, hg_tensor *t, drawing *d) {
+    hg_status st = hg_check_overlap(cx, t, NULL);
+    if (st != HG_OK || t->numel == 0) return st;
+    d->dtype = (hg_dtype)t->dtype;
+    d->store = hg_converter(d->dtype, d->draw_int ? HG_I64 : HG_F64);
+    hg_iter it;
+    hg_iter_begin(&it, t->n_dim, t->shape);
+    hg_iter_add_tensor(&it, t);
+    hg_iter_coalesce(&it);
+    hg_iter_rows(&it, draw_row, d);
+    return HG_OK;
+}
+
+/* Float32 scales in float32. */
+static double draw_uniform(const drawing *d) {
+    double x = uniform(d->g, d->dtype);
+    if (d->dtype == HG_F64) return x * (d->b - d->a) + d->a;
+    float low = (float)d->a, high = (float)d->b;
+    return (float)x * (high - low) + low;
+}
+
+static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double to, hg_tensor *t) {
+    if (!hg_dtype_is_float((hg_dtype)t->dtype)) return hg_no_kernel(cx, "check_uniform_bounds", (hg_dtype)t->dtype);
+    if (!(from <= to))
+        return hg_fail(cx, HG_STATE, "uniform_ expects to return a [from, to) range, but found from=%g > to=%g", from, to);
+    if (t->dtype == HG_F32 && t->contiguous) { /* the commonest, without a call for each */
+        float *r = (float *)(void *)t->data, low = (float)from, width = (float)to - (float)from;
+        for (int64_t i = 0; i < t->numel; i++)
+            r[i] = (float)(hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24f * width + low;
+        return HG_OK;
+    }
+    drawing d = {.g = g, .draw = draw_uniform, .a = from, .b = to};
+    return draw_all(cx, t, &d);
+}
+
+static double draw_normal(const drawing *d) { return normal(d->g) * d->b + d->a; }
+
+/* Sixteen uniforms become sixteen normals: pairs eight apart. */
+#define TRANSFORM(name, R, log_, sqrt_, cos_, sin_)                                                                    \
+    static void name(R *x, R mean, R std) {                                                                            \
+        for (int j = 0; j < 8; j++) {                                                                                  \
+            R u1 = 1 - x[j], u2 = x[j + 8];                                                                            \
+            R radius = sqrt_(-2 * log_(u1)), angle = (R)(2 * M_PI) * u2;                                               \
+            x[j] = radius * cos_(angle) * std + mean;                                                                  \
+            x[j + 8] = radius * sin_(angle) * std + mean;                                                              \
+        }                                                                                                              \
+    }
+TRANSFORM(transform_f32, float, logf, sqrtf, cosf, sinf)
+TRANSFORM(transform_f64, double, log, sqrt, cos, sin)
+
+/* All in one go, sixteen at a time; the last sixteen once more where the length is no multiple. */
+#define FILL(name, R, transform, kind)                                                                                 \
+    static void name(hg_generator *g, R *x, int64_t n, double mean, double std) {                                      \
+        for (int64_t i = 0; i < n; i++) x[i] = (R)uniform(g, kind);                                                    \
+        for (int64_t i = 0; i + 15 < n; i += 16) transform(x + i, (R)mean, (R)std);                                    \
+        if (n % 16 == 0) return;                                                                                       \
+        for (int64_t i = n - 16; i < n; i++) x[i] = (R)uniform(g, kind);                                               \
+        transform(x + n - 16, (R)mean, (R)std);                                                                        \
+    }
+FILL(fill_f32, float, transform_f32, HG_F32)
+FILL(fill_f64, double, transform_f64, HG_F64)
+
+static hg_status fill_normal(hg_ctx *cx, hg_generator *g, double mean, double std, hg_tensor *t) {
+    if (!(std >= 0)) return hg_fail(cx, HG_STATE, "normal expects std >= 0.0, but found std %g", std);
+    if (!hg_dtype_is_float((hg_dtype)t->dtype)) return hg_no_kernel(cx, "normal_kernel_cpu", (hg_dtype)t->dtype);
+    if (t->numel < 16 || !t->contiguous) {
+        drawing d = {.g = g, .draw = draw_normal, .a = mean, .b = std};
+        return draw_all(cx, t, &d);
+    }
+    if (t->dtype == HG_F64) {
+        fill_f64(g, (double *)(void *)t->data, t->numel, mean, std);
+        return HG_OK;
+    }
+    if (t->dtype == HG_F32) {
+        fill_f32(g, (float *)(void *)t->data, t->numel, mean, std);
+        return HG_OK;
+    }
+    hg_tensor *wide;
+    hg_status st = hg_tensor_empty(cx, HG_F32, t->n_dim, t->shape, &wide);
+    if (st != HG_OK) return st;
+    fill_f32(g, (float *)(void *)wide->data, wide->numel, mean, std);
+    st = hg_raw_copy(cx, t, wide);
+    hg_release(cx, wide);
+    return st;
+}
+
+static int64_t draw_int(const drawing *d) {
+    uint64_t u = d->range >> 32 ? hg_generator_u64(d->g) : hg_generator_u32(d->g);
+    return (int64_t)((uint64_t)d->from + u % d->range);
+}
+static int64_t draw_any_int(const drawing *d) {
+    bool wide = d->dtype == HG_I64 || d->dtype == HG_F64;
+    uint64_t u = wide ? hg_generator_u64(d->g) : hg_generator_u32(d->g);
+    return (int64_t)(d->range ? u % d->range : u);
+}
+
+/* One past the largest number every smaller one of which the dtype has. */
+static uint64_t whole_range(hg_dtype d) {
+    switch (d) {
+    case HG_BOOL: return 2;
+    case HG_U8: return 1 << 8;
+    case HG_I8: return 1 << 7;
+    case HG_I16: return 1 << 15;
+    case HG_I32: return 1ull << 31;
+    case HG_F16: return (1 << 11) + 1;
+    case HG_BF16: return (1 << 8) + 1;
+    case HG_F32: return (1 << 24) + 1;
+    case HG_F64: return (1ull << 53) + 1;
+    default: return 1ull << 63;
+    }
+}
+
+static hg_status fill_ints(hg_ctx *cx, hg_generator *g, int64_t from, int64_t to, hg_tensor *t) {
+    if (from >= to)
+        return hg_fail(cx, HG_STATE, "random_ expects 'from' to be less than 'to', but got from=%lld >= to=%lld",
+                       (long long)from, (long long)to);
+    hg_dtype type = (hg_dtype)t->dtype;
+    uint64_t most = whole_range(type) - 1;
+    int64_t least = type == HG_U8 || type == HG_BOOL ? 0 : type == HG_I64 ? INT64_MIN : -(int64_t)most - 1;
+    if (from < least || (from > 0 && (uint64_t)from > most))
+        return hg_fail(cx, HG_STATE, "from is out of bounds for %s", hg_dtypes[type].name);
+    if (to - 1 < least || (to > 0 && (uint64_t)to - 1 > most))
+        return hg_fail(cx, HG_STATE, "to - 1 is out of bounds for %s", hg_dtypes[type].name);
+    drawing d = {.g = g, .draw_int = draw_int, .from = from, .range = (uint64_t)to - (uint64_t)from};
+    return draw_all(cx, t, &d);
+}
+
+/* ---- New tensors ----------------------------------------------------------------------------------------------------------------------- */
+
+static hg_dtype type_or(const hg_arg *dtype, hg_dtype other) { return hg_given(dtype) ? (hg_dtype)dtype->u.i : other; }
+
+static hg_status sized(hg_ctx *cx, const hg_arg *size, hg_dtype d, hg_tensor **out) {
+    bool list = size->kind == HG_A_INTS;
+    return hg_tensor_empty(cx, d, list ? (int)size->n : 1, list ? size->u.ints : &size->u.i, out);
+}
+
+/* Fill what has just been made, or undo it. */
+static hg_status finished(hg_ctx *cx, hg_status st, hg_tensor **out) {
+    if (st != HG_OK && *out) {
+        hg_release(cx, *out);
+        *out = NULL;
+    }
+    return st;
+}
+
+hg_status hg_op_rand(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = sized(cx, &a[0], type_or(&a[2], hg_default_dtype(cx)), out);
+    return st == HG_OK ? finished(cx, fill_uniform(cx, generator(cx, &a[1]), 0, 1, *out), out) : st;
+}
+hg_status hg_op_randn(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = sized(cx, &a[0], type_or(&a[2], hg_default_dtype(cx)), out);
+    return st == HG_OK ? finished(cx, fill_normal(cx, generator(cx, &a[1]), 0, 1, *out), out) : st;
+}
+hg_status hg_op_randint(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = sized(cx, &a[2], type_or(&a[4], HG_I64), out);
+    return st == HG_OK ? finished(cx, fill_ints(cx, generator(cx, &a[3]), a[0].u.i, a[1].u.i, *out), out) : st;
+}
+hg_status hg_op_randint_high(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return hg_op_randint(cx, (hg_arg[]){hg_i(0), a[0], a[1], a[2], a[3]}, out);
+}
+
+static hg_status like(hg_ctx *cx, const hg_tensor *t, const hg_arg *dtype, hg_tensor **out) {
+    return hg_tensor_empty(cx, type_or(dtype, (hg_dtype)t->dtype), t->n_dim, t->shape, out);
+}
+hg_status hg_op_rand_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = like(cx, a[0].u.t, &a[2], out);
+    return st == HG_OK ? finished(cx, fill_uniform(cx, generator(cx, &a[1]), 0, 1, *out), out) : st;
+}
+hg_status hg_op_randn_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = like(cx, a[0].u.t, &a[2], out);
+    return st == HG_OK ? finished(cx, fill_normal(cx, generator(cx, &a[1]), 0, 1, *out), out) : st;
+}
+hg_status hg_op_randint_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = like(cx, a[0].u.t, &a[4], out);
+    return st == HG_OK ? finished(cx, fill_ints(cx, generator(cx, &a[3]), a[1].u.i, a[2].u.i, *out), out) : st;
+}
+hg_status hg_op_randint_like_high(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return hg_op_randint_like(cx, (hg_arg[]){a[0], hg_i(0), a[1], a[2], a[3]}, out);
+}
+
+hg_status hg_op_randperm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int64_t n = a[0].u.i;
+    if (n < 0) return hg_fail(cx, HG_STATE, "n must be non-negative, got%lld", (long long)n);
+    hg_tensor *t;
+    hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, &t);
+    if (st != HG_OK) return st;
+    hg_generator *g = generator(cx, &a[1]);
+    int64_t *r = (int64_t *)(void *)t->data;
+    for (int64_t i = 0; i < n; i++) r[i] = i;
+    for (int64_t i = 0; i < n - 1; i++) {
+        int64_t z = i + hg_generator_u32(g) % (n - i), kept = r[i];
+        r[i] = r[z], r[z] = kept;
+    }
+    st = hg_raw_cast(cx, t, type_or(&a[2], HG_I64), out);
+    hg_release(cx, t);
+    return st;
+}
+
+hg_status hg_op_normal_size(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = sized(cx, &a[2], type_or(&a[4], hg_default_dtype(cx)), out);
+    return st == HG_OK ? finished(cx, fill_normal(cx, generator(cx, &a[3]), hg_number_f(&a[0]), hg_number_f(&a[1]), *out), out)
+                       : st;
+}
+
+/* Standard normals, scaled and moved. */
+hg_status hg_op_normal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int n_dim = 0;
+    int64_t shape[HG_MAX_DIM];
+    hg_dtype d = HG_NO_DTYPE;
+    hg_tensor *z = NULL, *scaled = NULL;
+    hg_status st;
+    for (int i = 0; i < 2; i++) {
+        if (hg_is_number(&a[i])) continue;
+        const hg_tensor *t = a[i].u.t;
+        if (d == HG_NO_DTYPE) d = (hg_dtype)t->dtype;
+        if ((st = hg_broadcast(cx, n_dim, shape, t->n_dim, t->shape, &n_dim, shape)) != HG_OK) return st;
+    }
+    if (d == HG_NO_DTYPE) d = hg_default_dtype(cx);
+    if (hg_is_number(&a[1]) && !(hg_number_f(&a[1]) >= 0))
+        return hg_fail(cx, HG_STATE, "normal expects std >= 0.0, but found std %g", hg_number_f(&a[1]));
+    if ((st = hg_tensor_empty(cx, d, n_dim, shape, &z)) != HG_OK) return st;
+    if ((st = fill_normal(cx, generator(cx, &a[2]), 0, 1, z)) == HG_OK &&
+        (st = hg_run(cx, &hg_k_mul, d, (hg_arg[]){hg_t(z), a[1]}, 2, NULL, &scaled)) == HG_OK)
+        st = hg_run(cx, &hg_k_add, d, (hg_arg[]){hg_t(scaled), a[0]}, 2, NULL, out);
+    hg_release(cx, z), hg_release(cx, scaled);
+    return st;
+}
+hg_status hg_d_normal(hg_ctx *cx, hg_back *b) {
+    for (int i = 0; i < 2; i++)
+        if (NEED(i)) GIVE(i, X(ZEROS_LIKE, T(G)));
+    return HG_OK;
+}
+
+/* ---- In place ------------------------------------------------------------------------------------------------------------------------------- */
+
+hg_status hg_op_uniform_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    return fill_uniform(cx, generator(cx, &a[3]), hg_number_f(&a[1]), hg_number_f(&a[2]), a[0].u.t);
+}
+hg_status hg_op_normal_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    return fill_normal(cx, generator(cx, &a[3]), hg_number_f(&a[1]), hg_number_f(&a[2]), a[0].u.t);
+}
+hg_status hg_op_random_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    drawing d = {.g = generator(cx, &a[1]), .draw_int = draw_any_int, .range = whole_range((hg_dtype)a[0].u.t->dtype)};
+    return draw_all(cx, a[0].u.t, &d);
+}
+hg_status hg_op_random_to_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    return fill_ints(cx, generator(cx, &a[2]), 0, a[1].u.i, a[0].u.t);
+}
+hg_status hg_op_random_from_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    uint64_t most = whole_range((hg_dtype)a[0].u.t->dtype) - 1;
+    int64_t to = hg_given(&a[2]) ? a[2].u.i : most >= INT64_MAX ? INT64_MAX : (int64_t)most + 1;
+    return fill_ints(cx, generator(cx, &a[3]), a[1].u.i, to, a[0].u.t);
+}
+
+static double draw_exponential(const drawing *d) { return -log1p(-uniform(d->g, HG_F64)) / d->a; }
+
+hg_status hg_op_exponential_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    double rate = hg_number_f(&a[1]);
+    if (!(rate > 0)) return hg_fail(cx, HG_STATE, "exponential_ expects lambda > 0.0, but found lambda=%g", rate);
+    if (!hg_dtype_is_float((hg_dtype)a[0].u.t->dtype))
+        return hg_fail(cx, HG_STATE, "Exponential distribution is a continuous probability distribution. dtype must be a "
+                       "floating point but you specified %s", hg_dtypes[a[0].u.t->dtype].name);
+    drawing d = {.g = generator(cx, &a[2]), .draw = draw_exponential, .a = rate};
+    return draw_all(cx, a[0].u.t, &d);
+}
+
+/* ---- Coins ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static double draw_coin(const drawing *d) { return uniform(d->g, HG_F32) < d->a ? d->b : 0; }
+
+static hg_status toss(hg_ctx *cx, hg_generator *g, double p, double heads, hg_tensor *t) {
+    if (!(p >= 0 && p <= 1)) return hg_fail(cx, HG_STATE, "bernoulli_ expects p to be in [0, 1], but got p=%g", p);
+    drawing d = {.g = g, .draw = draw_coin, .a = p, .b = heads};
+    return draw_all(cx, t, &d);
+}
+
+typedef struct tossing {
+    hg_generator *g;
+    bool out_of_range;
+} tossing;
+
+/* p[0] results and p[1] probabilities, float32 or float64 each */
+#define TOSS(name, R, kind)                                                                                            \
+    static void name(void *arg, int64_t n, char *const *p, const int64_t *step) {                                      \
+        tossing *t = arg;                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            R odds = *(const R *)(const void *)(p[1] + i * step[1]);                                                   \
+            if (!(odds >= 0 && odds <= 1)) t->out_of_range = true;                                                     \
+            *(R *)(void *)(p[0] + i * step[0]) = (R)uniform(t->g, kind) < odds;                                        \
+        }                                                                                                              \
+    }
+TOSS(toss_f32, float, HG_F32)
+TOSS(toss_f64, double, HG_F64)
+
+/* A coin for each probability of p, which broadcasts to `to`. */
+static hg_status toss_each(hg_ctx *cx, hg_generator *g, hg_tensor *p, hg_tensor *to) {
+    hg_dtype c = p->dtype == HG_F64 ? HG_F64 : HG_F32;
+    hg_tensor *odds = NULL, *coins = NULL;
+    hg_status st = hg_raw_cast(cx, p, c, &odds);
+    if (st != HG_OK || (st = hg_tensor_empty(cx, c, to->n_dim, to->shape, &coins)) != HG_OK) goto done;
+    int n_dim;
+    int64_t shape[HG_MAX_DIM];
+    if ((st = hg_broadcast(cx, to->n_dim, to->shape, p->n_dim, p->shape, &n_dim, shape)) != HG_OK) goto done;
+    tossing t = {g, false};
+    hg_iter it;
+    hg_iter_begin(&it, to->n_dim, to->shape);
+    hg_iter_add_tensor(&it, coins);
+    hg_iter_add_tensor(&it, odds);
+    hg_iter_coalesce(&it);
+    if (coins->numel) hg_iter_rows(&it, c == HG_F64 ? toss_f64 : toss_f32, &t);
+    st = t.out_of_range ? hg_fail(cx, HG_STATE, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+                        : hg_raw_copy(cx, to, coins);
+done:
+    hg_release(cx, odds), hg_release(cx, coins);
+    return st;
+}
+
+hg_status hg_op_bernoulli(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *p = a[0].u.t;
+    if (!hg_dtype_is_float((hg_dtype)p->dtype)) return hg_no_kernel(cx, "bernoulli_tensor_cpu_p_", (hg_dtype)p->dtype);
+    hg_status st = hg_tensor_empty(cx, (hg_dtype)p->dtype, p->n_dim, p->shape, out);
+    return st == HG_OK ? finished(cx, toss_each(cx, generator(cx, &a[1]), p, *out), out) : st;
+}
+hg_status hg_op_bernoulli_p(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *t = a[0].u.t;
+    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, out);
+    return st == HG_OK ? finished(cx, toss(cx, generator(cx, &a[2]), hg_number_f(&a[1]), 1, *out), out) : st;
+}
+hg_status hg_op_bernoulli_float_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    return toss(cx, generator(cx, &a[2]), hg_number_f(&a[1]), 1, a[0].u.t);
+}
+hg_status hg_op_bernoulli_tensor_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    (void)out;
+    hg_status st = hg_check_overlap(cx, a[0].u.t, NULL);
+    return st == HG_OK ? toss_each(cx, generator(cx, &a[2]), a[1].u.t, a[0].u.t) : st;
+}
+
+hg_status hg_op_dropout_mask(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_tensor *t = a[0].u.t;
+    double keep = 1 - hg_number_f(&a[1]);
+    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, out);
+    return st == HG_OK ? finished(cx, toss(cx, hg_default_generator(cx->lib), keep, keep > 0 ? 1 / keep : 0, *out), out) : st;
+}
+
+/* ---- Draws from a distribution ------------------------------------------------------------------------------------------------------------------ */
+
+/* The first entry of the running sums above u; entries without weight are never it. */
+static int64_t locate(const double *sums, int64_t n, double u) {
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (sums[middle] > u) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+static hg_status draw_places(hg_ctx *cx, hg_generator *g, const double *weights, double *sums, int64_t n, int64_t *to, int64_t m,
+                             bool replacement) {
+    double total = 0;
+    int64_t n_left = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (!(weights[i] >= 0) || isinf(weights[i]))
+            return hg_fail(cx, HG_STATE, "probability tensor contains either `inf`, `nan` or element < 0");
+        sums[i] = total += weights[i];
+        n_left += weights[i] > 0;
+    }
+    if (!(total > 0)) return hg_fail(cx, HG_STATE, "invalid multinomial distribution (sum of probabilities <= 0)");
+    if (!replacement && n_left < m)
+        return hg_fail(cx, HG_STATE, "invalid multinomial distribution (with replacement=False, not enough non-negative category "
+                       "to sample)");
+    for (int64_t k = 0; k < m; k++) {
+        int64_t at = locate(sums, n, uniform(g, HG_F64) * sums[n - 1]);
+        while (at > 0 && sums[at] == sums[at - 1]) at--; /* rounding took it past the end */
+        to[k] = at;
+        if (replacement) continue;
+        double before = at ? sums[at - 1] : 0, weight = sums[at] - before;
+        for (int64_t i = at; i < n; i++) sums[i] = i == at ? before : sums[i] - weight < before ? before : sums[i] - weight;
+    }
+    return HG_OK;
+}
+
+hg_status hg_op_multinomial(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *p = a[0].u.t, *wide = NULL, *weights = NULL, *made = NULL;
+    int64_t m = a[1].u.i;
+    bool replacement = a[2].u.i != 0;
+    if (p->n_dim < 1 || p->n_dim > 2) return hg_fail(cx, HG_STATE, "prob_dist must be 1 or 2 dim");
+    if (!hg_dtype_is_float((hg_dtype)p->dtype))
+        return hg_fail(cx, HG_STATE, "multinomial only supports floating-point dtypes for input, got: %s", hg_dtypes[p->dtype].name);
+    int64_t n = p->shape[p->n_dim - 1], rows = p->n_dim == 2 ? p->shape[0] : 1;
+    if (m <= 0) return hg_fail(cx, HG_STATE, "cannot sample n_sample <= 0 samples");
+    if (!replacement && m > n)
+        return hg_fail(cx, HG_STATE, "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+    hg_status st = hg_raw_cast(cx, p, HG_F64, &wide);
+    double *sums = NULL;
+    if (st != HG_OK || (st = hg_raw_contiguous(cx, wide, &weights)) != HG_OK ||
+        (st = hg_tensor_empty(cx, HG_I64, p->n_dim, p->n_dim == 2 ? (int64_t[]){rows, m} : &m, &made)) != HG_OK)
+        goto done;
+    if (n && !(sums = hg_mem(cx, (size_t)n * sizeof *sums))) {
+        st = HG_MEMORY;
+        goto done;
+    }
+    for (int64_t i = 0; i < rows && n && st == HG_OK; i++)
+        st = draw_places(cx, generator(cx, &a[3]), (const double *)(const void *)weights->data + i * n, sums, n,
+                         (int64_t *)(void *)made->data + i * m, m, replacement);
+    if (st == HG_OK) *out = made, made = NULL;
+done:
+    hg_mem_free(cx->lib, sums);
+    hg_release(cx, wide), hg_release(cx, weights), hg_release(cx, made);
+    return st;
+}

@@ -1,0 +1,204 @@
+/* Running sums, products and extremes along one dimension. */
+#include "reduce_impl.h"
+#include "shape_impl.h"
+
+#include <math.h>
+
+/* ---- Sums and products -------------------------------------------------------------------------------------------------------------- */
+
+static void sum_f64(void *arg, char *const *p, const int64_t *step) {
+    double total = 0;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
+        *(double *)(void *)(p[1] + i * step[1]) = total += *(const double *)(const void *)(p[0] + i * step[0]);
+}
+/* In double, as torch does: a running sum of float32 rounds at each element, not in between. */
+static void sum_f32(void *arg, char *const *p, const int64_t *step) {
+    double total = 0;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
+        *(float *)(void *)(p[1] + i * step[1]) = (float)(total += *(const float *)(const void *)(p[0] + i * step[0]));
+}
+static void sum_i64(void *arg, char *const *p, const int64_t *step) {
+    uint64_t total = 0;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
+        *(uint64_t *)(void *)(p[1] + i * step[1]) = total += *(const uint64_t *)(const void *)(p[0] + i * step[0]);
+}
+static void product_f64(void *arg, char *const *p, const int64_t *step) {
+    double total = 1;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
+        *(double *)(void *)(p[1] + i * step[1]) = total *= *(const double *)(const void *)(p[0] + i * step[0]);
+}
+static void product_f32(void *arg, char *const *p, const int64_t *step) {
+    double total = 1;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
+        *(float *)(void *)(p[1] + i * step[1]) = (float)(total *= *(const float *)(const void *)(p[0] + i * step[0]));
+}
+static void product_i64(void *arg, char *const *p, const int64_t *step) {
+    uint64_t total = 1;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
+        *(uint64_t *)(void *)(p[1] + i * step[1]) = total *= *(const uint64_t *)(const void *)(p[0] + i * step[0]);
+}
+/* log(exp(a) + exp(b)) step by step. */
+static void log_sum_f64(void *arg, char *const *p, const int64_t *step) {
+    double total = -INFINITY;
+    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++) {
+        double x = *(const double *)(const void *)(p[0] + i * step[0]);
+        double top = x > total ? x : total, low = x > total ? total : x;
+        total = x != x || total != total ? x + total : isinf(top) ? top : top + log1p(exp(low - top));
+        *(double *)(void *)(p[1] + i * step[1]) = total;
+    }
+}
+
+/* Loops by what is computed in: float32, float64 and int64; others are cast to one of them. */
+typedef struct scan {
+    hg_along_fn f32, f64, i64;
+} scan;
+
+static hg_status run_scan(hg_ctx *cx, const scan *s, hg_tensor *t, int64_t along, hg_dtype type, hg_tensor **out) {
+    hg_dtype c = type == HG_F32 && s->f32 ? HG_F32 : hg_dtype_is_float(type) ? HG_F64 : HG_I64;
+    hg_tensor *typed = NULL, *input = NULL, *made = NULL;
+    int dim;
+    hg_status st = hg_wrap_dim(cx, along, t->n_dim, &dim);
+    if (st != HG_OK || (st = hg_raw_cast(cx, t, type, &typed)) != HG_OK) return st;
+    if ((st = hg_raw_cast(cx, typed, c, &input)) != HG_OK ||
+        (st = hg_tensor_empty(cx, c, t->n_dim, t->shape, &made)) != HG_OK)
+        goto done;
+    int64_t n = hg_size_at(t, dim);
+    if (t->numel) hg_along(dim, 2, (hg_tensor *[]){input, made}, c == HG_F32 ? s->f32 : c == HG_F64 ? s->f64 : s->i64, &n);
+    if (*out) {
+        if ((st = hg_out(cx, out, type, t->n_dim, t->shape)) == HG_OK) st = hg_raw_copy(cx, *out, made);
+    } else {
+        st = hg_raw_cast(cx, made, type, out);
+    }
+done:
+    hg_release(cx, typed), hg_release(cx, input), hg_release(cx, made);
+    return st;
+}
+
+static hg_dtype scan_type(const hg_tensor *t, const hg_arg *dtype, hg_tensor *const *out) {
+    if (hg_given(dtype)) return (hg_dtype)dtype->u.i;
+    return *out || hg_dtype_is_float((hg_dtype)t->dtype) ? (hg_dtype)t->dtype : HG_I64;
+}
+
+static const scan sums = {sum_f32, sum_f64, sum_i64}, products = {product_f32, product_f64, product_i64},
+                  log_sums = {NULL, log_sum_f64, NULL};
+
+hg_status hg_op_cumsum(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return run_scan(cx, &sums, a[0].u.t, a[1].u.i, scan_type(a[0].u.t, &a[2], out), out);
+}
+hg_status hg_op_cumprod(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return run_scan(cx, &products, a[0].u.t, a[1].u.i, scan_type(a[0].u.t, &a[2], out), out);
+}
+hg_status hg_op_logcumsumexp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (!hg_dtype_is_float((hg_dtype)a[0].u.t->dtype))
+        return hg_no_kernel(cx, "logcumsumexp_out_cpu", (hg_dtype)a[0].u.t->dtype);
+    return run_scan(cx, &log_sums, a[0].u.t, a[1].u.i, (hg_dtype)a[0].u.t->dtype, out);
+}
+
+/* The sum of what comes at each place and after it. */
+static hg_tensor *sum_from_here(hg_ctx *cx, hg_tensor *g, const hg_arg *dim) {
+    if (!g || g->n_dim == 0) return g;
+    hg_arg only = hg_ints(&dim->u.i, 1);
+    return X(FLIP, T(X(CUMSUM, T(X(FLIP, T(g), only)), *dim)), only);
+}
+
+hg_status hg_d_cumsum(hg_ctx *cx, hg_back *b) {
+    GIVE(0, sum_from_here(cx, G, ARG(1)));
+    return HG_OK;
+}
+hg_status hg_d_logcumsumexp(hg_ctx *cx, hg_back *b) {
+    hg_tensor *g = X(MUL, T(G), T(X(EXP, T(X(NEG, T(OUT(0)))))));
+    GIVE(0, X(MUL, T(X(EXP, T(IN(0)))), T(sum_from_here(cx, g, ARG(1)))));
+    return HG_OK;
+}
+
+/* Without zeros: what each product passes on, over the element. With them: element by element, every product that contains it
+   less itself. */
+hg_status hg_d_cumprod(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(0);
+    const hg_arg *dim = ARG(1);
+    if (!x || x->n_dim == 0 || x->numel == 0) {
+        GIVE(0, G);
+        return HG_OK;
+    }
+    hg_tensor *any = X(ANY, T(X(LOGICAL_NOT, T(x))));
+    if (!any || !*any->data) {
+        GIVE(0, X(DIV, T(sum_from_here(cx, X(MUL, T(G), T(OUT(0))), dim)), T(x)));
+        return HG_OK;
+    }
+    int k;
+    hg_status st = hg_wrap_dim(cx, dim->u.i, x->n_dim, &k);
+    if (st != HG_OK) return st;
+    int64_t n = x->shape[k];
+    hg_tensor *whole = NULL;
+    for (int64_t i = 0; i < n && hg_scope_ok(cx); i++) {
+        hg_tensor *mine = X(NARROW, T(x), *dim, hg_i(i), hg_i(1)), *others = X(ONES_LIKE, T(mine));
+        if (i + 1 < n) {
+            hg_tensor *rest = X(NARROW, T(x), *dim, hg_i(i + 1), hg_i(n - i - 1));
+            if (!hg_scope_ok(cx)) break;
+            others = X(CAT, hg_ts((hg_tensor *[]){others, rest}, 2), *dim);
+        }
+        hg_tensor *products_of_others = X(CUMPROD, T(others), *dim);
+        if (i) {
+            hg_tensor *before = X(PROD_DIM, T(X(NARROW, T(x), *dim, hg_i(0), hg_i(i))), *dim, hg_b(true));
+            products_of_others = X(MUL, T(products_of_others), T(before));
+        }
+        hg_tensor *g = X(NARROW, T(G), *dim, hg_i(i), hg_i(n - i));
+        g = X(SUM_DIM, T(X(MUL, T(g), T(products_of_others))), hg_ints(&dim->u.i, 1), hg_b(true));
+        if (!hg_scope_ok(cx)) break;
+        whole = whole ? X(CAT, hg_ts((hg_tensor *[]){whole, g}, 2), *dim) : g;
+    }
+    GIVE(0, whole);
+    return HG_OK;
+}
+
+/* ---- Extremes so far -------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct running {
+    int64_t n;
+    bool largest;
+} running;
+
+/* The last of equal ones; NaN from the first on. */
+#define RUNNING(fn, E)                                                                                                 \
+    static void fn(void *arg, char *const *p, const int64_t *step) {                                                   \
+        const running *r = arg;                                                                                        \
+        E best = *(const E *)(const void *)p[0];                                                                       \
+        int64_t at = 0;                                                                                                \
+        for (int64_t i = 0; i < r->n; i++) {                                                                           \
+            E x = *(const E *)(const void *)(p[0] + i * step[0]);                                                      \
+            if (x != x || (best == best && (r->largest ? x >= best : x <= best))) best = x, at = i;                    \
+            *(E *)(void *)(p[1] + i * step[1]) = best;                                                                 \
+            *(int64_t *)(void *)(p[2] + i * step[2]) = at;                                                             \
+        }                                                                                                              \
+    }
+RUNNING(running_f64, double)
+RUNNING(running_i64, int64_t)
+
+static hg_status run_extreme(hg_ctx *cx, const hg_arg *a, bool largest, hg_tensor **out) {
+    hg_tensor *t = a[0].u.t, *input = NULL, *values = NULL;
+    hg_dtype type = (hg_dtype)t->dtype, c = hg_dtype_is_float(type) ? HG_F64 : HG_I64;
+    int dim;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &dim);
+    if (st != HG_OK || (st = hg_raw_cast(cx, t, c, &input)) != HG_OK) return st;
+    if ((st = hg_tensor_empty(cx, c, t->n_dim, t->shape, &values)) != HG_OK ||
+        (st = hg_out(cx, &out[1], HG_I64, t->n_dim, t->shape)) != HG_OK)
+        goto done;
+    running r = {hg_size_at(t, dim), largest};
+    if (t->numel) hg_along(dim, 3, (hg_tensor *[]){input, values, out[1]}, c == HG_F64 ? running_f64 : running_i64, &r);
+    st = hg_raw_cast(cx, values, type, &out[0]);
+done:
+    hg_release(cx, input), hg_release(cx, values);
+    return st;
+}
+hg_status hg_op_cummax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return run_extreme(cx, a, true, out); }
+hg_status hg_op_cummin(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return run_extreme(cx, a, false, out); }
+hg_status hg_d_cummax(hg_ctx *cx, hg_back *b) {
+    hg_meta input = META(0);
+    if (input.n_dim == 0) {
+        GIVE(0, G);
+        return HG_OK;
+    }
+    hg_tensor *zeros = X(ZEROS, hg_ints(input.shape, input.n_dim), hg_d((hg_dtype)input.dtype));
+    GIVE(0, X(SCATTER_ADD, T(zeros), *ARG(1), T(OUT(1)), T(G)));
+    return HG_OK;
+}

@@ -1,0 +1,159 @@
+/* One step of an optimizer: a single pass over each parameter and its state. */
+#include "k_impl.h"
+
+#include <math.h>
+
+/* ---- Tensors as arrays --------------------------------------------------------------------------------------------------------------- */
+
+/* A tensor to read or update as a dense array of float or double: itself where it is one, else a copy. */
+typedef struct array {
+    hg_tensor *tensor, *dense; /* borrowed; owned */
+} array;
+
+static hg_dtype array_type(const hg_tensor *t) { return t->dtype == HG_F64 ? HG_F64 : HG_F32; }
+
+static hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *a) {
+    hg_tensor *typed;
+    a->tensor = t;
+    hg_status st = hg_raw_cast(cx, t, d, &typed);
+    if (st != HG_OK) return st;
+    st = hg_raw_contiguous(cx, typed, &a->dense);
+    hg_release(cx, typed);
+    return st;
+}
+
+/* Write back what a copy has become, and count the change. */
+static hg_status array_commit(hg_ctx *cx, array *a) {
+    hg_status st = a->dense == a->tensor ? HG_OK : hg_raw_copy(cx, a->tensor, a->dense);
+    if (st == HG_OK) a->tensor->storage->version++;
+    return st;
+}
+
+static void arrays_close(hg_ctx *cx, array *a, int n) {
+    for (int i = 0; i < n; i++) hg_release(cx, a[i].dense);
+}
+
+static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *other, const char *what) {
+    char a[256], b[256];
+    if (!hg_dtype_is_float((hg_dtype)param->dtype))
+        return hg_fail(cx, HG_STATE, "an optimizer updates floating parameters, got one of %s", hg_dtypes[param->dtype].name);
+    if (!hg_same_shape(param, other))
+        return hg_fail(cx, HG_SHAPE, "%s of shape %s for a parameter of shape %s", what, hg_show_shape(other, a),
+                       hg_show_shape(param, b));
+    return HG_OK;
+}
+
+/* ---- SGD -------------------------------------------------------------------------------------------------------------------------------- */
+
+#define SGD(name, R)                                                                                                   \
+    HG_CLONES static void name(const hg_sgd *o, int64_t n, R *restrict p, const R *restrict grad, R *restrict buf,     \
+                               bool first) {                                                                           \
+        const R lr = (R)-o->lr, decay = (R)o->weight_decay, sign = o->maximize ? -1 : 1;                               \
+        const R momentum = (R)o->momentum, fresh = (R)(1 - o->dampening);                                              \
+        if (!buf) {                                                                                                    \
+            for (int64_t i = 0; i < n; i++) p[i] += lr * (sign * grad[i] + decay * p[i]);                              \
+            return;                                                                                                    \
+        }                                                                                                              \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            R g = sign * grad[i] + decay * p[i];                                                                       \
+            buf[i] = first ? g : momentum * buf[i] + fresh * g;                                                        \
+            p[i] += lr * (o->nesterov ? g + momentum * buf[i] : buf[i]);                                               \
+        }                                                                                                              \
+    }
+SGD(sgd_f32, float)
+SGD(sgd_f64, double)
+
+static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tensor *grad, hg_tensor **buf) {
+    hg_status st = check(cx, param, grad, "gradient");
+    if (st != HG_OK) return st;
+    bool first = o->momentum != 0 && !*buf;
+    if (first && (st = hg_tensor_empty(cx, (hg_dtype)param->dtype, param->n_dim, param->shape, buf)) != HG_OK) return st;
+    int n = o->momentum != 0 ? 3 : 2;
+    array a[3] = {{0}};
+    hg_tensor *of[3] = {param, grad, *buf};
+    for (int i = 0; i < n && st == HG_OK; i++) st = array_open(cx, of[i], array_type(param), &a[i]);
+    if (st == HG_OK) {
+        void *b = n == 3 ? a[2].dense->data : NULL;
+        if (array_type(param) == HG_F64)
+            sgd_f64(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
+        else sgd_f32(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
+        st = array_commit(cx, &a[0]);
+        if (st == HG_OK && n == 3) st = array_commit(cx, &a[2]);
+    }
+    arrays_close(cx, a, 3);
+    return st;
+}
+
+hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads, hg_tensor **bufs) {
+    for (int i = 0; i < n; i++) {
+        hg_tensor *none = NULL;
+        if (!grads[i]) continue;
+        hg_status st = sgd_one(cx, o, params[i], grads[i], bufs ? &bufs[i] : &none);
+        if (st != HG_OK) return st;
+    }
+    return HG_OK;
+}
+
+/* ---- Adam ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* What a step's number makes of the settings. */
+typedef struct adam_step {
+    double step_size, root_correction;
+} adam_step;
+
+#define ADAM(name, R, root)                                                                                            \
+    HG_CLONES static void name(const hg_adam *o, const adam_step *s, int64_t n, R *restrict p, const R *restrict grad,  \
+                               R *restrict mean, R *restrict square, R *restrict most) {                               \
+        const R sign = o->maximize ? -1 : 1, keep = (R)(o->decoupled ? 1 - o->lr * o->weight_decay : 1);               \
+        const R decay = (R)(o->decoupled ? 0 : o->weight_decay), w1 = (R)(1 - o->beta1), w2 = (R)(1 - o->beta2);       \
+        const R beta2 = (R)o->beta2, correction = (R)s->root_correction, eps = (R)o->eps, step = (R)-s->step_size;     \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            R x = p[i] * keep, g = sign * grad[i] + decay * x;                                                         \
+            R m = mean[i] + w1 * (g - mean[i]), v = beta2 * square[i] + w2 * g * g;                                    \
+            mean[i] = m, square[i] = v;                                                                                \
+            if (most) v = most[i] = most[i] > v || most[i] != most[i] ? most[i] : v;                                   \
+            p[i] = x + step * m / (root(v) / correction + eps);                                                        \
+        }                                                                                                              \
+    }
+ADAM(adam_f32, float, sqrtf)
+ADAM(adam_f64, double, sqrt)
+
+static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean, hg_tensor *square,
+                          hg_tensor *most, hg_tensor *step) {
+    hg_status st = check(cx, param, grad, "gradient");
+    if (st != HG_OK || (st = check(cx, param, mean, "exp_avg")) != HG_OK ||
+        (st = check(cx, param, square, "exp_avg_sq")) != HG_OK || (most && (st = check(cx, param, most, "max_exp_avg_sq")) != HG_OK))
+        return st;
+    hg_arg count;
+    if ((st = hg_item(cx, step, &count)) != HG_OK) return st;
+    double k = hg_number_f(&count) + 1;
+    adam_step s = {o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
+    hg_tensor *of[5] = {param, grad, mean, square, most};
+    array a[5] = {{0}};
+    int n = most ? 5 : 4;
+    for (int i = 0; i < n && st == HG_OK; i++) st = array_open(cx, of[i], array_type(param), &a[i]);
+    if (st == HG_OK) st = hg_raw_fill(cx, step, hg_f(k));
+    if (st == HG_OK) {
+        void *at[5] = {NULL};
+        for (int i = 0; i < n; i++) at[i] = a[i].dense->data;
+        step->storage->version++;
+        if (array_type(param) == HG_F64) adam_f64(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+        else adam_f32(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+        for (int i = 0; i < n && st == HG_OK; i++)
+            if (i != 1) st = array_commit(cx, &a[i]);
+    }
+    arrays_close(cx, a, 5);
+    return st;
+}
+
+hg_status hg_adam_step(hg_ctx *cx, const hg_adam *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
+                       hg_tensor *const *exp_avg, hg_tensor *const *exp_avg_sq, hg_tensor *const *max_exp_avg_sq,
+                       hg_tensor *const *steps) {
+    for (int i = 0; i < n; i++) {
+        if (!grads[i]) continue;
+        hg_status st = adam_one(cx, o, params[i], grads[i], exp_avg[i], exp_avg_sq[i],
+                                o->amsgrad && max_exp_avg_sq ? max_exp_avg_sq[i] : NULL, steps[i]);
+        if (st != HG_OK) return st;
+    }
+    return HG_OK;
+}

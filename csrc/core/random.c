@@ -1,0 +1,38 @@
+/* The generator: MT19937, seeded and read as torch does. */
+#include "core_impl.h"
+
+enum { SIZE = 624, SHIFT = 397 };
+
+void hg_generator_seed(hg_generator *g, uint64_t seed) {
+    g->seed = seed;
+    g->state[0] = (uint32_t)seed;
+    for (uint32_t i = 1; i < SIZE; i++) g->state[i] = 1812433253u * (g->state[i - 1] ^ g->state[i - 1] >> 30) + i;
+    g->at = SIZE;
+    g->has_normal = false;
+    g->next_normal = 0;
+}
+
+static uint32_t mixed(uint32_t high, uint32_t low) {
+    uint32_t y = (high & 0x80000000u) | (low & 0x7fffffffu);
+    return y >> 1 ^ (low & 1 ? 0x9908b0dfu : 0);
+}
+
+static void refill(hg_generator *g) {
+    uint32_t *s = g->state;
+    for (int i = 0; i < SIZE; i++) s[i] = s[(i + SHIFT) % SIZE] ^ mixed(s[i], s[(i + 1) % SIZE]);
+    g->at = 0;
+}
+
+uint32_t hg_generator_u32(hg_generator *g) {
+    if (g->at >= SIZE) refill(g);
+    uint32_t y = g->state[g->at++];
+    y ^= y >> 11;
+    y ^= y << 7 & 0x9d2c5680u;
+    y ^= y << 15 & 0xefc60000u;
+    return y ^ y >> 18;
+}
+
+uint64_t hg_generator_u64(hg_generator *g) {
+    uint64_t first = hg_generator_u32(g);
+    return first << 32 | hg_generator_u32(g);
+}
