@@ -62,6 +62,19 @@ const char *hg_show_sizes(int n, const int64_t *at, char buf[256]) {
 
 const char *hg_show_shape(const hg_tensor *t, char buf[256]) { return hg_show_sizes(t->n_dim, t->shape, buf); }
 
+const char *hg_dtype_word(hg_dtype d, char buf[16]) {
+    const char *name = hg_dtypes[d].tensor_name;
+    size_t n = strlen(name) - strlen("Tensor");
+    memcpy(buf, name, n);
+    buf[n] = 0;
+    return buf;
+}
+
+hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d) {
+    char word[16];
+    return hg_fail(cx, HG_MISSING, "\"%s\" not implemented for '%s'", what, hg_dtype_word(d, word));
+}
+
 /* ---- Dtypes ------------------------------------------------------------------------------------------------------------- */
 
 static hg_dtype promote(hg_dtype a, hg_dtype b) {

@@ -1,5 +1,6 @@
 /* The library and its contexts: memory, errors, and the life of every core object. */
 #include "autograd_impl.h"
+#include "gemm_impl.h"
 #include "module_impl.h"
 
 #include <stdarg.h>
@@ -100,6 +101,7 @@ void hg_close(hg_ctx *cx) {
     for (int i = 0; i < HG_N_NAMES; i++)
         if (lib->names[i]) lib->host.drop(lib->host.ud, lib->names[i]);
     for (int i = 0; i < HG_N_OPS; i++) hg_mem_free(lib, lib->ops[i]);
+    hg_blas_close(lib);
     hg_ctx_free(cx);
     lib->host.mem(lib->host.ud, lib, 0);
 }

@@ -20,17 +20,6 @@ hg_status hg_real_result(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_tensor **ou
     return st;
 }
 
-const char *hg_dtype_word(hg_dtype d, char buf[24]) {
-    const char *name = hg_dtypes[d].tensor_name;
-    snprintf(buf, 24, "%.*s", (int)(strlen(name) - strlen("Tensor")), name);
-    return buf;
-}
-
-hg_status hg_not_implemented(hg_ctx *cx, const char *kernel, hg_dtype d) {
-    char word[24];
-    return hg_fail(cx, HG_MISSING, "\"%s\" not implemented for '%s'", kernel, hg_dtype_word(d, word));
-}
-
 /* ---- Derivatives of fused derivatives ------------------------------------------------------------------------------------ */
 
 enum { MAX_IN = 4 };

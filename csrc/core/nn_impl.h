@@ -18,11 +18,6 @@ hg_status hg_real(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out);
 /* The result of a computation, as dtype d: steals `work` (also on failure). */
 hg_status hg_real_result(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_tensor **out);
 
-/* "Long", torch's word for a dtype in messages; in a buffer of the caller's. */
-const char *hg_dtype_word(hg_dtype d, char buf[24]);
-/* NotImplementedError: "kernel" not implemented for 'Long'. */
-hg_status hg_not_implemented(hg_ctx *cx, const char *kernel, hg_dtype d);
-
 /* The derivative of a fused backward row, from the op it belongs to written in ops.
 
    Note [Derivatives of derivatives]

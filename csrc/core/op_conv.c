@@ -158,14 +158,14 @@ static bool any_below(const hg_arg *list, int64_t least) {
 }
 
 static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_tensor *bias) {
-    char want[24], got[24];
+    char want[16], got[16];
     if (bias && bias->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same", c_name((hg_dtype)x->dtype),
                        c_name((hg_dtype)bias->dtype));
     if (w->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
                        hg_dtype_word((hg_dtype)w->dtype, got));
-    return x->dtype == HG_BOOL ? hg_not_implemented(cx, "slow_conv2d_cpu", HG_BOOL) : HG_OK;
+    return x->dtype == HG_BOOL ? hg_no_kernel(cx, "slow_conv2d_cpu", HG_BOOL) : HG_OK;
 }
 
 static void join_sizes(char *to, size_t size, int n, const int64_t *at) { /* "3 x 3" */

@@ -78,7 +78,7 @@ static hg_status run_promoted(hg_ctx *cx, const char *kernel, loss_fn f32, loss_
     hg_dtype d = hg_result_type(cx, a, 2);
     hg_reduction r;
     HG_TRY(hg_reduction_of(cx, &a[2], &r));
-    if (!hg_dtype_is_float(d)) return hg_not_implemented(cx, kernel, d);
+    if (!hg_dtype_is_float(d)) return hg_no_kernel(cx, kernel, d);
     return run(cx, f32, f64, a[0].u.t, a[1].u.t, p, r, d, out);
 }
 
@@ -154,9 +154,9 @@ static hg_status weigh(hg_ctx *cx, hg_tensor *loss, const hg_arg *weight, hg_red
 hg_status hg_bce_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[SELF].u.t, *y = a[TARGET].u.t, *loss = NULL;
     hg_reduction r;
-    char want[24], got[24];
+    char want[16], got[16];
     HG_TRY(hg_reduction_of(cx, &a[3], &r));
-    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "binary_cross_entropy", (hg_dtype)x->dtype);
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "binary_cross_entropy", (hg_dtype)x->dtype);
     if (y->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "Found dtype %s but expected %s", hg_dtype_word((hg_dtype)y->dtype, got),
                        hg_dtype_word((hg_dtype)x->dtype, want));

@@ -60,7 +60,7 @@ NLL_LOOPS(double, f64)
 /* Targets as int64, each a class or to be ignored. */
 static hg_status take_target(hg_ctx *cx, hg_tensor *target, nll *p, hg_tensor **out) {
     hg_tensor *t;
-    char word[24];
+    char word[16];
     if (target->dtype != HG_I64 && target->dtype != HG_U8)
         return hg_fail(cx, HG_STATE, "expected target dtype to be Long or Byte, but got %s",
                        hg_dtype_word((hg_dtype)target->dtype, word));
@@ -91,7 +91,7 @@ hg_status hg_nll_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[SELF].u.t, *rx = NULL, *t = NULL, *w = NULL, *y = NULL, *total = NULL;
     hg_dtype d = (hg_dtype)x->dtype, real = hg_real_dtype(d);
     nll p;
-    if (!hg_dtype_is_float(d)) return hg_not_implemented(cx, "nll_loss_out_frame", d);
+    if (!hg_dtype_is_float(d)) return hg_no_kernel(cx, "nll_loss_out_frame", d);
     set_nll(&p, x->n_dim, x->shape);
     hg_status st = take_operands(cx, &a[TARGET], &a[WEIGHT], &a[REDUCTION], &a[IGNORE], &p, &t, &w);
     if (st == HG_OK) st = hg_real(cx, x, real, &rx);
@@ -263,7 +263,7 @@ static hg_tensor *by_smoothing(hg_ctx *cx, const cross *c) {
 hg_status hg_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[0].u.t, *t = a[1].u.t;
     cross c = {.target = t, .weight = a[2], .ignore = a[3], .reduction_word = a[4], .smoothing = a[5].u.f};
-    char word[24];
+    char word[16];
     hg_scope s;
     HG_TRY(hg_reduction_of(cx, &a[4], &c.reduction));
     bool probabilities = hg_same_shape(x, t);

@@ -81,7 +81,7 @@ static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
                            (long long)t->numel);
     }
     if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "batch_norm: expected at least 2 dimensions, but got %d", x->n_dim);
-    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "batch_norm", (hg_dtype)x->dtype);
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "batch_norm", (hg_dtype)x->dtype);
     for (int i = 0; i < 4; i++) HG_TRY(check_same_dtype(cx, x, given(&a[per_channel[i].at])));
     return HG_OK;
 }
@@ -274,7 +274,7 @@ hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_tensor *x = a[L_INPUT].u.t, *in[] = {x, given(&a[L_WEIGHT]), given(&a[L_BIAS])};
     int64_t rows, n, stat[HG_MAX_DIM];
     HG_TRY(check_normalised(cx, x, &a[L_SHAPE], in[1], in[2]));
-    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "LayerNormKernelImpl", (hg_dtype)x->dtype);
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "LayerNormKernelImpl", (hg_dtype)x->dtype);
     for (int i = 1; i < 3; i++) HG_TRY(check_same_dtype(cx, x, in[i]));
     int n_last = (int)a[L_SHAPE].n;
     rows_of(x, n_last, &rows, &n);
@@ -363,7 +363,7 @@ enum { G_INPUT, G_WEIGHT, G_BIAS, G_GROUPS, G_EPS };
 
 hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[G_INPUT].u.t, *in[] = {x, given(&a[G_WEIGHT]), given(&a[G_BIAS])};
-    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_not_implemented(cx, "GroupNormKernelImpl", (hg_dtype)x->dtype);
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "GroupNormKernelImpl", (hg_dtype)x->dtype);
     for (int i = 1; i < 3; i++) HG_TRY(check_same_dtype(cx, x, in[i]));
     batch b = batch_of(x);
     b.groups = a[G_GROUPS].u.i;

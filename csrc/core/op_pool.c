@@ -154,7 +154,7 @@ static hg_status max_pool(hg_ctx *cx, const pool *p, hg_tensor *x, hg_tensor **o
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL, *index = NULL;
     int64_t shape[4];
-    if (x->dtype == HG_BOOL) return hg_not_implemented(cx, "max_pool2d", HG_BOOL);
+    if (x->dtype == HG_BOOL) return hg_no_kernel(cx, "max_pool2d", HG_BOOL);
     with_plane(x, p->y.out, p->x.out, shape);
     hg_status st = hg_real(cx, x, d, &rx);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
@@ -226,7 +226,7 @@ static hg_status avg_pool(hg_ctx *cx, const pool *p, const char *op, hg_tensor *
     hg_tensor *rx = NULL, *y = NULL;
     int64_t shape[4];
     if (!hg_dtype_is_float((hg_dtype)x->dtype) && (x->dtype != HG_I64 || p->y.adaptive))
-        return hg_not_implemented(cx, op, (hg_dtype)x->dtype);
+        return hg_no_kernel(cx, op, (hg_dtype)x->dtype);
     with_plane(x, p->y.out, p->x.out, shape);
     hg_status st = hg_real(cx, x, d, &rx);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);

@@ -57,10 +57,6 @@ bool hg_walk_next(hg_walk *w);
      : (int)K == HG_BOOL ? (E)((a) != 0)                                                                               \
                          : (E)(a))
 
-/* "Float" of float32, "Long" of int64: how torch's messages name a dtype. */
-const char *hg_dtype_word(hg_dtype d, char buf[16]);
-/* Fails as torch does where there is no kernel: "\"bincount_cpu\" not implemented for 'Float'". */
-hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d);
 /* dim made non-negative against n_dim; 0-d counts as `n_dim 0`, where only the op's own words fit. */
 static inline int64_t hg_size_at(const hg_tensor *t, int dim) { return t->n_dim ? t->shape[dim] : 1; }
 static inline int64_t hg_stride_at(const hg_tensor *t, int dim) { return t->n_dim ? t->stride[dim] : 1; }

@@ -1,0 +1,183 @@
+/* Matrix products on raw memory: OpenBLAS where the host knows of one, plain loops elsewhere.
+
+   Note [BLAS]
+   The library is never linked: its path comes from the host, and it is loaded at the first product that is large enough to
+   gain from it. It is set to one thread at once: its own pool collapses where a core is busy, and a fork while it runs
+   deadlocks. Which products go to it depends on their size alone, so that the same product always gives the same bits. */
+#include "gemm_impl.h"
+#include "iter_impl.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef HG_HAVE_CBLAS
+#include "cblas.h"
+#else
+enum CBLAS_ORDER { CblasRowMajor = 101 };
+enum CBLAS_TRANSPOSE { CblasNoTrans = 111, CblasTrans = 112 };
+#endif
+
+/* The symbols' types, of the build with 32-bit integers; checked against the header below where there is one. */
+typedef void (*sgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, float, const float *, int,
+                         const float *, int, float, float *, int);
+typedef void (*dgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, double, const double *, int,
+                         const double *, int, double, double *, int);
+
+#ifdef HG_HAVE_CBLAS
+_Static_assert(sizeof(blasint) == sizeof(int), "OpenBLAS must be the build with 32-bit integers");
+#endif
+
+struct hg_blas {
+    void *handle;
+    sgemm_fn sgemm; /* NULL: there is no BLAS */
+    dgemm_fn dgemm;
+};
+
+enum { ENOUGH = 8192 }; /* multiplications from which BLAS pays */
+
+static const struct hg_blas none;
+
+static void *symbol(void *handle, const char *prefix, const char *name) {
+    char whole[64];
+    size_t n = strlen(prefix);
+    memcpy(whole, prefix, n);
+    strcpy(whole + n, name);
+    return dlsym(handle, whole);
+}
+
+/* dlsym gives an object pointer where a function is meant: POSIX says they convert. */
+static void load(struct hg_blas *b, const char *path) {
+    static const char *const prefixes[] = {"scipy_", ""};
+    static const char *const name = "OPENBLAS_NUM_THREADS"; /* read while loading: no pool is started only to be ended */
+    bool unset = !getenv(name) && setenv(name, "1", 0) == 0;
+    b->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (unset) unsetenv(name);
+    if (!b->handle) return;
+    for (int i = 0; i < 2 && !b->sgemm; i++) {
+        void *s = symbol(b->handle, prefixes[i], "cblas_sgemm"), *d = symbol(b->handle, prefixes[i], "cblas_dgemm");
+        void *threads = symbol(b->handle, prefixes[i], "openblas_set_num_threads");
+        if (!s || !d) continue;
+        memcpy(&b->sgemm, &s, sizeof s), memcpy(&b->dgemm, &d, sizeof d);
+        if (threads) {
+            void (*set)(int);
+            memcpy(&set, &threads, sizeof threads);
+            set(1);
+        }
+    }
+}
+
+static const struct hg_blas *blas_of(hg_lib *lib) {
+    if (lib->blas) return lib->blas;
+    struct hg_blas *b = lib->host.mem(lib->host.ud, NULL, sizeof *b);
+    if (!b) return &none; /* the loops will do; the next product tries again */
+    *b = none;
+    const char *path = lib->find_blas ? lib->find_blas(lib->find_blas_ud) : NULL;
+    if (path) load(b, path);
+    return lib->blas = b;
+}
+
+void hg_blas_close(hg_lib *lib) {
+    struct hg_blas *b = lib->blas;
+    lib->blas = NULL;
+    hg_mem_free(lib, b); /* the library stays loaded: one that may have started threads cannot be taken away */
+}
+
+/* ---- Plain loops ------------------------------------------------------------------------------------------------------ */
+
+/* b is packed block by block into rows of WIDE on the stack; four rows of c at a time are summed in registers. */
+enum { DEEP = 128, WIDE = 32 };
+
+#define GEMM_LOOPS(name, E)                                                                                                        \
+    HG_CLONES static void name##_block(int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col,             \
+                                       const E *b, E *c, int64_t ldc) {                                                            \
+        for (int64_t i = 0; i < m; i += 4) {                                                                                       \
+            int64_t rows = m - i < 4 ? m - i : 4;                                                                                  \
+            E sum[4][WIDE] = {{0}};                                                                                                \
+            if (rows == 4) {                                                                                                       \
+                for (int64_t p = 0; p < k; p++) {                                                                                  \
+                    const E *x = a + i * row + p * col, *y = b + p * WIDE;                                                         \
+                    E x0 = x[0], x1 = x[row], x2 = x[2 * row], x3 = x[3 * row];                                                    \
+                    for (int j = 0; j < WIDE; j++) {                                                                               \
+                        sum[0][j] += x0 * y[j], sum[1][j] += x1 * y[j];                                                            \
+                        sum[2][j] += x2 * y[j], sum[3][j] += x3 * y[j];                                                            \
+                    }                                                                                                              \
+                }                                                                                                                  \
+            } else {                                                                                                               \
+                for (int64_t r = 0; r < rows; r++)                                                                                 \
+                    for (int64_t p = 0; p < k; p++) {                                                                              \
+                        E x = a[(i + r) * row + p * col];                                                                          \
+                        const E *y = b + p * WIDE;                                                                                 \
+                        for (int j = 0; j < WIDE; j++) sum[r][j] += x * y[j];                                                      \
+                    }                                                                                                              \
+            }                                                                                                                      \
+            for (int64_t r = 0; r < rows; r++)                                                                                     \
+                for (int64_t j = 0; j < n; j++) c[(i + r) * ldc + j] += alpha * sum[r][j];                                         \
+        }                                                                                                                          \
+    }                                                                                                                              \
+    static void name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t lda, const E *b, int64_t ldb, \
+                     E beta, E *c, int64_t ldc) {                                                                                  \
+        E packed[DEEP * WIDE];                                                                                                     \
+        int64_t row = ta ? 1 : lda, col = ta ? lda : 1;                                                                            \
+        for (int64_t i = 0; i < m; i++)                                                                                            \
+            for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];                                \
+        for (int64_t j = 0; j < n; j += WIDE)                                                                                      \
+            for (int64_t p = 0; p < k; p += DEEP) {                                                                                \
+                int64_t wide = n - j < WIDE ? n - j : WIDE, deep = k - p < DEEP ? k - p : DEEP;                                    \
+                for (int64_t q = 0; q < deep; q++) {                                                                               \
+                    const E *from = tb ? b + j * ldb + p + q : b + (p + q) * ldb + j;                                              \
+                    int64_t step = tb ? ldb : 1;                                                                                   \
+                    for (int64_t r = 0; r < wide; r++) packed[q * WIDE + r] = from[r * step];                                      \
+                    for (int64_t r = wide; r < WIDE; r++) packed[q * WIDE + r] = 0;                                                \
+                }                                                                                                                  \
+                name##_block(m, wide, deep, alpha, a + p * col, row, col, packed, c + j, ldc);                                     \
+            }                                                                                                                      \
+    }                                                                                                                              \
+    /* c of one column: sixteen partial sums a row, so that they can be one vector */                                              \
+    HG_CLONES static void name##_column(int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta, E *c,          \
+                                        int64_t ldc) {                                                                             \
+        for (int64_t i = 0; i < m; i++, a += lda) {                                                                                \
+            E part[16] = {0}, sum = 0;                                                                                             \
+            int64_t p = 0;                                                                                                         \
+            for (; p + 16 <= k; p += 16)                                                                                           \
+                for (int j = 0; j < 16; j++) part[j] += a[p + j] * b[p + j];                                                       \
+            for (; p < k; p++) sum += a[p] * b[p];                                                                                 \
+            for (int half = 8; half; half /= 2)                                                                                    \
+                for (int j = 0; j < half; j++) part[j] += part[j + half];                                                          \
+            c[i * ldc] = alpha * (sum + part[0]) + (beta == 0 ? 0 : beta * c[i * ldc]);                                            \
+        }                                                                                                                          \
+    }
+
+GEMM_LOOPS(loops_f32, float)
+GEMM_LOOPS(loops_f64, double)
+#undef GEMM_LOOPS
+
+static bool fits(int64_t x) { return x <= INT32_MAX; }
+
+void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a, int64_t lda,
+             const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
+    if (m == 0 || n == 0) return;
+    bool large = k > 0 && (m >= ENOUGH || n >= ENOUGH || k >= ENOUGH || m * n >= ENOUGH || m * n * k >= ENOUGH);
+    bool narrow = fits(m) && fits(n) && fits(k) && fits(lda) && fits(ldb) && fits(ldc);
+    const struct hg_blas *blas = large && narrow ? blas_of(lib) : &none;
+    if (blas->sgemm) {
+        enum CBLAS_TRANSPOSE x = ta ? CblasTrans : CblasNoTrans, y = tb ? CblasTrans : CblasNoTrans;
+        /* BLAS wants strides of at least a row, also where there is one row only */
+        int64_t least_a = ta ? m : k, least_b = tb ? k : n;
+        if (lda < least_a) lda = least_a;
+        if (ldb < least_b) ldb = least_b;
+        if (ldc < n) ldc = n;
+        if (d == HG_F32)
+            blas->sgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, (float)alpha, a, (int)lda, b, (int)ldb, (float)beta, c, (int)ldc);
+        else blas->dgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+        return;
+    }
+    bool column = n == 1 && !ta && (tb || ldb == 1) && k > 0;
+    if (d == HG_F32) {
+        if (column) loops_f32_column(m, k, (float)alpha, a, lda, b, (float)beta, c, ldc);
+        else loops_f32(ta, tb, m, n, k, (float)alpha, a, lda, b, ldb, (float)beta, c, ldc);
+    } else {
+        if (column) loops_f64_column(m, k, alpha, a, lda, b, beta, c, ldc);
+        else loops_f64(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    }
+}

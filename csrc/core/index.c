@@ -1,0 +1,455 @@
+/* Indexing as x[...] does: what is basic becomes views, what is advanced becomes _index and index_put.
+
+   Note [Advanced indices]
+   A list of index tensors belongs to the first dimensions of a tensor, NULL where a dimension is taken whole. Masks stand for
+   as many dimensions as they have and become the positions of what is true. The rest are broadcast against one another; the
+   result has their common shape in the place of the dimensions they index, or in front where these are not neighbours. A plan
+   holds what follows from that: for every element of the common shape its offset in the tensor, and how to walk both. */
+#include "shape_impl.h"
+
+#include <string.h>
+
+typedef struct plan {
+    hg_tensor *index[HG_MAX_DIM]; /* owned; int64, contiguous, of the common shape; NULL: the whole dimension */
+    int n_index;                  /* dimensions spoken for */
+    int64_t common[HG_MAX_DIM];
+    int n_common;
+    int64_t n_offsets, *offsets;  /* elements from the tensor's first */
+    int64_t shape[HG_MAX_DIM];    /* of the result */
+    int n_shape;
+    /* the walk: the common shape as one dimension, number `at` of n_walk */
+    int n_walk, at;
+    int64_t walk[HG_MAX_DIM + 1], in_tensor[HG_MAX_DIM + 1];
+} plan;
+
+static void plan_end(hg_ctx *cx, plan *p) {
+    for (int i = 0; i < p->n_index; i++) hg_release(cx, p->index[i]);
+    hg_mem_free(cx->lib, p->offsets);
+}
+
+static bool is_mask(const hg_tensor *t) { return t->dtype == HG_BOOL || t->dtype == HG_U8; }
+
+/* The positions of what is true in a mask, one index vector a dimension. */
+static hg_status add_mask(hg_ctx *cx, plan *p, const hg_tensor *t, hg_tensor *mask) {
+    char b1[256], b2[256];
+    if (mask->dtype == HG_U8) {
+        hg_status st = hg_warn(cx, "UserWarning", "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.");
+        if (st != HG_OK) return st;
+    }
+    if (p->n_index + mask->n_dim > t->n_dim) return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
+    for (int i = 0; i < mask->n_dim; i++)
+        if (mask->shape[i] != t->shape[p->n_index + i])
+            return hg_fail(cx, HG_INDEX, "The shape of the mask %s at index %d does not match the shape of the indexed tensor %s at index %d",
+                           hg_show_shape(mask, b1), i, hg_show_shape(t, b2), p->n_index + i);
+    hg_tensor *at = NULL;
+    hg_status st = hg_nonzero_fwd(cx, (hg_arg[]){hg_t(mask)}, &at);
+    for (int i = 0; i < mask->n_dim && st == HG_OK; i++) {
+        st = hg_raw_view(cx, at, 1, at->shape, at->stride, i, &p->index[p->n_index]);
+        if (st == HG_OK) p->n_index++;
+    }
+    hg_release(cx, at);
+    return st;
+}
+
+static hg_status add_indices(hg_ctx *cx, plan *p, const hg_tensor *t, const hg_arg *list) {
+    for (uint32_t i = 0; i < list->n; i++) {
+        hg_tensor *ix = list->u.ts[i];
+        hg_status st = HG_OK;
+        if (ix && is_mask(ix)) {
+            if ((st = add_mask(cx, p, t, ix)) != HG_OK) return st;
+            continue;
+        }
+        if (ix && ix->dtype != HG_I64 && ix->dtype != HG_I32)
+            return hg_fail(cx, HG_INDEX, "tensors used as indices must be long, int, byte or bool tensors");
+        if (p->n_index >= t->n_dim) return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
+        if (ix && (st = hg_raw_cast(cx, ix, HG_I64, &p->index[p->n_index])) != HG_OK) return st;
+        p->n_index++;
+    }
+    return HG_OK;
+}
+
+/* The common shape of all index tensors, and each of them in it. */
+static hg_status broadcast_indices(hg_ctx *cx, plan *p) {
+    for (int i = 0; i < p->n_index; i++) {
+        const hg_tensor *ix = p->index[i];
+        if (!ix) continue;
+        if (hg_broadcast(cx, p->n_common, p->common, ix->n_dim, ix->shape, &p->n_common, p->common) != HG_OK) {
+            char all[300] = "", one[256];
+            for (int k = 0; k < p->n_index; k++)
+                if (p->index[k] && strlen(all) < 200) {
+                    if (*all) strcat(all, ", ");
+                    strncat(all, hg_show_shape(p->index[k], one), 80);
+                }
+            return hg_fail(cx, HG_INDEX, "shape mismatch: indexing tensors could not be broadcast together with shapes %s", all);
+        }
+    }
+    for (int i = 0; i < p->n_index; i++) {
+        hg_tensor *ix = p->index[i], *wide = NULL, *packed = NULL;
+        int64_t stride[HG_MAX_DIM];
+        if (!ix) continue;
+        int lead = p->n_common - ix->n_dim;
+        for (int k = 0; k < p->n_common; k++)
+            stride[k] = k < lead || ix->shape[k - lead] != p->common[k] ? 0 : ix->stride[k - lead];
+        hg_status st = hg_raw_view(cx, ix, p->n_common, p->common, stride, 0, &wide);
+        if (st == HG_OK) st = hg_raw_contiguous(cx, wide, &packed);
+        hg_release(cx, wide);
+        if (st != HG_OK) return st;
+        hg_release(cx, ix);
+        p->index[i] = packed;
+    }
+    return HG_OK;
+}
+
+static hg_status add_offsets(hg_ctx *cx, plan *p, const hg_tensor *t) {
+    p->n_offsets = 1;
+    for (int i = 0; i < p->n_common; i++) p->n_offsets *= p->common[i];
+    size_t size = (size_t)(p->n_offsets ? p->n_offsets : 1) * sizeof *p->offsets;
+    if (!(p->offsets = hg_mem(cx, size))) return HG_MEMORY;
+    memset(p->offsets, 0, size);
+    for (int d = 0; d < p->n_index; d++) {
+        if (!p->index[d]) continue;
+        const int64_t *at = (const int64_t *)(void *)p->index[d]->data;
+        int64_t n = t->shape[d], step = t->stride[d];
+        for (int64_t i = 0; i < p->n_offsets; i++) {
+            int64_t k = at[i];
+            if (k < -n || k >= n)
+                return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)k, d, (long long)n);
+            p->offsets[i] += (k < 0 ? k + n : k) * step;
+        }
+    }
+    return HG_OK;
+}
+
+/* The result's shape and the walk. */
+static hg_status add_layout(hg_ctx *cx, plan *p, const hg_tensor *t) {
+    int first = -1, last = -1, n_given = 0;
+    for (int i = 0; i < p->n_index; i++)
+        if (p->index[i]) {
+            if (first < 0) first = i;
+            last = i, n_given++;
+        }
+    int before = n_given && last - first + 1 == n_given ? first : 0; /* whole dimensions in front of the common ones */
+    if (p->n_common + t->n_dim - n_given > HG_MAX_DIM)
+        return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+    int passed = 0;
+    for (int d = 0; d <= t->n_dim; d++) {
+        bool whole = d < t->n_dim && !(d < p->n_index && p->index[d]);
+        if (passed == before && (whole || d == t->n_dim) && p->at < 0) {
+            p->at = p->n_walk;
+            p->walk[p->n_walk] = p->n_offsets, p->in_tensor[p->n_walk++] = 0;
+            for (int k = 0; k < p->n_common; k++) p->shape[p->n_shape++] = p->common[k];
+        }
+        if (!whole) continue;
+        passed++;
+        p->walk[p->n_walk] = t->shape[d], p->in_tensor[p->n_walk++] = t->stride[d];
+        p->shape[p->n_shape++] = t->shape[d];
+    }
+    return HG_OK;
+}
+
+static hg_status plan_begin(hg_ctx *cx, plan *p, const hg_tensor *t, const hg_arg *list) {
+    memset(p->index, 0, sizeof p->index);
+    p->n_index = p->n_common = p->n_shape = p->n_walk = 0, p->at = -1, p->offsets = NULL;
+    hg_status st = add_indices(cx, p, t, list);
+    if (st == HG_OK) st = broadcast_indices(cx, p);
+    if (st == HG_OK) st = add_offsets(cx, p, t);
+    if (st == HG_OK) st = add_layout(cx, p, t);
+    if (st != HG_OK) plan_end(cx, p);
+    return st;
+}
+
+/* `other`, of the result's shape, has these strides in the walk: the common dimensions are one, so they must be packed. */
+static void strides_in_walk(const plan *p, const hg_tensor *other, int64_t *stride) {
+    for (int i = 0, k = 0; i < p->n_walk; i++) {
+        if (i == p->at) {
+            stride[i] = p->n_common ? other->stride[k + p->n_common - 1] : 0;
+            k += p->n_common;
+        } else {
+            stride[i] = other->stride[k++];
+        }
+    }
+}
+
+typedef enum move { READ, WRITE, ACCUMULATE } move;
+
+/* Between the tensor's chosen elements and `other`, laid out as the result. */
+static void run(const plan *p, const hg_tensor *t, const hg_tensor *other, move what) {
+    int64_t stride[HG_MAX_DIM + 1];
+    size_t size = hg_tensor_itemsize(t);
+    if (!other->numel) return;
+    strides_in_walk(p, other, stride);
+    hg_walk w;
+    hg_walk_begin(&w, p->n_walk, p->walk);
+    hg_walk_add(&w, t->data, p->in_tensor, size);
+    hg_walk_add(&w, other->data, stride, size);
+    bool innermost = p->at == p->n_walk - 1;
+    bool packed = !innermost && w.step[0] == (int64_t)size && w.step[1] == (int64_t)size && what != ACCUMULATE;
+#define EACH(...)                                                                                                      \
+    do {                                                                                                               \
+        char *q = w.p[1];                                                                                              \
+        if (innermost) {                                                                                               \
+            E *base = (E *)(void *)w.p[0];                                                                             \
+            for (int64_t i = 0; i < w.inner; i++, q += w.step[1]) {                                                    \
+                E *x = base + p->offsets[i], *y = (E *)(void *)q;                                                      \
+                __VA_ARGS__                                                                                            \
+            }                                                                                                          \
+        } else {                                                                                                       \
+            char *r = w.p[0] + p->offsets[w.at[p->at]] * (int64_t)sizeof(E);                                           \
+            if (packed && what == READ) memcpy(q, r, (size_t)w.inner * sizeof(E));                                     \
+            else if (packed) memcpy(r, q, (size_t)w.inner * sizeof(E));                                                \
+            else                                                                                                       \
+                for (int64_t i = 0; i < w.inner; i++, r += w.step[0], q += w.step[1]) {                                \
+                    E *x = (E *)(void *)r, *y = (E *)(void *)q;                                                        \
+                    __VA_ARGS__                                                                                        \
+                }                                                                                                      \
+        }                                                                                                              \
+    } while (hg_walk_next(&w));
+    if (what == READ) {
+        HG_BY_SIZE(size, EACH(*y = *x;))
+    } else if (what == WRITE) {
+        HG_BY_SIZE(size, EACH(*x = *y;))
+    } else {
+        HG_BY_DTYPE(t->dtype, EACH(*x = STORE(LOAD(*x) + LOAD(*y));))
+    }
+#undef EACH
+}
+
+/* ---- The ops ---------------------------------------------------------------------------------------------------------- */
+
+hg_status hg_index_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = a[0].u.t;
+    plan p;
+    hg_status st = plan_begin(cx, &p, t, &a[1]);
+    if (st != HG_OK) return st;
+    if ((st = hg_out(cx, out, (hg_dtype)t->dtype, p.n_shape, p.shape)) == HG_OK) run(&p, t, *out, READ);
+    plan_end(cx, &p);
+    return st;
+}
+
+/* The index tensors a node saved, as an argument again; `room` holds as many. */
+static hg_arg saved_indices(hg_ctx *cx, hg_back *b, hg_tensor **room) {
+    int n = (int)ARG(1)->n;
+    for (int i = 0; i < n; i++) room[i] = hg_back_saved_at(cx, b, 1, i);
+    return hg_ts(room, n);
+}
+
+hg_status hg_index_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta m = META(0);
+    hg_tensor *room[HG_MAX_DIM], *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape);
+    GIVE(0, X(INDEX_PUT, T(zeros), saved_indices(cx, b, room), T(G), hg_b(true)));
+    return HG_OK;
+}
+
+hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = a[0].u.t, *values = a[2].u.t, *wide = NULL, *packed = NULL;
+    char w1[16], w2[16], b1[256], b2[256];
+    if (a[1].n > HG_MAX_DIM || (int)a[1].n > t->n_dim)
+        return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, a[1].n);
+    if (values->dtype != t->dtype)
+        return hg_fail(cx, HG_SHAPE, "Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.",
+                       hg_dtype_word(t->dtype, w1), hg_dtype_word(values->dtype, w2));
+    hg_status st = hg_out_copy(cx, t, out);
+    if (st != HG_OK) return st;
+    plan p;
+    if ((st = plan_begin(cx, &p, *out, &a[1])) != HG_OK) return st;
+    int64_t stride[HG_MAX_DIM];
+    int lead = p.n_shape - values->n_dim;
+    bool fits = true;
+    for (int i = 0; i < values->n_dim; i++) {
+        int64_t size = values->shape[i];
+        if (i + lead < 0 ? size != 1 : size != 1 && size != p.shape[i + lead]) fits = false;
+    }
+    if (!fits)
+        st = hg_fail(cx, HG_SHAPE, "shape mismatch: value tensor of shape %s cannot be broadcast to indexing result of shape %s",
+                     hg_show_shape(values, b1), hg_show_sizes(p.n_shape, p.shape, b2));
+    for (int i = 0; fits && i < p.n_shape; i++)
+        stride[i] = i < lead || values->shape[i - lead] == 1 ? 0 : values->stride[i - lead];
+    if (st == HG_OK) st = hg_raw_view(cx, values, p.n_shape, p.shape, stride, 0, &wide);
+    /* the walk sees the common dimensions as one: a value of several, or one that lies in the tensor itself, is copied */
+    bool apart = values->numel != 1 && (p.n_common > 1 || values->storage == (*out)->storage);
+    if (st == HG_OK) st = apart ? hg_out_copy(cx, wide, &packed) : HG_OK;
+    if (st == HG_OK) run(&p, *out, packed ? packed : wide, a[3].u.i ? ACCUMULATE : WRITE);
+    hg_release(cx, wide), hg_release(cx, packed);
+    plan_end(cx, &p);
+    return st;
+}
+
+hg_status hg_index_put_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *room[HG_MAX_DIM], *g = G;
+    hg_arg indices = saved_indices(cx, b, room);
+    if (NEED(0)) GIVE(0, ARG(3)->u.i ? g : X(INDEX_PUT, T(g), indices, T(hg_x_zeros(cx, (hg_dtype)g->dtype, 0, NULL))));
+    if (NEED(2)) {
+        hg_meta m = META(2);
+        hg_tensor *got = X(INDEX, T(g), indices);
+        if (got && m.n_dim > got->n_dim) { /* the value had more leading ones than the result has dimensions */
+            int64_t shape[HG_MAX_DIM];
+            int lead = m.n_dim - got->n_dim;
+            for (int i = 0; i < m.n_dim; i++) shape[i] = i < lead ? 1 : got->shape[i - lead];
+            got = X(RESHAPE, T(got), hg_ints(shape, m.n_dim));
+        }
+        GIVE(2, got);
+    }
+    return HG_OK;
+}
+
+/* ---- x[...] ------------------------------------------------------------------------------------------------------------- */
+
+/* What is left of an index once views have been taken: the view, borrowed from the scope, and the advanced indices. */
+typedef struct taken {
+    hg_tensor *view;
+    hg_tensor *index[2 * HG_MAX_DIM];
+    int n;
+    bool advanced;
+} taken;
+
+/* Dimensions of the tensor that the index speaks for. */
+static int64_t n_spoken_for(const hg_index *at, int n) {
+    int64_t count = 0;
+    for (int i = 0; i < n; i++) switch (at[i].kind) {
+        case HG_IX_INT:
+        case HG_IX_SLICE: count++; break;
+        case HG_IX_TENSOR: count += is_mask(at[i].t) ? at[i].t->n_dim : 1; break;
+        default: break;
+        }
+    return count;
+}
+
+static hg_status put_index(hg_ctx *cx, taken *k, int dim, hg_tensor *index) {
+    if (dim >= HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+    while (k->n <= dim) k->index[k->n++] = NULL;
+    k->index[dim] = index;
+    k->advanced = true;
+    return HG_OK;
+}
+
+static hg_status take_int(hg_ctx *cx, taken *k, int dim, int64_t i, int position) {
+    const hg_tensor *t = k->view;
+    int64_t size = dim < t->n_dim ? t->shape[dim] : 0;
+    if (i < -size || i >= size)
+        return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)i, position, (long long)size);
+    k->view = X(SELECT, T(k->view), hg_i(dim), hg_i(i));
+    return cx->scope->status;
+}
+
+/* A single truth value: a new dimension, of size one or none. */
+static hg_status take_bool(hg_ctx *cx, taken *k, int dim, bool yes) {
+    hg_tensor *index;
+    k->view = X(UNSQUEEZE, T(k->view), hg_i(dim));
+    if (!k->view) return cx->scope->status;
+    hg_status st = hg_tensor_empty(cx, HG_I64, 1, &(int64_t){yes}, &index);
+    if (st != HG_OK) return st;
+    if (yes) *(int64_t *)(void *)index->data = 0;
+    if (!hg_scope_keep(cx, index)) return cx->scope->status;
+    return put_index(cx, k, dim, index);
+}
+
+/* Take the views of an index. `keep_slices`: a slice that takes everything is a view nonetheless. */
+static hg_status take_views(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, bool keep_slices, taken *k) {
+    int64_t spoken = n_spoken_for(at, n);
+    int dim = 0;
+    hg_status st = HG_OK;
+    k->view = t, k->n = 0, k->advanced = false;
+    if (n == 1 && at[0].kind == HG_IX_INT && t->n_dim == 0)
+        return hg_fail(cx, HG_INDEX,
+                       "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim "
+                       "tensor to a number");
+    if (n == 1 && at[0].kind == HG_IX_SLICE && t->n_dim == 0)
+        return hg_fail(cx, HG_INDEX, "slice() cannot be applied to a 0-dim tensor.");
+    if (spoken > t->n_dim) return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
+    for (int i = 0; i < n && st == HG_OK; i++) switch (at[i].kind) {
+        case HG_IX_INT: st = take_int(cx, k, dim, at[i].start, i); break;
+        case HG_IX_SLICE: {
+            int64_t size = k->view->shape[dim], start = at[i].start, stop = at[i].stop;
+            if (at[i].step <= 0) return hg_fail(cx, HG_VALUE, "step must be greater than zero");
+            if (start == INT64_MIN || start == INT64_MAX) start = start == INT64_MIN ? 0 : size;
+            bool whole = start == 0 && at[i].step == 1 && (stop == INT64_MAX || stop == size);
+            if (!whole || keep_slices)
+                k->view = X(SLICE, T(k->view), hg_i(dim), hg_i(start), hg_i(stop), hg_i(at[i].step));
+            st = cx->scope->status;
+            dim++;
+            break;
+        }
+        case HG_IX_ELLIPSIS: dim += (int)(t->n_dim - spoken); break;
+        case HG_IX_NEW:
+            k->view = X(UNSQUEEZE, T(k->view), hg_i(dim++));
+            st = cx->scope->status;
+            break;
+        case HG_IX_BOOL: st = take_bool(cx, k, dim++, at[i].start != 0); break;
+        case HG_IX_TENSOR:
+            if (at[i].t->n_dim == 0 && !hg_dtype_is_float((hg_dtype)at[i].t->dtype)) {
+                int64_t value = hg_tensor_get_i(at[i].t, NULL);
+                if (is_mask(at[i].t)) st = take_bool(cx, k, dim++, value != 0);
+                else st = take_int(cx, k, dim, value, i);
+            } else {
+                st = put_index(cx, k, dim, at[i].t);
+                dim += is_mask(at[i].t) ? at[i].t->n_dim : 1;
+                while (st == HG_OK && is_mask(at[i].t) && k->n < dim) k->index[k->n++] = NULL;
+            }
+        }
+    if (st != HG_OK || !k->advanced) return st;
+    /* a mask takes one place in the list however many dimensions it speaks for */
+    int to = 0;
+    for (int from = 0; from < k->n;) {
+        hg_tensor *ix = k->index[from];
+        k->index[to++] = ix;
+        from += ix && is_mask(ix) && ix->n_dim ? ix->n_dim : 1;
+    }
+    k->n = to;
+    return HG_OK;
+}
+
+hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_tensor **out) {
+    taken k;
+    hg_tensor *r = NULL;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_status st = take_views(cx, t, at, n, n == 1, &k);
+    if (st != HG_OK) hg_scope_fail(cx, st);
+    else r = k.advanced ? X(INDEX, T(k.view), hg_ts(k.index, k.n)) : k.view == t ? X(ALIAS, T(t)) : k.view;
+    return hg_scope_return(cx, &s, r, out);
+}
+
+/* The value without its leading dimensions of size one, which say nothing. */
+static hg_tensor *without_leading_ones(hg_ctx *cx, hg_tensor *v) {
+    int n = 0;
+    while (n < v->n_dim && v->shape[n] == 1) n++;
+    return n ? X(VIEW_SIZE, T(v), hg_ints(v->shape + n, v->n_dim - n)) : v;
+}
+
+static hg_status assign(hg_ctx *cx, hg_tensor *to, hg_arg value) {
+    if (value.kind != HG_A_TENSOR) return hg_call_inplace(cx, HG_OP_FILL_, (hg_arg[]){hg_t(to), value}, 2);
+    hg_tensor *v = value.u.t;
+    if (!hg_same_shape(to, v)) {
+        if (v->n_dim == 0) return hg_call_inplace(cx, HG_OP_FILL_TENSOR_, (hg_arg[]){hg_t(to), value}, 2);
+        v = without_leading_ones(cx, v);
+        if (v) v = X(EXPAND, T(v), hg_ints(to->shape, to->n_dim));
+        if (!v) return cx->scope->status;
+    }
+    return hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(to), hg_t(v)}, 2);
+}
+
+static hg_status assign_at(hg_ctx *cx, taken *k, hg_arg value) {
+    hg_tensor *v = NULL;
+    if (value.kind == HG_A_TENSOR) {
+        v = without_leading_ones(cx, value.u.t);
+    } else {
+        hg_status st = hg_raw_scalar(cx, value, (hg_dtype)k->view->dtype, &v);
+        if (st != HG_OK) return st;
+        v = hg_scope_keep(cx, v);
+    }
+    if (!v) return cx->scope->status;
+    return hg_call_inplace(cx, HG_OP_INDEX_PUT, (hg_arg[]){hg_t(k->view), hg_ts(k->index, k->n), hg_t(v)}, 3);
+}
+
+hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_arg value) {
+    taken k;
+    if (n == 1 && at[0].kind == HG_IX_BOOL && !at[0].start) return HG_OK; /* x[False] names nothing */
+    hg_index as_new = {.kind = HG_IX_NEW};
+    if (n == 1 && at[0].kind == HG_IX_BOOL) at = &as_new;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_status st = take_views(cx, t, at, n, false, &k);
+    if (st == HG_OK) st = k.advanced ? assign_at(cx, &k, value) : assign(cx, k.view, value);
+    if (st != HG_OK) hg_scope_fail(cx, st);
+    return hg_scope_end(cx, &s);
+}

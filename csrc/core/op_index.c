@@ -1,0 +1,537 @@
+/* Reading and writing along one dimension by an index tensor: gather, scatter and the index_* family. */
+#include "shape_impl.h"
+
+#include <string.h>
+
+#define SELF (a[0].u.t)
+
+static bool is_index(const hg_tensor *t) { return t->dtype == HG_I64 || t->dtype == HG_I32; }
+
+static int64_t number_at(const char *p, bool wide) {
+    return wide ? *(const int64_t *)(const void *)p : *(const int32_t *)(const void *)p;
+}
+
+/* ---- gather and scatter ------------------------------------------------------------------------------------------------- */
+
+/* A walk over `index` with the operand t beside it, standing still along d: the index says where to go there. */
+static void walk_beside(hg_walk *w, const hg_tensor *t, int d) {
+    int64_t stride[HG_MAX_DIM];
+    memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
+    if (t->n_dim) stride[d] = 0;
+    hg_walk_add(w, t->data, stride, hg_tensor_itemsize(t));
+}
+
+static hg_status out_of_bounds(hg_ctx *cx, hg_status kind, int64_t i, int d, int64_t size) {
+    return hg_fail(cx, kind, "index %lld is out of bounds for dimension %d with size %lld", (long long)i, d, (long long)size);
+}
+
+/* Every number of the index must lie in [0, size). */
+static hg_status check_index(hg_ctx *cx, const hg_tensor *index, int d, int64_t size) {
+    if (!index->numel) return HG_OK;
+    hg_walk w;
+    bool wide = index->dtype == HG_I64;
+    hg_walk_begin(&w, index->n_dim, index->shape);
+    hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
+    do {
+        const char *p = w.p[0];
+        for (int64_t i = 0; i < w.inner; i++, p += w.step[0]) {
+            int64_t at = number_at(p, wide);
+            if (at < 0 || at >= size) return out_of_bounds(cx, HG_SHAPE, at, d, size);
+        }
+    } while (hg_walk_next(&w));
+    return HG_OK;
+}
+
+/* A 0-dimensional tensor counts as one of one element. */
+static int dims_of(const hg_tensor *t) { return t->n_dim ? t->n_dim : 1; }
+
+hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *index = a[2].u.t;
+    char b1[256], b2[256];
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "gather(): Expected dtype int32/int64 for index");
+    if (index->numel) {
+        if (dims_of(index) != dims_of(t))
+            return hg_fail(cx, HG_SHAPE, "Index tensor must have the same number of dimensions as input tensor");
+        for (int i = 0; i < index->n_dim && t->n_dim; i++)
+            if (i != d && index->shape[i] > t->shape[i])
+                return hg_fail(cx, HG_SHAPE,
+                               "Size does not match at dimension %d expected index %s to be no larger than self %s apart from "
+                               "dimension %d",
+                               i, hg_show_shape(index, b1), hg_show_shape(t, b2), d);
+        if ((st = check_index(cx, index, d, hg_size_at(t, d))) != HG_OK) return st;
+    }
+    if ((st = hg_out(cx, out, (hg_dtype)t->dtype, index->n_dim, index->shape)) != HG_OK || !index->numel) return st;
+    hg_walk w;
+    int64_t along = hg_stride_at(t, d) * (int64_t)hg_tensor_itemsize(t);
+    bool wide = index->dtype == HG_I64;
+    hg_walk_begin(&w, index->n_dim, index->shape);
+    hg_walk_add(&w, (*out)->data, (*out)->stride, hg_tensor_itemsize(t));
+    hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
+    if (t->n_dim) walk_beside(&w, t, d);
+    else hg_walk_add(&w, t->data, (int64_t[]){0}, 1);
+    HG_BY_SIZE(hg_tensor_itemsize(t), do {
+        char *to = w.p[0], *at = w.p[1], *from = w.p[2];
+        for (int64_t i = 0; i < w.inner; i++, to += w.step[0], at += w.step[1], from += w.step[2])
+            *(E *)to = *(E *)(from + number_at(at, wide) * along);
+    } while (hg_walk_next(&w));)
+    return HG_OK;
+}
+
+hg_status hg_gather_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta m = META(0);
+    hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape);
+    GIVE(0, X(SCATTER_ADD, T(zeros), *ARG(1), T(IN(2)), T(G)));
+    return HG_OK;
+}
+
+typedef enum scatter_kind { PUT, ADD, MULTIPLY, LARGEST, SMALLEST } scatter_kind;
+
+static hg_status check_scatter(hg_ctx *cx, const hg_arg *a, const hg_tensor *src, int *d) {
+    hg_tensor *t = SELF, *index = a[2].u.t;
+    char b1[256], b2[256], b3[256];
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, d);
+    if (st != HG_OK) return st;
+    if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "scatter(): Expected dtype int32/int64 for index");
+    if (src && src->dtype != t->dtype) return hg_fail(cx, HG_SHAPE, "scatter(): Expected self.dtype to be equal to src.dtype");
+    if (!index->numel) return HG_OK;
+    if (dims_of(index) != dims_of(t))
+        return hg_fail(cx, HG_SHAPE, "Index tensor must have the same number of dimensions as self tensor");
+    if (src && dims_of(index) != dims_of(src))
+        return hg_fail(cx, HG_SHAPE, "Index tensor must have the same number of dimensions as src tensor");
+    bool large = false, large_src = false;
+    for (int i = 0; i < dims_of(t); i++) {
+        int64_t size = hg_size_at(index, i);
+        if (i != *d && size > hg_size_at(t, i)) large = true;
+        if (src && size > hg_size_at(src, i)) large_src = true;
+    }
+    if ((large || large_src) && src)
+        return hg_fail(cx, HG_SHAPE,
+                       "Expected index %s to be no larger than self %s apart from dimension %d and to be no larger size than src %s",
+                       hg_show_shape(index, b1), hg_show_shape(t, b2), *d, hg_show_shape(src, b3));
+    if (large)
+        return hg_fail(cx, HG_SHAPE, "Expected index %s to be no larger than self %s apart from dimension %d",
+                       hg_show_shape(index, b1), hg_show_shape(t, b2), *d);
+    return check_index(cx, index, *d, hg_size_at(t, *d));
+}
+
+/* to[.. index ..] takes (or is combined with) src, which may be a single number with strides of zero. */
+static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_tensor *src, scatter_kind kind) {
+    static const int64_t still[HG_MAX_DIM] = {0};
+    if (!index->numel) return;
+    hg_walk w;
+    int64_t along = hg_stride_at(to, d) * (int64_t)hg_tensor_itemsize(to);
+    bool wide = index->dtype == HG_I64;
+    hg_walk_begin(&w, index->n_dim, index->shape);
+    if (to->n_dim) walk_beside(&w, to, d);
+    else hg_walk_add(&w, to->data, still, 1);
+    hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
+    hg_walk_add(&w, src->data, src->n_dim ? src->stride : still, hg_tensor_itemsize(src));
+    HG_BY_DTYPE(to->dtype, do {
+        char *p = w.p[0], *at = w.p[1], *from = w.p[2];
+        for (int64_t i = 0; i < w.inner; i++, p += w.step[0], at += w.step[1], from += w.step[2]) {
+            E *e = (E *)(p + number_at(at, wide) * along);
+            if (kind == PUT) {
+                *e = *(E *)from;
+                continue;
+            }
+            A x = LOAD(*e), y = LOAD(*(E *)from);
+            A r = kind == ADD        ? x + y
+                  : kind == MULTIPLY ? x * y
+                  : x != x           ? x
+                  : y != y           ? y
+                  : kind == LARGEST  ? (x > y ? x : y)
+                                     : (x < y ? x : y);
+            *e = STORE(r);
+        }
+    } while (hg_walk_next(&w));)
+}
+
+hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *src = NULL;
+    int d;
+    bool number = a[3].kind != HG_A_TENSOR;
+    hg_status st = check_scatter(cx, a, number ? NULL : a[3].u.t, &d);
+    if (st != HG_OK) return st;
+    if (number) st = hg_raw_scalar(cx, a[3], (hg_dtype)SELF->dtype, &src);
+    else hg_retain(cx, src = a[3].u.t);
+    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, PUT);
+    hg_release(cx, src);
+    return st;
+}
+
+/* A gradient that covers src's first corner, with zeros where src was larger than the index. */
+static hg_tensor *fit(hg_ctx *cx, hg_tensor *g, hg_meta m) {
+    int64_t pad[2 * HG_MAX_DIM];
+    bool fits = true;
+    if (!g || g->n_dim != m.n_dim) return g;
+    for (int i = 0; i < m.n_dim; i++) {
+        int pair = m.n_dim - 1 - i;
+        pad[2 * pair] = 0, pad[2 * pair + 1] = m.shape[i] - g->shape[i];
+        if (pad[2 * pair + 1]) fits = false;
+    }
+    return fits ? g : X(CONSTANT_PAD_ND, T(g), hg_ints(pad, 2 * m.n_dim));
+}
+
+hg_status hg_scatter_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(SCATTER_VALUE, T(G), *ARG(1), T(IN(2)), hg_i(0)));
+    if (b->info->differentiable >> 3 & 1 && NEED(3)) {
+        hg_tensor *index = IN(2);
+        hg_meta m = META(3);
+        GIVE(3, fit(cx, X(GATHER, T(G), *ARG(1), T(index)), m));
+    }
+    return HG_OK;
+}
+
+hg_status hg_scatter_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    hg_status st = check_scatter(cx, a, a[3].u.t, &d);
+    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    if (st == HG_OK) scatter_into(*out, d, a[2].u.t, a[3].u.t, ADD);
+    return st;
+}
+
+hg_status hg_scatter_add_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, G);
+    if (NEED(3)) GIVE(3, fit(cx, X(GATHER, T(G), *ARG(1), T(IN(2))), META(3)));
+    return HG_OK;
+}
+
+/* Give the places the index names the reduction's neutral element. */
+static hg_status make_neutral(hg_ctx *cx, hg_tensor *to, int d, const hg_tensor *index, scatter_kind kind) {
+    hg_dtype dtype = (hg_dtype)to->dtype;
+    bool real = hg_dtype_is_float(dtype);
+    int bits = 8 * hg_dtypes[dtype].size;
+    int64_t most = dtype == HG_BOOL ? 1 : dtype == HG_U8 ? 255 : (int64_t)(((uint64_t)1 << (bits - 1)) - 1);
+    int64_t least = dtype == HG_BOOL || dtype == HG_U8 ? 0 : -most - 1;
+    hg_arg n = kind == ADD        ? hg_i(0)
+               : kind == MULTIPLY ? hg_i(1)
+               : kind == LARGEST  ? (real ? hg_f(-__builtin_inf()) : hg_i(least))
+                                  : (real ? hg_f(__builtin_inf()) : hg_i(most));
+    hg_tensor *number;
+    hg_status st = hg_raw_scalar(cx, n, dtype, &number);
+    if (st != HG_OK) return st;
+    scatter_into(to, d, index, number, PUT);
+    hg_release(cx, number);
+    return HG_OK;
+}
+
+/* Divide every place by how many numbers went into it. */
+static hg_status divide_by_counts(hg_ctx *cx, hg_tensor *to, int d, const hg_tensor *index, bool include_self) {
+    hg_tensor *counts = NULL, *one = NULL;
+    hg_status st = hg_tensor_empty(cx, HG_I64, to->n_dim, to->shape, &counts);
+    if (st == HG_OK) st = hg_raw_fill(cx, counts, hg_i(include_self));
+    if (st == HG_OK) st = hg_raw_scalar(cx, hg_i(1), HG_I64, &one);
+    if (st == HG_OK && to->numel) {
+        scatter_into(counts, d, index, one, ADD);
+        hg_walk w;
+        hg_walk_begin(&w, to->n_dim, to->shape);
+        hg_walk_add(&w, to->data, to->stride, hg_tensor_itemsize(to));
+        hg_walk_add(&w, counts->data, counts->stride, 8);
+        HG_BY_DTYPE(to->dtype, do {
+            char *p = w.p[0], *c = w.p[1];
+            for (int64_t i = 0; i < w.inner; i++, p += w.step[0], c += w.step[1]) {
+                int64_t n = *(int64_t *)(void *)c;
+                A x = LOAD(*(E *)p), q = n > 1 ? x / (A)n : x;
+                if (n > 1 && (A)0.5 == 0 && q * (A)n > x) q -= 1; /* integers: rounded down */
+                *(E *)p = STORE(q);
+            }
+        } while (hg_walk_next(&w));)
+    }
+    hg_release(cx, counts), hg_release(cx, one);
+    return st;
+}
+
+hg_status hg_scatter_reduce_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const char *how = a[4].u.s;
+    bool mean = !strcmp(how, "mean");
+    scatter_kind kind = !strcmp(how, "sum") || mean ? ADD
+                        : !strcmp(how, "prod")      ? MULTIPLY
+                        : !strcmp(how, "amax")      ? LARGEST
+                        : !strcmp(how, "amin")      ? SMALLEST
+                                                    : PUT;
+    int d;
+    if (kind == PUT) return hg_fail(cx, HG_SHAPE, "reduce argument must be either sum, prod, mean, amax or amin, got %s", how);
+    hg_status st = check_scatter(cx, a, a[3].u.t, &d);
+    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    if (st == HG_OK && !a[5].u.i) st = make_neutral(cx, *out, d, a[2].u.t, kind);
+    if (st != HG_OK) return st;
+    scatter_into(*out, d, a[2].u.t, a[3].u.t, kind);
+    return mean ? divide_by_counts(cx, *out, d, a[2].u.t, a[5].u.i) : HG_OK;
+}
+
+hg_status hg_scatter_reduce_bwd(hg_ctx *cx, hg_back *b) {
+    const char *how = ARG(4)->u.s;
+    hg_tensor *g = G, *self = IN(0), *index = IN(2), *src = IN(3), *result = OUT(0), *to_self = NULL, *to_src = NULL;
+    hg_arg dim = *ARG(1);
+    bool with_self = ARG(5)->u.i;
+    if (!hg_scope_ok(cx)) return HG_OK;
+    if (!strcmp(how, "sum")) {
+        to_self = g, to_src = X(GATHER, T(g), dim, T(index));
+    } else if (!strcmp(how, "mean")) {
+        hg_tensor *n = X(FULL_LIKE, T(g), hg_i(with_self));
+        n = X(SCATTER_ADD, T(n), dim, T(index), T(X(ONES_LIKE, T(src))));
+        n = X(MASKED_FILL, T(n), T(X(EQ, T(n), hg_i(0))), hg_i(1));
+        to_self = X(DIV, T(g), T(n));
+        to_src = X(GATHER, T(to_self), dim, T(index));
+    } else if (!strcmp(how, "prod")) {
+        /* the product without the factor itself: by division, and where a zero stands in the way by the others' product */
+        hg_tensor *self_is_0 = X(EQ, T(self), hg_i(0)), *src_is_0 = X(EQ, T(src), hg_i(0));
+        hg_tensor *alone = X(SCATTER_REDUCE, T(X(ONES_LIKE, T(self))), dim, T(index), T(src), hg_s("prod"), hg_b(true));
+        to_self = with_self ? X(MUL, T(g), T(alone)) : g;
+        hg_dtype d = (hg_dtype)self->dtype;
+        hg_tensor *zeros = with_self ? X(TO_COPY, T(self_is_0), hg_d(d)) : X(ZEROS_LIKE, T(self));
+        zeros = X(SCATTER_ADD, T(zeros), dim, T(index), T(X(TO_COPY, T(src_is_0), hg_d(d))));
+        hg_tensor *single = X(LOGICAL_AND, T(src_is_0), T(X(EQ, T(X(GATHER, T(zeros), dim, T(index))), hg_i(1))));
+        hg_tensor *full = X(MASKED_FILL, T(src), T(src_is_0), hg_i(1));
+        hg_tensor *start = with_self ? self : X(ONES_LIKE, T(self));
+        hg_tensor *others = X(SCATTER_REDUCE, T(start), dim, T(index), T(full), hg_s("prod"), hg_b(true));
+        hg_tensor *gathered = X(GATHER, T(X(MUL, T(g), T(result))), dim, T(index));
+        hg_tensor *at_zero = X(GATHER, T(X(MUL, T(g), T(others))), dim, T(index));
+        to_src = X(WHERE, T(single), T(at_zero), T(X(DIV, T(gathered), T(full))));
+    } else { /* amax, amin: shared equally among those that reach it */
+        hg_tensor *value = X(GATHER, T(result), dim, T(index));
+        hg_tensor *self_has = X(TO_COPY, T(X(EQ, T(self), T(result))), hg_d((hg_dtype)self->dtype));
+        hg_tensor *src_has = X(TO_COPY, T(X(EQ, T(src), T(value))), hg_d((hg_dtype)src->dtype));
+        hg_tensor *n = X(SCATTER_ADD, T(with_self ? self_has : X(ZEROS_LIKE, T(self_has))), dim, T(index), T(src_has));
+        hg_tensor *share = X(DIV, T(g), T(n));
+        to_self = X(MUL, T(self_has), T(with_self ? share : g));
+        to_src = X(MUL, T(src_has), T(X(GATHER, T(share), dim, T(index))));
+    }
+    if (NEED(0)) {
+        if (!with_self) to_self = X(SCATTER_VALUE, T(to_self), dim, T(index), hg_i(0));
+        GIVE(0, to_self);
+    }
+    if (NEED(3)) GIVE(3, to_src);
+    return HG_OK;
+}
+
+/* ---- index_select, index_add, index_copy, index_fill --------------------------------------------------------------------- */
+
+/* A raw view of t as (before, along d, after), outer dimensions gone: what index_* ops walk one index at a time. */
+static hg_status slab(hg_ctx *cx, const hg_tensor *t, int d, int64_t i, hg_tensor **out) {
+    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
+    int n = 0;
+    for (int k = 0; k < t->n_dim; k++)
+        if (k != d) shape[n] = t->shape[k], stride[n++] = t->stride[k];
+    return hg_raw_view(cx, t, n, shape, stride, i * hg_stride_at(t, d), out);
+}
+
+/* The rows of `from` along d to those of `to`: where `pick` is given from row pick[i], else i; likewise `put`. */
+static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick, int d, int64_t n,
+                      bool add, double alpha) {
+    int64_t shape[HG_MAX_DIM], s_to[HG_MAX_DIM], s_from[HG_MAX_DIM];
+    int rank = 0;
+    const hg_tensor *model = from->n_dim >= to->n_dim ? from : to;
+    for (int k = 0; k < model->n_dim; k++)
+        if (k != d) {
+            shape[rank] = model->shape[k];
+            s_to[rank] = to->n_dim ? to->stride[k] : 0;
+            s_from[rank++] = from->n_dim ? from->stride[k] : 0;
+        }
+    for (int k = 0; k < rank; k++)
+        if (shape[k] == 0) return;
+    size_t size = hg_tensor_itemsize(to);
+    int64_t step_to = to->n_dim ? to->stride[d] : 1, step_from = from->n_dim ? from->stride[d] : 1;
+    for (int64_t i = 0; i < n; i++) {
+        hg_walk w;
+        hg_walk_begin(&w, rank, shape);
+        hg_walk_add(&w, to->data + (put ? put[i] : i) * step_to * (int64_t)size, s_to, size);
+        hg_walk_add(&w, from->data + (pick ? pick[i] : i) * step_from * (int64_t)size, s_from, size);
+        if (rank == 0) w.step[0] = w.step[1] = 0;
+        if (!add) {
+            HG_BY_SIZE(size, do {
+                char *p = w.p[0], *q = w.p[1];
+                if (w.step[0] == (int64_t)sizeof(E) && w.step[1] == (int64_t)sizeof(E)) memcpy(p, q, (size_t)w.inner * sizeof(E));
+                else
+                    for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1]) *(E *)p = *(E *)q;
+            } while (hg_walk_next(&w));)
+        } else {
+            HG_BY_DTYPE(to->dtype, do {
+                char *p = w.p[0], *q = w.p[1];
+                for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
+                    *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * (A)alpha);
+            } while (hg_walk_next(&w));)
+        }
+    }
+}
+
+/* `kind`: torch raises IndexError in some of these ops and RuntimeError in others. */
+static hg_status check_rows(hg_ctx *cx, hg_status kind, const char *words, const hg_tensor *index, int d, int64_t size, bool wrap) {
+    int64_t *at = (int64_t *)(void *)index->data;
+    for (int64_t i = 0; i < index->numel; i++) {
+        if (wrap && at[i] < 0 && at[i] >= -size) at[i] += size;
+        if (at[i] >= 0 && at[i] < size) continue;
+        return words ? hg_fail(cx, kind, "%s", words) : out_of_bounds(cx, kind, at[i], d, size);
+    }
+    return HG_OK;
+}
+
+hg_status hg_index_select_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *index = a[2].u.t, *at = NULL;
+    int64_t shape[HG_MAX_DIM];
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (index->n_dim > 1) return hg_fail(cx, HG_INDEX, "index_select(): Index is supposed to be a vector");
+    if (t->n_dim == 0 && index->numel != 1)
+        return hg_fail(cx, HG_SHAPE, "index_select(): Index to scalar can have only 1 value, got %lld value(s)",
+                       (long long)index->numel);
+    if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "index_select(): Expected dtype int32 or int64 for index");
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
+    if (t->n_dim) shape[d] = index->numel;
+    if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
+    st = check_rows(cx, HG_INDEX, "index out of range in self", at, d, hg_size_at(t, d), false);
+    if (st == HG_OK) st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
+    if (st == HG_OK) move_rows(*out, NULL, t, (const int64_t *)(void *)at->data, d, at->numel, false, 1);
+    hg_release(cx, at);
+    return st;
+}
+
+hg_status hg_index_select_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta m = META(0);
+    hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape);
+    GIVE(0, X(INDEX_ADD, T(zeros), *ARG(1), T(IN(2)), T(G)));
+    return HG_OK;
+}
+
+hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *index = a[2].u.t, *src = a[3].u.t, *at = NULL;
+    char w1[16], w2[16], b1[256], b2[256];
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (index->n_dim > 1)
+        return hg_fail(cx, HG_INDEX, "index_add_(): Index is supposed to be a vector, but got dim: %d with type: %s and size: %s",
+                       index->n_dim, hg_dtype_word(index->dtype, w1), hg_show_shape(index, b1));
+    if (!is_index(index))
+        return hg_fail(cx, HG_SHAPE, "index_add_(): Expected dtype int32/int64 for index but got: %s",
+                       hg_dtype_word(index->dtype, w1));
+    if (src->dtype != t->dtype)
+        return hg_fail(cx, HG_SHAPE, "index_add_(): self (%s) and source (%s) must have the same scalar type",
+                       hg_dtype_word(t->dtype, w1), hg_dtype_word(src->dtype, w2));
+    if (src->n_dim && d >= src->n_dim)
+        return hg_fail(cx, HG_SHAPE, "index_add_(): Indexing dim %d is out of bounds of the source tensor with dim %d", d,
+                       src->n_dim);
+    if (index->numel != hg_size_at(src, d))
+        return hg_fail(cx, HG_SHAPE, "index_add_(): Number of indices (%lld) should be equal to source.size(dim): (%lld), for dim: %d",
+                       (long long)index->numel, (long long)hg_size_at(src, d), d);
+    bool same = src->n_dim == t->n_dim || src->n_dim == 0 || t->n_dim == 0;
+    for (int i = 0; same && i < t->n_dim && src->n_dim; i++) same = i == d || src->shape[i] == t->shape[i];
+    if (!same)
+        return hg_fail(cx, HG_SHAPE,
+                       "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = %s "
+                       "source.shape = %s",
+                       hg_show_shape(t, b1), hg_show_shape(src, b2));
+    if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
+    st = check_rows(cx, HG_SHAPE, NULL, at, d, hg_size_at(t, d), false);
+    if (st == HG_OK) st = hg_out_copy(cx, t, out);
+    if (st == HG_OK)
+        move_rows(*out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
+    hg_release(cx, at);
+    return st;
+}
+
+/* grad's rows that the source went to, in the source's shape. */
+static hg_tensor *rows_of(hg_ctx *cx, hg_tensor *g, hg_arg dim, hg_tensor *index, hg_meta source) {
+    hg_tensor *rows = X(INDEX_SELECT, T(g), dim, T(index));
+    return rows && source.n_dim == 0 && rows->n_dim ? X(RESHAPE, T(rows), hg_ints(source.shape, 0)) : rows;
+}
+
+hg_status hg_index_add_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, G);
+    if (NEED(3)) {
+        hg_tensor *rows = rows_of(cx, G, *ARG(1), IN(2), META(3));
+        GIVE(3, hg_number_f(ARG(4)) == 1 ? rows : X(MUL, T(rows), *ARG(4)));
+    }
+    return HG_OK;
+}
+
+hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *index = a[2].u.t, *src = a[3].u.t, *at = NULL;
+    char w1[16], w2[16];
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (index->n_dim > 1)
+        return hg_fail(cx, HG_INDEX, "index_copy_(): Index should have dimension 1 or 0 (got %d)", index->n_dim);
+    if (src->n_dim == 0 && index->numel != 1)
+        return hg_fail(cx, HG_INDEX, "index_copy_(): When source is scalar, index should have one element (got %lld)",
+                       (long long)index->numel);
+    if (src->n_dim != t->n_dim && src->n_dim && t->n_dim)
+        return hg_fail(cx, HG_INDEX,
+                       "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source "
+                       "dimensionality (%d), destination dimensionality (%d)",
+                       src->n_dim, t->n_dim);
+    if (index->dtype != HG_I64)
+        return hg_fail(cx, HG_SHAPE, "index_copy_(): Expected a long tensor for index, but got %s", hg_dtype_word(index->dtype, w1));
+    if (src->dtype != t->dtype)
+        return hg_fail(cx, HG_SHAPE,
+                       "index_copy_(): self and source expected to have the same dtype, but got (self) %s and (source) %s",
+                       hg_dtype_word(t->dtype, w1), hg_dtype_word(src->dtype, w2));
+    for (int i = 0; i < t->n_dim && src->n_dim; i++)
+        if (i != d && src->shape[i] != t->shape[i]) {
+            int64_t size_t_ = t->shape[i], size_s = src->shape[i];
+            return hg_fail(cx, HG_SHAPE,
+                           "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: %lld at "
+                           "dimension %d and source slice shape: %lld at dimension 0.",
+                           (long long)size_t_, d, (long long)size_s);
+        }
+    if (src->n_dim && index->numel != src->shape[d])
+        return hg_fail(cx, HG_INDEX, "index_copy_(): Number of indices (%lld) should be equal to source.size(dim) (%lld)",
+                       (long long)index->numel, (long long)src->shape[d]);
+    if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
+    const int64_t *rows = (const int64_t *)(void *)at->data;
+    for (int64_t i = 0; i < at->numel && st == HG_OK; i++)
+        if (rows[i] < 0 || rows[i] >= hg_size_at(t, d))
+            st = hg_fail(cx, HG_INDEX, "index_copy_(): index %lld is out of bounds for dimension %d with size %lld",
+                         (long long)rows[i], d, (long long)hg_size_at(t, d));
+    if (st == HG_OK) st = hg_out_copy(cx, t, out);
+    if (st == HG_OK) move_rows(*out, rows, src, NULL, d, at->numel, false, 1);
+    hg_release(cx, at);
+    return st;
+}
+
+hg_status hg_index_copy_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(INDEX_FILL, T(G), *ARG(1), T(IN(2)), hg_i(0)));
+    if (NEED(3)) GIVE(3, rows_of(cx, G, *ARG(1), IN(2), META(3)));
+    return HG_OK;
+}
+
+hg_status hg_index_fill_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *index = a[2].u.t, *at = NULL, *value = NULL, *row = NULL;
+    bool number = a[3].kind != HG_A_TENSOR;
+    int d;
+    if (!number && a[3].u.t->n_dim)
+        return hg_fail(cx, HG_SHAPE, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with %d dimension(s).",
+                       a[3].u.t->n_dim);
+    if (index->dtype != HG_I64) return hg_fail(cx, HG_INDEX, "index_fill_(): Expected dtype int64 for index.");
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (index->n_dim > 1) return hg_fail(cx, HG_SHAPE, "Index has to be a vector/scalar");
+    hg_tensor *own = NULL; /* the index with negative numbers made positive: a copy */
+    st = hg_tensor_empty(cx, HG_I64, 1, &index->numel, &own);
+    if (st == HG_OK && (st = hg_raw_index(cx, index, &at)) == HG_OK)
+        if (index->numel) memcpy(own->data, at->data, (size_t)index->numel * 8);
+    if (st == HG_OK) st = check_rows(cx, HG_INDEX, NULL, own, d, hg_size_at(t, d), true);
+    if (st == HG_OK) st = hg_out_copy(cx, t, out);
+    if (st == HG_OK) st = number ? hg_raw_scalar(cx, a[3], (hg_dtype)t->dtype, &value) : hg_raw_cast(cx, a[3].u.t, (hg_dtype)t->dtype, &value);
+    for (int64_t i = 0; i < index->numel && st == HG_OK; i++) {
+        if ((st = slab(cx, *out, d, ((int64_t *)(void *)own->data)[i], &row)) == HG_OK) st = hg_raw_copy(cx, row, value);
+        hg_release(cx, row), row = NULL;
+    }
+    hg_release(cx, at), hg_release(cx, own), hg_release(cx, value);
+    return st;
+}
+
+hg_status hg_index_fill_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(INDEX_FILL, T(G), *ARG(1), T(IN(2)), hg_i(0)));
+    if (b->info->differentiable >> 3 & 1 && NEED(3)) {
+        hg_tensor *once = XK(0, UNIQUE, T(IN(2)));
+        GIVE(3, X(SUM, T(X(INDEX_SELECT, T(G), *ARG(1), T(once)))));
+    }
+    return HG_OK;
+}

@@ -1,0 +1,447 @@
+/* Products of matrices and vectors: the recorded ones (mm, bmm, mv, dot, addmm ...) and those made of them (matmul, linear). */
+#include "gemm_impl.h"
+#include "shape_impl.h"
+
+#include <string.h>
+
+#define SELF (a[0].u.t)
+
+/* ---- Raw products --------------------------------------------------------------------------------------------------------- */
+
+/* A stack of matrices in memory as a product wants it: rows of unit stride, or columns (then `t`). */
+typedef struct operand {
+    hg_tensor *held; /* owned */
+    const char *data;
+    int64_t ld, batch; /* elements: from row to row (or column to column), from matrix to matrix */
+    bool t;
+} operand;
+
+/* x is (batch, rows, cols), of the dtype to compute in; copied only where neither its rows nor its columns are packed. */
+static hg_status as_operand(hg_ctx *cx, hg_tensor *x, operand *o) {
+    int64_t rows = x->shape[1], cols = x->shape[2], rs = x->stride[1], cs = x->stride[2];
+    bool by_rows = (cs == 1 || cols == 1) && (rows == 1 || rs >= (cols > 1 ? cols : 1));
+    bool by_cols = (rs == 1 || rows == 1) && (cols == 1 || cs >= (rows > 1 ? rows : 1));
+    if (by_rows || by_cols) {
+        hg_retain(cx, o->held = x);
+        o->t = !by_rows;
+        o->ld = by_rows ? (rows == 1 ? cols : rs) : (cols == 1 ? rows : cs);
+        if (o->ld < 1) o->ld = 1;
+    } else {
+        hg_status st = hg_raw_contiguous(cx, x, &o->held);
+        if (st != HG_OK) return st;
+        o->t = false, o->ld = cols > 1 ? cols : 1;
+    }
+    o->data = o->held->data, o->batch = o->held->stride[0];
+    return HG_OK;
+}
+
+/* Products of integers: nobody's hot path. r = r * beta + alpha * x y */
+static void int_product(const hg_tensor *x, const hg_tensor *y, hg_tensor *r, int64_t beta, int64_t alpha) {
+    int64_t n_batch = r->shape[0], m = r->shape[1], n = r->shape[2], k = x->shape[2];
+    HG_BY_DTYPE(r->dtype, for (int64_t b = 0; b < n_batch; b++) for (int64_t i = 0; i < m; i++) for (int64_t j = 0; j < n; j++) {
+        const E *p = (const E *)(void *)x->data + b * x->stride[0] + i * x->stride[1];
+        const E *q = (const E *)(void *)y->data + b * y->stride[0] + j * y->stride[2];
+        A sum = 0;
+        for (int64_t l = 0; l < k; l++) sum += LOAD(p[l * x->stride[2]]) * LOAD(q[l * y->stride[1]]);
+        E *c = (E *)(void *)r->data + (b * m + i) * n + j;
+        *c = STORE((beta ? LOAD(*c) * (A)beta : 0) + (A)alpha * sum);
+    })
+}
+
+/* A raw view of t as a stack of matrices with these sizes and strides. New. */
+static hg_status stack_view(hg_ctx *cx, const hg_tensor *t, const int64_t shape[3], const int64_t stride[3], hg_tensor **out) {
+    return hg_raw_view(cx, t, 3, shape, stride, 0, out);
+}
+
+/* out = beta * add + alpha * x y, where x is (b,m,k) and y (b,k,n), of one dtype, and out has `shape` of b*m*n elements;
+   `add`, which may be NULL, is broadcast to it. The one place where matrices are multiplied. */
+static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha, int n_dim,
+                         const int64_t *shape, hg_tensor **out) {
+    hg_dtype d = (hg_dtype)x->dtype, work = d == HG_F16 || d == HG_BF16 ? HG_F32 : d;
+    hg_tensor *a = NULL, *b = NULL, *r = NULL, *c = NULL, *done = NULL;
+    operand oa = {0}, ob = {0};
+    int64_t n_batch = x->shape[0], m = x->shape[1], k = x->shape[2], n = y->shape[2];
+    if (d == HG_BOOL) return hg_no_kernel(cx, kernel, d);
+    hg_status st = hg_raw_cast(cx, x, work, &a);
+    if (st == HG_OK) st = hg_raw_cast(cx, y, work, &b);
+    if (st == HG_OK) st = hg_tensor_empty(cx, work, n_dim, shape, &r);
+    bool adds = add && !(beta.kind == HG_A_FLOAT ? beta.u.f == 0 : beta.u.i == 0);
+    if (st == HG_OK && adds) st = hg_raw_copy(cx, r, add);
+    if (st == HG_OK && !hg_dtype_is_float(work)) {
+        st = hg_raw_view(cx, r, 3, (int64_t[]){n_batch, m, n}, (int64_t[]){m * n, n, 1}, 0, &c);
+        if (st == HG_OK) int_product(a, b, c, adds ? hg_number_i(&beta) : 0, hg_number_i(&alpha));
+    } else if (st == HG_OK) {
+        size_t size = hg_dtypes[work].size;
+        st = as_operand(cx, a, &oa);
+        if (st == HG_OK) st = as_operand(cx, b, &ob);
+        for (int64_t i = 0; st == HG_OK && i < n_batch; i++)
+            hg_gemm(cx->lib, work, oa.t, ob.t, m, n, k, hg_number_f(&alpha), oa.data + (size_t)(i * oa.batch) * size, oa.ld,
+                    ob.data + (size_t)(i * ob.batch) * size, ob.ld, adds ? hg_number_f(&beta) : 0, r->data + (size_t)(i * m * n) * size,
+                    n);
+    }
+    if (st == HG_OK) st = hg_raw_cast(cx, r, d, &done);
+    if (st == HG_OK) st = hg_out_take(cx, done, out);
+    hg_release(cx, oa.held), hg_release(cx, ob.held);
+    hg_release(cx, a), hg_release(cx, b), hg_release(cx, r), hg_release(cx, c);
+    return st;
+}
+
+static const char *c_name(hg_dtype d) {
+    static const char *const names[HG_N_DTYPES] = {"unsigned char", "signed char", "short int", "int", "long int",
+                                                   "c10::Half", "float", "double", "c10::BFloat16", "bool"};
+    return names[d];
+}
+
+static hg_status check_matrices(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
+    if (x->shape[1] != y->shape[0])
+        return hg_fail(cx, HG_SHAPE, "mat1 and mat2 shapes cannot be multiplied (%lldx%lld and %lldx%lld)", (long long)x->shape[0],
+                       (long long)x->shape[1], (long long)y->shape[0], (long long)y->shape[1]);
+    if (x->dtype != y->dtype)
+        return hg_fail(cx, HG_SHAPE, "expected m1 and m2 to have the same dtype, but got: %s != %s", c_name((hg_dtype)x->dtype),
+                       c_name((hg_dtype)y->dtype));
+    return HG_OK;
+}
+
+static hg_status multiply(hg_ctx *cx, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha, hg_tensor **out) {
+    hg_tensor *a = NULL, *b = NULL;
+    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]}, (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
+    if (st == HG_OK) st = stack_view(cx, y, (int64_t[]){1, y->shape[0], y->shape[1]}, (int64_t[]){0, y->stride[0], y->stride[1]}, &b);
+    if (st == HG_OK)
+        st = product(cx, "addmm_impl_cpu_", a, b, add, beta, alpha, 2, (int64_t[]){x->shape[0], y->shape[1]}, out);
+    hg_release(cx, a), hg_release(cx, b);
+    return st;
+}
+
+/* t must broadcast to the shape, in expand's words. */
+static hg_status check_added(hg_ctx *cx, hg_tensor *t, int n, const int64_t *shape) {
+    hg_tensor *wide = NULL;
+    hg_status st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(shape, n)}, &wide);
+    hg_release(cx, wide);
+    return st;
+}
+
+/* ---- Matrices ------------------------------------------------------------------------------------------------------------- */
+
+hg_status hg_mm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t;
+    if (x->n_dim != 2) return hg_fail(cx, HG_SHAPE, "self must be a matrix");
+    if (y->n_dim != 2) return hg_fail(cx, HG_SHAPE, "mat2 must be a matrix");
+    hg_status st = check_matrices(cx, x, y);
+    return st == HG_OK ? multiply(cx, x, y, NULL, hg_i(0), hg_i(1), out) : st;
+}
+
+hg_status hg_mm_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(MM, T(G), T(X(T, T(IN(1))))));
+    if (NEED(1)) GIVE(1, X(MM, T(X(T, T(IN(0)))), T(G)));
+    return HG_OK;
+}
+
+/* x times a number that is nearly always one. */
+static hg_tensor *scaled(hg_ctx *cx, hg_tensor *x, const hg_arg *by) {
+    return hg_number_f(by) == 1 ? x : X(MUL, T(x), *by);
+}
+
+hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t;
+    char w1[16], w2[16];
+    if (x->n_dim != 2) return hg_fail(cx, HG_SHAPE, "mat1 must be a matrix, got %d-D tensor", x->n_dim);
+    if (y->n_dim != 2) return hg_fail(cx, HG_SHAPE, "mat2 must be a matrix, got %d-D tensor", y->n_dim);
+    if (x->shape[1] != y->shape[0]) return check_matrices(cx, x, y);
+    hg_status st = check_added(cx, t, 2, (int64_t[]){x->shape[0], y->shape[1]});
+    if (st == HG_OK && t->dtype != y->dtype)
+        st = hg_fail(cx, HG_SHAPE, "self and mat2 must have the same dtype, but got %s and %s", hg_dtype_word((hg_dtype)t->dtype, w1),
+                     hg_dtype_word((hg_dtype)y->dtype, w2));
+    if (st == HG_OK) st = check_matrices(cx, x, y);
+    return st == HG_OK ? multiply(cx, x, y, t, a[3], a[4], out) : st;
+}
+
+hg_status hg_addmm_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
+    if (NEED(1)) GIVE(1, scaled(cx, X(MM, T(G), T(X(T, T(IN(2))))), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, X(MM, T(X(T, T(IN(1)))), T(G)), ARG(4)));
+    return HG_OK;
+}
+
+/* ---- Stacks of matrices ----------------------------------------------------------------------------------------------------- */
+
+static hg_status check_batches(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
+    char w1[16], w2[16];
+    if (x->n_dim != 3) return hg_fail(cx, HG_SHAPE, "batch1 must be a 3D tensor");
+    if (y->n_dim != 3) return hg_fail(cx, HG_SHAPE, "batch2 must be a 3D tensor");
+    if (y->shape[0] != x->shape[0] || y->shape[1] != x->shape[2])
+        return hg_fail(cx, HG_SHAPE, "Expected size for first two dimensions of batch2 tensor to be: [%lld, %lld] but got: [%lld, %lld].",
+                       (long long)x->shape[0], (long long)x->shape[2], (long long)y->shape[0], (long long)y->shape[1]);
+    if (x->dtype != y->dtype)
+        return hg_fail(cx, HG_SHAPE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, w1),
+                       hg_dtype_word((hg_dtype)y->dtype, w2));
+    return HG_OK;
+}
+
+hg_status hg_bmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t;
+    hg_status st = check_batches(cx, x, y);
+    if (st != HG_OK) return st;
+    return product(cx, "bmm", x, y, NULL, hg_i(0), hg_i(1), 3, (int64_t[]){x->shape[0], x->shape[1], y->shape[2]}, out);
+}
+
+static hg_tensor *turned(hg_ctx *cx, hg_tensor *x) { return X(TRANSPOSE, T(x), hg_i(1), hg_i(2)); }
+
+hg_status hg_bmm_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(BMM, T(G), T(turned(cx, IN(1)))));
+    if (NEED(1)) GIVE(1, X(BMM, T(turned(cx, IN(0))), T(G)));
+    return HG_OK;
+}
+
+hg_status hg_baddbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t;
+    char w1[16], w2[16];
+    hg_status st = check_batches(cx, x, y);
+    if (st != HG_OK) return st;
+    int64_t shape[3] = {x->shape[0], x->shape[1], y->shape[2]};
+    if ((st = check_added(cx, t, 3, shape)) != HG_OK) return st;
+    if (t->dtype != x->dtype)
+        return hg_fail(cx, HG_SHAPE, "Input dtypes must be the same, got: input %s, batch1: %s", hg_dtype_word((hg_dtype)t->dtype, w1),
+                       hg_dtype_word((hg_dtype)x->dtype, w2));
+    return product(cx, "baddbmm", x, y, t, a[3], a[4], 3, shape, out);
+}
+
+hg_status hg_baddbmm_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
+    if (NEED(1)) GIVE(1, scaled(cx, X(BMM, T(G), T(turned(cx, IN(2)))), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, X(BMM, T(turned(cx, IN(1))), T(G)), ARG(4)));
+    return HG_OK;
+}
+
+/* The sum of the products: one product of the matrices side by side. */
+hg_status hg_addbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t, *px = NULL, *py = NULL, *wide = NULL, *tall = NULL;
+    hg_status st = check_batches(cx, x, y);
+    if (st != HG_OK) return st;
+    int64_t n_batch = x->shape[0], m = x->shape[1], k = x->shape[2], n = y->shape[2];
+    if ((st = check_added(cx, t, 2, (int64_t[]){m, n})) != HG_OK) return st;
+    hg_tensor *by_rows = NULL;
+    st = hg_raw_view(cx, x, 3, (int64_t[]){m, n_batch, k}, (int64_t[]){x->stride[1], x->stride[0], x->stride[2]}, 0, &by_rows);
+    if (st == HG_OK) st = hg_raw_contiguous(cx, by_rows, &px);
+    if (st == HG_OK) st = hg_raw_contiguous(cx, y, &py);
+    if (st == HG_OK) st = hg_raw_view(cx, px, 2, (int64_t[]){m, n_batch * k}, (int64_t[]){n_batch * k, 1}, 0, &wide);
+    if (st == HG_OK) st = hg_raw_view(cx, py, 2, (int64_t[]){n_batch * k, n}, (int64_t[]){n, 1}, 0, &tall);
+    if (st == HG_OK) st = multiply(cx, wide, tall, t, a[3], a[4], out);
+    hg_release(cx, by_rows), hg_release(cx, px), hg_release(cx, py), hg_release(cx, wide), hg_release(cx, tall);
+    return st;
+}
+
+hg_status hg_addbmm_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
+    hg_meta m = NEED(1) ? META(1) : NEED(2) ? hg_back_meta(b, 2, 0) : (hg_meta){0};
+    if (!m.shape) return HG_OK;
+    hg_tensor *each = X(EXPAND, T(X(UNSQUEEZE, T(G), hg_i(0))), hg_ints((int64_t[]){m.shape[0], G->shape[0], G->shape[1]}, 3));
+    if (NEED(1)) GIVE(1, scaled(cx, X(BMM, T(each), T(turned(cx, IN(2)))), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, X(BMM, T(turned(cx, IN(1))), T(each)), ARG(4)));
+    return HG_OK;
+}
+
+/* ---- Vectors ---------------------------------------------------------------------------------------------------------------- */
+
+static hg_status times_vector(hg_ctx *cx, hg_tensor *x, hg_tensor *v, hg_tensor *add, hg_arg beta, hg_arg alpha, hg_tensor **out) {
+    hg_tensor *a = NULL, *b = NULL;
+    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]}, (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
+    if (st == HG_OK) st = stack_view(cx, v, (int64_t[]){1, v->shape[0], 1}, (int64_t[]){0, v->stride[0], 1}, &b);
+    if (st == HG_OK) st = product(cx, "addmv_impl_cpu", a, b, add, beta, alpha, 1, x->shape, out);
+    hg_release(cx, a), hg_release(cx, b);
+    return st;
+}
+
+static hg_status check_vector(hg_ctx *cx, const hg_tensor *t, const hg_tensor *x, const hg_tensor *v) {
+    char w1[16], w2[16], w3[16];
+    if (x->n_dim != 2 || v->n_dim != 1 || t->n_dim > 1)
+        return hg_fail(cx, HG_SHAPE, "vector + matrix @ vector expected, got %d, %d, %d", t == v ? 1 : t->n_dim, x->n_dim, v->n_dim);
+    int64_t size = t == v ? x->shape[0] : t->numel;
+    if (x->shape[1] != v->shape[0] || (t != v && t->numel != 1 && size != x->shape[0]))
+        return hg_fail(cx, HG_SHAPE, "size mismatch, got input (%lld), mat (%lldx%lld), vec (%lld)", (long long)size,
+                       (long long)x->shape[0], (long long)x->shape[1], (long long)v->shape[0]);
+    if (x->dtype != v->dtype || t->dtype != v->dtype)
+        return hg_fail(cx, HG_SHAPE, "addmv input tensors must have the same dtype, but got %s, %s, and %s",
+                       hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)x->dtype, w2), hg_dtype_word((hg_dtype)v->dtype, w3));
+    return HG_OK;
+}
+
+hg_status hg_mv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = check_vector(cx, a[1].u.t, SELF, a[1].u.t);
+    return st == HG_OK ? times_vector(cx, SELF, a[1].u.t, NULL, hg_i(0), hg_i(1), out) : st;
+}
+
+hg_status hg_mv_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(OUTER, T(G), T(IN(1))));
+    if (NEED(1)) GIVE(1, X(MV, T(X(T, T(IN(0)))), T(G)));
+    return HG_OK;
+}
+
+hg_status hg_addmv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = check_vector(cx, SELF, a[1].u.t, a[2].u.t);
+    return st == HG_OK ? times_vector(cx, a[1].u.t, a[2].u.t, SELF, a[3], a[4], out) : st;
+}
+
+hg_status hg_addmv_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
+    if (NEED(1)) GIVE(1, scaled(cx, X(OUTER, T(G), T(IN(2))), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, X(MV, T(X(T, T(IN(1)))), T(G)), ARG(4)));
+    return HG_OK;
+}
+
+hg_status hg_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t, *row = NULL, *column = NULL;
+    char w1[16], w2[16], b1[256], b2[256];
+    if (x->n_dim != 1 || y->n_dim != 1) return hg_fail(cx, HG_SHAPE, "1D tensors expected, but got %dD and %dD tensors", x->n_dim, y->n_dim);
+    if (x->dtype != y->dtype)
+        return hg_fail(cx, HG_SHAPE, "dot : expected both vectors to have same dtype, but found %s and %s",
+                       hg_dtype_word((hg_dtype)x->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
+    if (x->numel != y->numel)
+        return hg_fail(cx, HG_SHAPE,
+                       "inconsistent tensor size, expected tensor %s and src %s to have the same number of elements, but got %lld and "
+                       "%lld elements respectively",
+                       hg_show_shape(x, b1), hg_show_shape(y, b2), (long long)x->numel, (long long)y->numel);
+    hg_status st = stack_view(cx, x, (int64_t[]){1, 1, x->numel}, (int64_t[]){0, 0, x->stride[0]}, &row);
+    if (st == HG_OK) st = stack_view(cx, y, (int64_t[]){1, y->numel, 1}, (int64_t[]){0, y->stride[0], 0}, &column);
+    if (st == HG_OK) st = product(cx, "dot", row, column, NULL, hg_i(0), hg_i(1), 0, NULL, out);
+    hg_release(cx, row), hg_release(cx, column);
+    return st;
+}
+
+hg_status hg_dot_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(MUL, T(G), T(IN(1))));
+    if (NEED(1)) GIVE(1, X(MUL, T(G), T(IN(0))));
+    return HG_OK;
+}
+
+static hg_tensor *outer(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
+    return X(MUL, T(X(RESHAPE, T(x), hg_ints((int64_t[]){x->numel, 1}, 2))), T(y));
+}
+
+hg_status hg_outer_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t;
+    if (x->n_dim != 1) return hg_fail(cx, HG_SHAPE, "outer: Expected 1-D argument self, but got %d-D", x->n_dim);
+    if (y->n_dim != 1) return hg_fail(cx, HG_SHAPE, "outer: Expected 1-D argument vec2, but got %d-D", y->n_dim);
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, outer(cx, x, y), out);
+}
+
+hg_status hg_addr_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[1].u.t, *y = a[2].u.t;
+    if (x->n_dim != 1) return hg_fail(cx, HG_SHAPE, "addr: Expected 1-D argument vec1, but got %d-D", x->n_dim);
+    if (y->n_dim != 1) return hg_fail(cx, HG_SHAPE, "addr: Expected 1-D argument vec2, but got %d-D", y->n_dim);
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *r = scaled(cx, outer(cx, x, y), &a[4]);
+    if (hg_number_f(&a[3]) != 0) r = X(ADD, T(scaled(cx, SELF, &a[3])), T(r));
+    return hg_scope_return(cx, &s, r, out);
+}
+
+/* ---- matmul ----------------------------------------------------------------------------------------------------------------- */
+
+/* Does x@y go through one product of matrices, the larger operand's leading dimensions taken as rows? It does where that
+   costs no copy, and where the smaller one wants a gradient, which would otherwise be as large as the larger one. */
+static bool folds(const hg_tensor *x, const hg_tensor *y) {
+    bool x_larger = x->n_dim >= y->n_dim;
+    const hg_tensor *large = x_larger ? x : y, *small = x_larger ? y : x;
+    if (large->n_dim < 3 || small->n_dim > 2) return false;
+    if (hg_tensor_requires_grad(small)) return true;
+    if (x->n_dim == 2) return false;
+    if (large->numel == 0) return true;
+    for (int i = 0; i < large->n_dim - 2; i++) {
+        /* y is taken transposed: its last two dimensions trade places */
+        int last = large->n_dim - 1, next = i + 1;
+        if (!x_larger) next = next == last ? last - 1 : next == last - 1 ? last : next;
+        if (large->stride[i] != large->stride[next] * large->shape[next]) return false;
+    }
+    return true;
+}
+
+static hg_tensor *folded(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
+    bool x_larger = x->n_dim >= y->n_dim;
+    hg_tensor *large = x_larger ? x : X(TRANSPOSE, T(y), hg_i(-2), hg_i(-1));
+    hg_tensor *small = x_larger ? y : x->n_dim == 2 ? X(T, T(x)) : x;
+    int64_t shape[HG_MAX_DIM], rows = 1;
+    if (!large || !small) return NULL;
+    int n = large->n_dim - 1;
+    for (int i = 0; i < n; i++) shape[i] = large->shape[i], rows *= large->shape[i];
+    hg_tensor *flat = X(RESHAPE, T(large), hg_ints((int64_t[]){rows, large->shape[n]}, 2));
+    if (small->n_dim == 1) return X(UNSAFE_VIEW, T(X(MV, T(flat), T(small))), hg_ints(shape, n));
+    shape[n] = small->shape[1];
+    hg_tensor *r = X(UNSAFE_VIEW, T(X(MM, T(flat), T(small))), hg_ints(shape, n + 1));
+    return x_larger ? r : X(CONTIGUOUS, T(X(TRANSPOSE, T(r), hg_i(-2), hg_i(-1))));
+}
+
+/* Both expanded to common leading dimensions, and those flattened into one. */
+static hg_tensor *stacked(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
+    int64_t batch[HG_MAX_DIM], wide[HG_MAX_DIM], n_batch = 1;
+    int bx = x->n_dim > 2 ? x->n_dim - 2 : 0, by = y->n_dim > 2 ? y->n_dim - 2 : 0, nb;
+    int64_t n = x->n_dim > 1 ? x->shape[x->n_dim - 2] : 1, m1 = x->shape[x->n_dim - 1];
+    int64_t m2 = y->n_dim > 1 ? y->shape[y->n_dim - 2] : y->shape[0], p = y->n_dim > 1 ? y->shape[y->n_dim - 1] : 1;
+    hg_status st = hg_broadcast(cx, bx, x->shape, by, y->shape, &nb, batch);
+    if (st != HG_OK) return hg_x_fail(cx, st);
+    if (nb + 2 > HG_MAX_DIM) return hg_x_fail(cx, hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM));
+    for (int i = 0; i < nb; i++) n_batch *= batch[i];
+    memcpy(wide, batch, (size_t)nb * sizeof *wide);
+    wide[nb] = n, wide[nb + 1] = m1;
+    hg_tensor *l = X(RESHAPE, T(X(EXPAND, T(x), hg_ints(wide, nb + 2))), hg_ints((int64_t[]){n_batch, n, m1}, 3)), *r;
+    bool vector = y->n_dim == 1;
+    wide[nb] = m2, wide[nb + 1] = p;
+    r = X(EXPAND, T(y), hg_ints(wide, nb + (vector ? 1 : 2)));
+    if (vector) r = X(UNSQUEEZE, T(X(RESHAPE, T(r), hg_ints((int64_t[]){n_batch, m2}, 2))), hg_i(2));
+    else r = X(RESHAPE, T(r), hg_ints((int64_t[]){n_batch, m2, p}, 3));
+    hg_tensor *c = X(BMM, T(l), T(r));
+    if (vector) c = X(SQUEEZE_DIM, T(c), hg_i(-1));
+    int k = nb;
+    if (x->n_dim > 1) batch[k++] = n;
+    if (y->n_dim > 1) batch[k++] = p;
+    return X(UNSAFE_VIEW, T(c), hg_ints(batch, k));
+}
+
+static hg_tensor *matmul(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
+    if (!x || !y) return NULL;
+    if (x->n_dim == 0 || y->n_dim == 0)
+        return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "both arguments to matmul need to be at least 1D, but they are %dD and %dD", x->n_dim,
+                                     y->n_dim));
+    if (x->n_dim == 1 && y->n_dim == 1) return X(DOT, T(x), T(y));
+    if (x->n_dim == 2 && y->n_dim == 1) return X(MV, T(x), T(y));
+    if (x->n_dim == 1 && y->n_dim == 2) return X(SQUEEZE_OWN, T(X(MM, T(X(UNSQUEEZE, T(x), hg_i(0))), T(y))), hg_i(0));
+    if (x->n_dim == 2 && y->n_dim == 2) return X(MM, T(x), T(y));
+    if (folds(x, y)) return folded(cx, x, y);
+    if (x->n_dim == 3 && y->n_dim == 3 && x->shape[0] != y->shape[0]) { /* a single matrix against many */
+        if (x->shape[0] == 1 && hg_tensor_requires_grad(x)) return matmul(cx, X(SQUEEZE_DIM, T(x), hg_i(0)), y);
+        if (y->shape[0] == 1 && hg_tensor_requires_grad(y)) return matmul(cx, x, X(SQUEEZE_DIM, T(y), hg_i(0)));
+    }
+    return stacked(cx, x, y);
+}
+
+hg_status hg_matmul_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, matmul(cx, SELF, a[1].u.t), out);
+}
+
+/* ---- linear ----------------------------------------------------------------------------------------------------------------- */
+
+static hg_tensor *linear(hg_ctx *cx, hg_tensor *x, hg_tensor *w, hg_tensor *bias) {
+    hg_tensor *wt = X(T, T(w));
+    if (!bias) return matmul(cx, x, wt);
+    if (x->n_dim == 2) return X(ADDMM, T(bias), T(x), T(wt));
+    if (!x->contiguous) return X(ADD, T(matmul(cx, x, wt)), T(bias));
+    int64_t shape[HG_MAX_DIM], rows = 1;
+    int last = x->n_dim - 1;
+    for (int i = 0; i < last; i++) shape[i] = x->shape[i], rows *= x->shape[i];
+    hg_tensor *y = X(ADDMM, T(bias), T(X(RESHAPE, T(x), hg_ints((int64_t[]){rows, x->shape[last]}, 2))), T(wt));
+    if (!y) return NULL;
+    shape[last] = y->shape[1];
+    return X(VIEW_SIZE, T(y), hg_ints(shape, last + 1));
+}
+
+hg_status hg_linear_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *w = a[1].u.t;
+    if (x->n_dim == 0 || w->n_dim == 0)
+        return hg_fail(cx, HG_SHAPE, "both arguments to linear need to be at least 1D, but they are %dD and %dD", x->n_dim, w->n_dim);
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, linear(cx, x, w, hg_given(&a[2]) ? a[2].u.t : NULL), out);
+}

@@ -1,0 +1,285 @@
+/* Order along a dimension: sort, topk, kthvalue, unique.
+
+   Note [Sort keys]
+   Every value has a key, an unsigned number that grows with it: NaN is the largest, and the two zeros are one. Sorting pairs
+   of key and position is then the same for every dtype, and stable because no two pairs are equal; descending order takes the
+   keys' complement. */
+#include "shape_impl.h"
+
+#include <string.h>
+
+#define SELF (a[0].u.t)
+
+typedef struct pair {
+    uint64_t key;
+    int64_t at;
+} pair;
+
+static uint64_t key_of_float(double x) {
+    union {
+        double f;
+        uint64_t u;
+    } v = {x == 0 ? 0.0 : x};
+    if (x != x) return UINT64_MAX;
+    return v.u >> 63 ? ~v.u : v.u | (uint64_t)1 << 63;
+}
+
+static uint64_t key_of_int(int64_t x) { return (uint64_t)x ^ (uint64_t)1 << 63; }
+
+static inline bool is_less(const pair *x, const pair *y) { return x->key < y->key || (x->key == y->key && x->at < y->at); }
+
+/* Merge sort, runs of 16 by insertion; `room` is as large as p. */
+static void sort_pairs(pair *p, pair *room, int64_t n) {
+    for (int64_t start = 0; start < n; start += 16) {
+        int64_t end = start + 16 < n ? start + 16 : n;
+        for (int64_t i = start + 1; i < end; i++) {
+            pair x = p[i];
+            int64_t k = i;
+            for (; k > start && is_less(&x, &p[k - 1]); k--) p[k] = p[k - 1];
+            p[k] = x;
+        }
+    }
+    for (int64_t width = 16; width < n; width *= 2) {
+        for (int64_t start = 0; start < n; start += 2 * width) {
+            int64_t mid = start + width < n ? start + width : n, end = mid + width < n ? mid + width : n;
+            int64_t i = start, j = mid, k = start;
+            if (mid == end || is_less(&p[mid - 1], &p[mid])) { /* in order already */
+                memcpy(room + start, p + start, (size_t)(end - start) * sizeof *p);
+                continue;
+            }
+            while (i < mid && j < end) room[k++] = is_less(&p[j], &p[i]) ? p[j++] : p[i++];
+            while (i < mid) room[k++] = p[i++];
+            while (j < end) room[k++] = p[j++];
+        }
+        memcpy(p, room, (size_t)n * sizeof *p);
+    }
+}
+
+static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, bool descending, pair *to) {
+    HG_BY_DTYPE(d, for (int64_t i = 0; i < n; i++, from += step) {
+        A x = LOAD(*(const E *)(const void *)from);
+        uint64_t key = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
+        to[i] = (pair){descending ? ~key : key, i};
+    })
+}
+
+/* Sort every row of t along d and hand the first `keep` places from `skip` on to out[0] (values) and out[1] (positions);
+   either may be left out. Both have t's shape with `keep` along d. */
+static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep, hg_tensor *values,
+                           hg_tensor *places) {
+    int64_t n = hg_size_at(t, d), shape[HG_MAX_DIM], s0[HG_MAX_DIM], s1[HG_MAX_DIM], s2[HG_MAX_DIM];
+    const hg_tensor *model = values ? values : places;
+    int rank = 0;
+    if (t->numel == 0 || keep == 0) return HG_OK;
+    pair *p = hg_mem(cx, 2 * (size_t)n * sizeof *p);
+    if (!p) return HG_MEMORY;
+    for (int i = 0; i < t->n_dim; i++)
+        if (i != d) shape[rank] = t->shape[i], s0[rank] = t->stride[i], s1[rank] = s2[rank] = model->stride[i], rank++;
+    int64_t size = (int64_t)hg_tensor_itemsize(t), in = hg_stride_at(t, d), out = hg_stride_at(model, d);
+    hg_walk w;
+    hg_walk_begin(&w, rank, shape);
+    hg_walk_add(&w, t->data, s0, (size_t)size);
+    hg_walk_add(&w, values ? values->data : t->data, values ? s1 : s0, (size_t)size);
+    hg_walk_add(&w, places ? places->data : t->data, places ? s2 : s0, places ? 8 : (size_t)size);
+    if (rank == 0) w.step[0] = w.step[1] = w.step[2] = 0;
+    do {
+        char *from = w.p[0], *to = w.p[1], *at = w.p[2];
+        for (int64_t row = 0; row < w.inner; row++, from += w.step[0], to += w.step[1], at += w.step[2]) {
+            read_keys((hg_dtype)t->dtype, from, in * size, n, descending, p);
+            sort_pairs(p, p + n, n);
+            for (int64_t i = 0; places && i < keep; i++) *(int64_t *)(void *)(at + i * out * 8) = p[skip + i].at;
+            if (values)
+                HG_BY_SIZE(size, for (int64_t i = 0; i < keep; i++)
+                    *(E *)(void *)(to + i * out * size) = *(E *)(void *)(from + p[skip + i].at * in * size);)
+        }
+    } while (hg_walk_next(&w));
+    hg_mem_free(cx->lib, p);
+    return HG_OK;
+}
+
+/* Outputs of t's shape with `keep` along d, and the rows sorted into them. */
+static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep, bool drop_dim, hg_tensor **out) {
+    int64_t shape[HG_MAX_DIM];
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
+    if (t->n_dim) shape[d] = keep;
+    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, shape, &out[0]);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, t->n_dim, shape, &out[1]);
+    if (st == HG_OK) st = sort_rows(cx, t, d, descending, skip, keep, out[0], out[1]);
+    for (int k = 0; k < 2 && st == HG_OK && drop_dim && t->n_dim; k++) {
+        hg_tensor *full = out[k];
+        int64_t rest[HG_MAX_DIM];
+        int n = 0;
+        for (int i = 0; i < t->n_dim; i++)
+            if (i != d) rest[n++] = shape[i];
+        out[k] = NULL;
+        st = hg_tensor_alias(cx, full, n, rest, NULL, 0, &out[k]); /* packed with the dimension of one as without it */
+        hg_release(cx, full);
+    }
+    return st;
+}
+
+hg_status hg_sort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
+    return st == HG_OK ? sorted(cx, SELF, d, a[2].u.i, 0, hg_size_at(SELF, d), false, out) : st;
+}
+
+/* The gradient of chosen values goes to where they were. */
+static hg_tensor *back_to_places(hg_ctx *cx, hg_back *b, hg_arg dim) {
+    hg_meta m = META(0);
+    hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape), *g = GRAD(0), *at = OUT(1);
+    if (m.n_dim && g && g->n_dim < m.n_dim) g = X(UNSQUEEZE, T(g), dim), at = X(UNSQUEEZE, T(at), dim);
+    return X(SCATTER, T(zeros), dim, T(at), T(g));
+}
+
+hg_status hg_sort_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, back_to_places(cx, b, *ARG(1)));
+    return HG_OK;
+}
+
+hg_status hg_sort_like_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, back_to_places(cx, b, *ARG(2)));
+    return HG_OK;
+}
+
+hg_status hg_kthvalue_bwd(hg_ctx *cx, hg_back *b) { return hg_sort_like_bwd(cx, b); }
+
+hg_status hg_sort_stable_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* every sort of ours is stable */
+    return hg_call_op(cx, HG_OP_SORT, (hg_arg[]){a[0], a[2], a[3]}, 3, out);
+}
+
+hg_status hg_argsort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
+    if (st == HG_OK) st = hg_out(cx, out, HG_I64, SELF->n_dim, SELF->shape);
+    return st == HG_OK ? sort_rows(cx, SELF, d, a[2].u.i, 0, hg_size_at(SELF, d), NULL, *out) : st;
+}
+
+hg_status hg_msort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, XK(0, SORT, T(SELF), hg_i(0), hg_b(false)), out);
+}
+
+hg_status hg_topk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    int64_t k = a[1].u.i;
+    hg_status st = hg_wrap_dim(cx, a[2].u.i, SELF->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (k < 0 || k > hg_size_at(SELF, d)) return hg_fail(cx, HG_SHAPE, "selected index k out of range");
+    return sorted(cx, SELF, d, a[3].u.i, 0, k, false, out);
+}
+
+hg_status hg_kthvalue_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    int64_t k = a[1].u.i;
+    hg_status st = hg_wrap_dim(cx, a[2].u.i, SELF->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (k < 1 || k > hg_size_at(SELF, d))
+        return hg_fail(cx, HG_SHAPE, "kthvalue(): selected number k out of range for dimension %d", d);
+    return sorted(cx, SELF, d, false, k - 1, 1, !a[3].u.i, out);
+}
+
+/* ---- unique ------------------------------------------------------------------------------------------------------------- */
+
+/* A list of n rows of m keys each, and the order to look at them in. */
+typedef struct rows {
+    int64_t n, m;
+    uint64_t *keys;
+    int64_t *order, *room;
+} rows;
+
+static int compare_rows(const rows *r, int64_t x, int64_t y) {
+    const uint64_t *p = r->keys + x * r->m, *q = r->keys + y * r->m;
+    for (int64_t i = 0; i < r->m; i++)
+        if (p[i] != q[i]) return p[i] < q[i] ? -1 : 1;
+    return 0;
+}
+
+static void sort_rows_whole(rows *r) {
+    int64_t *p = r->order, *q = r->room;
+    for (int64_t width = 1; width < r->n; width *= 2) {
+        for (int64_t start = 0; start < r->n; start += 2 * width) {
+            int64_t mid = start + width < r->n ? start + width : r->n, end = mid + width < r->n ? mid + width : r->n;
+            int64_t i = start, j = mid, k = start;
+            while (i < mid && j < end) q[k++] = compare_rows(r, p[j], p[i]) < 0 ? p[j++] : p[i++];
+            while (i < mid) q[k++] = p[i++];
+            while (j < end) q[k++] = p[j++];
+        }
+        int64_t *swap = p;
+        p = q, q = swap;
+    }
+    r->order = p, r->room = q;
+}
+
+/* The distinct rows of t along d (-1: its elements): out[0] them, out[1] which of them each row is, out[2] how many of each. */
+static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool inverse, bool counts, hg_tensor **out) {
+    hg_tensor *flat = NULL, *moved = NULL, *index = NULL;
+    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM], n = d < 0 ? t->numel : t->shape[d], n_out = 0, *inv = NULL, *cnt = NULL;
+    int rank = 0;
+    shape[rank] = n, stride[rank++] = d < 0 ? 1 : t->stride[d];
+    for (int i = 0; d >= 0 && i < t->n_dim; i++)
+        if (i != d) shape[rank] = t->shape[i], stride[rank++] = t->stride[i];
+    hg_status st;
+    if (d < 0) st = hg_raw_contiguous(cx, t, &flat);
+    else if ((st = hg_raw_view(cx, t, rank, shape, stride, 0, &moved)) == HG_OK) st = hg_raw_contiguous(cx, moved, &flat);
+    hg_release(cx, moved);
+    if (st != HG_OK) return st;
+    rows r = {.n = n, .m = n ? flat->numel / n : 0};
+    int64_t *work = hg_mem(cx, (size_t)(5 * n + flat->numel + 1) * sizeof *work);
+    if (!work) {
+        hg_release(cx, flat);
+        return HG_MEMORY;
+    }
+    int64_t *pick = work + 2 * n;
+    inv = work + 3 * n, cnt = work + 4 * n;
+    r.order = work, r.room = work + n, r.keys = (uint64_t *)(work + 5 * n);
+    HG_BY_DTYPE(flat->dtype, for (int64_t i = 0; i < flat->numel; i++) {
+        A x = LOAD(((E *)(void *)flat->data)[i]);
+        r.keys[i] = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
+    })
+    for (int64_t i = 0; i < n; i++) r.order[i] = i;
+    if (in_order) sort_rows_whole(&r);
+    for (int64_t i = 0; i < n; i++) {
+        /* NaN is not itself: every one counts as another */
+        bool nan = d < 0 && hg_dtype_is_float((hg_dtype)t->dtype) && r.keys[r.order[i]] == UINT64_MAX;
+        if (i == 0 || nan || compare_rows(&r, r.order[i - 1], r.order[i]) != 0) pick[n_out] = r.order[i], cnt[n_out++] = 0;
+        cnt[n_out - 1]++, inv[r.order[i]] = n_out - 1;
+    }
+    int64_t none = 0, n_inverse = inverse ? n : 0, n_counts = counts ? n_out : 0;
+    st = hg_tensor_empty(cx, HG_I64, 1, &n_out, &index);
+    if (st == HG_OK) {
+        if (n_out) memcpy(index->data, pick, (size_t)n_out * 8);
+        hg_tensor *vector = NULL;
+        if (d < 0) st = hg_raw_view(cx, flat, 1, &flat->numel, &(int64_t){1}, 0, &vector);
+        else hg_retain(cx, vector = t);
+        if (st == HG_OK) st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(vector), hg_i(d < 0 ? 0 : d), hg_t(index)}, &out[0]);
+        hg_release(cx, vector);
+    }
+    bool shaped = d < 0 && inverse;
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, shaped ? t->n_dim : 1, shaped ? t->shape : n_inverse ? &n_inverse : &none, &out[1]);
+    if (st == HG_OK && inverse && n) memcpy(out[1]->data, inv, (size_t)n * 8);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, 1, &n_counts, &out[2]);
+    if (st == HG_OK && n_counts) memcpy(out[2]->data, cnt, (size_t)n_counts * 8);
+    hg_release(cx, index), hg_release(cx, flat);
+    hg_mem_free(cx->lib, work);
+    return st;
+}
+
+hg_status hg_unique_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return distinct(cx, SELF, -1, true, a[2].u.i, a[3].u.i, out);
+}
+
+hg_status hg_unique_dim_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (SELF->n_dim == 0) return distinct(cx, SELF, -1, true, a[3].u.i, a[4].u.i, out);
+    return distinct(cx, SELF, d, true, a[3].u.i, a[4].u.i, out);
+}
+
+hg_status hg_unique_consecutive_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d = -1;
+    hg_status st = hg_given(&a[3]) && SELF->n_dim ? hg_wrap_dim(cx, a[3].u.i, SELF->n_dim, &d) : HG_OK;
+    return st == HG_OK ? distinct(cx, SELF, d, false, a[1].u.i, a[2].u.i, out) : st;
+}
