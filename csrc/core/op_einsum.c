@@ -286,7 +286,7 @@ static hg_tensor *tensordot(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int n, const
         if (x_gone[wx[i]] || y_gone[wy[i]])
             return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "dim %d appears multiple times in the list of dims", x_gone[wx[i]] ? wx[i] : wy[i]));
         x_gone[wx[i]] = y_gone[wy[i]] = true;
-        if (a != b) (a == 1 ? y_sum[wy[i]] : x_sum[wx[i]]) = true; /* against size one a dimension is simply summed */
+        if (a != b) *(a == 1 ? &y_sum[wy[i]] : &x_sum[wx[i]]) = true; /* against size one a dimension is simply summed */
         size *= a == b ? a : 1;
     }
     x = summed(cx, x, x_sum, true), y = summed(cx, y, y_sum, true);

@@ -1,0 +1,517 @@
+/* The linear algebra of small matrices: traces, cross products, distances, determinants, inverses, systems. */
+#include "shape_impl.h"
+
+#include <math.h>
+#include <string.h>
+
+#define SELF (a[0].u.t)
+
+/* ---- trace, kron, cross ----------------------------------------------------------------------------------------------------- */
+
+hg_status hg_trace_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF;
+    if (t->n_dim != 2) return hg_fail(cx, HG_SHAPE, "trace: expected a matrix, but got tensor with dim %d", t->n_dim);
+    hg_dtype d = hg_dtype_is_float((hg_dtype)t->dtype) ? (hg_dtype)t->dtype : HG_I64;
+    int64_t n = t->shape[0] < t->shape[1] ? t->shape[0] : t->shape[1], step = t->stride[0] + t->stride[1];
+    double sum = 0;
+    int64_t whole = 0;
+    HG_BY_DTYPE(t->dtype, for (int64_t i = 0; i < n; i++) {
+        A x = LOAD(((E *)(void *)t->data)[i * step]);
+        sum += (double)x, whole += (A)0.5 == 0 ? (int64_t)x : 0;
+    })
+    return hg_raw_scalar(cx, d == HG_I64 ? hg_i(whole) : hg_f(sum), d, out);
+}
+
+hg_status hg_trace_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta m = META(0);
+    int64_t n = m.shape[0] < m.shape[1] ? m.shape[0] : m.shape[1];
+    hg_tensor *along = X(EXPAND, T(G), hg_ints(&n, 1));
+    GIVE(0, X(DIAGONAL_BACKWARD, T(along), hg_ints(m.shape, 2), hg_i(0), hg_i(0), hg_i(1)));
+    return HG_OK;
+}
+
+/* Each dimension of one doubled by the other's: shaped (a0, 1, a1, 1 ...) and (1, b0, 1, b1 ...), multiplied, flattened. */
+hg_status hg_kron_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t;
+    int n = x->n_dim > y->n_dim ? x->n_dim : y->n_dim;
+    int64_t sx[HG_MAX_DIM], sy[HG_MAX_DIM], flat[HG_MAX_DIM];
+    if (2 * n > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+    for (int i = 0; i < n; i++) {
+        int ix = i - (n - x->n_dim), iy = i - (n - y->n_dim);
+        sx[2 * i] = ix < 0 ? 1 : x->shape[ix], sx[2 * i + 1] = 1;
+        sy[2 * i] = 1, sy[2 * i + 1] = iy < 0 ? 1 : y->shape[iy];
+        flat[i] = sx[2 * i] * sy[2 * i + 1];
+    }
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *r = X(MUL, T(X(UNSAFE_VIEW, T(x), hg_ints(sx, 2 * n))), T(X(UNSAFE_VIEW, T(y), hg_ints(sy, 2 * n))));
+    return hg_scope_return(cx, &s, X(UNSAFE_VIEW, T(r), hg_ints(flat, n)), out);
+}
+
+static hg_status cross(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int64_t dim, hg_tensor **out) {
+    int64_t shape[HG_MAX_DIM];
+    int n, d;
+    if (x->n_dim != y->n_dim)
+        return hg_fail(cx, HG_SHAPE, "linalg.cross: inputs must have the same number of dimensions.");
+    hg_status st = hg_wrap_dim(cx, dim, x->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (hg_size_at(x, d) != 3 || hg_size_at(y, d) != 3)
+        return hg_fail(cx, HG_SHAPE, "linalg.cross: inputs dimension %lld must have length 3. Got %lld and %lld", (long long)dim,
+                       (long long)hg_size_at(x, d), (long long)hg_size_at(y, d));
+    if ((st = hg_broadcast(cx, x->n_dim, x->shape, y->n_dim, y->shape, &n, shape)) != HG_OK) return st;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_arg whole = hg_ints(shape, n);
+    return hg_scope_return(cx, &s, X(CROSS_3, T(X(EXPAND, T(x), whole)), T(X(EXPAND, T(y), whole)), hg_i(d)), out);
+}
+
+hg_status hg_linalg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return cross(cx, SELF, a[1].u.t, a[2].u.i, out); }
+
+/* Without a dimension, the first of size three. */
+hg_status hg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d = 0;
+    if (hg_given(&a[2])) return cross(cx, SELF, a[1].u.t, a[2].u.i, out);
+    hg_status st = hg_warn(cx, "UserWarning",
+                           "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
+                           "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross in a "
+                           "future release.");
+    if (st != HG_OK) return st;
+    while (d < SELF->n_dim && SELF->shape[d] != 3) d++;
+    if (d == SELF->n_dim) return hg_fail(cx, HG_SHAPE, "no dimension of size 3 in input");
+    return cross(cx, SELF, a[1].u.t, d, out);
+}
+
+hg_status hg_cross_3_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_dtype dtype = hg_dtype_promote((hg_dtype)SELF->dtype, (hg_dtype)a[1].u.t->dtype);
+    hg_tensor *x = NULL, *y = NULL;
+    int d = (int)a[2].u.i, n = 0;
+    hg_status st = hg_raw_cast(cx, SELF, dtype, &x);
+    if (st == HG_OK) st = hg_raw_cast(cx, a[1].u.t, dtype, &y);
+    if (st == HG_OK) st = hg_out(cx, out, dtype, x->n_dim, x->shape);
+    if (st == HG_OK && x->numel) {
+        int64_t shape[HG_MAX_DIM], s[3][HG_MAX_DIM], size = (int64_t)hg_dtypes[dtype].size;
+        hg_tensor *all[3] = {*out, x, y};
+        for (int i = 0; i < x->n_dim; i++) {
+            if (i == d) continue;
+            shape[n] = x->shape[i];
+            for (int k = 0; k < 3; k++) s[k][n] = all[k]->stride[i];
+            n++;
+        }
+        int64_t sr = (*out)->stride[d] * size, sx = x->stride[d] * size, sy = y->stride[d] * size;
+        hg_walk w;
+        hg_walk_begin(&w, n, shape);
+        for (int k = 0; k < 3; k++) hg_walk_add(&w, all[k]->data, s[k], (size_t)size);
+        if (n == 0) memset(w.step, 0, sizeof w.step);
+        HG_BY_DTYPE(dtype, do {
+            char *r = w.p[0], *p = w.p[1], *q = w.p[2];
+            for (int64_t i = 0; i < w.inner; i++, r += w.step[0], p += w.step[1], q += w.step[2])
+                for (int k = 0; k < 3; k++) {
+                    int u = (k + 1) % 3, v = (k + 2) % 3;
+                    *(E *)(void *)(r + k * sr) = STORE(LOAD(*(E *)(void *)(p + u * sx)) * LOAD(*(E *)(void *)(q + v * sy)) -
+                                                       LOAD(*(E *)(void *)(p + v * sx)) * LOAD(*(E *)(void *)(q + u * sy)));
+                }
+        } while (hg_walk_next(&w));)
+    }
+    hg_release(cx, x), hg_release(cx, y);
+    return st;
+}
+
+hg_status hg_cross_3_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, X(CROSS_3, T(IN(1)), T(G), *ARG(2)));
+    if (NEED(1)) GIVE(1, X(CROSS_3, T(G), T(IN(0)), *ARG(2)));
+    return HG_OK;
+}
+
+/* ---- cdist ------------------------------------------------------------------------------------------------------------------ */
+
+hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t;
+    int64_t batch[HG_MAX_DIM], wide[HG_MAX_DIM];
+    int n;
+    if (x->n_dim < 2) return hg_fail(cx, HG_SHAPE, "cdist only supports at least 2D tensors, X1 got: %dD", x->n_dim);
+    if (y->n_dim < 2) return hg_fail(cx, HG_SHAPE, "cdist only supports at least 2D tensors, X2 got: %dD", y->n_dim);
+    if (x->shape[x->n_dim - 1] != y->shape[y->n_dim - 1])
+        return hg_fail(cx, HG_SHAPE, "X1 and X2 must have the same number of columns. X1: %lld X2: %lld",
+                       (long long)x->shape[x->n_dim - 1], (long long)y->shape[y->n_dim - 1]);
+    if (!hg_dtype_is_float((hg_dtype)x->dtype) || x->dtype != y->dtype) {
+        char word[16];
+        return hg_fail(cx, HG_SHAPE, "cdist only supports floating-point dtypes, X1 got: %s", hg_dtype_word((hg_dtype)x->dtype, word));
+    }
+    if (a[2].u.f < 0) return hg_fail(cx, HG_SHAPE, "cdist only supports non-negative p values");
+    hg_status st = hg_broadcast(cx, x->n_dim - 2, x->shape, y->n_dim - 2, y->shape, &n, batch);
+    if (st != HG_OK) return st;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *both[2] = {x, y};
+    for (int i = 0; i < 2; i++) {
+        hg_tensor *t = both[i];
+        memcpy(wide, batch, (size_t)n * sizeof *wide);
+        wide[n] = t->shape[t->n_dim - 2], wide[n + 1] = t->shape[t->n_dim - 1];
+        if (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide)) both[i] = X(EXPAND, T(t), hg_ints(wide, n + 2));
+    }
+    return hg_scope_return(cx, &s, X(CDIST_FORWARD, T(both[0]), T(both[1]), a[2]), out);
+}
+
+static double distance(const double *x, const double *y, int64_t n, double p) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs(x[i] - y[i]);
+        if (p == 2) sum += d * d;
+        else if (p == 1) sum += d;
+        else if (p == 0) sum += d != 0;
+        else if (isinf(p)) sum = d > sum || isnan(d) ? d : sum;
+        else sum += pow(d, p);
+    }
+    return p == 2 ? sqrt(sum) : p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
+}
+
+/* A contiguous copy in float64. New. */
+static hg_status as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    *out = NULL;
+    hg_status st = hg_tensor_empty(cx, HG_F64, t->n_dim, t->shape, out);
+    return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
+}
+
+hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = NULL, *y = NULL, *r = NULL;
+    int64_t shape[HG_MAX_DIM];
+    int n = SELF->n_dim;
+    hg_status st = as_doubles(cx, SELF, &x);
+    if (st == HG_OK) st = as_doubles(cx, a[1].u.t, &y);
+    if (st == HG_OK) {
+        int64_t rows = x->shape[n - 2], cols = y->shape[n - 2], m = x->shape[n - 1], n_batch = 1;
+        memcpy(shape, x->shape, (size_t)n * sizeof *shape);
+        shape[n - 1] = cols;
+        for (int i = 0; i < n - 2; i++) n_batch *= shape[i];
+        st = hg_tensor_empty(cx, HG_F64, n, shape, &r);
+        double *px = (double *)(void *)x->data, *py = (double *)(void *)y->data;
+        for (int64_t i = 0; st == HG_OK && i < r->numel; i++) {
+            int64_t b = i / (rows * cols), row = i / cols % rows, col = i % cols;
+            ((double *)(void *)r->data)[i] = distance(px + (b * rows + row) * m, py + (b * cols + col) * m, m, a[2].u.f);
+        }
+        if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)SELF->dtype, out);
+    }
+    hg_release(cx, x), hg_release(cx, y), hg_release(cx, r);
+    return st;
+}
+
+/* With d = x1 - x2: the gradient of the distance r is |d|^(p-1) sign(d) / r^(p-1), and none where r is zero. */
+hg_status hg_cdist_forward_bwd(hg_ctx *cx, hg_back *b) {
+    double p = ARG(2)->u.f;
+    hg_tensor *x = IN(0), *y = IN(1), *r = OUT(0), *part;
+    hg_tensor *d = X(SUB, T(X(UNSQUEEZE, T(x), hg_i(-2))), T(X(UNSQUEEZE, T(y), hg_i(-3))));
+    hg_tensor *at_zero = X(EQ, T(r), hg_i(0)), *g = X(UNSQUEEZE, T(G), hg_i(-1));
+    if (p == 0) {
+        part = X(MUL, T(d), hg_i(0));
+    } else if (p == 1) {
+        part = X(MUL, T(X(SIGN, T(d))), T(g));
+    } else if (isinf(p)) {
+        hg_tensor *reaches = X(EQ, T(X(ABS, T(d))), T(X(UNSQUEEZE, T(r), hg_i(-1))));
+        part = X(MUL, T(X(MUL, T(X(SIGN, T(d))), T(reaches))), T(g));
+    } else {
+        hg_tensor *safe = X(UNSQUEEZE, T(X(MASKED_FILL, T(r), T(at_zero), hg_i(1))), hg_i(-1));
+        hg_tensor *off = X(UNSQUEEZE, T(at_zero), hg_i(-1));
+        if (p == 2) part = X(MUL, T(X(DIV, T(d), T(safe))), T(g));
+        else {
+            hg_tensor *still = X(EQ, T(d), hg_i(0)); /* a power below one has no derivative there */
+            hg_tensor *size = X(POW_SCALAR, T(X(MASKED_FILL, T(X(ABS, T(d))), T(still), hg_i(1))), hg_f(p - 1));
+            size = X(MASKED_FILL, T(X(MUL, T(X(SIGN, T(d))), T(size))), T(still), hg_i(0));
+            part = X(MUL, T(X(DIV, T(size), T(X(POW_SCALAR, T(safe), hg_f(p - 1))))), T(g));
+        }
+        part = X(MASKED_FILL, T(part), T(off), hg_i(0));
+    }
+    if (NEED(0)) GIVE(0, X(SUM_DIM, T(part), hg_ints((int64_t[]){-2}, 1)));
+    if (NEED(1)) GIVE(1, X(NEG, T(X(SUM_DIM, T(part), hg_ints((int64_t[]){-3}, 1)))));
+    return HG_OK;
+}
+
+/* ---- Chains and powers ------------------------------------------------------------------------------------------------------- */
+
+hg_status hg_multi_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int n = (int)a[0].n;
+    hg_tensor *const *ts = a[0].u.ts;
+    char b1[256], b2[256];
+    if (n < 2) return hg_fail(cx, HG_SHAPE, "multi_dot(): expected at least 2 tensors but got %d", n);
+    bool row = ts[0]->n_dim == 1, column = ts[n - 1]->n_dim == 1;
+    for (int i = 0; i < n; i++) {
+        bool end = i == 0 || i == n - 1;
+        if (ts[i]->n_dim != 2 && !(end && ts[i]->n_dim == 1))
+            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensor %d must be %s but got %dD", i, end ? "1D or 2D" : "2D", ts[i]->n_dim);
+        if (i && ts[i - 1]->shape[ts[i - 1]->n_dim - 1] != ts[i]->shape[0])
+            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensors %d and %d with shapes %s and %s cannot be multiplied", i - 1, i,
+                           hg_show_shape(ts[i - 1], b1), hg_show_shape(ts[i], b2));
+    }
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *r = row ? X(UNSQUEEZE, T(ts[0]), hg_i(0)) : ts[0];
+    for (int i = 1; i < n; i++) r = X(MM, T(r), T(i == n - 1 && column ? X(UNSQUEEZE, T(ts[i]), hg_i(-1)) : ts[i]));
+    if (r) {
+        int64_t shape[2];
+        int k = 0;
+        if (!row) shape[k++] = r->shape[0];
+        if (!column) shape[k++] = r->shape[1];
+        r = X(VIEW_SIZE, T(r), hg_ints(shape, k));
+    }
+    return hg_scope_return(cx, &s, r, out);
+}
+
+static hg_status check_square(hg_ctx *cx, const char *name, const hg_tensor *t) {
+    char word[16];
+    if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "%s: The input tensor A must have at least 2 dimensions.", name);
+    int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1];
+    if (m != n)
+        return hg_fail(cx, HG_SHAPE, "%s: A must be batches of square matrices, but they are %lld by %lld matrices", name, (long long)m,
+                       (long long)n);
+    if (!hg_dtype_is_float((hg_dtype)t->dtype))
+        return hg_fail(cx, HG_SHAPE, "%s: Expected a floating point or complex tensor as input. Got %s", name,
+                       hg_dtype_word((hg_dtype)t->dtype, word));
+    return HG_OK;
+}
+
+hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *r = NULL;
+    int64_t n = a[1].u.i;
+    if (hg_dtype_is_float((hg_dtype)t->dtype) || t->n_dim < 2 || t->shape[t->n_dim - 1] != t->shape[t->n_dim - 2]) {
+        hg_status st = check_square(cx, "linalg.matrix_power", t);
+        if (st != HG_OK) return st;
+    }
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    if (n == 0) {
+        hg_tensor *one = X(EYE, hg_i(t->shape[t->n_dim - 1]), hg_d((hg_dtype)t->dtype));
+        r = X(CLONE, T(X(EXPAND, T(one), hg_ints(t->shape, t->n_dim))));
+    } else {
+        if (n < 0) t = X(INV, T(t));
+        uint64_t left = n < 0 ? (uint64_t)-(n + 1) + 1 : (uint64_t)n;
+        if (left == 1) r = n < 0 ? t : X(CLONE, T(t));
+        else if (left == 3) r = X(MATMUL, T(X(MATMUL, T(t), T(t))), T(t));
+        else
+            for (hg_tensor *power = t; left && power; left >>= 1) { /* by squaring */
+                if (left & 1) r = r ? X(MATMUL, T(r), T(power)) : power;
+                if (left > 1) power = X(MATMUL, T(power), T(power));
+            }
+    }
+    return hg_scope_return(cx, &s, r, out);
+}
+
+/* ---- Determinants, inverses, systems --------------------------------------------------------------------------------------- */
+
+/* Note [LU]
+   Matrices are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the diagonal
+   and U on and above it, row[i] the row of the original that came to stand at i. Returns the permutation's sign, and in *zero
+   the first diagonal place of U that is zero (0: none; 1-based). */
+static int factor(double *lu, int64_t *row, int64_t n, int64_t *zero) {
+    int sign = 1;
+    *zero = 0;
+    for (int64_t i = 0; i < n; i++) row[i] = i;
+    for (int64_t k = 0; k < n; k++) {
+        int64_t best = k;
+        for (int64_t i = k + 1; i < n; i++)
+            if (fabs(lu[i * n + k]) > fabs(lu[best * n + k])) best = i;
+        if (best != k) {
+            for (int64_t j = 0; j < n; j++) {
+                double x = lu[k * n + j];
+                lu[k * n + j] = lu[best * n + j], lu[best * n + j] = x;
+            }
+            int64_t r = row[k];
+            row[k] = row[best], row[best] = r, sign = -sign;
+        }
+        if (lu[k * n + k] == 0) {
+            if (!*zero) *zero = k + 1;
+            continue;
+        }
+        for (int64_t i = k + 1; i < n; i++) {
+            double f = lu[i * n + k] /= lu[k * n + k];
+            for (int64_t j = k + 1; j < n; j++) lu[i * n + j] -= f * lu[k * n + j];
+        }
+    }
+    return sign;
+}
+
+/* x = A^-1 b for n_rhs columns, with A factored. */
+static void solve_factored(const double *lu, const int64_t *row, int64_t n, const double *b, double *x, int64_t n_rhs) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t c = 0; c < n_rhs; c++) {
+            double v = b[row[i] * n_rhs + c];
+            for (int64_t j = 0; j < i; j++) v -= lu[i * n + j] * x[j * n_rhs + c];
+            x[i * n_rhs + c] = v;
+        }
+    for (int64_t i = n - 1; i >= 0; i--)
+        for (int64_t c = 0; c < n_rhs; c++) {
+            double v = x[i * n_rhs + c];
+            for (int64_t j = i + 1; j < n; j++) v -= lu[i * n + j] * x[j * n_rhs + c];
+            x[i * n_rhs + c] = v / lu[i * n + i];
+        }
+}
+
+/* sign and log of the absolute determinant of every matrix; with `log_abs` NULL the determinants themselves. */
+static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tensor *log_abs) {
+    hg_tensor *lu = NULL;
+    int64_t n = t->shape[t->n_dim - 1], *row = hg_mem(cx, (size_t)(n + 1) * sizeof *row), zero;
+    if (!row) return HG_MEMORY;
+    hg_status st = as_doubles(cx, t, &lu);
+    for (int64_t b = 0; st == HG_OK && b < sign->numel; b++) {
+        double *m = (double *)(void *)lu->data + b * n * n, det = factor(m, row, n, &zero), log_sum = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double u = m[i * n + i];
+            det *= log_abs ? (u > 0) - (u < 0) : u;
+            log_sum += log(fabs(u));
+        }
+        ((double *)(void *)sign->data)[b] = det;
+        if (log_abs) ((double *)(void *)log_abs->data)[b] = log_sum;
+    }
+    hg_release(cx, lu);
+    hg_mem_free(cx->lib, row);
+    return st;
+}
+
+hg_status hg_det_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *r = NULL;
+    hg_status st = check_square(cx, "linalg.det", t);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &r);
+    if (st == HG_OK) st = determinants(cx, t, r, NULL);
+    if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)t->dtype, out);
+    hg_release(cx, r);
+    return st;
+}
+
+/* A tensor of batches as one of matrices of size one, to be multiplied with matrices. */
+static hg_tensor *as_factors(hg_ctx *cx, hg_tensor *t) { return X(UNSQUEEZE, T(X(UNSQUEEZE, T(t), hg_i(-1))), hg_i(-1)); }
+static hg_tensor *flipped_over(hg_ctx *cx, hg_tensor *t) { return X(TRANSPOSE, T(t), hg_i(-2), hg_i(-1)); }
+
+hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *inverse = X(INV, T(IN(0)));
+    GIVE(0, X(MUL, T(as_factors(cx, X(MUL, T(G), T(OUT(0))))), T(flipped_over(cx, inverse))));
+    return HG_OK;
+}
+
+hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *sign = NULL, *log_abs = NULL;
+    hg_status st = check_square(cx, "linalg.slogdet", t);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &sign);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &log_abs);
+    if (st == HG_OK) st = determinants(cx, t, sign, log_abs);
+    if (st == HG_OK) st = hg_raw_cast(cx, sign, (hg_dtype)t->dtype, &out[0]);
+    if (st == HG_OK) st = hg_raw_cast(cx, log_abs, (hg_dtype)t->dtype, &out[1]);
+    hg_release(cx, sign), hg_release(cx, log_abs);
+    return st;
+}
+
+hg_status hg_slogdet_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(MUL, T(as_factors(cx, GRAD(1))), T(flipped_over(cx, X(INV, T(IN(0)))))));
+    return HG_OK;
+}
+
+hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = check_square(cx, "logdet", SELF);
+    if (st != HG_OK) return st;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *both[2] = {NULL, NULL}, *r = NULL;
+    st = hg_call_op(cx, HG_OP_SLOGDET, a, 1, both);
+    if (st != HG_OK) hg_scope_fail(cx, st);
+    else {
+        hg_scope_keep(cx, both[0]), hg_scope_keep(cx, both[1]);
+        r = X(WHERE, T(X(EQ, T(both[0]), hg_i(-1))), hg_f(NAN), T(both[1]));
+    }
+    return hg_scope_return(cx, &s, r, out);
+}
+
+/* X of A X = B, all (batch, n, .) and contiguous float64; fails in torch's words of `name` where A is singular. */
+static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const double *rhs, int64_t rhs_batch, hg_tensor *x, int64_t n_rhs) {
+    int64_t n = lu->shape[lu->n_dim - 1], zero = 0, n_batch = n ? lu->numel / (n * n) : 0;
+    int64_t *row = hg_mem(cx, (size_t)(n + 1) * sizeof *row);
+    if (!row) return HG_MEMORY;
+    hg_status st = HG_OK;
+    for (int64_t b = 0; b < n_batch && st == HG_OK; b++) {
+        double *m = (double *)(void *)lu->data + b * n * n;
+        factor(m, row, n, &zero);
+        if (zero) st = hg_fail(cx, HG_SHAPE, words, (long long)zero);
+        else solve_factored(m, row, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
+    }
+    hg_mem_free(cx->lib, row);
+    return st;
+}
+
+hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *lu = NULL, *x = NULL, *one = NULL;
+    hg_status st = check_square(cx, "linalg.inv", t);
+    if (st != HG_OK) return st;
+    int64_t n = t->shape[t->n_dim - 1];
+    st = as_doubles(cx, t, &lu);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim, t->shape, &x);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, 2, (int64_t[]){n, n}, &one);
+    if (st == HG_OK) st = hg_raw_fill(cx, one, hg_i(0));
+    for (int64_t i = 0; st == HG_OK && i < n; i++) ((double *)(void *)one->data)[i * n + i] = 1;
+    if (st == HG_OK)
+        st = solve_all(cx, "linalg.inv: The diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
+                       lu, (double *)(void *)one->data, 0, x, n);
+    if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, out);
+    hg_release(cx, lu), hg_release(cx, x), hg_release(cx, one);
+    return st;
+}
+
+hg_status hg_inv_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *turned = flipped_over(cx, OUT(0));
+    GIVE(0, X(NEG, T(X(MATMUL, T(turned), T(X(MATMUL, T(G), T(turned)))))));
+    return HG_OK;
+}
+
+/* Is B a batch of vectors? Of one dimension, or shaped as A without its last. */
+static bool of_vectors(int na, const int64_t *a, int nb, const int64_t *b) {
+    if (nb == 1) return true;
+    if (nb != na - 1) return false;
+    for (int i = 0; i < nb; i++)
+        if (a[i] != b[i]) return false;
+    return true;
+}
+
+hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *rhs = a[1].u.t, *column = NULL, *wide = NULL, *lu_view = NULL, *lu = NULL, *r = NULL, *x = NULL, *done = NULL;
+    hg_status st = check_square(cx, "linalg.solve", t);
+    if (st != HG_OK) return st;
+    int64_t n = t->shape[t->n_dim - 1], shape[HG_MAX_DIM], stride[HG_MAX_DIM], batch[HG_MAX_DIM];
+    bool vector = of_vectors(t->n_dim, t->shape, rhs->n_dim, rhs->shape);
+    int nb, k = rhs->n_dim;
+    memcpy(shape, rhs->shape, (size_t)k * sizeof *shape), memcpy(stride, rhs->stride, (size_t)k * sizeof *stride);
+    if (vector) shape[k] = 1, stride[k++] = 1;
+    if (k < 2 || shape[k - 2] != n)
+        return hg_fail(cx, HG_SHAPE, "linalg.solve: Incompatible shapes of A and B for the equation AX = B (%lldx%lld and %lldx%lld)",
+                       (long long)n, (long long)n, (long long)(k < 2 ? 1 : shape[k - 2]), (long long)(k < 1 ? 1 : shape[k - 1]));
+    int64_t n_rhs = shape[k - 1];
+    if (t->dtype != rhs->dtype) return hg_fail(cx, HG_SHAPE, "linalg.solve: A and B must have the same dtype");
+    if ((st = hg_broadcast(cx, t->n_dim - 2, t->shape, k - 2, shape, &nb, batch)) != HG_OK) return st;
+    if ((st = hg_raw_view(cx, rhs, k, shape, stride, 0, &column)) != HG_OK) return st;
+    batch[nb] = n, batch[nb + 1] = n_rhs;
+    st = hg_expand_fwd(cx, (hg_arg[]){hg_t(column), hg_ints(batch, nb + 2)}, &wide);
+    if (st == HG_OK) st = as_doubles(cx, wide, &r);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, nb + 2, batch, &x);
+    batch[nb + 1] = n;
+    if (st == HG_OK) st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(batch, nb + 2)}, &lu_view);
+    if (st == HG_OK) st = as_doubles(cx, lu_view, &lu);
+    if (st == HG_OK)
+        st = solve_all(cx, "torch.linalg.solve: The solver failed because the input matrix is singular.", lu, (double *)(void *)r->data,
+                       n * n_rhs, x, n_rhs);
+    if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, &done);
+    if (st == HG_OK && vector) st = hg_tensor_alias(cx, done, nb + 1, batch, NULL, 0, out);
+    else if (st == HG_OK) *out = done, done = NULL;
+    hg_release(cx, column), hg_release(cx, wide), hg_release(cx, lu_view), hg_release(cx, lu), hg_release(cx, r);
+    hg_release(cx, x), hg_release(cx, done);
+    return st;
+}
+
+hg_status hg_solve_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *t = IN(0), *g = G;
+    if (!t) return HG_OK;
+    hg_tensor *x = NEED(0) ? OUT(0) : NULL;
+    bool vector = g->n_dim == t->n_dim - 1 || g->n_dim == 1;
+    /* a column each, so that batches and vectors are one case */
+    if (vector) g = X(UNSQUEEZE, T(g), hg_i(-1));
+    hg_tensor *gb = X(SOLVE, T(flipped_over(cx, t)), T(g));
+    if (NEED(0)) {
+        if (vector) x = X(UNSQUEEZE, T(x), hg_i(-1));
+        GIVE(0, X(NEG, T(X(MATMUL, T(gb), T(flipped_over(cx, x))))));
+    }
+    if (NEED(1)) GIVE(1, vector ? X(SQUEEZE_DIM, T(gb), hg_i(-1)) : gb);
+    return HG_OK;
+}
