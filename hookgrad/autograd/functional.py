@@ -286,7 +286,7 @@ def _check_strategy(strategy, create_graph, function):
     if strategy == "forward-mode":
         if create_graph:
             raise NotImplementedError(
-                f"torch.autograd.functional.{function}: `create_graph=True` and `strategy=\"forward-mode\"` are not "
+                "torch.autograd.functional.jacobian: `create_graph=True` and `strategy=\"forward-mode\"` are not "
                 "supported together (yet). Please either set `create_graph=False` or `strategy=\"reverse-mode\"`."
             )
         raise NotImplementedError(
