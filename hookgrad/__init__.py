@@ -7,6 +7,8 @@ What is imported here is what every program needs. The rest (`nn`, `optim`, `lin
 comes with its first use, as NumPy does with the first array.
 """
 
+from math import e, inf, nan, pi
+
 from . import _C
 from ._C import (
     Generator,
@@ -59,11 +61,7 @@ IntTensor = _tensor.LegacyType("IntTensor", _C.int32)
 LongTensor = _tensor.LegacyType("LongTensor", _C.int64)
 BoolTensor = _tensor.LegacyType("BoolTensor", _C.bool)
 
-e = 2.718281828459045
-inf = float("inf")
-nan = float("nan")
 newaxis = None
-pi = 3.141592653589793
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
