@@ -1,0 +1,398 @@
+"""Hooks own what they close over and nothing else: no leak, and no death before time."""
+
+import gc
+import weakref
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn
+
+
+def leaf(*values):
+    return torch.tensor([float(v) for v in values], requires_grad=True)
+
+
+class Watched:
+    """Something a hook closes over, whose death can be seen."""
+
+
+@pytest.fixture(autouse=True)
+def by_count_alone():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def dies(make, *, at_once):
+    """Build a graph with a hook that closes over a Watched; is that gone when everything else is?"""
+    watched = Watched()
+    seen = weakref.ref(watched)
+    make(watched)
+    del watched
+    by_count = seen() is None
+    gc.collect()
+    assert seen() is None
+    assert by_count == at_once
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2))
+        self.child = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.child(x * self.w)
+
+
+# ---- Hooks that close over nothing of the graph ----------------------------------------------------------------------
+
+
+def tensor(w):
+    leaf(1).register_hook(lambda grad: w)
+
+
+def inner_tensor(w):
+    y = leaf(1) * 2
+    y.register_hook(lambda grad: w)
+
+
+def post_accumulate(w):
+    leaf(1).register_post_accumulate_grad_hook(lambda p: w)
+
+
+def node(w):
+    y = leaf(1) * 2
+    y.grad_fn.register_hook(lambda gi, go: w)
+    y.grad_fn.register_prehook(lambda go: w)
+
+
+def accumulator(w):
+    y = leaf(1) * 2
+    y.grad_fn.next_functions[0][0].register_hook(lambda gi, go: w and None)
+    y.backward()
+
+
+def forward(w):
+    net = Net()
+    net.register_forward_pre_hook(lambda m, args, kwargs: w and None, with_kwargs=True)
+    net.register_forward_hook(lambda m, args, out: w and None, always_call=True)
+    net(torch.ones(2))
+
+
+def backward(w):
+    net = Net()
+    net.register_full_backward_pre_hook(lambda m, go: w and None)
+    net.register_full_backward_hook(lambda m, gi, go: w and None)
+    net(leaf(1, 2)).sum().backward()
+
+
+def backward_never_run(w):
+    net = Net()
+    net.register_full_backward_hook(lambda m, gi, go: w and None)
+    net(leaf(1, 2))
+
+
+def after_looking_at_dict(w):
+    net = Net()
+    net.register_forward_hook(lambda m, args, out: w and None)
+    assert net.__dict__ and net._forward_hooks_with_kwargs is not None
+    net(torch.ones(2))
+
+
+def removed(w):
+    x = leaf(1)
+    x.register_hook(lambda grad: w).remove()
+    y = x * 2
+    y.register_hook(lambda grad: w)
+    y._backward_hooks.clear()
+
+
+def exception(w):
+    def fails(*args):
+        raise ValueError(w)
+
+    x = leaf(1)
+    x.register_hook(fails)
+    y = x * 2
+    try:
+        y.backward()
+    except ValueError as e:
+        e.__traceback__ = None
+    net = Net()
+    net.register_forward_hook(fails)
+    try:
+        net(torch.ones(2))
+    except ValueError as e:
+        e.__traceback__ = None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [tensor, inner_tensor, post_accumulate, node, accumulator, forward, backward, backward_never_run, after_looking_at_dict,
+     removed, exception],
+)  # fmt: skip
+def test_freed_at_once_where_there_is_no_cycle(make):
+    dies(make, at_once=True)
+
+
+# ---- Hooks that close over their own tensor, node or module -------------------------------------------------------------
+
+
+def own_tensor(w):
+    x = leaf(1)
+    x.register_hook(lambda grad: (x, w) and None)
+    (x * 2).backward()
+
+
+def own_inner_tensor(w):
+    y = leaf(1) * 2
+    y.retain_grad()
+    y.register_hook(lambda grad: (y, w) and None)
+    (y * 2).backward()
+
+
+def own_tensor_after(w):
+    x = leaf(1)
+    x.register_post_accumulate_grad_hook(lambda p: (x, w) and None)
+    (x * 2).backward()
+
+
+def own_grad(w):
+    x = leaf(1)
+    x.register_hook(lambda grad: setattr(x, "note", (x, w)))
+    (x * 2).backward()
+
+
+def own_node(w):
+    fn = (leaf(1) * 2).grad_fn
+    fn.register_hook(lambda gi, go: (fn, w) and None)
+
+
+def own_node_before(w):
+    y = leaf(1) * 2
+    fn = y.grad_fn
+    fn.register_prehook(lambda go: (fn, y, w) and None)
+    y.backward()
+
+
+def own_accumulator(w):
+    y = leaf(1) * 2
+    fn = y.grad_fn.next_functions[0][0]
+    fn.register_hook(lambda gi, go: (fn, y, w) and None)
+    y.backward()
+
+
+def own_module(register):
+    def make(w):
+        net = Net()
+        getattr(net, register)(lambda *args: (net, w) and None)
+        net(leaf(1, 2)).sum().backward()
+
+    return make
+
+
+def own_output(w):
+    net = Net()
+
+    def hook(module, args, output):
+        module.last = output, w
+
+    net.register_forward_hook(hook)
+    net(leaf(1, 2))
+
+
+def own_output_with_backward_hook(w):
+    net = Net()
+    net.register_full_backward_hook(lambda m, gi, go: w and None)
+    net.last = net(leaf(1, 2))
+
+
+def own_gradients(w):
+    net = Net()
+
+    def hook(module, grad_input, grad_output):
+        module.gradients = grad_input, grad_output, module, w
+
+    net.register_full_backward_hook(hook)
+    net(leaf(1, 2)).sum().backward()
+
+
+def own_method(w):
+    class Selfish(Net):
+        def hook(self, module, args, output):
+            return None
+
+    net = Selfish()
+    net.w_kept = w
+    net.register_forward_hook(net.hook)
+    net(torch.ones(2))
+
+
+def own_table(w):
+    net = Net()
+    table = net._forward_hooks
+    net.register_forward_hook(lambda m, args, out: (table, w) and None)
+    assert net.__dict__
+
+
+def own_flags(w):
+    net = Net()
+    flags = net._forward_hooks_with_kwargs
+    net.register_forward_hook(lambda m, args, kwargs, out: (flags, flags.items(), w) and None, with_kwargs=True)
+    assert net.__dict__
+
+
+def own_names(w):
+    net = Net()
+    net.child.parent = net.__dict__, net._modules.values(), w
+
+
+def own_dict(w):
+    net = Net()
+    net.state = net.__dict__
+    net.w_kept = w
+
+
+def own_handle(w):
+    net = Net()
+    net.handle = net.register_forward_hook(lambda m, args, out: (net.handle, w) and None)
+    net.handle.owner = net
+
+
+def child_and_parent(w):
+    net = Net()
+    object.__setattr__(net.child, "parent", net)
+    net.w_kept = w
+    net(leaf(1, 2)).sum().backward()
+
+
+CYCLES = [
+    own_tensor, own_inner_tensor, own_tensor_after, own_grad, own_node, own_node_before, own_accumulator,
+    own_output, own_output_with_backward_hook, own_gradients, own_method, own_table, own_flags, own_names, own_dict,
+    own_handle, child_and_parent,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", CYCLES)
+def test_cycles_are_collected(make):
+    dies(make, at_once=False)
+
+
+@pytest.mark.parametrize(
+    "register",
+    ["register_forward_pre_hook", "register_forward_hook", "register_full_backward_pre_hook", "register_full_backward_hook"],
+)
+def test_cycles_through_a_modules_hooks_are_collected(register):
+    dies(own_module(register), at_once=False)
+
+
+def test_a_module_is_freed_at_once_even_after_dict_was_looked_at():
+    net = Net()
+    seen, table, child = weakref.ref(net), weakref.ref(net._forward_hooks), weakref.ref(net.child)
+    assert net.__dict__ and net(torch.ones(2)) is not None
+    del net
+    assert seen() is None and table() is None and child() is None
+
+
+def test_a_removed_hook_is_dropped_at_once():
+    net, watched = Net(), Watched()
+    seen = weakref.ref(watched)
+    handle = net.register_forward_hook(lambda m, a, o, w=watched: None)
+    del watched
+    assert seen() is not None
+    handle.remove()
+    assert seen() is None
+
+
+def test_a_hook_that_removes_itself_lives_until_it_returns():
+    watched = Watched()
+    seen = weakref.ref(watched)
+    x = leaf(1)
+    handles = []
+
+    def hook(grad, w=watched):
+        handles.pop().remove()
+        gc.collect()
+        assert seen() is w
+        return grad * 2
+
+    handles.append(x.register_hook(hook))
+    del watched, hook
+    (x * 1).backward()
+    assert x.grad.item() == 2.0
+    assert seen() is None
+
+
+def test_a_module_that_dies_while_it_runs():
+    class Last(nn.Module):
+        def forward(self, x):
+            box.clear()
+            gc.collect()
+            return x + self.bonus
+
+    box = [Last()]
+    box[0].bonus = 1
+    box[0].register_forward_hook(lambda m, a, out: out + m.bonus)
+    assert box[0](1) == 3
+
+    def clear(m, args):
+        box.clear()
+
+    box = [Last()]
+    box[0].bonus = 1
+    box[0].register_forward_pre_hook(clear)
+    assert box[0](1) == 2
+
+
+def test_a_table_cleared_by_a_destructor():
+    class Clears:
+        def __init__(self, table):
+            self.table = table
+
+        def __call__(self, *args):
+            return None
+
+        def __del__(self):
+            self.table.clear()
+            self.table[99] = print
+
+    net = Net()
+    table = net._forward_hooks
+    for i in range(5):
+        table[i] = Clears(table)
+    del table[2]
+    assert list(table) == [99]
+    net._forward_hooks = {}
+    assert not net._forward_hooks
+
+
+def test_weak_references_and_finalizers():
+    order = []
+    net = Net()
+    seen = weakref.ref(net, lambda ref: order.append("module"))
+    table = weakref.ref(net._parameters, lambda ref: order.append("table"))
+    fn = weakref.ref((leaf(1) * 2).grad_fn, lambda ref: order.append("node"))
+    del net
+    assert seen() is table() is fn() is None
+    assert order == ["node", "module", "table"]
+
+
+def test_a_deep_chain_with_hooks_is_freed():
+    x = leaf(1)
+    y = x
+    for _ in range(20_000):
+        y = y * 1
+    y.register_hook(lambda grad: None)
+    y.backward()
+    seen = weakref.ref(y)
+    del y
+    assert seen() is None
+    nested = nn.Identity()
+    for _ in range(2_000):
+        nested = nn.Sequential(nested)
+    seen = weakref.ref(nested)
+    del nested
+    assert seen() is None

@@ -1,0 +1,185 @@
+"""grad_fn: what a node of the graph says about itself."""
+
+import gc
+import pickle
+import re
+import weakref
+
+import pytest
+
+import hookgrad as torch
+
+
+def leaf(*values):
+    return torch.tensor([float(v) for v in values], requires_grad=True)
+
+
+def test_names_and_types():
+    x = leaf(1, 2)
+    fn = (x * 2).grad_fn
+    assert type(fn).__name__ == type(fn).__qualname__ == "MulBackward0"
+    assert type(fn).__module__ == "builtins" and repr(type(fn)) == "<class 'MulBackward0'>"
+    assert re.fullmatch(r"<MulBackward0 object at 0x[0-9a-f]+>", repr(fn))
+    assert fn.name() == "MulBackward0"
+    assert type((x * 3).grad_fn) is type(fn) and type((x + 3).grad_fn) is not type(fn)
+    accumulator = fn.next_functions[0][0]
+    assert type(accumulator).__name__ == "AccumulateGrad"
+    assert accumulator.name() == "torch::autograd::AccumulateGrad"
+    assert x.grad_fn is None
+
+
+def test_a_tensor_has_one_node():
+    y = leaf(1) * 2
+    assert y.grad_fn is y.grad_fn and y.grad_fn == y.grad_fn and hash(y.grad_fn) == hash(y.grad_fn)
+
+
+def test_next_functions_lead_to_the_leaves():
+    a, b = leaf(1), leaf(2)
+    c = a * b
+    d = c + a
+    (first, nr), (second, _) = d.grad_fn.next_functions
+    assert first is c.grad_fn and nr == 0
+    assert second.variable is a
+    assert [fn.variable for fn, _ in c.grad_fn.next_functions] == [a, b]
+    assert (a * 2).grad_fn.next_functions[1] == (None, 0)
+    assert second.next_functions == ()
+    assert c.grad_fn.next_functions[0][0] is second
+
+
+def test_sequence_numbers_grow():
+    x = leaf(1)
+    y = x * 2
+    z = y * 2
+    assert z.grad_fn._sequence_nr() > y.grad_fn._sequence_nr()
+    assert y.grad_fn.next_functions[0][0]._sequence_nr() == 2**64 - 1
+
+
+def test_metadata_is_kept():
+    y = leaf(1) * 2
+    assert y.grad_fn.metadata == {}
+    y.grad_fn.metadata["note"] = [1]
+    assert y.grad_fn.metadata == {"note": [1]}
+
+
+def test_saved_tensors():
+    x, y = leaf(1, 2), leaf(3, 4)
+    fn = (x * y).grad_fn
+    assert fn._saved_self is x and fn._saved_other is y
+    half = (x * 2).grad_fn
+    assert half._saved_self is None and half._saved_other.item() == 2
+    result = x.exp()
+    assert torch.equal(result.grad_fn._saved_result, result)
+    assert result.grad_fn._saved_result.grad_fn is result.grad_fn
+    assert {"_saved_self", "_saved_other"} <= set(dir(fn))
+
+
+def test_saved_numbers():
+    x = torch.ones(2, 3, requires_grad=True)
+    assert x.sum(0).grad_fn._saved_dim == (0,)
+    assert x.sum((0, -1)).grad_fn._saved_dim == (0, 2**64 - 1)
+    assert x.sum(0).grad_fn._saved_keepdim is False
+    assert x.softmax(-1).grad_fn._saved_dim == 2**64 - 1
+    assert torch.add(x, x, alpha=-3).grad_fn._saved_alpha == -3
+    assert (x**2).grad_fn._saved_exponent == 2
+    assert x.transpose(0, 1).grad_fn._saved_dim0 == 0
+
+
+def test_saved_tensors_are_gone_after_backward():
+    x = leaf(1, 2)
+    y = x * x
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="directly access saved tensors after they have already been freed"):
+        y.grad_fn._saved_self
+
+
+def test_saved_tensor_changed_in_place():
+    x = leaf(1, 2)
+    y = x * 1
+    z = y * y
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="has been modified by an inplace operation"):
+        z.grad_fn._saved_self
+
+
+def test_hooks_on_one_saved_tensor():
+    x = leaf(1, 2)
+    y = x * x
+    packed = []
+    y.grad_fn._raw_saved_self.register_hooks(lambda t: packed.append(t.tolist()) or 5, lambda five: torch.full((2,), five * 1.0))
+    assert packed == [[1.0, 2.0]]
+    assert y.grad_fn._saved_self.tolist() == [5.0, 5.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [6.0, 7.0]
+    with pytest.raises(TypeError):
+        (x * x).grad_fn._raw_saved_self.register_hooks(3, 4)
+
+
+def test_node_of_a_custom_function():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            ctx.kept = 3
+            ctx.save_for_backward(a)
+            return a * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    x = leaf(1)
+    fn = Double.apply(x).grad_fn
+    assert fn.name() == type(fn).__name__ == "DoubleBackward"
+    assert repr(fn).startswith("<torch.autograd.function.DoubleBackward object at 0x")
+    assert fn.kept == 3 and fn.saved_tensors[0] is x
+
+
+def test_attributes_a_node_does_not_have():
+    fn = (leaf(1) * 2).grad_fn
+    for wrong in (lambda: fn.nothing, lambda: setattr(fn, "nothing", 1)):
+        with pytest.raises(AttributeError, match="'MulBackward0' object has no attribute 'nothing'"):
+            wrong()
+    with pytest.raises(AttributeError, match="'MulBackward0' object has no attribute 'variable'"):
+        fn.variable
+
+
+def test_nodes_are_made_by_operations_only():
+    fn = (leaf(1) * 2).grad_fn
+    with pytest.raises(TypeError, match="cannot create 'MulBackward0' instances"):
+        type(fn)()
+    with pytest.raises(TypeError, match="type 'MulBackward0' is not an acceptable base type"):
+        type("Mine", (type(fn),), {})
+    with pytest.raises(TypeError, match="cannot pickle 'MulBackward0' object"):
+        pickle.dumps(fn)
+
+
+def test_a_node_lives_as_long_as_somebody_wants_it():
+    gc.collect()
+    gc.disable()
+    try:
+        x = leaf(1)
+        y = x * 2
+        seen = weakref.ref(y.grad_fn)
+        fn = y.grad_fn
+        del y
+        assert seen() is fn and fn.next_functions[0][0].variable is x
+        del fn
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_a_node_in_its_own_metadata_is_collected():
+    fn = (leaf(1) * 2).grad_fn
+    seen = weakref.ref(fn)
+    fn.metadata["self"] = fn
+    del fn
+    gc.collect()
+    assert seen() is None
+
+
+def test_nodes_are_seen_as_nodes():
+    from hookgrad.autograd.graph import Node
+
+    y = leaf(1) * 2
+    assert isinstance(y.grad_fn, Node) and isinstance(y.grad_fn.next_functions[0][0], Node)
+    assert not isinstance(y, Node)
