@@ -667,6 +667,42 @@ def test_padding_gets_no_gradient():
     assert e.weight.grad.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
 
 
+def test_rows_longer_than_max_norm_are_shortened():
+    e = nn.Embedding.from_pretrained(torch.tensor([[3.0, 4.0], [0.3, 0.4], [6.0, 8.0]]), max_norm=1.0)
+    assert repr(e) == "Embedding(3, 2, max_norm=1.0)"
+    assert near(e(torch.tensor([0, 1])), [0.6, 0.8, 0.3, 0.4])
+    assert near(e.weight, [0.6, 0.8, 0.3, 0.4, 6.0, 8.0])
+
+
+def test_gradients_divided_by_frequency():
+    e = nn.Embedding(3, 1, scale_grad_by_freq=True)
+    (e(torch.tensor([0, 2, 2, 2])) * torch.tensor([[1.0], [1.0], [2.0], [3.0]])).sum().backward()
+    assert e.weight.grad.tolist() == [[1.0], [0.0], [2.0]]
+
+
+def test_indices_of_maxima():
+    x = torch.tensor([[[[1.0, 5.0], [7.0, 2.0]]]])
+    y, indices = nn.MaxPool2d(2, return_indices=True)(x)
+    assert (y.item(), indices.item()) == (7.0, 2)
+    y, indices = nn.MaxPool1d(2, return_indices=True)(torch.tensor([[1.0, 5.0, 7.0, 2.0]]))
+    assert (y.tolist(), indices.tolist()) == ([[5.0, 7.0]], [[1, 2]])
+    y, indices = nn.AdaptiveMaxPool2d((None, 1), return_indices=True)(x)
+    assert (y.flatten().tolist(), indices.flatten().tolist()) == ([5.0, 7.0], [1, 2])
+    assert nn.AdaptiveMaxPool1d(1)(x[0]).flatten().tolist() == [5.0, 7.0]
+
+
+def test_padding_layers():
+    x = torch.tensor([[[1.0, 2.0, 3.0]]])
+    assert nn.ConstantPad1d((1, 2), 0.5)(x).flatten().tolist() == [0.5, 1.0, 2.0, 3.0, 0.5, 0.5]
+    assert nn.ZeroPad1d(1)(x).flatten().tolist() == [0.0, 1.0, 2.0, 3.0, 0.0]
+    assert nn.ReflectionPad1d(2)(x).flatten().tolist() == [3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]
+    assert nn.ReplicationPad1d((1, 0))(x).flatten().tolist() == [1.0, 1.0, 2.0, 3.0]
+    assert repr(nn.ConstantPad2d(1, 2)) == "ConstantPad2d(padding=(1, 1, 1, 1), value=2)"
+    assert repr(nn.ZeroPad2d((1, 2, 0, 1))) == "ZeroPad2d((1, 2, 0, 1))"
+    assert repr(nn.ReflectionPad2d(1)) == "ReflectionPad2d((1, 1, 1, 1))"
+    assert nn.ZeroPad2d((1, 2, 0, 1))(x).shape == (1, 2, 6)
+
+
 # ---- Attention --------------------------------------------------------------------------------------------------------------------
 
 
@@ -773,7 +809,6 @@ def test_errors(action, error, words):
         eval(action)
 
 
-def test_embedding_says_what_is_not_supported():
-    for name, value in (("max_norm", 1.0), ("sparse", True), ("scale_grad_by_freq", True)):
-        with pytest.raises(NotImplementedError, match=f"{name}={value} is not supported"):
-            nn.Embedding(2, 2, **{name: value})
+def test_embedding_says_that_sparse_gradients_are_not_supported():
+    with pytest.raises(NotImplementedError, match="sparse=True is not supported"):
+        nn.Embedding(2, 2, sparse=True)

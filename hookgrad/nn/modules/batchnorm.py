@@ -88,7 +88,7 @@ class BatchNorm1d(_BatchNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html
     """
 
-    # The call sequence in C checks the number of dimensions by this.
+    # Fewest and most dimensions of an input: the layer in C checks them.
     _input_dims = (2, 3)
 
     def _check_input_dim(self, input):

@@ -1,6 +1,7 @@
 """Pooling: one number for each window."""
 
 from ... import _C
+from .. import functional as F
 from .module import Module
 from .utils import _single
 
@@ -139,3 +140,39 @@ class AdaptiveAvgPool2d(_AdaptivePoolNd):
     """
 
     forward = _C.layer_forward("adaptive_avg_pool2d")
+
+
+class _AdaptiveMaxPoolNd(_AdaptivePoolNd):
+    __constants__ = ["output_size", "return_indices"]
+
+    def __init__(self, output_size, return_indices=False):
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
+    """The maxima of as many windows as `output_size` says, whatever the size of the input (N, C, L) or (C, L).
+
+    >>> import hookgrad as torch
+    >>> AdaptiveMaxPool1d(2)(torch.arange(4.0).reshape(1, 1, 4))
+    tensor([[[1., 3.]]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool1d.html
+    """
+
+    def forward(self, input):
+        return F.adaptive_max_pool1d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
+    """The maxima of as many windows as `output_size` says, whatever the size of the input (N, C, H, W) or (C, H, W).
+
+    >>> import hookgrad as torch
+    >>> AdaptiveMaxPool2d((5, None))(torch.randn(1, 64, 8, 9)).shape
+    torch.Size([1, 64, 5, 9])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveMaxPool2d.html
+    """
+
+    def forward(self, input):
+        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)

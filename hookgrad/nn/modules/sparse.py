@@ -11,8 +11,8 @@ from .module import Module
 class Embedding(Module):
     """Looks rows up: indices (*) become (*, embedding_dim), from the weight (num_embeddings, embedding_dim).
 
-    The row `padding_idx` starts as zeros and gets no gradient. `max_norm`, `scale_grad_by_freq` and `sparse` are not
-    supported.
+    The row `padding_idx` starts as zeros and gets no gradient. Rows that are looked up and longer than `max_norm` are
+    made that long; `scale_grad_by_freq` divides gradients by how often a row was looked up. `sparse` is not supported.
 
     >>> import hookgrad as torch
     >>> Embedding(10, 3)(torch.tensor([[1, 2, 4, 5], [4, 3, 2, 9]])).shape
@@ -47,9 +47,8 @@ class Embedding(Module):
         dtype=None,
     ):
         super().__init__()
-        for name, value in (("max_norm", max_norm), ("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
-            if value:
-                raise NotImplementedError(f"Embedding(): {name}={value} is not supported by hookgrad")
+        if sparse:
+            raise NotImplementedError("Embedding(): sparse=True is not supported by hookgrad")
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         if padding_idx is not None:
@@ -81,8 +80,12 @@ class Embedding(Module):
         text = f"{self.num_embeddings}, {self.embedding_dim}"
         if self.padding_idx is not None:
             text += f", padding_idx={self.padding_idx}"
+        if self.max_norm is not None:
+            text += f", max_norm={self.max_norm}"
         if self.norm_type != 2:
             text += f", norm_type={self.norm_type}"
+        if self.scale_grad_by_freq is not False:
+            text += f", scale_grad_by_freq={self.scale_grad_by_freq}"
         return text
 
     @classmethod

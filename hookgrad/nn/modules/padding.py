@@ -1,0 +1,123 @@
+"""Padding: more elements around an input."""
+
+from .. import functional as F
+from .module import Module
+from .utils import _ntuple
+
+
+class _PadNd(Module):
+    """`padding` says how many elements come before and after, the last dimension first, or one number for all."""
+
+    __constants__ = ["padding"]
+    _sides = 2  # twice the number of padded dimensions
+    _mode = "constant"
+
+    def __init__(self, padding):
+        super().__init__()
+        self.padding = _ntuple(self._sides)(padding)
+
+    def forward(self, input):
+        return F.pad(input, self.padding, self._mode)
+
+    def extra_repr(self):
+        return f"{self.padding}"
+
+
+class _ConstantPadNd(_PadNd):
+    __constants__ = ["padding", "value"]
+
+    def __init__(self, padding, value):
+        super().__init__(padding)
+        self.value = value
+
+    def forward(self, input):
+        return F.pad(input, self.padding, "constant", self.value)
+
+    def extra_repr(self):
+        return f"padding={self.padding}, value={self.value}"
+
+
+class ConstantPad1d(_ConstantPadNd):
+    """Puts `value` around the last dimension.
+
+    >>> import hookgrad as torch
+    >>> ConstantPad1d((1, 2), 3.5)(torch.zeros(1, 1))
+    tensor([[3.5000, 0.0000, 3.5000, 3.5000]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConstantPad1d.html
+    """
+
+
+class ConstantPad2d(_ConstantPadNd):
+    """Puts `value` around the last two dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConstantPad2d.html
+    """
+
+    _sides = 4
+
+
+class ZeroPad1d(ConstantPad1d):
+    """Puts zeros around the last dimension.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad1d.html
+    """
+
+    def __init__(self, padding):
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self):
+        return f"{self.padding}"
+
+
+class ZeroPad2d(ConstantPad2d):
+    """Puts zeros around the last two dimensions.
+
+    >>> import hookgrad as torch
+    >>> ZeroPad2d(1)(torch.ones(1, 1, 1, 1)).shape
+    torch.Size([1, 1, 3, 3])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad2d.html
+    """
+
+    def __init__(self, padding):
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self):
+        return f"{self.padding}"
+
+
+class ReflectionPad1d(_PadNd):
+    """Mirrors the input at the ends of its last dimension.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad1d.html
+    """
+
+    _mode = "reflect"
+
+
+class ReflectionPad2d(ReflectionPad1d):
+    """Mirrors the input at the edges of its last two dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad2d.html
+    """
+
+    _sides = 4
+
+
+class ReplicationPad1d(_PadNd):
+    """Repeats the elements at the ends of the last dimension.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad1d.html
+    """
+
+    _mode = "replicate"
+
+
+class ReplicationPad2d(ReplicationPad1d):
+    """Repeats the elements at the edges of the last two dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad2d.html
+    """
+
+    _sides = 4
