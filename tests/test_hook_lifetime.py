@@ -95,6 +95,16 @@ def backward_never_run(w):
     net(leaf(1, 2))
 
 
+def keeps_its_output(w):
+    net = Net()
+
+    def hook(module, args, output):
+        module.last = output, w
+
+    net.register_forward_hook(hook)
+    net(leaf(1, 2))
+
+
 def after_looking_at_dict(w):
     net = Net()
     net.register_forward_hook(lambda m, args, out: w and None)
@@ -131,8 +141,8 @@ def exception(w):
 
 @pytest.mark.parametrize(
     "make",
-    [tensor, inner_tensor, post_accumulate, node, accumulator, forward, backward, backward_never_run, after_looking_at_dict,
-     removed, exception],
+    [tensor, inner_tensor, post_accumulate, node, accumulator, forward, backward, backward_never_run, keeps_its_output,
+     after_looking_at_dict, removed, exception],
 )  # fmt: skip
 def test_freed_at_once_where_there_is_no_cycle(make):
     dies(make, at_once=True)
@@ -192,16 +202,6 @@ def own_module(register):
         net(leaf(1, 2)).sum().backward()
 
     return make
-
-
-def own_output(w):
-    net = Net()
-
-    def hook(module, args, output):
-        module.last = output, w
-
-    net.register_forward_hook(hook)
-    net(leaf(1, 2))
 
 
 def own_output_with_backward_hook(w):
@@ -271,7 +271,7 @@ def child_and_parent(w):
 
 CYCLES = [
     own_tensor, own_inner_tensor, own_tensor_after, own_grad, own_node, own_node_before, own_accumulator,
-    own_output, own_output_with_backward_hook, own_gradients, own_method, own_table, own_flags, own_names, own_dict,
+    own_output_with_backward_hook, own_gradients, own_method, own_table, own_flags, own_names, own_dict,
     own_handle, child_and_parent,
 ]  # fmt: skip
 
