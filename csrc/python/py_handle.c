@@ -63,7 +63,8 @@ PyObject *py_handle_new(PyObject *table, uint64_t id) {
     return (PyObject *)h;
 }
 
-/* Weak references to one mapping, or to each of a list or tuple: new. None is left out: it stands for one that has died. */
+/* Weak references to one mapping, or to each of a list or tuple: new. None is left out: it stands for one that has
+   died. */
 static PyObject *refs_to(PyObject *given) {
     if (!given || given == Py_None) return Py_NewRef(hg_py->empty_tuple);
     PyObject *many = PyList_Check(given) || PyTuple_Check(given) ? PySequence_Tuple(given) : PyTuple_Pack(1, given);
@@ -94,7 +95,7 @@ static int handle_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
-/* ---- Copies and pickles -------------------------------------------------------------------------------------------------- */
+/* ---- Copies and pickles -------------------------------------------------------------------------------------- */
 
 static PyObject *handle_getstate(PyObject *self, PyObject *none) {
     (void)none;
@@ -103,8 +104,10 @@ static PyObject *handle_getstate(PyObject *self, PyObject *none) {
     PyObject *alive = PyTuple_New(n), *table = alive ? referent(HANDLE(self)->table) : NULL;
     for (Py_ssize_t i = 0; table && i < n; i++) {
         PyObject *o = referent(PyTuple_GET_ITEM(extras, i));
-        if (o) PyTuple_SET_ITEM(alive, i, o);
-        else Py_CLEAR(table);
+        if (o)
+            PyTuple_SET_ITEM(alive, i, o);
+        else
+            Py_CLEAR(table);
     }
     if (table) return Py_BuildValue("(NKN)", table, (unsigned long long)HANDLE(self)->id, alive);
     Py_XDECREF(alive);
@@ -114,7 +117,8 @@ static PyObject *handle_getstate(PyObject *self, PyObject *none) {
 static PyObject *handle_setstate(PyObject *self, PyObject *state) {
     PyObject *table, *extras = Py_None;
     unsigned long long id;
-    if (!PyTuple_Check(state)) return PyErr_SetString(PyExc_TypeError, "RemovableHandle.__setstate__(): expected a tuple"), NULL;
+    if (!PyTuple_Check(state))
+        return PyErr_SetString(PyExc_TypeError, "RemovableHandle.__setstate__(): expected a tuple"), NULL;
     if (!PyArg_ParseTuple(state, "OK|O", &table, &id, &extras)) return NULL;
     PyObject *ref = NULL, *refs = refs_to(extras);
     if (!refs || (table != Py_None && !(ref = PyWeakref_NewRef(table, NULL)))) {
@@ -128,7 +132,7 @@ static PyObject *handle_setstate(PyObject *self, PyObject *state) {
     Py_RETURN_NONE;
 }
 
-/* ---- The type -------------------------------------------------------------------------------------------------------------- */
+/* ---- The type ------------------------------------------------------------------------------------------------ */
 
 static PyObject *handle_enter(PyObject *self, PyObject *none) { return (void)none, Py_NewRef(self); }
 static PyObject *handle_exit(PyObject *self, PyObject *args) { return (void)args, handle_remove(self, NULL); }
@@ -226,7 +230,8 @@ static int set_next_id(PyObject *class, PyObject *value, void *unused) {
     return 0;
 }
 
-static PyGetSetDef meta_attributes[] = {{"next_id", get_next_id, set_next_id, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef meta_attributes[] = {{"next_id", get_next_id, set_next_id, NULL, NULL},
+                                        {NULL, NULL, NULL, NULL, NULL}};
 static PyType_Slot meta_slots[] = {{Py_tp_base, &PyType_Type}, {Py_tp_getset, meta_attributes}, {0, NULL}};
 static PyType_Spec meta_spec = {"hookgrad._C.HandleType", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, meta_slots};
 

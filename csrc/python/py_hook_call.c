@@ -1,5 +1,5 @@
-/* How a Python callable is called as a hook: the arguments of each kind, and what becomes of what it returns. The rules and
-   the words are PyTorch's. */
+/* How a Python callable is called as a hook: the arguments of each kind, and what becomes of what it returns. The
+   rules and the words are PyTorch's. */
 #include "py_hooks.h"
 
 /* Put what a hook returned into the place of a value: steals o. */
@@ -17,7 +17,7 @@ static PyObject *call(PyObject *fn, PyObject *a, PyObject *b, PyObject *c, PyObj
     return PyObject_Vectorcall(fn, at + 1, n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
-/* ---- Gradients: what a hook may return instead ----------------------------------------------------------------------- */
+/* ---- Gradients: what a hook may return instead --------------------------------------------------------------- */
 
 /* "clip" of a function, "<unknown>" of a callable without a name: new, NULL failed. */
 static PyObject *name_of(PyObject *fn) {
@@ -55,8 +55,8 @@ static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
     }
     const hg_tensor *a = TENSOR(was), *b = TENSOR(got);
     if (a->dtype != b->dtype) {
-        snprintf(what, sizeof what, "changed the type of value (was torch.%s got torch.%s)", hg_dtypes[a->dtype].tensor_name,
-                 hg_dtypes[b->dtype].tensor_name);
+        snprintf(what, sizeof what, "changed the type of value (was torch.%s got torch.%s)",
+                 hg_dtypes[a->dtype].tensor_name, hg_dtypes[b->dtype].tensor_name);
         return complain(fn, what);
     }
     if (a->n_dim != b->n_dim || memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape))
@@ -72,7 +72,8 @@ static int check_gradients(PyObject *was, PyObject *got, PyObject *fn) {
     }
     Py_ssize_t n = PyTuple_GET_SIZE(was);
     if (PyTuple_GET_SIZE(got) != n) {
-        snprintf(what, sizeof what, "returned an incorrect number of values (got %zd, but expected %zd)", PyTuple_GET_SIZE(got), n);
+        snprintf(what, sizeof what, "returned an incorrect number of values (got %zd, but expected %zd)",
+                 PyTuple_GET_SIZE(got), n);
         return complain(fn, what);
     }
     for (Py_ssize_t i = 0; i < n; i++)
@@ -88,12 +89,14 @@ static hg_status take_gradients(hg_ctx *cx, hg_value *slot, PyObject *got, PyObj
         return HG_OK;
     }
     int failed = slot->kind == HG_V_TUPLE ? check_gradients(was, got, fn) : check_gradient(was, got, fn);
-    if (failed) Py_DECREF(got);
-    else replace(cx, slot, got);
+    if (failed)
+        Py_DECREF(got);
+    else
+        replace(cx, slot, got);
     return failed ? PY_FAILED : HG_OK;
 }
 
-/* ---- Each kind -------------------------------------------------------------------------------------------------------- */
+/* ---- Each kind ----------------------------------------------------------------------------------------------- */
 
 static hg_status call_tensor(hg_ctx *cx, hg_call *c, PyObject *fn) {
     PyObject *got = PyObject_CallOneArg(fn, object(c->grad));
@@ -133,7 +136,8 @@ static PyObject *kwargs_of(hg_call *c) {
 
 static hg_status take_args_and_kwargs(hg_ctx *cx, hg_call *c, PyObject *got) {
     if (!PyTuple_Check(got) || PyTuple_GET_SIZE(got) != 2) {
-        PyErr_Format(PyExc_RuntimeError, "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got %S.", got);
+        PyErr_Format(PyExc_RuntimeError,
+                     "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got %S.", got);
         return PY_FAILED;
     }
     PyObject *args = PySequence_Tuple(PyTuple_GET_ITEM(got, 0)), *kwargs = args ? PyDict_New() : NULL;
@@ -179,8 +183,10 @@ static hg_status call_forward(hg_ctx *cx, hg_call *c, PyObject *fn) {
         got = call(fn, module, object(c->args), output, NULL);
     }
     if (!got) return PY_FAILED;
-    if (got == Py_None) Py_DECREF(got);
-    else replace(cx, &c->output, got);
+    if (got == Py_None)
+        Py_DECREF(got);
+    else
+        replace(cx, &c->output, got);
     return HG_OK;
 }
 
@@ -192,8 +198,10 @@ static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const 
     }
     Py_ssize_t n = PyObject_Size(got), expected = PyTuple_GET_SIZE(object(*slot));
     PyObject *tuple = NULL;
-    if (n >= 0 && n != expected) PyErr_Format(PyExc_RuntimeError, words, n, expected);
-    else if (n >= 0) tuple = PySequence_Tuple(got);
+    if (n >= 0 && n != expected)
+        PyErr_Format(PyExc_RuntimeError, words, n, expected);
+    else if (n >= 0)
+        tuple = PySequence_Tuple(got);
     Py_DECREF(got);
     for (Py_ssize_t i = 0; tuple && i < expected; i++) { /* what stands for no tensor may be anything */
         PyObject *was = PyTuple_GET_ITEM(object(*slot), i);

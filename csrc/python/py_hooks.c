@@ -6,9 +6,21 @@
 
 /* By hg_hook_kind: how pickles and the functions below name a table. */
 static const char *const kind_names[HG_N_HOOK_KINDS] = {
-    "tensor", "post_accumulate_grad", "node_pre", "node", "forward_pre", "forward", "full_backward_pre", "full_backward",
-    "state_dict_pre", "state_dict", "load_state_dict_pre", "load_state_dict_post", "buffer_registration",
-    "module_registration", "parameter_registration",
+    "tensor",
+    "post_accumulate_grad",
+    "node_pre",
+    "node",
+    "forward_pre",
+    "forward",
+    "full_backward_pre",
+    "full_backward",
+    "state_dict_pre",
+    "state_dict",
+    "load_state_dict_pre",
+    "load_state_dict_post",
+    "buffer_registration",
+    "module_registration",
+    "parameter_registration",
 };
 
 static int kind_named(PyObject *name) {
@@ -22,7 +34,7 @@ static int kind_named(PyObject *name) {
 static void hold(void *fn) { Py_INCREF((PyObject *)fn); }
 static void drop(void *fn) { Py_DECREF((PyObject *)fn); }
 
-/* ---- Hooks written in C, as objects that can be moved from table to table ---------------------------------------------- */
+/* ---- Hooks written in C, as objects that can be moved from table to table ------------------------------------ */
 
 typedef struct chook {
     PyObject_HEAD
@@ -55,7 +67,8 @@ static PyType_Slot chook_slots[] = {
 };
 
 static PyType_Spec chook_spec = {"hookgrad._C.CHook", sizeof(chook), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, chook_slots};
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                 chook_slots};
 
 /* What Python sees in an entry: new. */
 static PyObject *entry_value(const hg_hook *hook) {
@@ -67,7 +80,8 @@ static int entry_from(PyObject *o, hg_hook *hook) {
     if (Py_TYPE(o) == hg_py->chook_type) {
         *hook = ((chook *)o)->hook;
         if (can_move(hook)) return 0;
-        PyErr_SetString(PyExc_TypeError, "this hook, written in C, belongs to one table and cannot be put into another");
+        PyErr_SetString(PyExc_TypeError,
+                        "this hook, written in C, belongs to one table and cannot be put into another");
         return -1;
     }
     if (!PyCallable_Check(o)) {
@@ -78,7 +92,7 @@ static int entry_from(PyObject *o, hg_hook *hook) {
     return 0;
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------- */
+/* ---- The table ----------------------------------------------------------------------------------------------- */
 
 static bool read_id(PyObject *key, uint64_t *id) {
     if (!PyLong_Check(key)) return false;
@@ -96,7 +110,9 @@ static Py_ssize_t hooks_find(PyObject *self, PyObject *key) {
     return hook ? hook - HOOKS(self)->at : -1;
 }
 
-static PyObject *hooks_key(PyObject *self, Py_ssize_t at) { return PyLong_FromUnsignedLongLong(HOOKS(self)->at[at].id); }
+static PyObject *hooks_key(PyObject *self, Py_ssize_t at) {
+    return PyLong_FromUnsignedLongLong(HOOKS(self)->at[at].id);
+}
 static PyObject *hooks_value(PyObject *self, Py_ssize_t at) { return entry_value(&HOOKS(self)->at[at]); }
 
 static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
@@ -135,8 +151,10 @@ static void hooks_move(PyObject *self, Py_ssize_t at, bool last) {
 
 static void hooks_clear(PyObject *self) {
     hg_ctx *cx = py_ctx();
-    if (cx) hg_hooks_clear(cx, HOOKS(self));
-    else PyErr_Clear();
+    if (cx)
+        hg_hooks_clear(cx, HOOKS(self));
+    else
+        PyErr_Clear();
 }
 
 /* (type, (kind, ((id, hook, flags), ...))): in one piece, since flags belong to hooks that are there. */
@@ -145,16 +163,28 @@ static PyObject *hooks_reduce(PyObject *self) {
     PyObject *entries = PyTuple_New(h->n);
     for (uint32_t i = 0; entries && i < h->n; i++) {
         PyObject *hook = entry_value(&h->at[i]);
-        PyObject *e = hook ? Py_BuildValue("(KNI)", (unsigned long long)h->at[i].id, hook, h->at[i].flags & ~HG_HOOK_PREPEND) : NULL;
-        if (e) PyTuple_SET_ITEM(entries, i, e);
-        else Py_CLEAR(entries);
+        PyObject *e = hook ? Py_BuildValue("(KNI)", (unsigned long long)h->at[i].id, hook,
+                                           h->at[i].flags & ~HG_HOOK_PREPEND)
+                           : NULL;
+        if (e)
+            PyTuple_SET_ITEM(entries, i, e);
+        else
+            Py_CLEAR(entries);
     }
     return entries ? Py_BuildValue("(O(sN))", Py_TYPE(self), kind_names[h->kind], entries) : NULL;
 }
 
 const py_mapping py_hooks_mapping = {
-    .count = hooks_count, .find = hooks_find, .key = hooks_key, .value = hooks_value, .put = hooks_put,
-    .remove = hooks_remove, .move = hooks_move, .clear = hooks_clear, .reduce = hooks_reduce, .ordered = true,
+    .count = hooks_count,
+    .find = hooks_find,
+    .key = hooks_key,
+    .value = hooks_value,
+    .put = hooks_put,
+    .remove = hooks_remove,
+    .move = hooks_move,
+    .clear = hooks_clear,
+    .reduce = hooks_reduce,
+    .ordered = true,
 };
 
 static int fill(PyObject *self, PyObject *entries) {
@@ -165,7 +195,8 @@ static int fill(PyObject *self, PyObject *entries) {
         hg_hook hook;
         unsigned long long id;
         unsigned flags;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(entries, i), "KOI", &id, &value, &flags) || entry_from(value, &hook)) return -1;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(entries, i), "KOI", &id, &value, &flags) || entry_from(value, &hook))
+            return -1;
         hook.id = id, hook.flags = flags;
         hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
         if (st != HG_OK) return py_fail(cx, st);
@@ -175,7 +206,8 @@ static int fill(PyObject *self, PyObject *entries) {
 
 static PyObject *hooks_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *kind, *entries = NULL;
-    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_SetString(PyExc_TypeError, "HookTable() takes no keyword arguments"), NULL;
+    if (kwargs && PyDict_GET_SIZE(kwargs))
+        return PyErr_SetString(PyExc_TypeError, "HookTable() takes no keyword arguments"), NULL;
     if (!PyArg_ParseTuple(args, "O|O!:HookTable", &kind, &PyTuple_Type, &entries)) return NULL;
     int k = kind_named(kind);
     PyObject *self = k < 0 ? NULL : type->tp_alloc(type, 0);
@@ -204,8 +236,8 @@ static void hooks_dealloc(PyObject *self) {
     py_core_dealloc(HG_KIND_HOOKS, self);
 }
 
-static PyMemberDef hooks_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_hooks, weakrefs), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+static PyMemberDef hooks_members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(py_hooks, weakrefs), READONLY, NULL},
+                                      {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot hooks_slots[] = {
     {Py_tp_new, hooks_new},
@@ -230,7 +262,7 @@ PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
     return made;
 }
 
-/* ---- Views of flags ---------------------------------------------------------------------------------------------------- */
+/* ---- Views of flags ------------------------------------------------------------------------------------------ */
 
 /* A table keeps flags with its hooks; PyTorch shows each flag as a dict of its own, id -> True. */
 typedef struct py_hooks_view_object {
@@ -313,8 +345,15 @@ static PyObject *view_reduce(PyObject *self) {
 }
 
 const py_mapping py_hooks_view_mapping = {
-    .count = view_count, .find = view_find, .key = view_key, .value = view_value, .put = view_put, .remove = view_remove,
-    .clear = view_clear, .reduce = view_reduce, .ordered = true,
+    .count = view_count,
+    .find = view_find,
+    .key = view_key,
+    .value = view_value,
+    .put = view_put,
+    .remove = view_remove,
+    .clear = view_clear,
+    .reduce = view_reduce,
+    .ordered = true,
 };
 
 int py_hooks_view_assign(hg_hooks *h, uint32_t flag, PyObject *from) {
@@ -334,9 +373,11 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     (void)type;
     PyObject *table;
     unsigned flag;
-    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_SetString(PyExc_TypeError, "HookFlags() takes no keyword arguments"), NULL;
+    if (kwargs && PyDict_GET_SIZE(kwargs))
+        return PyErr_SetString(PyExc_TypeError, "HookFlags() takes no keyword arguments"), NULL;
     if (!PyArg_ParseTuple(args, "O!I:HookFlags", hg_py->hooks_type, &table, &flag)) return NULL;
-    if (flag != HG_HOOK_WITH_KWARGS && flag != HG_HOOK_ALWAYS_CALL) return PyErr_SetString(PyExc_ValueError, "HookFlags(): no such flag"), NULL;
+    if (flag != HG_HOOK_WITH_KWARGS && flag != HG_HOOK_ALWAYS_CALL)
+        return PyErr_SetString(PyExc_ValueError, "HookFlags(): no such flag"), NULL;
     return py_hooks_view(HOOKS(table), flag);
 }
 
@@ -357,8 +398,8 @@ static void view_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
-static PyMemberDef view_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(flags_view, weakrefs), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+static PyMemberDef view_members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(flags_view, weakrefs), READONLY, NULL},
+                                     {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot view_slots[] = {
     {Py_tp_new, view_new},
@@ -373,7 +414,7 @@ static PyType_Slot view_slots[] = {
 static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, view_slots};
 
-/* ---- Registration ------------------------------------------------------------------------------------------------------ */
+/* ---- Registration -------------------------------------------------------------------------------------------- */
 
 int py_hook_check(PyObject *fn, const char *function) {
     if (PyCallable_Check(fn) || Py_TYPE(fn) == hg_py->chook_type) return 0;
@@ -396,7 +437,8 @@ PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
 
 int py_hooks_init(PyObject *m) {
     if (py_mapping_init(m) || py_type_add(m, &hg_py->chook_type, &chook_spec, NULL) ||
-        py_type_add(m, &hg_py->hooks_type, &hooks_spec, NULL) || py_type_add(m, &hg_py->hooks_view_type, &view_spec, NULL))
+        py_type_add(m, &hg_py->hooks_type, &hooks_spec, NULL) ||
+        py_type_add(m, &hg_py->hooks_view_type, &view_spec, NULL))
         return -1;
     return py_mapping_register(hg_py->hooks_type) || py_mapping_register(hg_py->hooks_view_type) ? -1 : 0;
 }

@@ -15,8 +15,8 @@ PyObject *py_handle_new(PyObject *table, uint64_t id);
 
 /* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind);
-/* The mapping id -> True of the hooks that have a flag (HG_HOOK_WITH_KWARGS or HG_HOOK_ALWAYS_CALL): new. The same object
-   as long as one is alive. */
+/* The mapping id -> True of the hooks that have a flag (HG_HOOK_WITH_KWARGS or HG_HOOK_ALWAYS_CALL): new. The same
+   object as long as one is alive. */
 PyObject *py_hooks_view(hg_hooks *h, uint32_t flag);
 /* Set the flag of exactly the hooks whose ids are in `from`. */
 int py_hooks_view_assign(hg_hooks *h, uint32_t flag, PyObject *from);

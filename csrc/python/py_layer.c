@@ -27,21 +27,26 @@ static Py_ssize_t input_named(layer *l, PyObject *name) {
 static int bind(layer *l, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, PyObject **at) {
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (n > wanted) {
-        PyErr_Format(PyExc_TypeError, "%s.forward() takes %zd positional arguments but %zd were given", class_name(self), wanted + 1, n + 1);
+        PyErr_Format(PyExc_TypeError, "%s.forward() takes %zd positional arguments but %zd were given",
+                     class_name(self), wanted + 1, n + 1);
         return -1;
     }
     for (Py_ssize_t i = 0; i < wanted; i++) at[i] = i < n ? args[i] : NULL;
     for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); k++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, k);
         Py_ssize_t i = input_named(l, name);
-        if (i < 0) PyErr_Format(PyExc_TypeError, "%s.forward() got an unexpected keyword argument '%U'", class_name(self), name);
-        else if (at[i]) PyErr_Format(PyExc_TypeError, "%s.forward() got multiple values for argument '%U'", class_name(self), name);
+        if (i < 0)
+            PyErr_Format(PyExc_TypeError, "%s.forward() got an unexpected keyword argument '%U'", class_name(self),
+                         name);
+        else if (at[i])
+            PyErr_Format(PyExc_TypeError, "%s.forward() got multiple values for argument '%U'", class_name(self), name);
         if (i < 0 || at[i]) return -1;
         at[i] = args[n + k];
     }
     for (Py_ssize_t i = 0; i < wanted; i++)
         if (!at[i]) {
-            PyErr_Format(PyExc_TypeError, "%s.forward() missing 1 required positional argument: '%U'", class_name(self), PyTuple_GET_ITEM(l->inputs, i));
+            PyErr_Format(PyExc_TypeError, "%s.forward() missing 1 required positional argument: '%U'", class_name(self),
+                         PyTuple_GET_ITEM(l->inputs, i));
             return -1;
         }
     return 0;
@@ -63,8 +68,9 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
 static PyObject *layer_vectorcall(PyObject *o, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
     if (!n || !py_is_module(args[0]))
-        return PyErr_Format(PyExc_TypeError, "forward() of the layer '%U' needs a Module as its first argument, not %.100s", LAYER(o)->name,
-                            n ? Py_TYPE(args[0])->tp_name : "nothing");
+        return PyErr_Format(PyExc_TypeError,
+                            "forward() of the layer '%U' needs a Module as its first argument, not %.100s",
+                            LAYER(o)->name, n ? Py_TYPE(args[0])->tp_name : "nothing");
     return py_layer_call(o, args[0], args + 1, n - 1, kwnames);
 }
 
@@ -108,24 +114,30 @@ static PyMemberDef layer_members[] = {
 };
 
 static PyType_Slot layer_slots[] = {
-    {Py_tp_dealloc, layer_dealloc}, {Py_tp_call, PyVectorcall_Call},    {Py_tp_descr_get, layer_get},
-    {Py_tp_repr, layer_repr},       {Py_tp_getset, layer_attributes},   {Py_tp_members, layer_members},
-    {Py_tp_doc, "The forward function of a layer written in C."},       {0, NULL},
+    {Py_tp_dealloc, layer_dealloc},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, layer_get},
+    {Py_tp_repr, layer_repr},
+    {Py_tp_getset, layer_attributes},
+    {Py_tp_members, layer_members},
+    {Py_tp_doc, "The forward function of a layer written in C."},
+    {0, NULL},
 };
 
-static PyType_Spec layer_spec = {
-    "hookgrad._C.LayerForward", sizeof(layer), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_HAVE_VECTORCALL |
-        Py_TPFLAGS_METHOD_DESCRIPTOR,
-    layer_slots};
+static PyType_Spec layer_spec = {"hookgrad._C.LayerForward", sizeof(layer), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+                                     Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                                 layer_slots};
 
 /* layer_forward("linear"), or with the names of the inputs: layer_forward("bilinear", "input1", "input2"). */
 static PyObject *layer_forward(PyObject *module, PyObject *args) {
     (void)module;
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     for (Py_ssize_t i = 0; i < n; i++)
-        if (!PyUnicode_Check(PyTuple_GET_ITEM(args, i))) return PyErr_SetString(PyExc_TypeError, "layer_forward() takes names"), NULL;
-    if (n < 1 || n > MAX_INPUTS) return PyErr_SetString(PyExc_TypeError, "layer_forward() takes a name, and the names of the inputs"), NULL;
+        if (!PyUnicode_Check(PyTuple_GET_ITEM(args, i)))
+            return PyErr_SetString(PyExc_TypeError, "layer_forward() takes names"), NULL;
+    if (n < 1 || n > MAX_INPUTS)
+        return PyErr_SetString(PyExc_TypeError, "layer_forward() takes a name, and the names of the inputs"), NULL;
     PyObject *name = PyTuple_GET_ITEM(args, 0);
     const char *chars = PyUnicode_AsUTF8(name);
     if (!chars) return NULL;
@@ -142,8 +154,10 @@ static PyObject *layer_forward(PyObject *module, PyObject *args) {
 }
 
 static PyMethodDef functions[] = {
-    {"layer_forward", layer_forward, METH_VARARGS, "The forward of a layer by name, as a method for a class to have."}, {NULL, NULL, 0, NULL}};
+    {"layer_forward", layer_forward, METH_VARARGS, "The forward of a layer by name, as a method for a class to have."},
+    {NULL, NULL, 0, NULL}};
 
 int py_layer_init(PyObject *m) {
-    return py_type_add(m, &hg_py->layer_forward_type, &layer_spec, NULL) || PyModule_AddFunctions(m, functions) ? -1 : 0;
+    return py_type_add(m, &hg_py->layer_forward_type, &layer_spec, NULL) || PyModule_AddFunctions(m, functions) ? -1
+                                                                                                                : 0;
 }

@@ -73,7 +73,7 @@ int py_mapping_register(PyTypeObject *type) {
     return done ? 0 : -1;
 }
 
-/* ---- Slots ---------------------------------------------------------------------------------------------------------- */
+/* ---- Slots --------------------------------------------------------------------------------------------------- */
 
 Py_ssize_t py_mapping_len(PyObject *self) { return py_mapping_of(self)->count(self); }
 
@@ -152,7 +152,7 @@ PyObject *py_mapping_ior(PyObject *self, PyObject *other) {
     return py_mapping_update(self, other) ? NULL : Py_NewRef(self);
 }
 
-/* ---- Iterators ------------------------------------------------------------------------------------------------------ */
+/* ---- Iterators ----------------------------------------------------------------------------------------------- */
 
 typedef struct walk {
     PyObject_HEAD
@@ -177,7 +177,8 @@ static PyObject *walk_next(PyObject *self) {
     if (!w->over) return NULL;
     const py_mapping *my = py_mapping_of(w->over);
     if (my->count(w->over) != w->n) {
-        PyErr_SetString(PyExc_RuntimeError, my->ordered ? "OrderedDict mutated during iteration" : "dictionary changed size during iteration");
+        PyErr_SetString(PyExc_RuntimeError, my->ordered ? "OrderedDict mutated during iteration"
+                                                        : "dictionary changed size during iteration");
         w->n = -1; /* for good, as with dict */
         return NULL;
     }
@@ -222,7 +223,7 @@ static PyType_Spec walk_spec = {
 
 PyObject *py_mapping_iter(PyObject *self) { return walk_new(self, KEYS, false); }
 
-/* ---- keys(), values(), items() ---------------------------------------------------------------------------------------- */
+/* ---- keys(), values(), items() ------------------------------------------------------------------------------- */
 
 typedef struct face {
     PyObject_HEAD
@@ -340,18 +341,27 @@ static PyMethodDef face_methods[] = {
 };
 
 static PyType_Slot face_slots[] = {
-    {Py_tp_dealloc, face_dealloc}, {Py_tp_traverse, face_traverse}, {Py_tp_repr, face_repr},
-    {Py_tp_iter, face_iter},       {Py_mp_length, face_len},        {Py_sq_contains, face_contains},
-    {Py_nb_and, face_and},         {Py_nb_or, face_or},             {Py_nb_xor, face_xor},
-    {Py_nb_subtract, face_sub},    {Py_tp_richcompare, face_compare}, {Py_tp_hash, PyObject_HashNotImplemented},
-    {Py_tp_methods, face_methods}, {0, NULL},
+    {Py_tp_dealloc, face_dealloc},
+    {Py_tp_traverse, face_traverse},
+    {Py_tp_repr, face_repr},
+    {Py_tp_iter, face_iter},
+    {Py_mp_length, face_len},
+    {Py_sq_contains, face_contains},
+    {Py_nb_and, face_and},
+    {Py_nb_or, face_or},
+    {Py_nb_xor, face_xor},
+    {Py_nb_subtract, face_sub},
+    {Py_tp_richcompare, face_compare},
+    {Py_tp_hash, PyObject_HashNotImplemented},
+    {Py_tp_methods, face_methods},
+    {0, NULL},
 };
 
 static PyType_Spec face_spec = {
     "hookgrad._C.MappingView", sizeof(face), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, face_slots};
 
-/* ---- Methods -------------------------------------------------------------------------------------------------------- */
+/* ---- Methods ------------------------------------------------------------------------------------------------- */
 
 static PyObject *mapping_keys(PyObject *self, PyObject *none) { return (void)none, face_new(self, KEYS); }
 static PyObject *mapping_values(PyObject *self, PyObject *none) { return (void)none, face_new(self, VALUES); }
@@ -359,7 +369,9 @@ static PyObject *mapping_items(PyObject *self, PyObject *none) { return (void)no
 static PyObject *mapping_reversed(PyObject *self, PyObject *none) { return (void)none, walk_new(self, KEYS, true); }
 static PyObject *mapping_copy(PyObject *self, PyObject *none) { return (void)none, py_mapping_plain(self); }
 
-static PyObject *mapping_reduce(PyObject *self, PyObject *none) { return (void)none, py_mapping_of(self)->reduce(self); }
+static PyObject *mapping_reduce(PyObject *self, PyObject *none) {
+    return (void)none, py_mapping_of(self)->reduce(self);
+}
 
 static PyObject *mapping_clear(PyObject *self, PyObject *none) {
     (void)none;

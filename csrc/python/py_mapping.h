@@ -1,25 +1,26 @@
-/* What the live mappings over the core's tables have in common: hooks, flags of hooks, parameters, buffers, submodules. */
+/* What the live mappings over the core's tables have in common: hooks, flags of hooks, parameters, buffers,
+   submodules. */
 #ifndef HG_PY_MAPPING_H
 #define HG_PY_MAPPING_H
 
 #include "binding.h"
 
 /* Note [Live mappings]
-   `module._forward_hooks` and its kin are no copies: the Python object is the core's table itself, so that what PyTorch code
-   does to them (clear, del, move_to_end ...) happens in the core at once. A mapping says how to reach its entries by place;
-   everything dict-like follows from that, in py_mapping.c. Places hold until the table changes, and any call to Python may
-   change it: a place is used at once or looked up again. */
+   `module._forward_hooks` and its kin are no copies: the Python object is the core's table itself, so that what
+   PyTorch code does to them (clear, del, move_to_end ...) happens in the core at once. A mapping says how to reach
+   its entries by place; everything dict-like follows from that, in py_mapping.c. Places hold until the table
+   changes, and any call to Python may change it: a place is used at once or looked up again. */
 typedef struct py_mapping {
     Py_ssize_t (*count)(PyObject *self);
-    Py_ssize_t (*find)(PyObject *self, PyObject *key);                /* the place; -1: not there, -2: failed */
-    PyObject *(*key)(PyObject *self, Py_ssize_t at);                  /* new */
-    PyObject *(*value)(PyObject *self, Py_ssize_t at);                /* new */
+    Py_ssize_t (*find)(PyObject *self, PyObject *key); /* the place; -1: not there, -2: failed */
+    PyObject *(*key)(PyObject *self, Py_ssize_t at);   /* new */
+    PyObject *(*value)(PyObject *self, Py_ssize_t at); /* new */
     int (*put)(PyObject *self, PyObject *key, PyObject *value);
     int (*remove)(PyObject *self, Py_ssize_t at);
-    void (*move)(PyObject *self, Py_ssize_t at, bool last);           /* to one of the ends; NULL: cannot */
+    void (*move)(PyObject *self, Py_ssize_t at, bool last); /* to one of the ends; NULL: cannot */
     void (*clear)(PyObject *self);
-    PyObject *(*reduce)(PyObject *self);                              /* for copy and pickle: new */
-    bool ordered;                                                     /* looks like an OrderedDict, else like a dict */
+    PyObject *(*reduce)(PyObject *self); /* for copy and pickle: new */
+    bool ordered;                        /* looks like an OrderedDict, else like a dict */
 } py_mapping;
 
 extern const py_mapping py_hooks_mapping, py_hooks_view_mapping, py_table_mapping;
@@ -46,10 +47,12 @@ PyObject *py_mapping_ior(PyObject *self, PyObject *other);
 extern PyMethodDef py_mapping_methods[];
 
 #define PY_MAPPING_SLOTS                                                                                               \
-    {Py_mp_length, py_mapping_len}, {Py_mp_subscript, py_mapping_get}, {Py_mp_ass_subscript, py_mapping_set},           \
+    {Py_mp_length, py_mapping_len}, {Py_mp_subscript, py_mapping_get}, {Py_mp_ass_subscript, py_mapping_set},          \
         {Py_sq_contains, py_mapping_contains}, {Py_tp_iter, py_mapping_iter}, {Py_tp_repr, py_mapping_repr},           \
         {Py_tp_richcompare, py_mapping_compare}, {Py_nb_or, py_mapping_or}, {Py_nb_inplace_or, py_mapping_ior},        \
-        {Py_tp_hash, PyObject_HashNotImplemented}, {Py_tp_methods, py_mapping_methods}
+        {Py_tp_hash, PyObject_HashNotImplemented}, {                                                                   \
+        Py_tp_methods, py_mapping_methods                                                                              \
+    }
 
 int py_mapping_init(PyObject *m); /* the types of iterators and of keys(), values(), items() */
 

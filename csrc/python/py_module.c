@@ -8,7 +8,7 @@ PyObject *py_no_attribute(PyObject *self, PyObject *name) {
     return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", dot ? dot + 1 : class, name);
 }
 
-/* ---- Attributes ---------------------------------------------------------------------------------------------------------- */
+/* ---- Attributes ---------------------------------------------------------------------------------------------- */
 
 /* What is registered under the name: borrowed; NULL without an exception. */
 static PyObject *registered(PyObject *self, PyObject *name) {
@@ -57,12 +57,12 @@ static PyObject *module_getattr(PyObject *self, PyObject *name) {
     return found ? Py_NewRef(found) : py_no_attribute(self, name);
 }
 
-/* ---- Being called -------------------------------------------------------------------------------------------------------- */
+/* ---- Being called -------------------------------------------------------------------------------------------- */
 
 /* Note [Calls of modules]
-   module_vectorcall is what Python calls. Where the class has a __call__ of its own it steps aside; with hooks it goes to the
-   core's call sequence, which comes back to py_module_forward; without, it runs forward directly. `forward` is a C layer
-   (LayerForward), a Python function, or anything else that an attribute can be. */
+   module_vectorcall is what Python calls. Where the class has a __call__ of its own it steps aside; with hooks it
+   goes to the core's call sequence, which comes back to py_module_forward; without, it runs forward directly.
+   `forward` is a C layer (LayerForward), a Python function, or anything else that an attribute can be. */
 
 static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs);
 
@@ -210,10 +210,11 @@ hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kw
 
 static PyObject *module_forward(PyObject *self, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs;
-    return PyErr_Format(PyExc_NotImplementedError, "Module [%s] is missing the required \"forward\" function", Py_TYPE(self)->tp_name);
+    return PyErr_Format(PyExc_NotImplementedError, "Module [%s] is missing the required \"forward\" function",
+                        Py_TYPE(self)->tp_name);
 }
 
-/* ---- Birth and death ------------------------------------------------------------------------------------------------------ */
+/* ---- Birth and death ----------------------------------------------------------------------------------------- */
 
 static PyObject *module_alloc(PyTypeObject *type, Py_ssize_t n) {
     PyObject *self = PyType_GenericAlloc(type, n);
@@ -246,7 +247,8 @@ static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     if (!calls && n) {
-        PyErr_Format(PyExc_TypeError, "%s.__init__() takes 1 positional argument but %zd were given", type->tp_name, n + 1);
+        PyErr_Format(PyExc_TypeError, "%s.__init__() takes 1 positional argument but %zd were given", type->tp_name,
+                     n + 1);
         return -1;
     }
     if (py_module_reset(self)) return -1;
@@ -257,8 +259,8 @@ static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     return done ? 0 : -1;
 }
 
-/* A new subclass: Python before 3.12 does not hand vectorcall down, and our __getattr__, which is there for super() only,
-   has cost it the direct look-up. */
+/* A new subclass: Python before 3.12 does not hand vectorcall down, and our __getattr__, which is there for super()
+   only, has cost it the direct look-up. */
 static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs) {
     PyTypeObject *type = (PyTypeObject *)class, *base = hg_py->module_type;
     if (type->tp_call == module_tp_call) type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
@@ -266,7 +268,8 @@ static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject 
         _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__)))
         type->tp_getattro = module_getattro;
     PyType_Modified(type);
-    PyObject *next = super_attr(class, NAME(__init_subclass__)), *done = next ? PyObject_Call(next, args, kwargs) : NULL;
+    PyObject *next = super_attr(class, NAME(__init_subclass__)),
+             *done = next ? PyObject_Call(next, args, kwargs) : NULL;
     Py_XDECREF(next);
     return done;
 }
@@ -298,12 +301,14 @@ static PyMethodDef methods[] = {
     {"__setattr__", (PyCFunction)(void (*)(void))py_module_setattr, METH_FASTCALL, NULL},
     {"__delattr__", py_module_delattr, METH_O, NULL},
     {"__getattr__", module_getattr, METH_O, NULL},
-    {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
-    {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS, "What the module computes: a subclass says it."},
+    {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
+     NULL},
+    {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS,
+     "What the module computes: a subclass says it."},
 #define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
     PY_MODULE_HOOK_METHODS(X)
 #undef X
-    {NULL, NULL, 0, NULL},
+        {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef members[] = {
@@ -313,25 +318,18 @@ static PyMemberDef members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-/* No tp_setattro: __setattr__ is a method, so that `object.__setattr__(module, name, value)`, with which scripts hide a
-   submodule from registration, is allowed. */
+/* No tp_setattro: __setattr__ is a method, so that `object.__setattr__(module, name, value)`, with which scripts
+   hide a submodule from registration, is allowed. */
 static PyType_Slot slots[] = {
-    {Py_tp_new, module_new},
-    {Py_tp_alloc, module_alloc},
-    {Py_tp_init, module_init},
-    {Py_tp_dealloc, module_dealloc},
-    {Py_tp_traverse, module_traverse},
-    {Py_tp_clear, module_clear},
-    {Py_tp_call, module_tp_call},
-    {Py_tp_getattro, module_getattro},
-    {Py_tp_methods, methods},
-    {Py_tp_members, members},
-    {Py_tp_getset, py_module_attributes},
-    {0, NULL},
+    {Py_tp_new, module_new},         {Py_tp_alloc, module_alloc},          {Py_tp_init, module_init},
+    {Py_tp_dealloc, module_dealloc}, {Py_tp_traverse, module_traverse},    {Py_tp_clear, module_clear},
+    {Py_tp_call, module_tp_call},    {Py_tp_getattro, module_getattro},    {Py_tp_methods, methods},
+    {Py_tp_members, members},        {Py_tp_getset, py_module_attributes}, {0, NULL},
 };
 
 static PyType_Spec spec = {"hookgrad._C.Module", sizeof(py_module), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL, slots};
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_VECTORCALL,
+                           slots};
 
 int py_module_init(PyObject *m) {
     return py_type_add(m, &hg_py->module_type, &spec, NULL) || py_module_dict_init(m) || py_layer_init(m) ||

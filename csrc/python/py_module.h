@@ -5,10 +5,11 @@
 #include "binding.h"
 
 /* Note [A module's dictionary]
-   PyTorch keeps everything about a module in its __dict__, under the names below; here it is in the core. Until somebody
-   looks at `module.__dict__` the instance has at most a plain dict with the user's own attributes, and the names below are
-   attributes of the type, computed from the core. The first look replaces that dict by a ModuleDict, which holds both: the
-   core's tables themselves (live), and the user's attributes. Its mutating methods send the names below to the core.
+   PyTorch keeps everything about a module in its __dict__, under the names below; here it is in the core. Until
+   somebody looks at `module.__dict__` the instance has at most a plain dict with the user's own attributes, and the
+   names below are attributes of the type, computed from the core. The first look replaces that dict by a
+   ModuleDict, which holds both: the core's tables themselves (live), and the user's attributes. Its mutating
+   methods send the names below to the core.
 
    No cycle arises: a ModuleDict owns the tables but only borrows its module, which tells it when it dies. */
 typedef enum attr_sort { ATTR_TRAINING, ATTR_TABLE, ATTR_NAMES, ATTR_HOOKS, ATTR_FLAGS, ATTR_FULL } attr_sort;
@@ -37,7 +38,7 @@ typedef enum module_attr {
 #define X(name, ...) ATTR_##name,
     PY_MODULE_ATTRS(X)
 #undef X
-    N_MODULE_ATTRS
+        N_MODULE_ATTRS
 } module_attr;
 
 #define SELF(o) ((py_module *)(o))
@@ -61,8 +62,8 @@ PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyO
 /* py_module_hooks.c */
 extern PyMethodDef py_module_hook_functions[]; /* of hookgrad._C */
 #define PY_MODULE_HOOK_METHODS(X)                                                                                      \
-    X(register_forward_pre_hook) X(register_forward_hook) X(register_full_backward_pre_hook)                           \
-    X(register_full_backward_hook) X(register_backward_hook)
+    X(register_forward_pre_hook)                                                                                       \
+    X(register_forward_hook) X(register_full_backward_pre_hook) X(register_full_backward_hook) X(register_backward_hook)
 #define X(name)                                                                                                        \
     PyObject *py_##name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);                       \
     extern const char py_##name##_doc[];
@@ -74,9 +75,10 @@ PyObject *py_layer_call(PyObject *layer, PyObject *self, PyObject *const *args, 
 int py_layer_init(PyObject *m);
 
 /* py_table.c */
-PyObject *py_table_get(hg_table *t, PyObject *name); /* borrowed; NULL, without an exception, where it is not; t may be NULL */
+PyObject *py_table_get(hg_table *t,
+                       PyObject *name); /* borrowed; NULL, without an exception, where it is not; t may be NULL */
 int py_table_set(hg_table *t, PyObject *name, PyObject *value);
-bool py_table_remove(hg_table *t, PyObject *name);   /* was it there? t may be NULL */
+bool py_table_remove(hg_table *t, PyObject *name); /* was it there? t may be NULL */
 PyObject *py_table_from(PyObject *from); /* a table: `from` itself, or a new one with the entries of that mapping */
 
 #endif

@@ -28,7 +28,7 @@ static int attr_named(PyObject *name) {
     return -1;
 }
 
-/* ---- Reading --------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------------------------------------------- */
 
 PyObject *py_module_names(PyObject *self) {
     if (!SELF(self)->non_persistent) SELF(self)->non_persistent = PySet_New(NULL);
@@ -59,7 +59,7 @@ static PyObject *attr_get(PyObject *self, module_attr a) {
     return cx ? py_raise(cx, st) : NULL;
 }
 
-/* ---- Writing --------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ------------------------------------------------------------------------------------------------- */
 
 static bool is_complete(PyObject *dict) { return dict && Py_TYPE(dict) == hg_py->module_dict_type; }
 
@@ -138,8 +138,10 @@ static int attr_set(PyObject *self, module_attr a, PyObject *value) {
     case ATTR_FULL: st = set_full(cx, self, at, value); break;
     }
     if (st != HG_OK) return py_fail(cx, st);
-    if (value) SELF(self)->present |= UINT32_C(1) << a;
-    else SELF(self)->present &= ~(UINT32_C(1) << a);
+    if (value)
+        SELF(self)->present |= UINT32_C(1) << a;
+    else
+        SELF(self)->present &= ~(UINT32_C(1) << a);
     if (show(self, a)) return -1;
     for (int b = 0; b < N_MODULE_ATTRS && at->sort == ATTR_HOOKS; b++) /* the flags' views are of the new table */
         if (attrs[b].sort == ATTR_FLAGS && attrs[b].which == at->which && show(self, b)) return -1;
@@ -158,8 +160,10 @@ int py_module_reset(PyObject *self) {
     for (int a = 0; a < N_MODULE_ATTRS; a++) { /* __init__ once more */
         attr_sort sort = attrs[a].sort;
         if (sort == ATTR_FLAGS) continue; /* gone with their hooks */
-        PyObject *fresh = sort == ATTR_TRAINING ? Py_NewRef(Py_True) : sort == ATTR_FULL ? Py_NewRef(Py_None) :
-                          sort == ATTR_NAMES ? PySet_New(NULL) : PyDict_New();
+        PyObject *fresh = sort == ATTR_TRAINING ? Py_NewRef(Py_True)
+                          : sort == ATTR_FULL   ? Py_NewRef(Py_None)
+                          : sort == ATTR_NAMES  ? PySet_New(NULL)
+                                                : PyDict_New();
         int failed = fresh ? attr_set(self, a, fresh) : -1;
         Py_XDECREF(fresh);
         if (failed) return -1;
@@ -171,7 +175,7 @@ int py_module_reset(PyObject *self) {
 static PyObject *get_attribute(PyObject *self, void *a) { return attr_get(self, (module_attr)(intptr_t)a); }
 static int set_attribute(PyObject *self, PyObject *v, void *a) { return attr_set(self, (module_attr)(intptr_t)a, v); }
 
-/* ---- The dictionary ---------------------------------------------------------------------------------------------------- */
+/* ---- The dictionary ------------------------------------------------------------------------------------------ */
 
 typedef struct module_dict {
     PyDictObject dict;
@@ -218,7 +222,8 @@ static int dict_put_all(PyObject *dict, PyObject *from) {
     PyObject *given = PyDict_New(), *key, *value;
     PyObject *keys = given && !PyDict_Check(from) ? PyObject_GetAttrString(from, "keys") : NULL;
     if (given && !PyDict_Check(from) && !keys) PyErr_Clear();
-    int failed = !given || (PyDict_Check(from) || keys ? PyDict_Update(given, from) : PyDict_MergeFromSeq2(given, from, 1));
+    int failed = !given ||
+                 (PyDict_Check(from) || keys ? PyDict_Update(given, from) : PyDict_MergeFromSeq2(given, from, 1));
     for (int flags = 0; flags < 2 && !failed; flags++) {
         Py_ssize_t pos = 0;
         while (!failed && PyDict_Next(given, &pos, &key, &value)) {
@@ -331,7 +336,8 @@ static PyType_Spec dict_spec = {"hookgrad._C.ModuleDict", sizeof(module_dict), 0
 /* `module.__dict__ = other`: everything is replaced. */
 static int set_dict(PyObject *self, PyObject *value, void *unused) {
     if (!value || !PyDict_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "__dict__ must be set to a dictionary, not a '%.200s'", value ? Py_TYPE(value)->tp_name : "NULL");
+        PyErr_Format(PyExc_TypeError, "__dict__ must be set to a dictionary, not a '%.200s'",
+                     value ? Py_TYPE(value)->tp_name : "NULL");
         return -1;
     }
     PyObject *dict = get_dict(self, unused), *given = dict ? PyDict_Copy(value) : NULL;
@@ -346,7 +352,7 @@ PyGetSetDef py_module_attributes[] = {
 #define X(name, ...) {#name, get_attribute, set_attribute, NULL, (void *)(intptr_t)ATTR_##name},
     PY_MODULE_ATTRS(X)
 #undef X
-    {NULL, NULL, NULL, NULL, NULL},
+        {NULL, NULL, NULL, NULL, NULL},
 };
 
 int py_module_dict_init(PyObject *m) { return py_type_add(m, &hg_py->module_dict_type, &dict_spec, NULL); }

@@ -9,6 +9,8 @@ typedef struct options {
     hg_hook_kind kind;
 } options;
 
+#define SOURCE "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module."
+
 /* Reads the arguments; flags come in the order prepend, with_kwargs, always_call. */
 static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags, PyObject *const *args, Py_ssize_t n,
                                PyObject *kwnames) {
@@ -18,9 +20,10 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
     if (n > o->n_positional)
-        return PyErr_Format(PyExc_TypeError, "Module.%s() takes %d positional arguments but %zd were given", o->function,
-                            o->n_positional + 1, n + 1);
-    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at) || py_hook_check(at[0], o->function)) return NULL;
+        return PyErr_Format(PyExc_TypeError, "Module.%s() takes %d positional arguments but %zd were given",
+                            o->function, o->n_positional + 1, n + 1);
+    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at) || py_hook_check(at[0], o->function))
+        return NULL;
     for (int i = 0; i < 3; i++) {
         int on = at[i + 1] ? py_bool(at[i + 1], o->function, flag_names[i]) : 0;
         if (on < 0) return NULL;
@@ -35,8 +38,8 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
 const char py_register_forward_pre_hook_doc[] =
     "register_forward_pre_hook($self, hook, *, prepend=False, with_kwargs=False)\n--\n\n"
     "Call `hook(module, args)` before forward. What it returns, a value or a tuple, replaces the arguments. With\n"
-    "`with_kwargs` it is `hook(module, args, kwargs)` and returns None or `(args, kwargs)`. Returns a handle.\n\n"
-    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_pre_hook";
+    "`with_kwargs` it is `hook(module, args, kwargs)` and returns None or `(args, kwargs)`. Returns a\n"
+    "handle.\n\n" SOURCE "register_forward_pre_hook";
 
 PyObject *py_register_forward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"register_forward_pre_hook", "hook,prepend,with_kwargs", 1, HG_HOOK_FORWARD_PRE};
@@ -46,8 +49,8 @@ PyObject *py_register_forward_pre_hook(PyObject *self, PyObject *const *args, Py
 const char py_register_forward_hook_doc[] =
     "register_forward_hook($self, hook, *, prepend=False, with_kwargs=False, always_call=False)\n--\n\n"
     "Call `hook(module, args, output)` after forward. What it returns replaces the output. With `with_kwargs` it is\n"
-    "`hook(module, args, kwargs, output)`; with `always_call` it is called even when forward raised. Returns a handle.\n\n"
-    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_forward_hook";
+    "`hook(module, args, kwargs, output)`; with `always_call` it is called even when forward raised. Returns a\n"
+    "handle.\n\n" SOURCE "register_forward_hook";
 
 PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"register_forward_hook", "hook,prepend,with_kwargs,always_call", 1, HG_HOOK_FORWARD};
@@ -57,8 +60,7 @@ PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssi
 const char py_register_full_backward_pre_hook_doc[] =
     "register_full_backward_pre_hook($self, hook, prepend=False)\n--\n\n"
     "Call `hook(module, grad_output)` before the gradient goes backward through the module. A tuple it returns\n"
-    "replaces grad_output. Returns a handle.\n\n"
-    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_pre_hook";
+    "replaces grad_output. Returns a handle.\n\n" SOURCE "register_full_backward_pre_hook";
 
 PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"register_full_backward_pre_hook", "hook,prepend", 2, HG_HOOK_BACKWARD_PRE};
@@ -66,12 +68,14 @@ PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *ar
 }
 
 /* A module's backward hooks are all full ones or all of the older sort. */
-static PyObject *register_backward(PyObject *self, const options *o, PyObject *full, PyObject *const *args, Py_ssize_t n,
-                                   PyObject *kwnames) {
+static PyObject *register_backward(PyObject *self, const options *o, PyObject *full, PyObject *const *args,
+                                   Py_ssize_t n, PyObject *kwnames) {
     PyObject *other = full == Py_True ? Py_False : Py_True;
     if (SELF(self)->full_backward == other)
-        return PyErr_SetString(PyExc_RuntimeError, "Cannot use both regular backward hooks and full backward hooks on a single "
-                               "Module. Please use only one of them."), NULL;
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Cannot use both regular backward hooks and full backward hooks on a single "
+                               "Module. Please use only one of them."),
+               NULL;
     PyObject *handle = register_hook(self, o, full == Py_True ? 0 : HG_HOOK_LEGACY, args, n, kwnames);
     if (handle && PyObject_GenericSetAttr(self, NAME(_is_full_backward_hook), full)) Py_CLEAR(handle);
     return handle;
@@ -79,9 +83,8 @@ static PyObject *register_backward(PyObject *self, const options *o, PyObject *f
 
 const char py_register_full_backward_hook_doc[] =
     "register_full_backward_hook($self, hook, prepend=False)\n--\n\n"
-    "Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs have been computed. A tuple\n"
-    "it returns replaces grad_input. Returns a handle.\n\n"
-    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook";
+    "Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs have been computed.\n"
+    "A tuple it returns replaces grad_input. Returns a handle.\n\n" SOURCE "register_full_backward_hook";
 
 PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD};
@@ -91,15 +94,14 @@ PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, 
 const char py_register_backward_hook_doc[] =
     "register_backward_hook($self, hook)\n--\n\n"
     "The older, deprecated sort of backward hook, which sees the gradients of the output's last node only. Returns a\n"
-    "handle.\n\n"
-    "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_backward_hook";
+    "handle.\n\n" SOURCE "register_backward_hook";
 
 PyObject *py_register_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"register_backward_hook", "hook", 1, HG_HOOK_BACKWARD};
     return register_backward(self, &o, Py_False, args, n, kwnames);
 }
 
-/* ---- Of all modules -------------------------------------------------------------------------------------------------------- */
+/* ---- Of all modules ------------------------------------------------------------------------------------------ */
 
 typedef struct global_kind {
     const char *name;     /* as the package says it */
@@ -145,9 +147,12 @@ static PyObject *register_global_hook(PyObject *module, PyObject *args) {
     bool legacy = !strcmp(name, "backward");
     PyObject *full = g->kind != HG_HOOK_BACKWARD ? NULL : legacy ? Py_False : Py_True;
     if (full && hg_py->global_full_backward && hg_py->global_full_backward != full)
-        return PyErr_SetString(PyExc_RuntimeError, "Cannot use both regular backward hooks and full backward hooks as a global "
-                               "Module hook. Please use only one of them."), NULL;
-    uint32_t flags = (with_kwargs ? HG_HOOK_WITH_KWARGS : 0) | (always_call ? HG_HOOK_ALWAYS_CALL : 0) | (legacy ? HG_HOOK_LEGACY : 0);
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Cannot use both regular backward hooks and full backward hooks as a global "
+                               "Module hook. Please use only one of them."),
+               NULL;
+    uint32_t flags = (with_kwargs ? HG_HOOK_WITH_KWARGS : 0) | (always_call ? HG_HOOK_ALWAYS_CALL : 0) |
+                     (legacy ? HG_HOOK_LEGACY : 0);
     PyObject *handle = py_hooks_register(h, hook, flags);
     if (handle && full) hg_py->global_full_backward = full;
     return handle;
@@ -180,9 +185,11 @@ static PyObject *set_parameter_type(PyObject *module, PyObject *class) {
 }
 
 PyMethodDef py_module_hook_functions[] = {
-    {"_register_global_hook", register_global_hook, METH_VARARGS, "_register_global_hook(kind, hook, with_kwargs=False, always_call=False) -> handle"},
+    {"_register_global_hook", register_global_hook, METH_VARARGS,
+     "_register_global_hook(kind, hook, with_kwargs=False, always_call=False) -> handle"},
     {"_global_hooks", global_hooks, METH_O, "_global_hooks(kind) -> the table of that kind's global hooks"},
-    {"_run_registration_hooks", run_registration_hooks, METH_VARARGS, "_run_registration_hooks(kind, module, name, value) -> value"},
+    {"_run_registration_hooks", run_registration_hooks, METH_VARARGS,
+     "_run_registration_hooks(kind, module, name, value) -> value"},
     {"_set_parameter_type", set_parameter_type, METH_O, "Tell which class is nn.Parameter."},
     {NULL, NULL, 0, NULL},
 };

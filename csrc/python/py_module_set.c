@@ -1,5 +1,5 @@
-/* Assigning to a module's attributes: modules, parameters and buffers go into their tables. The rules, their order and the
-   words are PyTorch's. */
+/* Assigning to a module's attributes: modules, parameters and buffers go into their tables. The rules, their order
+   and the words are PyTorch's. */
 #include "py_hooks.h"
 #include "py_module.h"
 
@@ -55,15 +55,17 @@ PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyO
         if (h->at[i].fn == py_call_hook && PyList_Append(hooks, h->at[i].data)) Py_CLEAR(hooks);
     for (Py_ssize_t i = 0; hooks && value && i < PyList_GET_SIZE(hooks); i++) {
         PyObject *given = PyObject_CallFunctionObjArgs(PyList_GET_ITEM(hooks, i), module, name, value, NULL);
-        if (given != Py_None) Py_SETREF(value, given);
-        else Py_DECREF(given);
+        if (given != Py_None)
+            Py_SETREF(value, given);
+        else
+            Py_DECREF(given);
     }
     if (!hooks) Py_CLEAR(value);
     Py_XDECREF(hooks);
     return value;
 }
 
-/* ---- Each sort of value ------------------------------------------------------------------------------------------------- */
+/* ---- Each sort of value -------------------------------------------------------------------------------------- */
 
 /* The name leaves every other place it may be in. Tables first: dropping a value may run anything. */
 static int leave(PyObject *self, PyObject *name, hg_table *a, hg_table *b) {
@@ -136,7 +138,8 @@ static int set(PyObject *self, PyObject *name, PyObject *value) {
     if (parameter < 0) return -1;
     if (parameter) {
         if (!module_has(self, ATTR__parameters)) return before_init("parameters");
-        return leave(self, name, m->buffers, m->modules) ? -1 : call_register(self, NAME(register_parameter), name, value);
+        return leave(self, name, m->buffers, m->modules) ? -1
+                                                         : call_register(self, NAME(register_parameter), name, value);
     }
     if (py_table_get(m->params, name)) {
         if (value != Py_None) return cannot_assign(value, "parameter", name, "torch.nn.Parameter or None expected");
@@ -152,7 +155,8 @@ static int set(PyObject *self, PyObject *name, PyObject *value) {
     }
     if ((buffer = py_is_tensor(value) ? is_marked(value, NAME(_is_buffer)) : 0) < 0) return -1;
     if (!buffer && !py_table_get(m->buffers, name)) return PyObject_GenericSetAttr(self, name, value);
-    if (!is_tensor_like(value)) return cannot_assign(value, "buffer", name, "torch.nn.Buffer, torch.Tensor or None expected");
+    if (!is_tensor_like(value))
+        return cannot_assign(value, "buffer", name, "torch.nn.Buffer, torch.Tensor or None expected");
     if (!module_has(self, ATTR__buffers)) return before_init("buffer");
     return set_buffer(self, name, value, buffer);
 }
@@ -175,7 +179,8 @@ PyObject *py_module_delattr(PyObject *self, PyObject *name) {
     if (!is_name(name)) return NULL;
     if (!module_has(self, ATTR__parameters)) return py_no_attribute(self, NAME(_parameters));
     bool gone = py_table_remove(m->params, name);
-    if (!gone && (gone = py_table_remove(m->buffers, name)) && names && PyAnySet_Check(names) && PySet_Discard(names, name) < 0)
+    if (!gone && (gone = py_table_remove(m->buffers, name)) && names && PyAnySet_Check(names) &&
+        PySet_Discard(names, name) < 0)
         return NULL;
     if (!gone) gone = py_table_remove(m->modules, name);
     if (!gone && PyObject_GenericSetAttr(self, name, NULL)) return NULL;

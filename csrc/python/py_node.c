@@ -1,16 +1,16 @@
 /* Nodes of the graph, as `tensor.grad_fn` shows them.
 
    Note [Types of nodes]
-   In PyTorch every node has a type of its own, AddBackward0, MulBackward0 ... Here the core allocates nodes of one type, and one
-   that Python gets to see is given the type that bears its name, made at first use. Those types differ in nothing but the name:
-   same layout, same slots, and no Python class can be derived from them. */
+   In PyTorch every node has a type of its own, AddBackward0, MulBackward0 ... Here the core allocates nodes of one
+   type, and one that Python gets to see is given the type that bears its name, made at first use. Those types
+   differ in nothing but the name: same layout, same slots, and no Python class can be derived from them. */
 #include "py_hooks.h"
 
 #define SELF(o) ((py_node *)(o))
 
 static const char accumulate[] = "AccumulateGrad", full_accumulate[] = "torch::autograd::AccumulateGrad";
 
-/* ---- What it saved: _saved_self, _saved_result ... ------------------------------------------------------------------------- */
+/* ---- What it saved: _saved_self, _saved_result ... ----------------------------------------------------------- */
 
 typedef struct saved_at {
     int i;
@@ -55,8 +55,10 @@ static PyObject *integers(const hg_arg *a) {
     PyObject *tuple = PyTuple_New(a->n);
     for (uint32_t k = 0; tuple && k < a->n; k++) {
         PyObject *o = integer(a->u.ints[k]);
-        if (o) PyTuple_SET_ITEM(tuple, k, o);
-        else Py_CLEAR(tuple);
+        if (o)
+            PyTuple_SET_ITEM(tuple, k, o);
+        else
+            Py_CLEAR(tuple);
     }
     return tuple;
 }
@@ -71,8 +73,10 @@ static PyObject *floats(const hg_arg *a) {
     PyObject *tuple = PyTuple_New(a->n);
     for (uint32_t k = 0; tuple && k < a->n; k++) {
         PyObject *o = PyFloat_FromDouble(a->u.floats[k]);
-        if (o) PyTuple_SET_ITEM(tuple, k, o);
-        else Py_CLEAR(tuple);
+        if (o)
+            PyTuple_SET_ITEM(tuple, k, o);
+        else
+            Py_CLEAR(tuple);
     }
     return tuple;
 }
@@ -157,11 +161,12 @@ static PyMethodDef saved_methods[] = {
 static PyType_Slot saved_slots[] = {
     {Py_tp_dealloc, saved_dealloc}, {Py_tp_traverse, saved_traverse}, {Py_tp_methods, saved_methods}, {0, NULL}};
 
-static PyType_Spec saved_spec = {
-    "hookgrad._C.SavedTensor", sizeof(saved), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, saved_slots};
+static PyType_Spec saved_spec = {"hookgrad._C.SavedTensor", sizeof(saved), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+                                     Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                 saved_slots};
 
-/* ---- Attributes ------------------------------------------------------------------------------------------------------------ */
+/* ---- Attributes ---------------------------------------------------------------------------------------------- */
 
 static PyObject *no_attribute(PyObject *self, PyObject *name) {
     return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", Py_TYPE(self)->tp_name, name);
@@ -177,8 +182,10 @@ static PyObject *node_getattro(PyObject *self, PyObject *name) {
     PyErr_Clear();
     if (!chars) return NULL;
     if (context) return PyObject_GetAttr(context, name);
-    if (!strncmp(chars, "_saved_", 7) && find_saved(hg_node_op(NODE(self)), chars + 7, &at)) return saved_value(self, at);
-    if (!strncmp(chars, "_raw_saved_", 11) && find_saved(hg_node_op(NODE(self)), chars + 11, &at)) return saved_new(self, at);
+    if (!strncmp(chars, "_saved_", 7) && find_saved(hg_node_op(NODE(self)), chars + 7, &at))
+        return saved_value(self, at);
+    if (!strncmp(chars, "_raw_saved_", 11) && find_saved(hg_node_op(NODE(self)), chars + 11, &at))
+        return saved_new(self, at);
     return no_attribute(self, name);
 }
 
@@ -223,8 +230,10 @@ static PyObject *node_next_functions(PyObject *self, void *unused) {
         uint32_t nr;
         hg_node *next = hg_node_next(NODE(self), i, &nr);
         PyObject *pair = Py_BuildValue("(NI)", py_node_wrap(next), (unsigned)(next ? nr : 0));
-        if (pair) PyTuple_SET_ITEM(all, i, pair);
-        else Py_CLEAR(all);
+        if (pair)
+            PyTuple_SET_ITEM(all, i, pair);
+        else
+            Py_CLEAR(all);
     }
     return all;
 }
@@ -242,7 +251,9 @@ static PyObject *node_metadata(PyObject *self, void *unused) {
     return Py_XNewRef(SELF(self)->metadata);
 }
 
-static PyObject *node_requires_grad(PyObject *self, void *unused) { return (void)self, (void)unused, Py_NewRef(Py_True); }
+static PyObject *node_requires_grad(PyObject *self, void *unused) {
+    return (void)self, (void)unused, Py_NewRef(Py_True);
+}
 
 static PyObject *node_sequence_nr(PyObject *self, PyObject *none) {
     (void)none;
@@ -257,7 +268,9 @@ static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, co
     return st == HG_OK ? py_hooks_register(h, fn, 0) : py_raise(cx, st);
 }
 
-static PyObject *node_register_hook(PyObject *self, PyObject *fn) { return register_on(self, HG_HOOK_NODE, fn, "register_hook"); }
+static PyObject *node_register_hook(PyObject *self, PyObject *fn) {
+    return register_on(self, HG_HOOK_NODE, fn, "register_hook");
+}
 static PyObject *node_register_prehook(PyObject *self, PyObject *fn) {
     return register_on(self, HG_HOOK_NODE_PRE, fn, "register_prehook");
 }
@@ -267,7 +280,7 @@ static PyObject *node_reduce(PyObject *self, PyObject *none) {
     return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object", Py_TYPE(self)->tp_name);
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Life ---------------------------------------------------------------------------------------------------- */
 
 static int node_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(SELF(self)->metadata);
@@ -291,11 +304,13 @@ static PyMethodDef node_methods[] = {
     {"name", node_name, METH_NOARGS, "The name of the derivative: \"AddBackward0\"."},
     {"_sequence_nr", node_sequence_nr, METH_NOARGS, "Nodes run backward newest first: by this number."},
     {"register_hook", node_register_hook, METH_O,
-     "register_hook(hook)\n--\n\nCall `hook(grad_inputs, grad_outputs)` when the node has run. A tuple it returns replaces\n"
-     "grad_inputs. Returns a handle.\n\n"
+     "register_hook(hook)\n--\n\n"
+     "Call `hook(grad_inputs, grad_outputs)` when the node has run. A tuple it returns replaces grad_inputs.\n"
+     "Returns a handle.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.graph.Node.register_hook.html"},
     {"register_prehook", node_register_prehook, METH_O,
-     "register_prehook(hook)\n--\n\nCall `hook(grad_outputs)` before the node runs. A tuple it returns replaces grad_outputs.\n"
+     "register_prehook(hook)\n--\n\n"
+     "Call `hook(grad_outputs)` before the node runs. A tuple it returns replaces grad_outputs.\n"
      "Returns a handle.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.graph.Node.register_prehook.html"},
     {"__dir__", node_dir, METH_NOARGS, NULL},
@@ -304,35 +319,44 @@ static PyMethodDef node_methods[] = {
 };
 
 static PyGetSetDef node_attributes[] = {
-    {"next_functions", node_next_functions, NULL, "Where the gradients go: (node or None, which of its outputs) for each input.", NULL},
+    {"next_functions", node_next_functions, NULL,
+     "Where the gradients go: (node or None, which of its outputs) for each input.", NULL},
     {"variable", node_variable, NULL, "The leaf whose gradient an AccumulateGrad node fills.", NULL},
     {"metadata", node_metadata, NULL, "A dict to keep things in.", NULL},
     {"requires_grad", node_requires_grad, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyMemberDef node_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_node, weakrefs), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+static PyMemberDef node_members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(py_node, weakrefs), READONLY, NULL},
+                                     {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot node_slots[] = {
-    {Py_tp_dealloc, node_dealloc}, {Py_tp_traverse, node_traverse}, {Py_tp_clear, node_clear},
-    {Py_tp_repr, node_repr},       {Py_tp_getattro, node_getattro}, {Py_tp_methods, node_methods},
-    {Py_tp_getset, node_attributes}, {Py_tp_members, node_members},
-    {Py_tp_doc, "A node of the graph: how the gradient passes one operation."}, {0, NULL},
+    {Py_tp_dealloc, node_dealloc},
+    {Py_tp_traverse, node_traverse},
+    {Py_tp_clear, node_clear},
+    {Py_tp_repr, node_repr},
+    {Py_tp_getattro, node_getattro},
+    {Py_tp_methods, node_methods},
+    {Py_tp_getset, node_attributes},
+    {Py_tp_members, node_members},
+    {Py_tp_doc, "A node of the graph: how the gradient passes one operation."},
+    {0, NULL},
 };
 
 enum { NODE_FLAGS = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION };
 
 static PyType_Spec node_spec = {"hookgrad._C.Node", sizeof(py_node), 1, NODE_FLAGS, node_slots};
 
-/* ---- A type for every name ----------------------------------------------------------------------------------------------------- */
+/* ---- A type for every name ----------------------------------------------------------------------------------- */
 
-/* The name is what type(fn).__name__ and "<class 'AddBackward0'>" show; a spec wants a module as well, which goes again. */
+/* The name is what type(fn).__name__ and "<class 'AddBackward0'>" show; a spec wants a module as well, which goes
+   again. */
 static PyTypeObject *type_make(const char *name, bool is_function) {
     char full[128];
     snprintf(full, sizeof full, "builtins.%s", name);
     /* As in every type made from a spec the destructor is not handed down. */
-    PyType_Slot slots[] = {{Py_tp_dealloc, node_dealloc}, {Py_tp_traverse, node_traverse}, {Py_tp_clear, node_clear}, {0, NULL}};
+    PyType_Slot slots[] = {
+        {Py_tp_dealloc, node_dealloc}, {Py_tp_traverse, node_traverse}, {Py_tp_clear, node_clear}, {0, NULL}};
     PyType_Spec spec = {full, 0, 0, NODE_FLAGS, slots};
     PyTypeObject *base = hg_py->node_type;
     base->tp_flags |= Py_TPFLAGS_BASETYPE; /* for this one only: the class statement must not get at it */

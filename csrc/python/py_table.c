@@ -2,13 +2,15 @@
 #include "py_mapping.h"
 #include "py_module.h"
 
-/* Names are interned strings: one that is not is looked up by its interned twin. New; NULL without an exception where key
-   is no string. */
+/* Names are interned strings: one that is not is looked up by its interned twin. New; NULL without an exception
+   where key is no string. */
 PyObject *py_name(PyObject *key) {
     if (!PyUnicode_Check(key)) return NULL;
     PyObject *name = PyUnicode_FromObject(key); /* an exact str, the same one where it is one */
-    if (name) PyUnicode_InternInPlace(&name);
-    else PyErr_Clear();
+    if (name)
+        PyUnicode_InternInPlace(&name);
+    else
+        PyErr_Clear();
     return name;
 }
 
@@ -51,7 +53,7 @@ bool py_table_remove(hg_table *t, PyObject *name) {
     return was_there;
 }
 
-/* ---- The mapping ------------------------------------------------------------------------------------------------------- */
+/* ---- The mapping --------------------------------------------------------------------------------------------- */
 
 static Py_ssize_t table_count(PyObject *self) { return TABLE(self)->n; }
 
@@ -63,7 +65,9 @@ static Py_ssize_t table_find(PyObject *self, PyObject *key) {
 }
 
 static PyObject *table_key(PyObject *self, Py_ssize_t at) { return Py_NewRef(TABLE(self)->at[at].name); }
-static PyObject *table_value(PyObject *self, Py_ssize_t at) { return Py_NewRef(py_value_object(TABLE(self)->at[at].value)); }
+static PyObject *table_value(PyObject *self, Py_ssize_t at) {
+    return Py_NewRef(py_value_object(TABLE(self)->at[at].value));
+}
 static int table_put(PyObject *self, PyObject *key, PyObject *value) { return py_table_set(TABLE(self), key, value); }
 
 static int table_remove(PyObject *self, Py_ssize_t at) {
@@ -75,8 +79,10 @@ static int table_remove(PyObject *self, Py_ssize_t at) {
 
 static void table_clear(PyObject *self) {
     hg_ctx *cx = py_ctx();
-    if (cx) hg_table_clear(cx, TABLE(self));
-    else PyErr_Clear();
+    if (cx)
+        hg_table_clear(cx, TABLE(self));
+    else
+        PyErr_Clear();
 }
 
 /* Entries come last in a pickle, so that a value may lead back to the table. */
@@ -87,8 +93,14 @@ static PyObject *table_reduce(PyObject *self) {
 }
 
 const py_mapping py_table_mapping = {
-    .count = table_count, .find = table_find, .key = table_key, .value = table_value, .put = table_put,
-    .remove = table_remove, .clear = table_clear, .reduce = table_reduce,
+    .count = table_count,
+    .find = table_find,
+    .key = table_key,
+    .value = table_value,
+    .put = table_put,
+    .remove = table_remove,
+    .clear = table_clear,
+    .reduce = table_reduce,
 };
 
 PyObject *py_table_from(PyObject *from) {
@@ -119,8 +131,8 @@ static void table_dealloc(PyObject *self) {
     py_core_dealloc(HG_KIND_TABLE, self);
 }
 
-static PyMemberDef table_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(py_table, weakrefs), READONLY, NULL}, {NULL, 0, 0, 0, NULL}};
+static PyMemberDef table_members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(py_table, weakrefs), READONLY, NULL},
+                                      {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot table_slots[] = {
     {Py_tp_new, table_new},

@@ -15,21 +15,24 @@ static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, co
 }
 
 static PyObject *tensor_register_hook(PyObject *self, PyObject *fn) {
-    if (!hg_tensor_requires_grad(TENSOR(self))) return refuse("cannot register a hook on a tensor that doesn't require gradient");
+    if (!hg_tensor_requires_grad(TENSOR(self)))
+        return refuse("cannot register a hook on a tensor that doesn't require gradient");
     return register_on(self, HG_HOOK_TENSOR, fn, "register_hook");
 }
 
 static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObject *fn) {
-    if (!hg_tensor_requires_grad(TENSOR(self))) return refuse("cannot register a hook on a tensor that doesn't require gradient");
-    if (!hg_tensor_is_leaf(TENSOR(self))) return refuse("post accumulate grad hooks cannot be registered on non-leaf tensors");
+    if (!hg_tensor_requires_grad(TENSOR(self)))
+        return refuse("cannot register a hook on a tensor that doesn't require gradient");
+    if (!hg_tensor_is_leaf(TENSOR(self)))
+        return refuse("post accumulate grad hooks cannot be registered on non-leaf tensors");
     return register_on(self, HG_HOOK_POST_ACCUMULATE, fn, "register_post_accumulate_grad_hook");
 }
 
 PyMethodDef py_tensor_hook_methods[] = {
     {"register_hook", tensor_register_hook, METH_O,
      "register_hook(hook)\n--\n\n"
-     "Call `hook(grad)` whenever a gradient with respect to this tensor has been computed; a tensor it returns takes the\n"
-     "gradient's place. Returns a handle whose remove() undoes it.\n\n"
+     "Call `hook(grad)` whenever a gradient with respect to this tensor has been computed; a tensor it returns\n"
+     "takes the gradient's place. Returns a handle whose remove() undoes it.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html"},
     {"register_post_accumulate_grad_hook", tensor_register_post_accumulate_grad_hook, METH_O,
      "register_post_accumulate_grad_hook(hook)\n--\n\n"
@@ -38,7 +41,7 @@ PyMethodDef py_tensor_hook_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* ---- The tables ---------------------------------------------------------------------------------------------------------- */
+/* ---- The tables ---------------------------------------------------------------------------------------------- */
 
 static hg_hook_kind kind_of(void *closure) { return (hg_hook_kind)(intptr_t)closure; }
 
