@@ -85,10 +85,11 @@ void hg_blas_close(hg_lib *lib) {
 
 /* ---- Plain loops ------------------------------------------------------------------------------------------------------ */
 
-/* b is packed block by block into rows of WIDE on the stack; four rows of c at a time are summed in registers. */
+/* b is packed block by block into rows of WIDE on the stack; four rows of c at a time are summed in registers. A sum runs
+   through k in order, with one rounding a term, and what c held comes last: so its bits are those of torch's kernels. */
 enum { DEEP = 128, WIDE = 32 };
 
-#define GEMM_LOOPS(name, E)                                                                                                        \
+#define GEMM_LOOPS(name, E, FMA)                                                                                                        \
     HG_CLONES static void name##_block(int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col,             \
                                        const E *b, E *c, int64_t ldc) {                                                            \
         for (int64_t i = 0; i < m; i += 4) {                                                                                       \
@@ -99,8 +100,8 @@ enum { DEEP = 128, WIDE = 32 };
                     const E *x = a + i * row + p * col, *y = b + p * WIDE;                                                         \
                     E x0 = x[0], x1 = x[row], x2 = x[2 * row], x3 = x[3 * row];                                                    \
                     for (int j = 0; j < WIDE; j++) {                                                                               \
-                        sum[0][j] += x0 * y[j], sum[1][j] += x1 * y[j];                                                            \
-                        sum[2][j] += x2 * y[j], sum[3][j] += x3 * y[j];                                                            \
+                        sum[0][j] = FMA(x0, y[j], sum[0][j]), sum[1][j] = FMA(x1, y[j], sum[1][j]);                                \
+                        sum[2][j] = FMA(x2, y[j], sum[2][j]), sum[3][j] = FMA(x3, y[j], sum[3][j]);                                \
                     }                                                                                                              \
                 }                                                                                                                  \
             } else {                                                                                                               \
@@ -108,7 +109,7 @@ enum { DEEP = 128, WIDE = 32 };
                     for (int64_t p = 0; p < k; p++) {                                                                              \
                         E x = a[(i + r) * row + p * col];                                                                          \
                         const E *y = b + p * WIDE;                                                                                 \
-                        for (int j = 0; j < WIDE; j++) sum[r][j] += x * y[j];                                                      \
+                        for (int j = 0; j < WIDE; j++) sum[r][j] = FMA(x, y[j], sum[r][j]);                                        \
                     }                                                                                                              \
             }                                                                                                                      \
             for (int64_t r = 0; r < rows; r++)                                                                                     \
@@ -140,7 +141,7 @@ enum { DEEP = 128, WIDE = 32 };
             E part[16] = {0}, sum = 0;                                                                                             \
             int64_t p = 0;                                                                                                         \
             for (; p + 16 <= k; p += 16)                                                                                           \
-                for (int j = 0; j < 16; j++) part[j] += a[p + j] * b[p + j];                                                       \
+                for (int j = 0; j < 16; j++) part[j] = FMA(a[p + j], b[p + j], part[j]);                                           \
             for (; p < k; p++) sum += a[p] * b[p];                                                                                 \
             for (int half = 8; half; half /= 2)                                                                                    \
                 for (int j = 0; j < half; j++) part[j] += part[j + half];                                                          \
@@ -148,8 +149,8 @@ enum { DEEP = 128, WIDE = 32 };
         }                                                                                                                          \
     }
 
-GEMM_LOOPS(loops_f32, float)
-GEMM_LOOPS(loops_f64, double)
+GEMM_LOOPS(loops_f32, float, __builtin_fmaf)
+GEMM_LOOPS(loops_f64, double, __builtin_fma)
 #undef GEMM_LOOPS
 
 static bool fits(int64_t x) { return x <= INT32_MAX; }

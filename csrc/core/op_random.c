@@ -77,9 +77,9 @@ static hg_status draw_all(hg_ctx *cx, hg_tensor *t, drawing *d) {
 /* Float32 scales in float32. */
 static double draw_uniform(const drawing *d) {
     double x = uniform(d->g, d->dtype);
-    if (d->dtype == HG_F64) return x * (d->b - d->a) + d->a;
+    if (d->dtype == HG_F64) return fma(x, d->b - d->a, d->a); /* one rounding, as in torch's builds */
     float low = (float)d->a, high = (float)d->b;
-    return (float)x * (high - low) + low;
+    return fmaf((float)x, high - low, low);
 }
 
 static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double to, hg_tensor *t) {
