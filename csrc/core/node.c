@@ -22,6 +22,11 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     n->outs = (hg_meta *)(void *)at, at += outs;
     n->pool = (int64_t *)(void *)at, at += pool;
     n->first_edge = (uint32_t *)(void *)at;
+    hg_status st = cx->lib->watch.born ? cx->lib->watch.born(cx, n) : HG_OK;
+    if (st != HG_OK) {
+        hg_release(cx, n);
+        return cx->status = st;
+    }
     *out = n;
     return HG_OK;
 }
@@ -233,7 +238,8 @@ const char *hg_node_name(const hg_node *n) {
 }
 const char *hg_node_short_name(const hg_node *n, char buf[64]) {
     snprintf(buf, 64, "%s", n ? hg_node_name(n) : "a function");
-    char *backward = strstr(buf, "Backward");
+    char *backward = NULL; /* the last one: "BackwardHookFunctionBackward" */
+    for (char *at = strstr(buf, "Backward"); at; at = strstr(at + 1, "Backward")) backward = at;
     if (backward) *backward = 0;
     return buf;
 }
