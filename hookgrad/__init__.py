@@ -43,8 +43,10 @@ from .functional import (  # noqa: E402
     can_cast,
     is_complex,
     is_floating_point,
+    is_nonzero,
     is_storage,
     is_tensor,
+    nonzero,
     numel,
     result_type,
 )

@@ -79,6 +79,15 @@ def __reduce_ex__(self, protocol):
 
 
 @_method
+def __copy__(self):
+    copy = self.detach() if type(self) is Tensor else Tensor._make_subclass(type(self), self)
+    copy.requires_grad = self.requires_grad
+    if self.__dict__:
+        copy.__dict__.update(self.__dict__)
+    return copy
+
+
+@_method
 def __deepcopy__(self, memo):
     if not self.is_leaf:
         raise RuntimeError(
@@ -232,6 +241,18 @@ def resize_as_(self, other, memory_format=None):
 def new(self, *args, **kwargs):
     """A tensor of its dtype: uninitialised of the sizes given, or with the data given."""
     return _legacy(self.dtype, args, **kwargs)
+
+
+@_method
+def nonzero(self, *, as_tuple=False):
+    """Where it is not zero: a row of indices for each such element, or a tensor of indices for each dimension."""
+    return _C.where(self) if as_tuple else _C.nonzero(self)
+
+
+@_method
+def is_nonzero(self):
+    """Is its only element different from zero?"""
+    return bool(self)
 
 
 @_method

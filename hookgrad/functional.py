@@ -30,6 +30,16 @@ def numel(input):
     return input.numel()
 
 
+def nonzero(input, *, as_tuple=False):
+    """Where it is not zero: a row of indices for each such element, or a tensor of indices for each dimension."""
+    return input.nonzero(as_tuple=as_tuple)
+
+
+def is_nonzero(input):
+    """Is its only element different from zero?"""
+    return bool(input)
+
+
 def result_type(tensor1, tensor2):
     """The dtype an operation on the two, tensors or numbers, would give.
 

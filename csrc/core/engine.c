@@ -31,8 +31,18 @@ typedef struct capture {
     struct capture *next;
 } capture;
 
+/* "Call this when the run is done." */
+typedef struct then {
+    hg_status (*fn)(hg_ctx *cx, void *data);
+    void *data; /* held */
+    struct then *next;
+} then;
+
 struct hg_run {
     struct hg_run *outer;
+    int64_t id;
+    hg_node *now; /* borrowed: being run */
+    then *thens, **last_then;
     hg_task *tasks;
     hg_task **heap; /* ready, newest on top */
     size_t n_heap, heap_cap;
@@ -178,6 +188,7 @@ done:
 /* A gradient in a broadcast shape is summed to the shape of what it is the gradient of. */
 static hg_tensor *sum_to(hg_ctx *cx, hg_tensor *g, hg_meta to) {
     int64_t dims[HG_MAX_DIM];
+    if (to.n_dim == 0) return X(SUM, T(g));
     int n = 0, lead = g->n_dim - to.n_dim;
     for (int i = 0; i < g->n_dim; i++)
         if (i < lead || (to.shape[i - lead] == 1 && g->shape[i] != 1)) dims[n++] = i;
@@ -333,7 +344,31 @@ static hg_status run_node_hooks(hg_ctx *cx, hg_node *n, hg_hooks *h, hg_tensor *
     return st;
 }
 
-static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+static hg_status has_nan(hg_ctx *cx, hg_tensor *t, bool *out) {
+    hg_tensor *differs = NULL, *any = NULL;
+    hg_arg item;
+    bool grad = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_status st = hg_call_op(cx, HG_OP_NE, (hg_arg[]){hg_t(t), hg_t(t)}, 2, &differs);
+    if (st == HG_OK) st = hg_call_op(cx, HG_OP_ANY, (hg_arg[]){hg_t(differs)}, 1, &any);
+    if (st == HG_OK) st = hg_item(cx, any, &item);
+    if (st == HG_OK) *out = item.u.i;
+    cx->grad_enabled = grad;
+    hg_release(cx, differs), hg_release(cx, any);
+    return st;
+}
+
+static hg_status check_nan(hg_ctx *cx, const hg_node *n, hg_tensor *const *grad_in) {
+    for (uint32_t i = 0; i < n->n_next; i++) {
+        bool nan = false;
+        hg_status st = grad_in[i] && hg_dtype_is_float((hg_dtype)grad_in[i]->dtype) ? has_nan(cx, grad_in[i], &nan) : HG_OK;
+        if (st != HG_OK) return st;
+        if (nan) return hg_fail(cx, HG_STATE, "Function '%s' returned nan values in its %uth output.", hg_node_name(n), i);
+    }
+    return HG_OK;
+}
+
+static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     hg_node *n = t->node;
     hg_tensor **grad = t->buffer;
     hg_status st = before_node(cx, n, grad);
@@ -356,12 +391,60 @@ static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     st = n->type->apply(cx, n, grad, grad_in);
     if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
     if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
+    if (st == HG_OK && cx->lib->watch.check_nan) st = check_nan(cx, n, grad_in);
     if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */
         for (uint32_t k = 0; k < n->n_out; k++) hg_release(cx, grad[k]), grad[k] = NULL;
         st = send(cx, run, n, grad_in);
     }
     for (uint32_t i = 0; i < n->n_next; i++) hg_release(cx, grad_in[i]);
     if (grad_in != few) hg_mem_free(cx->lib, grad_in);
+    return st;
+}
+
+static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    run->now = t->node;
+    hg_status st = run_task(cx, run, t);
+    if (st != HG_OK && cx->lib->watch.failed) cx->lib->watch.failed(cx, t->node);
+    run->now = NULL;
+    return st;
+}
+
+/* ---- What hooks may ask and leave behind ----------------------------------------------------------------------------------- */
+
+int64_t hg_backward_id(const hg_ctx *cx) { return cx->run ? cx->run->id : -1; }
+hg_node *hg_backward_node(const hg_ctx *cx) { return cx->run ? cx->run->now : NULL; }
+
+bool hg_backward_is_whole(const hg_ctx *cx) {
+    const struct hg_run *run = cx->run;
+    while (run && run->everything) run = run->outer;
+    return !run;
+}
+
+bool hg_backward_will_run(const hg_ctx *cx, const hg_node *n) {
+    const hg_task *t = cx->run ? task_of(cx->run, n) : NULL;
+    return t && (t->needed || t->captures);
+}
+
+hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data) {
+    if (!cx->run) return hg_fail(cx, HG_STATE, "Final callbacks can only be installed during backward pass.");
+    then *after = hg_mem(cx, sizeof *after);
+    if (!after) return HG_MEMORY;
+    HOST(cx)->hold(HOST(cx)->ud, data);
+    *after = (then){fn, data, NULL};
+    *cx->run->last_then = after;
+    cx->run->last_then = &after->next;
+    return HG_OK;
+}
+
+/* Callbacks may leave further ones. After a failure they are only let go. */
+static hg_status run_thens(hg_ctx *cx, struct hg_run *run, hg_status st) {
+    while (run->thens) {
+        then now = *run->thens;
+        hg_mem_free(cx->lib, run->thens);
+        if (!(run->thens = now.next)) run->last_then = &run->thens;
+        if (st == HG_OK && (st = now.fn(cx, now.data)) != HG_OK) cx->status = st;
+        HOST(cx)->drop(HOST(cx)->ud, now.data);
+    }
     return st;
 }
 
@@ -420,14 +503,15 @@ static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *ro
 static hg_status check_results(hg_ctx *cx, int n, bool allow_unused, hg_tensor **results) {
     for (int i = 0; i < n && !allow_unused; i++)
         if (!results[i])
-            return hg_fail(cx, HG_STATE, "One of the differentiated Tensors appears to not have been used in the graph. Set "
-                           "allow_unused=True if this is the desired behavior.");
+            return hg_fail(cx, HG_STATE, "The differentiated Tensor at index %d appears to not have been used in the graph. Set "
+                           "allow_unused=True if this is the desired behavior.", i);
     return HG_OK;
 }
 
 hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
                       bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused, hg_tensor **results) {
-    struct hg_run run = {.outer = cx->run, .keep_graph = keep_graph, .everything = n_inputs < 0, .results = results};
+    struct hg_run run = {.outer = cx->run, .keep_graph = keep_graph, .everything = n_inputs < 0, .results = results,
+                         .id = cx->lib->n_runs++, .last_then = &run.thens};
     bool grad_was = cx->grad_enabled;
     hg_status st = HG_OK;
     hg_scope *scope_was = cx->scope;
@@ -439,6 +523,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
     if (st == HG_OK) st = push_roots(cx, &run, roots, n);
     while (st == HG_OK && run.n_heap) st = run_node(cx, &run, pop(&run));
     cx->grad_enabled = grad_was;
+    st = run_thens(cx, &run, st);
     cx->run = run.outer;
     cx->scope = scope_was;
     tasks_free(cx, &run);

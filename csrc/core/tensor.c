@@ -133,6 +133,9 @@ hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
 }
 
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
+    /* An accumulator checks gradients against what its tensor was: another tensor needs another. */
+    bool differs = t->dtype != from->dtype || !t->shape || !hg_same_shape(t, from);
+    if (t->extra && differs) t->extra->accumulator = NULL;
     if (t->n_dim != from->n_dim || !t->shape) {
         hg_status st = make_room(cx, t, from->n_dim);
         if (st != HG_OK) return st;

@@ -55,7 +55,7 @@ PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool kee
     if (tensors_get(grads, &g, true, "backward", "grad_tensors")) goto done_roots;
     if (inputs != Py_None && tensors_get(inputs, &in, false, "backward", "inputs")) goto done_grads;
     if (in.n == 0) {
-        PyErr_SetString(PyExc_RuntimeError, "'inputs' argument to backward cannot be empty.");
+        PyErr_SetString(PyExc_RuntimeError, "`inputs` argument to `backward()` cannot be empty.");
     } else if (g.n != r.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", r.n, g.n);
     } else {

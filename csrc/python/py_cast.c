@@ -23,11 +23,7 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
         names = "dtype,non_blocking,copy,memory_format";
     else if (first && py_is_tensor(first))
         names = "other,non_blocking,copy,memory_format";
-    if (n == 0 && !kwnames)
-        return PyErr_SetString(PyExc_TypeError, "to() received an invalid combination of arguments - got (), but expected one of:\n"
-                               " * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False, bool copy = False)\n"
-                               " * (torch.dtype dtype, bool non_blocking = False, bool copy = False)\n"
-                               " * (Tensor other, bool non_blocking = False, bool copy = False)"), NULL;
+    if (n == 0 && !kwnames) return Py_NewRef(self);
     if (n == 0 && names[0] == 'd')
         for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++)
             if (PyTuple_GET_ITEM(kwnames, k) == NAME(other)) names = "other,non_blocking,copy,memory_format";

@@ -248,6 +248,10 @@ static int dtype_of(PyObject *o, const char *function, hg_dtype *d) {
 
 static PyObject *with_grad(hg_ctx *cx, PyObject *t, int requires_grad) {
     if (!t || !requires_grad) return t;
+    if (!hg_dtype_is_float(TENSOR(t)->dtype)) {
+        Py_DECREF(t);
+        return PyErr_SetString(PyExc_RuntimeError, "Only Tensors of floating point and complex dtype can require gradients"), NULL;
+    }
     hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(t), true);
     if (st == HG_OK) return t;
     Py_DECREF(t);
@@ -339,24 +343,25 @@ PyObject *py_from_buffer(hg_ctx *cx, PyObject *o, hg_dtype d, int64_t count, int
         if (!PyErr_ExceptionMatches(PyExc_BufferError)) goto fail;
         PyErr_Clear();
         if (PyObject_GetBuffer(o, &l->view, PyBUF_SIMPLE)) goto fail;
-        if (PyErr_WarnEx(PyExc_UserWarning, "The given buffer is not writable, and hookgrad does not support non-writable tensors. "
+        if (PyErr_WarnEx(PyExc_UserWarning, "The given buffer is not writable, and PyTorch does not support non-writable tensors. "
                          "Writing to the tensor changes memory its owner believes constant: copy it first where you mean to write.", 1)) {
             PyBuffer_Release(&l->view);
             goto fail;
         }
     }
     int64_t size = hg_dtypes[d].size, length = l->view.len;
-    const char *wrong = NULL;
     if (length == 0 || count == 0)
-        wrong = "both buffer length (%lld) and count (%lld) must not be 0";
+        PyErr_Format(PyExc_ValueError, "both buffer length (%lld) and count (%lld) must not be 0", (long long)length, (long long)count);
     else if (offset < 0 || offset >= length)
-        wrong = "offset must be non-negative and no greater than buffer length (%lld), offset or count %lld";
-    else if (count > 0 && (count > (length - offset) / size))
-        wrong = "requested buffer length is larger than the buffer (%lld bytes): count %lld";
+        PyErr_Format(PyExc_ValueError, "offset (%lld bytes) must be non-negative and no greater than buffer length (%lld bytes) minus 1",
+                     (long long)offset, (long long)length);
+    else if (count > 0 && count > (length - offset) / size)
+        PyErr_Format(PyExc_ValueError, "requested buffer length (%lld * %lld bytes) after offset (%lld bytes) must not be greater than "
+                     "actual buffer length (%lld bytes)", (long long)count, (long long)size, (long long)offset, (long long)length);
     else if (count < 0 && (length - offset) % size)
-        wrong = "buffer length (%lld bytes) after offset must be a multiple of element size (%lld)";
-    if (wrong) {
-        PyErr_Format(PyExc_ValueError, wrong, (long long)length, (long long)(offset ? offset : count));
+        PyErr_Format(PyExc_ValueError, "buffer length (%lld bytes) after offset (%lld bytes) must be a multiple of element size (%lld)",
+                     (long long)length, (long long)offset, (long long)size);
+    if (PyErr_Occurred()) {
         PyBuffer_Release(&l->view);
         goto fail;
     }

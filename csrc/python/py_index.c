@@ -21,7 +21,7 @@ static int put_slice(PyObject *o, hg_index *to) {
     if (PyIndex_Check(given)) {
         int64_t wanted;
         if (py_int64(given, &wanted)) return -1;
-        if (wanted <= 0) {
+        if (wanted < 0) {
             PyErr_SetString(PyExc_ValueError, "step must be greater than zero");
             return -1;
         }

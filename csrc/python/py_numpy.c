@@ -80,8 +80,8 @@ static hg_dtype dtype_of(PyArrayObject *array) {
     PyArray_Descr *descr = PyArray_DESCR(array);
     for (int d = 0; d < HG_N_DTYPES; d++)
         if (typenums[d] != NPY_NOTYPE && PyArray_EquivTypenums(descr->type_num, typenums[d])) return (hg_dtype)d;
-    PyErr_Format(PyExc_TypeError, "can't convert np.ndarray of type %R. The only supported types are: float64, float32, float16, int64, "
-                 "int32, int16, int8, uint8, and bool.", (PyObject *)descr->typeobj);
+    PyErr_Format(PyExc_TypeError, "can't convert np.ndarray of type %s. The only supported types are: float64, float32, float16, int64, "
+                 "int32, int16, int8, uint8, and bool.", descr->typeobj->tp_name);
     return HG_NO_DTYPE;
 }
 

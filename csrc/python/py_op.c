@@ -38,6 +38,13 @@ static PyTypeObject *result_type(const hg_op_info *info) {
         return NULL;
     }
     type->tp_repr = result_repr;
+    PyObject *module = PyUnicode_FromString("hookgrad.return_types"); /* where pickles find it */
+    int failed = module ? PyObject_SetAttr((PyObject *)type, NAME(__module__), module) : -1;
+    Py_XDECREF(module);
+    if (failed) {
+        Py_DECREF(type);
+        return NULL;
+    }
     *slot = (PyObject *)type;
     return type;
 }

@@ -245,6 +245,8 @@ static int put_together(void) {
 }
 
 int py_tensor_init(PyObject *m) {
-    if (put_together()) return -1;
-    return py_type_add(m, &hg_py->tensor_type, &spec, NULL);
+    if (put_together() || py_type_add(m, &hg_py->tensor_type, &spec, NULL)) return -1;
+    /* Where Python names the type of an operand it shall say 'Tensor', as for torch's, which is a class of Python's. */
+    hg_py->tensor_type->tp_name = strrchr(spec.name, '.') + 1;
+    return 0;
 }

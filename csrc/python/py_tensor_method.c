@@ -157,6 +157,8 @@ static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py
     if (!cx || py_parse("requires_grad_", "requires_grad", 0, args, n, kwnames, at)) return NULL;
     int on = at[0] ? py_bool(at[0], "requires_grad_", "requires_grad") : 1;
     if (on < 0) return NULL;
+    if (on && !hg_dtype_is_float(TENSOR(self)->dtype))
+        return PyErr_SetString(PyExc_RuntimeError, "only Tensors of floating point dtype can require gradients"), NULL;
     hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(self), on);
     return st == HG_OK ? Py_NewRef(self) : py_raise(cx, st);
 }

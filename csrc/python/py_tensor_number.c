@@ -116,7 +116,11 @@ static PyObject *matmul(PyObject *x, PyObject *y) {
 
 static PyObject *negative(PyObject *self) { return unary(self, HG_OP_NEG); }
 static PyObject *absolute(PyObject *self) { return unary(self, HG_OP_ABS); }
-static PyObject *invert(PyObject *self) { return unary(self, HG_OP_BITWISE_NOT); }
+static PyObject *invert(PyObject *self) {
+    if (hg_dtype_is_float(TENSOR(self)->dtype))
+        return PyErr_SetString(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors"), NULL;
+    return unary(self, HG_OP_BITWISE_NOT);
+}
 static PyObject *positive(PyObject *self) { return Py_NewRef(self); }
 
 /* ---- As a Python number --------------------------------------------------------------------------------------------------- */

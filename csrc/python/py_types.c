@@ -125,7 +125,8 @@ static int parse_device(const char *name, int64_t *index) {
             return 0;
         }
     }
-    PyErr_Format(PyExc_RuntimeError, "hookgrad runs on the CPU: expected device 'cpu', got '%.100s'", name);
+    bool cuda = !strncmp(name, "cuda", 4) && (!name[4] || name[4] == ':'); /* what torch raises where CUDA is not compiled in */
+    PyErr_Format(cuda ? PyExc_AssertionError : PyExc_RuntimeError, "hookgrad runs on the CPU: expected device 'cpu', got '%.100s'", name);
     return -1;
 }
 
