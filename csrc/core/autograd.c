@@ -120,6 +120,10 @@ hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
 }
 
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
+    if (cx->lib->watch.writing) {
+        hg_status st = cx->lib->watch.writing(cx, t);
+        if (st != HG_OK) return cx->status = st;
+    }
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
     if (t->is_inference && !cx->inference)

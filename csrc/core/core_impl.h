@@ -27,6 +27,8 @@ struct hg_lib {
     hg_op_info *ops[HG_N_OPS];      /* made at first use */
     hg_hooks *globals[HG_N_HOOK_KINDS];
     hg_host_forward host_forward;
+    hg_watch watch;
+    int64_t n_runs;                 /* of backward, so far: they are numbered */
     hg_generator generator;
     const char *(*find_blas)(void *ud);
     void *find_blas_ud;

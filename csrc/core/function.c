@@ -96,6 +96,21 @@ hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out) {
     return hg_call_op(cx, HG_OP_ZEROS, (hg_arg[]){hg_ints(m.shape, m.n_dim), hg_d((hg_dtype)m.dtype)}, 2, out);
 }
 
+hg_status hg_node_output(hg_ctx *cx, hg_node *n, int k, hg_tensor **out) {
+    hg_tensor *leaf = hg_node_variable(n);
+    if (k < 0 || (uint32_t)k >= n->n_out) return hg_fail(cx, HG_INDEX, "%s has no output %d", hg_node_name(n), k);
+    if (leaf) {
+        hg_retain(cx, leaf);
+        *out = leaf;
+        return HG_OK;
+    }
+    hg_status st = hg_node_zeros(cx, n, k, out);
+    if (st != HG_OK) return st;
+    hg_retain(cx, n);
+    hg_set_history(cx, *out, n, (uint32_t)k);
+    return HG_OK;
+}
+
 void hg_function_free(hg_lib *lib, hg_node *n) {
     hg_function *f = n->function;
     if (!f) return;

@@ -107,6 +107,7 @@ void hg_close(hg_ctx *cx) {
 }
 
 const hg_host *hg_lib_host(const hg_lib *lib) { return &lib->host; }
+hg_watch *hg_watching(hg_lib *lib) { return &lib->watch; }
 hg_dtype hg_default_dtype(hg_ctx *cx) { return cx->lib->default_dtype; }
 void hg_set_default_dtype(hg_ctx *cx, hg_dtype d) { cx->lib->default_dtype = d; }
 hg_generator *hg_default_generator(hg_lib *lib) { return &lib->generator; }

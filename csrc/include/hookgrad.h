@@ -392,6 +392,23 @@ hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t);
 hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
                       bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused, hg_tensor **results);
 
+/* The innermost backward under way in this thread, as its hooks may ask. */
+int64_t hg_backward_id(const hg_ctx *cx);    /* a number of its own; -1: there is none */
+hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NULL: none */
+bool hg_backward_is_whole(const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
+bool hg_backward_will_run(const hg_ctx *cx, const hg_node *n); /* does it run the node, or return its gradient? */
+/* Call fn when the backward under way is done; `data` is a host reference, held meanwhile. Fails outside of one. */
+hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data);
+
+/* What watches the graph, for anomaly detection and the like; any of it may be NULL. Of `born` the node is not complete. */
+typedef struct hg_watch {
+    hg_status (*born)(hg_ctx *cx, hg_node *n);       /* a node has been made */
+    void (*failed)(hg_ctx *cx, hg_node *n);          /* its backward has failed: the error is in the context, or the host's */
+    hg_status (*writing)(hg_ctx *cx, hg_tensor *t);  /* t is about to be changed in place */
+    bool check_nan;                                  /* a nan among the gradients a node gives is a failure */
+} hg_watch;
+hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
+
 /* Nodes, as seen from outside. */
 const char *hg_node_name(const hg_node *n);
 uint64_t hg_node_seq(const hg_node *n);
@@ -440,6 +457,8 @@ bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
 int hg_node_n_out(const hg_node *n);
 /* A tensor of zeros like the node's output k: new. */
 hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);
+/* A tensor whose gradient is what arrives at output k: the leaf of an AccumulateGrad node, else zeros with that history. New. */
+hg_status hg_node_output(hg_ctx *cx, hg_node *n, int k, hg_tensor **out);
 
 /* ---- Hooks ------------------------------------------------------------------------------------------------------ */
 

@@ -62,6 +62,7 @@ typedef struct mod_state {
     PyObject *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     PyObject *node_types;             /* dict: the types of nodes by name */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
+    PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;           /* NumPy's C API; NULL before the first array */
 } mod_state;
 
@@ -210,6 +211,7 @@ int py_op_init(PyObject *m);         /* op.c: after the library is open */
 int py_creation_init(PyObject *m);   /* creation.c */
 int py_autograd_init(PyObject *m);   /* autograd.c */
 int py_function_init(PyObject *m);   /* py_function.c */
+int py_watch_init(PyObject *m);      /* py_watch.c */
 int py_numpy_init(PyObject *m);      /* numpy.c */
 int py_dlpack_init(PyObject *m);     /* dlpack.c */
 
