@@ -69,7 +69,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
                           y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)))                                    \
     K(gelu_tanh_backward, x * (V)gelu_tanh_slope((double)y))                                                           \
     K(silu_backward, x * (1 / (1 + exp(-y))) * (1 + y * (1 - 1 / (1 + exp(-y)))))                                      \
-    K(elu_backward, y > 0 ? x * f(1) : x * f(2) * f(0) * f(1) * exp(y * f(2)))
+    K(elu_backward, y <= 0 ? x * f(2) * f(0) * f(1) * exp(y * f(2)) : x * f(1))
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
     K(div, x / y) K(sigmoid_backward, x * (1 - y) * y) K(tanh_backward, x * (1 - y * y))                               \
     K(leaky_relu_backward, y > 0 ? x : x * f(0))

@@ -99,11 +99,11 @@ FLOATS(LOOP1, polygamma, (V)polygamma(extra->i[0], (double)x))
 const hg_kernel hg_k_polygamma = {.name = "polygamma", .loop = {FLOAT_ROWS(polygamma)}};
 
 FLOATS(LOOP1_FAST, frac, x - trunc(x))
-const hg_kernel hg_k_frac = {.name = "frac", .loop = {FLOAT_ROWS(frac)}};
+const hg_kernel hg_k_frac = {.name = "frac_cpu", .loop = {FLOAT_ROWS(frac)}};
 
 /* Half-way cases to even. decimals: f(0) is 10 to their absolute value, negative ones divide. */
 FLOATS(LOOP1, round_decimals, extra->i[0] < 0 ? nearbyint(x / f(0)) * f(0) : nearbyint(x * f(0)) / f(0))
-const hg_kernel hg_k_round_decimals = {.name = "round", .loop = {FLOAT_ROWS(round_decimals)}};
+const hg_kernel hg_k_round_decimals = {.name = "round_cpu", .loop = {FLOAT_ROWS(round_decimals)}};
 
 FLOATS(LOOP1, nan_to_num, x != x ? f(0) : x == (V)INFINITY ? f(1) : x == (V)-INFINITY ? f(2) : x)
 const hg_kernel hg_k_nan_to_num = {.name = "nan_to_num", .loop = {FLOAT_ROWS(nan_to_num)}};
@@ -112,7 +112,7 @@ const hg_kernel hg_k_nan_to_num = {.name = "nan_to_num", .loop = {FLOAT_ROWS(nan
 
 #define ROUNDING(id, fn)                                                                                             \
     FLOATS(LOOP1_FAST, id, fn(x))                                                                                    \
-    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+    const hg_kernel hg_k_##id = {.name = #id "_vml_cpu", .loop = {FLOAT_ROWS(id)}};
 ROUNDING(floor, floor)
 ROUNDING(ceil, ceil)
 ROUNDING(trunc, trunc)
@@ -126,8 +126,8 @@ const hg_kernel hg_k_neg = {.name = "neg", .loop = {INT_ROWS(neg), FLOAT_ROWS(ne
 
 INTS(LOOP1, abs, is_below(x, 0) ? (V)(0 - (W)x) : x)
 FLOATS(LOOP1_FAST, abs, fabs(x))
-BOOLS(LOOP1, abs, x)
-const hg_kernel hg_k_abs = {.name = "abs", .loop = {INT_ROWS(abs), FLOAT_ROWS(abs), BOOL_ROW(abs)}};
+
+const hg_kernel hg_k_abs = {.name = "abs_cpu", .loop = {INT_ROWS(abs), FLOAT_ROWS(abs)}};
 
 INTS(LOOP1, sign, (x > 0) - (is_below(x, 0)))
 FLOATS(LOOP1_FAST, sign, (V)((x > 0) - (x < 0)))

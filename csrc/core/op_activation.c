@@ -138,8 +138,8 @@ hg_status hg_d_elu_backward(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_d_hardtanh(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0);
-    hg_tensor *inside = X(LOGICAL_AND, T(X(GT, T(x), *ARG(1))), T(X(LT, T(x), *ARG(2))));
-    GIVE(0, X(WHERE, T(inside), T(G), hg_i(0)));
+    hg_tensor *outside = X(LOGICAL_OR, T(X(LE, T(x), *ARG(1))), T(X(GE, T(x), *ARG(2))));
+    GIVE(0, X(WHERE, T(outside), hg_i(0), T(G)));
     return HG_OK;
 }
 

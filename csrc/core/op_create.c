@@ -159,7 +159,7 @@ static void even_steps_f32(double *r, int64_t n, float start, float end) {
 }
 
 static hg_status even_steps(hg_ctx *cx, const hg_arg *a, const hg_arg *base, const hg_arg *dtype, hg_tensor **out) {
-    double start, end;
+    double start = 0, end = 0;
     int64_t n = a[2].u.i;
     hg_status st = number_of(cx, &a[0], &start);
     if (st != HG_OK || (st = number_of(cx, &a[1], &end)) != HG_OK) return st;
