@@ -11,14 +11,10 @@ static hg_generator *generator(hg_ctx *cx, const hg_arg *a) {
 
 /* ---- Single numbers ---------------------------------------------------------------------------------------------------------------- */
 
-/* Uniform in [0, 1): as many random bits as the dtype has digits. */
+/* Uniform in [0, 1): as many random bits as the dtype has digits; the two short ones are drawn as float32. */
 static double uniform(hg_generator *g, hg_dtype d) {
-    switch (d) {
-    case HG_F64: return (double)(hg_generator_u64(g) & ((1ull << 53) - 1)) * 0x1p-53;
-    case HG_F16: return (hg_generator_u32(g) & ((1u << 11) - 1)) * 0x1p-11;
-    case HG_BF16: return (hg_generator_u32(g) & ((1u << 8) - 1)) * 0x1p-8;
-    default: return (hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24;
-    }
+    if (d == HG_F64) return (double)(hg_generator_u64(g) & ((1ull << 53) - 1)) * 0x1p-53;
+    return (hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24;
 }
 
 /* Two at a time: the second one waits in the generator. */
@@ -87,9 +83,9 @@ static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double t
     if (!(from <= to))
         return hg_fail(cx, HG_STATE, "uniform_ expects to return a [from, to) range, but found from=%g > to=%g", from, to);
     if (t->dtype == HG_F32 && t->contiguous) { /* the commonest, without a call for each */
-        float *r = (float *)(void *)t->data, low = (float)from, width = (float)to - (float)from;
-        for (int64_t i = 0; i < t->numel; i++)
-            r[i] = (float)(hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24f * width + low;
+        float *r = (float *)(void *)t->data;
+        for (int64_t i = 0; i < t->numel; i++) r[i] = (float)(hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24f;
+        if (from != 0 || to != 1) stretch(r, t->numel, (float)from, (float)to - (float)from);
         return HG_OK;
     }
     drawing d = {.g = g, .draw = draw_uniform, .a = from, .b = to};
@@ -98,18 +94,60 @@ static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double t
 
 static double draw_normal(const drawing *d) { return normal(d->g) * d->b + d->a; }
 
+/* Note [Normals to the bit]
+   torch fills float32 tensors with the vector forms of Cephes' logarithm, sine and cosine, which err in the last bits, in a
+   build that fuses a product with the sum it goes into. The same polynomials, fused at the same places, give the same
+   normals to the bit. x is positive; the angle is in [0, 2 pi]. */
+static inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+static inline float cephes_log(float x) {
+    static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f, -1.2420140846E-1f, 1.4249322787E-1f,
+                              -1.6668057665E-1f, 2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
+    union {
+        float f;
+        int32_t i;
+    } m = {x};
+    float e = (float)((m.i >> 23) - 126);
+    m.i = (m.i & 0x007fffff) | 0x3f000000; /* x = m * 2^e, m in [0.5, 1) */
+    bool small = m.f < 0.707106781186547524f;
+    float r = small ? m.f - 1 + m.f : m.f - 1, z = r * r, y = p[0];
+    if (small) e -= 1;
+    for (int k = 1; k < 9; k++) y = fused(y, r, p[k]);
+    y = fused(y * r, z, e * -2.12194440e-4f);
+    return fused(e, 0.693359375f, r + fused(-z, 0.5f, y));
+}
+
+static inline void cephes_sincos(float x, float *sine, float *cosine) {
+    int32_t octant = ((int32_t)(x * 1.27323954473516f) + 1) & ~1;
+    float y = (float)octant;
+    x = fused(y, -3.77489497744594108e-8f, fused(y, -2.4187564849853515625e-4f, fused(y, -0.78515625f, x)));
+    float z = x * x;
+    float c = fused(fused(2.443315711809948E-005f, z, -1.388731625493765E-003f), z, 4.166664568298827E-002f);
+    float s = fused(fused(-1.9515295891E-4f, z, 8.3321608736E-3f), z, -1.6666654611E-1f);
+    c = fused(c * z, z, -(z * 0.5f)) + 1;
+    s = fused(s * z, x, x);
+    float a = octant & 2 ? c : s, b = octant & 2 ? s : c;
+    *sine = octant & 4 ? -a : a;
+    *cosine = (octant - 2) & 4 ? b : -b;
+}
+
 /* Sixteen uniforms become sixteen normals: pairs eight apart. */
-#define TRANSFORM(name, R, log_, sqrt_, cos_, sin_)                                                                    \
-    static void name(R *x, R mean, R std) {                                                                            \
-        for (int j = 0; j < 8; j++) {                                                                                  \
-            R u1 = 1 - x[j], u2 = x[j + 8];                                                                            \
-            R radius = sqrt_(-2 * log_(u1)), angle = (R)(2 * M_PI) * u2;                                               \
-            x[j] = radius * cos_(angle) * std + mean;                                                                  \
-            x[j + 8] = radius * sin_(angle) * std + mean;                                                              \
-        }                                                                                                              \
+HG_CLONES static void transform_f32(float *x, float mean, float std) {
+    for (int j = 0; j < 8; j++) {
+        float radius = __builtin_sqrtf(-2 * cephes_log(1 - x[j])), sine, cosine;
+        cephes_sincos((float)(2 * M_PI) * x[j + 8], &sine, &cosine);
+        x[j] = fused(radius * cosine, std, mean);
+        x[j + 8] = fused(radius * sine, std, mean);
     }
-TRANSFORM(transform_f32, float, logf, sqrtf, cosf, sinf)
-TRANSFORM(transform_f64, double, log, sqrt, cos, sin)
+}
+
+static void transform_f64(double *x, double mean, double std) {
+    for (int j = 0; j < 8; j++) {
+        double radius = sqrt(-2 * log(1 - x[j])), angle = 2 * M_PI * x[j + 8];
+        x[j] = fma(radius * cos(angle), std, mean);
+        x[j + 8] = fma(radius * sin(angle), std, mean);
+    }
+}
 
 /* All in one go, sixteen at a time; the last sixteen once more where the length is no multiple. */
 #define FILL(name, R, transform, kind)                                                                                 \
