@@ -78,6 +78,10 @@ static double draw_uniform(const drawing *d) {
     return fmaf((float)x, high - low, low);
 }
 
+HG_CLONES static void stretch(float *x, int64_t n, float low, float width) {
+    for (int64_t i = 0; i < n; i++) x[i] = __builtin_fmaf(x[i], width, low);
+}
+
 static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double to, hg_tensor *t) {
     if (!hg_dtype_is_float((hg_dtype)t->dtype)) return hg_no_kernel(cx, "check_uniform_bounds", (hg_dtype)t->dtype);
     if (!(from <= to))
