@@ -417,6 +417,12 @@ static hg_tensor *without_leading_ones(hg_ctx *cx, hg_tensor *v) {
 }
 
 static hg_status assign(hg_ctx *cx, hg_tensor *to, hg_arg value) {
+    if (value.kind != HG_A_TENSOR && cx->grad_enabled && hg_tensor_requires_grad(to)) {
+        hg_tensor *number; /* torch makes a tensor of it, which shows in the graph */
+        hg_status st = hg_raw_scalar(cx, value, (hg_dtype)to->dtype, &number);
+        if (st != HG_OK || !hg_scope_keep(cx, number)) return st != HG_OK ? st : cx->scope->status;
+        return hg_call_inplace(cx, HG_OP_FILL_TENSOR_, (hg_arg[]){hg_t(to), hg_t(number)}, 2);
+    }
     if (value.kind != HG_A_TENSOR) return hg_call_inplace(cx, HG_OP_FILL_, (hg_arg[]){hg_t(to), value}, 2);
     hg_tensor *v = value.u.t;
     if (!hg_same_shape(to, v)) {

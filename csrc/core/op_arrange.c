@@ -251,12 +251,12 @@ hg_status hg_rot90_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n = a[2].n ? (int)a[2].n : 2, d0, d1, k = (int)(a[1].u.i & 3);
     if (n != 2) return hg_fail(cx, HG_SHAPE, "expected total rotation dims == 2, but got dims = %d", n);
     if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "expected total dims >= 2, but got total dims = %d", t->n_dim);
-    if (dims[0] == dims[1] || (dims[0] - dims[1] == t->n_dim) || (dims[1] - dims[0] == t->n_dim))
-        return hg_fail(cx, HG_SHAPE, "expected rotation dims to be different, but got dim0 = %lld and dim1 = %lld",
-                       (long long)dims[0], (long long)dims[1]);
     hg_status st = hg_wrap_dim(cx, dims[0], t->n_dim, &d0);
     if (st == HG_OK) st = hg_wrap_dim(cx, dims[1], t->n_dim, &d1);
     if (st != HG_OK) return st;
+    if (d0 == d1)
+        return hg_fail(cx, HG_SHAPE, "expected rotation dims to be different, but got dim0 = %lld and dim1 = %lld",
+                       (long long)dims[0], (long long)dims[1]);
     bool mask[HG_MAX_DIM] = {false};
     mask[d0] = k >= 2, mask[d1] = k == 1 || k == 2;
     if ((st = flipped(cx, t, mask, &flip)) != HG_OK) return st;
@@ -415,11 +415,12 @@ static int64_t source_of(char mode, int64_t i, int64_t size) {
 static hg_tensor *pad_by_index(hg_ctx *cx, hg_tensor *t, int d, int64_t before, int64_t after, char mode) {
     if (!t || (before == 0 && after == 0)) return t;
     int64_t size = t->shape[d], n = size + before + after;
+    char b[256];
     if (mode == 'r' && (before >= size || after >= size))
         return hg_x_fail(cx, hg_fail(cx, HG_SHAPE,
-                                     "Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) "
-                                     "at dimension %d of input of size %lld",
-                                     (long long)before, (long long)after, d, (long long)size));
+                                     "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
+                                     "padding (%lld, %lld) at dimension %d of input %s",
+                                     (long long)before, (long long)after, d, hg_show_shape(t, b)));
     if (mode == 'c' && (before > size || after > size))
         return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "Padding value causes wrapping around more than once."));
     if (n < 0 || size == 0) return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions"));
@@ -448,8 +449,7 @@ hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_SHAPE, "Padding mode \"%s\" doesn't take in value argument", mode);
     if (kind && !((n == 2 && (t->n_dim == 2 || t->n_dim == 3)) || (n == 4 && (t->n_dim == 3 || t->n_dim == 4)) ||
                   (n == 6 && (t->n_dim == 4 || t->n_dim == 5))))
-        return hg_fail(cx, HG_MISSING,
-                       "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now");
+        return hg_fail(cx, HG_MISSING, "Padding size %d is not supported for %dD input tensor.", n, t->n_dim);
     hg_scope s;
     hg_scope_begin(cx, &s);
     if (constant) r = X(CONSTANT_PAD_ND, T(t), a[1], hg_given(&a[3]) ? a[3] : hg_i(0));

@@ -34,7 +34,7 @@ static char letter_char(int i) { return (char)(i >= 26 ? 'a' + i - 26 : 'A' + i)
 
 /* One term from text[*i] up to a comma, an arrow or the end; `which` is the operand, -1 for the output. */
 static hg_status read_term(hg_ctx *cx, const char *text, size_t *i, int which, subscripts *s) {
-    char what[32] = "the output";
+    char what[32] = "output";
     s->n = 0, s->dots = false;
     if (which >= 0) snprintf(what, sizeof what, "operand %d", which);
     for (; text[*i]; ++*i) {
@@ -46,7 +46,7 @@ static hg_status read_term(hg_ctx *cx, const char *text, size_t *i, int which, s
         if (c == '.') {
             if (s->dots) return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s for which an ellipsis was already found", what);
             if (strncmp(text + *i, "...", 3) != 0)
-                return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s that is not part of any ellipsis", what);
+                return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s that is not part of any ellipsis%s", what, which >= 0 ? "" : " (...)");
             *i += 2;
             s->dots = true, s->at[s->n++] = DOTS;
         } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
@@ -155,7 +155,7 @@ static hg_tensor *arranged(hg_ctx *cx, const equation *q, int k, hg_tensor *t) {
 }
 
 /* Sizes of one letter must agree, or be one. */
-static hg_status check_sizes(hg_ctx *cx, const equation *q, hg_tensor *const *ops) {
+static hg_status check_sizes(hg_ctx *cx, const equation *q, hg_tensor *const *given, hg_tensor *const *ops) {
     for (int d = 0; d < q->n_all; d++) {
         int64_t size = 1;
         for (int k = 0; k < q->n_in; k++) {
@@ -168,9 +168,9 @@ static hg_status check_sizes(hg_ctx *cx, const equation *q, hg_tensor *const *op
                                        "size %lld",
                                        letter_char(c), (long long)s, k, (long long)size);
                 return hg_fail(cx, HG_SHAPE,
-                               "einsum(): dimension %d covered by ellipsis in operand %d has size %lld which does not broadcast with "
+                               "einsum(): dimension %d covered by ellipsis in operand %dhas size %lld which does not broadcast with "
                                "previously seen ellipsis with size %lld for the respective dimension",
-                               d - q->dots_at, k, (long long)s, (long long)size);
+                               d - q->dots_at - (q->n_dots - (given[k]->n_dim - q->in[k].n + 1)), k, (long long)s, (long long)size);
             }
             if (s != 1) size = s;
         }
@@ -185,7 +185,17 @@ static hg_tensor *pair_product(hg_ctx *cx, hg_tensor *l, hg_tensor *r, const boo
     int64_t shape[HG_MAX_DIM], back[HG_MAX_DIM];
     int count[N_GROUPS] = {0}, n = l->n_dim;
     bool sums = false;
-    for (int i = 0; i < n; i++) sums |= sum[i];
+    int last_r = -1, first_l = n;
+    for (int i = 0; i < n; i++) {
+        sums |= sum[i];
+        if (sum[i] || (l->shape[i] != 1 && r->shape[i] != 1)) continue;
+        if (l->shape[i] == 1) last_r = i;
+        else if (first_l == n) first_l = i;
+    }
+    if (sums && last_r >= 0 && first_l < n && last_r < first_l) { /* so that the result lies in the output's order */
+        hg_tensor *x = l;
+        l = r, r = x;
+    }
     if (!sums) return X(MUL, T(l), T(r));
     for (int i = 0; i < n; i++) {
         bool has_l = l->shape[i] != 1, has_r = r->shape[i] != 1;
@@ -258,7 +268,7 @@ hg_status hg_einsum_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_scope s;
         hg_scope_begin(cx, &s);
         for (int k = 0; k < n; k++) ops[k] = arranged(cx, &q, k, ts[k]);
-        if (hg_scope_ok(cx)) hg_scope_fail(cx, check_sizes(cx, &q, ops));
+        if (hg_scope_ok(cx)) hg_scope_fail(cx, check_sizes(cx, &q, ts, ops));
         if (hg_scope_ok(cx)) r = contract(cx, &q, ops);
         st = hg_scope_return(cx, &s, r, out);
     }
@@ -299,7 +309,11 @@ static hg_tensor *tensordot(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int n, const
     if (k > HG_MAX_DIM) return hg_x_fail(cx, hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM));
     if (x->n_dim) x = X(PERMUTE, T(x), hg_ints(x_order, nx));
     if (y->n_dim) y = X(PERMUTE, T(y), hg_ints(y_order, ny));
-    if (x && y && k == 0 && x->n_dim == 1 && y->n_dim == 1) return X(VIEW_SIZE, T(X(DOT, T(x), T(y))), hg_ints(shape, 0));
+    if (x && y && k == 0) { /* a single number */
+        if (x->n_dim != 1) x = X(RESHAPE, T(x), hg_ints(&size, 1));
+        if (y->n_dim != 1) y = X(RESHAPE, T(y), hg_ints(&size, 1));
+        return X(VIEW_SIZE, T(X(DOT, T(x), T(y))), hg_ints(shape, 0));
+    }
     x = X(RESHAPE, T(x), hg_ints((int64_t[]){rows, size}, 2)), y = X(RESHAPE, T(y), hg_ints((int64_t[]){size, cols}, 2));
     return X(VIEW_SIZE, T(X(MM, T(x), T(y))), hg_ints(shape, k));
 }

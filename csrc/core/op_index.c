@@ -296,9 +296,9 @@ hg_status hg_scatter_reduce_bwd(hg_ctx *cx, hg_back *b) {
         hg_tensor *value = X(GATHER, T(result), dim, T(index));
         hg_tensor *self_has = X(TO_COPY, T(X(EQ, T(self), T(result))), hg_d((hg_dtype)self->dtype));
         hg_tensor *src_has = X(TO_COPY, T(X(EQ, T(src), T(value))), hg_d((hg_dtype)src->dtype));
-        hg_tensor *n = X(SCATTER_ADD, T(with_self ? self_has : X(ZEROS_LIKE, T(self_has))), dim, T(index), T(src_has));
+        hg_tensor *n = X(SCATTER_ADD, T(self_has), dim, T(index), T(src_has));
         hg_tensor *share = X(DIV, T(g), T(n));
-        to_self = X(MUL, T(self_has), T(with_self ? share : g));
+        to_self = X(MUL, T(self_has), T(share));
         to_src = X(MUL, T(src_has), T(X(GATHER, T(share), dim, T(index))));
     }
     if (NEED(0)) {

@@ -196,8 +196,11 @@ hg_status hg_broadcast_tensors_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     }
     hg_tensor **list;
     if (st != HG_OK || (st = hg_out_list(cx, out, (int)a[0].n, &list)) != HG_OK) return st;
-    for (uint32_t i = 0; i < a[0].n && st == HG_OK; i++)
-        st = hg_call_op(cx, HG_OP_EXPAND, (hg_arg[]){hg_t(a[0].u.ts[i]), hg_ints(shape, n_dim)}, 2, &list[i]);
+    for (uint32_t i = 0; i < a[0].n && st == HG_OK; i++) {
+        hg_tensor *t = a[0].u.ts[i];
+        if (t->n_dim == n_dim && !memcmp(t->shape, shape, (size_t)n_dim * sizeof *shape)) hg_retain(cx, list[i] = t);
+        else st = hg_call_op(cx, HG_OP_EXPAND, (hg_arg[]){hg_t(t), hg_ints(shape, n_dim)}, 2, &list[i]);
+    }
     return st;
 }
 
@@ -262,30 +265,53 @@ hg_status hg_cartesian_prod_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, r, out);
 }
 
-/* Each block in its rows, zeros left and right of it. */
+/* The blocks' sizes go along, as those of cat do. */
 hg_status hg_block_diag_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n = (int)a[0].n;
-    int64_t width = 0, before = 0;
     if (n == 0) return hg_fail(cx, HG_SHAPE, "torch.cat(): expected a non-empty list of Tensors");
-    for (int i = 0; i < n; i++) {
+    int64_t *sizes = hg_mem(cx, 2 * (size_t)n * sizeof *sizes);
+    if (!sizes) return HG_MEMORY;
+    hg_dtype dtype = (hg_dtype)a[0].u.ts[0]->dtype;
+    hg_status st = HG_OK;
+    for (int i = 0; i < n && st == HG_OK; i++) {
         const hg_tensor *t = a[0].u.ts[i];
         if (t->n_dim > 2)
-            return hg_fail(cx, HG_SHAPE, "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input %d has %d dimensions", i,
-                           t->n_dim);
-        width += t->n_dim ? t->shape[t->n_dim - 1] : 1;
+            st = hg_fail(cx, HG_SHAPE, "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input %d has %d dimensions", i,
+                         t->n_dim);
+        dtype = hg_dtype_promote(dtype, (hg_dtype)t->dtype);
+        sizes[i] = t->n_dim == 2 ? t->shape[0] : 1;
+        sizes[n + i] = t->n_dim ? t->shape[t->n_dim - 1] : 1;
     }
-    hg_tensor **rows = hg_mem(cx, (size_t)n * sizeof *rows), *r = NULL;
-    if (!rows) return HG_MEMORY;
-    hg_scope s;
-    hg_scope_begin(cx, &s);
-    for (int i = 0; i < n; i++) {
-        rows[i] = at_least(cx, a[0].u.ts[i], 2);
-        if (!rows[i]) break;
-        int64_t size = rows[i]->shape[1], pad[2] = {before, width - before - size};
-        rows[i] = X(CONSTANT_PAD_ND, T(rows[i]), hg_ints(pad, 2));
-        before += size;
+    if (st == HG_OK)
+        st = hg_call_op(cx, HG_OP_BLOCK_DIAG_SIZES, (hg_arg[]){a[0], hg_ints(sizes, n), hg_ints(sizes + n, n), hg_d(dtype)}, 4, out);
+    hg_mem_free(cx->lib, sizes);
+    return st;
+}
+
+hg_status hg_block_diag_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int64_t size[2] = {0, 0}, at = 0;
+    for (uint32_t i = 0; i < a[0].n; i++) size[0] += a[1].u.ints[i], size[1] += a[2].u.ints[i];
+    hg_status st = hg_out(cx, out, (hg_dtype)a[3].u.i, 2, size);
+    if (st == HG_OK) st = hg_raw_fill(cx, *out, hg_i(0));
+    for (uint32_t i = 0; i < a[0].n && st == HG_OK; i++) {
+        hg_tensor *part;
+        int64_t block[2] = {a[1].u.ints[i], a[2].u.ints[i]};
+        if ((st = hg_raw_view(cx, *out, 2, block, (*out)->stride, at, &part)) != HG_OK) break;
+        if (part->numel) st = hg_raw_copy(cx, part, a[0].u.ts[i]);
+        hg_release(cx, part);
+        at += block[0] * size[1] + block[1];
     }
-    if (hg_scope_ok(cx)) r = cat(cx, rows, n, 0);
-    hg_mem_free(cx->lib, rows);
-    return hg_scope_return(cx, &s, r, out);
+    return st;
+}
+
+hg_status hg_block_diag_sizes_bwd(hg_ctx *cx, hg_back *b) {
+    int64_t row = 0, col = 0;
+    for (uint32_t j = 0; j < ARG(0)->n; row += ARG(1)->u.ints[j], col += ARG(2)->u.ints[j], j++) {
+        if (!hg_back_needs_at(b, 0, (int)j)) continue;
+        hg_meta m = hg_back_meta(b, 0, (int)j);
+        hg_tensor *part = X(NARROW, T(G), hg_i(0), hg_i(row), hg_i(ARG(1)->u.ints[j]));
+        part = X(NARROW, T(part), hg_i(1), hg_i(col), hg_i(ARG(2)->u.ints[j]));
+        hg_back_give(cx, b, 0, (int)j, m.n_dim == 2 ? part : X(RESHAPE, T(part), hg_ints(m.shape, m.n_dim)));
+    }
+    return HG_OK;
 }

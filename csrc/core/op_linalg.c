@@ -62,7 +62,9 @@ static hg_status cross(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int64_t dim, hg_t
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_arg whole = hg_ints(shape, n);
-    return hg_scope_return(cx, &s, X(CROSS_3, T(X(EXPAND, T(x), whole)), T(X(EXPAND, T(y), whole)), hg_i(d)), out);
+    if (memcmp(x->shape, shape, (size_t)n * sizeof *shape)) x = X(EXPAND, T(x), whole);
+    if (memcmp(y->shape, shape, (size_t)n * sizeof *shape)) y = X(EXPAND, T(y), whole);
+    return hg_scope_return(cx, &s, X(CROSS_3, T(x), T(y), hg_i(d)), out);
 }
 
 hg_status hg_linalg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return cross(cx, SELF, a[1].u.t, a[2].u.i, out); }
@@ -227,24 +229,60 @@ hg_status hg_cdist_forward_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- Chains and powers ------------------------------------------------------------------------------------------------------- */
 
+/* The product of ts[i..j] in the order that `split` says is cheapest. */
+static hg_tensor *chain(hg_ctx *cx, hg_tensor *const *ts, const int *split, int n, int i, int j) {
+    if (i == j) return ts[i];
+    int k = split[i * n + j];
+    hg_tensor *left = chain(cx, ts, split, n, i, k), *right = chain(cx, ts, split, n, k + 1, j);
+    return left && right ? X(MM, T(left), T(right)) : NULL;
+}
+
+/* Where to split each part of the chain so that the fewest numbers are multiplied; the first such place. */
+static void best_splits(hg_tensor *const *ts, int n, double *cost, int *split) {
+    for (int i = 0; i < n; i++) cost[i * n + i] = 0;
+    for (int length = 1; length < n; length++)
+        for (int i = 0; i + length < n; i++) {
+            int j = i + length;
+            cost[i * n + j] = INFINITY;
+            for (int step = 0; step < length; step++) {
+                int k = n == 3 ? j - 1 - step : i + step; /* of three, torch prefers (AB)C */
+                double c = cost[i * n + k] + cost[(k + 1) * n + j] +
+                           (double)ts[i]->shape[0] * (double)ts[k]->shape[1] * (double)ts[j]->shape[1];
+                if (c < cost[i * n + j]) cost[i * n + j] = c, split[i * n + j] = k;
+            }
+        }
+}
+
 hg_status hg_multi_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n = (int)a[0].n;
-    hg_tensor *const *ts = a[0].u.ts;
+    hg_tensor *const *given = a[0].u.ts, *r = NULL;
     char b1[256], b2[256];
     if (n < 2) return hg_fail(cx, HG_SHAPE, "multi_dot(): expected at least 2 tensors but got %d", n);
-    bool row = ts[0]->n_dim == 1, column = ts[n - 1]->n_dim == 1;
+    bool row = given[0]->n_dim == 1, column = given[n - 1]->n_dim == 1;
     for (int i = 0; i < n; i++) {
         bool end = i == 0 || i == n - 1;
-        if (ts[i]->n_dim != 2 && !(end && ts[i]->n_dim == 1))
-            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensor %d must be %s but got %dD", i, end ? "1D or 2D" : "2D", ts[i]->n_dim);
-        if (i && ts[i - 1]->shape[ts[i - 1]->n_dim - 1] != ts[i]->shape[0])
+        if (given[i]->n_dim != 2 && !(end && given[i]->n_dim == 1))
+            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensor %d must be %s but got %dD", i, end ? "1D or 2D" : "2D", given[i]->n_dim);
+        if (i && given[i - 1]->shape[given[i - 1]->n_dim - 1] != given[i]->shape[0])
             return hg_fail(cx, HG_SHAPE, "multi_dot(): tensors %d and %d with shapes %s and %s cannot be multiplied", i - 1, i,
-                           hg_show_shape(ts[i - 1], b1), hg_show_shape(ts[i], b2));
+                           hg_show_shape(given[i - 1], b1), hg_show_shape(given[i], b2));
     }
+    size_t square = (size_t)n * (size_t)n;
+    char *room = hg_mem(cx, square * (sizeof(double) + sizeof(int)) + (size_t)n * sizeof(hg_tensor *));
+    if (!room) return HG_MEMORY;
+    double *cost = (double *)(void *)room;
+    hg_tensor **ts = (hg_tensor **)(void *)(cost + square);
+    int *split = (int *)(void *)(ts + n);
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_tensor *r = row ? X(UNSQUEEZE, T(ts[0]), hg_i(0)) : ts[0];
-    for (int i = 1; i < n; i++) r = X(MM, T(r), T(i == n - 1 && column ? X(UNSQUEEZE, T(ts[i]), hg_i(-1)) : ts[i]));
+    memcpy(ts, given, (size_t)n * sizeof *ts);
+    if (row) ts[0] = X(UNSQUEEZE, T(ts[0]), hg_i(0));
+    if (column) ts[n - 1] = X(UNSQUEEZE, T(ts[n - 1]), hg_i(-1));
+    if (hg_scope_ok(cx)) {
+        best_splits(ts, n, cost, split);
+        r = chain(cx, ts, split, n, 0, n - 1);
+    }
+    hg_mem_free(cx->lib, room);
     if (r) {
         int64_t shape[2];
         int k = 0;

@@ -70,14 +70,15 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     char w1[16], w2[16];
     int64_t shape[HG_MAX_DIM];
     int n;
+    hg_status st = hg_broadcast(cx, t->n_dim, t->shape, mask->n_dim, mask->shape, &n, shape);
+    if (st != HG_OK) return st;
     if (a[2].u.t->dtype != t->dtype)
         return hg_fail(cx, HG_SHAPE, "masked_scatter: expected self and source to have same dtypes but got%s and %s",
                        hg_dtype_word(t->dtype, w1), hg_dtype_word(a[2].u.t->dtype, w2));
     if (mask->dtype != HG_BOOL)
         return hg_fail(cx, HG_SHAPE, "masked_scatter_ only supports boolean masks, but got mask with dtype %s",
                        hg_dtype_word(mask->dtype, w1));
-    hg_status st = hg_broadcast(cx, t->n_dim, t->shape, mask->n_dim, mask->shape, &n, shape);
-    if (st == HG_OK && !*out) { /* out of place, self is broadcast too */
+    if (!*out) { /* out of place, self is broadcast too */
         st = spread(cx, t, n, shape, &whole);
         if (st == HG_OK) st = hg_out_copy(cx, whole, out);
     }

@@ -215,10 +215,10 @@ hg_status hg_baddbmm_bwd(hg_ctx *cx, hg_back *b) {
 /* The sum of the products: one product of the matrices side by side. */
 hg_status hg_addbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t, *px = NULL, *py = NULL, *wide = NULL, *tall = NULL;
-    hg_status st = check_batches(cx, x, y);
+    hg_status st = x->n_dim == 3 && y->n_dim == 3 ? check_added(cx, t, 2, (int64_t[]){x->shape[1], y->shape[2]}) : HG_OK;
+    if (st == HG_OK) st = check_batches(cx, x, y);
     if (st != HG_OK) return st;
     int64_t n_batch = x->shape[0], m = x->shape[1], k = x->shape[2], n = y->shape[2];
-    if ((st = check_added(cx, t, 2, (int64_t[]){m, n})) != HG_OK) return st;
     hg_tensor *by_rows = NULL;
     st = hg_raw_view(cx, x, 3, (int64_t[]){m, n_batch, k}, (int64_t[]){x->stride[1], x->stride[0], x->stride[2]}, 0, &by_rows);
     if (st == HG_OK) st = hg_raw_contiguous(cx, by_rows, &px);
@@ -251,22 +251,23 @@ static hg_status times_vector(hg_ctx *cx, hg_tensor *x, hg_tensor *v, hg_tensor 
     return st;
 }
 
+/* t is what is added, NULL for mv. */
 static hg_status check_vector(hg_ctx *cx, const hg_tensor *t, const hg_tensor *x, const hg_tensor *v) {
     char w1[16], w2[16], w3[16];
-    if (x->n_dim != 2 || v->n_dim != 1 || t->n_dim > 1)
-        return hg_fail(cx, HG_SHAPE, "vector + matrix @ vector expected, got %d, %d, %d", t == v ? 1 : t->n_dim, x->n_dim, v->n_dim);
-    int64_t size = t == v ? x->shape[0] : t->numel;
-    if (x->shape[1] != v->shape[0] || (t != v && t->numel != 1 && size != x->shape[0]))
-        return hg_fail(cx, HG_SHAPE, "size mismatch, got input (%lld), mat (%lldx%lld), vec (%lld)", (long long)size,
-                       (long long)x->shape[0], (long long)x->shape[1], (long long)v->shape[0]);
-    if (x->dtype != v->dtype || t->dtype != v->dtype)
-        return hg_fail(cx, HG_SHAPE, "addmv input tensors must have the same dtype, but got %s, %s, and %s",
-                       hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)x->dtype, w2), hg_dtype_word((hg_dtype)v->dtype, w3));
+    if (x->n_dim != 2 || v->n_dim != 1 || (t && t->n_dim > 1))
+        return hg_fail(cx, HG_SHAPE, "vector + matrix @ vector expected, got %d, %d, %d", t ? t->n_dim : 1, x->n_dim, v->n_dim);
+    if (x->shape[1] != v->shape[0] || (t && t->numel != 1 && t->numel != x->shape[0]))
+        return hg_fail(cx, HG_SHAPE, "size mismatch, got input (%lld), mat (%lldx%lld), vec (%lld)",
+                       (long long)(t ? t->numel : x->shape[0]), (long long)x->shape[0], (long long)x->shape[1], (long long)v->shape[0]);
+    hg_dtype d = t ? (hg_dtype)t->dtype : (hg_dtype)v->dtype;
+    if (x->dtype != v->dtype || d != v->dtype)
+        return hg_fail(cx, HG_SHAPE, "addmv input tensors must have the same dtype, but got %s, %s, and %s", hg_dtype_word(d, w1),
+                       hg_dtype_word((hg_dtype)x->dtype, w2), hg_dtype_word((hg_dtype)v->dtype, w3));
     return HG_OK;
 }
 
 hg_status hg_mv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_status st = check_vector(cx, a[1].u.t, SELF, a[1].u.t);
+    hg_status st = check_vector(cx, NULL, SELF, a[1].u.t);
     return st == HG_OK ? times_vector(cx, SELF, a[1].u.t, NULL, hg_i(0), hg_i(1), out) : st;
 }
 
@@ -327,14 +328,27 @@ hg_status hg_outer_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_addr_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *x = a[1].u.t, *y = a[2].u.t;
+    hg_tensor *x = a[1].u.t, *y = a[2].u.t, *column = NULL, *row = NULL;
     if (x->n_dim != 1) return hg_fail(cx, HG_SHAPE, "addr: Expected 1-D argument vec1, but got %d-D", x->n_dim);
     if (y->n_dim != 1) return hg_fail(cx, HG_SHAPE, "addr: Expected 1-D argument vec2, but got %d-D", y->n_dim);
-    hg_scope s;
-    hg_scope_begin(cx, &s);
-    hg_tensor *r = scaled(cx, outer(cx, x, y), &a[4]);
-    if (hg_number_f(&a[3]) != 0) r = X(ADD, T(scaled(cx, SELF, &a[3])), T(r));
-    return hg_scope_return(cx, &s, r, out);
+    int64_t shape[2] = {x->numel, y->numel};
+    hg_dtype d = hg_result_type(cx, a, 3);
+    hg_status st = check_added(cx, SELF, 2, shape);
+    if (st == HG_OK) st = hg_raw_cast(cx, x, d, &column);
+    if (st == HG_OK) st = hg_raw_cast(cx, y, d, &row);
+    hg_tensor *m = NULL, *n = NULL;
+    if (st == HG_OK) st = stack_view(cx, column, (int64_t[]){1, x->numel, 1}, (int64_t[]){0, column->stride[0], 0}, &m);
+    if (st == HG_OK) st = stack_view(cx, row, (int64_t[]){1, 1, y->numel}, (int64_t[]){0, 0, row->stride[0]}, &n);
+    if (st == HG_OK) st = product(cx, "addr", m, n, SELF, a[3], a[4], 2, shape, out);
+    hg_release(cx, column), hg_release(cx, row), hg_release(cx, m), hg_release(cx, n);
+    return st;
+}
+
+hg_status hg_addr_bwd(hg_ctx *cx, hg_back *b) {
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
+    if (NEED(1)) GIVE(1, scaled(cx, X(MV, T(G), T(IN(2))), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, X(MV, T(X(T, T(G))), T(IN(1))), ARG(4)));
+    return HG_OK;
 }
 
 /* ---- matmul ----------------------------------------------------------------------------------------------------------------- */

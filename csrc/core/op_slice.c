@@ -261,6 +261,26 @@ hg_status hg_tensor_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st;
 }
 
+/* hsplit, vsplit, dsplit: tensor_split along a dimension of their own, into pieces of one size. */
+static hg_status even_split(hg_ctx *cx, const hg_arg *a, const char *name, int least, int d, hg_tensor **out) {
+    hg_tensor *t = SELF;
+    if (t->n_dim < least)
+        return hg_fail(cx, HG_SHAPE, "torch.%s requires a tensor with at least %d dimension, but got a tensor with %d dimensions!", name,
+                       least, t->n_dim);
+    if (a[1].kind == HG_A_INT && (a[1].u.i <= 0 || t->shape[d] % a[1].u.i))
+        return hg_fail(cx, HG_SHAPE,
+                       "torch.%s attempted to split along dimension %d, but the size of the dimension %lld is not divisible by the "
+                       "split_size %lld!",
+                       name, d, (long long)t->shape[d], (long long)a[1].u.i);
+    return hg_tensor_split_fwd(cx, (hg_arg[]){a[0], a[1], hg_i(d)}, out);
+}
+
+hg_status hg_hsplit_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return even_split(cx, a, "hsplit", 1, SELF->n_dim > 1, out);
+}
+hg_status hg_vsplit_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return even_split(cx, a, "vsplit", 2, 0, out); }
+hg_status hg_dsplit_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return even_split(cx, a, "dsplit", 3, 2, out); }
+
 /* ---- Diagonals -------------------------------------------------------------------------------------------------------- */
 
 hg_status hg_diagonal_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

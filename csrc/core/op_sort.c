@@ -145,7 +145,7 @@ hg_status hg_sort_like_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_kthvalue_bwd(hg_ctx *cx, hg_back *b) { return hg_sort_like_bwd(cx, b); }
 
 hg_status hg_sort_stable_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* every sort of ours is stable */
-    return hg_call_op(cx, HG_OP_SORT, (hg_arg[]){a[0], a[2], a[3]}, 3, out);
+    return hg_sort_fwd(cx, (hg_arg[]){a[0], a[2], a[3]}, out);
 }
 
 hg_status hg_argsort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

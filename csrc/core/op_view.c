@@ -147,7 +147,8 @@ static hg_tensor *reshape(hg_ctx *cx, hg_tensor *t, int n, const int64_t *shape)
         hg_scope_fail(cx, st);
         return NULL;
     }
-    if (strides_for(t, n, full, stride)) return X(VIEW_SIZE, T(t), hg_ints(full, n));
+    if (t->contiguous) return X(VIEW_SIZE, T(t), hg_ints(full, n));
+    if (strides_for(t, n, full, stride)) return X(RESHAPE_ALIAS, T(t), hg_ints(full, n));
     return X(UNSAFE_VIEW, T(hg_x_packed(cx, t)), hg_ints(full, n));
 }
 
