@@ -49,6 +49,9 @@ from .functional import (  # noqa: E402
     nonzero,
     numel,
     result_type,
+    tensordot,
+    unique,
+    unique_consecutive,
 )
 from .random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state  # noqa: E402
 
@@ -67,7 +70,7 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """autograd backends cpu cuda functional linalg mps nn optim random return_types serialization special testing types
+    """autograd backends cpu cuda func functional linalg mps nn optim random return_types serialization special testing types
     utils version""".split()
 )
 _ELSEWHERE = {
@@ -79,7 +82,9 @@ _ELSEWHERE = {
     "get_num_interop_threads": "functional",
     "get_num_threads": "functional",
     "iinfo": "type_info",
-    "is_anomaly_enabled": "functional",
+    "is_anomaly_check_nan_enabled": "autograd.anomaly_mode",
+    "is_anomaly_enabled": "autograd.anomaly_mode",
+    "set_anomaly_enabled": "autograd.anomaly_mode",
     "is_deterministic_algorithms_warn_only_enabled": "functional",
     "are_deterministic_algorithms_enabled": "functional",
     "use_deterministic_algorithms": "functional",

@@ -1,6 +1,6 @@
 """What tensors do rarely: text, copies, pickles, and methods made of others. Added to the core's type at import."""
 
-from . import _C
+from . import _C, functional
 
 Tensor = _C.Tensor
 
@@ -247,6 +247,18 @@ def new(self, *args, **kwargs):
 def nonzero(self, *, as_tuple=False):
     """Where it is not zero: a row of indices for each such element, or a tensor of indices for each dimension."""
     return _C.where(self) if as_tuple else _C.nonzero(self)
+
+
+@_method
+def unique(self, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    """Its distinct elements, or slices along a dimension."""
+    return functional.unique(self, sorted, return_inverse, return_counts, dim)
+
+
+@_method
+def unique_consecutive(self, return_inverse=False, return_counts=False, dim=None):
+    """The first of every run of equal elements, or of equal slices along a dimension."""
+    return functional.unique_consecutive(self, return_inverse, return_counts, dim)
 
 
 @_method

@@ -35,6 +35,44 @@ def nonzero(input, *, as_tuple=False):
     return input.nonzero(as_tuple=as_tuple)
 
 
+def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    """Its distinct elements, or slices along a dimension; with the place of each and how often it occurs where wanted.
+
+    >>> import hookgrad as torch
+    >>> torch.unique(torch.tensor([3, 1, 3]))
+    tensor([1, 3])
+    """
+    if dim is None:
+        found = _C._unique2(input, sorted, return_inverse, return_counts)
+    else:
+        found = _C._unique_dim(input, dim, sorted, return_inverse, return_counts)
+    return _wanted(found, return_inverse, return_counts)
+
+
+def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
+    """The first of every run of equal elements, or of equal slices along a dimension."""
+    return _wanted(_C._unique_consecutive(input, return_inverse, return_counts, dim), return_inverse, return_counts)
+
+
+def _wanted(found, inverse, counts):
+    values, places, numbers = found
+    if not inverse and not counts:
+        return values
+    return (values, *([places] if inverse else []), *([numbers] if counts else []))
+
+
+def tensordot(a, b, dims=2, out=None):
+    """Contract the last dimensions of one tensor with the first of another, or those that `dims` names."""
+    if isinstance(dims, _C.Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        return _C.tensordot(a, b, dims)
+    if len(dims) != 2:
+        raise RuntimeError("tensordot expects dims to be a pair of lists")
+    of_a, of_b = ([d] if isinstance(d, int) else list(d) for d in dims)
+    return _C.tensordot(a, b, of_a, of_b)
+
+
 def is_nonzero(input):
     """Is its only element different from zero?"""
     return bool(input)
@@ -146,8 +184,6 @@ def is_deterministic_algorithms_warn_only_enabled():
     return _settings["warn_only"]
 
 
-def is_anomaly_enabled():
-    return False
 
 
 def set_float32_matmul_precision(precision):
