@@ -76,7 +76,7 @@ static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tens
 static hg_status run_promoted(hg_ctx *cx, const char *kernel, loss_fn f32, loss_fn f64, const hg_arg *a, double p,
                               hg_tensor **out) {
     hg_dtype d = hg_result_type(cx, a, 2);
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     HG_TRY(hg_reduction_of(cx, &a[2], &r));
     if (!hg_dtype_is_float(d)) return hg_no_kernel(cx, kernel, d);
     return run(cx, f32, f64, a[0].u.t, a[1].u.t, p, r, d, out);
@@ -153,7 +153,7 @@ static hg_status weigh(hg_ctx *cx, hg_tensor *loss, const hg_arg *weight, hg_red
 /* self, target, weight, reduction */
 hg_status hg_bce_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[SELF].u.t, *y = a[TARGET].u.t, *loss = NULL;
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     char want[16], got[16];
     HG_TRY(hg_reduction_of(cx, &a[3], &r));
     if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "binary_cross_entropy", (hg_dtype)x->dtype);
@@ -185,7 +185,7 @@ hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
 
 /* self, target, weight, pos_weight, reduction: (1 - y) * x + (1 + (pos - 1) * y) * log(1 + exp(-x)) */
 hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     hg_scope s;
     bool grad = cx->grad_enabled;
     HG_TRY(hg_reduction_of(cx, &a[4], &r));
@@ -249,7 +249,7 @@ static void broadcast(hg_ctx *cx, hg_tensor **x, hg_tensor **y) {
 
 static hg_status compare(hg_ctx *cx, int op, const hg_arg *a, hg_arg reduction, hg_arg number, hg_tensor **out) {
     hg_tensor *x = a[0].u.t, *y = a[1].u.t;
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     hg_scope s;
     HG_TRY(hg_reduction_of(cx, &reduction, &r)); /* for its message */
     HG_TRY(warn_of_sizes(cx, x, y));
@@ -262,7 +262,7 @@ static hg_status compare(hg_ctx *cx, int op, const hg_arg *a, hg_arg reduction, 
 /* |x - y|, or with a weight that times a power of it: written out, as torch does. */
 static hg_status written_out(hg_ctx *cx, const hg_arg *a, const hg_arg *reduction, const hg_arg *weight, bool square,
                              hg_tensor **out) {
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     hg_scope s;
     HG_TRY(hg_reduction_of(cx, reduction, &r));
     HG_TRY(warn_of_sizes(cx, a[0].u.t, a[1].u.t));
@@ -318,7 +318,7 @@ hg_status hg_bce_with_logits_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *x = a[0].u.t, *y = a[1].u.t;
     char xs[256], ys[256];
     hg_scope s;
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     HG_TRY(hg_reduction_of(cx, &a[3], &r));
     if (!hg_same_shape(x, y))
         return hg_fail(cx, HG_VALUE, "Target size (torch.Size(%s)) must be the same as input size (torch.Size(%s))",

@@ -181,7 +181,7 @@ static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t
 
 /* Within a scope. Shapes torch has no kernel for pass through (n, classes, 1, rest). */
 static hg_tensor *nll_loss(hg_ctx *cx, hg_tensor *x, hg_tensor *t, hg_arg weight, hg_arg reduction, hg_arg ignore) {
-    hg_reduction r;
+    hg_reduction r = HG_REDUCE_NONE;
     if (!x) return NULL;
     if (hg_scope_fail(cx, hg_reduction_of(cx, &reduction, &r)) != HG_OK) return NULL;
     if (hg_scope_fail(cx, check_shapes(cx, x, t, &weight)) != HG_OK) return NULL;

@@ -93,7 +93,7 @@ static hg_status set_image(hg_ctx *cx, const hg_tensor *x, pool *p) {
 /* kernel, stride, padding and dilation of a sliding window; dilation may be NULL. */
 static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *kernel, const hg_arg *stride,
                             const hg_arg *padding, const hg_arg *dilation, bool ceil_mode, pool *p) {
-    int64_t k[2], s[2], pad[2], d[2] = {1, 1};
+    int64_t k[2] = {0}, s[2], pad[2] = {0}, d[2] = {1, 1};
     HG_TRY(take_pair(cx, kernel, op, "kernel_size", k));
     memcpy(s, k, sizeof s);
     if (hg_given(stride) && !(stride->kind == HG_A_INTS && stride->n == 0)) HG_TRY(take_pair(cx, stride, op, "stride", s));
@@ -120,7 +120,7 @@ static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, cons
 }
 
 static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *size, pool *p) {
-    int64_t out[2];
+    int64_t out[2] = {0};
     char words[256];
     if (x->n_dim != 3 && x->n_dim != 4)
         return hg_fail(cx, HG_STATE, "%s(): Expected 3D or 4D tensor, but got %s", op, hg_show_shape(x, words));
