@@ -54,3 +54,10 @@ static void KERNEL(spread_bias)(int64_t channels, int64_t n, const void *bias, v
     for (int64_t c = 0; c < channels; c++, to += n)
         for (int64_t x = 0; x < n; x++) to[x] = b[c];
 }
+
+static void KERNEL(add_bias)(int64_t channels, int64_t n, const void *bias, void *image) {
+    const REAL *b = bias;
+    REAL *to = image;
+    for (int64_t c = 0; c < channels; c++, to += n)
+        for (int64_t x = 0; x < n; x++) to[x] += b[c];
+}

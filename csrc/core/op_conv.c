@@ -50,10 +50,11 @@ typedef struct kernels {
     void (*im2col)(const shape *, const void *image, int64_t r0, int64_t r1, void *columns);
     void (*col2im)(const shape *, const void *columns, int64_t r0, int64_t r1, void *image);
     void (*spread_bias)(int64_t channels, int64_t n, const void *bias, void *image);
+    void (*add_bias)(int64_t channels, int64_t n, const void *bias, void *image);
 } kernels;
 
-static const kernels in_f32 = {im2col_f32, col2im_f32, spread_bias_f32};
-static const kernels in_f64 = {im2col_f64, col2im_f64, spread_bias_f64};
+static const kernels in_f32 = {im2col_f32, col2im_f32, spread_bias_f32, add_bias_f32};
+static const kernels in_f64 = {im2col_f64, col2im_f64, spread_bias_f64, add_bias_f64};
 
 /* ---- The three products --------------------------------------------------------------------------------------------------- */
 
@@ -96,13 +97,14 @@ static void convolve(hg_ctx *cx, const walk *w, const void *image, const void *w
         for (int64_t g = 0; g < s->groups; g++) {
             const char *from = at(w, image, image_at(s, i, g)), *by = at(w, weight, weight_at(w, g));
             char *to = (char *)output + output_at(s, i, g) * (int64_t)w->size;
-            if (bias) w->k->spread_bias(s->out_channels, w->o_plane, at(w, bias, g * s->out_channels), to);
             for (int64_t r = 0; r < s->oh; r += w->rows) {
                 int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
                 if (!w->is_copy) w->k->im2col(s, from, r, end, w->columns);
                 hg_gemm(cx->lib, s->dtype, false, false, s->out_channels, n, w->n_k, 1, by, w->n_k,
-                        w->is_copy ? from : w->columns, n, bias ? 1 : 0, to + r * s->ow * (int64_t)w->size, w->o_plane);
+                        w->is_copy ? from : w->columns, n, 0, to + r * s->ow * (int64_t)w->size, w->o_plane);
             }
+            /* last, as PyTorch's results show to the bit */
+            if (bias) w->k->add_bias(s->out_channels, w->o_plane, at(w, bias, g * s->out_channels), to);
         }
 }
 
