@@ -267,6 +267,9 @@ static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject 
     if (_PyType_Lookup(type, NAME(__getattr__)) == _PyType_Lookup(base, NAME(__getattr__)) &&
         _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__)))
         type->tp_getattro = module_getattro;
+    /* A class that comes before Module among the bases brings a __dict__ of the plain sort: ours goes before it. */
+    PyObject *dict = _PyType_Lookup(base, NAME(__dict__));
+    if (_PyType_Lookup(type, NAME(__dict__)) != dict && PyDict_SetItem(type->tp_dict, NAME(__dict__), dict)) return NULL;
     PyType_Modified(type);
     PyObject *next = super_attr(class, NAME(__init_subclass__)),
              *done = next ? PyObject_Call(next, args, kwargs) : NULL;
