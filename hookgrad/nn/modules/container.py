@@ -1,7 +1,5 @@
 """Modules and parameters in sequences and mappings."""
 
-import operator
-
 import hookgrad
 
 from ... import _C
@@ -11,10 +9,10 @@ from .module import Module, _indented
 
 def _position(idx, size):
     """The place that an index, counted from either end, means in a sequence of `size`."""
-    idx = operator.index(idx)
-    if not -size <= idx < size:
-        raise IndexError(f"index {idx} is out of range")
-    return idx % size
+    try:
+        return range(size)[idx]
+    except IndexError:
+        raise IndexError(f"index {idx} is out of range") from None
 
 
 def _is_iterable(value):
