@@ -184,8 +184,6 @@ def is_deterministic_algorithms_warn_only_enabled():
     return _settings["warn_only"]
 
 
-
-
 def set_float32_matmul_precision(precision):
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")

@@ -42,6 +42,14 @@ static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
     return st == HG_OK ? py_own(t) : py_raise(cx, st);
 }
 
+static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
+    if (!py_is_tensor(tensor))
+        return PyErr_Format(PyExc_TypeError, "increment_version expects each element of the iterable to be a tensor, got %.100s",
+                            Py_TYPE(tensor)->tp_name);
+    if (TENSOR(tensor)->storage) TENSOR(tensor)->storage->version++;
+    Py_RETURN_NONE;
+}
+
 static hg_status call_back(hg_ctx *cx, void *fn) {
     (void)cx;
     PyObject *got = PyObject_CallNoArgs(fn);
@@ -122,6 +130,7 @@ static PyMethodDef functions[] = {
     {"_is_checkpoint_valid", is_checkpoint_valid, METH_NOARGS, "Does the backward under way run everything?"},
     {"_will_engine_execute_node", will_engine_execute_node, METH_O, "Does the backward under way run the node?"},
     {"_node_output", node_output, METH_VARARGS, NULL},
+    {"_increment_version", increment_version, METH_O, NULL},
     {"_queue_callback", queue_callback, METH_O, "Call this when the backward under way is done."},
     {"_watch_nodes", watch_nodes, METH_VARARGS, NULL},
     {"_watch_writes", watch_writes, METH_O, NULL},

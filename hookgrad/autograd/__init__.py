@@ -4,9 +4,11 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html
 """
 
 from .. import _C
-from . import function, grad_mode, graph
+from . import function, grad_mode, graph, variable
 from .function import Function
 from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from .graph import GradientEdge
+from .variable import Variable
 
 __all__ = [
     "Function",
@@ -15,20 +17,25 @@ __all__ = [
     "detect_anomaly",
     "enable_grad",
     "function",
+    "functional",
     "grad",
     "grad_mode",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "inference_mode",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "variable",
 ]
-
-Variable = _C.Tensor
 
 
 def _as_tuple(tensors):
-    return (tensors,) if isinstance(tensors, _C.Tensor) else tuple(tensors)
+    """A tensor or an edge, or a sequence of them, as a tuple of tensors: an edge as one whose gradient arrives there."""
+    if isinstance(tensors, (_C.Tensor, GradientEdge)):
+        tensors = (tensors,)
+    return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
 
 def _gradients(outputs, given, create_graph):
@@ -62,7 +69,9 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     """
     if grad_variables is not None:
         if grad_tensors is not None:
-            raise RuntimeError("`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`.")
+            raise RuntimeError(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`."
+            )
         grad_tensors = grad_variables
     tensors = _as_tuple(tensors)
     if inputs is not None:
@@ -123,21 +132,25 @@ def grad(
     return got
 
 
-class set_detect_anomaly:
-    """Accepted for compatibility: errors of backward name the operation as it is."""
-
-    def __init__(self, mode, check_nan=True):
-        self.mode = mode
-
-    def __enter__(self):
-        pass
-
-    def __exit__(self, *exc):
-        pass
+def _is_checkpoint_valid():
+    return _C._is_checkpoint_valid()
 
 
-class detect_anomaly(set_detect_anomaly):
-    """Accepted for compatibility: errors of backward name the operation as it is."""
+_LATE = {
+    "anomaly_mode": "anomaly_mode",
+    "detect_anomaly": "anomaly_mode",
+    "functional": "functional",
+    "gradcheck": "gradcheck",
+    "gradgradcheck": "gradcheck",
+    "set_detect_anomaly": "anomaly_mode",
+}
 
-    def __init__(self, check_nan=True):
-        super().__init__(True, check_nan)
+
+def __getattr__(name):
+    if name in _LATE:
+        from importlib import import_module
+
+        module = import_module("." + _LATE[name], __name__)
+        value = globals()[name] = getattr(module, name, module)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

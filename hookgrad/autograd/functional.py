@@ -120,9 +120,7 @@ def _vector(v, like, like_is_tuple, function, create_graph, of_what):
         v = _fresh(v, create_graph, False)
         _check_v(v, like, like_is_tuple)
     elif len(like) != 1 or like[0].nelement() != 1:
-        raise RuntimeError(
-            f"The vector v can only be None if the {of_what} a single Tensor with a single element."
-        )
+        raise RuntimeError(f"The vector v can only be None if the {of_what} a single Tensor with a single element.")
     return v
 
 
@@ -286,11 +284,11 @@ def _check_strategy(strategy, create_graph, function):
     if strategy == "forward-mode":
         if create_graph:
             raise NotImplementedError(
-                "torch.autograd.functional.jacobian: `create_graph=True` and `strategy=\"forward-mode\"` are not "
-                "supported together (yet). Please either set `create_graph=False` or `strategy=\"reverse-mode\"`."
+                'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not '
+                'supported together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.'
             )
         raise NotImplementedError(
-            f"torch.autograd.functional.{function}: `strategy=\"forward-mode\"` is not supported. Please set "
+            f'torch.autograd.functional.{function}: `strategy="forward-mode"` is not supported. Please set '
             '`strategy="reverse-mode"`.'
         )
 
@@ -343,9 +341,7 @@ def _row(element, i, inputs, create_graph, strict):
     return row
 
 
-def hessian(
-    func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"
-):
+def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, outer_jacobian_strategy="reverse-mode"):
     """The Hessian of func, which has one number as its result, at inputs: the Jacobian of its Jacobian.
 
     >>> import hookgrad as torch

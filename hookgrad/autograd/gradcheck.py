@@ -208,9 +208,7 @@ def _check_fast(func, inputs, results, outputs, o):
         return
     floating = [k for k, r in enumerate(results) if r.is_floating_point()]
     for k, (output, v) in enumerate(zip(outputs, vs)):
-        analytical = _analytical(
-            inputs, output, [v.reshape(output.shape)], o["nondet_tol"], o["check_grad_dtypes"]
-        )
+        analytical = _analytical(inputs, output, [v.reshape(output.shape)], o["nondet_tol"], o["check_grad_dtypes"])
         for j, (a, u) in enumerate(zip(analytical, us)):
             a = a.squeeze(1).dot(u)
             n = (v * differences[j][floating[k]]).sum()
@@ -284,7 +282,7 @@ def _check_undefined(func, outputs, inputs):
         except RuntimeError as error:
             warn()
             raise GradcheckError(
-                "Expected backward function to handle undefined output grads. Please look at \"Notes about undefined "
+                'Expected backward function to handle undefined output grads. Please look at "Notes about undefined '
                 'output gradients" in "tools/autograd/derivatives.yaml"'
             ) from error
         if any(g is not None and not g.eq(0).all() for g in grads):

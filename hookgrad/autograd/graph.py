@@ -3,9 +3,81 @@
 Source: https://docs.pytorch.org/docs/stable/autograd.html#autograd-graph
 """
 
+from collections import namedtuple
+
 from .. import _C
 
+__all__ = [
+    "GradientEdge",
+    "Node",
+    "allow_mutation_on_saved_tensors",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "increment_version",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]
+
 Node = _C.Node
+
+
+# ---- Edges ------------------------------------------------------------------------------------------------------------
+
+
+class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):
+    """Where the gradient of a tensor arrives: at output `output_nr` of `node`. `backward` and `grad` take it for the tensor.
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.GradientEdge
+    """
+
+    __slots__ = ()
+
+
+def _node_of(tensor):
+    """The node where the gradient of a tensor, or of an edge, arrives: of a leaf, the one that accumulates it."""
+    if isinstance(tensor, GradientEdge):
+        return tensor.node
+    if tensor.requires_grad and tensor.grad_fn is None:
+        was = _C._set_grad_enabled(True)
+        try:
+            node = tensor.view_as(tensor).grad_fn.next_functions[0][0]
+        finally:
+            _C._set_grad_enabled(was)
+    else:
+        node = tensor.grad_fn
+    if node is None:
+        raise AssertionError("Expected gradient function to be set")
+    return node
+
+
+def get_gradient_edge(tensor):
+    """The edge of a tensor: with it gradients can be asked for when the tensor itself is gone.
+
+    >>> import hookgrad as torch
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> y = x * x
+    >>> edge = torch.autograd.graph.get_gradient_edge(y)
+    >>> torch.autograd.grad(y.exp().log(), edge)
+    (tensor(1.),)
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.get_gradient_edge
+    """
+    if not tensor.requires_grad:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge(_node_of(tensor), tensor.output_nr)
+
+
+def increment_version(tensor):
+    """Tell autograd that a tensor, or each of several, was changed in a way it could not see.
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.increment_version
+    """
+    for t in (tensor,) if isinstance(tensor, _C.Tensor) else tensor:
+        _C._increment_version(t)
+
+
+# ---- Saved tensors ----------------------------------------------------------------------------------------------------
 
 
 class saved_tensors_hooks:
@@ -60,3 +132,175 @@ class disable_saved_tensors_hooks:
                 return function(*args, **kwargs)
 
         return wrapped
+
+
+# Note [Mutation of saved tensors]
+# What is saved is packed as a handle; the tensor stays in a table beside it. Just before a tensor changes in place, each
+# saved tensor in the same memory at the same version is replaced by a clone, so the derivative finds the old values.
+
+
+class _Saved:
+    """Stands in the graph for a saved tensor: the key of a weak dictionary."""
+
+
+class _AllowMutationOnSavedContext:
+    def __init__(self):
+        from weakref import WeakKeyDictionary, WeakValueDictionary
+
+        self.original = WeakKeyDictionary()
+        self.cloned = WeakKeyDictionary()
+        self._saved = WeakValueDictionary()  # (id of the tensor, memory, version) -> its handle
+        self._sharing = {}  # (memory, version) -> keys of _saved
+
+    def pack(self, tensor):
+        memory = tensor.untyped_storage().data_ptr(), tensor._version
+        key = (id(tensor), tensor.data_ptr(), tensor._version)
+        self._sharing.setdefault(memory, set()).add(key)
+        handle = self._saved.get(key)
+        if handle is None:
+            handle = self._saved[key] = _Saved()
+            self.original[handle] = tensor
+        return handle
+
+    def unpack(self, handle):
+        error = (
+            "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context"
+            "in which the graph was originally recorded."
+        )
+        if not _allowing_mutation:
+            raise AssertionError(error)
+        if handle in self.cloned:
+            return self.cloned[handle]
+        if handle not in self.original:
+            raise AssertionError(error)
+        return self.original[handle]
+
+    def before_write(self, tensor):
+        for key in self._sharing.get((tensor.untyped_storage().data_ptr(), tensor._version), ()):
+            handle = self._saved.get(key)
+            if handle is not None and handle not in self.cloned:
+                self.cloned[handle] = self.original.pop(handle).detach().clone()
+
+    def clear(self):
+        self.cloned.clear()
+        self.original.clear()
+        self._saved.clear()
+        self._sharing.clear()
+
+
+_allowing_mutation = False
+
+
+class allow_mutation_on_saved_tensors:
+    """Inside, tensors saved for backward may be changed in place: they are cloned just before.
+
+    >>> import hookgrad as torch
+    >>> with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     a = torch.ones(2, requires_grad=True)
+    ...     b = a.clone()
+    ...     out = (b**2).sum()
+    ...     b.mul_(3)
+    ...     out.backward()
+    tensor([3., 3.], grad_fn=<MulBackward0>)
+    >>> a.grad
+    tensor([2., 2.])
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.allow_mutation_on_saved_tensors
+    """
+
+    def __enter__(self):
+        global _allowing_mutation
+        if _allowing_mutation:
+            raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+        self._context = context = _AllowMutationOnSavedContext()
+        self._hooks = saved_tensors_hooks(context.pack, context.unpack)
+        self._hooks.__enter__()
+        _C._watch_writes(context.before_write)
+        _allowing_mutation = True
+        return context
+
+    def __exit__(self, *exc):
+        global _allowing_mutation
+        _allowing_mutation = False
+        _C._watch_writes(None)
+        self._hooks.__exit__()
+        self._context.clear()
+
+
+# ---- Hooks on several tensors -----------------------------------------------------------------------------------------
+
+
+class _MultiHandle(_C.RemovableHandle):
+    """Removes the hook from each of its tensors."""
+
+    def __init__(self, handles):
+        super().__init__({})
+        self.handles = handles
+
+    def remove(self):
+        for handle in self.handles:
+            handle.remove()
+
+    def __getstate__(self):
+        return self.handles
+
+    def __setstate__(self, state):
+        self.handles = state
+
+
+def register_multi_grad_hook(tensors, fn, *, mode="all"):
+    """Call `fn` once a backward for all these tensors: with the list of their gradients when the last has come (mode
+    "all"; None for those that get none), or with the first gradient that comes (mode "any").
+
+    >>> import hookgrad as torch
+    >>> a, b = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    >>> handle = torch.autograd.graph.register_multi_grad_hook((a, b), print)
+    >>> (a * 2 + b * 3).sum().backward()
+    [tensor([2.]), tensor([3.])]
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.register_multi_grad_hook
+    """
+    modes = ("all", "any")
+    if mode not in modes:
+        raise ValueError(f"Expects mode to be one of {modes} but got {mode}")
+    if mode == "any":
+        return _MultiHandle(_register_any(tensors, fn))
+    return _MultiHandle(_register_all(tensors, fn))
+
+
+def _register_all(tensors, fn):
+    nodes = [_node_of(t) for t in tensors]
+    under_way = {}  # backward -> [how many have yet to come, gradients so far]
+
+    def hook_of(i):
+        def inner_hook(grad):
+            run = _C._current_graph_task_id()
+            if run not in under_way:
+                under_way[run] = [sum(map(_C._will_engine_execute_node, nodes)), [None] * len(nodes)]
+            state = under_way[run]
+            state[0] -= 1
+            state[1][i] = grad
+            if state[0] == 0:
+                try:
+                    fn(state[1])
+                finally:
+                    del under_way[run]
+
+        return inner_hook
+
+    return tuple([t.register_hook(hook_of(i)) for i, t in enumerate(tensors)])
+
+
+def _register_any(tensors, fn):
+    from functools import wraps
+
+    seen = set()
+
+    @wraps(fn)
+    def once(grad):
+        run = _C._current_graph_task_id()
+        if run not in seen:
+            seen.add(run)
+            fn(grad)
+
+    return tuple([t.register_hook(once) for t in tensors if t.requires_grad])

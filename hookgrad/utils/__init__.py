@@ -4,11 +4,11 @@ from . import hooks
 
 
 def __getattr__(name):
-    if name == "data":
+    if name in ("checkpoint", "data"):
         from importlib import import_module
 
-        return import_module("hookgrad.utils.data")
+        return import_module("." + name, __name__)
     raise AttributeError(f"module 'hookgrad.utils' has no attribute '{name}'")
 
 
-__all__ = ["data", "hooks"]
+__all__ = ["checkpoint", "data", "hooks"]

@@ -1,0 +1,35 @@
+"""`Variable`, as older code calls a tensor, and the engine as some of it reaches it."""
+
+from .. import _C
+
+__all__ = ["Variable", "VariableMeta"]
+
+
+class VariableMeta(type):
+    def __instancecheck__(cls, instance):
+        return isinstance(instance, _C.Tensor)
+
+
+class ImperativeEngine:
+    """The engine runs in the thread that calls backward; this gives access to the run under way there."""
+
+    @staticmethod
+    def queue_callback(callback):
+        """Call this when the backward under way is done."""
+        _C._queue_callback(callback)
+
+    @staticmethod
+    def is_checkpoint_valid():
+        """Whether the backward under way runs everything it reaches, without `inputs`."""
+        return _C._is_checkpoint_valid()
+
+
+class Variable(metaclass=VariableMeta):
+    """Every tensor is one; `Variable(data)` is a tensor that shares its memory with data."""
+
+    _execution_engine = ImperativeEngine()
+
+    def __new__(cls, data=None, requires_grad=False, volatile=None):
+        if data is None:
+            data = _C.empty(0)
+        return data.detach().requires_grad_(requires_grad)
