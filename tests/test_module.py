@@ -476,3 +476,20 @@ def test_a_module_in_a_cycle_is_collected():
     del m
     gc.collect()
     assert watch() is None
+
+
+def test_a_plain_class_may_come_before_module():
+    class Mixin:
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.mixed = True
+
+    class Mixed(Mixin, nn.Linear):
+        pass
+
+    m = Mixed(1, 1)
+    assert list(m.__dict__) == [*KEYS, "in_features", "out_features", "mixed"]
+    assert m.mixed
+    twin = copy.deepcopy(m)
+    assert torch.equal(twin.weight, m.weight)
+    assert twin.mixed
