@@ -289,8 +289,9 @@ static void fill_row(void *arg, int64_t n, char *const *p, const int64_t *step) 
 
 hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
     uint64_t bits = 0;
-    hg_status st = hg_put_number(cx, number, (hg_dtype)to->dtype, &bits);
+    hg_status st = hg_check_number(cx, number, (hg_dtype)to->dtype);
     if (st != HG_OK || to->numel == 0) return st;
+    hg_put_number(number, (hg_dtype)to->dtype, &bits);
     size_t size = hg_tensor_itemsize(to);
     if (to->contiguous && bits == 0) {
         memset(to->data, 0, (size_t)to->numel * size);
@@ -308,11 +309,11 @@ hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
 
 hg_status hg_raw_scalar(hg_ctx *cx, hg_arg number, hg_dtype d, hg_tensor **out) {
     hg_tensor *t;
-    hg_status st = hg_tensor_empty(cx, d, 0, NULL, &t);
-    if (st != HG_OK) return st;
-    if ((st = hg_put_number(cx, number, d, t->data)) != HG_OK) hg_release(cx, t);
-    else *out = t;
-    return st;
+    hg_status st = hg_check_number(cx, number, d);
+    if (st != HG_OK || (st = hg_tensor_empty(cx, d, 0, NULL, &t)) != HG_OK) return st;
+    hg_put_number(number, d, t->data);
+    *out = t;
+    return HG_OK;
 }
 
 static const char *element(const hg_tensor *t, const int64_t *index) {

@@ -1,6 +1,9 @@
 /* Converting between data types, a run of numbers at a time. */
 #include "k_impl.h"
 
+#include <float.h>
+#include <math.h>
+
 #define SAME(x)    (x)
 /* A float outside an integer's range: as x86-64 converts it, so that results do not depend on how a loop was compiled. */
 #define TO_U8(x)   ((uint8_t)(int64_t)(x))
@@ -55,18 +58,30 @@ static const hg_convert converters[HG_N_DTYPES][HG_N_DTYPES] = {
 
 hg_convert hg_converter(hg_dtype to, hg_dtype from) { return converters[to][from]; }
 
-hg_status hg_put_number(hg_ctx *cx, hg_arg number, hg_dtype d, void *to) {
+const char *hg_c_name(hg_dtype d) {
+    static const char *const names[HG_N_DTYPES] = {
+        [HG_U8] = "unsigned char", [HG_I8] = "signed char", [HG_I16] = "short int", [HG_I32] = "int",
+        [HG_I64] = "long int",     [HG_F16] = "c10::Half",  [HG_F32] = "float",     [HG_F64] = "double",
+        [HG_BF16] = "c10::BFloat16", [HG_BOOL] = "bool"};
+    return names[d];
+}
+
+hg_status hg_check_number(hg_ctx *cx, hg_arg number, hg_dtype d) {
     static const struct {
-        int64_t low, high;
-    } range[HG_N_DTYPES] = {[HG_U8] = {-255, 255}, [HG_I8] = {INT8_MIN, INT8_MAX}, [HG_I16] = {INT16_MIN, INT16_MAX},
-                            [HG_I32] = {INT32_MIN, INT32_MAX}};
-    if (number.kind == HG_A_FLOAT) {
-        converters[d][HG_F64](1, to, 8, (const char *)&number.u.f, 8);
-        return HG_OK;
-    }
-    if (range[d].low && (number.u.i < range[d].low || number.u.i > range[d].high))
-        return hg_fail(cx, HG_STATE, "value cannot be converted to type %s without overflow",
-                       d == HG_U8 ? "uint8_t" : d == HG_I8 ? "int8_t" : d == HG_I16 ? "int16_t" : "int");
-    converters[d][HG_I64](1, to, 8, (const char *)&number.u.i, 8);
-    return HG_OK;
+        double low, high;
+        const char *name;
+    } range[HG_N_DTYPES] = {
+        [HG_U8] = {-255, 255, "uint8_t"},         [HG_I8] = {INT8_MIN, INT8_MAX, "int8_t"},
+        [HG_I16] = {INT16_MIN, INT16_MAX, "int16_t"}, [HG_I32] = {INT32_MIN, INT32_MAX, "int"},
+        [HG_I64] = {-0x1p63, 0x1p63, "int64_t"},  [HG_F16] = {-65504, 65504, "c10::Half"},
+        [HG_F32] = {-FLT_MAX, FLT_MAX, "float"},  [HG_BF16] = {-0x1.fep127, 0x1.fep127, "c10::BFloat16"}};
+    double f = number.kind == HG_A_FLOAT ? number.u.f : (double)number.u.i;
+    if (!range[d].name || (f >= range[d].low && f <= range[d].high)) return HG_OK;
+    if (hg_dtype_is_float(d) && !isfinite(f)) return HG_OK;
+    return hg_fail(cx, HG_STATE, "value cannot be converted to type %s without overflow", range[d].name);
+}
+
+void hg_put_number(hg_arg number, hg_dtype d, void *to) {
+    if (number.kind == HG_A_FLOAT) converters[d][HG_F64](1, to, 8, (const char *)&number.u.f, 8);
+    else converters[d][HG_I64](1, to, 8, (const char *)&number.u.i, 8);
 }

@@ -8,8 +8,11 @@
 typedef void (*hg_convert)(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step);
 hg_convert hg_converter(hg_dtype to, hg_dtype from);
 
-/* A number as one element of dtype d: at least 8 bytes at `to`. Fails where an integer does not fit, as torch does. */
-hg_status hg_put_number(hg_ctx *cx, hg_arg number, hg_dtype d, void *to);
+/* A number as one element of dtype d: at least 8 bytes at `to`. Integers wrap. */
+void hg_put_number(hg_arg number, hg_dtype d, void *to);
+/* Fails where the number is beyond the dtype's range: asked before a tensor is filled with it. */
+hg_status hg_check_number(hg_ctx *cx, hg_arg number, hg_dtype d);
+const char *hg_c_name(hg_dtype d); /* "long int": what torch calls a dtype in some messages */
 /* "result type Float can't be cast to ..." where torch refuses. */
 hg_status hg_check_cast(hg_ctx *cx, hg_dtype from, hg_dtype to);
 /* Fails where writing `out` while reading `in` (may be NULL) would depend on the order. */
@@ -61,7 +64,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(leaky_relu, x > 0 ? x : x * f(0))
 /* Two floating operands. */
 #define HG_MATH2_KERNELS(K)                                                                                            \
-    K(atan2, atan2(x, y)) K(hypot, hypot(x, y)) K(copysign, copysign(x, y))                                            \
+    K(atan2, atan2(x, y)) K(hypot_cpu, hypot(x, y)) K(copysign, copysign(x, y))                                            \
     K(logaddexp, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp(-fabs(x - y))))                                  \
     K(logaddexp2, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp2(-fabs(x - y))) * (V)M_LOG2E)                   \
     K(xlogy, y != y ? y : x == 0 ? 0 : x * log(y))                                                                     \

@@ -197,6 +197,8 @@ hg_status hg_op_pow(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = common_type(cx, a);
     if (!hg_dtype_is_float(d) && hg_is_number(&a[1]) && hg_number_i(&a[1]) < 0)
         return hg_fail(cx, HG_STATE, "Integers to negative integer powers are not allowed.");
+    if (d == HG_BOOL && hg_is_number(&a[1])) /* to the 0: true; to the 1: itself */
+        return hg_run(cx, &hg_k_add, d, (hg_arg[]){a[0], hg_b(!a[1].u.i)}, 2, NULL, out);
     return hg_run(cx, &hg_k_pow, d, a, 2, NULL, out);
 }
 
@@ -271,7 +273,7 @@ hg_status hg_d_atan2(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_op_hypot(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return hg_run(cx, &hg_k_hypot, common_type(cx, a), a, 2, NULL, out);
+    return hg_run(cx, &hg_k_hypot_cpu, common_type(cx, a), a, 2, NULL, out);
 }
 hg_status hg_d_hypot(hg_ctx *cx, hg_back *b) {
     for (int i = 0; i < 2; i++)

@@ -1,4 +1,4 @@
-/* Comparisons, tests and logic: results are bool, without derivatives. */
+/* Comparisons, tests and logic: results are bool, without derivatives; in place they leave a constant behind. */
 #include "k_impl.h"
 #include "shape_impl.h"
 
@@ -23,6 +23,12 @@ BINARY(bitwise_or, bitwise_or)
 BINARY(bitwise_xor, bitwise_xor)
 BINARY(shift_left, shift_left)
 BINARY(shift_right, shift_right)
+
+hg_status hg_d_zeros(hg_ctx *cx, hg_back *b) {
+    for (int i = 0; i < 2; i++)
+        if (NEED(i)) GIVE(i, X(ZEROS_LIKE, T(G)));
+    return HG_OK;
+}
 
 #define UNARY(op)                                                                                                      \
     hg_status hg_op_##op(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                               \

@@ -36,6 +36,9 @@ hg_status hg_op_empty(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return empty(cx, &a[0], type_or(&a[1], hg_default_dtype(cx)), out);
 }
 hg_status hg_op_zeros(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const int64_t *at;
+    for (int i = sizes(&a[0], &at) - 1; i >= 0; i--)
+        if (at[i] < 0) return hg_fail(cx, HG_STATE, "zeros: Dimension size must be non-negative.");
     return filled(cx, hg_op_empty(cx, a, out), hg_i(0), out);
 }
 hg_status hg_op_ones(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -111,6 +114,22 @@ static hg_status number_of(hg_ctx *cx, const hg_arg *a, double *f) {
     return HG_OK;
 }
 
+/* Note [Counting in blocks]
+   torch counts in vectors of 64 bytes, two at a time, each from a first number rounded to the dtype; what is left over is
+   counted one by one. The same blocks give the same numbers. */
+#define COUNTED(name, T_)                                                                                              \
+    static void name(T_ *r, int64_t n, double start, double step) {                                                    \
+        enum { WIDTH = 64 / sizeof(T_) };                                                                              \
+        int64_t in_blocks = n - n % (2 * WIDTH);                                                                       \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            int64_t first = i < in_blocks ? i - i % WIDTH : i;                                                         \
+            T_ base = (T_)fma(step, (double)first, start);                                                             \
+            r[i] = first == i ? base : (T_)fma((double)(i - first), step, (double)base);                               \
+        }                                                                                                              \
+    }
+COUNTED(counted_f32, float)
+COUNTED(counted_f64, double)
+
 static hg_status arange(hg_ctx *cx, const hg_arg *start, const hg_arg *end, const hg_arg *step, const hg_arg *dtype,
                         hg_tensor **out) {
     bool whole = start->kind != HG_A_FLOAT && end->kind != HG_A_FLOAT && step->kind != HG_A_FLOAT;
@@ -122,24 +141,20 @@ static hg_status arange(hg_ctx *cx, const hg_arg *start, const hg_arg *end, cons
         return hg_fail(cx, HG_STATE, "upper bound and lower bound inconsistent with step sign");
     bool in_ints = !hg_dtype_is_float(d);
     int64_t i_start = hg_number_i(start), i_step = hg_number_i(step);
-    double size = in_ints && whole ? ceil((double)(hg_number_i(end) - i_start) / (double)i_step) : ceil((b - a) / by);
+    if (in_ints && i_step == 0) return hg_fail(cx, HG_VALUE, "step must be nonzero");
+    double size = d == HG_I64 ? ceil((double)(hg_number_i(end) - i_start) / (double)i_step) : ceil((b - a) / by);
     if (!(size >= 0 && size < 9.2e18)) return hg_fail(cx, HG_STATE, "invalid size, possible overflow?");
     int64_t n = (int64_t)size;
-    hg_tensor *t, *made = NULL;
+    hg_tensor *t;
     hg_dtype c = in_ints ? HG_I64 : d == HG_F64 ? HG_F64 : HG_F32;
     hg_status st = hg_tensor_empty(cx, c, 1, &n, &t);
     if (st != HG_OK) return st;
-    if (c == HG_I64) {
-        int64_t *r = (int64_t *)(void *)t->data;
-        for (int64_t i = 0; i < n; i++) r[i] = (int64_t)((uint64_t)i_start + (uint64_t)i * (uint64_t)i_step);
-    } else if (c == HG_F64) {
-        double *r = (double *)(void *)t->data;
-        for (int64_t i = 0; i < n; i++) r[i] = a + (double)i * by;
-    } else {
-        float *r = (float *)(void *)t->data;
-        for (int64_t i = 0; i < n; i++) r[i] = (float)(a + (double)i * by);
-    }
-    if ((st = hg_raw_cast(cx, t, d, &made)) == HG_OK) *out = made;
+    void *r = t->data;
+    if (c == HG_I64)
+        for (int64_t i = 0; i < n; i++) ((int64_t *)r)[i] = (int64_t)((uint64_t)i_start + (uint64_t)i * (uint64_t)i_step);
+    else if (c == HG_F64) counted_f64(r, n, a, by);
+    else counted_f32(r, n, a, by);
+    st = hg_raw_cast(cx, t, d, out);
     hg_release(cx, t);
     return st;
 }
@@ -149,14 +164,14 @@ hg_status hg_op_arange_end(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_op_arange(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return arange(cx, &a[0], &a[1], &a[2], &a[3], out); }
 
 /* From both ends to the middle, so that both ends are exact; in the precision of the result. */
-static void even_steps_f64(double *r, int64_t n, double start, double end) {
-    double step = (end - start) / (double)(n - 1);
-    for (int64_t i = 0; i < n; i++) r[i] = i < n / 2 ? start + step * (double)i : end - step * (double)(n - i - 1);
-}
-static void even_steps_f32(double *r, int64_t n, float start, float end) {
-    float step = (end - start) / (float)(n - 1);
-    for (int64_t i = 0; i < n; i++) r[i] = i < n / 2 ? start + step * (float)i : end - step * (float)(n - i - 1);
-}
+#define EVEN_STEPS(name, T_, fma_)                                                                                     \
+    static void name(double *r, int64_t n, T_ start, T_ end) {                                                         \
+        T_ step = (end - start) / (T_)(n - 1);                                                                         \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            r[i] = i < n / 2 ? fma_(step, (T_)i, start) : fma_(-step, (T_)(n - i - 1), end);                           \
+    }
+EVEN_STEPS(even_steps_f32, float, fmaf)
+EVEN_STEPS(even_steps_f64, double, fma)
 
 static hg_status even_steps(hg_ctx *cx, const hg_arg *a, const hg_arg *base, const hg_arg *dtype, hg_tensor **out) {
     double start = 0, end = 0;

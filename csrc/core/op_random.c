@@ -70,16 +70,23 @@ static hg_status draw_all(hg_ctx *cx, hg_tensor *t, drawing *d) {
     return HG_OK;
 }
 
-/* Float32 scales in float32. */
+/* Scaled in the precision of the dtype, with one rounding. What rounds to the upper bound becomes the lower one. */
 static double draw_uniform(const drawing *d) {
-    double x = uniform(d->g, d->dtype);
-    if (d->dtype == HG_F64) return fma(x, d->b - d->a, d->a); /* one rounding, as in torch's builds */
-    float low = (float)d->a, high = (float)d->b;
-    return fmaf((float)x, high - low, low);
+    double x = uniform(d->g, d->dtype), y = fma(x, d->b - d->a, d->a);
+    if (d->dtype != HG_F64) {
+        float low = (float)d->a, f = fmaf((float)x, (float)d->b - low, low);
+        y = d->dtype == HG_F16    ? hg_half_to_float(hg_float_to_half(f))
+            : d->dtype == HG_BF16 ? hg_bf16_to_float(hg_float_to_bf16(f))
+                                  : f;
+    }
+    return y == d->b ? d->a : y;
 }
 
-HG_CLONES static void stretch(float *x, int64_t n, float low, float width) {
-    for (int64_t i = 0; i < n; i++) x[i] = __builtin_fmaf(x[i], width, low);
+HG_CLONES static void stretch(float *x, int64_t n, float low, float high) {
+    for (int64_t i = 0; i < n; i++) {
+        float y = __builtin_fmaf(x[i], high - low, low);
+        x[i] = y == high ? low : y;
+    }
 }
 
 static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double to, hg_tensor *t) {
@@ -89,7 +96,7 @@ static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double t
     if (t->dtype == HG_F32 && t->contiguous) { /* the commonest, without a call for each */
         float *r = (float *)(void *)t->data;
         for (int64_t i = 0; i < t->numel; i++) r[i] = (float)(hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24f;
-        if (from != 0 || to != 1) stretch(r, t->numel, (float)from, (float)to - (float)from);
+        if (from != 0 || to != 1) stretch(r, t->numel, (float)from, (float)to);
         return HG_OK;
     }
     drawing d = {.g = g, .draw = draw_uniform, .a = from, .b = to};
@@ -153,10 +160,10 @@ static void transform_f64(double *x, double mean, double std) {
     }
 }
 
-/* All in one go, sixteen at a time; the last sixteen once more where the length is no multiple. */
+/* All in one go (but for the last n % skip), sixteen at a time; the last sixteen once more where the length is no multiple. */
 #define FILL(name, R, transform, kind)                                                                                 \
-    static void name(hg_generator *g, R *x, int64_t n, double mean, double std) {                                      \
-        for (int64_t i = 0; i < n; i++) x[i] = (R)uniform(g, kind);                                                    \
+    static void name(hg_generator *g, R *x, int64_t n, int64_t skip, double mean, double std) {                        \
+        for (int64_t i = 0; i < n - n % skip; i++) x[i] = (R)uniform(g, kind);                                         \
         for (int64_t i = 0; i + 15 < n; i += 16) transform(x + i, (R)mean, (R)std);                                    \
         if (n % 16 == 0) return;                                                                                       \
         for (int64_t i = n - 16; i < n; i++) x[i] = (R)uniform(g, kind);                                               \
@@ -173,17 +180,17 @@ static hg_status fill_normal(hg_ctx *cx, hg_generator *g, double mean, double st
         return draw_all(cx, t, &d);
     }
     if (t->dtype == HG_F64) {
-        fill_f64(g, (double *)(void *)t->data, t->numel, mean, std);
+        fill_f64(g, (double *)(void *)t->data, t->numel, 1, mean, std);
         return HG_OK;
     }
     if (t->dtype == HG_F32) {
-        fill_f32(g, (float *)(void *)t->data, t->numel, mean, std);
+        fill_f32(g, (float *)(void *)t->data, t->numel, 1, mean, std);
         return HG_OK;
     }
     hg_tensor *wide;
     hg_status st = hg_tensor_empty(cx, HG_F32, t->n_dim, t->shape, &wide);
     if (st != HG_OK) return st;
-    fill_f32(g, (float *)(void *)wide->data, wide->numel, mean, std);
+    fill_f32(g, (float *)(void *)wide->data, wide->numel, 16, mean, std);
     st = hg_raw_copy(cx, t, wide);
     hg_release(cx, wide);
     return st;
@@ -215,17 +222,24 @@ static uint64_t whole_range(hg_dtype d) {
     }
 }
 
+/* Is the bound a number of the dtype? Floating ones have larger numbers, but not all of them. */
+static hg_status check_bound(hg_ctx *cx, hg_dtype d, const char *what, int64_t bound) {
+    int64_t most = (int64_t)(whole_range(d) - 1);
+    int64_t least = d == HG_U8 || d == HG_BOOL ? 0 : d == HG_I64 ? INT64_MIN : hg_dtype_is_float(d) ? -most : -most - 1;
+    if (bound >= least && bound <= most) return HG_OK;
+    if (!hg_dtype_is_float(d) || (d == HG_F16 && (bound > 65504 || bound < -65504)))
+        return hg_fail(cx, HG_STATE, "%s is out of bounds for %s", what, hg_c_name(d));
+    int digits = 63 - __builtin_clzll((unsigned long long)most);
+    return hg_warn(cx, "UserWarning", "%s is out of bounds [-(2^%d), 2^%d]. Due to precision limitations %s can support discrete "
+                   "uniform distribution only within this range.", what, digits, digits, hg_c_name(d));
+}
+
 static hg_status fill_ints(hg_ctx *cx, hg_generator *g, int64_t from, int64_t to, hg_tensor *t) {
     if (from >= to)
         return hg_fail(cx, HG_STATE, "random_ expects 'from' to be less than 'to', but got from=%lld >= to=%lld",
                        (long long)from, (long long)to);
-    hg_dtype type = (hg_dtype)t->dtype;
-    uint64_t most = whole_range(type) - 1;
-    int64_t least = type == HG_U8 || type == HG_BOOL ? 0 : type == HG_I64 ? INT64_MIN : -(int64_t)most - 1;
-    if (from < least || (from > 0 && (uint64_t)from > most))
-        return hg_fail(cx, HG_STATE, "from is out of bounds for %s", hg_dtypes[type].name);
-    if (to - 1 < least || (to > 0 && (uint64_t)to - 1 > most))
-        return hg_fail(cx, HG_STATE, "to - 1 is out of bounds for %s", hg_dtypes[type].name);
+    hg_status st = check_bound(cx, (hg_dtype)t->dtype, "from", from);
+    if (st != HG_OK || (st = check_bound(cx, (hg_dtype)t->dtype, "to - 1", to - 1)) != HG_OK) return st;
     drawing d = {.g = g, .draw_int = draw_int, .from = from, .range = (uint64_t)to - (uint64_t)from};
     return draw_all(cx, t, &d);
 }
@@ -285,7 +299,6 @@ hg_status hg_op_randint_like_high(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
 
 hg_status hg_op_randperm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t n = a[0].u.i;
-    if (n < 0) return hg_fail(cx, HG_STATE, "n must be non-negative, got%lld", (long long)n);
     hg_tensor *t;
     hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, &t);
     if (st != HG_OK) return st;
@@ -419,7 +432,8 @@ static hg_status toss_each(hg_ctx *cx, hg_generator *g, hg_tensor *p, hg_tensor 
     hg_iter_add_tensor(&it, odds);
     hg_iter_coalesce(&it);
     if (coins->numel) hg_iter_rows(&it, c == HG_F64 ? toss_f64 : toss_f32, &t);
-    st = t.out_of_range ? hg_fail(cx, HG_STATE, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+    st = t.out_of_range ? hg_fail(cx, HG_STATE, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  "
+                               "If so, please report an enhancement request to PyTorch.)")
                         : hg_raw_copy(cx, to, coins);
 done:
     hg_release(cx, odds), hg_release(cx, coins);

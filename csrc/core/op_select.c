@@ -137,22 +137,34 @@ hg_status hg_d_where_method(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+/* Memory that is written more than once gets the same value each time: expanded tensors are allowed here. */
+static hg_status masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_dtype d = (hg_dtype)a[0].u.t->dtype;
+    const hg_arg in[3] = {a[1], a[2], a[0]};
+    if (!*out || (*out)->contiguous) return hg_run(cx, &hg_k_where, d, in, 3, NULL, out);
+    hg_tensor *made = NULL;
+    hg_status st = hg_run(cx, &hg_k_where, d, in, 3, NULL, &made);
+    if (st == HG_OK) st = hg_raw_copy(cx, *out, made);
+    hg_release(cx, made);
+    return st;
+}
+
 hg_status hg_op_masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    const hg_tensor *self = a[0].u.t, *mask = a[1].u.t;
-    hg_dtype d = (hg_dtype)self->dtype;
-    char word[16];
+    const hg_tensor *mask = a[1].u.t;
+    hg_dtype d = (hg_dtype)a[0].u.t->dtype;
+    hg_status st;
     if (mask->dtype != HG_BOOL)
         return hg_fail(cx, HG_STATE, "masked_fill_ only supports boolean masks, but got mask with dtype %s",
-                       hg_dtype_word((hg_dtype)mask->dtype, word));
-    if (a[2].kind == HG_A_TENSOR && a[2].u.t->n_dim != 0)
-        return hg_fail(cx, HG_STATE, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with %d "
-                       "dimension(s).", a[2].u.t->n_dim);
-    hg_dtype from = a[2].kind == HG_A_TENSOR ? (hg_dtype)a[2].u.t->dtype : a[2].kind == HG_A_FLOAT ? HG_F32 : HG_BOOL;
-    if (hg_dtypes[from].category > hg_dtypes[d].category) {
-        if (a[2].kind == HG_A_TENSOR) return hg_check_cast(cx, from, d);
-        return hg_fail(cx, HG_STATE, "value cannot be converted to type %s without overflow", hg_dtypes[d].name);
+                       hg_c_name((hg_dtype)mask->dtype));
+    if (a[2].kind == HG_A_TENSOR) {
+        if (a[2].u.t->n_dim)
+            return hg_fail(cx, HG_STATE, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with %d "
+                           "dimension(s).", a[2].u.t->n_dim);
+        st = hg_check_cast(cx, (hg_dtype)a[2].u.t->dtype, d);
+    } else {
+        st = hg_check_number(cx, a[2], d);
     }
-    return hg_run(cx, &hg_k_where, d, (hg_arg[]){a[1], a[2], a[0]}, 3, NULL, out);
+    return st == HG_OK ? masked_fill(cx, a, out) : st;
 }
 hg_status hg_d_masked_fill(hg_ctx *cx, hg_back *b) {
     hg_tensor *mask = IN(1);
@@ -210,8 +222,7 @@ hg_status hg_d_copy_(hg_ctx *cx, hg_back *b) {
 }
 
 static hg_status fill(hg_ctx *cx, hg_tensor *t, const hg_arg *value) {
-    hg_status st = hg_check_overlap(cx, t, NULL);
-    if (st != HG_OK || hg_is_number(value)) return st == HG_OK ? hg_raw_fill(cx, t, *value) : st;
+    if (hg_is_number(value)) return hg_raw_fill(cx, t, *value);
     if (value->u.t->n_dim != 0)
         return hg_fail(cx, HG_STATE, "fill_ only supports 0-dimension value tensor but got tensor with %d dimensions.",
                        value->u.t->n_dim);

@@ -40,16 +40,23 @@ static void run_chunks(void *arg, int64_t n, char *const *p, const int64_t *step
     }
 }
 
-static hg_status no_kernel(hg_ctx *cx, const char *name, hg_dtype d) {
-    char word[16];
-    return hg_fail(cx, HG_MISSING, "\"%s\" not implemented for '%s'", name, hg_dtype_word(d, word));
+/* There is no loop for the dtype: what torch finds wrong before that comes first. */
+static hg_status refuse(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, hg_tensor *out) {
+    int n_dim = 0;
+    int64_t shape[HG_MAX_DIM];
+    hg_status st = HG_OK;
+    for (int i = 0; i < n_in && st == HG_OK; i++)
+        if (in[i].kind == HG_A_TENSOR)
+            st = hg_broadcast(cx, n_dim, shape, in[i].u.t->n_dim, in[i].u.t->shape, &n_dim, shape);
+    if (st == HG_OK && out) st = hg_out(cx, &out, k->to_bool ? HG_BOOL : d, n_dim, shape);
+    return st == HG_OK ? hg_no_kernel(cx, k->name, d) : st;
 }
 
 hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
                  hg_tensor **out) {
     hg_dtype c = (d == HG_F16 || d == HG_BF16) && !k->loop[d] ? HG_F32 : d; /* computed in */
     hg_loop loop = k->loop[c];
-    if (!loop) return no_kernel(cx, k->name, d);
+    if (!loop) return refuse(cx, k, d, in, n_in, *out);
     hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
 
     double number[MAX_IN];
@@ -59,7 +66,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     for (int i = 0; i < n_in; i++) {
         hg_dtype wanted = i == 0 && k->first_bool ? HG_BOOL : c;
         if (in[i].kind != HG_A_TENSOR) {
-            if ((st = hg_put_number(cx, in[i], wanted, &number[i])) != HG_OK) return st;
+            hg_put_number(in[i], wanted, &number[i]);
             continue;
         }
         const hg_tensor *t = in[i].u.t;
