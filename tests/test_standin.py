@@ -10,6 +10,8 @@ def output(done):
 
 def test_torch_modules_are_hookgrad_modules(run_script):
     source = """
+import sys
+import torch
 import torch.nn as nn
 import torch.nn.functional as F
 import torch.optim
