@@ -80,9 +80,9 @@ define c_build
 $(1)/%.o: %.c
 	@mkdir -p $$(@D)
 	@$(CC) $(C_FLAGS) $(2) -c $$< -o $$@
-$(1)/tests: $(addprefix $(1)/,$(CORE:.c=.o) $(C_TESTS:.c=.o))
+$(1)/run-tests: $(addprefix $(1)/,$(CORE:.c=.o) $(C_TESTS:.c=.o))
 	@$(CC) $(2) -pthread $$^ -o $$@ -lm -ldl
-$(1)/hooks: $(addprefix $(1)/,$(CORE:.c=.o) csrc/examples/hooks.o)
+$(1)/run-hooks: $(addprefix $(1)/,$(CORE:.c=.o) csrc/examples/hooks.o)
 	@$(CC) $(2) -pthread $$^ -o $$@ -lm -ldl
 -include $(wildcard $(1)/csrc/*/*.d $(1)/tests/c/*.d)
 endef
@@ -90,15 +90,15 @@ $(eval $(call c_build,build/c,-O2 -g -UNDEBUG))
 $(eval $(call c_build,build/c-sanitize,-O1 -g -UNDEBUG -fno-omit-frame-pointer -fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined))
 
 test-c: ## Test the core alone, in C, without Python
-	@$(MAKE) --no-print-directory -j2 build/c/tests build/c/hooks
-	@build/c/tests
+	@$(MAKE) --no-print-directory -j2 build/c/run-tests build/c/run-hooks
+	@build/c/run-tests
 	@echo "csrc/examples/hooks.c:"
-	@build/c/hooks
+	@build/c/run-hooks
 
 sanitize: $(VENV)/.needs $(VENV)/.test ## The C tests and the suite under AddressSanitizer and UndefinedBehaviorSanitizer
-	@$(MAKE) --no-print-directory -j2 build/c-sanitize/tests build/c-sanitize/hooks
-	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/tests
-	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/hooks > /dev/null
+	@$(MAKE) --no-print-directory -j2 build/c-sanitize/run-tests build/c-sanitize/run-hooks
+	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-tests
+	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-hooks > /dev/null
 	@echo "Building the extension with sanitizers"
 	@HOOKGRAD_SANITIZE=1 $(PY) setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
 	@env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
