@@ -74,7 +74,7 @@ def __reduce_ex__(self, protocol):
         import warnings
 
         warnings.warn(f"pickling a {type(self).__name__} leaves its hooks behind", stacklevel=2)
-    strides = None if self.is_contiguous() else self.stride()
+    strides = None if self.is_contiguous() and self.numel() else self.stride()
     return _rebuild, (_Bytes(self), strides, self.requires_grad, type(self), self.__dict__ or None)
 
 
@@ -287,6 +287,12 @@ def apply_(self, function):
     """Replace each element by function(element)."""
     values = [function(x) for x in self.flatten().tolist()]
     return self.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+
+
+@_method
+def _is_view(self):
+    """Whether it shares the memory of another tensor, in a way autograd knows of."""
+    return self._base is not None
 
 
 # ---- Old constructors ----------------------------------------------------------------------------------------------

@@ -1,0 +1,240 @@
+"""How ops read their arguments, and what they say when those do not fit: PyTorch's types, PyTorch's words."""
+
+import copy
+import pickle
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import _C
+
+
+@pytest.fixture
+def x():
+    return torch.arange(6.0).reshape(2, 3)
+
+
+# ---- Ways to call --------------------------------------------------------------------------------------------------
+
+
+def test_the_same_call_in_every_spelling(x):
+    want = x.sum(0, keepdim=True)
+    for got in (
+        torch.sum(x, 0, True), torch.sum(x, dim=0, keepdim=True), torch.sum(input=x, axis=0, keepdims=True),
+        x.sum(axis=(0,), keepdim=True), x.sum([0], True), x.sum((-2,), keepdims=True), torch.Tensor.sum(x, 0, True),
+    ):  # fmt: skip
+        assert torch.equal(got, want)
+
+
+def test_sizes_one_by_one_or_together(x):
+    for view in (x.view(3, 2), x.view((3, 2)), x.view([3, 2]), x.view(torch.Size([3, 2])), x.view(size=(3, 2)), x.view(-1, 2)):
+        assert view.shape == (3, 2)
+    for made in (torch.ones(2, 3), torch.ones((2, 3)), torch.ones([2, 3]), torch.ones(size=(2, 3))):
+        assert made.shape == (2, 3)
+    assert torch.ones(()).shape == () and torch.ones(torch.tensor(2)).shape == (2,)
+    assert x.permute(1, 0).shape == x.permute(dims=(1, 0)).shape == torch.permute(x, (1, 0)).shape == (3, 2)
+    assert x.repeat(2, 1).shape == (4, 3) and x.flip(0, 1)[0, 0] == 5 and x.expand(4, -1, -1).shape == (4, 2, 3)
+    assert torch.nn.functional.max_pool2d(torch.ones(1, 4, 4), 2).shape == (1, 2, 2)  # one number for two
+
+
+def test_lists_of_tensors(x):
+    for joined in (torch.cat([x, x]), torch.cat((x, x), 0), torch.cat(tensors=[x, x], dim=0), torch.cat([x] * 40)[:4]):
+        assert joined.shape == (4, 3)
+    assert torch.equal(torch.einsum("ij,kj->ik", x, x), torch.einsum("ij,kj->ik", [x, x]))
+    a, b = torch.broadcast_tensors(torch.ones(2, 1), torch.ones(3))
+    assert a.shape == b.shape == (2, 3)
+
+
+def test_overloads_are_chosen_by_their_arguments(x):
+    assert x.max().item() == 5 and x.max(1).indices.tolist() == [2, 2] and x.max(x).shape == (2, 3)
+    assert isinstance(x.split(1), tuple) and [p.shape[1] for p in x.split([1, 2], dim=1)] == [1, 2]
+    assert x.view(torch.int32).dtype is torch.int32
+    assert x.var(0, False).tolist() == x.var(0, unbiased=False).tolist() == x.var(0, correction=0).tolist()
+    assert torch.arange(3).tolist() == torch.arange(0, 3).tolist() == torch.arange(end=3).tolist() == [0, 1, 2]
+    assert torch.where(x > 2, x, 0.0)[0].sum() == 0 and len(torch.where(x > 2)) == 2
+    assert torch.pow(2, x)[0, 1] == 2 and torch.mul(2, x)[0, 1] == 2
+
+
+def test_numbers_come_from_zero_dimensional_tensors():
+    assert torch.full((2,), torch.tensor(3.0)).tolist() == [3.0, 3.0]
+    assert torch.add(torch.ones(1), 1, alpha=torch.tensor(2)).item() == 3.0
+    with pytest.raises(TypeError, match="must be Number, not Tensor"):
+        torch.full((2,), torch.tensor(3.0, requires_grad=True))
+
+
+def test_dtypes_may_be_pythons():
+    assert torch.ones(1, dtype=float).dtype is torch.float64
+    assert torch.ones(1, dtype=int).dtype is torch.int64 and torch.ones(1, dtype=bool).dtype is torch.bool
+
+
+def test_creation_takes_what_torchs_takes(x):
+    t = torch.zeros(2, dtype=None, device="cpu", layout=torch.strided, pin_memory=False, requires_grad=True)
+    assert t.requires_grad and t.dtype is torch.float32
+    assert torch.empty_like(x, memory_format=torch.preserve_format, device=torch.device("cpu")).shape == x.shape
+    assert x.clone(memory_format=torch.contiguous_format).shape == x.shape
+    assert torch.rand(2, generator=torch.Generator().manual_seed(0)).shape == (2,)
+    with pytest.raises(RuntimeError, match="can require gradients"):
+        torch.zeros(2, dtype=torch.int64, requires_grad=True)
+
+
+def test_none_is_a_missing_argument(x):
+    assert x.sum(dim=None).item() == 15.0 and torch.clamp(x, min=None, max=1).max() == 1
+    assert torch.nn.functional.linear(x, torch.ones(1, 3), None).shape == (2, 1)
+
+
+# ---- out= ----------------------------------------------------------------------------------------------------------
+
+
+def test_out_takes_the_result_and_its_shape(x):
+    out = torch.empty(0)
+    assert torch.add(x, 1, out=out) is out and torch.equal(out, x + 1)
+    doubled = torch.zeros(2, 3, dtype=torch.float64)
+    torch.mul(x, 2, out=doubled)
+    assert doubled.dtype is torch.float64 and doubled[1, 2] == 10
+    values, indices = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    torch.max(x, 1, out=(values, indices))
+    assert (values.tolist(), indices.tolist()) == ([2.0, 5.0], [2, 2])
+    with pytest.warns(UserWarning, match="was resized"):
+        torch.add(x, 1, out=torch.ones(5))
+
+
+def test_out_that_cannot_take_the_result(x):
+    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        torch.add(x, 1, out=torch.ones(2, 3, dtype=torch.int64))
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        torch.add(x.requires_grad_(), 1, out=torch.ones(2, 3))
+    with pytest.raises(TypeError, match="argument 'out' must be Tensor, not int"):
+        torch.add(x.detach(), 1, out=3)
+
+
+# ---- In place ------------------------------------------------------------------------------------------------------
+
+
+def test_in_place_forms_return_the_tensor(x):
+    assert x.add_(1) is x and x.mul_(2).sub_(1) is x and torch.relu_(x) is x
+    assert x.fill_(3).zero_().sum() == 0 and x.copy_(torch.ones(3)).sum() == 6
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        torch.ones(2, dtype=torch.int64).add_(1.5)
+    with pytest.raises(RuntimeError, match="doesn't match the broadcast shape"):
+        torch.ones(2).add_(torch.ones(3, 2))
+
+
+# ---- What is wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda x: torch.add("a", 1), r"add\(\): argument 'input' \(position 1\) must be Tensor, not str"),
+        (lambda x: torch.add(x, "a"), r"add\(\): argument 'other' \(position 2\) must be Tensor, not str"),
+        (lambda x: x.add("a"), r"add\(\): argument 'other' \(position 1\) must be Tensor, not str"),
+        (lambda x: torch.exp(3), r"exp\(\): argument 'input' \(position 1\) must be Tensor, not int"),
+        (lambda x: torch.exp(), r'exp\(\) missing 1 required positional arguments: "input"'),
+        (lambda x: x.transpose(0), r'transpose\(\) missing 1 required positional arguments: "dim1"'),
+        (lambda x: x.transpose(0, "a"), r"transpose\(\): argument 'dim1' \(position 2\) must be int, not str"),
+        (lambda x: x.transpose(0, True), r"argument 'dim1' \(position 2\) must be int, not bool"),
+        (lambda x: x.exp(1), r"exp\(\) takes 0 positional arguments but 1 was given"),
+        (lambda x: x.exp(foo=1), r"exp\(\) got an unexpected keyword argument 'foo'"),
+        (lambda x: torch.add(x, 1, alpha="a"), r"add\(\): argument 'alpha' must be Number, not str"),
+        (lambda x: torch.add(x, 1, other=2), r"add\(\) got multiple values for argument 'other'"),
+        (lambda x: x.reshape(2.0), r"reshape\(\): argument 'shape' \(position 1\) must be tuple of ints, not float"),
+        (lambda x: torch.zeros((2, "a")), r'at pos 2 with error "type must be tuple of ints,but got str"'),
+        (lambda x: torch.ones("a"), r"ones\(\): argument 'size' \(position 1\) must be tuple of ints, not str"),
+        (lambda x: torch.zeros(True), r"must be tuple of ints, not bool"),
+        (lambda x: torch.zeros(2, dtype="float32"), r"zeros\(\): argument 'dtype' must be torch.dtype, not str"),
+        (lambda x: torch.full((2,), "a"), r"full\(\): argument 'fill_value' \(position 2\) must be Number, not str"),
+        (lambda x: torch.cat(3), r"cat\(\): argument 'tensors' \(position 1\) must be tuple of Tensors, not int"),
+        (lambda x: torch.cat([x, 3]), r"expected Tensor as element 1 in argument 0, but got int"),
+        (lambda x: torch.matmul(x, 2), r"matmul\(\): argument 'other' \(position 2\) must be Tensor, not int"),
+        (lambda x: torch.nn.functional.linear(x, 3), r"linear\(\): argument 'weight' \(position 2\) must be Tensor, not int"),
+        (lambda x: x.sum(foo=1), r"sum\(\) received an invalid combination of arguments - got \(foo=int"),
+        (lambda x: x.view("a"), r"view\(\) received an invalid combination of arguments - got \(str\), but expected one of:"),
+        (lambda x: torch.softmax(x, dim=None), r"softmax\(\): argument 'dim' must be int, not NoneType"),
+        (lambda x: x.size("a"), r"argument 'dim' \(position 1\) must be int, not str"),
+        (lambda x: x.backward("a"), r"gradients can be either Tensors or None, but got str"),
+        (lambda x: x.to(3), r"expected a torch.device, a torch.dtype or a Tensor"),
+        (lambda x: torch.tensor([1, "a"]), r"new\(\): invalid data type 'str'"),
+        (lambda x: torch.tensor([[1, 2], 3]), r"not a sequence"),
+        (lambda x: torch.tensor(1, 2), r"tensor\(\) takes 1 positional argument but 2 were given"),
+    ],
+)  # fmt: skip
+def test_type_errors(x, call, words):
+    with pytest.raises(TypeError, match=words):
+        call(x)
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda x: x + torch.ones(2), RuntimeError, r"The size of tensor a \(3\) must match the size of tensor b \(2\)"),
+        (lambda x: x @ x, RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 2x3\)"),
+        (lambda x: x.view(4), RuntimeError, r"shape '\[4\]' is invalid for input of size 6"),
+        (lambda x: x.sum(5), IndexError, r"Dimension out of range \(expected to be in range of \[-2, 1\], but got 5\)"),
+        (lambda x: x.size(5), IndexError, r"Dimension out of range"),
+        (lambda x: x.gather(0, torch.tensor([[9]])), RuntimeError, r"index 9 is out of bounds"),
+        (lambda x: torch.empty(10**15), RuntimeError, r"can't allocate memory: you tried to allocate 4000000000000000 bytes"),
+        (lambda x: torch.empty(10**15), MemoryError, r"4000000000000000 bytes"),
+        (lambda x: torch.zeros(-1), RuntimeError, r"negative"),
+        (lambda x: torch.ones([1] * 65), RuntimeError, r"64"),
+        (lambda x: torch.tensor([[1], [2, 3]]), ValueError, r"expected sequence of length 1 at dim 1 \(got 2\)"),
+        (lambda x: torch.tensor(["a"]), ValueError, r"too many dimensions 'str'"),
+        (lambda x: torch.tensor(2**70), ValueError, r"Overflow"),
+        (lambda x: torch.tensor(300, dtype=torch.uint8), RuntimeError, r"cannot be converted to type uint8 without overflow"),
+        (lambda x: torch.tensor(float("inf"), dtype=torch.int64), RuntimeError, r"without overflow"),
+        (lambda x: torch.tensor(object()), RuntimeError, r"Could not infer dtype of object"),
+        (lambda x: torch.tensor(None), RuntimeError, r"Could not infer dtype of NoneType"),
+        (lambda x: x + 2**70, OverflowError, r"int too"),
+        (lambda x: -torch.tensor(True), RuntimeError, r"Negation"),
+        (lambda x: ~x, TypeError, r"only implemented on integer and Boolean-type tensors"),
+        (lambda x: x.backward(), RuntimeError, r"does not require grad and does not have a grad_fn"),
+    ],
+)
+def test_other_errors(x, call, error, words):
+    with pytest.raises(error, match=words):
+        call(x)
+
+
+def test_a_failed_call_changes_nothing(x):
+    before = x.clone()
+    for call in (lambda: x.add_(torch.ones(5)), lambda: x.__setitem__((0, 9), 1), lambda: x.copy_(torch.ones(7))):
+        with pytest.raises((RuntimeError, IndexError)):
+            call()
+    assert torch.equal(x, before) and x._version == before._version
+
+
+def test_lists_that_change_while_they_are_read():
+    data = [1, 2, 3]
+
+    class Shrinking:
+        def __index__(self):
+            data.clear()
+            return 5
+
+    data[1] = Shrinking()
+    with pytest.raises(RuntimeError, match="changed size while it was read"):
+        torch.tensor(data, dtype=torch.int64)
+
+
+# ---- Ops as objects ------------------------------------------------------------------------------------------------
+
+
+def test_ops_are_functions_and_methods():
+    assert torch.relu.__name__ == "relu" and torch.Tensor.add_.__qualname__ == "Tensor.add_"
+    assert "relu(Tensor self)" in torch.relu.__doc__
+    assert pickle.loads(pickle.dumps(torch.relu)) is copy.deepcopy(torch.relu) is torch.relu
+
+    class Holder:
+        act = torch.relu  # found on a class it is not bound, as no builtin is
+
+    assert Holder().act(torch.tensor(-1.0)).item() == 0.0
+    bound = torch.ones(2).sum
+    assert bound().item() == 2.0
+    assert [t.item() for t in map(torch.neg, torch.ones(2))] == [-1.0, -1.0]
+
+
+def test_the_table_describes_every_op():
+    table = _C.op_table()
+    names = {row["name"] for row in table}
+    assert {"add", "matmul", "conv2d", "max"} <= names
+    for row in table:
+        assert row["schema"].startswith(row["name"]) and row["params"] is not None and row["node_name"]

@@ -1,0 +1,219 @@
+"""no_grad and its kin: as blocks, decorators, around generators, in threads."""
+
+import threading
+
+import pytest
+
+import hookgrad as torch
+
+
+@pytest.fixture
+def x():
+    return torch.ones(2, requires_grad=True)
+
+
+def test_no_grad_and_enable_grad_nest(x):
+    with torch.no_grad():
+        assert not torch.is_grad_enabled() and not (x * 2).requires_grad
+        with torch.enable_grad():
+            assert (x * 2).requires_grad
+        assert not torch.is_grad_enabled()
+    assert (x * 2).requires_grad
+
+
+def test_the_mode_is_restored_after_an_exception():
+    with pytest.raises(KeyError), torch.no_grad():
+        raise KeyError
+    assert torch.is_grad_enabled()
+
+
+def test_as_decorators(x):
+    @torch.no_grad()
+    def with_parentheses(t):
+        """Words."""
+        return t * 2
+
+    @torch.no_grad
+    def without(t):
+        return t * 2
+
+    @torch.enable_grad()
+    def enabled(t):
+        return t * 2
+
+    assert not with_parentheses(x).requires_grad and not without(x).requires_grad
+    assert with_parentheses.__name__ == "with_parentheses" and with_parentheses.__doc__ == "Words."
+    with torch.no_grad():
+        assert enabled(x).requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_decorated_functions_may_recurse():
+    @torch.no_grad()
+    def depth(n):
+        assert not torch.is_grad_enabled()
+        return n if n == 0 else depth(n - 1)
+
+    depth(5)
+    assert torch.is_grad_enabled()
+
+
+def test_a_decorated_generator_has_the_mode_only_while_it_runs():
+    seen = []
+
+    @torch.no_grad()
+    def numbers():
+        try:
+            got = yield torch.is_grad_enabled()
+            seen.append((got, torch.is_grad_enabled()))
+            yield 2
+        except ValueError:
+            seen.append("thrown")
+            yield 3
+        finally:
+            seen.append(torch.is_grad_enabled())
+        return 4
+
+    g = numbers()
+    assert next(g) is False and torch.is_grad_enabled()
+    assert g.send("sent") == 2 and torch.is_grad_enabled()
+    assert g.throw(ValueError()) == 3
+    with pytest.raises(StopIteration) as stop:
+        next(g)
+    assert stop.value.value == 4 and torch.is_grad_enabled()
+    assert seen == [("sent", False), "thrown", False]
+    g = numbers()
+    next(g)
+    g.close()
+    assert seen[-1] is False and torch.is_grad_enabled()
+
+
+def test_set_grad_enabled(x):
+    try:
+        torch.set_grad_enabled(False)
+        assert not torch.is_grad_enabled()
+    finally:
+        torch.set_grad_enabled(True)
+    for on in (True, False):
+        with torch.set_grad_enabled(on):
+            assert (x * 2).requires_grad is on
+        assert torch.is_grad_enabled()
+
+    @torch.set_grad_enabled(False)
+    def f(t):
+        return t * 2
+
+    assert torch.is_grad_enabled() and not f(x).requires_grad
+    with pytest.raises(TypeError, match="must be bool"):
+        torch.set_grad_enabled(1)
+
+
+def test_classes_are_not_decorated():
+    with pytest.raises(TypeError, match="not classes"):
+
+        @torch.no_grad()
+        class C:
+            pass
+
+
+def test_inference_mode(x):
+    with torch.inference_mode():
+        t = x * 2
+        assert torch.is_inference_mode_enabled() and t.is_inference() and not t.requires_grad
+        t.add_(1)
+    assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+    with pytest.raises(RuntimeError, match="outside InferenceMode"):
+        t.requires_grad_()
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        t.add_(1)
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        x * t
+    assert (x * t.clone()).requires_grad
+    with torch.inference_mode(False):
+        assert (x * 2).requires_grad
+
+    @torch.inference_mode()
+    def f(t):
+        return t * 2
+
+    @torch.inference_mode
+    def g(t):
+        return t * 2
+
+    assert f(x).is_inference() and g(x).is_inference()
+
+
+def test_leaves_may_be_changed_in_place_under_no_grad(x):
+    with torch.no_grad():
+        x.add_(1)
+    assert x.tolist() == [2.0, 2.0] and x.is_leaf and x.requires_grad
+
+
+def test_each_thread_has_a_mode_of_its_own(x):
+    seen = {}
+
+    def work(name, on):
+        seen[name, "start"] = torch.is_grad_enabled()
+        torch.set_grad_enabled(on)
+        (x * 2).sum()
+        barrier.wait()
+        seen[name, "end"] = torch.is_grad_enabled()
+
+    with torch.no_grad():
+        barrier = threading.Barrier(2)
+        threads = [threading.Thread(target=work, args=(str(on), on)) for on in (True, False)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    assert seen == {("True", "start"): True, ("True", "end"): True, ("False", "start"): True, ("False", "end"): False}
+    assert torch.is_grad_enabled()
+
+
+def test_threads_come_and_go(x):
+    def work():
+        for _ in range(20):
+            y = (x.detach().requires_grad_() * 2).sum()
+            y.backward()
+
+    for _ in range(10):
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+
+def test_autograd_backward_and_grad():
+    x, y = torch.ones(2, requires_grad=True), torch.full((2,), 3.0, requires_grad=True)
+    torch.autograd.backward([(x * y).sum(), (x * 2).sum()])
+    assert x.grad.tolist() == [5.0, 5.0] and y.grad.tolist() == [1.0, 1.0]
+    gx, gy = torch.autograd.grad(x * y, (x, y), grad_outputs=torch.tensor([1.0, 2.0]))
+    assert (gx.tolist(), gy.tolist()) == ([3.0, 6.0], [1.0, 2.0])
+    assert x.grad.tolist() == [5.0, 5.0]
+    (x * y).sum().backward(inputs=[y])
+    assert y.grad.tolist() == [2.0, 2.0] and x.grad.tolist() == [5.0, 5.0]
+    z = torch.ones(1, requires_grad=True)
+    assert torch.autograd.grad(x.sum(), (x, z), allow_unused=True)[1] is None
+    assert torch.autograd.grad(x.sum(), (x, z), materialize_grads=True)[1].tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda x, y: torch.autograd.grad(y, torch.ones(1, requires_grad=True)), RuntimeError, "appears to not have been used"),
+        (lambda x, y: torch.autograd.grad(y, torch.ones(1)), RuntimeError, "does not require grad"),
+        (lambda x, y: torch.autograd.grad(x * 2, x), RuntimeError, "grad can be implicitly created only for scalar outputs"),
+        (lambda x, y: torch.autograd.grad(x * 2, x, torch.ones(3)), RuntimeError, "Mismatch in shape"),
+        (lambda x, y: torch.autograd.grad(y, x, [None, None]), RuntimeError, "got 1 tensors and 2 gradients"),
+        (lambda x, y: torch.autograd.grad(y, x, "a"), TypeError, "gradients can be either Tensors or None, but got str"),
+        (lambda x, y: torch.autograd.grad(y, x, allow_unused=False, materialize_grads=True), ValueError, "allow_unused"),
+        (lambda x, y: torch.autograd.backward(y, inputs=[]), RuntimeError, "cannot be empty"),
+        (lambda x, y: y.backward(inputs=[]), RuntimeError, "cannot be empty"),
+        (lambda x, y: y.backward(inputs=[3]), TypeError, "element 0 is int"),
+        (lambda x, y: (y.backward(), y.backward()), RuntimeError, "backward through the graph a second time"),
+    ],
+)
+def test_autograd_errors(x, call, error, words):
+    with pytest.raises(error, match=words):
+        call(x, (x * x).sum())
