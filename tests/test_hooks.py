@@ -191,6 +191,17 @@ def test_backward_hooks_attribute():
     assert x.grad.item() == 1.0
 
 
+def test_backward_hooks_taken_away_and_given():
+    x = leaf(1)
+    x.register_hook(lambda grad: grad * 100)
+    x._backward_hooks = None
+    (x * 2).backward()
+    assert x.grad.item() == 2.0
+    x._backward_hooks = {3: lambda grad: grad * 5}
+    (x * 1).backward()
+    assert x.grad.item() == 7.0
+
+
 # ---- Hooks of nodes --------------------------------------------------------------------------------------------------
 
 

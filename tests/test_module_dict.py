@@ -581,6 +581,120 @@ def test_forward_of_a_layer_needs_a_module():
         nn.Linear.forward(3, torch.ones(2))
 
 
+def test_forward_of_a_layer_says_what_it_is():
+    import inspect
+
+    layer = nn.Linear(2, 2)
+    assert repr(layer.forward) == f"<bound method Linear.forward of {layer!r}>"
+    assert list(inspect.signature(layer.forward).parameters) == ["input"]
+    assert list(inspect.signature(nn.Linear.forward).parameters) == ["self", "input"]
+
+
+def test_a_module_inside_itself_runs_out_of_recursion_not_of_stack():
+    loop = nn.Sequential()
+    loop._modules["0"] = loop
+    with pytest.raises(RecursionError):
+        loop(torch.ones(1))
+    loop._modules.clear()
+    deep = nn.Identity()
+    for _ in range(100_000):
+        deep = nn.Sequential(deep)
+    with pytest.raises(RecursionError):
+        deep(torch.ones(1))
+
+
+def test_the_base_class_may_be_patched():
+    calls, call, getattribute, setattribute = [], nn.Module.__call__, nn.Module.__getattr__, nn.Module.__setattr__
+    model = nn.Sequential(nn.ReLU())
+    try:
+        nn.Module.__call__ = lambda self, *args: calls.append(type(self).__name__) or call(self, *args)
+        model(torch.ones(1))
+        nn.Module.__getattr__ = lambda self, name: 42 if name == "answer" else getattribute(self, name)
+        assert model.answer == 42
+        nn.Module.__setattr__ = lambda self, name, value: setattribute(self, name, value * 2)
+        model.twice = 4
+    finally:
+        nn.Module.__call__, nn.Module.__getattr__, nn.Module.__setattr__ = call, getattribute, setattribute
+    model(torch.ones(1))
+    assert calls == ["Sequential", "ReLU"] and model.twice == 8
+    with pytest.raises(AttributeError, match="'Sequential' object has no attribute 'answer'"):
+        model.answer
+
+
+# ---- Classes ---------------------------------------------------------------------------------------------------------
+
+
+def test_mixins_generics_and_abstract_classes():
+    import abc
+    import typing
+
+    class Abstract(nn.Module, abc.ABC):
+        @abc.abstractmethod
+        def forward(self, x): ...
+
+    class Concrete(Abstract):
+        def forward(self, x):
+            return x
+
+    with pytest.raises(TypeError, match="Can't instantiate abstract class Abstract"):
+        Abstract()
+    assert Concrete()(1) == 1
+
+    class Generic(nn.Module, typing.Generic[typing.TypeVar("T")]):
+        def forward(self, x):
+            return x + 1
+
+    assert Generic[int]()(1) == 2
+
+    class Mixin:
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.mixed = 1
+
+    class Both(Mixin, nn.Module):
+        def forward(self, x):
+            return self.mixed + x
+
+    both = Both()
+    assert both(1) == 2 and both.__dict__["mixed"] == 1 and list(both.__dict__)[:17] == KEYS
+
+    class Slotted(nn.Module):
+        __slots__ = ("size",)
+
+        def forward(self):
+            return self.size
+
+    slotted = Slotted()
+    slotted.size = 3
+    assert slotted() == 3
+
+
+def test_a_class_attribute_does_not_hide_the_mode():
+    class Stubborn(nn.Module):
+        training = False
+
+        def forward(self):
+            return self.training
+
+    module = Stubborn()
+    assert module() is True and module.eval()() is False and module.train()() is True
+
+
+def test_keywords_of_a_class_statement():
+    class Tagged(nn.Module):
+        def __init_subclass__(cls, tag=None, **others):
+            super().__init_subclass__(**others)
+            cls.tag = tag
+
+    class One(Tagged, tag="one"):
+        def forward(self):
+            return self.tag
+
+    assert One()() == "one"
+    with pytest.raises(TypeError):
+        type("Wrong", (nn.Module,), {}, tag="two")
+
+
 # ---- Copies ----------------------------------------------------------------------------------------------------------
 
 

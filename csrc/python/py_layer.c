@@ -6,16 +6,12 @@ typedef struct layer {
     hg_layer_fn fn;
     PyObject *name;   /* "linear" */
     PyObject *inputs; /* tuple of the names of what it takes: mostly ("input",) */
+    PyObject *title;  /* "Linear.forward", once a class has it; "forward" before */
     vectorcallfunc call;
 } layer;
 
 #define LAYER(o) ((layer *)(o))
 enum { MAX_INPUTS = 8 };
-
-static const char *class_name(PyObject *self) {
-    const char *name = Py_TYPE(self)->tp_name, *dot = strrchr(name, '.');
-    return dot ? dot + 1 : name;
-}
 
 /* Where the input of that name goes; -1: there is none. */
 static Py_ssize_t input_named(layer *l, PyObject *name) {
@@ -24,11 +20,11 @@ static Py_ssize_t input_named(layer *l, PyObject *name) {
     return -1;
 }
 
-static int bind(layer *l, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, PyObject **at) {
+static int bind(layer *l, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, PyObject **at) {
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (n > wanted) {
-        PyErr_Format(PyExc_TypeError, "%s.forward() takes %zd positional arguments but %zd were given",
-                     class_name(self), wanted + 1, n + 1);
+        PyErr_Format(PyExc_TypeError, "%U() takes %zd positional arguments but %zd were given", l->title, wanted + 1,
+                     n + 1);
         return -1;
     }
     for (Py_ssize_t i = 0; i < wanted; i++) at[i] = i < n ? args[i] : NULL;
@@ -36,16 +32,15 @@ static int bind(layer *l, PyObject *self, PyObject *const *args, Py_ssize_t n, P
         PyObject *name = PyTuple_GET_ITEM(kwnames, k);
         Py_ssize_t i = input_named(l, name);
         if (i < 0)
-            PyErr_Format(PyExc_TypeError, "%s.forward() got an unexpected keyword argument '%U'", class_name(self),
-                         name);
+            PyErr_Format(PyExc_TypeError, "%U() got an unexpected keyword argument '%U'", l->title, name);
         else if (at[i])
-            PyErr_Format(PyExc_TypeError, "%s.forward() got multiple values for argument '%U'", class_name(self), name);
+            PyErr_Format(PyExc_TypeError, "%U() got multiple values for argument '%U'", l->title, name);
         if (i < 0 || at[i]) return -1;
         at[i] = args[n + k];
     }
     for (Py_ssize_t i = 0; i < wanted; i++)
         if (!at[i]) {
-            PyErr_Format(PyExc_TypeError, "%s.forward() missing 1 required positional argument: '%U'", class_name(self),
+            PyErr_Format(PyExc_TypeError, "%U() missing 1 required positional argument: '%U'", l->title,
                          PyTuple_GET_ITEM(l->inputs, i));
             return -1;
         }
@@ -58,9 +53,12 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     hg_value in[MAX_INPUTS], out;
     hg_ctx *cx = py_ctx();
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
-    if (!cx || bind(l, self, args, n, kwnames, at)) return NULL;
+    if (!cx || bind(l, args, n, kwnames, at)) return NULL;
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
+    /* A container calls its children from here: Python has to count, or a module inside itself overruns the stack. */
+    if (Py_EnterRecursiveCall(" while calling a Python object")) return NULL;
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
+    Py_LeaveRecursiveCall();
     if (st != HG_OK) return py_raise(cx, st);
     return out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
 }
@@ -82,33 +80,61 @@ static PyObject *layer_get(PyObject *o, PyObject *self, PyObject *class) {
 static PyObject *layer_repr(PyObject *o) { return PyUnicode_FromFormat("<forward of the layer '%U'>", LAYER(o)->name); }
 static PyObject *layer_name(PyObject *o, void *unused) { return (void)o, (void)unused, Py_NewRef(NAME(forward)); }
 
-/* "($self, input)": inspect.signature() reads it. */
+/* The class statement says where it stands. */
+static PyObject *layer_set_name(PyObject *o, PyObject *args) {
+    PyObject *owner, *name;
+    if (!PyArg_ParseTuple(args, "OU:__set_name__", &owner, &name)) return NULL;
+    if (LAYER(o)->title != NAME(forward)) Py_RETURN_NONE; /* the first class it was in */
+    PyObject *class = PyObject_GetAttr(owner, NAME(__qualname__));
+    PyObject *title = class ? PyUnicode_FromFormat("%S.%U", class, name) : NULL;
+    Py_XDECREF(class);
+    if (!title) return NULL;
+    Py_SETREF(LAYER(o)->title, title);
+    Py_RETURN_NONE;
+}
+
+/* What inspect.signature() is to show: (self, input). */
 static PyObject *layer_signature(PyObject *o, void *unused) {
     (void)unused;
-    PyObject *comma = PyUnicode_FromString(", "), *names = comma ? PyUnicode_Join(comma, LAYER(o)->inputs) : NULL;
-    PyObject *text = names ? PyUnicode_FromFormat("($self, %U)", names) : NULL;
-    Py_XDECREF(comma);
-    Py_XDECREF(names);
-    return text;
+    PyObject *inspect = PyImport_ImportModule("inspect"), *list = inspect ? PyList_New(0) : NULL;
+    PyObject *class = list ? PyObject_GetAttrString(inspect, "Parameter") : NULL, *made = NULL;
+    PyObject *sort = class ? PyObject_GetAttrString(class, "POSITIONAL_OR_KEYWORD") : NULL;
+    Py_ssize_t n = PyTuple_GET_SIZE(LAYER(o)->inputs);
+    int failed = !sort;
+    for (Py_ssize_t i = -1; i < n && !failed; i++) {
+        PyObject *name = i < 0 ? NAME(self) : PyTuple_GET_ITEM(LAYER(o)->inputs, i);
+        PyObject *parameter = PyObject_CallFunctionObjArgs(class, name, sort, NULL);
+        failed = !parameter || PyList_Append(list, parameter);
+        Py_XDECREF(parameter);
+    }
+    if (!failed) made = PyObject_CallMethod(inspect, "Signature", "O", list);
+    Py_XDECREF(sort);
+    Py_XDECREF(class);
+    Py_XDECREF(list);
+    Py_XDECREF(inspect);
+    return made;
 }
 
 static void layer_dealloc(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
     Py_XDECREF(LAYER(o)->name);
     Py_XDECREF(LAYER(o)->inputs);
+    Py_XDECREF(LAYER(o)->title);
     type->tp_free(o);
     Py_DECREF(type);
 }
 
 static PyGetSetDef layer_attributes[] = {
     {"__name__", layer_name, NULL, NULL, NULL},
-    {"__qualname__", layer_name, NULL, NULL, NULL},
-    {"__text_signature__", layer_signature, NULL, NULL, NULL},
+    {"__signature__", layer_signature, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMethodDef layer_methods[] = {{"__set_name__", layer_set_name, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+
 static PyMemberDef layer_members[] = {
     {"layer", T_OBJECT, offsetof(layer, name), READONLY, NULL},
+    {"__qualname__", T_OBJECT, offsetof(layer, title), READONLY, NULL},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(layer, call), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -120,6 +146,7 @@ static PyType_Slot layer_slots[] = {
     {Py_tp_repr, layer_repr},
     {Py_tp_getset, layer_attributes},
     {Py_tp_members, layer_members},
+    {Py_tp_methods, layer_methods},
     {Py_tp_doc, "The forward function of a layer written in C."},
     {0, NULL},
 };
@@ -148,6 +175,7 @@ static PyObject *layer_forward(PyObject *module, PyObject *args) {
     l->fn = fn;
     l->call = layer_vectorcall;
     l->name = Py_NewRef(name);
+    l->title = Py_NewRef(NAME(forward));
     l->inputs = n > 1 ? PyTuple_GetSlice(args, 1, n) : PyTuple_Pack(1, NAME(input));
     if (!l->inputs) Py_CLEAR(l);
     return (PyObject *)l;

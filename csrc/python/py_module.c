@@ -223,7 +223,9 @@ static PyObject *module_alloc(PyTypeObject *type, Py_ssize_t n) {
 }
 
 static PyObject *module_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs; /* __init__'s */
+    (void)args, (void)kwargs;                    /* __init__'s */
+    if (type->tp_flags & Py_TPFLAGS_IS_ABSTRACT) /* object's says which methods are missing */
+        return PyBaseObject_Type.tp_new(type, hg_py->empty_tuple, NULL);
     return module_alloc(type, 0);
 }
 
@@ -263,13 +265,15 @@ static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
    only, has cost it the direct look-up. */
 static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs) {
     PyTypeObject *type = (PyTypeObject *)class, *base = hg_py->module_type;
+    if (py_module_unhide(type)) return NULL;
     if (type->tp_call == module_tp_call) type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     if (_PyType_Lookup(type, NAME(__getattr__)) == _PyType_Lookup(base, NAME(__getattr__)) &&
         _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__)))
         type->tp_getattro = module_getattro;
     /* A class that comes before Module among the bases brings a __dict__ of the plain sort: ours goes before it. */
     PyObject *dict = _PyType_Lookup(base, NAME(__dict__));
-    if (_PyType_Lookup(type, NAME(__dict__)) != dict && PyDict_SetItem(type->tp_dict, NAME(__dict__), dict)) return NULL;
+    if (_PyType_Lookup(type, NAME(__dict__)) != dict && PyDict_SetItem(type->tp_dict, NAME(__dict__), dict))
+        return NULL;
     PyType_Modified(type);
     PyObject *next = super_attr(class, NAME(__init_subclass__)),
              *done = next ? PyObject_Call(next, args, kwargs) : NULL;

@@ -51,6 +51,7 @@ extern PyGetSetDef py_module_attributes[];
 void py_module_dict_forget(PyObject *dict); /* its module is about to die; dict may be NULL or any dict */
 PyObject *py_module_names(PyObject *self);  /* the set of non-persistent buffers, made on demand; borrowed */
 int py_module_reset(PyObject *self);        /* what Module.__init__ does */
+int py_module_unhide(PyTypeObject *type);   /* a new class must not hide PyTorch's attributes */
 int py_module_dict_init(PyObject *m);
 
 /* py_module_set.c */

@@ -172,6 +172,17 @@ int py_module_reset(PyObject *self) {
     return 0;
 }
 
+/* In PyTorch the instance's `training` hides one that the class has; here the attribute is the base class's, so the class
+   loses its own. A property stays: in PyTorch too it comes first. */
+int py_module_unhide(PyTypeObject *type) {
+    for (int a = 0; a < N_MODULE_ATTRS; a++) {
+        PyObject *hides = PyDict_GetItemWithError(type->tp_dict, name_of(a));
+        if (!hides && PyErr_Occurred()) return -1;
+        if (hides && !Py_TYPE(hides)->tp_descr_set && PyObject_DelAttr((PyObject *)type, name_of(a))) return -1;
+    }
+    return 0;
+}
+
 static PyObject *get_attribute(PyObject *self, void *a) { return attr_get(self, (module_attr)(intptr_t)a); }
 static int set_attribute(PyObject *self, PyObject *v, void *a) { return attr_set(self, (module_attr)(intptr_t)a, v); }
 
