@@ -283,7 +283,12 @@ def test_cycles_are_collected(make):
 
 @pytest.mark.parametrize(
     "register",
-    ["register_forward_pre_hook", "register_forward_hook", "register_full_backward_pre_hook", "register_full_backward_hook"],
+    [
+        "register_forward_pre_hook",
+        "register_forward_hook",
+        "register_full_backward_pre_hook",
+        "register_full_backward_hook",
+    ],
 )
 def test_cycles_through_a_modules_hooks_are_collected(register):
     dies(own_module(register), at_once=False)

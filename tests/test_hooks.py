@@ -514,12 +514,16 @@ def test_the_two_sorts_of_backward_hooks_do_not_mix():
     assert module._is_full_backward_hook is None
     module.register_full_backward_hook(print)
     assert module._is_full_backward_hook is True
-    with pytest.raises(RuntimeError, match="Cannot use both regular backward hooks and full backward hooks on a single Module"):
+    with pytest.raises(
+        RuntimeError, match="Cannot use both regular backward hooks and full backward hooks on a single Module"
+    ):
         module.register_backward_hook(print)
     other = Scale()
     other.register_backward_hook(lambda m, gi, go: None)
     assert other._is_full_backward_hook is False
-    with pytest.raises(RuntimeError, match="Cannot use both regular backward hooks and full backward hooks on a single Module"):
+    with pytest.raises(
+        RuntimeError, match="Cannot use both regular backward hooks and full backward hooks on a single Module"
+    ):
         other.register_full_backward_hook(print)
 
 

@@ -112,7 +112,7 @@ def test_mutators_of_the_dictionary_reach_the_module():
         net.__dict__.pop("nothing")
     del net.__dict__["extra"]
     with pytest.raises(AttributeError, match="'Net' object has no attribute 'extra'"):
-        net.extra
+        _ = net.extra
 
 
 def test_clear_and_update_restore_a_module():
@@ -122,7 +122,7 @@ def test_clear_and_update_restore_a_module():
     state = dict(net.__dict__)
     net.__dict__.clear()
     with pytest.raises(AttributeError, match="'Net' object has no attribute '_parameters'"):
-        net._parameters
+        _ = net._parameters
     net.__dict__.update(state)
     assert torch.equal(net(torch.ones(2)), before)
     assert list(net.__dict__) == [*KEYS, "note"]
@@ -163,7 +163,7 @@ def test_before_init():
             with pytest.raises(AttributeError, match=r"^cannot assign buffer before Module.__init__\(\) call$"):
                 self.b = nn.Buffer(torch.ones(1))
             with pytest.raises(AttributeError, match="^'Early' object has no attribute '_modules'$"):
-                self._modules
+                _ = self._modules
             with pytest.raises(AttributeError, match="^'Early' object has no attribute '_backward_hooks'$"):
                 self(1)
             assert self.__dict__ == {"x": 3}
@@ -326,7 +326,7 @@ def test_names_assigned_in_the_table_are_attributes():
     assert net.child is relu
     net._parameters["w"] = None
     assert net.w is None
-    net._buffers["" .join(["co", "unt"])] = torch.ones(1)  # a name that is not interned
+    net._buffers["".join(["co", "unt"])] = torch.ones(1)  # a name that is not interned
     assert net.count.item() == 1.0
     net._modules["anything"] = "no module"
     assert net.anything == "no module"
@@ -353,7 +353,11 @@ def test_many_names():
     "name, value, words",
     [
         ("w", 3, "cannot assign 'int' as parameter 'w' (torch.nn.Parameter or None expected)"),
-        ("w", torch.ones(2), "cannot assign 'torch.FloatTensor' as parameter 'w' (torch.nn.Parameter or None expected)"),
+        (
+            "w",
+            torch.ones(2),
+            "cannot assign 'torch.FloatTensor' as parameter 'w' (torch.nn.Parameter or None expected)",
+        ),
         ("child", 3, "cannot assign 'int' as child module 'child' (torch.nn.Module or None expected)"),
         ("count", 3, "cannot assign 'int' as buffer 'count' (torch.nn.Buffer, torch.Tensor or None expected)"),
     ],
@@ -398,7 +402,7 @@ def test_deleting_attributes():
 
 def test_missing_attributes():
     with pytest.raises(AttributeError, match="^'Net' object has no attribute 'missing'$"):
-        Net().missing
+        _ = Net().missing
 
 
 def test_getattr_of_a_subclass_is_asked_last():
@@ -417,7 +421,7 @@ def test_getattr_of_a_subclass_is_asked_last():
     assert isinstance(wrapper.inner, Net)
     assert wrapper.note == "mine" and wrapper.w is wrapper.inner.w
     with pytest.raises(AttributeError, match="'Net' object has no attribute 'nowhere'"):
-        wrapper.nowhere
+        _ = wrapper.nowhere
 
 
 def test_getattribute_and_setattr_of_a_subclass_are_honoured():
@@ -577,7 +581,9 @@ def test_wrong_arguments_of_a_layer(call, words):
 
 
 def test_forward_of_a_layer_needs_a_module():
-    with pytest.raises(TypeError, match="forward\\(\\) of the layer 'linear' needs a Module as its first argument, not int"):
+    with pytest.raises(
+        TypeError, match="forward\\(\\) of the layer 'linear' needs a Module as its first argument, not int"
+    ):
         nn.Linear.forward(3, torch.ones(2))
 
 
@@ -618,7 +624,7 @@ def test_the_base_class_may_be_patched():
     model(torch.ones(1))
     assert calls == ["Sequential", "ReLU"] and model.twice == 8
     with pytest.raises(AttributeError, match="'Sequential' object has no attribute 'answer'"):
-        model.answer
+        _ = model.answer
 
 
 # ---- Classes ---------------------------------------------------------------------------------------------------------

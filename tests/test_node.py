@@ -89,7 +89,7 @@ def test_saved_tensors_are_gone_after_backward():
     y = x * x
     y.sum().backward()
     with pytest.raises(RuntimeError, match="directly access saved tensors after they have already been freed"):
-        y.grad_fn._saved_self
+        _ = y.grad_fn._saved_self
 
 
 def test_saved_tensor_changed_in_place():
@@ -98,14 +98,16 @@ def test_saved_tensor_changed_in_place():
     z = y * y
     y.mul_(2)
     with pytest.raises(RuntimeError, match="has been modified by an inplace operation"):
-        z.grad_fn._saved_self
+        _ = z.grad_fn._saved_self
 
 
 def test_hooks_on_one_saved_tensor():
     x = leaf(1, 2)
     y = x * x
     packed = []
-    y.grad_fn._raw_saved_self.register_hooks(lambda t: packed.append(t.tolist()) or 5, lambda five: torch.full((2,), five * 1.0))
+    y.grad_fn._raw_saved_self.register_hooks(
+        lambda t: packed.append(t.tolist()) or 5, lambda five: torch.full((2,), five * 1.0)
+    )
     assert packed == [[1.0, 2.0]]
     assert y.grad_fn._saved_self.tolist() == [5.0, 5.0]
     y.sum().backward()
@@ -139,7 +141,7 @@ def test_attributes_a_node_does_not_have():
         with pytest.raises(AttributeError, match="'MulBackward0' object has no attribute 'nothing'"):
             wrong()
     with pytest.raises(AttributeError, match="'MulBackward0' object has no attribute 'variable'"):
-        fn.variable
+        _ = fn.variable
 
 
 def test_nodes_are_made_by_operations_only():
