@@ -106,14 +106,17 @@ static hg_status add_offsets(hg_ctx *cx, plan *p, const hg_tensor *t) {
     size_t size = (size_t)(p->n_offsets ? p->n_offsets : 1) * sizeof *p->offsets;
     if (!(p->offsets = hg_mem(cx, size))) return HG_MEMORY;
     memset(p->offsets, 0, size);
+    int nth = 0; /* torch's message counts the indexed dimensions only */
     for (int d = 0; d < p->n_index; d++) {
         if (!p->index[d]) continue;
         const int64_t *at = (const int64_t *)(void *)p->index[d]->data;
         int64_t n = t->shape[d], step = t->stride[d];
+        nth++;
         for (int64_t i = 0; i < p->n_offsets; i++) {
             int64_t k = at[i];
             if (k < -n || k >= n)
-                return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)k, d, (long long)n);
+                return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)k, nth - 1,
+                               (long long)n);
             p->offsets[i] += (k < 0 ? k + n : k) * step;
         }
     }
@@ -362,7 +365,7 @@ static hg_status take_views(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n,
             int64_t size = k->view->shape[dim], start = at[i].start, stop = at[i].stop;
             if (at[i].step <= 0) return hg_fail(cx, HG_VALUE, "step must be greater than zero");
             if (start == INT64_MIN || start == INT64_MAX) start = start == INT64_MIN ? 0 : size;
-            bool whole = start == 0 && at[i].step == 1 && (stop == INT64_MAX || stop == size);
+            bool whole = start == 0 && at[i].step == 1 && stop >= size;
             if (!whole || keep_slices)
                 k->view = X(SLICE, T(k->view), hg_i(dim), hg_i(start), hg_i(stop), hg_i(at[i].step));
             st = cx->scope->status;

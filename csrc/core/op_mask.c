@@ -70,7 +70,7 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     char w1[16], w2[16];
     int64_t shape[HG_MAX_DIM];
     int n;
-    hg_status st = hg_broadcast(cx, t->n_dim, t->shape, mask->n_dim, mask->shape, &n, shape);
+    hg_status st = hg_broadcast(cx, mask->n_dim, mask->shape, t->n_dim, t->shape, &n, shape);
     if (st != HG_OK) return st;
     if (a[2].u.t->dtype != t->dtype)
         return hg_fail(cx, HG_SHAPE, "masked_scatter: expected self and source to have same dtypes but got%s and %s",

@@ -355,9 +355,10 @@ static hg_status expand(hg_ctx *cx, hg_tensor *t, int n, const int64_t *size, hg
     int lead = n - t->n_dim;
     if (lead < 0)
         return hg_fail(cx, HG_SHAPE,
-                       "expand(torch.%s{%s}, size=%s): the number of sizes provided (%d) must be greater or equal to the number "
-                       "of dimensions in the tensor (%d)",
-                       hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, b1), hg_show_sizes(n, size, b2), n, t->n_dim);
+                       "expand(%s%s{%s}, size=%s): the number of sizes provided (%d) must be greater or equal to the number of "
+                       "dimensions in the tensor (%d)",
+                       t->dtype == HG_BF16 ? "" : "torch.", t->dtype == HG_BF16 ? "CPUBFloat16Type" : hg_dtypes[t->dtype].tensor_name,
+                       hg_show_shape(t, b1), hg_show_sizes(n, size, b2), n, t->n_dim);
     if (n > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
     for (int i = n - 1; i >= 0; i--) {
         int64_t have = i < lead ? 1 : t->shape[i - lead], want = size[i];
