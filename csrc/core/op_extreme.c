@@ -17,11 +17,12 @@ static hg_status extreme(hg_ctx *cx, const hg_fold *fold, const char *name, hg_t
     if (t->numel == 0) {
         bool by_dim = dim->kind == HG_A_INT || (dim->kind == HG_A_INTS && dim->n);
         if (!by_dim)
-            return hg_fail(cx, HG_STATE, "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+            return hg_fail(cx, HG_STATE, "%s: Expected reduction dim to be specified for input.numel() == 0. Specify the "
                            "reduction dim with the 'dim' argument.", name);
-        for (int i = 0; i < t->n_dim; i++)
-            if (d.gone[i] && t->shape[i] == 0)
-                return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim %d to have non-zero size.", name, i);
+        const int64_t *at = dim->kind == HG_A_INTS ? dim->u.ints : &dim->u.i;
+        for (int i = 0; i < (dim->kind == HG_A_INTS ? (int)dim->n : 1); i++)
+            if (t->shape[at[i] < 0 ? at[i] + t->n_dim : at[i]] == 0)
+                return hg_fail(cx, HG_INDEX, "%s: Expected reduction dim %lld to have non-zero size.", name, (long long)at[i]);
     }
     if ((st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
         st = hg_acc_take(cx, &acc, &d, (hg_dtype)t->dtype, out);
@@ -30,18 +31,20 @@ static hg_status extreme(hg_ctx *cx, const hg_fold *fold, const char *name, hg_t
 }
 
 hg_status hg_op_max(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return extreme(cx, &hg_fold_max, "max", a[0].u.t, &HG_NONE, false, out);
+    return extreme(cx, &hg_fold_max, "max()", a[0].u.t, &HG_NONE, false, out);
 }
 hg_status hg_op_min(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return extreme(cx, &hg_fold_min, "min", a[0].u.t, &HG_NONE, false, out);
+    return extreme(cx, &hg_fold_min, "min()", a[0].u.t, &HG_NONE, false, out);
 }
 hg_status hg_op_amax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return extreme(cx, &hg_fold_max, "amax", a[0].u.t, &a[1], a[2].u.i != 0, out);
+    return extreme(cx, &hg_fold_max, "amax()", a[0].u.t, &a[1], a[2].u.i != 0, out);
 }
 hg_status hg_op_amin(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return extreme(cx, &hg_fold_min, "amin", a[0].u.t, &a[1], a[2].u.i != 0, out);
+    return extreme(cx, &hg_fold_min, "amin()", a[0].u.t, &a[1], a[2].u.i != 0, out);
 }
 hg_status hg_op_aminmax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[0].u.t->numel == 0 && !hg_given(&a[1]))
+        return hg_fail(cx, HG_STATE, "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.");
     hg_status st = extreme(cx, &hg_fold_min, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[0]);
     return st == HG_OK ? extreme(cx, &hg_fold_max, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[1]) : st;
 }
@@ -177,15 +180,14 @@ static hg_status as_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
 static hg_status place(hg_ctx *cx, choose_fn *const fns[], const char *name, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t, *row = NULL;
     hg_status st;
-    if (t->dtype == HG_BOOL) return hg_no_kernel(cx, name, HG_BOOL);
+    if (t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "%s(): does not support bool input", name);
     if (hg_given(&a[1])) {
         int dim;
         if ((st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &dim)) != HG_OK) return st;
         return choose(cx, fns, name, t, dim, a[2].u.i != 0, false, NULL, out);
     }
     if (t->numel == 0)
-        return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction "
-                       "dim with the 'dim' argument.", name);
+        return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim to be specified for input.numel() == 0.", name);
     if ((st = as_row(cx, t, &row)) != HG_OK) return st;
     hg_tensor *at = NULL;
     int64_t ones[HG_MAX_DIM];
@@ -269,9 +271,12 @@ hg_status hg_op_mode(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_d
 
 hg_status hg_op_median(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t, *row = NULL;
+    if (t->numel == 0) { /* what NaN is in the dtype */
+        hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, 0, NULL, out);
+        if (st == HG_OK) hg_put_number(hg_f(NAN), (hg_dtype)t->dtype, (*out)->data);
+        return st;
+    }
     if (t->dtype == HG_BOOL) return hg_no_kernel(cx, "median_cpu", HG_BOOL);
-    if (t->numel == 0) /* what the empty tensor's is: NaN, or the smallest integer */
-        return hg_raw_scalar(cx, hg_dtype_is_float((hg_dtype)t->dtype) ? hg_f(NAN) : hg_i(0), (hg_dtype)t->dtype, out);
     hg_status st = as_row(cx, t, &row);
     if (st == HG_OK) st = choose(cx, median, "median", row, 0, false, true, out, NULL);
     hg_release(cx, row);

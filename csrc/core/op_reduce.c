@@ -1,5 +1,6 @@
 /* Sums, means, products, variances, norms and counts. What choosing one element does is in op_extreme.c. */
 #include "reduce_impl.h"
+#include "shape_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -91,12 +92,9 @@ hg_status hg_d_nansum(hg_ctx *cx, hg_back *b) {
 static hg_status mean(hg_ctx *cx, hg_tensor *t, const hg_arg *dim, bool keep, const hg_arg *dtype, hg_tensor **out) {
     hg_dtype d = hg_given(dtype) ? (hg_dtype)dtype->u.i : (hg_dtype)t->dtype;
     if (!hg_dtype_is_float(d)) {
-        const char *name = hg_dtypes[d].tensor_name;
-        return hg_fail(cx, HG_STATE, hg_given(dtype) ? "mean(): could not infer output dtype. Optional dtype must be either a "
-                                                       "floating point or complex dtype. Got: %.*s"
-                                                     : "mean(): could not infer output dtype. Input dtype must be either a "
-                                                       "floating point or complex dtype. Got: %.*s",
-                       (int)(strlen(name) - strlen("Tensor")), name);
+        char word[16];
+        return hg_fail(cx, HG_STATE, "mean(): could not infer output dtype. %s dtype must be either a floating point or complex "
+                       "dtype. Got: %s", hg_given(dtype) ? "Optional" : "Input", hg_dtype_word(d, word));
     }
     hg_dims dims;
     hg_acc acc = {.at = NULL};
@@ -128,6 +126,10 @@ hg_status hg_d_mean(hg_ctx *cx, hg_back *b) { return mean_gradient(cx, b, &all_d
 hg_status hg_d_mean_dim(hg_ctx *cx, hg_back *b) { return mean_gradient(cx, b, ARG(1), ARG(2)->u.i != 0); }
 
 hg_status hg_op_nanmean(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    char word[16];
+    if (!hg_dtype_is_float((hg_dtype)a[0].u.t->dtype))
+        return hg_fail(cx, HG_STATE, "nanmean(): expected input to have floating point or complex dtype but got %s",
+                       hg_dtype_word((hg_dtype)a[0].u.t->dtype, word));
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_tensor *numbers = X(LOGICAL_NOT, T(X(ISNAN, a[0])));
@@ -202,14 +204,14 @@ static double correction_of(const hg_arg *a) { return hg_given(a) ? hg_number_f(
 static hg_status variance(hg_ctx *cx, const char *name, hg_tensor *t, const hg_arg *dim, double correction, bool keep,
                           bool root, hg_tensor **out, hg_tensor **out_mean) {
     if (!hg_dtype_is_float((hg_dtype)t->dtype))
-        return hg_fail(cx, HG_STATE, "%s only support floating point and complex dtypes", name);
+        return hg_fail(cx, HG_STATE, "%s only support floating point and complex dtypes", out_mean ? name : "std and var");
     hg_dims d;
     hg_acc center = {.at = NULL}, acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
     if (st != HG_OK) return st;
     double freedom = (double)d.count - correction;
     if (freedom <= 0 &&
-        (st = hg_warn(cx, "UserWarning", "%s: degrees of freedom is <= 0. Correction should be strictly less than the "
+        (st = hg_warn(cx, "UserWarning", "%s(): degrees of freedom is <= 0. Correction should be strictly less than the "
                       "reduction factor (input numel divided by output numel).", name)) != HG_OK)
         return st;
     if ((st = hg_fold_run(cx, &hg_fold_sum, t, &d, NULL, NULL, &center)) != HG_OK) goto done;
@@ -227,16 +229,16 @@ done:
 }
 
 hg_status hg_op_var(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return variance(cx, "var()", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, false, out, NULL);
+    return variance(cx, "var", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, false, out, NULL);
 }
 hg_status hg_op_std(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return variance(cx, "std()", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, true, out, NULL);
+    return variance(cx, "std", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, true, out, NULL);
 }
 hg_status hg_op_var_mean(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return variance(cx, "var_mean()", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, false, &out[0], &out[1]);
+    return variance(cx, "var_mean", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, false, &out[0], &out[1]);
 }
 hg_status hg_op_std_mean(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return variance(cx, "std_mean()", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, true, &out[0], &out[1]);
+    return variance(cx, "std_mean", a[0].u.t, &a[1], correction_of(&a[2]), a[3].u.i != 0, true, &out[0], &out[1]);
 }
 
 /* With the arguments of var.correction: what `g`, a gradient of the variance, is for the input. */
@@ -287,6 +289,12 @@ hg_status hg_op_var_unbiased(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_op_std_unbiased(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return unbiased(cx, HG_OP_STD_CORRECTION, &a[0], HG_NONE, &a[1], hg_b(false), out);
 }
+hg_status hg_op_var_mean_unbiased(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return unbiased(cx, HG_OP_VAR_MEAN, &a[0], HG_NONE, &a[1], hg_b(false), out);
+}
+hg_status hg_op_std_mean_unbiased(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return unbiased(cx, HG_OP_STD_MEAN, &a[0], HG_NONE, &a[1], hg_b(false), out);
+}
 #define BY_DIM(id, OP)                                                                                                 \
     hg_status hg_op_##id##_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                         \
         return unbiased(cx, HG_OP_##OP, &a[0], a[1], &a[2], a[3], out);                                                \
@@ -301,9 +309,9 @@ BY_DIM(std_mean, STD_MEAN)
 static hg_status norm(hg_ctx *cx, hg_tensor *t, double p, const hg_arg *dim, bool keep, const hg_arg *dtype, hg_tensor **out) {
     hg_dtype d = hg_given(dtype) ? (hg_dtype)dtype->u.i : (hg_dtype)t->dtype;
     if (!hg_dtype_is_float((hg_dtype)t->dtype)) {
-        const char *name = hg_dtypes[t->dtype].tensor_name;
-        return hg_fail(cx, HG_STATE, "linalg.vector_norm: Expected a floating point or complex tensor as input. Got %.*s",
-                       (int)(strlen(name) - strlen("Tensor")), name);
+        char word[16];
+        return hg_fail(cx, HG_STATE, "linalg.vector_norm: Expected a floating point or complex tensor as input. Got %s",
+                       hg_dtype_word((hg_dtype)t->dtype, word));
     }
     const hg_fold *fold = p == 2           ? &hg_fold_square_sum
                           : p == 1         ? &hg_fold_abs_sum
@@ -427,6 +435,8 @@ static hg_status counted(hg_ctx *cx, const hg_fold *fold, hg_tensor *t, const hg
     hg_dims d;
     hg_acc acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
+    if (st == HG_OK && dim->kind == HG_A_INTS && dim->n == 0 && type != HG_I64)
+        return hg_run(cx, &hg_k_ne, (hg_dtype)t->dtype, (hg_arg[]){hg_t(t), hg_i(0)}, 2, NULL, out); /* here () is no dimension */
     if (st == HG_OK && (st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
         st = hg_acc_take(cx, &acc, &d, type, out);
     hg_acc_free(cx, &acc);

@@ -89,6 +89,9 @@ hg_status hg_op_cumprod(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return run_scan(cx, &products, a[0].u.t, a[1].u.i, scan_type(a[0].u.t, &a[2], out), out);
 }
 hg_status hg_op_logcumsumexp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int dim;
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, a[0].u.t->n_dim, &dim);
+    if (st != HG_OK) return st;
     if (!hg_dtype_is_float((hg_dtype)a[0].u.t->dtype))
         return hg_no_kernel(cx, "logcumsumexp_out_cpu", (hg_dtype)a[0].u.t->dtype);
     return run_scan(cx, &log_sums, a[0].u.t, a[1].u.i, (hg_dtype)a[0].u.t->dtype, out);
