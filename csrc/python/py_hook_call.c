@@ -59,7 +59,7 @@ static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
                  hg_dtypes[a->dtype].tensor_name, hg_dtypes[b->dtype].tensor_name);
         return complain(fn, what);
     }
-    if (a->n_dim != b->n_dim || memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape))
+    if (a->n_dim != b->n_dim || memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) != 0)
         return complain(fn, "changed the size of value");
     return 0;
 }
