@@ -129,7 +129,7 @@ static hg_status pass(hg_ctx *cx, side *s, hg_hook_fn fn, hg_value *tuple, bool 
     hg_hook hook = {.id = hg_next_hook_id(cx->lib), .fn = fn, .data = s, .drop = side_drop, .hold = side_hold};
     if (st == HG_OK) st = hg_hooks_put(cx, hooks, &hook);
     hg_value out;
-    if (st == HG_OK) st = host->tuple_new(host->ud, tuple->obj, at, s->n_values, &out);
+    if (st == HG_OK) st = hg_tuple_new(cx, tuple->obj, at, s->n_values, &out);
     for (size_t i = 0; i < s->n_values; i++) hg_value_release(cx, at[i]);
     if (st == HG_OK) hg_value_set(cx, tuple, out), *passed = true;
 done:
@@ -148,7 +148,7 @@ static hg_status spread(hg_ctx *cx, const side *s, hg_value from, hg_value *out)
     if (s->n_values > 8 && !(at = hg_mem(cx, s->n_values * sizeof *at))) return HG_MEMORY;
     memset(at, 0, s->n_values * sizeof *at);
     for (uint32_t k = 0; k < s->n_tensors; k++) at[s->index[k]] = host->tuple_at(host->ud, from.obj, k);
-    hg_status st = host->tuple_new(host->ud, NULL, at, s->n_values, out);
+    hg_status st = hg_tuple_new(cx, NULL, at, s->n_values, out);
     if (at != few) hg_mem_free(cx->lib, at);
     return st;
 }
@@ -159,7 +159,7 @@ static hg_status gather(hg_ctx *cx, const side *s, hg_value from, hg_value *slot
     hg_value few[8], *at = few, out;
     if (s->n_tensors > 8 && !(at = hg_mem(cx, s->n_tensors * sizeof *at))) return HG_MEMORY;
     for (uint32_t k = 0; k < s->n_tensors; k++) at[k] = host->tuple_at(host->ud, from.obj, s->index[k]);
-    hg_status st = host->tuple_new(host->ud, NULL, at, s->n_tensors, &out);
+    hg_status st = hg_tuple_new(cx, NULL, at, s->n_tensors, &out);
     if (at != few) hg_mem_free(cx->lib, at);
     if (st == HG_OK) hg_value_set(cx, slot, out);
     return st;
@@ -211,7 +211,6 @@ static bool all_nothing(hg_ctx *cx, hg_value v) {
 
 /* No input needs a gradient: the hooks run here, at the outputs, with nothings for grad_input. */
 static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
-    const hg_host *host = HOST(cx);
     TRY(hg_warn(cx, "UserWarning", "Full backward hook is firing when gradients are computed with respect to module outputs "
                 "since no inputs require gradients. See "
                 "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook"
@@ -219,7 +218,7 @@ static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
     hg_value few[8] = {{0}}, *at = few, nothing;
     if (s->n_inputs > 8 && !(at = hg_mem(cx, s->n_inputs * sizeof *at))) return HG_MEMORY;
     memset(at, 0, s->n_inputs * sizeof *at);
-    hg_status st = host->tuple_new(host->ud, NULL, at, s->n_inputs, &nothing);
+    hg_status st = hg_tuple_new(cx, NULL, at, s->n_inputs, &nothing);
     if (at != few) hg_mem_free(cx->lib, at);
     if (st != HG_OK) return st;
     hg_call call = {.kind = HG_HOOK_BACKWARD, .module = s->module, .grad_input = nothing, .grad_output = grad_output};
@@ -347,7 +346,7 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
     if (bare && output->kind != HG_V_TENSOR)
         TRY(hg_warn(cx, "UserWarning", "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
                     "but received %s", type_words(cx, *output, words, sizeof words)));
-    if (bare) TRY(host->tuple_new(host->ud, NULL, output, 1, &tuple));
+    if (bare) TRY(hg_tuple_new(cx, NULL, output, 1, &tuple));
     else hg_value_retain(cx, tuple);
     hg_status st = side_new(cx, bw, host->tuple_size(host->ud, tuple.obj), &s);
     if (st == HG_OK) {

@@ -44,6 +44,9 @@ void *hg_mem(hg_ctx *cx, size_t size);                 /* NULL: failed, words se
 void *hg_mem_resize(hg_ctx *cx, void *p, size_t size); /* NULL: failed, words set, p untouched */
 void hg_mem_free(hg_lib *lib, void *p);                /* NULL is fine */
 
+/* A tuple of the host's: new in *out. As host->tuple_new, but for the words where memory ran out. */
+hg_status hg_tuple_new(hg_ctx *cx, void *like, const hg_value *at, size_t n, hg_value *out);
+
 /* Storages. A new one has count 1 and version 0; its bytes are uninitialised. */
 hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out);
 void hg_storage_retain(hg_storage *s);

@@ -92,7 +92,7 @@ static hg_status finish(layer *l, int op, const hg_arg *a, int n, hg_value *out)
         return HG_OK;
     }
     hg_value both[2] = {hg_value_of(made[0]), hg_value_of(made[1])};
-    l->status = HOST(l->cx)->tuple_new(HOST(l->cx)->ud, NULL, both, 2, out);
+    l->status = hg_tuple_new(l->cx, NULL, both, 2, out);
     hg_release(l->cx, made[0]), hg_release(l->cx, made[1]);
     return l->status;
 }

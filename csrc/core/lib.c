@@ -184,3 +184,8 @@ void hg_value_set(hg_ctx *cx, hg_value *slot, hg_value v) {
     *slot = v;
     hg_value_release(cx, old);
 }
+
+hg_status hg_tuple_new(hg_ctx *cx, void *like, const hg_value *at, size_t n, hg_value *out) {
+    hg_status st = HOST(cx)->tuple_new(HOST(cx)->ud, like, at, n, out);
+    return st == HG_MEMORY ? hg_no_memory(cx) : st;
+}

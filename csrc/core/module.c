@@ -169,7 +169,7 @@ static hg_status forward(hg_ctx *cx, hg_module *m, const hg_value *args, size_t 
     hg_value tuple;
     if (m->forward && kwargs.kind == HG_V_NONE) return m->forward(cx, m, args, n, out);
     if (!cx->lib->host_forward) return hg_fail(cx, HG_TYPE, "the module has no forward function");
-    TRY(HOST(cx)->tuple_new(HOST(cx)->ud, NULL, args, n, &tuple));
+    TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
     hg_status st = cx->lib->host_forward(cx, m, tuple, kwargs, out);
     hg_value_release(cx, tuple);
     return st;
@@ -196,7 +196,7 @@ static hg_status run_pre_hooks(hg_ctx *cx, hg_call *call) {
         st = run_hook(cx, &list.at[i], list.at[i].flags, call);
         if (st == HG_OK && call->args.kind != HG_V_TUPLE) { /* a bare value stands for a tuple of one */
             hg_value one;
-            st = HOST(cx)->tuple_new(HOST(cx)->ud, NULL, &call->args, 1, &one);
+            st = hg_tuple_new(cx, NULL, &call->args, 1, &one);
             if (st == HG_OK) hg_value_set(cx, &call->args, one);
         }
     }
@@ -260,7 +260,7 @@ static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, const hg_value *args,
     hg_call call = {.module = m, .kwargs = kwargs};
     hg_backward_hook bw = {0};
     hook_list after = {.at = after.few};
-    TRY(HOST(cx)->tuple_new(HOST(cx)->ud, NULL, args, n, &call.args));
+    TRY(hg_tuple_new(cx, NULL, args, n, &call.args));
     hg_value_retain(cx, kwargs);
     hg_retain(cx, m); /* a hook may drop the last reference to it */
     hg_status st = call_hooked(cx, &call, &bw, &after);

@@ -143,12 +143,12 @@ hg_status hg_nll_backward_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- As torch spells it ------------------------------------------------------------------------------------------------------ */
 
-static hg_status check_weight(hg_ctx *cx, const hg_arg *weight, int64_t classes) {
+static hg_status check_weight(hg_ctx *cx, const hg_arg *weight, int64_t classes, const char *who) {
     char words[256];
     const hg_tensor *w = hg_given(weight) ? weight->u.t : NULL;
     if (!w || (w->n_dim == 1 && w->numel == classes)) return HG_OK;
-    return hg_fail(cx, HG_STATE, "weight tensor should be defined either for all %lld classes or no classes but got weight tensor of "
-                   "shape: %s", (long long)classes, hg_show_shape(w, words));
+    return hg_fail(cx, HG_STATE, "%sweight tensor should be defined either for all %lld classes or no classes but got weight tensor "
+                   "of shape: %s", who, (long long)classes, hg_show_shape(w, words));
 }
 
 static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t, const hg_arg *weight) {
@@ -176,7 +176,7 @@ static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t
     if (hg_given(weight) && hg_tensor_requires_grad(weight->u.t) && cx->grad_enabled)
         return hg_fail(cx, HG_STATE, "The function 'nll_loss%s_forward' is not differentiable with respect to argument 'weight'. This "
                        "input cannot have requires_grad True.", planes ? "2d" : "");
-    return check_weight(cx, weight, x->shape[x->n_dim > 1]);
+    return check_weight(cx, weight, x->shape[x->n_dim > 1], "");
 }
 
 /* Within a scope. Shapes torch has no kernel for pass through (n, classes, 1, rest). */
@@ -276,7 +276,8 @@ hg_status hg_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "label_smoothing must be between 0.0 and 1.0. Got: %g", c.smoothing);
     c.class_dim = x->n_dim > 1;
     c.classes = x->n_dim ? x->shape[c.class_dim] : 1;
-    if (probabilities || c.smoothing > 0) HG_TRY(check_weight(cx, &a[2], c.classes));
+    if (probabilities) HG_TRY(check_weight(cx, &a[2], c.classes, "cross_entropy: "));
+    else if (c.smoothing > 0) HG_TRY(check_weight(cx, &a[2], c.classes, ""));
     hg_scope_begin(cx, &s);
     c.log_p = X(LOG_SOFTMAX_DATA, T(x), hg_i(c.class_dim));
     hg_tensor *y = NULL;

@@ -42,7 +42,7 @@ static hg_status forward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **o
     HG_TRY(hg_wrap_dim(cx, a[1].u.i, x->n_dim, &dim));
     if (!hg_dtype_is_float(d)) {
         bool last = dim == (x->n_dim ? x->n_dim - 1 : 0);
-        return hg_no_kernel(cx, log_of ? last ? "log_softmax_lastdim_kernel_impl" : "softmax_kernel_impl"
+        return hg_no_kernel(cx, log_of ? last ? "log_softmax_lastdim_kernel_impl" : "log_softmax_kernel_impl"
                                       : last ? "softmax_lastdim_kernel_impl" : "softmax_kernel_impl", d);
     }
     rows r = rows_along(x, dim);

@@ -230,6 +230,16 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
     return op(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
+def adaptive_avg_pool2d(input, output_size):
+    """The means of as many windows as `output_size` says, None keeping the input's size.
+
+    >>> import hookgrad as torch
+    >>> adaptive_avg_pool2d(torch.tensor([[[1.0, 3.0], [5.0, 7.0]]]), (1, None))
+    tensor([[[3., 5.]]])
+    """
+    return _nn.adaptive_avg_pool2d(input, _full_size(output_size, input.shape[-2:]))
+
+
 def adaptive_max_pool2d(input, output_size, return_indices=False):
     """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in H * W."""
     output, indices = _nn.adaptive_max_pool2d_with_indices(input, _full_size(output_size, input.shape[-2:]))

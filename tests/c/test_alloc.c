@@ -1,0 +1,208 @@
+/* Running out of memory, everywhere: each scenario is run with the n-th allocation failing, for n = 1, 2, 3 ... until it gets
+   through. Every failure must be a clean status, and leave nothing behind. */
+#include "test.h"
+
+#include <stdlib.h>
+
+#define TRY(expr)                                                                                                      \
+    do {                                                                                                               \
+        hg_status st_ = (expr);                                                                                        \
+        if (st_ != HG_OK) {                                                                                            \
+            st = st_;                                                                                                  \
+            goto done;                                                                                                 \
+        }                                                                                                              \
+    } while (0)
+
+/* What a scenario makes; whatever there is is dropped at the end. */
+typedef struct things {
+    hg_tensor *t[16];
+    hg_module *m[8];
+} things;
+
+static void drop_things(things *k) {
+    for (int i = 0; i < 16; i++) hg_release(cx, k->t[i]);
+    for (int i = 0; i < 8; i++) hg_release(cx, k->m[i]);
+}
+
+static hg_status filled(int n_dim, const int64_t *shape, bool grad, hg_tensor **out) {
+    hg_status st = hg_tensor_empty(cx, HG_F32, n_dim, shape, out);
+    if (st != HG_OK) return st;
+    for (int64_t i = 0; i < (*out)->numel; i++) ((float *)(void *)(*out)->data)[i] = (float)(i % 7) / 4 - 0.5f;
+    return grad ? hg_tensor_set_requires_grad(cx, *out, true) : HG_OK;
+}
+
+#define CALL(out, id, ...)                                                                                             \
+    TRY(hg_call_op(cx, HG_OP_##id, (hg_arg[]){__VA_ARGS__}, (int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)), out))
+
+/* ---- Scenarios ----------------------------------------------------------------------------------------------------------------- */
+
+static hg_status expression(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    TRY(filled(SHAPE(3, 4), true, &k.t[0]));
+    TRY(filled(SHAPE(4), true, &k.t[1]));
+    CALL(&k.t[2], MUL, hg_t(k.t[0]), hg_t(k.t[1]));
+    CALL(&k.t[3], TANH, hg_t(k.t[2]));
+    CALL(&k.t[4], SELECT, hg_t(k.t[3]), hg_i(0), hg_i(1));
+    CALL(&k.t[5], SUM, hg_t(k.t[4]));
+    TRY(hg_backward(cx, &k.t[5], NULL, 1, true, true, &k.t[0], 1, false, &k.t[6]));
+    CALL(&k.t[7], SUM, hg_t(k.t[6]));
+    TRY(hg_backward(cx, &k.t[7], NULL, 1, false, false, NULL, -1, false, NULL));
+done:
+    for (int i = 0; i < 2; i++) /* .grad made with a graph refers back to its leaf */
+        if (k.t[i]) hg_tensor_set_grad(cx, k.t[i], NULL);
+    drop_things(&k);
+    return st;
+}
+
+static hg_status in_place(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    hg_tensor **parts = NULL;
+    int n = 0;
+    TRY(filled(SHAPE(2, 3), true, &k.t[0]));
+    TRY(filled(SHAPE(3), true, &k.t[5]));
+    CALL(&k.t[1], MUL, hg_t(k.t[0]), hg_f(2));
+    CALL(&k.t[2], SELECT, hg_t(k.t[1]), hg_i(0), hg_i(1));
+    TRY(hg_call_inplace(cx, HG_OP_MUL, (hg_arg[]){hg_t(k.t[2]), hg_t(k.t[5])}, 2));
+    TRY(hg_call_inplace(cx, HG_OP_EXP, (hg_arg[]){hg_t(k.t[1])}, 1));
+    TRY(hg_call_list(cx, HG_OP_UNBIND, (hg_arg[]){hg_t(k.t[1])}, 1, &parts, &n));
+    CALL(&k.t[3], CAT, hg_ts(parts, n));
+    CALL(&k.t[4], SUM, hg_t(k.t[3]));
+    TRY(hg_backward(cx, &k.t[4], NULL, 1, false, false, NULL, -1, false, NULL));
+done:
+    hg_list_free(cx, parts, n);
+    drop_things(&k);
+    return st;
+}
+
+static hg_status convnet(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    TRY(filled(SHAPE(2, 2, 6, 6), true, &k.t[0]));
+    TRY(filled(SHAPE(3, 2, 3, 3), true, &k.t[1]));
+    TRY(filled(SHAPE(3), true, &k.t[2]));
+    CALL(&k.t[3], CONV2D, hg_t(k.t[0]), hg_t(k.t[1]), hg_t(k.t[2]), hg_i(1), hg_i(1));
+    CALL(&k.t[4], BATCH_NORM, hg_t(k.t[3]), HG_NONE, HG_NONE, hg_t(k.t[2]), hg_t(k.t[2]), hg_b(true));
+    CALL(&k.t[5], MAX_POOL2D, hg_t(k.t[4]), hg_i(2));
+    CALL(&k.t[6], AVG_POOL2D, hg_t(k.t[5]), hg_i(3));
+    CALL(&k.t[7], FLATTEN, hg_t(k.t[6]), hg_i(1));
+    CALL(&k.t[8], FULL, hg_ints((int64_t[]){2}, 1), hg_i(1), hg_d(HG_I64));
+    CALL(&k.t[9], CROSS_ENTROPY, hg_t(k.t[7]), hg_t(k.t[8]));
+    TRY(hg_backward(cx, &k.t[9], NULL, 1, false, false, NULL, -1, false, NULL));
+done:
+    drop_things(&k);
+    return st;
+}
+
+/* The gradient of a fused gradient runs a backward inside of a backward. */
+static hg_status second_order(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    TRY(filled(SHAPE(2, 3), true, &k.t[0]));
+    TRY(filled(SHAPE(3), true, &k.t[1]));
+    CALL(&k.t[2], LAYER_NORM, hg_t(k.t[0]), hg_ints((int64_t[]){3}, 1), hg_t(k.t[1]), hg_t(k.t[1]));
+    CALL(&k.t[3], SOFTMAX, hg_t(k.t[2]), hg_i(1));
+    CALL(&k.t[4], MSE_LOSS, hg_t(k.t[3]), hg_t(k.t[0]));
+    TRY(hg_backward(cx, &k.t[4], NULL, 1, true, true, &k.t[0], 1, false, &k.t[5]));
+    CALL(&k.t[6], SUM, hg_t(k.t[5]));
+    TRY(hg_backward(cx, &k.t[6], NULL, 1, false, false, &k.t[0], 1, false, &k.t[7]));
+done:
+    drop_things(&k);
+    return st;
+}
+
+static hg_status do_nothing(hg_ctx *c, hg_call *call, void *data) {
+    (void)c, (void)call, (void)data;
+    return HG_OK;
+}
+
+static hg_status scale_output(hg_ctx *c, hg_call *call, void *data) {
+    hg_tensor *t = hg_value_tensor(call->output), *out = NULL;
+    (void)data;
+    if (!t) return HG_OK;
+    hg_status st = hg_call_op(c, HG_OP_MUL, (hg_arg[]){hg_t(t), hg_f(2)}, 2, &out);
+    if (st == HG_OK) hg_value_set(c, &call->output, hg_value_of(out));
+    return st;
+}
+
+static hg_status hooked_training(void) {
+    static const hg_hook_kind kinds[] = {HG_HOOK_FORWARD_PRE, HG_HOOK_FORWARD, HG_HOOK_BACKWARD_PRE, HG_HOOK_BACKWARD};
+    things k = {0};
+    hg_hooks *h;
+    hg_status st = HG_OK;
+    hg_value in, out;
+    TRY(hg_linear_new(cx, 3, 4, true, &k.m[0]));
+    TRY(hg_activation_new(cx, "gelu", &k.m[1]));
+    TRY(hg_linear_new(cx, 4, 1, true, &k.m[2]));
+    TRY(hg_sequential_new(cx, k.m, 3, &k.m[3]));
+    for (int i = 0; i < 4; i++) TRY(hg_module_add_hook(cx, k.m[i], kinds[i], do_nothing, NULL, 0, NULL));
+    TRY(hg_module_add_hook(cx, k.m[1], HG_HOOK_BACKWARD, do_nothing, NULL, 0, NULL));
+    TRY(hg_module_add_hook(cx, k.m[2], HG_HOOK_FORWARD, scale_output, NULL, HG_HOOK_ALWAYS_CALL, NULL));
+    TRY(filled(SHAPE(2, 3), true, &k.t[0]));
+    in = hg_value_of(k.t[0]);
+    TRY(hg_module_call(cx, k.m[3], &in, 1, (hg_value){0}, &out));
+    k.t[1] = hg_value_tensor(out);
+    CALL(&k.t[2], MEAN, hg_t(k.t[1]));
+    TRY(hg_tensor_retain_grad(cx, k.t[1]));
+    TRY(hg_tensor_add_hook(cx, k.t[2], do_nothing, NULL, NULL));
+    TRY(hg_node_hooks(cx, k.t[2]->grad_fn, HG_HOOK_NODE_PRE, true, &h));
+    TRY(hg_hooks_put(cx, h, &(hg_hook){.id = 1, .fn = do_nothing}));
+    TRY(hg_tensor_hooks(cx, k.t[0], HG_HOOK_POST_ACCUMULATE, true, &h));
+    TRY(hg_hooks_put(cx, h, &(hg_hook){.id = 2, .fn = do_nothing}));
+    TRY(hg_backward(cx, &k.t[2], NULL, 1, false, false, NULL, -1, false, NULL));
+    hg_tensor *params[] = {hg_module_param(cx, k.m[0], "weight"), hg_module_param(cx, k.m[0], "bias")};
+    hg_tensor *grads[] = {params[0] ? params[0]->grad : NULL, params[1] ? params[1]->grad : NULL};
+    if (!params[0] || !params[1] || !grads[0] || !grads[1]) { /* hg_module_param() has no status to fail with */
+        st = HG_MEMORY;
+        goto done;
+    }
+    TRY(hg_sgd_step(cx, &(hg_sgd){.lr = 0.1, .momentum = 0.9}, 2, params, grads, &k.t[8]));
+done:
+    drop_things(&k);
+    return st;
+}
+
+/* ---- The loop ---------------------------------------------------------------------------------------------------------------------- */
+
+static char words[sizeof(((hg_ctx *)NULL)->words)]; /* of the last failure */
+
+static hg_status open_and_run(hg_status (*scenario)(void), long fail_at, long *left) {
+    host = calloc(1, sizeof *host);
+    if (!host) abort();
+    host->fail_at = fail_at;
+    hg_status st = hg_malloc_open(&host, &cx);
+    *left = 0;
+    if (st != HG_OK) return st;
+    st = scenario();
+    snprintf(words, sizeof words, "%s", cx->words);
+    if (st != HG_OK) CHECK(words[0] != 0);
+    CHECK(cx->grad_enabled && !cx->scope && !cx->run);
+    host->fail_at = 0;
+    *left = hg_malloc_close(host, cx);
+    return st;
+}
+
+static void fail_each(const char *name, hg_status (*scenario)(void)) {
+    hg_malloc_host *outer_host = host;
+    hg_ctx *outer = cx;
+    long n = 0, left;
+    hg_status st;
+    do {
+        st = open_and_run(scenario, ++n, &left);
+        bool clean = st == HG_OK || st == HG_MEMORY || strstr(words, "can't allocate memory"); /* torch's, of a tensor */
+        if (!clean) test_fail(__FILE__, __LINE__, "%s: allocation %ld fails as status %d, %s", name, n, (int)st, words);
+        if (left) test_fail(__FILE__, __LINE__, "%s: allocation %ld failing leaves %ld behind", name, n, left);
+    } while (st != HG_OK && n < 20000 && n_failed_checks < 20);
+    CHECK(n > 20 && st == HG_OK);
+    host = outer_host;
+    cx = outer;
+}
+
+#define SCENARIO(name)                                                                                                 \
+    TEST(out_of_memory_in_##name) { fail_each(#name, name); }
+SCENARIO(expression)
+SCENARIO(in_place)
+SCENARIO(convnet)
+SCENARIO(second_order)
+SCENARIO(hooked_training)
