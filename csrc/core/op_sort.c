@@ -55,6 +55,26 @@ static void sort_pairs(pair *p, pair *room, int64_t n) {
     }
 }
 
+/* Bring the m smallest of n pairs to the front, in any order. */
+static void select_first(pair *p, int64_t n, int64_t m) {
+    int64_t low = 0, high = n - 1;
+    while (low < high) {
+        pair a = p[low], b = p[low + (high - low) / 2], c = p[high];
+        pair pivot = is_less(&a, &b) ? (is_less(&b, &c) ? b : is_less(&a, &c) ? c : a) : is_less(&a, &c) ? a : is_less(&b, &c) ? c : b;
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (is_less(&p[i], &pivot)) i++;
+            while (is_less(&pivot, &p[j])) j--;
+            if (i > j) break;
+            pair x = p[i];
+            p[i++] = p[j], p[j--] = x;
+        }
+        if (m <= j) high = j;
+        else if (m >= i) low = i;
+        else return;
+    }
+}
+
 static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, bool descending, pair *to) {
     HG_BY_DTYPE(d, for (int64_t i = 0; i < n; i++, from += step) {
         A x = LOAD(*(const E *)(const void *)from);
@@ -86,7 +106,10 @@ static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descendin
         char *from = w.p[0], *to = w.p[1], *at = w.p[2];
         for (int64_t row = 0; row < w.inner; row++, from += w.step[0], to += w.step[1], at += w.step[2]) {
             read_keys((hg_dtype)t->dtype, from, in * size, n, descending, p);
-            sort_pairs(p, p + n, n);
+            int64_t wanted = skip + keep;
+            if (wanted < n / 2) select_first(p, n, wanted);
+            else wanted = n;
+            sort_pairs(p, p + n, wanted);
             for (int64_t i = 0; places && i < keep; i++) *(int64_t *)(void *)(at + i * out * 8) = p[skip + i].at;
             if (values)
                 HG_BY_SIZE(size, for (int64_t i = 0; i < keep; i++)
