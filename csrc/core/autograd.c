@@ -286,8 +286,9 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     (void)grad_in;
     hg_tensor *var = n->args[0].u.t, *sum = NULL;
     hg_status st = HG_OK;
-    if (!grad[0] || !var) return HG_OK;
-    if (!var->grad && may_steal(cx, grad[0])) {
+    if (!var) return HG_OK;
+    if (!grad[0]) { /* nothing to add, but the hooks run */
+    } else if (!var->grad && may_steal(cx, grad[0])) {
         hg_retain(cx, grad[0]);
         put_grad(cx, var, grad[0]);
     } else if (!var->grad) {

@@ -258,7 +258,7 @@ static hg_status send(hg_ctx *cx, struct hg_run *run, hg_node *from, hg_tensor *
 /* ---- Running a node -------------------------------------------------------------------------------------------------------- */
 
 static hg_status run_tensor_hooks(hg_ctx *cx, hg_hooks *h, hg_tensor **grad) {
-    if (!h || !h->n || !*grad) return HG_OK;
+    if (!h || !h->n) return HG_OK; /* they run where no gradient has come, too */
     hg_call call = {.kind = HG_HOOK_TENSOR, .grad = hg_value_of(*grad)};
     hg_retain(cx, h); /* a hook may drop the last reference to its table */
     hg_status st = hg_hooks_run(cx, h, &call);
@@ -303,7 +303,7 @@ static hg_status tuple_of(hg_ctx *cx, hg_tensor *const *at, uint32_t n, hg_value
     hg_value few[8], *v = few;
     if (n > 8 && !(v = hg_mem(cx, n * sizeof *v))) return HG_MEMORY;
     for (uint32_t i = 0; i < n; i++) v[i] = hg_value_of(at[i]);
-    hg_status st = HOST(cx)->tuple_new(HOST(cx)->ud, NULL, v, n, out);
+    hg_status st = hg_tuple_new(cx, NULL, v, n, out);
     if (st != HG_OK) cx->status = st;
     if (v != few) hg_mem_free(cx->lib, v);
     return st;
@@ -368,19 +368,24 @@ static hg_status check_nan(hg_ctx *cx, const hg_node *n, hg_tensor *const *grad_
     return HG_OK;
 }
 
+static void take_captured(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    for (capture *c = t->captures ? run->captures : NULL; c; c = c->next)
+        if (c->task == t && t->buffer[c->nr] && run->results) {
+            hg_retain(cx, t->buffer[c->nr]);
+            hg_release(cx, run->results[c->result]);
+            run->results[c->result] = t->buffer[c->nr];
+        }
+}
+
 static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     hg_node *n = t->node;
     hg_tensor **grad = t->buffer;
+    if (!t->needed && !t->captures) return HG_OK; /* nor is anything behind it */
+    /* As in torch: a captured gradient has been through the tensor's hooks, but not where the node itself runs as well. */
+    if (t->needed) take_captured(cx, run, t);
     hg_status st = before_node(cx, n, grad);
     if (st != HG_OK) return st;
-    if (t->captures)
-        for (capture *c = run->captures; c; c = c->next)
-            if (c->task == t && grad[c->nr] && run->results) {
-                hg_retain(cx, grad[c->nr]);
-                hg_release(cx, run->results[c->result]);
-                run->results[c->result] = grad[c->nr];
-            }
-    if (!t->needed) return HG_OK;
+    if (!t->needed) return take_captured(cx, run, t), HG_OK;
     if (n->hooks && (st = run_node_hooks(cx, n, n->hooks->pre, grad, NULL)) != HG_OK) return st;
 
     hg_tensor *few[8] = {NULL}, **grad_in = few;
@@ -522,8 +527,8 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
     if (st == HG_OK) st = prepare(cx, &run, roots, grads, n);
     if (st == HG_OK) st = push_roots(cx, &run, roots, n);
     while (st == HG_OK && run.n_heap) st = run_node(cx, &run, pop(&run));
-    cx->grad_enabled = grad_was;
     st = run_thens(cx, &run, st);
+    cx->grad_enabled = grad_was;
     cx->run = run.outer;
     cx->scope = scope_was;
     tasks_free(cx, &run);

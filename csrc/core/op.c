@@ -75,6 +75,19 @@ static void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t
 
 /* ---- Recording ------------------------------------------------------------------------------------------------------------ */
 
+/* The arguments are saved in the order in which derivatives want them, as in torch: saved-tensor hooks see it. */
+static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in, hg_node *n) {
+    hg_status st = HG_OK;
+    for (int i = 0; save_in && i < info->n_params; i++) {
+        if (!(want >> i & 1)) continue;
+        uint32_t now = save_in & info->saves_in[i];
+        save_in &= ~now;
+        for (int j = 0; now && st == HG_OK; j++, now >>= 1)
+            if (now & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &n->args[j].u.t, &n->args[j].n);
+    }
+    return st;
+}
+
 /* The node of a call, without outputs yet: edges, and the arguments that `save_in` names. New. */
 static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in,
                         hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
@@ -111,7 +124,6 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
                     goto fail;
                 }
                 to->u.t = NULL;
-                if ((st = hg_save(cx, a[i].u.t, &to->u.t, &to->n)) != HG_OK) goto fail;
             } else {
                 to->kind = HG_A_NONE;
             }
@@ -144,6 +156,7 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
         }
         if (differentiable) e += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
     }
+    if ((st = save_inputs(cx, info, a, want, save_in, n)) != HG_OK) goto fail;
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     *result = n;
     return HG_OK;

@@ -46,6 +46,7 @@ const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx) { return cx->saved ? 
 
 hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words) {
     char *copy = NULL;
+    if (words && cx->saved) return hg_fail(cx, HG_STATE, "%s", words); /* some are in force */
     if (words && !(copy = hg_mem(cx, strlen(words) + 1))) return HG_MEMORY;
     if (copy) strcpy(copy, words);
     hg_mem_free(cx->lib, cx->no_saved_hooks);
@@ -84,7 +85,7 @@ static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t
     if (t->storage->version == version) return HG_OK;
     HOST(cx)->drop(HOST(cx)->ud, *ref);
     return hg_fail(cx, HG_STATE, "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
-                   "hook can not be modified by in-place operations as this can lead to unexpected side-effects. Please open "
+                   "hook cannot be modified by in-place operations as this can lead to unexpected side-effects. Please open "
                    "an issue if you need to perform in-place operations on the input to a pack hook.");
 }
 
@@ -136,21 +137,18 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
     hg_tensor **slot = n->function ? &n->function->saved[i] : !a ? NULL
                        : a->kind == HG_A_TENSORS           ? (hg_tensor **)&a->u.ts[j]
                                                            : &a->u.t;
-    if (n->freed) return hg_freed_already(cx);
+    if (n->freed)
+        return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values "
+                       "of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you "
+                       "need to backward through the graph a second time or if you need to access saved variables after "
+                       "calling backward.");
     if (!slot || !*slot) return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
     if ((*slot)->extra && (*slot)->extra->packed)
         return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
                        "pair of hooks is allowed at a time.");
-    hg_tensor *kept, *old = *slot, *seen = old;
-    hg_status st = HG_OK;
-    if (output) { /* pack is to see the output's history */
-        if ((st = hg_tensor_detach(cx, old, &seen)) != HG_OK) return st;
-        hg_retain(cx, n);
-        hg_set_history(cx, seen, n, (uint32_t)i);
-    }
-    st = pack(cx, hooks, seen, output, &kept);
+    hg_tensor *kept, *old = *slot;
+    hg_status st = pack(cx, hooks, old, output, &kept); /* an output is shown without its history, as it is kept */
     if (st == HG_OK) *slot = kept, hg_release(cx, old);
-    if (output) hg_release(cx, seen);
     return st;
 }
 
@@ -177,10 +175,7 @@ static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, con
 static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output, int nr, hg_tensor **out) {
     struct hg_packed *p = stand_in->extra->packed;
     hg_tensor *data = NULL, *t;
-    bool grad = cx->grad_enabled;
-    cx->grad_enabled = false;
     hg_status st = p->hooks.unpack(cx, p->hooks.data, p->ref, &data);
-    cx->grad_enabled = grad;
     if (st != HG_OK) return cx->status = st;
     st = hg_tensor_detach(cx, data, &t);
     hg_release(cx, data);

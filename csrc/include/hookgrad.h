@@ -422,7 +422,7 @@ hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
 hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out);
 
 /* Saved-tensor hooks, innermost last pushed: `pack` is called with each tensor a node saves (a saved output has its history
-   already) and returns what to keep instead, a new host reference; `unpack` turns that into a tensor again. Both run with
+   already) and returns what to keep instead, a new host reference; `unpack` turns that into a tensor again. `pack` runs with
    gradients disabled. */
 typedef struct hg_saved_hooks {
     hg_status (*pack)(hg_ctx *cx, void *data, hg_tensor *t, void **packed);

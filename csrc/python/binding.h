@@ -46,6 +46,7 @@ typedef struct mod_state {
     PyObject *module;   /* hookgrad._C */
     int64_t interpreter;
     bool ready;
+    bool warned_of_cycle; /* by backward(create_graph=True) */
 #define X(name) PyTypeObject *name##_type;
     PY_TYPES(X)
 #undef X

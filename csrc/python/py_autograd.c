@@ -48,9 +48,22 @@ fail:
 
 /* ---- Backward ------------------------------------------------------------------------------------------------------------ */
 
+/* Under create_graph `.grad` is part of a graph that leads back to its tensor: said once. */
+static int warn_of_cycle(void) {
+    if (hg_py->warned_of_cycle) return 0;
+    hg_py->warned_of_cycle = true;
+    return PyErr_WarnEx(PyExc_UserWarning,
+                        "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
+                        "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
+                        "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
+                        "to None after use to break the cycle and avoid the leak.",
+                        1);
+}
+
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs) {
     tensors r, g, in = {NULL, NULL, -1};
     PyObject *result = NULL;
+    if (create && warn_of_cycle()) return NULL;
     if (tensors_get(roots, &r, false, "backward", "tensors")) return NULL;
     if (tensors_get(grads, &g, true, "backward", "grad_tensors")) goto done_roots;
     if (inputs != Py_None && tensors_get(inputs, &in, false, "backward", "inputs")) goto done_grads;

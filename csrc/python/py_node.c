@@ -8,7 +8,8 @@
 
 #define SELF(o) ((py_node *)(o))
 
-static const char accumulate[] = "AccumulateGrad", full_accumulate[] = "torch::autograd::AccumulateGrad";
+/* name() of these gives the C++ name that PyTorch shows there. */
+static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", in_torch[] = "torch::autograd::";
 
 /* ---- What it saved: _saved_self, _saved_result ... ----------------------------------------------------------- */
 
@@ -219,7 +220,8 @@ static PyObject *node_repr(PyObject *self) {
 static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
     const char *name = hg_node_name(NODE(self));
-    return PyUnicode_FromString(strcmp(name, accumulate) ? name : full_accumulate);
+    bool bare = strcmp(name, accumulate) && strcmp(name, copy_slices);
+    return PyUnicode_FromFormat("%s%s", bare ? "" : in_torch, name);
 }
 
 static PyObject *node_next_functions(PyObject *self, void *unused) {

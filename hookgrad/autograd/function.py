@@ -47,13 +47,26 @@ class FunctionCtx:
         self.materialize_grads = value
 
 
-class BackwardCFunction(FunctionCtx):
+class _BackwardMeta(type):
+    """Lets a node count as an instance of the class of its context."""
+
+    def __instancecheck__(cls, instance):
+        return super().__instancecheck__(instance) or (
+            isinstance(instance, _C.Node) and cls in getattr(instance, "_context_mro", ())
+        )
+
+
+class BackwardCFunction(FunctionCtx, metaclass=_BackwardMeta):
     """A context as ``backward`` sees it: the face of a node whose derivative is written in Python."""
 
     _node = None
     materialize_grads = True
     to_save = dirty_tensors = non_differentiable = ()
     needs_input_grad = ()
+
+    @property
+    def _context_mro(self):
+        return type(self).__mro__
 
     def _its_node(self):
         return self._node() if self._node is not None else None
@@ -106,9 +119,7 @@ class BackwardCFunction(FunctionCtx):
         if self.materialize_grads:
             node = self._its_node()
             is_tensor = self._tensor_outputs
-            grads = tuple(
-                _C._function_zeros(node, k) if g is None and is_tensor[k] else g for k, g in enumerate(grads)
-            )
+            grads = tuple(_C._function_zeros(node, k) if g is None and is_tensor[k] else g for k, g in enumerate(grads))
         result = self.apply(*grads)
         if not isinstance(result, tuple):
             result = (result,)
@@ -137,8 +148,8 @@ class FunctionMeta(type):
     """Gives every Function the class of its contexts, named after it: the name of its nodes."""
 
     def __init__(cls, name, bases, attrs):
-        cls._backward_cls = type(
-            name + "Backward", (BackwardCFunction,), {"_forward_cls": cls, "__module__": __name__}
+        cls._backward_cls = _BackwardMeta(
+            name + "Backward", (BackwardCFunction,), {"_forward_cls": cls, "__module__": FunctionCtx.__module__}
         )
         super().__init__(name, bases, attrs)
 
@@ -267,6 +278,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
                 differentiable |= 1 << k
             if changed:
                 dirty_mask |= 1 << k
+                _C._increment_version(out)  # whether or not forward did it in a way that could be seen
             wrapped.append(returned)
         ctx._tensor_outputs = tuple(is_tensor)
         if node is not None:
@@ -274,7 +286,9 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
             _C._function_outputs(node, tensors, differentiable, dirty_mask, views)
             # An output that forward saved is saved as what it has become, with its history.
             became = {id(o): w for o, w in zip(outputs, wrapped) if isinstance(o, _C.Tensor)}
-            save = tuple([became.get(id(t), t) if t is not None and not _is_one_of(t, inputs) else t for t in ctx.to_save])
+            save = tuple(
+                [became.get(id(t), t) if t is not None and not _is_one_of(t, inputs) else t for t in ctx.to_save]
+            )
             _C._function_save(node, save)
         ctx.to_save = ()
         if isinstance(output, tuple):

@@ -73,7 +73,10 @@ def increment_version(tensor):
 
     Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.increment_version
     """
-    for t in (tensor,) if isinstance(tensor, _C.Tensor) else tensor:
+    tensors = (tensor,) if isinstance(tensor, _C.Tensor) else tensor
+    if not hasattr(tensors, "__iter__"):
+        raise RuntimeError("increment_version expect a Iterable[Tensor] as input")
+    for t in tensors:
         _C._increment_version(t)
 
 
@@ -234,7 +237,6 @@ class _MultiHandle(_C.RemovableHandle):
     """Removes the hook from each of its tensors."""
 
     def __init__(self, handles):
-        super().__init__({})
         self.handles = handles
 
     def remove(self):

@@ -12,14 +12,19 @@ def _owner(module, name):
 
 
 def _put(module, name, tensor):
-    """Put a tensor in the place of a parameter or buffer, as it is; returns what was there."""
+    """Put a tensor in the place of a parameter, a buffer or an attribute, as it is; returns what was there."""
     owner, name = _owner(module, name)
     for table in (owner._parameters, owner._buffers):
         if name in table:
             was = table[name]
             table[name] = tensor
             return was
-    raise AttributeError(f"{type(owner).__name__} has no attribute `{name}`")
+    was = getattr(owner, name, _NOTHING)
+    if tensor is _NOTHING:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, tensor)
+    return was
 
 
 def _named_tensors(module):
@@ -56,6 +61,9 @@ def _check_names(module, tensors):
         words.append(f"Missing key(s): {', '.join(missing)}.")
     if words:
         raise RuntimeError(f"Error(s) in reparametrizing for {module._get_name()}:\n\t" + "\n\t".join(words))
+
+
+_NOTHING = object()
 
 
 @contextmanager

@@ -1,0 +1,141 @@
+"""Hooks on nodes of the graph."""
+
+
+def _leaf(torch, *values):
+    return torch.tensor(values or (1.0, 2.0), requires_grad=True)
+
+
+def node_hook_sees_both_sides(torch, log):
+    x, w = _leaf(torch), _leaf(torch, 3.0, 4.0)
+    y = x * w
+    y.grad_fn.register_hook(log.hook("mul"))
+    y.sum().backward()
+
+
+def node_hook_replaces_what_goes_on(torch, log):
+    x, w = _leaf(torch), _leaf(torch, 3.0, 4.0)
+    y = x * w
+    y.grad_fn.register_hook(lambda gi, go: (gi[0] * 10, gi[1]))
+    y.grad_fn.register_hook(log.hook("second"))
+    y.sum().backward()
+    log("grads", x.grad, w.grad)
+
+
+def node_prehook_replaces_what_comes(torch, log):
+    x = _leaf(torch)
+    y = x * 2
+    y.grad_fn.register_prehook(lambda go: (go[0] * 10,))
+    y.grad_fn.register_prehook(log.hook("second"))
+    y.register_hook(log.hook("tensor"))
+    y.retain_grad()
+    y.sum().backward()
+    log("grads", y.grad, x.grad)
+
+
+def node_hooks_with_wrong_results(torch, log):
+    x = _leaf(torch)
+    for bad in (lambda gi, go: 3, lambda gi, go: (), lambda gi, go: (torch.ones(3), None), lambda gi, go: (1, 2)):
+        y = x.exp()
+        y.grad_fn.register_hook(bad)
+        log.error(y.sum().backward)
+    for bad in (lambda go: 3, lambda go: (), lambda go: (torch.ones(3),)):
+        y = x.exp()
+        y.grad_fn.register_prehook(bad)
+        log.error(y.sum().backward)
+
+
+def accumulator_hooks(torch, log):
+    x = _leaf(torch)
+    node = (x * 2).grad_fn.next_functions[0][0]
+    log(node.name(), node.variable is x)
+    x.register_hook(log.hook("tensor"))
+    node.register_prehook(lambda go: log("prehook", go, x.grad))
+    x.register_post_accumulate_grad_hook(lambda t: log("post", t.grad))
+    node.register_hook(lambda gi, go: log("hook", gi, go, x.grad))
+    (x * 3).sum().backward()
+
+
+def accumulator_prehook_changes_what_is_accumulated(torch, log):
+    x = _leaf(torch)
+    node = (x * 2).grad_fn.next_functions[0][0]
+    node.register_prehook(lambda go: (go[0] * 100,))
+    (x * 3).sum().backward()
+    log("grad", x.grad)
+
+
+def removed_node_hooks_do_not_run(torch, log):
+    x = _leaf(torch)
+    y = x * 2
+    a = y.grad_fn.register_hook(log.hook("a"))
+    b = y.grad_fn.register_prehook(log.hook("b"))
+    y.sum().backward(retain_graph=True)
+    a.remove()
+    b.remove()
+    y.sum().backward()
+    log("end")
+
+
+def node_hook_that_raises(torch, log):
+    x = _leaf(torch)
+    y = x.exp()
+
+    def stop(*args):
+        raise ValueError("stop")
+
+    handle = y.grad_fn.register_prehook(stop)
+    log.error(y.sum().backward)
+    handle.remove()
+    y.sum().backward()
+    log("usable", x.grad)
+
+
+def the_graph_can_be_walked(torch, log):
+    x, w = _leaf(torch), _leaf(torch)
+    z = ((x * w) + x.exp().detach() * w).sum()
+    todo = [z.grad_fn]
+    while todo:
+        node = todo.pop(0)
+        log(node.name(), [(n.name(), nr) if n is not None else None for n, nr in node.next_functions])
+        todo += [n for n, _ in node.next_functions if n is not None]
+
+
+def what_nodes_saved(torch, log):
+    x = _leaf(torch)
+    y = x.exp()
+    z = y * x
+    log(y.grad_fn._saved_result, z.grad_fn._saved_self, z.grad_fn._saved_other is x)
+    z.sum().backward()
+    log.error(lambda: z.grad_fn._saved_self)
+
+
+def several_outputs_of_a_node(torch, log):
+    x = _leaf(torch, 3.0, 1.0, 2.0)
+    a, b, c = x.unbind()
+    a.grad_fn.register_prehook(log.hook("prehook"))
+    a.grad_fn.register_hook(log.hook("hook"))
+    log(a.grad_fn is b.grad_fn, [t.output_nr for t in (a, b, c)])
+    (a + c).backward()
+
+
+def order_of_independent_branches(torch, log):
+    x, y, z = _leaf(torch), _leaf(torch), _leaf(torch)
+    for name, t in (("x", x), ("y", y), ("z", z)):
+        t.register_hook(log.hook(name))
+    a, b, c = z * 1, y * 2, x * 3
+    for name, t in (("a", a), ("b", b), ("c", c)):
+        t.register_hook(log.hook(name))
+    (a + b + c).sum().backward()
+
+
+def node_metadata_is_a_dict(torch, log):
+    y = _leaf(torch) * 2
+    y.grad_fn.metadata["mine"] = 3
+    log(y.grad_fn.metadata)
+
+
+def unneeded_inputs_of_a_node(torch, log):
+    x, fixed = _leaf(torch), torch.ones(2)
+    y = fixed * x
+    y.grad_fn.register_hook(log.hook("mul"))
+    log([n is None for n, _ in y.grad_fn.next_functions])
+    y.sum().backward()
