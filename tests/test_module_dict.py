@@ -601,6 +601,9 @@ def test_a_module_inside_itself_runs_out_of_recursion_not_of_stack():
     loop._modules["0"] = loop
     with pytest.raises(RecursionError):
         loop(torch.ones(1))
+    loop.register_forward_hook(plus_one)
+    with pytest.raises(RecursionError):
+        loop(torch.ones(1))
     loop._modules.clear()
     deep = nn.Identity()
     for _ in range(100_000):

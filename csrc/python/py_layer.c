@@ -55,10 +55,7 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (!cx || bind(l, args, n, kwnames, at)) return NULL;
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
-    /* A container calls its children from here: Python has to count, or a module inside itself overruns the stack. */
-    if (Py_EnterRecursiveCall(" while calling a Python object")) return NULL;
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
-    Py_LeaveRecursiveCall();
     if (st != HG_OK) return py_raise(cx, st);
     return out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
 }
