@@ -9,6 +9,7 @@ FLOATS = ["float32", "float64", "float16", "bfloat16"]
 INTS = ["int64", "int32", "int16", "int8", "uint8"]
 DTYPES = [*FLOATS, *INTS, "bool"]
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 1e-30, 1e30, 88.0, -88.0, 2.0, 100.0, -100.0]
+SPECIAL_SHORT = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 0.5, -0.5, 2.0]  # float16 and bfloat16
 
 
 @dataclass
@@ -112,10 +113,13 @@ class Draw:
         shape = tuple(shape)
         n = int(np.prod(shape))
         if dtype in FLOATS:
-            if distinct:
+            short = dtype in ("float16", "bfloat16")
+            if distinct and short:
+                data = self.numpy.permutation(n) - n // 2  # exact, as long as there are no more than 256
+            elif distinct:
                 data = (self.numpy.permutation(n) + 0.5) * (high - low) / max(n, 1) + low
             elif self.special and not self.grads:
-                data = self.numpy.choice(SPECIAL, n)
+                data = self.numpy.choice(SPECIAL_SHORT if short else SPECIAL, n)
             else:
                 data = self.numpy.uniform(low, high, n)
         elif dtype == "bool":
@@ -125,6 +129,8 @@ class Draw:
             data = self.numpy.permutation(n) + low if distinct and n < 100 else self.numpy.integers(low, high + 1, n)
         data = np.asarray(data).reshape(shape)
         layout = layout or self.layout(data)
+        if distinct and layout == "expanded":
+            layout = "plain"
         if layout == "expanded":
             data = np.repeat(data[:1], shape[0], axis=0)
         return T(data, dtype, layout, self.grads and dtype in FLOATS if grad is None else grad and self.grads)
@@ -167,7 +173,7 @@ class Draw:
         return [d - n if self.chance(0.4) else d for d in some]
 
     def float_dtype(self):
-        return Dtype(self.random.choice(FLOATS))
+        return Dtype("float64" if self.grads else self.random.choice(FLOATS))
 
     def any_dtype(self):
         return Dtype(self.random.choice(DTYPES))

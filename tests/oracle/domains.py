@@ -23,6 +23,7 @@ DISTINCT = {"amax", "amin", "aminmax", "maximum", "minimum", "fmax", "fmin", "cu
 # Fills and generators: only shape and dtype are promised, as the numbers are not (dropout, bernoulli with a number) or
 # there are none (empty).
 VALUES_DIFFER = {
+    "multinomial", "bernoulli.p", "bernoulli_.float",
     "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "dropout", "alpha_dropout",
     "feature_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "native_dropout", "rrelu",
 }  # fmt: skip
@@ -208,6 +209,22 @@ def _(d, row):
     )
 
 
+@domain("logit")
+def _(d, row):
+    return call(d.tensor(d.shape(), 0.05, 0.95), *([d.pick(None, 0.01, 0.2)] if d.chance(0.5) else []))
+
+
+@domain("polygamma")
+def _(d, row):
+    return call(d.random.randint(0, 3), d.tensor(d.shape(), 0.5, 3))
+
+
+@domain("signbit", "copysign")
+def _(d, row):
+    shape = d.shape()
+    return call(d.tensor(shape), *([d.tensor(shape)] if row.has("other") else []))
+
+
 @domain("nan_to_num")
 def _(d, row):
     return call(d.tensor(d.shape()), **({"nan": 1.5} if d.chance(0.5) else {}))
@@ -250,9 +267,14 @@ def _(d, row):
 # ---- Reductions ----------------------------------------------------------------------------------
 
 
+def ties(d, shape):
+    """The shape, without dimensions along which booleans would tie: which one is chosen then is nobody's promise."""
+    return tuple(1 for _ in shape) if d.dtype == "bool" else shape
+
+
 @domain("max", "min", "median", "nanmedian", "mode")
 def _(d, row):
-    shape = d.shape(empty=False)
+    shape = ties(d, d.shape(0, 3, empty=False))
     x = d.tensor(shape, distinct=True)
     if row.has("other"):
         return call(x, d.tensor(d.broadcast(shape), distinct=True, low=-2.9, high=3.1, dtype=partner(d)))
@@ -305,6 +327,8 @@ def _(d, row):
     kwargs = {}
     if d.chance(0.6):
         kwargs[row.params[1].name] = d.pick(1, 2, 3, float("inf"), 2.5, 0) if not d.grads else d.pick(1, 2, 3)
+    if row.has("ord") and len(shape) > 1 and row.name == "norm":
+        return call(x, d.pick(1, 2, 3), dim=d.dim(len(shape)))  # along one dimension: a norm of vectors
     if row.has("dim") and (d.chance(0.6) or row.param("dim").default is None):
         kwargs["dim"] = d.dim(len(shape)) if row.name == "norm" or d.chance(0.5) else d.dims(len(shape))
         kwargs.setdefault(row.params[1].name, 2)
@@ -328,7 +352,7 @@ def _(d, row):
 
 @domain("sort", "argsort", "msort")
 def _(d, row):
-    shape = d.shape(empty=False)
+    shape = ties(d, d.shape(0, 3, empty=False))
     x = d.tensor(shape, distinct=True)
     kwargs = {}
     if row.has("stable") and row.param("stable").default is None:
@@ -350,7 +374,7 @@ def _(d, row):
 
 @domain("topk", "kthvalue")
 def _(d, row):
-    shape = tuple(n + 1 for n in d.shape(1, 3, empty=False))
+    shape = tuple(n if d.dtype == "bool" else n + 1 for n in ties(d, d.shape(1, 3, empty=False)))
     x = d.tensor(shape, distinct=True)
     dim = d.dim(len(shape), bad=0)
     k = d.random.randint(1, shape[dim])
@@ -750,7 +774,7 @@ def _(d, row):
         x.data = x.data + np.eye(n) * (4 if row.name == "logdet" else d.pick(4, -4))
     if row.name == "solve":
         return call(x, d.tensor((n, d.random.randint(1, 3))) if d.chance(0.6) else d.tensor((n,)))
-    return call(x, d.pick(0, 1, 2, 3, -1)) if row.name == "matrix_power" else call(x)
+    return call(x, d.pick(1, 2, 3, -1)) if row.name == "matrix_power" else call(x)
 
 
 @domain("diff")
@@ -952,6 +976,8 @@ def _(d, row):
             ((z, a, b), (z, b, c)), ((2, 1, a, b), (z, b, c)), ((b,), (z, b, c)), ((z, a, b), (b + wrong,)),
         ],
     }  # fmt: skip
+    if row.name == "kron":
+        return call(d.tensor((a, b), layout="plain"), d.tensor((c, z), layout="plain"))
     one, two = d.pick(*pairs.get(row.name.strip("_"), pairs["mm"]))
     return call(d.tensor(one), d.tensor(two))
 
@@ -1082,7 +1108,13 @@ def _(d, row):
 
 
 @domain(
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d", "_adaptive_avg_pool2d"
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool1d_with_indices",
+    "_adaptive_avg_pool2d",
 )
 def _(d, row):
     nd = 1 if "1d" in row.name else 2
@@ -1156,7 +1188,7 @@ def _(d, row):
 
 @domain("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d")
 def _(d, row):
-    if row.name == "pad" and row.has("mode") and d.chance(0.5):
+    if row.name == "pad" and row.has("mode") and not d.grads and d.chance(0.5):
         return call(d.tensor((2, 3, 4, 5)), [1, 2, 2, 1], d.pick("reflect", "replicate", "circular"))
     if "1d" in row.name:
         return call(d.tensor((2, 3, 5)), [1, 2])
