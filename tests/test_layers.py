@@ -567,6 +567,21 @@ def test_layers_can_be_subclassed_and_overridden():
     assert torch.equal(nn.Linear.forward(b, input=x), b(x))
 
 
+def test_output_padding_as_large_as_the_stride():
+    torch.manual_seed(0)
+    for kernel in (1, 2):
+        layer = nn.ConvTranspose1d(1, 1, kernel, dilation=2, output_padding=1, bias=False)
+        x = numbers(1, 1, 3).requires_grad_()
+        y = layer(x)
+        assert y.shape == (1, 1, 2 + 2 * kernel)
+        w = numbers(1, 1, 2 + 2 * kernel)
+        (y * w).sum().backward()
+        k = layer.weight.detach().flatten()
+        assert torch.allclose(x.grad.flatten(), sum(k[i] * w.flatten()[2 * i : 2 * i + 3] for i in range(kernel)))
+        taps = [(x.detach().flatten() * w.flatten()[2 * i : 2 * i + 3]).sum().item() for i in range(kernel)]
+        assert near(layer.weight.grad, taps)
+
+
 # ---- Batch normalisation ---------------------------------------------------------------------------------------------------
 
 

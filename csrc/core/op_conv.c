@@ -73,7 +73,8 @@ static hg_status walk_begin(hg_ctx *cx, const shape *s, walk *w) {
     *w = (walk){.s = s, .k = s->dtype == HG_F64 ? &in_f64 : &in_f32, .size = hg_dtypes[s->dtype].size};
     w->n_k = s->in_channels * s->kh * s->kw;
     w->o_plane = s->oh * s->ow;
-    w->is_copy = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->ph == 0 && s->pw == 0;
+    w->is_copy = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->ph == 0 && s->pw == 0 &&
+                 s->h == s->oh && s->w == s->ow; /* output padding may make the image larger */
     w->rows = s->oh;
     if (w->is_copy) return HG_OK;
     int64_t row_bytes = w->n_k * s->ow * (int64_t)w->size;
@@ -311,7 +312,11 @@ static hg_tensor *other_way(hg_ctx *cx, hg_tensor *x, hg_tensor *w, const int64_
     for (int i = 0; i < n && transposed; i++)
         extra[i] = sizes[i] - ((x->shape[2 + i] - 1) * stride->u.ints[i] - 2 * padding->u.ints[i] +
                                dilation->u.ints[i] * (w->shape[2 + i] - 1) + 1);
-    return X(CONVOLUTION, T(x), T(w), HG_NONE, *stride, *padding, *dilation, hg_b(transposed), hg_ints(extra, n), *groups);
+    hg_tensor *y = X(CONVOLUTION, T(x), T(w), HG_NONE, *stride, *padding, *dilation, hg_b(transposed), hg_ints(extra, n), *groups);
+    /* An output padding as large as the stride (dilation allows it) leaves room for more windows than there were. */
+    for (int i = 0; i < n && y && !transposed; i++)
+        if (y->shape[2 + i] > sizes[i]) y = X(NARROW, T(y), hg_i(2 + i), hg_i(0), hg_i(sizes[i]));
+    return y;
 }
 
 hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
@@ -336,7 +341,8 @@ hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_convolution_weight_bwd(hg_ctx *cx, hg_back *b) {
     const hg_arg *stride = ARG(W_STRIDE), *padding = ARG(W_PADDING), *dilation = ARG(W_DILATION), *groups = ARG(W_GROUPS);
     int n = (int)ARG(W_KERNEL)->n;
-    if (NEED(W_OUTPUT)) GIVE(W_OUTPUT, other_way(cx, IN(W_IMAGE), G, NULL, n, stride, padding, dilation, false, groups));
+    if (NEED(W_OUTPUT))
+        GIVE(W_OUTPUT, other_way(cx, IN(W_IMAGE), G, META(W_OUTPUT).shape + 2, n, stride, padding, dilation, false, groups));
     if (NEED(W_IMAGE))
         GIVE(W_IMAGE, other_way(cx, IN(W_OUTPUT), G, META(W_IMAGE).shape + 2, n, stride, padding, dilation, true, groups));
     return HG_OK;
