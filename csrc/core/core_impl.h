@@ -65,8 +65,25 @@ static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
 }
 
 /* float16 and bfloat16 are stored so and computed in float32. */
-float hg_half_to_float(uint16_t h);
-uint16_t hg_float_to_half(float f);
+static inline float hg_half_to_float(uint16_t h) { /* without branches, so that loops over it are vectorised */
+    union { uint32_t u; float f; } v, tiny;
+    uint32_t magnitude = h & 0x7fff;
+    tiny.f = (float)(int32_t)magnitude * 0x1p-24f; /* subnormals count units of 2^-24 */
+    v.u = (magnitude << 13) + (magnitude >= 0x7c00 ? 0x70000000u : 0x38000000u);
+    v.u = (magnitude < 0x400 ? tiny.u : v.u) | (uint32_t)(h & 0x8000) << 16;
+    return v.f;
+}
+static inline uint16_t hg_float_to_half(float f) {
+    union { float f; uint32_t u; } v = {f}, tiny;
+    uint32_t sign = v.u >> 16 & 0x8000, magnitude = v.u & 0x7fffffff;
+    uint32_t rounded = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
+    tiny.u = magnitude;
+    tiny.f += 0.5f; /* leaves a subnormal's digits in the low bits, rounded by the processor */
+    rounded = magnitude < 0x38800000 ? tiny.u - 0x3f000000 : rounded;
+    rounded = magnitude >= 0x477ff000 ? 0x7c00 : rounded; /* beyond 65504 */
+    rounded = magnitude > 0x7f800000 ? 0x7e00 : rounded;
+    return (uint16_t)(sign | rounded);
+}
 static inline float hg_bf16_to_float(uint16_t b) {
     union { uint32_t u; float f; } v = {(uint32_t)b << 16};
     return v.f;

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 16, BLOCK = 4096 };
+enum { LANES = 32, BLOCK = 4096 };
 
 #define SAME(x) (x)
 #define ACC(i)  (*(A *)(void *)(p[0] + (i) * step[0]))
@@ -100,12 +100,12 @@ const hg_fold hg_fold_prod = {
 
 /* NaN stays once it is there. */
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
-FOLD_FLOATS(HG_CLONES, max, double, -INFINITY, x > a || x != x ? x : a, b > a || b != b ? b : a)
+FOLD_FLOATS(HG_CLONES, max, double, -INFINITY, (x > a) | (x != x) ? x : a, b > a || b != b ? b : a)
 const hg_fold hg_fold_max = {
     .name = "max", .loop = {INT_ROWS(max), FLOAT_ROWS(max)}, .first_f = -INFINITY, .first_i = INT64_MIN};
 
 FOLD_INTS(min, INT64_MAX, x < a ? x : a, b < a ? b : a)
-FOLD_FLOATS(HG_CLONES, min, double, INFINITY, x < a || x != x ? x : a, b < a || b != b ? b : a)
+FOLD_FLOATS(HG_CLONES, min, double, INFINITY, (x < a) | (x != x) ? x : a, b < a || b != b ? b : a)
 const hg_fold hg_fold_min = {
     .name = "min", .loop = {INT_ROWS(min), FLOAT_ROWS(min)}, .first_f = INFINITY, .first_i = INT64_MAX};
 

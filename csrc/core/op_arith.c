@@ -1,6 +1,5 @@
 /* Arithmetic: ops of two and three operands, numbers among them. */
 #include "k_impl.h"
-#include "shape_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,7 +9,9 @@
 /* An operand of a derivative that is a tensor or a number. */
 static hg_arg operand(hg_ctx *cx, hg_back *b, int i) { return hg_is_number(ARG(i)) ? *ARG(i) : T(IN(i)); }
 
-static bool is_one(const hg_arg *a) { return hg_is_number(a) && hg_number_f(a) == 1; }
+static bool is_one(const hg_arg *a) {
+    return (a->kind == HG_A_INT && a->u.i == 1) || (a->kind == HG_A_FLOAT && a->u.f == 1);
+}
 
 /* `alpha` fits what is computed: torch refuses fractions of integers, and anything but bool of bool. */
 static hg_status check_alpha(hg_ctx *cx, hg_dtype d, const hg_arg *alpha) {
@@ -364,12 +365,10 @@ hg_status hg_d_addcdiv(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_op_lerp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int i = 1; i < 3; i++)
-        if (a[i].kind == HG_A_TENSOR && a[i].u.t->dtype != a[0].u.t->dtype) {
-            char x[16], y[16];
+        if (a[i].kind == HG_A_TENSOR && a[i].u.t->dtype != a[0].u.t->dtype)
             return hg_fail(cx, HG_STATE, "expected dtype %s for `%s` but got dtype %s",
-                           hg_dtype_word((hg_dtype)a[0].u.t->dtype, x), i == 1 ? "end" : "weight",
-                           hg_dtype_word((hg_dtype)a[i].u.t->dtype, y));
-        }
+                           hg_c_name((hg_dtype)a[0].u.t->dtype), i == 1 ? "end" : "weight",
+                           hg_c_name((hg_dtype)a[i].u.t->dtype));
     return hg_run(cx, &hg_k_lerp, (hg_dtype)a[0].u.t->dtype, a, 3, NULL, out);
 }
 hg_status hg_d_lerp(hg_ctx *cx, hg_back *b) {

@@ -430,13 +430,22 @@ hg_status hg_d_logsumexp(hg_ctx *cx, hg_back *b) {
 
 /* ---- Logic ------------------------------------------------------------------------------------------------------------------------------------------ */
 
+/* all and any over no dimension: `dim=()` means just that here. */
+static hg_status elementwise(hg_ctx *cx, hg_tensor *t, hg_dtype type, hg_tensor **out) {
+    hg_tensor *is_set = NULL;
+    hg_status st = hg_run(cx, &hg_k_ne, (hg_dtype)t->dtype, (hg_arg[]){hg_t(t), hg_i(0)}, 2, NULL, &is_set);
+    if (st == HG_OK) st = hg_raw_cast(cx, is_set, type, out);
+    hg_release(cx, is_set);
+    return st;
+}
+
 static hg_status counted(hg_ctx *cx, const hg_fold *fold, hg_tensor *t, const hg_arg *dim, bool keep, hg_dtype type,
                          hg_tensor **out) {
     hg_dims d;
     hg_acc acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
     if (st == HG_OK && dim->kind == HG_A_INTS && dim->n == 0 && type != HG_I64)
-        return hg_run(cx, &hg_k_ne, (hg_dtype)t->dtype, (hg_arg[]){hg_t(t), hg_i(0)}, 2, NULL, out); /* here () is no dimension */
+        return elementwise(cx, t, type, out);
     if (st == HG_OK && (st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
         st = hg_acc_take(cx, &acc, &d, type, out);
     hg_acc_free(cx, &acc);

@@ -12,14 +12,17 @@ void hg_generator_seed(hg_generator *g, uint64_t seed) {
     g->next_normal = 0;
 }
 
-static uint32_t mixed(uint32_t high, uint32_t low) {
+/* The next state of a word: from the one SHIFT places on, and the bits that span it and its neighbour. */
+static uint32_t mixed(uint32_t far, uint32_t high, uint32_t low) {
     uint32_t y = (high & 0x80000000u) | (low & 0x7fffffffu);
-    return y >> 1 ^ (low & 1 ? 0x9908b0dfu : 0);
+    return far ^ y >> 1 ^ (-(low & 1) & 0x9908b0dfu);
 }
 
 static void refill(hg_generator *g) {
     uint32_t *s = g->state;
-    for (int i = 0; i < SIZE; i++) s[i] = s[(i + SHIFT) % SIZE] ^ mixed(s[i], s[(i + 1) % SIZE]);
+    for (int i = 0; i < SIZE - SHIFT; i++) s[i] = mixed(s[i + SHIFT], s[i], s[i + 1]);
+    for (int i = SIZE - SHIFT; i < SIZE - 1; i++) s[i] = mixed(s[i + SHIFT - SIZE], s[i], s[i + 1]);
+    s[SIZE - 1] = mixed(s[SHIFT - 1], s[SIZE - 1], s[0]);
     g->at = 0;
 }
 

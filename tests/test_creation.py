@@ -1,0 +1,99 @@
+"""New tensors: values, dtypes, refusals. Expected values are PyTorch's."""
+
+import math
+
+import pytest
+
+import hookgrad as torch
+
+
+def test_fills_take_their_dtype_from_the_number():
+    assert torch.full((2,), 3).dtype is torch.int64 and torch.full((2,), True).dtype is torch.bool
+    assert torch.full((2,), 3.0).dtype is torch.float32 and torch.full((2,), 3, dtype=torch.float64).tolist() == [3, 3]
+    assert torch.zeros(2, 3).shape == torch.zeros((2, 3)).shape == torch.zeros([2, 3]).shape == (2, 3)
+    assert torch.zeros(()).item() == 0 and torch.ones(0, 4).numel() == 0
+
+
+def test_like_and_new():
+    x = torch.ones(2, 3, dtype=torch.int32)
+    assert torch.zeros_like(x).dtype is torch.int32 and torch.ones_like(x, dtype=torch.float64).dtype is torch.float64
+    assert torch.full_like(x, 7).tolist() == [[7] * 3] * 2 and torch.empty_like(x).shape == (2, 3)
+    assert x.new_zeros(4).dtype is torch.int32 and x.new_full((1,), 2, dtype=torch.float32).tolist() == [2.0]
+    assert x.new_ones(2, 2).sum().item() == 4 and x.new_empty((3, 0)).shape == (3, 0)
+
+
+@pytest.mark.parametrize(
+    "args, expected",
+    [
+        ((5,), [0, 1, 2, 3, 4]),
+        ((2, 7, 2), [2, 4, 6]),
+        ((7, 2, -2), [7, 5, 3]),
+        ((3, 3), []),
+        ((1, 2.5, 0.5), [1.0, 1.5, 2.0]),
+        ((2.5,), [0.0, 1.0, 2.0]),
+    ],
+)
+def test_arange(args, expected):
+    x = torch.arange(*args)
+    assert x.tolist() == expected
+    assert x.dtype is (torch.int64 if all(isinstance(a, int) for a in args) else torch.float32)
+
+
+def test_arange_is_exact():
+    x = torch.arange(-5, 5, 0.01)
+    assert len(x) == 1000 and x.double()[[496, 500, 504]].tolist() == [
+        -0.03999999910593033, 8.940696516468449e-10, 0.03999999910593033,
+    ]  # fmt: skip
+    assert torch.arange(-5, 5, 0.01, dtype=torch.float64)[500].item() == 1.0408340855860843e-16
+    assert torch.arange(0, 3, 1.9, dtype=torch.int32).tolist() == [0, 1]
+
+
+def test_linspace_is_exact_at_both_ends():
+    x = torch.linspace(-5, 5, 100)
+    assert (x[0].item(), x[-1].item()) == (-5, 5)
+    assert x[[48, 49, 50, 51]].tolist() == [
+        -0.15151524543762207,
+        -0.0505051463842392,
+        0.0505051463842392,
+        0.15151524543762207,
+    ]
+    assert torch.linspace(0, 10, 4, dtype=torch.int64).tolist() == [0, 3, 6, 10]
+    assert torch.linspace(3, 9, 1).tolist() == [3] and torch.linspace(0, 1, 0).tolist() == []
+    assert torch.logspace(0, 3, 4).tolist() == [1, 10, 100, 1000]
+
+
+def test_matrices():
+    assert torch.eye(2, 3).tolist() == [[1, 0, 0], [0, 1, 0]] and torch.eye(2, dtype=torch.int64).tolist() == [
+        [1, 0],
+        [0, 1],
+    ]
+    assert torch.tril_indices(3, 3).tolist() == [[0, 1, 1, 2, 2, 2], [0, 0, 1, 0, 1, 2]]
+    assert torch.triu_indices(2, 3, 1).tolist() == [[0, 0, 1], [1, 2, 2]]
+    assert torch.empty_strided((2, 3), (1, 2)).stride() == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: torch.arange(5, 2), "upper bound and lower bound inconsistent with step sign"),
+        (lambda: torch.arange(0, 5, 0), "step must be nonzero"),
+        (lambda: torch.arange(0, math.nan), "unsupported range: 0 -> nan"),
+        (lambda: torch.linspace(0, 1, -1), "number of steps must be non-negative"),
+        (lambda: torch.zeros(2, -1), "zeros: Dimension size must be non-negative."),
+        (lambda: torch.empty(2, -1), "Trying to create tensor with negative dimension -1: [2, -1]"),
+        (lambda: torch.eye(-1), "n must be greater or equal to 0, got -1"),
+        (
+            lambda: torch.full((2,), 300, dtype=torch.uint8),
+            "value cannot be converted to type uint8_t without overflow",
+        ),
+    ],
+)
+def test_refusals(make, words):
+    with pytest.raises(RuntimeError) as failure:
+        make()
+    assert str(failure.value) == words
+
+
+def test_new_tensors_of_gradients():
+    x = torch.ones(2, requires_grad=True)
+    assert not torch.zeros_like(x).requires_grad and torch.zeros(2, requires_grad=True).is_leaf

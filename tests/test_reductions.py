@@ -1,0 +1,283 @@
+"""Reductions and running sums: values, dimensions, gradients, empty tensors. Expected values are PyTorch's."""
+
+import itertools
+import math
+
+import pytest
+
+import hookgrad as torch
+
+nan, inf = math.nan, math.inf
+
+
+def same(a, b):
+    a, b = (x.tolist() if isinstance(x, torch.Tensor) else x for x in (a, b))
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b) or abs(a - b) <= 1e-6 * max(1, abs(b))
+
+
+def by_hand(t, dims, fold):
+    """Fold the numbers of t over dims, one output element at a time."""
+    shape = t.shape
+    kept = [range(n) for i, n in enumerate(shape) if i not in dims]
+    gone = [range(shape[i]) for i in dims]
+    data = t.tolist()
+
+    def element(index):
+        x = data
+        for i in index:
+            x = x[i]
+        return x
+
+    out = []
+    for at in itertools.product(*kept):
+        numbers = []
+        for over in itertools.product(*gone):
+            rest, done = iter(at), dict(zip(dims, over))
+            numbers.append(element([done[i] if i in done else next(rest) for i in range(len(shape))]))
+        out.append(fold(numbers))
+    return out
+
+
+def variance(numbers):
+    mean = sum(numbers) / len(numbers)
+    return sum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1)
+
+
+FOLDS = {
+    "sum": sum,
+    "mean": lambda n: sum(n) / len(n),
+    "amax": max,
+    "amin": min,
+    "var": variance,
+    "std": lambda n: math.sqrt(variance(n)),
+    "logsumexp": lambda n: math.log(sum(map(math.exp, n))),
+    "all": lambda n: all(n),
+    "any": lambda n: any(n),
+    "count_nonzero": lambda n: sum(map(bool, n)),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+@pytest.mark.parametrize("dims", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2), (-1, 0)])
+def test_reductions_over_dimensions_of_every_layout(name, dims):
+    torch.manual_seed(1)
+    base = torch.randn(3, 4, 5, dtype=torch.float64)
+    for t in (base, base.permute(2, 0, 1), base.transpose(0, 2), base[:, ::2], base[:1].expand(2, 4, 5)):
+        expected = by_hand(t, [d % 3 for d in dims], FOLDS[name])
+        assert same(getattr(torch, name)(t, dims).flatten(), expected)
+
+
+@pytest.mark.parametrize("n", [0, 1, 15, 31, 32, 33, 1000, 4095, 4097, 20000])
+def test_long_rows_lose_nothing(n):
+    x = torch.arange(n, dtype=torch.float32) - 100
+    assert x.sum().item() == sum(i - 100 for i in range(n))
+    if n:
+        assert (x.max().item(), x.min().item(), x.argmax().item()) == (n - 101.0, -100.0, n - 1)
+        assert x.mean().item() == pytest.approx((n - 1) / 2 - 100, rel=1e-6)
+
+
+def test_a_sum_of_float32_is_exact_to_its_last_bit():
+    x = torch.full((1_000_000,), 0.1)
+    assert x.sum().item() == pytest.approx(0.10000000149011612 * 1_000_000, rel=6e-8)
+    assert same(x.view(1000, 1000).sum(0), [100.0] * 1000)
+
+
+def test_dtypes_of_results():
+    ints = torch.arange(6).view(2, 3)
+    assert ints.int().sum().dtype is torch.int64 and ints.bool().sum().item() == 5
+    assert ints.sum(dtype=torch.float32).dtype is torch.float32
+    assert torch.tensor([1.7, 1.7]).sum(dtype=torch.int64).item() == 2
+    assert torch.tensor([0.5], dtype=torch.float16).sum().dtype is torch.float16
+    assert ints.to(torch.uint8).any().dtype is torch.uint8 and ints.any().dtype is torch.bool
+    with pytest.raises(RuntimeError, match="could not infer output dtype. Input dtype must be .* Got: Long"):
+        ints.mean()
+
+
+def test_keepdim_and_all_dimensions():
+    x = torch.ones(2, 3, 4)
+    assert x.sum((0, 2), keepdim=True).shape == (1, 3, 1) and x.sum(()).shape == () and x.sum(dim=None).item() == 24
+    assert x.amax().shape == () and x.argmax(keepdim=True).shape == (1, 1, 1) and x.max(1, True)[0].shape == (2, 1, 4)
+    assert torch.tensor(3.0).sum(0).item() == 3
+
+
+def test_dimensions_out_of_range():
+    with pytest.raises(IndexError) as failure:
+        torch.ones(2, 3).sum(5)
+    assert str(failure.value) == "Dimension out of range (expected to be in range of [-2, 1], but got 5)"
+    with pytest.raises(RuntimeError, match="dim 0 appears multiple times in the list of dims"):
+        torch.ones(2, 3).sum((0, -2))
+
+
+def test_empty_tensors():
+    none = torch.zeros(0, 3)
+    assert none.sum().item() == 0 and none.prod().item() == 1 and same(none.mean(), nan)
+    assert none.sum(0).tolist() == [0, 0, 0] and none.all().item() is True and none.any().item() is False
+    assert none.sum(1).shape == (0,) and none.amax(1).shape == (0,)
+    words = "Expected reduction dim to be specified for input.numel\\(\\) == 0. Specify the reduction dim with the 'dim' argument."
+    with pytest.raises(RuntimeError, match="max\\(\\): " + words):
+        none.max()
+    with pytest.raises(IndexError, match="max\\(\\): Expected reduction dim 0 to have non-zero size."):
+        none.max(0)
+    with pytest.raises(IndexError, match="argmax\\(\\): Expected reduction dim to be specified"):
+        none.argmax()
+
+
+# ---- extremes
+
+
+def test_extremes_name_their_places():
+    x = torch.tensor([[3.0, 1.0, 3.0], [2.0, 5.0, 5.0]])
+    top = x.max(1)
+    assert top.values.tolist() == [3, 5] and top.indices.tolist() == [0, 1]
+    assert x.min(dim=0).indices.tolist() == [1, 0, 0] and x.argmin().item() == 1
+    assert torch.max(x, torch.tensor(2.0)).tolist() == [[3, 2, 3], [2, 5, 5]]
+    low, high = torch.aminmax(x)
+    assert (low.item(), high.item()) == (1, 5)
+
+
+def test_nan_is_the_extreme():
+    x = torch.tensor([[1.0, nan, 3.0], [1.0, 2.0, 3.0]])
+    assert same(x.max(), nan) and same(x.amin(1), [nan, 1.0])
+    assert x.max(1).indices.tolist() == [1, 2] and x.argmin().item() == 1
+    assert (
+        same(x.median(1).values, [nan, 2.0]) and same(torch.nansum(x), 10.0) and same(torch.nanmean(x, 1), [2.0, 2.0])
+    )
+
+
+def test_ties_share_the_gradient_of_a_full_extreme():
+    for f, expected in ((torch.max, [0, 0.5, 0.5]), (torch.amax, [0, 0.5, 0.5]), (lambda x: x.max(0)[0], [0, 1, 0])):
+        x = torch.tensor([1.0, 3.0, 3.0], requires_grad=True)
+        f(x).backward()
+        assert x.grad.tolist() == expected
+
+
+def test_median_and_mode():
+    x = torch.tensor([[4, 1, 3, 2], [5, 5, 1, 1]])
+    assert x.median().item() == 2 and x.median(1).values.tolist() == [2, 1]
+    assert x.mode(1).values.tolist() == [1, 1]
+    y = torch.tensor([4.0, 1.0, 3.0, 2.0], requires_grad=True)
+    y.median().backward()
+    assert y.grad.tolist() == [0, 0, 0, 1]
+
+
+# ---- gradients
+
+
+def slopes(f, x, step=1e-6):
+    out = []
+    with torch.no_grad():
+        for i in range(x.numel()):
+            moved = [x.detach().clone() for _ in range(2)]
+            moved[0].view(-1)[i] += step
+            moved[1].view(-1)[i] -= step
+            out.append((f(moved[0]).sum().item() - f(moved[1]).sum().item()) / (2 * step))
+    return out
+
+
+GRADIENTS = {
+    "sum": lambda x: (x * x).sum(1),
+    "mean": lambda x: (x * x).mean((0, 1)),
+    "prod": lambda x: x.prod(),
+    "prod.dim": lambda x: x.prod(1),
+    "var": lambda x: x.var(1),
+    "var of all": lambda x: x.var(correction=0),
+    "std": lambda x: x.std(0, keepdim=True),
+    "var_mean": lambda x: torch.var_mean(x, 1)[0] * torch.var_mean(x, 1)[1],
+    "std_mean": lambda x: torch.std_mean(x)[0] * torch.std_mean(x)[1],
+    "norm": lambda x: x.norm(),
+    "norm 1": lambda x: x.norm(1, 0),
+    "norm 3": lambda x: x.norm(3, 1),
+    "norm 1.5": lambda x: torch.linalg.vector_norm(x, 1.5),
+    "norm inf": lambda x: x.norm(inf, 1),
+    "dist": lambda x: torch.dist(x, x.flip(1) * 2, 2),
+    "logsumexp": lambda x: x.logsumexp(1),
+    "max": lambda x: x.max(1).values ** 2,
+    "amin": lambda x: x.amin((0, 1)) ** 2,
+    "median": lambda x: x.median(1).values ** 2,
+    "cumsum": lambda x: x.cumsum(0) ** 2,
+    "cumprod": lambda x: x.cumprod(1),
+    "logcumsumexp": lambda x: x.logcumsumexp(1),
+    "cummax": lambda x: x.cummax(1).values ** 2,
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_by_finite_differences(name):
+    f = GRADIENTS[name]
+    x = torch.tensor([[0.4, -1.3, 0.9], [1.6, 0.7, -0.5]], dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(f(x).sum(), x, create_graph=True)
+    assert all(abs(a - b) < 1e-5 for a, b in zip(g.flatten().tolist(), slopes(f, x)))
+    if g.requires_grad:
+
+        def first(y):
+            with torch.enable_grad():
+                y = y.detach().requires_grad_()
+                return (torch.autograd.grad(f(y).sum(), y, create_graph=True)[0] ** 2).detach()
+
+        (gg,) = torch.autograd.grad((g**2).sum(), x)
+        assert all(abs(a - b) < 1e-4 for a, b in zip(gg.flatten().tolist(), slopes(first, x)))
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [0.0, 2.0, 3.0], [0.0, 2.0, 0.0]])
+def test_products_of_zeros_have_gradients(values):
+    x = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    for f in (torch.prod, lambda t: t.prod(0), lambda t: t.cumprod(0)):
+        (g,) = torch.autograd.grad(f(x).sum(), x)
+        assert all(abs(a - b) < 1e-6 for a, b in zip(g.tolist(), slopes(f, x)))
+
+
+def test_the_norm_of_zero_has_gradient_zero():
+    for p in (1, 2, 3):
+        x = torch.zeros(2, requires_grad=True)
+        x.norm(p).backward()
+        assert x.grad.tolist() == [0, 0]
+
+
+# ---- running
+
+
+def test_running_reductions():
+    x = torch.tensor([[1.0, 3.0, 2.0], [4.0, 0.0, 5.0]])
+    assert x.cumsum(1).tolist() == [[1, 4, 6], [4, 4, 9]] and x.cumprod(0).tolist() == [[1, 3, 2], [4, 0, 10]]
+    assert x.cummax(1).values.tolist() == [[1, 3, 3], [4, 4, 5]] and x.cummin(1).indices.tolist() == [
+        [0, 0, 0],
+        [0, 1, 1],
+    ]
+    assert x.t().cumsum(0).tolist() == [[1, 4], [4, 4], [6, 9]]
+    assert torch.ones(3, dtype=torch.int8).cumsum(0).dtype is torch.int64
+    y = torch.ones(3, dtype=torch.int32)
+    assert y.cumsum_(0).tolist() == [1, 2, 3] and y.dtype is torch.int32
+
+
+def test_norms():
+    x = torch.tensor([[3.0, -4.0], [0.0, 0.0]])
+    assert x.norm().item() == 5 and x.norm(p=1, dim=1).tolist() == [7, 0] and x.norm(inf).item() == 4
+    assert x.norm(0).item() == 2 and x.norm("fro").item() == 5 and torch.linalg.vector_norm(x, -inf).item() == 0
+    assert x.norm(dim=0, keepdim=True).shape == (1, 2) and x.norm().grad_fn is None
+
+
+def test_variance_of_one_number_is_nan():
+    with pytest.warns(UserWarning, match="degrees of freedom is <= 0"):
+        assert same(torch.ones(1).std(), nan)
+    assert torch.ones(1).var(correction=0).item() == 0
+
+
+@pytest.mark.parametrize(
+    "f, name",
+    [
+        (lambda x: x.sum(), "SumBackward0"),
+        (lambda x: x.sum(0), "SumBackward1"),
+        (lambda x: x.mean(0), "MeanBackward1"),
+        (lambda x: x.max(), "MaxBackward1"),
+        (lambda x: x.max(0)[0], "MaxBackward0"),
+        (lambda x: x.norm(), "LinalgVectorNormBackward0"),
+        (lambda x: x.std(), "StdBackward0"),
+        (lambda x: x.median(0)[0], "MedianBackward1"),
+        (lambda x: torch.var_mean(x)[1], "VarMeanBackward0"),
+        (lambda x: x.prod(0), "ProdBackward1"),
+    ],
+)
+def test_names_of_nodes(f, name):
+    assert f(torch.ones(2, 2, requires_grad=True)).grad_fn.name() == name
