@@ -45,6 +45,7 @@ $(VENV)/.needs: $(VENV)/.made pyproject.toml
 $(VENV)/.built: $(VENV)/.needs setup.py $(CORE) $(BINDING) $(HEADERS)
 	@echo "Building the extension"
 	@$(PY) setup.py --quiet build_ext --inplace
+	@$(PY) -m compileall -q hookgrad
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.made
@@ -109,6 +110,7 @@ memory: $(VENV)/.built $(VENV)/.test ## Run each example 10,000 times in one pro
 	@HOOKGRAD_ITERATIONS=10000 $(VENV)/bin/pytest -v tests/test_memory.py
 
 import-time: $(VENV)/.built ## Check that importing hookgrad costs less than a fifth of importing NumPy
+	@$(PY) -m compileall -q hookgrad
 	@$(PY) bench/import_time.py --limit 0.2
 
 $(ORACLE)/.made:

@@ -156,6 +156,8 @@ class Draw:
     def number(self, low=-3.0, high=3.0, dtype=None):
         """A Python number: mostly of the tensor's kind."""
         dtype = dtype or self.dtype
+        if dtype in ("float16", "bfloat16"):
+            return self.random.randint(int(low * 8), int(high * 8)) / 8  # exact in the tensor's dtype
         if dtype in FLOATS and self.chance(0.7):
             return self.random.uniform(low, high)
         return self.random.randint(int(low) if dtype != "uint8" else max(int(low), 0), int(high))

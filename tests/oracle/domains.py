@@ -341,7 +341,11 @@ def _(d, row):
 def _(d, row):
     shape = d.shape()
     x = d.tensor(shape, *RANGES.get(row.name, (-3, 3)), distinct=row.name in DISTINCT)
-    return call(x, d.dim(len(shape)), **({"dtype": d.float_dtype()} if row.has("dtype") and d.chance(0.3) else {}))
+    if d.dtype in ("uint8", "bool") and row.name == "softmin":
+        return call(x, d.dim(len(shape)))
+    same = row.name.startswith("cum")  # in place it can be no other
+    dtype = Dtype(d.dtype) if same else d.float_dtype()
+    return call(x, d.dim(len(shape)), **({"dtype": dtype} if row.has("dtype") and d.chance(0.3) else {}))
 
 
 @domain("dist")
@@ -374,7 +378,7 @@ def _(d, row):
 
 @domain("topk", "kthvalue")
 def _(d, row):
-    shape = tuple(n if d.dtype == "bool" else n + 1 for n in ties(d, d.shape(1, 3, empty=False)))
+    shape = tuple(n if d.dtype == "bool" else n + 1 for n in ties(d, d.shape(1, 2, empty=False)))
     x = d.tensor(shape, distinct=True)
     dim = d.dim(len(shape), bad=0)
     k = d.random.randint(1, shape[dim])
@@ -408,7 +412,9 @@ def _(d, row):
 
 @domain("zeros_like", "ones_like", "empty_like", "rand_like", "randn_like")
 def _(d, row):
-    return call(d.tensor(d.shape()), **options(d, row))
+    # The memory order of the new tensor shows in the numbers drawn: PyTorch keeps that of a transposed one.
+    layout = "plain" if row.name.startswith("rand") else None
+    return call(d.tensor(d.shape(), layout=layout), **options(d, row))
 
 
 @domain("new_zeros", "new_ones", "new_empty")
@@ -428,8 +434,9 @@ def _(d, row):
 def _(d, row):
     kwargs = options(d, row) if d.dtype != "bool" else {}
     if row.has("step"):
-        start = d.pick(0, 1, -2, 0.5)
-        step = d.pick(1, 2, 0.5, -1)
+        whole = "dtype" in kwargs and not d.is_float
+        start = d.pick(0, 1, -2) if whole else d.pick(0, 1, -2, 0.5)
+        step = d.pick(1, 2, -1) if whole else d.pick(1, 2, 0.5, -1)
         return call(start, start + step * d.random.randint(0, 6), step, **kwargs)
     if row.has("start"):
         return call(d.random.randint(-3, 0), d.random.randint(0, 6), **kwargs)
@@ -456,7 +463,7 @@ def _(d, row):
 @domain("randint_like")
 def _(d, row):
     low = [d.random.randint(0, 2)] if row.has("low") else []
-    return call(d.tensor(d.shape()), *low, d.random.randint(5, 50))
+    return call(d.tensor(d.shape(), layout="plain"), *low, d.random.randint(5, 50))
 
 
 @domain("randperm")
@@ -847,7 +854,7 @@ def _(d, row):
     source = list(shape)
     source[dim] = n
     index = T(d.numpy.permutation(shape[dim])[:n], "int64", "plain")
-    more = {"alpha": d.pick(2, -1)} if row.name == "index_add" and d.chance(0.4) else {}
+    more = {"alpha": d.pick(2, -1)} if row.name == "index_add" and d.dtype != "bool" and d.chance(0.4) else {}
     return call(d.tensor(shape), dim, index, d.tensor(source), **more)
 
 
@@ -976,6 +983,8 @@ def _(d, row):
             ((z, a, b), (z, b, c)), ((2, 1, a, b), (z, b, c)), ((b,), (z, b, c)), ((z, a, b), (b + wrong,)),
         ],
     }  # fmt: skip
+    if row.name == "inner" and d.dtype == "bool":
+        return call(d.tensor((a, b)), d.tensor((c, b)))
     if row.name == "kron":
         return call(d.tensor((a, b), layout="plain"), d.tensor((c, z), layout="plain"))
     one, two = d.pick(*pairs.get(row.name.strip("_"), pairs["mm"]))
@@ -1178,12 +1187,9 @@ def _(d, row):
 
 @domain("dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "native_dropout")
 def _(d, row):
-    name = "train" if row.has("train") else "training"
-    return (
-        call(d.tensor(d.shape(2, 3, empty=False)), d.pick(0.0, 0.3, 0.5, 1.0), d.chance(0.7))
-        if row.has(name)
-        else call(d.tensor(d.shape()), 0.5)
-    )
+    x = d.tensor(d.shape(2, 3, empty=False), dtype=d.dtype if d.is_float else "float32")
+    flag = [d.chance(0.7)] if row.has("train") or row.has("training") else []
+    return call(x, d.pick(0.0, 0.3, 0.5, 1.0), *flag)
 
 
 @domain("pad", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d")

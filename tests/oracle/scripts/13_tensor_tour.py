@@ -20,7 +20,7 @@ view[1].fill_(4)
 base.add_(1)
 print(view, base._version, view._version, view._base is base)
 print(torch.cat([y, y], 1).shape, torch.stack([y, y]).shape, y.repeat(2, 2).shape, y.repeat_interleave(2, 0).shape)
-print(y.sort(descending=True), y.topk(2), y.argsort(dim=0))
+print(y.sort(descending=True), (y + x[0] / 10).topk(2), (y + x[0] / 10).argsort(dim=0))
 print(
     y.gather(1, torch.tensor([[0, 1], [1, 2], [3, 3]])),
     torch.zeros(3, 4).scatter(1, torch.tensor([[1], [2], [0]]), 1.0),
