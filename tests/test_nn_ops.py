@@ -1,0 +1,295 @@
+"""The ops under the layers: their values by definition, their derivatives by differences, what they refuse and why."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+import hookgrad as torch
+import hookgrad.nn.functional as F
+from hookgrad.autograd import gradcheck, gradgradcheck
+
+RNG = np.random.default_rng(0)
+
+
+def randn(*shape, grad=True):
+    """Numbers far enough apart that no maximum changes hands between two differences."""
+    values = RNG.permutation(np.linspace(-2, 2, math.prod(shape))).reshape(shape)
+    return torch.tensor(values.tolist(), dtype=torch.float64, requires_grad=grad)
+
+
+def near(got, want):
+    return np.allclose(np.array(got.tolist()), want, rtol=1e-9, atol=1e-9)
+
+
+# ---- Values, by definition ---------------------------------------------------------------------------------------
+
+
+def convolve(x, w, bias, stride, padding, dilation, groups):
+    """A convolution as its definition reads: every output by itself."""
+    (sy, sx), (py, px), (dy, dx) = stride, padding, dilation
+    x = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
+    out, per_group, kh, kw = w.shape
+    h = (x.shape[2] - dy * (kh - 1) - 1) // sy + 1
+    width = (x.shape[3] - dx * (kw - 1) - 1) // sx + 1
+    y = np.zeros((x.shape[0], out, h, width))
+    for o, i, j in itertools.product(range(out), range(h), range(width)):
+        first = o // (out // groups) * per_group
+        seen = x[:, first : first + per_group, i * sy : i * sy + dy * kh : dy, j * sx : j * sx + dx * kw : dx]
+        y[:, o, i, j] = (seen[:, :, :kh, :kw] * w[o]).sum((1, 2, 3)) + bias[o]
+    return y
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    "stride, padding, dilation", [((1, 1), (0, 0), (1, 1)), ((2, 1), (1, 2), (1, 1)), ((1, 3), (2, 0), (2, 1))]
+)
+def test_conv2d_by_definition(stride, padding, dilation, groups):
+    x, w, bias = randn(2, 4, 7, 6), randn(6, 4 // groups, 3, 2), randn(6)
+    y = F.conv2d(x, w, bias, stride, padding, dilation, groups)
+    arrays = (np.array(t.tolist()) for t in (x, w, bias))
+    assert near(y, convolve(*arrays, stride, padding, dilation, groups))
+    assert y.grad_fn.name() == "ConvolutionBackward0"
+
+
+def test_large_images_are_convolved_in_chunks():
+    x, w = randn(1, 8, 70, 90), randn(2, 8, 5, 5)
+    arrays = (np.array(t.tolist()) for t in (x, w, torch.zeros(2)))
+    assert near(F.conv2d(x, w), convolve(*arrays, (1, 1), (0, 0), (1, 1), 1))
+
+
+def test_conv_transpose2d_is_the_gradient_of_conv2d():
+    x, w = randn(2, 3, 5, 6), randn(4, 3, 3, 3)
+    y = F.conv2d(x, w, stride=2, padding=1)
+    g = randn(*y.shape, grad=False)
+    (gx,) = torch.autograd.grad(y, x, g)
+    back = F.conv_transpose2d(g, w, stride=2, padding=1, output_padding=(0, 1))
+    assert torch.equal(gx, back)
+
+
+def windows(x, k, s):
+    h, w = (x.shape[2] - k) // s + 1, (x.shape[3] - k) // s + 1
+    return np.stack([[x[:, :, i * s : i * s + k, j * s : j * s + k] for j in range(w)] for i in range(h)])
+
+
+@pytest.mark.parametrize("k, s", [(2, 2), (3, 1), (2, 3)])
+def test_pooling_by_definition(k, s):
+    x = randn(2, 3, 7, 8)
+    seen = windows(np.array(x.tolist()), k, s)
+    assert near(F.max_pool2d(x, k, s), seen.max((4, 5)).transpose(2, 3, 0, 1))
+    assert near(F.avg_pool2d(x, k, s), seen.mean((4, 5)).transpose(2, 3, 0, 1))
+
+
+def test_max_pool_indices_point_at_the_maxima():
+    x = randn(1, 2, 6, 6)
+    y, index = F.max_pool2d(x, 3, return_indices=True)
+    assert index.dtype == torch.int64
+    assert torch.equal(x.flatten(2).gather(2, index.flatten(2)).view(y.shape), y)
+
+
+def test_max_pool_passes_nan_on():
+    assert math.isnan(F.max_pool2d(torch.tensor([[[1.0, math.nan, 2.0, 3.0]]]), (1, 2))[0, 0, 0].item())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_adaptive_average_covers_everything(size):
+    x = randn(1, 2, 5, 7)
+    a = np.array(x.tolist())
+    edges = [[(i * n // size, -(-(i + 1) * n // size)) for i in range(size)] for n in (5, 7)]
+    want = [[[[a[0, c, y0:y1, x0:x1].mean() for x0, x1 in edges[1]] for y0, y1 in edges[0]] for c in range(2)]]
+    assert near(F.adaptive_avg_pool2d(x, size), want)
+
+
+def test_norms_by_definition():
+    x = randn(4, 6, 3)
+    a = np.array(x.tolist())
+
+    def normal(a, axis):
+        return (a - a.mean(axis, keepdims=True)) / np.sqrt(a.var(axis, keepdims=True) + 1e-5)
+
+    assert near(F.batch_norm(x, None, None, training=True), normal(a, (0, 2)))
+    assert near(F.layer_norm(x, (6, 3)), normal(a, (1, 2)))
+    assert near(F.group_norm(x, 3), normal(a.reshape(4, 3, 6), 2).reshape(4, 6, 3))
+
+
+def test_batch_norm_moves_the_running_statistics():
+    x, mean, var = randn(5, 3, 2, grad=False).float(), torch.zeros(3), torch.ones(3)
+    F.batch_norm(x, mean, var, training=True, momentum=0.25)
+    a = np.array(x.tolist())
+    assert mean.tolist() == pytest.approx(0.25 * a.mean((0, 2)), rel=1e-6)
+    assert var.tolist() == pytest.approx(0.75 + 0.25 * a.var((0, 2), ddof=1), rel=1e-6)
+    assert mean._version == 0
+
+
+def test_softmax_of_large_and_of_no_numbers():
+    assert F.softmax(torch.tensor([1000.0, 1000.0]), 0).tolist() == [0.5, 0.5]
+    assert F.log_softmax(torch.tensor([-1000.0, 0.0]), 0).tolist() == [-1000.0, 0.0]
+    assert F.softmax(torch.ones(0, 3), 1).shape == (0, 3)
+    assert all(math.isnan(v) for v in F.softmax(torch.tensor([-math.inf, -math.inf]), 0).tolist())
+
+
+def test_cross_entropy_by_definition():
+    x, target, weight = randn(4, 5), torch.tensor([0, 4, 2, 1]), torch.tensor([1.0, 2, 3, 4, 5], dtype=torch.float64)
+    a, w = np.array(x.tolist()), np.array(weight.tolist())
+    log_p = a - np.log(np.exp(a).sum(1, keepdims=True))
+    t = np.array(target.tolist())
+    each = -log_p[range(4), t] * w[t]
+    assert near(F.cross_entropy(x, target, weight, reduction="none"), each)
+    assert near(F.cross_entropy(x, target, weight), each.sum() / w[t].sum())
+    kept = t != 2
+    assert near(F.cross_entropy(x, target, weight, ignore_index=2), each[kept].sum() / w[t][kept].sum())
+    share = np.eye(5)[t] * 0.9 + 0.1 / 5
+    assert near(F.cross_entropy(x, target, label_smoothing=0.1), -(share * log_p).sum(1).mean())
+    assert near(F.cross_entropy(x, torch.tensor(share.tolist(), dtype=torch.float64)), -(share * log_p).sum(1).mean())
+
+
+def test_embedding_picks_rows_and_leaves_padding_alone():
+    w = randn(5, 3)
+    y = F.embedding(torch.tensor([[1, 4], [1, 0]]), w, padding_idx=4)
+    assert torch.equal(y[0, 1], w[4])
+    y.sum().backward()
+    assert w.grad[:, 0].tolist() == [1, 2, 0, 0, 0]
+
+
+# ---- Derivatives, by differences ---------------------------------------------------------------------------------
+
+TARGET = torch.tensor([0, 2, 1])
+SMOOTH = {
+    "conv1d": (lambda x, w, b: F.conv1d(x, w, b, 2, 1), [(2, 3, 7), (4, 3, 3), (4,)]),
+    "conv2d": (lambda x, w, b: F.conv2d(x, w, b, 2, 1, groups=2), [(1, 4, 5, 4), (4, 2, 3, 3), (4,)]),
+    "conv2d same": (lambda x, w: F.conv2d(x, w, padding="same", dilation=2), [(1, 1, 4, 5), (1, 1, 2, 3)]),
+    "conv_transpose2d": (lambda x, w: F.conv_transpose2d(x, w, stride=2, padding=1), [(1, 2, 3, 3), (2, 1, 3, 3)]),
+    "max_pool2d": (lambda x: F.max_pool2d(x, 3, 2, 1), [(1, 2, 6, 5)]),
+    "avg_pool2d": (lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True), [(1, 2, 6, 5)]),
+    "adaptive_avg_pool2d": (lambda x: F.adaptive_avg_pool2d(x, (2, 3)), [(1, 2, 5, 4)]),
+    "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True), [(4, 2, 3), (2,), (2,)]),
+    "layer_norm": (lambda x, w, b: F.layer_norm(x, (3,), w, b), [(2, 4, 3), (3,), (3,)]),
+    "group_norm": (lambda x, w, b: F.group_norm(x, 2, w, b), [(2, 4, 3), (4,), (4,)]),
+    "rms_norm": (lambda x, w: F.rms_norm(x, (3,), w), [(4, 3), (3,)]),
+    "softmax": (lambda x: torch.softmax(x, 1), [(2, 4, 3)]),
+    "log_softmax": (lambda x: torch.log_softmax(x, -1), [(2, 4)]),
+    "mse_loss": (F.mse_loss, [(3, 4), (3, 4)]),
+    "huber_loss": (lambda x, y: F.huber_loss(x, y, reduction="sum", delta=3.0), [(3, 4), (3, 4)]),
+    "smooth_l1_loss": (lambda x, y: F.smooth_l1_loss(x, y, beta=0.1), [(3, 4), (3, 4)]),
+    "bce": (lambda x, y: F.binary_cross_entropy(x.sigmoid(), y.sigmoid()), [(3, 4), (3, 4)]),
+    "bce with logits": (
+        lambda x, y: F.binary_cross_entropy_with_logits(x, y.sigmoid(), pos_weight=torch.full((4,), 3.0).double()),
+        [(3, 4), (3, 4)],
+    ),
+    "nll_loss": (lambda x: F.nll_loss(x, TARGET, torch.tensor([1.0, 2, 3, 4]).double()), [(3, 4)]),
+    "cross_entropy": (lambda x: F.cross_entropy(x, TARGET, label_smoothing=0.2), [(3, 4)]),
+    "cross_entropy, shares": (lambda x, y: F.cross_entropy(x, y.softmax(1)), [(3, 4), (3, 4)]),
+    "kl_div": (lambda x, y: F.kl_div(x, y.softmax(1), reduction="batchmean"), [(3, 4), (3, 4)]),
+    "embedding": (lambda w: F.embedding(torch.tensor([1, 3, 1]), w, 0), [(4, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_of_both_orders(name):
+    fn, shapes = SMOOTH[name]
+    inputs = [randn(*shape) for shape in shapes]
+    assert gradcheck(fn, inputs)
+    assert gradgradcheck(fn, inputs)
+
+
+def test_third_derivative_of_a_fused_derivative():
+    x = randn(2, 3)
+    c = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+
+    def derivative(x, order):
+        y = (F.layer_norm(x, (3,)) * c).sum()
+        for _ in range(order):
+            (g,) = torch.autograd.grad(y, x, create_graph=True)
+            y = (g * c).sum()
+        return y
+
+    (third,) = torch.autograd.grad(derivative(x, 2), x)
+    h = 1e-5
+    with torch.no_grad():
+        steps = [torch.tensor([[d, 0, 0], [0, 0, 0]], dtype=torch.float64) + x for d in (h, -h)]
+    sides = [derivative(s.requires_grad_(), 2).item() for s in steps]
+    assert third[0, 0].item() == pytest.approx((sides[0] - sides[1]) / (2 * h), rel=1e-4)
+
+
+# ---- Names, warnings, refusals -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fn, names",
+    [
+        (lambda: F.conv2d(randn(3, 4, 4), randn(2, 3, 3, 3)), ["SqueezeBackward1", "ConvolutionBackward0"]),
+        (lambda: F.max_pool2d(randn(1, 1, 4, 4), 2), ["MaxPool2DWithIndicesBackward0"]),
+        (lambda: F.max_pool1d(randn(1, 1, 4), 2), ["SqueezeBackward1", "MaxPool2DWithIndicesBackward0"]),
+        (lambda: F.avg_pool2d(randn(1, 1, 4, 4), 2), ["AvgPool2DBackward0"]),
+        (lambda: F.adaptive_avg_pool2d(randn(1, 1, 4, 4), 2), ["AdaptiveAvgPool2DBackward0"]),
+        (lambda: F.adaptive_avg_pool2d(randn(1, 1, 4, 4), 1), ["MeanBackward1"]),
+        (lambda: F.batch_norm(randn(4, 3), None, None, training=True), ["NativeBatchNormBackward0"]),
+        (lambda: F.layer_norm(randn(4, 3), (3,)), ["NativeLayerNormBackward0"]),
+        (lambda: F.group_norm(randn(4, 4), 2), ["NativeGroupNormBackward0"]),
+        (lambda: F.mse_loss(randn(2), randn(2)), ["MseLossBackward0"]),
+        (lambda: F.l1_loss(randn(2), randn(2)), ["MeanBackward0", "AbsBackward0", "SubBackward0"]),
+        (lambda: F.cross_entropy(randn(3, 4), TARGET), ["NllLossBackward0", "LogSoftmaxBackward0"]),
+        (lambda: F.embedding(TARGET, randn(3, 2)), ["EmbeddingBackward0"]),
+    ],
+)
+def test_nodes_bear_pytorchs_names(fn, names):
+    node = fn().grad_fn
+    for name in names:
+        assert node.name() == name
+        node = node.next_functions[0][0]
+
+
+def t(*shape, **options):
+    return torch.zeros(*shape, **options)
+
+
+@pytest.mark.parametrize(
+    "fn, error, words",
+    [
+        (lambda: F.conv2d(t(2, 5, 8, 8), t(4, 3, 3, 3)), RuntimeError, "Given groups=1, weight of size [4, 3, 3, 3], expected input[2, 5, 8, 8] to have 3 channels, but got 5 channels instead"),
+        (lambda: F.conv2d(t(2, 3, 2, 1), t(4, 3, 5, 5), padding=1), RuntimeError, "Calculated padded input size per channel: (4 x 3). Kernel size: (5 x 5). Kernel size can't be greater than actual input size"),
+        (lambda: F.conv2d(t(2, 5), t(4, 3, 3, 3)), RuntimeError, "Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: [2, 5]"),
+        (lambda: F.conv2d(t(2, 3, 8, 8), t(4, 3, 3, 3), t(5)), RuntimeError, "Given weight of size [4, 3, 3, 3], expected bias to be 1-dimensional with 4 elements, but got bias of size [5] instead"),
+        (lambda: F.conv2d(t(2, 3, 8, 8), t(4, 3, 3, 3), stride=2, padding="same"), RuntimeError, "padding='same' is not supported for strided convolutions"),
+        (lambda: F.conv2d(t(2, 3, 8, 8), t(4, 3, 3, 3).double()), RuntimeError, "expected scalar type Float but found Double"),
+        (lambda: F.max_pool2d(t(1, 1, 2, 2), 3), RuntimeError, "Given input size: (1x2x2). Calculated output size: (1x0x0). Output size is too small"),
+        (lambda: F.avg_pool2d(t(2, 3, 8, 8), 2, padding=2), RuntimeError, "pad should be at most half of effective kernel size, but got pad=2, kernel_size=2 and dilation=1"),
+        (lambda: F.batch_norm(t(1, 3), None, None, training=True), ValueError, "Expected more than 1 value per channel when training, got input size torch.Size([1, 3])"),
+        (lambda: F.batch_norm(t(4, 5), t(3), t(3)), RuntimeError, "running_mean should contain 5 elements not 3"),
+        (lambda: F.layer_norm(t(2, 4), (3,)), RuntimeError, "Given normalized_shape=[3], expected input with shape [*, 3], but got input of size[2, 4]"),
+        (lambda: F.group_norm(t(2, 6, 4), 4), RuntimeError, "Expected number of channels in input to be divisible by num_groups, but got input of shape [2, 6, 4] and num_groups=4"),
+        (lambda: torch.softmax(t(2, 3), 5), IndexError, "Dimension out of range (expected to be in range of [-2, 1], but got 5)"),
+        (lambda: torch.softmax(t(2, dtype=torch.int64), 0), NotImplementedError, "\"softmax_lastdim_kernel_impl\" not implemented for 'Long'"),
+        (lambda: F.cross_entropy(t(2, 3), torch.tensor([0, 5])), IndexError, "Target 5 is out of bounds."),
+        (lambda: F.cross_entropy(t(2, 3), torch.tensor([0])), ValueError, "Expected input batch_size (2) to match target batch_size (1)."),
+        (lambda: F.cross_entropy(t(2, 3), t(2)), RuntimeError, "expected target dtype to be Long or Byte, but got Float"),
+        (lambda: F.cross_entropy(t(2, 3), torch.tensor([0, 1]), t(2)), RuntimeError, "weight tensor should be defined either for all 3 classes or no classes but got weight tensor of shape: [2]"),
+        (lambda: F.mse_loss(t(2), t(2), reduction="most"), ValueError, "most is not a valid value for reduction"),
+        (lambda: F.binary_cross_entropy(t(2) + 3, t(2)), RuntimeError, "all elements of input should be between 0 and 1"),
+        (lambda: F.binary_cross_entropy_with_logits(t(2, 1), t(2, 3)), ValueError, "Target size (torch.Size([2, 3])) must be the same as input size (torch.Size([2, 1]))"),
+        (lambda: F.embedding(torch.tensor([9]), t(3, 2)), IndexError, "index out of range in self"),
+        (lambda: F.embedding(t(2), t(3, 2)), RuntimeError, "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got torch.FloatTensor instead"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_in_pytorchs_words(fn, error, words):
+    with pytest.raises(error) as info:
+        fn()
+    assert words in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "fn, words",
+    [
+        (lambda: F.mse_loss(t(4, 5), t(4, 1)), "Using a target size (torch.Size([4, 1])) that is different to the input size"),
+        (lambda: F.softmax(t(2, 3)), "Implicit dimension choice for softmax has been deprecated"),
+        (lambda: F.kl_div(t(2), t(2)), "reduction: 'mean' divides the total loss by both the batch size and the support size"),
+    ],
+)  # fmt: skip
+def test_what_is_doubtful_is_warned_of(fn, words):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        fn()
+    assert [w.category for w in seen] == [UserWarning]
+    assert words in str(seen[0].message)
