@@ -15,6 +15,7 @@ from ._C import (
     OutOfMemoryError,
     Size,
     Tensor,
+    _unique2,
     default_generator,
     device,
     dtype,

@@ -285,7 +285,7 @@ static hg_status triangle(hg_ctx *cx, const char *name, const hg_arg *a, bool lo
     hg_tensor *t = SELF;
     int64_t k = a[1].u.i;
     if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "%s: input tensor must have at least 2 dimensions", name);
-    hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+    hg_status st = *out ? HG_OK : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
     if (st != HG_OK || t->numel == 0) return st;
     int64_t rows = t->shape[t->n_dim - 2];
     hg_walk w;
@@ -411,29 +411,86 @@ static int64_t source_of(char mode, int64_t i, int64_t size) {
     return i < 0 ? 0 : i >= size ? size - 1 : i;
 }
 
-/* One dimension padded by an index into it. */
-static hg_tensor *pad_by_index(hg_ctx *cx, hg_tensor *t, int d, int64_t before, int64_t after, char mode) {
-    if (!t || (before == 0 && after == 0)) return t;
-    int64_t size = t->shape[d], n = size + before + after;
+/* The index that pads dimension d of t's shape; NULL where there is nothing to pad. New. */
+static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, int64_t before, int64_t after, char mode, hg_tensor **out) {
+    int64_t size = shape[d], n = size + before + after;
     char b[256];
+    *out = NULL;
+    if (before == 0 && after == 0) return HG_OK;
     if (mode == 'r' && (before >= size || after >= size))
-        return hg_x_fail(cx, hg_fail(cx, HG_SHAPE,
-                                     "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
-                                     "padding (%lld, %lld) at dimension %d of input %s",
-                                     (long long)before, (long long)after, d, hg_show_shape(t, b)));
+        return hg_fail(cx, HG_SHAPE,
+                       "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
+                       "dimension %d of input %s",
+                       (long long)before, (long long)after, d, hg_show_sizes(n_dim, shape, b));
     if (mode == 'c' && (before > size || after > size))
-        return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "Padding value causes wrapping around more than once."));
-    if (n < 0 || size == 0) return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions"));
-    hg_tensor *index;
-    hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, &index);
-    if (st != HG_OK) return hg_x_fail(cx, st);
-    for (int64_t i = 0; i < n; i++) ((int64_t *)(void *)index->data)[i] = source_of(mode, i - before, size);
-    hg_scope_keep(cx, index);
-    return X(INDEX_SELECT, T(t), hg_i(d), T(index));
+        return hg_fail(cx, HG_SHAPE, "Padding value causes wrapping around more than once.");
+    if (n < 0 || size == 0) return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
+    hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, out);
+    for (int64_t i = 0; st == HG_OK && i < n; i++) ((int64_t *)(void *)(*out)->data)[i] = source_of(mode, i - before, size);
+    return st;
+}
+
+/* Dimension after dimension, by an index into each. */
+static hg_status pad_by_index(hg_ctx *cx, const hg_arg *a, char mode, hg_tensor **out) {
+    hg_tensor *t = SELF;
+    hg_status st = HG_OK;
+    hg_retain(cx, t);
+    for (uint32_t i = 0; i < a[1].n / 2 && st == HG_OK; i++) {
+        hg_tensor *index, *wide = NULL;
+        int d = t->n_dim - 1 - (int)i;
+        st = pad_index(cx, t->n_dim, t->shape, d, a[1].u.ints[2 * i], a[1].u.ints[2 * i + 1], mode, &index);
+        if (st != HG_OK || !index) continue;
+        st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(t), hg_i(d), hg_t(index)}, &wide);
+        hg_release(cx, index);
+        if (st == HG_OK) hg_release(cx, t), t = wide;
+    }
+    if (st == HG_OK && t != SELF) return hg_out_take(cx, t, out);
+    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    hg_release(cx, t);
+    return st;
+}
+
+/* The gradient of every place goes to where its value came from. */
+static hg_status unpad_by_index(hg_ctx *cx, hg_back *b, char mode) {
+    hg_meta m = META(0);
+    hg_tensor *g = G;
+    for (int i = (int)ARG(1)->n / 2 - 1; i >= 0; i--) {
+        hg_tensor *index;
+        int d = m.n_dim - 1 - i;
+        hg_status st = pad_index(cx, m.n_dim, m.shape, d, ARG(1)->u.ints[2 * i], ARG(1)->u.ints[2 * i + 1], mode, &index);
+        if (st != HG_OK) return st;
+        if (!index) continue;
+        hg_scope_keep(cx, index);
+        if (!g) return HG_OK;
+        int64_t shape[HG_MAX_DIM];
+        memcpy(shape, g->shape, (size_t)g->n_dim * sizeof *shape);
+        shape[d] = m.shape[d];
+        hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)g->dtype, g->n_dim, shape);
+        g = X(INDEX_ADD, T(zeros), hg_i(d), T(index), T(g));
+    }
+    GIVE(0, g);
+    return HG_OK;
+}
+
+hg_status hg_pad_reflect_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_index(cx, a, 'r', out); }
+hg_status hg_pad_reflect_bwd(hg_ctx *cx, hg_back *b) { return unpad_by_index(cx, b, 'r'); }
+hg_status hg_pad_replicate_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_index(cx, a, 'e', out); }
+hg_status hg_pad_replicate_bwd(hg_ctx *cx, hg_back *b) { return unpad_by_index(cx, b, 'e'); }
+
+/* Circular padding is no op of its own: indices again, recorded. */
+static hg_tensor *pad_around(hg_ctx *cx, hg_tensor *t, const hg_arg *pad) {
+    for (uint32_t i = 0; i < pad->n / 2 && t; i++) {
+        hg_tensor *index;
+        int d = t->n_dim - 1 - (int)i;
+        hg_status st = pad_index(cx, t->n_dim, t->shape, d, pad->u.ints[2 * i], pad->u.ints[2 * i + 1], 'c', &index);
+        if (st != HG_OK) return hg_x_fail(cx, st);
+        if (index) t = X(INDEX_SELECT, T(t), hg_i(d), T(hg_scope_keep(cx, index)));
+    }
+    return t;
 }
 
 hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *r = t;
+    hg_tensor *t = SELF, *r;
     const char *mode = a[2].u.s;
     int n = (int)a[1].n;
     bool constant = !strcmp(mode, "constant");
@@ -452,9 +509,10 @@ hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_MISSING, "Padding size %d is not supported for %dD input tensor.", n, t->n_dim);
     hg_scope s;
     hg_scope_begin(cx, &s);
+    static const int reflect[3] = {HG_OP_REFLECTION_PAD1D, HG_OP_REFLECTION_PAD2D, HG_OP_REFLECTION_PAD3D};
+    static const int replicate[3] = {HG_OP_REPLICATION_PAD1D, HG_OP_REPLICATION_PAD2D, HG_OP_REPLICATION_PAD3D};
     if (constant) r = X(CONSTANT_PAD_ND, T(t), a[1], hg_given(&a[3]) ? a[3] : hg_i(0));
-    else
-        for (int i = 0; i < n / 2; i++)
-            r = pad_by_index(cx, r, t->n_dim - 1 - i, a[1].u.ints[2 * i], a[1].u.ints[2 * i + 1], kind);
+    else if (kind == 'c') r = pad_around(cx, t, &a[1]);
+    else r = hg_x(cx, (kind == 'r' ? reflect : replicate)[n / 2 - 1], (hg_arg[]){T(t), a[1]}, 2);
     return hg_scope_return(cx, &s, r, out);
 }

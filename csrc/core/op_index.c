@@ -1,4 +1,5 @@
 /* Reading and writing along one dimension by an index tensor: gather, scatter and the index_* family. */
+#include "k_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -9,6 +10,11 @@ static bool is_index(const hg_tensor *t) { return t->dtype == HG_I64 || t->dtype
 
 static int64_t number_at(const char *p, bool wide) {
     return wide ? *(const int64_t *)(const void *)p : *(const int32_t *)(const void *)p;
+}
+
+/* A copy of self to write into, or self, whose elements must not lie on one another. */
+static hg_status out_apart(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
+    return *out ? hg_check_overlap(cx, *out, NULL) : hg_out_copy(cx, self, out);
 }
 
 /* ---- gather and scatter ------------------------------------------------------------------------------------------------- */
@@ -157,7 +163,7 @@ hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     if (number) st = hg_raw_scalar(cx, a[3], (hg_dtype)SELF->dtype, &src);
     else hg_retain(cx, src = a[3].u.t);
-    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    if (st == HG_OK) st = out_apart(cx, SELF, out);
     if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, PUT);
     hg_release(cx, src);
     return st;
@@ -189,7 +195,7 @@ hg_status hg_scatter_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_scatter_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = check_scatter(cx, a, a[3].u.t, &d);
-    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    if (st == HG_OK) st = out_apart(cx, SELF, out);
     if (st == HG_OK) scatter_into(*out, d, a[2].u.t, a[3].u.t, ADD);
     return st;
 }
@@ -256,7 +262,7 @@ hg_status hg_scatter_reduce_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     if (kind == PUT) return hg_fail(cx, HG_SHAPE, "reduce argument must be either sum, prod, mean, amax or amin, got %s", how);
     hg_status st = check_scatter(cx, a, a[3].u.t, &d);
-    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    if (st == HG_OK) st = out_apart(cx, SELF, out);
     if (st == HG_OK && !a[5].u.i) st = make_neutral(cx, *out, d, a[2].u.t, kind);
     if (st != HG_OK) return st;
     scatter_into(*out, d, a[2].u.t, a[3].u.t, kind);
@@ -350,10 +356,10 @@ static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *
                     for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1]) *(E *)p = *(E *)q;
             } while (hg_walk_next(&w));)
         } else {
-            HG_BY_DTYPE(to->dtype, do {
+            HG_BY_DTYPE(to->dtype, A factor = (int)K == HG_BOOL ? (A)(alpha != 0) : (A)alpha; do {
                 char *p = w.p[0], *q = w.p[1];
                 for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
-                    *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * (A)alpha);
+                    *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * factor);
             } while (hg_walk_next(&w));)
         }
     }
@@ -428,7 +434,7 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        hg_show_shape(t, b1), hg_show_shape(src, b2));
     if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
     st = check_rows(cx, HG_SHAPE, NULL, at, d, hg_size_at(t, d), false);
-    if (st == HG_OK) st = hg_out_copy(cx, t, out);
+    if (st == HG_OK) st = out_apart(cx, t, out);
     if (st == HG_OK)
         move_rows(*out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
     hg_release(cx, at);
@@ -489,7 +495,7 @@ hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (rows[i] < 0 || rows[i] >= hg_size_at(t, d))
             st = hg_fail(cx, HG_INDEX, "index_copy_(): index %lld is out of bounds for dimension %d with size %lld",
                          (long long)rows[i], d, (long long)hg_size_at(t, d));
-    if (st == HG_OK) st = hg_out_copy(cx, t, out);
+    if (st == HG_OK) st = out_apart(cx, t, out);
     if (st == HG_OK) move_rows(*out, rows, src, NULL, d, at->numel, false, 1);
     hg_release(cx, at);
     return st;

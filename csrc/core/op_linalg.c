@@ -135,6 +135,7 @@ hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (x->shape[x->n_dim - 1] != y->shape[y->n_dim - 1])
         return hg_fail(cx, HG_SHAPE, "X1 and X2 must have the same number of columns. X1: %lld X2: %lld",
                        (long long)x->shape[x->n_dim - 1], (long long)y->shape[y->n_dim - 1]);
+    if (x->dtype == HG_F16 || x->dtype == HG_BF16) return hg_no_kernel(cx, "cdist", (hg_dtype)x->dtype);
     if (!hg_dtype_is_float((hg_dtype)x->dtype) || x->dtype != y->dtype) {
         char word[16];
         return hg_fail(cx, HG_SHAPE, "cdist only supports floating-point dtypes, X1 got: %s", hg_dtype_word((hg_dtype)x->dtype, word));
@@ -154,15 +155,18 @@ hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, X(CDIST_FORWARD, T(both[0]), T(both[1]), a[2]), out);
 }
 
-static double distance(const double *x, const double *y, int64_t n, double p) {
+/* `single`: rounded to float32 at every step, so that it overflows where float32 does. */
+static double distance(const double *x, const double *y, int64_t n, double p, bool single) {
     double sum = 0;
     for (int64_t i = 0; i < n; i++) {
         double d = fabs(x[i] - y[i]);
-        if (p == 2) sum += d * d;
+        if (single) d = (float)d;
+        if (p == 2) sum += single ? (double)(float)(d * d) : d * d;
         else if (p == 1) sum += d;
         else if (p == 0) sum += d != 0;
         else if (isinf(p)) sum = d > sum || isnan(d) ? d : sum;
         else sum += pow(d, p);
+        if (single) sum = (float)sum;
     }
     return p == 2 ? sqrt(sum) : p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
 }
@@ -189,7 +193,8 @@ hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         double *px = (double *)(void *)x->data, *py = (double *)(void *)y->data;
         for (int64_t i = 0; st == HG_OK && i < r->numel; i++) {
             int64_t b = i / (rows * cols), row = i / cols % rows, col = i % cols;
-            ((double *)(void *)r->data)[i] = distance(px + (b * rows + row) * m, py + (b * cols + col) * m, m, a[2].u.f);
+            ((double *)(void *)r->data)[i] = distance(px + (b * rows + row) * m, py + (b * cols + col) * m, m, a[2].u.f,
+                                                              SELF->dtype != HG_F64);
         }
         if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)SELF->dtype, out);
     }
@@ -293,31 +298,38 @@ hg_status hg_multi_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, r, out);
 }
 
-static hg_status check_square(hg_ctx *cx, const char *name, const hg_tensor *t) {
-    char word[16];
+static hg_status check_matrix(hg_ctx *cx, const char *name, const hg_tensor *t) {
     if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "%s: The input tensor A must have at least 2 dimensions.", name);
     int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1];
-    if (m != n)
-        return hg_fail(cx, HG_SHAPE, "%s: A must be batches of square matrices, but they are %lld by %lld matrices", name, (long long)m,
-                       (long long)n);
+    if (m == n) return HG_OK;
+    return hg_fail(cx, HG_SHAPE, "%s: A must be batches of square matrices, but they are %lld by %lld matrices", name, (long long)m,
+                   (long long)n);
+}
+
+typedef enum half_words { HALF_LU, HALF_LOW } half_words; /* how torch refuses half types */
+static hg_status check_square(hg_ctx *cx, const char *name, const hg_tensor *t, half_words words) {
+    char word[16];
+    hg_status st = check_matrix(cx, name, t);
+    if (st != HG_OK) return st;
     if (!hg_dtype_is_float((hg_dtype)t->dtype))
         return hg_fail(cx, HG_SHAPE, "%s: Expected a floating point or complex tensor as input. Got %s", name,
                        hg_dtype_word((hg_dtype)t->dtype, word));
-    return HG_OK;
+    if (t->dtype != HG_F16 && t->dtype != HG_BF16) return HG_OK;
+    if (words == HALF_LU) return hg_no_kernel(cx, "lu_cpu", (hg_dtype)t->dtype);
+    return hg_fail(cx, HG_SHAPE, "%s: Low precision dtypes not supported. Got %s", name, hg_dtype_word((hg_dtype)t->dtype, word));
 }
 
 hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *r = NULL;
     int64_t n = a[1].u.i;
-    if (hg_dtype_is_float((hg_dtype)t->dtype) || t->n_dim < 2 || t->shape[t->n_dim - 1] != t->shape[t->n_dim - 2]) {
-        hg_status st = check_square(cx, "linalg.matrix_power", t);
-        if (st != HG_OK) return st;
-    }
+    hg_status st = check_matrix(cx, "linalg.matrix_power", t);
+    if (st != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
     if (n == 0) {
+        r = X(CLONE, T(t));
         hg_tensor *one = X(EYE, hg_i(t->shape[t->n_dim - 1]), hg_d((hg_dtype)t->dtype));
-        r = X(CLONE, T(X(EXPAND, T(one), hg_ints(t->shape, t->n_dim))));
+        if (r && one) hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(r), hg_t(one)}, 2));
     } else {
         if (n < 0) t = X(INV, T(t));
         uint64_t left = n < 0 ? (uint64_t)-(n + 1) + 1 : (uint64_t)n;
@@ -405,7 +417,7 @@ static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tens
 
 hg_status hg_det_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *r = NULL;
-    hg_status st = check_square(cx, "linalg.det", t);
+    hg_status st = check_square(cx, "linalg.det", t, HALF_LU);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &r);
     if (st == HG_OK) st = determinants(cx, t, r, NULL);
     if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)t->dtype, out);
@@ -425,7 +437,7 @@ hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *sign = NULL, *log_abs = NULL;
-    hg_status st = check_square(cx, "linalg.slogdet", t);
+    hg_status st = check_square(cx, "linalg.slogdet", t, HALF_LOW);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &sign);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &log_abs);
     if (st == HG_OK) st = determinants(cx, t, sign, log_abs);
@@ -441,7 +453,7 @@ hg_status hg_slogdet_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_status st = check_square(cx, "logdet", SELF);
+    hg_status st = check_square(cx, "logdet", SELF, HALF_LOW);
     if (st != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
@@ -473,7 +485,7 @@ static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const d
 
 hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *lu = NULL, *x = NULL, *one = NULL;
-    hg_status st = check_square(cx, "linalg.inv", t);
+    hg_status st = check_square(cx, "linalg.inv", t, HALF_LOW);
     if (st != HG_OK) return st;
     int64_t n = t->shape[t->n_dim - 1];
     st = as_doubles(cx, t, &lu);
@@ -506,7 +518,7 @@ static bool of_vectors(int na, const int64_t *a, int nb, const int64_t *b) {
 
 hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *rhs = a[1].u.t, *column = NULL, *wide = NULL, *lu_view = NULL, *lu = NULL, *r = NULL, *x = NULL, *done = NULL;
-    hg_status st = check_square(cx, "linalg.solve", t);
+    hg_status st = check_square(cx, "linalg.solve", t, HALF_LU);
     if (st != HG_OK) return st;
     int64_t n = t->shape[t->n_dim - 1], shape[HG_MAX_DIM], stride[HG_MAX_DIM], batch[HG_MAX_DIM];
     bool vector = of_vectors(t->n_dim, t->shape, rhs->n_dim, rhs->shape);

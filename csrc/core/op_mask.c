@@ -1,4 +1,5 @@
 /* Ops that choose by value: masks, positions of what is not zero, counts, searching in what is sorted. */
+#include "k_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
@@ -78,7 +79,9 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (mask->dtype != HG_BOOL)
         return hg_fail(cx, HG_SHAPE, "masked_scatter_ only supports boolean masks, but got mask with dtype %s",
                        hg_dtype_word(mask->dtype, w1));
-    if (!*out) { /* out of place, self is broadcast too */
+    if (*out) {
+        st = hg_check_overlap(cx, *out, NULL);
+    } else { /* out of place, self is broadcast too */
         st = spread(cx, t, n, shape, &whole);
         if (st == HG_OK) st = hg_out_copy(cx, whole, out);
     }

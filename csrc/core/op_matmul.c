@@ -54,14 +54,19 @@ static hg_status stack_view(hg_ctx *cx, const hg_tensor *t, const int64_t shape[
 }
 
 /* out = beta * add + alpha * x y, where x is (b,m,k) and y (b,k,n), of one dtype, and out has `shape` of b*m*n elements;
-   `add`, which may be NULL, is broadcast to it. The one place where matrices are multiplied. */
+   `add`, which may be NULL, is broadcast to it. Fails for bool in the name of `kernel`; NULL: bool is fine. The one place
+   where matrices are multiplied. */
 static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha, int n_dim,
                          const int64_t *shape, hg_tensor **out) {
     hg_dtype d = (hg_dtype)x->dtype, work = d == HG_F16 || d == HG_BF16 ? HG_F32 : d;
     hg_tensor *a = NULL, *b = NULL, *r = NULL, *c = NULL, *done = NULL;
     operand oa = {0}, ob = {0};
     int64_t n_batch = x->shape[0], m = x->shape[1], k = x->shape[2], n = y->shape[2];
-    if (d == HG_BOOL) return hg_no_kernel(cx, kernel, d);
+    char b1[256], b2[256];
+    if (*out && ((*out)->n_dim != n_dim || memcmp((*out)->shape, shape, (size_t)n_dim * sizeof *shape)))
+        return hg_fail(cx, HG_SHAPE, "Bad in-place call: input tensor size %s and output tensor size %s should match",
+                       hg_show_shape(*out, b1), hg_show_sizes(n_dim, shape, b2));
+    if (d == HG_BOOL && kernel) return hg_no_kernel(cx, kernel, d);
     hg_status st = hg_raw_cast(cx, x, work, &a);
     if (st == HG_OK) st = hg_raw_cast(cx, y, work, &b);
     if (st == HG_OK) st = hg_tensor_empty(cx, work, n_dim, shape, &r);
@@ -339,7 +344,7 @@ hg_status hg_addr_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *m = NULL, *n = NULL;
     if (st == HG_OK) st = stack_view(cx, column, (int64_t[]){1, x->numel, 1}, (int64_t[]){0, column->stride[0], 0}, &m);
     if (st == HG_OK) st = stack_view(cx, row, (int64_t[]){1, 1, y->numel}, (int64_t[]){0, 0, row->stride[0]}, &n);
-    if (st == HG_OK) st = product(cx, "addr", m, n, SELF, a[3], a[4], 2, shape, out);
+    if (st == HG_OK) st = product(cx, NULL, m, n, SELF, a[3], a[4], 2, shape, out);
     hg_release(cx, column), hg_release(cx, row), hg_release(cx, m), hg_release(cx, n);
     return st;
 }

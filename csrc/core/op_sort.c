@@ -190,6 +190,7 @@ hg_status hg_topk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_wrap_dim(cx, a[2].u.i, SELF->n_dim, &d);
     if (st != HG_OK) return st;
     if (k < 0 || k > hg_size_at(SELF, d)) return hg_fail(cx, HG_SHAPE, "selected index k out of range");
+    if (SELF->dtype == HG_BOOL) return hg_fail(cx, HG_SHAPE, "topk does not support bool dtypes on CPU");
     return sorted(cx, SELF, d, a[3].u.i, 0, k, false, out);
 }
 

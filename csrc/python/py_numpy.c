@@ -5,7 +5,7 @@
 #include <numpy/arrayobject.h>
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
 
 static int numpy_ready(void) {
     if (PyArray_API) return 0;
@@ -17,16 +17,17 @@ static int numpy_ready(void) {
 }
 
 static const int typenums[HG_N_DTYPES] = {
-    [HG_U8] = NPY_UINT8,   [HG_I8] = NPY_INT8,     [HG_I16] = NPY_INT16,   [HG_I32] = NPY_INT32,     [HG_I64] = NPY_INT64,
-    [HG_F16] = NPY_HALF,   [HG_F32] = NPY_FLOAT32, [HG_F64] = NPY_FLOAT64, [HG_BF16] = NPY_NOTYPE,   [HG_BOOL] = NPY_BOOL,
+    [HG_U8] = NPY_UINT8, [HG_I8] = NPY_INT8,     [HG_I16] = NPY_INT16,   [HG_I32] = NPY_INT32,   [HG_I64] = NPY_INT64,
+    [HG_F16] = NPY_HALF, [HG_F32] = NPY_FLOAT32, [HG_F64] = NPY_FLOAT64, [HG_BF16] = NPY_NOTYPE, [HG_BOOL] = NPY_BOOL,
 };
 
-/* ---- Out -------------------------------------------------------------------------------------------------------------- */
+/* ---- Out -------------------------------------------------------------------------------------------------------- */
 
 /* An array over the tensor's memory, which it keeps alive through a tensor of its own. */
 static PyObject *to_numpy(hg_ctx *cx, hg_tensor *t) {
     if (numpy_ready()) return NULL;
-    if (typenums[t->dtype] == NPY_NOTYPE) return PyErr_SetString(PyExc_TypeError, "Got unsupported ScalarType BFloat16"), NULL;
+    if (typenums[t->dtype] == NPY_NOTYPE)
+        return PyErr_SetString(PyExc_TypeError, "Got unsupported ScalarType BFloat16"), NULL;
     npy_intp shape[HG_MAX_DIM], stride[HG_MAX_DIM];
     npy_intp size = (npy_intp)hg_tensor_itemsize(t);
     for (int i = 0; i < t->n_dim; i++) shape[i] = (npy_intp)t->shape[i], stride[i] = (npy_intp)t->stride[i] * size;
@@ -35,9 +36,10 @@ static PyObject *to_numpy(hg_ctx *cx, hg_tensor *t) {
     hg_status st = hg_tensor_detach(cx, t, &keeper);
     if (st != HG_OK) return py_raise(cx, st);
     static char nowhere[16];
-    PyObject *array = PyArray_New(&PyArray_Type, t->n_dim, shape, typenums[t->dtype], stride, t->data ? t->data : nowhere, (int)size,
-                                  flags, NULL);
-    if (!array || PyArray_SetBaseObject((PyArrayObject *)array, py_own(keeper))) { /* steals the keeper, also on failure */
+    PyObject *array = PyArray_New(&PyArray_Type, t->n_dim, shape, typenums[t->dtype], stride,
+                                  t->data ? t->data : nowhere, (int)size, flags, NULL);
+    if (!array ||
+        PyArray_SetBaseObject((PyArrayObject *)array, py_own(keeper))) { /* steals the keeper, also on failure */
         if (!array) hg_release(cx, keeper);
         Py_XDECREF(array);
         return NULL;
@@ -52,7 +54,9 @@ static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t 
     int force = py_bool(at[0], "numpy", "force");
     if (force < 0) return NULL;
     if (hg_tensor_requires_grad(TENSOR(self)) && !force)
-        return PyErr_SetString(PyExc_RuntimeError, "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."), NULL;
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."),
+               NULL;
     return to_numpy(cx, TENSOR(self));
 }
 
@@ -72,7 +76,7 @@ static PyObject *tensor_array(PyObject *self, PyObject *const *args, Py_ssize_t 
     return array;
 }
 
-/* ---- In ------------------------------------------------------------------------------------------------------------------ */
+/* ---- In --------------------------------------------------------------------------------------------------------- */
 
 static void array_free(void *array) { Py_DECREF((PyObject *)array); }
 
@@ -80,41 +84,57 @@ static hg_dtype dtype_of(PyArrayObject *array) {
     PyArray_Descr *descr = PyArray_DESCR(array);
     for (int d = 0; d < HG_N_DTYPES; d++)
         if (typenums[d] != NPY_NOTYPE && PyArray_EquivTypenums(descr->type_num, typenums[d])) return (hg_dtype)d;
-    PyErr_Format(PyExc_TypeError, "can't convert np.ndarray of type %s. The only supported types are: float64, float32, float16, int64, "
-                 "int32, int16, int8, uint8, and bool.", descr->typeobj->tp_name);
+    PyErr_Format(PyExc_TypeError,
+                 "can't convert np.ndarray of type %s. The only supported types are: float64, float32, float16, int64, "
+                 "int32, int16, int8, uint8, and bool.",
+                 descr->typeobj->tp_name);
     return HG_NO_DTYPE;
 }
 
 PyObject *py_from_numpy(hg_ctx *cx, PyObject *o, bool warn) {
     if (numpy_ready()) return NULL;
-    if (!PyArray_Check(o)) return PyErr_Format(PyExc_TypeError, "expected np.ndarray (got %.100s)", Py_TYPE(o)->tp_name);
+    if (!PyArray_Check(o))
+        return PyErr_Format(PyExc_TypeError, "expected np.ndarray (got %.100s)", Py_TYPE(o)->tp_name);
     PyArrayObject *array = (PyArrayObject *)o;
     int n = PyArray_NDIM(array);
-    if (n > HG_MAX_DIM) return PyErr_Format(PyExc_ValueError, "a tensor has at most %d dimensions, the array has %d", HG_MAX_DIM, n);
+    if (n > HG_MAX_DIM)
+        return PyErr_Format(PyExc_ValueError, "a tensor has at most %d dimensions, the array has %d", HG_MAX_DIM, n);
     hg_dtype d = dtype_of(array);
     if (d == HG_NO_DTYPE) return NULL;
     if (!PyArray_ISNOTSWAPPED(array))
-        return PyErr_SetString(PyExc_ValueError, "given numpy array has byte order different from the native byte order. Conversion "
-                               "between byte orders is currently not supported."), NULL;
+        return PyErr_SetString(PyExc_ValueError,
+                               "given numpy array has byte order different from the native byte order. Conversion "
+                               "between byte orders is currently not supported."),
+               NULL;
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM], size = hg_dtypes[d].size, span = size;
     for (int i = 0; i < n; i++) {
         int64_t bytes = PyArray_STRIDE(array, i);
         shape[i] = PyArray_DIM(array, i);
-        if (shape[i] <= 1) bytes = size; /* never stepped over: whatever stands there */
+        if (shape[i] <= 1 && (bytes < 0 || bytes % size)) bytes = size; /* never stepped over: whatever stands there */
         if (bytes < 0)
-            return PyErr_SetString(PyExc_ValueError, "At least one stride in the given numpy array is negative, and tensors with negative "
-                                   "strides are not currently supported. (You can probably work around this by making a copy of your "
-                                   "array  with array.copy().) "), NULL;
+            return PyErr_SetString(
+                       PyExc_ValueError,
+                       "At least one stride in the given numpy array is negative, and tensors with negative "
+                       "strides are not currently supported. (You can probably work around this by making a copy of "
+                       "your "
+                       "array  with array.copy().) "),
+                   NULL;
         if (bytes % size)
-            return PyErr_SetString(PyExc_ValueError, "given numpy array strides not a multiple of the element byte size. Copy the numpy "
-                                   "array to reallocate the memory."), NULL;
+            return PyErr_SetString(PyExc_ValueError,
+                                   "given numpy array strides not a multiple of the element byte size. Copy the numpy "
+                                   "array to reallocate the memory."),
+                   NULL;
         stride[i] = bytes / size;
         span = shape[i] ? span + (shape[i] - 1) * bytes : span;
     }
     if (warn && !PyArray_ISWRITEABLE(array) &&
-        PyErr_WarnEx(PyExc_UserWarning, "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
-                     "means writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
-                     "data or make it writable before converting it to a tensor.", 1))
+        PyErr_WarnEx(
+            PyExc_UserWarning,
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
+            "means writing to this tensor will result in undefined behavior. You may want to copy the array to "
+            "protect its "
+            "data or make it writable before converting it to a tensor.",
+            1))
         return NULL;
     hg_tensor *t;
     hg_status st = hg_tensor_wrap(cx, PyArray_DATA(array), d, n, shape, stride, (size_t)span, array_free, o, &t);
