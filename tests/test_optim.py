@@ -576,3 +576,27 @@ def test_training_follows_torch(kind, losses):
         optimizer.step()
         seen.append(loss.item())
     assert seen == pytest.approx(losses, rel=1e-4)
+
+
+def test_sgd_rounds_where_torch_rounds():
+    torch.manual_seed(0)
+    p, g = nn.Parameter(torch.randn(5)), torch.randn(5)
+    optimizer = optim.SGD([p], lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1)
+    for _ in range(3):
+        p.grad = g
+        optimizer.step()
+    assert p.tolist() == [
+        2.525467872619629,
+        -0.5892886519432068,
+        -2.6693637371063232,
+        1.092441201210022,
+        -0.6796609163284302,
+    ]
+
+
+def test_nothing_is_added_to_an_infinite_parameter():
+    for kind in ("SGD", "Adam", "AdamW"):
+        p = nn.Parameter(torch.tensor([float("inf"), 1.0]))
+        p.grad = torch.ones(2)
+        getattr(optim, kind)([p], lr=0.1, weight_decay=0.0).step()
+        assert p[0].item() == float("inf"), kind

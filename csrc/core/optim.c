@@ -45,23 +45,30 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
 
 /* ---- SGD -------------------------------------------------------------------------------------------------------------------------------- */
 
-#define SGD(name, R)                                                                                                   \
+/* Where torch adds a multiple it rounds once, hence fma; what it does in two ops is rounded twice. A decay of zero must not
+   be added at all: it would make a nan of an infinite parameter. */
+#define SGD(name, R, fma)                                                                                              \
     HG_CLONES static void name(const hg_sgd *o, int64_t n, R *restrict p, const R *restrict grad, R *restrict buf,     \
                                bool first) {                                                                           \
         const R lr = (R)-o->lr, decay = (R)o->weight_decay, sign = o->maximize ? -1 : 1;                               \
         const R momentum = (R)o->momentum, fresh = (R)(1 - o->dampening);                                              \
+        const bool decays = decay != 0, nesterov = o->nesterov;                                                        \
         if (!buf) {                                                                                                    \
-            for (int64_t i = 0; i < n; i++) p[i] += lr * (sign * grad[i] + decay * p[i]);                              \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                R g = decays ? fma(decay, p[i], sign * grad[i]) : sign * grad[i];                                      \
+                p[i] = fma(lr, g, p[i]);                                                                               \
+            }                                                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
         for (int64_t i = 0; i < n; i++) {                                                                              \
-            R g = sign * grad[i] + decay * p[i];                                                                       \
-            buf[i] = first ? g : momentum * buf[i] + fresh * g;                                                        \
-            p[i] += lr * (o->nesterov ? g + momentum * buf[i] : buf[i]);                                               \
+            R g = decays ? fma(decay, p[i], sign * grad[i]) : sign * grad[i];                                          \
+            R kept = momentum * buf[i];                                                                                \
+            buf[i] = first ? g : fma(fresh, g, kept);                                                                  \
+            p[i] = fma(lr, nesterov ? fma(momentum, buf[i], g) : buf[i], p[i]);                                        \
         }                                                                                                              \
     }
-SGD(sgd_f32, float)
-SGD(sgd_f64, double)
+SGD(sgd_f32, float, __builtin_fmaf)
+SGD(sgd_f64, double, __builtin_fma)
 
 static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tensor *grad, hg_tensor **buf) {
     hg_status st = check(cx, param, grad, "gradient");
@@ -101,22 +108,23 @@ typedef struct adam_step {
     double step_size, root_correction;
 } adam_step;
 
-#define ADAM(name, R, root)                                                                                            \
+#define ADAM(name, R, root, fma)                                                                                       \
     HG_CLONES static void name(const hg_adam *o, const adam_step *s, int64_t n, R *restrict p, const R *restrict grad,  \
                                R *restrict mean, R *restrict square, R *restrict most) {                               \
         const R sign = o->maximize ? -1 : 1, keep = (R)(o->decoupled ? 1 - o->lr * o->weight_decay : 1);               \
         const R decay = (R)(o->decoupled ? 0 : o->weight_decay), w1 = (R)(1 - o->beta1), w2 = (R)(1 - o->beta2);       \
         const R beta2 = (R)o->beta2, correction = (R)s->root_correction, eps = (R)o->eps, step = (R)-s->step_size;     \
+        const bool decays = decay != 0;                                                                                \
         for (int64_t i = 0; i < n; i++) {                                                                              \
-            R x = p[i] * keep, g = sign * grad[i] + decay * x;                                                         \
-            R m = mean[i] + w1 * (g - mean[i]), v = beta2 * square[i] + w2 * g * g;                                    \
+            R x = p[i] * keep, g = decays ? fma(decay, x, sign * grad[i]) : sign * grad[i];                            \
+            R m = fma(w1, g - mean[i], mean[i]), kept = beta2 * square[i], v = fma(w2 * g, g, kept);                   \
             mean[i] = m, square[i] = v;                                                                                \
             if (most) v = most[i] = most[i] > v || most[i] != most[i] ? most[i] : v;                                   \
             p[i] = x + step * m / (root(v) / correction + eps);                                                        \
         }                                                                                                              \
     }
-ADAM(adam_f32, float, sqrtf)
-ADAM(adam_f64, double, sqrt)
+ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
+ADAM(adam_f64, double, sqrt, __builtin_fma)
 
 static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean, hg_tensor *square,
                           hg_tensor *most, hg_tensor *step) {
