@@ -92,11 +92,12 @@ class Watched:
 def present_as_torch(module) -> None:
     """Rename what the module defines, and let a name it lacks fail under PyTorch's name."""
     for value in list(vars(module).values()):
-        if isinstance(value, (type, FunctionType)) and is_ours(getattr(value, "__module__", None) or ""):
+        home = getattr(value, "__module__", None)
+        if isinstance(value, (type, FunctionType)) and isinstance(home, str) and is_ours(home):
             try:
-                value.__module__ = torch_name(value.__module__)
+                value.__module__ = torch_name(home)
             except TypeError:
-                pass  # an immutable type of the extension: it has had torch's name from birth
+                pass  # an immutable type of the extension, of which a script sees no name
     if not module.__name__.rpartition(".")[2].startswith("_"):
         module.__getattr__ = Missing(module)
 
