@@ -94,12 +94,12 @@ def test_derivatives_of_both_operands(name):
         check_derivatives(lambda x: f(a, x), b)
 
 
-def test_derivatives_of_three_operands():
+@pytest.mark.parametrize("f", [torch.addcmul, torch.addcdiv, torch.lerp])
+def test_derivatives_of_three_operands(f):
     a, b, c = (torch.tensor(v).double() for v in (ANYWHERE, POSITIVE, [0.2, 0.4, 0.7, 0.9]))
-    for f in (torch.addcmul, torch.addcdiv, torch.lerp):
-        check_derivatives(lambda x: f(x, b, c), a)
-        check_derivatives(lambda x: f(a, x, c), b)
-        check_derivatives(lambda x: f(a, b, x), c)
+    check_derivatives(lambda x: f(x, b, c), a)
+    check_derivatives(lambda x: f(a, x, c), b)
+    check_derivatives(lambda x: f(a, b, x), c)
 
 
 # ---- kinks

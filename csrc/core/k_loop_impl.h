@@ -7,6 +7,7 @@
 #define HG_K_LOOP_IMPL_H
 
 #include "k_impl.h"
+#include "k_math_impl.h"
 
 #include <math.h>
 #include <tgmath.h>

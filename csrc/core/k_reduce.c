@@ -1,4 +1,5 @@
 /* Folding rows of numbers: see Note [Reductions]. */
+#include "k_math_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
@@ -154,7 +155,7 @@ NORM(HG_CLONES, abs_min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a ||
     CENTRED(id##_bf16, uint16_t, hg_bf16_to_float, STEP)                                                               \
     const hg_fold hg_fold_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 CENTRED_FOLD(deviation, a + d * d)
-CENTRED_FOLD(exp_sum, a + exp(d))
+CENTRED_FOLD(exp_sum, a + _Generic((E)0, double: exp(d), default: (double)hg_expf((float)d)))
 
 /* ---- Running a fold ---------------------------------------------------------------------------------------------------------- */
 
