@@ -154,9 +154,10 @@ versions: ## Run the suite on every other Python that is at hand
 	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$v || exit 1; \
 	done
 
-lint: $(VENV)/.needs $(VENV)/.lint ## ruff, clang-format and clang-tidy
+lint: $(VENV)/.built $(VENV)/.lint ## ruff, clang-format and clang-tidy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(PY) tools/stubs.py --check
 	@clang-format --dry-run -Werror $(CORE) $(BINDING) $(wildcard csrc/*/*.h tests/c/*.[ch] csrc/examples/*.c)
 	@include=$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
 	    blas=$$($(PY) -c 'import scipy_openblas32 as b; print(b.get_include_dir())'); \
