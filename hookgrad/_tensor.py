@@ -67,9 +67,7 @@ class _Bytes:
 @_method
 def __reduce_ex__(self, protocol):
     if self.requires_grad and not self.is_leaf:
-        raise RuntimeError(
-            "Only leaf tensors can be pickled: this one has a grad_fn. Pickle tensor.detach() instead."
-        )
+        raise RuntimeError("Only leaf tensors can be pickled: this one has a grad_fn. Pickle tensor.detach() instead.")
     if self._backward_hooks:
         import warnings
 
@@ -132,9 +130,7 @@ class _no_grad:
 def __contains__(self, element):
     if isinstance(element, (Tensor, int, float, bool)):
         return bool((element == self).any())
-    raise RuntimeError(
-        f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
-    )
+    raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
 
 @_method

@@ -14,7 +14,20 @@ _HEADER = b"hookgrad-pickle-1\n"
 
 # What may be built from a file that is not trusted, beside what this package itself defines for tensors.
 _SAFE = {
-    "builtins": {"bytearray", "complex", "dict", "frozenset", "list", "set", "slice", "tuple", "int", "float", "bool", "str"},
+    "builtins": {
+        "bytearray",
+        "complex",
+        "dict",
+        "frozenset",
+        "list",
+        "set",
+        "slice",
+        "tuple",
+        "int",
+        "float",
+        "bool",
+        "str",
+    },
     "collections": {"OrderedDict", "Counter", "defaultdict", "deque"},
     "_codecs": {"encode"},
 }
@@ -70,7 +83,9 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=4, _use_new_zipfile_seria
         with open(f, "wb") as file:
             return save(obj, file, pickle_module, pickle_protocol)
     if not hasattr(f, "write"):
-        raise AttributeError(f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}")
+        raise AttributeError(
+            f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}"
+        )
     f.write(_HEADER)
     pickle_module.dump(obj, f, protocol=pickle_protocol)
 
@@ -83,7 +98,9 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
     if map_location is not None and not callable(map_location) and not isinstance(map_location, dict):
         _C.device(map_location)
     if not hasattr(f, "read"):
-        raise AttributeError(f"expected 'f' to be string, path, or a file-like object with a 'read' attribute, not {type(f)}")
+        raise AttributeError(
+            f"expected 'f' to be string, path, or a file-like object with a 'read' attribute, not {type(f)}"
+        )
     header = f.read(len(_HEADER))
     if header != _HEADER:
         raise RuntimeError("load(): this is not a file of hookgrad's torch.save")

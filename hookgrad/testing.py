@@ -33,7 +33,9 @@ def assert_close(
     >>> torch.testing.assert_close(torch.tensor([1.0]), torch.tensor([1.0000001]))
     """
     if (rtol is None) != (atol is None):
-        raise ValueError(f"rtol and atol must both be specified or both be unspecified, but got rtol={rtol} and atol={atol}")
+        raise ValueError(
+            f"rtol and atol must both be specified or both be unspecified, but got rtol={rtol} and atol={atol}"
+        )
     _compare(actual, expected, (rtol, atol, equal_nan, check_dtype, check_stride, msg), "")
 
 

@@ -27,7 +27,14 @@ def test_the_same_call_in_every_spelling(x):
 
 
 def test_sizes_one_by_one_or_together(x):
-    for view in (x.view(3, 2), x.view((3, 2)), x.view([3, 2]), x.view(torch.Size([3, 2])), x.view(size=(3, 2)), x.view(-1, 2)):
+    for view in (
+        x.view(3, 2),
+        x.view((3, 2)),
+        x.view([3, 2]),
+        x.view(torch.Size([3, 2])),
+        x.view(size=(3, 2)),
+        x.view(-1, 2),
+    ):
         assert view.shape == (3, 2)
     for made in (torch.ones(2, 3), torch.ones((2, 3)), torch.ones([2, 3]), torch.ones(size=(2, 3))):
         assert made.shape == (2, 3)
@@ -166,20 +173,32 @@ def test_type_errors(x, call, words):
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda x: x + torch.ones(2), RuntimeError, r"The size of tensor a \(3\) must match the size of tensor b \(2\)"),
+        (
+            lambda x: x + torch.ones(2),
+            RuntimeError,
+            r"The size of tensor a \(3\) must match the size of tensor b \(2\)",
+        ),
         (lambda x: x @ x, RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 2x3\)"),
         (lambda x: x.view(4), RuntimeError, r"shape '\[4\]' is invalid for input of size 6"),
         (lambda x: x.sum(5), IndexError, r"Dimension out of range \(expected to be in range of \[-2, 1\], but got 5\)"),
         (lambda x: x.size(5), IndexError, r"Dimension out of range"),
         (lambda x: x.gather(0, torch.tensor([[9]])), RuntimeError, r"index 9 is out of bounds"),
-        (lambda x: torch.empty(10**15), RuntimeError, r"can't allocate memory: you tried to allocate 4000000000000000 bytes"),
+        (
+            lambda x: torch.empty(10**15),
+            RuntimeError,
+            r"can't allocate memory: you tried to allocate 4000000000000000 bytes",
+        ),
         (lambda x: torch.empty(10**15), MemoryError, r"4000000000000000 bytes"),
         (lambda x: torch.zeros(-1), RuntimeError, r"negative"),
         (lambda x: torch.ones([1] * 65), RuntimeError, r"64"),
         (lambda x: torch.tensor([[1], [2, 3]]), ValueError, r"expected sequence of length 1 at dim 1 \(got 2\)"),
         (lambda x: torch.tensor(["a"]), ValueError, r"too many dimensions 'str'"),
         (lambda x: torch.tensor(2**70), ValueError, r"Overflow"),
-        (lambda x: torch.tensor(300, dtype=torch.uint8), RuntimeError, r"cannot be converted to type uint8 without overflow"),
+        (
+            lambda x: torch.tensor(300, dtype=torch.uint8),
+            RuntimeError,
+            r"cannot be converted to type uint8 without overflow",
+        ),
         (lambda x: torch.tensor(float("inf"), dtype=torch.int64), RuntimeError, r"without overflow"),
         (lambda x: torch.tensor(object()), RuntimeError, r"Could not infer dtype of object"),
         (lambda x: torch.tensor(None), RuntimeError, r"Could not infer dtype of NoneType"),

@@ -201,13 +201,29 @@ def test_autograd_backward_and_grad():
 @pytest.mark.parametrize(
     "call, error, words",
     [
-        (lambda x, y: torch.autograd.grad(y, torch.ones(1, requires_grad=True)), RuntimeError, "appears to not have been used"),
+        (
+            lambda x, y: torch.autograd.grad(y, torch.ones(1, requires_grad=True)),
+            RuntimeError,
+            "appears to not have been used",
+        ),
         (lambda x, y: torch.autograd.grad(y, torch.ones(1)), RuntimeError, "does not require grad"),
-        (lambda x, y: torch.autograd.grad(x * 2, x), RuntimeError, "grad can be implicitly created only for scalar outputs"),
+        (
+            lambda x, y: torch.autograd.grad(x * 2, x),
+            RuntimeError,
+            "grad can be implicitly created only for scalar outputs",
+        ),
         (lambda x, y: torch.autograd.grad(x * 2, x, torch.ones(3)), RuntimeError, "Mismatch in shape"),
         (lambda x, y: torch.autograd.grad(y, x, [None, None]), RuntimeError, "got 1 tensors and 2 gradients"),
-        (lambda x, y: torch.autograd.grad(y, x, "a"), TypeError, "gradients can be either Tensors or None, but got str"),
-        (lambda x, y: torch.autograd.grad(y, x, allow_unused=False, materialize_grads=True), ValueError, "allow_unused"),
+        (
+            lambda x, y: torch.autograd.grad(y, x, "a"),
+            TypeError,
+            "gradients can be either Tensors or None, but got str",
+        ),
+        (
+            lambda x, y: torch.autograd.grad(y, x, allow_unused=False, materialize_grads=True),
+            ValueError,
+            "allow_unused",
+        ),
         (lambda x, y: torch.autograd.backward(y, inputs=[]), RuntimeError, "cannot be empty"),
         (lambda x, y: y.backward(inputs=[]), RuntimeError, "cannot be empty"),
         (lambda x, y: y.backward(inputs=[3]), TypeError, "element 0 is int"),

@@ -16,7 +16,9 @@ def test_rare_parts_come_with_their_first_use(run_python):
 
 
 def test_names_of_torch():
-    for name in """Tensor Size Generator device dtype layout float32 long add matmul tensor zeros no_grad save load finfo
+    for (
+        name
+    ) in """Tensor Size Generator device dtype layout float32 long add matmul tensor zeros no_grad save load finfo
                    manual_seed autograd nn optim linalg special random inf pi is_tensor set_printoptions cuda""".split():
         assert hasattr(torch, name) and name in dir(torch)
     assert not hasattr(torch, "no_such_name") and not hasattr(torch, "sgd_step")

@@ -65,7 +65,11 @@ def test_strides_travel():
         (lambda: np.ones(2)[::-1], ValueError, "stride in the given numpy array is negative"),
         (lambda: np.array(["a"]), TypeError, "can't convert np.ndarray of type numpy.str_"),
         (lambda: np.ones(2, dtype=">f4"), ValueError, "byte order different from the native"),
-        (lambda: np.zeros(2, dtype=[("a", "i1"), ("b", "i4")])["b"], ValueError, "not a multiple of the element byte size"),
+        (
+            lambda: np.zeros(2, dtype=[("a", "i1"), ("b", "i4")])["b"],
+            ValueError,
+            "not a multiple of the element byte size",
+        ),
         (lambda: np.ones(2, dtype=complex), TypeError, "can't convert np.ndarray"),
     ],
 )
@@ -183,9 +187,15 @@ def test_buffers_in():
 @pytest.mark.parametrize(
     "args, words",
     [
-        ((bytearray(7), -1, 0), r"buffer length \(7 bytes\) after offset \(0 bytes\) must be a multiple of element size \(4\)"),
+        (
+            (bytearray(7), -1, 0),
+            r"buffer length \(7 bytes\) after offset \(0 bytes\) must be a multiple of element size \(4\)",
+        ),
         ((bytearray(8), 5, 0), r"requested buffer length \(5 \* 4 bytes\)"),
-        ((bytearray(8), -1, 8), r"offset \(8 bytes\) must be non-negative and no greater than buffer length \(8 bytes\)"),
+        (
+            (bytearray(8), -1, 8),
+            r"offset \(8 bytes\) must be non-negative and no greater than buffer length \(8 bytes\)",
+        ),
         ((bytearray(0), -1, 0), "must not be 0"),
         ((3, -1, 0), "does not implement Python buffer protocol"),
     ],
@@ -227,8 +237,8 @@ def test_dlpack_capsules_are_used_once_or_dropped():
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_pickle_round_trip(name):
-    t = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(getattr(torch, name))
-    for t in (t, t.T, t[:, :0], t[0, 0]):
+    whole = torch.tensor([[0, 1, 1], [1, 0, 1]]).to(getattr(torch, name))
+    for t in (whole, whole.T, whole[:, :0], whole[0, 0]):
         for protocol in (2, 4, pickle.HIGHEST_PROTOCOL):
             back = pickle.loads(pickle.dumps(t, protocol))
             assert back.dtype is t.dtype and back.stride() == t.stride() and torch.equal(back, t)

@@ -22,28 +22,36 @@
 
 /* Our types, by their C names: hg_py->tensor_type ... */
 #define PY_TYPES(X)                                                                                                    \
-    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)            \
-    X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)            \
-    X(mapping_iterator) X(mapping_view) X(module_dict)
+    X(tensor)                                                                                                          \
+    X(node)                                                                                                            \
+    X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method) X(dtype) X(device) X(size) \
+        X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook) X(mapping_iterator) X(mapping_view)       \
+            X(module_dict)
 
 /* Interned names, made once: NAME(forward). */
 #define PY_NAMES(X)                                                                                                    \
-    X(forward) X(training) X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__)     \
-    X(__float__) X(__name__) X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)           \
-    X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks)    \
-    X(_is_full_backward_hook) X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called)                             \
-    X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks)       \
-    X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype)      \
-    X(device) X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self) X(dim) X(axis)          \
-    X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)              \
-    X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str) X(_rebuild_tensor) \
-    X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init) X(__getattr__)               \
-    X(__getattribute__) X(__init_subclass__) X(__init__) X(__torch_function__)
+    X(forward)                                                                                                         \
+    X(training)                                                                                                        \
+    X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__) X(__float__) X(__name__)   \
+        X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)                               \
+            X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks)                  \
+                X(_backward_pre_hooks) X(_is_full_backward_hook) X(_forward_hooks_with_kwargs)                         \
+                    X(_forward_hooks_always_called) X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks)             \
+                        X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks) X(_load_state_dict_post_hooks)          \
+                            X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype) X(device)  \
+                                X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self)      \
+                                    X(dim) X(axis) X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other)             \
+                                        X(generator) X(force) X(data) X(grad) X(names) X(manual_seed) X(add_note)      \
+                                            X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)     \
+                                                X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter)    \
+                                                    X(register_buffer) X(call_super_init) X(__getattr__)               \
+                                                        X(__getattribute__) X(__init_subclass__) X(__init__)           \
+                                                            X(__torch_function__)
 
 typedef struct mod_state {
     hg_lib *lib;
-    hg_ctx *first;      /* the importing thread's context: it lives as long as the process */
-    PyObject *module;   /* hookgrad._C */
+    hg_ctx *first;    /* the importing thread's context: it lives as long as the process */
+    PyObject *module; /* hookgrad._C */
     int64_t interpreter;
     bool ready;
     bool warned_of_cycle; /* by backward(create_graph=True) */
@@ -51,26 +59,29 @@ typedef struct mod_state {
     PY_TYPES(X)
 #undef X
 #define X(name) PyObject *name;
-    struct { PY_NAMES(X) } names;
+    struct {
+        PY_NAMES(X)
+    } names;
 #undef X
-    PyObject *dtypes[HG_N_DTYPES];    /* torch.float32 ... */
-    PyObject *cpu;                    /* device(type='cpu') */
-    PyObject *strided;                /* torch.strided */
+    PyObject *dtypes[HG_N_DTYPES]; /* torch.float32 ... */
+    PyObject *cpu;                 /* device(type='cpu') */
+    PyObject *strided;             /* torch.strided */
     PyObject *default_generator;
     PyObject *empty_tuple;
-    PyObject *out_of_memory;          /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
-    PyObject *parameter;              /* the class nn.Parameter, told by the package; may be NULL */
-    PyObject *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
-    PyObject *node_types;             /* dict: the types of nodes by name */
+    PyObject *out_of_memory; /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
+    PyObject *parameter;     /* the class nn.Parameter, told by the package; may be NULL */
+    PyObject
+        *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
+    PyObject *node_types;      /* dict: the types of nodes by name */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
-    struct py_numpy *numpy;           /* NumPy's C API; NULL before the first array */
+    struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */
 } mod_state;
 
 extern mod_state *hg_py; /* NULL before the first import */
 #define NAME(x) (hg_py->names.x)
 
-/* ---- Objects ------------------------------------------------------------------------------------------------------ */
+/* ---- Objects ---------------------------------------------------------------------------------------------------- */
 
 typedef struct py_tensor {
     PyObject_HEAD
@@ -95,7 +106,7 @@ typedef struct py_table {
 typedef struct py_module {
     PyObject_HEAD
     hg_module core;
-    PyObject *dict;           /* may be NULL; see Note [A module's dictionary] in py_module.h */
+    PyObject *dict; /* may be NULL; see Note [A module's dictionary] in py_module.h */
     PyObject *weakrefs;
     vectorcallfunc call;
     PyObject *non_persistent; /* the set of names; NULL: empty so far */
@@ -106,19 +117,18 @@ typedef struct py_module {
 /* A node's core is of variable size, and private to the core but for its head: the first field holds what Python calls
    ob_size, the next two are the host's. */
 typedef struct py_node {
-    PyObject_VAR_HEAD
-    PyObject *weakrefs;
+    PyObject_VAR_HEAD PyObject *weakrefs;
     PyObject *metadata; /* a dict; NULL until it is asked for */
 } py_node;
 
 /* From one face to the other; NULL stays NULL in neither: test first. */
 #define PY(core_object) ((PyObject *)((char *)(core_object) - sizeof(PyObject)))
-#define CORE(object) ((void *)((char *)(object) + sizeof(PyObject)))
-#define TENSOR(object) ((hg_tensor *)CORE(object))
-#define NODE(object) ((hg_node *)CORE(object))
-#define HOOKS(object) ((hg_hooks *)CORE(object))
-#define TABLE(object) ((hg_table *)CORE(object))
-#define MODULE(object) ((hg_module *)CORE(object))
+#define CORE(object)    ((void *)((char *)(object) + sizeof(PyObject)))
+#define TENSOR(object)  ((hg_tensor *)CORE(object))
+#define NODE(object)    ((hg_node *)CORE(object))
+#define HOOKS(object)   ((hg_hooks *)CORE(object))
+#define TABLE(object)   ((hg_table *)CORE(object))
+#define MODULE(object)  ((hg_module *)CORE(object))
 
 static inline bool py_is(PyObject *o, PyTypeObject *type) {
     return Py_TYPE(o) == type || PyType_IsSubtype(Py_TYPE(o), type);
@@ -133,7 +143,7 @@ static inline PyObject *py_own(void *core) { return core ? PY(core) : Py_NewRef(
 /* The Python face of a borrowed core object: new. NULL: None. */
 static inline PyObject *py_wrap(void *core) { return Py_NewRef(core ? PY(core) : Py_None); }
 
-/* ---- Context and errors ----------------------------------------------------------------------------------------------- */
+/* ---- Context and errors ----------------------------------------------------------------------------------------- */
 
 #if defined(__linux__) && defined(__GNUC__)
 #define PY_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
@@ -151,75 +161,77 @@ static inline int py_fail(hg_ctx *cx, hg_status st) { return py_raise(cx, st), -
 /* The host's side: an exception is set, the core shall pass it up. */
 #define PY_FAILED HG_HOST
 
-/* ---- Values ------------------------------------------------------------------------------------------------------------- */
+/* ---- Values ----------------------------------------------------------------------------------------------------- */
 
-hg_value py_value(PyObject *o);         /* borrowed from o: tensor, tuple, None, or other */
-PyObject *py_value_object(hg_value v);  /* borrowed from v; None for nothing */
+hg_value py_value(PyObject *o);        /* borrowed from o: tensor, tuple, None, or other */
+PyObject *py_value_object(hg_value v); /* borrowed from v; None for nothing */
 
-/* ---- Cycles and death: what tp_traverse, tp_clear and tp_dealloc of every core type are made of ------------------------ */
+/* ---- Cycles and death: what tp_traverse, tp_clear and tp_dealloc of every core type are made of ----------------- */
 
 int py_core_traverse(hg_kind kind, PyObject *self, visitproc visit, void *arg); /* the type and the core's references */
 void py_core_clear(hg_kind kind, PyObject *self);
-/* The end of tp_dealloc, after untracking, clearing weak references and dropping the type's own fields: empties the core,
-   which frees the object now or later (host->free also drops the type). */
+/* The end of tp_dealloc, after untracking, clearing weak references and dropping the type's own fields: empties the
+   core, which frees the object now or later (host->free also drops the type). */
 void py_core_dealloc(hg_kind kind, PyObject *self);
 void py_host(hg_host *host); /* fills in the table for hg_open() */
 /* A new object of a type whose core is of that kind, through tp_alloc: for tp_new of types that Python code calls. */
 
-/* ---- Arguments of methods -------------------------------------------------------------------------------------------------- */
+/* ---- Arguments of methods --------------------------------------------------------------------------------------- */
 
-/* Plain methods of the binding (not ops) read their arguments so: METH_FASTCALL | METH_KEYWORDS into at[n], borrowed, NULL
-   where not given. `names` is the parameters' names, comma separated, with `/` after positional-only and `*` before
-   keyword-only ones: "grad=None, *, ..." is not understood, only names. The first n_required must be given. */
+/* Plain methods of the binding (not ops) read their arguments so: METH_FASTCALL | METH_KEYWORDS into at[n], borrowed,
+   NULL where not given. `names` is the parameters' names, comma separated, with `/` after positional-only and `*`
+   before keyword-only ones: "grad=None, *, ..." is not understood, only names. The first n_required must be given. */
 int py_parse(const char *function, const char *names, int n_required, PyObject *const *args, Py_ssize_t n_args,
              PyObject *kwnames, PyObject **at);
 int py_bool(PyObject *o, const char *function, const char *name); /* 0, 1, or -1 with TypeError; NULL: 0 */
-int py_int64(PyObject *o, int64_t *out);    /* anything with __index__, and one-element integer tensors; -1 failed */
-int py_double(PyObject *o, double *out);    /* numbers and one-element tensors; -1 failed */
-int py_dtype(PyObject *o, hg_dtype *out);   /* torch.float32, or float, int, bool; None leaves *out; -1 failed */
+int py_int64(PyObject *o, int64_t *out);  /* anything with __index__, and one-element integer tensors; -1 failed */
+int py_double(PyObject *o, double *out);  /* numbers and one-element tensors; -1 failed */
+int py_dtype(PyObject *o, hg_dtype *out); /* torch.float32, or float, int, bool; None leaves *out; -1 failed */
 int py_device(PyObject *o, const char *function); /* None, "cpu", device('cpu'): 0; any other: -1 with the reason */
-hg_generator *py_generator(PyObject *o);    /* borrowed; None: the default one; NULL failed */
+hg_generator *py_generator(PyObject *o);          /* borrowed; None: the default one; NULL failed */
 /* A sequence of ints, or one int: *n of them at `space`, which holds HG_MAX_DIM. -1 failed. */
 int py_ints(PyObject *o, int64_t *space, int *n, const char *function, const char *name);
-PyObject *py_size(const int64_t *at, int n);        /* new torch.Size */
-PyObject *py_int_tuple(const int64_t *at, int n);   /* new tuple */
-PyObject *py_number(const hg_arg *number);          /* new: bool, int or float */
-/* Anything that can be made a tensor (a number, a sequence, an array): new, or NULL. The tensor itself where it is one. */
+PyObject *py_size(const int64_t *at, int n);      /* new torch.Size */
+PyObject *py_int_tuple(const int64_t *at, int n); /* new tuple */
+PyObject *py_number(const hg_arg *number);        /* new: bool, int or float */
+/* Anything that can be made a tensor (a number, a sequence, an array): new, or NULL. The tensor itself where it is
+   one. */
 PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy);
-hg_arg py_arg_of(PyObject *o, int *failed); /* a tensor or a Python number as an argument; HG_A_NONE when it is neither */
+hg_arg py_arg_of(PyObject *o,
+                 int *failed); /* a tensor or a Python number as an argument; HG_A_NONE when it is neither */
 
 /* Make a type, keep it in its slot of the state and add it to the module. `base` may be NULL. */
 int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
 
-/* ---- What each file adds to the module: 0, or -1 with the exception set --------------------------------------------------- */
+/* ---- What each file adds to the module: 0, or -1 with the exception set ----------------------------------------- */
 
 /* Types first, in this order, then the library is opened, then the rest. */
-int py_types_init(PyObject *m);      /* dtype, device, Size, Generator ... (types.c) */
-int py_size_init(PyObject *m);       /* called by py_types_init */
-int py_generator_init(PyObject *m);  /* called by py_types_init */
-int py_tensor_init(PyObject *m);     /* tensor.c */
-int py_node_init(PyObject *m);       /* py_node.c */
-int py_hooks_init(PyObject *m);      /* py_hooks.c, with the views */
-int py_handle_init(PyObject *m);     /* py_handle.c */
-int py_table_init(PyObject *m);      /* py_table.c */
-int py_module_init(PyObject *m);     /* py_module.c */
+int py_types_init(PyObject *m);     /* dtype, device, Size, Generator ... (types.c) */
+int py_size_init(PyObject *m);      /* called by py_types_init */
+int py_generator_init(PyObject *m); /* called by py_types_init */
+int py_tensor_init(PyObject *m);    /* tensor.c */
+int py_node_init(PyObject *m);      /* py_node.c */
+int py_hooks_init(PyObject *m);     /* py_hooks.c, with the views */
+int py_handle_init(PyObject *m);    /* py_handle.c */
+int py_table_init(PyObject *m);     /* py_table.c */
+int py_module_init(PyObject *m);    /* py_module.c */
 /* A node as Python sees it, of the type that bears its name (AddBackward0); new. NULL: None. */
 PyObject *py_node_wrap(hg_node *n);
 /* What a module without a C layer computes: its Python `forward`. For hg_set_host_forward(). */
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
 int py_default_generator_init(PyObject *m);
-int py_op_init(PyObject *m);         /* op.c: after the library is open */
-int py_creation_init(PyObject *m);   /* creation.c */
-int py_autograd_init(PyObject *m);   /* autograd.c */
-int py_function_init(PyObject *m);   /* py_function.c */
-int py_watch_init(PyObject *m);      /* py_watch.c */
-int py_numpy_init(PyObject *m);      /* numpy.c */
-int py_dlpack_init(PyObject *m);     /* dlpack.c */
+int py_op_init(PyObject *m);       /* op.c: after the library is open */
+int py_creation_init(PyObject *m); /* creation.c */
+int py_autograd_init(PyObject *m); /* autograd.c */
+int py_function_init(PyObject *m); /* py_function.c */
+int py_watch_init(PyObject *m);    /* py_watch.c */
+int py_numpy_init(PyObject *m);    /* numpy.c */
+int py_dlpack_init(PyObject *m);   /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
-extern PyGetSetDef py_tensor_attributes[];      /* tensor_attr.c */
-extern PyMethodDef py_tensor_methods[];         /* tensor_method.c */
-extern PyMethodDef py_tensor_hook_methods[];    /* py_tensor_hooks.c: register_hook, register_post_accumulate_grad_hook */
+extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */
+extern PyMethodDef py_tensor_methods[];      /* tensor_method.c */
+extern PyMethodDef py_tensor_hook_methods[]; /* py_tensor_hooks.c: register_hook, register_post_accumulate_grad_hook */
 extern PyGetSetDef py_tensor_hook_attributes[]; /* py_tensor_hooks.c: _backward_hooks, _post_accumulate_grad_hooks */
 
 #endif

@@ -7,7 +7,7 @@ void bound_done(bound *b) {
     b->n_owned = b->n_held = 0;
 }
 
-/* ---- One value --------------------------------------------------------------------------------------------------- */
+/* ---- One value -------------------------------------------------------------------------------------------------- */
 
 /* Is it of one of NumPy's scalar types? They are told by name: NumPy may not be loaded, and need not be. */
 static bool is_numpy_scalar(PyObject *o) {
@@ -247,7 +247,7 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     }
 }
 
-/* ---- A call ---------------------------------------------------------------------------------------------------------- */
+/* ---- A call ----------------------------------------------------------------------------------------------------- */
 
 /* The parameter of that name, NumPy's spellings included; -1: none. */
 static int param_of(const py_op *op, const op_row *row, PyObject *name) {
@@ -339,7 +339,7 @@ match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssiz
     return m;
 }
 
-/* ---- Why not ----------------------------------------------------------------------------------------------------------- */
+/* ---- Why not ---------------------------------------------------------------------------------------------------- */
 
 static const char *short_name(PyObject *o) {
     const char *name = Py_TYPE(o)->tp_name;
@@ -419,7 +419,8 @@ static PyObject *what_came(const py_op *op, PyObject *const *args, Py_ssize_t n,
     for (Py_ssize_t i = op->method ? 1 : 0, first = i; words && i < n + n_kw; i++) {
         const char *comma = i > first ? ", " : "";
         PyObject *next = i < n ? PyUnicode_FromFormat("%U%s%s", words, comma, short_name(args[i]))
-                               : PyUnicode_FromFormat("%U%s%U=%s", words, comma, PyTuple_GET_ITEM(kwnames, i - n), short_name(args[i]));
+                               : PyUnicode_FromFormat("%U%s%U=%s", words, comma, PyTuple_GET_ITEM(kwnames, i - n),
+                                                      short_name(args[i]));
         Py_DECREF(words);
         words = next;
     }
@@ -457,13 +458,15 @@ static PyObject *wrong_type(const py_op *op, const hg_param *p, int position, Py
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); i++)
             if (int_arg(PySequence_Fast_GET_ITEM(o, i), &ignored) != MATCH_YES) {
                 PyErr_Clear();
-                return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' failed to unpack the object at pos %zd with error "
-                                    "\"type must be tuple of ints,but got %s\"", op->chars, name, i + 1,
-                                    short_name(PySequence_Fast_GET_ITEM(o, i)));
+                return PyErr_Format(PyExc_TypeError,
+                                    "%s(): argument '%s' failed to unpack the object at pos %zd with error "
+                                    "\"type must be tuple of ints,but got %s\"",
+                                    op->chars, name, i + 1, short_name(PySequence_Fast_GET_ITEM(o, i)));
             }
     }
     if (position < 0)
-        return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be %s, not %s", op->chars, name, type_words(p), short_name(o));
+        return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be %s, not %s", op->chars, name, type_words(p),
+                            short_name(o));
     return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' (position %d) must be %s, not %s", op->chars, name,
                         position + (op->method ? 0 : 1), type_words(p), short_name(o));
 }
@@ -478,7 +481,8 @@ static PyObject *missing(const py_op *op, const op_row *row, const bound *b) {
         Py_DECREF(names);
         names = next;
     }
-    if (names && n) PyErr_Format(PyExc_TypeError, "%s() missing %d required positional arguments: %U", op->chars, n, names);
+    if (names && n)
+        PyErr_Format(PyExc_TypeError, "%s() missing %d required positional arguments: %U", op->chars, n, names);
     if (names && !n) PyErr_Format(PyExc_TypeError, "%s(): these arguments do not fit together", op->chars);
     Py_XDECREF(names);
     return NULL;
@@ -494,7 +498,8 @@ static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *ar
         if (i >= info->n_positional) {
             int self = op->method ? 1 : 0;
             PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument%s but %zd %s given", op->chars,
-                         info->n_positional - self, info->n_positional - self == 1 ? "" : "s", n - self, n - self == 1 ? "was" : "were");
+                         info->n_positional - self, info->n_positional - self == 1 ? "" : "s", n - self,
+                         n - self == 1 ? "was" : "were");
             goto done;
         }
         const hg_param *p = &info->params[i];
@@ -536,7 +541,8 @@ done:
 }
 
 PyObject *py_op_error(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    if (n > 0 && !py_is_tensor(args[0]) && op->rows[0]->info->params[0].kind == HG_A_TENSOR && !op->rows[0]->info->params[0].optional)
+    if (n > 0 && !py_is_tensor(args[0]) && op->rows[0]->info->params[0].kind == HG_A_TENSOR &&
+        !op->rows[0]->info->params[0].optional)
         return wrong_type(op, &op->rows[0]->info->params[0], 0, args[0]);
     if (op->n_rows == 1) return why_not(op, op->rows[0], args, n, kwnames);
     const op_row *only = NULL;

@@ -1,9 +1,10 @@
-/* Functions of the module about gradients, defaults and optimizer steps: what hookgrad.autograd and hookgrad.optim call. */
+/* Functions of the module about gradients, defaults and optimizer steps: what hookgrad.autograd and hookgrad.optim
+   call. */
 #include "py_tensor.h"
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 
-/* ---- Lists of tensors ------------------------------------------------------------------------------------------------ */
+/* ---- Lists of tensors ------------------------------------------------------------------------------------------- */
 
 /* The tensors of a sequence, or of one tensor, held while we use them. None stands for none, where that is allowed. */
 typedef struct tensors {
@@ -34,8 +35,8 @@ static int tensors_get(PyObject *o, tensors *list, bool none_allowed, const char
         } else if (one == Py_None && none_allowed) {
             list->at[i] = NULL;
         } else {
-            PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be tensors; element %zd is %.100s", function, name, i,
-                         Py_TYPE(one)->tp_name);
+            PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be tensors; element %zd is %.100s", function, name,
+                         i, Py_TYPE(one)->tp_name);
             goto fail;
         }
     }
@@ -46,18 +47,19 @@ fail:
     return -1;
 }
 
-/* ---- Backward ------------------------------------------------------------------------------------------------------------ */
+/* ---- Backward --------------------------------------------------------------------------------------------------- */
 
 /* Under create_graph `.grad` is part of a graph that leads back to its tensor: said once. */
 static int warn_of_cycle(void) {
     if (hg_py->warned_of_cycle) return 0;
     hg_py->warned_of_cycle = true;
-    return PyErr_WarnEx(PyExc_UserWarning,
-                        "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
-                        "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
-                        "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
-                        "to None after use to break the cycle and avoid the leak.",
-                        1);
+    return PyErr_WarnEx(
+        PyExc_UserWarning,
+        "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
+        "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
+        "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
+        "to None after use to break the cycle and avoid the leak.",
+        1);
 }
 
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs) {
@@ -87,7 +89,9 @@ done_roots:
 static PyObject *run_backward(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[5];
     hg_ctx *cx = py_ctx();
-    if (!cx || py_parse("run_backward", "tensors,grad_tensors,retain_graph,create_graph,inputs", 2, args, n, kwnames, at)) return NULL;
+    if (!cx ||
+        py_parse("run_backward", "tensors,grad_tensors,retain_graph,create_graph,inputs", 2, args, n, kwnames, at))
+        return NULL;
     int keep = py_bool(at[2], "backward", "retain_graph"), create = py_bool(at[3], "backward", "create_graph");
     if (keep < 0 || create < 0) return NULL;
     return py_run_backward(cx, at[0], at[1], keep, create, at[4] ? at[4] : Py_None);
@@ -97,7 +101,9 @@ static PyObject *run_backward(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
 static PyObject *grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[6];
     hg_ctx *cx = py_ctx();
-    if (!cx || py_parse("grad", "outputs,grad_outputs,inputs,retain_graph,create_graph,allow_unused", 3, args, n, kwnames, at)) return NULL;
+    if (!cx ||
+        py_parse("grad", "outputs,grad_outputs,inputs,retain_graph,create_graph,allow_unused", 3, args, n, kwnames, at))
+        return NULL;
     int keep = py_bool(at[3], "grad", "retain_graph"), create = py_bool(at[4], "grad", "create_graph");
     int unused = py_bool(at[5], "grad", "allow_unused");
     if (keep < 0 || create < 0 || unused < 0) return NULL;
@@ -115,8 +121,10 @@ static PyObject *grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t 
         hg_status st = hg_backward(cx, out.at, g.at, out.n, keep, create, in.at, in.n, unused, results);
         result = st == HG_OK ? PyTuple_New(in.n) : py_raise(cx, st);
         for (int i = 0; i < in.n && st == HG_OK; i++) {
-            if (result) PyTuple_SET_ITEM(result, i, py_own(results[i]));
-            else hg_release(cx, results[i]);
+            if (result)
+                PyTuple_SET_ITEM(result, i, py_own(results[i]));
+            else
+                hg_release(cx, results[i]);
         }
     }
     PyMem_Free(results);
@@ -128,7 +136,7 @@ done_out:
     return result;
 }
 
-/* ---- Modes and defaults ------------------------------------------------------------------------------------------------------ */
+/* ---- Modes and defaults ----------------------------------------------------------------------------------------- */
 
 static int flag_of(PyObject *o, const char *function) {
     if (PyBool_Check(o)) return o == Py_True;
@@ -182,12 +190,14 @@ static PyObject *set_default_dtype(PyObject *Py_UNUSED(m), PyObject *dtype) {
 static PyObject *promote_types(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[2];
     hg_dtype a = HG_NO_DTYPE, b = HG_NO_DTYPE;
-    if (py_parse("promote_types", "type1,type2", 2, args, n, kwnames, at) || py_dtype(at[0], &a) || py_dtype(at[1], &b)) return NULL;
-    if (a == HG_NO_DTYPE || b == HG_NO_DTYPE) return PyErr_SetString(PyExc_TypeError, "promote_types(): expected two torch.dtype"), NULL;
+    if (py_parse("promote_types", "type1,type2", 2, args, n, kwnames, at) || py_dtype(at[0], &a) || py_dtype(at[1], &b))
+        return NULL;
+    if (a == HG_NO_DTYPE || b == HG_NO_DTYPE)
+        return PyErr_SetString(PyExc_TypeError, "promote_types(): expected two torch.dtype"), NULL;
     return Py_NewRef(hg_py->dtypes[hg_dtype_promote(a, b)]);
 }
 
-/* ---- Optimizer steps ------------------------------------------------------------------------------------------------------------ */
+/* ---- Optimizer steps -------------------------------------------------------------------------------------------- */
 
 static int numbers(PyObject *const *args, int n, double *const *to) {
     for (int i = 0; i < n; i++)
@@ -198,7 +208,8 @@ static int numbers(PyObject *const *args, int n, double *const *to) {
 static bool equally_long(const tensors *lists, int n, const char *function) {
     for (int i = 1; i < n; i++)
         if (lists[i].n != lists[0].n) {
-            PyErr_Format(PyExc_ValueError, "%s(): expected as many tensors in each list: %d and %d", function, lists[0].n, lists[i].n);
+            PyErr_Format(PyExc_ValueError, "%s(): expected as many tensors in each list: %d and %d", function,
+                         lists[0].n, lists[i].n);
             return false;
         }
     return true;
@@ -209,7 +220,8 @@ static bool equally_long(const tensors *lists, int n, const char *function) {
 static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (n != 9 || !PyList_Check(args[2])) return PyErr_SetString(PyExc_TypeError, "sgd_step() takes 9 arguments, the third a list"), NULL;
+    if (n != 9 || !PyList_Check(args[2]))
+        return PyErr_SetString(PyExc_TypeError, "sgd_step() takes 9 arguments, the third a list"), NULL;
     hg_sgd o = {0};
     double *const to[] = {&o.lr, &o.weight_decay, &o.momentum, &o.dampening};
     int nesterov = PyObject_IsTrue(args[7]), maximize = PyObject_IsTrue(args[8]);
@@ -228,34 +240,40 @@ static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssiz
         if (PyTuple_GET_ITEM(lists[2].held, i) != Py_None || !lists[2].at[i]) continue;
         failed |= PyList_SetItem(args[2], i, py_own(lists[2].at[i]));
     }
-    if (st != HG_OK) py_raise(cx, st);
-    else if (!failed) result = Py_NewRef(Py_None);
+    if (st != HG_OK)
+        py_raise(cx, st);
+    else if (!failed)
+        result = Py_NewRef(Py_None);
 done:
     for (int i = 0; i < 3; i++) tensors_free(&lists[i]);
     return result;
 }
 
-/* _C.adam_step(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr, beta1, beta2, eps, weight_decay, amsgrad,
-   maximize, decoupled) */
+/* _C.adam_step(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr, beta1, beta2, eps, weight_decay,
+   amsgrad, maximize, decoupled) */
 static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     if (n != 14) return PyErr_Format(PyExc_TypeError, "adam_step() takes 14 arguments, got %zd", n);
     hg_adam o = {0};
     double *const to[] = {&o.lr, &o.beta1, &o.beta2, &o.eps, &o.weight_decay};
-    int amsgrad = PyObject_IsTrue(args[11]), maximize = PyObject_IsTrue(args[12]), decoupled = PyObject_IsTrue(args[13]);
+    int amsgrad = PyObject_IsTrue(args[11]), maximize = PyObject_IsTrue(args[12]),
+        decoupled = PyObject_IsTrue(args[13]);
     if (amsgrad < 0 || maximize < 0 || decoupled < 0 || numbers(args + 6, 5, to)) return NULL;
     o.amsgrad = amsgrad, o.maximize = maximize, o.decoupled = decoupled;
     enum { PARAMS, GRADS, AVG, AVG_SQ, STEPS, MAX_AVG_SQ, N_LISTS };
-    static const struct { int place; const char *name; } from[N_LISTS] = {
-        {0, "params"}, {1, "grads"}, {2, "exp_avgs"}, {3, "exp_avg_sqs"}, {5, "state_steps"}, {4, "max_exp_avg_sqs"}};
+    static const struct {
+        int place;
+        const char *name;
+    } from[N_LISTS] = {{0, "params"},      {1, "grads"},       {2, "exp_avgs"},
+                       {3, "exp_avg_sqs"}, {5, "state_steps"}, {4, "max_exp_avg_sqs"}};
     tensors lists[N_LISTS] = {{NULL, NULL, 0}};
     PyObject *result = NULL;
     for (int i = 0; i < N_LISTS; i++)
         if (tensors_get(args[from[i].place], &lists[i], false, "adam_step", from[i].name)) goto done;
     if (!equally_long(lists, amsgrad ? N_LISTS : N_LISTS - 1, "adam_step")) goto done;
-    hg_status st = hg_adam_step(cx, &o, lists[PARAMS].n, lists[PARAMS].at, lists[GRADS].at, lists[AVG].at, lists[AVG_SQ].at,
-                                amsgrad ? lists[MAX_AVG_SQ].at : NULL, lists[STEPS].at);
+    hg_status st = hg_adam_step(cx, &o, lists[PARAMS].n, lists[PARAMS].at, lists[GRADS].at, lists[AVG].at,
+                                lists[AVG_SQ].at, amsgrad ? lists[MAX_AVG_SQ].at : NULL, lists[STEPS].at);
     result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
 done:
     for (int i = 0; i < N_LISTS; i++) tensors_free(&lists[i]);

@@ -2,7 +2,7 @@
 #include "py_tensor.h"
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
 
 /* The tensor in that dtype, recorded; itself where nothing changes. */
 static PyObject *cast(PyObject *self, hg_dtype d, bool copy) {
@@ -30,7 +30,8 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
     if (py_parse("to", names, 0, args, n, kwnames, at)) return NULL;
     if (names[0] == 'o') {
         if (!at[0] || !py_is_tensor(at[0]))
-            return PyErr_Format(PyExc_TypeError, "to(): argument 'other' must be Tensor, not %.100s", at[0] ? Py_TYPE(at[0])->tp_name : "nothing");
+            return PyErr_Format(PyExc_TypeError, "to(): argument 'other' must be Tensor, not %.100s",
+                                at[0] ? Py_TYPE(at[0])->tp_name : "nothing");
         d = (hg_dtype)TENSOR(at[0])->dtype;
         copy = py_bool(at[2], "to", "copy");
     } else if (names[1] == 't') {
@@ -38,8 +39,10 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
         copy = py_bool(at[2], "to", "copy");
     } else {
         if (at[0] && !PyUnicode_Check(at[0]) && at[0] != Py_None && Py_TYPE(at[0]) != hg_py->device_type)
-            return PyErr_Format(PyExc_TypeError, "to() received an invalid combination of arguments - got (%.100s), but expected a "
-                                "torch.device, a torch.dtype or a Tensor", Py_TYPE(at[0])->tp_name);
+            return PyErr_Format(PyExc_TypeError,
+                                "to() received an invalid combination of arguments - got (%.100s), but expected a "
+                                "torch.device, a torch.dtype or a Tensor",
+                                Py_TYPE(at[0])->tp_name);
         if (py_device(at[0], "to") || (at[1] && py_dtype(at[1], &d))) return NULL;
         copy = py_bool(at[3], "to", "copy");
     }
@@ -89,7 +92,8 @@ CAST(to_cpu, HG_NO_DTYPE) /* it is there already */
 
 static PyObject *itself(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
 
-static PyObject *no_cuda(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(n), PyObject *Py_UNUSED(names)) {
+static PyObject *no_cuda(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(n),
+                         PyObject *Py_UNUSED(names)) {
     PyErr_SetString(PyExc_AssertionError, "hookgrad runs on the CPU: there is no CUDA device");
     return NULL;
 }

@@ -3,13 +3,11 @@
 #include "py_tensor.h"
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
 
-/* ---- Shape and dtype of nested sequences ------------------------------------------------------------------------------ */
+/* ---- Shape and dtype of nested sequences ------------------------------------------------------------------------ */
 
-static bool is_scalar(PyObject *o) {
-    return PyFloat_Check(o) || PyLong_Check(o) || py_is_tensor(o);
-}
+static bool is_scalar(PyObject *o) { return PyFloat_Check(o) || PyLong_Check(o) || py_is_tensor(o); }
 
 /* The sizes, as the first item of each level tells them. */
 static int sizes_of(PyObject *o, int64_t *sizes, int *n_dim) {
@@ -89,7 +87,7 @@ static int infer(hg_ctx *cx, PyObject *o, hg_dtype *d, int depth) {
     return 0;
 }
 
-/* ---- Elements --------------------------------------------------------------------------------------------------------------- */
+/* ---- Elements --------------------------------------------------------------------------------------------------- */
 
 static int as_double(PyObject *o, double *f) {
     if (py_is_tensor(o) || !(PyUnicode_Check(o) || PySequence_Check(o))) return py_double(o, f);
@@ -98,8 +96,13 @@ static int as_double(PyObject *o, double *f) {
 }
 
 static int as_int(PyObject *o, int64_t *i, hg_dtype d) {
-    static const struct { int64_t low, high; } range[HG_N_DTYPES] = {
-        [HG_U8] = {-255, 255}, [HG_I8] = {-128, 127}, [HG_I16] = {-32768, 32767}, [HG_I32] = {INT32_MIN, INT32_MAX},
+    static const struct {
+        int64_t low, high;
+    } range[HG_N_DTYPES] = {
+        [HG_U8] = {-255, 255},
+        [HG_I8] = {-128, 127},
+        [HG_I16] = {-32768, 32767},
+        [HG_I32] = {INT32_MIN, INT32_MAX},
         [HG_I64] = {INT64_MIN, INT64_MAX},
     };
     if (PyFloat_Check(o) || !PyIndex_Check(o) || (py_is_tensor(o) && hg_dtype_is_float(TENSOR(o)->dtype))) {
@@ -110,12 +113,14 @@ static int as_int(PyObject *o, int64_t *i, hg_dtype d) {
         }
         if (as_double(o, &f)) return -1;
         if (!(f >= -9223372036854775808.0 && f < 9223372036854775808.0)) {
-            PyErr_Format(PyExc_RuntimeError, "value cannot be converted to type %s without overflow", hg_dtypes[d].name);
+            PyErr_Format(PyExc_RuntimeError, "value cannot be converted to type %s without overflow",
+                         hg_dtypes[d].name);
             return -1;
         }
         *i = (int64_t)f;
     } else if (py_int64(o, i)) {
-        if (PyErr_ExceptionMatches(PyExc_OverflowError)) PyErr_SetString(PyExc_ValueError, "Overflow when unpacking long long");
+        if (PyErr_ExceptionMatches(PyExc_OverflowError))
+            PyErr_SetString(PyExc_ValueError, "Overflow when unpacking long long");
         return -1;
     }
     if (*i >= range[d].low && *i <= range[d].high) return 0;
@@ -128,10 +133,14 @@ static int store(PyObject *o, hg_dtype d, char *to) {
     double f = 0;
     int64_t i = 0;
     if (d == HG_F32 || d == HG_F64) {
-        if (PyFloat_CheckExact(o)) f = PyFloat_AS_DOUBLE(o);
-        else if (as_double(o, &f)) return -1;
-        if (d == HG_F64) memcpy(to, &f, sizeof f);
-        else memcpy(to, &(float){(float)f}, sizeof(float));
+        if (PyFloat_CheckExact(o))
+            f = PyFloat_AS_DOUBLE(o);
+        else if (as_double(o, &f))
+            return -1;
+        if (d == HG_F64)
+            memcpy(to, &f, sizeof f);
+        else
+            memcpy(to, &(float){(float)f}, sizeof(float));
         return 0;
     }
     if (d == HG_BOOL) {
@@ -164,7 +173,8 @@ static int fill(PyObject *o, const int64_t *sizes, int n_dim, int dim, hg_dtype 
     int failed = 0;
     Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
     if (n != sizes[dim]) {
-        PyErr_Format(PyExc_ValueError, "expected sequence of length %lld at dim %d (got %zd)", (long long)sizes[dim], dim, n);
+        PyErr_Format(PyExc_ValueError, "expected sequence of length %lld at dim %d (got %zd)", (long long)sizes[dim],
+                     dim, n);
         failed = -1;
     }
     /* Conversions run Python code, which may change the list. */
@@ -182,7 +192,7 @@ static int fill(PyObject *o, const int64_t *sizes, int n_dim, int dim, hg_dtype 
     return failed;
 }
 
-/* ---- One tensor from another ---------------------------------------------------------------------------------------------------- */
+/* ---- One tensor from another ------------------------------------------------------------------------------------ */
 
 /* t in dtype d (HG_NO_DTYPE: its own), a copy where `copy`, without history; steals t, which may be NULL. */
 static PyObject *settled(hg_ctx *cx, PyObject *t, hg_dtype d, bool copy) {
@@ -202,7 +212,8 @@ static PyObject *from_sequence(hg_ctx *cx, PyObject *o, hg_dtype dtype) {
     int64_t sizes[HG_MAX_DIM];
     int n_dim;
     hg_dtype d = dtype;
-    if (PyUnicode_Check(o)) return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
+    if (PyUnicode_Check(o))
+        return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
     if (sizes_of(o, sizes, &n_dim)) return NULL;
     if (d == HG_NO_DTYPE && infer(cx, o, &d, 0)) return NULL;
     if (d == HG_NO_DTYPE) d = hg_default_dtype(cx); /* nothing inside */
@@ -230,19 +241,21 @@ PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy) {
     if (!cx) return NULL;
     if (py_is_tensor(o)) return settled(cx, Py_NewRef(o), dtype, copy);
     if (py_is_array(o)) return settled(cx, py_from_numpy(cx, o, !copy), dtype, copy);
-    if (is_scalar(o) || PyList_Check(o) || PyTuple_Check(o) || numpy_dtype(o) != HG_NO_DTYPE) return from_sequence(cx, o, dtype);
+    if (is_scalar(o) || PyList_Check(o) || PyTuple_Check(o) || numpy_dtype(o) != HG_NO_DTYPE)
+        return from_sequence(cx, o, dtype);
     if (has(o, NAME(__array__)) || has(o, NAME(__array_interface__)))
         return settled(cx, py_from_array_like(cx, o), dtype, copy);
     return from_sequence(cx, o, dtype);
 }
 
-/* ---- The functions -------------------------------------------------------------------------------------------------------------- */
+/* ---- The functions ---------------------------------------------------------------------------------------------- */
 
 /* The dtype of an optional argument. */
 static int dtype_of(PyObject *o, const char *function, hg_dtype *d) {
     if (!o || o == Py_None) return 0;
     if (!py_dtype(o, d)) return 0;
-    PyErr_Format(PyExc_TypeError, "%s(): argument 'dtype' must be torch.dtype, not %.100s", function, Py_TYPE(o)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'dtype' must be torch.dtype, not %.100s", function,
+                 Py_TYPE(o)->tp_name);
     return -1;
 }
 
@@ -250,7 +263,9 @@ static PyObject *with_grad(hg_ctx *cx, PyObject *t, int requires_grad) {
     if (!t || !requires_grad) return t;
     if (!hg_dtype_is_float(TENSOR(t)->dtype)) {
         Py_DECREF(t);
-        return PyErr_SetString(PyExc_RuntimeError, "Only Tensors of floating point and complex dtype can require gradients"), NULL;
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Only Tensors of floating point and complex dtype can require gradients"),
+               NULL;
     }
     hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(t), true);
     if (st == HG_OK) return t;
@@ -271,8 +286,10 @@ static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
     if (n > 1) return PyErr_Format(PyExc_TypeError, "tensor() takes 1 positional argument but %zd were given", n);
     if (!cx || py_parse("tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at)) return NULL;
     if (py_is_tensor(at[0]) &&
-        PyErr_WarnEx(PyExc_UserWarning, "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-                     "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).", 1))
+        PyErr_WarnEx(PyExc_UserWarning,
+                     "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+                     "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+                     1))
         return NULL;
     return make(cx, "tensor", at, HG_NO_DTYPE, true);
 }
@@ -318,12 +335,13 @@ static PyObject *asarray(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize
 static PyObject *new_tensor(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[5];
     hg_ctx *cx = py_ctx();
-    if (!cx || py_parse("new_tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at)) return NULL;
+    if (!cx || py_parse("new_tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at))
+        return NULL;
     hg_dtype d = (hg_dtype)(py_is_tensor(at[0]) ? TENSOR(at[0]) : TENSOR(self))->dtype;
     return make(cx, "new_tensor", at, d, true);
 }
 
-/* ---- Memory of other objects ------------------------------------------------------------------------------------------------------ */
+/* ---- Memory of other objects ------------------------------------------------------------------------------------ */
 
 typedef struct lender {
     Py_buffer view;
@@ -343,23 +361,32 @@ PyObject *py_from_buffer(hg_ctx *cx, PyObject *o, hg_dtype d, int64_t count, int
         if (!PyErr_ExceptionMatches(PyExc_BufferError)) goto fail;
         PyErr_Clear();
         if (PyObject_GetBuffer(o, &l->view, PyBUF_SIMPLE)) goto fail;
-        if (PyErr_WarnEx(PyExc_UserWarning, "The given buffer is not writable, and PyTorch does not support non-writable tensors. "
-                         "Writing to the tensor changes memory its owner believes constant: copy it first where you mean to write.", 1)) {
+        if (PyErr_WarnEx(
+                PyExc_UserWarning,
+                "The given buffer is not writable, and PyTorch does not support non-writable tensors. "
+                "Writing to the tensor changes memory its owner believes constant: copy it first where you mean to "
+                "write.",
+                1)) {
             PyBuffer_Release(&l->view);
             goto fail;
         }
     }
     int64_t size = hg_dtypes[d].size, length = l->view.len;
     if (length == 0 || count == 0)
-        PyErr_Format(PyExc_ValueError, "both buffer length (%lld) and count (%lld) must not be 0", (long long)length, (long long)count);
+        PyErr_Format(PyExc_ValueError, "both buffer length (%lld) and count (%lld) must not be 0", (long long)length,
+                     (long long)count);
     else if (offset < 0 || offset >= length)
-        PyErr_Format(PyExc_ValueError, "offset (%lld bytes) must be non-negative and no greater than buffer length (%lld bytes) minus 1",
+        PyErr_Format(PyExc_ValueError,
+                     "offset (%lld bytes) must be non-negative and no greater than buffer length (%lld bytes) minus 1",
                      (long long)offset, (long long)length);
     else if (count > 0 && count > (length - offset) / size)
-        PyErr_Format(PyExc_ValueError, "requested buffer length (%lld * %lld bytes) after offset (%lld bytes) must not be greater than "
-                     "actual buffer length (%lld bytes)", (long long)count, (long long)size, (long long)offset, (long long)length);
+        PyErr_Format(PyExc_ValueError,
+                     "requested buffer length (%lld * %lld bytes) after offset (%lld bytes) must not be greater than "
+                     "actual buffer length (%lld bytes)",
+                     (long long)count, (long long)size, (long long)offset, (long long)length);
     else if (count < 0 && (length - offset) % size)
-        PyErr_Format(PyExc_ValueError, "buffer length (%lld bytes) after offset (%lld bytes) must be a multiple of element size (%lld)",
+        PyErr_Format(PyExc_ValueError,
+                     "buffer length (%lld bytes) after offset (%lld bytes) must be a multiple of element size (%lld)",
                      (long long)length, (long long)offset, (long long)size);
     if (PyErr_Occurred()) {
         PyBuffer_Release(&l->view);
@@ -368,7 +395,8 @@ PyObject *py_from_buffer(hg_ctx *cx, PyObject *o, hg_dtype d, int64_t count, int
     if (count < 0) count = (length - offset) / size;
     int64_t stride = 1;
     hg_tensor *t;
-    hg_status st = hg_tensor_wrap(cx, (char *)l->view.buf + offset, d, 1, &count, &stride, (size_t)(count * size), lender_free, l, &t);
+    hg_status st = hg_tensor_wrap(cx, (char *)l->view.buf + offset, d, 1, &count, &stride, (size_t)(count * size),
+                                  lender_free, l, &t);
     if (st != HG_OK) {
         PyBuffer_Release(&l->view);
         PyMem_Free(l);
@@ -389,8 +417,10 @@ static PyObject *frombuffer(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ss
     int grad = py_bool(at[4], "frombuffer", "requires_grad");
     if (grad < 0 || dtype_of(at[1], "frombuffer", &d)) return NULL;
     if ((at[2] && py_int64(at[2], &count)) || (at[3] && py_int64(at[3], &offset))) return NULL;
-    if (d == HG_NO_DTYPE) return PyErr_SetString(PyExc_TypeError, "frombuffer(): argument 'dtype' must be torch.dtype, not None"), NULL;
-    if (!PyObject_CheckBuffer(at[0])) return PyErr_SetString(PyExc_ValueError, "object does not implement Python buffer protocol."), NULL;
+    if (d == HG_NO_DTYPE)
+        return PyErr_SetString(PyExc_TypeError, "frombuffer(): argument 'dtype' must be torch.dtype, not None"), NULL;
+    if (!PyObject_CheckBuffer(at[0]))
+        return PyErr_SetString(PyExc_ValueError, "object does not implement Python buffer protocol."), NULL;
     return with_grad(cx, py_from_buffer(cx, at[0], d, count, offset), grad);
 }
 

@@ -14,7 +14,8 @@ static const uint64_t default_seed = 67280421310721; /* torch's */
 static PyObject *generator_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"device", NULL};
     PyObject *device = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Generator", names, &device) || py_device(device, "Generator")) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Generator", names, &device) || py_device(device, "Generator"))
+        return NULL;
     py_generator_object *self = (py_generator_object *)type->tp_alloc(type, 0);
     if (!self) return NULL;
     self->at = &self->own;
@@ -81,13 +82,16 @@ static PyObject *generator_get_state(PyObject *self, PyObject *Py_UNUSED(none)) 
 
 static PyObject *generator_set_state(PyObject *self, PyObject *state) {
     if (!py_is_tensor(state))
-        return PyErr_Format(PyExc_TypeError, "set_state(): argument 'new_state' must be Tensor, not %.100s", Py_TYPE(state)->tp_name);
+        return PyErr_Format(PyExc_TypeError, "set_state(): argument 'new_state' must be Tensor, not %.100s",
+                            Py_TYPE(state)->tp_name);
     hg_tensor *t = TENSOR(state);
-    if (t->dtype != HG_U8 || !t->contiguous) return PyErr_SetString(PyExc_TypeError, "RNG state must be a torch.ByteTensor"), NULL;
+    if (t->dtype != HG_U8 || !t->contiguous)
+        return PyErr_SetString(PyExc_TypeError, "RNG state must be a torch.ByteTensor"), NULL;
     hg_generator read;
     if (t->numel != sizeof read) return PyErr_SetString(PyExc_RuntimeError, "RNG state is wrong size"), NULL;
     memcpy(&read, t->data, sizeof read);
-    if (read.at < 0 || read.at > 624) return PyErr_SetString(PyExc_RuntimeError, "RNG state is not one of get_state()"), NULL;
+    if (read.at < 0 || read.at > 624)
+        return PyErr_SetString(PyExc_RuntimeError, "RNG state is not one of get_state()"), NULL;
     *generator_of(self) = read;
     return Py_NewRef(self);
 }

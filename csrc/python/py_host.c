@@ -1,9 +1,9 @@
 /* The core's host: Python objects for memory, reference counts and names.
 
    Note [Free lists]
-   Plain tensors and nodes come and go by the million, so the memory of a dead one waits in a list for the next: tensors in
-   one list, nodes in one for each size class, since a node's size depends on its op. An object in a list is untracked and
-   has given back its reference to its type; nothing of it is read again before it is zeroed. */
+   Plain tensors and nodes come and go by the million, so the memory of a dead one waits in a list for the next:
+   tensors in one list, nodes in one for each size class, since a node's size depends on its op. An object in a list
+   is untracked and has given back its reference to its type; nothing of it is read again before it is zeroed. */
 #include "binding.h"
 
 enum { KEPT = 256, NODE_STEP = 64, NODE_CLASSES = 16 };
@@ -26,7 +26,7 @@ static bool keep(free_list *list, PyObject *o) {
     return true;
 }
 
-/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ----------------------------------------------------------------------------------------------------- */
 
 static PyObject *tensor_alloc(void) {
     PyObject *o = take(&kept.tensors);
@@ -114,7 +114,7 @@ static void *host_mem(void *ud, void *p, size_t size) {
     return NULL;
 }
 
-/* ---- References of Python's own ------------------------------------------------------------------------------------- */
+/* ---- References of Python's own --------------------------------------------------------------------------------- */
 
 static void host_hold(void *ud, void *ref) {
     (void)ud;
@@ -177,7 +177,7 @@ static hg_status host_tuple_new(void *ud, void *like, const hg_value *at, size_t
     return HG_OK;
 }
 
-/* ---- Attributes of modules ------------------------------------------------------------------------------------------- */
+/* ---- Attributes of modules -------------------------------------------------------------------------------------- */
 
 static int ints_attr(PyObject *o, int64_t space[8], hg_arg *out) {
     PyObject *items = PySequence_Fast(o, "expected a number or a sequence of numbers");
@@ -186,8 +186,10 @@ static int ints_attr(PyObject *o, int64_t space[8], hg_arg *out) {
     int failed = n > 8 ? (PyErr_SetString(PyExc_ValueError, "a module's setting has more than 8 numbers"), -1) : 0;
     for (Py_ssize_t i = 0; i < n && !failed; i++) {
         PyObject *item = PySequence_Fast_GET_ITEM(items, i);
-        if (item == Py_None) space[i] = INT64_MIN;
-        else failed = py_int64(item, &space[i]);
+        if (item == Py_None)
+            space[i] = INT64_MIN;
+        else
+            failed = py_int64(item, &space[i]);
     }
     Py_DECREF(items);
     if (!failed) *out = hg_ints(space, (int)n);
@@ -245,7 +247,7 @@ static hg_status host_attr(void *ud, hg_module *m, void *name, int kind, int64_t
     return failed ? PY_FAILED : HG_OK;
 }
 
-/* ---- Calling out ------------------------------------------------------------------------------------------------------ */
+/* ---- Calling out ------------------------------------------------------------------------------------------------ */
 
 static hg_status host_call(void *ud, hg_module *m, const hg_value *args, size_t n, hg_value *out) {
     (void)ud;
@@ -289,8 +291,10 @@ static void host_show_type(void *ud, hg_value v, char *words, size_t size) {
     (void)ud;
     PyObject *text = PyObject_Repr((PyObject *)Py_TYPE(py_value_object(v)));
     const char *chars = text ? PyUnicode_AsUTF8(text) : NULL;
-    if (chars) snprintf(words, size, "%s", chars);
-    else PyErr_Clear();
+    if (chars)
+        snprintf(words, size, "%s", chars);
+    else
+        PyErr_Clear();
     Py_XDECREF(text);
 }
 
@@ -351,7 +355,7 @@ void py_host(hg_host *host) {
     };
 }
 
-/* ---- Cycles and death ------------------------------------------------------------------------------------------------- */
+/* ---- Cycles and death ------------------------------------------------------------------------------------------- */
 
 typedef struct visitor {
     visitproc visit;
@@ -373,7 +377,7 @@ void py_core_clear(hg_kind kind, PyObject *self) { hg_clear(hg_py->lib, kind, CO
 
 void py_core_dealloc(hg_kind kind, PyObject *self) { hg_finalize(hg_py->lib, kind, CORE(self)); }
 
-/* ---- Values -------------------------------------------------------------------------------------------------------------- */
+/* ---- Values ----------------------------------------------------------------------------------------------------- */
 
 hg_value py_value(PyObject *o) {
     if (Py_TYPE(o) == hg_py->tensor_type) return (hg_value){HG_V_TENSOR, TENSOR(o)};

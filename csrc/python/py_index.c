@@ -27,7 +27,8 @@ static int put_slice(PyObject *o, hg_index *to) {
         }
     }
     if (PySlice_Unpack(o, &start, &stop, &step)) return -1;
-    *to = (hg_index){.kind = HG_IX_SLICE, .start = start, .stop = stop == PY_SSIZE_T_MAX ? INT64_MAX : stop, .step = step};
+    *to = (hg_index){
+        .kind = HG_IX_SLICE, .start = start, .stop = stop == PY_SSIZE_T_MAX ? INT64_MAX : stop, .step = step};
     return 0;
 }
 
@@ -83,8 +84,10 @@ static int put(PyObject *o, subscript *s) {
         return s->n++, 0;
     }
     if (PySequence_Check(o)) return put_sequence(o, s);
-    PyErr_Format(PyExc_IndexError, "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                 "(got %.100s)", Py_TYPE(o)->tp_name);
+    PyErr_Format(PyExc_IndexError,
+                 "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                 "(got %.100s)",
+                 Py_TYPE(o)->tp_name);
     return -1;
 }
 

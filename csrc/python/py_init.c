@@ -16,7 +16,8 @@ static int names_init(void) {
 static int errors_init(PyObject *m) {
     PyObject *bases = PyTuple_Pack(2, PyExc_RuntimeError, PyExc_MemoryError);
     if (!bases) return -1;
-    state.out_of_memory = PyErr_NewExceptionWithDoc("hookgrad.OutOfMemoryError", "A tensor did not fit into memory.", bases, NULL);
+    state.out_of_memory = PyErr_NewExceptionWithDoc("hookgrad.OutOfMemoryError", "A tensor did not fit into memory.",
+                                                    bases, NULL);
     Py_DECREF(bases);
     return state.out_of_memory ? PyModule_AddObjectRef(m, "OutOfMemoryError", state.out_of_memory) : -1;
 }
@@ -52,7 +53,9 @@ static int state_init(PyObject *m) {
     if (py_types_init(m) || py_tensor_init(m) || py_node_init(m) || py_hooks_init(m)) return -1;
     if (py_handle_init(m) || py_table_init(m) || py_module_init(m)) return -1;
     if (library_open()) return -1;
-    if (py_default_generator_init(m) || py_op_init(m) || py_creation_init(m) || py_autograd_init(m) || py_function_init(m) || py_watch_init(m) || py_numpy_init(m) || py_dlpack_init(m)) return -1;
+    if (py_default_generator_init(m) || py_op_init(m) || py_creation_init(m) || py_autograd_init(m) ||
+        py_function_init(m) || py_watch_init(m) || py_numpy_init(m) || py_dlpack_init(m))
+        return -1;
     state.module = Py_NewRef(m);
     state.ready = true;
     return 0;
@@ -63,7 +66,8 @@ static PyObject *module_create(PyObject *spec, PyModuleDef *def) {
     (void)def;
     int64_t here = PyInterpreterState_GetID(PyInterpreterState_Get());
     if (hg_py && (!state.ready || state.interpreter != here))
-        return PyErr_SetString(PyExc_ImportError, "hookgrad can be imported by one interpreter of a process only"), NULL;
+        return PyErr_SetString(PyExc_ImportError, "hookgrad can be imported by one interpreter of a process only"),
+               NULL;
     if (state.ready) return Py_NewRef(state.module);
     PyObject *name = PyObject_GetAttrString(spec, "name");
     PyObject *m = name ? PyModule_NewObject(name) : NULL;

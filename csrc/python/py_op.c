@@ -1,7 +1,7 @@
 /* Ops as Python calls them: `torch.add`, `Tensor.add`, `Tensor.add_`, made from the table at import. */
 #include "py_op.h"
 
-/* ---- Results ----------------------------------------------------------------------------------------------------------- */
+/* ---- Results ---------------------------------------------------------------------------------------------------- */
 
 /* torch.return_types.max(
    values=tensor(3.),
@@ -81,12 +81,15 @@ static int name_length(const hg_tensor *t) { return (int)(strlen(hg_dtypes[t->dt
 /* What out= means: the result is computed as ever and copied there; an `out` of another shape takes the result's. */
 static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out) {
     if (!hg_dtype_is_float(out->dtype) && hg_dtypes[result->dtype].category > hg_dtypes[out->dtype].category)
-        return hg_fail(cx, HG_STATE, "result type %.*s can't be cast to the desired output type %.*s", name_length(result),
-                       hg_dtypes[result->dtype].tensor_name, name_length(out), hg_dtypes[out->dtype].tensor_name);
+        return hg_fail(cx, HG_STATE, "result type %.*s can't be cast to the desired output type %.*s",
+                       name_length(result), hg_dtypes[result->dtype].tensor_name, name_length(out),
+                       hg_dtypes[out->dtype].tensor_name);
     if (!same_shape(result, out)) {
         if (out->numel) {
-            hg_status st = hg_warn(cx, "UserWarning", "An output with one or more elements was resized since it had a shape which "
-                                   "does not match the required output shape. Resize it with t.resize_(0) before it is reused");
+            hg_status st = hg_warn(
+                cx, "UserWarning",
+                "An output with one or more elements was resized since it had a shape which "
+                "does not match the required output shape. Resize it with t.resize_(0) before it is reused");
             if (st != HG_OK) return st;
         }
         hg_tensor *fresh;
@@ -106,16 +109,17 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
     bool fits = several ? PyTuple_Check(out) && PyTuple_GET_SIZE(out) == n : py_is_tensor(out);
     for (Py_ssize_t i = 0; i < n && fits && several; i++) fits = py_is_tensor(PyTuple_GET_ITEM(out, i));
     if (!fits) {
-        PyErr_Format(PyExc_TypeError, "%s(): argument 'out' must be %s, not %.100s", op->chars, several ? "tuple of Tensors" : "Tensor",
-                     Py_TYPE(out)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s(): argument 'out' must be %s, not %.100s", op->chars,
+                     several ? "tuple of Tensors" : "Tensor", Py_TYPE(out)->tp_name);
         return NULL;
     }
     for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
-        st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made), TENSOR(several ? PyTuple_GET_ITEM(out, i) : out));
+        st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
+                     TENSOR(several ? PyTuple_GET_ITEM(out, i) : out));
     return st == HG_OK ? Py_NewRef(out) : py_raise(cx, st);
 }
 
-/* ---- Calls --------------------------------------------------------------------------------------------------------------- */
+/* ---- Calls ------------------------------------------------------------------------------------------------------ */
 
 static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
     const hg_op_info *info = row->info;
@@ -158,8 +162,10 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
 
 static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
     if (cx->grad_enabled && any_requires_grad(b, row->info->n_params))
-        return PyErr_Format(PyExc_RuntimeError, "%s(): functions with out=... arguments don't support automatic differentiation, but "
-                            "one of the arguments requires grad.", op->chars);
+        return PyErr_Format(PyExc_RuntimeError,
+                            "%s(): functions with out=... arguments don't support automatic differentiation, but "
+                            "one of the arguments requires grad.",
+                            op->chars);
     bool was = cx->grad_enabled;
     cx->grad_enabled = false;
     PyObject *made = call_row(cx, op, row, b), *result = NULL;
@@ -186,11 +192,12 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     return py_op_error(op, args, n, kwnames);
 }
 
-/* ---- The objects ------------------------------------------------------------------------------------------------------------ */
+/* ---- The objects ------------------------------------------------------------------------------------------------ */
 
 static PyObject *op_repr(PyObject *self) {
     py_op *op = (py_op *)self;
-    return PyUnicode_FromFormat(op->method ? "<method '%U' of 'torch._C.TensorBase' objects>" : "<built-in function %U>", op->name);
+    return PyUnicode_FromFormat(
+        op->method ? "<method '%U' of 'torch._C.TensorBase' objects>" : "<built-in function %U>", op->name);
 }
 
 static PyObject *op_get(PyObject *self, PyObject *obj, PyObject *Py_UNUSED(type)) {
@@ -261,14 +268,20 @@ static PyType_Slot op_slots[] = {
 static PyType_Spec op_spec = {
     .name = "hookgrad._C.Op",
     .basicsize = sizeof(py_op),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = op_slots,
 };
 
 /* A method of Tensor. */
 static PyType_Slot method_slots[] = {
-    {Py_tp_call, PyVectorcall_Call}, {Py_tp_repr, op_repr},       {Py_tp_getset, op_attributes}, {Py_tp_descr_get, op_get},
-    {Py_tp_methods, op_methods},     {Py_tp_members, op_members}, {0, NULL},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_repr, op_repr},
+    {Py_tp_getset, op_attributes},
+    {Py_tp_descr_get, op_get},
+    {Py_tp_methods, op_methods},
+    {Py_tp_members, op_members},
+    {0, NULL},
 };
 
 static PyType_Spec method_spec = {
@@ -279,7 +292,7 @@ static PyType_Spec method_spec = {
     .slots = method_slots,
 };
 
-/* ---- From the table ------------------------------------------------------------------------------------------------------ */
+/* ---- From the table --------------------------------------------------------------------------------------------- */
 
 static op_row rows[HG_N_OPS];
 
@@ -360,9 +373,10 @@ static PyObject *params_list(const hg_op_info *info) {
     PyObject *list = PyList_New(0);
     for (int i = 0; list && i < info->n_params; i++) {
         const hg_param *p = &info->params[i];
-        PyObject *one = Py_BuildValue("{s:s,s:s,s:O,s:O,s:O,s:i,s:O}", "name", p->name, "type", kind_words(p), "optional",
-                                      p->optional ? Py_True : Py_False, "keyword_only", p->keyword_only ? Py_True : Py_False,
-                                      "has_default", p->has_default ? Py_True : Py_False, "n_list", (int)p->n_list, "differentiable",
+        PyObject *one = Py_BuildValue("{s:s,s:s,s:O,s:O,s:O,s:i,s:O}", "name", p->name, "type", kind_words(p),
+                                      "optional", p->optional ? Py_True : Py_False, "keyword_only",
+                                      p->keyword_only ? Py_True : Py_False, "has_default",
+                                      p->has_default ? Py_True : Py_False, "n_list", (int)p->n_list, "differentiable",
                                       info->differentiable >> i & 1 ? Py_True : Py_False);
         if (!one || PyList_Append(list, one)) Py_CLEAR(list);
         Py_XDECREF(one);
@@ -376,10 +390,10 @@ static PyObject *op_table(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     for (int id = 0; list && id < HG_N_OPS; id++) {
         const hg_op_info *info = rows[id].info;
         PyObject *params = params_list(info);
-        PyObject *one = params ? Py_BuildValue("{s:i,s:s,s:s,s:s,s:s,s:I,s:s,s:i,s:N}", "id", id, "name", info->name, "overload",
-                                               info->overload, "schema", info->op->schema, "grads", info->op->grads, "flags",
-                                               (unsigned)info->op->flags, "node_name", info->node_name, "n_out", (int)info->n_out,
-                                               "params", params)
+        PyObject *one = params ? Py_BuildValue("{s:i,s:s,s:s,s:s,s:s,s:I,s:s,s:i,s:N}", "id", id, "name", info->name,
+                                               "overload", info->overload, "schema", info->op->schema, "grads",
+                                               info->op->grads, "flags", (unsigned)info->op->flags, "node_name",
+                                               info->node_name, "n_out", (int)info->n_out, "params", params)
                                : NULL;
         if (!one || PyList_Append(list, one)) Py_CLEAR(list);
         Py_XDECREF(one);
@@ -389,14 +403,16 @@ static PyObject *op_table(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
 
 /* _C._result_type("max"): the class torch.return_types.max, or None. */
 static PyObject *result_type_named(PyObject *Py_UNUSED(m), PyObject *name) {
-    if (!PyUnicode_Check(name)) return PyErr_Format(PyExc_TypeError, "expected a name, not %.100s", Py_TYPE(name)->tp_name);
+    if (!PyUnicode_Check(name))
+        return PyErr_Format(PyExc_TypeError, "expected a name, not %.100s", Py_TYPE(name)->tp_name);
     for (int id = 0; id < HG_N_OPS; id++) {
         const hg_op_info *info = rows[id].info;
         if (!info->out_names[0][0]) continue;
         PyTypeObject *type = result_type(info);
         if (!type) return NULL;
         const char *dot = strrchr(type->tp_name, '.');
-        if (PyUnicode_CompareWithASCIIString(name, dot ? dot + 1 : type->tp_name) == 0) return Py_NewRef((PyObject *)type);
+        if (PyUnicode_CompareWithASCIIString(name, dot ? dot + 1 : type->tp_name) == 0)
+            return Py_NewRef((PyObject *)type);
     }
     Py_RETURN_NONE;
 }
@@ -414,7 +430,11 @@ int py_op_init(PyObject *m) {
     PyObject *torch = PyModule_GetDict(m), *methods = hg_py->tensor_type->tp_dict;
     PyObject *nn = space_new(m, "nn"), *linalg = space_new(m, "linalg"), *special = space_new(m, "special");
     if (!nn || !linalg || !special) return -1;
-    const struct { uint32_t flag; PyObject *dict; const char *where; } spaces[] = {
+    const struct {
+        uint32_t flag;
+        PyObject *dict;
+        const char *where;
+    } spaces[] = {
         {HG_ROW_METHOD, methods, "torch"},
         {HG_ROW_FUNCTION, torch, "hookgrad"},
         {HG_ROW_NN, nn, "hookgrad._C.nn"},
@@ -429,7 +449,8 @@ int py_op_init(PyObject *m) {
             if (!(info->op->flags & spaces[s].flag)) continue;
             bool method = spaces[s].flag == HG_ROW_METHOD;
             if (expose(spaces[s].dict, spaces[s].where, method, false, &rows[id])) return -1;
-            if (info->op->flags & HG_ROW_INPLACE && expose(spaces[s].dict, spaces[s].where, method, true, &rows[id])) return -1;
+            if (info->op->flags & HG_ROW_INPLACE && expose(spaces[s].dict, spaces[s].where, method, true, &rows[id]))
+                return -1;
         }
     }
     PyType_Modified(hg_py->tensor_type);

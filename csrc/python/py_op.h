@@ -1,9 +1,9 @@
 /* What the files around ops share: rows as Python calls them, and the binding of a call's arguments to one.
 
    Note [Calling an op]
-   One Python name stands for one or more rows of the op table, tried in their order. A row takes the arguments when each
-   fits its parameter; the first one that does is called. Only when none does is the reason worked out, from the start
-   (py_op_error), so a call that succeeds pays nothing for its messages. */
+   One Python name stands for one or more rows of the op table, tried in their order. A row takes the arguments when
+   each fits its parameter; the first one that does is called. Only when none does is the reason worked out, from the
+   start (py_op_error), so a call that succeeds pays nothing for its messages. */
 #ifndef HG_PY_OP_H
 #define HG_PY_OP_H
 
@@ -22,12 +22,12 @@ typedef struct op_row {
 typedef struct py_op {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *name;   /* interned */
+    PyObject *name;    /* interned */
     const char *chars; /* of the name */
     const char *where; /* the module it is found in */
-    bool method;      /* of Tensor: self is not counted among the positions */
-    bool inplace;     /* "add_": the result goes into self */
-    bool truth;       /* the result is told as a bool: equal, allclose */
+    bool method;       /* of Tensor: self is not counted among the positions */
+    bool inplace;      /* "add_": the result goes into self */
+    bool truth;        /* the result is told as a bool: equal, allclose */
     uint8_t n_rows;
     op_row *rows[OP_ROWS_MAX];
 } py_op;
@@ -35,8 +35,8 @@ typedef struct py_op {
 /* A call's arguments, bound to a row. Lists live in here; what does not fit is allocated. */
 typedef struct bound {
     hg_arg at[HG_MAX_PARAMS];
-    PyObject *out;         /* borrowed; NULL: not given */
-    bool requires_grad;    /* of a creation op */
+    PyObject *out;      /* borrowed; NULL: not given */
+    bool requires_grad; /* of a creation op */
     uint8_t n_ints, n_tensors, n_owned, n_held;
     int64_t ints[BOUND_INTS];
     hg_tensor *tensors[BOUND_TENSORS];

@@ -30,7 +30,8 @@ int py_parse(const char *function, const char *names, int n_required, PyObject *
     char room[40];
     for (const char *c = names; *c; c++) n += *c == ',';
     if (n_args > n) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %d argument%s (%zd given)", function, n, n == 1 ? "" : "s", n_args);
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %d argument%s (%zd given)", function, n, n == 1 ? "" : "s",
+                     n_args);
         return -1;
     }
     for (int i = 0; i < n; i++) at[i] = i < n_args ? args[i] : NULL;
@@ -49,7 +50,8 @@ int py_parse(const char *function, const char *names, int n_required, PyObject *
     }
     for (int i = 0; i < n_required; i++)
         if (!at[i]) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s' (pos %d)", function, name_at(names, i, room), i + 1);
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s' (pos %d)", function,
+                         name_at(names, i, room), i + 1);
             return -1;
         }
     return 0;
@@ -58,7 +60,8 @@ int py_parse(const char *function, const char *names, int n_required, PyObject *
 int py_bool(PyObject *o, const char *function, const char *name) {
     if (!o || o == Py_False || o == Py_None) return 0;
     if (o == Py_True) return 1;
-    if (PyLong_Check(o) || py_is_tensor(o) || !strncmp(Py_TYPE(o)->tp_name, "numpy.bool", 10)) return PyObject_IsTrue(o);
+    if (PyLong_Check(o) || py_is_tensor(o) || !strncmp(Py_TYPE(o)->tp_name, "numpy.bool", 10))
+        return PyObject_IsTrue(o);
     PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be bool, not %.100s", function, name, Py_TYPE(o)->tp_name);
     return -1;
 }
@@ -84,7 +87,8 @@ int py_ints(PyObject *o, int64_t *space, int *n, const char *function, const cha
     if (!PyTuple_Check(o) && !PyList_Check(o)) {
         *n = 1;
         if (!PyIndex_Check(o) || PyBool_Check(o)) {
-            PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be tuple of ints, not %.100s", function, name, Py_TYPE(o)->tp_name);
+            PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be tuple of ints, not %.100s", function, name,
+                         Py_TYPE(o)->tp_name);
             return -1;
         }
         return py_int64(o, space);
@@ -94,14 +98,17 @@ int py_ints(PyObject *o, int64_t *space, int *n, const char *function, const cha
     Py_ssize_t size = PyTuple_GET_SIZE(items);
     int failed = 0;
     if (size > HG_MAX_DIM) {
-        PyErr_Format(PyExc_RuntimeError, "%s(): a tensor has at most %d dimensions, not %zd", function, HG_MAX_DIM, size);
+        PyErr_Format(PyExc_RuntimeError, "%s(): a tensor has at most %d dimensions, not %zd", function, HG_MAX_DIM,
+                     size);
         failed = -1;
     }
     for (Py_ssize_t i = 0; i < size && !failed; i++) {
         PyObject *one = PyTuple_GET_ITEM(items, i);
         if (!PyIndex_Check(one) || PyBool_Check(one)) {
-            PyErr_Format(PyExc_TypeError, "%s(): argument '%s' failed to unpack the object at pos %zd with error \"type must be "
-                         "tuple of ints,but got %s\"", function, name, i + 1, Py_TYPE(one)->tp_name);
+            PyErr_Format(PyExc_TypeError,
+                         "%s(): argument '%s' failed to unpack the object at pos %zd with error \"type must be "
+                         "tuple of ints,but got %s\"",
+                         function, name, i + 1, Py_TYPE(one)->tp_name);
             failed = -1;
         } else {
             failed = py_int64(one, &space[i]);

@@ -1,7 +1,7 @@
 /* The type Tensor: its life, its constructor, its slots. What it can do is in the files py_tensor.h names. */
 #include "py_tensor.h"
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------------------------- */
 
 static int tensor_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(((py_tensor *)self)->dict);
@@ -45,7 +45,7 @@ static int tensor_set_dict(PyObject *self, PyObject *value, void *closure) {
     return failed;
 }
 
-/* ---- The constructor -------------------------------------------------------------------------------------------------- */
+/* ---- The constructor -------------------------------------------------------------------------------------------- */
 
 /* A tensor of the type that is what `from` is: new. The type's own constructor is not called. */
 static PyObject *tensor_like(hg_ctx *cx, PyTypeObject *type, const hg_tensor *from) {
@@ -84,15 +84,18 @@ static PyObject *legacy_data(hg_ctx *cx, PyObject *args) {
             return NULL;
         for (int i = 0; i < n_dim; i++)
             if (sizes[i] < 0)
-                return PyErr_Format(PyExc_RuntimeError, "Trying to create tensor with negative dimension %lld", (long long)sizes[i]);
+                return PyErr_Format(PyExc_RuntimeError, "Trying to create tensor with negative dimension %lld",
+                                    (long long)sizes[i]);
         hg_status st = hg_tensor_empty(cx, hg_default_dtype(cx), n_dim, sizes, &made);
         return st == HG_OK ? py_own(made) : py_raise(cx, st);
     }
-    if (n == 1 && PyUnicode_Check(one)) return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(one)->tp_name);
+    if (n == 1 && PyUnicode_Check(one))
+        return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(one)->tp_name);
     if (n == 1 && !PySequence_Check(one))
         return PyErr_Format(PyExc_TypeError, "new(): data must be a sequence (got %.100s)", Py_TYPE(one)->tp_name);
     if (n == 1) return py_as_tensor(one, hg_default_dtype(cx), true);
-    return PyErr_Format(PyExc_TypeError, "new() received an invalid combination of arguments: expected sizes (ints), or one sequence "
+    return PyErr_Format(PyExc_TypeError,
+                        "new() received an invalid combination of arguments: expected sizes (ints), or one sequence "
                         "or tensor of data");
 }
 
@@ -100,10 +103,13 @@ static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     if (kwargs && PyDict_GET_SIZE(kwargs)) {
-        PyObject *device = PyDict_GetItemWithError(kwargs, NAME(device)), *data = PyDict_GetItemWithError(kwargs, NAME(data));
+        PyObject *device = PyDict_GetItemWithError(kwargs, NAME(device)),
+                 *data = PyDict_GetItemWithError(kwargs, NAME(data));
         if (PyErr_Occurred() || py_device(device, "Tensor")) return NULL;
         if ((device != NULL) + (data != NULL) != PyDict_GET_SIZE(kwargs) || (data && PyTuple_GET_SIZE(args)))
-            return PyErr_SetString(PyExc_TypeError, "new() got an unexpected keyword argument; torch.tensor() takes dtype and the like"), NULL;
+            return PyErr_SetString(PyExc_TypeError,
+                                   "new() got an unexpected keyword argument; torch.tensor() takes dtype and the like"),
+                   NULL;
         if (data && !(args = PyTuple_Pack(1, data))) return NULL;
         if (!data) Py_INCREF(args);
     } else {
@@ -122,9 +128,11 @@ static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args,
     PyObject *at[3];
     if (py_parse("_make_subclass", "cls,data,require_grad", 2, args, n, kwnames, at)) return NULL;
     if (!PyType_Check(at[0]) || !PyType_IsSubtype((PyTypeObject *)at[0], hg_py->tensor_type))
-        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'cls' must be a subclass of Tensor, not %R", at[0]);
+        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'cls' must be a subclass of Tensor, not %R",
+                            at[0]);
     if (!py_is_tensor(at[1]))
-        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'data' must be Tensor, not %.100s", Py_TYPE(at[1])->tp_name);
+        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'data' must be Tensor, not %.100s",
+                            Py_TYPE(at[1])->tp_name);
     int grad = py_bool(at[2], "_make_subclass", "require_grad");
     hg_ctx *cx = py_ctx();
     if (grad < 0 || !cx) return NULL;
@@ -156,7 +164,7 @@ PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n) {
     return st == HG_OK ? py_own(out[0]) : py_raise(cx, st);
 }
 
-/* ---- Sequences -------------------------------------------------------------------------------------------------------- */
+/* ---- Sequences -------------------------------------------------------------------------------------------------- */
 
 static Py_ssize_t tensor_length(PyObject *self) {
     hg_tensor *t = TENSOR(self);
@@ -178,7 +186,7 @@ static PyObject *tensor_iter(PyObject *self) {
 
 static Py_hash_t tensor_hash(PyObject *self) { return _Py_HashPointer(self); }
 
-/* ---- The type ------------------------------------------------------------------------------------------------------------ */
+/* ---- The type --------------------------------------------------------------------------------------------------- */
 
 static PyMemberDef members[] = {
     {"__weaklistoffset__", T_PYSSIZET, offsetof(py_tensor, weakrefs), READONLY, NULL},
@@ -230,7 +238,7 @@ static PyType_Spec spec = {
 
 static int put_together(void) {
     PyGetSetDef *const getsets[] = {own_attributes, py_tensor_attributes, py_tensor_hook_attributes};
-    PyMethodDef *const lists[] = {own_methods,        py_tensor_methods, py_tensor_hook_methods, py_cast_methods,
+    PyMethodDef *const lists[] = {own_methods,       py_tensor_methods, py_tensor_hook_methods, py_cast_methods,
                                   py_create_methods, py_numpy_methods,  py_dlpack_methods};
     int n = 0, m = 0, s = 0;
     for (size_t i = 0; i < sizeof getsets / sizeof *getsets; i++)

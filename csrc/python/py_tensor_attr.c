@@ -3,14 +3,16 @@
 
 #define UNUSED_CLOSURE void *Py_UNUSED(closure)
 
-/* ---- What it looks like ------------------------------------------------------------------------------------------------ */
+/* ---- What it looks like ----------------------------------------------------------------------------------------- */
 
 static PyObject *get_shape(PyObject *self, UNUSED_CLOSURE) { return py_size(TENSOR(self)->shape, TENSOR(self)->n_dim); }
 static PyObject *get_dtype(PyObject *self, UNUSED_CLOSURE) { return Py_NewRef(hg_py->dtypes[TENSOR(self)->dtype]); }
 static PyObject *get_device(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return Py_NewRef(hg_py->cpu); }
 static PyObject *get_layout(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return Py_NewRef(hg_py->strided); }
 static PyObject *get_ndim(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromLong(TENSOR(self)->n_dim); }
-static PyObject *get_itemsize(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromSize_t(hg_tensor_itemsize(TENSOR(self))); }
+static PyObject *get_itemsize(PyObject *self, UNUSED_CLOSURE) {
+    return PyLong_FromSize_t(hg_tensor_itemsize(TENSOR(self)));
+}
 
 static PyObject *get_nbytes(PyObject *self, UNUSED_CLOSURE) {
     return PyLong_FromLongLong(TENSOR(self)->numel * (int64_t)hg_tensor_itemsize(TENSOR(self)));
@@ -24,7 +26,7 @@ static PyObject *get_base(PyObject *self, UNUSED_CLOSURE) { return py_wrap(TENSO
 static PyObject *get_false(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_FALSE; }
 static PyObject *get_true(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_TRUE; }
 
-/* ---- Its transposes -------------------------------------------------------------------------------------------------------- */
+/* ---- Its transposes --------------------------------------------------------------------------------------------- */
 
 static PyObject *swapped(PyObject *self, int a, int b) {
     hg_ctx *cx = py_ctx();
@@ -37,10 +39,12 @@ static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
     int64_t dims[HG_MAX_DIM];
     int n = TENSOR(self)->n_dim;
     if (n != 2) {
-        hg_status st = hg_warn(cx, "UserWarning", "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
-                               "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches "
-                               "of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
-                               "tensor.");
+        hg_status st = hg_warn(
+            cx, "UserWarning",
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches "
+            "of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
+            "tensor.");
         if (st != HG_OK) return py_raise(cx, st);
     }
     for (int i = 0; i < n; i++) dims[i] = n - 1 - i;
@@ -49,7 +53,8 @@ static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
 
 static PyObject *get_mT(PyObject *self, UNUSED_CLOSURE) {
     if (TENSOR(self)->n_dim < 2)
-        return PyErr_Format(PyExc_RuntimeError, "tensor.mT is only supported on matrices or batches of matrices. Got %d-D tensor.",
+        return PyErr_Format(PyExc_RuntimeError,
+                            "tensor.mT is only supported on matrices or batches of matrices. Got %d-D tensor.",
                             TENSOR(self)->n_dim);
     return swapped(self, -2, -1);
 }
@@ -60,7 +65,7 @@ static PyObject *get_H(PyObject *self, UNUSED_CLOSURE) {
                         TENSOR(self)->n_dim);
 }
 
-/* ---- Its place in the graph -------------------------------------------------------------------------------------------------- */
+/* ---- Its place in the graph ------------------------------------------------------------------------------------- */
 
 static PyObject *get_requires_grad(PyObject *self, UNUSED_CLOSURE) {
     return PyBool_FromLong(hg_tensor_requires_grad(TENSOR(self)));
@@ -77,7 +82,9 @@ static int set_requires_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
     return st == HG_OK ? 0 : py_fail(cx, st);
 }
 
-static PyObject *get_is_leaf(PyObject *self, UNUSED_CLOSURE) { return PyBool_FromLong(hg_tensor_is_leaf(TENSOR(self))); }
+static PyObject *get_is_leaf(PyObject *self, UNUSED_CLOSURE) {
+    return PyBool_FromLong(hg_tensor_is_leaf(TENSOR(self)));
+}
 
 static PyObject *get_grad_fn(PyObject *self, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
@@ -90,10 +97,13 @@ static PyObject *get_grad_fn(PyObject *self, UNUSED_CLOSURE) {
 static PyObject *get_grad(PyObject *self, UNUSED_CLOSURE) {
     hg_tensor *t = TENSOR(self);
     if (!t->grad && t->grad_fn && !hg_tensor_retains_grad(t)) {
-        int failed = PyErr_WarnEx(PyExc_UserWarning, "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
-                                  ".grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
-                                  "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access "
-                                  "the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead.", 1);
+        int failed = PyErr_WarnEx(
+            PyExc_UserWarning,
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
+            ".grad attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+            "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access "
+            "the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead.",
+            1);
         if (failed) return NULL;
     }
     return py_wrap(t->grad);
@@ -103,7 +113,8 @@ static int set_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
     if (!cx) return -1;
     if (value && value != Py_None && !py_is_tensor(value)) {
-        PyErr_Format(PyExc_TypeError, "assigned grad expected to be a Tensor or None but got grad of type %.100s", Py_TYPE(value)->tp_name);
+        PyErr_Format(PyExc_TypeError, "assigned grad expected to be a Tensor or None but got grad of type %.100s",
+                     Py_TYPE(value)->tp_name);
         return -1;
     }
     hg_tensor *grad = value && value != Py_None ? TENSOR(value) : NULL;
@@ -123,18 +134,22 @@ static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
     if (!cx) return -1;
     if (!value || !py_is_tensor(value)) {
-        PyErr_Format(PyExc_TypeError, "Variable data has to be a tensor, but got %.100s", value ? Py_TYPE(value)->tp_name : "nothing");
+        PyErr_Format(PyExc_TypeError, "Variable data has to be a tensor, but got %.100s",
+                     value ? Py_TYPE(value)->tp_name : "nothing");
         return -1;
     }
     if (hg_tensor_requires_grad(TENSOR(self)) && !hg_dtype_is_float(TENSOR(value)->dtype)) {
-        PyErr_SetString(PyExc_RuntimeError, "data set to a tensor that requires gradients must be floating point or complex dtype");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "data set to a tensor that requires gradients must be floating point or complex dtype");
         return -1;
     }
     hg_status st = hg_tensor_set_data(cx, TENSOR(self), TENSOR(value));
     return st == HG_OK ? 0 : py_fail(cx, st);
 }
 
-static PyObject *get_retains_grad(PyObject *self, UNUSED_CLOSURE) { return PyBool_FromLong(hg_tensor_retains_grad(TENSOR(self))); }
+static PyObject *get_retains_grad(PyObject *self, UNUSED_CLOSURE) {
+    return PyBool_FromLong(hg_tensor_retains_grad(TENSOR(self)));
+}
 static PyObject *get_output_nr(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromUnsignedLong(TENSOR(self)->out_nr); }
 
 static PyObject *get_array_priority(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return PyLong_FromLong(1000); }

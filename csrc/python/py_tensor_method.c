@@ -2,16 +2,17 @@
 #include "py_tensor.h"
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS (METH_FASTCALL | METH_KEYWORDS)
+#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
 
-/* ---- Sizes and memory ---------------------------------------------------------------------------------------------------- */
+/* ---- Sizes and memory ------------------------------------------------------------------------------------------- */
 
 /* A dimension's place, counted from the end where negative. */
 static int dim_of(hg_tensor *t, PyObject *o, const char *function) {
     int64_t dim;
     if (py_int64(o, &dim)) {
         PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "%s(): argument 'dim' (position 1) must be int, not %.100s", function, Py_TYPE(o)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s(): argument 'dim' (position 1) must be int, not %.100s", function,
+                     Py_TYPE(o)->tp_name);
         return -1;
     }
     int n = t->n_dim ? t->n_dim : 1;
@@ -19,8 +20,8 @@ static int dim_of(hg_tensor *t, PyObject *o, const char *function) {
         if (!t->n_dim && dim >= -1 && dim <= 0)
             PyErr_SetString(PyExc_IndexError, "Dimension specified as 0 but tensor has no dimensions");
         else
-            PyErr_Format(PyExc_IndexError, "Dimension out of range (expected to be in range of [%d, %d], but got %lld)", -n, n - 1,
-                         (long long)dim);
+            PyErr_Format(PyExc_IndexError, "Dimension out of range (expected to be in range of [%d, %d], but got %lld)",
+                         -n, n - 1, (long long)dim);
         return -1;
     }
     return (int)(dim < 0 ? dim + n : dim);
@@ -45,7 +46,9 @@ static PyObject *tensor_stride(PyObject *self, PyObject *const *args, Py_ssize_t
 }
 
 static PyObject *tensor_dim(PyObject *self, PyObject *Py_UNUSED(none)) { return PyLong_FromLong(TENSOR(self)->n_dim); }
-static PyObject *tensor_numel(PyObject *self, PyObject *Py_UNUSED(none)) { return PyLong_FromLongLong(TENSOR(self)->numel); }
+static PyObject *tensor_numel(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromLongLong(TENSOR(self)->numel);
+}
 
 static PyObject *tensor_element_size(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyLong_FromSize_t(hg_tensor_itemsize(TENSOR(self)));
@@ -91,19 +94,22 @@ static PyObject *tensor_is_signed(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(TENSOR(self)->dtype != HG_U8 && TENSOR(self)->dtype != HG_BOOL);
 }
 
-static PyObject *tensor_is_inference(PyObject *self, PyObject *Py_UNUSED(none)) { return PyBool_FromLong(TENSOR(self)->is_inference); }
+static PyObject *tensor_is_inference(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(TENSOR(self)->is_inference);
+}
 
 static bool needs_tensor(PyObject *other, const char *function) {
     if (py_is_tensor(other)) return true;
-    PyErr_Format(PyExc_TypeError, "%s(): argument 'other' (position 1) must be Tensor, not %.100s", function, Py_TYPE(other)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'other' (position 1) must be Tensor, not %.100s", function,
+                 Py_TYPE(other)->tp_name);
     return false;
 }
 
 static PyObject *tensor_is_set_to(PyObject *self, PyObject *other) {
     if (!needs_tensor(other, "is_set_to")) return NULL;
     hg_tensor *a = TENSOR(self), *b = TENSOR(other);
-    return PyBool_FromLong(a->storage == b->storage && a->data == b->data && a->dtype == b->dtype && a->n_dim == b->n_dim &&
-                           !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) &&
+    return PyBool_FromLong(a->storage == b->storage && a->data == b->data && a->dtype == b->dtype &&
+                           a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) &&
                            !memcmp(a->stride, b->stride, a->n_dim * sizeof *a->stride));
 }
 
@@ -113,14 +119,15 @@ static PyObject *tensor_is_same_size(PyObject *self, PyObject *other) {
     return PyBool_FromLong(a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape));
 }
 
-/* ---- Elements as Python's ------------------------------------------------------------------------------------------------- */
+/* ---- Elements as Python's --------------------------------------------------------------------------------------- */
 
 static PyObject *tensor_item(PyObject *self, PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
     hg_arg a;
     if (!cx) return NULL;
     if (TENSOR(self)->numel != 1)
-        return PyErr_Format(PyExc_RuntimeError, "a Tensor with %lld elements cannot be converted to Scalar", (long long)TENSOR(self)->numel);
+        return PyErr_Format(PyExc_RuntimeError, "a Tensor with %lld elements cannot be converted to Scalar",
+                            (long long)TENSOR(self)->numel);
     hg_status st = hg_item(cx, TENSOR(self), &a);
     return st == HG_OK ? py_number(&a) : py_raise(cx, st);
 }
@@ -138,8 +145,10 @@ static PyObject *nested_list(const hg_tensor *t, int dim, int64_t *index) {
     for (int64_t i = 0; list && i < t->shape[dim]; i++) {
         index[dim] = i;
         PyObject *one = nested_list(t, dim + 1, index);
-        if (!one) Py_CLEAR(list);
-        else PyList_SET_ITEM(list, i, one);
+        if (!one)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, one);
     }
     return list;
 }
@@ -149,7 +158,7 @@ static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
     return nested_list(TENSOR(self), 0, index);
 }
 
-/* ---- The graph ---------------------------------------------------------------------------------------------------------------- */
+/* ---- The graph -------------------------------------------------------------------------------------------------- */
 
 static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[1];
@@ -186,7 +195,8 @@ static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize
     if (create < 0 || keep < 0) return NULL;
     PyObject *grads = at[0] ? at[0] : Py_None;
     if (grads != Py_None && !py_is_tensor(grads))
-        return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %.100s", Py_TYPE(grads)->tp_name);
+        return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %.100s",
+                            Py_TYPE(grads)->tp_name);
     return py_run_backward(cx, self, grads, keep, create, at[3] ? at[3] : Py_None);
 }
 
@@ -211,7 +221,8 @@ PyMethodDef py_tensor_methods[] = {
     {"is_same_size", tensor_is_same_size, METH_O, "Has it the same size?"},
     {"item", tensor_item, METH_NOARGS, "Its only element as a Python number."},
     {"tolist", tensor_tolist, METH_NOARGS, "Its elements as nested lists."},
-    {"requires_grad_", FAST(tensor_requires_grad_), KEYWORDS, "Have gradients computed for it, or not; returns itself."},
+    {"requires_grad_", FAST(tensor_requires_grad_), KEYWORDS,
+     "Have gradients computed for it, or not; returns itself."},
     {"retain_grad", tensor_retain_grad, METH_NOARGS, "Keep the gradient in .grad though it is no leaf."},
     {"detach_", tensor_detach_, METH_NOARGS, "Forget where it came from; returns itself."},
     {"backward", FAST(tensor_backward), KEYWORDS, "Compute the gradients of the leaves it was made from."},

@@ -2,7 +2,8 @@
 #include "py_op.h"
 #include "py_tensor.h"
 
-/* An operand: a tensor, a number, or what NumPy calls one. Arrays become tensors, which the caller releases in *made. */
+/* An operand: a tensor, a number, or what NumPy calls one. Arrays become tensors, which the caller releases in *made.
+   */
 static match operand(PyObject *o, hg_arg *a, PyObject **made) {
     if (Py_TYPE(o) == hg_py->tensor_type || py_is_tensor(o)) {
         *a = hg_t(TENSOR(o));
@@ -118,12 +119,14 @@ static PyObject *negative(PyObject *self) { return unary(self, HG_OP_NEG); }
 static PyObject *absolute(PyObject *self) { return unary(self, HG_OP_ABS); }
 static PyObject *invert(PyObject *self) {
     if (hg_dtype_is_float(TENSOR(self)->dtype))
-        return PyErr_SetString(PyExc_TypeError, "~ (operator.invert) is only implemented on integer and Boolean-type tensors"), NULL;
+        return PyErr_SetString(PyExc_TypeError,
+                               "~ (operator.invert) is only implemented on integer and Boolean-type tensors"),
+               NULL;
     return unary(self, HG_OP_BITWISE_NOT);
 }
 static PyObject *positive(PyObject *self) { return Py_NewRef(self); }
 
-/* ---- As a Python number --------------------------------------------------------------------------------------------------- */
+/* ---- As a Python number ----------------------------------------------------------------------------------------- */
 
 static int item(PyObject *self, hg_arg *out) {
     hg_ctx *cx = py_ctx();
@@ -164,11 +167,13 @@ static PyObject *as_index(PyObject *self) {
     hg_arg a;
     hg_tensor *t = TENSOR(self);
     if (t->numel != 1 || hg_dtype_is_float(t->dtype))
-        return PyErr_SetString(PyExc_TypeError, "only integer tensors of a single element can be converted to an index"), NULL;
+        return PyErr_SetString(PyExc_TypeError,
+                               "only integer tensors of a single element can be converted to an index"),
+               NULL;
     return item(self, &a) ? NULL : PyLong_FromLongLong(a.u.i);
 }
 
-/* ---- Comparison ------------------------------------------------------------------------------------------------------------- */
+/* ---- Comparison ------------------------------------------------------------------------------------------------- */
 
 PyObject *py_tensor_compare(PyObject *self, PyObject *other, int op) {
     static const int ids[] = {[Py_LT] = HG_OP_LT, [Py_LE] = HG_OP_LE, [Py_EQ] = HG_OP_EQ,
@@ -186,7 +191,7 @@ PyType_Slot py_tensor_number_slots[] = {
     {Py_nb_power, power},
     {Py_nb_matrix_multiply, matmul},
     {Py_nb_and, and},
-    {Py_nb_or, or},
+    {Py_nb_or, or },
     {Py_nb_xor, xor},
     {Py_nb_lshift, left_shift},
     {Py_nb_rshift, right_shift},

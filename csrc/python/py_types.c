@@ -1,7 +1,7 @@
 /* The small constants: dtypes, devices, layouts, memory formats. */
 #include "binding.h"
 
-/* ---- dtype --------------------------------------------------------------------------------------------------------- */
+/* ---- dtype ------------------------------------------------------------------------------------------------------ */
 
 typedef struct py_dtype_object {
     PyObject_HEAD
@@ -64,7 +64,10 @@ static PyType_Spec dtype_spec = {
 };
 
 /* Other names of the same dtypes. */
-static const struct { const char *name; hg_dtype dtype; } aliases[] = {
+static const struct {
+    const char *name;
+    hg_dtype dtype;
+} aliases[] = {
     {"half", HG_F16}, {"float", HG_F32}, {"double", HG_F64}, {"short", HG_I16}, {"int", HG_I32}, {"long", HG_I64},
 };
 
@@ -98,7 +101,7 @@ int py_dtype(PyObject *o, hg_dtype *out) {
     return 0;
 }
 
-/* ---- device -------------------------------------------------------------------------------------------------------- */
+/* ---- device ----------------------------------------------------------------------------------------------------- */
 
 typedef struct py_device_object {
     PyObject_HEAD
@@ -125,8 +128,10 @@ static int parse_device(const char *name, int64_t *index) {
             return 0;
         }
     }
-    bool cuda = !strncmp(name, "cuda", 4) && (!name[4] || name[4] == ':'); /* what torch raises where CUDA is not compiled in */
-    PyErr_Format(cuda ? PyExc_AssertionError : PyExc_RuntimeError, "hookgrad runs on the CPU: expected device 'cpu', got '%.100s'", name);
+    bool cuda = !strncmp(name, "cuda", 4) &&
+                (!name[4] || name[4] == ':'); /* what torch raises where CUDA is not compiled in */
+    PyErr_Format(cuda ? PyExc_AssertionError : PyExc_RuntimeError,
+                 "hookgrad runs on the CPU: expected device 'cpu', got '%.100s'", name);
     return -1;
 }
 
@@ -137,7 +142,8 @@ static PyObject *device_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObj
     if (Py_TYPE(what) == hg_py->device_type && at == Py_None) return Py_NewRef(what);
     if (!PyUnicode_Check(what)) {
         if (PyLong_Check(what))
-            return PyErr_SetString(PyExc_RuntimeError, "hookgrad runs on the CPU: there is no accelerator to number"), NULL;
+            return PyErr_SetString(PyExc_RuntimeError, "hookgrad runs on the CPU: there is no accelerator to number"),
+                   NULL;
         return PyErr_Format(PyExc_TypeError, "device(): argument 'type' (position 1) must be str, not %.100s",
                             Py_TYPE(what)->tp_name);
     }
@@ -146,7 +152,9 @@ static PyObject *device_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObj
     if (!name || parse_device(name, &index)) return NULL;
     if (at != Py_None) {
         if (index >= 0)
-            return PyErr_Format(PyExc_RuntimeError, "type (string) must not include an index because index was passed explicitly: %s", name);
+            return PyErr_Format(PyExc_RuntimeError,
+                                "type (string) must not include an index because index was passed explicitly: %s",
+                                name);
         if (py_int64(at, &index)) return NULL;
     }
     return device_new_at(index);
@@ -226,11 +234,12 @@ int py_device(PyObject *o, const char *function) {
         const char *name = PyUnicode_AsUTF8(o);
         return name ? parse_device(name, &index) : -1;
     }
-    PyErr_Format(PyExc_TypeError, "%s(): argument 'device' must be torch.device, not %.100s", function, Py_TYPE(o)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'device' must be torch.device, not %.100s", function,
+                 Py_TYPE(o)->tp_name);
     return -1;
 }
 
-/* ---- layout, memory_format -------------------------------------------------------------------------------------------- */
+/* ---- layout, memory_format -------------------------------------------------------------------------------------- */
 
 typedef struct constant {
     PyObject_HEAD
@@ -287,7 +296,7 @@ static int constants_init(PyObject *m) {
     return 0;
 }
 
-/* ---- All of them ------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------ */
 
 int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base) {
     *slot = (PyTypeObject *)PyType_FromModuleAndSpec(m, spec, (PyObject *)base);
@@ -295,7 +304,8 @@ int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObjec
 }
 
 int py_types_init(PyObject *m) {
-    if (py_type_add(m, &hg_py->dtype_type, &dtype_spec, NULL) || py_type_add(m, &hg_py->device_type, &device_spec, NULL) ||
+    if (py_type_add(m, &hg_py->dtype_type, &dtype_spec, NULL) ||
+        py_type_add(m, &hg_py->device_type, &device_spec, NULL) ||
         py_type_add(m, &hg_py->layout_type, &layout_spec, NULL) ||
         py_type_add(m, &hg_py->memory_format_type, &memory_format_spec, NULL))
         return -1;
