@@ -1,0 +1,417 @@
+"""x[...] and its assignment, and the ops that read and write by index, mask or value."""
+
+import pytest
+
+import hookgrad as torch
+import hookgrad.nn.functional as F
+from hookgrad.autograd import gradcheck, gradgradcheck
+
+
+def inputs(dtype=torch.float32):
+    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
+    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
+    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
+    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
+    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
+    return [t.requires_grad_(True) for t in (x, y, v, s)]
+
+
+def numbers(result):
+    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
+
+
+# What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
+RESULTS = [
+    (lambda x, y, v, s: x[0], [0.0, 1.0, 2.0], "SelectBackward0"),
+    (lambda x, y, v, s: x[-1, 1], 4.0, "SelectBackward0"),
+    (lambda x, y, v, s: x[:, 1:], [[1.0, 2.0], [4.0, 5.0]], "SliceBackward0"),
+    (lambda x, y, v, s: x[::2], [[0.0, 1.0, 2.0]], "SliceBackward0"),
+    (lambda x, y, v, s: y[..., 1], [[-6.0, -2.0, 2.0], [6.0, 10.0, 14.0]], "SelectBackward0"),
+    (lambda x, y, v, s: x[None], [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]], "UnsqueezeBackward0"),
+    (lambda x, y, v, s: y[0, :, 1], [-6.0, -2.0, 2.0], "SelectBackward0"),
+    (lambda x, y, v, s: x[...], [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], "AliasBackward0"),
+    (lambda x, y, v, s: x[True], [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]], "IndexBackward0"),
+    (lambda x, y, v, s: x[torch.tensor(1)], [3.0, 4.0, 5.0], "SelectBackward0"),
+    (
+        lambda x, y, v, s: x[torch.tensor([0, 1, 1])],
+        [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [3.0, 4.0, 5.0]],
+        "IndexBackward0",
+    ),
+    (lambda x, y, v, s: x[:, torch.tensor([2, 0])], [[2.0, 0.0], [5.0, 3.0]], "IndexBackward0"),
+    (lambda x, y, v, s: x[torch.tensor([0, 1]), torch.tensor([1, 2])], [1.0, 5.0], "IndexBackward0"),
+    (
+        lambda x, y, v, s: y[torch.tensor([0, 1]), :, torch.tensor([1, 2])],
+        [[-6.0, -2.0, 2.0], [7.0, 11.0, 15.0]],
+        "IndexBackward0",
+    ),
+    (
+        lambda x, y, v, s: y[:, torch.tensor([0, 1]), torch.tensor([1, 2])],
+        [[-6.0, -1.0], [6.0, 11.0]],
+        "IndexBackward0",
+    ),
+    (
+        lambda x, y, v, s: y[1, torch.tensor([[0], [2]])],
+        [[[5.0, 6.0, 7.0, 8.0]], [[13.0, 14.0, 15.0, 16.0]]],
+        "IndexBackward0",
+    ),
+    (lambda x, y, v, s: x[x > 2.5], [3.0, 4.0, 5.0], "IndexBackward0"),
+    (
+        lambda x, y, v, s: y[x > 2.5],
+        [[5.0, 6.0, 7.0, 8.0], [9.0, 10.0, 11.0, 12.0], [13.0, 14.0, 15.0, 16.0]],
+        "IndexBackward0",
+    ),
+    (lambda x, y, v, s: x[torch.tensor([True, False])], [[0.0, 1.0, 2.0]], "IndexBackward0"),
+    (lambda x, y, v, s: x[[0, 1], [1, 2]], [1.0, 5.0], "IndexBackward0"),
+    (lambda x, y, v, s: x[5:], [], "SliceBackward0"),
+    (lambda x, y, v, s: x.gather(1, torch.tensor([[2, 0], [1, 1]])), [[2.0, 0.0], [4.0, 4.0]], "GatherBackward0"),
+    (
+        lambda x, y, v, s: x.scatter(0, torch.tensor([[1, 0, 1]]), 9.0),
+        [[0.0, 9.0, 2.0], [9.0, 4.0, 9.0]],
+        "ScatterBackward1",
+    ),
+    (
+        lambda x, y, v, s: x.scatter(0, torch.tensor([[1, 0, 1]]), v[None]),
+        [[0.0, -1.0, 2.0], [3.0, 4.0, 2.0]],
+        "ScatterBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.scatter_add(0, torch.tensor([[1, 0, 1], [1, 1, 1]]), x),
+        [[0.0, 2.0, 2.0], [6.0, 8.0, 12.0]],
+        "ScatterAddBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.scatter_reduce(0, torch.tensor([[1, 0, 1], [1, 1, 1]]), x, "mean"),
+        [[0.0, 1.0, 2.0], [2.0, 4.0, 4.0]],
+        "ScatterReduceBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.index_select(1, torch.tensor([2, 2, 0])),
+        [[2.0, 2.0, 0.0], [5.0, 5.0, 3.0]],
+        "IndexSelectBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.index_add(0, torch.tensor([1, 1]), x, alpha=2),
+        [[0.0, 1.0, 2.0], [9.0, 14.0, 19.0]],
+        "IndexAddBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.index_copy(1, torch.tensor([2]), x[:, :1]),
+        [[0.0, 1.0, 0.0], [3.0, 4.0, 3.0]],
+        "IndexCopyBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.index_fill(0, torch.tensor([1]), 7.0),
+        [[0.0, 1.0, 2.0], [7.0, 7.0, 7.0]],
+        "IndexFillBackward0",
+    ),
+    (lambda x, y, v, s: x.masked_select(x > 1.5), [2.0, 3.0, 4.0, 5.0], "MaskedSelectBackward0"),
+    (lambda x, y, v, s: x.masked_scatter(x > 2.5, v), [[0.0, 1.0, 2.0], [3.0, -1.0, 2.0]], "MaskedScatterBackward0"),
+    (lambda x, y, v, s: x.take(torch.tensor([0, -1, 2])), [0.0, 5.0, 2.0], "TakeBackward0"),
+    (lambda x, y, v, s: x.take_along_dim(torch.tensor([[0], [2]]), dim=1), [[0.0], [5.0]], "GatherBackward0"),
+    (
+        lambda x, y, v, s: x.index_put((torch.tensor([1, 1]),), v, accumulate=True),
+        [[0.0, 1.0, 2.0], [9.0, 2.0, 9.0]],
+        "IndexPutBackward0",
+    ),
+    (lambda x, y, v, s: torch.nonzero(x > 2), [[1, 0], [1, 1], [1, 2]], None),
+    (lambda x, y, v, s: torch.where(x > 2), [[1, 1, 1], [0, 1, 2]], None),
+    (lambda x, y, v, s: torch.bincount(torch.tensor([1, 1, 3])), [0, 2, 0, 1], None),
+    (lambda x, y, v, s: F.one_hot(torch.tensor([1, 0]), 3), [[0, 1, 0], [1, 0, 0]], None),
+    (lambda x, y, v, s: torch.bucketize(v, torch.tensor([0.0, 2.0])), [2, 0, 1], None),
+]
+
+
+@pytest.mark.parametrize("call, expected, node", RESULTS)
+def test_results_and_nodes_are_those_of_torch(call, expected, node):
+    result = call(*inputs())
+    assert numbers(result) == expected
+    first = result[0] if isinstance(result, (tuple, list)) else result
+    assert (first.grad_fn and first.grad_fn.name()) == node
+
+
+@pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
+def test_derivatives_agree_with_finite_differences(call):
+    leaves = inputs(torch.float64)
+
+    def used(*tensors):
+        result = call(*tensors)
+        results = result if isinstance(result, (tuple, list)) else [result]
+        return tuple(r for r in results if r.requires_grad)
+
+    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
+    kept = [i for i, g in enumerate(touched) if g is not None]
+
+    def of_kept(*tensors):
+        every = [t.detach() for t in leaves]
+        for i, t in zip(kept, tensors):
+            every[i] = t
+        return used(*every)
+
+    points = [leaves[i] for i in kept]
+    assert gradcheck(of_kept, points)
+    assert gradgradcheck(of_kept, points)
+
+
+ERRORS = [
+    (lambda x, y, v, s: x[5], IndexError, "index 5 is out of bounds for dimension 0 with size 2"),
+    (lambda x, y, v, s: x[0, 5], IndexError, "index 5 is out of bounds for dimension 1 with size 3"),
+    (lambda x, y, v, s: x[0, 0, 0], IndexError, "too many indices for tensor of dimension 2"),
+    (
+        lambda x, y, v, s: torch.tensor(1.0)[0],
+        IndexError,
+        "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+        "convert a 0-dim tensor to a number",
+    ),
+    (lambda x, y, v, s: x[::-1], ValueError, "step must be greater than zero"),
+    (
+        lambda x, y, v, s: x[1.0],
+        IndexError,
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got float)",
+    ),
+    (
+        lambda x, y, v, s: x[torch.tensor([True, False, True])],
+        IndexError,
+        "The shape of the mask [3] at index 0 does not match the shape of the indexed tensor [2, 3] at index 0",
+    ),
+    (
+        lambda x, y, v, s: x[:, torch.tensor([True, False])],
+        IndexError,
+        "The shape of the mask [2] at index 0 does not match the shape of the indexed tensor [2, 3] at index 1",
+    ),
+    (lambda x, y, v, s: x[torch.tensor([5])], IndexError, "index 5 is out of bounds for dimension 0 with size 2"),
+    (
+        lambda x, y, v, s: x[torch.tensor([0.5])],
+        IndexError,
+        "tensors used as indices must be long, int, byte or bool tensors",
+    ),
+    (
+        lambda x, y, v, s: x[torch.tensor([0, 1, 2]), torch.tensor([0, 1])],
+        IndexError,
+        "shape mismatch: indexing tensors could not be broadcast together with shapes [3], [2]",
+    ),
+    (
+        lambda x, y, v, s: x[torch.zeros(2, 2, dtype=torch.bool)],
+        IndexError,
+        "The shape of the mask [2, 2] at index 1 does not match the shape of the indexed tensor [2, 3] at index 1",
+    ),
+    (
+        lambda x, y, v, s: x[torch.tensor([0]), torch.tensor([5])],
+        IndexError,
+        "index 5 is out of bounds for dimension 1 with size 3",
+    ),
+    (
+        lambda x, y, v, s: x[torch.tensor([1, 0], dtype=torch.int16)],
+        IndexError,
+        "tensors used as indices must be long, int, byte or bool tensors",
+    ),
+    (
+        lambda x, y, v, s: x.gather(0, torch.tensor([0])),
+        RuntimeError,
+        "Index tensor must have the same number of dimensions as input tensor",
+    ),
+    (
+        lambda x, y, v, s: x.gather(0, torch.tensor([[2]])),
+        RuntimeError,
+        "index 2 is out of bounds for dimension 0 with size 2",
+    ),
+    (
+        lambda x, y, v, s: x.gather(0, torch.tensor([[0.0]])),
+        RuntimeError,
+        "gather(): Expected dtype int32/int64 for index",
+    ),
+    (
+        lambda x, y, v, s: x.gather(1, torch.zeros(3, 3, dtype=torch.long)),
+        RuntimeError,
+        "Size does not match at dimension 0 expected index [3, 3] to be no larger than self [2, 3] apart "
+        "from dimension 1",
+    ),
+    (
+        lambda x, y, v, s: x.scatter(0, torch.tensor([[5]]), 1.0),
+        RuntimeError,
+        "index 5 is out of bounds for dimension 0 with size 2",
+    ),
+    (
+        lambda x, y, v, s: x.scatter(0, torch.tensor([[0]]), x.long()),
+        RuntimeError,
+        "scatter(): Expected self.dtype to be equal to src.dtype",
+    ),
+    (
+        lambda x, y, v, s: x.scatter_add(0, torch.zeros(3, 4, dtype=torch.long), x),
+        RuntimeError,
+        "Expected index [3, 4] to be no larger than self [2, 3] apart from dimension 0 and to be no "
+        "larger size than src [2, 3]",
+    ),
+    (lambda x, y, v, s: x.index_select(0, torch.tensor([2])), IndexError, "index out of range in self"),
+    (
+        lambda x, y, v, s: x.index_select(0, torch.tensor([[0]])),
+        IndexError,
+        "index_select(): Index is supposed to be a vector",
+    ),
+    (
+        lambda x, y, v, s: x.index_add(0, torch.tensor([0]), x),
+        RuntimeError,
+        "index_add_(): Number of indices (1) should be equal to source.size(dim): (2), for dim: 0",
+    ),
+    (
+        lambda x, y, v, s: x.index_add(0, torch.tensor([5]), x[:1]),
+        RuntimeError,
+        "index 5 is out of bounds for dimension 0 with size 2",
+    ),
+    (
+        lambda x, y, v, s: x.index_copy(0, torch.tensor([0]), x),
+        IndexError,
+        "index_copy_(): Number of indices (1) should be equal to source.size(dim) (2)",
+    ),
+    (
+        lambda x, y, v, s: x.index_fill(0, torch.tensor([5]), 1),
+        IndexError,
+        "index 5 is out of bounds for dimension 0 with size 2",
+    ),
+    (lambda x, y, v, s: x.masked_select(x.long()), RuntimeError, "masked_select: expected BoolTensor for mask"),
+    (
+        lambda x, y, v, s: x.masked_scatter(x > 2, v[:1]),
+        RuntimeError,
+        "Number of elements of source < number of ones in mask",
+    ),
+    (
+        lambda x, y, v, s: x.take(torch.tensor([6])),
+        IndexError,
+        "out of range: tried to access index 6 on a tensor of 6 elements.",
+    ),
+    (
+        lambda x, y, v, s: x.take_along_dim(torch.tensor([0]), 0),
+        RuntimeError,
+        "torch.take_along_dim(): input and indices should have the same number of dimensions, but got 2 "
+        "dimensions for input, and 1 dimensions for indices",
+    ),
+    (
+        lambda x, y, v, s: x.index_put((torch.tensor([0]),), torch.tensor(1)),
+        RuntimeError,
+        "Index put requires the source and destination dtypes match, got Float for the destination and "
+        "Long for the source.",
+    ),
+    (
+        lambda x, y, v, s: x.index_put((torch.tensor([0]),), torch.zeros(2)),
+        RuntimeError,
+        "shape mismatch: value tensor of shape [2] cannot be broadcast to indexing result of shape [1, 3]",
+    ),
+    (
+        lambda x, y, v, s: torch.bincount(torch.tensor([-1])),
+        RuntimeError,
+        "bincount only supports 1-d non-negative integral inputs.",
+    ),
+    (
+        lambda x, y, v, s: F.one_hot(torch.tensor([3]), 2),
+        RuntimeError,
+        "Class values must be smaller than num_classes.",
+    ),
+    (lambda x, y, v, s: F.one_hot(torch.tensor([-1])), RuntimeError, "Class values must be non-negative."),
+]
+
+
+@pytest.mark.parametrize("call, error, words", ERRORS)
+def test_errors_have_torchs_words(call, error, words):
+    with pytest.raises(error) as raised:
+        call(*inputs())
+    assert str(raised.value).split("\n")[0] == words
+
+
+def assigned(change):
+    x = torch.arange(6.0).reshape(2, 3)
+    change(x)
+    return x.tolist()
+
+
+def test_assignment_through_an_index():
+    idx = torch.tensor
+    assert assigned(lambda x: x.__setitem__(0, 9)) == [[9, 9, 9], [3, 4, 5]]
+    assert assigned(lambda x: x.__setitem__((slice(None), 1), idx([7.0, 8.0]))) == [[0, 7, 2], [3, 8, 5]]
+    assert assigned(lambda x: x.__setitem__(x > 2, 0)) == [[0, 1, 2], [0, 0, 0]]
+    assert assigned(lambda x: x.__setitem__((idx([0, 1]), idx([2, 0])), idx([7.0, 8.0]))) == [[0, 1, 7], [8, 4, 5]]
+    assert assigned(lambda x: x.__setitem__(idx([True, False]), idx([[7.0, 8.0, 9.0]]))) == [[7, 8, 9], [3, 4, 5]]
+    assert assigned(lambda x: x.__setitem__(Ellipsis, idx([[1], [2]]))) == [[1, 1, 1], [2, 2, 2]]
+    assert assigned(lambda x: x.__setitem__(False, 9)) == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_assignment_to_part_of_itself():
+    x = torch.arange(6.0).reshape(2, 3)
+    x[:, 1:] = x[:, :2].clone()
+    assert x.tolist() == [[0, 0, 1], [3, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    "assign, of_x, of_value",
+    [
+        (lambda y, v: y.__setitem__(0, v), [[0, 0, 0], [1, 1, 1]], [1, 1, 1]),
+        (lambda y, v: y.__setitem__(slice(None), v), [[0, 0, 0], [0, 0, 0]], [2, 2, 2]),
+        (lambda y, v: y.__setitem__(torch.tensor([1]), v), [[1, 1, 1], [0, 0, 0]], [1, 1, 1]),
+        (lambda y, v: y.__setitem__(y > 2, v), [[1, 1, 1], [0, 0, 0]], [1, 1, 1]),
+        (lambda y, v: y.__setitem__((0, 1), v[2]), [[1, 0, 1], [1, 1, 1]], [0, 0, 1]),
+    ],
+)
+def test_gradients_go_to_what_was_assigned(assign, of_x, of_value):
+    x = torch.arange(6.0).reshape(2, 3).requires_grad_(True)
+    value = torch.ones(3, requires_grad=True)
+    y = x * 1
+    assign(y, value)
+    y.sum().backward()
+    assert x.grad.tolist() == of_x
+    assert value.grad.tolist() == of_value
+
+
+@pytest.mark.parametrize("index", [0, slice(None), Ellipsis, [0], (0, 1)])
+def test_a_leaf_that_wants_a_gradient_cannot_be_assigned_to(index):
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad is being used in an in-place operation"):
+        torch.ones(2, 2, requires_grad=True)[index] = 1
+
+
+@pytest.mark.parametrize(
+    "index, value, words",
+    [
+        (
+            0,
+            torch.zeros(2),
+            "The expanded size of the tensor (3) must match the existing size (2) at non-singleton dimension 0.",
+        ),
+        (
+            [0],
+            torch.zeros(2),
+            "shape mismatch: value tensor of shape [2] cannot be broadcast to indexing result of shape [1, 3]",
+        ),
+        ([0], torch.zeros(3, dtype=torch.int64), "Index put requires the source and destination dtypes match"),
+    ],
+)
+def test_values_that_do_not_fit(index, value, words):
+    with pytest.raises(RuntimeError) as raised:
+        torch.zeros(2, 3)[index] = value
+    assert str(raised.value).startswith(words)
+
+
+def test_strided_tensors_are_indexed_by_their_own_strides():
+    x = torch.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1)
+    assert x[torch.tensor([3, 0]), :, 1].tolist() == [[7, 19], [4, 16]]
+    x[x > 20] = -1
+    assert x[:, 1].tolist() == [[12, 16, 20], [13, 17, -1], [14, 18, -1], [15, 19, -1]]
+
+
+def test_repeated_indices_accumulate_only_where_asked():
+    x = torch.zeros(3)
+    x.index_put_((torch.tensor([0, 0, 2]),), torch.tensor(1.0), accumulate=True)
+    assert x.tolist() == [2, 0, 1]
+    x = torch.ones(3, requires_grad=True)
+    x[torch.tensor([0, 0, 2])].sum().backward()
+    assert x.grad.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["scatter_", "scatter_add_", "index_add_", "index_copy_"])
+def test_elements_that_share_memory_are_not_written_by_index(name):
+    x, one = torch.zeros(1).expand(3), torch.ones(1)
+    with pytest.raises(
+        RuntimeError, match="more than one element of the written-to tensor refers to a single memory location"
+    ):
+        getattr(x, name)(0, torch.tensor([0]), one)
+
+
+def test_a_mask_of_bytes_warns():
+    with pytest.warns(UserWarning, match="indexing with dtype torch.uint8 is now deprecated"):
+        assert torch.arange(3)[torch.tensor([1, 0, 1], dtype=torch.uint8)].tolist() == [0, 2]

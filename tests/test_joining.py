@@ -1,0 +1,332 @@
+"""Joining tensors, repeating them, putting their elements elsewhere, padding."""
+
+import pytest
+
+import hookgrad as torch
+import hookgrad.nn.functional as F
+from hookgrad.autograd import gradcheck, gradgradcheck
+
+
+def inputs(dtype=torch.float32):
+    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
+    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
+    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
+    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
+    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
+    return [t.requires_grad_(True) for t in (x, y, v, s)]
+
+
+def numbers(result):
+    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
+
+
+# What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
+RESULTS = [
+    (
+        lambda x, y, v, s: torch.cat([x, x]),
+        [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]],
+        "CatBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.cat([x, x], dim=1),
+        [[0.0, 1.0, 2.0, 0.0, 1.0, 2.0], [3.0, 4.0, 5.0, 3.0, 4.0, 5.0]],
+        "CatBackward0",
+    ),
+    (lambda x, y, v, s: torch.cat([v, torch.zeros(0), v]), [3.0, -1.0, 2.0, 3.0, -1.0, 2.0], "CatBackward0"),
+    (
+        lambda x, y, v, s: torch.stack([x, x], dim=1),
+        [[[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0], [3.0, 4.0, 5.0]]],
+        "StackBackward0",
+    ),
+    (lambda x, y, v, s: torch.stack([v, v], dim=-1), [[3.0, 3.0], [-1.0, -1.0], [2.0, 2.0]], "StackBackward0"),
+    (lambda x, y, v, s: torch.hstack([v, v]), [3.0, -1.0, 2.0, 3.0, -1.0, 2.0], "CatBackward0"),
+    (lambda x, y, v, s: torch.vstack([v, v]), [[3.0, -1.0, 2.0], [3.0, -1.0, 2.0]], "CatBackward0"),
+    (lambda x, y, v, s: torch.dstack([v, v]), [[[3.0, 3.0], [-1.0, -1.0], [2.0, 2.0]]], "CatBackward0"),
+    (lambda x, y, v, s: torch.column_stack([v, v]), [[3.0, 3.0], [-1.0, -1.0], [2.0, 2.0]], "CatBackward0"),
+    (lambda x, y, v, s: torch.atleast_2d(v), [[3.0, -1.0, 2.0]], "UnsqueezeBackward0"),
+    (
+        lambda x, y, v, s: v.repeat(2, 2),
+        [[3.0, -1.0, 2.0, 3.0, -1.0, 2.0], [3.0, -1.0, 2.0, 3.0, -1.0, 2.0]],
+        "RepeatBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.repeat(2, 1),
+        [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0]],
+        "RepeatBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.tile(2),
+        [[0.0, 1.0, 2.0, 0.0, 1.0, 2.0], [3.0, 4.0, 5.0, 3.0, 4.0, 5.0]],
+        "RepeatBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.repeat_interleave(2, dim=0),
+        [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [3.0, 4.0, 5.0]],
+        "ViewBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.repeat_interleave(2),
+        [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0, 5.0],
+        "ViewBackward0",
+    ),
+    (
+        lambda x, y, v, s: x.repeat_interleave(torch.tensor([1, 2]), dim=0),
+        [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0], [3.0, 4.0, 5.0]],
+        "IndexSelectBackward0",
+    ),
+    (lambda x, y, v, s: x.roll(1), [[5.0, 0.0, 1.0], [2.0, 3.0, 4.0]], "RollBackward0"),
+    (lambda x, y, v, s: x.roll((1, -1), (0, 1)), [[4.0, 5.0, 3.0], [1.0, 2.0, 0.0]], "RollBackward0"),
+    (lambda x, y, v, s: x.flip(0), [[3.0, 4.0, 5.0], [0.0, 1.0, 2.0]], "FlipBackward0"),
+    (lambda x, y, v, s: x.flip((0, 1)), [[5.0, 4.0, 3.0], [2.0, 1.0, 0.0]], "FlipBackward0"),
+    (lambda x, y, v, s: x.fliplr(), [[2.0, 1.0, 0.0], [5.0, 4.0, 3.0]], "FlipBackward0"),
+    (lambda x, y, v, s: x.rot90(), [[2.0, 5.0], [1.0, 4.0], [0.0, 3.0]], "Rot90Backward0"),
+    (lambda x, y, v, s: x.rot90(2), [[5.0, 4.0, 3.0], [2.0, 1.0, 0.0]], "Rot90Backward0"),
+    (lambda x, y, v, s: x.rot90(3), [[3.0, 0.0], [4.0, 1.0], [5.0, 2.0]], "Rot90Backward0"),
+    (lambda x, y, v, s: x.tril(), [[0.0, 0.0, 0.0], [3.0, 4.0, 0.0]], "TrilBackward0"),
+    (lambda x, y, v, s: x.triu(1), [[0.0, 1.0, 2.0], [0.0, 0.0, 5.0]], "TriuBackward0"),
+    (lambda x, y, v, s: v.diag(), [[3.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 2.0]], "DiagEmbedBackward0"),
+    (lambda x, y, v, s: x.diag(), [0.0, 4.0], "DiagonalBackward0_copy"),
+    (
+        lambda x, y, v, s: torch.diag_embed(v, 1),
+        [[0.0, 3.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0]],
+        "DiagEmbedBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.diagflat(x),
+        [
+            [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 2.0, 0.0, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 3.0, 0.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0, 4.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0, 0.0, 5.0],
+        ],
+        "DiagEmbedBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.meshgrid(v, v[:2], indexing="ij"),
+        [[[3.0, 3.0], [-1.0, -1.0], [2.0, 2.0]], [[3.0, -1.0], [3.0, -1.0], [3.0, -1.0]]],
+        "ExpandBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.meshgrid(v, v[:2], indexing="xy"),
+        [[[3.0, -1.0, 2.0], [3.0, -1.0, 2.0]], [[3.0, 3.0, 3.0], [-1.0, -1.0, -1.0]]],
+        "ExpandBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.block_diag(x, v),
+        [[0.0, 1.0, 2.0, 0.0, 0.0, 0.0], [3.0, 4.0, 5.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 3.0, -1.0, 2.0]],
+        "BlockDiagBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.broadcast_tensors(v, x),
+        [[[3.0, -1.0, 2.0], [3.0, -1.0, 2.0]], [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]],
+        "ExpandBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.cartesian_prod(v, v[:2]),
+        [[3.0, 3.0], [3.0, -1.0], [-1.0, 3.0], [-1.0, -1.0], [2.0, 3.0], [2.0, -1.0]],
+        "StackBackward0",
+    ),
+    (
+        lambda x, y, v, s: F.pad(x, (1, 2)),
+        [[0.0, 0.0, 1.0, 2.0, 0.0, 0.0], [0.0, 3.0, 4.0, 5.0, 0.0, 0.0]],
+        "ConstantPadNdBackward0",
+    ),
+    (
+        lambda x, y, v, s: F.pad(x, (0, 1, 1, 0), value=5.0),
+        [[5.0, 5.0, 5.0, 5.0], [0.0, 1.0, 2.0, 5.0], [3.0, 4.0, 5.0, 5.0]],
+        "ConstantPadNdBackward0",
+    ),
+    (lambda x, y, v, s: F.pad(x, (-1, 1)), [[1.0, 2.0, 0.0], [4.0, 5.0, 0.0]], "ConstantPadNdBackward0"),
+    (
+        lambda x, y, v, s: F.pad(x, (1, 2), mode="reflect"),
+        [[1.0, 0.0, 1.0, 2.0, 1.0, 0.0], [4.0, 3.0, 4.0, 5.0, 4.0, 3.0]],
+        "ReflectionPad1DBackward0",
+    ),
+    (
+        lambda x, y, v, s: F.pad(x, (2, 1), mode="replicate"),
+        [[0.0, 0.0, 0.0, 1.0, 2.0, 2.0], [3.0, 3.0, 3.0, 4.0, 5.0, 5.0]],
+        "ReplicationPad1DBackward0",
+    ),
+    (
+        lambda x, y, v, s: F.pad(y, (1, 1, 1, 0), mode="replicate"),
+        [
+            [
+                [-7.0, -7.0, -6.0, -5.0, -4.0, -4.0],
+                [-7.0, -7.0, -6.0, -5.0, -4.0, -4.0],
+                [-3.0, -3.0, -2.0, -1.0, 0.0, 0.0],
+                [1.0, 1.0, 2.0, 3.0, 4.0, 4.0],
+            ],
+            [
+                [5.0, 5.0, 6.0, 7.0, 8.0, 8.0],
+                [5.0, 5.0, 6.0, 7.0, 8.0, 8.0],
+                [9.0, 9.0, 10.0, 11.0, 12.0, 12.0],
+                [13.0, 13.0, 14.0, 15.0, 16.0, 16.0],
+            ],
+        ],
+        "ReplicationPad2DBackward0",
+    ),
+]
+
+
+@pytest.mark.parametrize("call, expected, node", RESULTS)
+def test_results_and_nodes_are_those_of_torch(call, expected, node):
+    result = call(*inputs())
+    assert numbers(result) == expected
+    first = result[0] if isinstance(result, (tuple, list)) else result
+    assert (first.grad_fn and first.grad_fn.name()) == node
+
+
+@pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
+def test_derivatives_agree_with_finite_differences(call):
+    leaves = inputs(torch.float64)
+
+    def used(*tensors):
+        result = call(*tensors)
+        results = result if isinstance(result, (tuple, list)) else [result]
+        return tuple(r for r in results if r.requires_grad)
+
+    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
+    kept = [i for i, g in enumerate(touched) if g is not None]
+
+    def of_kept(*tensors):
+        every = [t.detach() for t in leaves]
+        for i, t in zip(kept, tensors):
+            every[i] = t
+        return used(*every)
+
+    points = [leaves[i] for i in kept]
+    assert gradcheck(of_kept, points)
+    assert gradgradcheck(of_kept, points)
+
+
+ERRORS = [
+    (lambda x, y, v, s: torch.cat([]), ValueError, "torch.cat(): expected a non-empty list of Tensors"),
+    (lambda x, y, v, s: torch.cat([x, v]), RuntimeError, "Tensors must have same number of dimensions: got 2 and 1"),
+    (
+        lambda x, y, v, s: torch.cat([x, x], 2),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-2, 1], but got 2)",
+    ),
+    (
+        lambda x, y, v, s: torch.cat([x, torch.zeros(2, 2)]),
+        RuntimeError,
+        "Sizes of tensors must match except in dimension 0. Expected size 3 but got size 2 for tensor "
+        "number 1 in the list.",
+    ),
+    (
+        lambda x, y, v, s: torch.cat([torch.tensor(1.0), v]),
+        RuntimeError,
+        "zero-dimensional tensor (at position 0) cannot be concatenated",
+    ),
+    (lambda x, y, v, s: torch.cat([x, 1]), TypeError, "expected Tensor as element 1 in argument 0, but got int"),
+    (lambda x, y, v, s: torch.stack([]), RuntimeError, "stack expects a non-empty TensorList"),
+    (
+        lambda x, y, v, s: torch.stack([x, v]),
+        RuntimeError,
+        "stack expects each tensor to be equal size, but got [2, 3] at entry 0 and [3] at entry 1",
+    ),
+    (
+        lambda x, y, v, s: torch.stack([x, x], 3),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-3, 2], but got 3)",
+    ),
+    (lambda x, y, v, s: torch.hstack([]), RuntimeError, "hstack expects a non-empty TensorList"),
+    (
+        lambda x, y, v, s: x.repeat(2),
+        RuntimeError,
+        "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor",
+    ),
+    (lambda x, y, v, s: x.repeat(-1, 2), RuntimeError, "Trying to create tensor with negative dimension -2: [-2, 6]"),
+    (lambda x, y, v, s: x.repeat_interleave(-1), RuntimeError, "Repeats must be non-negative"),
+    (
+        lambda x, y, v, s: x.repeat_interleave(torch.tensor([1, 2, 3]), 0),
+        RuntimeError,
+        "repeats must have the same size as input along dim, but got repeats.size(0) = 3 and input.size(0) = 2",
+    ),
+    (lambda x, y, v, s: x.repeat_interleave(torch.tensor([-1, 2]), 0), RuntimeError, "repeats can not be negative"),
+    (lambda x, y, v, s: x.roll((1, 2), 0), RuntimeError, "shifts and dimensions must align. shifts: 2, dims:1"),
+    (lambda x, y, v, s: x.roll((1, 2)), RuntimeError, "shifts and dimensions must align. shifts: 2, dims:0"),
+    (lambda x, y, v, s: x.flip(0, 0), RuntimeError, "dim 0 appears multiple times in the list of dims"),
+    (lambda x, y, v, s: v.fliplr(), RuntimeError, "Input must be >= 2-d."),
+    (
+        lambda x, y, v, s: x.rot90(1, (0, 0)),
+        RuntimeError,
+        "expected rotation dims to be different, but got dim0 = 0 and dim1 = 0",
+    ),
+    (lambda x, y, v, s: v.rot90(), RuntimeError, "expected total dims >= 2, but got total dims = 1"),
+    (lambda x, y, v, s: v.tril(), RuntimeError, "tril: input tensor must have at least 2 dimensions"),
+    (lambda x, y, v, s: y.diag(), RuntimeError, "diag(): Supports 1D or 2D tensors. Got 3D"),
+    (lambda x, y, v, s: torch.diag_embed(v, 0, 0, 0), RuntimeError, "diagonal dimensions cannot be identical 0, 0"),
+    (
+        lambda x, y, v, s: torch.meshgrid(v, v, indexing="ab"),
+        RuntimeError,
+        'torch.meshgrid: indexing must be one of "xy" or "ij", but received: ab',
+    ),
+    (
+        lambda x, y, v, s: torch.meshgrid(v, v.long(), indexing="ij"),
+        RuntimeError,
+        "meshgrid expects all tensors to have the same dtype",
+    ),
+    (
+        lambda x, y, v, s: torch.broadcast_tensors(x, torch.zeros(2)),
+        RuntimeError,
+        "The size of tensor a (3) must match the size of tensor b (2) at non-singleton dimension 1",
+    ),
+    (lambda x, y, v, s: F.pad(x, (1,)), RuntimeError, "Padding length must be divisible by 2"),
+    (
+        lambda x, y, v, s: F.pad(x, (1, 1, 1, 1, 1, 1)),
+        RuntimeError,
+        "Padding length should be less than or equal to two times the input dimension but got padding "
+        "length 6 and input of dimension 2",
+    ),
+    (
+        lambda x, y, v, s: F.pad(x, (3, 1), mode="reflect"),
+        RuntimeError,
+        "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
+        "padding (3, 1) at dimension 1 of input [2, 3]",
+    ),
+    (lambda x, y, v, s: F.pad(x, (1, 1), mode="sideways"), NotImplementedError, "Unrecognised padding mode sideways"),
+]
+
+
+@pytest.mark.parametrize("call, error, words", ERRORS)
+def test_errors_have_torchs_words(call, error, words):
+    with pytest.raises(error) as raised:
+        call(*inputs())
+    assert str(raised.value).split("\n")[0] == words
+
+
+@pytest.mark.parametrize("join", [torch.cat, torch.stack])
+def test_joined_dtypes_are_promoted(join):
+    assert join([torch.ones(2, dtype=torch.int64), torch.ones(2)]).dtype == torch.float32
+    assert join([torch.ones(2, dtype=torch.bool), torch.ones(2, dtype=torch.uint8)]).dtype == torch.uint8
+
+
+def test_only_those_that_want_a_gradient_get_one():
+    a, b = torch.ones(2, 2), torch.ones(2, 2, requires_grad=True)
+    torch.cat([a, b, a], dim=1).mul(torch.arange(6.0)).sum().backward()
+    assert a.grad is None
+    assert b.grad.tolist() == [[2.0, 3.0], [2.0, 3.0]]
+
+
+def test_strided_inputs_are_joined_in_their_own_order():
+    x = torch.arange(6.0).reshape(2, 3)
+    assert torch.cat([x.t(), x.t()], dim=1).tolist() == [[0, 3, 0, 3], [1, 4, 1, 4], [2, 5, 2, 5]]
+    assert torch.stack([x[:, ::2], x[:, 1:]]).tolist() == [[[0, 2], [3, 5]], [[1, 2], [4, 5]]]
+
+
+def test_triangles_are_cut_in_place():
+    x = torch.ones(3, 3)
+    assert x.tril_() is x
+    assert x.triu_().tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_circular_padding_goes_around():
+    assert F.pad(torch.arange(3.0).reshape(1, 3), (2, 1), mode="circular").tolist() == [[1, 2, 0, 1, 2, 0]]
+
+
+def test_meshgrid_without_an_order_warns():
+    with pytest.warns(UserWarning, match="it will be required to pass the indexing argument"):
+        torch.meshgrid(torch.ones(2), torch.ones(3))

@@ -1,0 +1,383 @@
+"""Products of matrices and vectors, einsum, and the linear algebra of small matrices."""
+
+import pytest
+
+import hookgrad as torch
+import hookgrad.nn.functional as F
+from hookgrad.autograd import gradcheck, gradgradcheck
+
+
+def inputs(dtype=torch.float32):
+    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
+    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
+    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
+    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
+    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
+    return [t.requires_grad_(True) for t in (x, y, v, s)]
+
+
+def numbers(result):
+    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
+
+
+def flat(nested):
+    return [y for x in nested for y in flat(x)] if isinstance(nested, list) else [nested]
+
+
+def shape(nested):
+    return [shape(x) for x in nested] if isinstance(nested, list) else None
+
+
+# What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
+RESULTS = [
+    (lambda x, y, v, s: x @ x.t(), [[5.0, 14.0], [14.0, 50.0]], "MmBackward0"),
+    (lambda x, y, v, s: x @ v, [3.0, 15.0], "MvBackward0"),
+    (lambda x, y, v, s: v @ v, 14.0, "DotBackward0"),
+    (lambda x, y, v, s: v @ x.t(), [3.0, 15.0], "SqueezeBackward4"),
+    (
+        lambda x, y, v, s: y @ s.new_ones(4, 2),
+        [[[-22.0, -22.0], [-6.0, -6.0], [10.0, 10.0]], [[26.0, 26.0], [42.0, 42.0], [58.0, 58.0]]],
+        "UnsafeViewBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.detach() @ x.t().new_ones(2, 4, 1),
+        [[[-22.0], [-6.0], [10.0]], [[26.0], [42.0], [58.0]]],
+        None,
+    ),
+    (lambda x, y, v, s: x.mm(x.t()), [[5.0, 14.0], [14.0, 50.0]], "MmBackward0"),
+    (
+        lambda x, y, v, s: y.bmm(y.transpose(1, 2)),
+        [
+            [[126.0, 38.0, -50.0], [38.0, 14.0, -10.0], [-50.0, -10.0, 30.0]],
+            [[174.0, 278.0, 382.0], [278.0, 446.0, 614.0], [382.0, 614.0, 846.0]],
+        ],
+        "BmmBackward0",
+    ),
+    (lambda x, y, v, s: x.mv(v), [3.0, 15.0], "MvBackward0"),
+    (lambda x, y, v, s: v.dot(v), 14.0, "DotBackward0"),
+    (lambda x, y, v, s: torch.inner(x, v), [3.0, 15.0], "ViewBackward0"),
+    (lambda x, y, v, s: torch.outer(v, v), [[9.0, -3.0, 6.0], [-3.0, 1.0, -2.0], [6.0, -2.0, 4.0]], "MulBackward0"),
+    (lambda x, y, v, s: torch.addmm(s, x, x.t()), [[9.0, 15.0], [16.0, 53.0]], "AddmmBackward0"),
+    (lambda x, y, v, s: torch.addmm(s, x, x.t(), beta=0.5, alpha=2), [[12.0, 28.5], [29.0, 101.5]], "AddmmBackward0"),
+    (lambda x, y, v, s: torch.addmv(s[0], x, v), [7.0, 16.0], "AddmvBackward0"),
+    (lambda x, y, v, s: torch.addr(s, s[0], s[1]), [[12.0, 13.0], [4.0, 6.0]], "AddrBackward0"),
+    (
+        lambda x, y, v, s: torch.baddbmm(v, y, y.transpose(1, 2)),
+        [
+            [[129.0, 37.0, -48.0], [41.0, 13.0, -8.0], [-47.0, -11.0, 32.0]],
+            [[177.0, 277.0, 384.0], [281.0, 445.0, 616.0], [385.0, 613.0, 848.0]],
+        ],
+        "BaddbmmBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.addbmm(v, y, y.transpose(1, 2)),
+        [[303.0, 315.0, 334.0], [319.0, 459.0, 606.0], [335.0, 603.0, 878.0]],
+        "AddbmmBackward0",
+    ),
+    (lambda x, y, v, s: F.linear(x, x), [[5.0, 14.0], [14.0, 50.0]], "MmBackward0"),
+    (lambda x, y, v, s: F.linear(x, x, s[0]), [[9.0, 15.0], [18.0, 51.0]], "AddmmBackward0"),
+    (
+        lambda x, y, v, s: F.linear(y.transpose(1, 2), x, s[0]),
+        [
+            [[3.0, -27.0], [6.0, -15.0], [9.0, -3.0], [12.0, 9.0]],
+            [[39.0, 117.0], [42.0, 129.0], [45.0, 141.0], [48.0, 153.0]],
+        ],
+        "AddBackward0",
+    ),
+    (
+        lambda x, y, v, s: F.linear(y.transpose(1, 2).contiguous(), x, s[0]),
+        [
+            [[3.0, -27.0], [6.0, -15.0], [9.0, -3.0], [12.0, 9.0]],
+            [[39.0, 117.0], [42.0, 129.0], [45.0, 141.0], [48.0, 153.0]],
+        ],
+        "ViewBackward0",
+    ),
+    (lambda x, y, v, s: F.linear(v, x), [3.0, 15.0], "SqueezeBackward4"),
+    (lambda x, y, v, s: torch.einsum("ij,kj->ik", x, x), [[5.0, 14.0], [14.0, 50.0]], "ViewBackward0"),
+    (lambda x, y, v, s: torch.einsum("ii", s), 7.0, "SumBackward1"),
+    (lambda x, y, v, s: torch.einsum("ij->ji", x), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], "PermuteBackward0"),
+    (
+        lambda x, y, v, s: torch.einsum("i,j->ij", v, v),
+        [[9.0, -3.0, 6.0], [-3.0, 1.0, -2.0], [6.0, -2.0, 4.0]],
+        "MulBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("bij,j->bi", y, y[0, 0]),
+        [[126.0, 38.0, -50.0], [-138.0, -226.0, -314.0]],
+        "ViewBackward0",
+    ),
+    (lambda x, y, v, s: torch.einsum("...ij->...", y), [-18.0, 126.0], "SumBackward1"),
+    (lambda x, y, v, s: torch.einsum("ij,jk,k->i", x, x.t(), s[0]), [34.0, 106.0], "ViewBackward0"),
+    (lambda x, y, v, s: torch.tensordot(x, x, dims=([1], [1])), [[5.0, 14.0], [14.0, 50.0]], "ViewBackward0"),
+    (lambda x, y, v, s: torch.tensordot(x, x, 2), 55.0, "ViewBackward0"),
+    (
+        lambda x, y, v, s: torch.kron(s, v),
+        [[12.0, -4.0, 8.0, 3.0, -1.0, 2.0], [6.0, -2.0, 4.0, 9.0, -3.0, 6.0]],
+        "UnsafeViewBackward0",
+    ),
+    (lambda x, y, v, s: torch.trace(s), 7.0, "TraceBackward0"),
+    (
+        lambda x, y, v, s: torch.linalg.cross(x, v.expand(2, 3)),
+        [[4.0, 6.0, -3.0], [13.0, 9.0, -15.0]],
+        "LinalgCrossBackward0",
+    ),
+    (lambda x, y, v, s: torch.linalg.multi_dot([x, x.t(), s]), [[48.0, 47.0], [156.0, 164.0]], "ViewBackward0"),
+    (lambda x, y, v, s: torch.matrix_power(s, 3), [[86.0, 39.0], [78.0, 47.0]], "MmBackward0"),
+    (lambda x, y, v, s: torch.det(s), 10.0, "LinalgDetBackward0"),
+    (lambda x, y, v, s: torch.linalg.slogdet(s), [1.0, 2.3025851249694824], "LinalgSlogdetBackward0"),
+    (
+        lambda x, y, v, s: torch.inverse(s),
+        [[0.30000001192092896, -0.10000000149011612], [-0.20000000298023224, 0.4000000059604645]],
+        "LinalgInvExBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.linalg.solve(s, x),
+        [
+            [-0.30000001192092896, -0.09999999403953552, 0.09999999403953552],
+            [1.2000000476837158, 1.399999976158142, 1.600000023841858],
+        ],
+        "LinalgSolveExBackward0",
+    ),
+    (
+        lambda x, y, v, s: torch.linalg.solve(s, s[0]),
+        [1.100000023841858, -0.4000000059604645],
+        "LinalgSolveExBackward0",
+    ),
+    (lambda x, y, v, s: torch.cdist(x, x[:1] + 1), [[1.7320507764816284], [3.464101552963257]], "CdistBackward0"),
+]
+
+
+@pytest.mark.parametrize("call, expected, node", RESULTS)
+def test_results_and_nodes_are_those_of_torch(call, expected, node):
+    result = call(*inputs())
+    assert shape(numbers(result)) == shape(expected)
+    assert flat(numbers(result)) == pytest.approx(flat(expected), rel=1e-5, abs=1e-6)
+    first = result[0] if isinstance(result, (tuple, list)) else result
+    assert (first.grad_fn and first.grad_fn.name()) == node
+
+
+@pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
+def test_derivatives_agree_with_finite_differences(call):
+    leaves = inputs(torch.float64)
+
+    def used(*tensors):
+        result = call(*tensors)
+        results = result if isinstance(result, (tuple, list)) else [result]
+        return tuple(r for r in results if r.requires_grad)
+
+    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
+    kept = [i for i, g in enumerate(touched) if g is not None]
+
+    def of_kept(*tensors):
+        every = [t.detach() for t in leaves]
+        for i, t in zip(kept, tensors):
+            every[i] = t
+        return used(*every)
+
+    points = [leaves[i] for i in kept]
+    assert gradcheck(of_kept, points)
+    assert gradgradcheck(of_kept, points)
+
+
+ERRORS = [
+    (lambda x, y, v, s: x.mm(x), RuntimeError, "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"),
+    (lambda x, y, v, s: x.mm(v), RuntimeError, "mat2 must be a matrix"),
+    (
+        lambda x, y, v, s: x.mm(x.t().double()),
+        RuntimeError,
+        "expected m1 and m2 to have the same dtype, but got: float != double",
+    ),
+    (lambda x, y, v, s: x.mv(s[0]), RuntimeError, "size mismatch, got input (2), mat (2x3), vec (2)"),
+    (
+        lambda x, y, v, s: v.dot(s[0]),
+        RuntimeError,
+        "inconsistent tensor size, expected tensor [3] and src [2] to have the same number of elements, "
+        "but got 3 and 2 elements respectively",
+    ),
+    (lambda x, y, v, s: v.dot(x), RuntimeError, "1D tensors expected, but got 1D and 2D tensors"),
+    (lambda x, y, v, s: torch.outer(x, v), RuntimeError, "outer: Expected 1-D argument self, but got 2-D"),
+    (
+        lambda x, y, v, s: torch.addmm(x, x, x.t()),
+        RuntimeError,
+        "The expanded size of the tensor (2) must match the existing size (3) at non-singleton dimension "
+        "1.  Target sizes: [2, 2].  Tensor sizes: [2, 3]",
+    ),
+    (
+        lambda x, y, v, s: y.bmm(y),
+        RuntimeError,
+        "Expected size for first two dimensions of batch2 tensor to be: [2, 4] but got: [2, 3].",
+    ),
+    (lambda x, y, v, s: y.bmm(x), RuntimeError, "batch2 must be a 3D tensor"),
+    (
+        lambda x, y, v, s: x @ torch.tensor(1.0),
+        RuntimeError,
+        "both arguments to matmul need to be at least 1D, but they are 2D and 0D",
+    ),
+    (lambda x, y, v, s: x @ x, RuntimeError, "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)"),
+    (lambda x, y, v, s: F.linear(x, s), RuntimeError, "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x2)"),
+    (
+        lambda x, y, v, s: F.linear(x, x, v),
+        RuntimeError,
+        "The expanded size of the tensor (2) must match the existing size (3) at non-singleton dimension "
+        "1.  Target sizes: [2, 2].  Tensor sizes: [3]",
+    ),
+    (
+        lambda x, y, v, s: F.linear(torch.tensor(1.0), x),
+        RuntimeError,
+        "both arguments to linear need to be at least 1D, but they are 0D and 2D",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("ij,jk", x, x),
+        RuntimeError,
+        "einsum(): subscript j has size 2 for operand 1 which does not broadcast with previously seen size 3",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("ij,jk->ik", x),
+        RuntimeError,
+        "einsum(): fewer operands were provided than specified in the equation",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("ij->ik", x),
+        RuntimeError,
+        "einsum(): output subscript k does not appear in the equation for any input operand",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("ijk", x),
+        RuntimeError,
+        "einsum(): the number of subscripts in the equation (3) does not match the number of dimensions "
+        "(2) for operand 0 and no ellipsis was given",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("ij->ii", x),
+        RuntimeError,
+        "einsum(): output subscript i appears more than once in the output",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("i1", x),
+        RuntimeError,
+        "einsum(): invalid subscript given at index 1 in the equation string, subscripts must be in [a-zA-Z]",
+    ),
+    (
+        lambda x, y, v, s: torch.einsum("ii", x),
+        RuntimeError,
+        "einsum(): subscript i is repeated for operand 0 but the sizes don't match, 3 != 2",
+    ),
+    (
+        lambda x, y, v, s: torch.tensordot(x, x, 1),
+        RuntimeError,
+        "contracted dimensions need to match, but first has size 3 in dim -1 and second has size 2 in dim 0",
+    ),
+    (lambda x, y, v, s: torch.trace(y), RuntimeError, "trace: expected a matrix, but got tensor with dim 3"),
+    (
+        lambda x, y, v, s: torch.inner(x, s),
+        RuntimeError,
+        "inner() the last dimension must match on both input tensors but got shapes [2, 3] and [2, 2]",
+    ),
+    (
+        lambda x, y, v, s: torch.linalg.cross(s, s),
+        RuntimeError,
+        "linalg.cross: inputs dimension -1 must have length 3. Got 2 and 2",
+    ),
+    (
+        lambda x, y, v, s: torch.det(x),
+        RuntimeError,
+        "linalg.det: A must be batches of square matrices, but they are 2 by 3 matrices",
+    ),
+    (
+        lambda x, y, v, s: torch.inverse(x),
+        RuntimeError,
+        "linalg.inv: A must be batches of square matrices, but they are 2 by 3 matrices",
+    ),
+    (
+        lambda x, y, v, s: torch.linalg.solve(s, v),
+        RuntimeError,
+        "linalg.solve: Incompatible shapes of A and B for the equation AX = B (2x2 and 3x1)",
+    ),
+    (
+        lambda x, y, v, s: torch.linalg.multi_dot([x, x]),
+        RuntimeError,
+        "multi_dot(): tensors 0 and 1 with shapes [2, 3] and [2, 3] cannot be multiplied",
+    ),
+    (
+        lambda x, y, v, s: torch.matrix_power(x, 2),
+        RuntimeError,
+        "linalg.matrix_power: A must be batches of square matrices, but they are 2 by 3 matrices",
+    ),
+    (
+        lambda x, y, v, s: (x > 1).mm((x > 1).t()),
+        NotImplementedError,
+        "\"addmm_impl_cpu_\" not implemented for 'Bool'",
+    ),
+]
+
+
+@pytest.mark.parametrize("call, error, words", ERRORS)
+def test_errors_have_torchs_words(call, error, words):
+    with pytest.raises(error) as raised:
+        call(*inputs())
+    assert str(raised.value).split("\n")[0] == words
+
+
+SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 200, 1), (17, 33, 9), (64, 64, 64), (3, 500, 40)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("m, k, n", SHAPES)
+def test_products_of_every_size_and_layout(m, k, n, dtype):
+    """Small products go through loops of our own, large ones through BLAS, transposed ones without a copy."""
+    torch.manual_seed(0)
+    a, b = torch.randint(-3, 4, (m, k)), torch.randint(-3, 4, (k, n))
+    expected = (a.unsqueeze(2) * b.unsqueeze(0)).sum(1)
+    wide = torch.zeros(m, 2 * k, dtype=dtype)
+    wide[:, ::2] = a
+    layouts = [a.to(dtype), a.t().contiguous().t().to(dtype), wide[:, ::2]]
+    for left in layouts:
+        for right in (b.to(dtype), b.t().contiguous().to(dtype).t()):
+            assert (left @ right).dtype == dtype
+            assert torch.equal(left @ right, expected.to(dtype))
+
+
+def test_integers_do_not_lose_bits():
+    big = torch.tensor([[2**53 + 1]])
+    assert (big @ torch.tensor([[1]])).item() == 2**53 + 1
+
+
+def test_an_empty_sum_is_zero():
+    assert torch.equal(torch.zeros(2, 0) @ torch.zeros(0, 3), torch.zeros(2, 3))
+    assert torch.equal(torch.addmm(torch.ones(2, 3), torch.zeros(2, 0), torch.zeros(0, 3)), torch.ones(2, 3))
+
+
+def test_beta_zero_does_not_read_what_is_added():
+    nan = torch.full((2, 2), float("nan"))
+    assert torch.addmm(nan, torch.eye(2), torch.eye(2), beta=0).tolist() == [[1, 0], [0, 1]]
+
+
+def test_products_in_place():
+    s = torch.eye(2)
+    assert s.addmm_(torch.ones(2, 3), torch.ones(3, 2), beta=2) is s
+    assert s.tolist() == [[5, 3], [3, 5]]
+
+
+def test_batches_are_broadcast():
+    a, b = torch.ones(3, 1, 2, 4), torch.ones(5, 4, 1)
+    assert (a @ b).shape == (3, 5, 2, 1)
+    with pytest.raises(RuntimeError, match=r"The size of tensor a \(2\) must match the size of tensor b \(3\)"):
+        torch.ones(2, 2, 2) @ torch.ones(3, 2, 2)
+
+
+def test_a_singular_matrix_has_no_inverse():
+    with pytest.raises(RuntimeError, match="The diagonal element 1 is zero, the inversion could not be completed"):
+        torch.linalg.inv(torch.zeros(2, 2))
+    with pytest.raises(RuntimeError, match="The solver failed because the input matrix is singular"):
+        torch.linalg.solve(torch.ones(2, 2), torch.ones(2))
+    assert torch.det(torch.ones(2, 2)).item() == 0
+
+
+def test_a_gradient_is_as_large_as_its_matrix():
+    """A matrix multiplied with many is not expanded to as many for its gradient."""
+    w = torch.ones(4, 5, requires_grad=True)
+    y = torch.ones(2, 3, 4) @ w
+    assert y.grad_fn.name() == "UnsafeViewBackward0"
+    assert y.grad_fn.next_functions[0][0].name() == "MmBackward0"
+    y.sum().backward()
+    assert w.grad.tolist() == [[6.0] * 5] * 4

@@ -1,0 +1,160 @@
+"""Order along a dimension: sort, topk, kthvalue, unique."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.autograd import gradcheck, gradgradcheck
+
+
+def inputs(dtype=torch.float32):
+    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
+    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
+    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
+    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
+    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
+    return [t.requires_grad_(True) for t in (x, y, v, s)]
+
+
+def numbers(result):
+    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
+
+
+# What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
+RESULTS = [
+    (lambda x, y, v, s: torch.sort(v), [[-1.0, 2.0, 3.0], [1, 2, 0]], "SortBackward0"),
+    (lambda x, y, v, s: torch.sort(v, descending=True), [[3.0, 2.0, -1.0], [0, 2, 1]], "SortBackward0"),
+    (
+        lambda x, y, v, s: y.sort(0, descending=True),
+        [
+            [
+                [[5.0, 6.0, 7.0, 8.0], [9.0, 10.0, 11.0, 12.0], [13.0, 14.0, 15.0, 16.0]],
+                [[-7.0, -6.0, -5.0, -4.0], [-3.0, -2.0, -1.0, 0.0], [1.0, 2.0, 3.0, 4.0]],
+            ],
+            [[[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]], [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]],
+        ],
+        "SortBackward0",
+    ),
+    (lambda x, y, v, s: v.sort(stable=True), [[-1.0, 2.0, 3.0], [1, 2, 0]], "SortBackward1"),
+    (lambda x, y, v, s: torch.argsort(v), [1, 2, 0], None),
+    (lambda x, y, v, s: x.argsort(1, descending=True), [[2, 1, 0], [2, 1, 0]], None),
+    (lambda x, y, v, s: torch.msort(x.t().flip(0)), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], "SortBackward0"),
+    (lambda x, y, v, s: v.topk(2), [[3.0, 2.0], [0, 2]], "TopkBackward0"),
+    (lambda x, y, v, s: x.topk(2, largest=False), [[[0.0, 1.0], [3.0, 4.0]], [[0, 1], [0, 1]]], "TopkBackward0"),
+    (
+        lambda x, y, v, s: y.topk(1, dim=1),
+        [[[[1.0, 2.0, 3.0, 4.0]], [[13.0, 14.0, 15.0, 16.0]]], [[[2, 2, 2, 2]], [[2, 2, 2, 2]]]],
+        "TopkBackward0",
+    ),
+    (lambda x, y, v, s: v.kthvalue(2), [2.0, 2], "KthvalueBackward0"),
+    (lambda x, y, v, s: x.kthvalue(1, dim=0), [[0.0, 1.0, 2.0], [0, 0, 0]], "KthvalueBackward0"),
+    (lambda x, y, v, s: x.kthvalue(3, keepdim=True), [[[2.0], [5.0]], [[2], [2]]], "KthvalueBackward0"),
+]
+
+
+@pytest.mark.parametrize("call, expected, node", RESULTS)
+def test_results_and_nodes_are_those_of_torch(call, expected, node):
+    result = call(*inputs())
+    assert numbers(result) == expected
+    first = result[0] if isinstance(result, (tuple, list)) else result
+    assert (first.grad_fn and first.grad_fn.name()) == node
+
+
+@pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
+def test_derivatives_agree_with_finite_differences(call):
+    leaves = inputs(torch.float64)
+
+    def used(*tensors):
+        result = call(*tensors)
+        results = result if isinstance(result, (tuple, list)) else [result]
+        return tuple(r for r in results if r.requires_grad)
+
+    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
+    kept = [i for i, g in enumerate(touched) if g is not None]
+
+    def of_kept(*tensors):
+        every = [t.detach() for t in leaves]
+        for i, t in zip(kept, tensors):
+            every[i] = t
+        return used(*every)
+
+    points = [leaves[i] for i in kept]
+    assert gradcheck(of_kept, points)
+    assert gradgradcheck(of_kept, points)
+
+
+ERRORS = [
+    (lambda x, y, v, s: v.topk(4), RuntimeError, "selected index k out of range"),
+    (lambda x, y, v, s: v.topk(-1), RuntimeError, "selected index k out of range"),
+    (lambda x, y, v, s: v.kthvalue(0), RuntimeError, "kthvalue(): selected number k out of range for dimension 0"),
+    (lambda x, y, v, s: v.kthvalue(4), RuntimeError, "kthvalue(): selected number k out of range for dimension 0"),
+    (
+        lambda x, y, v, s: v.sort(1),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-1, 0], but got 1)",
+    ),
+    (lambda x, y, v, s: (v > 0).topk(1), RuntimeError, "topk does not support bool dtypes on CPU"),
+]
+
+
+@pytest.mark.parametrize("call, error, words", ERRORS)
+def test_errors_have_torchs_words(call, error, words):
+    with pytest.raises(error) as raised:
+        call(*inputs())
+    assert str(raised.value).split("\n")[0] == words
+
+
+NAN = float("nan")
+
+
+def test_nan_is_the_largest():
+    t = torch.tensor([1.0, NAN, -1.0, float("inf")])
+    assert t.argsort().tolist() == [2, 0, 3, 1]
+    assert t.argsort(descending=True).tolist() == [1, 3, 0, 2]
+    assert t.topk(1).indices.tolist() == [1]
+    assert t.kthvalue(3).indices.item() == 3
+
+
+def test_equal_elements_keep_their_order():
+    t = torch.tensor([1.0, 0.0, -0.0, 1.0, 0.0])
+    assert t.sort(stable=True).indices.tolist() == [1, 2, 4, 0, 3]
+    assert t.sort(stable=True, descending=True).indices.tolist() == [0, 3, 1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+)
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 100, 1000])
+def test_every_dtype_and_length_is_sorted(dtype, n):
+    torch.manual_seed(n)
+    t = torch.randint(0, 100, (3, n)).to(getattr(torch, dtype))
+    rows = t.tolist()
+    assert t.sort(1).values.tolist() == [sorted(row) for row in rows]
+    assert t.sort(1, descending=True).values.tolist() == [sorted(row, reverse=True) for row in rows]
+    assert torch.equal(t.gather(1, t.argsort(1)), t.sort(1).values)
+    assert t.t().sort(0).values.t().tolist() == [sorted(row) for row in rows]
+    k = (n + 2) // 3
+    assert t.topk(k).values.tolist() == [sorted(row, reverse=True)[:k] for row in rows]
+    assert t.kthvalue(k, dim=1).values.tolist() == [sorted(row)[k - 1] for row in rows]
+
+
+def test_results_have_names():
+    result = torch.tensor([2.0, 1.0]).sort()
+    assert result.values.tolist() == [1.0, 2.0]
+    assert result.indices.tolist() == [1, 0]
+
+
+def test_unique():
+    t = torch.tensor([[3, 1, 3], [1, 0, 3]])
+    assert torch.unique(t).tolist() == [0, 1, 3]
+    values, places, counts = torch.unique(t, return_inverse=True, return_counts=True)
+    assert torch.equal(values[places], t)
+    assert counts.tolist() == [1, 2, 3]
+    assert t.t().unique(dim=0).tolist() == [[1, 0], [3, 1], [3, 3]]
+    assert torch.tensor([[1, 1], [1, 1], [0, 2]]).unique(dim=0, return_counts=True)[1].tolist() == [1, 2]
+    assert len(torch.tensor([NAN, NAN]).unique()) == 2
+
+
+def test_unique_consecutive():
+    values, counts = torch.unique_consecutive(torch.tensor([1, 1, 2, 1]), return_counts=True)
+    assert values.tolist() == [1, 2, 1]
+    assert counts.tolist() == [2, 1, 1]

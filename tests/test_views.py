@@ -1,0 +1,455 @@
+"""Views share memory: their shapes, their history, what torch refuses."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.autograd import gradcheck, gradgradcheck
+
+
+def inputs(dtype=torch.float32):
+    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
+    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
+    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
+    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
+    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
+    return [t.requires_grad_(True) for t in (x, y, v, s)]
+
+
+def numbers(result):
+    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
+
+
+# What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
+RESULTS = [
+    (lambda x, y, v, s: x.view(3, 2), [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "ViewBackward0"),
+    (lambda x, y, v, s: x.view(-1, 2), [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "ViewBackward0"),
+    (lambda x, y, v, s: x.reshape(6), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "ViewBackward0"),
+    (
+        lambda x, y, v, s: y.transpose(0, 1).reshape(3, 8),
+        [
+            [-7.0, -6.0, -5.0, -4.0, 5.0, 6.0, 7.0, 8.0],
+            [-3.0, -2.0, -1.0, 0.0, 9.0, 10.0, 11.0, 12.0],
+            [1.0, 2.0, 3.0, 4.0, 13.0, 14.0, 15.0, 16.0],
+        ],
+        "UnsafeViewBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.transpose(0, 2).reshape(4, 3, 2),
+        [
+            [[-7.0, 5.0], [-3.0, 9.0], [1.0, 13.0]],
+            [[-6.0, 6.0], [-2.0, 10.0], [2.0, 14.0]],
+            [[-5.0, 7.0], [-1.0, 11.0], [3.0, 15.0]],
+            [[-4.0, 8.0], [0.0, 12.0], [4.0, 16.0]],
+        ],
+        "ReshapeAliasBackward0",
+    ),
+    (lambda x, y, v, s: x.view_as(x.reshape(3, 2)), [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "ViewBackward0"),
+    (lambda x, y, v, s: x.t(), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], "TBackward0"),
+    (lambda x, y, v, s: x.T, [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], "PermuteBackward0"),
+    (
+        lambda x, y, v, s: y.mT,
+        [
+            [[-7.0, -3.0, 1.0], [-6.0, -2.0, 2.0], [-5.0, -1.0, 3.0], [-4.0, 0.0, 4.0]],
+            [[5.0, 9.0, 13.0], [6.0, 10.0, 14.0], [7.0, 11.0, 15.0], [8.0, 12.0, 16.0]],
+        ],
+        "TransposeBackward0",
+    ),
+    (lambda x, y, v, s: v.T, [3.0, -1.0, 2.0], "PermuteBackward0"),
+    (
+        lambda x, y, v, s: y.transpose(0, 2),
+        [
+            [[-7.0, 5.0], [-3.0, 9.0], [1.0, 13.0]],
+            [[-6.0, 6.0], [-2.0, 10.0], [2.0, 14.0]],
+            [[-5.0, 7.0], [-1.0, 11.0], [3.0, 15.0]],
+            [[-4.0, 8.0], [0.0, 12.0], [4.0, 16.0]],
+        ],
+        "TransposeBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.swapaxes(0, 1),
+        [
+            [[-7.0, -6.0, -5.0, -4.0], [5.0, 6.0, 7.0, 8.0]],
+            [[-3.0, -2.0, -1.0, 0.0], [9.0, 10.0, 11.0, 12.0]],
+            [[1.0, 2.0, 3.0, 4.0], [13.0, 14.0, 15.0, 16.0]],
+        ],
+        "TransposeBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.permute(2, 0, 1),
+        [
+            [[-7.0, -3.0, 1.0], [5.0, 9.0, 13.0]],
+            [[-6.0, -2.0, 2.0], [6.0, 10.0, 14.0]],
+            [[-5.0, -1.0, 3.0], [7.0, 11.0, 15.0]],
+            [[-4.0, 0.0, 4.0], [8.0, 12.0, 16.0]],
+        ],
+        "PermuteBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.movedim(0, 1),
+        [
+            [[-7.0, -6.0, -5.0, -4.0], [5.0, 6.0, 7.0, 8.0]],
+            [[-3.0, -2.0, -1.0, 0.0], [9.0, 10.0, 11.0, 12.0]],
+            [[1.0, 2.0, 3.0, 4.0], [13.0, 14.0, 15.0, 16.0]],
+        ],
+        "PermuteBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.movedim((0, 1), (2, 0)),
+        [
+            [[-7.0, 5.0], [-6.0, 6.0], [-5.0, 7.0], [-4.0, 8.0]],
+            [[-3.0, 9.0], [-2.0, 10.0], [-1.0, 11.0], [0.0, 12.0]],
+            [[1.0, 13.0], [2.0, 14.0], [3.0, 15.0], [4.0, 16.0]],
+        ],
+        "PermuteBackward0",
+    ),
+    (lambda x, y, v, s: v.expand(2, 3), [[3.0, -1.0, 2.0], [3.0, -1.0, 2.0]], "ExpandBackward0"),
+    (
+        lambda x, y, v, s: x.unsqueeze(1).expand(2, 2, -1),
+        [[[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0], [3.0, 4.0, 5.0]]],
+        "ExpandBackward0",
+    ),
+    (lambda x, y, v, s: torch.broadcast_to(v, (2, 3)), [[3.0, -1.0, 2.0], [3.0, -1.0, 2.0]], "ExpandBackward0"),
+    (lambda x, y, v, s: x[:1].squeeze(), [0.0, 1.0, 2.0], "SqueezeBackward0"),
+    (lambda x, y, v, s: x[:1].squeeze(0), [0.0, 1.0, 2.0], "SqueezeBackward1"),
+    (lambda x, y, v, s: x[:1].squeeze((0, 1)), [0.0, 1.0, 2.0], "SqueezeBackward2"),
+    (lambda x, y, v, s: v.unsqueeze(0), [[3.0, -1.0, 2.0]], "UnsqueezeBackward0"),
+    (lambda x, y, v, s: v.unsqueeze(-1), [[3.0], [-1.0], [2.0]], "UnsqueezeBackward0"),
+    (lambda x, y, v, s: x.flatten(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "ViewBackward0"),
+    (
+        lambda x, y, v, s: y.flatten(1),
+        [
+            [-7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0],
+            [5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0],
+        ],
+        "ViewBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.unflatten(2, (2, 2)),
+        [
+            [[[-7.0, -6.0], [-5.0, -4.0]], [[-3.0, -2.0], [-1.0, 0.0]], [[1.0, 2.0], [3.0, 4.0]]],
+            [[[5.0, 6.0], [7.0, 8.0]], [[9.0, 10.0], [11.0, 12.0]], [[13.0, 14.0], [15.0, 16.0]]],
+        ],
+        "ViewBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.transpose(0, 1).ravel(),
+        [
+            -7.0,
+            -6.0,
+            -5.0,
+            -4.0,
+            5.0,
+            6.0,
+            7.0,
+            8.0,
+            -3.0,
+            -2.0,
+            -1.0,
+            0.0,
+            9.0,
+            10.0,
+            11.0,
+            12.0,
+            1.0,
+            2.0,
+            3.0,
+            4.0,
+            13.0,
+            14.0,
+            15.0,
+            16.0,
+        ],
+        "ViewBackward0",
+    ),
+    (lambda x, y, v, s: x.narrow(1, 1, 2), [[1.0, 2.0], [4.0, 5.0]], "SliceBackward0"),
+    (lambda x, y, v, s: x.select(1, -1), [2.0, 5.0], "SelectBackward0"),
+    (lambda x, y, v, s: x.split(2, dim=1), [[[0.0, 1.0], [3.0, 4.0]], [[2.0], [5.0]]], "SplitBackward0"),
+    (
+        lambda x, y, v, s: x.split([1, 2], dim=1),
+        [[[0.0], [3.0]], [[1.0, 2.0], [4.0, 5.0]]],
+        "SplitWithSizesBackward0",
+    ),
+    (
+        lambda x, y, v, s: y.chunk(2, dim=2),
+        [
+            [[[-7.0, -6.0], [-3.0, -2.0], [1.0, 2.0]], [[5.0, 6.0], [9.0, 10.0], [13.0, 14.0]]],
+            [[[-5.0, -4.0], [-1.0, 0.0], [3.0, 4.0]], [[7.0, 8.0], [11.0, 12.0], [15.0, 16.0]]],
+        ],
+        "SplitBackward0",
+    ),
+    (lambda x, y, v, s: x.tensor_split(2, dim=1), [[[0.0, 1.0], [3.0, 4.0]], [[2.0], [5.0]]], "SliceBackward0"),
+    (lambda x, y, v, s: x.unbind(1), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], "UnbindBackward0"),
+    (lambda x, y, v, s: x.diagonal(), [0.0, 4.0], "DiagonalBackward0"),
+    (lambda x, y, v, s: x.diagonal(1), [1.0, 5.0], "DiagonalBackward0"),
+    (lambda x, y, v, s: y.diagonal(0, 1, 2), [[-7.0, -2.0, 3.0], [5.0, 10.0, 15.0]], "DiagonalBackward0"),
+    (lambda x, y, v, s: x.as_strided((2, 2), (1, 2), 1), [[1.0, 3.0], [2.0, 4.0]], "AsStridedBackward0"),
+    (lambda x, y, v, s: v.unfold(0, 2, 1), [[3.0, -1.0], [-1.0, 2.0]], "UnfoldBackward0"),
+    (
+        lambda x, y, v, s: y.unfold(2, 3, 1),
+        [
+            [
+                [[-7.0, -6.0, -5.0], [-6.0, -5.0, -4.0]],
+                [[-3.0, -2.0, -1.0], [-2.0, -1.0, 0.0]],
+                [[1.0, 2.0, 3.0], [2.0, 3.0, 4.0]],
+            ],
+            [
+                [[5.0, 6.0, 7.0], [6.0, 7.0, 8.0]],
+                [[9.0, 10.0, 11.0], [10.0, 11.0, 12.0]],
+                [[13.0, 14.0, 15.0], [14.0, 15.0, 16.0]],
+            ],
+        ],
+        "UnfoldBackward0",
+    ),
+    (lambda x, y, v, s: x.hsplit(3), [[[0.0], [3.0]], [[1.0], [4.0]], [[2.0], [5.0]]], "SliceBackward0"),
+    (lambda x, y, v, s: x.detach(), [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], None),
+]
+
+
+@pytest.mark.parametrize("call, expected, node", RESULTS)
+def test_results_and_nodes_are_those_of_torch(call, expected, node):
+    result = call(*inputs())
+    assert numbers(result) == expected
+    first = result[0] if isinstance(result, (tuple, list)) else result
+    assert (first.grad_fn and first.grad_fn.name()) == node
+
+
+@pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
+def test_derivatives_agree_with_finite_differences(call):
+    leaves = inputs(torch.float64)
+
+    def used(*tensors):
+        result = call(*tensors)
+        results = result if isinstance(result, (tuple, list)) else [result]
+        return tuple(r for r in results if r.requires_grad)
+
+    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
+    kept = [i for i, g in enumerate(touched) if g is not None]
+
+    def of_kept(*tensors):
+        every = [t.detach() for t in leaves]
+        for i, t in zip(kept, tensors):
+            every[i] = t
+        return used(*every)
+
+    points = [leaves[i] for i in kept]
+    assert gradcheck(of_kept, points)
+    assert gradgradcheck(of_kept, points)
+
+
+ERRORS = [
+    (lambda x, y, v, s: x.view(3, 5), RuntimeError, "shape '[3, 5]' is invalid for input of size 6"),
+    (lambda x, y, v, s: x.view(-1, -1), RuntimeError, "only one dimension can be inferred"),
+    (lambda x, y, v, s: x.view(-1, 4), RuntimeError, "shape '[-1, 4]' is invalid for input of size 6"),
+    (lambda x, y, v, s: x.view(-2, 3), RuntimeError, "invalid shape dimension -2 at index 0 of shape [-2, 3]"),
+    (
+        lambda x, y, v, s: x.t().view(6),
+        RuntimeError,
+        "view size is not compatible with input tensor's size and stride (at least one dimension spans "
+        "across two contiguous subspaces). Use .reshape(...) instead.",
+    ),
+    (lambda x, y, v, s: x.reshape(5), RuntimeError, "shape '[5]' is invalid for input of size 6"),
+    (
+        lambda x, y, v, s: x.transpose(0, 5),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-2, 1], but got 5)",
+    ),
+    (
+        lambda x, y, v, s: x.permute(0),
+        RuntimeError,
+        "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
+        "desired ordering of dimensions i.e. input.dim() = 2 is not equal to len(dims) = 1",
+    ),
+    (lambda x, y, v, s: x.permute(0, 0), RuntimeError, "permute(): duplicate dims are not allowed."),
+    (
+        lambda x, y, v, s: x.movedim(0, 2),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-2, 1], but got 2)",
+    ),
+    (lambda x, y, v, s: x.movedim((0, 0), (0, 1)), RuntimeError, "movedim: repeated dim in `source` ([0, 0])"),
+    (lambda x, y, v, s: y.t(), RuntimeError, "t() expects a tensor with <= 2 dimensions, but self is 3D"),
+    (
+        lambda x, y, v, s: x.expand(3, 3),
+        RuntimeError,
+        "The expanded size of the tensor (3) must match the existing size (2) at non-singleton dimension "
+        "0.  Target sizes: [3, 3].  Tensor sizes: [2, 3]",
+    ),
+    (
+        lambda x, y, v, s: x.expand(2),
+        RuntimeError,
+        "expand(torch.FloatTensor{[2, 3]}, size=[2]): the number of sizes provided (1) must be greater or"
+        " equal to the number of dimensions in the tensor (2)",
+    ),
+    (
+        lambda x, y, v, s: x.expand(-1, 2, 3),
+        RuntimeError,
+        "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension 0",
+    ),
+    (
+        lambda x, y, v, s: x.squeeze(2),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-2, 1], but got 2)",
+    ),
+    (lambda x, y, v, s: x.squeeze((0, 0)), RuntimeError, "dim 0 appears multiple times in the list of dims"),
+    (
+        lambda x, y, v, s: x.unsqueeze(3),
+        IndexError,
+        "Dimension out of range (expected to be in range of [-3, 2], but got 3)",
+    ),
+    (
+        lambda x, y, v, s: x.flatten(1, 0),
+        RuntimeError,
+        "flatten() has invalid args: start_dim cannot come after end_dim",
+    ),
+    (
+        lambda x, y, v, s: x.unflatten(1, (2, 2)),
+        RuntimeError,
+        "unflatten: Provided sizes [2, 2] don't multiply up to the size of dim 1 (3) in the input tensor",
+    ),
+    (lambda x, y, v, s: x.narrow(0, 0, 3), RuntimeError, "start (0) + length (3) exceeds dimension size (2)."),
+    (
+        lambda x, y, v, s: x.narrow(0, 3, 1),
+        IndexError,
+        "start out of range (expected to be in range of [-2, 2], but got 3)",
+    ),
+    (lambda x, y, v, s: x.narrow(0, 0, -1), RuntimeError, "narrow(): length must be non-negative."),
+    (
+        lambda x, y, v, s: x.select(0, 2),
+        IndexError,
+        "select(): index 2 out of range for tensor of size [2, 3] at dimension 0",
+    ),
+    (lambda x, y, v, s: torch.tensor(1.0).select(0, 0), IndexError, "select() cannot be applied to a 0-dim tensor."),
+    (
+        lambda x, y, v, s: x.split(0),
+        RuntimeError,
+        "split_size can only be 0 if dimension size is 0, but got dimension size of 2",
+    ),
+    (
+        lambda x, y, v, s: x.split([1, 2]),
+        RuntimeError,
+        "split_with_sizes expects split_sizes to sum exactly to 2 (input tensor's size at dimension 0), "
+        "but got split_sizes=[1, 2]",
+    ),
+    (
+        lambda x, y, v, s: x.split([-1, 3]),
+        RuntimeError,
+        "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=[-1, 3]",
+    ),
+    (lambda x, y, v, s: x.chunk(0), RuntimeError, "chunk expects `chunks` to be greater than 0, got: 0"),
+    (lambda x, y, v, s: x.tensor_split(0), RuntimeError, "number of sections must be larger than 0, got 0"),
+    (
+        lambda x, y, v, s: torch.tensor(1.0).unbind(),
+        IndexError,
+        "Dimension specified as 0 but tensor has no dimensions",
+    ),
+    (lambda x, y, v, s: x.diagonal(0, 0, 0), RuntimeError, "diagonal dimensions cannot be identical 0, 0"),
+    (lambda x, y, v, s: x.as_strided((2,), (1, 2)), RuntimeError, "mismatch in length of strides and shape"),
+    (
+        lambda x, y, v, s: x.as_strided((10,), (1,)),
+        RuntimeError,
+        "setStorage: sizes [10], strides [1], storage offset 0, and itemsize 4 requiring a storage size "
+        "of 40 are out of bounds for storage of size 24",
+    ),
+    (
+        lambda x, y, v, s: x.as_strided((2,), (-1,)),
+        RuntimeError,
+        "as_strided: Negative strides are not supported at the moment, got strides: [-1]",
+    ),
+    (lambda x, y, v, s: v.unfold(0, 4, 1), RuntimeError, "maximum size for tensor at dimension 0 is 3 but size is 4"),
+    (lambda x, y, v, s: v.unfold(0, 1, 0), RuntimeError, "step is 0 but must be > 0"),
+    (
+        lambda x, y, v, s: x.hsplit(2),
+        RuntimeError,
+        "torch.hsplit attempted to split along dimension 1, but the size of the dimension 3 is not "
+        "divisible by the split_size 2!",
+    ),
+    (
+        lambda x, y, v, s: x.view(torch.float64),
+        RuntimeError,
+        "self.size(-1) must be divisible by 2 to view Float as Double (different element sizes), but got 3",
+    ),
+]
+
+
+@pytest.mark.parametrize("call, error, words", ERRORS)
+def test_errors_have_torchs_words(call, error, words):
+    with pytest.raises(error) as raised:
+        call(*inputs())
+    assert str(raised.value).split("\n")[0] == words
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda t: t.view(3, 2), lambda t: t.reshape(6), lambda t: t.t(), lambda t: t.permute(1, 0), lambda t: t.flatten(),
+        lambda t: t[0], lambda t: t[:, 1:], lambda t: t.unsqueeze(0), lambda t: t.narrow(1, 0, 2), lambda t: t.diagonal(),
+        lambda t: t.unbind()[1], lambda t: t.split(1)[1], lambda t: t.as_strided((2,), (2,)), lambda t: t.detach(),
+    ],
+)  # fmt: skip
+def test_writing_to_a_view_writes_to_its_base(view):
+    base = torch.zeros(2, 3)
+    view(base).fill_(1)
+    assert base.sum() == view(base).numel()
+
+
+def test_a_reshape_that_must_copy_shares_nothing():
+    base = torch.zeros(2, 3)
+    base.t().reshape(6).fill_(1)
+    assert base.sum() == 0
+
+
+def test_gradients_pass_through_an_operation_on_a_view():
+    x = torch.arange(6.0).reshape(2, 3).requires_grad_(True)
+    y = x * 1
+    row = y[0]
+    row.mul_(3)
+    y.t()[1:].neg_()
+    y.sum().backward()
+    assert x.grad.tolist() == [[3.0, -3.0, -3.0], [1.0, -1.0, -1.0]]
+    assert type(y.grad_fn).__name__ == "CopySlices"
+
+
+def test_outputs_of_unbind_may_not_be_changed_in_place():
+    y = torch.ones(2, 3, requires_grad=True) * 1
+    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and is being modified inplace"):
+        y.unbind()[0].mul_(2)
+
+
+@pytest.mark.parametrize(
+    "change, shape, node",
+    [
+        (lambda t: t.t_(), (3, 2), "TBackward1"),
+        (lambda t: t.transpose_(0, 1), (3, 2), "TransposeBackward1"),
+        (lambda t: t.unsqueeze_(0), (1, 2, 3), "UnsqueezeBackward1"),
+        (lambda t: t.squeeze_(), (2, 3), "SqueezeBackward3"),
+    ],
+)
+def test_shapes_change_in_place(change, shape, node):
+    x = torch.arange(6.0).reshape(2, 3).requires_grad_(True)
+    y = x * 1
+    assert change(y) is y
+    assert tuple(y.shape) == shape
+    assert y.grad_fn.name() == node
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [[0.0, 2.0, 4.0], [6.0, 8.0, 10.0]]
+
+
+def test_overlapping_windows_share_their_gradient():
+    v = torch.ones(4, requires_grad=True)
+    v.unfold(0, 2, 1).sum().backward()
+    assert v.grad.tolist() == [1.0, 2.0, 2.0, 1.0]
+
+
+def test_a_tensor_repeated_by_strides_collects_its_gradient():
+    v = torch.ones(2, requires_grad=True)
+    v.as_strided((2, 3), (1, 0)).sum().backward()
+    assert v.grad.tolist() == [3.0, 3.0]
+
+
+def test_flatten_of_a_vector_is_the_vector():
+    v = torch.zeros(3)
+    assert v.flatten() is v
+
+
+def test_bytes_can_be_read_as_another_dtype():
+    assert torch.tensor([1.0, 2.0]).view(torch.int32).tolist() == [1065353216, 1073741824]
+    assert torch.tensor([1, 2], dtype=torch.int16).view(torch.uint8).tolist() == [1, 0, 2, 0]
