@@ -235,9 +235,7 @@ def test_context_for_each_run():
         yield
         seen.append("leave " + name)
 
-    y = C.checkpoint(
-        torch.exp, leaf(), use_reentrant=False, context_fn=lambda: (context("first"), context("second"))
-    )
+    y = C.checkpoint(torch.exp, leaf(), use_reentrant=False, context_fn=lambda: (context("first"), context("second")))
     y.sum().backward()
     assert seen[:3] == ["enter first", "leave first", "enter second"]
     with pytest.raises(RuntimeError, match="suppressed an exception raised during the checkpointed forward"):

@@ -132,7 +132,9 @@ def test_wrong_parametrizations_leave_the_module_as_it_was(module, words):
 
 
 def test_errors_of_names_and_assignments():
-    with pytest.raises(ValueError, match="does not have a parameter, a buffer, or a parametrized element with name 'w'"):
+    with pytest.raises(
+        ValueError, match="does not have a parameter, a buffer, or a parametrized element with name 'w'"
+    ):
         P.register_parametrization(nn.Linear(2, 2), "w", Symmetric())
     layer = P.register_parametrization(nn.Linear(2, 2), "weight", Symmetric())
     with pytest.raises(RuntimeError, match="parametrization Symmetric does not implement right_inverse."):

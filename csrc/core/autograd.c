@@ -88,8 +88,9 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
 
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     if (view->storage != of->storage || view == of) return; /* a copy after all */
-    hg_tensor *base = of->base ? of->base : of;
-    if (of->base && of->view_kind != HG_VIEW_NORMAL && kind == HG_VIEW_NORMAL) kind = of->view_kind;
+    bool stands_alone = !of->base || of->view_kind == HG_VIEW_PASSED;
+    hg_tensor *base = stands_alone ? of : of->base;
+    if (!stands_alone && of->view_kind != HG_VIEW_NORMAL && kind == HG_VIEW_NORMAL) kind = of->view_kind;
     hg_retain(cx, base);
     hg_release(cx, view->base);
     view->base = base;
@@ -100,7 +101,8 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
 
 hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     hg_tensor *base = t->base;
-    bool stale = base && t->seen_version != t->storage->version && t->view_kind == HG_VIEW_NORMAL;
+    bool stale = base && t->seen_version != t->storage->version &&
+                 (t->view_kind == HG_VIEW_NORMAL || t->view_kind == HG_VIEW_PASSED);
     if (stale && hg_tensor_requires_grad(base)) {
         hg_tensor *again;
         hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
@@ -117,6 +119,10 @@ hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     }
     *out = t->grad_fn;
     return HG_OK;
+}
+
+static bool same_memory(const hg_tensor *a, const hg_tensor *b) {
+    return a->data == b->data && hg_same_shape(a, b) && !memcmp(a->stride, b->stride, a->n_dim * sizeof *a->stride);
 }
 
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
@@ -151,9 +157,12 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
                            "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
                            "your code by moving both the view and the inplace either both inside the no_grad block (if you "
                            "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).");
-        if (t->base->requires_grad && !t->base->grad_fn && hg_tensor_requires_grad(t))
-            return hg_fail(cx, HG_STATE,
-                           "a view of a leaf Variable that requires grad is being used in an in-place operation.");
+        const hg_tensor *base = t->base;
+        bool same = t->view_kind == HG_VIEW_PASSED && same_memory(t, base);
+        while (base->base) same = same && same_memory(base, base->base), base = base->base;
+        if (base->requires_grad && !base->grad_fn && hg_tensor_requires_grad(t))
+            return hg_fail(cx, HG_STATE, "a %sleaf Variable that requires grad is being used in an in-place operation.",
+                           same ? "" : "view of a ");
     }
     if (t->requires_grad && !t->grad_fn)
         return hg_fail(cx, HG_STATE, "a leaf Variable that requires grad is being used in an in-place operation.");
@@ -195,18 +204,53 @@ static hg_status copy_slices_new(hg_ctx *cx, hg_tensor *view, hg_node *inner, hg
     return HG_OK;
 }
 
-hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node) {
-    if (!t->base) {
+/* The derivative of being overwritten: the gradient goes to what was written, edge 1. */
+static hg_status apply_overwrite(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
+    (void)n;
+    if (grad[0]) hg_retain(cx, grad_in[1] = grad[0]);
+    return HG_OK;
+}
+
+static const hg_node_type overwrite_node = {"CopyBackwards", apply_overwrite};
+
+/* The node of a base that `view`, with output 0 of `written` for its history, was written into. New. */
+static hg_status overwritten(hg_ctx *cx, hg_tensor *view, hg_node *written, hg_node **out) {
+    hg_node *copy;
+    hg_status st = hg_node_make(cx, &overwrite_node, NULL, 2, 0, 1, false, view->n_dim, &copy);
+    if (st != HG_OK) return st;
+    int64_t *pool = copy->pool;
+    hg_node_set_meta(copy, 0, view, &pool);
+    hg_retain(cx, written);
+    copy->next[1] = (hg_edge){written, 0};
+    st = copy_slices_new(cx, view, copy, out); /* steals copy */
+    if (st != HG_OK) hg_release(cx, copy);
+    return st;
+}
+
+/* t, which is its own base, has been changed by the node; so has what it was passed on from. Steals node. */
+static hg_status history_of_base(hg_ctx *cx, hg_tensor *t, hg_node *node) {
+    hg_status st = HG_OK;
+    while (st == HG_OK && t->base) { /* Note [Passed tensors] */
+        hg_node *above = NULL;
+        if (same_memory(t, t->base)) hg_retain(cx, above = node);
+        else st = overwritten(cx, t, node, &above);
         hg_set_history(cx, t, node, 0);
-        return HG_OK;
+        if (st != HG_OK) return st;
+        t = t->base, node = above;
     }
+    hg_set_history(cx, t, node, 0);
+    return HG_OK;
+}
+
+hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node) {
+    if (!t->base || t->view_kind == HG_VIEW_PASSED) return history_of_base(cx, t, node);
     hg_node *copy, *fn;
     hg_status st = copy_slices_new(cx, t, node, &copy); /* steals node */
     if (st != HG_OK) {
         hg_release(cx, node);
         return st;
     }
-    hg_set_history(cx, t->base, copy, 0);
+    if ((st = history_of_base(cx, t->base, copy)) != HG_OK) return st;
     t->seen_version = t->storage->version - 1; /* stale from here on, like every other view of the base */
     return hg_tensor_grad_fn(cx, t, &fn);
 }

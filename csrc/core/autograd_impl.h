@@ -3,13 +3,19 @@
    Note [Views]
    A view shares its base's storage and so its version. An in-place operation on a view changes the base: the base's history
    becomes a CopySlices node (the old gradient with the view's part sent through the operation), and every view of it is stale:
-   its `seen_version` is behind the storage's, and hg_tensor_grad_fn() gives it a new AsStridedBackward0 node on demand. */
+   its `seen_version` is behind the storage's, and hg_tensor_grad_fn() gives it a new AsStridedBackward0 node on demand.
+
+   Note [Passed tensors]
+   A full backward hook lays an identity node over a tensor: what comes out is another tensor in the same memory, with the node
+   for its history. Changed in place it keeps that history, or the hook would be bypassed: it counts as the base of its own
+   views, and takes the operation as a tensor without base does. The tensor it was made from is then as if it had been
+   overwritten with it. */
 #ifndef HG_AUTOGRAD_IMPL_H
 #define HG_AUTOGRAD_IMPL_H
 
 #include "node_impl.h"
 
-enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM, HG_SAVED_OWN_OUTPUT };
+enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM, HG_VIEW_PASSED, HG_SAVED_OWN_OUTPUT };
 
 /* The cold part of a tensor. */
 struct hg_extra {

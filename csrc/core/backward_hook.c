@@ -92,7 +92,7 @@ static hg_status pass_tensors(hg_ctx *cx, const side *s, hg_value *at, hg_node *
         if (hg_tensor_requires_grad(t)) {
             hg_retain(cx, node);
             hg_set_history(cx, passed, node, k);
-            hg_set_base(cx, passed, t, HG_VIEW_CUSTOM);
+            hg_set_base(cx, passed, t, HG_VIEW_PASSED);
         }
         hg_value_set(cx, v, hg_value_of(passed));
     }

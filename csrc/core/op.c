@@ -289,9 +289,12 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     }
     hg_tensor *out[HG_MAX_OUT] = {self};
     hg_node *node = NULL;
+    for (hg_tensor *t = self; want && t && t->base; t = t->base) /* brought up to date */
+        if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
     if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
     self->storage->version++;
     if (!want) goto done;
+    for (hg_tensor *t = self; t; t = t->base) t->seen_version = self->storage->version; /* the rebase says what is stale */
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
     hg_retain(cx, node);

@@ -227,7 +227,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
     def apply(cls, *args, **kwargs):
         """Run ``forward`` without recording it, and record this call in its place."""
         with_setup = cls.setup_context is not Function.setup_context
-        if with_setup and kwargs:
+        if with_setup and (kwargs or len(args) < cls.forward.__code__.co_argcount):  # setup_context wants them all
             import inspect
 
             bound = inspect.signature(cls.forward).bind(*args, **kwargs)

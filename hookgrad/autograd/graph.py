@@ -243,6 +243,9 @@ class _MultiHandle(_C.RemovableHandle):
         for handle in self.handles:
             handle.remove()
 
+    def __exit__(self, *exc):
+        self.remove()
+
     def __getstate__(self):
         return self.handles
 

@@ -15,4 +15,6 @@ if __name__ == "__main__":
     expected = {scenario.__name__: run(scenario, torch) for scenario in SCENARIOS}
     text = json.dumps(expected, indent=0, ensure_ascii=False)
     (HERE / "expected.json").write_text(text + "\n")
-    print(f"{len(expected)} scenarios, {sum(map(len, expected.values()))} events, as PyTorch {torch.__version__} has them")
+    print(
+        f"{len(expected)} scenarios, {sum(map(len, expected.values()))} events, as PyTorch {torch.__version__} has them"
+    )

@@ -1,0 +1,129 @@
+"""gradcheck finds wrong gradients. Expected words are PyTorch's."""
+
+import random
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.autograd import Function, gradcheck, gradgradcheck
+from hookgrad.autograd.gradcheck import GradcheckError
+
+FAST = pytest.mark.parametrize("fast", [False, True])
+
+
+def X(*shape):
+    n = torch.Size(shape).numel()
+    return torch.arange(1, n + 1, dtype=torch.float64).reshape(shape).div(3).requires_grad_()
+
+
+def square(backward, materialize=True):
+    """A square whose derivative is backward(ctx.saved x, grad)."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(materialize)
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, grad):
+            return backward(ctx.saved_tensors[0], grad)
+
+    return Square.apply
+
+
+@FAST
+def test_right_gradients_pass(fast):
+    assert gradcheck(torch.sin, X(2, 3), fast_mode=fast)
+    assert gradcheck(torch.mm, (X(2, 3), X(3, 2)), fast_mode=fast)
+    assert gradcheck(lambda x: (x * 2, x.exp()), X(2), fast_mode=fast)
+    assert gradcheck(lambda x, n: x**n, (X(2), 3), fast_mode=fast)
+    assert gradcheck(lambda x: [x * x, (x * 0).long()], [X(2)], fast_mode=fast)
+    assert gradgradcheck(torch.sin, X(2), fast_mode=fast)
+    assert gradgradcheck(torch.mm, (X(2, 3), X(3, 2)), fast_mode=fast)
+    assert gradgradcheck(torch.exp, X(2), X(2), fast_mode=fast, gen_non_contig_grad_outputs=True)
+
+
+@FAST
+def test_a_wrong_gradient_is_shown(fast):
+    wrong = square(lambda x, g: 3 * x * g)
+    with pytest.raises(GradcheckError, match="Jacobian mismatch for output 0 with respect to input 0,\nnumerical:"):
+        gradcheck(wrong, X(2), fast_mode=fast)
+    assert not gradcheck(wrong, X(2), fast_mode=fast, raise_exception=False)
+    assert gradcheck(wrong, X(2), fast_mode=fast, atol=10, check_undefined_grad=True)
+
+
+@FAST
+def test_a_wrong_second_gradient_is_found(fast):
+    class Sine(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0].detach().cos()
+
+    assert gradcheck(Sine.apply, X(2), fast_mode=fast)
+    with pytest.raises(GradcheckError):
+        gradgradcheck(Sine.apply, X(2), fast_mode=fast)
+
+
+@FAST
+def test_gradients_that_differ_from_run_to_run(fast):
+    random.seed(0)
+    shaky = square(lambda x, g: 2 * x * g + 1e-8 * random.random())
+    with pytest.raises(GradcheckError, match="Backward is not reentrant"):
+        gradcheck(shaky, X(2), fast_mode=fast)
+    assert not gradcheck(shaky, X(2), fast_mode=fast, nondet_tol=1e-5, raise_exception=False)  # zero in, not zero out
+
+
+@FAST
+def test_gradients_must_be_multiplied_by_what_arrives(fast):
+    with pytest.raises(GradcheckError):
+        gradcheck(square(lambda x, g: 2 * x), X(1), fast_mode=fast, atol=100, rtol=100)
+
+
+def test_undefined_gradients():
+    with pytest.warns(UserWarning, match="New undefined gradient support checking feature"):
+        with pytest.raises(GradcheckError):
+            gradcheck(square(lambda x, g: 2 * x * (1 if g is None else g), materialize=False), X(1))
+
+    def careless(x, g):
+        if g is None:
+            raise RuntimeError("no gradient")
+        return 2 * x * g
+
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(GradcheckError, match="Expected backward function to handle undefined"),
+    ):
+        gradcheck(square(careless, materialize=False), X(1))
+    assert gradcheck(square(careless, materialize=False), X(1), check_undefined_grad=False)
+
+
+def test_inputs():
+    with pytest.raises(ValueError, match="gradcheck expects at least one input tensor to require gradient"):
+        gradcheck(torch.sin, X(2).detach())
+    with pytest.warns(UserWarning, match="Input #0 requires gradient and is not a double precision"):
+        gradcheck(lambda x: x * 2, torch.ones(1, requires_grad=True), eps=1e-2, atol=1e-2)
+    with pytest.raises(RuntimeError, match="The 0th input has a dimension with stride 0"):
+        gradcheck(torch.sin, X(1).detach().expand(3).requires_grad_())
+
+
+def test_functions_without_a_gradient_must_be_constant():
+    assert gradcheck(lambda x: torch.ones(2, dtype=torch.float64), X(2))
+    with pytest.raises(GradcheckError, match="Numerical gradient for function expected to be zero"):
+        gradcheck(lambda x: x.detach(), X(2))
+
+
+def test_what_is_not_supported_says_so():
+    for options in ({"check_forward_ad": True}, {"check_batched_grad": True}):
+        with pytest.raises(NotImplementedError, match="is not supported"):
+            gradcheck(torch.sin, X(2), **options)
+    with pytest.raises(AssertionError, match="Expected at least one of check_forward_ad or check_backward_ad"):
+        gradcheck(torch.sin, X(2), check_backward_ad=False)
+    with pytest.raises(AssertionError, match="Setting check_batched_forward_grad=True requires check_forward_ad"):
+        gradcheck(torch.sin, X(2), check_batched_forward_grad=True)

@@ -1,0 +1,243 @@
+"""Saved-tensor hooks, hooks of several tensors, edges and anomaly detection, beside what the event log compares."""
+
+import gc
+import threading
+import warnings
+import weakref
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.autograd import Function, graph
+
+
+def leaf():
+    return torch.tensor([1.0, 2.0], requires_grad=True)
+
+
+def test_what_was_packed_lives_as_long_as_the_graph():
+    class Packed:
+        def __init__(self, t):
+            self.t = t.detach()
+
+    packed = []
+
+    def pack(t):
+        p = Packed(t)
+        packed.append(weakref.ref(p))
+        return p
+
+    gc.disable()
+    try:
+        with graph.saved_tensors_hooks(pack, lambda p: p.t):
+            y = leaf().exp().sin()
+        assert all(ref() is not None for ref in packed)
+        y.sum().backward()
+        assert all(ref() is None for ref in packed)
+        with graph.saved_tensors_hooks(pack, lambda p: p.t):
+            y = leaf().exp()
+        del y
+        assert packed[-1]() is None
+    finally:
+        gc.enable()
+
+
+def test_hooks_and_their_closures_go():
+    class Owner:
+        pass
+
+    owner = Owner()
+    ref = weakref.ref(owner)
+    with graph.saved_tensors_hooks(lambda t, owner=owner: t, lambda t: t):
+        y = leaf().exp()
+    del owner
+    assert ref() is not None
+    del y
+    gc.collect()
+    assert ref() is None
+
+
+def test_packing_the_output_itself_is_a_cycle_that_the_collector_finds():
+    with graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        y = leaf().exp()
+    ref = weakref.ref(y.grad_fn)
+    del y
+    gc.collect()
+    assert ref() is None
+
+
+def test_hooks_hold_for_their_thread_only():
+    seen = []
+    with graph.saved_tensors_hooks(lambda t: (seen.append(1), t)[1], lambda t: t):
+        thread = threading.Thread(target=lambda: leaf().exp())
+        thread.start()
+        thread.join()
+    assert seen == []
+
+
+def test_save_on_cpu_and_wrong_hooks():
+    with graph.save_on_cpu(pin_memory=False):
+        leaf().exp().sum().backward()
+    with pytest.raises(TypeError):
+        graph.saved_tensors_hooks(3, 4).__enter__()
+
+
+def test_a_second_backward_needs_what_the_first_gave_away():
+    with graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: t):
+        y = leaf().exp().sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+def test_saved_values_and_raw_saved_values():
+    x = leaf()
+    y = x.pow(3)
+    assert y.grad_fn._saved_self is x and y.grad_fn._saved_exponent == 3
+    assert y.grad_fn._raw_saved_self.__class__.__name__ == "SavedTensor"
+    assert x.exp().grad_fn._saved_result.grad_fn is not None
+    with pytest.raises(AttributeError):
+        y.grad_fn._saved_nothing  # noqa: B018
+
+
+def test_mutation_contexts_do_not_nest_and_end():
+    with graph.allow_mutation_on_saved_tensors() as context:
+        with pytest.raises(RuntimeError, match="allow_mutation_on_saved_tensors contexts cannot be nested"):
+            with graph.allow_mutation_on_saved_tensors():
+                pass
+        a = torch.ones(2, requires_grad=True)
+        b = a.clone()
+        out = (b**2).sum()
+        b.sin_()
+        assert len(context.cloned) == 1
+    with pytest.raises(
+        AssertionError, match="Trying to backward outside of the 'allow_mutation_on_saved_tensors' context"
+    ):
+        out.backward()
+
+
+def test_multi_grad_hooks_leave_nothing_behind():
+    a, b = leaf(), leaf()
+    calls = []
+    handle = graph.register_multi_grad_hook((a, b), calls.append)
+    for _ in range(3):
+        (a * b).sum().backward()
+    assert len(calls) == 3 and [g.tolist() for g in calls[0]] == [[1, 2], [1, 2]]
+    with handle:
+        pass
+    (a * b).sum().backward()
+    assert len(calls) == 3 and not a._backward_hooks and not b._backward_hooks
+
+
+def test_edges_keep_the_graph():
+    x = leaf()
+    edge = graph.get_gradient_edge((x * 2).exp())
+    assert edge.node.name() == "ExpBackward0" and edge.output_nr == 0
+    (g,) = torch.autograd.grad(edge, x, torch.ones(2))
+    assert g.tolist() == pytest.approx([14.778, 109.196], abs=1e-2)
+    with pytest.raises(RuntimeError, match="gradient edge for a Tensor that does not require gradients"):
+        graph.get_gradient_edge(torch.ones(1))
+
+
+def test_increment_version():
+    x = leaf()
+    y = x * x
+    graph.increment_version([x])
+    assert x._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+    with pytest.raises(RuntimeError, match="increment_version expect a Iterable"):
+        graph.increment_version(3)
+
+
+def test_node_is_the_class_of_nodes():
+    assert isinstance(leaf().exp().grad_fn, graph.Node) and issubclass(type(leaf().exp().grad_fn), graph.Node)
+
+
+# ---- Anomaly detection ------------------------------------------------------------------------------------------------
+
+
+class Fails(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise ValueError("backward")
+
+
+class MakesNan(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * float("nan")
+
+
+def anomaly(function, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises((ValueError, RuntimeError)) as error, torch.autograd.detect_anomaly(**options):
+            function()
+    return error.value, [str(w.message) for w in caught[1:]]
+
+
+def test_an_error_comes_with_the_forward_traceback():
+    def the_culprit():
+        return Fails.apply(leaf()).sum()
+
+    error, (words,) = anomaly(lambda: the_culprit().backward())
+    assert isinstance(error, ValueError)
+    assert words.startswith("Error detected in FailsBackward. Traceback of forward call that caused the error:\n")
+    assert "return Fails.apply(leaf()).sum()" in words
+
+
+def test_nan_is_an_error():
+    error, (words,) = anomaly(lambda: MakesNan.apply(leaf()).sum().backward())
+    assert str(error) == "Function 'MakesNanBackward' returned nan values in its 0th output."
+    assert "Error detected in MakesNanBackward" in words
+    with pytest.warns(UserWarning), torch.autograd.detect_anomaly(check_nan=False):
+        MakesNan.apply(leaf()).sum().backward()
+
+
+def test_a_graph_made_before_has_no_traceback():
+    y = Fails.apply(leaf()).sum()
+    _, (words,) = anomaly(y.backward)
+    assert words.startswith("Error detected in FailsBackward. No forward pass information available.")
+
+
+def test_a_node_of_a_derivative_names_the_node_it_comes_from():
+    class Nested(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return Fails.apply(grad * leaf())
+
+    def twice():
+        x = leaf()
+        (g,) = torch.autograd.grad(Nested.apply(x).sum(), x, create_graph=True)
+        g.sum().backward()
+
+    _, words = anomaly(twice)
+    assert [w.strip().split(".")[0] for w in words] == [
+        "Error detected in FailsBackward",
+        "Previous calculation was induced by NestedBackward",
+    ]
+
+
+def test_turning_it_on_and_off():
+    assert not torch.is_anomaly_enabled() and torch.is_anomaly_check_nan_enabled()
+    with torch.autograd.set_detect_anomaly(True):
+        assert torch.is_anomaly_enabled()
+        assert list(leaf().exp().grad_fn.metadata) == ["traceback_"]
+    assert not torch.is_anomaly_enabled() and leaf().exp().grad_fn.metadata == {}
+    torch.autograd.set_detect_anomaly(True, False)
+    assert not torch.is_anomaly_check_nan_enabled()
+    torch.autograd.set_detect_anomaly(False)
