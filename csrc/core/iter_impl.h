@@ -52,6 +52,13 @@ void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
 #define HG_CLONES
 #endif
 
+/* A function that is part of its caller, whatever the machine that one is compiled for. */
+#if defined(__GNUC__)
+#define HG_INLINE static inline __attribute__((always_inline))
+#else
+#define HG_INLINE static inline
+#endif
+
 /* HG_IVDEP before a for: iterations do not depend on one another, although the compiler cannot know: in place, a result
    lies exactly on its operand. */
 #if defined(__clang__)

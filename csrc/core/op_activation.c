@@ -131,7 +131,7 @@ hg_status hg_d_elu_backward(hg_ctx *cx, hg_back *b) {
     if (NEED(1)) {
         double alpha = hg_number_f(ARG(2)), scale = hg_number_f(ARG(3)), input_scale = hg_number_f(ARG(4));
         hg_tensor *x = IN(1), *curve = TIMES(X(EXP, T(TIMES(x, input_scale))), alpha * scale * input_scale * input_scale);
-        GIVE(1, X(WHERE, T(X(LE, T(x), hg_i(0))), T(MUL_(MUL_(G, IN(0)), curve)), hg_i(0)));
+        GIVE(1, X(WHERE, T(X(LT, T(x), hg_i(0))), T(MUL_(MUL_(G, IN(0)), curve)), hg_i(0)));
     }
     return HG_OK;
 }

@@ -109,9 +109,9 @@ static double draw_normal(const drawing *d) { return normal(d->g) * d->b + d->a;
    torch fills float32 tensors with the vector forms of Cephes' logarithm, sine and cosine, which err in the last bits, in a
    build that fuses a product with the sum it goes into. The same polynomials, fused at the same places, give the same
    normals to the bit. x is positive; the angle is in [0, 2 pi]. */
-static inline float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+HG_INLINE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
-static inline float cephes_log(float x) {
+HG_INLINE float cephes_log(float x) {
     static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f, -1.2420140846E-1f, 1.4249322787E-1f,
                               -1.6668057665E-1f, 2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
     union {
@@ -128,7 +128,7 @@ static inline float cephes_log(float x) {
     return fused(e, 0.693359375f, r + fused(-z, 0.5f, y));
 }
 
-static inline void cephes_sincos(float x, float *sine, float *cosine) {
+HG_INLINE void cephes_sincos(float x, float *sine, float *cosine) {
     int32_t octant = ((int32_t)(x * 1.27323954473516f) + 1) & ~1;
     float y = (float)octant;
     x = fused(y, -3.77489497744594108e-8f, fused(y, -2.4187564849853515625e-4f, fused(y, -0.78515625f, x)));
