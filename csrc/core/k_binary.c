@@ -96,10 +96,11 @@ const hg_kernel hg_k_pow = {.name = "pow", .loop = {INT_ROWS(pow), FLOAT_ROWS(po
     FLOATS(LOOP2_FAST, id, on_floats)                                                                                  \
     BOOLS(LOOP2, id, on_bool)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}};
+/* Where torch adds a multiple it rounds once: fma. */
 ARITHMETIC(add, (V)((W)x + (W)y), x + y, x | y)
-ARITHMETIC(add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), x + f(0) * y, x | (y && extra->i[0]))
+ARITHMETIC(add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), fma(f(0), y, x), x | (y && extra->i[0]))
 ARITHMETIC(sub, (V)((W)x - (W)y), x - y, x ^ y)
-ARITHMETIC(sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), x - f(0) * y, x ^ (y && extra->i[0]))
+ARITHMETIC(sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
 ARITHMETIC(mul, (V)((W)x * (W)y), x * y, x & y)
 ARITHMETIC(maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
 ARITHMETIC(minimum, x < y ? x : y, x < y || x != x ? x : y, x & y)
@@ -187,7 +188,7 @@ FLOATS(LOOP3_FAST, clamp, x != x || y != y || z != z ? x + y + z : x < y ? (y > 
 const hg_kernel hg_k_clamp = {.name = "clamp", .loop = {INT_ROWS(clamp), FLOAT_ROWS(clamp)}};
 
 INTS(LOOP3, addcmul, (V)((W)x + (W)extra->i[0] * (W)y * (W)z))
-FLOATS(LOOP3_FAST, addcmul, x + f(0) * y * z)
+FLOATS(LOOP3_FAST, addcmul, fma(f(0) * y, z, x))
 const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(addcmul), FLOAT_ROWS(addcmul)}};
 
 /* Moves elements, whatever they mean. */
