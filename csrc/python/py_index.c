@@ -74,14 +74,16 @@ static int put(PyObject *o, subscript *s) {
         PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
         return -1;
     }
-    if (PyIndex_Check(o) && !py_is_array(o)) { /* NumPy's integers */
+    hg_arg number; /* NumPy's booleans and integers, told apart here since its booleans have an __index__ as well */
+    match m = py_is_array(o) ? MATCH_NO : py_number_arg(o, &number);
+    if (m == MATCH_FAILED) return -1;
+    if (m == MATCH_YES && number.kind != HG_A_FLOAT) {
+        *to = (hg_index){.kind = number.kind == HG_A_BOOL ? HG_IX_BOOL : HG_IX_INT, .start = number.u.i};
+        return s->n++, 0;
+    }
+    if (PyIndex_Check(o) && !py_is_array(o)) {
         *to = (hg_index){.kind = HG_IX_INT};
         return s->n++, py_int64(o, &to->start);
-    }
-    hg_arg number;
-    if (py_number_arg(o, &number) == MATCH_YES && number.kind == HG_A_BOOL) {
-        *to = (hg_index){.kind = HG_IX_BOOL, .start = number.u.i};
-        return s->n++, 0;
     }
     if (PySequence_Check(o)) return put_sequence(o, s);
     PyErr_Format(PyExc_IndexError,
