@@ -615,6 +615,27 @@ def test_without_tracking_evaluation_uses_the_batch():
     assert list(bn.state_dict()) == ["weight", "bias"]
 
 
+def test_instance_norm():
+    assert repr(nn.InstanceNorm1d(2)) == (
+        "InstanceNorm1d(2, eps=1e-05, momentum=0.1, affine=False, bias=False, track_running_stats=False)"
+    )
+    x = numbers(2, 2, 3).requires_grad_()
+    y = nn.InstanceNorm1d(2)(x)
+    assert near(y.flatten()[:6], [-1.16247, 1.27871, -0.116247, 1.22474, -4.30628e-08, -1.22474])
+    (y * numbers(2, 2, 3)).sum().backward()
+    assert near(x.grad.flatten()[:6], [-2.27404e-05, 2.48399e-05, -2.3073e-06, 1.8469e-05, -5.50419e-13, -1.8469e-05])
+    tracking = nn.InstanceNorm2d(2, affine=True, track_running_stats=True)
+    tracking(numbers(2, 2, 2, 2))
+    assert near(tracking.running_mean, [-0.011875, 0.035])
+    assert near(tracking.running_var, [1.00078, 0.952083])
+    tracking.eval()
+    assert near(tracking(numbers(2, 1, 2)).flatten(), [-1.13768, 0.611633, -0.44581, 1.34768])
+    with pytest.raises(ValueError, match="Expected more than 1 spatial element when training"):
+        nn.InstanceNorm2d(1)(torch.ones(1, 1, 1, 1))
+    with pytest.raises(ValueError, match=r"expected 3D or 4D input \(got 2D input\)"):
+        nn.InstanceNorm2d(1)(torch.ones(1, 1))
+
+
 # ---- Dropout -----------------------------------------------------------------------------------------------------------------
 
 

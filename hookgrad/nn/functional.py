@@ -116,11 +116,31 @@ def instance_norm(
     input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5
 ):
     """Normalise each channel of each sample of (N, C, *) by itself."""
-    if running_mean is not None or running_var is not None:
-        raise NotImplementedError("instance_norm(): running statistics are not supported by hookgrad")
-    if math.prod(input.shape[2:]) == 1:
+    if use_input_stats and math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    return _nn.group_norm(input, input.shape[1], weight, bias, eps)
+    n, channels, *rest = input.shape
+
+    def for_each_sample(t):
+        return None if t is None else t.repeat(n)
+
+    # Batch normalisation of one sample that has the channels of all of them.
+    mean, var = for_each_sample(running_mean), for_each_sample(running_var)
+    y = _nn.batch_norm(
+        input.reshape(1, n * channels, *rest),
+        mean,
+        var,
+        for_each_sample(weight),
+        for_each_sample(bias),
+        use_input_stats,
+        momentum,
+        eps,
+    )
+    if use_input_stats:
+        with hookgrad.no_grad():
+            for running, each in ((running_mean, mean), (running_var, var)):
+                if running is not None:
+                    running.copy_(each.reshape(n, channels).mean(0))
+    return y.reshape(input.shape)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):

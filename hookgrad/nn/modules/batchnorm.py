@@ -8,12 +8,11 @@ from ..parameter import Parameter
 from .module import Module
 
 
-class _BatchNorm(Module):
-    """What batch normalisations of any dimension share."""
+class _NormBase(Module):
+    """What normalisations with running statistics share: the settings, the parameters and the buffers."""
 
     _version = 2  # 2 brought num_batches_tracked
     __constants__ = ["track_running_stats", "momentum", "eps", "num_features", "affine"]
-    forward = _C.layer_forward("batch_norm")
 
     def __init__(
         self,
@@ -73,6 +72,12 @@ class _BatchNorm(Module):
             count = self.num_batches_tracked
             state_dict[key] = hookgrad.tensor(0, dtype=hookgrad.int64) if count is None else count
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+class _BatchNorm(_NormBase):
+    """What batch normalisations of any dimension share."""
+
+    forward = _C.layer_forward("batch_norm")
 
 
 class BatchNorm1d(_BatchNorm):
