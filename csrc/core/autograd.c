@@ -16,12 +16,14 @@ bool hg_tensor_requires_grad(const hg_tensor *t) { return t->requires_grad || t-
 
 hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on) {
     if (t->grad_fn && !on)
-        return hg_fail(cx, HG_STATE, "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+        return hg_fail(cx, HG_STATE,
+                       "you can only change requires_grad flags of leaf variables. If you want to use a computed "
                        "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().");
     if (on && !hg_dtype_is_float((hg_dtype)t->dtype))
         return hg_fail(cx, HG_STATE, "only Tensors of floating point and complex dtype can require gradients");
     if (on && t->is_inference && !cx->inference)
-        return hg_fail(cx, HG_STATE, "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
+        return hg_fail(cx, HG_STATE,
+                       "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
     if (!t->grad_fn) t->requires_grad = on;
     return HG_OK;
 }
@@ -133,7 +135,8 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
     if (t->is_inference && !cx->inference)
-        return hg_fail(cx, HG_STATE, "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+        return hg_fail(cx, HG_STATE,
+                       "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
                        "clone to get a normal tensor before doing inplace update.See "
                        "https://github.com/pytorch/rfcs/pull/17 for more details.");
     if (!cx->grad_enabled) return HG_OK;
@@ -141,22 +144,27 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (t->base) {
         char maker[64];
         if (t->view_kind == HG_VIEW_MULTI_OUTPUT)
-            return hg_fail(cx, HG_STATE, "Output %u of %s is a view and is being modified inplace. This view is the output of "
+            return hg_fail(cx, HG_STATE,
+                           "Output %u of %s is a view and is being modified inplace. This view is the output of "
                            "a function that returns multiple views. Such functions do not allow the output views to be "
                            "modified inplace. You should replace the inplace operation by an out-of-place one.",
                            t->out_nr, hg_node_short_name(t->grad_fn, maker));
         if (t->view_kind == HG_VIEW_CUSTOM)
-            return hg_fail(cx, HG_STATE, "Output %u of %s is a view and is being modified inplace. This view was created inside "
-                           "a custom Function (or because an input was returned as-is) and the autograd logic to handle "
-                           "view+inplace would override the custom backward associated with the custom Function, leading to "
-                           "incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
-                           "custom Function.",
-                           t->out_nr, hg_node_short_name(t->grad_fn, maker));
+            return hg_fail(
+                cx, HG_STATE,
+                "Output %u of %s is a view and is being modified inplace. This view was created inside "
+                "a custom Function (or because an input was returned as-is) and the autograd logic to handle "
+                "view+inplace would override the custom backward associated with the custom Function, leading to "
+                "incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
+                "custom Function.",
+                t->out_nr, hg_node_short_name(t->grad_fn, maker));
         if (t->view_kind == HG_VIEW_NO_GRAD)
-            return hg_fail(cx, HG_STATE, "A view was created in no_grad mode and is being modified inplace with grad mode "
-                           "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-                           "your code by moving both the view and the inplace either both inside the no_grad block (if you "
-                           "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).");
+            return hg_fail(
+                cx, HG_STATE,
+                "A view was created in no_grad mode and is being modified inplace with grad mode "
+                "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+                "your code by moving both the view and the inplace either both inside the no_grad block (if you "
+                "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).");
         const hg_tensor *base = t->base;
         bool same = t->view_kind == HG_VIEW_PASSED && same_memory(t, base);
         while (base->base) same = same && same_memory(base, base->base), base = base->base;
@@ -232,8 +240,10 @@ static hg_status history_of_base(hg_ctx *cx, hg_tensor *t, hg_node *node) {
     hg_status st = HG_OK;
     while (st == HG_OK && t->base) { /* Note [Passed tensors] */
         hg_node *above = NULL;
-        if (same_memory(t, t->base)) hg_retain(cx, above = node);
-        else st = overwritten(cx, t, node, &above);
+        if (same_memory(t, t->base))
+            hg_retain(cx, above = node);
+        else
+            st = overwritten(cx, t, node, &above);
         hg_set_history(cx, t, node, 0);
         if (st != HG_OK) return st;
         t = t->base, node = above;
@@ -260,7 +270,8 @@ static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_
     if (!grad[0]) return HG_OK;
     hg_node *inner = n->inner;
     if (!inner)
-        return hg_fail(cx, HG_STATE, "Trying to backward through the graph a second time: CopySlices was freed already");
+        return hg_fail(cx, HG_STATE,
+                       "Trying to backward through the graph a second time: CopySlices was freed already");
     hg_scope s;
     hg_scope_begin(cx, &s);
     const hg_arg *a = n->args;
@@ -280,8 +291,10 @@ static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_
         hg_scope_fail(cx, inner->type->apply(cx, inner, &part_grad, got));
         for (uint32_t i = 1; i < inner->n_next; i++) grad_in[i] = got[i];
         if (n->next[0].node && hg_scope_ok(cx)) {
-            if (got[0]) X(COPY_, T(part), T(got[0]));
-            else X(ZERO_, T(part));
+            if (got[0])
+                X(COPY_, T(part), T(got[0]));
+            else
+                X(ZERO_, T(part));
             if (hg_scope_ok(cx)) hg_retain(cx, whole), grad_in[0] = whole;
         }
         hg_release(cx, got[0]);
@@ -306,12 +319,15 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     if (grad) {
         if (grad == t) return hg_fail(cx, HG_STATE, "can't assign Variable as its own grad");
         if (grad->dtype != t->dtype)
-            return hg_fail(cx, HG_STATE, "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%.*s'. The "
+            return hg_fail(cx, HG_STATE,
+                           "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%.*s'. The "
                            "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype).",
-                           hg_dtypes[grad->dtype].name, (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")),
+                           hg_dtypes[grad->dtype].name,
+                           (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")),
                            hg_dtypes[t->dtype].tensor_name);
         if (!hg_same_shape(t, grad))
-            return hg_fail(cx, HG_STATE, "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure "
+            return hg_fail(cx, HG_STATE,
+                           "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure "
                            "that the gradient and the tensor are the same size",
                            hg_show_shape(grad, got), hg_show_shape(t, want));
         hg_retain(cx, grad);
@@ -357,10 +373,12 @@ const hg_node_type hg_accumulate_node = {"AccumulateGrad", apply_accumulate};
 
 hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
     if (t->base)
-        return hg_fail(cx, HG_STATE, "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
-                       "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, "
-                       "and hence detach_() cannot be called on these gradients. To fix this error, please refer to the "
-                       "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution.");
+        return hg_fail(
+            cx, HG_STATE,
+            "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
+            "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, "
+            "and hence detach_() cannot be called on these gradients. To fix this error, please refer to the "
+            "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution.");
     hg_node *old = t->grad_fn;
     t->grad_fn = NULL, t->out_nr = 0, t->requires_grad = false;
     hg_release(cx, old);

@@ -19,11 +19,11 @@ enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM, HG
 
 /* The cold part of a tensor. */
 struct hg_extra {
-    hg_hooks *hooks;      /* owned; tensor hooks, also hung on grad_fn where there is one */
-    hg_hooks *post;       /* owned; post-accumulate-grad hooks */
-    hg_node *accumulator; /* borrowed: it owns the tensor, and clears this when it dies */
+    hg_hooks *hooks;          /* owned; tensor hooks, also hung on grad_fn where there is one */
+    hg_hooks *post;           /* owned; post-accumulate-grad hooks */
+    hg_node *accumulator;     /* borrowed: it owns the tensor, and clears this when it dies */
     struct hg_packed *packed; /* owned; this tensor only stands for one that saved-tensor hooks took away */
-    hg_node *stands_for;  /* owned; the accumulator of the leaf this was unpacked as */
+    hg_node *stands_for;      /* owned; the accumulator of the leaf this was unpacked as */
     bool retains_grad;
 };
 

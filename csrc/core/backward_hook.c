@@ -72,8 +72,10 @@ static hg_status zeros_of(hg_ctx *cx, const hg_meta *m, hg_tensor **out) {
 /* Every input gets its gradient, even one that needs none: the hooks are shown all of them. */
 static hg_status apply_identity(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     for (uint32_t k = 0; k < n->n_out; k++) {
-        if (grad[k]) hg_retain(cx, grad_in[k] = grad[k]);
-        else TRY(zeros_of(cx, &n->outs[k], &grad_in[k]));
+        if (grad[k])
+            hg_retain(cx, grad_in[k] = grad[k]);
+        else
+            TRY(zeros_of(cx, &n->outs[k], &grad_in[k]));
     }
     return HG_OK;
 }
@@ -122,7 +124,8 @@ static hg_status pass(hg_ctx *cx, side *s, hg_hook_fn fn, hg_value *tuple, bool 
         at = few, st = HG_MEMORY;
         goto done;
     }
-    if ((st = hg_node_make(cx, &identity_node, NULL, s->n_tensors, 0, s->n_tensors, false, pool, &node)) != HG_OK) goto done;
+    if ((st = hg_node_make(cx, &identity_node, NULL, s->n_tensors, 0, s->n_tensors, false, pool, &node)) != HG_OK)
+        goto done;
     for (size_t i = 0; i < s->n_values; i++) hg_value_retain(cx, at[i] = host->tuple_at(host->ud, tuple->obj, i));
     st = pass_tensors(cx, s, at, node);
     if (st == HG_OK) st = hg_node_hooks(cx, node, HG_HOOK_NODE, true, &hooks);
@@ -167,12 +170,16 @@ static hg_status gather(hg_ctx *cx, const side *s, hg_value from, hg_value *slot
 
 static hg_status check_count(hg_ctx *cx, hg_value v, size_t want, const char *hook, const char *what) {
     size_t n = 1;
-    if (v.kind == HG_V_TUPLE) n = HOST(cx)->tuple_size(HOST(cx)->ud, v.obj);
-    else if (v.kind == HG_V_TENSOR && ((hg_tensor *)v.obj)->n_dim) n = (size_t)((hg_tensor *)v.obj)->shape[0];
+    if (v.kind == HG_V_TUPLE)
+        n = HOST(cx)->tuple_size(HOST(cx)->ud, v.obj);
+    else if (v.kind == HG_V_TENSOR && ((hg_tensor *)v.obj)->n_dim)
+        n = (size_t)((hg_tensor *)v.obj)->shape[0];
     if (v.kind == HG_V_TUPLE && n == want) return HG_OK;
     if (n == want)
-        return hg_fail(cx, HG_TYPE, "%s hook must return None or a tuple of %zu for %s, not a bare value", hook, want, what);
-    return hg_fail(cx, HG_STATE, "%s hook returned an invalid number of %s, got %zu, but expected %zu", hook, what, n, want);
+        return hg_fail(cx, HG_TYPE, "%s hook must return None or a tuple of %zu for %s, not a bare value", hook, want,
+                       what);
+    return hg_fail(cx, HG_STATE, "%s hook returned an invalid number of %s, got %zu, but expected %zu", hook, what, n,
+                   want);
 }
 
 static hg_status run_each(hg_ctx *cx, hg_hooks *h, hg_call *call, hg_value *slot, const char *hook, const char *what) {
@@ -211,10 +218,12 @@ static bool all_nothing(hg_ctx *cx, hg_value v) {
 
 /* No input needs a gradient: the hooks run here, at the outputs, with nothings for grad_input. */
 static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
-    TRY(hg_warn(cx, "UserWarning", "Full backward hook is firing when gradients are computed with respect to module outputs "
-                "since no inputs require gradients. See "
-                "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook"
-                " for more details."));
+    TRY(hg_warn(
+        cx, "UserWarning",
+        "Full backward hook is firing when gradients are computed with respect to module outputs "
+        "since no inputs require gradients. See "
+        "https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.register_full_backward_hook"
+        " for more details."));
     hg_value few[8] = {{0}}, *at = few, nothing;
     if (s->n_inputs > 8 && !(at = hg_mem(cx, s->n_inputs * sizeof *at))) return HG_MEMORY;
     memset(at, 0, s->n_inputs * sizeof *at);
@@ -229,7 +238,8 @@ static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
         call.flags = hook->flags, call.id = hook->id;
         st = hook->fn(cx, &call, hook->data);
         if (st == HG_OK && !all_nothing(cx, call.grad_input))
-            st = hg_fail(cx, HG_STATE, "Backward hook for Modules where no input requires gradient should always return None or "
+            st = hg_fail(cx, HG_STATE,
+                         "Backward hook for Modules where no input requires gradient should always return None or "
                          "None for all gradients.");
         hg_value_retain(cx, nothing); /* the next one sees them again */
         hg_value_set(cx, &call.grad_input, nothing);
@@ -267,8 +277,10 @@ static hg_status at_last_node(hg_ctx *cx, hg_call *node_call, void *data) {
         call.flags = s->full->at[i].flags, call.id = s->full->at[i].id;
         st = s->full->at[i].fn(cx, &call, s->full->at[i].data);
     }
-    if (st == HG_OK) hg_value_set(cx, &node_call->grad_input, call.grad_input);
-    else hg_value_release(cx, call.grad_input);
+    if (st == HG_OK)
+        hg_value_set(cx, &node_call->grad_input, call.grad_input);
+    else
+        hg_value_release(cx, call.grad_input);
     hg_value_release(cx, call.grad_output);
     return st;
 }
@@ -344,10 +356,14 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
     char words[200];
     side *s;
     if (bare && output->kind != HG_V_TENSOR)
-        TRY(hg_warn(cx, "UserWarning", "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
-                    "but received %s", type_words(cx, *output, words, sizeof words)));
-    if (bare) TRY(hg_tuple_new(cx, NULL, output, 1, &tuple));
-    else hg_value_retain(cx, tuple);
+        TRY(hg_warn(cx, "UserWarning",
+                    "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                    "but received %s",
+                    type_words(cx, *output, words, sizeof words)));
+    if (bare)
+        TRY(hg_tuple_new(cx, NULL, output, 1, &tuple));
+    else
+        hg_value_retain(cx, tuple);
     hg_status st = side_new(cx, bw, host->tuple_size(host->ud, tuple.obj), &s);
     if (st == HG_OK) {
         hg_retain(cx, s->pre = bw->pre);
@@ -374,7 +390,8 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
 /* ---- Hooks on the last node ---------------------------------------------------------------------------------------------- */
 
 #define DEPRECATED(what, missing)                                                                                      \
-    hg_warn(cx, "FutureWarning", "Using " what " is deprecated and will be removed in future versions. This hook will be "  \
+    hg_warn(cx, "FutureWarning",                                                                                       \
+            "Using " what " is deprecated and will be removed in future versions. This hook will be "                  \
             "missing some " missing)
 #define INSTEAD " Please use register_full_backward_hook to get the documented behavior."
 
@@ -408,11 +425,13 @@ static bool leads_to(hg_ctx *cx, const hg_node *node, hg_value args) {
 static hg_status warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node) {
     const hg_host *host = HOST(cx);
     if (!all_tensors(cx, output))
-        return DEPRECATED("non-full backward hooks on a Module that does not return a single Tensor or a tuple of Tensors",
-                          "of the grad_output." INSTEAD);
+        return DEPRECATED(
+            "non-full backward hooks on a Module that does not return a single Tensor or a tuple of Tensors",
+            "of the grad_output." INSTEAD);
     if (!all_tensors(cx, args))
-        return DEPRECATED("non-full backward hooks on a Module that does not take as input a single Tensor or a tuple of Tensors",
-                          "of the grad_input." INSTEAD);
+        return DEPRECATED(
+            "non-full backward hooks on a Module that does not take as input a single Tensor or a tuple of Tensors",
+            "of the grad_input." INSTEAD);
     size_t n = output.kind == HG_V_TUPLE ? host->tuple_size(host->ud, output.obj) : 0;
     for (size_t i = 1; i < n; i++) {
         const hg_node *fn = hg_value_tensor(host->tuple_at(host->ud, output.obj, i))->grad_fn;
@@ -421,7 +440,8 @@ static hg_status warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, cons
                               "grad_output." INSTEAD);
     }
     if (!leads_to(cx, node, args))
-        return DEPRECATED("a non-full backward hook when the forward contains multiple autograd Nodes", "grad_input." INSTEAD);
+        return DEPRECATED("a non-full backward hook when the forward contains multiple autograd Nodes",
+                          "grad_input." INSTEAD);
     return HG_OK;
 }
 
@@ -438,7 +458,8 @@ static hg_status hang_on_last_node(hg_ctx *cx, hg_backward_hook *bw, hg_value ar
     TRY(hg_node_hooks(cx, node, HG_HOOK_NODE, true, &hooks));
     TRY(side_new(cx, bw, 0, &s));
     hg_retain(cx, s->full = bw->legacy);
-    hg_hook hook = {.id = hg_next_hook_id(cx->lib), .fn = at_last_node, .data = s, .drop = side_drop, .hold = side_hold};
+    hg_hook hook = {
+        .id = hg_next_hook_id(cx->lib), .fn = at_last_node, .data = s, .drop = side_drop, .hold = side_hold};
     hg_status st = hg_hooks_put(cx, hooks, &hook);
     side_drop(s);
     return st == HG_OK ? warn_of_legacy(cx, args, output, node) : st;

@@ -13,8 +13,10 @@ hg_status hg_broadcast(hg_ctx *cx, int na, const int64_t *a, int nb, const int64
     for (int i = m - 1; i >= 0; i--) {
         int64_t x = i - (m - na) >= 0 ? a[i - (m - na)] : 1, y = i - (m - nb) >= 0 ? b[i - (m - nb)] : 1;
         if (x != y && x != 1 && y != 1)
-            return hg_fail(cx, HG_SHAPE, "The size of tensor a (%lld) must match the size of tensor b (%lld) at "
-                           "non-singleton dimension %d", (long long)x, (long long)y, i);
+            return hg_fail(cx, HG_SHAPE,
+                           "The size of tensor a (%lld) must match the size of tensor b (%lld) at "
+                           "non-singleton dimension %d",
+                           (long long)x, (long long)y, i);
         room[i] = x == 1 ? y : x;
     }
     for (int i = 0; i < m; i++) out[i] = room[i];
@@ -25,8 +27,8 @@ hg_status hg_broadcast(hg_ctx *cx, int na, const int64_t *a, int nb, const int64
 hg_status hg_wrap_dim(hg_ctx *cx, int64_t dim, int n_dim, int *out) {
     int n = n_dim ? n_dim : 1;
     if (dim < -n || dim >= n)
-        return hg_fail(cx, HG_INDEX, "Dimension out of range (expected to be in range of [%d, %d], but got %lld)", -n, n - 1,
-                       (long long)dim);
+        return hg_fail(cx, HG_INDEX, "Dimension out of range (expected to be in range of [%d, %d], but got %lld)", -n,
+                       n - 1, (long long)dim);
     *out = (int)(dim < 0 ? dim + n : dim);
     return HG_OK;
 }
@@ -37,8 +39,8 @@ hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape, int64_t *out) {
     for (int i = 0; i < n_dim; i++) {
         if (shape[i] < 0) {
             char sizes[256];
-            return hg_fail(cx, HG_SHAPE, "Trying to create tensor with negative dimension %lld: %s", (long long)shape[i],
-                           hg_show_sizes(n_dim, shape, sizes));
+            return hg_fail(cx, HG_SHAPE, "Trying to create tensor with negative dimension %lld: %s",
+                           (long long)shape[i], hg_show_sizes(n_dim, shape, sizes));
         }
         empty |= shape[i] == 0;
         overflows |= __builtin_mul_overflow(n, shape[i], &n);
@@ -92,8 +94,10 @@ hg_dtype hg_result_type(hg_ctx *cx, const hg_arg *a, int n) {
     hg_dtype dim = HG_NO_DTYPE, zero = HG_NO_DTYPE, number = HG_NO_DTYPE;
     for (int i = 0; i < n; i++) switch (a[i].kind) {
         case HG_A_TENSOR:
-            if (a[i].u.t->n_dim) dim = promote(dim, (hg_dtype)a[i].u.t->dtype);
-            else zero = promote(zero, (hg_dtype)a[i].u.t->dtype);
+            if (a[i].u.t->n_dim)
+                dim = promote(dim, (hg_dtype)a[i].u.t->dtype);
+            else
+                zero = promote(zero, (hg_dtype)a[i].u.t->dtype);
             break;
         case HG_A_BOOL: number = promote(number, HG_BOOL); break;
         case HG_A_INT: number = promote(number, HG_I64); break;
@@ -141,8 +145,10 @@ static void span(const hg_tensor *t, const char **from, const char **to) {
     int64_t low = 0, high = 0;
     for (int i = 0; i < t->n_dim; i++) {
         int64_t reach = (t->shape[i] - 1) * t->stride[i];
-        if (reach < 0) low += reach;
-        else high += reach;
+        if (reach < 0)
+            low += reach;
+        else
+            high += reach;
     }
     int64_t size = (int64_t)hg_tensor_itemsize(t);
     *from = t->data + low * size, *to = t->data + (high + 1) * size;
@@ -164,10 +170,13 @@ static bool same_layout(const hg_tensor *a, const hg_tensor *b) {
 
 hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in) {
     if (!out->contiguous && out->numel && repeats(out))
-        return hg_fail(cx, HG_STATE, "unsupported operation: more than one element of the written-to tensor refers to a "
+        return hg_fail(cx, HG_STATE,
+                       "unsupported operation: more than one element of the written-to tensor refers to a "
                        "single memory location. Please clone() the tensor before performing the operation.");
-    if (!in || in == out || same_layout(out, in) || !spans_meet(out, in) || !is_dense(out) || !is_dense(in)) return HG_OK;
-    return hg_fail(cx, HG_STATE, "unsupported operation: some elements of the input tensor and the written-to tensor refer "
+    if (!in || in == out || same_layout(out, in) || !spans_meet(out, in) || !is_dense(out) || !is_dense(in))
+        return HG_OK;
+    return hg_fail(cx, HG_STATE,
+                   "unsupported operation: some elements of the input tensor and the written-to tensor refer "
                    "to a single memory location. Please clone() the tensor before performing the operation.");
 }
 
@@ -188,9 +197,9 @@ hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64
 /* ---- Copies --------------------------------------------------------------------------------------------------------------- */
 
 #define MOVE(size, type)                                                                                               \
-    static void move_##size(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {              \
+    static void move_##size(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {               \
         for (int64_t i = 0; i < n; i++)                                                                                \
-            *(type *)(void *)(to + i * to_step) = *(const type *)(const void *)(from + i * from_step);                \
+            *(type *)(void *)(to + i * to_step) = *(const type *)(const void *)(from + i * from_step);                 \
     }
 MOVE(1, uint8_t)
 MOVE(2, uint16_t)
@@ -204,8 +213,10 @@ typedef struct copying {
 
 static void copy_row(void *arg, int64_t n, char *const *p, const int64_t *step) {
     const copying *c = arg;
-    if (c->size && step[0] == c->size && step[1] == c->size) memcpy(p[0], p[1], (size_t)(n * c->size));
-    else c->convert(n, p[0], step[0], p[1], step[1]);
+    if (c->size && step[0] == c->size && step[1] == c->size)
+        memcpy(p[0], p[1], (size_t)(n * c->size));
+    else
+        c->convert(n, p[0], step[0], p[1], step[1]);
 }
 
 hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
@@ -261,8 +272,10 @@ hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     hg_tensor *made;
     hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, &made);
     if (st != HG_OK) return st;
-    if ((st = hg_raw_copy(cx, made, t)) != HG_OK) hg_release(cx, made);
-    else *out = made;
+    if ((st = hg_raw_copy(cx, made, t)) != HG_OK)
+        hg_release(cx, made);
+    else
+        *out = made;
     return st;
 }
 
@@ -275,8 +288,10 @@ hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {
     hg_tensor *made;
     hg_status st = hg_tensor_empty(cx, d, t->n_dim, t->shape, &made);
     if (st != HG_OK) return st;
-    if ((st = hg_raw_copy(cx, made, t)) != HG_OK) hg_release(cx, made);
-    else *out = made;
+    if ((st = hg_raw_copy(cx, made, t)) != HG_OK)
+        hg_release(cx, made);
+    else
+        *out = made;
     return st;
 }
 
@@ -338,8 +353,11 @@ hg_status hg_item(hg_ctx *cx, const hg_tensor *t, hg_arg *out) {
     static const int64_t first[HG_MAX_DIM] = {0};
     if (t->numel != 1)
         return hg_fail(cx, HG_STATE, "a Tensor with %lld elements cannot be converted to Scalar", (long long)t->numel);
-    if (hg_dtype_is_float((hg_dtype)t->dtype)) *out = hg_f(hg_tensor_get_f(t, first));
-    else if (t->dtype == HG_BOOL) *out = hg_b(hg_tensor_get_i(t, first) != 0);
-    else *out = hg_i(hg_tensor_get_i(t, first));
+    if (hg_dtype_is_float((hg_dtype)t->dtype))
+        *out = hg_f(hg_tensor_get_f(t, first));
+    else if (t->dtype == HG_BOOL)
+        *out = hg_b(hg_tensor_get_i(t, first) != 0);
+    else
+        *out = hg_i(hg_tensor_get_i(t, first));
     return HG_OK;
 }

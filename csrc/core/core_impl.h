@@ -6,17 +6,18 @@
 
 /* Names the core looks modules' tensors and settings up by: interned by the host at hg_open(). */
 #define HG_NAMES(X)                                                                                                    \
-    X(weight) X(bias) X(running_mean) X(running_var) X(num_batches_tracked) X(eps) X(momentum) X(track_running_stats)   \
-    X(stride) X(padding) X(dilation) X(groups) X(kernel_size) X(ceil_mode) X(count_include_pad) X(divisor_override)     \
-    X(return_indices) X(output_size) X(padding_idx) X(p) X(inplace) X(negative_slope) X(approximate) X(dim)             \
-    X(start_dim) X(end_dim) X(normalized_shape) X(padding_mode) X(max_norm) X(norm_type) X(scale_grad_by_freq) X(sparse)   \
-    X(_input_dims)
+    X(weight)                                                                                                          \
+    X(bias) X(running_mean) X(running_var) X(num_batches_tracked) X(eps) X(momentum) X(track_running_stats) X(stride)  \
+        X(padding) X(dilation) X(groups) X(kernel_size) X(ceil_mode) X(count_include_pad) X(divisor_override)          \
+            X(return_indices) X(output_size) X(padding_idx) X(p) X(inplace) X(negative_slope) X(approximate) X(dim)    \
+                X(start_dim) X(end_dim) X(normalized_shape) X(padding_mode) X(max_norm) X(norm_type)                   \
+                    X(scale_grad_by_freq) X(sparse) X(_input_dims)
 
 enum {
 #define X(name) HG_NAME_##name,
     HG_NAMES(X)
 #undef X
-    HG_N_NAMES
+        HG_N_NAMES
 };
 
 struct hg_lib {
@@ -24,16 +25,16 @@ struct hg_lib {
     hg_dtype default_dtype;
     uint64_t next_hook_id;
     void *names[HG_N_NAMES];
-    hg_op_info *ops[HG_N_OPS];      /* made at first use */
+    hg_op_info *ops[HG_N_OPS]; /* made at first use */
     hg_hooks *globals[HG_N_HOOK_KINDS];
     hg_host_forward host_forward;
     hg_watch watch;
-    int64_t n_runs;                 /* of backward, so far: they are numbered */
+    int64_t n_runs; /* of backward, so far: they are numbered */
     hg_generator generator;
     const char *(*find_blas)(void *ud);
     void *find_blas_ud;
-    struct hg_blas *blas;           /* what blas.c found; NULL before the first large product */
-    hg_node *dying;                 /* nodes waiting to be freed: see Note [Freeing graphs] in node.c */
+    struct hg_blas *blas; /* what blas.c found; NULL before the first large product */
+    hg_node *dying;       /* nodes waiting to be freed: see Note [Freeing graphs] in node.c */
     bool freeing;
 };
 
@@ -66,7 +67,10 @@ static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
 
 /* float16 and bfloat16 are stored so and computed in float32. */
 static inline float hg_half_to_float(uint16_t h) { /* without branches, so that loops over it are vectorised */
-    union { uint32_t u; float f; } v, tiny;
+    union {
+        uint32_t u;
+        float f;
+    } v, tiny;
     uint32_t magnitude = h & 0x7fff;
     tiny.f = (float)(int32_t)magnitude * 0x1p-24f; /* subnormals count units of 2^-24 */
     v.u = (magnitude << 13) + (magnitude >= 0x7c00 ? 0x70000000u : 0x38000000u);
@@ -74,7 +78,10 @@ static inline float hg_half_to_float(uint16_t h) { /* without branches, so that 
     return v.f;
 }
 static inline uint16_t hg_float_to_half(float f) {
-    union { float f; uint32_t u; } v = {f}, tiny;
+    union {
+        float f;
+        uint32_t u;
+    } v = {f}, tiny;
     uint32_t sign = v.u >> 16 & 0x8000, magnitude = v.u & 0x7fffffff;
     uint32_t rounded = (magnitude + 0xfff + (magnitude >> 13 & 1) - 0x38000000) >> 13;
     tiny.u = magnitude;
@@ -85,11 +92,17 @@ static inline uint16_t hg_float_to_half(float f) {
     return (uint16_t)(sign | rounded);
 }
 static inline float hg_bf16_to_float(uint16_t b) {
-    union { uint32_t u; float f; } v = {(uint32_t)b << 16};
+    union {
+        uint32_t u;
+        float f;
+    } v = {(uint32_t)b << 16};
     return v.f;
 }
 static inline uint16_t hg_float_to_bf16(float f) {
-    union { float f; uint32_t u; } v = {f};
+    union {
+        float f;
+        uint32_t u;
+    } v = {f};
     if (f != f) return 0x7fc0;
     return (uint16_t)((v.u + 0x7fff + ((v.u >> 16) & 1)) >> 16); /* to nearest, ties to even */
 }

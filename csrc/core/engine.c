@@ -13,13 +13,13 @@
 
 typedef struct hg_task {
     struct hg_run *run;
-    struct hg_task *next;   /* of the same node, in other runs */
-    struct hg_task *all;    /* of the same run */
-    hg_node *node;          /* owned */
-    hg_tensor **buffer;     /* [n_out], owned: what has arrived so far */
-    uint32_t waits_for;     /* how many nodes have yet to send */
-    uint32_t visited;       /* edges walked so far, while looking for tasks */
-    bool needed;            /* lies on the way to a wanted input, or everything is wanted */
+    struct hg_task *next; /* of the same node, in other runs */
+    struct hg_task *all;  /* of the same run */
+    hg_node *node;        /* owned */
+    hg_tensor **buffer;   /* [n_out], owned: what has arrived so far */
+    uint32_t waits_for;   /* how many nodes have yet to send */
+    uint32_t visited;     /* edges walked so far, while looking for tasks */
+    bool needed;          /* lies on the way to a wanted input, or everything is wanted */
     bool captures;
 } hg_task;
 
@@ -92,7 +92,8 @@ static void tasks_free(hg_ctx *cx, struct hg_run *run) {
    torch's std::priority_queue gives them, the hole sinking to the bottom along right children first. */
 
 static void sift_up(struct hg_run *run, size_t i, hg_task *t) {
-    for (; i > 0 && run->heap[(i - 1) / 2]->node->seq < t->node->seq; i = (i - 1) / 2) run->heap[i] = run->heap[(i - 1) / 2];
+    for (; i > 0 && run->heap[(i - 1) / 2]->node->seq < t->node->seq; i = (i - 1) / 2)
+        run->heap[i] = run->heap[(i - 1) / 2];
     run->heap[i] = t;
 }
 
@@ -210,7 +211,8 @@ static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_te
     if (shaped && (*g)->dtype == m.dtype) return HG_OK;
     char got[256], want[256];
     if (!shaped && !expands(m, *g))
-        return hg_fail(cx, HG_STATE, "Function %s returned an invalid gradient at index %u - got %s but expected shape "
+        return hg_fail(cx, HG_STATE,
+                       "Function %s returned an invalid gradient at index %u - got %s but expected shape "
                        "compatible with %s",
                        hg_node_name(by), i, hg_show_shape(*g, got), hg_show_sizes(m.n_dim, m.shape, want));
     hg_scope s;
@@ -271,8 +273,10 @@ static hg_status fill_retained(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     hg_tensor *sum = NULL;
     hg_status st;
     if (!grad) return HG_OK;
-    if (!t->grad) st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, &sum);
-    else st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(t->grad), hg_t(grad)}, 2, &sum);
+    if (!t->grad)
+        st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, &sum);
+    else
+        st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(t->grad), hg_t(grad)}, 2, &sum);
     if (st != HG_OK) return st;
     hg_tensor *old = t->grad;
     t->grad = sum;
@@ -338,7 +342,8 @@ static hg_status run_node_hooks(hg_ctx *cx, hg_node *n, hg_hooks *h, hg_tensor *
         hg_release(cx, h);
     }
     if (st == HG_OK)
-        st = pre ? tuple_back(cx, call.grad_output, grad, n->n_out, n) : tuple_back(cx, call.grad_input, grad_in, n->n_next, n);
+        st = pre ? tuple_back(cx, call.grad_output, grad, n->n_out, n)
+                 : tuple_back(cx, call.grad_input, grad_in, n->n_next, n);
     hg_value_release(cx, call.grad_output);
     hg_value_release(cx, call.grad_input);
     return st;
@@ -361,9 +366,11 @@ static hg_status has_nan(hg_ctx *cx, hg_tensor *t, bool *out) {
 static hg_status check_nan(hg_ctx *cx, const hg_node *n, hg_tensor *const *grad_in) {
     for (uint32_t i = 0; i < n->n_next; i++) {
         bool nan = false;
-        hg_status st = grad_in[i] && hg_dtype_is_float((hg_dtype)grad_in[i]->dtype) ? has_nan(cx, grad_in[i], &nan) : HG_OK;
+        hg_status st = grad_in[i] && hg_dtype_is_float((hg_dtype)grad_in[i]->dtype) ? has_nan(cx, grad_in[i], &nan)
+                                                                                    : HG_OK;
         if (st != HG_OK) return st;
-        if (nan) return hg_fail(cx, HG_STATE, "Function '%s' returned nan values in its %uth output.", hg_node_name(n), i);
+        if (nan)
+            return hg_fail(cx, HG_STATE, "Function '%s' returned nan values in its %uth output.", hg_node_name(n), i);
     }
     return HG_OK;
 }
@@ -462,7 +469,8 @@ static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i,
         return hg_fail(cx, HG_STATE, "element %d of tensors does not require grad and does not have a grad_fn", i);
     if (given) {
         if (!hg_same_shape(root, given))
-            return hg_fail(cx, HG_STATE, "Mismatch in shape: grad_output[%d] has a shape of torch.Size(%s) and output[%d] has a "
+            return hg_fail(cx, HG_STATE,
+                           "Mismatch in shape: grad_output[%d] has a shape of torch.Size(%s) and output[%d] has a "
                            "shape of torch.Size(%s).",
                            i, hg_show_shape(given, a), i, hg_show_shape(root, b));
         hg_retain(cx, given);
@@ -470,7 +478,8 @@ static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i,
         return HG_OK;
     }
     if (root->numel != 1) return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
-    return hg_call_op(cx, HG_OP_ONES, (hg_arg[]){hg_ints(root->shape, root->n_dim), hg_d((hg_dtype)root->dtype)}, 2, out);
+    return hg_call_op(cx, HG_OP_ONES, (hg_arg[]){hg_ints(root->shape, root->n_dim), hg_d((hg_dtype)root->dtype)}, 2,
+                      out);
 }
 
 static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, hg_tensor *const *grads, int n) {
@@ -508,15 +517,22 @@ static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *ro
 static hg_status check_results(hg_ctx *cx, int n, bool allow_unused, hg_tensor **results) {
     for (int i = 0; i < n && !allow_unused; i++)
         if (!results[i])
-            return hg_fail(cx, HG_STATE, "The differentiated Tensor at index %d appears to not have been used in the graph. Set "
-                           "allow_unused=True if this is the desired behavior.", i);
+            return hg_fail(cx, HG_STATE,
+                           "The differentiated Tensor at index %d appears to not have been used in the graph. Set "
+                           "allow_unused=True if this is the desired behavior.",
+                           i);
     return HG_OK;
 }
 
 hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
-                      bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused, hg_tensor **results) {
-    struct hg_run run = {.outer = cx->run, .keep_graph = keep_graph, .everything = n_inputs < 0, .results = results,
-                         .id = cx->lib->n_runs++, .last_then = &run.thens};
+                      bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused,
+                      hg_tensor **results) {
+    struct hg_run run = {.outer = cx->run,
+                         .keep_graph = keep_graph,
+                         .everything = n_inputs < 0,
+                         .results = results,
+                         .id = cx->lib->n_runs++,
+                         .last_then = &run.thens};
     bool grad_was = cx->grad_enabled;
     hg_status st = HG_OK;
     hg_scope *scope_was = cx->scope;

@@ -52,8 +52,8 @@ hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
     if (!hg_scope_ok(cx)) return NULL;
     for (int i = 0; i < n; i++)
         if (a[i].kind == HG_A_TENSOR && !a[i].u.t) { /* an operand that nothing failed to make: our bug */
-            hg_scope_fail(cx, hg_fail(cx, HG_STATE, "internal: operand %d of %s is missing", i,
-                                      hg_op_at(cx->lib, op)->name));
+            hg_scope_fail(
+                cx, hg_fail(cx, HG_STATE, "internal: operand %d of %s is missing", i, hg_op_at(cx->lib, op)->name));
             return NULL;
         }
     hg_status st = hg_call_op(cx, op, a, n, out);

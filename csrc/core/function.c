@@ -33,8 +33,10 @@ hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs
     int64_t *pool = (int64_t *)(void *)(n->outs + n_out);
     n->n_out = (uint32_t)n_out;
     for (int k = 0; k < n_out; k++)
-        if (outs[k]) hg_node_set_meta(n, (uint32_t)k, outs[k], &pool);
-        else n->outs[k] = (hg_meta){.shape = pool};
+        if (outs[k])
+            hg_node_set_meta(n, (uint32_t)k, outs[k], &pool);
+        else
+            n->outs[k] = (hg_meta){.shape = pool};
     for (int k = 0; k < n_out && st == HG_OK; k++) {
         if (!outs[k] || !(differentiable >> k & 1)) continue;
         hg_retain(cx, n);

@@ -93,6 +93,7 @@ hg_status hg_hooks_run(hg_ctx *cx, hg_hooks *h, hg_call *call) {
     for (uint32_t i = 0; i < n && st == HG_OK; i++) {
         call->flags = snap[i].flags;
         call->id = snap[i].id;
+        call->file = snap[i].file, call->line = snap[i].line;
         st = snap[i].fn(cx, call, snap[i].data);
     }
     for (uint32_t i = 0; i < n; i++)

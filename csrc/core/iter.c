@@ -9,7 +9,8 @@ void hg_iter_begin(hg_iter *it, int n_dim, const int64_t *shape) {
     for (int i = 0; i < n_dim; i++) it->shape[i] = shape[i];
 }
 
-void hg_iter_add(hg_iter *it, const void *data, size_t itemsize, int n_dim, const int64_t *shape, const int64_t *stride) {
+void hg_iter_add(hg_iter *it, const void *data, size_t itemsize, int n_dim, const int64_t *shape,
+                 const int64_t *stride) {
     int k = it->n_operands++, lead = it->n_dim - n_dim;
     it->p[k] = (char *)data;
     for (int i = 0; i < lead; i++) it->step[i][k] = 0;

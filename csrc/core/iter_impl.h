@@ -30,7 +30,8 @@ typedef struct hg_iter {
 /* The shape every operand is broadcast to; operands are added next, the result first. */
 void hg_iter_begin(hg_iter *it, int n_dim, const int64_t *shape);
 /* Shape must broadcast to the iterator's. */
-void hg_iter_add(hg_iter *it, const void *data, size_t itemsize, int n_dim, const int64_t *shape, const int64_t *stride);
+void hg_iter_add(hg_iter *it, const void *data, size_t itemsize, int n_dim, const int64_t *shape,
+                 const int64_t *stride);
 static inline void hg_iter_add_tensor(hg_iter *it, const hg_tensor *t) {
     hg_iter_add(it, t->data, hg_tensor_itemsize(t), t->n_dim, t->shape, t->stride);
 }
@@ -45,7 +46,7 @@ void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
 
 /* HG_CLONES before a function: compiled for the machine's vector units as well, chosen at start-up. Only where the
    compiler and the C library can; elsewhere the plain function does. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&       \
+#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&     \
     __GNUC__ >= 12 && !defined(__SANITIZE_ADDRESS__) && !defined(HG_DEBUG)
 #define HG_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
@@ -71,9 +72,10 @@ void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
 
 /* The dtypes loops are compiled for; half types run as float32. X(suffix, C type, unsigned type to compute in, id) */
 #define HG_SIGNED_TYPES(X)                                                                                             \
-    X(i8, int8_t, uint32_t, I8) X(i16, int16_t, uint32_t, I16) X(i32, int32_t, uint32_t, I32) X(i64, int64_t, uint64_t, I64)
-#define HG_INT_TYPES(X) X(u8, uint8_t, uint32_t, U8) HG_SIGNED_TYPES(X)
-#define HG_FLOAT_TYPES(X) X(f32, float, float, F32) X(f64, double, double, F64)
+    X(i8, int8_t, uint32_t, I8)                                                                                        \
+    X(i16, int16_t, uint32_t, I16) X(i32, int32_t, uint32_t, I32) X(i64, int64_t, uint64_t, I64)
+#define HG_INT_TYPES(X)    X(u8, uint8_t, uint32_t, U8) HG_SIGNED_TYPES(X)
+#define HG_FLOAT_TYPES(X)  X(f32, float, float, F32) X(f64, double, double, F64)
 #define HG_NUMBER_TYPES(X) HG_INT_TYPES(X) HG_FLOAT_TYPES(X)
 
 #endif

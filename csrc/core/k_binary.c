@@ -5,7 +5,7 @@
 
 /* Rounded down. Zero divisors are refused before; the smallest integer over -1 wraps. */
 #define IS_UNEVEN(x, y)       ((x) % (y) != 0 && is_below(x, 0) != is_below(y, 0))
-#define FLOOR_DIVIDE(T, x, y) (is_minus_one(y) ? (T)(0 - (W)(x)) : (T)((x) / (y) - IS_UNEVEN(x, y)))
+#define FLOOR_DIVIDE(T, x, y) (is_minus_one(y) ? (T)(0 - (W)(x)) : (T)((x) / (y)-IS_UNEVEN(x, y)))
 #define REMAINDER(T, x, y)    (is_minus_one(y) ? (T)0 : (T)((x) % (y) + (IS_UNEVEN(x, y) ? (y) : 0)))
 
 static double floor_divide(double x, double y) {
@@ -27,7 +27,7 @@ static float floor_dividef(float x, float y) {
     return quotient - down > 0.5f ? down + 1 : down;
 }
 
-#define DIVIDE_DOWN(x, y) _Generic((x), float: floor_dividef, default: floor_divide)((x), (y))
+#define DIVIDE_DOWN(x, y) _Generic((x), float : floor_dividef, default : floor_divide)((x), (y))
 
 static double remainder_up(double x, double y) {
     double mod = fmod(x, y);
@@ -36,11 +36,13 @@ static double remainder_up(double x, double y) {
 
 INTS(LOOP2, floor_divide, FLOOR_DIVIDE(V, x, y))
 FLOATS(LOOP2, floor_divide, DIVIDE_DOWN(x, y))
-const hg_kernel hg_k_floor_divide = {.name = "floor_divide", .loop = {INT_ROWS(floor_divide), FLOAT_ROWS(floor_divide)}};
+const hg_kernel hg_k_floor_divide = {.name = "floor_divide",
+                                     .loop = {INT_ROWS(floor_divide), FLOAT_ROWS(floor_divide)}};
 
 INTS(LOOP2, trunc_divide, is_minus_one(y) ? (V)(0 - (W)x) : (V)(x / y))
 FLOATS(LOOP2, trunc_divide, trunc(x / y))
-const hg_kernel hg_k_trunc_divide = {.name = "div_trunc_cpu", .loop = {INT_ROWS(trunc_divide), FLOAT_ROWS(trunc_divide)}};
+const hg_kernel hg_k_trunc_divide = {.name = "div_trunc_cpu",
+                                     .loop = {INT_ROWS(trunc_divide), FLOAT_ROWS(trunc_divide)}};
 
 INTS(LOOP2, remainder, REMAINDER(V, x, y))
 FLOATS(LOOP2, remainder, (V)remainder_up((double)x, (double)y))
@@ -74,14 +76,14 @@ INTS(LOOP2, pow, (V)int_power((int64_t)x, (int64_t)y))
     LOOP2(pow_any_##s, T, T, T, pow(x, y))                                                                             \
     static void pow_##s(ARGS) {                                                                                        \
         T y = AT(T, 2, 0);                                                                                             \
-        hg_loop loop = step[2]           ? pow_any_##s                                                                 \
-                       : y == 2          ? pow_square_##s                                                              \
-                       : y == 3          ? pow_cube_##s                                                                \
-                       : y == (T)0.5     ? pow_sqrt_##s                                                                \
-                       : y == (T)-0.5    ? pow_rsqrt_##s                                                               \
-                       : y == -1         ? pow_inverse_##s                                                             \
-                       : y == -2         ? pow_inverse_square_##s                                                      \
-                                         : pow_any_##s;                                                                \
+        hg_loop loop = step[2]        ? pow_any_##s                                                                    \
+                       : y == 2       ? pow_square_##s                                                                 \
+                       : y == 3       ? pow_cube_##s                                                                   \
+                       : y == (T)0.5  ? pow_sqrt_##s                                                                   \
+                       : y == (T)-0.5 ? pow_rsqrt_##s                                                                  \
+                       : y == -1      ? pow_inverse_##s                                                                \
+                       : y == -2      ? pow_inverse_square_##s                                                         \
+                                      : pow_any_##s;                                                                        \
         loop(n, p, step, extra);                                                                                       \
     }
 POWERS(f32, float)
@@ -101,12 +103,12 @@ ARITHMETIC(add, (V)((W)x + (W)y), x + y, x | y)
 ARITHMETIC(add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), fma(f(0), y, x), x | (y && extra->i[0]))
 ARITHMETIC(sub, (V)((W)x - (W)y), x - y, x ^ y)
 ARITHMETIC(sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
-ARITHMETIC(mul, (V)((W)x * (W)y), x * y, x & y)
+ARITHMETIC(mul, (V)((W)x *(W)y), x *y, x &y)
 ARITHMETIC(maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
-ARITHMETIC(minimum, x < y ? x : y, x < y || x != x ? x : y, x & y)
+ARITHMETIC(minimum, x < y ? x : y, x < y || x != x ? x : y, x &y)
 ARITHMETIC(fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
-ARITHMETIC(fmin, x < y ? x : y, x < y || y != y ? x : y, x & y)
-ARITHMETIC(threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x & y)
+ARITHMETIC(fmin, x < y ? x : y, x < y || y != y ? x : y, x &y)
+ARITHMETIC(threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x &y)
 ARITHMETIC(heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
 
 #define K(id, ...)                                                                                                     \
@@ -171,8 +173,9 @@ LOGIC(logical_or, x != 0 || y != 0)
 LOGIC(logical_xor, (x != 0) != (y != 0))
 
 /* f(0) rtol, f(1) atol, i[0] whether NaN is close to NaN */
-FLOAT_TESTS(LOOP2, isclose, x == y || (extra->i[0] && x != x && y != y) ||
-            (fabs(x - y) < (V)INFINITY && fabs(x - y) <= f(1) + fabs(f(0) * y)))
+FLOAT_TESTS(LOOP2, isclose,
+            x == y || (extra->i[0] && x != x && y != y) ||
+                (fabs(x - y) < (V)INFINITY && fabs(x - y) <= f(1) + fabs(f(0) * y)))
 const hg_kernel hg_k_isclose = {.name = "isclose", .loop = {FLOAT_ROWS(isclose)}, .to_bool = true};
 
 /* ---- Three operands ------------------------------------------------------------------------------------------------------------ */
@@ -183,7 +186,7 @@ const hg_kernel hg_k_isclose = {.name = "isclose", .loop = {FLOAT_ROWS(isclose)}
 HG_SIMPLE3_KERNELS(K)
 #undef K
 
-INTS(LOOP3, clamp, x < y ? (y > z ? z : y) : x > z ? z : x)
+INTS(LOOP3, clamp, x<y ? (y > z ? z : y) : x> z ? z : x)
 FLOATS(LOOP3_FAST, clamp, x != x || y != y || z != z ? x + y + z : x < y ? (y > z ? z : y) : x > z ? z : x)
 const hg_kernel hg_k_clamp = {.name = "clamp", .loop = {INT_ROWS(clamp), FLOAT_ROWS(clamp)}};
 
@@ -205,7 +208,14 @@ WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
 const hg_kernel hg_k_where = {.name = "where_cpu",
-                              .loop = {[HG_U8] = where_1, [HG_I8] = where_1, [HG_I16] = where_2, [HG_I32] = where_4,
-                                       [HG_I64] = where_8, [HG_F16] = where_2, [HG_F32] = where_4, [HG_F64] = where_8,
-                                       [HG_BF16] = where_2, [HG_BOOL] = where_1},
+                              .loop = {[HG_U8] = where_1,
+                                       [HG_I8] = where_1,
+                                       [HG_I16] = where_2,
+                                       [HG_I32] = where_4,
+                                       [HG_I64] = where_8,
+                                       [HG_F16] = where_2,
+                                       [HG_F32] = where_4,
+                                       [HG_F64] = where_8,
+                                       [HG_BF16] = where_2,
+                                       [HG_BOOL] = where_1},
                               .first_bool = true};

@@ -4,7 +4,7 @@
 #include <float.h>
 #include <math.h>
 
-#define SAME(x)    (x)
+#define SAME(x) (x)
 /* A float outside an integer's range: as x86-64 converts it, so that results do not depend on how a loop was compiled. */
 #define TO_U8(x)   ((uint8_t)(int64_t)(x))
 #define TO_I8(x)   ((int8_t)(int32_t)(x))
@@ -20,8 +20,8 @@
             return;                                                                                                    \
         }                                                                                                              \
         for (int64_t i = 0; i < n; i++)                                                                                \
-            *(to_type *)(void *)(to + i * to_step) =                                                                   \
-                (to_type)store(load(*(const from_type *)(const void *)(from + i * from_step)));                        \
+            *(to_type *)(void *)(to + i * to_step) = (to_type)store(                                                   \
+                load(*(const from_type *)(const void *)(from + i * from_step)));                                       \
     }
 
 #define FROM_ALL(TO, to_type, store)                                                                                   \
@@ -48,8 +48,8 @@ FROM_ALL(BF16, uint16_t, hg_float_to_bf16)
 FROM_ALL(BOOL, uint8_t, TO_BOOL)
 
 #define ROW(TO)                                                                                                        \
-    [HG_##TO] = {[HG_U8] = U8_to_##TO,   [HG_I8] = I8_to_##TO,   [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,       \
-                 [HG_I64] = I64_to_##TO, [HG_F16] = F16_to_##TO, [HG_F32] = F32_to_##TO, [HG_F64] = F64_to_##TO,       \
+    [HG_##TO] = {[HG_U8] = U8_to_##TO,     [HG_I8] = I8_to_##TO,    [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,    \
+                 [HG_I64] = I64_to_##TO,   [HG_F16] = F16_to_##TO,  [HG_F32] = F32_to_##TO, [HG_F64] = F64_to_##TO,    \
                  [HG_BF16] = BF16_to_##TO, [HG_BOOL] = BOOL_to_##TO}
 
 static const hg_convert converters[HG_N_DTYPES][HG_N_DTYPES] = {
@@ -60,8 +60,8 @@ hg_convert hg_converter(hg_dtype to, hg_dtype from) { return converters[to][from
 
 const char *hg_c_name(hg_dtype d) {
     static const char *const names[HG_N_DTYPES] = {
-        [HG_U8] = "unsigned char", [HG_I8] = "signed char", [HG_I16] = "short int", [HG_I32] = "int",
-        [HG_I64] = "long int",     [HG_F16] = "c10::Half",  [HG_F32] = "float",     [HG_F64] = "double",
+        [HG_U8] = "unsigned char",   [HG_I8] = "signed char", [HG_I16] = "short int", [HG_I32] = "int",
+        [HG_I64] = "long int",       [HG_F16] = "c10::Half",  [HG_F32] = "float",     [HG_F64] = "double",
         [HG_BF16] = "c10::BFloat16", [HG_BOOL] = "bool"};
     return names[d];
 }
@@ -70,11 +70,14 @@ hg_status hg_check_number(hg_ctx *cx, hg_arg number, hg_dtype d) {
     static const struct {
         double low, high;
         const char *name;
-    } range[HG_N_DTYPES] = {
-        [HG_U8] = {-255, 255, "uint8_t"},         [HG_I8] = {INT8_MIN, INT8_MAX, "int8_t"},
-        [HG_I16] = {INT16_MIN, INT16_MAX, "int16_t"}, [HG_I32] = {INT32_MIN, INT32_MAX, "int"},
-        [HG_I64] = {-0x1p63, 0x1p63, "int64_t"},  [HG_F16] = {-65504, 65504, "c10::Half"},
-        [HG_F32] = {-FLT_MAX, FLT_MAX, "float"},  [HG_BF16] = {-0x1.fep127, 0x1.fep127, "c10::BFloat16"}};
+    } range[HG_N_DTYPES] = {[HG_U8] = {-255, 255, "uint8_t"},
+                            [HG_I8] = {INT8_MIN, INT8_MAX, "int8_t"},
+                            [HG_I16] = {INT16_MIN, INT16_MAX, "int16_t"},
+                            [HG_I32] = {INT32_MIN, INT32_MAX, "int"},
+                            [HG_I64] = {-0x1p63, 0x1p63, "int64_t"},
+                            [HG_F16] = {-65504, 65504, "c10::Half"},
+                            [HG_F32] = {-FLT_MAX, FLT_MAX, "float"},
+                            [HG_BF16] = {-0x1.fep127, 0x1.fep127, "c10::BFloat16"}};
     double f = number.kind == HG_A_FLOAT ? number.u.f : (double)number.u.i;
     if (!range[d].name || (f >= range[d].low && f <= range[d].high)) return HG_OK;
     if (hg_dtype_is_float(d) && !isfinite(f)) return HG_OK;
@@ -82,6 +85,8 @@ hg_status hg_check_number(hg_ctx *cx, hg_arg number, hg_dtype d) {
 }
 
 void hg_put_number(hg_arg number, hg_dtype d, void *to) {
-    if (number.kind == HG_A_FLOAT) converters[d][HG_F64](1, to, 8, (const char *)&number.u.f, 8);
-    else converters[d][HG_I64](1, to, 8, (const char *)&number.u.i, 8);
+    if (number.kind == HG_A_FLOAT)
+        converters[d][HG_F64](1, to, 8, (const char *)&number.u.f, 8);
+    else
+        converters[d][HG_I64](1, to, 8, (const char *)&number.u.i, 8);
 }

@@ -18,7 +18,8 @@ static void KERNEL(im2col)(const shape *s, const void *image, int64_t r0, int64_
                     }
                     const REAL *row = from + y * s->w + shift;
                     for (int64_t x = 0; x < lo; x++) to[x] = 0;
-                    if (s->sw == 1) memcpy(to + lo, row + lo, (size_t)(hi - lo) * sizeof *to);
+                    if (s->sw == 1)
+                        memcpy(to + lo, row + lo, (size_t)(hi - lo) * sizeof *to);
                     else
                         for (int64_t x = lo; x < hi; x++) to[x] = row[x * s->sw];
                     for (int64_t x = hi; x < s->ow; x++) to[x] = 0;

@@ -12,9 +12,9 @@
 #include <math.h>
 #include <tgmath.h>
 
-#define f(k) ((V)extra->f[k])
-#define AT(type, k, i) (*(type *)(void *)(p[k] + (i) * step[k]))
-#define ARGS int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra
+#define f(k)           ((V)extra->f[k])
+#define AT(type, k, i) (*(type *)(void *)(p[k] + (i)*step[k]))
+#define ARGS           int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra
 #define BODY(T, U)                                                                                                     \
     typedef T V;                                                                                                       \
     typedef U W;                                                                                                       \

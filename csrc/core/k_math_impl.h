@@ -11,11 +11,17 @@
 #include <stdint.h>
 
 static inline float hg_bits_to_float(uint32_t u) {
-    union { uint32_t u; float f; } v = {u};
+    union {
+        uint32_t u;
+        float f;
+    } v = {u};
     return v.f;
 }
 static inline uint32_t hg_float_to_bits(float f) {
-    union { float f; uint32_t u; } v = {f};
+    union {
+        float f;
+        uint32_t u;
+    } v = {f};
     return v.u;
 }
 static inline float hg_round_small(float x) { /* |x| < 2^22 */
@@ -36,7 +42,8 @@ static inline float hg_expf(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
-    int32_t i = (int32_t)(n == n ? n : 0), half = i >> 1; /* 2^n in two steps: n reaches beyond either end of the exponents */
+    int32_t i = (int32_t)(n == n ? n : 0),
+            half = i >> 1; /* 2^n in two steps: n reaches beyond either end of the exponents */
     float y = p * hg_bits_to_float((uint32_t)(half + 127) << 23) * hg_bits_to_float((uint32_t)(i - half + 127) << 23);
     return x != x ? x : y;
 }
@@ -82,9 +89,9 @@ static inline float hg_logf(float x) {
 }
 
 /* By the operand's type: these, or the C library's. */
-#define hg_exp(x)      _Generic((x), float: hg_expf, default: (exp))(x)
-#define hg_tanh(x)     _Generic((x), float: hg_tanhf, default: (tanh))(x)
-#define hg_log(x)      _Generic((x), float: hg_logf, default: (log))(x)
-#define hg_sigmoid_(x) _Generic((x), float: hg_sigmoidf, default: hg_sigmoid)(x)
+#define hg_exp(x)      _Generic((x), float : hg_expf, default : (exp))(x)
+#define hg_tanh(x)     _Generic((x), float : hg_tanhf, default : (tanh))(x)
+#define hg_log(x)      _Generic((x), float : hg_logf, default : (log))(x)
+#define hg_sigmoid_(x) _Generic((x), float : hg_sigmoidf, default : hg_sigmoid)(x)
 
 #endif

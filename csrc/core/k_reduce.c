@@ -8,9 +8,9 @@
 
 enum { LANES = 32, BLOCK = 4096 };
 
-#define SAME(x) (x)
-#define ACC(i)  (*(A *)(void *)(p[0] + (i) * step[0]))
-#define ELEMENT(i, load) (load(*(const E *)(const void *)(p[1] + (i) * step[1])))
+#define SAME(x)          (x)
+#define ACC(i)           (*(A *)(void *)(p[0] + (i)*step[0]))
+#define ELEMENT(i, load) (load(*(const E *)(const void *)(p[1] + (i)*step[1])))
 
 /* A fold over elements stored as E, read by `load` as L and accumulated as A. STEP is the next accumulator from a and x, MERGE
    one from a and b; `first` changes nothing when merged. Lanes are merged every BLOCK, so that errors of a long sum stay small. */
@@ -46,7 +46,7 @@ enum { LANES = 32, BLOCK = 4096 };
             }                                                                                                          \
             for (; i < n; i++) {                                                                                       \
                 A a = total;                                                                                           \
-                L x = (L)ELEMENT(i, load);                                                                                        \
+                L x = (L)ELEMENT(i, load);                                                                             \
                 total = (STEP);                                                                                        \
             }                                                                                                          \
             ACC(0) = total;                                                                                            \
@@ -64,7 +64,7 @@ enum { LANES = 32, BLOCK = 4096 };
         }                                                                                                              \
         for (int64_t i = 0; i < n; i++) {                                                                              \
             A a = ACC(i);                                                                                              \
-            L x = (L)ELEMENT(i, load);                                                                                            \
+            L x = (L)ELEMENT(i, load);                                                                                 \
             ACC(i) = (STEP);                                                                                           \
         }                                                                                                              \
     }
@@ -81,11 +81,12 @@ enum { LANES = 32, BLOCK = 4096 };
     FOLD(attributes, id##_f64, double, SAME, double, A, first, STEP, MERGE)                                            \
     FOLD(, id##_bf16, uint16_t, hg_bf16_to_float, double, A, first, STEP, MERGE)
 #define INT_ROWS(id)                                                                                                   \
-    [HG_U8] = id##_u8, [HG_BOOL] = id##_u8, [HG_I8] = id##_i8, [HG_I16] = id##_i16, [HG_I32] = id##_i32, [HG_I64] = id##_i64
+    [HG_U8] = id##_u8, [HG_BOOL] = id##_u8, [HG_I8] = id##_i8, [HG_I16] = id##_i16, [HG_I32] = id##_i32,               \
+    [HG_I64] = id##_i64
 #define FLOAT_ROWS(id) [HG_F16] = id##_f16, [HG_F32] = id##_f32, [HG_F64] = id##_f64, [HG_BF16] = id##_bf16
 
-#define PLUS(a, b)  ((int64_t)((uint64_t)(a) + (uint64_t)(b)))
-#define TIMES(a, b) ((int64_t)((uint64_t)(a) * (uint64_t)(b)))
+#define PLUS(a, b)     ((int64_t)((uint64_t)(a) + (uint64_t)(b)))
+#define TIMES(a, b)    ((int64_t)((uint64_t)(a) * (uint64_t)(b)))
 
 FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
 FOLD_FLOATS(HG_CLONES, sum, double, 0, a + x, a + b)
@@ -96,8 +97,7 @@ const hg_fold hg_fold_nansum = {.name = "nansum", .loop = {INT_ROWS(sum), FLOAT_
 
 FOLD_INTS(prod, 1, TIMES(a, x), TIMES(a, b))
 FOLD_FLOATS(HG_CLONES, prod, double, 1, a *x, a *b)
-const hg_fold hg_fold_prod = {
-    .name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .first_f = 1, .first_i = 1};
+const hg_fold hg_fold_prod = {.name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .first_f = 1, .first_i = 1};
 
 /* NaN stays once it is there. */
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
@@ -115,7 +115,7 @@ const hg_fold hg_fold_min = {
     FOLD_FLOATS(, id, int64_t, first, STEP, MERGE)                                                                     \
     const hg_fold hg_fold_##id = {                                                                                     \
         .name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id)}, .counts = true, .first_i = first};
-COUNTING(all, 1, a & (x != 0), a &b)
+COUNTING(all, 1, a &(x != 0), a &b)
 COUNTING(any, 0, a | (x != 0), a | b)
 COUNTING(count, 0, a + (x != 0), a + b)
 
@@ -137,14 +137,14 @@ NORM(HG_CLONES, abs_min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a ||
         if (step[0] == 0 && step[2] == 0) {                                                                            \
             double total = 0, center = *(const double *)(const void *)p[2];                                            \
             for (int64_t i = 0; i < n; i++) {                                                                          \
-                double d = (double)ELEMENT(i, load) - center, a = total;                                                          \
+                double d = (double)ELEMENT(i, load) - center, a = total;                                               \
                 total = (STEP);                                                                                        \
             }                                                                                                          \
             ACC(0) += total;                                                                                           \
             return;                                                                                                    \
         }                                                                                                              \
         for (int64_t i = 0; i < n; i++) {                                                                              \
-            double d = (double)ELEMENT(i, load) - *(const double *)(const void *)(p[2] + i * step[2]), a = ACC(i);                \
+            double d = (double)ELEMENT(i, load) - *(const double *)(const void *)(p[2] + i * step[2]), a = ACC(i);     \
             ACC(i) = (STEP);                                                                                           \
         }                                                                                                              \
     }
@@ -155,7 +155,7 @@ NORM(HG_CLONES, abs_min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a ||
     CENTRED(id##_bf16, uint16_t, hg_bf16_to_float, STEP)                                                               \
     const hg_fold hg_fold_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 CENTRED_FOLD(deviation, a + d * d)
-CENTRED_FOLD(exp_sum, a + _Generic((E)0, double: exp(d), default: (double)hg_expf((float)d)))
+CENTRED_FOLD(exp_sum, a + _Generic((E)0, double : exp(d), default : (double)hg_expf((float)d)))
 
 /* ---- Running a fold ---------------------------------------------------------------------------------------------------------- */
 
@@ -172,8 +172,10 @@ hg_status hg_read_dims(hg_ctx *cx, const hg_tensor *t, const hg_arg *dim, bool k
     }
     d->n_dim = 0, d->n = 1, d->count = 1;
     for (int i = 0; i < t->n_dim; i++) {
-        if (d->gone[i]) d->count *= t->shape[i];
-        else d->n *= t->shape[i];
+        if (d->gone[i])
+            d->count *= t->shape[i];
+        else
+            d->n *= t->shape[i];
         if (!d->gone[i] || keep) d->shape[d->n_dim++] = d->gone[i] ? 1 : t->shape[i];
     }
     return HG_OK;
@@ -186,10 +188,13 @@ hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const
     out->n = d->n;
     out->is_int = fold->counts || !hg_dtype_is_float((hg_dtype)t->dtype);
     out->at = (char *)out->few;
-    if (d->n > (int64_t)(sizeof out->few / sizeof *out->few) && !(out->at = hg_mem(cx, (size_t)d->n * 8))) return HG_MEMORY;
+    if (d->n > (int64_t)(sizeof out->few / sizeof *out->few) && !(out->at = hg_mem(cx, (size_t)d->n * 8)))
+        return HG_MEMORY;
     for (int64_t i = 0; i < d->n; i++)
-        if (out->is_int) ((int64_t *)(void *)out->at)[i] = fold->first_i;
-        else ((double *)(void *)out->at)[i] = fold->first_f;
+        if (out->is_int)
+            ((int64_t *)(void *)out->at)[i] = fold->first_i;
+        else
+            ((double *)(void *)out->at)[i] = fold->first_f;
     if (t->numel == 0) return HG_OK;
     if (t->contiguous && d->n == 1 && !center) {
         loop(t->numel, (char *[]){out->at, t->data}, (int64_t[]){0, (int64_t)hg_tensor_itemsize(t)}, extra);

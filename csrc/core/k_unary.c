@@ -14,16 +14,27 @@ static double psi(double x) {
     for (; x < 10; x += 1) sum -= 1 / x;
     if (x > 1e17) return log(x);
     double y = 1 / (x * x); /* the asymptotic series: Bernoulli numbers over 2k */
-    double series = y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252 - y * (1.0 / 240 - y * (1.0 / 132 - y * (691.0 / 32760 -
-                    y / 12))))));
+    double series = y * (1.0 / 12 -
+                         y * (1.0 / 120 -
+                              y * (1.0 / 252 - y * (1.0 / 240 - y * (1.0 / 132 - y * (691.0 / 32760 - y / 12))))));
     return sum + log(x) - 0.5 / x - series;
 }
 
 /* Euler and Maclaurin: the first terms one by one, the rest as an integral with corrections. */
 double hg_zeta(double s, double q) {
-    static const double corrections[] = { /* (2k)! / B(2k) */
-        12.0, -720.0, 30240.0, -1209600.0, 47900160.0, -1.8924375803183791606e9, 7.47242496e10, -2.950130727918164224e12,
-        1.1646782814350067249e14, -4.5979787224074726105e15, 1.8152105401943546773e17, -7.1661652561756670113e18};
+    static const double corrections[] = {/* (2k)! / B(2k) */
+                                         12.0,
+                                         -720.0,
+                                         30240.0,
+                                         -1209600.0,
+                                         47900160.0,
+                                         -1.8924375803183791606e9,
+                                         7.47242496e10,
+                                         -2.950130727918164224e12,
+                                         1.1646782814350067249e14,
+                                         -4.5979787224074726105e15,
+                                         1.8152105401943546773e17,
+                                         -7.1661652561756670113e18};
     if (s == 1) return INFINITY;
     if (s < 1) return NAN;
     if (q <= 0) {
@@ -82,14 +93,14 @@ static double inverse_erf(double y) {
 
 /* ---- Floating only --------------------------------------------------------------------------------------------------------- */
 
-#define K(id, ...)                                                                                                   \
-    FLOATS(LOOP1, id, __VA_ARGS__)                                                                                   \
+#define K(id, ...)                                                                                                     \
+    FLOATS(LOOP1, id, __VA_ARGS__)                                                                                     \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_MATH_KERNELS(K)
 HG_ACTIVATION_KERNELS(K)
 #undef K
-#define K(id, ...)                                                                                                   \
-    FLOATS(LOOP1_FAST, id, __VA_ARGS__)                                                                              \
+#define K(id, ...)                                                                                                     \
+    FLOATS(LOOP1_FAST, id, __VA_ARGS__)                                                                                \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_SIMPLE_KERNELS(K)
 HG_SIMPLE_ACTIVATION_KERNELS(K)
@@ -110,8 +121,8 @@ const hg_kernel hg_k_nan_to_num = {.name = "nan_to_num", .loop = {FLOAT_ROWS(nan
 
 /* ---- Floating, and the identity on integers ------------------------------------------------------------------------------- */
 
-#define ROUNDING(id, fn)                                                                                             \
-    FLOATS(LOOP1_FAST, id, fn(x))                                                                                    \
+#define ROUNDING(id, fn)                                                                                               \
+    FLOATS(LOOP1_FAST, id, fn(x))                                                                                      \
     const hg_kernel hg_k_##id = {.name = #id "_vml_cpu", .loop = {FLOAT_ROWS(id)}};
 ROUNDING(floor, floor)
 ROUNDING(ceil, ceil)
@@ -143,18 +154,17 @@ INTS(LOOP1, threshold, OVER_THRESHOLD)
 FLOATS(LOOP1_FAST, threshold, OVER_THRESHOLD)
 const hg_kernel hg_k_threshold = {.name = "threshold", .loop = {INT_ROWS(threshold), FLOAT_ROWS(threshold)}};
 
-INTS(LOOP1, bitwise_not, (V)~(W)x)
+INTS(LOOP1, bitwise_not, (V) ~(W)x)
 BOOLS(LOOP1, bitwise_not, !x)
 const hg_kernel hg_k_bitwise_not = {.name = "bitwise_not_cpu", .loop = {INT_ROWS(bitwise_not), BOOL_ROW(bitwise_not)}};
 
 /* ---- Tests ----------------------------------------------------------------------------------------------------------------- */
 
-#define TEST(id, on_floats, on_ints)                                                                                 \
-    FLOAT_TESTS(LOOP1_FAST, id, on_floats)                                                                           \
-    INT_TESTS(LOOP1, id, on_ints)                                                                                    \
-    BOOLS(LOOP1, id, on_ints)                                                                                        \
-    const hg_kernel hg_k_##id = {                                                                                    \
-        .name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
+#define TEST(id, on_floats, on_ints)                                                                                   \
+    FLOAT_TESTS(LOOP1_FAST, id, on_floats)                                                                             \
+    INT_TESTS(LOOP1, id, on_ints)                                                                                      \
+    BOOLS(LOOP1, id, on_ints)                                                                                          \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
 TEST(logical_not, x == 0, x == 0)
 TEST(isnan, x != x, ((void)x, 0))
 TEST(isinf, fabs(x) == (V)INFINITY, ((void)x, 0))

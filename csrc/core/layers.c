@@ -73,13 +73,13 @@ static hg_arg setting(layer *l, int name, hg_arg_kind kind, hg_arg otherwise) {
     return a.kind == HG_A_NONE ? otherwise : a;
 }
 
-#define FLAG(name) setting(&l, HG_NAME_##name, HG_A_BOOL, hg_b(false))
-#define WHOLE(name, otherwise) setting(&l, HG_NAME_##name, HG_A_INT, otherwise)
+#define FLAG(name)              setting(&l, HG_NAME_##name, HG_A_BOOL, hg_b(false))
+#define WHOLE(name, otherwise)  setting(&l, HG_NAME_##name, HG_A_INT, otherwise)
 #define NUMBER(name, otherwise) setting(&l, HG_NAME_##name, HG_A_FLOAT, otherwise)
-#define LIST(name, otherwise) setting(&l, HG_NAME_##name, HG_A_INTS, otherwise)
-#define WORD(name, otherwise) setting(&l, HG_NAME_##name, HG_A_STR, otherwise)
-#define PARAM(name) weight(&l, HG_PARAMS, HG_NAME_##name)
-#define BUFFER(name) weight(&l, HG_BUFFERS, HG_NAME_##name)
+#define LIST(name, otherwise)   setting(&l, HG_NAME_##name, HG_A_INTS, otherwise)
+#define WORD(name, otherwise)   setting(&l, HG_NAME_##name, HG_A_STR, otherwise)
+#define PARAM(name)             weight(&l, HG_PARAMS, HG_NAME_##name)
+#define BUFFER(name)            weight(&l, HG_BUFFERS, HG_NAME_##name)
 
 /* Calls the op unless reading has failed, and gives back what was read. */
 static hg_status finish(layer *l, int op, const hg_arg *a, int n, hg_value *out) {
@@ -98,8 +98,7 @@ static hg_status finish(layer *l, int op, const hg_arg *a, int n, hg_value *out)
 }
 
 #define FINISH(op, ...) finish(&l, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__), out)
-#define LAYER(name)                                                                                                    \
-    static hg_status layer_##name(hg_ctx *cx, hg_module *m, const hg_value *in, size_t n, hg_value *out)
+#define LAYER(name)     static hg_status layer_##name(hg_ctx *cx, hg_module *m, const hg_value *in, size_t n, hg_value *out)
 #define BEGIN(name)                                                                                                    \
     layer l;                                                                                                           \
     TRY(begin(cx, m, name, in, n, &l));                                                                                \
@@ -115,8 +114,8 @@ LAYER(linear) {
 
 /* padding_mode other than "zeros": the input padded first. New in *out, which is the input itself where there is nothing
    to do. */
-static hg_status pad_input(layer *l, const char *mode, const hg_arg *kernel, const hg_arg *dilation, const hg_arg *padding,
-                           int n, hg_tensor **out) {
+static hg_status pad_input(layer *l, const char *mode, const hg_arg *kernel, const hg_arg *dilation,
+                           const hg_arg *padding, int n, hg_tensor **out) {
     int64_t around[4];
     for (int i = 0; i < n; i++) { /* last dimension first, before and after */
         int at = 2 * (n - 1 - i);
@@ -137,7 +136,8 @@ static hg_status convolution(hg_ctx *cx, hg_module *m, const char *name, int op,
     static const int64_t zeros[2] = {0, 0};
     BEGIN(name);
     hg_arg w = PARAM(weight), bias = PARAM(bias), mode = WORD(padding_mode, hg_s("zeros"));
-    hg_arg stride = LIST(stride, HG_DEFAULT), padding = LIST(padding, HG_DEFAULT), dilation = LIST(dilation, HG_DEFAULT);
+    hg_arg stride = LIST(stride, HG_DEFAULT), padding = LIST(padding, HG_DEFAULT),
+           dilation = LIST(dilation, HG_DEFAULT);
     hg_arg groups = WHOLE(groups, hg_i(1)), from = x;
     if (l.status == HG_OK && mode.kind == HG_A_STR && strcmp(mode.u.s, "zeros") != 0 && w.kind == HG_A_TENSOR) {
         hg_tensor *padded = NULL;
@@ -193,14 +193,15 @@ LAYER(batch_norm) {
 
 LAYER(layer_norm) {
     BEGIN("layer_norm");
-    hg_arg shape = LIST(normalized_shape, HG_NONE), w = PARAM(weight), bias = PARAM(bias), eps = NUMBER(eps, hg_f(1e-5));
+    hg_arg shape = LIST(normalized_shape, HG_NONE), w = PARAM(weight), bias = PARAM(bias),
+           eps = NUMBER(eps, hg_f(1e-5));
     return FINISH(LAYER_NORM, x, shape, w, bias, eps);
 }
 
 /* ---- Pooling ----------------------------------------------------------------------------------------------------------------- */
 
-static hg_status max_pool(hg_ctx *cx, hg_module *m, const char *name, int op, int op_indices, const hg_value *in, size_t n,
-                          hg_value *out) {
+static hg_status max_pool(hg_ctx *cx, hg_module *m, const char *name, int op, int op_indices, const hg_value *in,
+                          size_t n, hg_value *out) {
     BEGIN(name);
     hg_arg kernel = LIST(kernel_size, HG_NONE), stride = LIST(stride, HG_NONE), padding = LIST(padding, HG_DEFAULT);
     hg_arg dilation = LIST(dilation, HG_DEFAULT), ceil_mode = FLAG(ceil_mode), indices = FLAG(return_indices);
@@ -333,12 +334,16 @@ LAYER(sequential) {
 /* ---- By name -------------------------------------------------------------------------------------------------------------------- */
 
 #define LAYERS(X)                                                                                                      \
-    X(linear) X(conv1d) X(conv2d) X(embedding) X(batch_norm) X(layer_norm) X(max_pool1d) X(max_pool2d) X(avg_pool1d)    \
-    X(avg_pool2d) X(adaptive_avg_pool1d) X(adaptive_avg_pool2d) X(dropout) X(flatten) X(identity) X(relu)               \
-    X(leaky_relu) X(gelu) X(silu) X(tanh) X(sigmoid) X(softmax) X(log_softmax) X(sequential)
+    X(linear)                                                                                                          \
+    X(conv1d) X(conv2d) X(embedding) X(batch_norm) X(layer_norm) X(max_pool1d) X(max_pool2d) X(avg_pool1d)             \
+        X(avg_pool2d) X(adaptive_avg_pool1d) X(adaptive_avg_pool2d) X(dropout) X(flatten) X(identity) X(relu)          \
+            X(leaky_relu) X(gelu) X(silu) X(tanh) X(sigmoid) X(softmax) X(log_softmax) X(sequential)
 
 hg_layer_fn hg_layer_find(const char *name) {
-    static const struct { const char *name; hg_layer_fn fn; } layers[] = {
+    static const struct {
+        const char *name;
+        hg_layer_fn fn;
+    } layers[] = {
 #define ROW(name) {#name, layer_##name},
         LAYERS(ROW)
 #undef ROW
@@ -382,8 +387,10 @@ hg_status hg_linear_new(hg_ctx *cx, int64_t in, int64_t out_features, bool bias,
     hg_status st = add_param(cx, m, HG_NAME_weight, 2, shape, sqrt(3.0) * (gain / sqrt(fan_in)));
     if (st == HG_OK && bias) st = add_param(cx, m, HG_NAME_bias, 1, shape, 1 / sqrt(fan_in));
     if (st == HG_OK && !bias) st = hg_table_put(cx, m->params, cx->lib->names[HG_NAME_bias], (hg_value){0});
-    if (st == HG_OK) *out = m;
-    else hg_release(cx, m);
+    if (st == HG_OK)
+        *out = m;
+    else
+        hg_release(cx, m);
     return st;
 }
 
@@ -402,10 +409,15 @@ hg_status hg_sequential_new(hg_ctx *cx, hg_module *const *children, int n, hg_mo
     for (int i = 0; i < n && st == HG_OK; i++) {
         snprintf(digits, sizeof digits, "%d", i);
         void *name = HOST(cx)->name(HOST(cx)->ud, digits);
-        if (!name) st = hg_no_memory(cx);
-        else st = hg_table_put(cx, modules, name, (hg_value){HG_V_MODULE, children[i]}), HOST(cx)->drop(HOST(cx)->ud, name);
+        if (!name)
+            st = hg_no_memory(cx);
+        else
+            st = hg_table_put(cx, modules, name, (hg_value){HG_V_MODULE, children[i]}),
+            HOST(cx)->drop(HOST(cx)->ud, name);
     }
-    if (st == HG_OK) *out = m;
-    else hg_release(cx, m);
+    if (st == HG_OK)
+        *out = m;
+    else
+        hg_release(cx, m);
     return st;
 }

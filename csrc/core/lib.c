@@ -169,14 +169,18 @@ static bool is_core(hg_value v) { return v.kind == HG_V_TENSOR || v.kind == HG_V
 
 void hg_value_retain(hg_ctx *cx, hg_value v) {
     if (!v.obj) return;
-    if (is_core(v)) HOST(cx)->retain(HOST(cx)->ud, v.obj);
-    else HOST(cx)->hold(HOST(cx)->ud, v.obj);
+    if (is_core(v))
+        HOST(cx)->retain(HOST(cx)->ud, v.obj);
+    else
+        HOST(cx)->hold(HOST(cx)->ud, v.obj);
 }
 
 void hg_value_release(hg_ctx *cx, hg_value v) {
     if (!v.obj) return;
-    if (is_core(v)) HOST(cx)->release(HOST(cx)->ud, v.obj);
-    else HOST(cx)->drop(HOST(cx)->ud, v.obj);
+    if (is_core(v))
+        HOST(cx)->release(HOST(cx)->ud, v.obj);
+    else
+        HOST(cx)->drop(HOST(cx)->ud, v.obj);
 }
 
 void hg_value_set(hg_ctx *cx, hg_value *slot, hg_value v) {

@@ -71,7 +71,7 @@ typedef union object {
     max_align_t align;
 } object;
 
-#define OBJECT(core) ((object *)(core) - 1)
+#define OBJECT(core) ((object *)(core)-1)
 
 static void *host_alloc(void *ud, hg_kind kind, size_t size) {
     hg_malloc_host *h = ud;
@@ -139,14 +139,18 @@ static void host_drop(void *ud, void *ref);
 
 static void value_release(hg_malloc_host *h, hg_value v) {
     if (!v.obj) return;
-    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE) host_release(h, v.obj);
-    else host_drop(h, v.obj);
+    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE)
+        host_release(h, v.obj);
+    else
+        host_drop(h, v.obj);
 }
 
 static void value_retain(hg_malloc_host *h, hg_value v) {
     if (!v.obj) return;
-    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE) host_retain(h, v.obj);
-    else host_hold(h, v.obj);
+    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE)
+        host_retain(h, v.obj);
+    else
+        host_hold(h, v.obj);
 }
 
 static void host_drop(void *ud, void *ref) {
@@ -293,10 +297,23 @@ hg_status hg_malloc_open(hg_malloc_host **out, hg_ctx **cx) {
     hg_malloc_host *h = *out ? *out : calloc(1, sizeof *h);
     if (!h) return HG_MEMORY;
     const hg_host table = {
-        .ud = h, .alloc = host_alloc, .free = host_free, .retain = host_retain, .release = host_release,
-        .unique = host_unique, .track = host_track, .mem = host_mem, .hold = host_hold, .drop = host_drop,
-        .name = host_name, .name_chars = host_name_chars, .tuple_size = host_tuple_size, .tuple_at = host_tuple_at,
-        .tuple_new = host_tuple_new, .attr = host_attr, .warn = host_warn,
+        .ud = h,
+        .alloc = host_alloc,
+        .free = host_free,
+        .retain = host_retain,
+        .release = host_release,
+        .unique = host_unique,
+        .track = host_track,
+        .mem = host_mem,
+        .hold = host_hold,
+        .drop = host_drop,
+        .name = host_name,
+        .name_chars = host_name_chars,
+        .tuple_size = host_tuple_size,
+        .tuple_at = host_tuple_at,
+        .tuple_new = host_tuple_new,
+        .attr = host_attr,
+        .warn = host_warn,
     };
     hg_status st = hg_open(&table, cx);
     if (st != HG_OK) {

@@ -247,8 +247,10 @@ static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started
         if (st == HG_HOST && HOST(cx)->explain) HOST(cx)->explain(HOST(cx)->ud, cx->words, sizeof cx->words);
         char hook_words[sizeof cx->words];
         memcpy(hook_words, cx->words, sizeof hook_words);
-        hg_warn(cx, "UserWarning", "%smodule forward hook with ``always_call=True`` raised an exception that was silenced as "
-                "another error was raised in forward: %s", global ? "global " : "", hook_words);
+        hg_warn(cx, "UserWarning",
+                "%smodule forward hook with ``always_call=True`` raised an exception that was silenced as "
+                "another error was raised in forward: %s",
+                global ? "global " : "", hook_words);
     }
     list_end(cx, &list);
     if (HOST(cx)->unstash) HOST(cx)->unstash(HOST(cx)->ud, stashed);
@@ -256,7 +258,8 @@ static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started
     cx->status = why;
 }
 
-static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out) {
+static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs,
+                                 hg_value *out) {
     hg_call call = {.module = m, .kwargs = kwargs};
     hg_backward_hook bw = {0};
     hook_list after = {.at = after.few};
@@ -264,8 +267,10 @@ static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, const hg_value *args,
     hg_value_retain(cx, kwargs);
     hg_retain(cx, m); /* a hook may drop the last reference to it */
     hg_status st = call_hooked(cx, &call, &bw, &after);
-    if (st == HG_OK) *out = call.output, call.output = (hg_value){0};
-    else run_always_hooks(cx, &call, &after);
+    if (st == HG_OK)
+        *out = call.output, call.output = (hg_value){0};
+    else
+        run_always_hooks(cx, &call, &after);
     hg_backward_hook_end(cx, &bw);
     list_end(cx, &after);
     hg_value_release(cx, call.output);

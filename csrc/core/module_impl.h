@@ -39,7 +39,7 @@ typedef struct hg_backward_hook {
     hg_module *module; /* borrowed: used during the call only */
     hg_hooks *pre;     /* owned, as the next; NULL where there are none */
     hg_hooks *full;
-    hg_hooks *legacy;  /* hooks of Module.register_backward_hook */
+    hg_hooks *legacy;              /* hooks of Module.register_backward_hook */
     struct hg_backward_link *link; /* owned */
     size_t n_inputs;
     bool at_inputs; /* is there a node at the inputs? */

@@ -64,7 +64,8 @@ static hg_status derive(hg_ctx *cx, hg_back *b, int n, const int *params, hg_for
     memset(first, 0, sizeof first);
     for (int i = 0; i < n_by; i++) first[which[i]] = got[i];
     for (int i = 0; i < n; i++)
-        if (b->grad[i] && first[i] && hg_tensor_requires_grad(first[i])) roots[n_roots] = first[i], grads[n_roots++] = b->grad[i];
+        if (b->grad[i] && first[i] && hg_tensor_requires_grad(first[i]))
+            roots[n_roots] = first[i], grads[n_roots++] = b->grad[i];
     if (!n_roots) return HG_OK;
     hg_tensor *all[MAX_IN + 1] = {by[n]};
     for (int i = 0; i < n_by; i++) all[i + 1] = by[which[i]];

@@ -6,7 +6,8 @@
 
 hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
                        uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out) {
-    size_t next = n_next * sizeof(hg_edge), args = n_args * sizeof(hg_arg), saved = saves_out ? n_out * sizeof(hg_arg) : 0;
+    size_t next = n_next * sizeof(hg_edge), args = n_args * sizeof(hg_arg),
+           saved = saves_out ? n_out * sizeof(hg_arg) : 0;
     size_t outs = n_out * sizeof(hg_meta), pool = n_pool * sizeof(int64_t);
     size_t first = (n_args + 1) / 2 * 2 * sizeof(uint32_t);
     size_t extra = next + args + saved + outs + pool + first;
@@ -55,7 +56,8 @@ static int each_arg(hg_arg *args, uint32_t n, slot_fn fn, void *arg) {
 static int each_saved(hg_node *n, slot_fn fn, void *arg) {
     int r = each_arg(n->args, n->n_args, fn, arg);
     if (!r && n->saved_out) r = each_arg(n->saved_out, n->n_out, fn, arg);
-    for (uint32_t i = 0; n->function && i < n->function->n_saved && !r; i++) r = fn((void **)&n->function->saved[i], arg);
+    for (uint32_t i = 0; n->function && i < n->function->n_saved && !r; i++)
+        r = fn((void **)&n->function->saved[i], arg);
     return r;
 }
 

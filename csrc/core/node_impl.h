@@ -33,23 +33,23 @@ typedef struct hg_node_type {
 
 struct hg_node {
     size_t extra;
-    void *host_own[2];      /* the host's: it may keep there what its objects need, and lets go before hg_finalize() */
+    void *host_own[2]; /* the host's: it may keep there what its objects need, and lets go before hg_finalize() */
     const hg_node_type *type;
-    const hg_op_info *op;   /* of an op's node, else NULL */
-    uint64_t seq;           /* newest first; UINT64_MAX for accumulators, which go as soon as they are ready */
-    struct hg_task *tasks;  /* of the backward runs under way that pass here */
+    const hg_op_info *op;  /* of an op's node, else NULL */
+    uint64_t seq;          /* newest first; UINT64_MAX for accumulators, which go as soon as they are ready */
+    struct hg_task *tasks; /* of the backward runs under way that pass here */
     hg_node *next_dying;
-    hg_node_extra *hooks;   /* owned */
-    hg_node *inner;         /* owned; of CopySlices: the node of the operation done through the view */
-    hg_edge *next;          /* [n_next] */
-    hg_arg *args;           /* [n_args]; tensors are owned, and NULL where not saved or already freed */
-    hg_arg *saved_out;      /* [n_out], or NULL: outputs, without their history */
-    hg_meta *outs;          /* [n_out] */
+    hg_node_extra *hooks; /* owned */
+    hg_node *inner;       /* owned; of CopySlices: the node of the operation done through the view */
+    hg_edge *next;        /* [n_next] */
+    hg_arg *args;         /* [n_args]; tensors are owned, and NULL where not saved or already freed */
+    hg_arg *saved_out;    /* [n_out], or NULL: outputs, without their history */
+    hg_meta *outs;        /* [n_out] */
     int64_t *pool;
-    uint32_t *first_edge;   /* [n_args]: the edge of that argument, or of a list's first entry */
+    uint32_t *first_edge; /* [n_args]: the edge of that argument, or of a list's first entry */
     uint32_t n_next, n_out, n_args;
     struct hg_function *function; /* owned; of a host's function */
-    bool freed;             /* what it saved is gone */
+    bool freed;                   /* what it saved is gone */
 };
 
 /* Note [Functions]
@@ -58,11 +58,11 @@ struct hg_node {
 typedef struct hg_function {
     const char *name;
     hg_function_apply apply;
-    void *data;          /* held */
-    hg_tensor **saved;   /* [n_saved], owned */
-    uint32_t *versions;  /* [n_saved] */
+    void *data;         /* held */
+    hg_tensor **saved;  /* [n_saved], owned */
+    uint32_t *versions; /* [n_saved] */
     uint32_t n_saved;
-    int64_t *metas;      /* the outputs' hg_meta and shapes */
+    int64_t *metas; /* the outputs' hg_meta and shapes */
 } hg_function;
 
 /* "AddBackward0" as messages call it, "Add"; n may be NULL. */
@@ -79,7 +79,8 @@ void hg_node_free_saved(hg_ctx *cx, hg_node *n);
 /* The edge a tensor's gradient goes to: its grad_fn or its accumulator (new reference in e->node; NULL if none wanted). */
 hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e);
 /* Saved tensor i as a tensor with its history; new. */
-hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out);
+hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr,
+                         hg_tensor **out);
 
 void hg_function_free(hg_lib *lib, hg_node *n);
 

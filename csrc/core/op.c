@@ -76,7 +76,8 @@ static void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t
 /* ---- Recording ------------------------------------------------------------------------------------------------------------ */
 
 /* The arguments are saved in the order in which derivatives want them, as in torch: saved-tensor hooks see it. */
-static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in, hg_node *n) {
+static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in,
+                             hg_node *n) {
     hg_status st = HG_OK;
     for (int i = 0; save_in && i < info->n_params; i++) {
         if (!(want >> i & 1)) continue;
@@ -117,10 +118,12 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
             if (differentiable && wants && (st = hg_gradient_edge(cx, a[i].u.t, &n->next[e])) != HG_OK) goto fail;
             if (save) {
                 if (a[i].u.t->is_inference) {
-                    st = hg_fail(cx, HG_STATE, "Inference tensors cannot be saved for backward. Please do not use Tensors "
-                                 "created in inference mode in computation tracked by autograd. To work around this, you "
-                                 "can make a clone to get a normal tensor and use it in autograd, or use "
-                                 "`torch.no_grad()` instead of `torch.inference_mode()`.");
+                    st = hg_fail(
+                        cx, HG_STATE,
+                        "Inference tensors cannot be saved for backward. Please do not use Tensors "
+                        "created in inference mode in computation tracked by autograd. To work around this, you "
+                        "can make a clone to get a normal tensor and use it in autograd, or use "
+                        "`torch.no_grad()` instead of `torch.inference_mode()`.");
                     goto fail;
                 }
                 to->u.t = NULL;
@@ -202,8 +205,8 @@ static hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
         for (int i = 0; i < n; i++)
             hg_set_base(cx, outs[i], a[0].u.t,
                         info->op->flags & HG_ROW_MULTI_VIEW ? HG_VIEW_MULTI_OUTPUT
-                        : cx->grad_enabled                 ? HG_VIEW_NORMAL
-                                                           : HG_VIEW_NO_GRAD);
+                        : cx->grad_enabled                  ? HG_VIEW_NORMAL
+                                                            : HG_VIEW_NO_GRAD);
     if (!want || !has_float(outs, n)) return HG_OK;
     return record_outputs(cx, info, a, want, outs, n);
 }
@@ -259,7 +262,8 @@ static hg_status keep_original(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
     hg_node *fn;
     hg_tensor *copy;
     hg_status st = hg_tensor_grad_fn(cx, self, &fn);
-    if (st != HG_OK || (st = hg_tensor_empty(cx, (hg_dtype)self->dtype, self->n_dim, self->shape, &copy)) != HG_OK) return st;
+    if (st != HG_OK || (st = hg_tensor_empty(cx, (hg_dtype)self->dtype, self->n_dim, self->shape, &copy)) != HG_OK)
+        return st;
     if ((st = hg_raw_copy(cx, copy, self)) != HG_OK) {
         hg_release(cx, copy);
         return st;
@@ -294,7 +298,8 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
     self->storage->version++;
     if (!want) goto done;
-    for (hg_tensor *t = self; t; t = t->base) t->seen_version = self->storage->version; /* the rebase says what is stale */
+    for (hg_tensor *t = self; t; t = t->base)
+        t->seen_version = self->storage->version; /* the rebase says what is stale */
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
     hg_retain(cx, node);

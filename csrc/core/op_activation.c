@@ -7,7 +7,8 @@
 /* ---- Forward ------------------------------------------------------------------------------------------------------------------- */
 
 /* One or two operands with the numbers a[n_operands ...] as f(0), f(1) ... */
-static hg_status with_numbers(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, int n_operands, int n_numbers, hg_tensor **out) {
+static hg_status with_numbers(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, int n_operands, int n_numbers,
+                              hg_tensor **out) {
     hg_extra_args extra = {{0}, {0}};
     for (int i = 0; i < n_numbers; i++) {
         extra.f[i] = hg_number_f(&a[n_operands + i]);
@@ -45,8 +46,7 @@ hg_status hg_op_relu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_op_hardtanh(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (a[0].u.t->dtype == HG_BOOL)
-        return hg_fail(cx, HG_STATE, "Bool inputs not supported for hardtanh");
+    if (a[0].u.t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "Bool inputs not supported for hardtanh");
     return hg_run(cx, &hg_k_clamp, (hg_dtype)a[0].u.t->dtype, a, 3, NULL, out);
 }
 
@@ -95,8 +95,7 @@ DERIVATIVE(leaky_relu, X(LEAKY_RELU_BACKWARD, T(G), T(IN(0)), *ARG(1)))
 DERIVATIVE2(leaky_relu_backward, X(LEAKY_RELU_BACKWARD, T(G), T(IN(1)), *ARG(2)), X(ZEROS_LIKE, T(G)))
 DERIVATIVE(silu, X(SILU_BACKWARD, T(G), T(IN(0))))
 DERIVATIVE(gelu, X(GELU_BACKWARD, T(G), T(IN(0)), hg_s(ARG(1)->u.s)))
-DERIVATIVE2(sigmoid_backward, X(SIGMOID_BACKWARD, T(G), T(IN(1))),
-            MUL_(MUL_(G, IN(0)), MINUS(1, TIMES(IN(1), 2))))
+DERIVATIVE2(sigmoid_backward, X(SIGMOID_BACKWARD, T(G), T(IN(1))), MUL_(MUL_(G, IN(0)), MINUS(1, TIMES(IN(1), 2))))
 DERIVATIVE2(tanh_backward, X(TANH_BACKWARD, T(G), T(IN(1))), MUL_(MUL_(G, IN(0)), TIMES(IN(1), -2)))
 
 /* s (1 - s) (2 + x (1 - 2 s)) with s the sigmoid of x */
@@ -130,7 +129,8 @@ hg_status hg_d_elu_backward(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) GIVE(0, X(ELU_BACKWARD, T(G), T(IN(1)), *ARG(2), *ARG(3), *ARG(4)));
     if (NEED(1)) {
         double alpha = hg_number_f(ARG(2)), scale = hg_number_f(ARG(3)), input_scale = hg_number_f(ARG(4));
-        hg_tensor *x = IN(1), *curve = TIMES(X(EXP, T(TIMES(x, input_scale))), alpha * scale * input_scale * input_scale);
+        hg_tensor *x = IN(1),
+                  *curve = TIMES(X(EXP, T(TIMES(x, input_scale))), alpha * scale * input_scale * input_scale);
         GIVE(1, X(WHERE, T(X(LT, T(x), hg_i(0))), T(MUL_(MUL_(G, IN(0)), curve)), hg_i(0)));
     }
     return HG_OK;

@@ -68,9 +68,11 @@ static hg_status subtract(hg_ctx *cx, const hg_arg a[2], const hg_arg *alpha, hg
     for (int i = 0; i < 2; i++)
         if (a[i].kind == HG_A_BOOL || (a[i].kind == HG_A_TENSOR && a[i].u.t->dtype == HG_BOOL)) {
             if (d == HG_BOOL && a[1 - i].kind != HG_A_FLOAT && a[1 - i].kind != HG_A_INT)
-                return hg_fail(cx, HG_STATE, "Subtraction, the `-` operator, with two bool tensors is not supported. Use the "
+                return hg_fail(cx, HG_STATE,
+                               "Subtraction, the `-` operator, with two bool tensors is not supported. Use the "
                                "`^` or `logical_xor()` operator instead.");
-            return hg_fail(cx, HG_STATE, "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+            return hg_fail(cx, HG_STATE,
+                           "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
                            "trying to invert a mask, use the `~` or `logical_not()` operator instead.");
         }
     if (is_one(alpha)) return hg_run(cx, &hg_k_sub, d, a, 2, NULL, out);
@@ -283,7 +285,9 @@ hg_status hg_d_hypot(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_op_logaddexp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return binary(cx, &hg_k_logaddexp, a, out); }
-hg_status hg_op_logaddexp2(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return binary(cx, &hg_k_logaddexp2, a, out); }
+hg_status hg_op_logaddexp2(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return binary(cx, &hg_k_logaddexp2, a, out);
+}
 
 /* Each operand's share of the sum of powers: 1 / (1 + base^(other - self)). */
 static hg_status shares(hg_ctx *cx, hg_back *b, int power) {
@@ -306,12 +310,13 @@ hg_status hg_d_xlogy(hg_ctx *cx, hg_back *b) {
         hg_tensor *slope = hg_is_number(&y) ? X(XLOGY_OTHER, T(is_used), y) : X(XLOGY, T(is_used), y);
         GIVE(0, X(MUL, T(G), T(slope)));
     }
-    if (b->info->differentiable >> 1 & 1 && NEED(1))
-        GIVE(1, X(DIV, T(X(MUL, T(G), operand(cx, b, 0))), T(IN(1))));
+    if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(DIV, T(X(MUL, T(G), operand(cx, b, 0))), T(IN(1))));
     return HG_OK;
 }
 
-hg_status hg_op_copysign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_copysign, a, out); }
+hg_status hg_op_copysign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return float_binary(cx, &hg_k_copysign, a, out);
+}
 hg_status hg_d_copysign(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) {
         hg_tensor *x = IN(0);
@@ -346,7 +351,8 @@ hg_status hg_d_addcmul(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_op_addcdiv(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (!hg_dtype_is_float((hg_dtype)a[1].u.t->dtype) && !hg_dtype_is_float((hg_dtype)a[2].u.t->dtype))
-        return hg_fail(cx, HG_STATE, "Integer division with addcdiv is no longer supported, and in a future  release addcdiv "
+        return hg_fail(cx, HG_STATE,
+                       "Integer division with addcdiv is no longer supported, and in a future  release addcdiv "
                        "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be "
                        "implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer "
                        "inputs and as (input + value * tensor1 / tensor2) for float inputs.");

@@ -47,7 +47,8 @@ hg_status hg_op_isclose(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;
     if (d != a[1].u.t->dtype) {
         char x[16], y[16];
-        return hg_fail(cx, HG_STATE, "%s did not match %s", hg_dtype_word(d, x), hg_dtype_word((hg_dtype)a[1].u.t->dtype, y));
+        return hg_fail(cx, HG_STATE, "%s did not match %s", hg_dtype_word(d, x),
+                       hg_dtype_word((hg_dtype)a[1].u.t->dtype, y));
     }
     double rtol = hg_number_f(&a[2]), atol = hg_number_f(&a[3]);
     if (!(rtol >= 0)) return hg_fail(cx, HG_STATE, "rtol must be greater than or equal to zero, but got %g", rtol);
@@ -74,7 +75,8 @@ hg_status hg_op_equal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st;
     if (equal) {
         hg_tensor *same = NULL;
-        if ((st = hg_run(cx, &hg_k_eq, hg_dtype_promote((hg_dtype)x->dtype, (hg_dtype)y->dtype), a, 2, NULL, &same)) != HG_OK)
+        if ((st = hg_run(cx, &hg_k_eq, hg_dtype_promote((hg_dtype)x->dtype, (hg_dtype)y->dtype), a, 2, NULL, &same)) !=
+            HG_OK)
             return st;
         hg_iter it;
         hg_iter_begin(&it, same->n_dim, same->shape);

@@ -35,12 +35,12 @@ static void inside(int64_t w, int64_t ow, int64_t stride, int64_t shift, int64_t
     if (*lo > *hi) *lo = *hi;
 }
 
-#define REAL float
+#define REAL         float
 #define KERNEL(name) name##_f32
 #include "k_conv.h"
 #undef REAL
 #undef KERNEL
-#define REAL double
+#define REAL         double
 #define KERNEL(name) name##_f64
 #include "k_conv.h"
 #undef REAL
@@ -73,8 +73,8 @@ static hg_status walk_begin(hg_ctx *cx, const shape *s, walk *w) {
     *w = (walk){.s = s, .k = s->dtype == HG_F64 ? &in_f64 : &in_f32, .size = hg_dtypes[s->dtype].size};
     w->n_k = s->in_channels * s->kh * s->kw;
     w->o_plane = s->oh * s->ow;
-    w->is_copy = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->ph == 0 && s->pw == 0 &&
-                 s->h == s->oh && s->w == s->ow; /* output padding may make the image larger */
+    w->is_copy = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->ph == 0 && s->pw == 0 && s->h == s->oh &&
+                 s->w == s->ow; /* output padding may make the image larger */
     w->rows = s->oh;
     if (w->is_copy) return HG_OK;
     int64_t row_bytes = w->n_k * s->ow * (int64_t)w->size;
@@ -88,8 +88,12 @@ static const char *at(const walk *w, const void *base, int64_t elements) {
 }
 
 /* Group g of image i, of an image, an output, and of the weight. */
-static int64_t image_at(const shape *s, int64_t i, int64_t g) { return (i * s->groups + g) * s->in_channels * s->h * s->w; }
-static int64_t output_at(const shape *s, int64_t i, int64_t g) { return (i * s->groups + g) * s->out_channels * s->oh * s->ow; }
+static int64_t image_at(const shape *s, int64_t i, int64_t g) {
+    return (i * s->groups + g) * s->in_channels * s->h * s->w;
+}
+static int64_t output_at(const shape *s, int64_t i, int64_t g) {
+    return (i * s->groups + g) * s->out_channels * s->oh * s->ow;
+}
 static int64_t weight_at(const walk *w, int64_t g) { return g * w->s->out_channels * w->n_k; }
 
 static void convolve(hg_ctx *cx, const walk *w, const void *image, const void *weight, const void *bias, void *output) {
@@ -120,8 +124,9 @@ static void spread(hg_ctx *cx, const walk *w, const void *output, const void *we
             if (bias) w->k->spread_bias(s->in_channels, plane, at(w, bias, g * s->in_channels), to);
             for (int64_t r = 0; r < s->oh; r += w->rows) {
                 int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
-                hg_gemm(cx->lib, s->dtype, true, false, w->n_k, n, s->out_channels, 1, by, w->n_k, at(w, from, r * s->ow),
-                        w->o_plane, w->is_copy && bias ? 1 : 0, w->is_copy ? to : w->columns, n);
+                hg_gemm(cx->lib, s->dtype, true, false, w->n_k, n, s->out_channels, 1, by, w->n_k,
+                        at(w, from, r * s->ow), w->o_plane, w->is_copy && bias ? 1 : 0, w->is_copy ? to : w->columns,
+                        n);
                 if (!w->is_copy) w->k->col2im(s, w->columns, r, end, to);
             }
         }
@@ -137,8 +142,8 @@ static void correlate(hg_ctx *cx, const walk *w, const void *output, const void 
             for (int64_t r = 0; r < s->oh; r += w->rows) {
                 int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
                 if (!w->is_copy) w->k->im2col(s, with, r, end, w->columns);
-                hg_gemm(cx->lib, s->dtype, false, true, s->out_channels, w->n_k, n, 1, at(w, from, r * s->ow), w->o_plane,
-                        w->is_copy ? with : w->columns, n, 1, to, w->n_k);
+                hg_gemm(cx->lib, s->dtype, false, true, s->out_channels, w->n_k, n, 1, at(w, from, r * s->ow),
+                        w->o_plane, w->is_copy ? with : w->columns, n, 1, to, w->n_k);
             }
         }
 }
@@ -149,8 +154,9 @@ enum { INPUT, WEIGHT, BIAS, STRIDE, PADDING, DILATION, TRANSPOSED, OUTPUT_PADDIN
 
 static const char *c_name(hg_dtype d) { /* as C++ writes it */
     static const char *const names[HG_N_DTYPES] = {
-        [HG_U8] = "unsigned char", [HG_I8] = "signed char", [HG_I16] = "short", [HG_I32] = "int", [HG_I64] = "long int",
-        [HG_F16] = "c10::Half", [HG_F32] = "float", [HG_F64] = "double", [HG_BF16] = "c10::BFloat16", [HG_BOOL] = "bool"};
+        [HG_U8] = "unsigned char",   [HG_I8] = "signed char", [HG_I16] = "short", [HG_I32] = "int",
+        [HG_I64] = "long int",       [HG_F16] = "c10::Half",  [HG_F32] = "float", [HG_F64] = "double",
+        [HG_BF16] = "c10::BFloat16", [HG_BOOL] = "bool"};
     return names[d];
 }
 
@@ -163,8 +169,8 @@ static bool any_below(const hg_arg *list, int64_t least) {
 static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_tensor *bias) {
     char want[16], got[16];
     if (bias && bias->dtype != x->dtype)
-        return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same", c_name((hg_dtype)x->dtype),
-                       c_name((hg_dtype)bias->dtype));
+        return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same",
+                       c_name((hg_dtype)x->dtype), c_name((hg_dtype)bias->dtype));
     if (w->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
                        hg_dtype_word((hg_dtype)w->dtype, got));
@@ -191,8 +197,10 @@ static hg_status check_kernel(hg_ctx *cx, const hg_arg *a, int n) {
     char have[64], need[64];
     join_sizes(have, sizeof have, n, padded);
     join_sizes(need, sizeof need, n, kernel);
-    return hg_fail(cx, HG_STATE, "Calculated padded input size per channel: (%s). Kernel size: (%s). Kernel size can't be "
-                   "greater than actual input size", have, need);
+    return hg_fail(cx, HG_STATE,
+                   "Calculated padded input size per channel: (%s). Kernel size: (%s). Kernel size can't be "
+                   "greater than actual input size",
+                   have, need);
 }
 
 static hg_status check_shapes(hg_ctx *cx, const hg_arg *a, int n) {
@@ -206,18 +214,26 @@ static hg_status check_shapes(hg_ctx *cx, const hg_arg *a, int n) {
     if (any_below(&a[STRIDE], 1)) return hg_fail(cx, HG_STATE, "non-positive stride is not supported");
     if (any_below(&a[DILATION], 1)) return hg_fail(cx, HG_STATE, "non-positive dilation is not supported");
     if (w->shape[0] < groups)
-        return hg_fail(cx, HG_STATE, "Given groups=%lld, expected weight to be at least %lld at dimension 0, but got weight of size "
-                       "%s instead", (long long)groups, (long long)groups, hg_show_shape(w, ws));
+        return hg_fail(cx, HG_STATE,
+                       "Given groups=%lld, expected weight to be at least %lld at dimension 0, but got weight of size "
+                       "%s instead",
+                       (long long)groups, (long long)groups, hg_show_shape(w, ws));
     if (w->shape[0] % groups)
-        return hg_fail(cx, HG_STATE, "Given groups=%lld, expected weight to be divisible by %lld at dimension 0, but got weight of "
-                       "size [%s] instead", (long long)groups, (long long)groups, hg_show_shape(w, ws));
+        return hg_fail(cx, HG_STATE,
+                       "Given groups=%lld, expected weight to be divisible by %lld at dimension 0, but got weight of "
+                       "size [%s] instead",
+                       (long long)groups, (long long)groups, hg_show_shape(w, ws));
     if (x->shape[1] != channels)
-        return hg_fail(cx, HG_STATE, "Given %s=%lld, weight of size %s, expected input%s to have %lld channels, but got %lld "
-                       "channels instead", transposed ? "transposed" : "groups", transposed ? 1LL : (long long)groups,
-                       hg_show_shape(w, ws), hg_show_shape(x, xs), (long long)channels, (long long)x->shape[1]);
+        return hg_fail(cx, HG_STATE,
+                       "Given %s=%lld, weight of size %s, expected input%s to have %lld channels, but got %lld "
+                       "channels instead",
+                       transposed ? "transposed" : "groups", transposed ? 1LL : (long long)groups, hg_show_shape(w, ws),
+                       hg_show_shape(x, xs), (long long)channels, (long long)x->shape[1]);
     if (bias && (bias->n_dim != 1 || bias->shape[0] != out_channels))
-        return hg_fail(cx, HG_STATE, "Given %sweight of size %s, expected bias to be 1-dimensional with %lld elements, but got bias "
-                       "of size %s instead", transposed ? "transposed=1, " : "", hg_show_shape(w, ws), (long long)out_channels,
+        return hg_fail(cx, HG_STATE,
+                       "Given %sweight of size %s, expected bias to be 1-dimensional with %lld elements, but got bias "
+                       "of size %s instead",
+                       transposed ? "transposed=1, " : "", hg_show_shape(w, ws), (long long)out_channels,
                        hg_show_shape(bias, bs));
     return transposed ? HG_OK : check_kernel(cx, a, n);
 }
@@ -245,10 +261,13 @@ static hg_status output_shape(hg_ctx *cx, const hg_arg *a, int n, int64_t *to) {
     for (int i = 0; i < n; i++) {
         int64_t reach = a[DILATION].u.ints[i] * (w->shape[2 + i] - 1) + 1, pad = 2 * a[PADDING].u.ints[i];
         int64_t stride = a[STRIDE].u.ints[i], size = x->shape[2 + i];
-        to[2 + i] = transposed ? (size - 1) * stride - pad + reach + a[OUTPUT_PADDING].u.ints[i] : (size + pad - reach) / stride + 1;
+        to[2 + i] = transposed ? (size - 1) * stride - pad + reach + a[OUTPUT_PADDING].u.ints[i]
+                               : (size + pad - reach) / stride + 1;
         if (to[2 + i] < 1 && transposed)
-            return hg_fail(cx, HG_STATE, "Given input size per channel: (%lld). Calculated output size per channel: (%lld). Output "
-                           "size is too small", (long long)size, (long long)to[2 + i]);
+            return hg_fail(cx, HG_STATE,
+                           "Given input size per channel: (%lld). Calculated output size per channel: (%lld). Output "
+                           "size is too small",
+                           (long long)size, (long long)to[2 + i]);
     }
     return HG_OK;
 }
@@ -271,7 +290,8 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &y);
     if (st != HG_OK) goto done;
     bool transposed = a[TRANSPOSED].u.i;
-    set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION], a[GROUPS].u.i);
+    set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION],
+              a[GROUPS].u.i);
     if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
         (transposed ? spread : convolve)(cx, &wk, rx->data, rw->data, rb ? rb->data : NULL, y->data);
     hg_mem_free(cx->lib, wk.columns);
@@ -312,7 +332,8 @@ static hg_tensor *other_way(hg_ctx *cx, hg_tensor *x, hg_tensor *w, const int64_
     for (int i = 0; i < n && transposed; i++)
         extra[i] = sizes[i] - ((x->shape[2 + i] - 1) * stride->u.ints[i] - 2 * padding->u.ints[i] +
                                dilation->u.ints[i] * (w->shape[2 + i] - 1) + 1);
-    hg_tensor *y = X(CONVOLUTION, T(x), T(w), HG_NONE, *stride, *padding, *dilation, hg_b(transposed), hg_ints(extra, n), *groups);
+    hg_tensor *y = X(CONVOLUTION, T(x), T(w), HG_NONE, *stride, *padding, *dilation, hg_b(transposed),
+                     hg_ints(extra, n), *groups);
     /* An output padding as large as the stride (dilation allows it) leaves room for more windows than there were. */
     for (int i = 0; i < n && y && !transposed; i++)
         if (y->shape[2 + i] > sizes[i]) y = X(NARROW, T(y), hg_i(2 + i), hg_i(0), hg_i(sizes[i]));
@@ -324,12 +345,13 @@ hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
     bool transposed = ARG(TRANSPOSED)->u.i;
     int n = G->n_dim - 2;
     if (NEED(INPUT))
-        GIVE(INPUT, other_way(cx, G, IN(WEIGHT), META(INPUT).shape + 2, n, stride, padding, dilation, !transposed, groups));
+        GIVE(INPUT,
+             other_way(cx, G, IN(WEIGHT), META(INPUT).shape + 2, n, stride, padding, dilation, !transposed, groups));
     if (NEED(WEIGHT)) {
         hg_arg kernel = hg_ints(META(WEIGHT).shape + 2, n);
         hg_tensor *x = IN(INPUT);
-        GIVE(WEIGHT, X(CONVOLUTION_WEIGHT, T(transposed ? x : G), T(transposed ? G : x), kernel, *stride, *padding, *dilation,
-                       *groups));
+        GIVE(WEIGHT, X(CONVOLUTION_WEIGHT, T(transposed ? x : G), T(transposed ? G : x), kernel, *stride, *padding,
+                       *dilation, *groups));
     }
     if (NEED(BIAS)) {
         const int64_t dims[3] = {0, 2, 3};
@@ -339,12 +361,15 @@ hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_convolution_weight_bwd(hg_ctx *cx, hg_back *b) {
-    const hg_arg *stride = ARG(W_STRIDE), *padding = ARG(W_PADDING), *dilation = ARG(W_DILATION), *groups = ARG(W_GROUPS);
+    const hg_arg *stride = ARG(W_STRIDE), *padding = ARG(W_PADDING), *dilation = ARG(W_DILATION),
+                 *groups = ARG(W_GROUPS);
     int n = (int)ARG(W_KERNEL)->n;
     if (NEED(W_OUTPUT))
-        GIVE(W_OUTPUT, other_way(cx, IN(W_IMAGE), G, META(W_OUTPUT).shape + 2, n, stride, padding, dilation, false, groups));
+        GIVE(W_OUTPUT,
+             other_way(cx, IN(W_IMAGE), G, META(W_OUTPUT).shape + 2, n, stride, padding, dilation, false, groups));
     if (NEED(W_IMAGE))
-        GIVE(W_IMAGE, other_way(cx, IN(W_OUTPUT), G, META(W_IMAGE).shape + 2, n, stride, padding, dilation, true, groups));
+        GIVE(W_IMAGE,
+             other_way(cx, IN(W_OUTPUT), G, META(W_IMAGE).shape + 2, n, stride, padding, dilation, true, groups));
     return HG_OK;
 }
 
@@ -359,14 +384,17 @@ static hg_status setting(hg_ctx *cx, const hg_arg *a, const char *name, int n, i
         return HG_OK;
     }
     if (a->kind != HG_A_INTS || (int)a->n != n)
-        return hg_fail(cx, HG_STATE, "expected %s to be a single integer value or a list of %d values to match the convolution "
-                       "dimensions, but got %s=%s", name, n, name, hg_show_sizes((int)a->n, a->u.ints, words));
+        return hg_fail(cx, HG_STATE,
+                       "expected %s to be a single integer value or a list of %d values to match the convolution "
+                       "dimensions, but got %s=%s",
+                       name, n, name, hg_show_sizes((int)a->n, a->u.ints, words));
     *out = *a;
     return HG_OK;
 }
 
 /* padding="same": what goes on both sides; where one side needs one more, the input is padded there first. */
-static hg_tensor *pad_same(hg_ctx *cx, hg_tensor *x, const hg_tensor *w, const hg_arg *dilation, int n, int64_t *padding) {
+static hg_tensor *pad_same(hg_ctx *cx, hg_tensor *x, const hg_tensor *w, const hg_arg *dilation, int n,
+                           int64_t *padding) {
     int64_t more[4] = {0};
     bool uneven = false;
     for (int i = 0; i < n; i++) {
@@ -375,7 +403,8 @@ static hg_tensor *pad_same(hg_ctx *cx, hg_tensor *x, const hg_tensor *w, const h
         if (total % 2) more[2 * (n - 1 - i) + 1] = 1, uneven = true;
     }
     if (!uneven) return x;
-    hg_scope_fail(cx, hg_warn(cx, "UserWarning", "Using padding='same' with even kernel lengths and odd dilation may require a "
+    hg_scope_fail(cx, hg_warn(cx, "UserWarning",
+                              "Using padding='same' with even kernel lengths and odd dilation may require a "
                               "zero-padded copy of the input be created"));
     return X(CONSTANT_PAD_ND, T(x), hg_ints(more, 2 * n), hg_i(0));
 }
@@ -391,8 +420,8 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
     char words[256];
     hg_scope s;
     if (x->n_dim != n + 1 && x->n_dim != n + 2)
-        return hg_fail(cx, HG_STATE, "Expected %dD (unbatched) or %dD (batched) input to %s, but got input of size: %s", n + 1, n + 2,
-                       name, hg_show_shape(x, words));
+        return hg_fail(cx, HG_STATE, "Expected %dD (unbatched) or %dD (batched) input to %s, but got input of size: %s",
+                       n + 1, n + 2, name, hg_show_shape(x, words));
     if (groups->u.i <= 0) return hg_fail(cx, HG_STATE, "non-positive groups is not supported");
     int w_n = w->n_dim - 2;
     if (w_n < 1) return hg_fail(cx, HG_STATE, "weight should have at least three dimensions");
@@ -401,8 +430,11 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
     HG_TRY(setting(cx, a_output_padding, "output_padding", w_n, room[4], &output_padding));
     char shown[256];
     if (w_n != n)
-        return hg_fail(cx, HG_STATE, "Expected %d-dimensional input for %d-dimensional weight %s, but got %d-dimensional input of size "
-                       "%s instead", w->n_dim, w->n_dim, hg_show_shape(w, words), x->n_dim, hg_show_shape(x, shown));
+        return hg_fail(
+            cx, HG_STATE,
+            "Expected %d-dimensional input for %d-dimensional weight %s, but got %d-dimensional input of size "
+            "%s instead",
+            w->n_dim, w->n_dim, hg_show_shape(w, words), x->n_dim, hg_show_shape(x, shown));
     bool same = false;
     if (a[A_PADDING].kind == HG_A_STR) {
         const char *mode = a[A_PADDING].u.s;
@@ -410,7 +442,8 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
         if (!same && strcmp(mode, "valid") != 0) return hg_fail(cx, HG_STATE, "Invalid padding string: '%s'", mode);
         if (same && any_below(&stride, 1)) return hg_fail(cx, HG_STATE, "non-positive stride is not supported");
         for (int i = 0; i < n && same; i++)
-            if (stride.u.ints[i] != 1) return hg_fail(cx, HG_STATE, "padding='same' is not supported for strided convolutions");
+            if (stride.u.ints[i] != 1)
+                return hg_fail(cx, HG_STATE, "padding='same' is not supported for strided convolutions");
         room[3][0] = room[3][1] = 0;
         padding = hg_ints(room[3], n);
     } else {
@@ -420,13 +453,18 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
     bool one = x->n_dim == n + 1;
     if (one) x = X(UNSQUEEZE, T(x), hg_i(0));
     if (same && x) x = pad_same(cx, x, w, &dilation, n, room[3]);
-    hg_tensor *y = X(CONVOLUTION, T(x), T(w), a[BIAS], stride, padding, dilation, hg_b(transposed), output_padding, *groups);
+    hg_tensor *y = X(CONVOLUTION, T(x), T(w), a[BIAS], stride, padding, dilation, hg_b(transposed), output_padding,
+                     *groups);
     if (one) y = X(SQUEEZE_DIM, T(y), hg_i(0));
     return hg_scope_return(cx, &s, y, out);
 }
 
-hg_status hg_conv1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return convolution(cx, a, 1, "conv1d", false, out); }
-hg_status hg_conv2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return convolution(cx, a, 2, "conv2d", false, out); }
+hg_status hg_conv1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return convolution(cx, a, 1, "conv1d", false, out);
+}
+hg_status hg_conv2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return convolution(cx, a, 2, "conv2d", false, out);
+}
 hg_status hg_conv_transpose1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return convolution(cx, a, 1, "conv_transpose1d", true, out);
 }

@@ -79,19 +79,23 @@ hg_status hg_op_empty_strided(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const int64_t *size, *stride;
     int n = sizes(&a[0], &size), m = sizes(&a[1], &stride);
     int64_t reach = 1, numel;
-    if (n != m) return hg_fail(cx, HG_STATE, "dimensionality of sizes (%d) must match dimensionality of strides (%d)", n, m);
+    if (n != m)
+        return hg_fail(cx, HG_STATE, "dimensionality of sizes (%d) must match dimensionality of strides (%d)", n, m);
     hg_status st = hg_numel(cx, n, size, &numel);
     if (st != HG_OK) return st;
     for (int i = 0; i < n; i++) {
         int64_t add;
         if (stride[i] < 0)
-            return hg_fail(cx, HG_STATE, "as_strided: Negative strides are not supported at the moment, got strides: %lld",
+            return hg_fail(cx, HG_STATE,
+                           "as_strided: Negative strides are not supported at the moment, got strides: %lld",
                            (long long)stride[i]);
-        if (__builtin_mul_overflow(size[i] ? size[i] - 1 : 0, stride[i], &add) || __builtin_add_overflow(reach, add, &reach))
+        if (__builtin_mul_overflow(size[i] ? size[i] - 1 : 0, stride[i], &add) ||
+            __builtin_add_overflow(reach, add, &reach))
             return hg_fail(cx, HG_STATE, "Storage size calculation overflowed");
     }
     hg_tensor *flat;
-    if ((st = hg_tensor_empty(cx, type_or(&a[2], hg_default_dtype(cx)), 1, &(int64_t){numel ? reach : 0}, &flat)) != HG_OK)
+    if ((st = hg_tensor_empty(cx, type_or(&a[2], hg_default_dtype(cx)), 1, &(int64_t){numel ? reach : 0}, &flat)) !=
+        HG_OK)
         return st;
     st = hg_tensor_alias(cx, flat, n, size, stride, 0, out);
     hg_release(cx, flat);
@@ -105,8 +109,10 @@ static hg_status number_of(hg_ctx *cx, const hg_arg *a, double *f) {
     hg_arg item = *a;
     if (a->kind == HG_A_TENSOR) {
         if (a->u.t->n_dim)
-            return hg_fail(cx, HG_STATE, "linspace only supports 0-dimensional start and end tensors, but got start with %d "
-                           "dimension(s)", a->u.t->n_dim);
+            return hg_fail(cx, HG_STATE,
+                           "linspace only supports 0-dimensional start and end tensors, but got start with %d "
+                           "dimension(s)",
+                           a->u.t->n_dim);
         hg_status st = hg_item(cx, a->u.t, &item);
         if (st != HG_OK) return st;
     }
@@ -151,9 +157,12 @@ static hg_status arange(hg_ctx *cx, const hg_arg *start, const hg_arg *end, cons
     if (st != HG_OK) return st;
     void *r = t->data;
     if (c == HG_I64)
-        for (int64_t i = 0; i < n; i++) ((int64_t *)r)[i] = (int64_t)((uint64_t)i_start + (uint64_t)i * (uint64_t)i_step);
-    else if (c == HG_F64) counted_f64(r, n, a, by);
-    else counted_f32(r, n, a, by);
+        for (int64_t i = 0; i < n; i++)
+            ((int64_t *)r)[i] = (int64_t)((uint64_t)i_start + (uint64_t)i * (uint64_t)i_step);
+    else if (c == HG_F64)
+        counted_f64(r, n, a, by);
+    else
+        counted_f32(r, n, a, by);
     st = hg_raw_cast(cx, t, d, out);
     hg_release(cx, t);
     return st;
@@ -161,7 +170,9 @@ static hg_status arange(hg_ctx *cx, const hg_arg *start, const hg_arg *end, cons
 hg_status hg_op_arange_end(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return arange(cx, &(hg_arg){.kind = HG_A_INT}, &a[0], &(hg_arg){.kind = HG_A_INT, .u.i = 1}, &a[1], out);
 }
-hg_status hg_op_arange(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return arange(cx, &a[0], &a[1], &a[2], &a[3], out); }
+hg_status hg_op_arange(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return arange(cx, &a[0], &a[1], &a[2], &a[3], out);
+}
 
 /* From both ends to the middle, so that both ends are exact; in the precision of the result. */
 #define EVEN_STEPS(name, T_, fma_)                                                                                     \
@@ -183,9 +194,12 @@ static hg_status even_steps(hg_ctx *cx, const hg_arg *a, const hg_arg *base, con
     hg_tensor *t;
     if ((st = hg_tensor_empty(cx, HG_F64, 1, &n, &t)) != HG_OK) return st;
     double *r = (double *)(void *)t->data;
-    if (n == 1) r[0] = start;
-    else if (n > 1 && (d == HG_F32 || d == HG_F16 || d == HG_BF16)) even_steps_f32(r, n, (float)start, (float)end);
-    else if (n > 1) even_steps_f64(r, n, start, end);
+    if (n == 1)
+        r[0] = start;
+    else if (n > 1 && (d == HG_F32 || d == HG_F16 || d == HG_BF16))
+        even_steps_f32(r, n, (float)start, (float)end);
+    else if (n > 1)
+        even_steps_f64(r, n, start, end);
     if (base)
         for (int64_t i = 0; i < n; i++) r[i] = pow(hg_number_f(base), r[i]);
     st = hg_raw_cast(cx, t, d, out);
@@ -214,7 +228,9 @@ static hg_status eye(hg_ctx *cx, int64_t n, int64_t m, const hg_arg *dtype, hg_t
     *out = t;
     return HG_OK;
 }
-hg_status hg_op_eye_square(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return eye(cx, a[0].u.i, a[0].u.i, &a[1], out); }
+hg_status hg_op_eye_square(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return eye(cx, a[0].u.i, a[0].u.i, &a[1], out);
+}
 hg_status hg_op_eye(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return eye(cx, a[0].u.i, a[1].u.i, &a[2], out); }
 
 /* The places on and below (or above) a diagonal, row by row: a first row of row numbers, a second of columns. */

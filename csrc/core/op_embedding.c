@@ -8,8 +8,11 @@ enum { WEIGHT, INDICES, PADDING_IDX, SCALE };
 
 static hg_status check_indices(hg_ctx *cx, const hg_tensor *indices) {
     if (indices->dtype == HG_I64 || indices->dtype == HG_I32) return HG_OK;
-    return hg_fail(cx, HG_STATE, "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
-                   "got torch.%s instead (while checking arguments for embedding)", hg_dtypes[indices->dtype].tensor_name);
+    return hg_fail(
+        cx, HG_STATE,
+        "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
+        "got torch.%s instead (while checking arguments for embedding)",
+        hg_dtypes[indices->dtype].tensor_name);
 }
 
 /* The indices as contiguous int64, each in [0, n): new. */
@@ -55,14 +58,14 @@ hg_status hg_embedding_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 #define ADD_ROWS(name, REAL)                                                                                           \
-    static void name(const int64_t *row, int64_t n, int64_t width, int64_t skip, const double *scale, const void *grad,     \
-                     void *table) {                                                                                        \
-        const REAL *g = grad;                                                                                           \
-        for (int64_t i = 0; i < n; i++, g += width) {                                                                   \
-            REAL *to = (REAL *)table + row[i] * width, by = scale ? (REAL)scale[row[i]] : 1;                              \
-            if (row[i] == skip) continue;                                                                               \
-            for (int64_t k = 0; k < width; k++) to[k] += g[k] * by;                                                      \
-        }                                                                                                               \
+    static void name(const int64_t *row, int64_t n, int64_t width, int64_t skip, const double *scale,                  \
+                     const void *grad, void *table) {                                                                  \
+        const REAL *g = grad;                                                                                          \
+        for (int64_t i = 0; i < n; i++, g += width) {                                                                  \
+            REAL *to = (REAL *)table + row[i] * width, by = scale ? (REAL)scale[row[i]] : 1;                           \
+            if (row[i] == skip) continue;                                                                              \
+            for (int64_t k = 0; k < width; k++) to[k] += g[k] * by;                                                    \
+        }                                                                                                              \
     }
 ADD_ROWS(add_rows_f32, float)
 ADD_ROWS(add_rows_f64, double)

@@ -17,12 +17,15 @@ static hg_status extreme(hg_ctx *cx, const hg_fold *fold, const char *name, hg_t
     if (t->numel == 0) {
         bool by_dim = dim->kind == HG_A_INT || (dim->kind == HG_A_INTS && dim->n);
         if (!by_dim)
-            return hg_fail(cx, HG_STATE, "%s: Expected reduction dim to be specified for input.numel() == 0. Specify the "
-                           "reduction dim with the 'dim' argument.", name);
+            return hg_fail(cx, HG_STATE,
+                           "%s: Expected reduction dim to be specified for input.numel() == 0. Specify the "
+                           "reduction dim with the 'dim' argument.",
+                           name);
         const int64_t *at = dim->kind == HG_A_INTS ? dim->u.ints : &dim->u.i;
         for (int i = 0; i < (dim->kind == HG_A_INTS ? (int)dim->n : 1); i++)
             if (t->shape[at[i] < 0 ? at[i] + t->n_dim : at[i]] == 0)
-                return hg_fail(cx, HG_INDEX, "%s: Expected reduction dim %lld to have non-zero size.", name, (long long)at[i]);
+                return hg_fail(cx, HG_INDEX, "%s: Expected reduction dim %lld to have non-zero size.", name,
+                               (long long)at[i]);
     }
     if ((st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
         st = hg_acc_take(cx, &acc, &d, (hg_dtype)t->dtype, out);
@@ -44,7 +47,8 @@ hg_status hg_op_amin(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_op_aminmax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[0].u.t->numel == 0 && !hg_given(&a[1]))
-        return hg_fail(cx, HG_STATE, "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.");
+        return hg_fail(cx, HG_STATE,
+                       "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.");
     hg_status st = extreme(cx, &hg_fold_min, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[0]);
     return st == HG_OK ? extreme(cx, &hg_fold_max, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[1]) : st;
 }
@@ -63,8 +67,8 @@ hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
 }
 static hg_tensor *spread_kept(hg_ctx *cx, hg_back *b, hg_tensor *result, hg_tensor *g) {
     bool kept = ARG(2)->u.i != 0;
-    return spread(cx, IN(0), hg_x_keep_dims(cx, result, META(0), ARG(1), kept), hg_x_keep_dims(cx, g, META(0), ARG(1), kept),
-                  ARG(1));
+    return spread(cx, IN(0), hg_x_keep_dims(cx, result, META(0), ARG(1), kept),
+                  hg_x_keep_dims(cx, g, META(0), ARG(1), kept), ARG(1));
 }
 hg_status hg_d_amax(hg_ctx *cx, hg_back *b) {
     GIVE(0, spread_kept(cx, b, OUT(0), G));
@@ -98,8 +102,8 @@ static void choose_row(void *arg, char *const *p, const int64_t *step) {
 }
 
 /* Run the choice along dim: values and indices are new. */
-static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg_tensor *t, int dim, bool keep, bool needs_room,
-                        hg_tensor **values, hg_tensor **indices) {
+static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg_tensor *t, int dim, bool keep,
+                        bool needs_room, hg_tensor **values, hg_tensor **indices) {
     hg_tensor *input = NULL, *v = NULL, *at = NULL;
     hg_dtype type = (hg_dtype)t->dtype, c = type == HG_F16 || type == HG_BF16 ? HG_F32 : type;
     choosing ch = {{hg_size_at(t, dim), NULL}, fns[c]};
@@ -121,7 +125,8 @@ static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg
     hg_tensor *shaped = NULL;
     if (values) {
         hg_tensor *cast = NULL;
-        if ((st = hg_raw_cast(cx, v, type, &cast)) == HG_OK) st = hg_tensor_alias(cx, cast, n_dim, shape, NULL, 0, &shaped);
+        if ((st = hg_raw_cast(cx, v, type, &cast)) == HG_OK)
+            st = hg_tensor_alias(cx, cast, n_dim, shape, NULL, 0, &shaped);
         hg_release(cx, cast);
         if (st != HG_OK) goto done;
         *values = shaped;
@@ -165,8 +170,12 @@ static hg_status by_dim(hg_ctx *cx, choose_fn *const fns[], const char *name, co
     if (st != HG_OK) return st;
     return choose(cx, fns, name, a[0].u.t, dim, a[2].u.i != 0, needs_room, &out[0], &out[1]);
 }
-hg_status hg_op_max_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_dim(cx, largest, "max", a, false, out); }
-hg_status hg_op_min_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_dim(cx, smallest, "min", a, false, out); }
+hg_status hg_op_max_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return by_dim(cx, largest, "max", a, false, out);
+}
+hg_status hg_op_min_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return by_dim(cx, smallest, "min", a, false, out);
+}
 
 /* t as one row. New. */
 static hg_status as_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {

@@ -35,7 +35,8 @@ hg_status hg_broadcast(hg_ctx *cx, int na, const int64_t *a, int nb, const int64
 /* dim in [-n, n) made non-negative; n_dim 0 counts as 1. IndexError "Dimension out of range (expected to be in range of
    [-2, 1], but got 5)". */
 hg_status hg_wrap_dim(hg_ctx *cx, int64_t dim, int n_dim, int *out);
-hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape, int64_t *out); /* fails on negative sizes and overflow */
+hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape,
+                   int64_t *out); /* fails on negative sizes and overflow */
 /* The dtype of a result, by torch.result_type: tensors with dimensions, then 0-d tensors, then numbers. */
 hg_dtype hg_result_type(hg_ctx *cx, const hg_arg *a, int n);
 static inline bool hg_is_number(const hg_arg *a) {
@@ -66,25 +67,26 @@ struct hg_back {
     hg_tensor **grad_in; /* [edges]; what GIVE fills: owned */
 };
 
-bool hg_back_needs(const hg_back *b, int param);                            /* any of a list's */
-bool hg_back_needs_at(const hg_back *b, int param, int j);                  /* of a list's entry j */
-hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i, bool output);       /* borrowed from the scope; NULL: failed or None */
+bool hg_back_needs(const hg_back *b, int param);           /* any of a list's */
+bool hg_back_needs_at(const hg_back *b, int param, int j); /* of a list's entry j */
+hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i,
+                         bool output); /* borrowed from the scope; NULL: failed or None */
 hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j);
-const hg_arg *hg_back_arg(const hg_back *b, int param);                     /* of a plain argument, or a list's length in n */
-hg_meta hg_back_meta(const hg_back *b, int param, int j);                   /* of an input that needs a gradient */
+const hg_arg *hg_back_arg(const hg_back *b, int param);   /* of a plain argument, or a list's length in n */
+hg_meta hg_back_meta(const hg_back *b, int param, int j); /* of an input that needs a gradient */
 int hg_back_n_out(const hg_back *b);
 /* The gradient of output k, zeros of its shape where none arrived; borrowed from the scope. */
 hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k);
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad); /* retains; NULL leaves it */
 
-#define NEED(param) hg_back_needs(b, param)
-#define IN(param) hg_back_saved(cx, b, param, false)
-#define OUT(k) hg_back_saved(cx, b, k, true)
-#define ARG(param) hg_back_arg(b, param)
-#define META(param) hg_back_meta(b, param, 0)
+#define NEED(param)       hg_back_needs(b, param)
+#define IN(param)         hg_back_saved(cx, b, param, false)
+#define OUT(k)            hg_back_saved(cx, b, k, true)
+#define ARG(param)        hg_back_arg(b, param)
+#define META(param)       hg_back_meta(b, param, 0)
 #define GIVE(param, expr) hg_back_give(cx, b, param, 0, (expr))
-#define G (b->grad[0])
-#define GRAD(k) hg_back_grad(cx, b, k)
+#define G                 (b->grad[0])
+#define GRAD(k)           hg_back_grad(cx, b, k)
 
 /* ---- Expressions ---------------------------------------------------------------------------------------------------- */
 
@@ -110,7 +112,7 @@ hg_status hg_scope_fail(hg_ctx *cx, hg_status st);
 hg_tensor *hg_x(hg_ctx *cx, int op, const hg_arg *a, int n);
 hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k); /* output k of several */
 #define HG_N_ARGS(...) ((int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)))
-#define X(op, ...) hg_x(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__))
+#define X(op, ...)     hg_x(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__))
 #define XK(k, op, ...) hg_x_out(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__), k)
 /* A tensor operand: a NULL one means that an earlier step failed. */
 static inline hg_arg hg_operand(hg_tensor *t) { return (hg_arg){.kind = HG_A_TENSOR, .u.t = t}; }

@@ -9,10 +9,14 @@
 
 hg_status hg_reduction_of(hg_ctx *cx, const hg_arg *a, hg_reduction *out) {
     const char *s = a->u.s;
-    if (strcmp(s, "none") == 0) *out = HG_REDUCE_NONE;
-    else if (strcmp(s, "mean") == 0) *out = HG_REDUCE_MEAN;
-    else if (strcmp(s, "sum") == 0) *out = HG_REDUCE_SUM;
-    else return hg_fail(cx, HG_VALUE, "%s is not a valid value for reduction", s);
+    if (strcmp(s, "none") == 0)
+        *out = HG_REDUCE_NONE;
+    else if (strcmp(s, "mean") == 0)
+        *out = HG_REDUCE_MEAN;
+    else if (strcmp(s, "sum") == 0)
+        *out = HG_REDUCE_SUM;
+    else
+        return hg_fail(cx, HG_VALUE, "%s is not a valid value for reduction", s);
     return HG_OK;
 }
 
@@ -35,15 +39,17 @@ static inline double above(double log_of) { return log_of > -100 || log_of != lo
 typedef double (*loss_fn)(int64_t n, const void *input, const void *target, double p, void *to);
 
 #define LOSS_LOOP(name, expr, TYPE, suffix)                                                                            \
-    static double name##_##suffix(int64_t n, const void *input, const void *target, double number, void *to) {           \
+    static double name##_##suffix(int64_t n, const void *input, const void *target, double number, void *to) {         \
         typedef TYPE V;                                                                                                \
         const V *xs = input, *ys = target, p = (V)number;                                                              \
         double sum = 0;                                                                                                \
         (void)p;                                                                                                       \
         for (int64_t i = 0; i < n; i++) {                                                                              \
-            V x = xs[i], y = ys[i], v = (V)(expr);                                                                      \
-            if (to) ((V *)to)[i] = v;                                                                                  \
-            else sum += v;                                                                                             \
+            V x = xs[i], y = ys[i], v = (V)(expr);                                                                     \
+            if (to)                                                                                                    \
+                ((V *)to)[i] = v;                                                                                      \
+            else                                                                                                       \
+                sum += v;                                                                                              \
         }                                                                                                              \
         return sum;                                                                                                    \
     }
@@ -53,8 +59,8 @@ LOSSES(BOTH)
 #undef LOSS_LOOP
 
 /* The loss of x and y, of one shape, in dtype d. */
-static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tensor *y, double p, hg_reduction r, hg_dtype d,
-                     hg_tensor **out) {
+static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tensor *y, double p, hg_reduction r,
+                     hg_dtype d, hg_tensor **out) {
     hg_dtype real = hg_real_dtype(d);
     hg_tensor *rx = NULL, *ry = NULL, *work = NULL;
     hg_status st = hg_real(cx, x, real, &rx);
@@ -64,8 +70,10 @@ static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tens
         loss_fn fn = real == HG_F64 ? f64 : f32;
         double sum = fn(x->numel, rx->data, ry->data, p, r == HG_REDUCE_NONE ? work->data : NULL);
         if (r == HG_REDUCE_MEAN) sum /= (double)x->numel;
-        if (r != HG_REDUCE_NONE && real == HG_F64) *(double *)(void *)work->data = sum;
-        else if (r != HG_REDUCE_NONE) *(float *)(void *)work->data = (float)sum;
+        if (r != HG_REDUCE_NONE && real == HG_F64)
+            *(double *)(void *)work->data = sum;
+        else if (r != HG_REDUCE_NONE)
+            *(float *)(void *)work->data = (float)sum;
         st = hg_real_result(cx, work, d, out);
     }
     hg_release(cx, rx), hg_release(cx, ry);
@@ -176,7 +184,8 @@ hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
     if (w) g = X(MUL, T(g), T(w));
     hg_tensor *rest = X(RSUB_SCALAR, T(x), hg_i(1));
     if (NEED(SELF)) {
-        hg_tensor *slope = X(DIV, T(X(SUB, T(x), T(IN(TARGET)))), T(X(CLAMP_MIN, T(X(MUL, T(rest), T(x))), hg_f(1e-12))));
+        hg_tensor *slope = X(DIV, T(X(SUB, T(x), T(IN(TARGET)))),
+                             T(X(CLAMP_MIN, T(X(MUL, T(rest), T(x))), hg_f(1e-12))));
         GIVE(SELF, X(MUL, T(slope), T(g)));
     }
     if (NEED(TARGET)) GIVE(TARGET, X(MUL, T(X(SUB, T(log_above(cx, rest)), T(log_above(cx, x)))), T(g)));
@@ -232,7 +241,8 @@ hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
 static hg_status warn_of_sizes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
     char xs[256], ys[256];
     if (hg_same_shape(x, y)) return HG_OK;
-    return hg_warn(cx, "UserWarning", "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)). This "
+    return hg_warn(cx, "UserWarning",
+                   "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)). This "
                    "will likely lead to incorrect results due to broadcasting. Please ensure they have the same size.",
                    hg_show_shape(y, ys), hg_show_shape(x, xs));
 }
@@ -242,7 +252,8 @@ static void broadcast(hg_ctx *cx, hg_tensor **x, hg_tensor **y) {
     int64_t shape[HG_MAX_DIM];
     int n;
     if (hg_same_shape(*x, *y)) return;
-    if (hg_scope_fail(cx, hg_broadcast(cx, (*x)->n_dim, (*x)->shape, (*y)->n_dim, (*y)->shape, &n, shape)) != HG_OK) return;
+    if (hg_scope_fail(cx, hg_broadcast(cx, (*x)->n_dim, (*x)->shape, (*y)->n_dim, (*y)->shape, &n, shape)) != HG_OK)
+        return;
     *x = X(EXPAND, T(*x), hg_ints(shape, n));
     *y = X(EXPAND, T(*y), hg_ints(shape, n));
 }
@@ -284,7 +295,9 @@ hg_status hg_mse_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (hg_given(&a[3])) return written_out(cx, a, &a[2], &a[3], true, out);
     return compare(cx, HG_OP_MSE_LOSS_DATA, a, a[2], HG_NONE, out);
 }
-hg_status hg_l1_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return written_out(cx, a, &a[2], &a[3], false, out); }
+hg_status hg_l1_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return written_out(cx, a, &a[2], &a[3], false, out);
+}
 
 /* input, target, reduction, beta */
 hg_status hg_smooth_l1_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -305,8 +318,10 @@ hg_status hg_binary_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **o
     char xs[256], ys[256];
     hg_scope s;
     if (!hg_same_shape(x, y))
-        return hg_fail(cx, HG_VALUE, "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)) is "
-                       "deprecated. Please ensure they have the same size.", hg_show_shape(y, ys), hg_show_shape(x, xs));
+        return hg_fail(cx, HG_VALUE,
+                       "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)) is "
+                       "deprecated. Please ensure they have the same size.",
+                       hg_show_shape(y, ys), hg_show_shape(x, xs));
     hg_scope_begin(cx, &s);
     hg_arg weight = a[2];
     if (hg_given(&weight)) weight = T(X(EXPAND, weight, hg_ints(x->shape, x->n_dim)));
@@ -335,7 +350,8 @@ hg_status hg_kl_div_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     if (!batch_mean) HG_TRY(hg_reduction_of(cx, &a[2], &r));
     if (r == HG_REDUCE_MEAN)
-        HG_TRY(hg_warn(cx, "UserWarning", "reduction: 'mean' divides the total loss by both the batch size and the support size."
+        HG_TRY(hg_warn(cx, "UserWarning",
+                       "reduction: 'mean' divides the total loss by both the batch size and the support size."
                        "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
                        "'mean' will be changed to behave the same as 'batchmean' in the next major release."));
     hg_scope_begin(cx, &s);

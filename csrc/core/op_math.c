@@ -8,7 +8,8 @@
 static hg_status unary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, const hg_extra_args *extra, hg_tensor **out) {
     return hg_run(cx, k, (hg_dtype)a[0].u.t->dtype, a, 1, extra, out);
 }
-static hg_status float_unary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, const hg_extra_args *extra, hg_tensor **out) {
+static hg_status float_unary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, const hg_extra_args *extra,
+                             hg_tensor **out) {
     return hg_run(cx, k, hg_float_type(cx, (hg_dtype)a[0].u.t->dtype), a, 1, extra, out);
 }
 
@@ -40,7 +41,8 @@ hg_status hg_op_frac(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return unar
 
 hg_status hg_op_neg(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[0].u.t->dtype == HG_BOOL)
-        return hg_fail(cx, HG_STATE, "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+        return hg_fail(cx, HG_STATE,
+                       "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
                        "invert a mask, use the `~` or `logical_not()` operator instead.");
     return unary(cx, &hg_k_neg, a, NULL, out);
 }
@@ -48,7 +50,8 @@ hg_status hg_op_abs(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return unary
 hg_status hg_op_sign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return unary(cx, &hg_k_sign, a, NULL, out); }
 
 hg_status hg_op_positive(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (a[0].u.t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "The `+` operator, on a bool tensor is not supported.");
+    if (a[0].u.t->dtype == HG_BOOL)
+        return hg_fail(cx, HG_STATE, "The `+` operator, on a bool tensor is not supported.");
     hg_retain(cx, a[0].u.t);
     *out = a[0].u.t;
     return HG_OK;
@@ -97,10 +100,10 @@ done:
 /* ---- Backward -------------------------------------------------------------------------------------------------------------------- */
 
 /* What the derivatives below are written in: x is the operand, r the result. */
-#define x        IN(0)
-#define r        OUT(0)
-#define MUL_(p, q) X(MUL, T(p), T(q))
-#define DIV_(p, q) X(DIV, T(p), T(q))
+#define x                IN(0)
+#define r                OUT(0)
+#define MUL_(p, q)       X(MUL, T(p), T(q))
+#define DIV_(p, q)       X(DIV, T(p), T(q))
 #define TIMES(p, number) X(MUL, T(p), hg_f(number))
 #define PLUS(p, number)  X(ADD, T(p), hg_i(number))
 #define MINUS(number, p) X(RSUB_SCALAR, T(p), hg_i(number))

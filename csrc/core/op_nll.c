@@ -28,11 +28,11 @@ static double weight_of(const nll *p, int64_t class) {
 }
 
 #define NLL_LOOPS(REAL, suffix)                                                                                        \
-    static void nll_##suffix(const nll *p, const void *input, void *output, void *total) {                               \
+    static void nll_##suffix(const nll *p, const void *input, void *output, void *total) {                             \
         const REAL *x = input;                                                                                         \
         REAL *y = output;                                                                                              \
         double sum = 0, weights = 0;                                                                                   \
-        for (int64_t i = 0; i < p->n; i++)                                                                              \
+        for (int64_t i = 0; i < p->n; i++)                                                                             \
             for (int64_t k = 0; k < p->plane; k++) {                                                                   \
                 int64_t t = p->target[i * p->plane + k];                                                               \
                 double w = weight_of(p, t), v = t == p->ignore ? 0 : -w * x[(i * p->classes + t) * p->plane + k];      \
@@ -42,11 +42,11 @@ static double weight_of(const nll *p, int64_t class) {
         if (p->reduction != HG_REDUCE_NONE) *y = (REAL)(p->reduction == HG_REDUCE_MEAN ? sum / weights : sum);         \
         *(REAL *)total = (REAL)weights;                                                                                \
     }                                                                                                                  \
-    static void nll_backward_##suffix(const nll *p, const void *grad, const void *total, void *result) {                 \
+    static void nll_backward_##suffix(const nll *p, const void *grad, const void *total, void *result) {               \
         const REAL *g = grad;                                                                                          \
         REAL *to = result;                                                                                             \
         double by = p->reduction == HG_REDUCE_MEAN ? *(const REAL *)total : 1;                                         \
-        for (int64_t i = 0; i < p->n; i++)                                                                              \
+        for (int64_t i = 0; i < p->n; i++)                                                                             \
             for (int64_t k = 0; k < p->plane; k++) {                                                                   \
                 int64_t t = p->target[i * p->plane + k];                                                               \
                 double each = p->reduction == HG_REDUCE_NONE ? g[i * p->plane + k] : *g / by;                          \
@@ -147,8 +147,10 @@ static hg_status check_weight(hg_ctx *cx, const hg_arg *weight, int64_t classes,
     char words[256];
     const hg_tensor *w = hg_given(weight) ? weight->u.t : NULL;
     if (!w || (w->n_dim == 1 && w->numel == classes)) return HG_OK;
-    return hg_fail(cx, HG_STATE, "%sweight tensor should be defined either for all %lld classes or no classes but got weight tensor "
-                   "of shape: %s", who, (long long)classes, hg_show_shape(w, words));
+    return hg_fail(cx, HG_STATE,
+                   "%sweight tensor should be defined either for all %lld classes or no classes but got weight tensor "
+                   "of shape: %s",
+                   who, (long long)classes, hg_show_shape(w, words));
 }
 
 static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t, const hg_arg *weight) {
@@ -156,26 +158,35 @@ static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t
     bool planes = x->n_dim > 2;
     if (x->n_dim < 1) return hg_fail(cx, HG_VALUE, "Expected 1 or more dimensions (got 0)");
     if (x->n_dim != 1 && (t->n_dim == 0 || x->shape[0] != t->shape[0]))
-        return hg_fail(cx, HG_VALUE, "Expected input batch_size (%lld) to match target batch_size (%lld).", (long long)x->shape[0],
-                       (long long)(t->n_dim ? t->shape[0] : 0));
-    if (!planes && t->n_dim > 1) return hg_fail(cx, HG_STATE, "0D or 1D target tensor expected, multi-target not supported");
+        return hg_fail(cx, HG_VALUE, "Expected input batch_size (%lld) to match target batch_size (%lld).",
+                       (long long)x->shape[0], (long long)(t->n_dim ? t->shape[0] : 0));
+    if (!planes && t->n_dim > 1)
+        return hg_fail(cx, HG_STATE, "0D or 1D target tensor expected, multi-target not supported");
     if (x->n_dim == 1 && t->numel != 1)
-        return hg_fail(cx, HG_STATE, "size mismatch (got input: %s, target: %s)", hg_show_shape(x, xs), hg_show_shape(t, ts));
+        return hg_fail(cx, HG_STATE, "size mismatch (got input: %s, target: %s)", hg_show_shape(x, xs),
+                       hg_show_shape(t, ts));
     bool same = !planes || (t->n_dim == x->n_dim - 1 &&
                             memcmp(t->shape + 1, x->shape + 2, (size_t)(x->n_dim - 2) * sizeof *t->shape) == 0);
     if (!same && x->n_dim == 4 && t->n_dim != 3)
-        return hg_fail(cx, HG_STATE, "only batches of spatial targets supported (3D tensors) but got targets of dimension: %d", t->n_dim);
+        return hg_fail(cx, HG_STATE,
+                       "only batches of spatial targets supported (3D tensors) but got targets of dimension: %d",
+                       t->n_dim);
     if (!same && x->n_dim == 4)
-        return hg_fail(cx, HG_STATE, "size mismatch (got input: %s , target: %s", hg_show_shape(x, xs), hg_show_shape(t, ts));
+        return hg_fail(cx, HG_STATE, "size mismatch (got input: %s , target: %s", hg_show_shape(x, xs),
+                       hg_show_shape(t, ts));
     if (!same) {
         int64_t want[HG_MAX_DIM];
         memcpy(want, x->shape, x->n_dim * sizeof *want);
         want[1] = want[0];
-        return hg_fail(cx, HG_STATE, "Expected target size %s, got %s", hg_show_sizes(x->n_dim - 1, want + 1, xs), hg_show_shape(t, ts));
+        return hg_fail(cx, HG_STATE, "Expected target size %s, got %s", hg_show_sizes(x->n_dim - 1, want + 1, xs),
+                       hg_show_shape(t, ts));
     }
     if (hg_given(weight) && hg_tensor_requires_grad(weight->u.t) && cx->grad_enabled)
-        return hg_fail(cx, HG_STATE, "The function 'nll_loss%s_forward' is not differentiable with respect to argument 'weight'. This "
-                       "input cannot have requires_grad True.", planes ? "2d" : "");
+        return hg_fail(
+            cx, HG_STATE,
+            "The function 'nll_loss%s_forward' is not differentiable with respect to argument 'weight'. This "
+            "input cannot have requires_grad True.",
+            planes ? "2d" : "");
     return check_weight(cx, weight, x->shape[x->n_dim > 1], "");
 }
 
@@ -276,13 +287,18 @@ hg_status hg_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "label_smoothing must be between 0.0 and 1.0. Got: %g", c.smoothing);
     c.class_dim = x->n_dim > 1;
     c.classes = x->n_dim ? x->shape[c.class_dim] : 1;
-    if (probabilities) HG_TRY(check_weight(cx, &a[2], c.classes, "cross_entropy: "));
-    else if (c.smoothing > 0) HG_TRY(check_weight(cx, &a[2], c.classes, ""));
+    if (probabilities)
+        HG_TRY(check_weight(cx, &a[2], c.classes, "cross_entropy: "));
+    else if (c.smoothing > 0)
+        HG_TRY(check_weight(cx, &a[2], c.classes, ""));
     hg_scope_begin(cx, &s);
     c.log_p = X(LOG_SOFTMAX_DATA, T(x), hg_i(c.class_dim));
     hg_tensor *y = NULL;
-    if (c.log_p && probabilities) y = by_probabilities(cx, &c);
-    else if (c.log_p && c.smoothing > 0) y = by_smoothing(cx, &c);
-    else if (c.log_p) y = nll_loss(cx, c.log_p, t, a[2], a[4], a[3]);
+    if (c.log_p && probabilities)
+        y = by_probabilities(cx, &c);
+    else if (c.log_p && c.smoothing > 0)
+        y = by_smoothing(cx, &c);
+    else if (c.log_p)
+        y = nll_loss(cx, c.log_p, t, a[2], a[4], a[3]);
     return hg_scope_return(cx, &s, y, out);
 }

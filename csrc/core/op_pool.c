@@ -42,12 +42,12 @@ static inline int64_t divisor(const pool *p, span rows, span cols) {
     return p->count_pad ? rows.size * cols.size : (rows.to - rows.from) * (cols.to - cols.from);
 }
 
-#define REAL float
+#define REAL         float
 #define KERNEL(name) name##_f32
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
-#define REAL double
+#define REAL         double
 #define KERNEL(name) name##_f64
 #include "k_pool.h"
 #undef REAL
@@ -56,10 +56,14 @@ static inline int64_t divisor(const pool *p, span rows, span cols) {
 /* ---- Arguments ------------------------------------------------------------------------------------------------------------ */
 
 static hg_status take_pair(hg_ctx *cx, const hg_arg *a, const char *op, const char *name, int64_t to[2]) {
-    if (a->kind == HG_A_INT) to[0] = to[1] = a->u.i;
-    else if (a->kind == HG_A_INTS && a->n == 1) to[0] = to[1] = a->u.ints[0];
-    else if (a->kind == HG_A_INTS && a->n == 2) to[0] = a->u.ints[0], to[1] = a->u.ints[1];
-    else return hg_fail(cx, HG_STATE, "%s: %s must either be a single int, or a tuple of two ints", op, name);
+    if (a->kind == HG_A_INT)
+        to[0] = to[1] = a->u.i;
+    else if (a->kind == HG_A_INTS && a->n == 1)
+        to[0] = to[1] = a->u.ints[0];
+    else if (a->kind == HG_A_INTS && a->n == 2)
+        to[0] = a->u.ints[0], to[1] = a->u.ints[1];
+    else
+        return hg_fail(cx, HG_STATE, "%s: %s must either be a single int, or a tuple of two ints", op, name);
     return HG_OK;
 }
 
@@ -71,19 +75,24 @@ static hg_status set_out(hg_ctx *cx, axis *a, bool ceil_mode) {
     if (a->padding < 0)
         return hg_fail(cx, HG_STATE, "pad must be non-negative, but got pad: %lld", (long long)a->padding);
     if (a->padding > reach / 2)
-        return hg_fail(cx, HG_STATE, "pad should be at most half of effective kernel size, but got pad=%lld, kernel_size=%lld and "
-                       "dilation=%lld", (long long)a->padding, (long long)a->kernel, (long long)a->dilation);
+        return hg_fail(cx, HG_STATE,
+                       "pad should be at most half of effective kernel size, but got pad=%lld, kernel_size=%lld and "
+                       "dilation=%lld",
+                       (long long)a->padding, (long long)a->kernel, (long long)a->dilation);
     a->out = floor_div(a->in + 2 * a->padding - reach + (ceil_mode ? a->stride - 1 : 0), a->stride) + 1;
-    if (ceil_mode && (a->out - 1) * a->stride >= a->in + a->padding) a->out--; /* no window starts in the padding behind */
+    if (ceil_mode && (a->out - 1) * a->stride >= a->in + a->padding)
+        a->out--; /* no window starts in the padding behind */
     return HG_OK;
 }
 
 static hg_status set_image(hg_ctx *cx, const hg_tensor *x, pool *p) {
     char words[256];
-    if (x->n_dim != 3 && x->n_dim != 4) return hg_fail(cx, HG_STATE, "non-empty 3D or 4D (batch mode) tensor expected for input");
+    if (x->n_dim != 3 && x->n_dim != 4)
+        return hg_fail(cx, HG_STATE, "non-empty 3D or 4D (batch mode) tensor expected for input");
     for (int i = x->n_dim == 4; i < x->n_dim; i++)
         if (x->shape[i] == 0)
-            return hg_fail(cx, HG_STATE, "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:%s",
+            return hg_fail(cx, HG_STATE,
+                           "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:%s",
                            hg_show_shape(x, words));
     p->y.in = x->shape[x->n_dim - 2], p->x.in = x->shape[x->n_dim - 1];
     p->planes = x->n_dim == 4 ? x->shape[0] * x->shape[1] : x->shape[0];
@@ -96,18 +105,20 @@ static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, cons
     int64_t k[2] = {0}, s[2], pad[2] = {0}, d[2] = {1, 1};
     HG_TRY(take_pair(cx, kernel, op, "kernel_size", k));
     memcpy(s, k, sizeof s);
-    if (hg_given(stride) && !(stride->kind == HG_A_INTS && stride->n == 0)) HG_TRY(take_pair(cx, stride, op, "stride", s));
+    if (hg_given(stride) && !(stride->kind == HG_A_INTS && stride->n == 0))
+        HG_TRY(take_pair(cx, stride, op, "stride", s));
     HG_TRY(take_pair(cx, padding, op, "padding", pad));
     if (dilation) HG_TRY(take_pair(cx, dilation, op, "dilation", d));
     if (s[0] == 0 || s[1] == 0) return hg_fail(cx, HG_STATE, "stride should not be zero");
     if (k[0] <= 0 || k[1] <= 0)
-        return hg_fail(cx, HG_STATE, "kernel size should be greater than zero, but got kH: %lld kW: %lld", (long long)k[0],
-                       (long long)k[1]);
+        return hg_fail(cx, HG_STATE, "kernel size should be greater than zero, but got kH: %lld kW: %lld",
+                       (long long)k[0], (long long)k[1]);
     if (s[0] < 0 || s[1] < 0)
-        return hg_fail(cx, HG_STATE, "stride should be greater than zero, but got dH: %lld dW: %lld", (long long)s[0], (long long)s[1]);
+        return hg_fail(cx, HG_STATE, "stride should be greater than zero, but got dH: %lld dW: %lld", (long long)s[0],
+                       (long long)s[1]);
     if (d[0] <= 0 || d[1] <= 0)
-        return hg_fail(cx, HG_STATE, "dilation should be greater than zero, but got dilationH: %lld dilationW: %lld", (long long)d[0],
-                       (long long)d[1]);
+        return hg_fail(cx, HG_STATE, "dilation should be greater than zero, but got dilationH: %lld dilationW: %lld",
+                       (long long)d[0], (long long)d[1]);
     HG_TRY(set_image(cx, x, p));
     p->y.kernel = k[0], p->y.stride = s[0], p->y.padding = pad[0], p->y.dilation = d[0];
     p->x.kernel = k[1], p->x.stride = s[1], p->x.padding = pad[1], p->x.dilation = d[1];
@@ -115,8 +126,10 @@ static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, cons
     HG_TRY(set_out(cx, &p->x, ceil_mode));
     if (p->y.out >= 1 && p->x.out >= 1) return HG_OK;
     long long c = (long long)x->shape[x->n_dim - 3];
-    return hg_fail(cx, HG_STATE, "Given input size: (%lldx%lldx%lld). Calculated output size: (%lldx%lldx%lld). Output size is too small",
-                   c, (long long)p->y.in, (long long)p->x.in, c, (long long)p->y.out, (long long)p->x.out);
+    return hg_fail(
+        cx, HG_STATE,
+        "Given input size: (%lldx%lldx%lld). Calculated output size: (%lldx%lldx%lld). Output size is too small", c,
+        (long long)p->y.in, (long long)p->x.in, c, (long long)p->y.out, (long long)p->x.out);
 }
 
 static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *size, pool *p) {
@@ -124,14 +137,19 @@ static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, co
     char words[256];
     if (x->n_dim != 3 && x->n_dim != 4)
         return hg_fail(cx, HG_STATE, "%s(): Expected 3D or 4D tensor, but got %s", op, hg_show_shape(x, words));
-    if (take_pair(cx, size, op, "output_size", out) != HG_OK) return hg_fail(cx, HG_STATE, "%s: output_size must be 2", op);
+    if (take_pair(cx, size, op, "output_size", out) != HG_OK)
+        return hg_fail(cx, HG_STATE, "%s: output_size must be 2", op);
     if (out[0] < 0 || out[1] < 0)
-        return hg_fail(cx, HG_STATE, "%s: elements of output_size must be greater than or equal to 0 but received {%lld, %lld}", op,
+        return hg_fail(cx, HG_STATE,
+                       "%s: elements of output_size must be greater than or equal to 0 but received {%lld, %lld}", op,
                        (long long)out[0], (long long)out[1]);
     for (int i = x->n_dim - 2; i < x->n_dim; i++)
         if (x->shape[i] == 0)
-            return hg_fail(cx, HG_STATE, "%s(): Expected input to have non-zero size for non-batch dimensions, but input has sizes %s "
-                           "with dimension %d being empty", op, hg_show_shape(x, words), i);
+            return hg_fail(
+                cx, HG_STATE,
+                "%s(): Expected input to have non-zero size for non-batch dimensions, but input has sizes %s "
+                "with dimension %d being empty",
+                op, hg_show_shape(x, words), i);
     p->y.in = x->shape[x->n_dim - 2], p->x.in = x->shape[x->n_dim - 1];
     p->planes = x->n_dim == 4 ? x->shape[0] * x->shape[1] : x->shape[0];
     p->y.adaptive = p->x.adaptive = true;
@@ -257,7 +275,8 @@ static hg_status set_avg(hg_ctx *cx, const hg_tensor *x, const hg_arg *a, pool *
     enum { A_KERNEL, A_STRIDE, A_PADDING, A_CEIL, A_COUNT_PAD, A_DIVISOR };
     HG_TRY(set_window(cx, "avg_pool2d", x, &a[A_KERNEL], &a[A_STRIDE], &a[A_PADDING], NULL, a[A_CEIL].u.i, p));
     p->count_pad = a[A_COUNT_PAD].u.i;
-    if (hg_given(&a[A_DIVISOR]) && !(p->divisor = a[A_DIVISOR].u.i)) return hg_fail(cx, HG_STATE, "divisor must be not zero");
+    if (hg_given(&a[A_DIVISOR]) && !(p->divisor = a[A_DIVISOR].u.i))
+        return hg_fail(cx, HG_STATE, "divisor must be not zero");
     return HG_OK;
 }
 
@@ -273,7 +292,8 @@ hg_status hg_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_avg_pool2d_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta x = META(SELF);
-    GIVE(SELF, X(AVG_POOL2D_BACKWARD, T(G), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)));
+    GIVE(SELF,
+         X(AVG_POOL2D_BACKWARD, T(G), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)));
     return HG_OK;
 }
 
@@ -335,16 +355,21 @@ hg_status hg_adaptive_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **ou
 
 static hg_status check_line(hg_ctx *cx, const hg_tensor *x, const char *op) {
     if (x->n_dim == 2 || x->n_dim == 3) return HG_OK;
-    return hg_fail(cx, HG_STATE, "Expected 2 to 3 dimensions, but got %d-dimensional tensor for argument #1 'self' (while checking "
-                   "arguments for %s)", x->n_dim, op);
+    return hg_fail(cx, HG_STATE,
+                   "Expected 2 to 3 dimensions, but got %d-dimensional tensor for argument #1 'self' (while checking "
+                   "arguments for %s)",
+                   x->n_dim, op);
 }
 
 /* The one number of a one-dimensional setting, below `first` for the row. */
 static hg_status take_one(hg_ctx *cx, const hg_arg *a, const char *op, const char *name, int64_t first, int64_t to[2]) {
     to[0] = first;
-    if (a->kind == HG_A_INT) to[1] = a->u.i;
-    else if (a->kind == HG_A_INTS && a->n == 1) to[1] = a->u.ints[0];
-    else return hg_fail(cx, HG_STATE, "%s() %s must be an int or a tuple of one int", op, name);
+    if (a->kind == HG_A_INT)
+        to[1] = a->u.i;
+    else if (a->kind == HG_A_INTS && a->n == 1)
+        to[1] = a->u.ints[0];
+    else
+        return hg_fail(cx, HG_STATE, "%s() %s must be an int or a tuple of one int", op, name);
     return HG_OK;
 }
 
@@ -368,7 +393,8 @@ hg_status hg_avg_pool1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     HG_TRY(take_one(cx, is_open(&a[STRIDE]) ? &a[KERNEL_SIZE] : &a[STRIDE], "avg_pool1d", "stride", 1, st));
     HG_TRY(take_one(cx, &a[PADDING], "avg_pool1d", "padding", 0, pad));
     hg_scope_begin(cx, &s);
-    hg_tensor *y = X(AVG_POOL2D, T(X(UNSQUEEZE, a[SELF], hg_i(-2))), hg_ints(k, 2), hg_ints(st, 2), hg_ints(pad, 2), a[4], a[5]);
+    hg_tensor *y = X(AVG_POOL2D, T(X(UNSQUEEZE, a[SELF], hg_i(-2))), hg_ints(k, 2), hg_ints(st, 2), hg_ints(pad, 2),
+                     a[4], a[5]);
     return hg_scope_return(cx, &s, X(SQUEEZE_DIM, T(y), hg_i(-2)), out);
 }
 
@@ -380,19 +406,28 @@ hg_status hg_max_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 static hg_status check_max1d(hg_ctx *cx, const hg_tensor *x, const int64_t *k, const int64_t *s, const int64_t *pad,
                              const int64_t *d, bool ceil_mode) {
-    const struct { const char *name; int64_t value; } positive[] = {{"kernel_size", k[1]}, {"stride", s[1]}, {"dilation", d[1]}};
+    const struct {
+        const char *name;
+        int64_t value;
+    } positive[] = {{"kernel_size", k[1]}, {"stride", s[1]}, {"dilation", d[1]}};
     char words[256];
     if (x->n_dim != 2 && x->n_dim != 3)
-        return hg_fail(cx, HG_STATE, "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but "
-                       "got:%s", hg_show_shape(x, words));
+        return hg_fail(
+            cx, HG_STATE,
+            "max_pool1d: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but "
+            "got:%s",
+            hg_show_shape(x, words));
     for (int i = 0; i < 3; i++)
         if (positive[i].value <= 0)
             return hg_fail(cx, HG_STATE, "max_pool1d() %s must be greater than zero, but got %lld", positive[i].name,
                            (long long)positive[i].value);
-    if (pad[1] < 0) return hg_fail(cx, HG_STATE, "max_pool1d() padding must be non-negative, but got %lld", (long long)pad[1]);
+    if (pad[1] < 0)
+        return hg_fail(cx, HG_STATE, "max_pool1d() padding must be non-negative, but got %lld", (long long)pad[1]);
     if (pad[1] > k[1] / 2)
-        return hg_fail(cx, HG_STATE, "max_pool1d() padding should be at most half of kernel size, but got padding=%lld and "
-                       "kernel_size=%lld", (long long)pad[1], (long long)k[1]);
+        return hg_fail(cx, HG_STATE,
+                       "max_pool1d() padding should be at most half of kernel size, but got padding=%lld and "
+                       "kernel_size=%lld",
+                       (long long)pad[1], (long long)k[1]);
     axis a = {.in = x->shape[x->n_dim - 1], .kernel = k[1], .stride = s[1], .padding = pad[1], .dilation = d[1]};
     HG_TRY(set_out(cx, &a, ceil_mode));
     if (a.out <= 0) return hg_fail(cx, HG_STATE, "max_pool1d() Invalid computed output size: %lld", (long long)a.out);

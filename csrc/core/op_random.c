@@ -92,7 +92,8 @@ HG_CLONES static void stretch(float *x, int64_t n, float low, float high) {
 static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double to, hg_tensor *t) {
     if (!hg_dtype_is_float((hg_dtype)t->dtype)) return hg_no_kernel(cx, "check_uniform_bounds", (hg_dtype)t->dtype);
     if (!(from <= to))
-        return hg_fail(cx, HG_STATE, "uniform_ expects to return a [from, to) range, but found from=%g > to=%g", from, to);
+        return hg_fail(cx, HG_STATE, "uniform_ expects to return a [from, to) range, but found from=%g > to=%g", from,
+                       to);
     if (t->dtype == HG_F32 && t->contiguous) { /* the commonest, without a call for each */
         float *r = (float *)(void *)t->data;
         for (int64_t i = 0; i < t->numel; i++) r[i] = (float)(hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24f;
@@ -112,8 +113,9 @@ static double draw_normal(const drawing *d) { return normal(d->g) * d->b + d->a;
 HG_INLINE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 HG_INLINE float cephes_log(float x) {
-    static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f, -1.2420140846E-1f, 1.4249322787E-1f,
-                              -1.6668057665E-1f, 2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
+    static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f,
+                              -1.2420140846E-1f, 1.4249322787E-1f,  -1.6668057665E-1f,
+                              2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
     union {
         float f;
         int32_t i;
@@ -230,8 +232,10 @@ static hg_status check_bound(hg_ctx *cx, hg_dtype d, const char *what, int64_t b
     if (!hg_dtype_is_float(d) || (d == HG_F16 && (bound > 65504 || bound < -65504)))
         return hg_fail(cx, HG_STATE, "%s is out of bounds for %s", what, hg_c_name(d));
     int digits = 63 - __builtin_clzll((unsigned long long)most);
-    return hg_warn(cx, "UserWarning", "%s is out of bounds [-(2^%d), 2^%d]. Due to precision limitations %s can support discrete "
-                   "uniform distribution only within this range.", what, digits, digits, hg_c_name(d));
+    return hg_warn(cx, "UserWarning",
+                   "%s is out of bounds [-(2^%d), 2^%d]. Due to precision limitations %s can support discrete "
+                   "uniform distribution only within this range.",
+                   what, digits, digits, hg_c_name(d));
 }
 
 static hg_status fill_ints(hg_ctx *cx, hg_generator *g, int64_t from, int64_t to, hg_tensor *t) {
@@ -316,8 +320,9 @@ hg_status hg_op_randperm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_op_normal_size(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = sized(cx, &a[2], type_or(&a[4], hg_default_dtype(cx)), out);
-    return st == HG_OK ? finished(cx, fill_normal(cx, generator(cx, &a[3]), hg_number_f(&a[0]), hg_number_f(&a[1]), *out), out)
-                       : st;
+    return st == HG_OK
+               ? finished(cx, fill_normal(cx, generator(cx, &a[3]), hg_number_f(&a[0]), hg_number_f(&a[1]), *out), out)
+               : st;
 }
 
 /* Standard normals, scaled and moved. */
@@ -382,8 +387,10 @@ hg_status hg_op_exponential_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     double rate = hg_number_f(&a[1]);
     if (!(rate > 0)) return hg_fail(cx, HG_STATE, "exponential_ expects lambda > 0.0, but found lambda=%g", rate);
     if (!hg_dtype_is_float((hg_dtype)a[0].u.t->dtype))
-        return hg_fail(cx, HG_STATE, "Exponential distribution is a continuous probability distribution. dtype must be a "
-                       "floating point but you specified %s", hg_dtypes[a[0].u.t->dtype].name);
+        return hg_fail(cx, HG_STATE,
+                       "Exponential distribution is a continuous probability distribution. dtype must be a "
+                       "floating point but you specified %s",
+                       hg_dtypes[a[0].u.t->dtype].name);
     drawing d = {.g = generator(cx, &a[2]), .draw = draw_exponential, .a = rate};
     return draw_all(cx, a[0].u.t, &d);
 }
@@ -432,9 +439,13 @@ static hg_status toss_each(hg_ctx *cx, hg_generator *g, hg_tensor *p, hg_tensor 
     hg_iter_add_tensor(&it, odds);
     hg_iter_coalesce(&it);
     if (coins->numel) hg_iter_rows(&it, c == HG_F64 ? toss_f64 : toss_f32, &t);
-    st = t.out_of_range ? hg_fail(cx, HG_STATE, "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  "
-                               "If so, please report an enhancement request to PyTorch.)")
-                        : hg_raw_copy(cx, to, coins);
+    st =
+        t.out_of_range
+            ? hg_fail(
+                  cx, HG_STATE,
+                  "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be improved?  "
+                  "If so, please report an enhancement request to PyTorch.)")
+            : hg_raw_copy(cx, to, coins);
 done:
     hg_release(cx, odds), hg_release(cx, coins);
     return st;
@@ -465,7 +476,8 @@ hg_status hg_op_dropout_mask(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *t = a[0].u.t;
     double keep = 1 - hg_number_f(&a[1]);
     hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, out);
-    return st == HG_OK ? finished(cx, toss(cx, hg_default_generator(cx->lib), keep, keep > 0 ? 1 / keep : 0, *out), out) : st;
+    return st == HG_OK ? finished(cx, toss(cx, hg_default_generator(cx->lib), keep, keep > 0 ? 1 / keep : 0, *out), out)
+                       : st;
 }
 
 /* ---- Draws from a distribution ------------------------------------------------------------------------------------------------------------------ */
@@ -475,14 +487,16 @@ static int64_t locate(const double *sums, int64_t n, double u) {
     int64_t low = 0, high = n - 1;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (sums[middle] > u) high = middle;
-        else low = middle + 1;
+        if (sums[middle] > u)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return low;
 }
 
-static hg_status draw_places(hg_ctx *cx, hg_generator *g, const double *weights, double *sums, int64_t n, int64_t *to, int64_t m,
-                             bool replacement) {
+static hg_status draw_places(hg_ctx *cx, hg_generator *g, const double *weights, double *sums, int64_t n, int64_t *to,
+                             int64_t m, bool replacement) {
     double total = 0;
     int64_t n_left = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -493,7 +507,8 @@ static hg_status draw_places(hg_ctx *cx, hg_generator *g, const double *weights,
     }
     if (!(total > 0)) return hg_fail(cx, HG_STATE, "invalid multinomial distribution (sum of probabilities <= 0)");
     if (!replacement && n_left < m)
-        return hg_fail(cx, HG_STATE, "invalid multinomial distribution (with replacement=False, not enough non-negative category "
+        return hg_fail(cx, HG_STATE,
+                       "invalid multinomial distribution (with replacement=False, not enough non-negative category "
                        "to sample)");
     for (int64_t k = 0; k < m; k++) {
         int64_t at = locate(sums, n, uniform(g, HG_F64) * sums[n - 1]);
@@ -501,7 +516,8 @@ static hg_status draw_places(hg_ctx *cx, hg_generator *g, const double *weights,
         to[k] = at;
         if (replacement) continue;
         double before = at ? sums[at - 1] : 0, weight = sums[at] - before;
-        for (int64_t i = at; i < n; i++) sums[i] = i == at ? before : sums[i] - weight < before ? before : sums[i] - weight;
+        for (int64_t i = at; i < n; i++)
+            sums[i] = i == at ? before : sums[i] - weight < before ? before : sums[i] - weight;
     }
     return HG_OK;
 }
@@ -512,7 +528,8 @@ hg_status hg_op_multinomial(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool replacement = a[2].u.i != 0;
     if (p->n_dim < 1 || p->n_dim > 2) return hg_fail(cx, HG_STATE, "prob_dist must be 1 or 2 dim");
     if (!hg_dtype_is_float((hg_dtype)p->dtype))
-        return hg_fail(cx, HG_STATE, "multinomial only supports floating-point dtypes for input, got: %s", hg_dtypes[p->dtype].name);
+        return hg_fail(cx, HG_STATE, "multinomial only supports floating-point dtypes for input, got: %s",
+                       hg_dtypes[p->dtype].name);
     int64_t n = p->shape[p->n_dim - 1], rows = p->n_dim == 2 ? p->shape[0] : 1;
     if (m <= 0) return hg_fail(cx, HG_STATE, "cannot sample n_sample <= 0 samples");
     if (!replacement && m > n)

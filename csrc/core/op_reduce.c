@@ -93,15 +93,18 @@ static hg_status mean(hg_ctx *cx, hg_tensor *t, const hg_arg *dim, bool keep, co
     hg_dtype d = hg_given(dtype) ? (hg_dtype)dtype->u.i : (hg_dtype)t->dtype;
     if (!hg_dtype_is_float(d)) {
         char word[16];
-        return hg_fail(cx, HG_STATE, "mean(): could not infer output dtype. %s dtype must be either a floating point or complex "
-                       "dtype. Got: %s", hg_given(dtype) ? "Optional" : "Input", hg_dtype_word(d, word));
+        return hg_fail(cx, HG_STATE,
+                       "mean(): could not infer output dtype. %s dtype must be either a floating point or complex "
+                       "dtype. Got: %s",
+                       hg_given(dtype) ? "Optional" : "Input", hg_dtype_word(d, word));
     }
     hg_dims dims;
     hg_acc acc = {.at = NULL};
     hg_tensor *input = NULL;
     hg_status st = hg_read_dims(cx, t, dim, keep, &dims);
     if (st != HG_OK) return st;
-    if ((st = hg_raw_cast(cx, t, hg_dtype_is_float((hg_dtype)t->dtype) ? (hg_dtype)t->dtype : d, &input)) != HG_OK) return st;
+    if ((st = hg_raw_cast(cx, t, hg_dtype_is_float((hg_dtype)t->dtype) ? (hg_dtype)t->dtype : d, &input)) != HG_OK)
+        return st;
     if ((st = hg_fold_run(cx, &hg_fold_sum, input, &dims, NULL, NULL, &acc)) != HG_OK) goto done;
     for (int64_t i = 0; i < acc.n; i++) doubles(&acc)[i] /= (double)dims.count;
     st = hg_acc_take(cx, &acc, &dims, d, out);
@@ -204,15 +207,17 @@ static double correction_of(const hg_arg *a) { return hg_given(a) ? hg_number_f(
 static hg_status variance(hg_ctx *cx, const char *name, hg_tensor *t, const hg_arg *dim, double correction, bool keep,
                           bool root, hg_tensor **out, hg_tensor **out_mean) {
     if (!hg_dtype_is_float((hg_dtype)t->dtype))
-        return hg_fail(cx, HG_STATE, "%s only support floating point and complex dtypes", out_mean ? name : "std and var");
+        return hg_fail(cx, HG_STATE, "%s only support floating point and complex dtypes",
+                       out_mean ? name : "std and var");
     hg_dims d;
     hg_acc center = {.at = NULL}, acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
     if (st != HG_OK) return st;
     double freedom = (double)d.count - correction;
-    if (freedom <= 0 &&
-        (st = hg_warn(cx, "UserWarning", "%s(): degrees of freedom is <= 0. Correction should be strictly less than the "
-                      "reduction factor (input numel divided by output numel).", name)) != HG_OK)
+    if (freedom <= 0 && (st = hg_warn(cx, "UserWarning",
+                                      "%s(): degrees of freedom is <= 0. Correction should be strictly less than the "
+                                      "reduction factor (input numel divided by output numel).",
+                                      name)) != HG_OK)
         return st;
     if ((st = hg_fold_run(cx, &hg_fold_sum, t, &d, NULL, NULL, &center)) != HG_OK) goto done;
     for (int64_t i = 0; i < center.n; i++) doubles(&center)[i] /= (double)d.count;
@@ -280,7 +285,8 @@ hg_status hg_d_std_mean(hg_ctx *cx, hg_back *b) {
 }
 
 /* The older ways to ask: unbiased is a correction of 1. */
-static hg_status unbiased(hg_ctx *cx, int op, const hg_arg *self, hg_arg dim, const hg_arg *flag, hg_arg keep, hg_tensor **out) {
+static hg_status unbiased(hg_ctx *cx, int op, const hg_arg *self, hg_arg dim, const hg_arg *flag, hg_arg keep,
+                          hg_tensor **out) {
     return hg_call_op(cx, op, (hg_arg[]){*self, dim, hg_i(flag->u.i != 0), keep}, 4, out);
 }
 hg_status hg_op_var_unbiased(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -306,7 +312,8 @@ BY_DIM(std_mean, STD_MEAN)
 
 /* ---- Norms ------------------------------------------------------------------------------------------------------------------------------------------ */
 
-static hg_status norm(hg_ctx *cx, hg_tensor *t, double p, const hg_arg *dim, bool keep, const hg_arg *dtype, hg_tensor **out) {
+static hg_status norm(hg_ctx *cx, hg_tensor *t, double p, const hg_arg *dim, bool keep, const hg_arg *dtype,
+                      hg_tensor **out) {
     hg_dtype d = hg_given(dtype) ? (hg_dtype)dtype->u.i : (hg_dtype)t->dtype;
     if (!hg_dtype_is_float((hg_dtype)t->dtype)) {
         char word[16];
@@ -325,11 +332,14 @@ static hg_status norm(hg_ctx *cx, hg_tensor *t, double p, const hg_arg *dim, boo
     hg_status st = hg_read_dims(cx, t, dim, keep, &dims);
     if (st != HG_OK) return st;
     if (dims.count == 0 && dims.n && (p < 0 || p == INFINITY))
-        return hg_fail(cx, HG_STATE, "linalg.vector_norm cannot compute the %g norm on an empty tensor because the operation "
-                       "does not have an identity", p);
+        return hg_fail(cx, HG_STATE,
+                       "linalg.vector_norm cannot compute the %g norm on an empty tensor because the operation "
+                       "does not have an identity",
+                       p);
     if ((st = hg_fold_run(cx, fold, t, &dims, &extra, NULL, &acc)) != HG_OK) goto done;
     if (p == 2 || fold == &hg_fold_power_sum)
-        for (int64_t i = 0; i < acc.n; i++) doubles(&acc)[i] = p == 2 ? sqrt(doubles(&acc)[i]) : pow(doubles(&acc)[i], 1 / p);
+        for (int64_t i = 0; i < acc.n; i++)
+            doubles(&acc)[i] = p == 2 ? sqrt(doubles(&acc)[i]) : pow(doubles(&acc)[i], 1 / p);
     st = hg_acc_take(cx, &acc, &dims, d, out);
 done:
     hg_acc_free(cx, &acc);
@@ -341,7 +351,8 @@ hg_status hg_op_vector_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 /* The gradient of the p-norm of x, both of the kept shape; 0 where the norm is. */
-static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_tensor *g, double p, const hg_arg *dim) {
+static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_tensor *g, double p,
+                                const hg_arg *dim) {
     if (p == 0) return X(ZEROS_LIKE, T(x));
     if (p == 1) return X(MUL, T(X(SGN, T(x))), T(g));
     hg_tensor *is_zero = X(EQ, T(result), hg_i(0));
@@ -381,7 +392,8 @@ hg_status hg_op_norm_str(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_op_linalg_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n = a[2].kind == HG_A_INTS ? (int)a[2].n : a[2].kind == HG_A_INT ? 1 : a[0].u.t->n_dim;
     if (hg_given(&a[1]) && n == 2)
-        return hg_fail(cx, HG_MISSING, "linalg.norm: norms of matrices other than the Frobenius norm are not implemented");
+        return hg_fail(cx, HG_MISSING,
+                       "linalg.norm: norms of matrices other than the Frobenius norm are not implemented");
     return vector_norm(cx, &a[0], hg_given(&a[1]) ? hg_number_f(&a[1]) : 2, &a[2], &a[3], &a[4], out);
 }
 
@@ -444,8 +456,7 @@ static hg_status counted(hg_ctx *cx, const hg_fold *fold, hg_tensor *t, const hg
     hg_dims d;
     hg_acc acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
-    if (st == HG_OK && dim->kind == HG_A_INTS && dim->n == 0 && type != HG_I64)
-        return elementwise(cx, t, type, out);
+    if (st == HG_OK && dim->kind == HG_A_INTS && dim->n == 0 && type != HG_I64) return elementwise(cx, t, type, out);
     if (st == HG_OK && (st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
         st = hg_acc_take(cx, &acc, &d, type, out);
     hg_acc_free(cx, &acc);

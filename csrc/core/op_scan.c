@@ -63,7 +63,8 @@ static hg_status run_scan(hg_ctx *cx, const scan *s, hg_tensor *t, int64_t along
         (st = hg_tensor_empty(cx, c, t->n_dim, t->shape, &made)) != HG_OK)
         goto done;
     int64_t n = hg_size_at(t, dim);
-    if (t->numel) hg_along(dim, 2, (hg_tensor *[]){input, made}, c == HG_F32 ? s->f32 : c == HG_F64 ? s->f64 : s->i64, &n);
+    if (t->numel)
+        hg_along(dim, 2, (hg_tensor *[]){input, made}, c == HG_F32 ? s->f32 : c == HG_F64 ? s->f64 : s->i64, &n);
     if (*out) {
         if ((st = hg_out(cx, out, type, t->n_dim, t->shape)) == HG_OK) st = hg_raw_copy(cx, *out, made);
     } else {

@@ -50,8 +50,13 @@ static hg_status clamp(hg_ctx *cx, const hg_arg *self, const hg_arg *low, const 
     if (hg_given(high)) in[n++] = *high;
     if (n == 1) return hg_fail(cx, HG_STATE, "torch.clamp: At least one of 'min' or 'max' must not be None");
     hg_dtype d = hg_result_type(cx, in, n);
-    if (d == HG_BOOL && (n == 3 || hg_is_number(&in[1]))) /* a single tensor is a maximum or minimum, which booleans have */
-        return hg_no_kernel(cx, n == 3 ? "clamp_scalar_cpu" : hg_given(low) ? "clamp_min_scalar_cpu" : "clamp_max_scalar_cpu", d);
+    if (d == HG_BOOL &&
+        (n == 3 || hg_is_number(&in[1]))) /* a single tensor is a maximum or minimum, which booleans have */
+        return hg_no_kernel(cx,
+                            n == 3          ? "clamp_scalar_cpu"
+                            : hg_given(low) ? "clamp_min_scalar_cpu"
+                                            : "clamp_max_scalar_cpu",
+                            d);
     return hg_run(cx, n == 3 ? &hg_k_clamp : hg_given(low) ? &hg_k_maximum : &hg_k_minimum, d, in, n, NULL, out);
 }
 
@@ -130,7 +135,9 @@ hg_status hg_d_where(hg_ctx *cx, hg_back *b) {
     if (NEED(2)) GIVE(2, X(WHERE, T(c), hg_i(0), T(G)));
     return HG_OK;
 }
-hg_status hg_op_where_method(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return where(cx, &a[1], &a[0], &a[2], out); }
+hg_status hg_op_where_method(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return where(cx, &a[1], &a[0], &a[2], out);
+}
 hg_status hg_d_where_method(hg_ctx *cx, hg_back *b) {
     hg_tensor *c = IN(1);
     if (NEED(0)) GIVE(0, X(WHERE, T(c), T(G), hg_i(0)));
@@ -159,8 +166,10 @@ hg_status hg_op_masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        hg_c_name((hg_dtype)mask->dtype));
     if (a[2].kind == HG_A_TENSOR) {
         if (a[2].u.t->n_dim)
-            return hg_fail(cx, HG_STATE, "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with %d "
-                           "dimension(s).", a[2].u.t->n_dim);
+            return hg_fail(cx, HG_STATE,
+                           "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with %d "
+                           "dimension(s).",
+                           a[2].u.t->n_dim);
         st = hg_check_cast(cx, (hg_dtype)a[2].u.t->dtype, d);
     } else {
         st = hg_check_number(cx, a[2], d);

@@ -36,7 +36,8 @@ static void arrays_close(hg_ctx *cx, array *a, int n) {
 static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *other, const char *what) {
     char a[256], b[256];
     if (!hg_dtype_is_float((hg_dtype)param->dtype))
-        return hg_fail(cx, HG_STATE, "an optimizer updates floating parameters, got one of %s", hg_dtypes[param->dtype].name);
+        return hg_fail(cx, HG_STATE, "an optimizer updates floating parameters, got one of %s",
+                       hg_dtypes[param->dtype].name);
     if (!hg_same_shape(param, other))
         return hg_fail(cx, HG_SHAPE, "%s of shape %s for a parameter of shape %s", what, hg_show_shape(other, a),
                        hg_show_shape(param, b));
@@ -74,7 +75,8 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     hg_status st = check(cx, param, grad, "gradient");
     if (st != HG_OK) return st;
     bool first = o->momentum != 0 && !*buf;
-    if (first && (st = hg_tensor_empty(cx, (hg_dtype)param->dtype, param->n_dim, param->shape, buf)) != HG_OK) return st;
+    if (first && (st = hg_tensor_empty(cx, (hg_dtype)param->dtype, param->n_dim, param->shape, buf)) != HG_OK)
+        return st;
     int n = o->momentum != 0 ? 3 : 2;
     array a[3] = {{0}};
     hg_tensor *of[3] = {param, grad, *buf};
@@ -83,7 +85,8 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
         void *b = n == 3 ? a[2].dense->data : NULL;
         if (array_type(param) == HG_F64)
             sgd_f64(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
-        else sgd_f32(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
+        else
+            sgd_f32(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
         st = array_commit(cx, &a[0]);
         if (st == HG_OK && n == 3) st = array_commit(cx, &a[2]);
     }
@@ -91,7 +94,8 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     return st;
 }
 
-hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads, hg_tensor **bufs) {
+hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
+                      hg_tensor **bufs) {
     for (int i = 0; i < n; i++) {
         hg_tensor *none = NULL;
         if (!grads[i]) continue;
@@ -109,7 +113,7 @@ typedef struct adam_step {
 } adam_step;
 
 #define ADAM(name, R, root, fma)                                                                                       \
-    HG_CLONES static void name(const hg_adam *o, const adam_step *s, int64_t n, R *restrict p, const R *restrict grad,  \
+    HG_CLONES static void name(const hg_adam *o, const adam_step *s, int64_t n, R *restrict p, const R *restrict grad, \
                                R *restrict mean, R *restrict square, R *restrict most) {                               \
         const R sign = o->maximize ? -1 : 1, keep = (R)(o->decoupled ? 1 - o->lr * o->weight_decay : 1);               \
         const R decay = (R)(o->decoupled ? 0 : o->weight_decay), w1 = (R)(1 - o->beta1), w2 = (R)(1 - o->beta2);       \
@@ -126,11 +130,12 @@ typedef struct adam_step {
 ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
 ADAM(adam_f64, double, sqrt, __builtin_fma)
 
-static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean, hg_tensor *square,
-                          hg_tensor *most, hg_tensor *step) {
+static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean,
+                          hg_tensor *square, hg_tensor *most, hg_tensor *step) {
     hg_status st = check(cx, param, grad, "gradient");
     if (st != HG_OK || (st = check(cx, param, mean, "exp_avg")) != HG_OK ||
-        (st = check(cx, param, square, "exp_avg_sq")) != HG_OK || (most && (st = check(cx, param, most, "max_exp_avg_sq")) != HG_OK))
+        (st = check(cx, param, square, "exp_avg_sq")) != HG_OK ||
+        (most && (st = check(cx, param, most, "max_exp_avg_sq")) != HG_OK))
         return st;
     hg_arg count;
     if ((st = hg_item(cx, step, &count)) != HG_OK) return st;
@@ -145,8 +150,10 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
         void *at[5] = {NULL};
         for (int i = 0; i < n; i++) at[i] = a[i].dense->data;
         step->storage->version++;
-        if (array_type(param) == HG_F64) adam_f64(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
-        else adam_f32(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+        if (array_type(param) == HG_F64)
+            adam_f64(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+        else
+            adam_f32(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
         for (int i = 0; i < n && st == HG_OK; i++)
             if (i != 1) st = array_commit(cx, &a[i]);
     }

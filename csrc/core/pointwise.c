@@ -123,7 +123,9 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         if (t->dtype != wanted) run.load[i] = hg_converter(wanted, (hg_dtype)t->dtype), converts = true;
     }
     hg_iter_coalesce(&it);
-    if (converts) hg_iter_rows(&it, run_chunks, &run);
-    else hg_iter_run(&it, loop, extra);
+    if (converts)
+        hg_iter_rows(&it, run_chunks, &run);
+    else
+        hg_iter_run(&it, loop, extra);
     return HG_OK;
 }

@@ -84,9 +84,11 @@ static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t
     if (st != HG_OK) return cx->status = st;
     if (t->storage->version == version) return HG_OK;
     HOST(cx)->drop(HOST(cx)->ud, *ref);
-    return hg_fail(cx, HG_STATE, "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
-                   "hook cannot be modified by in-place operations as this can lead to unexpected side-effects. Please open "
-                   "an issue if you need to perform in-place operations on the input to a pack hook.");
+    return hg_fail(
+        cx, HG_STATE,
+        "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
+        "hook cannot be modified by in-place operations as this can lead to unexpected side-effects. Please open "
+        "an issue if you need to perform in-place operations on the input to a pack hook.");
 }
 
 /* A stand-in for t, with the history it is to have again. For an output the history is left out: it is the node's. */
@@ -106,8 +108,10 @@ static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, boo
     HOST(cx)->hold(HOST(cx)->ud, hooks->data);
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, stand_in);
     if ((st = call_pack(cx, hooks, t, &e->packed->ref)) != HG_OK) goto fail;
-    if (t->grad_fn && edge.node) stand_in->grad_fn = edge.node, stand_in->out_nr = edge.nr;
-    else e->stands_for = edge.node;
+    if (t->grad_fn && edge.node)
+        stand_in->grad_fn = edge.node, stand_in->out_nr = edge.nr;
+    else
+        e->stands_for = edge.node;
     hg_storage_release(cx->lib, stand_in->storage); /* what was packed may go */
     stand_in->storage = NULL, stand_in->data = NULL;
     *kept = stand_in;
@@ -134,17 +138,22 @@ hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *v
 
 hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks) {
     hg_arg *a = output ? n->saved_out ? &n->saved_out[i] : NULL : &n->args[i];
-    hg_tensor **slot = n->function ? &n->function->saved[i] : !a ? NULL
-                       : a->kind == HG_A_TENSORS           ? (hg_tensor **)&a->u.ts[j]
-                                                           : &a->u.t;
+    hg_tensor **slot = n->function               ? &n->function->saved[i]
+                       : !a                      ? NULL
+                       : a->kind == HG_A_TENSORS ? (hg_tensor **)&a->u.ts[j]
+                                                 : &a->u.t;
     if (n->freed)
-        return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values "
-                       "of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you "
-                       "need to backward through the graph a second time or if you need to access saved variables after "
-                       "calling backward.");
-    if (!slot || !*slot) return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
+        return hg_fail(
+            cx, HG_STATE,
+            "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values "
+            "of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you "
+            "need to backward through the graph a second time or if you need to access saved variables after "
+            "calling backward.");
+    if (!slot || !*slot)
+        return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
     if ((*slot)->extra && (*slot)->extra->packed)
-        return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
+        return hg_fail(cx, HG_STATE,
+                       "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
                        "pair of hooks is allowed at a time.");
     hg_tensor *kept, *old = *slot;
     hg_status st = pack(cx, hooks, old, output, &kept); /* an output is shown without its history, as it is kept */
@@ -155,16 +164,19 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
 /* ---- Unpacking ----------------------------------------------------------------------------------------------------------- */
 
 hg_status hg_freed_already(hg_ctx *cx) {
-    return hg_fail(cx, HG_STATE, "Trying to backward through the graph a second time (or directly access saved tensors after "
-                   "they have already been freed). Saved intermediate values of the graph are freed when you call "
-                   ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
-                   "second time or if you need to access saved tensors after calling backward.");
+    return hg_fail(
+        cx, HG_STATE,
+        "Trying to backward through the graph a second time (or directly access saved tensors after "
+        "they have already been freed). Saved intermediate values of the graph are freed when you call "
+        ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
+        "second time or if you need to access saved tensors after calling backward.");
 }
 
 static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
     char shape[256], name[64], from[128] = "";
     if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_short_name(maker, name));
-    return hg_fail(cx, HG_STATE, "one of the variables needed for gradient computation has been modified by an inplace "
+    return hg_fail(cx, HG_STATE,
+                   "one of the variables needed for gradient computation has been modified by an inplace "
                    "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: enable anomaly "
                    "detection to find the operation that failed to compute its gradient, with "
                    "torch.autograd.set_detect_anomaly(True, check_nan=False).",
@@ -199,7 +211,8 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
     return HG_OK;
 }
 
-hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr, hg_tensor **out) {
+hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr,
+                         hg_tensor **out) {
     hg_tensor *t = a->u.t;
     if (t->extra && t->extra->packed) return unpack(cx, n, t, output, nr, out);
     if (t->storage->version != version)

@@ -41,8 +41,10 @@ static void word(reader *r, char *to, size_t size) {
     skip_space(r);
     size_t n = 0;
     while (isalnum((unsigned char)*r->at) || *r->at == '_') {
-        if (n + 1 < size) to[n++] = *r->at;
-        else r->bad = true;
+        if (n + 1 < size)
+            to[n++] = *r->at;
+        else
+            r->bad = true;
         r->at++;
     }
     to[n] = 0;
@@ -53,8 +55,8 @@ static const struct {
     const char *word;
     uint8_t kind;
 } types[] = {
-    {"Tensor", HG_A_TENSOR}, {"Scalar", HG_A_FLOAT}, {"int", HG_A_INT},   {"float", HG_A_FLOAT},
-    {"bool", HG_A_BOOL},     {"dtype", HG_A_DTYPE},  {"str", HG_A_STR},   {"Generator", HG_A_GENERATOR},
+    {"Tensor", HG_A_TENSOR}, {"Scalar", HG_A_FLOAT}, {"int", HG_A_INT}, {"float", HG_A_FLOAT},
+    {"bool", HG_A_BOOL},     {"dtype", HG_A_DTYPE},  {"str", HG_A_STR}, {"Generator", HG_A_GENERATOR},
 };
 
 static void read_type(reader *r, hg_param *p) {
@@ -81,10 +83,14 @@ static void read_type(reader *r, hg_param *p) {
 static void read_default(reader *r, hg_param *p) {
     skip_space(r);
     hg_arg *d = &p->fallback;
-    if (take(r, "None")) *d = HG_NONE;
-    else if (take(r, "True")) *d = hg_b(true);
-    else if (take(r, "False")) *d = hg_b(false);
-    else if (take(r, "[]")) *d = hg_ints(NULL, 0);
+    if (take(r, "None"))
+        *d = HG_NONE;
+    else if (take(r, "True"))
+        *d = hg_b(true);
+    else if (take(r, "False"))
+        *d = hg_b(false);
+    else if (take(r, "[]"))
+        *d = hg_ints(NULL, 0);
     else if (*r->at == '"') {
         const char *end = strchr(++r->at, '"');
         /* strings of defaults are few: the ones ops ask for, kept as literals */
@@ -105,8 +111,10 @@ static void read_default(reader *r, hg_param *p) {
     }
     if (d->kind == HG_A_INT && p->kind == HG_A_INTS) { /* "int[2] stride=1": one number for all */
         static const int64_t same[3][4] = {{-1, -1, -1, -1}, {0, 0, 0, 0}, {1, 1, 1, 1}};
-        if (d->u.i < -1 || d->u.i > 1) r->bad = true;
-        else *d = hg_ints(same[d->u.i + 1], p->n_list > 0 ? p->n_list : 1);
+        if (d->u.i < -1 || d->u.i > 1)
+            r->bad = true;
+        else
+            *d = hg_ints(same[d->u.i + 1], p->n_list > 0 ? p->n_list : 1);
     }
     p->has_default = true;
 }
@@ -174,10 +182,14 @@ static void read_grads(reader *r, hg_op_info *info) {
         while (!r->bad && !take(r, ")")) {
             word(r, name, sizeof name);
             int j = param_named(info, name);
-            if (j >= 0) info->saves_in[i] |= 1u << j;
-            else if (strcmp(name, "result") == 0) info->saves_out[i] |= 1;
-            else if (strncmp(name, "result", 6) == 0) info->saves_out[i] |= 1u << (name[6] - '0');
-            else r->bad = true;
+            if (j >= 0)
+                info->saves_in[i] |= 1u << j;
+            else if (strcmp(name, "result") == 0)
+                info->saves_out[i] |= 1;
+            else if (strncmp(name, "result", 6) == 0)
+                info->saves_out[i] |= 1u << (name[6] - '0');
+            else
+                r->bad = true;
             take(r, ",");
         }
     }
@@ -192,8 +204,10 @@ static void make_node_name(hg_op_info *info) {
     char *to = info->node_name;
     bool up = true;
     for (const char *c = info->name; *c; c++) {
-        if (*c == '_') up = true;
-        else *to++ = up ? (char)toupper((unsigned char)*c) : *c, up = false;
+        if (*c == '_')
+            up = true;
+        else
+            *to++ = up ? (char)toupper((unsigned char)*c) : *c, up = false;
     }
     strcpy(to, "Backward0");
 }

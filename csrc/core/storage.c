@@ -9,7 +9,8 @@
 hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out) {
     hg_storage *s = size > PTRDIFF_MAX - HEADER ? NULL : HOST(cx)->mem(HOST(cx)->ud, NULL, HEADER + size);
     if (!s)
-        return hg_fail(cx, HG_MEMORY, "DefaultCPUAllocator: can't allocate memory: you tried to allocate %zu bytes", size);
+        return hg_fail(cx, HG_MEMORY, "DefaultCPUAllocator: can't allocate memory: you tried to allocate %zu bytes",
+                       size);
     *s = (hg_storage){.n_ref = 1, .data = (char *)s + HEADER, .size = size};
     *out = s;
     return HG_OK;

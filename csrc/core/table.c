@@ -11,8 +11,10 @@ enum { FEW = 8 };
 
 void hg_value_drop(hg_lib *lib, hg_value v) {
     if (!v.obj) return;
-    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE) lib->host.release(lib->host.ud, v.obj);
-    else lib->host.drop(lib->host.ud, v.obj);
+    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE)
+        lib->host.release(lib->host.ud, v.obj);
+    else
+        lib->host.drop(lib->host.ud, v.obj);
 }
 
 static uint32_t hash_of(const void *name) {

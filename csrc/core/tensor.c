@@ -36,8 +36,7 @@ static hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
 
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
                          const int64_t *stride, hg_tensor **out) {
-    if (n_dim > HG_MAX_DIM)
-        return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+    if (n_dim > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
     hg_tensor *t = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_TENSOR, sizeof *t);
     if (!t) return hg_no_memory(cx);
     hg_status st = make_room(cx, t, n_dim);
@@ -121,8 +120,8 @@ hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
     hg_storage **pair = hg_mem(cx, 2 * sizeof *pair);
     if (!pair) return HG_MEMORY;
     pair[0] = s, pair[1] = (hg_storage *)cx->lib;
-    hg_status st = hg_tensor_wrap(cx, s->data, (hg_dtype)t->dtype, t->n_dim, t->shape, t->stride, s->size, release_lender,
-                                  pair, out);
+    hg_status st = hg_tensor_wrap(cx, s->data, (hg_dtype)t->dtype, t->n_dim, t->shape, t->stride, s->size,
+                                  release_lender, pair, out);
     if (st != HG_OK) {
         hg_mem_free(cx->lib, pair);
         return st;

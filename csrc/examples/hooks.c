@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-static const char *const kinds[HG_N_HOOK_KINDS] = {"tensor", "post accumulate", "node pre", "node", "forward pre", "forward",
-                                                   "full backward pre", "full backward"};
+static const char *const kinds[HG_N_HOOK_KINDS] = {
+    "tensor", "post accumulate", "node pre", "node", "forward pre", "forward", "full backward pre", "full backward"};
 
 static void show(const char *what, const hg_host *h, hg_value v) { /* a tensor, or the first one of a tuple */
     if (v.kind == HG_V_TUPLE && h->tuple_size(h->ud, v.obj)) v = h->tuple_at(h->ud, v.obj, 0);
@@ -25,7 +25,7 @@ static hg_status see(hg_ctx *cx, hg_call *call, void *name) { /* every hook here
     return HG_OK;
 }
 
-#define CHECK(expr) \
+#define CHECK(expr)                                                                                                    \
     if ((expr) != HG_OK) return fprintf(stderr, "%s: %s\n", #expr, hg_error(cx)), 1
 
 int main(void) {

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define HG_MAX_DIM 64
+#define HG_MAX_DIM    64
 #define HG_INLINE_DIM 4 /* tensors up to this many dimensions keep shape and strides inside themselves */
 
 /* ---- Status ---------------------------------------------------------------------------------------------------- */
@@ -52,7 +52,7 @@ typedef enum hg_dtype {
 #define X(id, ...) HG_##id,
     HG_DTYPES(X)
 #undef X
-    HG_N_DTYPES,
+        HG_N_DTYPES,
     HG_NO_DTYPE = 255,
 } hg_dtype;
 
@@ -142,19 +142,19 @@ struct hg_ctx {
     hg_lib *lib;
     bool grad_enabled;
     bool inference;
-    uint64_t next_seq;    /* of the next node, per thread */
-    struct hg_run *run;   /* the innermost backward running in this thread */
+    uint64_t next_seq;            /* of the next node, per thread */
+    struct hg_run *run;           /* the innermost backward running in this thread */
     struct hg_saved_level *saved; /* saved-tensor hooks in force, innermost first */
-    char *no_saved_hooks; /* why there may be none; NULL: there may */
-    struct hg_scope *scope; /* temporaries of the derivative being computed */
-    hg_status status;     /* of the last failure */
+    char *no_saved_hooks;         /* why there may be none; NULL: there may */
+    struct hg_scope *scope;       /* temporaries of the derivative being computed */
+    hg_status status;             /* of the last failure */
     char words[1024];
 };
 
 hg_status hg_open(const hg_host *host, hg_ctx **out); /* the library and its first context */
 hg_status hg_ctx_new(hg_lib *lib, hg_ctx **out);      /* a context for one more thread */
 void hg_ctx_free(hg_ctx *cx);
-void hg_close(hg_ctx *cx);                            /* frees the library; every object must be gone */
+void hg_close(hg_ctx *cx); /* frees the library; every object must be gone */
 const hg_host *hg_lib_host(const hg_lib *lib);
 const char *hg_error(const hg_ctx *cx);
 /* Set the words and return the status. Fails "HG_MEMORY" for words that do not fit are cut. */
@@ -204,20 +204,21 @@ struct hg_tensor {
     int64_t *stride;     /* [n_dim], in elements */
     int64_t numel;
     uint8_t dtype, n_dim;
-    bool requires_grad;  /* of a leaf; use hg_tensor_requires_grad() */
+    bool requires_grad; /* of a leaf; use hg_tensor_requires_grad() */
     bool contiguous;
     bool is_inference;
-    uint8_t view_kind;   /* how this view was made: see Note [Views] in autograd_impl.h */
-    uint32_t out_nr;     /* which output of grad_fn this is */
-    uint32_t seen_version; /* storage->version when grad_fn was set: a view's history is stale when they differ */
-    hg_node *grad_fn;    /* owned, may be NULL */
-    hg_tensor *grad;     /* owned, may be NULL */
-    hg_tensor *base;     /* owned; what this is a view of, never itself a view; may be NULL */
+    uint8_t view_kind;      /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint32_t out_nr;        /* which output of grad_fn this is */
+    uint32_t seen_version;  /* storage->version when grad_fn was set: a view's history is stale when they differ */
+    hg_node *grad_fn;       /* owned, may be NULL */
+    hg_tensor *grad;        /* owned, may be NULL */
+    hg_tensor *base;        /* owned; what this is a view of, never itself a view; may be NULL */
     struct hg_extra *extra; /* owned; hooks, accumulator ...: NULL until needed */
     int64_t dims[2 * HG_INLINE_DIM];
 };
 
-hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out); /* new, contiguous */
+hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape,
+                          hg_tensor **out); /* new, contiguous */
 /* A new tensor over memory of somebody else's; `free(owner)` runs when the last tensor on it is gone. On failure the
    caller keeps owner. */
 hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
@@ -231,7 +232,7 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
 /* Fill `t`, an empty core, with what `from` is, history included: for a host's objects of a class of their own. */
 hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from);
-int64_t hg_tensor_offset(const hg_tensor *t);                              /* in elements, from the storage's start */
+int64_t hg_tensor_offset(const hg_tensor *t); /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 
 /* Number k (in logical order) as a double or an int64, whatever the dtype. */
@@ -242,18 +243,18 @@ hg_status hg_item(hg_ctx *cx, const hg_tensor *t, hg_arg *out); /* of a one-elem
 /* ---- Arguments and ops ------------------------------------------------------------------------------------------ */
 
 typedef enum hg_arg_kind {
-    HG_A_NONE,    /* not given, or None: the schema's default applies to what was not given */
-    HG_A_TENSOR,  /* u.t */
-    HG_A_BOOL,    /* u.i */
-    HG_A_INT,     /* u.i */
-    HG_A_FLOAT,   /* u.f */
-    HG_A_INTS,    /* u.ints[n] */
-    HG_A_FLOATS,  /* u.floats[n] */
-    HG_A_TENSORS, /* u.ts[n]; entries may be NULL */
-    HG_A_DTYPE,   /* u.i */
-    HG_A_STR,     /* u.s */
+    HG_A_NONE,      /* not given, or None: the schema's default applies to what was not given */
+    HG_A_TENSOR,    /* u.t */
+    HG_A_BOOL,      /* u.i */
+    HG_A_INT,       /* u.i */
+    HG_A_FLOAT,     /* u.f */
+    HG_A_INTS,      /* u.ints[n] */
+    HG_A_FLOATS,    /* u.floats[n] */
+    HG_A_TENSORS,   /* u.ts[n]; entries may be NULL */
+    HG_A_DTYPE,     /* u.i */
+    HG_A_STR,       /* u.s */
     HG_A_GENERATOR, /* u.g */
-    HG_A_DEFAULT, /* take the schema's default */
+    HG_A_DEFAULT,   /* take the schema's default */
 } hg_arg_kind;
 
 struct hg_arg {
@@ -283,21 +284,21 @@ static inline hg_arg hg_ts(hg_tensor *const *at, int n) {
 }
 static inline hg_arg hg_s(const char *s) { return (hg_arg){.kind = HG_A_STR, .u.s = s}; }
 static inline hg_arg hg_d(hg_dtype d) { return (hg_arg){.kind = HG_A_DTYPE, .u.i = d}; }
-#define HG_NONE ((hg_arg){.kind = HG_A_NONE})
+#define HG_NONE    ((hg_arg){.kind = HG_A_NONE})
 #define HG_DEFAULT ((hg_arg){.kind = HG_A_DEFAULT})
 
 /* Where an op appears, and what it is. */
 enum {
-    HG_ROW_METHOD = 1,      /* Tensor.name */
-    HG_ROW_FUNCTION = 2,    /* torch.name */
-    HG_ROW_NN = 4,          /* torch.nn.functional.name */
-    HG_ROW_INPLACE = 8,     /* also name_ wherever name is; the forward writes into *out when it is given */
-    HG_ROW_COMPOSITE = 16,  /* written in terms of recorded ops: no node of its own */
-    HG_ROW_VIEW = 32,       /* its output shares its first argument's storage */
-    HG_ROW_LINALG = 64,     /* torch.linalg.name */
+    HG_ROW_METHOD = 1,       /* Tensor.name */
+    HG_ROW_FUNCTION = 2,     /* torch.name */
+    HG_ROW_NN = 4,           /* torch.nn.functional.name */
+    HG_ROW_INPLACE = 8,      /* also name_ wherever name is; the forward writes into *out when it is given */
+    HG_ROW_COMPOSITE = 16,   /* written in terms of recorded ops: no node of its own */
+    HG_ROW_VIEW = 32,        /* its output shares its first argument's storage */
+    HG_ROW_LINALG = 64,      /* torch.linalg.name */
     HG_ROW_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
-    HG_ROW_MUTATES = 256,   /* the op itself is in-place: writes its first argument, whose name ends in _ */
-    HG_ROW_SPECIAL = 512,   /* torch.special.name */
+    HG_ROW_MUTATES = 256,    /* the op itself is in-place: writes its first argument, whose name ends in _ */
+    HG_ROW_SPECIAL = 512,    /* torch.special.name */
 };
 
 #define HG_MAX_PARAMS 16
@@ -305,13 +306,13 @@ enum {
 /* What an op's forward and backward are called with: see Note [Ops] in op_impl.h. */
 typedef struct hg_param {
     char name[24];
-    uint8_t kind;      /* hg_arg_kind it wants */
-    bool optional;     /* "Tensor? bias": None is fine */
+    uint8_t kind;  /* hg_arg_kind it wants */
+    bool optional; /* "Tensor? bias": None is fine */
     bool keyword_only;
-    bool or_number;    /* "Tensor|Scalar": a number does for the tensor; a bare Scalar has kind HG_A_FLOAT and this set */
-    int8_t n_list;     /* "int[2]": this many, one number standing for all; 0: any; -1: no list */
+    bool or_number; /* "Tensor|Scalar": a number does for the tensor; a bare Scalar has kind HG_A_FLOAT and this set */
+    int8_t n_list;  /* "int[2]": this many, one number standing for all; 0: any; -1: no list */
     bool has_default;
-    hg_arg fallback;   /* the default */
+    hg_arg fallback; /* the default */
 } hg_param;
 
 /* One row of the table, with what is derived from its schema at first use. */
@@ -330,10 +331,10 @@ typedef struct hg_op_info {
     char name[40];     /* "sum" */
     char overload[24]; /* "dim", may be empty */
     char node_name[56];
-    uint8_t n_params, n_positional; /* positional ones come first */
-    uint8_t n_out;     /* 0: a list of tensors, as many as the op makes */
-    char out_names[4][16]; /* of a named result ("values", "indices"), else empty */
-    uint32_t differentiable;       /* bit i: parameter i has a derivative */
+    uint8_t n_params, n_positional;    /* positional ones come first */
+    uint8_t n_out;                     /* 0: a list of tensors, as many as the op makes */
+    char out_names[4][16];             /* of a named result ("values", "indices"), else empty */
+    uint32_t differentiable;           /* bit i: parameter i has a derivative */
     uint32_t saves_in[HG_MAX_PARAMS];  /* bit j of [i]: the derivative of i needs argument j */
     uint32_t saves_out[HG_MAX_PARAMS]; /* bit j of [i]: ... needs output j */
     hg_param params[HG_MAX_PARAMS];
@@ -346,7 +347,8 @@ typedef enum hg_op_id {
     HG_N_OPS
 } hg_op_id;
 
-const hg_op_info *hg_op_at(hg_lib *lib, int id); /* borrowed, for the library's life; NULL: its schema is wrong (our bug) */
+const hg_op_info *hg_op_at(hg_lib *lib,
+                           int id); /* borrowed, for the library's life; NULL: its schema is wrong (our bug) */
 
 #define HG_MAX_OUT 4
 /* Call an op. a[n] are its arguments in the schema's order; missing ones take their default. Records a node where
@@ -365,7 +367,14 @@ hg_status hg_matmul(hg_ctx *cx, hg_tensor *a, hg_tensor *b, hg_tensor **out);
 hg_status hg_sum(hg_ctx *cx, hg_tensor *a, hg_tensor **out);
 
 /* Indexing as x[...] does. */
-typedef enum hg_index_kind { HG_IX_INT, HG_IX_SLICE, HG_IX_NEW, HG_IX_ELLIPSIS, HG_IX_TENSOR, HG_IX_BOOL } hg_index_kind;
+typedef enum hg_index_kind {
+    HG_IX_INT,
+    HG_IX_SLICE,
+    HG_IX_NEW,
+    HG_IX_ELLIPSIS,
+    HG_IX_TENSOR,
+    HG_IX_BOOL
+} hg_index_kind;
 typedef struct hg_index {
     hg_index_kind kind;
     int64_t start, stop, step; /* of a slice; INT: start; BOOL: start is 0 or 1. INT64_MAX / INT64_MIN: open */
@@ -390,22 +399,24 @@ hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t);
    n_inputs < 0: accumulate into every leaf. Otherwise only inputs: into their .grad when `results` is NULL, else the
    gradients are returned as new tensors in results[] (NULL where one was not reached and allow_unused). */
 hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
-                      bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused, hg_tensor **results);
+                      bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused,
+                      hg_tensor **results);
 
 /* The innermost backward under way in this thread, as its hooks may ask. */
 int64_t hg_backward_id(const hg_ctx *cx);    /* a number of its own; -1: there is none */
 hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NULL: none */
-bool hg_backward_is_whole(const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
+bool hg_backward_is_whole(
+    const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
 bool hg_backward_will_run(const hg_ctx *cx, const hg_node *n); /* does it run the node, or return its gradient? */
 /* Call fn when the backward under way is done; `data` is a host reference, held meanwhile. Fails outside of one. */
 hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data);
 
 /* What watches the graph, for anomaly detection and the like; any of it may be NULL. Of `born` the node is not complete. */
 typedef struct hg_watch {
-    hg_status (*born)(hg_ctx *cx, hg_node *n);       /* a node has been made */
-    void (*failed)(hg_ctx *cx, hg_node *n);          /* its backward has failed: the error is in the context, or the host's */
-    hg_status (*writing)(hg_ctx *cx, hg_tensor *t);  /* t is about to be changed in place */
-    bool check_nan;                                  /* a nan among the gradients a node gives is a failure */
+    hg_status (*born)(hg_ctx *cx, hg_node *n); /* a node has been made */
+    void (*failed)(hg_ctx *cx, hg_node *n);    /* its backward has failed: the error is in the context, or the host's */
+    hg_status (*writing)(hg_ctx *cx, hg_tensor *t); /* t is about to be changed in place */
+    bool check_nan;                                 /* a nan among the gradients a node gives is a failure */
 } hg_watch;
 hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
 
@@ -452,8 +463,8 @@ hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs
 hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved); /* entries may be NULL */
 int hg_function_n_saved(const hg_node *n);
 hg_status hg_function_saved(hg_ctx *cx, hg_node *n, int i, hg_tensor **out); /* new; NULL where NULL was saved */
-void *hg_function_data(const hg_node *n); /* borrowed; NULL: no function's node */
-bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
+void *hg_function_data(const hg_node *n);                                    /* borrowed; NULL: no function's node */
+bool hg_node_needs(const hg_node *n, int i);                                 /* has input i an edge? */
 int hg_node_n_out(const hg_node *n);
 /* A tensor of zeros like the node's output k: new. */
 hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);
@@ -463,16 +474,21 @@ hg_status hg_node_output(hg_ctx *cx, hg_node *n, int k, hg_tensor **out);
 /* ---- Hooks ------------------------------------------------------------------------------------------------------ */
 
 typedef enum hg_hook_kind {
-    HG_HOOK_TENSOR,            /* grad -> grad */
-    HG_HOOK_POST_ACCUMULATE,   /* tensor */
-    HG_HOOK_NODE_PRE,          /* grad_output -> grad_output */
-    HG_HOOK_NODE,              /* grad_input, grad_output -> grad_input */
-    HG_HOOK_FORWARD_PRE,       /* module, args[, kwargs] -> args */
-    HG_HOOK_FORWARD,           /* module, args[, kwargs], output -> output */
-    HG_HOOK_BACKWARD_PRE,      /* module, grad_output -> grad_output */
-    HG_HOOK_BACKWARD,          /* module, grad_input, grad_output -> grad_input */
-    HG_HOOK_STATE_DICT_PRE, HG_HOOK_STATE_DICT, HG_HOOK_LOAD_STATE_DICT_PRE, HG_HOOK_LOAD_STATE_DICT, /* the host's to call */
-    HG_HOOK_REGISTER_BUFFER, HG_HOOK_REGISTER_MODULE, HG_HOOK_REGISTER_PARAMETER,                     /* the host's to call */
+    HG_HOOK_TENSOR,          /* grad -> grad */
+    HG_HOOK_POST_ACCUMULATE, /* tensor */
+    HG_HOOK_NODE_PRE,        /* grad_output -> grad_output */
+    HG_HOOK_NODE,            /* grad_input, grad_output -> grad_input */
+    HG_HOOK_FORWARD_PRE,     /* module, args[, kwargs] -> args */
+    HG_HOOK_FORWARD,         /* module, args[, kwargs], output -> output */
+    HG_HOOK_BACKWARD_PRE,    /* module, grad_output -> grad_output */
+    HG_HOOK_BACKWARD,        /* module, grad_input, grad_output -> grad_input */
+    HG_HOOK_STATE_DICT_PRE,
+    HG_HOOK_STATE_DICT,
+    HG_HOOK_LOAD_STATE_DICT_PRE,
+    HG_HOOK_LOAD_STATE_DICT, /* the host's to call */
+    HG_HOOK_REGISTER_BUFFER,
+    HG_HOOK_REGISTER_MODULE,
+    HG_HOOK_REGISTER_PARAMETER, /* the host's to call */
     HG_N_HOOK_KINDS
 } hg_hook_kind;
 
@@ -482,14 +498,16 @@ enum { HG_HOOK_PREPEND = 1, HG_HOOK_WITH_KWARGS = 2, HG_HOOK_ALWAYS_CALL = 4, HG
 /* One event, as a hook sees it. A hook replaces a value with hg_value_set() on the field its kind may replace. */
 typedef struct hg_call {
     hg_hook_kind kind;
-    uint32_t flags;     /* of the hook being run */
-    uint64_t id;        /* of the hook being run */
-    hg_module *module;  /* borrowed */
-    hg_node *node;      /* borrowed */
-    hg_tensor *tensor;  /* borrowed: of POST_ACCUMULATE */
-    hg_value args, kwargs, output;          /* args: a tuple; kwargs: the host's mapping or none */
-    hg_value grad;                          /* of TENSOR */
-    hg_value grad_input, grad_output;       /* tuples of tensors and nothings */
+    uint32_t flags;   /* of the hook being run */
+    uint64_t id;      /* of the hook being run */
+    const void *file; /* of the hook being run: where it was registered, as the host has noted it; may be NULL */
+    int line;
+    hg_module *module;                /* borrowed */
+    hg_node *node;                    /* borrowed */
+    hg_tensor *tensor;                /* borrowed: of POST_ACCUMULATE */
+    hg_value args, kwargs, output;    /* args: a tuple; kwargs: the host's mapping or none */
+    hg_value grad;                    /* of TENSOR */
+    hg_value grad_input, grad_output; /* tuples of tensors and nothings */
 } hg_call;
 
 typedef hg_status (*hg_hook_fn)(hg_ctx *cx, hg_call *call, void *data);
@@ -500,6 +518,8 @@ typedef struct hg_hook {
     void *data;
     void (*drop)(void *data); /* may be NULL; called once, when nobody can call the hook any more */
     void (*hold)(void *data); /* may be NULL; a run holds what it calls */
+    const void *file; /* the host's note of where it was registered: lives as long as the library; may be NULL */
+    int line;
     uint32_t flags;
 } hg_hook;
 
@@ -517,7 +537,7 @@ void hg_set_next_hook_id(hg_lib *lib, uint64_t id);
 /* Adds, or replaces the function where the id is there already. The table calls hold(data) once it has succeeded. */
 hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook);
 bool hg_hooks_remove(hg_ctx *cx, hg_hooks *h, uint64_t id); /* was it there? */
-hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id);      /* borrowed until the table changes; may be NULL */
+hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id);     /* borrowed until the table changes; may be NULL */
 void hg_hooks_clear(hg_ctx *cx, hg_hooks *h);
 /* Runs a snapshot: hooks added meanwhile wait for the next run, hooks removed meanwhile still fire. */
 hg_status hg_hooks_run(hg_ctx *cx, hg_hooks *h, hg_call *call);
@@ -528,7 +548,7 @@ hg_status hg_tensor_set_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, hg_ho
 hg_status hg_node_hooks(hg_ctx *cx, hg_node *n, hg_hook_kind kind, bool make, hg_hooks **out);
 hg_status hg_module_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, bool make, hg_hooks **out);
 hg_status hg_module_set_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hooks *h); /* retains h; may be NULL */
-hg_status hg_global_hooks(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out);               /* borrowed */
+hg_status hg_global_hooks(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out);                /* borrowed */
 /* The common case in one call: add fn to that table under a new id. */
 hg_status hg_tensor_add_hook(hg_ctx *cx, hg_tensor *t, hg_hook_fn fn, void *data, uint64_t *id);
 hg_status hg_module_add_hook(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hook_fn fn, void *data, uint32_t flags,
@@ -550,8 +570,9 @@ struct hg_table {
 };
 
 hg_status hg_table_new(hg_ctx *cx, hg_table **out);
-hg_status hg_table_put(hg_ctx *cx, hg_table *t, void *name, hg_value v); /* retains v; keeps the place of a known name */
-hg_slot *hg_table_find(const hg_table *t, void *name);                   /* borrowed until the table changes; may be NULL */
+hg_status hg_table_put(hg_ctx *cx, hg_table *t, void *name,
+                       hg_value v);                    /* retains v; keeps the place of a known name */
+hg_slot *hg_table_find(const hg_table *t, void *name); /* borrowed until the table changes; may be NULL */
 bool hg_table_remove(hg_ctx *cx, hg_table *t, void *name);
 void hg_table_clear(hg_ctx *cx, hg_table *t);
 
@@ -559,7 +580,7 @@ void hg_table_clear(hg_ctx *cx, hg_table *t);
 typedef hg_status (*hg_layer_fn)(hg_ctx *cx, hg_module *m, const hg_value *in, size_t n, hg_value *out);
 
 struct hg_module {
-    hg_layer_fn forward;  /* a layer in C; NULL: the host's forward function, called with host_forward */
+    hg_layer_fn forward; /* a layer in C; NULL: the host's forward function, called with host_forward */
     hg_table *params, *buffers, *modules; /* owned, made on first demand */
     struct hg_module_hook_tables *hooks;  /* owned; NULL: this module never had a hook */
     bool training;
@@ -602,10 +623,17 @@ hg_generator *hg_default_generator(hg_lib *lib);
 
 /* ---- Optimizers: one update of every parameter, in place, outside the graph ------------------------------------------ */
 
-typedef struct hg_sgd { double lr, weight_decay, momentum, dampening; bool nesterov, maximize; } hg_sgd;
+typedef struct hg_sgd {
+    double lr, weight_decay, momentum, dampening;
+    bool nesterov, maximize;
+} hg_sgd;
 /* bufs[i] may be NULL before the first step with momentum: it is then made (new). */
-hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads, hg_tensor **bufs);
-typedef struct hg_adam { double lr, beta1, beta2, eps, weight_decay; bool amsgrad, maximize, decoupled; } hg_adam;
+hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
+                      hg_tensor **bufs);
+typedef struct hg_adam {
+    double lr, beta1, beta2, eps, weight_decay;
+    bool amsgrad, maximize, decoupled;
+} hg_adam;
 hg_status hg_adam_step(hg_ctx *cx, const hg_adam *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
                        hg_tensor *const *exp_avg, hg_tensor *const *exp_avg_sq, hg_tensor *const *max_exp_avg_sq,
                        hg_tensor *const *steps);

@@ -18,12 +18,12 @@ extern "C" {
 #endif
 
 typedef struct hg_malloc_host {
-    hg_lib *lib;             /* set by hg_malloc_open() */
-    long n_objects, n_refs;  /* alive: core objects; names and tuples */
-    long n_blocks;           /* alive: raw memory, the library's own included */
+    hg_lib *lib;            /* set by hg_malloc_open() */
+    long n_objects, n_refs; /* alive: core objects; names and tuples */
+    long n_blocks;          /* alive: raw memory, the library's own included */
     size_t n_bytes, peak_bytes;
-    long n_allocations;      /* ever: of any of these */
-    long fail_at;            /* this one fails (1: the next), and every one after it while it stays so; 0: none */
+    long n_allocations; /* ever: of any of these */
+    long fail_at;       /* this one fails (1: the next), and every one after it while it stays so; 0: none */
     long n_warnings;
     char last_warning[1024]; /* "UserWarning: ..." */
     struct hg_malloc_name *names;

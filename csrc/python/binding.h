@@ -24,7 +24,8 @@
 #define PY_TYPES(X)                                                                                                    \
     X(tensor)                                                                                                          \
     X(node)                                                                                                            \
-    X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method) X(dtype) X(device) X(size) \
+    X(hooks)                                                                                                           \
+    X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method) X(dtype) X(device) X(size)          \
         X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook) X(mapping_iterator) X(mapping_view)       \
             X(module_dict)
 
@@ -32,7 +33,8 @@
 #define PY_NAMES(X)                                                                                                    \
     X(forward)                                                                                                         \
     X(training)                                                                                                        \
-    X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__) X(__float__) X(__name__)   \
+    X(__dict__)                                                                                                        \
+    X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__) X(__float__) X(__name__)               \
         X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)                               \
             X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks)                  \
                 X(_backward_pre_hooks) X(_is_full_backward_hook) X(_forward_hooks_with_kwargs)                         \

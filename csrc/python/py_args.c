@@ -173,15 +173,15 @@ static match floats_arg(PyObject *o, bound *b, hg_arg *a) {
     return MATCH_YES;
 }
 
-/* at[n] as tensors; None stands for none. The caller holds the objects. */
-static match tensors_of(PyObject *const *at, Py_ssize_t n, bound *b, hg_arg *a) {
+/* at[n] as tensors. Among indices None stands for a whole dimension. The caller holds the objects. */
+static match tensors_of(PyObject *const *at, Py_ssize_t n, const hg_param *p, bound *b, hg_arg *a) {
     hg_tensor **to = &b->tensors[b->n_tensors];
     if (n <= BOUND_TENSORS - b->n_tensors)
         b->n_tensors = (uint8_t)(b->n_tensors + n);
     else if (b->n_owned == BOUND_OWNED || !(b->owned[b->n_owned++] = to = PyMem_New(hg_tensor *, (size_t)n)))
         return PyErr_NoMemory(), MATCH_FAILED;
     for (Py_ssize_t i = 0; i < n; i++) {
-        if (at[i] == Py_None) {
+        if (at[i] == Py_None && !strcmp(p->name, "indices")) {
             to[i] = NULL;
         } else if (py_is_tensor(at[i])) {
             to[i] = TENSOR(at[i]);
@@ -196,12 +196,12 @@ static match tensors_of(PyObject *const *at, Py_ssize_t n, bound *b, hg_arg *a) 
 }
 
 /* The list may change while the kernel runs without the lock: its items are held as a tuple. */
-static match tensors_arg(PyObject *o, bound *b, hg_arg *a) {
+static match tensors_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     if (!PyTuple_Check(o) && !PyList_Check(o)) return MATCH_NO;
     PyObject *items = PySequence_Tuple(o);
     if (!items) return MATCH_FAILED;
     if (hold(b, items) != MATCH_YES) return Py_DECREF(items), MATCH_FAILED;
-    return tensors_of(&PyTuple_GET_ITEM(items, 0), PyTuple_GET_SIZE(items), b, a);
+    return tensors_of(&PyTuple_GET_ITEM(items, 0), PyTuple_GET_SIZE(items), p, b, a);
 }
 
 match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
@@ -222,7 +222,7 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     case HG_A_BOOL: return bool_arg(o, a);
     case HG_A_INTS: return ints_arg(o, p, b, a);
     case HG_A_FLOATS: return floats_arg(o, b, a);
-    case HG_A_TENSORS: return tensors_arg(o, b, a);
+    case HG_A_TENSORS: return tensors_arg(o, p, b, a);
     case HG_A_STR: {
         if (!PyUnicode_Check(o)) return MATCH_NO;
         const char *s = PyUnicode_AsUTF8(o);
@@ -302,10 +302,11 @@ static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_
         if (i >= info->n_positional) return MATCH_NO;
         const hg_param *p = &info->params[i];
         if (n > i + 1 && starts_list(row, p, (int)i, args[i]))
-            return (p->kind == HG_A_INTS ? ints_of : tensors_of)(args + i, n - i, b, &b->at[i]);
+            return p->kind == HG_A_INTS ? ints_of(args + i, n - i, b, &b->at[i])
+                                        : tensors_of(args + i, n - i, p, b, &b->at[i]);
         match m = py_convert(args[i], p, b, &b->at[i]);
         if (m == MATCH_NO && p->kind == HG_A_TENSORS && py_is_tensor(args[i]) && starts_list(row, p, (int)i, args[i]))
-            m = tensors_of(args + i, 1, b, &b->at[i]);
+            m = tensors_of(args + i, 1, p, b, &b->at[i]);
         if (m != MATCH_YES) return m;
     }
     return MATCH_YES;

@@ -184,7 +184,7 @@ static PyObject *tensor_iter(PyObject *self) {
     return iter;
 }
 
-static Py_hash_t tensor_hash(PyObject *self) { return _Py_HashPointer(self); }
+static Py_hash_t tensor_hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
 
 /* ---- The type --------------------------------------------------------------------------------------------------- */
 

@@ -67,8 +67,9 @@ static bool run(const test *t) {
     }
     t->run();
     long objects = host->n_objects, refs = host->n_refs, alive = hg_malloc_close(host, cx);
-    if (alive) test_fail(__FILE__, __LINE__, "%s: %ld left alive (before closing: %ld objects, %ld references)", t->name, alive,
-                         objects, refs);
+    if (alive)
+        test_fail(__FILE__, __LINE__, "%s: %ld left alive (before closing: %ld objects, %ld references)", t->name,
+                  alive, objects, refs);
     return n_failed_checks == before;
 }
 

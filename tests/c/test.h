@@ -41,8 +41,10 @@ void test_fail(const char *file, int line, const char *format, ...) __attribute_
 #define CHECK_FAIL(status, words, expr)                                                                                \
     do {                                                                                                               \
         hg_status st_ = (expr);                                                                                        \
-        if (st_ != (status)) test_fail(__FILE__, __LINE__, "%s: status %d, not %d", #expr, (int)st_, (int)(status));   \
-        else if (!strstr(hg_error(cx), words)) test_fail(__FILE__, __LINE__, "%s: it says: %s", #expr, hg_error(cx));  \
+        if (st_ != (status))                                                                                           \
+            test_fail(__FILE__, __LINE__, "%s: status %d, not %d", #expr, (int)st_, (int)(status));                    \
+        else if (!strstr(hg_error(cx), words))                                                                         \
+            test_fail(__FILE__, __LINE__, "%s: it says: %s", #expr, hg_error(cx));                                     \
     } while (0)
 #define CHECK_EQ(got, want)                                                                                            \
     do {                                                                                                               \
@@ -62,7 +64,8 @@ void test_fail(const char *file, int line, const char *format, ...) __attribute_
 
 /* ---- Short ways to tensors: new ones; NULL when they fail ------------------------------------------------------------------ */
 
-#define SHAPE(...) ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))), (int64_t[]){__VA_ARGS__}
+#define SHAPE(...)                                                                                                     \
+    ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))), (int64_t[]) { __VA_ARGS__ }
 #define VALUES(...) ((const double[]){__VA_ARGS__})
 
 hg_tensor *tensor_of(int n_dim, const int64_t *shape, const double *values); /* float32 */
@@ -74,8 +77,7 @@ double value_at(const hg_tensor *t, int64_t i); /* element i of a contiguous flo
 
 /* Call an op with one result: new, NULL when it failed. */
 hg_tensor *op(int id, const hg_arg *a, int n);
-#define OP(name, ...)                                                                                                  \
-    op(HG_OP_##name, (hg_arg[]){__VA_ARGS__}, (int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)))
+#define OP(name, ...) op(HG_OP_##name, (hg_arg[]){__VA_ARGS__}, (int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)))
 hg_status backward(hg_tensor *root);
 void drop(hg_tensor *t); /* hg_release */
 

@@ -32,7 +32,8 @@ static hg_status filled(int n_dim, const int64_t *shape, bool grad, hg_tensor **
 }
 
 #define CALL(out, id, ...)                                                                                             \
-    TRY(hg_call_op(cx, HG_OP_##id, (hg_arg[]){__VA_ARGS__}, (int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)), out))
+    TRY(hg_call_op(cx, HG_OP_##id, (hg_arg[]){__VA_ARGS__}, (int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)),   \
+                   out))
 
 /* ---- Scenarios ----------------------------------------------------------------------------------------------------------------- */
 
@@ -190,7 +191,8 @@ static void fail_each(const char *name, hg_status (*scenario)(void)) {
     hg_status st;
     do {
         st = open_and_run(scenario, ++n, &left);
-        bool clean = st == HG_OK || st == HG_MEMORY || strstr(words, "can't allocate memory"); /* torch's, of a tensor */
+        bool clean = st == HG_OK || st == HG_MEMORY ||
+                     strstr(words, "can't allocate memory"); /* torch's, of a tensor */
         if (!clean) test_fail(__FILE__, __LINE__, "%s: allocation %ld fails as status %d, %s", name, n, (int)st, words);
         if (left) test_fail(__FILE__, __LINE__, "%s: allocation %ld failing leaves %ld behind", name, n, left);
     } while (st != HG_OK && n < 20000 && n_failed_checks < 20);

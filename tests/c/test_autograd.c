@@ -40,7 +40,8 @@ TEST(the_graph_can_be_kept) {
 }
 
 TEST(gradients_of_gradients) {
-    hg_tensor *x = leaf(2), *square = OP(MUL, hg_t(x), hg_t(x)), *y = OP(MUL, hg_t(square), hg_t(x)), *g = NULL, *gg = NULL;
+    hg_tensor *x = leaf(2), *square = OP(MUL, hg_t(x), hg_t(x)), *y = OP(MUL, hg_t(square), hg_t(x)), *g = NULL,
+              *gg = NULL;
     CHECK_OK(hg_backward(cx, &y, NULL, 1, true, true, &x, 1, false, &g));
     CHECK_EQ(ITEM(g), 12);
     CHECK_OK(hg_backward(cx, &g, NULL, 1, false, false, &x, 1, false, &gg));
@@ -79,7 +80,8 @@ TEST(leaves_must_not_change) {
 }
 
 TEST(writing_through_a_view) {
-    hg_tensor *x = leaf_of(SHAPE(2), VALUES(1, 2)), *y = OP(MUL, hg_t(x), hg_i(1)), *part = OP(SELECT, hg_t(y), hg_i(0), hg_i(0));
+    hg_tensor *x = leaf_of(SHAPE(2), VALUES(1, 2)), *y = OP(MUL, hg_t(x), hg_i(1)),
+              *part = OP(SELECT, hg_t(y), hg_i(0), hg_i(0));
     CHECK_OK(hg_call_inplace(cx, HG_OP_MUL, (hg_arg[]){hg_t(part), hg_i(10)}, 2));
     hg_tensor *sum = OP(SUM, hg_t(y));
     CHECK_EQ(ITEM(sum), 12);
@@ -101,7 +103,8 @@ TEST(nothing_is_recorded_without_need) {
 }
 
 TEST(only_scalars_go_without_a_gradient) {
-    hg_tensor *x = leaf_of(SHAPE(2), VALUES(1, 2)), *y = OP(MUL, hg_t(x), hg_i(2)), *g = tensor_of(SHAPE(2), VALUES(1, 10));
+    hg_tensor *x = leaf_of(SHAPE(2), VALUES(1, 2)), *y = OP(MUL, hg_t(x), hg_i(2)),
+              *g = tensor_of(SHAPE(2), VALUES(1, 10));
     CHECK_FAIL(HG_STATE, "grad can be implicitly created only for scalar outputs", backward(y));
     CHECK_OK(hg_backward(cx, &y, &g, 1, false, false, NULL, -1, false, NULL));
     CHECK_EQ(value_at(x->grad, 1), 20);
@@ -132,7 +135,8 @@ static void numeric_check(const char *name, hg_tensor *(*f)(hg_tensor *), int n_
             at[i] = was;
             double want = (sides[1] - sides[0]) / (2 * h), got = ((double *)(void *)g->data)[i];
             if (!(fabs(want - got) < 1e-4 * (1 + fabs(want))))
-                test_fail(__FILE__, __LINE__, "%s: gradient %lld is %g, by differences %g", name, (long long)i, got, want);
+                test_fail(__FILE__, __LINE__, "%s: gradient %lld is %g, by differences %g", name, (long long)i, got,
+                          want);
         }
     }
     drop(x), drop(y), drop(g);
@@ -147,7 +151,9 @@ static hg_tensor *weighted_sum(hg_tensor *y) { /* steals y; a sum that tells the
 }
 
 static hg_tensor *f_softmax(hg_tensor *x) { return weighted_sum(OP(SOFTMAX, hg_t(x), hg_i(1))); }
-static hg_tensor *f_layer_norm(hg_tensor *x) { return weighted_sum(OP(LAYER_NORM, hg_t(x), hg_ints((int64_t[]){4}, 1))); }
+static hg_tensor *f_layer_norm(hg_tensor *x) {
+    return weighted_sum(OP(LAYER_NORM, hg_t(x), hg_ints((int64_t[]){4}, 1)));
+}
 static hg_tensor *f_group_norm(hg_tensor *x) { return weighted_sum(OP(GROUP_NORM, hg_t(x), hg_i(2))); }
 static hg_tensor *f_batch_norm(hg_tensor *x) {
     return weighted_sum(OP(BATCH_NORM, hg_t(x), HG_NONE, HG_NONE, HG_NONE, HG_NONE, hg_b(true)));

@@ -3,7 +3,9 @@
 
 /* What the hooks of a test have done, in order: "a b c". */
 static char seen[512];
-static void note(const char *what) { snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what); }
+static void note(const char *what) {
+    snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what);
+}
 
 static hg_status note_hook(hg_ctx *c, hg_call *call, void *data) {
     (void)c, (void)call;
@@ -156,7 +158,8 @@ TEST(a_hook_that_removes_itself_outlives_its_run) {
     hg_call call = {.kind = HG_HOOK_TENSOR};
     n_held = n_dropped = 0;
     CHECK_OK(hg_hooks_new(cx, HG_HOOK_TENSOR, &h));
-    CHECK_OK(hg_hooks_put(cx, h, &(hg_hook){.id = 1, .fn = remove_self, .data = h, .hold = hold_count, .drop = drop_count}));
+    CHECK_OK(
+        hg_hooks_put(cx, h, &(hg_hook){.id = 1, .fn = remove_self, .data = h, .hold = hold_count, .drop = drop_count}));
     CHECK_OK(hg_hooks_run(cx, h, &call));
     CHECK_EQ(n_held, n_dropped);
     CHECK_EQ(h->n, 0);

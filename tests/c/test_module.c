@@ -2,7 +2,9 @@
 #include "test.h"
 
 static char seen[512];
-static void note(const char *what) { snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what); }
+static void note(const char *what) {
+    snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what);
+}
 
 static hg_status note_hook(hg_ctx *c, hg_call *call, void *data) {
     (void)c, (void)call;
@@ -200,8 +202,10 @@ static void note_tuple(const char *name, hg_value t) {
     char words[64];
     for (size_t i = 0; i < h->tuple_size(h->ud, t.obj); i++) {
         hg_tensor *g = hg_value_tensor(h->tuple_at(h->ud, t.obj, i));
-        if (g) snprintf(words, sizeof words, "%s%g", name, ITEM(g));
-        else snprintf(words, sizeof words, "%snone", name);
+        if (g)
+            snprintf(words, sizeof words, "%s%g", name, ITEM(g));
+        else
+            snprintf(words, sizeof words, "%snone", name);
         note(words);
     }
 }
@@ -343,9 +347,10 @@ TEST(sequential_calls_its_children) {
 
 TEST(layers_by_name) {
     static const char *const names[] = {
-        "linear", "conv1d", "conv2d", "embedding", "batch_norm", "layer_norm", "max_pool1d", "max_pool2d", "avg_pool1d",
-        "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "dropout", "flatten", "identity", "relu", "leaky_relu", "gelu",
-        "silu", "tanh", "sigmoid", "softmax", "log_softmax", "sequential"};
+        "linear",     "conv1d",     "conv2d",     "embedding",  "batch_norm",          "layer_norm",
+        "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+        "dropout",    "flatten",    "identity",   "relu",       "leaky_relu",          "gelu",
+        "silu",       "tanh",       "sigmoid",    "softmax",    "log_softmax",         "sequential"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) CHECK(hg_layer_find(names[i]) != NULL);
     CHECK(hg_layer_find("no such layer") == NULL);
     hg_module *m = NULL;

@@ -33,7 +33,8 @@ TEST(numbers_promote_by_category) {
 }
 
 TEST(matrix_product) {
-    hg_tensor *a = tensor_of(SHAPE(2, 3), VALUES(1, 2, 3, 4, 5, 6)), *b = tensor_of(SHAPE(3, 2), VALUES(1, 2, 3, 4, 5, 6)), *c;
+    hg_tensor *a = tensor_of(SHAPE(2, 3), VALUES(1, 2, 3, 4, 5, 6)),
+              *b = tensor_of(SHAPE(3, 2), VALUES(1, 2, 3, 4, 5, 6)), *c;
     CHECK_OK(hg_matmul(cx, a, b, &c));
     CHECK_EQ(value_at(c, 0), 22);
     CHECK_EQ(value_at(c, 3), 64);
@@ -71,8 +72,8 @@ TEST(lists_of_views) {
 }
 
 /* A convolution by its definition. */
-static double conv_at(const hg_tensor *x, const hg_tensor *w, int64_t n, int64_t o, int64_t y0, int64_t x0, int stride, int pad,
-                      int dilation, int groups) {
+static double conv_at(const hg_tensor *x, const hg_tensor *w, int64_t n, int64_t o, int64_t y0, int64_t x0, int stride,
+                      int pad, int dilation, int groups) {
     int64_t ci = w->shape[1], kh = w->shape[2], kw = w->shape[3], per_group = w->shape[0] / groups;
     double sum = 0;
     for (int64_t c = 0; c < ci; c++)
@@ -102,7 +103,8 @@ TEST(convolution_by_its_definition) {
         CHECK(y != NULL);
         for (int64_t i = 0; y && i < y->numel; i++) {
             int64_t ox = i % y->shape[3], oy = i / y->shape[3] % y->shape[2], o = i / y->shape[3] / y->shape[2] % 4;
-            CHECK_NEAR(value_at(y, i), conv_at(x, w, i / y->shape[3] / y->shape[2] / 4, o, oy, ox, s[0], s[1], s[2], s[3]));
+            CHECK_NEAR(value_at(y, i),
+                       conv_at(x, w, i / y->shape[3] / y->shape[2] / 4, o, oy, ox, s[0], s[1], s[2], s[3]));
         }
         drop(x), drop(w), drop(y);
     }
@@ -110,20 +112,24 @@ TEST(convolution_by_its_definition) {
 
 TEST(convolution_says_what_does_not_fit) {
     hg_tensor *x = counted(SHAPE(1, 3, 4, 4)), *w = counted(SHAPE(2, 2, 3, 3)), *y = NULL;
-    CHECK_FAIL(HG_STATE, "Given groups=1, weight of size [2, 2, 3, 3], expected input[1, 3, 4, 4] to have 2 channels, but got 3 channels",
-               hg_call_op(cx, HG_OP_CONV2D, (hg_arg[]){hg_t(x), hg_t(w)}, 2, &y));
+    CHECK_FAIL(
+        HG_STATE,
+        "Given groups=1, weight of size [2, 2, 3, 3], expected input[1, 3, 4, 4] to have 2 channels, but got 3 channels",
+        hg_call_op(cx, HG_OP_CONV2D, (hg_arg[]){hg_t(x), hg_t(w)}, 2, &y));
     drop(x), drop(w);
 }
 
 TEST(softmax_sums_to_one) {
-    hg_tensor *x = counted(SHAPE(3, 5)), *y = OP(SOFTMAX, hg_t(x), hg_i(0)), *s = OP(SUM_DIM, hg_t(y), hg_ints((int64_t[]){0}, 1));
+    hg_tensor *x = counted(SHAPE(3, 5)), *y = OP(SOFTMAX, hg_t(x), hg_i(0)),
+              *s = OP(SUM_DIM, hg_t(y), hg_ints((int64_t[]){0}, 1));
     for (int i = 0; i < 5; i++) CHECK_NEAR(value_at(s, i), 1);
     drop(x), drop(y), drop(s);
 }
 
 TEST(losses_check_their_targets) {
     hg_tensor *x = counted(SHAPE(2, 3)), *y = NULL, *t = OP(FULL, hg_ints((int64_t[]){2}, 1), hg_i(5), hg_d(HG_I64));
-    CHECK_FAIL(HG_INDEX, "Target 5 is out of bounds.", hg_call_op(cx, HG_OP_CROSS_ENTROPY, (hg_arg[]){hg_t(x), hg_t(t)}, 2, &y));
+    CHECK_FAIL(HG_INDEX, "Target 5 is out of bounds.",
+               hg_call_op(cx, HG_OP_CROSS_ENTROPY, (hg_arg[]){hg_t(x), hg_t(t)}, 2, &y));
     CHECK_FAIL(HG_VALUE, "foo is not a valid value for reduction",
                hg_call_op(cx, HG_OP_MSE_LOSS, (hg_arg[]){hg_t(x), hg_t(x), hg_s("foo")}, 3, &y));
     drop(t);

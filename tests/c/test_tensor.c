@@ -53,7 +53,8 @@ TEST(wrapped_memory_is_given_back_once) {
     int owner = 1;
     hg_tensor *t, *view;
     n_freed = 0;
-    CHECK_OK(hg_tensor_wrap(cx, memory, HG_F32, 1, (int64_t[]){4}, (int64_t[]){1}, sizeof memory, count_free, &owner, &t));
+    CHECK_OK(
+        hg_tensor_wrap(cx, memory, HG_F32, 1, (int64_t[]){4}, (int64_t[]){1}, sizeof memory, count_free, &owner, &t));
     CHECK_OK(hg_tensor_alias(cx, t, 1, (int64_t[]){2}, (int64_t[]){2}, 0, &view));
     drop(t);
     CHECK_EQ(n_freed, 0);
