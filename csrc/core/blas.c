@@ -19,10 +19,10 @@ enum CBLAS_TRANSPOSE { CblasNoTrans = 111, CblasTrans = 112 };
 #endif
 
 /* The symbols' types, of the build with 32-bit integers; checked against the header below where there is one. */
-typedef void (*sgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, float, const float *, int,
-                         const float *, int, float, float *, int);
-typedef void (*dgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, double, const double *, int,
-                         const double *, int, double, double *, int);
+typedef void (*sgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, float,
+                         const float *, int, const float *, int, float, float *, int);
+typedef void (*dgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, double,
+                         const double *, int, const double *, int, double, double *, int);
 
 #ifdef HG_HAVE_CBLAS
 _Static_assert(sizeof(blasint) == sizeof(int), "OpenBLAS must be the build with 32-bit integers");
@@ -49,7 +49,8 @@ static void *symbol(void *handle, const char *prefix, const char *name) {
 /* dlsym gives an object pointer where a function is meant: POSIX says they convert. */
 static void load(struct hg_blas *b, const char *path) {
     static const char *const prefixes[] = {"scipy_", ""};
-    static const char *const name = "OPENBLAS_NUM_THREADS"; /* read while loading: no pool is started only to be ended */
+    static const char
+        *const name = "OPENBLAS_NUM_THREADS"; /* read while loading: no pool is started only to be ended */
     bool unset = !getenv(name) && setenv(name, "1", 0) == 0;
     b->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (unset) unsetenv(name);
@@ -89,64 +90,64 @@ void hg_blas_close(hg_lib *lib) {
    through k in order, with one rounding a term, and what c held comes last: so its bits are those of torch's kernels. */
 enum { DEEP = 128, WIDE = 32 };
 
-#define GEMM_LOOPS(name, E, FMA)                                                                                                        \
-    HG_CLONES static void name##_block(int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col,             \
-                                       const E *b, E *c, int64_t ldc) {                                                            \
-        for (int64_t i = 0; i < m; i += 4) {                                                                                       \
-            int64_t rows = m - i < 4 ? m - i : 4;                                                                                  \
-            E sum[4][WIDE] = {{0}};                                                                                                \
-            if (rows == 4) {                                                                                                       \
-                for (int64_t p = 0; p < k; p++) {                                                                                  \
-                    const E *x = a + i * row + p * col, *y = b + p * WIDE;                                                         \
-                    E x0 = x[0], x1 = x[row], x2 = x[2 * row], x3 = x[3 * row];                                                    \
-                    for (int j = 0; j < WIDE; j++) {                                                                               \
-                        sum[0][j] = FMA(x0, y[j], sum[0][j]), sum[1][j] = FMA(x1, y[j], sum[1][j]);                                \
-                        sum[2][j] = FMA(x2, y[j], sum[2][j]), sum[3][j] = FMA(x3, y[j], sum[3][j]);                                \
-                    }                                                                                                              \
-                }                                                                                                                  \
-            } else {                                                                                                               \
-                for (int64_t r = 0; r < rows; r++)                                                                                 \
-                    for (int64_t p = 0; p < k; p++) {                                                                              \
-                        E x = a[(i + r) * row + p * col];                                                                          \
-                        const E *y = b + p * WIDE;                                                                                 \
-                        for (int j = 0; j < WIDE; j++) sum[r][j] = FMA(x, y[j], sum[r][j]);                                        \
-                    }                                                                                                              \
-            }                                                                                                                      \
-            for (int64_t r = 0; r < rows; r++)                                                                                     \
-                for (int64_t j = 0; j < n; j++) c[(i + r) * ldc + j] += alpha * sum[r][j];                                         \
-        }                                                                                                                          \
-    }                                                                                                                              \
-    static void name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t lda, const E *b, int64_t ldb, \
-                     E beta, E *c, int64_t ldc) {                                                                                  \
-        E packed[DEEP * WIDE];                                                                                                     \
-        int64_t row = ta ? 1 : lda, col = ta ? lda : 1;                                                                            \
-        for (int64_t i = 0; i < m; i++)                                                                                            \
-            for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];                                \
-        for (int64_t j = 0; j < n; j += WIDE)                                                                                      \
-            for (int64_t p = 0; p < k; p += DEEP) {                                                                                \
-                int64_t wide = n - j < WIDE ? n - j : WIDE, deep = k - p < DEEP ? k - p : DEEP;                                    \
-                for (int64_t q = 0; q < deep; q++) {                                                                               \
-                    const E *from = tb ? b + j * ldb + p + q : b + (p + q) * ldb + j;                                              \
-                    int64_t step = tb ? ldb : 1;                                                                                   \
-                    for (int64_t r = 0; r < wide; r++) packed[q * WIDE + r] = from[r * step];                                      \
-                    for (int64_t r = wide; r < WIDE; r++) packed[q * WIDE + r] = 0;                                                \
-                }                                                                                                                  \
-                name##_block(m, wide, deep, alpha, a + p * col, row, col, packed, c + j, ldc);                                     \
-            }                                                                                                                      \
-    }                                                                                                                              \
-    /* c of one column: sixteen partial sums a row, so that they can be one vector */                                              \
-    HG_CLONES static void name##_column(int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta, E *c,          \
-                                        int64_t ldc) {                                                                             \
-        for (int64_t i = 0; i < m; i++, a += lda) {                                                                                \
-            E part[16] = {0}, sum = 0;                                                                                             \
-            int64_t p = 0;                                                                                                         \
-            for (; p + 16 <= k; p += 16)                                                                                           \
-                for (int j = 0; j < 16; j++) part[j] = FMA(a[p + j], b[p + j], part[j]);                                           \
-            for (; p < k; p++) sum += a[p] * b[p];                                                                                 \
-            for (int half = 8; half; half /= 2)                                                                                    \
-                for (int j = 0; j < half; j++) part[j] += part[j + half];                                                          \
-            c[i * ldc] = alpha * (sum + part[0]) + (beta == 0 ? 0 : beta * c[i * ldc]);                                            \
-        }                                                                                                                          \
+#define GEMM_LOOPS(name, E, FMA)                                                                                       \
+    HG_CLONES static void name##_block(int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col, \
+                                       const E *b, E *c, int64_t ldc) {                                                \
+        for (int64_t i = 0; i < m; i += 4) {                                                                           \
+            int64_t rows = m - i < 4 ? m - i : 4;                                                                      \
+            E sum[4][WIDE] = {{0}};                                                                                    \
+            if (rows == 4) {                                                                                           \
+                for (int64_t p = 0; p < k; p++) {                                                                      \
+                    const E *x = a + i * row + p * col, *y = b + p * WIDE;                                             \
+                    E x0 = x[0], x1 = x[row], x2 = x[2 * row], x3 = x[3 * row];                                        \
+                    for (int j = 0; j < WIDE; j++) {                                                                   \
+                        sum[0][j] = FMA(x0, y[j], sum[0][j]), sum[1][j] = FMA(x1, y[j], sum[1][j]);                    \
+                        sum[2][j] = FMA(x2, y[j], sum[2][j]), sum[3][j] = FMA(x3, y[j], sum[3][j]);                    \
+                    }                                                                                                  \
+                }                                                                                                      \
+            } else {                                                                                                   \
+                for (int64_t r = 0; r < rows; r++)                                                                     \
+                    for (int64_t p = 0; p < k; p++) {                                                                  \
+                        E x = a[(i + r) * row + p * col];                                                              \
+                        const E *y = b + p * WIDE;                                                                     \
+                        for (int j = 0; j < WIDE; j++) sum[r][j] = FMA(x, y[j], sum[r][j]);                            \
+                    }                                                                                                  \
+            }                                                                                                          \
+            for (int64_t r = 0; r < rows; r++)                                                                         \
+                for (int64_t j = 0; j < n; j++) c[(i + r) * ldc + j] += alpha * sum[r][j];                             \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static void name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t lda, const E *b,  \
+                     int64_t ldb, E beta, E *c, int64_t ldc) {                                                         \
+        E packed[DEEP * WIDE];                                                                                         \
+        int64_t row = ta ? 1 : lda, col = ta ? lda : 1;                                                                \
+        for (int64_t i = 0; i < m; i++)                                                                                \
+            for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];                    \
+        for (int64_t j = 0; j < n; j += WIDE)                                                                          \
+            for (int64_t p = 0; p < k; p += DEEP) {                                                                    \
+                int64_t wide = n - j < WIDE ? n - j : WIDE, deep = k - p < DEEP ? k - p : DEEP;                        \
+                for (int64_t q = 0; q < deep; q++) {                                                                   \
+                    const E *from = tb ? b + j * ldb + p + q : b + (p + q) * ldb + j;                                  \
+                    int64_t step = tb ? ldb : 1;                                                                       \
+                    for (int64_t r = 0; r < wide; r++) packed[q * WIDE + r] = from[r * step];                          \
+                    for (int64_t r = wide; r < WIDE; r++) packed[q * WIDE + r] = 0;                                    \
+                }                                                                                                      \
+                name##_block(m, wide, deep, alpha, a + p * col, row, col, packed, c + j, ldc);                         \
+            }                                                                                                          \
+    }                                                                                                                  \
+    /* c of one column: sixteen partial sums a row, so that they can be one vector */                                  \
+    HG_CLONES static void name##_column(int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta,    \
+                                        E *c, int64_t ldc) {                                                           \
+        for (int64_t i = 0; i < m; i++, a += lda) {                                                                    \
+            E part[16] = {0}, sum = 0;                                                                                 \
+            int64_t p = 0;                                                                                             \
+            for (; p + 16 <= k; p += 16)                                                                               \
+                for (int j = 0; j < 16; j++) part[j] = FMA(a[p + j], b[p + j], part[j]);                               \
+            for (; p < k; p++) sum += a[p] * b[p];                                                                     \
+            for (int half = 8; half; half /= 2)                                                                        \
+                for (int j = 0; j < half; j++) part[j] += part[j + half];                                              \
+            c[i * ldc] = alpha * (sum + part[0]) + (beta == 0 ? 0 : beta * c[i * ldc]);                                \
+        }                                                                                                              \
     }
 
 GEMM_LOOPS(loops_f32, float, __builtin_fmaf)
@@ -155,8 +156,8 @@ GEMM_LOOPS(loops_f64, double, __builtin_fma)
 
 static bool fits(int64_t x) { return x <= INT32_MAX; }
 
-void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a, int64_t lda,
-             const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
+void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
+             int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
     if (m == 0 || n == 0) return;
     bool large = k > 0 && (m >= ENOUGH || n >= ENOUGH || k >= ENOUGH || m * n >= ENOUGH || m * n * k >= ENOUGH);
     bool narrow = fits(m) && fits(n) && fits(k) && fits(lda) && fits(ldb) && fits(ldc);
@@ -169,16 +170,23 @@ void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, in
         if (ldb < least_b) ldb = least_b;
         if (ldc < n) ldc = n;
         if (d == HG_F32)
-            blas->sgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, (float)alpha, a, (int)lda, b, (int)ldb, (float)beta, c, (int)ldc);
-        else blas->dgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+            blas->sgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, (float)alpha, a, (int)lda, b, (int)ldb,
+                        (float)beta, c, (int)ldc);
+        else
+            blas->dgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c,
+                        (int)ldc);
         return;
     }
     bool column = n == 1 && !ta && (tb || ldb == 1) && k > 0;
     if (d == HG_F32) {
-        if (column) loops_f32_column(m, k, (float)alpha, a, lda, b, (float)beta, c, ldc);
-        else loops_f32(ta, tb, m, n, k, (float)alpha, a, lda, b, ldb, (float)beta, c, ldc);
+        if (column)
+            loops_f32_column(m, k, (float)alpha, a, lda, b, (float)beta, c, ldc);
+        else
+            loops_f32(ta, tb, m, n, k, (float)alpha, a, lda, b, ldb, (float)beta, c, ldc);
     } else {
-        if (column) loops_f64_column(m, k, alpha, a, lda, b, beta, c, ldc);
-        else loops_f64(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        if (column)
+            loops_f64_column(m, k, alpha, a, lda, b, beta, c, ldc);
+        else
+            loops_f64(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     }
 }

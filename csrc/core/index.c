@@ -14,8 +14,8 @@ typedef struct plan {
     int n_index;                  /* dimensions spoken for */
     int64_t common[HG_MAX_DIM];
     int n_common;
-    int64_t n_offsets, *offsets;  /* elements from the tensor's first */
-    int64_t shape[HG_MAX_DIM];    /* of the result */
+    int64_t n_offsets, *offsets; /* elements from the tensor's first */
+    int64_t shape[HG_MAX_DIM];   /* of the result */
     int n_shape;
     /* the walk: the common shape as one dimension, number `at` of n_walk */
     int n_walk, at;
@@ -33,14 +33,19 @@ static bool is_mask(const hg_tensor *t) { return t->dtype == HG_BOOL || t->dtype
 static hg_status add_mask(hg_ctx *cx, plan *p, const hg_tensor *t, hg_tensor *mask) {
     char b1[256], b2[256];
     if (mask->dtype == HG_U8) {
-        hg_status st = hg_warn(cx, "UserWarning", "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.");
+        hg_status st = hg_warn(
+            cx, "UserWarning",
+            "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.");
         if (st != HG_OK) return st;
     }
-    if (p->n_index + mask->n_dim > t->n_dim) return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
+    if (p->n_index + mask->n_dim > t->n_dim)
+        return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
     for (int i = 0; i < mask->n_dim; i++)
         if (mask->shape[i] != t->shape[p->n_index + i])
-            return hg_fail(cx, HG_INDEX, "The shape of the mask %s at index %d does not match the shape of the indexed tensor %s at index %d",
-                           hg_show_shape(mask, b1), i, hg_show_shape(t, b2), p->n_index + i);
+            return hg_fail(
+                cx, HG_INDEX,
+                "The shape of the mask %s at index %d does not match the shape of the indexed tensor %s at index %d",
+                hg_show_shape(mask, b1), i, hg_show_shape(t, b2), p->n_index + i);
     hg_tensor *at = NULL;
     hg_status st = hg_nonzero_fwd(cx, (hg_arg[]){hg_t(mask)}, &at);
     for (int i = 0; i < mask->n_dim && st == HG_OK; i++) {
@@ -61,7 +66,8 @@ static hg_status add_indices(hg_ctx *cx, plan *p, const hg_tensor *t, const hg_a
         }
         if (ix && ix->dtype != HG_I64 && ix->dtype != HG_I32)
             return hg_fail(cx, HG_INDEX, "tensors used as indices must be long, int, byte or bool tensors");
-        if (p->n_index >= t->n_dim) return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
+        if (p->n_index >= t->n_dim)
+            return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
         if (ix && (st = hg_raw_cast(cx, ix, HG_I64, &p->index[p->n_index])) != HG_OK) return st;
         p->n_index++;
     }
@@ -80,7 +86,8 @@ static hg_status broadcast_indices(hg_ctx *cx, plan *p) {
                     if (*all) strcat(all, ", ");
                     strncat(all, hg_show_shape(p->index[k], one), 80);
                 }
-            return hg_fail(cx, HG_INDEX, "shape mismatch: indexing tensors could not be broadcast together with shapes %s", all);
+            return hg_fail(cx, HG_INDEX,
+                           "shape mismatch: indexing tensors could not be broadcast together with shapes %s", all);
         }
     }
     for (int i = 0; i < p->n_index; i++) {
@@ -115,8 +122,8 @@ static hg_status add_offsets(hg_ctx *cx, plan *p, const hg_tensor *t) {
         for (int64_t i = 0; i < p->n_offsets; i++) {
             int64_t k = at[i];
             if (k < -n || k >= n)
-                return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)k, nth - 1,
-                               (long long)n);
+                return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld",
+                               (long long)k, nth - 1, (long long)n);
             p->offsets[i] += (k < 0 ? k + n : k) * step;
         }
     }
@@ -198,8 +205,10 @@ static void run(const plan *p, const hg_tensor *t, const hg_tensor *other, move 
             }                                                                                                          \
         } else {                                                                                                       \
             char *r = w.p[0] + p->offsets[w.at[p->at]] * (int64_t)sizeof(E);                                           \
-            if (packed && what == READ) memcpy(q, r, (size_t)w.inner * sizeof(E));                                     \
-            else if (packed) memcpy(r, q, (size_t)w.inner * sizeof(E));                                                \
+            if (packed && what == READ)                                                                                \
+                memcpy(q, r, (size_t)w.inner * sizeof(E));                                                             \
+            else if (packed)                                                                                           \
+                memcpy(r, q, (size_t)w.inner * sizeof(E));                                                             \
             else                                                                                                       \
                 for (int64_t i = 0; i < w.inner; i++, r += w.step[0], q += w.step[1]) {                                \
                     E *x = (E *)(void *)r, *y = (E *)(void *)q;                                                        \
@@ -249,8 +258,10 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[1].n > HG_MAX_DIM || (int)a[1].n > t->n_dim)
         return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, a[1].n);
     if (values->dtype != t->dtype)
-        return hg_fail(cx, HG_SHAPE, "Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.",
-                       hg_dtype_word(t->dtype, w1), hg_dtype_word(values->dtype, w2));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.",
+            hg_dtype_word(t->dtype, w1), hg_dtype_word(values->dtype, w2));
     hg_status st = hg_out_copy(cx, t, out);
     if (st != HG_OK) return st;
     plan p;
@@ -263,7 +274,8 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (i + lead < 0 ? size != 1 : size != 1 && size != p.shape[i + lead]) fits = false;
     }
     if (!fits)
-        st = hg_fail(cx, HG_SHAPE, "shape mismatch: value tensor of shape %s cannot be broadcast to indexing result of shape %s",
+        st = hg_fail(cx, HG_SHAPE,
+                     "shape mismatch: value tensor of shape %s cannot be broadcast to indexing result of shape %s",
                      hg_show_shape(values, b1), hg_show_sizes(p.n_shape, p.shape, b2));
     for (int i = 0; fits && i < p.n_shape; i++)
         stride[i] = i < lead || values->shape[i - lead] == 1 ? 0 : values->stride[i - lead];
@@ -329,7 +341,8 @@ static hg_status take_int(hg_ctx *cx, taken *k, int dim, int64_t i, int position
     const hg_tensor *t = k->view;
     int64_t size = dim < t->n_dim ? t->shape[dim] : 0;
     if (i < -size || i >= size)
-        return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)i, position, (long long)size);
+        return hg_fail(cx, HG_INDEX, "index %lld is out of bounds for dimension %d with size %lld", (long long)i,
+                       position, (long long)size);
     k->view = X(SELECT, T(k->view), hg_i(dim), hg_i(i));
     return cx->scope->status;
 }
@@ -353,9 +366,10 @@ static hg_status take_views(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n,
     hg_status st = HG_OK;
     k->view = t, k->n = 0, k->advanced = false;
     if (n == 1 && at[0].kind == HG_IX_INT && t->n_dim == 0)
-        return hg_fail(cx, HG_INDEX,
-                       "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim "
-                       "tensor to a number");
+        return hg_fail(
+            cx, HG_INDEX,
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim "
+            "tensor to a number");
     if (n == 1 && at[0].kind == HG_IX_SLICE && t->n_dim == 0)
         return hg_fail(cx, HG_INDEX, "slice() cannot be applied to a 0-dim tensor.");
     if (spoken > t->n_dim) return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d", t->n_dim);
@@ -381,8 +395,10 @@ static hg_status take_views(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n,
         case HG_IX_TENSOR:
             if (at[i].t->n_dim == 0 && !hg_dtype_is_float((hg_dtype)at[i].t->dtype)) {
                 int64_t value = hg_tensor_get_i(at[i].t, NULL);
-                if (is_mask(at[i].t)) st = take_bool(cx, k, dim++, value != 0);
-                else st = take_int(cx, k, dim, value, i);
+                if (is_mask(at[i].t))
+                    st = take_bool(cx, k, dim++, value != 0);
+                else
+                    st = take_int(cx, k, dim, value, i);
             } else {
                 st = put_index(cx, k, dim, at[i].t);
                 dim += is_mask(at[i].t) ? at[i].t->n_dim : 1;
@@ -407,8 +423,10 @@ hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_t
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_status st = take_views(cx, t, at, n, n == 1, &k);
-    if (st != HG_OK) hg_scope_fail(cx, st);
-    else r = k.advanced ? X(INDEX, T(k.view), hg_ts(k.index, k.n)) : k.view == t ? X(ALIAS, T(t)) : k.view;
+    if (st != HG_OK)
+        hg_scope_fail(cx, st);
+    else
+        r = k.advanced ? X(INDEX, T(k.view), hg_ts(k.index, k.n)) : k.view == t ? X(ALIAS, T(t)) : k.view;
     return hg_scope_return(cx, &s, r, out);
 }
 

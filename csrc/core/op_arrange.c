@@ -14,14 +14,15 @@ hg_status hg_repeat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     char b[256];
     int64_t shape[HG_MAX_DIM], wide[HG_MAX_DIM], stride[HG_MAX_DIM], source[HG_MAX_DIM];
     if (lead < 0)
-        return hg_fail(cx, HG_SHAPE, "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+        return hg_fail(cx, HG_SHAPE,
+                       "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
     if (n > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
     for (int i = 0; i < n; i++)
         if (__builtin_mul_overflow(i < lead ? 1 : t->shape[i - lead], a[1].u.ints[i], &shape[i])) shape[i] = INT64_MAX;
     for (int i = 0; i < n; i++)
         if (shape[i] < 0 || a[1].u.ints[i] < 0)
-            return hg_fail(cx, HG_SHAPE, "Trying to create tensor with negative dimension %lld: %s", (long long)shape[i],
-                           hg_show_sizes(n, shape, b));
+            return hg_fail(cx, HG_SHAPE, "Trying to create tensor with negative dimension %lld: %s",
+                           (long long)shape[i], hg_show_sizes(n, shape, b));
     hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, n, shape);
     if (st != HG_OK || (*out)->numel == 0) return st;
     for (int i = 0; i < n; i++) {
@@ -137,19 +138,23 @@ hg_status hg_repeat_interleave_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK && hg_given(&a[2])) st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st == HG_OK && counts->n_dim > 1) st = hg_fail(cx, HG_SHAPE, "repeats must be 0-dim or 1-dim tensor");
     if (st == HG_OK && counts->numel != 1 && counts->numel != t->shape[d])
-        st = hg_fail(cx, HG_SHAPE,
-                     "repeats must have the same size as input along dim, but got repeats.size(0) = %lld and input.size(%d) = %lld",
-                     (long long)counts->numel, d, (long long)t->shape[d]);
+        st = hg_fail(
+            cx, HG_SHAPE,
+            "repeats must have the same size as input along dim, but got repeats.size(0) = %lld and input.size(%d) = %lld",
+            (long long)counts->numel, d, (long long)t->shape[d]);
     if (st == HG_OK) st = repeat_index(cx, counts, t->shape[d], &a[3], &index);
-    if (st == HG_OK) r = X(INDEX_SELECT, T(t), hg_i(d), T(hg_scope_keep(cx, index)));
-    else hg_scope_fail(cx, st);
+    if (st == HG_OK)
+        r = X(INDEX_SELECT, T(t), hg_i(d), T(hg_scope_keep(cx, index)));
+    else
+        hg_scope_fail(cx, st);
     return hg_scope_return(cx, &s, r, out);
 }
 
 /* ---- Rolling, flipping, turning ----------------------------------------------------------------------------------------- */
 
 /* Copy from's range [start, start + length) along d to `at` in `to`. */
-static hg_status move_range(hg_ctx *cx, hg_tensor *to, int64_t at, hg_tensor *from, int64_t start, int64_t length, int d) {
+static hg_status move_range(hg_ctx *cx, hg_tensor *to, int64_t at, hg_tensor *from, int64_t start, int64_t length,
+                            int d) {
     hg_tensor *v1 = NULL, *v2 = NULL;
     int64_t shape[HG_MAX_DIM];
     memcpy(shape, to->shape, (size_t)to->n_dim * sizeof *shape);
@@ -180,7 +185,8 @@ hg_status hg_roll_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_SHAPE, "shifts and dimensions must align. shifts: %d, dims:%d", n, n_dims);
     if (n_dims == 0) { /* as if it were flat */
         hg_tensor *flat = NULL;
-        if ((st = hg_raw_contiguous(cx, SELF, &t)) == HG_OK) st = hg_raw_view(cx, t, 1, &t->numel, &(int64_t){1}, 0, &flat);
+        if ((st = hg_raw_contiguous(cx, SELF, &t)) == HG_OK)
+            st = hg_raw_view(cx, t, 1, &t->numel, &(int64_t){1}, 0, &flat);
         if (st == HG_OK) st = roll_one(cx, flat, 0, a[1].u.ints[0], &next);
         if (st == HG_OK) st = hg_tensor_alias(cx, next, t->n_dim, t->shape, t->stride, 0, out);
         hg_release(cx, flat), hg_release(cx, t), hg_release(cx, next);
@@ -193,8 +199,10 @@ hg_status hg_roll_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (SELF->n_dim == 0) break;
         if ((st = roll_one(cx, t, d, a[1].u.ints[i], &next)) == HG_OK) hg_release(cx, t), t = next;
     }
-    if (st == HG_OK && t == SELF) st = hg_out_copy(cx, SELF, out);
-    else if (st == HG_OK) *out = t, t = NULL;
+    if (st == HG_OK && t == SELF)
+        st = hg_out_copy(cx, SELF, out);
+    else if (st == HG_OK)
+        *out = t, t = NULL;
     hg_release(cx, t);
     return st;
 }
@@ -265,7 +273,8 @@ hg_status hg_rot90_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return HG_OK;
     }
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
-    memcpy(shape, flip->shape, (size_t)t->n_dim * sizeof *shape), memcpy(stride, flip->stride, (size_t)t->n_dim * sizeof *stride);
+    memcpy(shape, flip->shape, (size_t)t->n_dim * sizeof *shape),
+        memcpy(stride, flip->stride, (size_t)t->n_dim * sizeof *stride);
     shape[d0] = flip->shape[d1], shape[d1] = flip->shape[d0];
     stride[d0] = flip->stride[d1], stride[d1] = flip->stride[d0];
     st = hg_tensor_alias(cx, flip, t->n_dim, shape, stride, 0, out);
@@ -293,12 +302,14 @@ static hg_status triangle(hg_ctx *cx, const char *name, const hg_arg *a, bool lo
     hg_walk_add(&w, (*out)->data, (*out)->stride, hg_tensor_itemsize(t));
     hg_walk_add(&w, t->data, t->stride, hg_tensor_itemsize(t));
     int64_t row = 0;
-    HG_BY_SIZE(hg_tensor_itemsize(t), do {
-        char *d = w.p[0], *s = w.p[1];
-        int64_t cut = row + k + (lower ? 1 : 0); /* columns before it are in the lower part */
-        for (int64_t i = 0; i < w.inner; i++, d += w.step[0], s += w.step[1]) *(E *)d = (i < cut) == lower ? *(E *)s : 0;
-        row = row + 1 == rows ? 0 : row + 1;
-    } while (hg_walk_next(&w));)
+    HG_BY_SIZE(
+        hg_tensor_itemsize(t), do {
+            char *d = w.p[0], *s = w.p[1];
+            int64_t cut = row + k + (lower ? 1 : 0); /* columns before it are in the lower part */
+            for (int64_t i = 0; i < w.inner; i++, d += w.step[0], s += w.step[1])
+                *(E *)d = (i < cut) == lower ? *(E *)s : 0;
+            row = row + 1 == rows ? 0 : row + 1;
+        } while (hg_walk_next(&w));)
     return HG_OK;
 }
 
@@ -323,7 +334,8 @@ hg_status hg_diag_embed_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_wrap_dim(cx, a[3].u.i, t->n_dim + 1, &d2);
     if (st != HG_OK) return st;
     if (d1 == d2)
-        return hg_fail(cx, HG_SHAPE, "diagonal dimensions cannot be identical %lld, %lld", (long long)a[2].u.i, (long long)a[3].u.i);
+        return hg_fail(cx, HG_SHAPE, "diagonal dimensions cannot be identical %lld, %lld", (long long)a[2].u.i,
+                       (long long)a[3].u.i);
     if (t->n_dim + 1 > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
     int64_t side = t->shape[t->n_dim - 1] + (offset < 0 ? -offset : offset);
     for (int i = 0, k = 0; i <= t->n_dim; i++) shape[i] = i == d1 || i == d2 ? side : t->shape[k++];
@@ -345,7 +357,8 @@ hg_status hg_diag_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_SHAPE, "diag(): Supports 1D or 2D tensors. Got %dD", SELF->n_dim);
     hg_scope s;
     hg_scope_begin(cx, &s);
-    return hg_scope_return(cx, &s, SELF->n_dim == 1 ? X(DIAG_EMBED, T(SELF), a[1]) : X(DIAGONAL_COPY, T(SELF), a[1]), out);
+    return hg_scope_return(cx, &s, SELF->n_dim == 1 ? X(DIAG_EMBED, T(SELF), a[1]) : X(DIAGONAL_COPY, T(SELF), a[1]),
+                           out);
 }
 
 hg_status hg_diagflat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -363,10 +376,11 @@ hg_status hg_constant_pad_nd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM], inner[HG_MAX_DIM], start_to = 0, start_from = 0;
     if (a[1].n % 2) return hg_fail(cx, HG_SHAPE, "Length of pad must be even but instead it equals %u", a[1].n);
     if (n > t->n_dim)
-        return hg_fail(cx, HG_SHAPE,
-                       "Length of pad should be no more than twice the number of dimensions of the input. Pad length is %u while the "
-                       "input has %d dimensions.",
-                       a[1].n, t->n_dim);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "Length of pad should be no more than twice the number of dimensions of the input. Pad length is %u while the "
+            "input has %d dimensions.",
+            a[1].n, t->n_dim);
     for (int i = 0; i < t->n_dim; i++) {
         int pair = t->n_dim - 1 - i;
         int64_t before = pair < n ? a[1].u.ints[2 * pair] : 0, after = pair < n ? a[1].u.ints[2 * pair + 1] : 0;
@@ -375,10 +389,11 @@ hg_status hg_constant_pad_nd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         shape[i] = t->shape[i] + before + after;
         inner[i] = t->shape[i] - cut;
         if (shape[i] < 0)
-            return hg_fail(cx, HG_SHAPE,
-                           "The input size %lld, plus negative padding %lld and %lld resulted in a negative output size, which is "
-                           "invalid. Check dimension %d of your input.",
-                           (long long)t->shape[i], (long long)before, (long long)after, i);
+            return hg_fail(
+                cx, HG_SHAPE,
+                "The input size %lld, plus negative padding %lld and %lld resulted in a negative output size, which is "
+                "invalid. Check dimension %d of your input.",
+                (long long)t->shape[i], (long long)before, (long long)after, i);
     }
     hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
     if (st != HG_OK) return st;
@@ -386,8 +401,10 @@ hg_status hg_constant_pad_nd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int i = 0; i < t->n_dim; i++) {
         int pair = t->n_dim - 1 - i;
         int64_t before = pair < n ? a[1].u.ints[2 * pair] : 0;
-        if (before < 0) start_from -= before * t->stride[i];
-        else start_to += before * (*out)->stride[i];
+        if (before < 0)
+            start_from -= before * t->stride[i];
+        else
+            start_to += before * (*out)->stride[i];
     }
     st = hg_raw_view(cx, *out, t->n_dim, inner, (*out)->stride, start_to, &to);
     if (st == HG_OK) st = hg_raw_view(cx, t, t->n_dim, inner, t->stride, start_from, &from);
@@ -412,21 +429,24 @@ static int64_t source_of(char mode, int64_t i, int64_t size) {
 }
 
 /* The index that pads dimension d of t's shape; NULL where there is nothing to pad. New. */
-static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, int64_t before, int64_t after, char mode, hg_tensor **out) {
+static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, int64_t before, int64_t after, char mode,
+                           hg_tensor **out) {
     int64_t size = shape[d], n = size + before + after;
     char b[256];
     *out = NULL;
     if (before == 0 && after == 0) return HG_OK;
     if (mode == 'r' && (before >= size || after >= size))
-        return hg_fail(cx, HG_SHAPE,
-                       "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
-                       "dimension %d of input %s",
-                       (long long)before, (long long)after, d, hg_show_sizes(n_dim, shape, b));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
+            "dimension %d of input %s",
+            (long long)before, (long long)after, d, hg_show_sizes(n_dim, shape, b));
     if (mode == 'c' && (before > size || after > size))
         return hg_fail(cx, HG_SHAPE, "Padding value causes wrapping around more than once.");
     if (n < 0 || size == 0) return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
     hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, out);
-    for (int64_t i = 0; st == HG_OK && i < n; i++) ((int64_t *)(void *)(*out)->data)[i] = source_of(mode, i - before, size);
+    for (int64_t i = 0; st == HG_OK && i < n; i++)
+        ((int64_t *)(void *)(*out)->data)[i] = source_of(mode, i - before, size);
     return st;
 }
 
@@ -457,7 +477,8 @@ static hg_status unpad_by_index(hg_ctx *cx, hg_back *b, char mode) {
     for (int i = (int)ARG(1)->n / 2 - 1; i >= 0; i--) {
         hg_tensor *index;
         int d = m.n_dim - 1 - i;
-        hg_status st = pad_index(cx, m.n_dim, m.shape, d, ARG(1)->u.ints[2 * i], ARG(1)->u.ints[2 * i + 1], mode, &index);
+        hg_status st = pad_index(cx, m.n_dim, m.shape, d, ARG(1)->u.ints[2 * i], ARG(1)->u.ints[2 * i + 1], mode,
+                                 &index);
         if (st != HG_OK) return st;
         if (!index) continue;
         hg_scope_keep(cx, index);
@@ -497,10 +518,11 @@ hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     char kind = !strcmp(mode, "reflect") ? 'r' : !strcmp(mode, "replicate") ? 'e' : !strcmp(mode, "circular") ? 'c' : 0;
     if (n % 2) return hg_fail(cx, HG_SHAPE, "Padding length must be divisible by 2");
     if (n / 2 > t->n_dim)
-        return hg_fail(cx, HG_SHAPE,
-                       "Padding length should be less than or equal to two times the input dimension but got padding length %d and "
-                       "input of dimension %d",
-                       n, t->n_dim);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "Padding length should be less than or equal to two times the input dimension but got padding length %d and "
+            "input of dimension %d",
+            n, t->n_dim);
     if (!constant && !kind) return hg_fail(cx, HG_MISSING, "Unrecognised padding mode %s", mode);
     if (kind && hg_given(&a[3]))
         return hg_fail(cx, HG_SHAPE, "Padding mode \"%s\" doesn't take in value argument", mode);
@@ -511,8 +533,11 @@ hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope_begin(cx, &s);
     static const int reflect[3] = {HG_OP_REFLECTION_PAD1D, HG_OP_REFLECTION_PAD2D, HG_OP_REFLECTION_PAD3D};
     static const int replicate[3] = {HG_OP_REPLICATION_PAD1D, HG_OP_REPLICATION_PAD2D, HG_OP_REPLICATION_PAD3D};
-    if (constant) r = X(CONSTANT_PAD_ND, T(t), a[1], hg_given(&a[3]) ? a[3] : hg_i(0));
-    else if (kind == 'c') r = pad_around(cx, t, &a[1]);
-    else r = hg_x(cx, (kind == 'r' ? reflect : replicate)[n / 2 - 1], (hg_arg[]){T(t), a[1]}, 2);
+    if (constant)
+        r = X(CONSTANT_PAD_ND, T(t), a[1], hg_given(&a[3]) ? a[3] : hg_i(0));
+    else if (kind == 'c')
+        r = pad_around(cx, t, &a[1]);
+    else
+        r = hg_x(cx, (kind == 'r' ? reflect : replicate)[n / 2 - 1], (hg_arg[]){T(t), a[1]}, 2);
     return hg_scope_return(cx, &s, r, out);
 }

@@ -18,7 +18,7 @@ typedef struct subscripts {
 } subscripts;
 
 typedef struct equation {
-    subscripts *in;       /* owned; one an operand */
+    subscripts *in; /* owned; one an operand */
     subscripts out;
     int n_in;
     bool has_out;
@@ -44,16 +44,21 @@ static hg_status read_term(hg_ctx *cx, const char *text, size_t *i, int which, s
         if (c == '-' && which >= 0 && text[*i + 1] == '>') return HG_OK;
         if (s->n == MAX_SUBSCRIPTS) return hg_fail(cx, HG_SHAPE, "einsum(): too many subscripts for %s", what);
         if (c == '.') {
-            if (s->dots) return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s for which an ellipsis was already found", what);
+            if (s->dots)
+                return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s for which an ellipsis was already found",
+                               what);
             if (strncmp(text + *i, "...", 3) != 0)
-                return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s that is not part of any ellipsis%s", what, which >= 0 ? "" : " (...)");
+                return hg_fail(cx, HG_SHAPE, "einsum(): found '.' for %s that is not part of any ellipsis%s", what,
+                               which >= 0 ? "" : " (...)");
             *i += 2;
             s->dots = true, s->at[s->n++] = DOTS;
         } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) {
             s->at[s->n++] = (int8_t)letter(c);
         } else {
-            return hg_fail(cx, HG_SHAPE,
-                           "einsum(): invalid subscript given at index %zu in the equation string, subscripts must be in [a-zA-Z]", *i);
+            return hg_fail(
+                cx, HG_SHAPE,
+                "einsum(): invalid subscript given at index %zu in the equation string, subscripts must be in [a-zA-Z]",
+                *i);
         }
     }
     return HG_OK;
@@ -62,14 +67,16 @@ static hg_status read_term(hg_ctx *cx, const char *text, size_t *i, int which, s
 static hg_status read_equation(hg_ctx *cx, const char *text, int n, equation *q) {
     size_t i = 0;
     for (int k = 0;; k++) {
-        if (k >= n) return hg_fail(cx, HG_SHAPE, "einsum(): fewer operands were provided than specified in the equation");
+        if (k >= n)
+            return hg_fail(cx, HG_SHAPE, "einsum(): fewer operands were provided than specified in the equation");
         hg_status st = read_term(cx, text, &i, k, &q->in[k]);
         if (st != HG_OK) return st;
         if (text[i] == ',') {
             i++;
             continue;
         }
-        if (k + 1 < n) return hg_fail(cx, HG_SHAPE, "einsum(): more operands were provided than specified in the equation");
+        if (k + 1 < n)
+            return hg_fail(cx, HG_SHAPE, "einsum(): more operands were provided than specified in the equation");
         break;
     }
     q->has_out = text[i] == '-';
@@ -85,10 +92,11 @@ static hg_status lay_out(hg_ctx *cx, equation *q, hg_tensor *const *ts) {
         const subscripts *s = &q->in[k];
         int n = ts[k]->n_dim;
         if (s->dots ? s->n - 1 > n : s->n != n)
-            return hg_fail(cx, HG_SHAPE,
-                           "einsum(): the number of subscripts in the equation (%d) %s (%d) for operand %d%s", s->dots ? s->n - 1 : s->n,
-                           s->dots ? "is more than the number of dimensions" : "does not match the number of dimensions", n, k,
-                           s->dots ? "" : " and no ellipsis was given");
+            return hg_fail(
+                cx, HG_SHAPE, "einsum(): the number of subscripts in the equation (%d) %s (%d) for operand %d%s",
+                s->dots ? s->n - 1 : s->n,
+                s->dots ? "is more than the number of dimensions" : "does not match the number of dimensions", n, k,
+                s->dots ? "" : " and no ellipsis was given");
         if (s->dots && n - s->n + 1 > q->n_dots) q->n_dots = n - s->n + 1;
         for (int i = 0; i < s->n; i++)
             if (s->at[i] != DOTS) count[s->at[i]]++;
@@ -104,9 +112,11 @@ static hg_status lay_out(hg_ctx *cx, equation *q, hg_tensor *const *ts) {
                 continue;
             }
             if (q->place[c] >= 0)
-                return hg_fail(cx, HG_SHAPE, "einsum(): output subscript %c appears more than once in the output", letter_char(c));
+                return hg_fail(cx, HG_SHAPE, "einsum(): output subscript %c appears more than once in the output",
+                               letter_char(c));
             if (!count[c])
-                return hg_fail(cx, HG_SHAPE, "einsum(): output subscript %c does not appear in the equation for any input operand",
+                return hg_fail(cx, HG_SHAPE,
+                               "einsum(): output subscript %c does not appear in the equation for any input operand",
                                letter_char(c));
             q->place[c] = at++;
         }
@@ -140,9 +150,11 @@ static hg_tensor *arranged(hg_ctx *cx, const equation *q, int k, hg_tensor *t) {
         } else if (where[c] >= 0) {
             int d = where[c];
             if (t->shape[d] != t->shape[j])
-                return hg_x_fail(cx, hg_fail(cx, HG_SHAPE,
-                                             "einsum(): subscript %c is repeated for operand %d but the sizes don't match, %lld != %lld",
-                                             letter_char(c), k, (long long)t->shape[j], (long long)t->shape[d]));
+                return hg_x_fail(
+                    cx,
+                    hg_fail(cx, HG_SHAPE,
+                            "einsum(): subscript %c is repeated for operand %d but the sizes don't match, %lld != %lld",
+                            letter_char(c), k, (long long)t->shape[j], (long long)t->shape[d]));
             t = X(MOVEDIM_INT, T(X(DIAGONAL, T(t), hg_i(0), hg_i(d), hg_i(j))), hg_i(-1), hg_i(d));
         } else {
             where[c] = j;
@@ -163,14 +175,17 @@ static hg_status check_sizes(hg_ctx *cx, const equation *q, hg_tensor *const *gi
             if (s != 1 && size != 1 && s != size) {
                 for (int c = 0; c < N_LETTERS; c++)
                     if (q->place[c] == d)
-                        return hg_fail(cx, HG_SHAPE,
-                                       "einsum(): subscript %c has size %lld for operand %d which does not broadcast with previously seen "
-                                       "size %lld",
-                                       letter_char(c), (long long)s, k, (long long)size);
-                return hg_fail(cx, HG_SHAPE,
-                               "einsum(): dimension %d covered by ellipsis in operand %dhas size %lld which does not broadcast with "
-                               "previously seen ellipsis with size %lld for the respective dimension",
-                               d - q->dots_at - (q->n_dots - (given[k]->n_dim - q->in[k].n + 1)), k, (long long)s, (long long)size);
+                        return hg_fail(
+                            cx, HG_SHAPE,
+                            "einsum(): subscript %c has size %lld for operand %d which does not broadcast with previously seen "
+                            "size %lld",
+                            letter_char(c), (long long)s, k, (long long)size);
+                return hg_fail(
+                    cx, HG_SHAPE,
+                    "einsum(): dimension %d covered by ellipsis in operand %dhas size %lld which does not broadcast with "
+                    "previously seen ellipsis with size %lld for the respective dimension",
+                    d - q->dots_at - (q->n_dots - (given[k]->n_dim - q->in[k].n + 1)), k, (long long)s,
+                    (long long)size);
             }
             if (s != 1) size = s;
         }
@@ -189,8 +204,10 @@ static hg_tensor *pair_product(hg_ctx *cx, hg_tensor *l, hg_tensor *r, const boo
     for (int i = 0; i < n; i++) {
         sums |= sum[i];
         if (sum[i] || (l->shape[i] != 1 && r->shape[i] != 1)) continue;
-        if (l->shape[i] == 1) last_r = i;
-        else if (first_l == n) first_l = i;
+        if (l->shape[i] == 1)
+            last_r = i;
+        else if (first_l == n)
+            first_l = i;
     }
     if (sums && last_r >= 0 && first_l < n && last_r < first_l) { /* so that the result lies in the output's order */
         hg_tensor *x = l;
@@ -212,8 +229,10 @@ static hg_tensor *pair_product(hg_ctx *cx, hg_tensor *l, hg_tensor *r, const boo
         }
         for (int i = 0; i < count[r_groups[g]]; i++) r_order[b++] = group[r_groups[g]][i];
     }
-    l = X(RESHAPE, T(X(PERMUTE, T(l), hg_ints(l_order, n))), hg_ints((int64_t[]){size[BOTH], size[LEFT], size[SUM]}, 3));
-    r = X(RESHAPE, T(X(PERMUTE, T(r), hg_ints(r_order, n))), hg_ints((int64_t[]){size[BOTH], size[SUM], size[RIGHT]}, 3));
+    l = X(RESHAPE, T(X(PERMUTE, T(l), hg_ints(l_order, n))),
+          hg_ints((int64_t[]){size[BOTH], size[LEFT], size[SUM]}, 3));
+    r = X(RESHAPE, T(X(PERMUTE, T(r), hg_ints(r_order, n))),
+          hg_ints((int64_t[]){size[BOTH], size[SUM], size[RIGHT]}, 3));
     return X(PERMUTE, T(X(VIEW_SIZE, T(X(BMM, T(l), T(r))), hg_ints(shape, n))), hg_ints(back, n));
 }
 
@@ -235,8 +254,10 @@ static hg_tensor *contract(hg_ctx *cx, const equation *q, hg_tensor **ops) {
         bool in_l[HG_MAX_DIM] = {false}, in_r[HG_MAX_DIM] = {false}, in_both[HG_MAX_DIM] = {false};
         for (int d = q->n_out; d < q->n_all; d++) {
             bool l = r->shape[d] != 1, o = ops[k]->shape[d] != 1;
-            if (l && o) in_both[d] = --users[d] == 1;
-            else if (users[d] == 1) in_l[d] = l, in_r[d] = o;
+            if (l && o)
+                in_both[d] = --users[d] == 1;
+            else if (users[d] == 1)
+                in_l[d] = l, in_r[d] = o;
             if (in_both[d] || in_l[d] || in_r[d]) users[d] = 0;
         }
         r = summed(cx, r, in_l, true);
@@ -255,9 +276,10 @@ hg_status hg_einsum_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n = (int)a[1].n;
     hg_tensor *const *ts = a[1].u.ts, *r = NULL, **ops = NULL;
     if (n == 0)
-        return hg_fail(cx, HG_VALUE,
-                       "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts "
-                       "list");
+        return hg_fail(
+            cx, HG_VALUE,
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its subscripts "
+            "list");
     equation q = {.n_in = n};
     hg_status st = HG_OK;
     if (!(q.in = hg_mem(cx, (size_t)n * sizeof *q.in))) return HG_MEMORY;
@@ -289,14 +311,18 @@ static hg_tensor *tensordot(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int n, const
         if (st != HG_OK) return hg_x_fail(cx, st);
         int64_t a = hg_size_at(x, wx[i]), b = hg_size_at(y, wy[i]);
         if (a != b && a != 1 && b != 1)
-            return hg_x_fail(cx, hg_fail(cx, HG_SHAPE,
-                                         "contracted dimensions need to match, but first has size %lld in dim %lld and second has size "
-                                         "%lld in dim %lld",
-                                         (long long)a, (long long)dx[i], (long long)b, (long long)dy[i]));
+            return hg_x_fail(
+                cx,
+                hg_fail(cx, HG_SHAPE,
+                        "contracted dimensions need to match, but first has size %lld in dim %lld and second has size "
+                        "%lld in dim %lld",
+                        (long long)a, (long long)dx[i], (long long)b, (long long)dy[i]));
         if (x_gone[wx[i]] || y_gone[wy[i]])
-            return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "dim %d appears multiple times in the list of dims", x_gone[wx[i]] ? wx[i] : wy[i]));
+            return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "dim %d appears multiple times in the list of dims",
+                                         x_gone[wx[i]] ? wx[i] : wy[i]));
         x_gone[wx[i]] = y_gone[wy[i]] = true;
-        if (a != b) *(a == 1 ? &y_sum[wy[i]] : &x_sum[wx[i]]) = true; /* against size one a dimension is simply summed */
+        if (a != b)
+            *(a == 1 ? &y_sum[wy[i]] : &x_sum[wx[i]]) = true; /* against size one a dimension is simply summed */
         size *= a == b ? a : 1;
     }
     x = summed(cx, x, x_sum, true), y = summed(cx, y, y_sum, true);
@@ -314,15 +340,15 @@ static hg_tensor *tensordot(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int n, const
         if (y->n_dim != 1) y = X(RESHAPE, T(y), hg_ints(&size, 1));
         return X(VIEW_SIZE, T(X(DOT, T(x), T(y))), hg_ints(shape, 0));
     }
-    x = X(RESHAPE, T(x), hg_ints((int64_t[]){rows, size}, 2)), y = X(RESHAPE, T(y), hg_ints((int64_t[]){size, cols}, 2));
+    x = X(RESHAPE, T(x), hg_ints((int64_t[]){rows, size}, 2)),
+    y = X(RESHAPE, T(y), hg_ints((int64_t[]){size, cols}, 2));
     return X(VIEW_SIZE, T(X(MM, T(x), T(y))), hg_ints(shape, k));
 }
 
 hg_status hg_tensordot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[2].n != a[3].n) return hg_fail(cx, HG_SHAPE, "both dimension lists should have same length");
     if (a[2].n > HG_MAX_DIM) return hg_fail(cx, HG_SHAPE, "too many dimensions to contract");
-    if (a[0].u.t->dtype != a[1].u.t->dtype)
-        return hg_fail(cx, HG_SHAPE, "both inputs should have same dtype");
+    if (a[0].u.t->dtype != a[1].u.t->dtype) return hg_fail(cx, HG_SHAPE, "both inputs should have same dtype");
     hg_scope s;
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, tensordot(cx, a[0].u.t, a[1].u.t, (int)a[2].n, a[2].u.ints, a[3].u.ints), out);
@@ -342,9 +368,11 @@ hg_status hg_inner_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     char b1[256], b2[256];
     hg_scope s;
     if (x->n_dim && y->n_dim && x->shape[x->n_dim - 1] != y->shape[y->n_dim - 1])
-        return hg_fail(cx, HG_SHAPE, "inner() the last dimension must match on both input tensors but got shapes %s and %s",
+        return hg_fail(cx, HG_SHAPE,
+                       "inner() the last dimension must match on both input tensors but got shapes %s and %s",
                        hg_show_shape(x, b1), hg_show_shape(y, b2));
     hg_scope_begin(cx, &s);
     const int64_t last = -1;
-    return hg_scope_return(cx, &s, x->n_dim && y->n_dim ? tensordot(cx, x, y, 1, &last, &last) : X(MUL, T(x), T(y)), out);
+    return hg_scope_return(cx, &s, x->n_dim && y->n_dim ? tensordot(cx, x, y, 1, &last, &last) : X(MUL, T(x), T(y)),
+                           out);
 }

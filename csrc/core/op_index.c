@@ -28,7 +28,8 @@ static void walk_beside(hg_walk *w, const hg_tensor *t, int d) {
 }
 
 static hg_status out_of_bounds(hg_ctx *cx, hg_status kind, int64_t i, int d, int64_t size) {
-    return hg_fail(cx, kind, "index %lld is out of bounds for dimension %d with size %lld", (long long)i, d, (long long)size);
+    return hg_fail(cx, kind, "index %lld is out of bounds for dimension %d with size %lld", (long long)i, d,
+                   (long long)size);
 }
 
 /* Every number of the index must lie in [0, size). */
@@ -63,10 +64,11 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             return hg_fail(cx, HG_SHAPE, "Index tensor must have the same number of dimensions as input tensor");
         for (int i = 0; i < index->n_dim && t->n_dim; i++)
             if (i != d && index->shape[i] > t->shape[i])
-                return hg_fail(cx, HG_SHAPE,
-                               "Size does not match at dimension %d expected index %s to be no larger than self %s apart from "
-                               "dimension %d",
-                               i, hg_show_shape(index, b1), hg_show_shape(t, b2), d);
+                return hg_fail(
+                    cx, HG_SHAPE,
+                    "Size does not match at dimension %d expected index %s to be no larger than self %s apart from "
+                    "dimension %d",
+                    i, hg_show_shape(index, b1), hg_show_shape(t, b2), d);
         if ((st = check_index(cx, index, d, hg_size_at(t, d))) != HG_OK) return st;
     }
     if ((st = hg_out(cx, out, (hg_dtype)t->dtype, index->n_dim, index->shape)) != HG_OK || !index->numel) return st;
@@ -76,13 +78,16 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_walk_begin(&w, index->n_dim, index->shape);
     hg_walk_add(&w, (*out)->data, (*out)->stride, hg_tensor_itemsize(t));
     hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
-    if (t->n_dim) walk_beside(&w, t, d);
-    else hg_walk_add(&w, t->data, (int64_t[]){0}, 1);
-    HG_BY_SIZE(hg_tensor_itemsize(t), do {
-        char *to = w.p[0], *at = w.p[1], *from = w.p[2];
-        for (int64_t i = 0; i < w.inner; i++, to += w.step[0], at += w.step[1], from += w.step[2])
-            *(E *)to = *(E *)(from + number_at(at, wide) * along);
-    } while (hg_walk_next(&w));)
+    if (t->n_dim)
+        walk_beside(&w, t, d);
+    else
+        hg_walk_add(&w, t->data, (int64_t[]){0}, 1);
+    HG_BY_SIZE(
+        hg_tensor_itemsize(t), do {
+            char *to = w.p[0], *at = w.p[1], *from = w.p[2];
+            for (int64_t i = 0; i < w.inner; i++, to += w.step[0], at += w.step[1], from += w.step[2])
+                *(E *)to = *(E *)(from + number_at(at, wide) * along);
+        } while (hg_walk_next(&w));)
     return HG_OK;
 }
 
@@ -101,7 +106,8 @@ static hg_status check_scatter(hg_ctx *cx, const hg_arg *a, const hg_tensor *src
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, d);
     if (st != HG_OK) return st;
     if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "scatter(): Expected dtype int32/int64 for index");
-    if (src && src->dtype != t->dtype) return hg_fail(cx, HG_SHAPE, "scatter(): Expected self.dtype to be equal to src.dtype");
+    if (src && src->dtype != t->dtype)
+        return hg_fail(cx, HG_SHAPE, "scatter(): Expected self.dtype to be equal to src.dtype");
     if (!index->numel) return HG_OK;
     if (dims_of(index) != dims_of(t))
         return hg_fail(cx, HG_SHAPE, "Index tensor must have the same number of dimensions as self tensor");
@@ -114,9 +120,10 @@ static hg_status check_scatter(hg_ctx *cx, const hg_arg *a, const hg_tensor *src
         if (src && size > hg_size_at(src, i)) large_src = true;
     }
     if ((large || large_src) && src)
-        return hg_fail(cx, HG_SHAPE,
-                       "Expected index %s to be no larger than self %s apart from dimension %d and to be no larger size than src %s",
-                       hg_show_shape(index, b1), hg_show_shape(t, b2), *d, hg_show_shape(src, b3));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "Expected index %s to be no larger than self %s apart from dimension %d and to be no larger size than src %s",
+            hg_show_shape(index, b1), hg_show_shape(t, b2), *d, hg_show_shape(src, b3));
     if (large)
         return hg_fail(cx, HG_SHAPE, "Expected index %s to be no larger than self %s apart from dimension %d",
                        hg_show_shape(index, b1), hg_show_shape(t, b2), *d);
@@ -131,28 +138,31 @@ static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_
     int64_t along = hg_stride_at(to, d) * (int64_t)hg_tensor_itemsize(to);
     bool wide = index->dtype == HG_I64;
     hg_walk_begin(&w, index->n_dim, index->shape);
-    if (to->n_dim) walk_beside(&w, to, d);
-    else hg_walk_add(&w, to->data, still, 1);
+    if (to->n_dim)
+        walk_beside(&w, to, d);
+    else
+        hg_walk_add(&w, to->data, still, 1);
     hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
     hg_walk_add(&w, src->data, src->n_dim ? src->stride : still, hg_tensor_itemsize(src));
-    HG_BY_DTYPE(to->dtype, do {
-        char *p = w.p[0], *at = w.p[1], *from = w.p[2];
-        for (int64_t i = 0; i < w.inner; i++, p += w.step[0], at += w.step[1], from += w.step[2]) {
-            E *e = (E *)(p + number_at(at, wide) * along);
-            if (kind == PUT) {
-                *e = *(E *)from;
-                continue;
+    HG_BY_DTYPE(
+        to->dtype, do {
+            char *p = w.p[0], *at = w.p[1], *from = w.p[2];
+            for (int64_t i = 0; i < w.inner; i++, p += w.step[0], at += w.step[1], from += w.step[2]) {
+                E *e = (E *)(p + number_at(at, wide) * along);
+                if (kind == PUT) {
+                    *e = *(E *)from;
+                    continue;
+                }
+                A x = LOAD(*e), y = LOAD(*(E *)from);
+                A r = kind == ADD        ? x + y
+                      : kind == MULTIPLY ? x * y
+                      : x != x           ? x
+                      : y != y           ? y
+                      : kind == LARGEST  ? (x > y ? x : y)
+                                         : (x < y ? x : y);
+                *e = STORE(r);
             }
-            A x = LOAD(*e), y = LOAD(*(E *)from);
-            A r = kind == ADD        ? x + y
-                  : kind == MULTIPLY ? x * y
-                  : x != x           ? x
-                  : y != y           ? y
-                  : kind == LARGEST  ? (x > y ? x : y)
-                                     : (x < y ? x : y);
-            *e = STORE(r);
-        }
-    } while (hg_walk_next(&w));)
+        } while (hg_walk_next(&w));)
 }
 
 hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -161,8 +171,10 @@ hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool number = a[3].kind != HG_A_TENSOR;
     hg_status st = check_scatter(cx, a, number ? NULL : a[3].u.t, &d);
     if (st != HG_OK) return st;
-    if (number) st = hg_raw_scalar(cx, a[3], (hg_dtype)SELF->dtype, &src);
-    else hg_retain(cx, src = a[3].u.t);
+    if (number)
+        st = hg_raw_scalar(cx, a[3], (hg_dtype)SELF->dtype, &src);
+    else
+        hg_retain(cx, src = a[3].u.t);
     if (st == HG_OK) st = out_apart(cx, SELF, out);
     if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, PUT);
     hg_release(cx, src);
@@ -237,15 +249,16 @@ static hg_status divide_by_counts(hg_ctx *cx, hg_tensor *to, int d, const hg_ten
         hg_walk_begin(&w, to->n_dim, to->shape);
         hg_walk_add(&w, to->data, to->stride, hg_tensor_itemsize(to));
         hg_walk_add(&w, counts->data, counts->stride, 8);
-        HG_BY_DTYPE(to->dtype, do {
-            char *p = w.p[0], *c = w.p[1];
-            for (int64_t i = 0; i < w.inner; i++, p += w.step[0], c += w.step[1]) {
-                int64_t n = *(int64_t *)(void *)c;
-                A x = LOAD(*(E *)p), q = n > 1 ? x / (A)n : x;
-                if (n > 1 && (A)0.5 == 0 && q * (A)n > x) q -= 1; /* integers: rounded down */
-                *(E *)p = STORE(q);
-            }
-        } while (hg_walk_next(&w));)
+        HG_BY_DTYPE(
+            to->dtype, do {
+                char *p = w.p[0], *c = w.p[1];
+                for (int64_t i = 0; i < w.inner; i++, p += w.step[0], c += w.step[1]) {
+                    int64_t n = *(int64_t *)(void *)c;
+                    A x = LOAD(*(E *)p), q = n > 1 ? x / (A)n : x;
+                    if (n > 1 && (A)0.5 == 0 && q * (A)n > x) q -= 1; /* integers: rounded down */
+                    *(E *)p = STORE(q);
+                }
+            } while (hg_walk_next(&w));)
     }
     hg_release(cx, counts), hg_release(cx, one);
     return st;
@@ -260,7 +273,8 @@ hg_status hg_scatter_reduce_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                         : !strcmp(how, "amin")      ? SMALLEST
                                                     : PUT;
     int d;
-    if (kind == PUT) return hg_fail(cx, HG_SHAPE, "reduce argument must be either sum, prod, mean, amax or amin, got %s", how);
+    if (kind == PUT)
+        return hg_fail(cx, HG_SHAPE, "reduce argument must be either sum, prod, mean, amax or amin, got %s", how);
     hg_status st = check_scatter(cx, a, a[3].u.t, &d);
     if (st == HG_OK) st = out_apart(cx, SELF, out);
     if (st == HG_OK && !a[5].u.i) st = make_neutral(cx, *out, d, a[2].u.t, kind);
@@ -327,8 +341,8 @@ static hg_status slab(hg_ctx *cx, const hg_tensor *t, int d, int64_t i, hg_tenso
 }
 
 /* The rows of `from` along d to those of `to`: where `pick` is given from row pick[i], else i; likewise `put`. */
-static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick, int d, int64_t n,
-                      bool add, double alpha) {
+static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick, int d,
+                      int64_t n, bool add, double alpha) {
     int64_t shape[HG_MAX_DIM], s_to[HG_MAX_DIM], s_from[HG_MAX_DIM];
     int rank = 0;
     const hg_tensor *model = from->n_dim >= to->n_dim ? from : to;
@@ -349,24 +363,28 @@ static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *
         hg_walk_add(&w, from->data + (pick ? pick[i] : i) * step_from * (int64_t)size, s_from, size);
         if (rank == 0) w.step[0] = w.step[1] = 0;
         if (!add) {
-            HG_BY_SIZE(size, do {
-                char *p = w.p[0], *q = w.p[1];
-                if (w.step[0] == (int64_t)sizeof(E) && w.step[1] == (int64_t)sizeof(E)) memcpy(p, q, (size_t)w.inner * sizeof(E));
-                else
-                    for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1]) *(E *)p = *(E *)q;
-            } while (hg_walk_next(&w));)
+            HG_BY_SIZE(
+                size, do {
+                    char *p = w.p[0], *q = w.p[1];
+                    if (w.step[0] == (int64_t)sizeof(E) && w.step[1] == (int64_t)sizeof(E))
+                        memcpy(p, q, (size_t)w.inner * sizeof(E));
+                    else
+                        for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1]) *(E *)p = *(E *)q;
+                } while (hg_walk_next(&w));)
         } else {
-            HG_BY_DTYPE(to->dtype, A factor = (int)K == HG_BOOL ? (A)(alpha != 0) : (A)alpha; do {
-                char *p = w.p[0], *q = w.p[1];
-                for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
-                    *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * factor);
-            } while (hg_walk_next(&w));)
+            HG_BY_DTYPE(
+                to->dtype, A factor = (int)K == HG_BOOL ? (A)(alpha != 0) : (A)alpha; do {
+                    char *p = w.p[0], *q = w.p[1];
+                    for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
+                        *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * factor);
+                } while (hg_walk_next(&w));)
         }
     }
 }
 
 /* `kind`: torch raises IndexError in some of these ops and RuntimeError in others. */
-static hg_status check_rows(hg_ctx *cx, hg_status kind, const char *words, const hg_tensor *index, int d, int64_t size, bool wrap) {
+static hg_status check_rows(hg_ctx *cx, hg_status kind, const char *words, const hg_tensor *index, int d, int64_t size,
+                            bool wrap) {
     int64_t *at = (int64_t *)(void *)index->data;
     for (int64_t i = 0; i < index->numel; i++) {
         if (wrap && at[i] < 0 && at[i] >= -size) at[i] += size;
@@ -411,7 +429,8 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     if (index->n_dim > 1)
-        return hg_fail(cx, HG_INDEX, "index_add_(): Index is supposed to be a vector, but got dim: %d with type: %s and size: %s",
+        return hg_fail(cx, HG_INDEX,
+                       "index_add_(): Index is supposed to be a vector, but got dim: %d with type: %s and size: %s",
                        index->n_dim, hg_dtype_word(index->dtype, w1), hg_show_shape(index, b1));
     if (!is_index(index))
         return hg_fail(cx, HG_SHAPE, "index_add_(): Expected dtype int32/int64 for index but got: %s",
@@ -420,18 +439,21 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_SHAPE, "index_add_(): self (%s) and source (%s) must have the same scalar type",
                        hg_dtype_word(t->dtype, w1), hg_dtype_word(src->dtype, w2));
     if (src->n_dim && d >= src->n_dim)
-        return hg_fail(cx, HG_SHAPE, "index_add_(): Indexing dim %d is out of bounds of the source tensor with dim %d", d,
-                       src->n_dim);
+        return hg_fail(cx, HG_SHAPE, "index_add_(): Indexing dim %d is out of bounds of the source tensor with dim %d",
+                       d, src->n_dim);
     if (index->numel != hg_size_at(src, d))
-        return hg_fail(cx, HG_SHAPE, "index_add_(): Number of indices (%lld) should be equal to source.size(dim): (%lld), for dim: %d",
-                       (long long)index->numel, (long long)hg_size_at(src, d), d);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "index_add_(): Number of indices (%lld) should be equal to source.size(dim): (%lld), for dim: %d",
+            (long long)index->numel, (long long)hg_size_at(src, d), d);
     bool same = src->n_dim == t->n_dim || src->n_dim == 0 || t->n_dim == 0;
     for (int i = 0; same && i < t->n_dim && src->n_dim; i++) same = i == d || src->shape[i] == t->shape[i];
     if (!same)
-        return hg_fail(cx, HG_SHAPE,
-                       "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = %s "
-                       "source.shape = %s",
-                       hg_show_shape(t, b1), hg_show_shape(src, b2));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = %s "
+            "source.shape = %s",
+            hg_show_shape(t, b1), hg_show_shape(src, b2));
     if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
     st = check_rows(cx, HG_SHAPE, NULL, at, d, hg_size_at(t, d), false);
     if (st == HG_OK) st = out_apart(cx, t, out);
@@ -468,26 +490,31 @@ hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_INDEX, "index_copy_(): When source is scalar, index should have one element (got %lld)",
                        (long long)index->numel);
     if (src->n_dim != t->n_dim && src->n_dim && t->n_dim)
-        return hg_fail(cx, HG_INDEX,
-                       "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source "
-                       "dimensionality (%d), destination dimensionality (%d)",
-                       src->n_dim, t->n_dim);
+        return hg_fail(
+            cx, HG_INDEX,
+            "index_copy_(): When source and destination are not scalars, their dimensionality must match. Source "
+            "dimensionality (%d), destination dimensionality (%d)",
+            src->n_dim, t->n_dim);
     if (index->dtype != HG_I64)
-        return hg_fail(cx, HG_SHAPE, "index_copy_(): Expected a long tensor for index, but got %s", hg_dtype_word(index->dtype, w1));
+        return hg_fail(cx, HG_SHAPE, "index_copy_(): Expected a long tensor for index, but got %s",
+                       hg_dtype_word(index->dtype, w1));
     if (src->dtype != t->dtype)
-        return hg_fail(cx, HG_SHAPE,
-                       "index_copy_(): self and source expected to have the same dtype, but got (self) %s and (source) %s",
-                       hg_dtype_word(t->dtype, w1), hg_dtype_word(src->dtype, w2));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "index_copy_(): self and source expected to have the same dtype, but got (self) %s and (source) %s",
+            hg_dtype_word(t->dtype, w1), hg_dtype_word(src->dtype, w2));
     for (int i = 0; i < t->n_dim && src->n_dim; i++)
         if (i != d && src->shape[i] != t->shape[i]) {
             int64_t size_t_ = t->shape[i], size_s = src->shape[i];
-            return hg_fail(cx, HG_SHAPE,
-                           "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: %lld at "
-                           "dimension %d and source slice shape: %lld at dimension 0.",
-                           (long long)size_t_, d, (long long)size_s);
+            return hg_fail(
+                cx, HG_SHAPE,
+                "index_copy_(): Source/destination tensor must have same slice shapes. Destination slice shape: %lld at "
+                "dimension %d and source slice shape: %lld at dimension 0.",
+                (long long)size_t_, d, (long long)size_s);
         }
     if (src->n_dim && index->numel != src->shape[d])
-        return hg_fail(cx, HG_INDEX, "index_copy_(): Number of indices (%lld) should be equal to source.size(dim) (%lld)",
+        return hg_fail(cx, HG_INDEX,
+                       "index_copy_(): Number of indices (%lld) should be equal to source.size(dim) (%lld)",
                        (long long)index->numel, (long long)src->shape[d]);
     if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
     const int64_t *rows = (const int64_t *)(void *)at->data;
@@ -512,7 +539,8 @@ hg_status hg_index_fill_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool number = a[3].kind != HG_A_TENSOR;
     int d;
     if (!number && a[3].u.t->n_dim)
-        return hg_fail(cx, HG_SHAPE, "index_fill_ only supports a 0-dimensional value tensor, but got tensor with %d dimension(s).",
+        return hg_fail(cx, HG_SHAPE,
+                       "index_fill_ only supports a 0-dimensional value tensor, but got tensor with %d dimension(s).",
                        a[3].u.t->n_dim);
     if (index->dtype != HG_I64) return hg_fail(cx, HG_INDEX, "index_fill_(): Expected dtype int64 for index.");
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
@@ -524,9 +552,12 @@ hg_status hg_index_fill_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (index->numel) memcpy(own->data, at->data, (size_t)index->numel * 8);
     if (st == HG_OK) st = check_rows(cx, HG_INDEX, NULL, own, d, hg_size_at(t, d), true);
     if (st == HG_OK) st = hg_out_copy(cx, t, out);
-    if (st == HG_OK) st = number ? hg_raw_scalar(cx, a[3], (hg_dtype)t->dtype, &value) : hg_raw_cast(cx, a[3].u.t, (hg_dtype)t->dtype, &value);
+    if (st == HG_OK)
+        st = number ? hg_raw_scalar(cx, a[3], (hg_dtype)t->dtype, &value)
+                    : hg_raw_cast(cx, a[3].u.t, (hg_dtype)t->dtype, &value);
     for (int64_t i = 0; i < index->numel && st == HG_OK; i++) {
-        if ((st = slab(cx, *out, d, ((int64_t *)(void *)own->data)[i], &row)) == HG_OK) st = hg_raw_copy(cx, row, value);
+        if ((st = slab(cx, *out, d, ((int64_t *)(void *)own->data)[i], &row)) == HG_OK)
+            st = hg_raw_copy(cx, row, value);
         hg_release(cx, row), row = NULL;
     }
     hg_release(cx, at), hg_release(cx, own), hg_release(cx, value);

@@ -19,7 +19,8 @@ static hg_tensor *cat(hg_ctx *cx, hg_tensor *const *ts, int n, int64_t dim) {
     if (n == 0) return hg_x_fail(cx, hg_fail(cx, HG_VALUE, "torch.cat(): expected a non-empty list of Tensors"));
     for (int i = 0; i < n; i++) {
         if (ts[i]->n_dim == 0)
-            return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "zero-dimensional tensor (at position %d) cannot be concatenated", i));
+            return hg_x_fail(
+                cx, hg_fail(cx, HG_SHAPE, "zero-dimensional tensor (at position %d) cannot be concatenated", i));
         dtype = dtype == HG_NO_DTYPE ? (hg_dtype)ts[i]->dtype : hg_dtype_promote(dtype, (hg_dtype)ts[i]->dtype);
         if (!model && !is_void(ts[i])) model = ts[i];
     }
@@ -34,18 +35,21 @@ static hg_tensor *cat(hg_ctx *cx, hg_tensor *const *ts, int n, int64_t dim) {
             continue;
         }
         if (t->n_dim != model->n_dim) {
-            st = hg_fail(cx, HG_SHAPE, "Tensors must have same number of dimensions: got %d and %d", model->n_dim, t->n_dim);
+            st = hg_fail(cx, HG_SHAPE, "Tensors must have same number of dimensions: got %d and %d", model->n_dim,
+                         t->n_dim);
             break;
         }
         for (int k = 0; k < t->n_dim && st == HG_OK; k++)
             if (k != d && t->shape[k] != model->shape[k])
-                st = hg_fail(cx, HG_SHAPE,
-                             "Sizes of tensors must match except in dimension %d. Expected size %lld but got size %lld for "
-                             "tensor number %d in the list.",
-                             d, (long long)model->shape[k], (long long)t->shape[k], i);
+                st = hg_fail(
+                    cx, HG_SHAPE,
+                    "Sizes of tensors must match except in dimension %d. Expected size %lld but got size %lld for "
+                    "tensor number %d in the list.",
+                    d, (long long)model->shape[k], (long long)t->shape[k], i);
         sizes[i] = t->shape[d];
     }
-    hg_tensor *r = st == HG_OK ? X(CAT_SIZES, hg_ts(ts, n), hg_i(d), hg_ints(sizes, n), hg_d(dtype)) : hg_x_fail(cx, st);
+    hg_tensor *r = st == HG_OK ? X(CAT_SIZES, hg_ts(ts, n), hg_i(d), hg_ints(sizes, n), hg_d(dtype))
+                               : hg_x_fail(cx, st);
     if (sizes != few) hg_mem_free(cx->lib, sizes);
     return r;
 }
@@ -91,7 +95,8 @@ hg_status hg_cat_sizes_bwd(hg_ctx *cx, hg_back *b) {
             hg_meta m = hg_back_meta(b, 0, (int)j);
             bool nothing = m.n_dim == 1 && m.shape[0] == 0;
             hg_back_give(cx, b, 0, (int)j,
-                         nothing ? hg_x_zeros(cx, (hg_dtype)m.dtype, 1, m.shape) : X(NARROW, T(G), hg_i(d), hg_i(start), hg_i(size)));
+                         nothing ? hg_x_zeros(cx, (hg_dtype)m.dtype, 1, m.shape)
+                                 : X(NARROW, T(G), hg_i(d), hg_i(start), hg_i(size)));
         }
         start += size;
     }
@@ -109,7 +114,8 @@ hg_status hg_stack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype dtype = (hg_dtype)ts[0]->dtype;
     for (int i = 1; i < n; i++) {
         if (!hg_same_shape(ts[0], ts[i]))
-            return hg_fail(cx, HG_SHAPE, "stack expects each tensor to be equal size, but got %s at entry 0 and %s at entry %d",
+            return hg_fail(cx, HG_SHAPE,
+                           "stack expects each tensor to be equal size, but got %s at entry 0 and %s at entry %d",
                            hg_show_shape(ts[0], b1), hg_show_shape(ts[i], b2), i);
         dtype = hg_dtype_promote(dtype, (hg_dtype)ts[i]->dtype);
     }
@@ -120,7 +126,8 @@ hg_status hg_stack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (i != d) rest[k++] = (*out)->stride[i];
     for (int i = 0; i < n && st == HG_OK; i++) {
         hg_tensor *part;
-        if ((st = hg_raw_view(cx, *out, ts[i]->n_dim, ts[i]->shape, rest, i * (*out)->stride[d], &part)) != HG_OK) break;
+        if ((st = hg_raw_view(cx, *out, ts[i]->n_dim, ts[i]->shape, rest, i * (*out)->stride[d], &part)) != HG_OK)
+            break;
         st = hg_raw_copy(cx, part, ts[i]);
         hg_release(cx, part);
     }
@@ -151,8 +158,8 @@ static hg_tensor *as_column(hg_ctx *cx, hg_tensor *t, int n) {
 }
 
 /* cat of every tensor made so by `shaped`; dim -1: 0 for vectors, else 1. */
-static hg_status stack_of(hg_ctx *cx, const char *name, const hg_arg *list, hg_tensor *(*shaped)(hg_ctx *, hg_tensor *, int),
-                          int at_least_n, int dim, hg_tensor **out) {
+static hg_status stack_of(hg_ctx *cx, const char *name, const hg_arg *list,
+                          hg_tensor *(*shaped)(hg_ctx *, hg_tensor *, int), int at_least_n, int dim, hg_tensor **out) {
     int n = (int)list->n;
     if (n == 0) return hg_fail(cx, HG_SHAPE, "%s expects a non-empty TensorList", name);
     hg_tensor **ts = hg_mem(cx, (size_t)n * sizeof *ts), *r = NULL;
@@ -165,9 +172,15 @@ static hg_status stack_of(hg_ctx *cx, const char *name, const hg_arg *list, hg_t
     return hg_scope_return(cx, &s, r, out);
 }
 
-hg_status hg_hstack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return stack_of(cx, "hstack", a, at_least, 1, -1, out); }
-hg_status hg_vstack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return stack_of(cx, "vstack", a, at_least, 2, 0, out); }
-hg_status hg_dstack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return stack_of(cx, "dstack", a, at_least, 3, 2, out); }
+hg_status hg_hstack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return stack_of(cx, "hstack", a, at_least, 1, -1, out);
+}
+hg_status hg_vstack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return stack_of(cx, "vstack", a, at_least, 2, 0, out);
+}
+hg_status hg_dstack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return stack_of(cx, "dstack", a, at_least, 3, 2, out);
+}
 hg_status hg_column_stack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return stack_of(cx, "column_stack", a, as_column, 0, 1, out);
 }
@@ -198,8 +211,10 @@ hg_status hg_broadcast_tensors_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st != HG_OK || (st = hg_out_list(cx, out, (int)a[0].n, &list)) != HG_OK) return st;
     for (uint32_t i = 0; i < a[0].n && st == HG_OK; i++) {
         hg_tensor *t = a[0].u.ts[i];
-        if (t->n_dim == n_dim && !memcmp(t->shape, shape, (size_t)n_dim * sizeof *shape)) hg_retain(cx, list[i] = t);
-        else st = hg_call_op(cx, HG_OP_EXPAND, (hg_arg[]){hg_t(t), hg_ints(shape, n_dim)}, 2, &list[i]);
+        if (t->n_dim == n_dim && !memcmp(t->shape, shape, (size_t)n_dim * sizeof *shape))
+            hg_retain(cx, list[i] = t);
+        else
+            st = hg_call_op(cx, HG_OP_EXPAND, (hg_arg[]){hg_t(t), hg_ints(shape, n_dim)}, 2, &list[i]);
     }
     return st;
 }
@@ -221,7 +236,8 @@ static hg_status check_grid(hg_ctx *cx, const char *name, const hg_arg *list) {
     for (uint32_t i = 0; i < list->n; i++) {
         char b[256];
         if (list->u.ts[i]->n_dim > 1)
-            return hg_fail(cx, HG_SHAPE, "torch.%s: Expected 0D or 1D tensor in the tensor list but got a tensor of shape %s", name,
+            return hg_fail(cx, HG_SHAPE,
+                           "torch.%s: Expected 0D or 1D tensor in the tensor list but got a tensor of shape %s", name,
                            hg_show_shape(list->u.ts[i], b));
         if (list->u.ts[i]->dtype != list->u.ts[0]->dtype)
             return hg_fail(cx, HG_SHAPE, "%s expects all tensors to have the same dtype", name);
@@ -241,7 +257,8 @@ hg_status hg_meshgrid_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (hg_given(&a[1])) {
         swap = !strcmp(a[1].u.s, "xy");
         if (!swap && strcmp(a[1].u.s, "ij"))
-            return hg_fail(cx, HG_SHAPE, "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: %s", a[1].u.s);
+            return hg_fail(cx, HG_SHAPE, "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: %s",
+                           a[1].u.s);
     }
     hg_tensor **list;
     if ((st = hg_out_list(cx, out, n, &list)) != HG_OK) return st;
@@ -276,14 +293,16 @@ hg_status hg_block_diag_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int i = 0; i < n && st == HG_OK; i++) {
         const hg_tensor *t = a[0].u.ts[i];
         if (t->n_dim > 2)
-            st = hg_fail(cx, HG_SHAPE, "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input %d has %d dimensions", i,
-                         t->n_dim);
+            st = hg_fail(cx, HG_SHAPE,
+                         "torch.block_diag: Input tensors must have 2 or fewer dimensions. Input %d has %d dimensions",
+                         i, t->n_dim);
         dtype = hg_dtype_promote(dtype, (hg_dtype)t->dtype);
         sizes[i] = t->n_dim == 2 ? t->shape[0] : 1;
         sizes[n + i] = t->n_dim ? t->shape[t->n_dim - 1] : 1;
     }
     if (st == HG_OK)
-        st = hg_call_op(cx, HG_OP_BLOCK_DIAG_SIZES, (hg_arg[]){a[0], hg_ints(sizes, n), hg_ints(sizes + n, n), hg_d(dtype)}, 4, out);
+        st = hg_call_op(cx, HG_OP_BLOCK_DIAG_SIZES,
+                        (hg_arg[]){a[0], hg_ints(sizes, n), hg_ints(sizes + n, n), hg_d(dtype)}, 4, out);
     hg_mem_free(cx->lib, sizes);
     return st;
 }

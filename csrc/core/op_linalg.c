@@ -15,10 +15,11 @@ hg_status hg_trace_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t n = t->shape[0] < t->shape[1] ? t->shape[0] : t->shape[1], step = t->stride[0] + t->stride[1];
     double sum = 0;
     int64_t whole = 0;
-    HG_BY_DTYPE(t->dtype, for (int64_t i = 0; i < n; i++) {
-        A x = LOAD(((E *)(void *)t->data)[i * step]);
-        sum += (double)x, whole += (A)0.5 == 0 ? (int64_t)x : 0;
-    })
+    HG_BY_DTYPE(
+        t->dtype, for (int64_t i = 0; i < n; i++) {
+            A x = LOAD(((E *)(void *)t->data)[i * step]);
+            sum += (double)x, whole += (A)0.5 == 0 ? (int64_t)x : 0;
+        })
     return hg_raw_scalar(cx, d == HG_I64 ? hg_i(whole) : hg_f(sum), d, out);
 }
 
@@ -56,8 +57,8 @@ static hg_status cross(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int64_t dim, hg_t
     hg_status st = hg_wrap_dim(cx, dim, x->n_dim, &d);
     if (st != HG_OK) return st;
     if (hg_size_at(x, d) != 3 || hg_size_at(y, d) != 3)
-        return hg_fail(cx, HG_SHAPE, "linalg.cross: inputs dimension %lld must have length 3. Got %lld and %lld", (long long)dim,
-                       (long long)hg_size_at(x, d), (long long)hg_size_at(y, d));
+        return hg_fail(cx, HG_SHAPE, "linalg.cross: inputs dimension %lld must have length 3. Got %lld and %lld",
+                       (long long)dim, (long long)hg_size_at(x, d), (long long)hg_size_at(y, d));
     if ((st = hg_broadcast(cx, x->n_dim, x->shape, y->n_dim, y->shape, &n, shape)) != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
@@ -67,16 +68,19 @@ static hg_status cross(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int64_t dim, hg_t
     return hg_scope_return(cx, &s, X(CROSS_3, T(x), T(y), hg_i(d)), out);
 }
 
-hg_status hg_linalg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return cross(cx, SELF, a[1].u.t, a[2].u.i, out); }
+hg_status hg_linalg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return cross(cx, SELF, a[1].u.t, a[2].u.i, out);
+}
 
 /* Without a dimension, the first of size three. */
 hg_status hg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d = 0;
     if (hg_given(&a[2])) return cross(cx, SELF, a[1].u.t, a[2].u.i, out);
-    hg_status st = hg_warn(cx, "UserWarning",
-                           "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
-                           "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross in a "
-                           "future release.");
+    hg_status st = hg_warn(
+        cx, "UserWarning",
+        "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
+        "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross in a "
+        "future release.");
     if (st != HG_OK) return st;
     while (d < SELF->n_dim && SELF->shape[d] != 3) d++;
     if (d == SELF->n_dim) return hg_fail(cx, HG_SHAPE, "no dimension of size 3 in input");
@@ -104,15 +108,17 @@ hg_status hg_cross_3_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_walk_begin(&w, n, shape);
         for (int k = 0; k < 3; k++) hg_walk_add(&w, all[k]->data, s[k], (size_t)size);
         if (n == 0) memset(w.step, 0, sizeof w.step);
-        HG_BY_DTYPE(dtype, do {
-            char *r = w.p[0], *p = w.p[1], *q = w.p[2];
-            for (int64_t i = 0; i < w.inner; i++, r += w.step[0], p += w.step[1], q += w.step[2])
-                for (int k = 0; k < 3; k++) {
-                    int u = (k + 1) % 3, v = (k + 2) % 3;
-                    *(E *)(void *)(r + k * sr) = STORE(LOAD(*(E *)(void *)(p + u * sx)) * LOAD(*(E *)(void *)(q + v * sy)) -
-                                                       LOAD(*(E *)(void *)(p + v * sx)) * LOAD(*(E *)(void *)(q + u * sy)));
-                }
-        } while (hg_walk_next(&w));)
+        HG_BY_DTYPE(
+            dtype, do {
+                char *r = w.p[0], *p = w.p[1], *q = w.p[2];
+                for (int64_t i = 0; i < w.inner; i++, r += w.step[0], p += w.step[1], q += w.step[2])
+                    for (int k = 0; k < 3; k++) {
+                        int u = (k + 1) % 3, v = (k + 2) % 3;
+                        *(E *)(void *)(r + k * sr) = STORE(
+                            LOAD(*(E *)(void *)(p + u * sx)) * LOAD(*(E *)(void *)(q + v * sy)) -
+                            LOAD(*(E *)(void *)(p + v * sx)) * LOAD(*(E *)(void *)(q + u * sy)));
+                    }
+            } while (hg_walk_next(&w));)
     }
     hg_release(cx, x), hg_release(cx, y);
     return st;
@@ -138,7 +144,8 @@ hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (x->dtype == HG_F16 || x->dtype == HG_BF16) return hg_no_kernel(cx, "cdist", (hg_dtype)x->dtype);
     if (!hg_dtype_is_float((hg_dtype)x->dtype) || x->dtype != y->dtype) {
         char word[16];
-        return hg_fail(cx, HG_SHAPE, "cdist only supports floating-point dtypes, X1 got: %s", hg_dtype_word((hg_dtype)x->dtype, word));
+        return hg_fail(cx, HG_SHAPE, "cdist only supports floating-point dtypes, X1 got: %s",
+                       hg_dtype_word((hg_dtype)x->dtype, word));
     }
     if (a[2].u.f < 0) return hg_fail(cx, HG_SHAPE, "cdist only supports non-negative p values");
     hg_status st = hg_broadcast(cx, x->n_dim - 2, x->shape, y->n_dim - 2, y->shape, &n, batch);
@@ -150,7 +157,8 @@ hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_tensor *t = both[i];
         memcpy(wide, batch, (size_t)n * sizeof *wide);
         wide[n] = t->shape[t->n_dim - 2], wide[n + 1] = t->shape[t->n_dim - 1];
-        if (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide)) both[i] = X(EXPAND, T(t), hg_ints(wide, n + 2));
+        if (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide))
+            both[i] = X(EXPAND, T(t), hg_ints(wide, n + 2));
     }
     return hg_scope_return(cx, &s, X(CDIST_FORWARD, T(both[0]), T(both[1]), a[2]), out);
 }
@@ -161,11 +169,16 @@ static double distance(const double *x, const double *y, int64_t n, double p, bo
     for (int64_t i = 0; i < n; i++) {
         double d = fabs(x[i] - y[i]);
         if (single) d = (float)d;
-        if (p == 2) sum += single ? (double)(float)(d * d) : d * d;
-        else if (p == 1) sum += d;
-        else if (p == 0) sum += d != 0;
-        else if (isinf(p)) sum = d > sum || isnan(d) ? d : sum;
-        else sum += pow(d, p);
+        if (p == 2)
+            sum += single ? (double)(float)(d * d) : d * d;
+        else if (p == 1)
+            sum += d;
+        else if (p == 0)
+            sum += d != 0;
+        else if (isinf(p))
+            sum = d > sum || isnan(d) ? d : sum;
+        else
+            sum += pow(d, p);
         if (single) sum = (float)sum;
     }
     return p == 2 ? sqrt(sum) : p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
@@ -194,7 +207,7 @@ hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         for (int64_t i = 0; st == HG_OK && i < r->numel; i++) {
             int64_t b = i / (rows * cols), row = i / cols % rows, col = i % cols;
             ((double *)(void *)r->data)[i] = distance(px + (b * rows + row) * m, py + (b * cols + col) * m, m, a[2].u.f,
-                                                              SELF->dtype != HG_F64);
+                                                      SELF->dtype != HG_F64);
         }
         if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)SELF->dtype, out);
     }
@@ -218,7 +231,8 @@ hg_status hg_cdist_forward_bwd(hg_ctx *cx, hg_back *b) {
     } else {
         hg_tensor *safe = X(UNSQUEEZE, T(X(MASKED_FILL, T(r), T(at_zero), hg_i(1))), hg_i(-1));
         hg_tensor *off = X(UNSQUEEZE, T(at_zero), hg_i(-1));
-        if (p == 2) part = X(MUL, T(X(DIV, T(d), T(safe))), T(g));
+        if (p == 2)
+            part = X(MUL, T(X(DIV, T(d), T(safe))), T(g));
         else {
             hg_tensor *still = X(EQ, T(d), hg_i(0)); /* a power below one has no derivative there */
             hg_tensor *size = X(POW_SCALAR, T(X(MASKED_FILL, T(X(ABS, T(d))), T(still), hg_i(1))), hg_f(p - 1));
@@ -267,10 +281,11 @@ hg_status hg_multi_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int i = 0; i < n; i++) {
         bool end = i == 0 || i == n - 1;
         if (given[i]->n_dim != 2 && !(end && given[i]->n_dim == 1))
-            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensor %d must be %s but got %dD", i, end ? "1D or 2D" : "2D", given[i]->n_dim);
+            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensor %d must be %s but got %dD", i, end ? "1D or 2D" : "2D",
+                           given[i]->n_dim);
         if (i && given[i - 1]->shape[given[i - 1]->n_dim - 1] != given[i]->shape[0])
-            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensors %d and %d with shapes %s and %s cannot be multiplied", i - 1, i,
-                           hg_show_shape(given[i - 1], b1), hg_show_shape(given[i], b2));
+            return hg_fail(cx, HG_SHAPE, "multi_dot(): tensors %d and %d with shapes %s and %s cannot be multiplied",
+                           i - 1, i, hg_show_shape(given[i - 1], b1), hg_show_shape(given[i], b2));
     }
     size_t square = (size_t)n * (size_t)n;
     char *room = hg_mem(cx, square * (sizeof(double) + sizeof(int)) + (size_t)n * sizeof(hg_tensor *));
@@ -302,8 +317,8 @@ static hg_status check_matrix(hg_ctx *cx, const char *name, const hg_tensor *t) 
     if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "%s: The input tensor A must have at least 2 dimensions.", name);
     int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1];
     if (m == n) return HG_OK;
-    return hg_fail(cx, HG_SHAPE, "%s: A must be batches of square matrices, but they are %lld by %lld matrices", name, (long long)m,
-                   (long long)n);
+    return hg_fail(cx, HG_SHAPE, "%s: A must be batches of square matrices, but they are %lld by %lld matrices", name,
+                   (long long)m, (long long)n);
 }
 
 typedef enum half_words { HALF_LU, HALF_LOW } half_words; /* how torch refuses half types */
@@ -316,7 +331,8 @@ static hg_status check_square(hg_ctx *cx, const char *name, const hg_tensor *t, 
                        hg_dtype_word((hg_dtype)t->dtype, word));
     if (t->dtype != HG_F16 && t->dtype != HG_BF16) return HG_OK;
     if (words == HALF_LU) return hg_no_kernel(cx, "lu_cpu", (hg_dtype)t->dtype);
-    return hg_fail(cx, HG_SHAPE, "%s: Low precision dtypes not supported. Got %s", name, hg_dtype_word((hg_dtype)t->dtype, word));
+    return hg_fail(cx, HG_SHAPE, "%s: Low precision dtypes not supported. Got %s", name,
+                   hg_dtype_word((hg_dtype)t->dtype, word));
 }
 
 hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -332,9 +348,11 @@ hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (r && one) hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(r), hg_t(one)}, 2));
     } else {
         if (n < 0) t = X(INV, T(t));
-        uint64_t left = n < 0 ? (uint64_t)-(n + 1) + 1 : (uint64_t)n;
-        if (left == 1) r = n < 0 ? t : X(CLONE, T(t));
-        else if (left == 3) r = X(MATMUL, T(X(MATMUL, T(t), T(t))), T(t));
+        uint64_t left = n < 0 ? (uint64_t) - (n + 1) + 1 : (uint64_t)n;
+        if (left == 1)
+            r = n < 0 ? t : X(CLONE, T(t));
+        else if (left == 3)
+            r = X(MATMUL, T(X(MATMUL, T(t), T(t))), T(t));
         else
             for (hg_tensor *power = t; left && power; left >>= 1) { /* by squaring */
                 if (left & 1) r = r ? X(MATMUL, T(r), T(power)) : power;
@@ -426,7 +444,9 @@ hg_status hg_det_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 /* A tensor of batches as one of matrices of size one, to be multiplied with matrices. */
-static hg_tensor *as_factors(hg_ctx *cx, hg_tensor *t) { return X(UNSQUEEZE, T(X(UNSQUEEZE, T(t), hg_i(-1))), hg_i(-1)); }
+static hg_tensor *as_factors(hg_ctx *cx, hg_tensor *t) {
+    return X(UNSQUEEZE, T(X(UNSQUEEZE, T(t), hg_i(-1))), hg_i(-1));
+}
 static hg_tensor *flipped_over(hg_ctx *cx, hg_tensor *t) { return X(TRANSPOSE, T(t), hg_i(-2), hg_i(-1)); }
 
 hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
@@ -459,7 +479,8 @@ hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope_begin(cx, &s);
     hg_tensor *both[2] = {NULL, NULL}, *r = NULL;
     st = hg_call_op(cx, HG_OP_SLOGDET, a, 1, both);
-    if (st != HG_OK) hg_scope_fail(cx, st);
+    if (st != HG_OK)
+        hg_scope_fail(cx, st);
     else {
         hg_scope_keep(cx, both[0]), hg_scope_keep(cx, both[1]);
         r = X(WHERE, T(X(EQ, T(both[0]), hg_i(-1))), hg_f(NAN), T(both[1]));
@@ -468,7 +489,8 @@ hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 /* X of A X = B, all (batch, n, .) and contiguous float64; fails in torch's words of `name` where A is singular. */
-static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const double *rhs, int64_t rhs_batch, hg_tensor *x, int64_t n_rhs) {
+static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const double *rhs, int64_t rhs_batch,
+                           hg_tensor *x, int64_t n_rhs) {
     int64_t n = lu->shape[lu->n_dim - 1], zero = 0, n_batch = n ? lu->numel / (n * n) : 0;
     int64_t *row = hg_mem(cx, (size_t)(n + 1) * sizeof *row);
     if (!row) return HG_MEMORY;
@@ -476,8 +498,10 @@ static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const d
     for (int64_t b = 0; b < n_batch && st == HG_OK; b++) {
         double *m = (double *)(void *)lu->data + b * n * n;
         factor(m, row, n, &zero);
-        if (zero) st = hg_fail(cx, HG_SHAPE, words, (long long)zero);
-        else solve_factored(m, row, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
+        if (zero)
+            st = hg_fail(cx, HG_SHAPE, words, (long long)zero);
+        else
+            solve_factored(m, row, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
     }
     hg_mem_free(cx->lib, row);
     return st;
@@ -494,8 +518,10 @@ hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_raw_fill(cx, one, hg_i(0));
     for (int64_t i = 0; st == HG_OK && i < n; i++) ((double *)(void *)one->data)[i * n + i] = 1;
     if (st == HG_OK)
-        st = solve_all(cx, "linalg.inv: The diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
-                       lu, (double *)(void *)one->data, 0, x, n);
+        st = solve_all(
+            cx,
+            "linalg.inv: The diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
+            lu, (double *)(void *)one->data, 0, x, n);
     if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, out);
     hg_release(cx, lu), hg_release(cx, x), hg_release(cx, one);
     return st;
@@ -517,7 +543,8 @@ static bool of_vectors(int na, const int64_t *a, int nb, const int64_t *b) {
 }
 
 hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *rhs = a[1].u.t, *column = NULL, *wide = NULL, *lu_view = NULL, *lu = NULL, *r = NULL, *x = NULL, *done = NULL;
+    hg_tensor *t = SELF, *rhs = a[1].u.t, *column = NULL, *wide = NULL, *lu_view = NULL, *lu = NULL, *r = NULL,
+              *x = NULL, *done = NULL;
     hg_status st = check_square(cx, "linalg.solve", t, HALF_LU);
     if (st != HG_OK) return st;
     int64_t n = t->shape[t->n_dim - 1], shape[HG_MAX_DIM], stride[HG_MAX_DIM], batch[HG_MAX_DIM];
@@ -526,8 +553,10 @@ hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     memcpy(shape, rhs->shape, (size_t)k * sizeof *shape), memcpy(stride, rhs->stride, (size_t)k * sizeof *stride);
     if (vector) shape[k] = 1, stride[k++] = 1;
     if (k < 2 || shape[k - 2] != n)
-        return hg_fail(cx, HG_SHAPE, "linalg.solve: Incompatible shapes of A and B for the equation AX = B (%lldx%lld and %lldx%lld)",
-                       (long long)n, (long long)n, (long long)(k < 2 ? 1 : shape[k - 2]), (long long)(k < 1 ? 1 : shape[k - 1]));
+        return hg_fail(cx, HG_SHAPE,
+                       "linalg.solve: Incompatible shapes of A and B for the equation AX = B (%lldx%lld and %lldx%lld)",
+                       (long long)n, (long long)n, (long long)(k < 2 ? 1 : shape[k - 2]),
+                       (long long)(k < 1 ? 1 : shape[k - 1]));
     int64_t n_rhs = shape[k - 1];
     if (t->dtype != rhs->dtype) return hg_fail(cx, HG_SHAPE, "linalg.solve: A and B must have the same dtype");
     if ((st = hg_broadcast(cx, t->n_dim - 2, t->shape, k - 2, shape, &nb, batch)) != HG_OK) return st;
@@ -540,11 +569,13 @@ hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(batch, nb + 2)}, &lu_view);
     if (st == HG_OK) st = as_doubles(cx, lu_view, &lu);
     if (st == HG_OK)
-        st = solve_all(cx, "torch.linalg.solve: The solver failed because the input matrix is singular.", lu, (double *)(void *)r->data,
-                       n * n_rhs, x, n_rhs);
+        st = solve_all(cx, "torch.linalg.solve: The solver failed because the input matrix is singular.", lu,
+                       (double *)(void *)r->data, n * n_rhs, x, n_rhs);
     if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, &done);
-    if (st == HG_OK && vector) st = hg_tensor_alias(cx, done, nb + 1, batch, NULL, 0, out);
-    else if (st == HG_OK) *out = done, done = NULL;
+    if (st == HG_OK && vector)
+        st = hg_tensor_alias(cx, done, nb + 1, batch, NULL, 0, out);
+    else if (st == HG_OK)
+        *out = done, done = NULL;
     hg_release(cx, column), hg_release(cx, wide), hg_release(cx, lu_view), hg_release(cx, lu), hg_release(cx, r);
     hg_release(cx, x), hg_release(cx, done);
     return st;

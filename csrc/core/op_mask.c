@@ -45,11 +45,12 @@ hg_status hg_masked_select_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_walk_add(&w, vt->data, vt->stride, hg_tensor_itemsize(t));
         hg_walk_add(&w, vm->data, vm->stride, 1);
         char *to = (*out)->data;
-        HG_BY_SIZE(hg_tensor_itemsize(t), E *e = (E *)(void *)to; do {
-            char *p = w.p[0], *m = w.p[1];
-            for (int64_t i = 0; i < w.inner; i++, p += w.step[0], m += w.step[1])
-                if (*m) *e++ = *(E *)p;
-        } while (hg_walk_next(&w));)
+        HG_BY_SIZE(
+            hg_tensor_itemsize(t), E *e = (E *)(void *)to; do {
+                char *p = w.p[0], *m = w.p[1];
+                for (int64_t i = 0; i < w.inner; i++, p += w.step[0], m += w.step[1])
+                    if (*m) *e++ = *(E *)p;
+            } while (hg_walk_next(&w));)
     }
     hg_release(cx, vt), hg_release(cx, vm);
     return st;
@@ -95,11 +96,12 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_walk_add(&w, (*out)->data, (*out)->stride, hg_tensor_itemsize(t));
         hg_walk_add(&w, vm->data, vm->stride, 1);
         char *from = src->data;
-        HG_BY_SIZE(hg_tensor_itemsize(t), E *e = (E *)(void *)from; do {
-            char *p = w.p[0], *m = w.p[1];
-            for (int64_t i = 0; i < w.inner; i++, p += w.step[0], m += w.step[1])
-                if (*m) *(E *)p = *e++;
-        } while (hg_walk_next(&w));)
+        HG_BY_SIZE(
+            hg_tensor_itemsize(t), E *e = (E *)(void *)from; do {
+                char *p = w.p[0], *m = w.p[1];
+                for (int64_t i = 0; i < w.inner; i++, p += w.step[0], m += w.step[1])
+                    if (*m) *(E *)p = *e++;
+            } while (hg_walk_next(&w));)
     }
     hg_release(cx, whole), hg_release(cx, vm), hg_release(cx, src);
     return st;
@@ -129,8 +131,8 @@ static hg_status flat_index(hg_ctx *cx, hg_tensor *index, int64_t numel, hg_tens
     int64_t *at = (int64_t *)(void *)(*out)->data;
     for (int64_t i = 0; i < index->numel; i++) {
         if (at[i] < -numel || at[i] >= numel)
-            return hg_fail(cx, HG_INDEX, "out of range: tried to access index %lld on a tensor of %lld elements.", (long long)at[i],
-                           (long long)numel);
+            return hg_fail(cx, HG_INDEX, "out of range: tried to access index %lld on a tensor of %lld elements.",
+                           (long long)at[i], (long long)numel);
         if (at[i] < 0) at[i] += numel;
     }
     return HG_OK;
@@ -140,15 +142,16 @@ hg_status hg_take_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = NULL, *index = a[1].u.t, *at = NULL;
     char word[16];
     if (index->dtype != HG_I64)
-        return hg_fail(cx, HG_SHAPE, "take(): Expected a long tensor for index, but got %s", hg_dtype_word(index->dtype, word));
-    if (SELF->numel == 0 && index->numel)
-        return hg_fail(cx, HG_INDEX, "take(): tried to take from an empty tensor");
+        return hg_fail(cx, HG_SHAPE, "take(): Expected a long tensor for index, but got %s",
+                       hg_dtype_word(index->dtype, word));
+    if (SELF->numel == 0 && index->numel) return hg_fail(cx, HG_INDEX, "take(): tried to take from an empty tensor");
     hg_status st = flat_index(cx, index, SELF->numel, &at);
     if (st == HG_OK) st = hg_raw_contiguous(cx, SELF, &t);
     if (st == HG_OK) st = hg_out(cx, out, (hg_dtype)t->dtype, index->n_dim, index->shape);
     if (st == HG_OK)
-        HG_BY_SIZE(hg_tensor_itemsize(t), for (int64_t i = 0; i < index->numel; i++)
-            ((E *)(void *)(*out)->data)[i] = ((E *)(void *)t->data)[((int64_t *)(void *)at->data)[i]];)
+        HG_BY_SIZE(hg_tensor_itemsize(t),
+                   for (int64_t i = 0; i < index->numel;
+                        i++)((E *)(void *)(*out)->data)[i] = ((E *)(void *)t->data)[((int64_t *)(void *)at->data)[i]];)
     hg_release(cx, t), hg_release(cx, at);
     return st;
 }
@@ -185,15 +188,17 @@ hg_status hg_take_along_dim_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = HG_OK;
     int64_t shape[HG_MAX_DIM];
     if (t->n_dim != index->n_dim)
-        st = hg_fail(cx, HG_SHAPE,
-                     "torch.take_along_dim(): input and indices should have the same number of dimensions, but got %d dimensions for "
-                     "input, and %d dimensions for indices",
-                     t->n_dim, index->n_dim);
+        st = hg_fail(
+            cx, HG_SHAPE,
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got %d dimensions for "
+            "input, and %d dimensions for indices",
+            t->n_dim, index->n_dim);
     if (st == HG_OK) st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st == HG_OK) { /* everything but d is broadcast */
         int64_t left[HG_MAX_DIM], right[HG_MAX_DIM];
         int n;
-        memcpy(left, t->shape, (size_t)t->n_dim * sizeof *left), memcpy(right, index->shape, (size_t)t->n_dim * sizeof *right);
+        memcpy(left, t->shape, (size_t)t->n_dim * sizeof *left),
+            memcpy(right, index->shape, (size_t)t->n_dim * sizeof *right);
         if (t->n_dim) left[d] = right[d] = 1;
         st = hg_broadcast(cx, t->n_dim, left, t->n_dim, right, &n, shape);
     }
@@ -224,18 +229,19 @@ hg_status hg_nonzero_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         int64_t *to = pass ? (int64_t *)(void *)(*out)->data : NULL;
         hg_walk_begin(&w, t->n_dim, t->shape);
         hg_walk_add(&w, t->data, t->stride, hg_tensor_itemsize(t));
-        HG_BY_DTYPE(t->dtype, do {
-            char *p = w.p[0];
-            for (int64_t i = 0; i < w.inner; i++, p += w.step[0]) {
-                if (LOAD(*(E *)p) == 0) continue;
-                if (!pass) {
-                    n++;
-                    continue;
+        HG_BY_DTYPE(
+            t->dtype, do {
+                char *p = w.p[0];
+                for (int64_t i = 0; i < w.inner; i++, p += w.step[0]) {
+                    if (LOAD(*(E *)p) == 0) continue;
+                    if (!pass) {
+                        n++;
+                        continue;
+                    }
+                    for (int k = 0; k < w.n_outer; k++) *to++ = w.at[k];
+                    if (t->n_dim) *to++ = i;
                 }
-                for (int k = 0; k < w.n_outer; k++) *to++ = w.at[k];
-                if (t->n_dim) *to++ = i;
-            }
-        } while (hg_walk_next(&w));)
+            } while (hg_walk_next(&w));)
     }
     return HG_OK;
 }
@@ -244,8 +250,10 @@ hg_status hg_nonzero_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_nonzero_numpy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *at = NULL, *vector = NULL, **list;
     hg_status st = HG_OK;
-    if (t->n_dim == 0) st = hg_raw_view(cx, t, 1, &(int64_t){1}, &(int64_t){1}, 0, &vector);
-    else hg_retain(cx, vector = t);
+    if (t->n_dim == 0)
+        st = hg_raw_view(cx, t, 1, &(int64_t){1}, &(int64_t){1}, 0, &vector);
+    else
+        hg_retain(cx, vector = t);
     if (st == HG_OK) st = hg_nonzero_fwd(cx, (hg_arg[]){hg_t(vector)}, &at);
     if (st == HG_OK) st = hg_out_list(cx, out, vector->n_dim, &list);
     for (int i = 0; st == HG_OK && i < vector->n_dim; i++)
@@ -260,7 +268,8 @@ hg_status hg_bincount_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *weights = hg_given(&a[1]) ? a[1].u.t : NULL, *at = NULL, *w = NULL;
     int64_t n = a[2].u.i;
     if (n < 0) return hg_fail(cx, HG_SHAPE, "minlength should be >= 0");
-    if (hg_dtype_is_float((hg_dtype)t->dtype) || t->dtype == HG_BOOL) return hg_no_kernel(cx, "bincount_cpu", (hg_dtype)t->dtype);
+    if (hg_dtype_is_float((hg_dtype)t->dtype) || t->dtype == HG_BOOL)
+        return hg_no_kernel(cx, "bincount_cpu", (hg_dtype)t->dtype);
     if (t->n_dim != 1) return hg_fail(cx, HG_SHAPE, "bincount only supports 1-d non-negative integral inputs.");
     if (weights && (weights->n_dim != 1 || weights->numel != t->numel))
         return hg_fail(cx, HG_SHAPE, "weights should be 1-d and have the same length as input");
@@ -285,9 +294,12 @@ hg_status hg_bincount_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     }
     for (int64_t i = 0; st == HG_OK && i < at->numel; i++) {
         char *to = (*out)->data;
-        if (!w) ((int64_t *)(void *)to)[p[i]]++;
-        else if (d == HG_F32) ((float *)(void *)to)[p[i]] += ((float *)(void *)w->data)[i];
-        else ((double *)(void *)to)[p[i]] += ((double *)(void *)w->data)[i];
+        if (!w)
+            ((int64_t *)(void *)to)[p[i]]++;
+        else if (d == HG_F32)
+            ((float *)(void *)to)[p[i]] += ((float *)(void *)w->data)[i];
+        else
+            ((double *)(void *)to)[p[i]] += ((double *)(void *)w->data)[i];
     }
     hg_release(cx, at), hg_release(cx, w);
     return st;
@@ -296,7 +308,8 @@ hg_status hg_bincount_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_one_hot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *at = NULL;
     int64_t n = a[1].u.i, most = -1, least = 0, shape[HG_MAX_DIM + 1];
-    if (t->dtype != HG_I64) return hg_fail(cx, HG_SHAPE, "one_hot is only applicable to index tensor of type LongTensor.");
+    if (t->dtype != HG_I64)
+        return hg_fail(cx, HG_SHAPE, "one_hot is only applicable to index tensor of type LongTensor.");
     if (t->numel == 0 && n <= 0)
         return hg_fail(cx, HG_SHAPE, "Can not infer total number of classes from empty tensor.");
     hg_status st = hg_raw_index(cx, t, &at);
@@ -306,10 +319,14 @@ hg_status hg_one_hot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (p[i] < least) least = p[i];
         if (p[i] > most) most = p[i];
     }
-    if (least < 0) st = hg_fail(cx, HG_SHAPE, "Class values must be non-negative.");
-    else if (n == -1) n = most + 1;
-    else if (n < 1) st = hg_fail(cx, HG_SHAPE, "num_classes should be positive");
-    else if (most >= n) st = hg_fail(cx, HG_SHAPE, "Class values must be smaller than num_classes.");
+    if (least < 0)
+        st = hg_fail(cx, HG_SHAPE, "Class values must be non-negative.");
+    else if (n == -1)
+        n = most + 1;
+    else if (n < 1)
+        st = hg_fail(cx, HG_SHAPE, "num_classes should be positive");
+    else if (most >= n)
+        st = hg_fail(cx, HG_SHAPE, "Class values must be smaller than num_classes.");
     memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
     shape[t->n_dim] = n;
     if (st == HG_OK) st = hg_out(cx, out, HG_I64, t->n_dim + 1, shape);
@@ -328,8 +345,10 @@ static int64_t place_of(double x, const double *sorted, int64_t n, bool right) {
         int64_t half = n / 2;
         double y = sorted[low + half];
         bool before = right ? !(y > x) && !(isnan(y) && !isnan(x)) : y < x || (isnan(x) && !isnan(y));
-        if (before) low += half + 1, n -= half + 1;
-        else n = half;
+        if (before)
+            low += half + 1, n -= half + 1;
+        else
+            n = half;
     }
     return low;
 }
@@ -339,18 +358,23 @@ static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, boo
     char b1[256], b2[256];
     bool scalar = values->kind != HG_A_TENSOR;
     hg_status st = HG_OK;
-    if (scalar) st = hg_raw_scalar(cx, *values, HG_F64, &number);
-    else hg_retain(cx, number = values->u.t);
+    if (scalar)
+        st = hg_raw_scalar(cx, *values, HG_F64, &number);
+    else
+        hg_retain(cx, number = values->u.t);
     if (st != HG_OK) return st;
     bool rows = sorted->n_dim > 1;
-    if (sorted->n_dim == 0) st = hg_fail(cx, HG_SHAPE, "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension");
+    if (sorted->n_dim == 0)
+        st = hg_fail(cx, HG_SHAPE,
+                     "torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension");
     bool same = number->n_dim == sorted->n_dim;
     for (int i = 0; same && i < number->n_dim - 1; i++) same = number->shape[i] == sorted->shape[i];
     if (st == HG_OK && rows && !same)
-        st = hg_fail(cx, HG_SHAPE,
-                     "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
-                     "input value tensor must match, but we got boundaries tensor %s and input value tensor %s",
-                     hg_show_shape(sorted, b1), hg_show_shape(number, b2));
+        st = hg_fail(
+            cx, HG_SHAPE,
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
+            "input value tensor must match, but we got boundaries tensor %s and input value tensor %s",
+            hg_show_shape(sorted, b1), hg_show_shape(number, b2));
     if (st == HG_OK && (st = hg_raw_cast(cx, number, HG_F64, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &v);
     hg_release(cx, cast), cast = NULL;
     if (st == HG_OK && (st = hg_raw_cast(cx, sorted, HG_F64, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &s);
@@ -359,8 +383,8 @@ static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, boo
     if (st == HG_OK) {
         int64_t n = sorted->shape[sorted->n_dim - 1], each = rows ? number->shape[number->n_dim - 1] : 0;
         for (int64_t i = 0; i < number->numel; i++)
-            ((int64_t *)(void *)x->data)[i] =
-                place_of(((double *)(void *)v->data)[i], (double *)(void *)s->data + (rows ? i / each * n : 0), n, right);
+            ((int64_t *)(void *)x->data)[i] = place_of(((double *)(void *)v->data)[i],
+                                                       (double *)(void *)s->data + (rows ? i / each * n : 0), n, right);
         st = hg_raw_cast(cx, x, small ? HG_I32 : HG_I64, out);
     }
     hg_release(cx, v), hg_release(cx, s), hg_release(cx, number), hg_release(cx, x);
@@ -372,10 +396,12 @@ hg_status hg_searchsorted_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (hg_given(&a[4])) {
         bool r = !strcmp(a[4].u.s, "right");
         if (!r && strcmp(a[4].u.s, "left"))
-            return hg_fail(cx, HG_SHAPE, "torch.searchsorted(): side can only be 'left' or 'right' but got %s", a[4].u.s);
+            return hg_fail(cx, HG_SHAPE, "torch.searchsorted(): side can only be 'left' or 'right' but got %s",
+                           a[4].u.s);
         if (right && !r)
-            return hg_fail(cx, HG_SHAPE,
-                           "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True");
+            return hg_fail(
+                cx, HG_SHAPE,
+                "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True");
         right = r;
     }
     return search(cx, SELF, &a[1], a[2].u.i, right, out);

@@ -38,26 +38,29 @@ static hg_status as_operand(hg_ctx *cx, hg_tensor *x, operand *o) {
 /* Products of integers: nobody's hot path. r = r * beta + alpha * x y */
 static void int_product(const hg_tensor *x, const hg_tensor *y, hg_tensor *r, int64_t beta, int64_t alpha) {
     int64_t n_batch = r->shape[0], m = r->shape[1], n = r->shape[2], k = x->shape[2];
-    HG_BY_DTYPE(r->dtype, for (int64_t b = 0; b < n_batch; b++) for (int64_t i = 0; i < m; i++) for (int64_t j = 0; j < n; j++) {
-        const E *p = (const E *)(void *)x->data + b * x->stride[0] + i * x->stride[1];
-        const E *q = (const E *)(void *)y->data + b * y->stride[0] + j * y->stride[2];
-        A sum = 0;
-        for (int64_t l = 0; l < k; l++) sum += LOAD(p[l * x->stride[2]]) * LOAD(q[l * y->stride[1]]);
-        E *c = (E *)(void *)r->data + (b * m + i) * n + j;
-        *c = STORE((beta ? LOAD(*c) * (A)beta : 0) + (A)alpha * sum);
-    })
+    HG_BY_DTYPE(
+        r->dtype,
+        for (int64_t b = 0; b < n_batch; b++) for (int64_t i = 0; i < m; i++) for (int64_t j = 0; j < n; j++) {
+            const E *p = (const E *)(void *)x->data + b * x->stride[0] + i * x->stride[1];
+            const E *q = (const E *)(void *)y->data + b * y->stride[0] + j * y->stride[2];
+            A sum = 0;
+            for (int64_t l = 0; l < k; l++) sum += LOAD(p[l * x->stride[2]]) * LOAD(q[l * y->stride[1]]);
+            E *c = (E *)(void *)r->data + (b * m + i) * n + j;
+            *c = STORE((beta ? LOAD(*c) * (A)beta : 0) + (A)alpha * sum);
+        })
 }
 
 /* A raw view of t as a stack of matrices with these sizes and strides. New. */
-static hg_status stack_view(hg_ctx *cx, const hg_tensor *t, const int64_t shape[3], const int64_t stride[3], hg_tensor **out) {
+static hg_status stack_view(hg_ctx *cx, const hg_tensor *t, const int64_t shape[3], const int64_t stride[3],
+                            hg_tensor **out) {
     return hg_raw_view(cx, t, 3, shape, stride, 0, out);
 }
 
 /* out = beta * add + alpha * x y, where x is (b,m,k) and y (b,k,n), of one dtype, and out has `shape` of b*m*n elements;
    `add`, which may be NULL, is broadcast to it. Fails for bool in the name of `kernel`; NULL: bool is fine. The one place
    where matrices are multiplied. */
-static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha, int n_dim,
-                         const int64_t *shape, hg_tensor **out) {
+static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta,
+                         hg_arg alpha, int n_dim, const int64_t *shape, hg_tensor **out) {
     hg_dtype d = (hg_dtype)x->dtype, work = d == HG_F16 || d == HG_BF16 ? HG_F32 : d;
     hg_tensor *a = NULL, *b = NULL, *r = NULL, *c = NULL, *done = NULL;
     operand oa = {0}, ob = {0};
@@ -80,9 +83,9 @@ static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor
         st = as_operand(cx, a, &oa);
         if (st == HG_OK) st = as_operand(cx, b, &ob);
         for (int64_t i = 0; st == HG_OK && i < n_batch; i++)
-            hg_gemm(cx->lib, work, oa.t, ob.t, m, n, k, hg_number_f(&alpha), oa.data + (size_t)(i * oa.batch) * size, oa.ld,
-                    ob.data + (size_t)(i * ob.batch) * size, ob.ld, adds ? hg_number_f(&beta) : 0, r->data + (size_t)(i * m * n) * size,
-                    n);
+            hg_gemm(cx->lib, work, oa.t, ob.t, m, n, k, hg_number_f(&alpha), oa.data + (size_t)(i * oa.batch) * size,
+                    oa.ld, ob.data + (size_t)(i * ob.batch) * size, ob.ld, adds ? hg_number_f(&beta) : 0,
+                    r->data + (size_t)(i * m * n) * size, n);
     }
     if (st == HG_OK) st = hg_raw_cast(cx, r, d, &done);
     if (st == HG_OK) st = hg_out_take(cx, done, out);
@@ -92,25 +95,30 @@ static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor
 }
 
 static const char *c_name(hg_dtype d) {
-    static const char *const names[HG_N_DTYPES] = {"unsigned char", "signed char", "short int", "int", "long int",
-                                                   "c10::Half", "float", "double", "c10::BFloat16", "bool"};
+    static const char *const names[HG_N_DTYPES] = {"unsigned char", "signed char", "short int", "int",
+                                                   "long int",      "c10::Half",   "float",     "double",
+                                                   "c10::BFloat16", "bool"};
     return names[d];
 }
 
 static hg_status check_matrices(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
     if (x->shape[1] != y->shape[0])
-        return hg_fail(cx, HG_SHAPE, "mat1 and mat2 shapes cannot be multiplied (%lldx%lld and %lldx%lld)", (long long)x->shape[0],
-                       (long long)x->shape[1], (long long)y->shape[0], (long long)y->shape[1]);
+        return hg_fail(cx, HG_SHAPE, "mat1 and mat2 shapes cannot be multiplied (%lldx%lld and %lldx%lld)",
+                       (long long)x->shape[0], (long long)x->shape[1], (long long)y->shape[0], (long long)y->shape[1]);
     if (x->dtype != y->dtype)
-        return hg_fail(cx, HG_SHAPE, "expected m1 and m2 to have the same dtype, but got: %s != %s", c_name((hg_dtype)x->dtype),
-                       c_name((hg_dtype)y->dtype));
+        return hg_fail(cx, HG_SHAPE, "expected m1 and m2 to have the same dtype, but got: %s != %s",
+                       c_name((hg_dtype)x->dtype), c_name((hg_dtype)y->dtype));
     return HG_OK;
 }
 
-static hg_status multiply(hg_ctx *cx, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha, hg_tensor **out) {
+static hg_status multiply(hg_ctx *cx, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha,
+                          hg_tensor **out) {
     hg_tensor *a = NULL, *b = NULL;
-    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]}, (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
-    if (st == HG_OK) st = stack_view(cx, y, (int64_t[]){1, y->shape[0], y->shape[1]}, (int64_t[]){0, y->stride[0], y->stride[1]}, &b);
+    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]},
+                              (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
+    if (st == HG_OK)
+        st = stack_view(cx, y, (int64_t[]){1, y->shape[0], y->shape[1]}, (int64_t[]){0, y->stride[0], y->stride[1]},
+                        &b);
     if (st == HG_OK)
         st = product(cx, "addmm_impl_cpu_", a, b, add, beta, alpha, 2, (int64_t[]){x->shape[0], y->shape[1]}, out);
     hg_release(cx, a), hg_release(cx, b);
@@ -154,8 +162,8 @@ hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (x->shape[1] != y->shape[0]) return check_matrices(cx, x, y);
     hg_status st = check_added(cx, t, 2, (int64_t[]){x->shape[0], y->shape[1]});
     if (st == HG_OK && t->dtype != y->dtype)
-        st = hg_fail(cx, HG_SHAPE, "self and mat2 must have the same dtype, but got %s and %s", hg_dtype_word((hg_dtype)t->dtype, w1),
-                     hg_dtype_word((hg_dtype)y->dtype, w2));
+        st = hg_fail(cx, HG_SHAPE, "self and mat2 must have the same dtype, but got %s and %s",
+                     hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
     if (st == HG_OK) st = check_matrices(cx, x, y);
     return st == HG_OK ? multiply(cx, x, y, t, a[3], a[4], out) : st;
 }
@@ -174,8 +182,10 @@ static hg_status check_batches(hg_ctx *cx, const hg_tensor *x, const hg_tensor *
     if (x->n_dim != 3) return hg_fail(cx, HG_SHAPE, "batch1 must be a 3D tensor");
     if (y->n_dim != 3) return hg_fail(cx, HG_SHAPE, "batch2 must be a 3D tensor");
     if (y->shape[0] != x->shape[0] || y->shape[1] != x->shape[2])
-        return hg_fail(cx, HG_SHAPE, "Expected size for first two dimensions of batch2 tensor to be: [%lld, %lld] but got: [%lld, %lld].",
-                       (long long)x->shape[0], (long long)x->shape[2], (long long)y->shape[0], (long long)y->shape[1]);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "Expected size for first two dimensions of batch2 tensor to be: [%lld, %lld] but got: [%lld, %lld].",
+            (long long)x->shape[0], (long long)x->shape[2], (long long)y->shape[0], (long long)y->shape[1]);
     if (x->dtype != y->dtype)
         return hg_fail(cx, HG_SHAPE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, w1),
                        hg_dtype_word((hg_dtype)y->dtype, w2));
@@ -205,8 +215,8 @@ hg_status hg_baddbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t shape[3] = {x->shape[0], x->shape[1], y->shape[2]};
     if ((st = check_added(cx, t, 3, shape)) != HG_OK) return st;
     if (t->dtype != x->dtype)
-        return hg_fail(cx, HG_SHAPE, "Input dtypes must be the same, got: input %s, batch1: %s", hg_dtype_word((hg_dtype)t->dtype, w1),
-                       hg_dtype_word((hg_dtype)x->dtype, w2));
+        return hg_fail(cx, HG_SHAPE, "Input dtypes must be the same, got: input %s, batch1: %s",
+                       hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)x->dtype, w2));
     return product(cx, "baddbmm", x, y, t, a[3], a[4], 3, shape, out);
 }
 
@@ -220,12 +230,14 @@ hg_status hg_baddbmm_bwd(hg_ctx *cx, hg_back *b) {
 /* The sum of the products: one product of the matrices side by side. */
 hg_status hg_addbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t, *px = NULL, *py = NULL, *wide = NULL, *tall = NULL;
-    hg_status st = x->n_dim == 3 && y->n_dim == 3 ? check_added(cx, t, 2, (int64_t[]){x->shape[1], y->shape[2]}) : HG_OK;
+    hg_status st = x->n_dim == 3 && y->n_dim == 3 ? check_added(cx, t, 2, (int64_t[]){x->shape[1], y->shape[2]})
+                                                  : HG_OK;
     if (st == HG_OK) st = check_batches(cx, x, y);
     if (st != HG_OK) return st;
     int64_t n_batch = x->shape[0], m = x->shape[1], k = x->shape[2], n = y->shape[2];
     hg_tensor *by_rows = NULL;
-    st = hg_raw_view(cx, x, 3, (int64_t[]){m, n_batch, k}, (int64_t[]){x->stride[1], x->stride[0], x->stride[2]}, 0, &by_rows);
+    st = hg_raw_view(cx, x, 3, (int64_t[]){m, n_batch, k}, (int64_t[]){x->stride[1], x->stride[0], x->stride[2]}, 0,
+                     &by_rows);
     if (st == HG_OK) st = hg_raw_contiguous(cx, by_rows, &px);
     if (st == HG_OK) st = hg_raw_contiguous(cx, y, &py);
     if (st == HG_OK) st = hg_raw_view(cx, px, 2, (int64_t[]){m, n_batch * k}, (int64_t[]){n_batch * k, 1}, 0, &wide);
@@ -239,7 +251,8 @@ hg_status hg_addbmm_bwd(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
     hg_meta m = NEED(1) ? META(1) : NEED(2) ? hg_back_meta(b, 2, 0) : (hg_meta){0};
     if (!m.shape) return HG_OK;
-    hg_tensor *each = X(EXPAND, T(X(UNSQUEEZE, T(G), hg_i(0))), hg_ints((int64_t[]){m.shape[0], G->shape[0], G->shape[1]}, 3));
+    hg_tensor *each = X(EXPAND, T(X(UNSQUEEZE, T(G), hg_i(0))),
+                        hg_ints((int64_t[]){m.shape[0], G->shape[0], G->shape[1]}, 3));
     if (NEED(1)) GIVE(1, scaled(cx, X(BMM, T(each), T(turned(cx, IN(2)))), ARG(4)));
     if (NEED(2)) GIVE(2, scaled(cx, X(BMM, T(turned(cx, IN(1))), T(each)), ARG(4)));
     return HG_OK;
@@ -247,9 +260,11 @@ hg_status hg_addbmm_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- Vectors ---------------------------------------------------------------------------------------------------------------- */
 
-static hg_status times_vector(hg_ctx *cx, hg_tensor *x, hg_tensor *v, hg_tensor *add, hg_arg beta, hg_arg alpha, hg_tensor **out) {
+static hg_status times_vector(hg_ctx *cx, hg_tensor *x, hg_tensor *v, hg_tensor *add, hg_arg beta, hg_arg alpha,
+                              hg_tensor **out) {
     hg_tensor *a = NULL, *b = NULL;
-    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]}, (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
+    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]},
+                              (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
     if (st == HG_OK) st = stack_view(cx, v, (int64_t[]){1, v->shape[0], 1}, (int64_t[]){0, v->stride[0], 1}, &b);
     if (st == HG_OK) st = product(cx, "addmv_impl_cpu", a, b, add, beta, alpha, 1, x->shape, out);
     hg_release(cx, a), hg_release(cx, b);
@@ -260,14 +275,17 @@ static hg_status times_vector(hg_ctx *cx, hg_tensor *x, hg_tensor *v, hg_tensor 
 static hg_status check_vector(hg_ctx *cx, const hg_tensor *t, const hg_tensor *x, const hg_tensor *v) {
     char w1[16], w2[16], w3[16];
     if (x->n_dim != 2 || v->n_dim != 1 || (t && t->n_dim > 1))
-        return hg_fail(cx, HG_SHAPE, "vector + matrix @ vector expected, got %d, %d, %d", t ? t->n_dim : 1, x->n_dim, v->n_dim);
+        return hg_fail(cx, HG_SHAPE, "vector + matrix @ vector expected, got %d, %d, %d", t ? t->n_dim : 1, x->n_dim,
+                       v->n_dim);
     if (x->shape[1] != v->shape[0] || (t && t->numel != 1 && t->numel != x->shape[0]))
         return hg_fail(cx, HG_SHAPE, "size mismatch, got input (%lld), mat (%lldx%lld), vec (%lld)",
-                       (long long)(t ? t->numel : x->shape[0]), (long long)x->shape[0], (long long)x->shape[1], (long long)v->shape[0]);
+                       (long long)(t ? t->numel : x->shape[0]), (long long)x->shape[0], (long long)x->shape[1],
+                       (long long)v->shape[0]);
     hg_dtype d = t ? (hg_dtype)t->dtype : (hg_dtype)v->dtype;
     if (x->dtype != v->dtype || d != v->dtype)
-        return hg_fail(cx, HG_SHAPE, "addmv input tensors must have the same dtype, but got %s, %s, and %s", hg_dtype_word(d, w1),
-                       hg_dtype_word((hg_dtype)x->dtype, w2), hg_dtype_word((hg_dtype)v->dtype, w3));
+        return hg_fail(cx, HG_SHAPE, "addmv input tensors must have the same dtype, but got %s, %s, and %s",
+                       hg_dtype_word(d, w1), hg_dtype_word((hg_dtype)x->dtype, w2),
+                       hg_dtype_word((hg_dtype)v->dtype, w3));
     return HG_OK;
 }
 
@@ -297,15 +315,17 @@ hg_status hg_addmv_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = SELF, *y = a[1].u.t, *row = NULL, *column = NULL;
     char w1[16], w2[16], b1[256], b2[256];
-    if (x->n_dim != 1 || y->n_dim != 1) return hg_fail(cx, HG_SHAPE, "1D tensors expected, but got %dD and %dD tensors", x->n_dim, y->n_dim);
+    if (x->n_dim != 1 || y->n_dim != 1)
+        return hg_fail(cx, HG_SHAPE, "1D tensors expected, but got %dD and %dD tensors", x->n_dim, y->n_dim);
     if (x->dtype != y->dtype)
         return hg_fail(cx, HG_SHAPE, "dot : expected both vectors to have same dtype, but found %s and %s",
                        hg_dtype_word((hg_dtype)x->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
     if (x->numel != y->numel)
-        return hg_fail(cx, HG_SHAPE,
-                       "inconsistent tensor size, expected tensor %s and src %s to have the same number of elements, but got %lld and "
-                       "%lld elements respectively",
-                       hg_show_shape(x, b1), hg_show_shape(y, b2), (long long)x->numel, (long long)y->numel);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "inconsistent tensor size, expected tensor %s and src %s to have the same number of elements, but got %lld and "
+            "%lld elements respectively",
+            hg_show_shape(x, b1), hg_show_shape(y, b2), (long long)x->numel, (long long)y->numel);
     hg_status st = stack_view(cx, x, (int64_t[]){1, 1, x->numel}, (int64_t[]){0, 0, x->stride[0]}, &row);
     if (st == HG_OK) st = stack_view(cx, y, (int64_t[]){1, y->numel, 1}, (int64_t[]){0, y->stride[0], 0}, &column);
     if (st == HG_OK) st = product(cx, "dot", row, column, NULL, hg_i(0), hg_i(1), 0, NULL, out);
@@ -407,8 +427,10 @@ static hg_tensor *stacked(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
     bool vector = y->n_dim == 1;
     wide[nb] = m2, wide[nb + 1] = p;
     r = X(EXPAND, T(y), hg_ints(wide, nb + (vector ? 1 : 2)));
-    if (vector) r = X(UNSQUEEZE, T(X(RESHAPE, T(r), hg_ints((int64_t[]){n_batch, m2}, 2))), hg_i(2));
-    else r = X(RESHAPE, T(r), hg_ints((int64_t[]){n_batch, m2, p}, 3));
+    if (vector)
+        r = X(UNSQUEEZE, T(X(RESHAPE, T(r), hg_ints((int64_t[]){n_batch, m2}, 2))), hg_i(2));
+    else
+        r = X(RESHAPE, T(r), hg_ints((int64_t[]){n_batch, m2, p}, 3));
     hg_tensor *c = X(BMM, T(l), T(r));
     if (vector) c = X(SQUEEZE_DIM, T(c), hg_i(-1));
     int k = nb;
@@ -420,8 +442,9 @@ static hg_tensor *stacked(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
 static hg_tensor *matmul(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
     if (!x || !y) return NULL;
     if (x->n_dim == 0 || y->n_dim == 0)
-        return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "both arguments to matmul need to be at least 1D, but they are %dD and %dD", x->n_dim,
-                                     y->n_dim));
+        return hg_x_fail(cx, hg_fail(cx, HG_SHAPE,
+                                     "both arguments to matmul need to be at least 1D, but they are %dD and %dD",
+                                     x->n_dim, y->n_dim));
     if (x->n_dim == 1 && y->n_dim == 1) return X(DOT, T(x), T(y));
     if (x->n_dim == 2 && y->n_dim == 1) return X(MV, T(x), T(y));
     if (x->n_dim == 1 && y->n_dim == 2) return X(SQUEEZE_OWN, T(X(MM, T(X(UNSQUEEZE, T(x), hg_i(0))), T(y))), hg_i(0));
@@ -459,7 +482,8 @@ static hg_tensor *linear(hg_ctx *cx, hg_tensor *x, hg_tensor *w, hg_tensor *bias
 hg_status hg_linear_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = SELF, *w = a[1].u.t;
     if (x->n_dim == 0 || w->n_dim == 0)
-        return hg_fail(cx, HG_SHAPE, "both arguments to linear need to be at least 1D, but they are %dD and %dD", x->n_dim, w->n_dim);
+        return hg_fail(cx, HG_SHAPE, "both arguments to linear need to be at least 1D, but they are %dD and %dD",
+                       x->n_dim, w->n_dim);
     hg_scope s;
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, linear(cx, x, w, hg_given(&a[2]) ? a[2].u.t : NULL), out);

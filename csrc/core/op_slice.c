@@ -13,8 +13,9 @@ static void copy_layout(const hg_tensor *t, int64_t *shape, int64_t *stride) {
 /* Note [Embedding]
    The derivative of a view that takes a part is that part of a tensor of zeros: an op of its own (select_backward ...), so
    that its derivative, the view again, is found by the same rule. `part` is the forward of the view, called on the zeros. */
-static hg_status embed(hg_ctx *cx, hg_tensor *grad, const hg_arg *size, hg_status (*part)(hg_ctx *, const hg_arg *, hg_tensor **),
-                       const hg_arg *rest, int n_rest, hg_tensor **out) {
+static hg_status embed(hg_ctx *cx, hg_tensor *grad, const hg_arg *size,
+                       hg_status (*part)(hg_ctx *, const hg_arg *, hg_tensor **), const hg_arg *rest, int n_rest,
+                       hg_tensor **out) {
     hg_tensor *view = NULL;
     hg_arg args[8];
     hg_status st = hg_out(cx, out, (hg_dtype)grad->dtype, (int)size->n, size->u.ints);
@@ -38,8 +39,8 @@ hg_status hg_select_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     if (i < -t->shape[d] || i >= t->shape[d])
-        return hg_fail(cx, HG_INDEX, "select(): index %lld out of range for tensor of size %s at dimension %d", (long long)i,
-                       hg_show_shape(t, b), d);
+        return hg_fail(cx, HG_INDEX, "select(): index %lld out of range for tensor of size %s at dimension %d",
+                       (long long)i, hg_show_shape(t, b), d);
     if (i < 0) i += t->shape[d];
     copy_layout(t, shape, stride);
     int64_t offset = i * stride[d];
@@ -77,8 +78,10 @@ hg_status hg_slice_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     end = end < start ? start : end > size ? size : end;
     copy_layout(t, shape, stride);
     shape[d] = (end - start) / step + ((end - start) % step != 0);
-    if (shape[d] > 1 && step <= size) stride[d] *= step;
-    else if (__builtin_mul_overflow(stride[d], step, &stride[d])) stride[d] = 1; /* of a single element: never walked */
+    if (shape[d] > 1 && step <= size)
+        stride[d] *= step;
+    else if (__builtin_mul_overflow(stride[d], step, &stride[d]))
+        stride[d] = 1; /* of a single element: never walked */
     return hg_raw_view(cx, t, t->n_dim, shape, stride, start * t->stride[d], out);
 }
 
@@ -106,8 +109,8 @@ hg_status hg_narrow_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     int64_t size = t->shape[d];
     if (start < -size || start > size)
-        return hg_fail(cx, HG_INDEX, "start out of range (expected to be in range of [%lld, %lld], but got %lld)", -(long long)size,
-                       (long long)size, (long long)start);
+        return hg_fail(cx, HG_INDEX, "start out of range (expected to be in range of [%lld, %lld], but got %lld)",
+                       -(long long)size, (long long)size, (long long)start);
     if (start < 0) start += size;
     if (start > size - length)
         return hg_fail(cx, HG_SHAPE, "start (%lld) + length (%lld) exceeds dimension size (%lld).", (long long)start,
@@ -135,7 +138,9 @@ hg_status hg_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t each = a[1].u.i;
     int d;
     if (t->n_dim == 0) return hg_fail(cx, HG_SHAPE, "split expects at least a 1-dimensional tensor");
-    if (each < 0) return hg_fail(cx, HG_SHAPE, "split expects split_size be non-negative, but got split_size=%lld", (long long)each);
+    if (each < 0)
+        return hg_fail(cx, HG_SHAPE, "split expects split_size be non-negative, but got split_size=%lld",
+                       (long long)each);
     hg_status st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     int64_t size = t->shape[d];
@@ -161,15 +166,18 @@ hg_status hg_split_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     for (int i = 0; i < n; i++) {
         if (sizes[i] < 0)
-            return hg_fail(cx, HG_SHAPE, "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=%s",
-                           hg_show_sizes(n, sizes, b));
+            return hg_fail(
+                cx, HG_SHAPE,
+                "split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes=%s",
+                hg_show_sizes(n, sizes, b));
         if (__builtin_add_overflow(sum, sizes[i], &sum)) sum = -1, i = n;
     }
     if (sum != t->shape[d])
-        return hg_fail(cx, HG_SHAPE,
-                       "split_with_sizes expects split_sizes to sum exactly to %lld (input tensor's size at dimension %d), but got "
-                       "split_sizes=%s",
-                       (long long)t->shape[d], d, hg_show_sizes(n, sizes, b));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "split_with_sizes expects split_sizes to sum exactly to %lld (input tensor's size at dimension %d), but got "
+            "split_sizes=%s",
+            (long long)t->shape[d], d, hg_show_sizes(n, sizes, b));
     hg_tensor **list;
     if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
     for (int i = 0; i < n && st == HG_OK; start += sizes[i++]) st = piece(cx, t, d, start, sizes[i], &list[i]);
@@ -192,7 +200,8 @@ hg_status hg_split_bwd(hg_ctx *cx, hg_back *b) { return join_grads(cx, b, HG_OP_
 hg_status hg_unbind_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF;
     int d;
-    if (t->n_dim == 0) return hg_fail(cx, HG_INDEX, "Dimension specified as %lld but tensor has no dimensions", (long long)a[1].u.i);
+    if (t->n_dim == 0)
+        return hg_fail(cx, HG_INDEX, "Dimension specified as %lld but tensor has no dimensions", (long long)a[1].u.i);
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     hg_tensor **list;
@@ -227,12 +236,14 @@ hg_status hg_chunk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t chunks = a[1].u.i;
     int d;
     if (t->n_dim == 0) return hg_fail(cx, HG_SHAPE, "chunk expects at least a 1-dimensional tensor");
-    if (chunks <= 0) return hg_fail(cx, HG_SHAPE, "chunk expects `chunks` to be greater than 0, got: %lld", (long long)chunks);
+    if (chunks <= 0)
+        return hg_fail(cx, HG_SHAPE, "chunk expects `chunks` to be greater than 0, got: %lld", (long long)chunks);
     hg_status st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     int64_t size = t->shape[d];
     if (size) return hand_on(cx, HG_OP_SPLIT, (hg_arg[]){a[0], hg_i((size + chunks - 1) / chunks), hg_i(d)}, 3, out);
-    int64_t *sizes = hg_mem(cx, (size_t)chunks * sizeof *sizes); /* an empty dimension is cut into as many empty pieces */
+    int64_t *sizes = hg_mem(cx,
+                            (size_t)chunks * sizeof *sizes); /* an empty dimension is cut into as many empty pieces */
     if (!sizes) return HG_MEMORY;
     memset(sizes, 0, (size_t)chunks * sizeof *sizes);
     st = hand_on(cx, HG_OP_SPLIT_WITH_SIZES, (hg_arg[]){a[0], hg_ints(sizes, (int)chunks), hg_i(d)}, 3, out);
@@ -246,7 +257,8 @@ hg_status hg_tensor_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool by_cuts = a[1].kind == HG_A_INTS;
     int d;
     if (t->n_dim == 0)
-        return hg_fail(cx, HG_SHAPE, "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims");
+        return hg_fail(cx, HG_SHAPE,
+                       "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims");
     hg_status st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     int64_t n = by_cuts ? (int64_t)a[1].n + 1 : a[1].u.i, size = t->shape[d], start = 0;
@@ -265,13 +277,15 @@ hg_status hg_tensor_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 static hg_status even_split(hg_ctx *cx, const hg_arg *a, const char *name, int least, int d, hg_tensor **out) {
     hg_tensor *t = SELF;
     if (t->n_dim < least)
-        return hg_fail(cx, HG_SHAPE, "torch.%s requires a tensor with at least %d dimension, but got a tensor with %d dimensions!", name,
-                       least, t->n_dim);
-    if (a[1].kind == HG_A_INT && (a[1].u.i <= 0 || t->shape[d] % a[1].u.i))
         return hg_fail(cx, HG_SHAPE,
-                       "torch.%s attempted to split along dimension %d, but the size of the dimension %lld is not divisible by the "
-                       "split_size %lld!",
-                       name, d, (long long)t->shape[d], (long long)a[1].u.i);
+                       "torch.%s requires a tensor with at least %d dimension, but got a tensor with %d dimensions!",
+                       name, least, t->n_dim);
+    if (a[1].kind == HG_A_INT && (a[1].u.i <= 0 || t->shape[d] % a[1].u.i))
+        return hg_fail(
+            cx, HG_SHAPE,
+            "torch.%s attempted to split along dimension %d, but the size of the dimension %lld is not divisible by the "
+            "split_size %lld!",
+            name, d, (long long)t->shape[d], (long long)a[1].u.i);
     return hg_tensor_split_fwd(cx, (hg_arg[]){a[0], a[1], hg_i(d)}, out);
 }
 
@@ -291,7 +305,8 @@ hg_status hg_diagonal_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_wrap_dim(cx, a[3].u.i, t->n_dim, &d2);
     if (st != HG_OK) return st;
     if (d1 == d2)
-        return hg_fail(cx, HG_SHAPE, "diagonal dimensions cannot be identical %lld, %lld", (long long)a[2].u.i, (long long)a[3].u.i);
+        return hg_fail(cx, HG_SHAPE, "diagonal dimensions cannot be identical %lld, %lld", (long long)a[2].u.i,
+                       (long long)a[3].u.i);
     int64_t rows = t->shape[d1] + (offset < 0 ? offset : 0), cols = t->shape[d2] - (offset > 0 ? offset : 0);
     int64_t length = rows < cols ? rows : cols, start = 0;
     if (length < 0) length = 0;
@@ -358,30 +373,33 @@ hg_status hg_as_strided_view_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[2].n != a[1].n) return hg_fail(cx, HG_SHAPE, "mismatch in length of strides and shape");
     for (int i = 0; i < n; i++)
         if (stride[i] < 0)
-            return hg_fail(cx, HG_SHAPE, "as_strided: Negative strides are not supported at the moment, got strides: %s",
+            return hg_fail(cx, HG_SHAPE,
+                           "as_strided: Negative strides are not supported at the moment, got strides: %s",
                            hg_show_sizes(n, stride, b1));
-    if (offset < 0)
-        return hg_fail(cx, HG_SHAPE, "Tensor: invalid storage offset %lld", (long long)offset);
+    if (offset < 0) return hg_fail(cx, HG_SHAPE, "Tensor: invalid storage offset %lld", (long long)offset);
     int64_t need = offset + 1;
     for (int i = 0; i < n; i++) {
         int64_t span;
-        if (shape[i] < 0 || __builtin_mul_overflow(shape[i] - 1, stride[i], &span) || __builtin_add_overflow(need, span, &need))
+        if (shape[i] < 0 || __builtin_mul_overflow(shape[i] - 1, stride[i], &span) ||
+            __builtin_add_overflow(need, span, &need))
             return hg_fail(cx, HG_SHAPE, "Storage size calculation overflowed with sizes=%s and strides=%s",
                            hg_show_sizes(n, shape, b1), hg_show_sizes(n, stride, b2));
     }
     for (int i = 0; i < n; i++)
         if (shape[i] == 0) need = 0;
     if (need > have / size)
-        return hg_fail(cx, HG_SHAPE,
-                       "setStorage: sizes %s, strides %s, storage offset %lld, and itemsize %lld requiring a storage size of %lld "
-                       "are out of bounds for storage of size %lld",
-                       hg_show_sizes(n, shape, b1), hg_show_sizes(n, stride, b2), (long long)offset, (long long)size,
-                       (long long)(need * size), (long long)have);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "setStorage: sizes %s, strides %s, storage offset %lld, and itemsize %lld requiring a storage size of %lld "
+            "are out of bounds for storage of size %lld",
+            hg_show_sizes(n, shape, b1), hg_show_sizes(n, stride, b2), (long long)offset, (long long)size,
+            (long long)(need * size), (long long)have);
     return hg_tensor_alias(cx, t, n, shape, stride, offset, out);
 }
 
 hg_status hg_as_strided_view_bwd(hg_ctx *cx, hg_back *b) {
-    GIVE(0, X(AS_STRIDED_BACKWARD, T(G), hg_ints(META(0).shape, META(0).n_dim), *ARG(4), *ARG(5), *ARG(1), *ARG(2), *ARG(3)));
+    GIVE(0, X(AS_STRIDED_BACKWARD, T(G), hg_ints(META(0).shape, META(0).n_dim), *ARG(4), *ARG(5), *ARG(1), *ARG(2),
+              *ARG(3)));
     return HG_OK;
 }
 
@@ -419,8 +437,8 @@ hg_status hg_unfold_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t have = hg_size_at(t, d), along = hg_stride_at(t, d);
     if (size < 0) return hg_fail(cx, HG_SHAPE, "size is %lld but must be >= 0", (long long)size);
     if (size > have)
-        return hg_fail(cx, HG_SHAPE, "maximum size for tensor at dimension %d is %lld but size is %lld", d, (long long)have,
-                       (long long)size);
+        return hg_fail(cx, HG_SHAPE, "maximum size for tensor at dimension %d is %lld but size is %lld", d,
+                       (long long)have, (long long)size);
     if (step <= 0) return hg_fail(cx, HG_SHAPE, "step is %lld but must be > 0", (long long)step);
     copy_layout(t, shape, stride);
     if (t->n_dim) shape[d] = (have - size) / step + 1, stride[d] = step * along;

@@ -26,7 +26,9 @@ static uint64_t key_of_float(double x) {
 
 static uint64_t key_of_int(int64_t x) { return (uint64_t)x ^ (uint64_t)1 << 63; }
 
-static inline bool is_less(const pair *x, const pair *y) { return x->key < y->key || (x->key == y->key && x->at < y->at); }
+static inline bool is_less(const pair *x, const pair *y) {
+    return x->key < y->key || (x->key == y->key && x->at < y->at);
+}
 
 /* Merge sort, runs of 16 by insertion; `room` is as large as p. */
 static void sort_pairs(pair *p, pair *room, int64_t n) {
@@ -60,7 +62,12 @@ static void select_first(pair *p, int64_t n, int64_t m) {
     int64_t low = 0, high = n - 1;
     while (low < high) {
         pair a = p[low], b = p[low + (high - low) / 2], c = p[high];
-        pair pivot = is_less(&a, &b) ? (is_less(&b, &c) ? b : is_less(&a, &c) ? c : a) : is_less(&a, &c) ? a : is_less(&b, &c) ? c : b;
+        pair pivot = is_less(&a, &b)   ? (is_less(&b, &c)   ? b
+                                          : is_less(&a, &c) ? c
+                                                            : a)
+                     : is_less(&a, &c) ? a
+                     : is_less(&b, &c) ? c
+                                       : b;
         int64_t i = low, j = high;
         while (i <= j) {
             while (is_less(&p[i], &pivot)) i++;
@@ -69,24 +76,28 @@ static void select_first(pair *p, int64_t n, int64_t m) {
             pair x = p[i];
             p[i++] = p[j], p[j--] = x;
         }
-        if (m <= j) high = j;
-        else if (m >= i) low = i;
-        else return;
+        if (m <= j)
+            high = j;
+        else if (m >= i)
+            low = i;
+        else
+            return;
     }
 }
 
 static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, bool descending, pair *to) {
-    HG_BY_DTYPE(d, for (int64_t i = 0; i < n; i++, from += step) {
-        A x = LOAD(*(const E *)(const void *)from);
-        uint64_t key = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
-        to[i] = (pair){descending ? ~key : key, i};
-    })
+    HG_BY_DTYPE(
+        d, for (int64_t i = 0; i < n; i++, from += step) {
+            A x = LOAD(*(const E *)(const void *)from);
+            uint64_t key = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
+            to[i] = (pair){descending ? ~key : key, i};
+        })
 }
 
 /* Sort every row of t along d and hand the first `keep` places from `skip` on to out[0] (values) and out[1] (positions);
    either may be left out. Both have t's shape with `keep` along d. */
-static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep, hg_tensor *values,
-                           hg_tensor *places) {
+static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep,
+                           hg_tensor *values, hg_tensor *places) {
     int64_t n = hg_size_at(t, d), shape[HG_MAX_DIM], s0[HG_MAX_DIM], s1[HG_MAX_DIM], s2[HG_MAX_DIM];
     const hg_tensor *model = values ? values : places;
     int rank = 0;
@@ -107,13 +118,18 @@ static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descendin
         for (int64_t row = 0; row < w.inner; row++, from += w.step[0], to += w.step[1], at += w.step[2]) {
             read_keys((hg_dtype)t->dtype, from, in * size, n, descending, p);
             int64_t wanted = skip + keep;
-            if (wanted < n / 2) select_first(p, n, wanted);
-            else wanted = n;
+            if (wanted < n / 2)
+                select_first(p, n, wanted);
+            else
+                wanted = n;
             sort_pairs(p, p + n, wanted);
             for (int64_t i = 0; places && i < keep; i++) *(int64_t *)(void *)(at + i * out * 8) = p[skip + i].at;
             if (values)
-                HG_BY_SIZE(size, for (int64_t i = 0; i < keep; i++)
-                    *(E *)(void *)(to + i * out * size) = *(E *)(void *)(from + p[skip + i].at * in * size);)
+                HG_BY_SIZE(
+                    size, for (int64_t i = 0; i < keep; i++) {
+                        E *e = (E *)(void *)(to + i * out * size);
+                        *e = *(E *)(void *)(from + p[skip + i].at * in * size);
+                    })
         }
     } while (hg_walk_next(&w));
     hg_mem_free(cx->lib, p);
@@ -121,7 +137,8 @@ static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descendin
 }
 
 /* Outputs of t's shape with `keep` along d, and the rows sorted into them. */
-static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep, bool drop_dim, hg_tensor **out) {
+static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep, bool drop_dim,
+                        hg_tensor **out) {
     int64_t shape[HG_MAX_DIM];
     memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
     if (t->n_dim) shape[d] = keep;
@@ -239,14 +256,17 @@ static void sort_rows_whole(rows *r) {
 /* The distinct rows of t along d (-1: its elements): out[0] them, out[1] which of them each row is, out[2] how many of each. */
 static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool inverse, bool counts, hg_tensor **out) {
     hg_tensor *flat = NULL, *moved = NULL, *index = NULL;
-    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM], n = d < 0 ? t->numel : t->shape[d], n_out = 0, *inv = NULL, *cnt = NULL;
+    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM], n = d < 0 ? t->numel : t->shape[d], n_out = 0, *inv = NULL,
+                                                   *cnt = NULL;
     int rank = 0;
     shape[rank] = n, stride[rank++] = d < 0 ? 1 : t->stride[d];
     for (int i = 0; d >= 0 && i < t->n_dim; i++)
         if (i != d) shape[rank] = t->shape[i], stride[rank++] = t->stride[i];
     hg_status st;
-    if (d < 0) st = hg_raw_contiguous(cx, t, &flat);
-    else if ((st = hg_raw_view(cx, t, rank, shape, stride, 0, &moved)) == HG_OK) st = hg_raw_contiguous(cx, moved, &flat);
+    if (d < 0)
+        st = hg_raw_contiguous(cx, t, &flat);
+    else if ((st = hg_raw_view(cx, t, rank, shape, stride, 0, &moved)) == HG_OK)
+        st = hg_raw_contiguous(cx, moved, &flat);
     hg_release(cx, moved);
     if (st != HG_OK) return st;
     rows r = {.n = n, .m = n ? flat->numel / n : 0};
@@ -258,16 +278,18 @@ static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool i
     int64_t *pick = work + 2 * n;
     inv = work + 3 * n, cnt = work + 4 * n;
     r.order = work, r.room = work + n, r.keys = (uint64_t *)(work + 5 * n);
-    HG_BY_DTYPE(flat->dtype, for (int64_t i = 0; i < flat->numel; i++) {
-        A x = LOAD(((E *)(void *)flat->data)[i]);
-        r.keys[i] = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
-    })
+    HG_BY_DTYPE(
+        flat->dtype, for (int64_t i = 0; i < flat->numel; i++) {
+            A x = LOAD(((E *)(void *)flat->data)[i]);
+            r.keys[i] = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
+        })
     for (int64_t i = 0; i < n; i++) r.order[i] = i;
     if (in_order) sort_rows_whole(&r);
     for (int64_t i = 0; i < n; i++) {
         /* NaN is not itself: every one counts as another */
         bool nan = d < 0 && hg_dtype_is_float((hg_dtype)t->dtype) && r.keys[r.order[i]] == UINT64_MAX;
-        if (i == 0 || nan || compare_rows(&r, r.order[i - 1], r.order[i]) != 0) pick[n_out] = r.order[i], cnt[n_out++] = 0;
+        if (i == 0 || nan || compare_rows(&r, r.order[i - 1], r.order[i]) != 0)
+            pick[n_out] = r.order[i], cnt[n_out++] = 0;
         cnt[n_out - 1]++, inv[r.order[i]] = n_out - 1;
     }
     int64_t none = 0, n_inverse = inverse ? n : 0, n_counts = counts ? n_out : 0;
@@ -275,13 +297,21 @@ static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool i
     if (st == HG_OK) {
         if (n_out) memcpy(index->data, pick, (size_t)n_out * 8);
         hg_tensor *vector = NULL;
-        if (d < 0) st = hg_raw_view(cx, flat, 1, &flat->numel, &(int64_t){1}, 0, &vector);
-        else hg_retain(cx, vector = t);
-        if (st == HG_OK) st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(vector), hg_i(d < 0 ? 0 : d), hg_t(index)}, &out[0]);
+        if (d < 0)
+            st = hg_raw_view(cx, flat, 1, &flat->numel, &(int64_t){1}, 0, &vector);
+        else
+            hg_retain(cx, vector = t);
+        if (st == HG_OK)
+            st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(vector), hg_i(d < 0 ? 0 : d), hg_t(index)}, &out[0]);
         hg_release(cx, vector);
     }
     bool shaped = d < 0 && inverse;
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, shaped ? t->n_dim : 1, shaped ? t->shape : n_inverse ? &n_inverse : &none, &out[1]);
+    if (st == HG_OK)
+        st = hg_tensor_empty(cx, HG_I64, shaped ? t->n_dim : 1,
+                             shaped      ? t->shape
+                             : n_inverse ? &n_inverse
+                                         : &none,
+                             &out[1]);
     if (st == HG_OK && inverse && n) memcpy(out[1]->data, inv, (size_t)n * 8);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, 1, &n_counts, &out[2]);
     if (st == HG_OK && n_counts) memcpy(out[2]->data, cnt, (size_t)n_counts * 8);

@@ -39,10 +39,11 @@ static hg_status infer_shape(hg_ctx *cx, const hg_tensor *t, int n, const int64_
         }
     }
     if (open >= 0 && known == 0 && t->numel == 0)
-        return hg_fail(cx, HG_SHAPE,
-                       "cannot reshape tensor of 0 elements into shape %s because the unspecified dimension size -1 can be "
-                       "any value and is ambiguous",
-                       hg_show_sizes(n, shape, b));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "cannot reshape tensor of 0 elements into shape %s because the unspecified dimension size -1 can be "
+            "any value and is ambiguous",
+            hg_show_sizes(n, shape, b));
     if (open >= 0 ? known == 0 || t->numel % known : known != t->numel)
         return hg_fail(cx, HG_SHAPE, "shape '%s' is invalid for input of size %lld", hg_show_sizes(n, shape, b),
                        (long long)t->numel);
@@ -55,8 +56,10 @@ static hg_status infer_shape(hg_ctx *cx, const hg_tensor *t, int n, const int64_
 static bool strides_for(const hg_tensor *t, int n, const int64_t *shape, int64_t *stride) {
     if (t->numel == 0 || t->contiguous) {
         bool same = n == t->n_dim && !memcmp(shape, t->shape, (size_t)n * sizeof *shape);
-        if (same) memcpy(stride, t->stride, (size_t)n * sizeof *stride);
-        else hg_contiguous_strides(n, shape, stride);
+        if (same)
+            memcpy(stride, t->stride, (size_t)n * sizeof *stride);
+        else
+            hg_contiguous_strides(n, shape, stride);
         return true;
     }
     int to = n - 1;
@@ -78,9 +81,10 @@ hg_status hg_view_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = infer_shape(cx, SELF, n, a[1].u.ints, shape);
     if (st != HG_OK) return st;
     if (!strides_for(SELF, n, shape, stride))
-        return hg_fail(cx, HG_SHAPE,
-                       "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
-                       "two contiguous subspaces). Use .reshape(...) instead.");
+        return hg_fail(
+            cx, HG_SHAPE,
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+            "two contiguous subspaces). Use .reshape(...) instead.");
     return view_out(cx, SELF, n, shape, stride, 0, out);
 }
 
@@ -99,34 +103,39 @@ hg_status hg_view_dtype_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
     char w1[16], w2[16];
     int last = t->n_dim - 1;
-    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape), memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape),
+        memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
     if (old != new) {
         const char *from = hg_dtype_word(t->dtype, w1), *to = hg_dtype_word(d, w2);
         if (t->n_dim == 0)
             return hg_fail(cx, HG_SHAPE, "self.dim() cannot be 0 to view %s as %s (different element sizes)", from, to);
         if (t->stride[last] != 1)
             return hg_fail(cx, HG_SHAPE,
-                           "self.stride(-1) must be 1 to view %s as %s (different element sizes), but got %lld", from, to,
-                           (long long)t->stride[last]);
+                           "self.stride(-1) must be 1 to view %s as %s (different element sizes), but got %lld", from,
+                           to, (long long)t->stride[last]);
         if (new > old) {
             int64_t k = new / old;
             if (shape[last] % k)
-                return hg_fail(cx, HG_SHAPE,
-                               "self.size(-1) must be divisible by %lld to view %s as %s (different element sizes), but got "
-                               "%lld",
-                               (long long)k, from, to, (long long)shape[last]);
+                return hg_fail(
+                    cx, HG_SHAPE,
+                    "self.size(-1) must be divisible by %lld to view %s as %s (different element sizes), but got "
+                    "%lld",
+                    (long long)k, from, to, (long long)shape[last]);
             if (hg_tensor_offset(t) % k)
-                return hg_fail(cx, HG_SHAPE,
-                               "self.storage_offset() must be divisible by %lld to view %s as %s (different element sizes), "
-                               "but got %lld",
-                               (long long)k, from, to, (long long)hg_tensor_offset(t));
+                return hg_fail(
+                    cx, HG_SHAPE,
+                    "self.storage_offset() must be divisible by %lld to view %s as %s (different element sizes), "
+                    "but got %lld",
+                    (long long)k, from, to, (long long)hg_tensor_offset(t));
             for (int i = 0; i < last; i++)
                 if (stride[i] % k)
-                    return hg_fail(cx, HG_SHAPE,
-                                   "self.stride(%d) must be divisible by %lld to view %s as %s (different element sizes), but "
-                                   "got %lld",
-                                   i, (long long)k, from, to, (long long)stride[i]);
-                else stride[i] /= k;
+                    return hg_fail(
+                        cx, HG_SHAPE,
+                        "self.stride(%d) must be divisible by %lld to view %s as %s (different element sizes), but "
+                        "got %lld",
+                        i, (long long)k, from, to, (long long)stride[i]);
+                else
+                    stride[i] /= k;
             shape[last] /= k;
         } else {
             for (int i = 0; i < last; i++) stride[i] *= old / new;
@@ -187,8 +196,10 @@ hg_status hg_flatten_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         int64_t shape[HG_MAX_DIM];
         int n = 0;
         for (int i = 0; i < t->n_dim; i++)
-            if (i > first && i <= last) shape[n - 1] *= t->shape[i];
-            else shape[n++] = t->shape[i];
+            if (i > first && i <= last)
+                shape[n - 1] *= t->shape[i];
+            else
+                shape[n++] = t->shape[i];
         r = reshape(cx, t, n, shape);
     }
     return hg_scope_return(cx, &s, r, out);
@@ -205,12 +216,16 @@ hg_status hg_unflatten_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (n > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
     int64_t size = hg_size_at(t, dim);
     for (int i = 0; i < n; i++) {
-        if (a[2].u.ints[i] == -1 && open < 0) open = i;
-        else known *= a[2].u.ints[i];
+        if (a[2].u.ints[i] == -1 && open < 0)
+            open = i;
+        else
+            known *= a[2].u.ints[i];
     }
     if (open >= 0 ? known == 0 || size % known : known != size)
-        return hg_fail(cx, HG_SHAPE, "unflatten: Provided sizes %s don't multiply up to the size of dim %d (%lld) in the input tensor",
-                       hg_show_sizes(n, a[2].u.ints, b), dim, (long long)size);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "unflatten: Provided sizes %s don't multiply up to the size of dim %d (%lld) in the input tensor",
+            hg_show_sizes(n, a[2].u.ints, b), dim, (long long)size);
     int k = 0;
     for (int i = 0; i < dim; i++) shape[k++] = t->shape[i];
     for (int i = 0; i < n; i++) shape[k++] = i == open ? size / known : a[2].u.ints[i];
@@ -246,7 +261,8 @@ hg_status hg_self_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 static hg_status swapped(hg_ctx *cx, hg_tensor *t, int d0, int d1, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
-    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape), memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape),
+        memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
     if (t->n_dim) {
         shape[d0] = t->shape[d1], shape[d1] = t->shape[d0];
         stride[d0] = t->stride[d1], stride[d1] = t->stride[d0];
@@ -288,10 +304,11 @@ hg_status hg_permute_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
     bool seen[HG_MAX_DIM] = {false};
     if (a[1].n != t->n_dim)
-        return hg_fail(cx, HG_SHAPE,
-                       "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
-                       "ordering of dimensions i.e. input.dim() = %d is not equal to len(dims) = %u",
-                       t->n_dim, a[1].n);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            "ordering of dimensions i.e. input.dim() = %d is not equal to len(dims) = %u",
+            t->n_dim, a[1].n);
     for (int i = 0; i < t->n_dim; i++) {
         int d;
         hg_status st = hg_wrap_dim(cx, a[1].u.ints[i], t->n_dim, &d);
@@ -320,10 +337,11 @@ hg_status hg_movedim_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const int64_t *from = one ? &a[1].u.i : a[1].u.ints, *to = one ? &a[2].u.i : a[2].u.ints;
     int n = one ? 1 : (int)a[1].n, n_to = one ? 1 : (int)a[2].n;
     if (n != n_to)
-        return hg_fail(cx, HG_SHAPE,
-                       "movedim: Invalid source or destination dims: source (%s dims) should contain the same number of dims as "
-                       "destination (%s dims)",
-                       hg_show_sizes(n, from, b1), hg_show_sizes(n_to, to, b2));
+        return hg_fail(
+            cx, HG_SHAPE,
+            "movedim: Invalid source or destination dims: source (%s dims) should contain the same number of dims as "
+            "destination (%s dims)",
+            hg_show_sizes(n, from, b1), hg_show_sizes(n_to, to, b2));
     int64_t order[HG_MAX_DIM];
     bool taken[HG_MAX_DIM] = {false}, moved[HG_MAX_DIM] = {false};
     for (int pass = 0; pass < 2; pass++)
@@ -354,30 +372,31 @@ static hg_status expand(hg_ctx *cx, hg_tensor *t, int n, const int64_t *size, hg
     char b1[256], b2[256];
     int lead = n - t->n_dim;
     if (lead < 0)
-        return hg_fail(cx, HG_SHAPE,
-                       "expand(%s%s{%s}, size=%s): the number of sizes provided (%d) must be greater or equal to the number of "
-                       "dimensions in the tensor (%d)",
-                       t->dtype == HG_BF16 ? "" : "torch.", t->dtype == HG_BF16 ? "CPUBFloat16Type" : hg_dtypes[t->dtype].tensor_name,
-                       hg_show_shape(t, b1), hg_show_sizes(n, size, b2), n, t->n_dim);
+        return hg_fail(
+            cx, HG_SHAPE,
+            "expand(%s%s{%s}, size=%s): the number of sizes provided (%d) must be greater or equal to the number of "
+            "dimensions in the tensor (%d)",
+            t->dtype == HG_BF16 ? "" : "torch.",
+            t->dtype == HG_BF16 ? "CPUBFloat16Type" : hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, b1),
+            hg_show_sizes(n, size, b2), n, t->n_dim);
     if (n > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
     for (int i = n - 1; i >= 0; i--) {
         int64_t have = i < lead ? 1 : t->shape[i - lead], want = size[i];
         if (want == -1) {
             if (i < lead)
-                return hg_fail(cx, HG_SHAPE,
-                               "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension %d", i);
+                return hg_fail(
+                    cx, HG_SHAPE,
+                    "The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension %d", i);
             want = have;
         }
         if (have != want && (have != 1 || want < 0))
-            return hg_fail(cx, HG_SHAPE,
-                           "The expanded size of the tensor (%lld) must match the existing size (%lld) at non-singleton "
-                           "dimension %d.  Target sizes: %s.  Tensor sizes: %s",
-                           (long long)want, (long long)have, i, hg_show_sizes(n, size, b1), hg_show_shape(t, b2));
+            return hg_fail(
+                cx, HG_SHAPE,
+                "The expanded size of the tensor (%lld) must match the existing size (%lld) at non-singleton "
+                "dimension %d.  Target sizes: %s.  Tensor sizes: %s",
+                (long long)want, (long long)have, i, hg_show_sizes(n, size, b1), hg_show_shape(t, b2));
         shape[i] = want;
-        stride[i] = have != want        ? 0
-                    : i >= lead         ? t->stride[i - lead]
-                    : i == n - 1        ? 1
-                                        : shape[i + 1] * stride[i + 1];
+        stride[i] = have != want ? 0 : i >= lead ? t->stride[i - lead] : i == n - 1 ? 1 : shape[i + 1] * stride[i + 1];
     }
     return view_out(cx, t, n, shape, stride, 0, out);
 }

@@ -53,8 +53,10 @@ hg_status hg_out_copy(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
     hg_tensor *made = NULL;
     hg_status st = hg_tensor_empty(cx, (hg_dtype)self->dtype, self->n_dim, self->shape, &made);
     if (st != HG_OK) return st;
-    if ((st = hg_raw_copy(cx, made, self)) == HG_OK) *out = made;
-    else hg_release(cx, made);
+    if ((st = hg_raw_copy(cx, made, self)) == HG_OK)
+        *out = made;
+    else
+        hg_release(cx, made);
     return st;
 }
 
@@ -74,11 +76,12 @@ void hg_raw_accumulate(hg_tensor *to, const hg_tensor *from) {
     hg_walk_begin(&w, from->n_dim, from->shape);
     hg_walk_add(&w, to->data, to->stride, hg_tensor_itemsize(to));
     hg_walk_add(&w, from->data, from->stride, hg_tensor_itemsize(from));
-    HG_BY_DTYPE(to->dtype, do {
-        char *d = w.p[0], *s = w.p[1];
-        for (int64_t i = 0; i < w.inner; i++, d += w.step[0], s += w.step[1])
-            *(E *)d = STORE(LOAD(*(E *)d) + LOAD(*(E *)s));
-    } while (hg_walk_next(&w));)
+    HG_BY_DTYPE(
+        to->dtype, do {
+            char *d = w.p[0], *s = w.p[1];
+            for (int64_t i = 0; i < w.inner; i++, d += w.step[0], s += w.step[1])
+                *(E *)d = STORE(LOAD(*(E *)d) + LOAD(*(E *)s));
+        } while (hg_walk_next(&w));)
 }
 
 hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,

@@ -26,25 +26,87 @@ bool hg_walk_next(hg_walk *w);
 /* Runs the code with E an integer type as wide as an element: for moving elements whatever they mean. */
 #define HG_BY_SIZE(size, ...)                                                                                          \
     switch (size) {                                                                                                    \
-    case 1: { typedef uint8_t E; __VA_ARGS__ } break;                                                                  \
-    case 2: { typedef uint16_t E; __VA_ARGS__ } break;                                                                 \
-    case 4: { typedef uint32_t E; __VA_ARGS__ } break;                                                                 \
-    default: { typedef uint64_t E; __VA_ARGS__ } break;                                                                \
+    case 1: {                                                                                                          \
+        typedef uint8_t E;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case 2: {                                                                                                          \
+        typedef uint16_t E;                                                                                            \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case 4: {                                                                                                          \
+        typedef uint32_t E;                                                                                            \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    default: {                                                                                                         \
+        typedef uint64_t E;                                                                                            \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
     }
 
 /* Runs the code with E the type elements are stored as and A the type to compute in; LOAD(e) and STORE(a) convert. */
 #define HG_BY_DTYPE(dtype, ...)                                                                                        \
     switch (dtype) {                                                                                                   \
-    case HG_U8: { enum { K = HG_U8 }; typedef uint8_t E; typedef int64_t A; __VA_ARGS__ } break;                       \
-    case HG_I8: { enum { K = HG_I8 }; typedef int8_t E; typedef int64_t A; __VA_ARGS__ } break;                        \
-    case HG_I16: { enum { K = HG_I16 }; typedef int16_t E; typedef int64_t A; __VA_ARGS__ } break;                     \
-    case HG_I32: { enum { K = HG_I32 }; typedef int32_t E; typedef int64_t A; __VA_ARGS__ } break;                     \
-    case HG_I64: { enum { K = HG_I64 }; typedef int64_t E; typedef int64_t A; __VA_ARGS__ } break;                     \
-    case HG_F16: { enum { K = HG_F16 }; typedef uint16_t E; typedef float A; __VA_ARGS__ } break;                      \
-    case HG_F32: { enum { K = HG_F32 }; typedef float E; typedef float A; __VA_ARGS__ } break;                         \
-    case HG_F64: { enum { K = HG_F64 }; typedef double E; typedef double A; __VA_ARGS__ } break;                       \
-    case HG_BF16: { enum { K = HG_BF16 }; typedef uint16_t E; typedef float A; __VA_ARGS__ } break;                    \
-    case HG_BOOL: { enum { K = HG_BOOL }; typedef uint8_t E; typedef int64_t A; __VA_ARGS__ } break;                   \
+    case HG_U8: {                                                                                                      \
+        enum { K = HG_U8 };                                                                                            \
+        typedef uint8_t E;                                                                                             \
+        typedef int64_t A;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_I8: {                                                                                                      \
+        enum { K = HG_I8 };                                                                                            \
+        typedef int8_t E;                                                                                              \
+        typedef int64_t A;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_I16: {                                                                                                     \
+        enum { K = HG_I16 };                                                                                           \
+        typedef int16_t E;                                                                                             \
+        typedef int64_t A;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_I32: {                                                                                                     \
+        enum { K = HG_I32 };                                                                                           \
+        typedef int32_t E;                                                                                             \
+        typedef int64_t A;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_I64: {                                                                                                     \
+        enum { K = HG_I64 };                                                                                           \
+        typedef int64_t E;                                                                                             \
+        typedef int64_t A;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_F16: {                                                                                                     \
+        enum { K = HG_F16 };                                                                                           \
+        typedef uint16_t E;                                                                                            \
+        typedef float A;                                                                                               \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_F32: {                                                                                                     \
+        enum { K = HG_F32 };                                                                                           \
+        typedef float E;                                                                                               \
+        typedef float A;                                                                                               \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_F64: {                                                                                                     \
+        enum { K = HG_F64 };                                                                                           \
+        typedef double E;                                                                                              \
+        typedef double A;                                                                                              \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_BF16: {                                                                                                    \
+        enum { K = HG_BF16 };                                                                                          \
+        typedef uint16_t E;                                                                                            \
+        typedef float A;                                                                                               \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
+    case HG_BOOL: {                                                                                                    \
+        enum { K = HG_BOOL };                                                                                          \
+        typedef uint8_t E;                                                                                             \
+        typedef int64_t A;                                                                                             \
+        __VA_ARGS__                                                                                                    \
+    } break;                                                                                                           \
     default: break;                                                                                                    \
     }
 #define LOAD(e)                                                                                                        \
