@@ -3,6 +3,7 @@
    Each is an op with three results, of which the last two (a mean and one over a standard deviation) are for its derivative,
    and a fused derivative with three results: the gradients of input, weight and bias. Derivatives of those: Note [Derivatives
    of derivatives] in nn_impl.h. */
+#include "iter_impl.h"
 #include "nn_impl.h"
 
 #include <math.h>
@@ -13,6 +14,8 @@ typedef struct batch {
     int64_t n, channels, plane, groups;
 } batch;
 
+enum { LANES = 16 };
+#define INLINE static inline __attribute__((always_inline))
 #define REAL float
 #define KERNEL(name) name##_f32
 #include "k_norm.h"
@@ -23,6 +26,7 @@ typedef struct batch {
 #include "k_norm.h"
 #undef REAL
 #undef KERNEL
+#undef INLINE
 
 #define IN_TYPE(d, name) ((d) == HG_F64 ? name##_f64 : name##_f32)
 
