@@ -137,6 +137,16 @@ def test_every_dtype_and_length_is_sorted(dtype, n):
     assert t.kthvalue(k, dim=1).values.tolist() == [sorted(row)[k - 1] for row in rows]
 
 
+def test_positions_among_equals_are_those_of_torch():
+    few = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+    assert few.topk(3).indices.tolist() == [3, 6, 5]
+    assert few.topk(2, largest=False).indices.tolist() == [1, 4]
+    assert few.kthvalue(4).indices.item() == 3
+    many = torch.arange(200) % 3
+    assert many.topk(3).indices.tolist() == [8, 5, 2]
+    assert many.topk(5).indices.tolist() == [59, 62, 140, 137, 143]
+
+
 def test_results_have_names():
     result = torch.tensor([2.0, 1.0]).sort()
     assert result.values.tolist() == [1.0, 2.0]

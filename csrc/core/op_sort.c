@@ -57,33 +57,151 @@ static void sort_pairs(pair *p, pair *room, int64_t n) {
     }
 }
 
-/* Bring the m smallest of n pairs to the front, in any order. */
-static void select_first(pair *p, int64_t n, int64_t m) {
-    int64_t low = 0, high = n - 1;
-    while (low < high) {
-        pair a = p[low], b = p[low + (high - low) / 2], c = p[high];
-        pair pivot = is_less(&a, &b)   ? (is_less(&b, &c)   ? b
-                                          : is_less(&a, &c) ? c
-                                                            : a)
-                     : is_less(&a, &c) ? a
-                     : is_less(&b, &c) ? c
-                                       : b;
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (is_less(&p[i], &pivot)) i++;
-            while (is_less(&pivot, &p[j])) j--;
-            if (i > j) break;
-            pair x = p[i];
-            p[i++] = p[j], p[j--] = x;
+/* ---- Choosing --------------------------------------------------------------------------------------------------------- */
+
+/* Note [Ties]
+   Among equal values torch's topk and kthvalue give whatever position its selection happens to end at. These are the same
+   selections, step for step, comparing keys alone, so that the same positions come out: a heap where few are wanted, else
+   quickselect and a quicksort that leaves short runs to insertion; and for kthvalue a quickselect of its own. */
+static inline bool before(const pair *x, const pair *y) { return x->key < y->key; }
+
+static inline void swap(pair *x, pair *y) {
+    pair z = *x;
+    *x = *y, *y = z;
+}
+
+/* Put v into the heap p[n] from the hole downwards, then up again to where it belongs; the last in order is on top. */
+static void sift(pair *p, int64_t hole, int64_t n, pair v) {
+    int64_t top = hole, child = hole;
+    while (child < (n - 1) / 2) {
+        child = 2 * (child + 1);
+        if (before(&p[child], &p[child - 1])) child--;
+        p[hole] = p[child], hole = child;
+    }
+    if (n % 2 == 0 && child == (n - 2) / 2) {
+        child = 2 * (child + 1);
+        p[hole] = p[child - 1], hole = child - 1;
+    }
+    for (int64_t parent = (hole - 1) / 2; hole > top && before(&p[parent], &v); parent = (hole - 1) / 2)
+        p[hole] = p[parent], hole = parent;
+    p[hole] = v;
+}
+
+/* The m first of n to the front, as a heap. */
+static void heap_select(pair *p, int64_t m, int64_t n) {
+    for (int64_t i = (m - 2) / 2; m > 1 && i >= 0; i--) sift(p, i, m, p[i]);
+    for (int64_t i = m; i < n; i++)
+        if (before(&p[i], &p[0])) {
+            pair v = p[i];
+            p[i] = p[0];
+            sift(p, 0, m, v);
         }
-        if (m <= j)
-            high = j;
-        else if (m >= i)
-            low = i;
-        else
-            return;
+}
+
+static void heap_sort(pair *p, int64_t n) {
+    while (n-- > 1) {
+        pair v = p[n];
+        p[n] = p[0];
+        sift(p, 0, n, v);
     }
 }
+
+/* Partition p[low, high) around the median of three; the place where the second part begins. */
+static int64_t partition(pair *p, int64_t low, int64_t high) {
+    pair *a = &p[low + 1], *b = &p[low + (high - low) / 2], *c = &p[high - 1];
+    pair *median = before(a, b) ? (before(b, c) ? b : before(a, c) ? c : a) : before(a, c) ? a : before(b, c) ? c : b;
+    swap(&p[low], median);
+    for (int64_t i = low + 1, j = high;; i++) {
+        while (before(&p[i], &p[low])) i++;
+        do j--;
+        while (before(&p[low], &p[j]));
+        if (i >= j) return i;
+        swap(&p[i], &p[j]);
+    }
+}
+
+static void insertion_sort(pair *p, int64_t low, int64_t high) {
+    for (int64_t i = low + 1; i < high; i++) {
+        pair v = p[i];
+        int64_t k = i;
+        for (; k > low && before(&v, &p[k - 1]); k--) p[k] = p[k - 1];
+        p[k] = v;
+    }
+}
+
+static int halvings(int64_t n) { return 63 - __builtin_clzll((unsigned long long)n); }
+
+/* p[nth] as it would be if all of p[n] were sorted, and none before it that belongs after it. */
+static void quick_select(pair *p, int64_t nth, int64_t n) {
+    int64_t low = 0, high = n;
+    for (int depth = 2 * halvings(n); high - low > 3; depth--) {
+        if (depth == 0) { /* too unlucky with the medians */
+            heap_select(p + low, nth + 1 - low, high - low);
+            swap(&p[low], &p[nth]);
+            return;
+        }
+        int64_t cut = partition(p, low, high);
+        if (cut <= nth)
+            low = cut;
+        else
+            high = cut;
+    }
+    insertion_sort(p, low, high);
+}
+
+static void quick_sort(pair *p, int64_t low, int64_t high, int depth) {
+    while (high - low > 16) {
+        if (depth-- == 0) {
+            heap_select(p + low, high - low, high - low);
+            heap_sort(p + low, high - low);
+            return;
+        }
+        int64_t cut = partition(p, low, high);
+        quick_sort(p, cut, high, depth);
+        high = cut;
+    }
+}
+
+/* The k first of n, in order. */
+static void choose_first(pair *p, int64_t k, int64_t n) {
+    if (k * 64 <= n) {
+        heap_select(p, k, n);
+        heap_sort(p, k);
+        return;
+    }
+    quick_select(p, k - 1, n);
+    if (k < 2) return;
+    quick_sort(p, 0, k - 1, 2 * halvings(k - 1));
+    insertion_sort(p, 0, k - 1);
+}
+
+/* p[k] as it would be if all of p[n] were sorted. */
+static void choose_kth(pair *p, int64_t k, int64_t n) {
+    for (int64_t low = 0, high = n - 1; low < high;) {
+        if (high == low + 1) {
+            if (before(&p[high], &p[low])) swap(&p[low], &p[high]);
+            return;
+        }
+        swap(&p[low + (high - low) / 2], &p[low + 1]);
+        if (before(&p[high], &p[low + 1])) swap(&p[low + 1], &p[high]);
+        if (before(&p[high], &p[low])) swap(&p[low], &p[high]);
+        if (before(&p[low], &p[low + 1])) swap(&p[low + 1], &p[low]);
+        int64_t i = low + 1, j = high;
+        for (pair pivot = p[low];;) {
+            do i++;
+            while (before(&p[i], &pivot));
+            do j--;
+            while (before(&pivot, &p[j]));
+            if (j < i) break;
+            swap(&p[i], &p[j]);
+        }
+        swap(&p[low], &p[j]);
+        if (j <= k) low = i;
+        if (j >= k) high = j - 1;
+    }
+}
+
+/* ---- Rows ------------------------------------------------------------------------------------------------------------- */
 
 static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, bool descending, pair *to) {
     HG_BY_DTYPE(
@@ -94,10 +212,12 @@ static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, boo
         })
 }
 
-/* Sort every row of t along d and hand the first `keep` places from `skip` on to out[0] (values) and out[1] (positions);
+typedef enum choice { WHOLE, FIRST, KTH } choice;
+
+/* Sort every row of t along d, as far as `how` asks for it, and hand the first `keep` places from `skip` on to out[0] (values) and out[1] (positions);
    either may be left out. Both have t's shape with `keep` along d. */
-static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep,
-                           hg_tensor *values, hg_tensor *places) {
+static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, choice how, bool descending, int64_t skip,
+                           int64_t keep, hg_tensor *values, hg_tensor *places) {
     int64_t n = hg_size_at(t, d), shape[HG_MAX_DIM], s0[HG_MAX_DIM], s1[HG_MAX_DIM], s2[HG_MAX_DIM];
     const hg_tensor *model = values ? values : places;
     int rank = 0;
@@ -117,12 +237,12 @@ static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descendin
         char *from = w.p[0], *to = w.p[1], *at = w.p[2];
         for (int64_t row = 0; row < w.inner; row++, from += w.step[0], to += w.step[1], at += w.step[2]) {
             read_keys((hg_dtype)t->dtype, from, in * size, n, descending, p);
-            int64_t wanted = skip + keep;
-            if (wanted < n / 2)
-                select_first(p, n, wanted);
+            if (how == WHOLE)
+                sort_pairs(p, p + n, n);
+            else if (how == FIRST)
+                choose_first(p, keep, n);
             else
-                wanted = n;
-            sort_pairs(p, p + n, wanted);
+                choose_kth(p, skip, n);
             for (int64_t i = 0; places && i < keep; i++) *(int64_t *)(void *)(at + i * out * 8) = p[skip + i].at;
             if (values)
                 HG_BY_SIZE(
@@ -137,14 +257,14 @@ static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, bool descendin
 }
 
 /* Outputs of t's shape with `keep` along d, and the rows sorted into them. */
-static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, bool descending, int64_t skip, int64_t keep, bool drop_dim,
-                        hg_tensor **out) {
+static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, choice how, bool descending, int64_t skip, int64_t keep,
+                        bool drop_dim, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM];
     memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
     if (t->n_dim) shape[d] = keep;
     hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, shape, &out[0]);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, t->n_dim, shape, &out[1]);
-    if (st == HG_OK) st = sort_rows(cx, t, d, descending, skip, keep, out[0], out[1]);
+    if (st == HG_OK) st = sort_rows(cx, t, d, how, descending, skip, keep, out[0], out[1]);
     for (int k = 0; k < 2 && st == HG_OK && drop_dim && t->n_dim; k++) {
         hg_tensor *full = out[k];
         int64_t rest[HG_MAX_DIM];
@@ -161,7 +281,7 @@ static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, bool descending, int64_
 hg_status hg_sort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
-    return st == HG_OK ? sorted(cx, SELF, d, a[2].u.i, 0, hg_size_at(SELF, d), false, out) : st;
+    return st == HG_OK ? sorted(cx, SELF, d, WHOLE, a[2].u.i, 0, hg_size_at(SELF, d), false, out) : st;
 }
 
 /* The gradient of chosen values goes to where they were. */
@@ -192,7 +312,7 @@ hg_status hg_argsort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
     if (st == HG_OK) st = hg_out(cx, out, HG_I64, SELF->n_dim, SELF->shape);
-    return st == HG_OK ? sort_rows(cx, SELF, d, a[2].u.i, 0, hg_size_at(SELF, d), NULL, *out) : st;
+    return st == HG_OK ? sort_rows(cx, SELF, d, WHOLE, a[2].u.i, 0, hg_size_at(SELF, d), NULL, *out) : st;
 }
 
 hg_status hg_msort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -208,7 +328,7 @@ hg_status hg_topk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     if (k < 0 || k > hg_size_at(SELF, d)) return hg_fail(cx, HG_SHAPE, "selected index k out of range");
     if (SELF->dtype == HG_BOOL) return hg_fail(cx, HG_SHAPE, "topk does not support bool dtypes on CPU");
-    return sorted(cx, SELF, d, a[3].u.i, 0, k, false, out);
+    return sorted(cx, SELF, d, FIRST, a[3].u.i, 0, k, false, out);
 }
 
 hg_status hg_kthvalue_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -218,7 +338,7 @@ hg_status hg_kthvalue_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     if (k < 1 || k > hg_size_at(SELF, d))
         return hg_fail(cx, HG_SHAPE, "kthvalue(): selected number k out of range for dimension %d", d);
-    return sorted(cx, SELF, d, false, k - 1, 1, !a[3].u.i, out);
+    return sorted(cx, SELF, d, KTH, false, k - 1, 1, !a[3].u.i, out);
 }
 
 /* ---- unique ------------------------------------------------------------------------------------------------------------- */
