@@ -28,15 +28,13 @@ void hg_mem_free(hg_lib *lib, void *p) {
 
 /* ---- Errors --------------------------------------------------------------------------------------------------------- */
 
-hg_status hg_fail(hg_ctx *cx, hg_status st, const char *format, ...) {
+void hg_set_error(hg_ctx *cx, hg_status st, const char *format, ...) {
     va_list ap;
     va_start(ap, format);
     vsnprintf(cx->words, sizeof cx->words, format, ap);
     va_end(ap);
-    return cx->status = st;
+    cx->status = st;
 }
-
-hg_status hg_no_memory(hg_ctx *cx) { return hg_fail(cx, HG_MEMORY, "out of memory"); }
 
 const char *hg_error(const hg_ctx *cx) { return cx->words; }
 

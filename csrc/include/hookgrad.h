@@ -157,9 +157,12 @@ void hg_ctx_free(hg_ctx *cx);
 void hg_close(hg_ctx *cx); /* frees the library; every object must be gone */
 const hg_host *hg_lib_host(const hg_lib *lib);
 const char *hg_error(const hg_ctx *cx);
-/* Set the words and return the status. Fails "HG_MEMORY" for words that do not fit are cut. */
-hg_status hg_fail(hg_ctx *cx, hg_status st, const char *format, ...) __attribute__((format(printf, 3, 4)));
-hg_status hg_no_memory(hg_ctx *cx);
+/* Set the words, cut where they do not fit, and the status. */
+void hg_set_error(hg_ctx *cx, hg_status st, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* `return hg_fail(cx, HG_VALUE, "...")`: a macro, so that compilers see that it never gives HG_OK. */
+static inline hg_status hg_same_status(hg_status st) { return st; }
+#define hg_fail(cx, st, ...) (hg_set_error(cx, st, __VA_ARGS__), hg_same_status(st))
+static inline hg_status hg_no_memory(hg_ctx *cx) { return hg_fail(cx, HG_MEMORY, "out of memory"); }
 hg_status hg_warn(hg_ctx *cx, const char *category, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 hg_dtype hg_default_dtype(hg_ctx *cx);
