@@ -486,6 +486,8 @@ def test_full_backward_hook_without_an_input_that_needs_a_gradient():
     with pytest.warns(UserWarning, match="Full backward hook is firing when gradients are computed with respect to"):
         module(torch.ones(1)).sum().backward()
     assert seen == [((None,), 1.0)]
+    with module.register_full_backward_hook(returns((None,) * 3)), pytest.warns(UserWarning):
+        module(torch.ones(1)).sum().backward()
     module.register_full_backward_hook(returns((torch.ones(1),)))
     with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="should always return None or None for all"):
         module(torch.ones(1)).sum().backward()
@@ -605,6 +607,15 @@ def test_removed_hook_still_fires_in_this_pass():
     (x * 2).backward()
     (x * 2).backward()
     assert fired == ["second"]
+
+
+def test_removed_hook_that_wants_keywords_still_gets_them():
+    module, fired, handles = Scale(), [], []
+    module.register_forward_hook(lambda m, args, out: handles[0].remove())
+    handles.append(module.register_forward_hook(lambda m, a, k, out: fired.append(k), with_kwargs=True))
+    module(torch.ones(1), times=2.0)
+    module(torch.ones(1), times=2.0)
+    assert fired == [{"times": 2.0}]
 
 
 def test_hook_added_during_a_run_waits_for_the_next():

@@ -17,7 +17,7 @@ static PyObject *call(PyObject *fn, PyObject *a, PyObject *b, PyObject *c, PyObj
     return PyObject_Vectorcall(fn, at + 1, n | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
-/* ---- Gradients: what a hook may return instead --------------------------------------------------------------- */
+/* ---- Gradients: what a hook may return instead ------------------------------------------------------------------ */
 
 /* "clip" of a function, "<unknown>" of a callable without a name: new, NULL failed. */
 static PyObject *name_of(PyObject *fn) {
@@ -96,7 +96,7 @@ static hg_status take_gradients(hg_ctx *cx, hg_value *slot, PyObject *got, PyObj
     return failed ? PY_FAILED : HG_OK;
 }
 
-/* ---- Each kind ----------------------------------------------------------------------------------------------- */
+/* ---- Each kind -------------------------------------------------------------------------------------------------- */
 
 static hg_status call_tensor(hg_ctx *cx, hg_call *c, PyObject *fn) {
     PyObject *got = PyObject_CallOneArg(fn, object(c->grad));
@@ -219,15 +219,42 @@ static hg_status call_backward_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {
                          "Backward pre hook returned an invalid number of grad_output, got %zd, but expected %zd");
 }
 
+static bool all_none(PyObject *tuple) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
+        if (PyTuple_GET_ITEM(tuple, i) != Py_None) return false;
+    return true;
+}
+
 static hg_status call_backward(hg_ctx *cx, hg_call *c, PyObject *fn) {
     PyObject *got = call(fn, PY(c->module), object(c->grad_input), object(c->grad_output), NULL);
     if (!got) return PY_FAILED;
     if (c->flags & HG_HOOK_LEGACY) return take_gradients(cx, &c->grad_input, got, fn);
+    if (all_none(object(c->grad_input))) { /* no input needs a gradient: the core wants nothing back, in any length */
+        replace(cx, &c->grad_input, got);
+        return HG_OK;
+    }
     return take_sequence(cx, &c->grad_input, got,
                          "Backward hook returned an invalid number of grad_input, got %zd, but expected %zd");
 }
 
-hg_status py_call_hook(hg_ctx *cx, hg_call *c, void *data) {
+/* The exception carries a note of which hook it came out of: hookgrad/_notes.py words it. It stays what it is. */
+static void annotate(const hg_ctx *cx, const hg_call *c, PyObject *fn) {
+    PyObject *type, *value, *traceback, *notes, *got = NULL;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback) PyException_SetTraceback(value, traceback);
+    PyObject *owner = c->module ? Py_NewRef(PY(c->module)) : py_node_wrap(c->node ? c->node : hg_backward_node(cx));
+    if (owner && value && (notes = PyImport_ImportModule("hookgrad._notes"))) {
+        PyObject *file = c->file ? (PyObject *)c->file : Py_None;
+        got = PyObject_CallMethod(notes, "add", "OiOOiO", value, (int)c->kind, fn, file, c->line, owner);
+        Py_DECREF(notes);
+    }
+    Py_XDECREF(owner);
+    Py_XDECREF(got);
+    PyErr_Restore(type, value, traceback);
+}
+
+static hg_status call_hook(hg_ctx *cx, hg_call *c, PyObject *data) {
     switch (c->kind) {
     case HG_HOOK_TENSOR: return call_tensor(cx, c, data);
     case HG_HOOK_POST_ACCUMULATE: return call_post_accumulate(cx, c, data);
@@ -241,4 +268,10 @@ hg_status py_call_hook(hg_ctx *cx, hg_call *c, void *data) {
     }
     PyErr_Format(PyExc_SystemError, "hooks of kind %d are not called by the core", (int)c->kind);
     return PY_FAILED;
+}
+
+hg_status py_call_hook(hg_ctx *cx, hg_call *c, void *data) {
+    hg_status st = call_hook(cx, c, data);
+    if (st != HG_OK && PyErr_Occurred()) annotate(cx, c, data);
+    return st;
 }
