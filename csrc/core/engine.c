@@ -9,6 +9,7 @@
    or from another thread while a hook waits), each of which finds its own task. */
 #include "autograd_impl.h"
 
+#include <assert.h>
 #include <string.h>
 
 typedef struct hg_task {
@@ -305,6 +306,7 @@ static hg_status before_node(hg_ctx *cx, hg_node *n, hg_tensor **grad) {
 
 static hg_status tuple_of(hg_ctx *cx, hg_tensor *const *at, uint32_t n, hg_value *out) {
     hg_value few[8], *v = few;
+    assert(at || n == 0);
     if (n > 8 && !(v = hg_mem(cx, n * sizeof *v))) return HG_MEMORY;
     for (uint32_t i = 0; i < n; i++) v[i] = hg_value_of(at[i]);
     hg_status st = hg_tuple_new(cx, NULL, v, n, out);

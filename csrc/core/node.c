@@ -171,7 +171,7 @@ bool hg_back_needs(const hg_back *b, int param) {
 }
 
 hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i, bool output) {
-    hg_arg a;
+    hg_arg a = HG_NONE;
     if (!hg_scope_ok(cx)) return NULL;
     hg_status st = hg_node_saved(cx, b->node, i, output, &a);
     if (st != HG_OK) {

@@ -32,6 +32,7 @@ static const hg_arg *complete(hg_ctx *cx, const hg_op_info *info, const hg_arg *
     bool whole = n == info->n_params;
     for (int i = 0; i < n && whole; i++) whole = a[i].kind != HG_A_DEFAULT;
     if (whole) return a;
+    room[0] = HG_NONE; /* also of an op without parameters */
     for (int i = 0; i < info->n_params; i++) {
         const hg_param *p = &info->params[i];
         if (i < n && a[i].kind != HG_A_DEFAULT) {

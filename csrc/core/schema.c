@@ -169,7 +169,7 @@ static int param_named(const hg_op_info *info, const char *name) {
 
 /* "self(other) other(self)": who is differentiable, and what for. */
 static void read_grads(reader *r, hg_op_info *info) {
-    char name[24];
+    char name[24] = "";
     for (skip_space(r); *r->at && !r->bad; skip_space(r)) {
         word(r, name, sizeof name);
         int i = param_named(info, name);
