@@ -185,7 +185,7 @@ static hg_status check_count(hg_ctx *cx, hg_value v, size_t want, const char *ho
 static hg_status run_each(hg_ctx *cx, hg_hooks *h, hg_call *call, hg_value *slot, const char *hook, const char *what) {
     for (uint32_t i = 0; h && i < h->n; i++) {
         size_t want = HOST(cx)->tuple_size(HOST(cx)->ud, slot->obj);
-        call->flags = h->at[i].flags, call->id = h->at[i].id;
+        call->flags = h->at[i].flags, call->id = h->at[i].id, call->file = h->at[i].file, call->line = h->at[i].line;
         TRY(h->at[i].fn(cx, call, h->at[i].data));
         TRY(check_count(cx, *slot, want, hook, what));
     }
@@ -235,7 +235,7 @@ static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
     hg_value_retain(cx, grad_output);
     for (uint32_t i = 0; s->full && i < s->full->n && st == HG_OK; i++) {
         const hg_hook *hook = &s->full->at[i];
-        call.flags = hook->flags, call.id = hook->id;
+        call.flags = hook->flags, call.id = hook->id, call.file = hook->file, call.line = hook->line;
         st = hook->fn(cx, &call, hook->data);
         if (st == HG_OK && !all_nothing(cx, call.grad_input))
             st = hg_fail(cx, HG_STATE,
@@ -274,7 +274,7 @@ static hg_status at_last_node(hg_ctx *cx, hg_call *node_call, void *data) {
     hg_value_retain(cx, call.grad_output = node_call->grad_output);
     hg_status st = HG_OK;
     for (uint32_t i = 0; i < s->full->n && st == HG_OK; i++) {
-        call.flags = s->full->at[i].flags, call.id = s->full->at[i].id;
+        call.flags = s->full->at[i].flags, call.id = s->full->at[i].id, call.file = s->full->at[i].file, call.line = s->full->at[i].line;
         st = s->full->at[i].fn(cx, &call, s->full->at[i].data);
     }
     if (st == HG_OK)

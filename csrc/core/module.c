@@ -159,7 +159,7 @@ static void list_end(hg_ctx *cx, hook_list *list) {
 
 static hg_status run_hook(hg_ctx *cx, const hg_hook *hook, uint32_t flags, hg_call *call) {
     call->flags = flags;
-    call->id = hook->id;
+    call->id = hook->id, call->file = hook->file, call->line = hook->line;
     return hook->fn(cx, call, hook->data);
 }
 

@@ -47,7 +47,7 @@
                                             X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)     \
                                                 X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter)    \
                                                     X(register_buffer) X(call_super_init) X(__getattr__)               \
-                                                        X(__getattribute__) X(__init_subclass__) X(__init__)           \
+                                                        X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__)           \
                                                             X(__torch_function__)
 
 typedef struct mod_state {
@@ -75,6 +75,7 @@ typedef struct mod_state {
     PyObject
         *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     PyObject *node_types;      /* dict: the types of nodes by name */
+    PyObject *files;               /* dict: the names of files hooks were registered in, kept for good */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */

@@ -34,7 +34,7 @@ static int kind_named(PyObject *name) {
 static void hold(void *fn) { Py_INCREF((PyObject *)fn); }
 static void drop(void *fn) { Py_DECREF((PyObject *)fn); }
 
-/* ---- Hooks written in C, as objects that can be moved from table to table ------------------------------------ */
+/* ---- Hooks written in C, as objects that can be moved from table to table --------------------------------------- */
 
 typedef struct chook {
     PyObject_HEAD
@@ -92,7 +92,35 @@ static int entry_from(PyObject *o, hg_hook *hook) {
     return 0;
 }
 
-/* ---- The table ----------------------------------------------------------------------------------------------- */
+/* Is the frame one of the package's own? */
+static bool is_ours(PyFrameObject *frame) {
+    PyObject *globals = PyObject_GetAttr((PyObject *)frame, NAME(f_globals));
+    PyObject *name = globals ? PyDict_GetItemWithError(globals, NAME(__name__)) : NULL;
+    const char *chars = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    bool ours = chars && !strncmp(chars, "hookgrad.", 9);
+    Py_XDECREF(globals);
+    return ours;
+}
+
+/* Note where in the user's program this is, for an error to say: never fails. */
+static void note_site(hg_hook *hook) {
+    PyFrameObject *frame = (PyFrameObject *)Py_XNewRef((PyObject *)PyEval_GetFrame());
+    while (frame && is_ours(frame)) {
+        PyFrameObject *back = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = back;
+    }
+    if (frame) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        hook->file = PyDict_SetDefault(hg_py->files, code->co_filename, code->co_filename);
+        hook->line = PyFrame_GetLineNumber(frame);
+        Py_DECREF(code);
+        Py_DECREF(frame);
+    }
+    PyErr_Clear();
+}
+
+/* ---- The table -------------------------------------------------------------------------------------------------- */
 
 static bool read_id(PyObject *key, uint64_t *id) {
     if (!PyLong_Check(key)) return false;
@@ -120,6 +148,7 @@ static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
     uint64_t id;
     hg_ctx *cx = py_ctx();
     if (!cx || entry_from(value, &hook)) return -1;
+    note_site(&hook);
     if (!read_id(key, &id)) {
         PyErr_Format(PyExc_TypeError, "hooks are kept by id, a non-negative int, not %R", key);
         return -1;
@@ -262,7 +291,7 @@ PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
     return made;
 }
 
-/* ---- Views of flags ------------------------------------------------------------------------------------------ */
+/* ---- Views of flags --------------------------------------------------------------------------------------------- */
 
 /* A table keeps flags with its hooks; PyTorch shows each flag as a dict of its own, id -> True. */
 typedef struct py_hooks_view_object {
@@ -414,7 +443,7 @@ static PyType_Slot view_slots[] = {
 static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, view_slots};
 
-/* ---- Registration -------------------------------------------------------------------------------------------- */
+/* ---- Registration ----------------------------------------------------------------------------------------------- */
 
 int py_hook_check(PyObject *fn, const char *function) {
     if (PyCallable_Check(fn) || Py_TYPE(fn) == hg_py->chook_type) return 0;
@@ -426,6 +455,7 @@ PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
     hg_hook hook;
     hg_ctx *cx = py_ctx();
     if (!cx || entry_from(fn, &hook)) return NULL;
+    note_site(&hook);
     hook.id = hg_next_hook_id(hg_py->lib);
     hook.flags = flags;
     PyObject *handle = py_handle_new(PY(h), hook.id);
@@ -436,6 +466,7 @@ PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
 }
 
 int py_hooks_init(PyObject *m) {
+    if (!(hg_py->files = PyDict_New())) return -1;
     if (py_mapping_init(m) || py_type_add(m, &hg_py->chook_type, &chook_spec, NULL) ||
         py_type_add(m, &hg_py->hooks_type, &hooks_spec, NULL) ||
         py_type_add(m, &hg_py->hooks_view_type, &view_spec, NULL))
