@@ -82,7 +82,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
         K(silu_backward, x *hg_sigmoid_(y) * (1 + y * (1 - hg_sigmoid_(y))))
 /* Three floating operands. */
 #define HG_SIMPLE3_KERNELS(K)                                                                                          \
-    K(lerp, (z < (V)0.5 && z > (V)-0.5) ? x + z *(y - x) : y - (y - x) * (1 - z))                                      \
+    K(lerp, (z < (V)0.5 && z > (V)-0.5) ? fma(z, y - x, x) : fma(x - y, 1 - z, y))                                     \
     K(addcdiv, x + f(0) * y / z)
 
 #define K(name, ...) extern const hg_kernel hg_k_##name;
