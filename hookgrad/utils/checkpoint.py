@@ -459,7 +459,7 @@ def checkpoint(
     >>> x = torch.tensor(2.0, requires_grad=True)
     >>> checkpoint(lambda x: (x * x).exp(), x, use_reentrant=False).log().backward()
     >>> x.grad
-    tensor(4.)
+    tensor(4.0000)
 
     Source: https://docs.pytorch.org/docs/stable/checkpoint.html#torch.utils.checkpoint.checkpoint
     """
