@@ -127,10 +127,13 @@ static hg_status divide(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, hg_tens
     hg_dtype d = common_type(cx, a);
     if (!hg_dtype_is_float(d) && d != HG_BOOL) {
         if (hg_is_number(&a[1])) {
-            if (hg_number_i(&a[1]) == 0) return zero_division(cx);
+            int bits = 8 * hg_dtypes[d].size; /* 256 is zero, as a uint8 */
+            if ((uint64_t)hg_number_i(&a[1]) << (64 - bits) == 0) return zero_division(cx);
         } else {
-            hg_tensor *is_zero = NULL;
-            hg_status st = hg_run(cx, &hg_k_logical_not, (hg_dtype)a[1].u.t->dtype, &a[1], 1, NULL, &is_zero);
+            hg_tensor *is_zero = NULL, *by = NULL;
+            hg_status st = hg_raw_cast(cx, a[1].u.t, d, &by);
+            if (st == HG_OK) st = hg_run(cx, &hg_k_logical_not, d, (hg_arg[]){hg_t(by)}, 1, NULL, &is_zero);
+            hg_release(cx, by);
             if (st != HG_OK) return st;
             bool found = false;
             hg_iter it;
