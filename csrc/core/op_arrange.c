@@ -173,6 +173,7 @@ static hg_status roll_one(hg_ctx *cx, hg_tensor *t, int d, int64_t shift, hg_ten
     if (by < 0) by += size;
     if (by < size) st = move_range(cx, *out, by, t, 0, size - by, d);
     if (st == HG_OK && by) st = move_range(cx, *out, 0, t, size - by, by, d);
+    if (st != HG_OK) hg_release(cx, *out), *out = NULL;
     return st;
 }
 
@@ -267,7 +268,10 @@ hg_status hg_rot90_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        (long long)dims[0], (long long)dims[1]);
     bool mask[HG_MAX_DIM] = {false};
     mask[d0] = k >= 2, mask[d1] = k == 1 || k == 2;
-    if ((st = flipped(cx, t, mask, &flip)) != HG_OK) return st;
+    if ((st = flipped(cx, t, mask, &flip)) != HG_OK) {
+        hg_release(cx, flip);
+        return st;
+    }
     if (k == 0 || k == 2) {
         *out = flip;
         return HG_OK;
