@@ -48,7 +48,7 @@ def path_of(module):
 
     parents = {}
     for parent in gc.get_objects():
-        if isinstance(parent, Module):
+        if issubclass(type(parent), Module):  # isinstance() would ask a stranger for its __class__, and run its code
             for name, child in (getattr(parent, "_modules", None) or {}).items():
                 parents.setdefault(id(child), (parent, name))
     names, root = [], module
