@@ -320,6 +320,7 @@ static hg_status tuple_back(hg_ctx *cx, hg_value tuple, hg_tensor **at, uint32_t
     size_t size = tuple.kind == HG_V_TUPLE ? HOST(cx)->tuple_size(HOST(cx)->ud, tuple.obj) : 0;
     if (size != n)
         return hg_fail(cx, HG_STATE, "hook of %s returned %zu gradients, expected %u", hg_node_name(node), size, n);
+    assert(at || n == 0);
     for (uint32_t i = 0; i < n; i++) {
         hg_value v = HOST(cx)->tuple_at(HOST(cx)->ud, tuple.obj, i);
         hg_tensor *g = hg_value_tensor(v), *old = at[i];
