@@ -164,6 +164,143 @@ done:
     return st;
 }
 
+/* Call an op and send the gradient of its first output back. */
+static hg_status there_and_back(int id, const hg_arg *a, int n) {
+    const hg_op_info *info = hg_op_at(cx->lib, id);
+    hg_tensor *out[HG_MAX_OUT] = {NULL}, **list = NULL, *sum = NULL;
+    int n_list = 0;
+    if (!info) return hg_no_memory(cx);
+    hg_status st = info->n_out ? hg_call_op(cx, id, a, n, out) : hg_call_list(cx, id, a, n, &list, &n_list);
+    hg_tensor *first = info->n_out ? out[0] : n_list ? list[0] : NULL;
+    if (st == HG_OK && first && hg_tensor_requires_grad(first)) {
+        st = hg_call_op(cx, HG_OP_SUM, (hg_arg[]){hg_t(first)}, 1, &sum);
+        if (st == HG_OK) st = hg_backward(cx, &sum, NULL, 1, false, false, NULL, -1, false, NULL);
+    }
+    for (int i = 0; i < HG_MAX_OUT; i++) hg_release(cx, out[i]);
+    hg_list_free(cx, list, n_list);
+    hg_release(cx, sum);
+    return st;
+}
+#define BOTH(id, ...)                                                                                                  \
+    TRY(there_and_back(HG_OP_##id, (hg_arg[]){__VA_ARGS__}, (int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg))))
+
+static const int64_t two_one[] = {2, 1}, zero_one[] = {0, 1}, flat[] = {-1}, pad[] = {1, 1, 0, 1};
+
+/* A 3x3 tensor, a 2x3x3 one, and the indices 2, 0. */
+static hg_status make_inputs(things *k) {
+    hg_status st = HG_OK;
+    TRY(filled(SHAPE(3, 3), true, &k->t[0]));
+    TRY(filled(SHAPE(2, 3, 3), true, &k->t[1]));
+    TRY(hg_tensor_empty(cx, HG_I64, SHAPE(2), &k->t[2]));
+    int64_t *at = (int64_t *)(void *)k->t[2]->data;
+    at[0] = 2, at[1] = 0;
+done:
+    return st;
+}
+
+static hg_status shapes(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    TRY(make_inputs(&k));
+    hg_arg x = hg_t(k.t[0]), y = hg_t(k.t[1]);
+    hg_tensor *pair[] = {k.t[0], k.t[0]}, *vectors[] = {k.t[2], k.t[2]};
+    BOTH(CAT, hg_ts(pair, 2), hg_i(1));
+    BOTH(STACK, hg_ts(pair, 2), hg_i(1));
+    BOTH(BLOCK_DIAG, hg_ts(pair, 2));
+    BOTH(MESHGRID, hg_ts(vectors, 2), hg_s("ij"));
+    BOTH(SPLIT, x, hg_i(2), hg_i(1));
+    BOTH(UNBIND, x, hg_i(1));
+    BOTH(CHUNK, x, hg_i(2), hg_i(0));
+    BOTH(TENSOR_SPLIT, x, hg_i(2), hg_i(0));
+    BOTH(REPEAT, x, hg_ints(two_one, 2));
+    BOTH(REPEAT_INTERLEAVE_INT, x, hg_i(2), hg_i(0));
+    BOTH(ROLL, x, hg_ints(two_one, 2), hg_ints(zero_one, 2));
+    BOTH(ROLL, x, hg_ints(two_one, 1));
+    BOTH(FLIP, x, hg_ints(zero_one, 1));
+    BOTH(ROT90, x);
+    BOTH(DIAG_EMBED, x);
+    BOTH(DIAGONAL, x);
+    BOTH(AS_STRIDED, x, hg_ints(two_one, 2), hg_ints(two_one, 2));
+    BOTH(UNFOLD, x, hg_i(0), hg_i(2), hg_i(1));
+    BOTH(RESHAPE, x, hg_ints(flat, 1));
+    BOTH(PAD, x, hg_ints(pad, 4));
+    BOTH(PAD, y, hg_ints(pad, 2), hg_s("reflect"));
+    BOTH(PAD, y, hg_ints(pad, 2), hg_s("circular"));
+done:
+    drop_things(&k);
+    return st;
+}
+
+static hg_status indices(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    TRY(make_inputs(&k));
+    CALL(&k.t[3], GT, hg_t(k.t[0]), hg_f(0));
+    CALL(&k.t[4], EXPAND, hg_t(k.t[2]), hg_ints((int64_t[]){3, 2}, 2));
+    hg_arg x = hg_t(k.t[0]), index = hg_t(k.t[2]), mask = hg_t(k.t[3]), wide = hg_t(k.t[4]);
+    hg_tensor *at[] = {NULL, k.t[2]}, *masks[] = {k.t[3]};
+    BOTH(INDEX_SELECT, x, hg_i(1), index);
+    BOTH(INDEX_FILL, x, hg_i(1), index, hg_f(2));
+    BOTH(GATHER, x, hg_i(1), wide);
+    BOTH(SCATTER, x, hg_i(1), wide, x);
+    BOTH(SCATTER_ADD, x, hg_i(1), wide, x);
+    BOTH(TAKE, x, index);
+    BOTH(MASKED_SELECT, x, mask);
+    BOTH(MASKED_SCATTER, x, mask, x);
+    BOTH(NONZERO_NUMPY, x);
+    BOTH(INDEX, x, hg_ts(at, 2));
+    BOTH(INDEX, x, hg_ts(masks, 1));
+    CALL(&k.t[7], NARROW, x, hg_i(1), hg_i(0), hg_i(2));
+    BOTH(INDEX_PUT, x, hg_ts(at, 2), hg_t(k.t[7]), hg_b(true));
+    BOTH(SORT, x);
+    BOTH(TOPK, x, hg_i(2));
+    BOTH(KTHVALUE, x, hg_i(2));
+    BOTH(UNIQUE, x, hg_b(true), hg_b(true), hg_b(true));
+    hg_index parts[] = {{.kind = HG_IX_NEW},
+                        {.kind = HG_IX_SLICE, .start = 1, .stop = 3, .step = 1},
+                        {.kind = HG_IX_TENSOR, .t = k.t[2]}};
+    TRY(hg_get_index(cx, k.t[0], parts, 3, &k.t[5]));
+    CALL(&k.t[6], CLONE, x);
+    TRY(hg_set_index(cx, k.t[6], parts, 3, hg_f(1)));
+    CALL(&k.t[8], SELECT, x, hg_i(0), hg_i(0));
+    TRY(hg_set_index(cx, k.t[6], parts + 1, 1, hg_t(k.t[8])));
+done:
+    drop_things(&k);
+    return st;
+}
+
+static hg_status products(void) {
+    things k = {0};
+    hg_status st = HG_OK;
+    TRY(make_inputs(&k));
+    CALL(&k.t[3], SELECT, hg_t(k.t[0]), hg_i(0), hg_i(0));
+    CALL(&k.t[4], EYE, hg_i(3));
+    CALL(&k.t[5], ADD, hg_t(k.t[0]), hg_t(k.t[4]), hg_i(4));
+    hg_arg x = hg_t(k.t[0]), y = hg_t(k.t[1]), v = hg_t(k.t[3]);
+    hg_tensor *pair[] = {k.t[0], k.t[0]}, *three[] = {k.t[3], k.t[0], k.t[3]};
+    BOTH(MATMUL, x, x);
+    BOTH(MATMUL, y, x);
+    BOTH(MATMUL, x, y);
+    BOTH(MATMUL, v, y);
+    BOTH(LINEAR, y, x, v);
+    BOTH(ADDMV, v, x, v);
+    BOTH(ADDR, x, v, v);
+    BOTH(BADDBMM, x, y, y);
+    BOTH(ADDBMM, x, y, y);
+    BOTH(EINSUM, hg_s("ij,kj->ki"), hg_ts(pair, 2));
+    BOTH(EINSUM, hg_s("ii"), hg_ts(pair, 1));
+    BOTH(TENSORDOT_INT, x, x, hg_i(2));
+    BOTH(KRON, x, v);
+    BOTH(TRACE, x);
+    BOTH(MULTI_DOT, hg_ts(three, 3));
+    CALL(&k.t[6], INV, hg_t(k.t[4]));
+    BOTH(MATRIX_POWER, x, hg_i(3));
+    BOTH(CDIST, x, x);
+done:
+    drop_things(&k);
+    return st;
+}
+
 /* ---- The loop ---------------------------------------------------------------------------------------------------------------------- */
 
 static char words[sizeof(((hg_ctx *)NULL)->words)]; /* of the last failure */
@@ -203,6 +340,9 @@ static void fail_each(const char *name, hg_status (*scenario)(void)) {
 
 #define SCENARIO(name)                                                                                                 \
     TEST(out_of_memory_in_##name) { fail_each(#name, name); }
+SCENARIO(shapes)
+SCENARIO(indices)
+SCENARIO(products)
 SCENARIO(expression)
 SCENARIO(in_place)
 SCENARIO(convnet)
