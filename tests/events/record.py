@@ -8,6 +8,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import torch  # noqa: E402
+
 from events.log import run  # noqa: E402
 from events.scenarios import SCENARIOS  # noqa: E402
 
