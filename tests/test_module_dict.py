@@ -783,6 +783,15 @@ def test_pickle(protocol):
     assert list(twin.__dict__) == list(net.__dict__)
 
 
+def test_the_state_of_a_module_without_hooks_is_made_of_dicts():
+    import pickletools
+
+    names = {arg for op, arg, _ in pickletools.genops(pickle.dumps(Net(), 2)) if op.name == "GLOBAL"}
+    assert not {name for name in names if "_C" in name}
+    state = copy.deepcopy(dict(Net().__dict__))
+    assert type(state["_parameters"]) is dict and type(state["_forward_hooks"]) is OrderedDict
+
+
 def test_copies_of_the_tables_themselves():
     net = Net()
     net.register_forward_hook(plus_one, always_call=True)

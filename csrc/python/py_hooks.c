@@ -60,8 +60,18 @@ static void chook_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
+/* Copies share the data, which is nobody's in Python. */
+static PyObject *chook_copy(PyObject *self, PyObject *memo) { return (void)memo, Py_NewRef(self); }
+
+static PyMethodDef chook_methods[] = {
+    {"__copy__", chook_copy, METH_NOARGS, NULL},
+    {"__deepcopy__", chook_copy, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot chook_slots[] = {
     {Py_tp_dealloc, chook_dealloc},
+    {Py_tp_methods, chook_methods},
     {Py_tp_doc, "A hook written in C: it can be moved between tables of hooks, and is called by the core only."},
     {0, NULL},
 };
@@ -186,9 +196,12 @@ static void hooks_clear(PyObject *self) {
         PyErr_Clear();
 }
 
-/* (type, (kind, ((id, hook, flags), ...))): in one piece, since flags belong to hooks that are there. */
+/* (type, (kind, ((id, hook, flags), ...))): in one piece, since flags belong to hooks that are there, and as a table, so that
+   a handle in the same pickle still finds it. An empty one goes as the OrderedDict it looks like: the pickle of a module
+   without hooks is one that PyTorch can read. */
 static PyObject *hooks_reduce(PyObject *self) {
     hg_hooks *h = HOOKS(self);
+    if (!h->n) return Py_BuildValue("(O())", &PyODict_Type);
     PyObject *entries = PyTuple_New(h->n);
     for (uint32_t i = 0; entries && i < h->n; i++) {
         PyObject *hook = entry_value(&h->at[i]);
@@ -370,6 +383,7 @@ static void view_clear(PyObject *self) {
 }
 
 static PyObject *view_reduce(PyObject *self) {
+    if (!HOOKS(VIEW(self)->table)->n) return Py_BuildValue("(O())", &PyODict_Type);
     return Py_BuildValue("(O(OI))", Py_TYPE(self), VIEW(self)->table, VIEW(self)->flag);
 }
 

@@ -53,7 +53,7 @@ bool py_table_remove(hg_table *t, PyObject *name) {
     return was_there;
 }
 
-/* ---- The mapping --------------------------------------------------------------------------------------------- */
+/* ---- The mapping ------------------------------------------------------------------------------------------------ */
 
 static Py_ssize_t table_count(PyObject *self) { return TABLE(self)->n; }
 
@@ -85,11 +85,12 @@ static void table_clear(PyObject *self) {
         PyErr_Clear();
 }
 
-/* Entries come last in a pickle, so that a value may lead back to the table. */
+/* As the dict it looks like, so that PyTorch can read the pickle of a module; __setstate__ makes it a table again. Entries
+   come last, so that a value may lead back to the table. */
 static PyObject *table_reduce(PyObject *self) {
     PyObject *items = PyObject_CallMethod(self, "items", NULL), *walk = items ? PyObject_GetIter(items) : NULL;
     Py_XDECREF(items);
-    return walk ? Py_BuildValue("(O()OON)", Py_TYPE(self), Py_None, Py_None, walk) : NULL;
+    return walk ? Py_BuildValue("(O()OON)", &PyDict_Type, Py_None, Py_None, walk) : NULL;
 }
 
 const py_mapping py_table_mapping = {
