@@ -117,6 +117,16 @@ def test_parameters_and_buffers_without_shape():
     assert type(b) is torch.Tensor and b.shape == (2,)
 
 
+@pytest.mark.parametrize(
+    "use", [lambda p: p + 1, lambda p: p.sum(), lambda p: p.numel(), lambda p: p.clone(), lambda p: p.zero_(), len]
+)
+def test_nothing_can_be_computed_without_a_shape(use):
+    with pytest.raises(ValueError, match="Attempted to use an uninitialized parameter in .*`torch.nn.parameter.Uninit"):
+        use(UninitializedParameter())
+    with pytest.raises(RuntimeError, match="Can't share memory on an uninitialized parameter or buffer"):
+        UninitializedBuffer().share_memory_()
+
+
 def test_lazy_modules_of_ones_own():
     class Scale(LazyModuleMixin, nn.Module):
         def __init__(self):

@@ -126,6 +126,36 @@ class UninitializedTensorMixin:
     def __reduce_ex__(self, protocol):
         return type(self), (self.requires_grad, None, self.dtype)
 
+    def share_memory_(self):
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters "
+            "before calling `module.share_memory()`."
+        )
+
+
+def _refused(name):
+    def method(self, *args, **kwargs):
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in <method '{name}' of 'torch._C.TensorBase' objects>. This "
+            "error happens when you are using a `LazyModule` or explicitly manipulating "
+            f"`torch.nn.parameter.{type(self).__name__}` objects. When using LazyModules Call `forward` with a dummy "
+            "batch to initialize the parameters before calling torch functions"
+        )
+
+    return method
+
+
+# What a tensor without a shape can do: be converted, be asked for its kind. Every other method says what is missing.
+_ALLOWED = frozenset(
+    """size copy_ is_complex is_floating_point half float double bfloat16 char short int long cuda cpu to get_device type
+    __hash__ __deepcopy__ __reduce__ __reduce_ex__ __repr__ __format__ __setstate__ __dir__ __new__ __init__ __setattr__
+    __getattribute__ __delattr__ __torch_function__ __class__ __init_subclass__""".split()
+)
+for _name, _value in vars(hookgrad.Tensor).items():
+    _private = _name.startswith("_") and not _name.startswith("__")
+    if not _private and callable(_value) and _name not in _ALLOWED and _name not in vars(UninitializedTensorMixin):
+        setattr(UninitializedTensorMixin, _name, _refused(_name))
+
 
 class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A parameter whose shape is not known yet: see `LazyModuleMixin`.
