@@ -38,7 +38,7 @@ static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
     if (!cx) return NULL;
     int64_t dims[HG_MAX_DIM];
     int n = TENSOR(self)->n_dim;
-    if (n != 2) {
+    if (n != 2 && n != 0) {
         hg_status st = hg_warn(
             cx, "UserWarning",
             "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
