@@ -3,8 +3,6 @@
 Source: https://docs.pytorch.org/docs/stable/autograd.html#autograd-graph
 """
 
-from collections import namedtuple
-
 from .. import _C
 
 __all__ = [
@@ -25,13 +23,28 @@ Node = _C.Node
 # ---- Edges ------------------------------------------------------------------------------------------------------------
 
 
-class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):
+class GradientEdge(tuple):
     """Where the gradient of a tensor arrives: at output `output_nr` of `node`. `backward` and `grad` take it for the tensor.
 
     Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.GradientEdge
     """
 
+    # A named tuple, written out: the module that makes them is a large part of what an import costs.
     __slots__ = ()
+    _fields = ("node", "output_nr", "ownership_token")
+
+    def __new__(cls, node, output_nr, ownership_token=None):
+        return tuple.__new__(cls, (node, output_nr, ownership_token))
+
+    node = property(lambda self: self[0], doc="The node the gradient arrives at.")
+    output_nr = property(lambda self: self[1], doc="At which of its outputs.")
+    ownership_token = property(lambda self: self[2], doc="What keeps the node alive, where the node itself does not.")
+
+    def __getnewargs__(self):
+        return tuple(self)
+
+    def __repr__(self):
+        return f"GradientEdge(node={self[0]!r}, output_nr={self[1]!r}, ownership_token={self[2]!r})"
 
 
 def _node_of(tensor):
