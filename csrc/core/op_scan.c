@@ -181,8 +181,8 @@ RUNNING(running_i64, int64_t)
 static hg_status run_extreme(hg_ctx *cx, const hg_arg *a, bool largest, hg_tensor **out) {
     hg_tensor *t = a[0].u.t, *input = NULL, *values = NULL;
     hg_dtype type = (hg_dtype)t->dtype, c = hg_dtype_is_float(type) ? HG_F64 : HG_I64;
-    int dim;
-    hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &dim);
+    int dim = 0; /* of a tensor without elements any will do, as in torch */
+    hg_status st = t->numel ? hg_wrap_dim(cx, a[1].u.i, t->n_dim, &dim) : HG_OK;
     if (st != HG_OK || (st = hg_raw_cast(cx, t, c, &input)) != HG_OK) return st;
     if ((st = hg_tensor_empty(cx, c, t->n_dim, t->shape, &values)) != HG_OK ||
         (st = hg_out(cx, &out[1], HG_I64, t->n_dim, t->shape)) != HG_OK)
@@ -198,7 +198,7 @@ hg_status hg_op_cummax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return ru
 hg_status hg_op_cummin(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return run_extreme(cx, a, false, out); }
 hg_status hg_d_cummax(hg_ctx *cx, hg_back *b) {
     hg_meta input = META(0);
-    if (input.n_dim == 0) {
+    if (input.n_dim == 0 || G->numel == 0) {
         GIVE(0, G);
         return HG_OK;
     }
