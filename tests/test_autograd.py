@@ -333,6 +333,16 @@ def test_in_place_on_a_view_changes_the_history_of_its_base():
     assert x.grad.tolist() == [2.0, 400.0, 6.0] and w.grad.tolist() == [80.0]
 
 
+def test_second_derivative_through_an_in_place_operation_on_a_view():
+    x = leaf(0.5, 1.0)
+    y = x * 1
+    y[1:].exp_()
+    (g,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+    assert g.tolist() == pytest.approx([1.0, 2 * 7.38905609893065], rel=1e-5)
+    (h,) = torch.autograd.grad(g.sum(), x)
+    assert h.tolist() == pytest.approx([2.0, 4 * 7.38905609893065], rel=1e-5)
+
+
 def test_in_place_on_the_base_reaches_its_views():
     x = leaf(1.0, 2.0)
     base = x * 1

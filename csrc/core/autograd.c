@@ -208,6 +208,7 @@ static hg_status copy_slices_new(hg_ctx *cx, hg_tensor *view, hg_node *inner, hg
     keep_ints(&n->args[VIEW_STRIDE], &pool, view->stride, view->n_dim);
     n->args[VIEW_OFFSET] = hg_i(hg_tensor_offset(view) - hg_tensor_offset(base));
     n->inner = inner;
+    inner->outer = n;
     *out = n;
     return HG_OK;
 }
@@ -263,6 +264,31 @@ hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node) {
     if ((st = history_of_base(cx, t->base, copy)) != HG_OK) return st;
     t->seen_version = t->storage->version - 1; /* stale from here on, like every other view of the base */
     return hg_tensor_grad_fn(cx, t, &fn);
+}
+
+hg_status hg_restore_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
+    hg_node *copy = node->outer;
+    if (!copy) {
+        hg_retain(cx, node);
+        hg_set_history(cx, t, node, nr);
+        return HG_OK;
+    }
+    if (!cx->grad_enabled) return HG_OK; /* nothing will be recorded on it */
+    const hg_arg *a = copy->args;
+    hg_meta base = copy->outs[0];
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *whole = X(EMPTY_STRIDED, hg_ints(base.shape, base.n_dim), a[BASE_STRIDE], hg_d((hg_dtype)base.dtype));
+    if (whole) {
+        hg_retain(cx, copy);
+        hg_set_history(cx, whole, copy, 0);
+    }
+    hg_tensor *part = X(AS_STRIDED, T(whole), a[VIEW_SHAPE], a[VIEW_STRIDE], a[VIEW_OFFSET]);
+    if (part && part->grad_fn) {
+        hg_retain(cx, part->grad_fn);
+        hg_set_history(cx, t, part->grad_fn, part->out_nr);
+    }
+    return hg_scope_end(cx, &s);
 }
 
 /* The gradient of the base: the old one with the view's part sent through the operation. */

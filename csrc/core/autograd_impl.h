@@ -33,6 +33,9 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording);
 void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);
 /* t was changed in place by the node: steals node (also on failure). */
 hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node);
+/* t is output nr of the node again, as a derivative sees it: of an operation done through a view, the view's part of what
+   CopySlices made. */
+hg_status hg_restore_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind);
 
 /* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */

@@ -108,6 +108,7 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
     if (!n->type) return;
     forget_accumulator(n);
     n->freed = true;
+    if (n->inner) n->inner->outer = NULL;
     each_owned(n, release_slot, lib);
     void *data = n->function ? n->function->data : NULL;
     if (data) n->function->data = NULL, lib->host.drop(lib->host.ud, data);

@@ -40,6 +40,7 @@ struct hg_node {
     struct hg_task *tasks; /* of the backward runs under way that pass here */
     hg_node *next_dying;
     hg_node_extra *hooks; /* owned */
+    hg_node *outer;       /* borrowed; of an `inner`: the CopySlices that owns it */
     hg_node *inner;       /* owned; of CopySlices: the node of the operation done through the view */
     hg_edge *next;        /* [n_next] */
     hg_arg *args;         /* [n_args]; tensors are owned, and NULL where not saved or already freed */

@@ -192,23 +192,24 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
     st = hg_tensor_detach(cx, data, &t);
     hg_release(cx, data);
     if (st != HG_OK) return st;
-    hg_node *maker = output ? n : stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
-    if (maker) {
+    hg_node *maker = stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
+    struct hg_extra *e;
+    if (output) {
+        st = hg_restore_history(cx, t, n, (uint32_t)nr);
+    } else if (maker) {
         hg_retain(cx, maker);
-        hg_set_history(cx, t, maker, output ? (uint32_t)nr : stand_in->out_nr);
-    } else if (leaf) {
-        struct hg_extra *e;
-        if ((st = hg_extra_of(cx, t, &e)) != HG_OK) {
-            hg_release(cx, t);
-            return st;
-        }
+        hg_set_history(cx, t, maker, stand_in->out_nr);
+    } else if (leaf && (st = hg_extra_of(cx, t, &e)) == HG_OK) {
         hg_retain(cx, leaf);
         e->accumulator = e->stands_for = leaf;
         t->requires_grad = true;
         HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
     }
-    *out = t;
-    return HG_OK;
+    if (st == HG_OK)
+        *out = t;
+    else
+        hg_release(cx, t);
+    return st;
 }
 
 hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr,
@@ -223,6 +224,10 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
         return HG_OK;
     }
     hg_status st = hg_tensor_detach(cx, t, out); /* with its history again: this node */
-    if (st == HG_OK) hg_retain(cx, n), hg_set_history(cx, *out, n, (uint32_t)nr);
+    if (st != HG_OK) return st;
+    if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
+        hg_release(cx, *out);
+        *out = NULL;
+    }
     return st;
 }
