@@ -542,6 +542,6 @@ hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     else if (kind == 'c')
         r = pad_around(cx, t, &a[1]);
     else
-        r = hg_x(cx, (kind == 'r' ? reflect : replicate)[n / 2 - 1], (hg_arg[]){T(t), a[1]}, 2);
+        r = hg_x(cx, kind == 'r' ? reflect[n / 2 - 1] : replicate[n / 2 - 1], (hg_arg[]){T(t), a[1]}, 2);
     return hg_scope_return(cx, &s, r, out);
 }
