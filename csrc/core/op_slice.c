@@ -263,6 +263,7 @@ hg_status hg_tensor_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     int64_t n = by_cuts ? (int64_t)a[1].n + 1 : a[1].u.i, size = t->shape[d], start = 0;
     if (n <= 0) return hg_fail(cx, HG_SHAPE, "number of sections must be larger than 0, got %lld", (long long)n);
+    if (n > INT32_MAX) return hg_no_memory(cx);
     hg_tensor **list;
     if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
     for (int64_t i = 0; i < n && st == HG_OK; i++) {
