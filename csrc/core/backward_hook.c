@@ -274,7 +274,8 @@ static hg_status at_last_node(hg_ctx *cx, hg_call *node_call, void *data) {
     hg_value_retain(cx, call.grad_output = node_call->grad_output);
     hg_status st = HG_OK;
     for (uint32_t i = 0; i < s->full->n && st == HG_OK; i++) {
-        call.flags = s->full->at[i].flags, call.id = s->full->at[i].id, call.file = s->full->at[i].file, call.line = s->full->at[i].line;
+        call.flags = s->full->at[i].flags, call.id = s->full->at[i].id, call.file = s->full->at[i].file,
+        call.line = s->full->at[i].line;
         st = s->full->at[i].fn(cx, &call, s->full->at[i].data);
     }
     if (st == HG_OK)

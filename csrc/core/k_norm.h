@@ -16,8 +16,8 @@
     for (; i < n; i++) total += term(i);                                                                               \
     return total
 
-#define VALUE(i) x[i]
-#define SQUARE(i) ((x[i] - mean) * (x[i] - mean))
+#define VALUE(i)   x[i]
+#define SQUARE(i)  ((x[i] - mean) * (x[i] - mean))
 #define PRODUCT(i) (g[i] * (x[i] - mean))
 INLINE double KERNEL(sum)(const REAL *x, int64_t n) { SUM_IN_LANES(VALUE); }
 INLINE double KERNEL(squares)(const REAL *x, int64_t n, REAL mean) { SUM_IN_LANES(SQUARE); }
@@ -41,8 +41,8 @@ HG_CLONES static void KERNEL(batch_stats)(const batch *b, const void *input, dou
     }
 }
 
-HG_CLONES static void KERNEL(batch_norm)(const batch *b, const void *input, const void *means, const void *invstds, const void *weight,
-                               const void *bias, void *output) {
+HG_CLONES static void KERNEL(batch_norm)(const batch *b, const void *input, const void *means, const void *invstds,
+                                         const void *weight, const void *bias, void *output) {
     const REAL *x = input, *mean = means, *invstd = invstds, *w = weight, *add = bias;
     REAL *y = output;
     for (int64_t i = 0; i < b->n; i++)
@@ -53,9 +53,9 @@ HG_CLONES static void KERNEL(batch_norm)(const batch *b, const void *input, cons
 }
 
 /* grad_input, grad_weight and grad_bias; where the statistics were given (not training) they are constants. */
-HG_CLONES static void KERNEL(batch_norm_backward)(const batch *b, const void *grad, const void *input, const void *means,
-                                        const void *invstds, const void *weight, bool training, void *grad_input,
-                                        void *grad_weight, void *grad_bias) {
+HG_CLONES static void KERNEL(batch_norm_backward)(const batch *b, const void *grad, const void *input,
+                                                  const void *means, const void *invstds, const void *weight,
+                                                  bool training, void *grad_input, void *grad_weight, void *grad_bias) {
     const REAL *g = grad, *x = input, *mean = means, *invstd = invstds, *w = weight;
     REAL *gx = grad_input, *gw = grad_weight, *gb = grad_bias;
     double count = (double)(b->n * b->plane);
@@ -81,8 +81,8 @@ HG_CLONES static void KERNEL(batch_norm_backward)(const batch *b, const void *gr
 
 /* ---- Rows of n values, each with its weight ---- */
 
-HG_CLONES static void KERNEL(layer_norm)(int64_t rows, int64_t n, const void *input, const void *weight, const void *bias, double eps,
-                               void *output, void *means, void *rstds) {
+HG_CLONES static void KERNEL(layer_norm)(int64_t rows, int64_t n, const void *input, const void *weight,
+                                         const void *bias, double eps, void *output, void *means, void *rstds) {
     const REAL *x = input, *w = weight, *add = bias;
     REAL *y = output, *mean = means, *rstd = rstds;
     for (int64_t r = 0; r < rows; r++, x += n, y += n) {
@@ -97,17 +97,19 @@ HG_CLONES static void KERNEL(layer_norm)(int64_t rows, int64_t n, const void *in
 }
 
 /* grad_weight and grad_bias are zero on entry. */
-HG_CLONES static void KERNEL(layer_norm_backward)(int64_t rows, int64_t n, const void *grad, const void *input, const void *means,
-                                        const void *rstds, const void *weight, void *grad_input, void *grad_weight,
-                                        void *grad_bias) {
+HG_CLONES static void KERNEL(layer_norm_backward)(int64_t rows, int64_t n, const void *grad, const void *input,
+                                                  const void *means, const void *rstds, const void *weight,
+                                                  void *grad_input, void *grad_weight, void *grad_bias) {
     const REAL *g = grad, *x = input, *mean = means, *rstd = rstds, *w = weight;
     REAL *gx = grad_input, *gw = grad_weight, *gb = grad_bias;
     for (int64_t r = 0; r < rows; r++, g += n, x += n, gx += n) {
         if (w) /* gx holds g * w until it is known what else goes in */
             for (int64_t k = 0; k < n; k++) gx[k] = g[k] * w[k];
-        else memcpy(gx, g, (size_t)n * sizeof *gx);
+        else
+            memcpy(gx, g, (size_t)n * sizeof *gx);
         double sum = KERNEL(sum)(gx, n), dot = KERNEL(products)(gx, x, n, mean[r]); /* with x - mean */
-        REAL a = rstd[r], centre = mean[r], slope = (REAL)(-dot * a * a * a / (double)n), level = (REAL)(-sum * a / (double)n);
+        REAL a = rstd[r], centre = mean[r], slope = (REAL)(-dot * a * a * a / (double)n),
+             level = (REAL)(-sum * a / (double)n);
         for (int64_t k = 0; k < n; k++) gx[k] = a * gx[k] + slope * (x[k] - centre) + level;
         for (int64_t k = 0; k < n && gw; k++) gw[k] += g[k] * ((x[k] - centre) * a);
         for (int64_t k = 0; k < n && gb; k++) gb[k] += g[k];
@@ -116,8 +118,8 @@ HG_CLONES static void KERNEL(layer_norm_backward)(int64_t rows, int64_t n, const
 
 /* ---- Groups of channels: x is (n, groups, channels of a group, plane); the mean is per group, the weight per channel ---- */
 
-HG_CLONES static void KERNEL(group_norm)(const batch *b, const void *input, const void *weight, const void *bias, double eps,
-                               void *output, void *means, void *rstds) {
+HG_CLONES static void KERNEL(group_norm)(const batch *b, const void *input, const void *weight, const void *bias,
+                                         double eps, void *output, void *means, void *rstds) {
     const REAL *x = input, *w = weight, *add = bias;
     REAL *y = output, *mean = means, *rstd = rstds;
     int64_t each = b->channels / b->groups, n = each * b->plane;
@@ -132,9 +134,9 @@ HG_CLONES static void KERNEL(group_norm)(const batch *b, const void *input, cons
     }
 }
 
-HG_CLONES static void KERNEL(group_norm_backward)(const batch *b, const void *grad, const void *input, const void *means,
-                                        const void *rstds, const void *weight, void *grad_input, void *grad_weight,
-                                        void *grad_bias) {
+HG_CLONES static void KERNEL(group_norm_backward)(const batch *b, const void *grad, const void *input,
+                                                  const void *means, const void *rstds, const void *weight,
+                                                  void *grad_input, void *grad_weight, void *grad_bias) {
     const REAL *g = grad, *x = input, *mean = means, *rstd = rstds, *w = weight;
     REAL *gx = grad_input, *gw = grad_weight, *gb = grad_bias;
     int64_t each = b->channels / b->groups, n = each * b->plane;
@@ -148,7 +150,8 @@ HG_CLONES static void KERNEL(group_norm_backward)(const batch *b, const void *gr
             gw[c] += (REAL)(d * rstd[r]);
             gb[c] += (REAL)s;
         }
-        REAL a = rstd[r], centre = mean[r], slope = (REAL)(-dot * a * a * a / (double)n), level = (REAL)(-sum * a / (double)n);
+        REAL a = rstd[r], centre = mean[r], slope = (REAL)(-dot * a * a * a / (double)n),
+             level = (REAL)(-sum * a / (double)n);
         for (int64_t i = 0; i < each; i++) {
             REAL scale = a * (w ? w[r % b->groups * each + i] : 1), *to = gx + i * b->plane;
             const REAL *gi = g + i * b->plane, *xi = x + i * b->plane;

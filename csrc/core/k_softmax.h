@@ -41,10 +41,12 @@ static void KERNEL(softmax)(const rows *r, bool log_of, const void *input, void 
     REAL *y = output;
     int64_t plane = r->n * r->inner;
     for (int64_t o = 0; o < r->outer; o++, x += plane, y += plane) {
-        if (r->inner == 1) KERNEL(softmax_row)(r->n, log_of, x, y);
+        if (r->inner == 1)
+            KERNEL(softmax_row)(r->n, log_of, x, y);
         else
             for (int64_t i = 0; i < r->inner; i += WIDE)
-                KERNEL(softmax_side)(r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, x + i, y + i);
+                KERNEL(softmax_side)
+                (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, x + i, y + i);
     }
 }
 
@@ -66,7 +68,8 @@ HG_CLONES static void KERNEL(backward_row)(int64_t n, bool log_of, const REAL *g
         for (int64_t k = 0; k < n; k++) to[k] = (g[k] - sum) * y[k];
 }
 
-HG_CLONES static void KERNEL(backward_side)(int64_t n, int64_t step, int wide, bool log_of, const REAL *g, const REAL *y, REAL *to) {
+HG_CLONES static void KERNEL(backward_side)(int64_t n, int64_t step, int wide, bool log_of, const REAL *g,
+                                            const REAL *y, REAL *to) {
     REAL sum[WIDE] = {0};
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) sum[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
@@ -80,9 +83,11 @@ static void KERNEL(softmax_backward)(const rows *r, bool log_of, const void *gra
     REAL *to = result;
     int64_t plane = r->n * r->inner;
     for (int64_t o = 0; o < r->outer; o++, g += plane, y += plane, to += plane) {
-        if (r->inner == 1) KERNEL(backward_row)(r->n, log_of, g, y, to);
+        if (r->inner == 1)
+            KERNEL(backward_row)(r->n, log_of, g, y, to);
         else
             for (int64_t i = 0; i < r->inner; i += WIDE)
-                KERNEL(backward_side)(r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, g + i, y + i, to + i);
+                KERNEL(backward_side)
+                (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, g + i, y + i, to + i);
     }
 }

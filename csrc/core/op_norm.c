@@ -15,13 +15,13 @@ typedef struct batch {
 } batch;
 
 enum { LANES = 16 };
-#define INLINE static inline __attribute__((always_inline))
-#define REAL float
+#define INLINE       static inline __attribute__((always_inline))
+#define REAL         float
 #define KERNEL(name) name##_f32
 #include "k_norm.h"
 #undef REAL
 #undef KERNEL
-#define REAL double
+#define REAL         double
 #define KERNEL(name) name##_f64
 #include "k_norm.h"
 #undef REAL
@@ -55,8 +55,10 @@ static hg_status take(hg_ctx *cx, work *w, hg_tensor *const *in, int n) {
 static hg_status hand_over(hg_ctx *cx, work *w, hg_status st, const hg_dtype d[3], hg_tensor **out) {
     for (int i = 0; i < MAX_WORK; i++) hg_release(cx, w->in[i]);
     for (int k = 0; k < 3; k++) {
-        if (st == HG_OK) st = hg_real_result(cx, w->out[k], d[k], &out[k]);
-        else hg_release(cx, w->out[k]);
+        if (st == HG_OK)
+            st = hg_real_result(cx, w->out[k], d[k], &out[k]);
+        else
+            hg_release(cx, w->out[k]);
     }
     return st;
 }
@@ -73,16 +75,18 @@ enum { B_INPUT, B_WEIGHT, B_BIAS, B_MEAN, B_VAR, B_TRAINING, B_MOMENTUM, B_EPS }
 
 static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
     const hg_tensor *x = a[B_INPUT].u.t;
-    const struct { int at; const char *name; } per_channel[] = {
-        {B_MEAN, "running_mean"}, {B_VAR, "running_var"}, {B_WEIGHT, "weight"}, {B_BIAS, "bias"}};
+    const struct {
+        int at;
+        const char *name;
+    } per_channel[] = {{B_MEAN, "running_mean"}, {B_VAR, "running_var"}, {B_WEIGHT, "weight"}, {B_BIAS, "bias"}};
     int64_t channels = x->n_dim > 1 ? x->shape[1] : 0;
     for (int i = 0; i < 4; i++) {
         const hg_tensor *t = given(&a[per_channel[i].at]);
         if (!t && i < 2 && !a[B_TRAINING].u.i)
             return hg_fail(cx, HG_STATE, "%s must be defined in evaluation mode", per_channel[i].name);
         if (t && t->numel != channels)
-            return hg_fail(cx, HG_STATE, "%s should contain %lld elements not %lld", per_channel[i].name, (long long)channels,
-                           (long long)t->numel);
+            return hg_fail(cx, HG_STATE, "%s should contain %lld elements not %lld", per_channel[i].name,
+                           (long long)channels, (long long)t->numel);
     }
     if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "batch_norm: expected at least 2 dimensions, but got %d", x->n_dim);
     if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "batch_norm", (hg_dtype)x->dtype);
@@ -91,7 +95,8 @@ static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
 }
 
 /* running = (1 - momentum) * running + momentum * now. Like torch, without a new version: the buffer is nobody's operand. */
-static hg_status update_running(hg_ctx *cx, hg_tensor *running, const double *now, double factor, double momentum, int64_t n) {
+static hg_status update_running(hg_ctx *cx, hg_tensor *running, const double *now, double factor, double momentum,
+                                int64_t n) {
     hg_tensor *work;
     int64_t shape[1] = {n};
     if (!running) return HG_OK;
@@ -114,7 +119,8 @@ static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, w
         IN_TYPE(w->d, batch_stats)(b, w->in[0]->data, stats, var);
         st = update_running(cx, given(&a[B_MEAN]), stats, 1, a[B_MOMENTUM].u.f, b->channels);
         if (st == HG_OK)
-            st = update_running(cx, given(&a[B_VAR]), var, (double)count / (double)(count - 1), a[B_MOMENTUM].u.f, b->channels);
+            st = update_running(cx, given(&a[B_VAR]), var, (double)count / (double)(count - 1), a[B_MOMENTUM].u.f,
+                                b->channels);
     } else {
         hg_tensor *wrapped[2] = {given(&a[B_MEAN]), given(&a[B_VAR])}, *as_f64;
         for (int i = 0; i < 2 && st == HG_OK; i++) {
@@ -128,7 +134,8 @@ static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, w
         if (w->d == HG_F64) {
             ((double *)(void *)w->out[1]->data)[c] = stats[c], ((double *)(void *)w->out[2]->data)[c] = invstd;
         } else {
-            ((float *)(void *)w->out[1]->data)[c] = (float)stats[c], ((float *)(void *)w->out[2]->data)[c] = (float)invstd;
+            ((float *)(void *)w->out[1]->data)[c] = (float)stats[c],
+                            ((float *)(void *)w->out[2]->data)[c] = (float)invstd;
         }
     }
     hg_mem_free(cx->lib, stats);
@@ -146,8 +153,8 @@ hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
     if (st == HG_OK)
-        IN_TYPE(w.d, batch_norm)(&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]),
-                                 w.out[0]->data);
+        IN_TYPE(w.d, batch_norm)
+        (&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]), w.out[0]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -187,8 +194,9 @@ hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK)
-        IN_TYPE(w.d, batch_norm_backward)(&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]),
-                                          a[5].u.i, w.out[0]->data, w.out[1]->data, w.out[2]->data);
+        IN_TYPE(w.d, batch_norm_backward)
+        (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), a[5].u.i, w.out[0]->data,
+         w.out[1]->data, w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -218,8 +226,10 @@ static hg_tensor *batch_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *i
     int n = x->n_dim;
     for (int i = 0; i < n; i++) dims[i] = i < 1 ? 0 : i + 1;
     hg_arg over = hg_ints(dims, n - 1);
-    if (ARG(5)->u.i) y = normalise(cx, x, &over, ARG(6)->u.f);
-    else y = X(MUL, T(X(SUB, T(x), T(along_channels(cx, IN(3), n)))), T(along_channels(cx, IN(4), n)));
+    if (ARG(5)->u.i)
+        y = normalise(cx, x, &over, ARG(6)->u.f);
+    else
+        y = X(MUL, T(X(SUB, T(x), T(along_channels(cx, IN(3), n)))), T(along_channels(cx, IN(4), n)));
     return scale(cx, y, along_channels(cx, in[1], n), along_channels(cx, in[2], n));
 }
 
@@ -236,7 +246,8 @@ hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t values = x->n_dim ? x->shape[0] : 1;
     for (int i = 2; i < x->n_dim; i++) values *= x->shape[i];
     if (a[5].u.i && values == 1 && x->n_dim > 1)
-        return hg_fail(cx, HG_VALUE, "Expected more than 1 value per channel when training, got input size torch.Size(%s)",
+        return hg_fail(cx, HG_VALUE,
+                       "Expected more than 1 value per channel when training, got input size torch.Size(%s)",
                        hg_show_shape(x, words));
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7]), out);
@@ -248,22 +259,30 @@ enum { L_INPUT, L_WEIGHT, L_BIAS, L_SHAPE, L_EPS };
 
 static hg_status check_normalised(hg_ctx *cx, const hg_tensor *x, const hg_arg *shape, const hg_tensor *weight,
                                   const hg_tensor *bias) {
-    const struct { const hg_tensor *t; const char *name; } params[] = {{weight, "weight"}, {bias, "bias"}};
+    const struct {
+        const hg_tensor *t;
+        const char *name;
+    } params[] = {{weight, "weight"}, {bias, "bias"}};
     char norm[256], got[256];
     int n = (int)shape->n;
     hg_show_sizes(n, shape->u.ints, norm);
     if (n < 1)
-        return hg_fail(cx, HG_STATE, "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
-                       "but got normalized_shape = %s", norm);
+        return hg_fail(cx, HG_STATE,
+                       "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, "
+                       "but got normalized_shape = %s",
+                       norm);
     for (int i = 0; i < 2; i++) {
         const hg_tensor *t = params[i].t;
         if (t && (t->n_dim != n || memcmp(t->shape, shape->u.ints, (size_t)n * sizeof *t->shape) != 0))
-            return hg_fail(cx, HG_STATE, "Expected %s to be of same shape as normalized_shape, but got %s of shape %s and "
-                           "normalized_shape = %s", params[i].name, params[i].name, hg_show_shape(t, got), norm);
+            return hg_fail(cx, HG_STATE,
+                           "Expected %s to be of same shape as normalized_shape, but got %s of shape %s and "
+                           "normalized_shape = %s",
+                           params[i].name, params[i].name, hg_show_shape(t, got), norm);
     }
     if (x->n_dim < n || memcmp(x->shape + x->n_dim - n, shape->u.ints, (size_t)n * sizeof *x->shape) != 0) {
         size_t end = strlen(norm) - 1; /* "[2, 3]" as "*, 2, 3]" */
-        return hg_fail(cx, HG_STATE, "Given normalized_shape=%s, expected input with shape [*, %.*s], but got input of size%s", norm,
+        return hg_fail(cx, HG_STATE,
+                       "Given normalized_shape=%s, expected input with shape [*, %.*s], but got input of size%s", norm,
                        (int)(end - 1), norm + 1, hg_show_shape(x, got));
     }
     return HG_OK;
@@ -289,8 +308,9 @@ hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, x->n_dim, stat, &w.out[k]);
     if (st == HG_OK && n)
-        IN_TYPE(w.d, layer_norm)(rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data,
-                                 w.out[1]->data, w.out[2]->data);
+        IN_TYPE(w.d, layer_norm)
+        (rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data, w.out[1]->data,
+         w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -321,8 +341,9 @@ hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
         memset(w.out[k]->data, 0, (size_t)n * hg_dtypes[w.d].size);
     }
     if (st == HG_OK)
-        IN_TYPE(w.d, layer_norm_backward)(rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data,
-                                          data_of(w.in[2]), w.out[0]->data, w.out[1]->data, w.out[2]->data);
+        IN_TYPE(w.d, layer_norm_backward)
+        (rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
+         w.out[1]->data, w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -378,8 +399,9 @@ hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 2, stat, &w.out[k]);
     if (st == HG_OK)
-        IN_TYPE(w.d, group_norm)(&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data,
-                                 w.out[1]->data, w.out[2]->data);
+        IN_TYPE(w.d, group_norm)
+        (&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data, w.out[1]->data,
+         w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -411,8 +433,9 @@ hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
         memset(w.out[k]->data, 0, (size_t)b.channels * hg_dtypes[w.d].size);
     }
     if (st == HG_OK)
-        IN_TYPE(w.d, group_norm_backward)(&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]),
-                                          w.out[0]->data, w.out[1]->data, w.out[2]->data);
+        IN_TYPE(w.d, group_norm_backward)
+        (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
+         w.out[1]->data, w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -435,25 +458,35 @@ hg_status hg_native_group_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
 /* input, num_groups, weight, bias, eps */
 hg_status hg_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *x = a[0].u.t;
-    const struct { const hg_tensor *t; const char *name; } params[] = {{given(&a[2]), "weight"}, {given(&a[3]), "bias"}};
+    const struct {
+        const hg_tensor *t;
+        const char *name;
+    } params[] = {{given(&a[2]), "weight"}, {given(&a[3]), "bias"}};
     int64_t groups = a[1].u.i;
     char words[256], got[256];
     hg_scope s;
-    if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "Expected at least 2 dimensions for input tensor but received %d", x->n_dim);
-    if (groups <= 0) return hg_fail(cx, HG_STATE, "Expected num groups to be greater than 0, got %lld", (long long)groups);
+    if (x->n_dim < 2)
+        return hg_fail(cx, HG_STATE, "Expected at least 2 dimensions for input tensor but received %d", x->n_dim);
+    if (groups <= 0)
+        return hg_fail(cx, HG_STATE, "Expected num groups to be greater than 0, got %lld", (long long)groups);
     int64_t values = x->shape[0] * x->shape[1] / groups;
     for (int i = 2; i < x->n_dim; i++) values *= x->shape[i];
     if (values == 1)
-        return hg_fail(cx, HG_VALUE, "Expected more than 1 value per channel when training, got input size %s", hg_show_shape(x, words));
+        return hg_fail(cx, HG_VALUE, "Expected more than 1 value per channel when training, got input size %s",
+                       hg_show_shape(x, words));
     if (x->shape[1] % groups)
-        return hg_fail(cx, HG_STATE, "Expected number of channels in input to be divisible by num_groups, but got input of shape %s and "
-                       "num_groups=%lld", hg_show_shape(x, words), (long long)groups);
+        return hg_fail(
+            cx, HG_STATE,
+            "Expected number of channels in input to be divisible by num_groups, but got input of shape %s and "
+            "num_groups=%lld",
+            hg_show_shape(x, words), (long long)groups);
     for (int i = 0; i < 2; i++) {
         const hg_tensor *t = params[i].t;
         if (t && (t->n_dim != 1 || t->numel != x->shape[1]))
-            return hg_fail(cx, HG_STATE, "Expected %s to be a vector of size equal to the number of channels in input, but got %s of "
-                           "shape %s and input of shape %s", params[i].name, params[i].name, hg_show_shape(t, got),
-                           hg_show_shape(x, words));
+            return hg_fail(cx, HG_STATE,
+                           "Expected %s to be a vector of size equal to the number of channels in input, but got %s of "
+                           "shape %s and input of shape %s",
+                           params[i].name, params[i].name, hg_show_shape(t, got), hg_show_shape(x, words));
     }
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(NATIVE_GROUP_NORM, a[0], a[2], a[3], a[1], a[4]), out);

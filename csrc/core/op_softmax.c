@@ -29,19 +29,19 @@ static inline __attribute__((always_inline)) float exp_f32(float x) {
     return x != x ? x : e * a * b;
 }
 
-#define REAL float
+#define REAL         float
 #define KERNEL(name) name##_f32
-#define EXP exp_f32
-#define LOG logf
+#define EXP          exp_f32
+#define LOG          logf
 #include "k_softmax.h"
 #undef REAL
 #undef KERNEL
 #undef EXP
 #undef LOG
-#define REAL double
+#define REAL         double
 #define KERNEL(name) name##_f64
-#define EXP exp
-#define LOG log
+#define EXP          exp
+#define LOG          log
 #include "k_softmax.h"
 #undef REAL
 #undef KERNEL
@@ -64,8 +64,11 @@ static hg_status forward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **o
     HG_TRY(hg_wrap_dim(cx, a[1].u.i, x->n_dim, &dim));
     if (!hg_dtype_is_float(d)) {
         bool last = dim == (x->n_dim ? x->n_dim - 1 : 0);
-        return hg_no_kernel(cx, log_of ? last ? "log_softmax_lastdim_kernel_impl" : "log_softmax_kernel_impl"
-                                      : last ? "softmax_lastdim_kernel_impl" : "softmax_kernel_impl", d);
+        return hg_no_kernel(cx,
+                            log_of ? last ? "log_softmax_lastdim_kernel_impl" : "log_softmax_kernel_impl"
+                            : last ? "softmax_lastdim_kernel_impl"
+                                   : "softmax_kernel_impl",
+                            d);
     }
     rows r = rows_along(x, dim);
     HG_TRY(hg_real(cx, x, real, &rx));
@@ -99,7 +102,9 @@ static hg_status backward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **
 hg_status hg_softmax_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return forward(cx, a, false, out); }
 hg_status hg_log_softmax_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return forward(cx, a, true, out); }
 hg_status hg_softmax_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return backward(cx, a, false, out); }
-hg_status hg_log_softmax_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return backward(cx, a, true, out); }
+hg_status hg_log_softmax_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return backward(cx, a, true, out);
+}
 
 hg_status hg_softmax_data_bwd(hg_ctx *cx, hg_back *b) {
     GIVE(0, X(SOFTMAX_BACKWARD, T(G), T(OUT(0)), *ARG(1)));
@@ -137,7 +142,8 @@ hg_status hg_log_softmax_backward_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- As torch spells them --------------------------------------------------------------------------------------------------- */
 
-static hg_status spelled(hg_ctx *cx, int op, const hg_arg *self, hg_arg dim, const hg_arg *dtype, bool negate, hg_tensor **out) {
+static hg_status spelled(hg_ctx *cx, int op, const hg_arg *self, hg_arg dim, const hg_arg *dtype, bool negate,
+                         hg_tensor **out) {
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_tensor *x = self->u.t;
@@ -159,8 +165,10 @@ static hg_status functional(hg_ctx *cx, int op, const char *name, const hg_arg *
     hg_arg dim = a[1];
     if (!hg_given(&dim)) {
         int n = a[0].u.t->n_dim;
-        HG_TRY(hg_warn(cx, "UserWarning", "Implicit dimension choice for %s has been deprecated. Change the call to include dim=X as "
-                       "an argument.", name));
+        HG_TRY(hg_warn(cx, "UserWarning",
+                       "Implicit dimension choice for %s has been deprecated. Change the call to include dim=X as "
+                       "an argument.",
+                       name));
         dim = hg_i(n == 0 || n == 1 || n == 3 ? 0 : 1);
     }
     return spelled(cx, op, a, dim, &a[3], negate, out);

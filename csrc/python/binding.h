@@ -25,30 +25,30 @@
     X(tensor)                                                                                                          \
     X(node)                                                                                                            \
     X(hooks)                                                                                                           \
-    X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method) X(dtype) X(device) X(size)          \
-        X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook) X(mapping_iterator) X(mapping_view)       \
-            X(module_dict)
+    X(hooks_view)                                                                                                      \
+    X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method) X(dtype) X(device) X(size) X(generator) X(layout) \
+        X(memory_format) X(storage) X(saved) X(chook) X(mapping_iterator) X(mapping_view) X(module_dict)
 
 /* Interned names, made once: NAME(forward). */
 #define PY_NAMES(X)                                                                                                    \
     X(forward)                                                                                                         \
     X(training)                                                                                                        \
     X(__dict__)                                                                                                        \
-    X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__) X(__float__) X(__name__)               \
-        X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)                               \
-            X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks)                  \
-                X(_backward_pre_hooks) X(_is_full_backward_hook) X(_forward_hooks_with_kwargs)                         \
-                    X(_forward_hooks_always_called) X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks)             \
-                        X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks) X(_load_state_dict_post_hooks)          \
-                            X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype) X(device)  \
-                                X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self)      \
-                                    X(dim) X(axis) X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other)             \
-                                        X(generator) X(force) X(data) X(grad) X(names) X(manual_seed) X(add_note)      \
-                                            X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)     \
-                                                X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter)    \
-                                                    X(register_buffer) X(call_super_init) X(__getattr__)               \
-                                                        X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__)           \
-                                                            X(__torch_function__)
+    X(__class__)                                                                                                       \
+    X(__array__) X(__array_interface__) X(__dlpack__) X(__index__) X(__float__) X(__name__) X(__qualname__)            \
+        X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules) X(_non_persistent_buffers_set)                \
+            X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks)                          \
+                X(_is_full_backward_hook) X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called)                \
+                    X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks) X(_state_dict_pre_hooks)                    \
+                        X(_load_state_dict_pre_hooks) X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id)     \
+                            X(prepend) X(with_kwargs) X(always_call) X(dtype) X(device) X(requires_grad) X(pin_memory) \
+                                X(layout) X(memory_format) X(out) X(input) X(self) X(dim) X(axis) X(keepdim)           \
+                                    X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) \
+                                        X(names) X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags)             \
+                                            X(writeable) X(from_numpy_name) X(_str) X(_rebuild_tensor) X(_is_param)    \
+                                                X(_is_buffer) X(register_parameter) X(register_buffer)                 \
+                                                    X(call_super_init) X(__getattr__) X(__getattribute__) X(f_globals) \
+                                                        X(__init_subclass__) X(__init__) X(__torch_function__)
 
 typedef struct mod_state {
     hg_lib *lib;
@@ -75,7 +75,7 @@ typedef struct mod_state {
     PyObject
         *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     PyObject *node_types;      /* dict: the types of nodes by name */
-    PyObject *files;               /* dict: the names of files hooks were registered in, kept for good */
+    PyObject *files;           /* dict: the names of files hooks were registered in, kept for good */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */
