@@ -333,6 +333,18 @@ def test_in_place_on_a_view_changes_the_history_of_its_base():
     assert x.grad.tolist() == [2.0, 400.0, 6.0] and w.grad.tolist() == [80.0]
 
 
+def test_an_argument_that_an_in_place_operation_overwrote_is_noticed():
+    x = leaf(2.0, 3.0)
+    for change in (lambda y: y.mul_(y), lambda y: y.mul_(y[0])):
+        y = x * 1
+        change(y)
+        gone = weakref.ref(y)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+        del y
+        assert gone() is None
+
+
 def test_second_derivative_through_an_in_place_operation_on_a_view():
     x = leaf(0.5, 1.0)
     y = x * 1
