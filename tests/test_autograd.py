@@ -338,11 +338,20 @@ def test_an_argument_that_an_in_place_operation_overwrote_is_noticed():
     for change in (lambda y: y.mul_(y), lambda y: y.mul_(y[0])):
         y = x * 1
         change(y)
-        gone = weakref.ref(y)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.sum().backward()
+
+
+def test_an_in_place_operation_with_itself_makes_no_cycle():
+    gc.disable()
+    try:
+        y = leaf(2.0) * 1
+        y.mul_(y)
+        gone = weakref.ref(y)
         del y
         assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_second_derivative_through_an_in_place_operation_on_a_view():

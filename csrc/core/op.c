@@ -274,26 +274,51 @@ static hg_status keep_original(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
     return HG_OK;
 }
 
+/* self with its history as it is now, on the memory that is about to be overwritten. New. */
+static hg_status keep_alias(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
+    hg_node *fn;
+    hg_status st = hg_tensor_grad_fn(cx, self, &fn);
+    if (st != HG_OK || (st = hg_tensor_detach(cx, self, out)) != HG_OK) return st;
+    if (fn) hg_retain(cx, fn), hg_set_history(cx, *out, fn, self->out_nr);
+    return HG_OK;
+}
+
+static bool is_saved(const hg_arg *a, uint32_t in, int i) { return (in >> i & 1) && a[i].kind == HG_A_TENSOR; }
+
+/* Note [Overwritten arguments]
+   y.mul_(y) saves y for the derivative of the other factor, and overwrites it. What is saved is the memory as it was, by an
+   alias with the old history (y itself would own itself through its new one) and the old version: backward then finds that it
+   was modified and says so. The same goes for other tensors on y's memory. */
+static hg_status save_overwritten(hg_ctx *cx, const hg_op_info *info, hg_arg *saved, uint32_t in, hg_tensor *self,
+                                  hg_tensor **alias) {
+    for (int i = 1; i < info->n_params; i++) {
+        if (!is_saved(saved, in, i) || saved[i].u.t != self) continue;
+        hg_status st = *alias ? HG_OK : keep_alias(cx, self, alias);
+        if (st != HG_OK) return st;
+        saved[i].u.t = *alias;
+    }
+    return HG_OK;
+}
+
 hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     const hg_op_info *info = hg_op_at(cx->lib, id);
     if (!info) return hg_no_memory(cx);
-    hg_arg room[HG_MAX_PARAMS], with_original[HG_MAX_PARAMS];
+    hg_arg room[HG_MAX_PARAMS], saved[HG_MAX_PARAMS];
     if (!(a = complete(cx, info, a, n, room))) return cx->status;
-    hg_tensor *self = a[0].u.t, *original = NULL;
+    hg_tensor *self = a[0].u.t, *original = NULL, *alias = NULL;
     uint32_t want = cx->grad_enabled ? wanted(info, a) : 0, in = 0, save_out = 0;
     if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
     hg_status st = hg_check_inplace(cx, self, want != 0);
     if (st != HG_OK) return st;
     needed(info, want, &in, &save_out);
-    const hg_arg *saved = a;
-    if (in & 1) {
-        if ((st = keep_original(cx, self, &original)) != HG_OK) return st;
-        memcpy(with_original, a, info->n_params * sizeof *a);
-        with_original[0].u.t = original;
-        saved = with_original;
-    }
     hg_tensor *out[HG_MAX_OUT] = {self};
     hg_node *node = NULL;
+    memcpy(saved, a, info->n_params * sizeof *a);
+    if (in & 1) {
+        if ((st = keep_original(cx, self, &original)) != HG_OK) return st;
+        saved[0].u.t = original;
+    }
+    if (in && (st = save_overwritten(cx, info, saved, in, self, &alias)) != HG_OK) goto done;
     for (hg_tensor *t = self; want && t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
     if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
@@ -303,12 +328,14 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
         t->seen_version = self->storage->version; /* the rebase says what is stale */
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
+    for (int i = 1; in && i < info->n_params; i++)
+        if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);
     st = hg_rebase_history(cx, self, node);
     if (st == HG_OK && save_out) st = save_output(cx, node, 0, self);
     hg_release(cx, node);
 done:
-    hg_release(cx, original);
+    hg_release(cx, original), hg_release(cx, alias);
     return st;
 }
 
