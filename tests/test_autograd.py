@@ -291,8 +291,11 @@ def test_a_modified_saved_tensor_is_noticed():
     y = x * 1
     z = y * y
     y.add_(1)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation: .torch.FloatTensor .1.., which is output 0 of "
-                       "Add, is at version 1; expected version 0 instead"):
+    with pytest.raises(
+        RuntimeError,
+        match="modified by an inplace operation: .torch.FloatTensor .1.., which is output 0 of "
+        "Add, is at version 1; expected version 0 instead",
+    ):
         z.backward()
 
 
@@ -385,8 +388,11 @@ def test_writing_into_a_plain_tensor_makes_it_part_of_the_graph():
 
 def test_views_of_several_outputs_cannot_be_modified():
     a, b = (leaf(1.0, 2.0) * 1).unbind()
-    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and is being modified inplace. This view is the output of a function that "
-                       "returns multiple views"):
+    with pytest.raises(
+        RuntimeError,
+        match="Output 0 of Unbind is a view and is being modified inplace. This view is the output of a function that "
+        "returns multiple views",
+    ):
         a.mul_(2)
 
 

@@ -39,16 +39,18 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 #define HG_MATH_KERNELS(K)                                                                                             \
     K(exp2, exp2(x))                                                                                                   \
     K(expm1, expm1(x))                                                                                                 \
-    K(log2, log2(x)) K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x)) K(cos, cos(x)) K(tan, tan(x))                \
-        K(asin, asin(x)) K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x)) K(cosh, cosh(x)) K(asinh, asinh(x))        \
-            K(acosh, acosh(x)) K(atanh, atanh(x)) K(erf, erf(x)) K(erfc, erfc(x)) K(erfinv, (V)inverse_erf((double)x)) \
+    K(log2, log2(x))                                                                                                   \
+    K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x)) K(cos, cos(x)) K(tan, tan(x)) K(asin, asin(x))                \
+        K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x)) K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x))      \
+            K(atanh, atanh(x)) K(erf, erf(x)) K(erfc, erfc(x)) K(erfinv, (V)inverse_erf((double)x))                    \
                 K(lgamma, lgamma(x)) K(digamma, (V)psi((double)x))                                                     \
                     K(sinc, x == 0 ? 1 : sin((V)M_PI * x) / ((V)M_PI * x))
 /* The same for what a processor does in a few instructions, or in a polynomial (k_math_impl.h). */
 #define HG_SIMPLE_KERNELS(K)                                                                                           \
     K(exp, hg_exp(x))                                                                                                  \
     K(log, hg_log(x))                                                                                                  \
-    K(tanh, hg_tanh(x)) K(sigmoid, hg_sigmoid_(x)) K(sqrt, sqrt(x)) K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x)         \
+    K(tanh, hg_tanh(x))                                                                                                \
+    K(sigmoid, hg_sigmoid_(x)) K(sqrt, sqrt(x)) K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x)                             \
         K(deg2rad, x *(V)(M_PI / 180)) K(rad2deg, x *(V)(180 / M_PI))
 /* Activations and their derivatives: one operand, with numbers f(i). */
 #define HG_ACTIVATION_KERNELS(K)                                                                                       \
@@ -69,7 +71,8 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 #define HG_MATH2_KERNELS(K)                                                                                            \
     K(atan2, atan2(x, y))                                                                                              \
     K(hypot_cpu, hypot(x, y))                                                                                          \
-    K(copysign, copysign(x, y)) K(logaddexp, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp(-fabs(x - y))))      \
+    K(copysign, copysign(x, y))                                                                                        \
+    K(logaddexp, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp(-fabs(x - y))))                                  \
         K(logaddexp2, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp2(-fabs(x - y))) * (V)M_LOG2E)               \
             K(xlogy, y != y   ? y                                                                                      \
                      : x == 0 ? 0                                                                                      \
@@ -81,8 +84,8 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
     K(div, x / y)                                                                                                      \
     K(sigmoid_backward, x *(1 - y) * y)                                                                                \
-    K(tanh_backward, x *(1 - y * y)) K(leaky_relu_backward, y > 0 ? x : x * f(0))                                      \
-        K(silu_backward, x *hg_sigmoid_(y) * (1 + y * (1 - hg_sigmoid_(y))))
+    K(tanh_backward, x *(1 - y * y))                                                                                   \
+    K(leaky_relu_backward, y > 0 ? x : x * f(0)) K(silu_backward, x *hg_sigmoid_(y) * (1 + y * (1 - hg_sigmoid_(y))))
 /* Three floating operands. */
 #define HG_SIMPLE3_KERNELS(K)                                                                                          \
     K(lerp, (z < (V)0.5 && z > (V)-0.5) ? fma(z, y - x, x) : fma(x - y, 1 - z, y))                                     \
@@ -99,12 +102,13 @@ HG_SIMPLE3_KERNELS(K)
 /* With rules of their own for integers and bool. */
 K(add)
 K(add_scaled)
-K(sub) K(sub_scaled) K(mul) K(floor_divide) K(trunc_divide) K(remainder) K(fmod) K(pow) K(maximum) K(minimum) K(fmax)
-    K(fmin) K(clamp) K(addcmul) K(where) K(bitwise_and) K(bitwise_or) K(bitwise_xor) K(bitwise_not) K(shift_left)
-        K(shift_right) K(eq) K(ne) K(lt) K(le) K(gt) K(ge) K(isclose) K(logical_and) K(logical_or) K(logical_xor)
-            K(logical_not) K(isnan) K(isinf) K(isfinite) K(isposinf) K(isneginf) K(signbit) K(neg) K(abs) K(sign)
-                K(floor) K(ceil) K(trunc) K(round) K(round_decimals) K(frac) K(polygamma) K(nan_to_num) K(relu)
-                    K(threshold) K(threshold_backward) K(heaviside)
+K(sub)
+K(sub_scaled) K(mul) K(floor_divide) K(trunc_divide) K(remainder) K(fmod) K(pow) K(maximum) K(minimum) K(fmax) K(fmin)
+    K(clamp) K(addcmul) K(where) K(bitwise_and) K(bitwise_or) K(bitwise_xor) K(bitwise_not) K(shift_left) K(shift_right)
+        K(eq) K(ne) K(lt) K(le) K(gt) K(ge) K(isclose) K(logical_and) K(logical_or) K(logical_xor) K(logical_not)
+            K(isnan) K(isinf) K(isfinite) K(isposinf) K(isneginf) K(signbit) K(neg) K(abs) K(sign) K(floor) K(ceil)
+                K(trunc) K(round) K(round_decimals) K(frac) K(polygamma) K(nan_to_num) K(relu) K(threshold)
+                    K(threshold_backward) K(heaviside)
 #undef K
 
     /* Functions the C library lacks. */

@@ -44,9 +44,8 @@ static void KERNEL(softmax)(const rows *r, bool log_of, const void *input, void 
         if (r->inner == 1)
             KERNEL(softmax_row)(r->n, log_of, x, y);
         else
-            for (int64_t i = 0; i < r->inner; i += WIDE)
-                KERNEL(softmax_side)
-                (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, x + i, y + i);
+            for (int64_t i = 0; i < r->inner; i += WIDE) KERNEL(softmax_side)
+        (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, x + i, y + i);
     }
 }
 
@@ -86,8 +85,7 @@ static void KERNEL(softmax_backward)(const rows *r, bool log_of, const void *gra
         if (r->inner == 1)
             KERNEL(backward_row)(r->n, log_of, g, y, to);
         else
-            for (int64_t i = 0; i < r->inner; i += WIDE)
-                KERNEL(backward_side)
-                (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, g + i, y + i, to + i);
+            for (int64_t i = 0; i < r->inner; i += WIDE) KERNEL(backward_side)
+        (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, g + i, y + i, to + i);
     }
 }

@@ -152,9 +152,8 @@ hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
-    if (st == HG_OK)
-        IN_TYPE(w.d, batch_norm)
-        (&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]), w.out[0]->data);
+    if (st == HG_OK) IN_TYPE(w.d, batch_norm)
+    (&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]), w.out[0]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -193,10 +192,9 @@ hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     hg_status st = take(cx, &w, in, 5);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
-    if (st == HG_OK)
-        IN_TYPE(w.d, batch_norm_backward)
-        (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), a[5].u.i, w.out[0]->data,
-         w.out[1]->data, w.out[2]->data);
+    if (st == HG_OK) IN_TYPE(w.d, batch_norm_backward)
+    (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), a[5].u.i, w.out[0]->data,
+     w.out[1]->data, w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -307,10 +305,9 @@ hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_status st = take(cx, &w, in, 3);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, x->n_dim, stat, &w.out[k]);
-    if (st == HG_OK && n)
-        IN_TYPE(w.d, layer_norm)
-        (rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data, w.out[1]->data,
-         w.out[2]->data);
+    if (st == HG_OK && n) IN_TYPE(w.d, layer_norm)
+    (rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data, w.out[1]->data,
+     w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -340,10 +337,9 @@ hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
         if ((st = hg_tensor_empty(cx, w.d, (int)shape->n, shape->u.ints, &w.out[k])) != HG_OK) break;
         memset(w.out[k]->data, 0, (size_t)n * hg_dtypes[w.d].size);
     }
-    if (st == HG_OK)
-        IN_TYPE(w.d, layer_norm_backward)
-        (rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
-         w.out[1]->data, w.out[2]->data);
+    if (st == HG_OK) IN_TYPE(w.d, layer_norm_backward)
+    (rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
+     w.out[1]->data, w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -398,10 +394,9 @@ hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_status st = take(cx, &w, in, 3);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 2, stat, &w.out[k]);
-    if (st == HG_OK)
-        IN_TYPE(w.d, group_norm)
-        (&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data, w.out[1]->data,
-         w.out[2]->data);
+    if (st == HG_OK) IN_TYPE(w.d, group_norm)
+    (&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data, w.out[1]->data,
+     w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 
@@ -432,10 +427,9 @@ hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
         if ((st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k])) != HG_OK) break;
         memset(w.out[k]->data, 0, (size_t)b.channels * hg_dtypes[w.d].size);
     }
-    if (st == HG_OK)
-        IN_TYPE(w.d, group_norm_backward)
-        (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
-         w.out[1]->data, w.out[2]->data);
+    if (st == HG_OK) IN_TYPE(w.d, group_norm_backward)
+    (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data, w.out[1]->data,
+     w.out[2]->data);
     return hand_over(cx, &w, st, d, out);
 }
 

@@ -83,14 +83,15 @@ static PyObject *function_outputs(PyObject *Py_UNUSED(m), PyObject *args) {
     unsigned long long differentiable, dirty, views;
     hg_tensor **at;
     hg_ctx *cx = py_ctx();
-    if (!cx || !PyArg_ParseTuple(args, "OO!KKK:_function_outputs", &node, &PyTuple_Type, &outputs, &differentiable, &dirty,
-                                 &views))
+    if (!cx || !PyArg_ParseTuple(args, "OO!KKK:_function_outputs", &node, &PyTuple_Type, &outputs, &differentiable,
+                                 &dirty, &views))
         return NULL;
     hg_node *n = node_of(node);
     if (!n || tensors_of(outputs, "forward", &at)) return NULL;
     if (PyTuple_GET_SIZE(outputs) > 64) {
         PyMem_Free(at);
-        return PyErr_Format(PyExc_RuntimeError, "a Function may return at most 64 values, got %zd", PyTuple_GET_SIZE(outputs));
+        return PyErr_Format(PyExc_RuntimeError, "a Function may return at most 64 values, got %zd",
+                            PyTuple_GET_SIZE(outputs));
     }
     hg_status st = hg_function_set_outputs(cx, n, at, (int)PyTuple_GET_SIZE(outputs), differentiable, dirty, views);
     PyMem_Free(at);
@@ -142,7 +143,7 @@ static PyObject *function_zeros(PyObject *Py_UNUSED(m), PyObject *args) {
     return st == HG_OK ? py_own(t) : py_raise(cx, st);
 }
 
-/* ---- Saved-tensor hooks ------------------------------------------------------------------------------------------------- */
+/* ---- Saved-tensor hooks ----------------------------------------------------------------------------------------- */
 
 /* The data of a level is a (pack, unpack) pair. */
 static hg_status py_pack(hg_ctx *cx, void *data, hg_tensor *t, void **packed) {
@@ -158,7 +159,8 @@ static hg_status py_unpack(hg_ctx *cx, void *data, void *packed, hg_tensor **out
     PyObject *got = PyObject_CallOneArg(PyTuple_GET_ITEM((PyObject *)data, 1), packed);
     if (!got) return PY_FAILED;
     if (!py_is_tensor(got)) {
-        PyErr_Format(PyExc_TypeError, "Output of saved tensor unpack_hook expected to be a Tensor but got result of type %.100s",
+        PyErr_Format(PyExc_TypeError,
+                     "Output of saved tensor unpack_hook expected to be a Tensor but got result of type %.100s",
                      Py_TYPE(got)->tp_name);
         Py_DECREF(got);
         return PY_FAILED;
@@ -217,7 +219,8 @@ static PyObject *node_pack(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *node, *hooks;
     int i, j, output;
     hg_ctx *cx = py_ctx();
-    if (!cx || !PyArg_ParseTuple(args, "O!iipO!:_node_pack", hg_py->node_type, &node, &i, &j, &output, &PyTuple_Type, &hooks))
+    if (!cx ||
+        !PyArg_ParseTuple(args, "O!iipO!:_node_pack", hg_py->node_type, &node, &i, &j, &output, &PyTuple_Type, &hooks))
         return NULL;
     PyObject *pair = pair_of(hooks, "register_hooks");
     if (!pair) return NULL;

@@ -95,7 +95,7 @@ static int handle_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
-/* ---- Copies and pickles -------------------------------------------------------------------------------------- */
+/* ---- Copies and pickles ----------------------------------------------------------------------------------------- */
 
 static PyObject *handle_getstate(PyObject *self, PyObject *none) {
     (void)none;
@@ -132,7 +132,7 @@ static PyObject *handle_setstate(PyObject *self, PyObject *state) {
     Py_RETURN_NONE;
 }
 
-/* ---- The type ------------------------------------------------------------------------------------------------ */
+/* ---- The type --------------------------------------------------------------------------------------------------- */
 
 static PyObject *handle_enter(PyObject *self, PyObject *none) { return (void)none, Py_NewRef(self); }
 static PyObject *handle_exit(PyObject *self, PyObject *args) { return (void)args, handle_remove(self, NULL); }

@@ -73,7 +73,7 @@ int py_mapping_register(PyTypeObject *type) {
     return done ? 0 : -1;
 }
 
-/* ---- Slots --------------------------------------------------------------------------------------------------- */
+/* ---- Slots ------------------------------------------------------------------------------------------------------ */
 
 Py_ssize_t py_mapping_len(PyObject *self) { return py_mapping_of(self)->count(self); }
 
@@ -152,7 +152,7 @@ PyObject *py_mapping_ior(PyObject *self, PyObject *other) {
     return py_mapping_update(self, other) ? NULL : Py_NewRef(self);
 }
 
-/* ---- Iterators ----------------------------------------------------------------------------------------------- */
+/* ---- Iterators -------------------------------------------------------------------------------------------------- */
 
 typedef struct walk {
     PyObject_HEAD
@@ -223,7 +223,7 @@ static PyType_Spec walk_spec = {
 
 PyObject *py_mapping_iter(PyObject *self) { return walk_new(self, KEYS, false); }
 
-/* ---- keys(), values(), items() ------------------------------------------------------------------------------- */
+/* ---- keys(), values(), items() ---------------------------------------------------------------------------------- */
 
 typedef struct face {
     PyObject_HEAD
@@ -361,7 +361,7 @@ static PyType_Spec face_spec = {
     "hookgrad._C.MappingView", sizeof(face), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, face_slots};
 
-/* ---- Methods ------------------------------------------------------------------------------------------------- */
+/* ---- Methods ---------------------------------------------------------------------------------------------------- */
 
 static PyObject *mapping_keys(PyObject *self, PyObject *none) { return (void)none, face_new(self, KEYS); }
 static PyObject *mapping_values(PyObject *self, PyObject *none) { return (void)none, face_new(self, VALUES); }

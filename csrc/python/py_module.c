@@ -8,7 +8,7 @@ PyObject *py_no_attribute(PyObject *self, PyObject *name) {
     return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", dot ? dot + 1 : class, name);
 }
 
-/* ---- Attributes ---------------------------------------------------------------------------------------------- */
+/* ---- Attributes ------------------------------------------------------------------------------------------------- */
 
 /* What is registered under the name: borrowed; NULL without an exception. */
 static PyObject *registered(PyObject *self, PyObject *name) {
@@ -57,7 +57,7 @@ static PyObject *module_getattr(PyObject *self, PyObject *name) {
     return found ? Py_NewRef(found) : py_no_attribute(self, name);
 }
 
-/* ---- Being called -------------------------------------------------------------------------------------------- */
+/* ---- Being called ----------------------------------------------------------------------------------------------- */
 
 /* Note [Calls of modules]
    module_vectorcall is what Python calls. Where the class has a __call__ of its own it steps aside; with hooks it
@@ -229,7 +229,7 @@ static PyObject *module_forward(PyObject *self, PyObject *args, PyObject *kwargs
                         Py_TYPE(self)->tp_name);
 }
 
-/* ---- Birth and death ----------------------------------------------------------------------------------------- */
+/* ---- Birth and death -------------------------------------------------------------------------------------------- */
 
 static PyObject *module_alloc(PyTypeObject *type, Py_ssize_t n) {
     PyObject *self = PyType_GenericAlloc(type, n);

@@ -28,7 +28,7 @@ static int attr_named(PyObject *name) {
     return -1;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------- */
+/* ---- Reading ---------------------------------------------------------------------------------------------------- */
 
 PyObject *py_module_names(PyObject *self) {
     if (!SELF(self)->non_persistent) SELF(self)->non_persistent = PySet_New(NULL);
@@ -59,7 +59,7 @@ static PyObject *attr_get(PyObject *self, module_attr a) {
     return cx ? py_raise(cx, st) : NULL;
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------- */
+/* ---- Writing ---------------------------------------------------------------------------------------------------- */
 
 static bool is_complete(PyObject *dict) { return dict && Py_TYPE(dict) == hg_py->module_dict_type; }
 
@@ -172,8 +172,8 @@ int py_module_reset(PyObject *self) {
     return 0;
 }
 
-/* In PyTorch the instance's `training` hides one that the class has; here the attribute is the base class's, so the class
-   loses its own. A property stays: in PyTorch too it comes first. */
+/* In PyTorch the instance's `training` hides one that the class has; here the attribute is the base class's, so the
+   class loses its own. A property stays: in PyTorch too it comes first. */
 int py_module_unhide(PyTypeObject *type) {
     for (int a = 0; a < N_MODULE_ATTRS; a++) {
         PyObject *hides = PyDict_GetItemWithError(type->tp_dict, name_of(a));
@@ -186,7 +186,7 @@ int py_module_unhide(PyTypeObject *type) {
 static PyObject *get_attribute(PyObject *self, void *a) { return attr_get(self, (module_attr)(intptr_t)a); }
 static int set_attribute(PyObject *self, PyObject *v, void *a) { return attr_set(self, (module_attr)(intptr_t)a, v); }
 
-/* ---- The dictionary ------------------------------------------------------------------------------------------ */
+/* ---- The dictionary --------------------------------------------------------------------------------------------- */
 
 typedef struct module_dict {
     PyDictObject dict;

@@ -101,7 +101,7 @@ PyObject *py_register_backward_hook(PyObject *self, PyObject *const *args, Py_ss
     return register_backward(self, &o, Py_False, args, n, kwnames);
 }
 
-/* ---- Of all modules ------------------------------------------------------------------------------------------ */
+/* ---- Of all modules --------------------------------------------------------------------------------------------- */
 
 typedef struct global_kind {
     const char *name;     /* as the package says it */

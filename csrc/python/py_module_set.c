@@ -65,7 +65,7 @@ PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyO
     return value;
 }
 
-/* ---- Each sort of value -------------------------------------------------------------------------------------- */
+/* ---- Each sort of value ----------------------------------------------------------------------------------------- */
 
 /* The name leaves every other place it may be in. Tables first: dropping a value may run anything. */
 static int leave(PyObject *self, PyObject *name, hg_table *a, hg_table *b) {

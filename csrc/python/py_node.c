@@ -11,7 +11,7 @@
 /* name() of these gives the C++ name that PyTorch shows there. */
 static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", in_torch[] = "torch::autograd::";
 
-/* ---- What it saved: _saved_self, _saved_result ... ----------------------------------------------------------- */
+/* ---- What it saved: _saved_self, _saved_result ... -------------------------------------------------------------- */
 
 typedef struct saved_at {
     int i;
@@ -167,7 +167,7 @@ static PyType_Spec saved_spec = {"hookgrad._C.SavedTensor", sizeof(saved), 0,
                                      Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                  saved_slots};
 
-/* ---- Attributes ---------------------------------------------------------------------------------------------- */
+/* ---- Attributes ------------------------------------------------------------------------------------------------- */
 
 static PyObject *no_attribute(PyObject *self, PyObject *name) {
     return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", Py_TYPE(self)->tp_name, name);
@@ -282,7 +282,7 @@ static PyObject *node_reduce(PyObject *self, PyObject *none) {
     return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object", Py_TYPE(self)->tp_name);
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------------------------- */
 
 static int node_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(SELF(self)->metadata);
@@ -349,7 +349,7 @@ enum { NODE_FLAGS = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLO
 
 static PyType_Spec node_spec = {"hookgrad._C.Node", sizeof(py_node), 1, NODE_FLAGS, node_slots};
 
-/* ---- A type for every name ----------------------------------------------------------------------------------- */
+/* ---- A type for every name -------------------------------------------------------------------------------------- */
 
 /* The name is what type(fn).__name__ and "<class 'AddBackward0'>" show; a spec wants a module as well, which goes
    again. */

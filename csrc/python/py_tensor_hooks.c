@@ -41,7 +41,7 @@ PyMethodDef py_tensor_hook_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* ---- The tables ---------------------------------------------------------------------------------------------- */
+/* ---- The tables ------------------------------------------------------------------------------------------------- */
 
 static hg_hook_kind kind_of(void *closure) { return (hg_hook_kind)(intptr_t)closure; }
 

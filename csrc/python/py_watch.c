@@ -2,7 +2,7 @@
    graph.py are the rest. */
 #include "binding.h"
 
-/* ---- The backward under way ------------------------------------------------------------------------------------------- */
+/* ---- The backward under way ------------------------------------------------------------------------------------- */
 
 static PyObject *current_graph_task_id(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
@@ -26,7 +26,8 @@ static PyObject *will_engine_execute_node(PyObject *Py_UNUSED(m), PyObject *node
         return PyErr_Format(PyExc_TypeError, "_will_engine_execute_node expects an grad_fn, but got %.100s",
                             Py_TYPE(node)->tp_name);
     if (hg_backward_id(cx) < 0)
-        return PyErr_SetString(PyExc_RuntimeError, "_get_should_execute_nodes should only be called during the backward pass"),
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "_get_should_execute_nodes should only be called during the backward pass"),
                NULL;
     return PyBool_FromLong(hg_backward_will_run(cx, NODE(node)));
 }
@@ -44,7 +45,8 @@ static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
 
 static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
     if (!py_is_tensor(tensor))
-        return PyErr_Format(PyExc_TypeError, "increment_version expects each element of the iterable to be a tensor, got %.100s",
+        return PyErr_Format(PyExc_TypeError,
+                            "increment_version expects each element of the iterable to be a tensor, got %.100s",
                             Py_TYPE(tensor)->tp_name);
     if (TENSOR(tensor)->storage) TENSOR(tensor)->storage->version++;
     Py_RETURN_NONE;
@@ -64,7 +66,7 @@ static PyObject *queue_callback(PyObject *Py_UNUSED(m), PyObject *fn) {
     return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
 }
 
-/* ---- Watching ----------------------------------------------------------------------------------------------------------- */
+/* ---- Watching --------------------------------------------------------------------------------------------------- */
 
 /* What `born` returns is to be the node's metadata: the node itself is not yet fit to be shown. */
 static hg_status born(hg_ctx *cx, hg_node *n) {
@@ -125,7 +127,8 @@ static PyObject *watch_writes(PyObject *Py_UNUSED(m), PyObject *fn) {
 }
 
 static PyMethodDef functions[] = {
-    {"_current_graph_task_id", current_graph_task_id, METH_NOARGS, "The number of the backward under way; -1: there is none."},
+    {"_current_graph_task_id", current_graph_task_id, METH_NOARGS,
+     "The number of the backward under way; -1: there is none."},
     {"_current_autograd_node", current_autograd_node, METH_NOARGS, "The node being run, or None."},
     {"_is_checkpoint_valid", is_checkpoint_valid, METH_NOARGS, "Does the backward under way run everything?"},
     {"_will_engine_execute_node", will_engine_execute_node, METH_O, "Does the backward under way run the node?"},

@@ -99,7 +99,9 @@ class BackwardHook:
     def _outputs_arrived(self, _, grad_output):
         self.grad_outputs = self._spread(self.output_tensors_index, grad_output, self.n_outputs)
         for hook in self.user_pre_hooks:
-            self.grad_outputs = self._replaced(hook(self.module, self.grad_outputs), self.grad_outputs, "pre ", "output")
+            self.grad_outputs = self._replaced(
+                hook(self.module, self.grad_outputs), self.grad_outputs, "pre ", "output"
+            )
         outputs = self.grad_outputs
         if self.input_tensors_index is None:
             self._fire_without_inputs()
