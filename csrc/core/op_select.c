@@ -50,13 +50,8 @@ static hg_status clamp(hg_ctx *cx, const hg_arg *self, const hg_arg *low, const 
     if (hg_given(high)) in[n++] = *high;
     if (n == 1) return hg_fail(cx, HG_STATE, "torch.clamp: At least one of 'min' or 'max' must not be None");
     hg_dtype d = hg_result_type(cx, in, n);
-    if (d == HG_BOOL &&
-        (n == 3 || hg_is_number(&in[1]))) /* a single tensor is a maximum or minimum, which booleans have */
-        return hg_no_kernel(cx,
-                            n == 3          ? "clamp_scalar_cpu"
-                            : hg_given(low) ? "clamp_min_scalar_cpu"
-                                            : "clamp_max_scalar_cpu",
-                            d);
+    /* A single bound is a maximum or minimum, which booleans have. */
+    if (d == HG_BOOL && n == 3) return hg_no_kernel(cx, "clamp_scalar_cpu", d);
     return hg_run(cx, n == 3 ? &hg_k_clamp : hg_given(low) ? &hg_k_maximum : &hg_k_minimum, d, in, n, NULL, out);
 }
 

@@ -103,7 +103,8 @@ COMPARISONS = {
 
 
 def is_empty(result):
-    return isinstance(result, torch.Tensor) and result.numel() == 0
+    results = result if isinstance(result, tuple) and result else [result]
+    return all(isinstance(r, torch.Tensor) and r.numel() == 0 for r in results)
 
 
 def derivatives(theirs, ours, leaves):
