@@ -5,15 +5,14 @@
 #include "hookgrad.h"
 
 /* Names the core looks modules' tensors and settings up by: interned by the host at hg_open(). */
+/* clang-format off */
 #define HG_NAMES(X)                                                                                                    \
-    X(weight)                                                                                                          \
-    X(bias)                                                                                                            \
-    X(running_mean)                                                                                                    \
-    X(running_var) X(num_batches_tracked) X(eps) X(momentum) X(track_running_stats) X(stride) X(padding) X(dilation)   \
-        X(groups) X(kernel_size) X(ceil_mode) X(count_include_pad) X(divisor_override) X(return_indices)               \
-            X(output_size) X(padding_idx) X(p) X(inplace) X(negative_slope) X(approximate) X(dim) X(start_dim)         \
-                X(end_dim) X(normalized_shape) X(padding_mode) X(max_norm) X(norm_type) X(scale_grad_by_freq)          \
-                    X(sparse) X(_input_dims)
+    X(weight) X(bias) X(running_mean) X(running_var) X(num_batches_tracked) X(eps) X(momentum) X(track_running_stats)  \
+    X(stride) X(padding) X(dilation) X(groups) X(kernel_size) X(ceil_mode) X(count_include_pad) X(divisor_override)    \
+    X(return_indices) X(output_size) X(padding_idx) X(p) X(inplace) X(negative_slope) X(approximate) X(dim)            \
+    X(start_dim) X(end_dim) X(normalized_shape) X(padding_mode) X(max_norm) X(norm_type) X(scale_grad_by_freq)         \
+    X(sparse) X(_input_dims)
+/* clang-format on */
 
 enum {
 #define X(name) HG_NAME_##name,

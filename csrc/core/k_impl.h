@@ -36,22 +36,20 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* ---- Tables ------------------------------------------------------------------------------------------------------------- */
 
 /* One floating operand: K(name, value of x). V is the type computed in. What stands here has an op of its name. */
+/* clang-format off */
 #define HG_MATH_KERNELS(K)                                                                                             \
-    K(exp2, exp2(x))                                                                                                   \
-    K(expm1, expm1(x))                                                                                                 \
-    K(log2, log2(x))                                                                                                   \
-    K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x)) K(cos, cos(x)) K(tan, tan(x)) K(asin, asin(x))                \
-        K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x)) K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x))      \
-            K(atanh, atanh(x)) K(erf, erf(x)) K(erfc, erfc(x)) K(erfinv, (V)inverse_erf((double)x))                    \
-                K(lgamma, lgamma(x)) K(digamma, (V)psi((double)x))                                                     \
-                    K(sinc, x == 0 ? 1 : sin((V)M_PI * x) / ((V)M_PI * x))
+    K(exp2, exp2(x)) K(expm1, expm1(x)) K(log2, log2(x)) K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x))          \
+    K(cos, cos(x)) K(tan, tan(x)) K(asin, asin(x)) K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x))                  \
+    K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x)) K(atanh, atanh(x)) K(erf, erf(x)) K(erfc, erfc(x))          \
+    K(erfinv, (V)inverse_erf((double)x)) K(lgamma, lgamma(x)) K(digamma, (V)psi((double)x))                            \
+    K(sinc, x == 0 ? 1 : sin((V)M_PI * x) / ((V)M_PI * x))
+/* clang-format on */
 /* The same for what a processor does in a few instructions, or in a polynomial (k_math_impl.h). */
+/* clang-format off */
 #define HG_SIMPLE_KERNELS(K)                                                                                           \
-    K(exp, hg_exp(x))                                                                                                  \
-    K(log, hg_log(x))                                                                                                  \
-    K(tanh, hg_tanh(x))                                                                                                \
-    K(sigmoid, hg_sigmoid_(x)) K(sqrt, sqrt(x)) K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x)                             \
-        K(deg2rad, x *(V)(M_PI / 180)) K(rad2deg, x *(V)(180 / M_PI))
+    K(exp, hg_exp(x)) K(log, hg_log(x)) K(tanh, hg_tanh(x)) K(sigmoid, hg_sigmoid_(x)) K(sqrt, sqrt(x))                \
+    K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x) K(deg2rad, x *(V)(M_PI / 180)) K(rad2deg, x *(V)(180 / M_PI))
+/* clang-format on */
 /* Activations and their derivatives: one operand, with numbers f(i). */
 #define HG_ACTIVATION_KERNELS(K)                                                                                       \
     K(gelu, x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))                                                                   \
@@ -59,28 +57,25 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(softplus, x *f(0) > f(1) ? x : log1p(exp(x * f(0))) / f(0))                                                      \
     K(log_sigmoid, (x < 0 ? x : 0) - log1p(exp(-fabs(x))))                                                             \
     K(elu, x > 0 ? x * f(1) : x != x ? x : expm1(x * f(2)) * (f(0) * f(1)))
+/* clang-format off */
 #define HG_SIMPLE_ACTIVATION_KERNELS(K)                                                                                \
     K(gelu_tanh, (V)0.5 * x * (1 + hg_tanh((V)(M_SQRT2 * M_2_SQRTPI * 0.5) * (x + (V)0.044715 * x * x * x))))          \
-    K(silu, x / (1 + hg_exp(-x)))                                                                                      \
-    K(hardsigmoid, (x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) / 6)                                                        \
+    K(silu, x / (1 + hg_exp(-x))) K(hardsigmoid, (x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) / 6)                          \
     K(hardswish, x *(x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) / 6)                                                       \
-    K(softshrink, x > f(0) ? x - f(0) : x < -f(0) ? x + f(0) : x * 0)                                                  \
-    K(hardshrink, x >= -f(0) && x <= f(0) ? 0 : x)                                                                     \
+    K(softshrink, x > f(0) ? x - f(0) : x < -f(0) ? x + f(0) : x * 0) K(hardshrink, x >= -f(0) && x <= f(0) ? 0 : x)   \
     K(leaky_relu, x > 0 ? x : x * f(0))
+/* clang-format on */
 /* Two floating operands. */
+/* clang-format off */
 #define HG_MATH2_KERNELS(K)                                                                                            \
-    K(atan2, atan2(x, y))                                                                                              \
-    K(hypot_cpu, hypot(x, y))                                                                                          \
-    K(copysign, copysign(x, y))                                                                                        \
+    K(atan2, atan2(x, y)) K(hypot_cpu, hypot(x, y)) K(copysign, copysign(x, y))                                        \
     K(logaddexp, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp(-fabs(x - y))))                                  \
-        K(logaddexp2, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp2(-fabs(x - y))) * (V)M_LOG2E)               \
-            K(xlogy, y != y   ? y                                                                                      \
-                     : x == 0 ? 0                                                                                      \
-                              : x * log(y))                                                                            \
-                K(gelu_backward,                                                                                       \
-                  x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5))) \
-                    K(gelu_tanh_backward, x *(V)gelu_tanh_slope((double)y))                                            \
-                        K(elu_backward, y <= 0 ? x * f(2) * f(0) * f(1) * exp(y * f(2)) : x * f(1))
+    K(logaddexp2, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp2(-fabs(x - y))) * (V)M_LOG2E)                   \
+    K(xlogy, y != y   ? y : x == 0 ? 0 : x * log(y))                                                                   \
+    K(gelu_backward, x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5))) \
+    K(gelu_tanh_backward, x *(V)gelu_tanh_slope((double)y))                                                            \
+    K(elu_backward, y <= 0 ? x * f(2) * f(0) * f(1) * exp(y * f(2)) : x * f(1))
+/* clang-format on */
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
     K(div, x / y)                                                                                                      \
     K(sigmoid_backward, x *(1 - y) * y)                                                                                \
@@ -100,15 +95,14 @@ HG_MATH2_KERNELS(K)
 HG_SIMPLE2_KERNELS(K)
 HG_SIMPLE3_KERNELS(K)
 /* With rules of their own for integers and bool. */
-K(add)
-K(add_scaled)
-K(sub)
-K(sub_scaled) K(mul) K(floor_divide) K(trunc_divide) K(remainder) K(fmod) K(pow) K(maximum) K(minimum) K(fmax) K(fmin)
-    K(clamp) K(addcmul) K(where) K(bitwise_and) K(bitwise_or) K(bitwise_xor) K(bitwise_not) K(shift_left) K(shift_right)
-        K(eq) K(ne) K(lt) K(le) K(gt) K(ge) K(isclose) K(logical_and) K(logical_or) K(logical_xor) K(logical_not)
-            K(isnan) K(isinf) K(isfinite) K(isposinf) K(isneginf) K(signbit) K(neg) K(abs) K(sign) K(floor) K(ceil)
-                K(trunc) K(round) K(round_decimals) K(frac) K(polygamma) K(nan_to_num) K(relu) K(threshold)
-                    K(threshold_backward) K(heaviside)
+/* clang-format off */
+K(add) K(add_scaled) K(sub) K(sub_scaled) K(mul) K(floor_divide) K(trunc_divide) K(remainder) K(fmod) K(pow) K(maximum)
+K(minimum) K(fmax) K(fmin) K(clamp) K(addcmul) K(where) K(bitwise_and) K(bitwise_or) K(bitwise_xor) K(bitwise_not)
+K(shift_left) K(shift_right) K(eq) K(ne) K(lt) K(le) K(gt) K(ge) K(isclose) K(logical_and) K(logical_or) K(logical_xor)
+K(logical_not) K(isnan) K(isinf) K(isfinite) K(isposinf) K(isneginf) K(signbit) K(neg) K(abs) K(sign) K(floor) K(ceil)
+K(trunc) K(round) K(round_decimals) K(frac) K(polygamma) K(nan_to_num) K(relu) K(threshold) K(threshold_backward)
+K(heaviside)
+/* clang-format on */
 #undef K
 
     /* Functions the C library lacks. */

@@ -333,13 +333,12 @@ LAYER(sequential) {
 
 /* ---- By name -------------------------------------------------------------------------------------------------------------------- */
 
+/* clang-format off */
 #define LAYERS(X)                                                                                                      \
-    X(linear)                                                                                                          \
-    X(conv1d)                                                                                                          \
-    X(conv2d)                                                                                                          \
-    X(embedding) X(batch_norm) X(layer_norm) X(max_pool1d) X(max_pool2d) X(avg_pool1d) X(avg_pool2d)                   \
-        X(adaptive_avg_pool1d) X(adaptive_avg_pool2d) X(dropout) X(flatten) X(identity) X(relu) X(leaky_relu) X(gelu)  \
-            X(silu) X(tanh) X(sigmoid) X(softmax) X(log_softmax) X(sequential)
+    X(linear) X(conv1d) X(conv2d) X(embedding) X(batch_norm) X(layer_norm) X(max_pool1d) X(max_pool2d) X(avg_pool1d)   \
+    X(avg_pool2d) X(adaptive_avg_pool1d) X(adaptive_avg_pool2d) X(dropout) X(flatten) X(identity) X(relu)              \
+    X(leaky_relu) X(gelu) X(silu) X(tanh) X(sigmoid) X(softmax) X(log_softmax) X(sequential)
+/* clang-format on */
 
 hg_layer_fn hg_layer_find(const char *name) {
     static const struct {

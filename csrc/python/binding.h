@@ -21,36 +21,28 @@
 /* ---- The state -------------------------------------------------------------------------------------------------- */
 
 /* Our types, by their C names: hg_py->tensor_type ... */
+/* clang-format off */
 #define PY_TYPES(X)                                                                                                    \
-    X(tensor)                                                                                                          \
-    X(node)                                                                                                            \
-    X(hooks)                                                                                                           \
-    X(hooks_view)                                                                                                      \
-    X(table)                                                                                                           \
-    X(module) X(handle) X(layer_forward) X(op) X(op_method) X(dtype) X(device) X(size) X(generator) X(layout)          \
-        X(memory_format) X(storage) X(saved) X(chook) X(mapping_iterator) X(mapping_view) X(module_dict)
+    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)          \
+    X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)                    \
+    X(mapping_iterator) X(mapping_view) X(module_dict)
+/* clang-format on */
 
 /* Interned names, made once: NAME(forward). */
+/* clang-format off */
 #define PY_NAMES(X)                                                                                                    \
-    X(forward)                                                                                                         \
-    X(training)                                                                                                        \
-    X(__dict__)                                                                                                        \
-    X(__class__)                                                                                                       \
-    X(__array__)                                                                                                       \
-    X(__array_interface__) X(__dlpack__) X(__index__) X(__float__) X(__name__) X(__qualname__) X(__module__)           \
-        X(__call__) X(_parameters) X(_buffers) X(_modules) X(_non_persistent_buffers_set) X(_forward_hooks)            \
-            X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks) X(_is_full_backward_hook)                  \
-                X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called) X(_forward_pre_hooks_with_kwargs)        \
-                    X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks)                        \
-                        X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id) X(prepend) X(with_kwargs)         \
-                            X(always_call) X(dtype) X(device) X(requires_grad) X(pin_memory) X(layout)                 \
-                                X(memory_format) X(out) X(input) X(self) X(dim) X(axis) X(keepdim) X(keepdims) X(copy) \
-                                    X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)            \
-                                        X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable)         \
-                                            X(from_numpy_name) X(_str) X(_rebuild_tensor) X(_is_param) X(_is_buffer)   \
-                                                X(register_parameter) X(register_buffer) X(call_super_init)            \
-                                                    X(__getattr__) X(__getattribute__) X(f_globals)                    \
-                                                        X(__init_subclass__) X(__init__) X(__torch_function__)
+    X(forward) X(training) X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__)     \
+    X(__float__) X(__name__) X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)          \
+    X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks)   \
+    X(_is_full_backward_hook) X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called)                            \
+    X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks)      \
+    X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype)     \
+    X(device) X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self) X(dim) X(axis)         \
+    X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)             \
+    X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
+    X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
+    X(__getattr__) X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)
+/* clang-format on */
 
 typedef struct mod_state {
     hg_lib *lib;
