@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #ifdef HG_HAVE_CBLAS
@@ -40,9 +41,7 @@ static const struct hg_blas none;
 
 static void *symbol(void *handle, const char *prefix, const char *name) {
     char whole[64];
-    size_t n = strlen(prefix);
-    memcpy(whole, prefix, n);
-    strcpy(whole + n, name);
+    snprintf(whole, sizeof whole, "%s%s", prefix, name);
     return dlsym(handle, whole);
 }
 

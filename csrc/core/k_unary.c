@@ -11,7 +11,7 @@ static double psi(double x) {
         if (x == floor(x)) return NAN;
         return psi(1 - x) - M_PI / tan(M_PI * (x - floor(x)));
     }
-    for (; x < 10; x += 1) sum -= 1 / x;
+    while (x < 10) sum -= 1 / x, x += 1;
     if (x > 1e17) return log(x);
     double y = 1 / (x * x); /* the asymptotic series: Bernoulli numbers over 2k */
     double series = y * (1.0 / 12 -

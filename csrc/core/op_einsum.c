@@ -106,7 +106,7 @@ static hg_status lay_out(hg_ctx *cx, equation *q, hg_tensor *const *ts) {
     int at = 0;
     if (q->has_out) {
         for (int i = 0; i < q->out.n; i++) {
-            int c = q->out.at[i];
+            int c = (int)q->out.at[i];
             if (c == DOTS) {
                 q->dots_at = at, at += q->n_dots;
                 continue;
@@ -143,7 +143,7 @@ static hg_tensor *arranged(hg_ctx *cx, const equation *q, int k, hg_tensor *t) {
     int where[N_LETTERS], j = 0, n_dim = t->n_dim;
     memset(order, -1, sizeof order), memset(where, -1, sizeof where);
     for (int i = 0; i < s->n && t; i++) {
-        int c = s->at[i];
+        int c = (int)s->at[i];
         if (c == DOTS) {
             for (int missing = q->n_dots - (n_dim - s->n + 1); missing > 0; missing--) t = X(UNSQUEEZE, T(t), hg_i(j));
             for (int e = 0; e < q->n_dots; e++) order[q->dots_at + e] = j++;

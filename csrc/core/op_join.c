@@ -256,7 +256,7 @@ hg_status hg_meshgrid_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     if (hg_given(&a[1])) {
         swap = !strcmp(a[1].u.s, "xy");
-        if (!swap && strcmp(a[1].u.s, "ij"))
+        if (!swap && strcmp(a[1].u.s, "ij") != 0)
             return hg_fail(cx, HG_SHAPE, "torch.meshgrid: indexing must be one of \"xy\" or \"ij\", but received: %s",
                            a[1].u.s);
     }

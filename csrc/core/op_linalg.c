@@ -63,8 +63,8 @@ static hg_status cross(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int64_t dim, hg_t
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_arg whole = hg_ints(shape, n);
-    if (memcmp(x->shape, shape, (size_t)n * sizeof *shape)) x = X(EXPAND, T(x), whole);
-    if (memcmp(y->shape, shape, (size_t)n * sizeof *shape)) y = X(EXPAND, T(y), whole);
+    if (memcmp(x->shape, shape, (size_t)n * sizeof *shape) != 0) x = X(EXPAND, T(x), whole);
+    if (memcmp(y->shape, shape, (size_t)n * sizeof *shape) != 0) y = X(EXPAND, T(y), whole);
     return hg_scope_return(cx, &s, X(CROSS_3, T(x), T(y), hg_i(d)), out);
 }
 
@@ -157,7 +157,7 @@ hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_tensor *t = both[i];
         memcpy(wide, batch, (size_t)n * sizeof *wide);
         wide[n] = t->shape[t->n_dim - 2], wide[n + 1] = t->shape[t->n_dim - 1];
-        if (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide))
+        if (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide) != 0)
             both[i] = X(EXPAND, T(t), hg_ints(wide, n + 2));
     }
     return hg_scope_return(cx, &s, X(CDIST_FORWARD, T(both[0]), T(both[1]), a[2]), out);

@@ -395,7 +395,7 @@ hg_status hg_searchsorted_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool right = a[3].u.i;
     if (hg_given(&a[4])) {
         bool r = !strcmp(a[4].u.s, "right");
-        if (!r && strcmp(a[4].u.s, "left"))
+        if (!r && strcmp(a[4].u.s, "left") != 0)
             return hg_fail(cx, HG_SHAPE, "torch.searchsorted(): side can only be 'left' or 'right' but got %s",
                            a[4].u.s);
         if (right && !r)
