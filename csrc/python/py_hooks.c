@@ -2,6 +2,8 @@
    called with stands in py_hook_call.c. */
 #include "py_hooks.h"
 
+#include <frameobject.h> /* PyFrame_GetBack, before Python 3.11 */
+
 #include "py_mapping.h"
 
 /* By hg_hook_kind: how pickles and the functions below name a table. */
