@@ -6,7 +6,7 @@ VENV ?= .venv
 CC ?= cc
 COMMA := ,
 # The comparison with PyTorch runs on the Python that PyTorch's wheel is for, in an environment of its own. For PyTorch's
-# CPU wheels: make oracle TORCH_PIP="--index-url https://download.pytorch.org/whl/cpu"
+# CPU wheels: make oracle TORCH_PIP="--index-url URL", with the index PyTorch names for them
 ORACLE ?= .oracle
 ORACLE_PYTHON ?= python3.11
 TORCH_PIP ?=
@@ -146,7 +146,7 @@ wheel: $(VENV)/.needs ## Build the wheel, check its size, run an example from it
 versions: ## Run the suite on every other Python that is at hand
 	@for v in $(VERSIONS); do \
 	    python=; \
-	    for p in python$$v $$HOME/.pyenv/versions/$$v.*/bin/python /opt/python/cp$$(echo $$v | tr -d .)-*/bin/python; do \
+	    for p in python$$v $$HOME/.pyenv/versions/$$v.*/bin/python; do \
 	        if $$p -c "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$$v')" >/dev/null 2>&1; then python=$$p; break; fi; \
 	    done; \
 	    if [ -z "$$python" ]; then echo "Python $$v is not here"; continue; fi; \
