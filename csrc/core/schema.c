@@ -187,7 +187,7 @@ static void read_grads(reader *r, hg_op_info *info) {
             else if (strcmp(name, "result") == 0)
                 info->saves_out[i] |= 1;
             else if (strncmp(name, "result", 6) == 0)
-                info->saves_out[i] |= 1u << (name[6] - '0');
+                info->saves_out[i] |= 1u << atoi(name + 6);
             else
                 r->bad = true;
             take(r, ",");
