@@ -193,7 +193,7 @@ hg_status hg_flatten_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (t->n_dim == 0) {
         r = reshape(cx, t, 1, (int64_t[]){1});
     } else if (first < last) {
-        int64_t shape[HG_MAX_DIM];
+        int64_t shape[HG_MAX_DIM] = {0};
         int n = 0;
         for (int i = 0; i < t->n_dim; i++)
             if (i > first && i <= last)

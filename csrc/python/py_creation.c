@@ -38,7 +38,7 @@ static int sizes_of(PyObject *o, int64_t *sizes, int *n_dim) {
 /* NumPy's scalars carry a dtype; HG_NO_DTYPE: not one of ours. */
 static hg_dtype numpy_dtype(PyObject *o) {
     const char *name = Py_TYPE(o)->tp_name;
-    if (strncmp(name, "numpy.", 6)) return HG_NO_DTYPE;
+    if (strncmp(name, "numpy.", 6) != 0) return HG_NO_DTYPE;
     if (!strcmp(name, "numpy.bool_")) return HG_BOOL;
     for (int d = 0; d < HG_N_DTYPES; d++)
         if (!strcmp(name + 6, hg_dtypes[d].name)) return (hg_dtype)d;

@@ -220,7 +220,7 @@ static PyObject *node_repr(PyObject *self) {
 static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
     const char *name = hg_node_name(NODE(self));
-    bool bare = strcmp(name, accumulate) && strcmp(name, copy_slices);
+    bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0;
     return PyUnicode_FromFormat("%s%s", bare ? "" : in_torch, name);
 }
 
