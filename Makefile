@@ -54,8 +54,7 @@ $(VENV)/.test: $(VENV)/.made
 	@$(PIP) pytest && touch $@
 $(VENV)/.notebook: $(VENV)/.made
 	@$(PIP) matplotlib scikit-learn ipykernel nbclient nbformat && touch $@
-$(VENV)/.# py_numpy.c is left out of clang-tidy: what NumPy's headers define in it does not pass.
-lint: $(VENV)/.made
+$(VENV)/.lint: $(VENV)/.made
 	@$(PIP) ruff && touch $@
 
 # ---- What a newcomer runs --------------------------------------------------------------------------------------------
@@ -155,6 +154,7 @@ versions: ## Run the suite on every other Python that is at hand
 	    $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venv-$$v || exit 1; \
 	done
 
+# py_numpy.c is left out of clang-tidy: what NumPy's headers define in it does not pass.
 lint: $(VENV)/.built $(VENV)/.lint ## ruff, clang-format and clang-tidy
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
