@@ -1,6 +1,6 @@
 """The event log: small programs whose hooks fire on hookgrad as on PyTorch, with the same arguments, line by line.
 
-What PyTorch does is recorded in events/expected.json (`python tests/events/record.py` writes it); what hookgrad does
+What PyTorch does is recorded in events/expected/ (`python tests/events/record.py` writes it); what hookgrad does
 otherwise, on purpose, stands in events/differences.json and in docs/differences.md.
 """
 
@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 from events.log import run
-from events.scenarios import SCENARIOS
+from events.scenarios import SCENARIOS, THEMES, scenarios_of, theme_of
 
 import hookgrad
 
 HERE = Path(__file__).resolve().parent / "events"
-EXPECTED = json.loads((HERE / "expected.json").read_text())
+BY_THEME = {theme_of(m): json.loads((HERE / "expected" / f"{theme_of(m)}.json").read_text()) for m in THEMES}
+EXPECTED = {name: lines for theme in BY_THEME.values() for name, lines in theme.items()}
 DIFFERENT = json.loads((HERE / "differences.json").read_text())
 
 
 def test_the_record_is_complete():
-    assert list(EXPECTED) == [scenario.__name__ for scenario in SCENARIOS]
-    assert len(EXPECTED) >= 80
+    for module in THEMES:
+        assert list(BY_THEME[theme_of(module)]) == [scenario.__name__ for scenario in scenarios_of(module)]
+    assert len(EXPECTED) == len(SCENARIOS) >= 80
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

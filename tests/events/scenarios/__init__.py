@@ -1,6 +1,6 @@
 """Small programs that register hooks and log what happens. Each takes the library and a log.
 
-Those of a file share a theme. What PyTorch logs for each is in ../expected.json.
+Those of a file share a theme. What PyTorch logs for each is in ../expected/THEME.json.
 """
 
 from inspect import isfunction
@@ -32,6 +32,10 @@ THEMES = (
     optimizers,
     users,
 )
+
+
+def theme_of(module):
+    return module.__name__.rpartition(".")[2]
 
 
 def scenarios_of(module):
