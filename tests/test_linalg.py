@@ -1,23 +1,10 @@
 """Products of matrices and vectors, einsum, and the linear algebra of small matrices."""
 
 import pytest
+from op_cases import check_derivatives, check_error, check_result
 
 import hookgrad as torch
 import hookgrad.nn.functional as F
-from hookgrad.autograd import gradcheck, gradgradcheck
-
-
-def inputs(dtype=torch.float32):
-    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
-    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
-    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
-    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
-    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
-    return [t.requires_grad_(True) for t in (x, y, v, s)]
-
-
-def numbers(result):
-    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
 
 
 def flat(nested):
@@ -147,36 +134,18 @@ RESULTS = [
 ]
 
 
+def about(got, expected):
+    return shape(got) == shape(expected) and flat(got) == pytest.approx(flat(expected), rel=1e-5, abs=1e-6)
+
+
 @pytest.mark.parametrize("call, expected, node", RESULTS)
 def test_results_and_nodes_are_those_of_torch(call, expected, node):
-    result = call(*inputs())
-    assert shape(numbers(result)) == shape(expected)
-    assert flat(numbers(result)) == pytest.approx(flat(expected), rel=1e-5, abs=1e-6)
-    first = result[0] if isinstance(result, (tuple, list)) else result
-    assert (first.grad_fn and first.grad_fn.name()) == node
+    check_result(call, expected, node, about)
 
 
 @pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
 def test_derivatives_agree_with_finite_differences(call):
-    leaves = inputs(torch.float64)
-
-    def used(*tensors):
-        result = call(*tensors)
-        results = result if isinstance(result, (tuple, list)) else [result]
-        return tuple(r for r in results if r.requires_grad)
-
-    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
-    kept = [i for i, g in enumerate(touched) if g is not None]
-
-    def of_kept(*tensors):
-        every = [t.detach() for t in leaves]
-        for i, t in zip(kept, tensors):
-            every[i] = t
-        return used(*every)
-
-    points = [leaves[i] for i in kept]
-    assert gradcheck(of_kept, points)
-    assert gradgradcheck(of_kept, points)
+    check_derivatives(call)
 
 
 ERRORS = [
@@ -313,9 +282,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("call, error, words", ERRORS)
 def test_errors_have_torchs_words(call, error, words):
-    with pytest.raises(error) as raised:
-        call(*inputs())
-    assert str(raised.value).split("\n")[0] == words
+    check_error(call, error, words)
 
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 200, 1), (17, 33, 9), (64, 64, 64), (3, 500, 40)]

@@ -1,23 +1,9 @@
 """Views share memory: their shapes, their history, what torch refuses."""
 
 import pytest
+from op_cases import check_derivatives, check_error, check_result
 
 import hookgrad as torch
-from hookgrad.autograd import gradcheck, gradgradcheck
-
-
-def inputs(dtype=torch.float32):
-    """x is 2x3, y 2x3x4, v a vector of three, s a regular square matrix; all want gradients."""
-    x = torch.arange(6.0, dtype=dtype).reshape(2, 3)
-    y = (torch.arange(24.0, dtype=dtype) - 7).reshape(2, 3, 4)
-    v = torch.tensor([3.0, -1.0, 2.0], dtype=dtype)
-    s = torch.tensor([[4.0, 1.0], [2.0, 3.0]], dtype=dtype)
-    return [t.requires_grad_(True) for t in (x, y, v, s)]
-
-
-def numbers(result):
-    return [numbers(r) for r in result] if isinstance(result, (tuple, list)) else result.tolist()
-
 
 # What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
 RESULTS = [
@@ -207,33 +193,12 @@ RESULTS = [
 
 @pytest.mark.parametrize("call, expected, node", RESULTS)
 def test_results_and_nodes_are_those_of_torch(call, expected, node):
-    result = call(*inputs())
-    assert numbers(result) == expected
-    first = result[0] if isinstance(result, (tuple, list)) else result
-    assert (first.grad_fn and first.grad_fn.name()) == node
+    check_result(call, expected, node)
 
 
 @pytest.mark.parametrize("call", [call for call, _, node in RESULTS if node])
 def test_derivatives_agree_with_finite_differences(call):
-    leaves = inputs(torch.float64)
-
-    def used(*tensors):
-        result = call(*tensors)
-        results = result if isinstance(result, (tuple, list)) else [result]
-        return tuple(r for r in results if r.requires_grad)
-
-    touched = torch.autograd.grad(sum(r.sum() for r in used(*leaves)), leaves, allow_unused=True)
-    kept = [i for i, g in enumerate(touched) if g is not None]
-
-    def of_kept(*tensors):
-        every = [t.detach() for t in leaves]
-        for i, t in zip(kept, tensors):
-            every[i] = t
-        return used(*every)
-
-    points = [leaves[i] for i in kept]
-    assert gradcheck(of_kept, points)
-    assert gradgradcheck(of_kept, points)
+    check_derivatives(call)
 
 
 ERRORS = [
@@ -372,9 +337,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("call, error, words", ERRORS)
 def test_errors_have_torchs_words(call, error, words):
-    with pytest.raises(error) as raised:
-        call(*inputs())
-    assert str(raised.value).split("\n")[0] == words
+    check_error(call, error, words)
 
 
 @pytest.mark.parametrize(
