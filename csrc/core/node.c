@@ -171,15 +171,24 @@ bool hg_back_needs(const hg_back *b, int param) {
     return false;
 }
 
-hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i, bool output) {
-    hg_arg a = HG_NONE;
-    if (!hg_scope_ok(cx)) return NULL;
+static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
+    const hg_arg *saved = output ? &b->node->saved_out[i] : &b->node->args[i];
+    hg_arg a;
+    if (saved->kind != HG_A_TENSOR) return HG_OK;
     hg_status st = hg_node_saved(cx, b->node, i, output, &a);
-    if (st != HG_OK) {
-        hg_scope_fail(cx, st);
-        return NULL;
-    }
-    return a.kind == HG_A_TENSOR ? hg_scope_keep(cx, a.u.t) : NULL;
+    if (st != HG_OK) return st;
+    *(output ? &b->out[i] : &b->in[i]) = hg_scope_keep(cx, a.u.t);
+    return cx->scope->status;
+}
+
+/* All that was saved, in the order in which it was. */
+static hg_status unpack_all(hg_ctx *cx, hg_back *b) {
+    const hg_op_info *op = b->info;
+    hg_status st = HG_OK;
+    for (int i = 0; i < op->n_params && st == HG_OK; i++) st = unpack_one(cx, b, op->in_order[i], false);
+    for (int i = 0; b->node->saved_out && i < op->n_out && st == HG_OK; i++)
+        st = unpack_one(cx, b, op->out_order[i], true);
+    return st;
 }
 
 hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j) {
@@ -224,11 +233,10 @@ void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
 static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     bool any = false;
     for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
-    if (!any) return HG_OK;
-    hg_back b = {n, n->op, grad, grad_in};
+    hg_back b = {.node = n, .info = n->op, .grad = grad, .grad_in = grad_in};
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_scope_fail(cx, n->op->op->backward(cx, &b));
+    if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any) hg_scope_fail(cx, n->op->op->backward(cx, &b));
     return hg_scope_end(cx, &s);
 }
 

@@ -65,27 +65,22 @@ static uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
     return mask;
 }
 
-/* Which arguments and outputs the wanted derivatives need. */
+/* Which arguments and outputs are saved: Note [What is saved] in schema.c. */
 static void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t *out) {
-    *in = *out = 0;
+    *in = info->always_in, *out = info->always_out;
     for (; want; want &= want - 1) {
         int i = __builtin_ctz(want);
-        *in |= info->saves_in[i], *out |= info->saves_out[i];
+        *in |= info->saves_in[i];
     }
 }
 
 /* ---- Recording ------------------------------------------------------------------------------------------------------------ */
 
-/* The arguments are saved in the order in which derivatives want them, as in torch: saved-tensor hooks see it. */
-static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in,
-                             hg_node *n) {
+static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t save_in, hg_node *n) {
     hg_status st = HG_OK;
-    for (int i = 0; save_in && i < info->n_params; i++) {
-        if (!(want >> i & 1)) continue;
-        uint32_t now = save_in & info->saves_in[i];
-        save_in &= ~now;
-        for (int j = 0; now && st == HG_OK; j++, now >>= 1)
-            if (now & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &n->args[j].u.t, &n->args[j].n);
+    for (int i = 0; save_in && i < info->n_params && st == HG_OK; i++) {
+        int j = info->in_order[i];
+        if (save_in >> j & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &n->args[j].u.t, &n->args[j].n);
     }
     return st;
 }
@@ -160,7 +155,7 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
         }
         if (differentiable) e += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
     }
-    if ((st = save_inputs(cx, info, a, want, save_in, n)) != HG_OK) goto fail;
+    if ((st = save_inputs(cx, info, a, save_in, n)) != HG_OK) goto fail;
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     *result = n;
     return HG_OK;
@@ -184,12 +179,14 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
     hg_status st = record(cx, info, a, want, in, outs, n_out, out != 0, &n);
     if (st != HG_OK) return st;
     for (int k = 0; k < n_out; k++)
-        if (hg_dtype_is_float((hg_dtype)outs[k]->dtype)) {
+        if (hg_dtype_is_float((hg_dtype)outs[k]->dtype) && !(info->constant_out >> k & 1)) {
             hg_retain(cx, n);
             hg_set_history(cx, outs[k], n, (uint32_t)k);
         }
-    for (int k = 0; k < n_out && st == HG_OK; k++) /* last: what packs it sees its history */
+    for (int i = 0; out && i < info->n_out && st == HG_OK; i++) { /* last: what packs it sees its history */
+        int k = info->out_order[i];
         if (out >> k & 1) st = save_output(cx, n, k, outs[k]);
+    }
     hg_release(cx, n);
     return st;
 }
@@ -258,22 +255,6 @@ hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor
     return HG_OK;
 }
 
-/* The value an in-place op is about to overwrite, with its history, for a derivative that needs it. New. */
-static hg_status keep_original(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
-    hg_node *fn;
-    hg_tensor *copy;
-    hg_status st = hg_tensor_grad_fn(cx, self, &fn);
-    if (st != HG_OK || (st = hg_tensor_empty(cx, (hg_dtype)self->dtype, self->n_dim, self->shape, &copy)) != HG_OK)
-        return st;
-    if ((st = hg_raw_copy(cx, copy, self)) != HG_OK) {
-        hg_release(cx, copy);
-        return st;
-    }
-    if (fn) hg_retain(cx, fn), hg_set_history(cx, copy, fn, self->out_nr);
-    *out = copy;
-    return HG_OK;
-}
-
 /* self with its history as it is now, on the memory that is about to be overwritten. New. */
 static hg_status keep_alias(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
     hg_node *fn;
@@ -315,7 +296,8 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     hg_node *node = NULL;
     memcpy(saved, a, info->n_params * sizeof *a);
     if (in & 1) {
-        if ((st = keep_original(cx, self, &original)) != HG_OK) return st;
+        /* What it is about to overwrite, with its history. */
+        if ((st = hg_call_op(cx, HG_OP_CLONE, a, 1, &original)) != HG_OK) return st;
         saved[0].u.t = original;
     }
     if (in && (st = save_overwritten(cx, info, saved, in, self, &alias)) != HG_OK) goto done;

@@ -7,7 +7,7 @@
 /* ---- Common to all -------------------------------------------------------------------------------------------------------- */
 
 /* An operand of a derivative that is a tensor or a number. */
-static hg_arg operand(hg_ctx *cx, hg_back *b, int i) { return hg_is_number(ARG(i)) ? *ARG(i) : T(IN(i)); }
+static hg_arg operand(hg_back *b, int i) { return hg_is_number(ARG(i)) ? *ARG(i) : T(IN(i)); }
 
 static bool is_one(const hg_arg *a) {
     return (a->kind == HG_A_INT && a->u.i == 1) || (a->kind == HG_A_FLOAT && a->u.f == 1);
@@ -99,17 +99,17 @@ hg_status hg_d_rsub(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_op_mul(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return binary(cx, &hg_k_mul, a, out); }
 hg_status hg_d_mul(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(MUL, T(G), operand(cx, b, 1)));
-    if (NEED(1)) GIVE(1, X(MUL, T(G), operand(cx, b, 0)));
+    if (NEED(0)) GIVE(0, X(MUL, T(G), operand(b, 1)));
+    if (NEED(1)) GIVE(1, X(MUL, T(G), operand(b, 0)));
     return HG_OK;
 }
 
 hg_status hg_op_div(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_div, a, out); }
 hg_status hg_d_div(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(DIV, T(G), operand(cx, b, 1)));
+    if (NEED(0)) GIVE(0, X(DIV, T(G), operand(b, 1)));
     if (NEED(1)) {
         hg_tensor *y = IN(1);
-        hg_tensor *q = X(DIV, T(X(DIV, operand(cx, b, 0), T(y))), T(y));
+        hg_tensor *q = X(DIV, T(X(DIV, operand(b, 0), T(y))), T(y));
         GIVE(1, X(NEG, T(X(MUL, T(G), T(q)))));
     }
     return HG_OK;
@@ -308,12 +308,12 @@ hg_status hg_d_logaddexp2(hg_ctx *cx, hg_back *b) { return shares(cx, b, HG_OP_E
 hg_status hg_op_xlogy(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_xlogy, a, out); }
 hg_status hg_d_xlogy(hg_ctx *cx, hg_back *b) {
     if (b->info->differentiable & 1 && NEED(0)) {
-        hg_arg y = operand(cx, b, 1);
+        hg_arg y = operand(b, 1);
         hg_tensor *is_used = X(NE, T(IN(0)), hg_i(0));
         hg_tensor *slope = hg_is_number(&y) ? X(XLOGY_OTHER, T(is_used), y) : X(XLOGY, T(is_used), y);
         GIVE(0, X(MUL, T(G), T(slope)));
     }
-    if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(DIV, T(X(MUL, T(G), operand(cx, b, 0))), T(IN(1))));
+    if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(DIV, T(X(MUL, T(G), operand(b, 0))), T(IN(1))));
     return HG_OK;
 }
 

@@ -65,13 +65,12 @@ struct hg_back {
     const hg_op_info *info;
     hg_tensor **grad;    /* [n_out]; NULL where no gradient arrived (never for an op with a single output) */
     hg_tensor **grad_in; /* [edges]; what GIVE fills: owned */
+    hg_tensor *in[HG_MAX_PARAMS], *out[HG_MAX_OUT]; /* what was saved, unpacked; the scope's */
 };
 
-bool hg_back_needs(const hg_back *b, int param);           /* any of a list's */
-bool hg_back_needs_at(const hg_back *b, int param, int j); /* of a list's entry j */
-hg_tensor *hg_back_saved(hg_ctx *cx, hg_back *b, int i,
-                         bool output); /* borrowed from the scope; NULL: failed or None */
-hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j);
+bool hg_back_needs(const hg_back *b, int param);                       /* any of a list's */
+bool hg_back_needs_at(const hg_back *b, int param, int j);             /* of a list's entry j */
+hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j); /* entry j of a saved list; the scope's */
 const hg_arg *hg_back_arg(const hg_back *b, int param);   /* of a plain argument, or a list's length in n */
 hg_meta hg_back_meta(const hg_back *b, int param, int j); /* of an input that needs a gradient */
 int hg_back_n_out(const hg_back *b);
@@ -80,8 +79,8 @@ hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k);
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad); /* retains; NULL leaves it */
 
 #define NEED(param)       hg_back_needs(b, param)
-#define IN(param)         hg_back_saved(cx, b, param, false)
-#define OUT(k)            hg_back_saved(cx, b, k, true)
+#define IN(param)         (b->in[param]) /* NULL: None was given */
+#define OUT(k)            (b->out[k])
 #define ARG(param)        hg_back_arg(b, param)
 #define META(param)       hg_back_meta(b, param, 0)
 #define GIVE(param, expr) hg_back_give(cx, b, param, 0, (expr))

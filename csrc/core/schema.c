@@ -167,11 +167,16 @@ static int param_named(const hg_op_info *info, const char *name) {
     return -1;
 }
 
-/* "self(other) other(self)": who is differentiable, and what for. */
+/* "self(other) other(self)": who is differentiable, and what for; "!result1": an output without gradient. */
 static void read_grads(reader *r, hg_op_info *info) {
     char name[24] = "";
     for (skip_space(r); *r->at && !r->bad; skip_space(r)) {
+        bool constant = take(r, "!");
         word(r, name, sizeof name);
+        if (constant) {
+            info->constant_out |= 1u << atoi(name + strlen("result"));
+            continue;
+        }
         int i = param_named(info, name);
         if (i < 0) {
             r->bad = true;
@@ -192,6 +197,31 @@ static void read_grads(reader *r, hg_op_info *info) {
                 r->bad = true;
             take(r, ",");
         }
+    }
+}
+
+/* Note [What is saved]
+   Saved-tensor hooks see what is saved and in which order, and an in-place write to it is an error, so the rules are torch's:
+   an argument that one derivative of several needs is saved where that one is wanted, one that several need, and any output,
+   always; arguments by name, then outputs by name. All are unpacked before the derivative starts, once and in the same order. */
+static void plan_saving(hg_op_info *info) {
+    uint32_t once = 0;
+    for (int i = 0; i < info->n_params; i++) {
+        info->always_in |= once & info->saves_in[i];
+        once |= info->saves_in[i];
+        info->always_out |= info->saves_out[i];
+    }
+    for (int i = 0; i < info->n_params; i++) {
+        int at = i;
+        for (; at && strcmp(info->params[info->in_order[at - 1]].name, info->params[i].name) > 0; at--)
+            info->in_order[at] = info->in_order[at - 1];
+        info->in_order[at] = (uint8_t)i;
+    }
+    for (int k = 0; k < info->n_out; k++) {
+        int at = k;
+        for (; at && strcmp(info->out_names[info->out_order[at - 1]], info->out_names[k]) > 0; at--)
+            info->out_order[at] = info->out_order[at - 1];
+        info->out_order[at] = (uint8_t)k;
     }
 }
 
@@ -231,6 +261,7 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
         hg_mem_free(lib, info);
         return NULL;
     }
+    plan_saving(info);
     make_node_name(info);
     return lib->ops[id] = info;
 }

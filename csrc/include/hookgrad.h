@@ -340,6 +340,10 @@ typedef struct hg_op_info {
     uint32_t differentiable;           /* bit i: parameter i has a derivative */
     uint32_t saves_in[HG_MAX_PARAMS];  /* bit j of [i]: the derivative of i needs argument j */
     uint32_t saves_out[HG_MAX_PARAMS]; /* bit j of [i]: ... needs output j */
+    uint32_t constant_out;             /* bit k: output k has no gradient */
+    uint32_t always_in, always_out;  /* what is saved whichever gradient is wanted: Note [What is saved] in schema.c */
+    uint8_t in_order[HG_MAX_PARAMS]; /* the parameters by name: the order in which they are saved and unpacked */
+    uint8_t out_order[4];            /* likewise the outputs */
     hg_param params[HG_MAX_PARAMS];
 } hg_op_info;
 

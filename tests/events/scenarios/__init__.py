@@ -17,6 +17,7 @@ from . import (
     state_dicts,
     tensors,
     users,
+    what_ops_save,
 )
 
 THEMES = (
@@ -31,6 +32,7 @@ THEMES = (
     functions,
     optimizers,
     users,
+    what_ops_save,
 )
 
 
