@@ -26,6 +26,7 @@ from .autograd.grad_mode import enable_grad as enable_grad
 from .autograd.grad_mode import inference_mode as inference_mode
 from .autograd.grad_mode import no_grad as no_grad
 from .autograd.grad_mode import set_grad_enabled as set_grad_enabled
+from .composites import *  # noqa: F403
 from .functional import *  # noqa: F403
 from .nn.parameter import Parameter as Parameter
 from .random import fork_rng as fork_rng

@@ -291,6 +291,38 @@ def _is_view(self):
     return self._base is not None
 
 
+def _composite(name):
+    """A method that is a function of composites.py, which comes with the first call."""
+
+    def method(self, *args, **kwargs):
+        from . import composites
+
+        return getattr(composites, name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    return _method(method)
+
+
+for (
+    _name
+) in """adjoint as_strided_scatter conj conj_physical corrcoef cov diagonal_scatter diff fill_diagonal_ float_power_ gcd
+        histc is_conj is_neg isreal lcm ldexp nanquantile narrow_copy new_empty_strided put put_ quantile renorm resolve_conj
+        resolve_neg select_scatter slice_scatter sum_to_size""".split():
+    _composite(_name)
+
+
+Tensor.real = property(lambda self: self, doc="Itself: every tensor is real.")
+
+
+@property
+def _imag(self):
+    """There is none: an error, as PyTorch gives for a real tensor."""
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+
+Tensor.imag = _imag
+
+
 # ---- Old constructors ----------------------------------------------------------------------------------------------
 
 

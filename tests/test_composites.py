@@ -1,0 +1,105 @@
+"""Functions made of other ops: their numbers are PyTorch's, they differentiate, and bad input is refused by name."""
+
+import pytest
+from op_cases import check_error, inputs, numbers
+
+import hookgrad as torch
+from hookgrad.autograd import gradcheck
+
+# What PyTorch 2.13 gives. x is 2x3 from 0, v is (3, -1, 2).
+RESULTS = [
+    (lambda x, y, v, s: v.diff(), [-4.0, 3.0]),
+    (lambda x, y, v, s: x.diff(n=2), [[0.0], [0.0]]),
+    (lambda x, y, v, s: v.diff(prepend=v[:1], append=v[:1]), [0.0, -4.0, 3.0, 1.0]),
+    (lambda x, y, v, s: torch.gradient(v), [[-4.0, -0.5, 3.0]]),
+    (lambda x, y, v, s: torch.gradient(x, dim=0, spacing=2.0), [[[1.5, 1.5, 1.5], [1.5, 1.5, 1.5]]]),
+    (lambda x, y, v, s: torch.cov(x), [[1.0, 1.0], [1.0, 1.0]]),
+    (lambda x, y, v, s: torch.corrcoef(x), [[1.0, 1.0], [1.0, 1.0]]),
+    (lambda x, y, v, s: v.quantile(0.25), 0.5),
+    (lambda x, y, v, s: x.quantile(torch.tensor([0.0, 1.0]), dim=1), [[0.0, 3.0], [2.0, 5.0]]),
+    (lambda x, y, v, s: torch.quantile(v, 0.25, interpolation="higher"), 2.0),
+    (lambda x, y, v, s: torch.nanquantile(torch.tensor([float("nan"), 1.0, 3.0]), 0.5), 2.0),
+    (lambda x, y, v, s: torch.histc(v.detach(), 2), [1.0, 2.0]),
+    (lambda x, y, v, s: torch.combinations(v), [[3.0, -1.0], [3.0, 2.0], [-1.0, 2.0]]),
+    (lambda x, y, v, s: torch.vander(v), [[9.0, 3.0, 1.0], [1.0, -1.0, 1.0], [4.0, 2.0, 1.0]]),
+    (lambda x, y, v, s: torch.isin(x, v), [[False, False, True], [True, False, False]]),
+    (lambda x, y, v, s: torch.isin(x, v, invert=True), [[True, True, False], [False, True, True]]),
+    (lambda x, y, v, s: torch.unravel_index(torch.tensor([5, 2]), (2, 3)), [[1, 0], [2, 2]]),
+    (lambda x, y, v, s: torch.trapezoid(v, dx=2), 3.0),
+    (lambda x, y, v, s: torch.cumulative_trapezoid(v), [1.0, 1.5]),
+    (lambda x, y, v, s: torch.gcd(torch.tensor([12, -8, 0]), torch.tensor([18, 12, 5])), [6, 4, 5]),
+    (lambda x, y, v, s: torch.lcm(torch.tensor([4, 0]), torch.tensor([6, 3])), [12, 0]),
+    (lambda x, y, v, s: torch.ldexp(v, torch.tensor([1, 2, -1])), [6.0, -4.0, 1.0]),
+    (lambda x, y, v, s: x.sum_to_size(1, 3), [[3.0, 5.0, 7.0]]),
+    (lambda x, y, v, s: x.select_scatter(v, 0, 1), [[0.0, 1.0, 2.0], [3.0, -1.0, 2.0]]),
+    (lambda x, y, v, s: x.slice_scatter(s, 1, 1), [[0.0, 4.0, 1.0], [3.0, 2.0, 3.0]]),
+    (lambda x, y, v, s: x.diagonal_scatter(v[:2]), [[3.0, 1.0, 2.0], [3.0, -1.0, 5.0]]),
+    (lambda x, y, v, s: x.as_strided_scatter(v, (3,), (2,)), [[3.0, 1.0, -1.0], [3.0, 2.0, 5.0]]),
+    (lambda x, y, v, s: x.put(torch.tensor([0, -1]), v[:2]), [[3.0, 1.0, 2.0], [3.0, 4.0, -1.0]]),
+    (lambda x, y, v, s: torch.zeros(2, 3).fill_diagonal_(4), [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]]),
+    (lambda x, y, v, s: x.adjoint(), [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]),
+    (lambda x, y, v, s: torch.renorm(s, 1, 0, 5.0), [[4.0, 1.0], [2.0, 3.0]]),
+    (lambda x, y, v, s: v.real, [3.0, -1.0, 2.0]),
+]
+
+
+@pytest.mark.parametrize("call, expected", RESULTS)
+def test_numbers_are_those_of_torch(call, expected):
+    assert numbers(call(*inputs())) == expected
+
+
+DIFFERENTIABLE = [
+    lambda x, v: x.diff(dim=0, prepend=v.view(1, 3)),
+    lambda x, v: torch.gradient(x, edge_order=1),
+    lambda x, v: torch.cov(x),
+    lambda x, v: x.quantile(0.3, dim=1),
+    lambda x, v: torch.trapezoid(x, v),
+    lambda x, v: torch.renorm(x, 2, 1, 1.5),
+    lambda x, v: x.select_scatter(v, 0, 1),
+    lambda x, v: x.put(torch.tensor([1, 3, 1]), v, accumulate=True),
+    lambda x, v: torch.vander(v),
+    lambda x, v: (x * v).sum_to_size(2, 1),
+]
+
+
+@pytest.mark.parametrize("call", DIFFERENTIABLE)
+def test_derivatives_agree_with_finite_differences(call):
+    x, _, v, _ = inputs(torch.float64)
+    assert gradcheck(call, (x, v))
+
+
+def test_in_place_forms_write_into_the_tensor_and_its_views():
+    t = torch.zeros(2, 2).t()
+    assert t.put_(torch.tensor([1]), torch.tensor([5.0])) is t
+    assert t.tolist() == [[0.0, 5.0], [0.0, 0.0]]
+    assert t.fill_diagonal_(1.0) is t
+    assert t.tolist() == [[1.0, 5.0], [0.0, 1.0]]
+
+
+ERRORS = [
+    (lambda x, y, v, s: torch.diff(v, -1), RuntimeError, "order must be non-negative but got -1"),
+    (lambda x, y, v, s: torch.quantile(v, 2.0), RuntimeError, "quantile() q must be in the range [0, 1] but got 2"),
+    (
+        lambda x, y, v, s: torch.quantile(torch.tensor([1, 2]), 0.5),
+        RuntimeError,
+        "quantile() input tensor must be either float or double dtype",
+    ),
+    (lambda x, y, v, s: torch.gcd(v, v), NotImplementedError, "\"gcd_cpu\" not implemented for 'Float'"),
+    (lambda x, y, v, s: torch.combinations(x), RuntimeError, "Expect a 1D vector, but got shape [2, 3]"),
+    (
+        lambda x, y, v, s: x.select_scatter(v, 1, 0),
+        RuntimeError,
+        "expected src to have a size equal to the slice of self. src size = [3], slice size = [2]",
+    ),
+    (lambda x, y, v, s: v.fill_diagonal_(1.0), RuntimeError, "dimensions must larger than 1"),
+    (
+        lambda x, y, v, s: v.imag,
+        RuntimeError,
+        "imag is not implemented for tensors with non-complex dtypes.",
+    ),
+]
+
+
+@pytest.mark.parametrize("call, error, words", ERRORS)
+def test_errors_have_torchs_words(call, error, words):
+    check_error(call, error, words)
