@@ -198,9 +198,13 @@ def _suffixes(t):
             yield f"size={tuple(t.shape)}"
         if dtype not in (default, hookgrad.int64, hookgrad.bool):
             yield f"dtype={dtype}"
-    grad_fn = t.grad_fn
-    if grad_fn is not None:
-        yield f"grad_fn=<{grad_fn.name().rpartition('::')[2]}>"
+    try:
+        grad_fn = t.grad_fn
+        maker = "" if grad_fn is None else grad_fn.name().rpartition("::")[2]
+    except RuntimeError:  # a view that in-place operations have cut off
+        maker = "Invalid"
+    if maker:
+        yield f"grad_fn=<{maker}>"
     elif t.requires_grad:
         yield "requires_grad=True"
 

@@ -416,3 +416,57 @@ def test_flatten_of_a_vector_is_the_vector():
 def test_bytes_can_be_read_as_another_dtype():
     assert torch.tensor([1.0, 2.0]).view(torch.int32).tolist() == [1065353216, 1073741824]
     assert torch.tensor([1, 2], dtype=torch.int16).view(torch.uint8).tolist() == [1, 0, 2, 0]
+
+
+# ---- Views and in-place operations --------------------------------------------------------------------------------------
+
+
+def test_a_view_requires_gradients_where_its_base_does():
+    out, x = torch.zeros(2, 3), torch.ones(2, 3, requires_grad=True)
+    row = out[0]
+    assert not row.requires_grad and row.is_leaf
+    out.copy_(x * 2)
+    assert row.requires_grad and not row.is_leaf and row.grad_fn.name() == "AsStridedBackward0"
+    row.sum().backward()
+    assert x.grad.tolist() == [[2.0] * 3, [0.0] * 3]
+    with torch.no_grad():
+        assert x.view(6).requires_grad and x.view(6).is_leaf
+
+
+def test_a_view_among_the_arguments_of_an_in_place_operation():
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = x * 1
+    view = y.view(4).view(2, 2)
+    y += view
+    (view * torch.tensor([[1.0, 10.0], [100.0, 1000.0]])).sum().backward()
+    assert x.grad.tolist() == [[2.0, 20.0], [200.0, 2000.0]]
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda y: torch.no_grad()(y.view)(4), "A view was created in no_grad mode and"),
+        (
+            lambda y: torch.no_grad()(y.view)(4)[1:],
+            "Output 0 of Slice is a view of a view which was created in no_grad mode and",
+        ),
+        (lambda y: y.unbind()[1], "Output 1 of Unbind is a view and"),
+    ],
+)
+def test_views_that_cannot_be_rebased(make, words):
+    y = torch.ones(2, 2, requires_grad=True) * 1
+    with pytest.raises(RuntimeError, match=f"{words} is being modified inplace"):
+        make(y).mul_(2)
+    view = make(y)
+    assert view.sum().requires_grad
+    y.mul_(2)
+    for use in (lambda: view.grad_fn, lambda: view.is_leaf, lambda: view.sum(), lambda: view[0]):
+        with pytest.raises(RuntimeError, match=f"{words} its base or another view of its base has been modified"):
+            use()
+    assert view.requires_grad and repr(view).endswith("grad_fn=<Invalid>)")
+
+
+def test_a_view_of_a_leaf_is_not_written_to():
+    leaf_among_views = torch.ones(2, 3)[0].requires_grad_()
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used"):
+        leaf_among_views[0].mul_(2)

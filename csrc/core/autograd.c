@@ -12,7 +12,11 @@ hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out) {
     return HG_OK;
 }
 
-bool hg_tensor_requires_grad(const hg_tensor *t) { return t->requires_grad || t->grad_fn; }
+bool hg_tensor_requires_grad(const hg_tensor *t) {
+    for (; t; t = t->base) /* a view does where its base does, whatever came first */
+        if (t->requires_grad || t->grad_fn) return true;
+    return false;
+}
 
 hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on) {
     if (t->grad_fn && !on)
@@ -62,7 +66,7 @@ hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
         return HG_OK;
     }
     e->node = NULL;
-    return t->requires_grad ? hg_tensor_accumulator(cx, t, &e->node) : HG_OK;
+    return hg_tensor_requires_grad(t) ? hg_tensor_accumulator(cx, t, &e->node) : HG_OK;
 }
 
 /* ---- Setting history -------------------------------------------------------------------------------------------------- */
@@ -101,10 +105,46 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, view);
 }
 
+/* A view of this kind was written to (`done`: or its memory was by another way), which cannot be recorded. */
+static hg_status refuse_view(hg_ctx *cx, const hg_tensor *t, bool done) {
+    static const char *const why[] = {
+        [HG_VIEW_NO_GRAD] =
+            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+            "your code by moving both the view and the inplace either both inside the no_grad block (if you "
+            "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).",
+        [HG_VIEW_MULTI_OUTPUT] =
+            "This view is the output of a function that returns multiple views. Such functions do not "
+            "allow the output views to be modified inplace. You should replace the inplace operation by an "
+            "out-of-place one.",
+        [HG_VIEW_CUSTOM] =
+            "This view was created inside a custom Function (or because an input was returned as-is) and the "
+            "autograd logic to handle view+inplace would override the custom backward associated with the "
+            "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
+            "cloning the output of the custom Function.",
+    };
+    const char *what = done ? "its base or another view of its base has been" : "is being", *kind = why[t->view_kind];
+    char maker[64];
+    if (!t->grad_fn)
+        return hg_fail(cx, HG_STATE,
+                       "A view was created in no_grad mode and %s modified inplace with grad mode enabled. %s", what,
+                       kind);
+    hg_node_short_name(t->grad_fn, maker);
+    if (t->view_kind == HG_VIEW_NO_GRAD)
+        return hg_fail(cx, HG_STATE,
+                       "Output %u of %s is a view of a view which was created in no_grad mode and %s modified inplace "
+                       "with grad mode enabled. %s",
+                       t->out_nr, maker, what, kind);
+    return hg_fail(cx, HG_STATE, "Output %u of %s is a view and %s modified inplace. %s", t->out_nr, maker, what, kind);
+}
+
+static bool is_recordable(const hg_tensor *view) {
+    return view->view_kind == HG_VIEW_NORMAL || view->view_kind == HG_VIEW_PASSED;
+}
+
 hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     hg_tensor *base = t->base;
-    bool stale = base && t->seen_version != t->storage->version &&
-                 (t->view_kind == HG_VIEW_NORMAL || t->view_kind == HG_VIEW_PASSED);
+    bool stale = base && t->seen_version != t->storage->version;
+    if (stale && !is_recordable(t) && hg_tensor_requires_grad(t)) return refuse_view(cx, t, true);
     if (stale && hg_tensor_requires_grad(base)) {
         hg_tensor *again;
         hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
@@ -142,33 +182,11 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (!cx->grad_enabled) return HG_OK;
     if (!recording && !hg_tensor_requires_grad(t) && !(t->base && hg_tensor_requires_grad(t->base))) return HG_OK;
     if (t->base) {
-        char maker[64];
-        if (t->view_kind == HG_VIEW_MULTI_OUTPUT)
-            return hg_fail(cx, HG_STATE,
-                           "Output %u of %s is a view and is being modified inplace. This view is the output of "
-                           "a function that returns multiple views. Such functions do not allow the output views to be "
-                           "modified inplace. You should replace the inplace operation by an out-of-place one.",
-                           t->out_nr, hg_node_short_name(t->grad_fn, maker));
-        if (t->view_kind == HG_VIEW_CUSTOM)
-            return hg_fail(
-                cx, HG_STATE,
-                "Output %u of %s is a view and is being modified inplace. This view was created inside "
-                "a custom Function (or because an input was returned as-is) and the autograd logic to handle "
-                "view+inplace would override the custom backward associated with the custom Function, leading to "
-                "incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
-                "custom Function.",
-                t->out_nr, hg_node_short_name(t->grad_fn, maker));
-        if (t->view_kind == HG_VIEW_NO_GRAD)
-            return hg_fail(
-                cx, HG_STATE,
-                "A view was created in no_grad mode and is being modified inplace with grad mode "
-                "enabled. Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-                "your code by moving both the view and the inplace either both inside the no_grad block (if you "
-                "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).");
+        if (!is_recordable(t)) return refuse_view(cx, t, false);
         const hg_tensor *base = t->base;
         bool same = t->view_kind == HG_VIEW_PASSED && same_memory(t, base);
         while (base->base) same = same && same_memory(base, base->base), base = base->base;
-        if (base->requires_grad && !base->grad_fn && hg_tensor_requires_grad(t))
+        if (!base->grad_fn && hg_tensor_requires_grad(t))
             return hg_fail(cx, HG_STATE, "a %sleaf Variable that requires grad is being used in an in-place operation.",
                            same ? "" : "view of a ");
     }

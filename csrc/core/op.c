@@ -281,6 +281,27 @@ static hg_status save_overwritten(hg_ctx *cx, const hg_op_info *info, hg_arg *sa
     return HG_OK;
 }
 
+/* Note [Views among the arguments]
+   In y.add_(y.t()) the node's edges are those of before the write: the view is brought up to date first, counts as such while
+   the node is recorded, and is stale afterwards like every view of what was written. */
+static bool is_view_of_self(const hg_arg *a, int i) {
+    const hg_tensor *self = a[0].u.t, *t = a[i].kind == HG_A_TENSOR ? a[i].u.t : NULL;
+    return i && t && t != self && t->base && t->storage == self->storage;
+}
+
+static hg_status refresh_views(hg_ctx *cx, const hg_op_info *info, const hg_arg *a) {
+    hg_node *fn;
+    hg_status st = HG_OK;
+    for (int i = 1; i < info->n_params && st == HG_OK; i++)
+        if (is_view_of_self(a, i)) st = hg_tensor_grad_fn(cx, a[i].u.t, &fn);
+    return st;
+}
+
+static void date_views(const hg_op_info *info, const hg_arg *a, uint32_t version) {
+    for (int i = 1; i < info->n_params; i++)
+        if (is_view_of_self(a, i)) a[i].u.t->seen_version = version;
+}
+
 hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     const hg_op_info *info = hg_op_at(cx->lib, id);
     if (!info) return hg_no_memory(cx);
@@ -303,13 +324,16 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     if (in && (st = save_overwritten(cx, info, saved, in, self, &alias)) != HG_OK) goto done;
     for (hg_tensor *t = self; want && t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
+    if (want && (st = refresh_views(cx, info, a)) != HG_OK) goto done;
     if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
     self->storage->version++;
     if (!want) goto done;
     for (hg_tensor *t = self; t; t = t->base)
         t->seen_version = self->storage->version; /* the rebase says what is stale */
+    date_views(info, a, self->storage->version);
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
+    date_views(info, a, self->storage->version - 1);
     for (int i = 1; in && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);

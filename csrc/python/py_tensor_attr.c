@@ -83,7 +83,11 @@ static int set_requires_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
 }
 
 static PyObject *get_is_leaf(PyObject *self, UNUSED_CLOSURE) {
-    return PyBool_FromLong(hg_tensor_is_leaf(TENSOR(self)));
+    hg_node *node;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_grad_fn(cx, TENSOR(self), &node);
+    return st == HG_OK ? PyBool_FromLong(!node) : py_raise(cx, st);
 }
 
 static PyObject *get_grad_fn(PyObject *self, UNUSED_CLOSURE) {
