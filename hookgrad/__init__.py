@@ -40,8 +40,12 @@ globals().update({name: value for name, value in vars(_C).items() if name[0] != 
 from . import _tensor  # noqa: E402 (Tensor's cold methods)
 from .autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
 from .functional import (  # noqa: E402
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
     broadcast_shapes,
     can_cast,
+    einsum,
     is_complex,
     is_floating_point,
     is_nonzero,

@@ -73,6 +73,60 @@ def tensordot(a, b, dims=2, out=None):
     return _C.tensordot(a, b, of_a, of_b)
 
 
+def einsum(*args):
+    """Sum products along named dimensions: an equation and operands, or each operand followed by its dimensions' numbers.
+
+    >>> import hookgrad as torch
+    >>> a = torch.ones(2, 3)
+    >>> torch.einsum("ij->j", a)
+    tensor([2., 2., 2.])
+    >>> torch.einsum(a, [0, 1], [1])
+    tensor([2., 2., 2.])
+    """
+    if len(args) < 2:
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, "
+            "or at least one operand and its subscripts list"
+        )
+    if isinstance(args[0], _C.Tensor):
+        inputs = ",".join(_subscripts(args[i]) for i in range(1, len(args), 2))
+        return _C.einsum(
+            inputs + ("->" + _subscripts(args[-1]) if len(args) % 2 else ""), list(args[0 : len(args) & ~1 : 2])
+        )
+    return _C.einsum(*args)
+
+
+def _subscripts(numbers):
+    """The letters einsum gives to dimension numbers 0 to 51: A to Z, then a to z."""
+    letters = ""
+    for n in numbers:
+        if n is Ellipsis:
+            letters += "..."
+        elif isinstance(n, int) and 0 <= n < 52:
+            letters += chr(ord("A") + n) if n < 26 else chr(ord("a") + n - 26)
+        else:
+            raise ValueError("einsum(): subscript in subscript list is not within the valid range [0, 52)")
+    return letters
+
+
+def _each(op):
+    """The op on one tensor, or on each of several."""
+
+    def function(*tensors):
+        if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
+            tensors = tensors[0]
+        elif len(tensors) == 1:
+            return op(tensors[0])
+        return tuple(op(t) for t in tensors)
+
+    function.__name__ = function.__qualname__ = op.__name__
+    function.__doc__ = op.__doc__
+    return function
+
+
+atleast_1d, atleast_2d, atleast_3d = map(_each, (_C.atleast_1d, _C.atleast_2d, _C.atleast_3d))
+
+
 def is_nonzero(input):
     """Is its only element different from zero?"""
     return bool(input)

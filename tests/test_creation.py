@@ -97,3 +97,13 @@ def test_refusals(make, words):
 def test_new_tensors_of_gradients():
     x = torch.ones(2, requires_grad=True)
     assert not torch.zeros_like(x).requires_grad and torch.zeros(2, requires_grad=True).is_leaf
+
+
+def test_asarray_of_a_tensor_keeps_its_history():
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    assert torch.asarray(y) is y
+    assert torch.asarray(y, copy=True).grad_fn.name() == "CloneBackward0"
+    assert torch.asarray(y, dtype=torch.float64).grad_fn.name() == "ToCopyBackward0"
+    assert torch.asarray(y, requires_grad=False).grad_fn is None
+    assert torch.asarray(x, requires_grad=False) is x and not x.requires_grad

@@ -293,3 +293,10 @@ def test_circular_padding_goes_around():
 def test_meshgrid_without_an_order_warns():
     with pytest.warns(UserWarning, match="it will be required to pass the indexing argument"):
         torch.meshgrid(torch.ones(2), torch.ones(3))
+
+
+def test_atleast_takes_several_tensors():
+    half, one = torch.tensor(0.5), torch.tensor(1.0)
+    assert [t.tolist() for t in torch.atleast_1d(half, one)] == [[0.5], [1.0]]
+    assert [t.tolist() for t in torch.atleast_2d([half])] == [[[0.5]]]
+    assert torch.atleast_1d() == ()

@@ -348,3 +348,13 @@ def test_a_gradient_is_as_large_as_its_matrix():
     assert y.grad_fn.next_functions[0][0].name() == "MmBackward0"
     y.sum().backward()
     assert w.grad.tolist() == [[6.0] * 5] * 4
+
+
+def test_einsum_with_numbers_for_dimensions():
+    a, b = torch.arange(6.0).view(2, 3), torch.arange(12.0).view(3, 4)
+    assert torch.einsum(a, [0, 1], b, [1, 2], [0, 2]).equal(a @ b)
+    assert torch.einsum(a, [..., 0]).equal(a)
+    with pytest.raises(ValueError, match="not within the valid range"):
+        torch.einsum(a, [0, 52])
+    with pytest.raises(ValueError, match="must specify the equation string and at least one operand"):
+        torch.einsum(a)

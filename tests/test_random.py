@@ -140,6 +140,16 @@ def test_multinomial_draws_in_proportion():
     assert torch.multinomial(torch.ones(4, 3), 2).shape == (4, 2)
 
 
+def test_multinomial_without_replacement():
+    torch.manual_seed(3)
+    assert torch.multinomial(torch.tensor([0.1, 0.2, 0.3, 0.4]), 3).tolist() == [0, 3, 1]
+    torch.manual_seed(1)
+    assert torch.multinomial(torch.tensor([1.0, 0.0, 0.0]), 2).tolist() == [
+        0,
+        1,
+    ]  # the odds run out: the first is taken
+
+
 def test_dropout_scales_what_it_keeps():
     x = torch.ones(10_000, requires_grad=True)
     y = torch.nn.functional.dropout(x, 0.2)

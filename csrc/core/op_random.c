@@ -495,31 +495,33 @@ static int64_t locate(const double *sums, int64_t n, double u) {
     return low;
 }
 
-static hg_status draw_places(hg_ctx *cx, hg_generator *g, const double *weights, double *sums, int64_t n, int64_t *to,
-                             int64_t m, bool replacement) {
+/* What a row of weights adds up to, in sums[n]; refuses what is no distribution. */
+static hg_status sum_up(hg_ctx *cx, const double *weights, double *sums, int64_t n) {
     double total = 0;
-    int64_t n_left = 0;
     for (int64_t i = 0; i < n; i++) {
         if (!(weights[i] >= 0) || isinf(weights[i]))
             return hg_fail(cx, HG_STATE, "probability tensor contains either `inf`, `nan` or element < 0");
         sums[i] = total += weights[i];
-        n_left += weights[i] > 0;
     }
-    if (!(total > 0)) return hg_fail(cx, HG_STATE, "invalid multinomial distribution (sum of probabilities <= 0)");
-    if (!replacement && n_left < m)
-        return hg_fail(cx, HG_STATE,
-                       "invalid multinomial distribution (with replacement=False, not enough non-negative category "
-                       "to sample)");
-    for (int64_t k = 0; k < m; k++) {
-        int64_t at = locate(sums, n, uniform(g, HG_F64) * sums[n - 1]);
-        while (at > 0 && sums[at] == sums[at - 1]) at--; /* rounding took it past the end */
-        to[k] = at;
-        if (replacement) continue;
-        double before = at ? sums[at - 1] : 0, weight = sums[at] - before;
-        for (int64_t i = at; i < n; i++)
-            sums[i] = i == at ? before : sums[i] - weight < before ? before : sums[i] - weight;
-    }
-    return HG_OK;
+    return total > 0 ? HG_OK : hg_fail(cx, HG_STATE, "invalid multinomial distribution (sum of probabilities <= 0)");
+}
+
+/* Without replacement: each entry arrives after an exponential time at the rate of its weight, and the first m are drawn. */
+static hg_status race(hg_ctx *cx, hg_tensor *p, int64_t m, hg_arg generator, hg_tensor **out) {
+    hg_scope s;
+    hg_tensor *first[2] = {NULL, NULL};
+    bool grad = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_scope_begin(cx, &s);
+    hg_tensor *times = X(EMPTY_LIKE, T(p));
+    X(EXPONENTIAL_, T(times), hg_f(1), generator);
+    hg_tensor *odds = X(DIV, T(p), T(times));
+    if (odds) hg_scope_fail(cx, hg_call_op(cx, HG_OP_TOPK, (hg_arg[]){hg_t(odds), hg_i(m)}, 2, first));
+    hg_status st = hg_scope_end(cx, &s);
+    cx->grad_enabled = grad;
+    hg_release(cx, first[0]);
+    if (st == HG_OK) *out = first[1];
+    return st;
 }
 
 hg_status hg_op_multinomial(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -536,6 +538,7 @@ hg_status hg_op_multinomial(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
     hg_status st = hg_raw_cast(cx, p, HG_F64, &wide);
     double *sums = NULL;
+    bool one_by_one = replacement && m > 1;
     if (st != HG_OK || (st = hg_raw_contiguous(cx, wide, &weights)) != HG_OK ||
         (st = hg_tensor_empty(cx, HG_I64, p->n_dim, p->n_dim == 2 ? (int64_t[]){rows, m} : &m, &made)) != HG_OK)
         goto done;
@@ -543,10 +546,21 @@ hg_status hg_op_multinomial(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         st = HG_MEMORY;
         goto done;
     }
-    for (int64_t i = 0; i < rows && n && st == HG_OK; i++)
-        st = draw_places(cx, generator(cx, &a[3]), (const double *)(const void *)weights->data + i * n, sums, n,
-                         (int64_t *)(void *)made->data + i * m, m, replacement);
-    if (st == HG_OK) *out = made, made = NULL;
+    hg_generator *g = generator(cx, &a[3]);
+    for (int64_t i = 0; i < rows && n && st == HG_OK; i++) {
+        st = sum_up(cx, (const double *)(const void *)weights->data + i * n, sums, n);
+        int64_t *to = (int64_t *)(void *)made->data + i * m;
+        for (int64_t k = 0; k < m && one_by_one && st == HG_OK; k++) {
+            int64_t at = locate(sums, n, uniform(g, HG_F64) * sums[n - 1]);
+            while (at > 0 && sums[at] == sums[at - 1]) at--; /* rounding took it past the end */
+            to[k] = at;
+        }
+    }
+    if (st != HG_OK) goto done;
+    if (one_by_one)
+        *out = made, made = NULL;
+    else
+        st = race(cx, p, m, a[3], out);
 done:
     hg_mem_free(cx->lib, sums);
     hg_release(cx, wide), hg_release(cx, weights), hg_release(cx, made);

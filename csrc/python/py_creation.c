@@ -305,6 +305,29 @@ static PyObject *as_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssi
     return py_as_tensor(at[0], d, false);
 }
 
+/* asarray() of a tensor: what converts or copies it is recorded. requires_grad is set on a leaf, be it the one given, as
+   torch does; False detaches a result. */
+static PyObject *asarray_of_tensor(hg_ctx *cx, PyObject *obj, hg_dtype d, bool copy, PyObject *requires_grad) {
+    hg_tensor *t = TENSOR(obj), *made = t;
+    hg_status st = HG_OK;
+    if (d != HG_NO_DTYPE && d != t->dtype)
+        st = hg_call_op(cx, HG_OP_TO_COPY, (hg_arg[]){hg_t(t), hg_d(d)}, 2, &made);
+    else if (copy)
+        st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(t)}, 1, &made);
+    else
+        hg_retain(cx, made);
+    if (st != HG_OK) return py_raise(cx, st);
+    if (requires_grad == Py_False && !made->grad_fn) {
+        made->requires_grad = false;
+    } else if (requires_grad == Py_False) {
+        hg_tensor *bare = NULL;
+        st = hg_tensor_detach(cx, made, &bare);
+        hg_release(cx, made);
+        return st == HG_OK ? py_own(bare) : py_raise(cx, st);
+    }
+    return with_grad(cx, py_own(made), requires_grad == Py_True && !hg_tensor_requires_grad(made));
+}
+
 /* asarray(obj, *, dtype, device, copy, requires_grad): copy=False insists on sharing memory. */
 static PyObject *asarray(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[5];
@@ -313,21 +336,16 @@ static PyObject *asarray(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize
     if (!cx || py_parse("asarray", "obj,dtype,device,copy,requires_grad", 1, args, n, kwnames, at)) return NULL;
     int copy = py_bool(at[3], "asarray", "copy"), grad = py_bool(at[4], "asarray", "requires_grad");
     if (copy < 0 || grad < 0 || dtype_of(at[1], "asarray", &d) || py_device(at[2], "asarray")) return NULL;
+    if (py_is_tensor(at[0])) return asarray_of_tensor(cx, at[0], d, copy, at[4]);
     bool insists = at[3] == Py_False;
     PyObject *t = NULL;
-    if (!py_is_tensor(at[0]) && !py_is_array(at[0]) && !is_scalar(at[0]) && PyObject_CheckBuffer(at[0]))
+    if (!py_is_array(at[0]) && !is_scalar(at[0]) && PyObject_CheckBuffer(at[0]))
         t = settled(cx, py_from_buffer(cx, at[0], d == HG_NO_DTYPE ? hg_default_dtype(cx) : d, -1, 0), d, copy);
     else
         t = py_as_tensor(at[0], d, copy);
-    if (t && insists && (is_scalar(at[0]) ? t != at[0] : PyList_Check(at[0]) || PyTuple_Check(at[0]))) {
+    if (t && insists && (is_scalar(at[0]) || PyList_Check(at[0]) || PyTuple_Check(at[0]))) {
         Py_DECREF(t);
         return PyErr_SetString(PyExc_ValueError, "can't alias arbitrary sequence into a tensor."), NULL;
-    }
-    if (t == at[0] && !grad && hg_tensor_requires_grad(TENSOR(t))) { /* torch: requires_grad=False detaches */
-        hg_tensor *bare;
-        hg_status st = hg_tensor_detach(cx, TENSOR(t), &bare);
-        Py_DECREF(t);
-        return st == HG_OK ? py_own(bare) : py_raise(cx, st);
     }
     return with_grad(cx, t, grad);
 }
