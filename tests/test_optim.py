@@ -26,6 +26,29 @@ STEPS = [
     ("RMSprop", {"lr": 0.1, "centered": True, "momentum": 0.9, "weight_decay": 0.1}, [-1.2394816, -10.941594]),
     ("Adagrad", {"lr": 0.1}, [0.73307532, -2.3172851]),
     ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "initial_accumulator_value": 0.5}, [0.76401711, -2.2508607]),
+    ("Adadelta", {"lr": 0.1}, [0.99869508, -2.0013065]),
+    ("Adadelta", {"lr": 0.1, "rho": 0.5, "weight_decay": 0.1, "maximize": True}, [1.0006789, -1.9993213]),
+    ("Adamax", {"lr": 0.1}, [0.62478453, -2.3425932]),
+    ("Adamax", {"lr": 0.1, "betas": (0.5, 0.6), "eps": 0.1, "weight_decay": 0.1}, [0.60165244, -2.3345709]),
+    ("NAdam", {"lr": 0.1}, [0.68378097, -2.3744106]),
+    (
+        "NAdam",
+        {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "momentum_decay": 0.1},
+        [0.65178382, -2.2819617],
+    ),
+    ("RAdam", {"lr": 0.1}, [0.15353702, -2.5508261]),
+    ("RAdam", {"lr": 0.1, "betas": (0.9, 0.6), "weight_decay": 0.1}, [0.12724037, -2.4361246]),
+    (
+        "RAdam",
+        {"lr": 0.1, "betas": (0.5, 0.99), "weight_decay": 0.1, "decoupled_weight_decay": True},
+        [0.18271907, -2.4848003],
+    ),
+    ("ASGD", {"lr": 0.1}, [0.26198757, -2.7399564]),
+    ("ASGD", {"lr": 0.1, "lambd": 0.1, "t0": 2, "weight_decay": 0.1}, [0.23267531, -2.4177005]),
+    ("Rprop", {"lr": 0.1}, [0.46319997, -2.5367999]),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 1.5), "step_sizes": (0.001, 0.1), "maximize": True}, [1.4000001, -1.6999999]),
+    ("Adafactor", {"lr": 0.1}, [0.42600086, -2.7636433]),
+    ("Adafactor", {"lr": 0.1, "weight_decay": 0.1, "d": 2.0, "maximize": True}, [1.6112783, -1.7192729]),
 ]
 
 
@@ -600,3 +623,127 @@ def test_nothing_is_added_to_an_infinite_parameter():
         p.grad = torch.ones(2)
         getattr(optim, kind)([p], lr=0.1, weight_decay=0.0).step()
         assert p[0].item() == float("inf"), kind
+
+
+MATRIX_STEPS = {
+    "Adafactor": [
+        [0.6813022182558355, -1.6625806276574113, 0.17678497990191377],
+        [-0.07847141374127177, -0.05173030771134587, -0.23827707168232745],
+    ],
+    "Muon": [
+        [0.7997514613671874, -1.6945516485156251, 0.3833291138867187],
+        [0.036643416671874963, -0.016609987453125, -0.16490502795312498],
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", MATRIX_STEPS)
+def test_four_steps_of_a_matrix(kind):
+    p = nn.Parameter(torch.tensor([[1.0, -2.0, 0.5], [0.3, 0.2, -0.1]], dtype=torch.float64))
+    optimizer = getattr(optim, kind)([p], lr=0.1)
+    for _ in range(4):
+        p.grad = p.detach() * 2 + 0.5
+        optimizer.step()
+    torch.testing.assert_close(p.detach(), torch.tensor(MATRIX_STEPS[kind], dtype=torch.float64))
+
+
+def test_muon_takes_matrices_only():
+    with pytest.raises(ValueError, match="Muon only supports 2D parameters"):
+        optim.Muon([nn.Parameter(torch.ones(2))])
+
+
+@pytest.mark.parametrize(
+    "search, lr, expected, loss, evals",
+    [
+        (None, 0.01, [-1.4744586504515684, 1.9965355115833574], 6.530840574706611, 18),
+        ("strong_wolfe", 1, [0.7179941603355151, 0.4765323851550233], 1.1738914296228424, 22),
+    ],
+)
+def test_lbfgs_goes_down_the_valley(search, lr, expected, loss, evals):
+    p = nn.Parameter(torch.tensor([-1.5, 2.0], dtype=torch.float64))
+    optimizer = optim.LBFGS([p], lr=lr, line_search_fn=search, max_iter=6)
+
+    def closure():
+        assert torch.is_grad_enabled()
+        optimizer.zero_grad()
+        value = (1 - p[0]) ** 2 + 10 * (p[1] - p[0] ** 2) ** 2
+        value.backward()
+        return value
+
+    for _ in range(3):
+        last = optimizer.step(closure)
+    assert p.tolist() == pytest.approx(expected, rel=1e-9)
+    assert last.item() == pytest.approx(loss, rel=1e-9)
+    assert optimizer.state[p]["func_evals"] == evals
+    names = ["func_evals", "n_iter", "al", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad"]
+    assert list(optimizer.state_dict()["state"][0]) == [*names, "prev_loss"]
+
+
+def test_lbfgs_takes_one_group_only():
+    with pytest.raises(ValueError, match="doesn't support per-parameter options"):
+        optim.LBFGS([{"params": [nn.Parameter(torch.ones(1))]}, {"params": [nn.Parameter(torch.ones(1))]}])
+
+
+DIFFERENTIABLE = [
+    ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, ["momentum_buffer"]),
+    ("Adam", {"amsgrad": True, "weight_decay": 0.1}, ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"]),
+    ("AdamW", {}, ["exp_avg", "exp_avg_sq"]),
+    ("RMSprop", {"momentum": 0.9}, ["square_avg", "momentum_buffer"]),
+    ("Adadelta", {"weight_decay": 0.1}, ["square_avg", "acc_delta"]),
+    ("Adagrad", {"weight_decay": 0.1}, ["sum"]),
+    ("Adamax", {"weight_decay": 0.1}, ["exp_avg", "exp_inf"]),
+    ("ASGD", {}, ["ax"]),
+    ("Rprop", {}, ["prev", "step_size"]),
+    ("NAdam", {"decoupled_weight_decay": True, "weight_decay": 0.1}, ["exp_avg", "exp_avg_sq"]),
+    ("RAdam", {"weight_decay": 0.1}, ["exp_avg", "exp_avg_sq"]),
+]
+
+
+@pytest.mark.parametrize("kind, settings, names", DIFFERENTIABLE, ids=[case[0] for case in DIFFERENTIABLE])
+def test_a_differentiable_step_has_the_derivative_of_what_it_does(kind, settings, names):
+    def step(p, grad, *states):
+        p = p.clone()
+        p.grad = grad
+        optimizer = getattr(optim, kind)([p], lr=0.9, differentiable=True, **settings)
+        if kind not in ("SGD", "Adagrad"):
+            optimizer.state[p]["step"] = torch.tensor(10.0)
+        if kind == "NAdam":
+            optimizer.state[p]["mu_product"] = torch.tensor(0.9)
+        if kind == "ASGD":
+            optimizer.state[p].update(eta=torch.tensor(0.9), mu=torch.tensor(1.0))
+        optimizer.state[p].update(zip(names, (state.clone() for state in states)))
+        optimizer.step()
+        return p, *(v for v in optimizer.state[p].values() if v.requires_grad)
+
+    torch.manual_seed(1)
+    inputs = [torch.rand(5, dtype=torch.float64, requires_grad=True) for _ in range(2 + len(names))]
+    assert torch.autograd.gradcheck(step, inputs)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_a_learning_rate_can_be_learned(kind):
+    lr = torch.tensor(0.1, requires_grad=True)
+    start = torch.tensor([1.0, -2.0], requires_grad=True)
+    p = start.clone()
+    optimizer = getattr(optim, kind)([p], lr=lr, differentiable=True)
+    p.grad = torch.tensor([0.5, 3.0])
+    optimizer.step()
+    (slope,) = torch.autograd.grad(p.sum(), lr)
+    assert slope.item() == pytest.approx(-3.5 if kind == "SGD" else -2.0, rel=1e-5)
+
+
+def test_step_hooks_may_come_from_profile_hook_step():
+    class Mine(optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {})
+
+        def step(self, closure=None):
+            return "stepped"
+
+    assert not hasattr(Mine.step, "hooked")
+    optimizer = Mine([nn.Parameter(torch.ones(1))])
+    assert Mine.step.hooked
+    assert optimizer._zero_grad_profile_name == "Optimizer.zero_grad#Mine.zero_grad"
+    optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: 3)
+    with pytest.raises(RuntimeError, match="must return None or a tuple of"):
+        optimizer.step()

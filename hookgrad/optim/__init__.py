@@ -11,4 +11,30 @@ from .optimizer import Optimizer
 from .rmsprop import RMSprop
 from .sgd import SGD
 
-__all__ = ["Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "SGD", "lr_scheduler"]
+# Optimizers and modules that come with their first use.
+_LATE = {
+    "ASGD": "asgd",
+    "Adadelta": "adadelta",
+    "Adafactor": "_adafactor",
+    "Adamax": "adamax",
+    "LBFGS": "lbfgs",
+    "Muon": "_muon",
+    "NAdam": "nadam",
+    "RAdam": "radam",
+    "Rprop": "rprop",
+    "swa_utils": None,
+}
+
+
+def __getattr__(name):
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    if _LATE[name] is None:
+        return import_module("." + name, __name__)
+    value = globals()[name] = getattr(import_module("." + _LATE[name], __name__), name)
+    return value
+
+
+__all__ = ["Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "SGD", "lr_scheduler", *_LATE]

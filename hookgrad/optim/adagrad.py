@@ -2,14 +2,17 @@
 
 import hookgrad
 
-from .optimizer import Optimizer, _check_not_negative, _number, _run_closure
+from ._by_parameter import _ByParameter, _decayed
+from .optimizer import _check_fused, _check_not_negative, _check_rate, _number
 
 
-class Adagrad(Optimizer):
+class Adagrad(_ByParameter):
     """param -= lr / (1 + steps * lr_decay) * grad / (sqrt(s) + eps), s being the sum of all squared gradients so far.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.Adagrad.html
     """
+
+    _added = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
 
     def __init__(
         self,
@@ -25,10 +28,8 @@ class Adagrad(Optimizer):
         differentiable=False,
         fused=None,
     ):
-        if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
+        _check_rate(lr)
         _check_not_negative(
-            ("learning rate", lr),
             ("lr_decay value", lr_decay),
             ("weight_decay value", weight_decay),
             ("initial_accumulator_value value", initial_accumulator_value),
@@ -46,27 +47,25 @@ class Adagrad(Optimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
+        _check_fused(fused, foreach, differentiable)
+        if fused:
+            self._need_device_dtype_check_for_fused = True
+            self._step_supports_amp_scaling = True
         for group in self.param_groups:
             for param in group["params"]:
-                first = group["initial_accumulator_value"]
-                self.state[param] = {"step": hookgrad.tensor(0.0), "sum": hookgrad.full_like(param, first)}
+                self.state[param] = self._first_state(param, group)
 
-    def step(self, closure=None):
-        """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
-        loss = _run_closure(closure)
-        with hookgrad.no_grad():
-            for group in self.param_groups:
-                for param in group["params"]:
-                    if param.grad is not None:
-                        self._update(param, group, self.state[param])
-        return loss
+    def _first_state(self, param, group):
+        first = self.defaults["initial_accumulator_value"]
+        return {"step": self._count(group), "sum": hookgrad.full_like(param, first)}
 
-    @staticmethod
-    def _update(param, group, state):
-        state["step"] += 1
-        grad = -param.grad if group["maximize"] else param.grad
-        if group["weight_decay"] != 0:
-            grad = grad.add(param, alpha=group["weight_decay"])
+    def share_memory(self):
+        """Put the sums where other processes can reach them."""
+        for state in self.state.values():
+            state["sum"].share_memory_()
+
+    def _update(self, param, grad, state, group):
+        grad = _decayed(grad, param, group)
         lr = _number(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
-        root = state["sum"].addcmul_(grad, grad, value=1).sqrt().add_(group["eps"])
+        root = state["sum"].addcmul_(grad, grad, value=1).sqrt().add(group["eps"])
         param.addcdiv_(grad, root, value=-lr)

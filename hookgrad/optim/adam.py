@@ -3,15 +3,17 @@
 import hookgrad
 
 from .. import _C
-from .optimizer import Optimizer, _check_not_negative, _number, _run_closure
+from ._by_parameter import _ByParameter, _decayed
+from .optimizer import _check_betas, _check_fused, _check_not_negative, _check_rate, _number, _to_scalar
 
 
-class Adam(Optimizer):
+class Adam(_ByParameter):
     """param -= lr * m / (sqrt(v) + eps), m and v being running means of the gradient and of its square.
 
     `betas` say how much of the means is kept at each step; both are corrected for having started at zero. `amsgrad`
     divides by the largest v so far. `weight_decay` is added to the gradient, or taken off the parameter with
-    `decoupled_weight_decay`. `foreach`, `capturable`, `fused` and `differentiable` are accepted and change nothing.
+    `decoupled_weight_decay`. `differentiable` makes the step part of the graph; `foreach` and `fused` are accepted
+    and change nothing.
 
     >>> import hookgrad as torch
     >>> p = torch.nn.Parameter(torch.tensor([1.0]))
@@ -22,6 +24,16 @@ class Adam(Optimizer):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html
     """
+
+    _added = {
+        "amsgrad": False,
+        "maximize": False,
+        "foreach": None,
+        "capturable": False,
+        "differentiable": False,
+        "decoupled_weight_decay": False,
+        "fused": None,
+    }
 
     def __init__(
         self,
@@ -39,19 +51,24 @@ class Adam(Optimizer):
         fused=None,
         decoupled_weight_decay=False,
     ):
-        if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        _check_not_negative(("learning rate", lr), ("epsilon value", eps))
-        for i, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        if isinstance(lr, hookgrad.Tensor) and foreach and not capturable:
+            raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        _check_rate(lr)
+        _check_not_negative(("epsilon value", eps))
+        _check_betas(betas)
         _check_not_negative(("weight_decay value", weight_decay))
         kinds = [float if isinstance(beta, float) else hookgrad.Tensor for beta in betas]
         if kinds[0] is not kinds[1] or not all(map(isinstance, betas, kinds)):
             raise ValueError("betas must be either both floats or both Tensors")
+        for i, beta in enumerate(betas):
+            if isinstance(beta, hookgrad.Tensor):
+                if foreach and not capturable:
+                    raise ValueError(f"betas[{i}] as a Tensor is not supported for capturable=False and foreach=True")
+                if beta.numel() != 1:
+                    raise ValueError(f"Tensor betas[{i}] must be 1-element")
         defaults = {
             "lr": lr,
-            "betas": tuple(map(_number, betas)),
+            "betas": tuple(map(_to_scalar, betas)),
             "eps": eps,
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
@@ -63,58 +80,61 @@ class Adam(Optimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, defaults)
-        if fused and differentiable:
-            raise RuntimeError("`fused` does not support `differentiable`")
-        if fused and foreach:
-            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        _check_fused(fused, foreach, differentiable)
+        if fused:
+            self._step_supports_amp_scaling = True
 
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        for group in self.param_groups:
-            group.setdefault("amsgrad", False)
-            group.setdefault("maximize", False)
-            group.setdefault("foreach", None)
-            group.setdefault("capturable", False)
-            group.setdefault("differentiable", False)
-            group.setdefault("decoupled_weight_decay", False)
-            group.setdefault("fused", None)
-            for param in group["params"]:
-                saved = self.state.get(param)
-                if saved and not isinstance(saved["step"], hookgrad.Tensor):
-                    saved["step"] = hookgrad.tensor(float(saved["step"]))
-
-    def _state_of(self, param, amsgrad):
-        state = self.state[param]
-        if not state:
-            state["step"] = hookgrad.tensor(0.0)
-            state["exp_avg"] = hookgrad.zeros_like(param)
-            state["exp_avg_sq"] = hookgrad.zeros_like(param)
-            if amsgrad:
-                state["max_exp_avg_sq"] = hookgrad.zeros_like(param)
+    def _first_state(self, param, group):
+        state = {
+            "step": self._count(group),
+            "exp_avg": hookgrad.zeros_like(param),
+            "exp_avg_sq": hookgrad.zeros_like(param),
+        }
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = hookgrad.zeros_like(param)
         return state
 
-    def step(self, closure=None):
-        """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
-        loss = _run_closure(closure)
-        for group in self.param_groups:
-            amsgrad = group["amsgrad"]
-            params = [p for p in group["params"] if p.grad is not None]
-            states = [self._state_of(p, amsgrad) for p in params]
-            beta1, beta2 = group["betas"]
-            _C.adam_step(
-                params,
-                [p.grad for p in params],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
-                [state["step"] for state in states],
-                _number(group["lr"]),
-                _number(beta1),
-                _number(beta2),
-                group["eps"],
-                group["weight_decay"],
-                amsgrad,
-                group["maximize"],
-                group["decoupled_weight_decay"],
-            )
-        return loss
+    def _state_of(self, param, group):
+        state = super()._state_of(param, group)
+        if group["differentiable"] and state["step"].requires_grad:
+            raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
+        return state
+
+    def _update_all(self, params, states, group):
+        if group["foreach"] and isinstance(group["lr"], hookgrad.Tensor):
+            raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        if group["differentiable"]:
+            return super()._update_all(params, states, group)
+        amsgrad = group["amsgrad"]
+        beta1, beta2 = group["betas"]
+        _C.adam_step(
+            params,
+            [param.grad for param in params],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
+            [state["step"] for state in states],
+            _number(group["lr"]),
+            _number(beta1),
+            _number(beta2),
+            group["eps"],
+            _number(group["weight_decay"]),
+            amsgrad,
+            group["maximize"],
+            group["decoupled_weight_decay"],
+        )
+
+    def _update(self, param, grad, state, group):
+        (beta1, beta2), lr, step = group["betas"], _to_scalar(group["lr"]), state["step"].clone()
+        if group["weight_decay"] != 0 and group["decoupled_weight_decay"]:
+            param.mul_(1 - lr * group["weight_decay"])
+        else:
+            grad = _decayed(grad, param, group)
+        mean = state["exp_avg"].lerp_(grad, 1 - beta1)
+        square = state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
+        if group["amsgrad"]:
+            square = hookgrad.maximum(state["max_exp_avg_sq"].clone(), square)
+            state["max_exp_avg_sq"].copy_(square)
+        rate = -lr / (1 - beta1**step)
+        root = square.sqrt() / ((1 - beta2**step).sqrt() * rate) + group["eps"] / rate
+        param.addcdiv_(mean.clone(), root)

@@ -1,13 +1,16 @@
 """What all optimizers share: groups of parameters with their settings, states, hooks around a step."""
 
 from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
+from functools import wraps
+from itertools import chain
 
 import hookgrad
 
 from .. import _C
 
-_global_pre_hooks = OrderedDict()
-_global_post_hooks = OrderedDict()
+_global_optimizer_pre_hooks = OrderedDict()
+_global_optimizer_post_hooks = OrderedDict()
 
 
 class _Required:
@@ -22,12 +25,12 @@ required = _Required()
 
 def register_optimizer_step_pre_hook(hook):
     """Run `hook(optimizer, args, kwargs)` before every step of every optimizer."""
-    return _register(_global_pre_hooks, hook)
+    return _register(_global_optimizer_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook):
     """Run `hook(optimizer, args, kwargs)` after every step of every optimizer."""
-    return _register(_global_post_hooks, hook)
+    return _register(_global_optimizer_post_hooks, hook)
 
 
 def _register(table, hook, prepend=False):
@@ -38,30 +41,15 @@ def _register(table, hook, prepend=False):
     return handle
 
 
-def _with_hooks(step):
-    """The method `step` with the hooks around it."""
+def _use_grad_for_differentiable(step):
+    """The method `step`, run with gradients enabled where the optimizer's setting `differentiable` says so, else without."""
 
-    def hooked(self, *args, **kwargs):
-        pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
-        if not (pre or post or _global_pre_hooks or _global_post_hooks):
+    @wraps(step)
+    def in_grad_mode(self, *args, **kwargs):
+        with hookgrad.set_grad_enabled(self.defaults.get("differentiable", False)):
             return step(self, *args, **kwargs)
-        args = (self, *args)
-        for hook in [*_global_pre_hooks.values(), *pre.values()]:
-            result = hook(self, args, kwargs)
-            if result is None:
-                continue
-            if not (isinstance(result, tuple) and len(result) == 2):
-                raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
-            args, kwargs = result
-        out = step(*args, **kwargs)
-        for hook in [*post.values(), *_global_post_hooks.values()]:
-            hook(self, args, kwargs)
-        return out
 
-    hooked.__name__, hooked.__qualname__, hooked.__doc__ = step.__name__, step.__qualname__, step.__doc__
-    hooked.__wrapped__ = step
-    hooked.hooked = True
-    return hooked
+    return in_grad_mode
 
 
 def _run_closure(closure):
@@ -77,10 +65,41 @@ def _number(value):
     return value.item() if isinstance(value, hookgrad.Tensor) else value
 
 
+def _get_scalar_dtype(is_fused=None):
+    """The dtype in which an optimizer counts."""
+    double = not is_fused and hookgrad.get_default_dtype() == hookgrad.float64
+    return hookgrad.float64 if double else hookgrad.float32
+
+
+def _to_scalar(value):
+    """A setting that is a tensor of one element, as a tensor without dimensions."""
+    return value.squeeze() if isinstance(value, hookgrad.Tensor) and value.dim() != 0 else value
+
+
 def _check_not_negative(*settings):
     for words, value in settings:
         if not 0.0 <= value:
             raise ValueError(f"Invalid {words}: {value}")
+
+
+def _check_rate(lr, words="Invalid learning rate"):
+    if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+    if not 0.0 <= lr:
+        raise ValueError(f"{words}: {lr}")
+
+
+def _check_betas(betas):
+    for i in range(2):
+        if not 0.0 <= betas[i] < 1.0:
+            raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
+
+
+def _check_fused(fused, foreach, differentiable):
+    if fused and differentiable:
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
 
 
 class Optimizer:
@@ -100,20 +119,15 @@ class Optimizer:
         "_optimizer_load_state_dict_post_hooks",
     )
 
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        step = cls.__dict__.get("step")
-        if step is not None and not getattr(step, "hooked", False):
-            cls.step = _with_hooks(step)
-
     def __init__(self, params, defaults):
         self.defaults = defaults
         for name in self._tables:
             setattr(self, name, OrderedDict())
+        self._patch_step_function()
         if isinstance(params, hookgrad.Tensor):
             raise TypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
-                + params.type()
+                + hookgrad.typename(params)
             )
         self.state = defaultdict(dict)
         self.param_groups = []
@@ -124,6 +138,7 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        self._warned_capturable_if_run_uncaptured = True
 
     def add_param_group(self, param_group):
         """Optimize further parameters, with settings of their own: a dict with "params" and any of the settings."""
@@ -178,6 +193,40 @@ class Optimizer:
         if not known.isdisjoint(params):
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
+
+    @staticmethod
+    def profile_hook_step(func):
+        """The method `func`, a step, with the hooks around it."""
+
+        @wraps(func)
+        def hooked(*args, **kwargs):
+            self = args[0]
+            pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
+            if not (pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks):
+                return func(*args, **kwargs)
+            for hook in chain(_global_optimizer_pre_hooks.values(), pre.values()):
+                result = hook(self, args, kwargs)
+                if result is None:
+                    continue
+                if not (isinstance(result, tuple) and len(result) == 2):
+                    raise RuntimeError(
+                        f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                    )
+                args, kwargs = result
+            out = func(*args, **kwargs)
+            for hook in chain(post.values(), _global_optimizer_post_hooks.values()):
+                hook(self, args, kwargs)
+            return out
+
+        return hooked
+
+    def _patch_step_function(self):
+        """Put the hooks around the class's step, unless they are there."""
+        cls = type(self)
+        self._zero_grad_profile_name = f"Optimizer.zero_grad#{cls.__name__}.zero_grad"
+        if not getattr(cls.step, "hooked", False):
+            cls.step = self.profile_hook_step(cls.step)
+            cls.step.hooked = True
 
     def step(self, closure=None):
         """Change every parameter once. `closure` computes the loss anew and returns it."""
@@ -243,20 +292,21 @@ class Optimizer:
         saved_groups = deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(group["params"]) != len(saved["params"]) for group, saved in zip(groups, saved_groups)):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
         params = {}
         for group, saved in zip(groups, saved_groups):
-            if len(group["params"]) != len(saved["params"]):
-                raise ValueError(
-                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
-                )
-            params.update(zip(saved["params"], group["params"]))
+            params.update((number, (param, saved)) for number, param in zip(saved["params"], group["params"]))
             saved["params"] = group["params"]
             if "param_names" in group:
                 saved.setdefault("param_names", group["param_names"])
         state = defaultdict(dict)
         for number, value in state_dict["state"].items():
             if number in params:
-                state[params[number]] = _cast(params[number], value)
+                param, group = params[number]
+                state[param] = _cast(param, value, group)
             else:
                 state[number] = value
         self.__setstate__({"state": state, "param_groups": saved_groups})
@@ -270,6 +320,7 @@ class Optimizer:
         self.__dict__.update(state)
         for name in self._tables:
             self.__dict__.setdefault(name, OrderedDict())
+        self._patch_step_function()
         self.defaults.setdefault("differentiable", False)
 
     # ---- hooks ---------------------------------------------------------------------------------------------------
@@ -308,12 +359,14 @@ class Optimizer:
         return text + ")"
 
 
-def _cast(param, value, name=None):
+def _cast(param, value, group, name=None):
     """A saved state with its tensors in the parameter's dtype, counts of steps excepted."""
     if isinstance(value, hookgrad.Tensor):
-        return value if name == "step" or not param.is_floating_point() else value.to(param.dtype)
+        if name == "step":
+            return value.to(hookgrad.float32) if group.get("capturable") or group.get("fused") else value
+        return value.to(param.dtype) if param.is_floating_point() else value
     if isinstance(value, dict):
-        return {k: _cast(param, v, k) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return type(value)(_cast(param, v) for v in value)
+        return {k: _cast(param, v, group, k) for k, v in value.items()}
+    if isinstance(value, Iterable):
+        return type(value)(_cast(param, v, group) for v in value)
     return value

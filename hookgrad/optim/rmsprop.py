@@ -2,16 +2,26 @@
 
 import hookgrad
 
-from .optimizer import Optimizer, _check_not_negative, _number, _run_closure
+from ._by_parameter import _ByParameter, _decayed
+from .optimizer import _check_not_negative, _check_rate, _number
 
 
-class RMSprop(Optimizer):
+class RMSprop(_ByParameter):
     """param -= lr * grad / (sqrt(v) + eps), v being a running mean of the squared gradient, of which `alpha` is kept.
 
     `centered` takes the squared mean off v, so that it estimates the variance; `momentum` as in SGD.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.RMSprop.html
     """
+
+    _added = {
+        "momentum": 0,
+        "centered": False,
+        "foreach": None,
+        "maximize": False,
+        "differentiable": False,
+        "capturable": False,
+    }
 
     def __init__(
         self,
@@ -27,10 +37,8 @@ class RMSprop(Optimizer):
         maximize=False,
         differentiable=False,
     ):
-        if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
+        _check_rate(lr)
         _check_not_negative(
-            ("learning rate", lr),
             ("epsilon value", eps),
             ("momentum value", momentum),
             ("weight_decay value", weight_decay),
@@ -50,41 +58,24 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _state_of(self, param, group):
-        state = self.state[param]
-        if not state:
-            state["step"] = hookgrad.tensor(0.0)
-            state["square_avg"] = hookgrad.zeros_like(param)
-            if group["momentum"] > 0:
-                state["momentum_buffer"] = hookgrad.zeros_like(param)
-            if group["centered"]:
-                state["grad_avg"] = hookgrad.zeros_like(param)
+    def _first_state(self, param, group):
+        state = {"step": self._count(group), "square_avg": hookgrad.zeros_like(param)}
+        if group["momentum"] > 0:
+            state["momentum_buffer"] = hookgrad.zeros_like(param)
+        if group["centered"]:
+            state["grad_avg"] = hookgrad.zeros_like(param)
         return state
 
-    def step(self, closure=None):
-        """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
-        loss = _run_closure(closure)
-        with hookgrad.no_grad():
-            for group in self.param_groups:
-                for param in group["params"]:
-                    if param.grad is not None:
-                        self._update(param, group, self._state_of(param, group))
-        return loss
-
-    @staticmethod
-    def _update(param, group, state):
+    def _update(self, param, grad, state, group):
         lr, alpha, momentum = _number(group["lr"]), group["alpha"], group["momentum"]
-        grad = -param.grad if group["maximize"] else param.grad
-        state["step"] += 1
-        if group["weight_decay"] != 0:
-            grad = grad.add(param, alpha=group["weight_decay"])
+        grad = _decayed(grad, param, group)
         square_avg = state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
         if group["centered"]:
             mean = state["grad_avg"].lerp_(grad, 1 - alpha)
-            root = square_avg.addcmul(mean, mean, value=-1).sqrt_()
+            root = square_avg.addcmul(mean, mean, value=-1).sqrt()
         else:
             root = square_avg.sqrt()
-        root.add_(group["eps"])
+        root = root.add(group["eps"])
         if momentum > 0:
             param.add_(state["momentum_buffer"].mul_(momentum).addcdiv_(grad, root), alpha=-lr)
         else:

@@ -3,15 +3,16 @@
 import hookgrad
 
 from .. import _C
-from .optimizer import Optimizer, _check_not_negative, _number, _run_closure
+from ._by_parameter import _ByParameter, _decayed
+from .optimizer import _check_fused, _check_not_negative, _check_rate, _number, _to_scalar
 
 
-class SGD(Optimizer):
+class SGD(_ByParameter):
     """param -= lr * grad, where grad includes `weight_decay` * param and what `momentum` leaves of earlier ones.
 
     With `momentum` a buffer becomes momentum * buffer + (1 - dampening) * grad and takes grad's place; with `nesterov`
-    grad + momentum * buffer does. `maximize` climbs instead. `foreach`, `fused` and `differentiable` are accepted and
-    change nothing.
+    grad + momentum * buffer does. `maximize` climbs instead, `differentiable` makes the step part of the graph.
+    `foreach` and `fused` are accepted and change nothing.
 
     >>> import hookgrad as torch
     >>> p = torch.nn.Parameter(torch.tensor([1.0]))
@@ -22,6 +23,9 @@ class SGD(Optimizer):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.SGD.html
     """
+
+    _added = {"nesterov": False, "maximize": False, "foreach": None, "differentiable": False, "fused": False}
+    _counts = ()
 
     def __init__(
         self,
@@ -37,13 +41,8 @@ class SGD(Optimizer):
         differentiable=False,
         fused=None,
     ):
-        if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-        _check_not_negative(
-            ("learning rate", lr),
-            ("momentum value", momentum),
-            ("weight_decay value", weight_decay),
-        )
+        _check_rate(lr)
+        _check_not_negative(("momentum value", momentum), ("weight_decay value", weight_decay))
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
@@ -58,40 +57,43 @@ class SGD(Optimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
-        if fused and differentiable:
-            raise RuntimeError("`fused` does not support `differentiable`")
-        if fused and foreach:
-            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        _check_fused(fused, foreach, differentiable)
+        if fused:
+            self._need_device_dtype_check_for_fused = True
+            self._step_supports_amp_scaling = True
 
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        for group in self.param_groups:
-            group.setdefault("nesterov", False)
-            group.setdefault("maximize", False)
-            group.setdefault("foreach", None)
-            group.setdefault("differentiable", False)
-            group.setdefault("fused", False)
+    def _state_of(self, param, group):
+        return self.state[param] if group["momentum"] != 0 else {}
 
-    def step(self, closure=None):
-        """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
-        loss = _run_closure(closure)
-        for group in self.param_groups:
-            momentum = group["momentum"]
-            params = [p for p in group["params"] if p.grad is not None]
-            grads = [p.grad for p in params]
-            buffers = [self.state[p].get("momentum_buffer") for p in params] if momentum else []
-            _C.sgd_step(
-                params,
-                grads,
-                buffers,
-                _number(group["lr"]),
-                _number(group["weight_decay"]),
-                momentum,
-                group["dampening"],
-                group["nesterov"],
-                group["maximize"],
-            )
-            if momentum:
-                for param, buffer in zip(params, buffers):
-                    self.state[param]["momentum_buffer"] = buffer
-        return loss
+    def _update_all(self, params, states, group):
+        if group["differentiable"]:
+            return super()._update_all(params, states, group)
+        buffers = [state.get("momentum_buffer") for state in states] if group["momentum"] else []
+        _C.sgd_step(
+            params,
+            [param.grad for param in params],
+            buffers,
+            _number(group["lr"]),
+            _number(group["weight_decay"]),
+            group["momentum"],
+            group["dampening"],
+            group["nesterov"],
+            group["maximize"],
+        )
+        for state, buffer in zip(states, buffers):
+            state["momentum_buffer"] = buffer
+
+    def _update(self, param, grad, state, group):
+        momentum, lr = group["momentum"], _to_scalar(group["lr"])
+        grad = _decayed(grad, param, group)
+        if momentum != 0:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = state["momentum_buffer"] = grad.detach().clone()
+            else:
+                buffer.mul_(momentum).add_(grad, alpha=1 - group["dampening"])
+            grad = grad.add(buffer, alpha=momentum) if group["nesterov"] else buffer
+        if isinstance(lr, hookgrad.Tensor) and lr.requires_grad:
+            param.addcmul_(grad, lr, value=-1)
+        else:
+            param.add_(grad, alpha=-_number(lr))

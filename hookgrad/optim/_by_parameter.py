@@ -1,0 +1,82 @@
+"""Optimizers that change each parameter by its own gradient and its own state."""
+
+import hookgrad
+
+from .optimizer import Optimizer, _get_scalar_dtype, _run_closure, _use_grad_for_differentiable
+
+
+class _ByParameter(Optimizer):
+    """A subclass says what a parameter's first state is (`_first_state`) and how one is changed (`_update`).
+
+    Every update is written in operations that autograd can follow: with the setting `differentiable` a step is part of
+    the graph, and no value it has saved is overwritten.
+    """
+
+    _added = {}  # settings that older versions did not have, with the values that stand for their absence
+    _counts = ("step",)  # entries of a state that older versions kept as plain numbers
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self._added.items():
+                group.setdefault(name, value)
+            for param in group["params"]:
+                saved = self.state.get(param)
+                for name in self._counts if saved else ():
+                    if not isinstance(saved[name], hookgrad.Tensor):
+                        saved[name] = self._count(group, float(saved[name]))
+
+    @staticmethod
+    def _count(group, value=0.0):
+        return hookgrad.tensor(value, dtype=_get_scalar_dtype(group.get("fused")))
+
+    def _first_state(self, param, group):
+        raise NotImplementedError
+
+    def _state_of(self, param, group):
+        state = self.state[param]
+        if not state:
+            state.update(self._first_state(param, group))
+        return state
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if _ByParameter in cls.__bases__:  # a step of its own, under its own name
+
+            def step(self, closure=None):
+                """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
+                return self._step(closure)
+
+            step.__qualname__ = f"{cls.__qualname__}.step"
+            cls.step = _use_grad_for_differentiable(step)
+
+    def _step(self, closure):
+        loss = _run_closure(closure)
+        for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            states = [self._state_of(param, group) for param in params]
+            if params and group.get("capturable"):
+                raise AssertionError(
+                    "If capturable=True, params and state_steps must be on supported devices: "
+                    "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
+                )
+            self._update_all(params, states, group)
+        return loss
+
+    def _update_all(self, params, states, group):
+        for param, state in zip(params, states):
+            grad = -param.grad if group.get("maximize") else param.grad
+            if "step" in state:
+                state["step"] += 1
+            self._update(param, grad, state, group)
+
+    def _update(self, param, grad, state, group):
+        raise NotImplementedError
+
+
+def _decayed(grad, param, group):
+    """The gradient with the weight decay in it."""
+    decay = group["weight_decay"]
+    if isinstance(decay, hookgrad.Tensor) and decay.requires_grad:
+        return grad.addcmul(param.clone(), decay)
+    return grad.add(param, alpha=decay) if decay != 0 else grad

@@ -1,0 +1,272 @@
+"""L-BFGS: Newton's method, with the curvature estimated from the last gradients."""
+
+import hookgrad
+
+from .optimizer import Optimizer, _check_rate, _to_scalar
+
+
+class LBFGS(Optimizer):
+    """Up to `max_iter` changes of all parameters at once in one step, each after a call of the closure.
+
+    `history_size` is how many earlier changes the curvature is estimated from. `line_search_fn="strong_wolfe"` looks
+    along the direction for a good length; without it the length is `lr`. One group of parameters only.
+
+    >>> import hookgrad as torch
+    >>> p = torch.nn.Parameter(torch.tensor([3.0]))
+    >>> optimizer = torch.optim.LBFGS([p])
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = (p - 1).square().sum()
+    ...     loss.backward()
+    ...     return loss
+    >>> optimizer.step(closure)
+    tensor(4., grad_fn=<SumBackward0>)
+    >>> p.data
+    tensor([1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.LBFGS.html
+    """
+
+    def __init__(
+        self,
+        params,
+        lr=1,
+        max_iter=20,
+        max_eval=None,
+        tolerance_grad=1e-7,
+        tolerance_change=1e-9,
+        history_size=100,
+        line_search_fn=None,
+    ):
+        _check_rate(lr)
+        defaults = {
+            "lr": lr,
+            "max_iter": max_iter,
+            "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
+            "tolerance_grad": tolerance_grad,
+            "tolerance_change": tolerance_change,
+            "history_size": history_size,
+            "line_search_fn": line_search_fn,
+        }
+        super().__init__(params, defaults)
+        if len(self.param_groups) != 1:
+            raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
+        self._params = self.param_groups[0]["params"]
+
+    # ---- all parameters as one vector ----------------------------------------------------------------------------
+
+    def _gradient(self):
+        grads = [hookgrad.zeros_like(p) if p.grad is None else p.grad for p in self._params]
+        return hookgrad.cat([grad.view(-1) for grad in grads], 0)
+
+    def _move(self, length, direction):
+        start = 0
+        for p in self._params:
+            p.add_(direction[start : start + p.numel()].view_as(p), alpha=length)
+            start += p.numel()
+
+    def _trial(self, closure, start, length, direction):
+        """The loss and the gradient some way along the direction; the parameters are put back."""
+        self._move(length, direction)
+        loss, grad = float(closure()), self._gradient()
+        for p, before in zip(self._params, start):
+            p.copy_(before)
+        return loss, grad
+
+    # ---- one step --------------------------------------------------------------------------------------------------
+
+    @hookgrad.no_grad()
+    def step(self, closure):
+        """Change the parameters up to `max_iter` times; returns what the first call of `closure` returned."""
+        closure = hookgrad.enable_grad()(closure)
+        group = self.param_groups[0]
+        lr, most = _to_scalar(group["lr"]), group["max_iter"]
+        search, tolerance = group["line_search_fn"], group["tolerance_change"]
+        state = self.state[self._params[0]]  # of all parameters; the first one's dtype is that of all
+        state.setdefault("func_evals", 0)
+        state.setdefault("n_iter", 0)
+
+        first_loss = closure()
+        loss = float(first_loss)
+        evals = 1
+        state["func_evals"] += 1
+        grad = self._gradient()
+        if grad.abs().max() <= group["tolerance_grad"]:
+            return first_loss
+
+        memory = _Memory(state, group["history_size"])
+        direction, length, before = state.get("d"), state.get("t"), state.get("prev_flat_grad")
+        loss_before = state.get("prev_loss")
+        for iteration in range(1, most + 1):
+            state["n_iter"] += 1
+            if state["n_iter"] == 1:
+                memory.clear()
+                direction = grad.neg()
+            else:
+                memory.add(grad.sub(before), direction.mul(length))
+                direction = memory.direction(grad)
+            before = grad.clone() if before is None else before.copy_(grad)
+            loss_before = loss
+            length = min(1.0, 1.0 / grad.abs().sum()) * lr if state["n_iter"] == 1 else lr
+            slope = grad.dot(direction)
+            if slope > -tolerance:
+                break
+
+            tried = 0
+            if search is not None:
+                if search != "strong_wolfe":
+                    raise RuntimeError("only 'strong_wolfe' is supported")
+                start = [p.clone() for p in self._params]
+                loss, grad, length, tried = _strong_wolfe(
+                    lambda t: self._trial(closure, start, t, direction),  # noqa: B023  called in this iteration
+                    length,
+                    direction,
+                    (loss, grad, slope),
+                    group["max_eval"] - evals,
+                )
+                self._move(length, direction)
+            else:
+                self._move(length, direction)
+                if iteration != most:  # after the last move nobody asks for the loss
+                    loss, grad, tried = float(closure()), self._gradient(), 1
+            evals += tried
+            state["func_evals"] += tried
+            if (
+                iteration == most
+                or evals >= group["max_eval"]
+                or grad.abs().max() <= group["tolerance_grad"]
+                or direction.mul(length).abs().max() <= tolerance
+                or abs(loss - loss_before) < tolerance
+            ):
+                break
+
+        state.update(d=direction, t=length, **memory.saved(), prev_flat_grad=before, prev_loss=loss_before)
+        return first_loss
+
+
+class _Memory:
+    """The last changes and how the gradient changed with them: what the inverse of the Hessian is estimated from."""
+
+    def __init__(self, state, size):
+        self.state, self.size = state, size
+        self.changes, self.moves, self.weights = (state.get(name) for name in ("old_dirs", "old_stps", "ro"))
+        self.scale = state.get("H_diag")
+
+    def clear(self):
+        self.changes, self.moves, self.weights, self.scale = [], [], [], 1
+
+    def saved(self):
+        return {"old_dirs": self.changes, "old_stps": self.moves, "ro": self.weights, "H_diag": self.scale}
+
+    def add(self, change, move):
+        curvature = change.dot(move)
+        if curvature > 1e-10:
+            if len(self.changes) == self.size:
+                for kept in (self.changes, self.moves, self.weights):
+                    kept.pop(0)
+            self.changes.append(change)
+            self.moves.append(move)
+            self.weights.append(1.0 / curvature)
+            self.scale = curvature / change.dot(change)
+
+    def direction(self, grad):
+        """The estimated inverse of the Hessian times -grad: one loop back through the changes, one forth."""
+        factors = self.state.setdefault("al", [None] * self.size)
+        q = grad.neg()
+        for i in reversed(range(len(self.changes))):
+            factors[i] = self.moves[i].dot(q) * self.weights[i]
+            q.add_(self.changes[i], alpha=-factors[i])
+        r = q.mul(self.scale)
+        for i in range(len(self.changes)):
+            r.add_(self.moves[i], alpha=factors[i] - self.changes[i].dot(r) * self.weights[i])
+        return r
+
+
+# ---- The line search --------------------------------------------------------------------------------------------------
+
+
+def _cubic_minimum(x1, f1, g1, x2, f2, g2, bounds=None):
+    """Where the cubic through two points, with their slopes, is lowest; the middle where it has no minimum."""
+    low, high = bounds or ((x1, x2) if x1 <= x2 else (x2, x1))
+    d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
+    square = d1**2 - g1 * g2
+    if not square >= 0:
+        return (low + high) / 2.0
+    d2 = square.sqrt()
+    if x1 <= x2:
+        lowest = x2 - (x2 - x1) * ((g2 + d2 - d1) / (g2 - g1 + 2 * d2))
+    else:
+        lowest = x1 - (x1 - x2) * ((g1 + d2 - d1) / (g1 - g2 + 2 * d2))
+    return min(max(lowest, low), high)
+
+
+def _strong_wolfe(trial, t, direction, first, most, c1=1e-4, c2=0.9, tolerance=1e-9):
+    """A length at which the loss is low enough and the slope flat enough (Nocedal & Wright, algorithms 3.5 and 3.6).
+
+    `trial(t)` gives loss and gradient there, `first` is (loss, gradient, slope) at zero. Returns the loss, the gradient,
+    the length, and how often `trial` was called, `most` times at the most.
+    """
+    f, g, slope = first
+    widest = direction.abs().max()
+
+    def at(t):
+        loss, grad = trial(t)
+        return t, loss, grad, grad.dot(direction)
+
+    def too_high(point):
+        return point[1] > f + c1 * point[0] * slope
+
+    def flat(point):
+        return abs(point[3]) <= -c2 * slope
+
+    # Outwards, until two points enclose a good one.
+    previous, point = (0, f, g.clone(), slope), at(t)
+    calls, bracket = 1, None
+    for i in range(most):
+        if too_high(point) or (i > 1 and point[1] >= previous[1]):
+            bracket = [previous, point]
+        elif flat(point):
+            return point[1], point[2], point[0], calls
+        elif point[3] >= 0:
+            bracket = [previous, point]
+        if bracket:
+            break
+        x = point[0]
+        bounds = (x + 0.01 * (x - previous[0]), x * 10)
+        t = _cubic_minimum(*previous[:2], previous[3], *point[:2], point[3], bounds)
+        previous, point = point, at(t)
+        calls += 1
+    if bracket is None:
+        bracket = [(0, f, g, slope), point]
+
+    # Inwards, the lower end first in mind.
+    stuck = False
+    low, high = (0, 1) if bracket[0][1] <= bracket[1][1] else (1, 0)
+    while calls - 1 < most:
+        left, right = (end[0] for end in bracket)
+        if abs(right - left) * widest < tolerance:
+            break
+        t = _cubic_minimum(left, bracket[0][1], bracket[0][3], right, bracket[1][1], bracket[1][3])
+        # Close to an end twice, or beyond it, is no progress: go a tenth of the way in from there.
+        least, greatest = min(left, right), max(left, right)
+        margin = 0.1 * (greatest - least)
+        close = min(greatest - t, t - least) < margin
+        if close and (stuck or t >= greatest or t <= least):
+            t = greatest - margin if abs(t - greatest) < abs(t - least) else least + margin
+            stuck = False
+        else:
+            stuck = close
+        point = at(t)
+        calls += 1
+        if too_high(point) or point[1] >= bracket[low][1]:
+            bracket[high] = point
+            low, high = (0, 1) if bracket[0][1] <= bracket[1][1] else (1, 0)
+        else:
+            done = flat(point)
+            if not done and point[3] * (bracket[high][0] - bracket[low][0]) >= 0:
+                bracket[high] = bracket[low]
+            bracket[low] = point
+            if done:
+                break
+    t, loss, grad, _ = bracket[low]
+    return loss, grad, t, calls
