@@ -9,6 +9,8 @@ import pytest
 
 import hookgrad as torch
 from hookgrad import nn, optim
+from hookgrad.optim import lr_scheduler as lrs
+from hookgrad.optim import swa_utils
 from hookgrad.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 # An optimizer, and a parameter of two numbers after four steps.
@@ -747,3 +749,73 @@ def test_step_hooks_may_come_from_profile_hook_step():
     optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: 3)
     with pytest.raises(RuntimeError, match="must return None or a tuple of"):
         optimizer.step()
+
+
+CYCLES = [
+    (lambda o: lrs.CyclicLR(o, 0.01, 0.1, 3), [0.04, 0.07, 0.1, 0.07, 0.04, 0.01, 0.04]),
+    (
+        lambda o: lrs.CyclicLR(o, 0.01, 0.1, 2, 3, mode="triangular2"),
+        [0.055, 0.1, 0.07, 0.04, 0.01, 0.0325, 0.055],
+    ),
+    (
+        lambda o: lrs.CyclicLR(o, 0.01, 0.1, 3, mode="exp_range", gamma=0.5),
+        [0.025, 0.025, 0.02125, 0.01375, 0.0109375, 0.01, 0.010234375],
+    ),
+    (
+        lambda o: lrs.CosineAnnealingWarmRestarts(o, 2, 2, 0.01),
+        [0.055, 0.1, 0.086819805, 0.055, 0.023180195, 0.1, 0.0965745790],
+    ),
+    (lambda o: lrs.PolynomialLR(o, 4, 2.0), [0.05625, 0.025, 0.00625, 0.0, 0.0, 0.0, 0.0]),
+    (
+        lambda o: lrs.ChainedScheduler([lrs.ConstantLR(o, 0.5, 2), lrs.ExponentialLR(o, 0.9)]),
+        [0.045, 0.081, 0.0729, 0.06561, 0.059049, 0.0531441, 0.04782969],
+    ),
+    (lambda o: swa_utils.SWALR(o, 0.05, 4, "linear"), [0.0875, 0.075, 0.0625, 0.05, 0.05, 0.05, 0.05]),
+]
+
+
+@pytest.mark.parametrize("make, expected", CYCLES)
+def test_rates_that_come_again_or_together(make, expected):
+    optimizer = optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in expected:
+        optimizer.step()
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    assert rates == pytest.approx(expected, abs=1e-9)
+    copied = optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+    second = make(copied)
+    second.load_state_dict(pickle.loads(pickle.dumps(scheduler.state_dict())))
+    copied.load_state_dict(optimizer.state_dict())
+    for s, o in ((scheduler, optimizer), (second, copied)):
+        o.step()
+        s.step()
+    assert scheduler.get_last_lr() == second.get_last_lr()
+
+
+def test_an_averaged_model_is_the_mean_of_all():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    averages = {
+        "mean": swa_utils.AveragedModel(model),
+        "running": swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.5), use_buffers=True),
+    }
+    for value in (1.0, 2.0, 6.0):
+        nn.init.constant_(model[0].weight, value)
+        model(torch.tensor([[1.0], [3.0]]))
+        for average in averages.values():
+            average.update_parameters(model)
+    assert averages["mean"].n_averaged == 3
+    assert averages["mean"].module[0].weight.item() == 3.0
+    assert torch.equal(averages["mean"].module[1].running_mean, model[1].running_mean)
+    assert averages["running"].module[0].weight.item() == 3.75
+    assert averages["running"].module[1].num_batches_tracked == 2  # of 1, 2 and 3, rounded down
+
+
+def test_update_bn_takes_the_statistics_of_one_pass():
+    model = nn.Sequential(nn.BatchNorm1d(1, momentum=0.3)).eval()
+    swa_utils.update_bn([(torch.tensor([[1.0], [3.0]]), "label"), torch.tensor([[5.0], [7.0]])], model)
+    assert model[0].running_mean.item() == 4.0
+    assert model[0].running_var.item() == 2.0
+    assert model[0].momentum == 0.3
+    assert not model.training

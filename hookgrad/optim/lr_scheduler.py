@@ -25,10 +25,20 @@ __all__ = [
     "LinearLR",
     "ExponentialLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "PolynomialLR",
+    "ChainedScheduler",
     "SequentialLR",
     "OneCycleLR",
     "ReduceLROnPlateau",
 ]
+
+EPOCH_DEPRECATION_WARNING = (
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
+    "Please use `scheduler.step()`: with an epoch the rate is computed from the first one, where that can be done."
+)
+_ORDER = "see https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 
 
 def _value(value):
@@ -41,6 +51,20 @@ def _set_rate(group, rate):
         group["lr"].fill_(_number(rate))
     else:
         group["lr"] = rate
+
+
+def _has_beta(optimizer):
+    """Whether an optimizer's momentum is its first beta."""
+    if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
+        raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+    return "betas" in optimizer.defaults
+
+
+def _set_momentum(group, value, use_beta1):
+    if use_beta1:
+        group["betas"] = (value, *group["betas"][1:])
+    else:
+        group["momentum"] = value
 
 
 def _warn(words, stacklevel=3):
@@ -102,28 +126,31 @@ class LRScheduler:
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
                 _warn(
-                    "optimizer.step() has been replaced since this scheduler was made: whether it was called before "
-                    "lr_scheduler.step() is not known"
+                    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization: "
+                    f"make sure to call it before `lr_scheduler.step()`, {_ORDER}"
                 )
             elif not getattr(self.optimizer, "_opt_called", False):
                 _warn(
                     "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite "
-                    "order, or the first rate of the schedule is skipped"
+                    f"order, or the first rate of the schedule is skipped: {_ORDER}"
                 )
         self._step_count += 1
         if epoch is not None:
-            _warn("scheduler.step(epoch) is deprecated: call scheduler.step() without an epoch")
+            _warn(EPOCH_DEPRECATION_WARNING)
         self._update_lr(epoch)
 
     def _update_lr(self, epoch=None):
+        rates = self.get_lr
+        if epoch is not None:
+            rates = getattr(self, "_get_closed_form_lr", rates)
+        self._set(self.last_epoch + 1 if epoch is None else epoch, rates)
+
+    def _set(self, epoch, rates):
+        """Make it the given epoch, and set the rates that the function `rates` computes for it."""
+        self.last_epoch = epoch
         self._get_lr_called_within_step = True
         try:
-            if epoch is None:
-                self.last_epoch += 1
-                rates = self.get_lr()
-            else:
-                self.last_epoch = epoch
-                rates = self._get_closed_form_lr() if hasattr(self, "_get_closed_form_lr") else self.get_lr()
+            rates = rates()
         finally:
             self._get_lr_called_within_step = False
         for group, rate in zip(self.optimizer.param_groups, rates):
@@ -141,6 +168,10 @@ class LRScheduler:
     def load_state_dict(self, state_dict):
         """Take what `state_dict()` returned."""
         self.__dict__.update(state_dict)
+
+
+class _LRScheduler(LRScheduler):
+    """The old name of `LRScheduler`."""
 
 
 def _watch_steps(optimizer):
@@ -356,18 +387,231 @@ class CosineAnnealingLR(LRScheduler):
         return [self.eta_min + (rate - self.eta_min) * height / 2 for rate in self.base_lrs]
 
 
-class SequentialLR(LRScheduler):
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Down to `eta_min` along half a cosine in `T_0` epochs, then anew from the first rate, each time `T_mult` as long.
+
+    `step(epoch)` may be given fractions of epochs.
+    """
+
+    def __init__(self, optimizer, T_0, T_mult=1, eta_min=0.0, last_epoch=-1):
+        if T_0 <= 0 or not isinstance(T_0, int):
+            raise ValueError(f"Expected positive integer T_0, but got {T_0}")
+        if T_mult < 1 or not isinstance(T_mult, int):
+            raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
+        if not isinstance(eta_min, (float, int)):
+            raise ValueError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
+        self.T_0 = T_0
+        self.T_i = T_0
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        self.T_cur = last_epoch
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        height = 1 + math.cos(math.pi * self.T_cur / self.T_i)
+        return [self.eta_min + (rate - self.eta_min) * height / 2 for rate in self.base_lrs]
+
+    def step(self, epoch=None):
+        """Go on to the next epoch, or to the given one, and set its rates."""
+        if epoch is None and self.last_epoch < 0:
+            epoch = 0
+        if epoch is None:
+            epoch = self.last_epoch + 1
+            self.T_cur += 1
+            if self.T_cur >= self.T_i:
+                self.T_cur %= self.T_i
+                self.T_i *= self.T_mult
+        elif epoch < 0:
+            raise ValueError(f"Expected non-negative epoch, but got {epoch}")
+        elif epoch < self.T_0:
+            self.T_i, self.T_cur = self.T_0, epoch
+        elif self.T_mult == 1:
+            self.T_cur = epoch % self.T_0
+        else:  # the restarts lie at T_0 * (T_mult^n - 1) / (T_mult - 1)
+            n = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
+            self.T_cur = epoch - self.T_0 * (self.T_mult**n - 1) / (self.T_mult - 1)
+            self.T_i = self.T_0 * self.T_mult**n
+        self._set(math.floor(epoch), self.get_lr)
+
+
+class PolynomialLR(LRScheduler):
+    """The rate times (1 - epoch / total_iters) ** power, down to zero."""
+
+    def __init__(self, optimizer, total_iters=5, power=1.0, last_epoch=-1):
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        """The rates of this epoch."""
+        self._check_called_by_step()
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._current()
+        left, before = (1.0 - epoch / self.total_iters for epoch in (self.last_epoch, self.last_epoch - 1))
+        return self._scaled((left / before) ** self.power)
+
+    def _get_closed_form_lr(self):
+        left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
+        return [rate * left**self.power for rate in self.base_lrs]
+
+
+class CyclicLR(LRScheduler):
+    """Up from `base_lr` to `max_lr` and down again, over and over: to be stepped after every batch.
+
+    The height of a cycle stays ("triangular"), halves with each cycle ("triangular2") or shrinks by `gamma` with each
+    step ("exp_range"); or `scale_fn` says it, of the cycle or of the step as `scale_mode` has it. With `cycle_momentum`
+    the momentum (or the first beta) goes the opposite way.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CyclicLR.html
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        base_lr,
+        max_lr,
+        step_size_up=2000,
+        step_size_down=None,
+        mode="triangular",
+        gamma=1.0,
+        scale_fn=None,
+        scale_mode="cycle",
+        cycle_momentum=True,
+        base_momentum=0.8,
+        max_momentum=0.9,
+        last_epoch=-1,
+    ):
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        self.optimizer = optimizer
+        groups = optimizer.param_groups
+        base_lrs = _for_each("base_lr", base_lr, groups)
+        if last_epoch == -1:
+            for rate, group in zip(base_lrs, groups):
+                _set_rate(group, rate)
+        self.max_lrs = _for_each("max_lr", max_lr, groups)
+        up = float(step_size_up)
+        self.total_size = up + (up if step_size_down is None else float(step_size_down))
+        self.step_ratio = up / self.total_size
+        if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
+            raise ValueError("mode is invalid and scale_fn is None")
+        self.mode = mode
+        self.gamma = gamma
+        self._scale_fn_custom = scale_fn
+        self.scale_mode = scale_mode
+        if scale_fn is None:
+            self.scale_mode = "iterations" if mode == "exp_range" else "cycle"
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum:
+            self.use_beta1 = _has_beta(optimizer)
+            self.base_momentums = _for_each("base_momentum", base_momentum, groups)
+            self.max_momentums = _for_each("max_momentum", max_momentum, groups)
+            if last_epoch == -1:
+                for group, low, high in zip(groups, self.base_momentums, self.max_momentums):
+                    _set_momentum(group, high, self.use_beta1)
+                    group["max_momentum"], group["base_momentum"] = high, low
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = base_lrs
+
+    def scale_fn(self, x):
+        """The height of cycle or step `x`, of the first one's."""
+        if self._scale_fn_custom is not None:
+            return self._scale_fn_custom(x)
+        if self.mode == "triangular":
+            return 1.0
+        return 1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma**x
+
+    def get_lr(self):
+        """The rates of this step."""
+        self._check_called_by_step()
+        cycle = math.floor(1 + self.last_epoch / self.total_size)
+        x = 1.0 + self.last_epoch / self.total_size - cycle
+        way = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
+        height = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
+        if self.cycle_momentum:
+            for group, low, high in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums):
+                _set_momentum(group, high - (high - low) * way * height, self.use_beta1)
+        return [low + (high - low) * way * height for low, high in zip(self.base_lrs, self.max_lrs)]
+
+    def state_dict(self):
+        """Everything but the optimizer and a plain function; of a callable object its attributes."""
+        state = super().state_dict()
+        function = state.pop("_scale_fn_custom")
+        plain = function is None or isinstance(function, type(_watch_steps))
+        state["_scale_fn_custom"] = None if plain else function.__dict__.copy()
+        return state
+
+    def load_state_dict(self, state_dict):
+        """Take what `state_dict()` returned."""
+        saved = state_dict.pop("_scale_fn_custom")
+        super().load_state_dict(state_dict)
+        if saved is not None:
+            self._scale_fn_custom.__dict__.update(saved)
+
+
+class _Several(LRScheduler):
+    """A scheduler made of others."""
+
+    def state_dict(self):
+        """Everything but the optimizer, with the states of the schedulers."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("optimizer", "_schedulers")}
+        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
+        return state
+
+    def load_state_dict(self, state_dict):
+        """Take what `state_dict()` returned."""
+        self.__dict__.update((name, value) for name, value in state_dict.items() if name != "_schedulers")
+        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"]):
+            scheduler.load_state_dict(state)
+
+    def _check(self, schedulers, optimizer):
+        name = type(self).__name__
+        for i, scheduler in enumerate(schedulers):
+            if not hasattr(scheduler, "optimizer"):
+                raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
+            if isinstance(scheduler, ReduceLROnPlateau):
+                raise ValueError(
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be "
+                    f"specified when calling `step`, but got one at index {i} in the given schedulers sequence."
+                )
+            if scheduler.optimizer is not optimizer:
+                raise ValueError(
+                    f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
+                    f"{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is different from "
+                    f"{type(optimizer).__name__}."
+                )
+
+
+class ChainedScheduler(_Several):
+    """Several schedulers, stepped one after the other each time."""
+
+    def __init__(self, schedulers, optimizer=None):
+        if len(schedulers) < 1:
+            raise ValueError(
+                f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler."
+            )
+        optimizer = optimizer or schedulers[0].optimizer
+        self._check(schedulers, optimizer)
+        self._schedulers = schedulers
+        self.optimizer = optimizer
+        self._last_lr = self._current()
+
+    def step(self):
+        """Step each of the schedulers."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = self._current()
+
+
+class SequentialLR(_Several):
     """One scheduler after another: the epochs `milestones` say when the next one takes over."""
 
     def __init__(self, optimizer, schedulers, milestones, last_epoch=-1):
         if not schedulers:
             raise ValueError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
-        for i, scheduler in enumerate(schedulers):
-            if scheduler.optimizer is not optimizer:
-                raise ValueError(
-                    f"{type(self).__name__} expects all schedulers to belong to the same optimizer, "
-                    f"but scheduler {type(scheduler).__name__} at index {i} has another"
-                )
+        self._check(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
@@ -403,18 +647,6 @@ class SequentialLR(LRScheduler):
         else:
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
-
-    def state_dict(self):
-        """Everything but the optimizer, with the states of the schedulers."""
-        state = {name: value for name, value in self.__dict__.items() if name not in ("optimizer", "_schedulers")}
-        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
-        return state
-
-    def load_state_dict(self, state_dict):
-        """Take what `state_dict()` returned."""
-        self.__dict__.update((name, value) for name, value in state_dict.items() if name != "_schedulers")
-        for scheduler, state in zip(self._schedulers, state_dict["_schedulers"]):
-            scheduler.load_state_dict(state)
 
 
 class OneCycleLR(LRScheduler):
@@ -480,22 +712,14 @@ class OneCycleLR(LRScheduler):
                 group["min_lr"] = group["initial_lr"] / final_div_factor
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
-            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-                raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            self.use_beta1 = "betas" in optimizer.defaults
+            self.use_beta1 = _has_beta(optimizer)
             if last_epoch == -1:
                 lows = _for_each("base_momentum", base_momentum, groups)
                 highs = _for_each("max_momentum", max_momentum, groups)
                 for group, low, high in zip(groups, lows, highs):
-                    self._set_momentum(group, high)
+                    _set_momentum(group, high, self.use_beta1)
                     group["max_momentum"], group["base_momentum"] = high, low
         super().__init__(optimizer, last_epoch)
-
-    def _set_momentum(self, group, value):
-        if self.use_beta1:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group["momentum"] = value
 
     def _between(self, group, phase, what, way):
         start, end = group[phase[f"start_{what}"]], group[phase[f"end_{what}"]]
@@ -518,7 +742,7 @@ class OneCycleLR(LRScheduler):
                     way = (step - start) / (end - start)
                     rates.append(self._between(group, phase, "lr", way))
                     if self.cycle_momentum:
-                        self._set_momentum(group, self._between(group, phase, "momentum", way))
+                        _set_momentum(group, self._between(group, phase, "momentum", way), self.use_beta1)
                     break
                 start = end
         return rates
@@ -538,10 +762,13 @@ def _phase(end_step, start_lr, end_lr, start_momentum, end_momentum):
 def _for_each(name, value, groups):
     """A setting for every group: one value, or a list as long as there are groups."""
     if not isinstance(value, (list, tuple)):
-        return [value] * len(groups)
+        return [_value(value) for _ in groups]
     if len(value) != len(groups):
-        raise ValueError(f"{name} must have the same length as optimizer.param_groups: {len(value)}, {len(groups)}")
-    return list(value)
+        raise ValueError(
+            f"{name} must have the same length as optimizer.param_groups. {name} has {len(value)} values, "
+            f"param_groups has {len(groups)}."
+        )
+    return list(map(_value, value))
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -575,7 +802,12 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError("threshold mode " + threshold_mode + " is unknown!")
         self.factor = factor
         self.optimizer = optimizer
-        self.min_lrs = _for_each("min_lr", min_lr, optimizer.param_groups)
+        n_groups = len(optimizer.param_groups)
+        several = isinstance(min_lr, (list, tuple))
+        if several and len(min_lr) != n_groups:
+            raise ValueError(f"expected {n_groups} min_lrs, got {len(min_lr)}")
+        self.default_min_lr = None if several else min_lr
+        self.min_lrs = list(min_lr) if several else [min_lr] * n_groups
         self.patience = patience
         self.cooldown = cooldown
         self.eps = eps
