@@ -92,11 +92,14 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     hg_release(cx, old);
 }
 
+/* Can a write to such a view, or to its base, go into its history? */
+static bool is_recordable(uint8_t view_kind) { return view_kind == HG_VIEW_NORMAL || view_kind == HG_VIEW_PASSED; }
+
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     if (view->storage != of->storage || view == of) return; /* a copy after all */
     bool stands_alone = !of->base || of->view_kind == HG_VIEW_PASSED;
     hg_tensor *base = stands_alone ? of : of->base;
-    if (!stands_alone && of->view_kind != HG_VIEW_NORMAL && kind == HG_VIEW_NORMAL) kind = of->view_kind;
+    if (!stands_alone && !is_recordable(of->view_kind) && is_recordable(kind)) kind = of->view_kind;
     hg_retain(cx, base);
     hg_release(cx, view->base);
     view->base = base;
@@ -137,14 +140,10 @@ static hg_status refuse_view(hg_ctx *cx, const hg_tensor *t, bool done) {
     return hg_fail(cx, HG_STATE, "Output %u of %s is a view and %s modified inplace. %s", t->out_nr, maker, what, kind);
 }
 
-static bool is_recordable(const hg_tensor *view) {
-    return view->view_kind == HG_VIEW_NORMAL || view->view_kind == HG_VIEW_PASSED;
-}
-
 hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     hg_tensor *base = t->base;
     bool stale = base && t->seen_version != t->storage->version;
-    if (stale && !is_recordable(t) && hg_tensor_requires_grad(t)) return refuse_view(cx, t, true);
+    if (stale && !is_recordable(t->view_kind) && hg_tensor_requires_grad(t)) return refuse_view(cx, t, true);
     if (stale && hg_tensor_requires_grad(base)) {
         hg_tensor *again;
         hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
@@ -182,7 +181,8 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (!cx->grad_enabled) return HG_OK;
     if (!recording && !hg_tensor_requires_grad(t) && !(t->base && hg_tensor_requires_grad(t->base))) return HG_OK;
     if (t->base) {
-        if (!is_recordable(t)) return refuse_view(cx, t, false);
+        for (const hg_tensor *v = t; v->base; v = v->base)
+            if (!is_recordable(v->view_kind)) return refuse_view(cx, v, false);
         const hg_tensor *base = t->base;
         bool same = t->view_kind == HG_VIEW_PASSED && same_memory(t, base);
         while (base->base) same = same && same_memory(base, base->base), base = base->base;

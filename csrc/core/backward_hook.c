@@ -95,6 +95,8 @@ static hg_status pass_tensors(hg_ctx *cx, const side *s, hg_value *at, hg_node *
             hg_retain(cx, node);
             hg_set_history(cx, passed, node, k);
             hg_set_base(cx, passed, t, HG_VIEW_PASSED);
+        } else { /* no gradient to show: a view, which leaves what is written to it to its base */
+            hg_set_base(cx, passed, t, HG_VIEW_NORMAL);
         }
         hg_value_set(cx, v, hg_value_of(passed));
     }
