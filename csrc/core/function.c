@@ -23,11 +23,49 @@ hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply,
     return HG_OK;
 }
 
-hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, int n_out, uint64_t differentiable,
-                                  uint64_t dirty, uint64_t views) {
-    size_t size = (size_t)n_out * sizeof(hg_meta) + sizeof(int64_t);
+/* Hooks registered while forward ran found a node without outputs; now there are some for tensor hooks to hang on. */
+static hg_status grow_hooks(hg_ctx *cx, hg_node *n, uint32_t n_out) {
+    size_t from = sizeof *n->hooks + n->n_out * sizeof *n->hooks->out,
+           to = from + (n_out - n->n_out) * sizeof *n->hooks->out;
+    if (!n->hooks || n_out <= n->n_out) return HG_OK;
+    hg_node_extra *e = hg_mem_resize(cx, n->hooks, to);
+    if (!e) return HG_MEMORY;
+    memset((char *)e + from, 0, to - from);
+    n->hooks = e;
+    return HG_OK;
+}
+
+static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t k, uint8_t is, uint8_t view_kind) {
+    bool dirty = is & HG_OUT_DIRTY, differentiable = is & HG_OUT_DIFFERENTIABLE;
     hg_status st = HG_OK;
-    for (int k = 0; k < n_out; k++) size += outs[k] ? outs[k]->n_dim * sizeof(int64_t) : 0;
+    if (differentiable && dirty) {
+        bool grad = cx->grad_enabled;
+        cx->grad_enabled = true; /* what forward did to it was not checked: it ran without recording */
+        st = hg_check_inplace(cx, out, true);
+        cx->grad_enabled = grad;
+        if (st != HG_OK) return st;
+        hg_retain(cx, n);
+        st = hg_rebase_history(cx, out, n);
+        if (!out->base) out->out_nr = k;
+        return st;
+    }
+    if (differentiable) {
+        hg_retain(cx, n);
+        hg_set_history(cx, out, n, k);
+    }
+    if (out->base && !dirty) out->view_kind = view_kind;
+    return HG_OK;
+}
+
+hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, const uint8_t *is, int n_out) {
+    size_t size = (size_t)n_out * sizeof(hg_meta) + sizeof(int64_t);
+    int n_differentiable = 0;
+    hg_status st = grow_hooks(cx, n, (uint32_t)n_out);
+    for (int k = 0; k < n_out; k++) {
+        size += outs[k] ? outs[k]->n_dim * sizeof(int64_t) : 0;
+        n_differentiable += outs[k] && is[k] & HG_OUT_DIFFERENTIABLE;
+    }
+    if (st != HG_OK) return st;
     if (!(n->function->metas = hg_mem(cx, size))) return HG_MEMORY;
     n->outs = (hg_meta *)(void *)n->function->metas;
     int64_t *pool = (int64_t *)(void *)(n->outs + n_out);
@@ -37,28 +75,15 @@ hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs
             hg_node_set_meta(n, (uint32_t)k, outs[k], &pool);
         else
             n->outs[k] = (hg_meta){.shape = pool};
-    for (int k = 0; k < n_out && st == HG_OK; k++) {
-        if (!outs[k] || !(differentiable >> k & 1)) continue;
-        hg_retain(cx, n);
-        if (dirty >> k & 1) {
-            st = hg_rebase_history(cx, outs[k], n);
-            outs[k]->out_nr = outs[k]->base ? outs[k]->out_nr : (uint32_t)k;
-            continue;
-        }
-        hg_set_history(cx, outs[k], n, (uint32_t)k);
-        if (views >> k & 1) {
-            outs[k]->view_kind = HG_VIEW_CUSTOM;
-        } else { /* a view of something forward made: what it is a view of does not matter any more */
-            hg_tensor *base = outs[k]->base;
-            outs[k]->base = NULL;
-            hg_release(cx, base);
-        }
-    }
+    uint8_t kind = n_differentiable > 1 ? HG_VIEW_MULTI_OUTPUT : HG_VIEW_CUSTOM;
+    for (int k = 0; k < n_out && st == HG_OK; k++)
+        if (outs[k]) st = become_output(cx, n, outs[k], (uint32_t)k, is[k], kind);
     return st;
 }
 
-hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved) {
+hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved, bool once) {
     hg_function *f = n->function;
+    f->once = once;
     size_t count = (size_t)(n_saved ? n_saved : 1);
     if (!(f->saved = hg_mem(cx, count * sizeof *f->saved))) return HG_MEMORY;
     memset(f->saved, 0, count * sizeof *f->saved);
@@ -79,16 +104,36 @@ hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_s
 
 int hg_function_n_saved(const hg_node *n) { return (int)n->function->n_saved; }
 
-hg_status hg_function_saved(hg_ctx *cx, hg_node *n, int i, hg_tensor **out) {
+static hg_status saved_at(hg_ctx *cx, hg_node *n, int i, hg_tensor **out) {
     hg_function *f = n->function;
-    if (n->freed) return hg_freed_already(cx);
-    if (!f->saved[i]) {
-        *out = NULL;
-        return HG_OK;
-    }
+    if (!f->saved[i]) return HG_OK;
     hg_arg a = hg_t(f->saved[i]);
-    bool output = f->saved[i]->view_kind == HG_SAVED_OWN_OUTPUT;
-    return hg_node_unpack(cx, n, &a, f->versions[i], output, (int)f->saved[i]->out_nr, out);
+    return hg_node_unpack(cx, n, &a, f->versions[i], hg_function_saved_is_output(n, i), (int)f->saved[i]->out_nr, out);
+}
+
+hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out) {
+    hg_function *f = n->function;
+    hg_status st = HG_OK;
+    if (n->freed) return hg_freed_already(cx);
+    if (f->accessed)
+        return hg_fail(cx, HG_STATE,
+                       "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is set on the "
+                       "autograd.Function. Either access saved_tensors only once, or set "
+                       "clear_saved_tensors_on_access=False.");
+    for (uint32_t i = 0; i < f->n_saved; i++) out[i] = NULL;
+    for (uint32_t i = 0; i < f->n_saved && st == HG_OK; i++) st = saved_at(cx, n, (int)i, &out[i]);
+    for (uint32_t i = 0; i < f->n_saved && (st != HG_OK || f->once); i++) {
+        hg_tensor **drop = st != HG_OK ? &out[i] : &f->saved[i], *old = *drop;
+        *drop = NULL;
+        hg_release(cx, old);
+    }
+    f->accessed = f->once && st == HG_OK;
+    return st;
+}
+
+bool hg_function_saved_is_output(const hg_node *n, int i) {
+    const hg_tensor *t = n->function->saved[i];
+    return t && t->view_kind == HG_SAVED_OWN_OUTPUT;
 }
 
 void *hg_function_data(const hg_node *n) { return n->function ? n->function->data : NULL; }

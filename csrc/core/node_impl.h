@@ -63,7 +63,8 @@ typedef struct hg_function {
     hg_tensor **saved;  /* [n_saved], owned */
     uint32_t *versions; /* [n_saved] */
     uint32_t n_saved;
-    int64_t *metas; /* the outputs' hg_meta and shapes */
+    bool once, accessed; /* are the saved tensors let go when they are asked for? have they been? */
+    int64_t *metas;      /* the outputs' hg_meta and shapes */
 } hg_function;
 
 /* "AddBackward0" as messages call it, "Add"; n may be NULL. */

@@ -112,20 +112,10 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
         switch (a[i].kind) {
         case HG_A_TENSOR:
             if (differentiable && wants && (st = hg_gradient_edge(cx, a[i].u.t, &n->next[e])) != HG_OK) goto fail;
-            if (save) {
-                if (a[i].u.t->is_inference) {
-                    st = hg_fail(
-                        cx, HG_STATE,
-                        "Inference tensors cannot be saved for backward. Please do not use Tensors "
-                        "created in inference mode in computation tracked by autograd. To work around this, you "
-                        "can make a clone to get a normal tensor and use it in autograd, or use "
-                        "`torch.no_grad()` instead of `torch.inference_mode()`.");
-                    goto fail;
-                }
+            if (save)
                 to->u.t = NULL;
-            } else {
+            else
                 to->kind = HG_A_NONE;
-            }
             break;
         case HG_A_TENSORS: {
             hg_tensor **at = (hg_tensor **)(void *)free_pool;

@@ -91,8 +91,10 @@ static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t
         "an issue if you need to perform in-place operations on the input to a pack hook.");
 }
 
-/* A stand-in for t, with the history it is to have again. For an output the history is left out: it is the node's. */
-static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, bool output, hg_tensor **kept) {
+/* A stand-in for t, with the history it is to have again. For an output the history is left out: it is the node's. The hook
+   is shown `shown`. */
+static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, hg_tensor *shown, bool output,
+                      hg_tensor **kept) {
     hg_tensor *stand_in = NULL;
     struct hg_extra *e;
     hg_edge edge = {NULL, 0};
@@ -107,7 +109,7 @@ static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, boo
     *e->packed = (struct hg_packed){.hooks = *hooks};
     HOST(cx)->hold(HOST(cx)->ud, hooks->data);
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, stand_in);
-    if ((st = call_pack(cx, hooks, t, &e->packed->ref)) != HG_OK) goto fail;
+    if ((st = call_pack(cx, hooks, shown, &e->packed->ref)) != HG_OK) goto fail;
     if (t->grad_fn && edge.node)
         stand_in->grad_fn = edge.node, stand_in->out_nr = edge.nr;
     else
@@ -124,8 +126,14 @@ fail:
 
 hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
     if (!t->storage) return hg_fail(cx, HG_STATE, "cannot save a tensor that was never initialised");
+    if (t->is_inference)
+        return hg_fail(cx, HG_STATE,
+                       "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference "
+                       "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
+                       "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
+                       "`torch.inference_mode()`.");
     *version = t->storage->version;
-    if (cx->saved) return pack(cx, &cx->saved->hooks, t, false, kept);
+    if (cx->saved) return pack(cx, &cx->saved->hooks, t, t, false, kept);
     hg_retain(cx, t);
     *kept = t;
     return HG_OK;
@@ -133,7 +141,7 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
 
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
     *version = t->storage->version;
-    return cx->saved ? pack(cx, &cx->saved->hooks, t, true, kept) : hg_tensor_detach(cx, t, kept);
+    return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : hg_tensor_detach(cx, t, kept);
 }
 
 hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks) {
@@ -155,10 +163,16 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
         return hg_fail(cx, HG_STATE,
                        "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
                        "pair of hooks is allowed at a time.");
-    hg_tensor *kept, *old = *slot;
-    hg_status st = pack(cx, hooks, old, output, &kept); /* an output is shown without its history, as it is kept */
-    if (st == HG_OK) *slot = kept, hg_release(cx, old);
-    return st;
+    hg_tensor *kept, *old = *slot, *shown;
+    hg_status st = hg_tensor_detach(cx, old, &shown); /* shown without its history */
+    if (st != HG_OK) return st;
+    st = pack(cx, hooks, old, shown, output, &kept);
+    hg_release(cx, shown);
+    if (st != HG_OK) return st;
+    if (n->function && output) kept->view_kind = old->view_kind, kept->out_nr = old->out_nr;
+    *slot = kept;
+    hg_release(cx, old);
+    return HG_OK;
 }
 
 /* ---- Unpacking ----------------------------------------------------------------------------------------------------------- */
@@ -171,6 +185,8 @@ hg_status hg_freed_already(hg_ctx *cx) {
         ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the graph a "
         "second time or if you need to access saved tensors after calling backward.");
 }
+
+hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n) { return n->freed ? hg_freed_already(cx) : HG_OK; }
 
 static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
     char shape[256], name[64], from[128] = "";

@@ -462,16 +462,19 @@ typedef hg_status (*hg_function_apply)(hg_ctx *cx, hg_node *n, void *data, hg_te
    grad[n_out] are borrowed and may be NULL; grad_in[n_in] are to be filled with new references. */
 hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply, void *data, hg_tensor *const *inputs,
                           int n_in, hg_node **out);
-/* What the node made: sets shapes, and the history of each outs[k] whose bit in `differentiable` is set. Outputs that are one
-   of the inputs modified in place (`dirty`) have their history rebased; those that are views of an input (`views`) must not be
-   modified in place from now on. */
-hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, int n_out, uint64_t differentiable,
-                                  uint64_t dirty, uint64_t views);
-hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved); /* entries may be NULL */
+/* What the node made: sets shapes, and the history of each outs[k] that is[k] calls differentiable. One that is dirty, an
+   input modified in place, has its history rebased, which fails where an operation in place would have; any other that is a
+   view must not be modified in place from now on. */
+enum { HG_OUT_DIFFERENTIABLE = 1, HG_OUT_DIRTY = 2 };
+hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, const uint8_t *is, int n_out);
+/* Entries may be NULL. Saved to be asked for `once`, they are let go then. */
+hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved, bool once);
 int hg_function_n_saved(const hg_node *n);
-hg_status hg_function_saved(hg_ctx *cx, hg_node *n, int i, hg_tensor **out); /* new; NULL where NULL was saved */
-void *hg_function_data(const hg_node *n);                                    /* borrowed; NULL: no function's node */
-bool hg_node_needs(const hg_node *n, int i);                                 /* has input i an edge? */
+hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out); /* new; NULL where NULL was saved */
+bool hg_function_saved_is_output(const hg_node *n, int i);
+hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n); /* fails where a backward has let go of it */
+void *hg_function_data(const hg_node *n);                    /* borrowed; NULL: no function's node */
+bool hg_node_needs(const hg_node *n, int i);                 /* has input i an edge? */
 int hg_node_n_out(const hg_node *n);
 /* A tensor of zeros like the node's output k: new. */
 hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);

@@ -27,17 +27,17 @@ static int tensors_of(PyObject *tuple, const char *function, hg_tensor ***out) {
     return 0;
 }
 
-/* context._run_backward(*grads) -> a tuple, one entry for each input of forward. */
+/* node._run_backward(*grads) -> a tuple, one entry for each input of forward. */
 static hg_status apply(hg_ctx *cx, hg_node *n, void *data, hg_tensor **grad, hg_tensor **grad_in) {
-    (void)cx;
+    (void)cx, (void)data;
     Py_ssize_t n_out = hg_node_n_out(n), n_in = hg_node_n_next(n);
-    PyObject *args = PyTuple_New(n_out), *method = NULL, *got = NULL;
+    PyObject *args = PyTuple_New(n_out), *node = args ? py_node_wrap(n) : NULL, *method = NULL, *got = NULL;
     hg_status st = PY_FAILED;
-    if (!args) return st;
-    for (Py_ssize_t k = 0; k < n_out; k++) PyTuple_SET_ITEM(args, k, py_wrap(grad[k]));
-    if ((method = PyObject_GetAttrString(data, "_run_backward"))) got = PyObject_Call(method, args, NULL);
+    for (Py_ssize_t k = 0; args && k < n_out; k++) PyTuple_SET_ITEM(args, k, py_wrap(grad[k]));
+    if (node && (method = PyObject_GetAttrString(node, "_run_backward"))) got = PyObject_Call(method, args, NULL);
     Py_XDECREF(method);
-    Py_DECREF(args);
+    Py_XDECREF(node);
+    Py_XDECREF(args);
     if (!got) return st;
     if (!PyTuple_Check(got) || PyTuple_GET_SIZE(got) != n_in) {
         PyErr_Format(PyExc_RuntimeError, "function %s returned an incorrect number of gradients (expected %zd)",
@@ -46,8 +46,7 @@ static hg_status apply(hg_ctx *cx, hg_node *n, void *data, hg_tensor **grad, hg_
     }
     for (Py_ssize_t i = 0; i < n_in; i++) {
         PyObject *g = PyTuple_GET_ITEM(got, i);
-        if (g == Py_None || !hg_node_needs(n, (int)i)) continue;
-        grad_in[i] = TENSOR(Py_NewRef(g)); /* _run_backward let only tensors and None pass */
+        if (g != Py_None) grad_in[i] = TENSOR(Py_NewRef(g)); /* _run_backward let only tensors and None pass */
     }
     st = HG_OK;
 done:
@@ -77,57 +76,36 @@ static hg_node *node_of(PyObject *o) {
     return NULL;
 }
 
-/* _function_outputs(node, outputs, differentiable, dirty, views): outputs are tensors and None, the others bit masks. */
+/* _function_outputs(node, outputs, is): outputs are tensors and None; `is` has a byte of HG_OUT_ flags for each. */
 static PyObject *function_outputs(PyObject *Py_UNUSED(m), PyObject *args) {
-    PyObject *node, *outputs;
-    unsigned long long differentiable, dirty, views;
+    PyObject *node, *outputs, *is;
     hg_tensor **at;
     hg_ctx *cx = py_ctx();
-    if (!cx || !PyArg_ParseTuple(args, "OO!KKK:_function_outputs", &node, &PyTuple_Type, &outputs, &differentiable,
-                                 &dirty, &views))
-        return NULL;
+    if (!cx || !PyArg_ParseTuple(args, "OO!S:_function_outputs", &node, &PyTuple_Type, &outputs, &is)) return NULL;
     hg_node *n = node_of(node);
     if (!n || tensors_of(outputs, "forward", &at)) return NULL;
-    if (PyTuple_GET_SIZE(outputs) > 64) {
+    if (PyTuple_GET_SIZE(outputs) != PyBytes_GET_SIZE(is)) {
         PyMem_Free(at);
-        return PyErr_Format(PyExc_RuntimeError, "a Function may return at most 64 values, got %zd",
-                            PyTuple_GET_SIZE(outputs));
+        return PyErr_Format(PyExc_SystemError, "_function_outputs(): a byte of flags is wanted for each output");
     }
-    hg_status st = hg_function_set_outputs(cx, n, at, (int)PyTuple_GET_SIZE(outputs), differentiable, dirty, views);
+    hg_status st = hg_function_set_outputs(cx, n, at, (const uint8_t *)PyBytes_AS_STRING(is),
+                                           (int)PyTuple_GET_SIZE(outputs));
     PyMem_Free(at);
     return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
 }
 
-/* _function_save(node, tensors) */
+/* _function_save(node, tensors, once) */
 static PyObject *function_save(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *node, *tensors;
+    int once;
     hg_tensor **at;
     hg_ctx *cx = py_ctx();
-    if (!cx || !PyArg_ParseTuple(args, "OO!:_function_save", &node, &PyTuple_Type, &tensors)) return NULL;
+    if (!cx || !PyArg_ParseTuple(args, "OO!p:_function_save", &node, &PyTuple_Type, &tensors, &once)) return NULL;
     hg_node *n = node_of(node);
     if (!n || tensors_of(tensors, "save_for_backward", &at)) return NULL;
-    hg_status st = hg_function_save(cx, n, at, (int)PyTuple_GET_SIZE(tensors));
+    hg_status st = hg_function_save(cx, n, at, (int)PyTuple_GET_SIZE(tensors), once);
     PyMem_Free(at);
     return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
-}
-
-/* _function_saved(node) -> tuple */
-static PyObject *function_saved(PyObject *Py_UNUSED(m), PyObject *node) {
-    hg_ctx *cx = py_ctx();
-    hg_node *n = cx ? node_of(node) : NULL;
-    if (!n) return NULL;
-    int n_saved = hg_function_n_saved(n);
-    PyObject *all = PyTuple_New(n_saved);
-    for (int i = 0; all && i < n_saved; i++) {
-        hg_tensor *t;
-        hg_status st = hg_function_saved(cx, n, i, &t);
-        if (st != HG_OK) {
-            Py_DECREF(all);
-            return py_raise(cx, st);
-        }
-        PyTuple_SET_ITEM(all, i, py_own(t));
-    }
-    return all;
 }
 
 /* _function_zeros(node, k) -> zeros like output k */
@@ -230,17 +208,11 @@ static PyObject *node_pack(PyObject *Py_UNUSED(m), PyObject *args) {
 }
 
 static PyMethodDef functions[] = {
-    {"_function_new", function_new, METH_VARARGS, NULL},
-    {"_function_outputs", function_outputs, METH_VARARGS, NULL},
-    {"_function_save", function_save, METH_VARARGS, NULL},
-    {"_function_saved", function_saved, METH_O, NULL},
-    {"_function_zeros", function_zeros, METH_VARARGS, NULL},
-    {"_saved_hooks_push", push_hooks, METH_VARARGS, NULL},
-    {"_saved_hooks_pop", pop_hooks, METH_NOARGS, NULL},
-    {"_saved_hooks_top", top_hooks, METH_NOARGS, NULL},
-    {"_saved_hooks_disable", disable_hooks, METH_O, NULL},
-    {"_node_pack", node_pack, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
+    {"_function_new", function_new, METH_VARARGS, NULL},   {"_function_outputs", function_outputs, METH_VARARGS, NULL},
+    {"_function_save", function_save, METH_VARARGS, NULL}, {"_function_zeros", function_zeros, METH_VARARGS, NULL},
+    {"_saved_hooks_push", push_hooks, METH_VARARGS, NULL}, {"_saved_hooks_pop", pop_hooks, METH_NOARGS, NULL},
+    {"_saved_hooks_top", top_hooks, METH_NOARGS, NULL},    {"_saved_hooks_disable", disable_hooks, METH_O, NULL},
+    {"_node_pack", node_pack, METH_VARARGS, NULL},         {NULL, NULL, 0, NULL},
 };
 
 int py_function_init(PyObject *m) { return PyModule_AddFunctions(m, functions); }

@@ -9,7 +9,8 @@
 #define SELF(o) ((py_node *)(o))
 
 /* name() of these gives the C++ name that PyTorch shows there. */
-static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", in_torch[] = "torch::autograd::";
+static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", error[] = "Error",
+                  in_torch[] = "torch::autograd::";
 
 /* ---- What it saved: _saved_self, _saved_result ... -------------------------------------------------------------- */
 
@@ -104,9 +105,16 @@ static PyObject *plain(const hg_arg *a, const hg_param *p) {
     }
 }
 
+static PyObject *function_saved(PyObject *self, void *unused);
+
 static PyObject *saved_value(PyObject *self, saved_at at) {
     const hg_op_info *op = hg_node_op(NODE(self));
     hg_ctx *cx = py_ctx();
+    if (!op) {
+        PyObject *all = function_saved(self, NULL), *one = all ? PySequence_GetItem(all, at.i) : NULL;
+        Py_XDECREF(all);
+        return one;
+    }
     hg_arg a;
     hg_status st = cx ? hg_node_saved(cx, NODE(self), at.i, at.output, &a) : HG_HOST;
     if (st != HG_OK) return cx ? py_raise(cx, st) : NULL;
@@ -131,6 +139,12 @@ static PyObject *saved_new(PyObject *node, saved_at at) {
 
 static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {
     saved *s = (saved *)self;
+    if (PyTuple_GET_SIZE(pair) != 2 || !PyCallable_Check(PyTuple_GET_ITEM(pair, 0)) ||
+        !PyCallable_Check(PyTuple_GET_ITEM(pair, 1)))
+        return PyErr_Format(PyExc_TypeError,
+                            "register_hooks(): incompatible function arguments: expected (pack_hook: Callable, "
+                            "unpack_hook: Callable), got %R",
+                            pair);
     return PyObject_CallMethod(hg_py->module, "_node_pack", "OiiiO", s->node, s->at.i, 0, (int)s->at.output, pair);
 }
 
@@ -173,21 +187,119 @@ static PyObject *no_attribute(PyObject *self, PyObject *name) {
     return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", Py_TYPE(self)->tp_name, name);
 }
 
-/* What is not the node's own may be something it saved, or, of an autograd.Function, on its context. */
+/* Note [The context is the node]
+   The node of an autograd.Function is the `ctx` that forward and backward are given. What is set on it is kept by the context
+   object that the core holds for it (its `data`), whose class has the methods of FunctionCtx; they are called with the node. */
+static PyObject *of_context(PyObject *self, PyObject *context, PyObject *name) {
+    PyObject *found = PyObject_GetAttr(context, name);
+    if (!found) return PyErr_ExceptionMatches(PyExc_AttributeError) ? PyErr_Clear(), no_attribute(self, name) : NULL;
+    if (!PyMethod_Check(found) || PyMethod_GET_SELF(found) != context) return found;
+    PyObject *method = PyMethod_New(PyMethod_GET_FUNCTION(found), self);
+    Py_DECREF(found);
+    return method;
+}
+
+static PyObject *function_getattro(PyObject *self, PyObject *context, PyObject *name) {
+    PyObject *dict = PyObject_GenericGetDict(context, NULL);
+    if (!dict) return NULL;
+    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
+    Py_DECREF(dict);
+    if (found || PyErr_Occurred()) return found;
+    if ((found = PyObject_GenericGetAttr(self, name)) || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
+    PyErr_Clear();
+    return of_context(self, context, name);
+}
+
+/* What is not the node's own may be something it saved. */
 static PyObject *node_getattro(PyObject *self, PyObject *name) {
+    PyObject *context = hg_function_data(NODE(self));
+    if (context) return function_getattro(self, context, name);
     PyObject *found = PyObject_GenericGetAttr(self, name);
     if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
     const char *chars = PyUnicode_AsUTF8(name);
-    PyObject *context = hg_function_data(NODE(self));
     saved_at at;
     PyErr_Clear();
     if (!chars) return NULL;
-    if (context) return PyObject_GetAttr(context, name);
     if (!strncmp(chars, "_saved_", 7) && find_saved(hg_node_op(NODE(self)), chars + 7, &at))
         return saved_value(self, at);
     if (!strncmp(chars, "_raw_saved_", 11) && find_saved(hg_node_op(NODE(self)), chars + 11, &at))
         return saved_new(self, at);
     return no_attribute(self, name);
+}
+
+static bool is_fixed(PyObject *name) {
+    static const char *const fixed[] = {"next_functions", "metadata",        "requires_grad",
+                                        "saved_tensors",  "saved_variables", "_raw_saved_tensors"};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (PyUnicode_CompareWithASCIIString(name, fixed[i]) == 0) return true;
+    return false;
+}
+
+static int node_setattro(PyObject *self, PyObject *name, PyObject *value) {
+    PyObject *context = hg_function_data(NODE(self));
+    if (!context) return PyObject_GenericSetAttr(self, name, value);
+    if (is_fixed(name)) {
+        PyErr_Format(PyExc_AttributeError, "attribute '%U' of 'torch._C._FunctionBase' objects is not writable", name);
+        return -1;
+    }
+    int failed = PyObject_SetAttr(context, name, value);
+    if (failed && !value && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        no_attribute(self, name);
+    }
+    return failed;
+}
+
+/* ---- What an autograd.Function saved ---------------------------------------------------------------------------- */
+
+static bool is_function(PyObject *self, const char *attribute) {
+    if (hg_function_data(NODE(self))) return true;
+    PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%s'", Py_TYPE(self)->tp_name, attribute);
+    return false;
+}
+
+static PyObject *function_saved(PyObject *self, void *unused) {
+    (void)unused;
+    hg_ctx *cx = py_ctx();
+    if (!cx || !is_function(self, "saved_tensors")) return NULL;
+    int n = hg_function_n_saved(NODE(self));
+    hg_tensor **at = PyMem_Calloc((size_t)n + 1, sizeof *at);
+    if (!at) return PyErr_NoMemory();
+    hg_status st = hg_function_saved(cx, NODE(self), at);
+    PyObject *all = st == HG_OK ? PyTuple_New(n) : py_raise(cx, st);
+    for (int i = 0; st == HG_OK && i < n; i++) {
+        if (all)
+            PyTuple_SET_ITEM(all, i, py_own(at[i]));
+        else
+            hg_release(cx, at[i]);
+    }
+    PyMem_Free(at);
+    return all;
+}
+
+static PyObject *function_saved_variables(PyObject *self, void *unused) {
+    if (!is_function(self, "saved_variables") ||
+        PyErr_WarnEx(PyExc_DeprecationWarning, "'saved_variables' is deprecated; use 'saved_tensors'", 1))
+        return NULL;
+    return function_saved(self, unused);
+}
+
+static PyObject *function_raw_saved(PyObject *self, void *unused) {
+    (void)unused;
+    hg_ctx *cx = py_ctx();
+    if (!cx || !is_function(self, "_raw_saved_tensors")) return NULL;
+    hg_status st = hg_node_check_saved(cx, NODE(self));
+    if (st != HG_OK) return py_raise(cx, st);
+    int n = hg_function_n_saved(NODE(self));
+    PyObject *all = PyTuple_New(n);
+    for (int i = 0; all && i < n; i++) {
+        PyObject *one = saved_new(self, (saved_at){i, hg_function_saved_is_output(NODE(self), i)});
+        if (one)
+            PyTuple_SET_ITEM(all, i, one);
+        else
+            Py_CLEAR(all);
+    }
+    return all;
 }
 
 static int append(PyObject *list, const char *prefix, const char *name) {
@@ -201,15 +313,23 @@ static PyObject *node_dir(PyObject *self, PyObject *none) {
     (void)none;
     const hg_op_info *op = hg_node_op(NODE(self));
     PyObject *of_type = PyObject_Dir((PyObject *)Py_TYPE(self)), *list = of_type ? PySequence_List(of_type) : NULL;
+    PyObject *context = hg_function_data(NODE(self));
     int failed = !list;
     char buf[16];
+    if (context && !failed) {
+        PyObject *more = PyObject_Dir(context), *joined = more ? PySequence_InPlaceConcat(list, more) : NULL;
+        failed = !joined;
+        Py_XDECREF(joined);
+        Py_XDECREF(more);
+    }
     for (int i = 0; op && i < op->n_params && !failed; i++)
         if (saves_in(op, i)) failed = append(list, "_saved_", op->params[i].name);
     for (int k = 0; op && k < op->n_out && k < 4 && !failed; k++)
         if (saves_out(op, k)) failed = append(list, "_saved_", out_name(op, k, buf));
-    if (failed) Py_CLEAR(list);
+    PyObject *names = failed ? NULL : PySet_New(list);
+    Py_XDECREF(list);
     Py_XDECREF(of_type);
-    return list;
+    return names;
 }
 
 static PyObject *node_repr(PyObject *self) {
@@ -220,7 +340,7 @@ static PyObject *node_repr(PyObject *self) {
 static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
     const char *name = hg_node_name(NODE(self));
-    bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0;
+    bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0 && strcmp(name, error) != 0;
     return PyUnicode_FromFormat("%s%s", bare ? "" : in_torch, name);
 }
 
@@ -326,6 +446,9 @@ static PyGetSetDef node_attributes[] = {
     {"variable", node_variable, NULL, "The leaf whose gradient an AccumulateGrad node fills.", NULL},
     {"metadata", node_metadata, NULL, "A dict to keep things in.", NULL},
     {"requires_grad", node_requires_grad, NULL, NULL, NULL},
+    {"saved_tensors", function_saved, NULL, "What forward gave to save_for_backward().", NULL},
+    {"saved_variables", function_saved_variables, NULL, NULL, NULL},
+    {"_raw_saved_tensors", function_raw_saved, NULL, "The same as they are kept: hooks can be put on each.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -338,6 +461,7 @@ static PyType_Slot node_slots[] = {
     {Py_tp_clear, node_clear},
     {Py_tp_repr, node_repr},
     {Py_tp_getattro, node_getattro},
+    {Py_tp_setattro, node_setattro},
     {Py_tp_methods, node_methods},
     {Py_tp_getset, node_attributes},
     {Py_tp_members, node_members},

@@ -1,23 +1,43 @@
 """Operations with a derivative of one's own: ``Function``, as ``torch.autograd.function`` has it.
 
-The node of a call lives in the core and owns the context; the context finds its node through a weak reference.
+The node of a call is the ``ctx`` of its ``forward`` and ``backward``: it keeps what is set on it in a context object that it
+owns, and the methods below are called with the node as their ``self``. Where nothing is recorded there is no node, and the
+context object alone is the ``ctx``.
 """
 
 from __future__ import annotations
 
-import weakref
-
 from .. import _C
 from .grad_mode import no_grad
+
+__all__ = [
+    "BackwardCFunction",
+    "Function",
+    "FunctionCtx",
+    "FunctionMeta",
+    "InplaceFunction",
+    "NestedIOFunction",
+    "once_differentiable",
+]
 
 _LEGACY = (
     "Legacy autograd function with non-static forward method is deprecated. "
     "Please use new-style autograd function with static forward method. "
     "(Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
 )
+_DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
 
 
-class FunctionCtx:
+class _ContextMeta(type):
+    """Lets a node count as an instance of the classes of its context."""
+
+    def __instancecheck__(cls, instance):
+        return super().__instancecheck__(instance) or (
+            isinstance(instance, _C.Node) and cls in getattr(instance, "_context_mro", ())
+        )
+
+
+class FunctionCtx(metaclass=_ContextMeta):
     """What ``forward`` leaves for ``backward``: saved tensors, flags, and any attribute."""
 
     def save_for_backward(self, *tensors):
@@ -29,14 +49,24 @@ class FunctionCtx:
         for tensor in tensors:
             if not (isinstance(tensor, _C.Tensor) or tensor is None):
                 raise AssertionError(
-                    "save_for_forward(): expected tensors or None, got "
-                    f"{type(tensor).__name__}; anything else can be an attribute of ctx"
+                    "save_for_forward expects all arguments to be tensors; you should save non-tensors as attributes "
+                    "on ctx."
                 )
         self.saved_for_forward = tensors
 
     def mark_dirty(self, *args):
         """Say which inputs ``forward`` has changed in place. Each must be returned as an output."""
         self.dirty_tensors = args
+
+    def mark_shared_storage(self, *pairs):
+        """Of old: tensors that share memory are found without being told."""
+        import warnings
+
+        warnings.warn(
+            "`mark_shared_storage` is deprecated. Tensors with shared storages are automatically tracked.",
+            FutureWarning,
+            stacklevel=2,
+        )
 
     def mark_non_differentiable(self, *args):
         """Say which outputs have no gradient."""
@@ -47,59 +77,62 @@ class FunctionCtx:
         self.materialize_grads = value
 
 
-class _BackwardMeta(type):
-    """Lets a node count as an instance of the class of its context."""
+class _HookMixin:
+    @staticmethod
+    def _register_hook(backward_hooks, hook):
+        from ..utils.hooks import RemovableHandle
 
-    def __instancecheck__(cls, instance):
-        return super().__instancecheck__(instance) or (
-            isinstance(instance, _C.Node) and cls in getattr(instance, "_context_mro", ())
-        )
+        if backward_hooks is None:
+            from collections import OrderedDict
+
+            backward_hooks = OrderedDict()
+        handle = RemovableHandle(backward_hooks)
+        backward_hooks[handle.id] = hook
+        return backward_hooks, handle
 
 
-class BackwardCFunction(FunctionCtx, metaclass=_BackwardMeta):
-    """A context as ``backward`` sees it: the face of a node whose derivative is written in Python."""
+class BackwardCFunction(FunctionCtx, _HookMixin):
+    """The class of contexts; each Function has one of its own, made by its metaclass."""
 
-    _node = None
-    materialize_grads = True
-    to_save = dirty_tensors = non_differentiable = ()
-    needs_input_grad = ()
+    # Slots, so that the context's __dict__ holds what forward has set on it and nothing else.
+    __slots__ = (
+        "to_save",
+        "saved_for_forward",
+        "dirty_tensors",
+        "non_differentiable",
+        "needs_input_grad",
+        "_materialize",
+        "_tensor_inputs",
+        "_tensor_outputs",
+    )
+
+    saved_tensors = saved_variables = ()  # a node has those it was given
+
+    def __init__(self):
+        self.to_save = self.saved_for_forward = self.dirty_tensors = self.non_differentiable = None
+        self.needs_input_grad = ()
+        self._materialize = True
 
     @property
     def _context_mro(self):
         return type(self).__mro__
 
-    def _its_node(self):
-        return self._node() if self._node is not None else None
+    def _set_materialize_grads(self, value):
+        if not isinstance(value, bool):
+            raise TypeError(
+                f"set_materialize_grads received an invalid combination of arguments - got ({type(value).__name__}), "
+                "but expected (bool)"
+            )
+        self._materialize = value
 
-    @property
-    def saved_tensors(self):
-        node = self._its_node()
-        return () if node is None else _C._function_saved(node)
-
-    @property
-    def saved_variables(self):
-        import warnings
-
-        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
-        return self.saved_tensors
+    materialize_grads = property(fset=_set_materialize_grads)
 
     @property
     def next_functions(self):
-        node = self._its_node()
-        return () if node is None else node.next_functions
-
-    @property
-    def metadata(self):
-        return self._its_node().metadata
+        return ()
 
     def name(self):
         return type(self).__name__
-
-    def register_hook(self, hook):
-        return self._its_node().register_hook(hook)
-
-    def register_prehook(self, hook):
-        return self._its_node().register_prehook(hook)
 
     def _user_backward(self):
         cls = self._forward_cls
@@ -112,14 +145,20 @@ class BackwardCFunction(FunctionCtx, metaclass=_BackwardMeta):
         return backward if vjp is Function.vjp else vjp
 
     def apply(self, *grads):
-        return self._user_backward()(self, *grads)
+        """The gradients of the inputs, as the user's ``backward`` (or ``vjp``) gives them."""
+        backward = self._user_backward()
+        return backward(self, list(grads)) if self._forward_cls.boxed_grads_call else backward(self, *grads)
+
+    def apply_jvp(self, *tangents):
+        return self._forward_cls.jvp(self, *tangents)
 
     def _run_backward(self, *grads):
         """What the engine calls: one gradient, or None, for each tensor that forward was given."""
-        if self.materialize_grads:
-            node = self._its_node()
+        if self._materialize:
             is_tensor = self._tensor_outputs
-            grads = tuple(_C._function_zeros(node, k) if g is None and is_tensor[k] else g for k, g in enumerate(grads))
+            grads = tuple(
+                [_C._function_zeros(self, k) if g is None and is_tensor[k] else g for k, g in enumerate(grads)]
+            )
         result = self.apply(*grads)
         if not isinstance(result, tuple):
             result = (result,)
@@ -129,26 +168,27 @@ class BackwardCFunction(FunctionCtx, metaclass=_BackwardMeta):
             result = result[:n]
         if len(result) != n:
             raise RuntimeError(
-                f"function {self.name()} returned an incorrect number of gradients (expected {n}, got {len(result)})"
+                f"function {_C.Node.name(self)} returned an incorrect number of gradients "
+                f"(expected {n}, got {len(result)})"
             )
         for i, (g, is_tensor) in enumerate(zip(result, given)):
             if g is None:
                 continue
             if not is_tensor:
                 raise RuntimeError(
-                    f"function {self.name()} returned a gradient different than None at position {i + 1}, "
+                    f"function {_C.Node.name(self)} returned a gradient different than None at position {i + 1}, "
                     "but the corresponding forward input was not a Variable"
                 )
             if not isinstance(g, _C.Tensor):
                 raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
-        return tuple(g for g, is_tensor in zip(result, given) if is_tensor)
+        return tuple([g for g, is_tensor in zip(result, given) if is_tensor])
 
 
-class FunctionMeta(type):
+class FunctionMeta(_ContextMeta):
     """Gives every Function the class of its contexts, named after it: the name of its nodes."""
 
     def __init__(cls, name, bases, attrs):
-        cls._backward_cls = _BackwardMeta(
+        cls._backward_cls = _ContextMeta(
             name + "Backward", (BackwardCFunction,), {"_forward_cls": cls, "__module__": FunctionCtx.__module__}
         )
         super().__init__(name, bases, attrs)
@@ -158,13 +198,41 @@ def _is_one_of(tensor, tensors):
     return any(tensor is t for t in tensors)
 
 
-def _shares_memory(out, inputs):
-    """Is out a view of an input?"""
-    base = out._base
-    return base is not None and any(base is t or base is t._base for t in inputs)
+def _marked(ctx, name, words):
+    """The tensors marked dirty, or as without a gradient."""
+    tensors = getattr(ctx, name)
+    if tensors is None:
+        return ()
+    if not isinstance(tensors, tuple):
+        raise RuntimeError(
+            f"autograd internal error: {name} attribute is expected to be a tuple but is {type(tensors).__name__}"
+        )
+    for i, t in enumerate(tensors):
+        if not isinstance(t, _C.Tensor):
+            raise RuntimeError(words.format(i, type(t).__name__))
+    return tensors
 
 
-class Function(FunctionCtx, metaclass=FunctionMeta):
+def _positional(forward, args, kwargs):
+    """The arguments of a ``forward(ctx, ...)``, those given by keyword in their places."""
+    names = forward.__code__.co_varnames[1 : forward.__code__.co_argcount]
+    for name in kwargs:
+        if name not in names:
+            raise TypeError(f"forward() got an unexpected keyword argument '{name}'")
+        if name in names[: len(args)]:
+            raise TypeError(f"forward() got multiple values for argument '{name}'")
+    last = max(names.index(name) for name in kwargs)
+    for i in range(len(args), last):
+        if names[i] not in kwargs:
+            raise TypeError(f"forward() missing required argument: '{names[i]}' (position {i})")
+    return args + tuple([kwargs[name] for name in names[len(args) : last + 1]])
+
+
+class _SingleLevelFunction(FunctionCtx, _HookMixin, metaclass=FunctionMeta):
+    """Only a name: what older code finds between Function and FunctionCtx."""
+
+
+class Function(_SingleLevelFunction):
     """An operation whose derivative is written by its user.
 
     Subclass it, give it static methods ``forward`` and ``backward`` and call it through ``apply``. ``forward`` takes the
@@ -223,6 +291,17 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
+    @staticmethod
+    def vmap(info, in_dims, *args):
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
+            "generate_vmap_rule=True."
+        )
+
+    generate_vmap_rule = False
+    clear_saved_tensors_on_access = False  # True: asking for ctx.saved_tensors lets them go
+    boxed_grads_call = False  # True: backward is given one list that it may empty
+
     @classmethod
     def apply(cls, *args, **kwargs):
         """Run ``forward`` without recording it, and record this call in its place."""
@@ -233,67 +312,100 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
             bound = inspect.signature(cls.forward).bind(*args, **kwargs)
             bound.apply_defaults()
             args, kwargs = bound.args, bound.kwargs
+        if kwargs:
+            args = _positional(cls.forward, args, kwargs)
         ctx = cls._backward_cls()
         inputs = tuple([a for a in args if isinstance(a, _C.Tensor)])
         ctx._tensor_inputs = tuple([isinstance(a, _C.Tensor) for a in args])
-        ctx.needs_input_grad = tuple([isinstance(a, _C.Tensor) and a.requires_grad for a in args])
-        recorded = _C.is_grad_enabled() and any(ctx.needs_input_grad)
-        node = _C._function_new(cls._backward_cls.__name__, ctx, inputs) if recorded else None
-        if recorded:
-            ctx._node = weakref.ref(node)
+        ctx.needs_input_grad = needs = tuple([isinstance(a, _C.Tensor) and a.requires_grad for a in args])
+        node = None
+        if _C.is_grad_enabled() and any(needs):
+            node = ctx = _C._function_new(cls._backward_cls.__name__, ctx, inputs)
         with no_grad():
             if with_setup:
-                output = cls.forward(*args, **kwargs)
+                output = cls.forward(*args)
                 cls.setup_context(ctx, args, output)
             else:
-                output = cls.forward(ctx, *args, **kwargs)
-        return cls._finish(ctx, node, inputs, output)
+                output = cls.forward(ctx, *args)
+            return cls._finish(ctx, node, inputs, output, with_setup)
 
     @classmethod
-    def _finish(cls, ctx, node, inputs, output):
+    def _finish(cls, ctx, node, inputs, output, with_setup):
+        """Make what forward returned the outputs of this call. Runs without recording, as forward did."""
         outputs = output if isinstance(output, tuple) else (output,)
-        dirty, frozen = ctx.dirty_tensors, ctx.non_differentiable
-        if not all(_is_one_of(d, outputs) for d in dirty):
+        dirty = _marked(ctx, "dirty_tensors", "mark_dirty can only accept variables, but argument {} is of type {}")
+        frozen = _marked(
+            ctx, "non_differentiable", "mark_non_differentiable only accepts variable arguments, but got {1}"
+        )
+        for t in dirty:
+            _C._increment_version(t)  # whether or not forward did it in a way that could be seen
+            if not _is_one_of(t, inputs):
+                import warnings
+
+                warnings.warn(
+                    "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that have been mutated "
+                    "should be passed to ctx.mark_dirty().",
+                    stacklevel=4,
+                )
+        saved = ctx.to_save or ()
+        wrapped, kinds = [], bytearray()
+        for out in outputs:
+            if not isinstance(out, _C.Tensor):
+                wrapped.append(out)
+                kinds.append(0)
+                continue
+            given, changed = _is_one_of(out, inputs), _is_one_of(out, dirty)
+            kind = _DIRTY if changed else 0
+            if node is not None and out.is_floating_point() and not _is_one_of(out, frozen):
+                kind |= _DIFFERENTIABLE
+            kinds.append(kind)
+            wrapped.append(cls._output(out, kind, given, len(outputs), with_setup and _is_one_of(out, saved)))
+        if not all(_is_one_of(t, outputs) for t in dirty):
             raise RuntimeError(
                 "Some elements marked as dirty during the forward method were not returned as output. "
                 "The inputs that are modified inplace must all be outputs of the Function."
             )
-        wrapped, is_tensor = [], []
-        differentiable = dirty_mask = views = 0
-        for k, out in enumerate(outputs):
-            is_tensor.append(isinstance(out, _C.Tensor))
-            if not is_tensor[k]:
-                wrapped.append(out)
-                continue
-            changed = _is_one_of(out, dirty)
-            if node is not None and changed and out.requires_grad and out.is_leaf:
-                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
-            returned = out
-            if not changed and _is_one_of(out, inputs):  # an input as it came: the caller gets another tensor
-                with no_grad():
-                    returned = out.detach() if node is None else out.view_as(out)
-            if not changed and _shares_memory(returned, inputs):
-                views |= 1 << k
-            if returned.is_floating_point() and not _is_one_of(out, frozen):
-                differentiable |= 1 << k
-            if changed:
-                dirty_mask |= 1 << k
-                _C._increment_version(out)  # whether or not forward did it in a way that could be seen
-            wrapped.append(returned)
-        ctx._tensor_outputs = tuple(is_tensor)
         if node is not None:
-            tensors = tuple([w if t else None for w, t in zip(wrapped, is_tensor)])
-            _C._function_outputs(node, tensors, differentiable, dirty_mask, views)
-            # An output that forward saved is saved as what it has become, with its history.
-            became = {id(o): w for o, w in zip(outputs, wrapped) if isinstance(o, _C.Tensor)}
-            save = tuple(
-                [became.get(id(t), t) if t is not None and not _is_one_of(t, inputs) else t for t in ctx.to_save]
+            tensors = tuple([w if isinstance(w, _C.Tensor) else None for w in wrapped])
+            ctx._tensor_outputs = tuple([t is not None for t in tensors])
+            _C._function_outputs(node, tensors, bytes(kinds))
+            _C._function_save(node, saved, cls.clear_saved_tensors_on_access)
+        ctx.to_save = ctx.non_differentiable = None
+        return tuple(wrapped) if isinstance(output, tuple) else wrapped[0]
+
+    @staticmethod
+    def _output(out, kind, given, n_outputs, is_saved):
+        """The tensor to return for `out`: itself, or another one where it is an input (`given`) as it came."""
+        base = out._base
+        wanted = out.requires_grad or (base is not None and base.requires_grad)
+        if not kind & _DIFFERENTIABLE:
+            if not wanted:
+                return out.view_as(out) if given and kind != _DIRTY else out
+            if given:
+                return out.detach()
+            return out if base is not None else out.detach_()
+        if kind & _DIRTY:
+            if wanted and out.is_leaf:
+                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+            if base is not None and n_outputs > 1:
+                raise RuntimeError(
+                    "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot "
+                    "return more than one Tensor. This is not supported by the current autograd engine. You should either "
+                    "make sure the input is not a view (using .clone() for example) or make your Function only return one "
+                    "Tensor (potentially splitting it into two Functions: one doing the inplace that returns a single "
+                    "Tensor and a second one that does the other operations). You can ask on the forum "
+                    "https://discuss.pytorch.org/ if you need help to do this change."
+                )
+            return out
+        if not given:
+            return out
+        if is_saved:
+            raise RuntimeError(
+                "A input that has been returned as-is as output is being saved for backward. This is not supported if "
+                "you override setup_context. You should return and save a view of the input instead, e.g. with "
+                "x.view_as(x) or setup ctx inside the forward function itself."
             )
-            _C._function_save(node, save)
-        ctx.to_save = ()
-        if isinstance(output, tuple):
-            return tuple(wrapped) if type(output) is tuple else type(output)(*wrapped)
-        return wrapped[0]
+        return out.view_as(out)
 
 
 class _DelayedError(Function):
@@ -307,6 +419,9 @@ class _DelayedError(Function):
     @staticmethod
     def backward(ctx, *grads):
         raise RuntimeError(ctx.words)
+
+
+_DelayedError._backward_cls.__name__ = "Error"  # as PyTorch's node is called
 
 
 def once_differentiable(fn):

@@ -222,3 +222,243 @@ def functions_that_return_their_input(torch, log):
     log.error(y.add_, 1)
     y.sum().backward()
     log(x.grad)
+
+
+def the_context_is_the_node(torch, log):
+    class Keeps(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, by):
+            ctx.by, ctx.name = by, "mine"
+            contexts.append(ctx)
+            ctx.save_for_backward(x)
+            return x * by
+
+        @staticmethod
+        def backward(ctx, grad):
+            log(ctx is contexts[0], ctx.by, ctx.name, ctx.__dict__, ctx.saved_tensors)
+            return grad * ctx.by, None
+
+    contexts = []
+    x = _leaf(torch)
+    y = Keeps.apply(x, 3)
+    node = y.grad_fn
+    log(node is contexts[0], node.by, node.name, node.next_functions, type(node).__name__)
+    node.by = 5
+    log.error(setattr, node, "next_functions", ())
+    log.error(lambda: node.other)
+    y.sum().backward()
+    log(x.grad)
+    del node.by
+    log.error(lambda: node.by)
+    log.error(lambda: node.saved_tensors)
+    y = Keeps.apply(x, 3)
+    del y, node
+    log(contexts[1].saved_tensors, contexts[1].next_functions)
+    with torch.no_grad():
+        Keeps.apply(x, 3)
+    log(contexts[2].saved_tensors, contexts[2].by)
+
+
+def hooks_registered_on_ctx_in_forward(torch, log):
+    class Two(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.register_hook(log.hook("node"))
+            ctx.register_prehook(log.hook("before", lambda grads: (grads[0] * 10, grads[1])))
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, a, b):
+            log("backward", a, b)
+            return a + b
+
+    x = _leaf(torch)
+    a, b = Two.apply(x)
+    b.register_hook(log.hook("tensor"))
+    (a + b).sum().backward()
+    log(x.grad)
+
+
+def a_node_hook_sees_gradients_nobody_wants(torch, log):
+    class Add(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, n, y):
+            return x * 2 + y
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2, None, grad
+
+    y = Add.apply(_leaf(torch), 3, torch.ones(2))
+    y.grad_fn.register_hook(log.hook("node"))
+    y.sum().backward()
+
+
+def functions_that_change_views_in_place(torch, log):
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            x.mul_(2)
+            ctx.mark_dirty(x)
+            return x
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    class Both(Double):
+        @staticmethod
+        def forward(ctx, x):
+            x.mul_(2)
+            ctx.mark_dirty(x)
+            return x, x + 1
+
+    x = _leaf(torch, 1.0, 2.0, 3.0)
+    y = x * 1
+    view = y[:2]
+    log(Double.apply(view) is view, y, y._version)
+    y.sum().backward()
+    log(x.grad)
+    log.error(Double.apply, x[:1])
+    log.error(Double.apply, (x * 1).unbind()[0])
+    log.error(lambda: Both.apply((x * 1)[:1]))
+    log.error(Double.apply, x)
+
+
+def outputs_of_functions_that_are_views(torch, log):
+    def made(view):
+        class Viewed(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return view(x)
+
+            @staticmethod
+            def backward(ctx, *grads):
+                return grads[0] * 3
+
+        return Viewed.apply
+
+    def attempt(view):
+        x = _leaf(torch)
+        out = made(view)(x * 1)
+        first = out[0] if isinstance(out, tuple) else out
+        log(first, first._is_view(), first.requires_grad)
+        log.error(first.add_, 1)
+
+    attempt(lambda x: x.view_as(x))
+    attempt(lambda x: x.clone()[:])
+    attempt(lambda x: (x[:], x.clone()))
+    attempt(lambda x: x.detach())
+    plain = torch.ones(2)
+    same = made(lambda x: x)(plain)
+    log(same is plain, same._is_view(), same.requires_grad)
+
+
+def functions_called_by_keyword(torch, log):
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, by=2, plus=0):
+            log(ctx.needs_input_grad)
+            return x * by + plus
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad, None, None
+
+    x = _leaf(torch)
+    Scale.apply(x=x).sum().backward()
+    Scale.apply(x, by=3).sum().backward()
+    log(x.grad)
+    log.error(Scale.apply, x, plus=3)
+    log.error(Scale.apply, x, x=x)
+    log.error(Scale.apply, x, other=x)
+    log.error(Scale.apply, by=3)
+
+
+def saved_tensors_let_go_when_asked_for(torch, log):
+    class Once(torch.autograd.Function):
+        clear_saved_tensors_on_access = True
+
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            log(ctx.saved_tensors)
+            log.error(lambda: ctx.saved_tensors)
+            return grad
+
+    y = Once.apply(_leaf(torch))
+    y.sum().backward(retain_graph=True)
+    log.error(y.sum().backward)
+
+
+def a_function_given_its_gradients_in_a_list(torch, log):
+    class Boxed(torch.autograd.Function):
+        boxed_grads_call = True
+
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, grads):
+            log(grads)
+            first = grads[0]
+            grads.clear()
+            return first
+
+    x = _leaf(torch)
+    Boxed.apply(x)[0].sum().backward()
+    log(x.grad)
+
+
+def hooks_on_what_a_function_saved(torch, log):
+    class Keeps(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(x, None, y)
+            return y
+
+        @staticmethod
+        def backward(ctx, grad):
+            log(ctx.saved_tensors)
+            return grad
+
+    def identity(name):
+        def hook(tensor):
+            log(name, tensor)
+            return tensor
+
+        return hook
+
+    x = _leaf(torch, 0.0)
+    y = Keeps.apply(x)
+    raw = y.grad_fn._raw_saved_tensors
+    log(len(raw), type(raw[1]).__name__)
+    log.error(raw[1].register_hooks, identity("pack"), identity("unpack"))
+    raw[0].register_hooks(identity("pack"), identity("unpack"))
+    raw[2].register_hooks(identity("pack"), identity("unpack"))
+    log.error(raw[0].register_hooks, identity("pack"), identity("unpack"))
+    y.sum().backward()
+    log.error(lambda: y.grad_fn._raw_saved_tensors)
+
+
+def marks_that_are_wrong(torch, log):
+    def attempt(mark):
+        class Marks(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                out = x.clone()
+                mark(ctx, x, out)
+                return out
+
+        log.error(Marks.apply, _leaf(torch) * 1)
+
+    attempt(lambda ctx, x, out: ctx.mark_dirty(out))
+    attempt(lambda ctx, x, out: ctx.mark_dirty(x))
+    attempt(lambda ctx, x, out: ctx.save_for_backward(x, 3))
+    attempt(lambda ctx, x, out: ctx.save_for_forward(3))
