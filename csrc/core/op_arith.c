@@ -216,7 +216,8 @@ hg_status hg_d_pow_scalar(hg_ctx *cx, hg_back *b) {
         return HG_OK;
     }
     hg_arg less = n->kind == HG_A_FLOAT ? hg_f(e - 1) : hg_i(n->u.i - 1);
-    hg_tensor *x = IN(0), *power = e == 2 ? x : X(POW_SCALAR, T(x), less);
+    bool is_square = e == 2 && !cx->grad_enabled; /* recorded, the power is one: its own derivative is zero, not none */
+    hg_tensor *x = IN(0), *power = is_square ? x : X(POW_SCALAR, T(x), less);
     GIVE(0, X(MUL, T(G), T(X(MUL, T(power), *n))));
     return HG_OK;
 }

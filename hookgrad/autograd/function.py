@@ -16,7 +16,6 @@ __all__ = [
     "FunctionCtx",
     "FunctionMeta",
     "InplaceFunction",
-    "NestedIOFunction",
     "once_differentiable",
 ]
 
@@ -377,16 +376,13 @@ class Function(_SingleLevelFunction):
     def _output(out, kind, given, n_outputs, is_saved):
         """The tensor to return for `out`: itself, or another one where it is an input (`given`) as it came."""
         base = out._base
-        wanted = out.requires_grad or (base is not None and base.requires_grad)
         if not kind & _DIFFERENTIABLE:
-            if not wanted:
+            if not out.requires_grad:
                 return out.view_as(out) if given and kind != _DIRTY else out
             if given:
                 return out.detach()
             return out if base is not None else out.detach_()
         if kind & _DIRTY:
-            if wanted and out.is_leaf:
-                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
             if base is not None and n_outputs > 1:
                 raise RuntimeError(
                     "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot "
