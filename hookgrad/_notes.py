@@ -1,40 +1,82 @@
 """What an exception out of a hook is told about it: loaded when the first one comes."""
 
-KINDS = (
-    "tensor hook",
-    "post-accumulate-grad hook",
-    "node pre-hook",
-    "node hook",
-    "forward pre-hook",
-    "forward hook",
-    "full backward pre-hook",
-    "full backward hook",
-)  # in the order of hg_hook_kind
-MARK = "raised in the "
+import sys
+
+_MARK = "raised in the "
 
 
 def add(error, kind, hook, file, line, owner):
     """Give the error one note: which hook, where it was registered, and on what. Of nested hooks the innermost counts."""
-    notes = getattr(error, "__notes__", [])
-    if any(str(note).startswith(MARK) for note in notes):
-        return
-    where = f"{file}:{line}" if file is not None else "an unknown place"
-    name = getattr(hook, "__qualname__", None) or type(hook).__qualname__
-    note = f"{MARK}{KINDS[kind]} {name}, registered at {where}, of {describe(owner)}"
+    if not has_note(error):
+        _append(error, f"{_MARK}{kind} {named(hook)}, registered at {_place(file, line)}, of {describe(owner)}")
+
+
+def has_note(error):
+    return any(str(note).startswith(_MARK) for note in getattr(error, "__notes__", ()))
+
+
+def named(hook):
+    """The name of a hook's function; of what only wraps one, that one's."""
+    while True:
+        inner = getattr(hook, "__hooked__", None) or getattr(hook, "func", None)
+        if not callable(inner):
+            break
+        hook = inner
+    return getattr(hook, "__qualname__", None) or type(hook).__qualname__
+
+
+def _place(file, line):
+    return "an unknown place" if file is None else f"{file}:{line}"
+
+
+def _append(error, note):
     if hasattr(error, "add_note"):
         error.add_note(note)
-    else:  # Python 3.10
-        error.__notes__ = [*notes, note]
+    else:  # Python 3.10, which neither keeps notes nor prints them
+        try:
+            error.__notes__ = [*getattr(error, "__notes__", ()), note]
+        except AttributeError:  # an exception without a dictionary
+            return
+        _print_notes()
+
+
+def _print_notes():
+    """Have tracebacks show `__notes__` after the exception, as they do from Python 3.11 on."""
+    import traceback
+
+    shown = traceback.TracebackException.format_exception_only
+    if getattr(shown, "shows_notes", False):
+        return
+    made = traceback.TracebackException.__init__
+
+    def init(self, exc_type, exc_value, *args, **kwargs):
+        made(self, exc_type, exc_value, *args, **kwargs)
+        self.__notes__ = getattr(exc_value, "__notes__", ())
+
+    def format_exception_only(self):
+        yield from shown(self)
+        for note in getattr(self, "__notes__", ()):
+            yield f"{note}\n"
+
+    format_exception_only.shows_notes = True
+    traceback.TracebackException.__init__ = init
+    traceback.TracebackException.format_exception_only = format_exception_only
+    if sys.excepthook is sys.__excepthook__:  # the interpreter's own, which does not ask the module
+        sys.excepthook = traceback.print_exception
 
 
 def describe(owner):
-    """A module by its path and class, a node by its name."""
-    from ._C import Module
+    """A module by its path and class, a node by its name, an optimizer by its class."""
+    from ._C import Module, Node
 
     if owner is None:
         return "a tensor"
-    if not isinstance(owner, Module):
+    if isinstance(owner, str):
+        return owner
+    if issubclass(type(owner), Node):
         return f"what {owner.name()} made" if owner.name() != "torch::autograd::AccumulateGrad" else "a leaf"
+    if not issubclass(type(owner), Module):
+        return f"optimizer {type(owner).__name__}"
     path, root = path_of(owner)
     kind = type(owner).__name__
     return f"module {kind}" if root is owner else f"module {path} ({kind}) of {type(root).__name__}"
@@ -56,3 +98,60 @@ def path_of(module):
         root, name = parents[id(root)]
         names.append(name)
     return ".".join(reversed(names)), root
+
+
+# ---- Hooks that cannot be pickled ---------------------------------------------------------------------------------------
+
+
+def check_pickle(hook, kind, table, file, line):
+    """Raise what pickle will raise for a hook that it cannot find by name, with a note that says which hook it was.
+
+    Whoever copies, or pickles in a way of his own (with a Pickler that takes functions by value), is left alone.
+    """
+    missing = _unreachable(hook)
+    if missing is None or _is_left_alone(sys._getframe(1)):
+        return
+    import pickle
+
+    try:
+        pickle.dumps(missing)
+    except Exception as error:
+        where = f"registered at {_place(file, line)}, of {describe(_owner_of(table))}"
+        _append(error, f"while pickling the {kind} {named(hook)}, {where}")
+        raise
+
+
+def _unreachable(hook):
+    """What of a hook is a function or a class that its module does not have under its name; None: pickle finds all."""
+    import types
+
+    function = getattr(hook, "func", None) or getattr(hook, "__hooked__", None)
+    if callable(function):
+        return _unreachable(function)
+    if isinstance(hook, types.MethodType):
+        return None  # found by name on its object
+    thing = hook if isinstance(hook, (types.FunctionType, type)) else type(hook)
+    found = sys.modules.get(thing.__module__)
+    for name in thing.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return None if found is thing else hook
+
+
+def _is_left_alone(frame):
+    import pickle
+
+    if frame.f_globals.get("__name__") == "copy":
+        return True
+    caller = frame.f_locals.get("self")
+    return isinstance(caller, (pickle.Pickler, pickle._Pickler))
+
+
+def _owner_of(table):
+    import gc
+
+    from ._C import Module
+
+    for owner in gc.get_referrers(table):
+        if issubclass(type(owner), Module):
+            return owner
+    return "a module"

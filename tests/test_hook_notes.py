@@ -1,7 +1,13 @@
 """An exception out of a hook keeps its type and traceback, and says which hook it was."""
 
+import copy
+import functools
+import io
+import operator
+import pickle
 import sys
 import traceback
+import types
 
 import pytest
 
@@ -23,6 +29,7 @@ def note_of(function):
         function()
     assert str(error.value) == "fails"
     assert traceback.extract_tb(error.tb)[-1].name == "fails"
+    assert all("hookgrad/_notes.py" not in frame.filename for frame in traceback.extract_tb(error.tb))
     (note,) = error.value.__notes__
     return note
 
@@ -98,3 +105,202 @@ def test_of_nested_hooks_the_innermost_is_named():
 
     x.register_hook(outer)
     assert "the tensor hook fails," in note_of((x * 2).sum().backward)
+
+
+# ---- Hooks that Python calls --------------------------------------------------------------------------------------------
+
+
+def noted(register, run, kind, owner):
+    """A hook registered so, and run so, gets the note of its kind, its place and its owner; afterwards it is removed."""
+    handle = register(fails); place = here()  # fmt: skip # noqa: E702
+    try:
+        assert note_of(run) == f"raised in the {kind} fails, registered at {place}, of {owner}"
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(
+    "register, kind",
+    [
+        ("register_state_dict_pre_hook", "state_dict pre-hook"),
+        ("register_state_dict_post_hook", "state_dict post-hook"),
+        ("_register_state_dict_hook", "state_dict post-hook"),
+        ("register_load_state_dict_pre_hook", "load_state_dict pre-hook"),
+        ("_register_load_state_dict_pre_hook", "load_state_dict pre-hook"),
+        ("register_load_state_dict_post_hook", "load_state_dict post-hook"),
+    ],
+)
+def test_hooks_of_state_dicts(register, kind):
+    model = nn.Sequential(nn.Linear(2, 2))
+    state = dict(model.state_dict())
+    run = (lambda: model.load_state_dict(state)) if "load" in kind else model.state_dict
+    fails.__dict__.clear()  # the public kind of post-hook marks its function
+    noted(getattr(model[0], register), run, kind, "module 0 (Linear) of Sequential")
+
+
+@pytest.mark.parametrize(
+    "what, run",
+    [
+        ("buffer", lambda m: m.register_buffer("b", torch.ones(1))),
+        ("parameter", lambda m: setattr(m, "p", nn.Parameter(torch.ones(1)))),
+        ("module", lambda m: m.add_module("m", nn.ReLU())),
+    ],
+)
+def test_hooks_of_registration(what, run):
+    module = nn.Linear(2, 2)
+    register = getattr(nn.modules.module, f"register_module_{what}_registration_hook")
+    noted(register, lambda: run(module), f"{what} registration hook", "module Linear")
+
+
+@pytest.mark.parametrize("kind", ["step", "state_dict", "load_state_dict"])
+@pytest.mark.parametrize("when", ["pre", "post"])
+def test_hooks_of_optimizers(kind, when):
+    optimizer = torch.optim.SGD([leaf()], lr=0.1)
+    state = optimizer.state_dict()
+    run = {
+        "step": optimizer.step,
+        "state_dict": optimizer.state_dict,
+        "load_state_dict": lambda: optimizer.load_state_dict(state),
+    }[kind]
+    noted(getattr(optimizer, f"register_{kind}_{when}_hook"), run, f"optimizer {kind} {when}-hook", "optimizer SGD")
+    if kind == "step":
+        register = getattr(torch.optim.optimizer, f"register_optimizer_step_{when}_hook")
+        noted(register, run, f"optimizer step {when}-hook", "optimizer SGD")
+
+
+def test_a_hook_that_removes_itself_is_still_placed():
+    optimizer = torch.optim.SGD([leaf()], lr=0.1)
+
+    def removes(*args):
+        handle.remove()
+        fails()
+
+    handle = optimizer.register_step_pre_hook(removes); place = here()  # fmt: skip # noqa: E702
+    assert f"registered at {place}, of optimizer SGD" in note_of(optimizer.step)
+
+
+@pytest.mark.parametrize("mode", ["all", "any"])
+def test_hooks_on_several_tensors(mode):
+    x = leaf()
+
+    def register(hook):
+        return torch.autograd.graph.register_multi_grad_hook((x,), hook, mode=mode)
+
+    handle = register(fails)
+    note = note_of((x * 2).sum().backward)
+    handle.remove()
+    assert note.startswith(f"raised in the multi-grad hook fails, registered at {__file__}:") and note.endswith(
+        "a leaf"
+    )
+
+
+def test_hooks_of_saved_tensors():
+    x = leaf()
+    hooks = torch.autograd.graph.saved_tensors_hooks
+    with hooks(fails, fails):
+        note = note_of(x.exp)
+        assert note.startswith(f"raised in the saved-tensor pack hook fails, registered at {__file__}:")
+        assert note.endswith(", of what ExpBackward0 made") and note_of(lambda: x * x).endswith(", of a leaf")
+    with hooks(lambda t: t, fails):
+        y = x.exp()
+    note = note_of(y.sum().backward)
+    assert note.startswith("raised in the saved-tensor unpack hook fails,")
+    assert note.endswith(", of what ExpBackward0 saved")
+    y = x.exp()
+    y.grad_fn._raw_saved_result.register_hooks(lambda t: t, fails); place = here()  # fmt: skip # noqa: E702
+    assert note_of(y.sum().backward).startswith(f"raised in the saved-tensor unpack hook fails, registered at {place},")
+
+
+def test_queued_callbacks():
+    queue = torch.autograd.Variable._execution_engine.queue_callback
+    x = leaf()
+    x.register_hook(lambda grad: queue(fails)); place = here()  # fmt: skip # noqa: E702
+    note = note_of((x * 2).sum().backward)
+    assert note == f"raised in the queued callback fails, registered at {place}, of the backward"
+
+
+def test_tracebacks_show_the_note():
+    x = leaf()
+    x.register_hook(fails)
+    try:
+        (x * 2).sum().backward()
+    except ValueError:
+        text = traceback.format_exc()
+    assert text.splitlines()[-2] == "ValueError: fails"
+    assert text.splitlines()[-1].startswith("raised in the tensor hook fails, registered at ")
+
+
+# ---- Hooks that cannot be pickled ---------------------------------------------------------------------------------------
+
+
+def nothing(*args):
+    return None
+
+
+class Callable:
+    def __call__(self, *args):
+        return None
+
+
+def local_callables():
+    def local(*args):
+        return None
+
+    class Local:
+        def __call__(self, *args):
+            return None
+
+    return [(local, "local_callables.<locals>.local"), (Local(), "local_callables.<locals>.Local"),
+            (functools.partial(local), "local_callables.<locals>.local")]  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", [nothing, print, Callable(), functools.partial(nothing), nn.Identity()])
+def test_a_module_is_pickled_with_its_hooks(hook):
+    model = nn.Sequential(nn.ReLU())
+    model[0].register_forward_hook(hook)
+    (copied,) = pickle.loads(pickle.dumps(model))[0]._forward_hooks.values()
+    assert copied is hook or type(copied) is type(hook)
+
+
+@pytest.mark.parametrize("hook, name", [(lambda *args: None, "<lambda>"), *local_callables()])
+@pytest.mark.parametrize(
+    "register, kind",
+    [
+        ("register_forward_pre_hook", "forward pre-hook"),
+        ("register_full_backward_hook", "full backward hook"),
+        ("register_state_dict_pre_hook", "state_dict pre-hook"),
+        ("register_load_state_dict_pre_hook", "load_state_dict pre-hook"),
+    ],
+)
+def test_a_hook_that_cannot_be_pickled_is_named(hook, name, register, kind):
+    model = nn.Sequential(nn.ReLU())
+    getattr(model[0], register)(hook); place = here()  # fmt: skip # noqa: E702
+    for dump in (pickle.dumps, lambda m: torch.save(m, io.BytesIO())):
+        with pytest.raises((AttributeError, pickle.PicklingError), match="Can't (pickle|get)") as error:
+            dump(model)
+        (note,) = error.value.__notes__
+        assert note.startswith(f"while pickling the {kind} ") and note.endswith(
+            f"{name}, registered at {place}, of module 0 (ReLU) of Sequential"
+        )
+    assert len(getattr(copy.deepcopy(model)[0], f"_{register[9:]}s".replace("full_", ""))) == 1
+
+
+def test_picklers_with_ways_of_their_own_are_left_to_them():
+    class ByName(pickle.Pickler):
+        def reducer_override(self, o):
+            return (functools.partial, (operator.neg,)) if isinstance(o, types.FunctionType) else NotImplemented
+
+        def dumped(self, o):
+            self.dump(o)
+
+    model, file = nn.ReLU(), io.BytesIO()
+    model.register_forward_hook(lambda *args: None)
+    ByName(file).dumped(model)
+    (hook,) = pickle.loads(file.getvalue())._forward_hooks.values()
+    assert hook.func is operator.neg
+
+
+def test_a_copied_hook_keeps_its_place():
+    model = nn.ReLU()
+    model.register_forward_hook(fails); place = here()  # fmt: skip # noqa: E702
+    assert f"registered at {place}, of" in note_of(lambda: copy.deepcopy(model)(leaf()))

@@ -2,7 +2,7 @@
 
    The node owns the context object; the context reaches its node through a weak reference, so that a graph nobody holds
    goes at once. */
-#include "binding.h"
+#include "py_hooks.h"
 
 /* The tuple's tensors, borrowed; NULL for None. -1: something else is in it. */
 static int tensors_of(PyObject *tuple, const char *function, hg_tensor ***out) {
@@ -123,37 +123,56 @@ static PyObject *function_zeros(PyObject *Py_UNUSED(m), PyObject *args) {
 
 /* ---- Saved-tensor hooks ----------------------------------------------------------------------------------------- */
 
-/* The data of a level is a (pack, unpack) pair. */
+/* The data of a level is a tuple: pack, unpack, and where they were given, for errors to say. */
+enum { PACK, UNPACK, FILE_OF, LINE_OF };
+
+/* The exception in flight came out of `pack` for t, or out of `unpack` for what the node being run has saved. */
+static void annotate_saved(const hg_ctx *cx, PyObject *pair, int which, hg_tensor *t) {
+    PyObject *type, *value, *traceback, *file = PyTuple_GET_ITEM(pair, FILE_OF), *owner;
+    const hg_node *node = t ? t->grad_fn : hg_backward_node(cx);
+    PyErr_Fetch(&type, &value, &traceback);
+    if (node)
+        owner = PyUnicode_FromFormat("what %s %s", hg_node_name(node), t ? "made" : "saved");
+    else
+        owner = PyUnicode_FromString(!t ? "a saved tensor" : t->requires_grad ? "a leaf" : "a tensor");
+    if (!owner) PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    py_annotate(which == PACK ? "saved-tensor pack hook" : "saved-tensor unpack hook", PyTuple_GET_ITEM(pair, which),
+                file == Py_None ? NULL : file, (int)PyLong_AsLong(PyTuple_GET_ITEM(pair, LINE_OF)), owner);
+    Py_XDECREF(owner);
+}
+
 static hg_status py_pack(hg_ctx *cx, void *data, hg_tensor *t, void **packed) {
-    (void)cx;
-    PyObject *got = PyObject_CallOneArg(PyTuple_GET_ITEM((PyObject *)data, 0), PY(t));
-    if (!got) return PY_FAILED;
+    PyObject *got = PyObject_CallOneArg(PyTuple_GET_ITEM((PyObject *)data, PACK), PY(t));
+    if (!got) return annotate_saved(cx, data, PACK, t), PY_FAILED;
     *packed = got;
     return HG_OK;
 }
 
 static hg_status py_unpack(hg_ctx *cx, void *data, void *packed, hg_tensor **out) {
-    (void)cx;
-    PyObject *got = PyObject_CallOneArg(PyTuple_GET_ITEM((PyObject *)data, 1), packed);
-    if (!got) return PY_FAILED;
-    if (!py_is_tensor(got)) {
+    PyObject *got = PyObject_CallOneArg(PyTuple_GET_ITEM((PyObject *)data, UNPACK), packed);
+    if (got && !py_is_tensor(got)) {
         PyErr_Format(PyExc_TypeError,
                      "Output of saved tensor unpack_hook expected to be a Tensor but got result of type %.100s",
                      Py_TYPE(got)->tp_name);
-        Py_DECREF(got);
-        return PY_FAILED;
+        Py_CLEAR(got);
     }
+    if (!got) return annotate_saved(cx, data, UNPACK, NULL), PY_FAILED;
     *out = TENSOR(got);
     return HG_OK;
 }
 
 static PyObject *pair_of(PyObject *args, const char *function) {
     PyObject *pack, *unpack;
+    const void *file;
+    int line;
     if (!PyArg_UnpackTuple(args, function, 2, 2, &pack, &unpack)) return NULL;
     PyObject *bad = !PyCallable_Check(pack) ? pack : !PyCallable_Check(unpack) ? unpack : NULL;
-    if (!bad) return PyTuple_Pack(2, pack, unpack);
-    return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be callable, not %.100s", function,
-                        bad == pack ? "pack_hook" : "unpack_hook", Py_TYPE(bad)->tp_name);
+    if (bad)
+        return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be callable, not %.100s", function,
+                            bad == pack ? "pack_hook" : "unpack_hook", Py_TYPE(bad)->tp_name);
+    py_site(&file, &line);
+    return Py_BuildValue("OOOi", pack, unpack, file ? (PyObject *)file : Py_None, line);
 }
 
 static PyObject *push_hooks(PyObject *Py_UNUSED(m), PyObject *args) {
@@ -176,7 +195,7 @@ static PyObject *top_hooks(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     const hg_saved_hooks *top = hg_saved_hooks_top(cx);
-    return Py_NewRef(top && top->pack == py_pack ? (PyObject *)top->data : Py_None);
+    return top && top->pack == py_pack ? PyTuple_GetSlice(top->data, PACK, FILE_OF) : Py_NewRef(Py_None);
 }
 
 /* _saved_hooks_disable(message or None) -> the message that was in force, or None */

@@ -237,22 +237,94 @@ static hg_status call_backward(hg_ctx *cx, hg_call *c, PyObject *fn) {
                          "Backward hook returned an invalid number of grad_input, got %zd, but expected %zd");
 }
 
-/* The exception carries a note of which hook it came out of: hookgrad/_notes.py words it. It stays what it is. */
-static void annotate(const hg_ctx *cx, const hg_call *c, PyObject *fn) {
+/* ---- Which hook an exception came out of ------------------------------------------------------------------------- */
+
+void py_annotate(const char *kind, PyObject *hook, const void *file, int line, PyObject *owner) {
     PyObject *type, *value, *traceback, *notes, *got = NULL;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
     if (traceback) PyException_SetTraceback(value, traceback);
-    PyObject *owner = c->module ? Py_NewRef(PY(c->module)) : py_node_wrap(c->node ? c->node : hg_backward_node(cx));
-    if (owner && value && (notes = PyImport_ImportModule("hookgrad._notes"))) {
-        PyObject *file = c->file ? (PyObject *)c->file : Py_None;
-        got = PyObject_CallMethod(notes, "add", "OiOOiO", value, (int)c->kind, fn, file, c->line, owner);
+    if (value && (notes = PyImport_ImportModule("hookgrad._notes"))) {
+        got = PyObject_CallMethod(notes, "add", "OsOOiO", value, kind, hook, file ? (PyObject *)file : Py_None, line,
+                                  owner ? owner : Py_None);
         Py_DECREF(notes);
     }
-    Py_XDECREF(owner);
     Py_XDECREF(got);
     PyErr_Restore(type, value, traceback);
 }
+
+const char *py_hook_words(hg_hook_kind kind, uint32_t flags) {
+    static const char *const words[HG_N_HOOK_KINDS] = {
+        [HG_HOOK_TENSOR] = "tensor hook",
+        [HG_HOOK_POST_ACCUMULATE] = "post-accumulate-grad hook",
+        [HG_HOOK_NODE_PRE] = "node pre-hook",
+        [HG_HOOK_NODE] = "node hook",
+        [HG_HOOK_FORWARD_PRE] = "forward pre-hook",
+        [HG_HOOK_FORWARD] = "forward hook",
+        [HG_HOOK_BACKWARD_PRE] = "full backward pre-hook",
+        [HG_HOOK_BACKWARD] = "full backward hook",
+        [HG_HOOK_STATE_DICT_PRE] = "state_dict pre-hook",
+        [HG_HOOK_STATE_DICT] = "state_dict post-hook",
+        [HG_HOOK_LOAD_STATE_DICT_PRE] = "load_state_dict pre-hook",
+        [HG_HOOK_LOAD_STATE_DICT] = "load_state_dict post-hook",
+        [HG_HOOK_REGISTER_BUFFER] = "buffer registration hook",
+        [HG_HOOK_REGISTER_MODULE] = "module registration hook",
+        [HG_HOOK_REGISTER_PARAMETER] = "parameter registration hook",
+    };
+    return flags & HG_HOOK_LEGACY ? "backward hook" : words[kind];
+}
+
+static void annotate(const hg_ctx *cx, const hg_call *c, PyObject *fn) {
+    PyObject *type, *value, *traceback, *owner;
+    PyErr_Fetch(&type, &value, &traceback);
+    owner = c->module ? Py_NewRef(PY(c->module)) : py_node_wrap(c->node ? c->node : hg_backward_node(cx));
+    PyErr_Restore(type, value, traceback);
+    py_annotate(py_hook_words(c->kind, c->flags), fn, c->file, c->line, owner);
+    Py_XDECREF(owner);
+}
+
+/* _site() -> (file, line), for a hook that Python keeps */
+static PyObject *site(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    const void *file;
+    int line;
+    py_site(&file, &line);
+    return file ? Py_BuildValue("Oi", (PyObject *)file, line) : Py_NewRef(Py_None);
+}
+
+/* _hook_site(table, id) -> (file, line), or None where that is not known */
+static PyObject *hook_site(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *table;
+    unsigned long long id;
+    if (!PyArg_ParseTuple(args, "OK:_hook_site", &table, &id)) return NULL;
+    const hg_hook *hook = Py_TYPE(table) == hg_py->hooks_type ? hg_hooks_find(HOOKS(table), id) : NULL;
+    return hook && hook->file ? Py_BuildValue("Oi", (PyObject *)hook->file, hook->line) : Py_NewRef(Py_None);
+}
+
+/* _call_hook(kind, site, owner, hook, *args): hook(*args), whose exception carries a note. */
+static PyObject *call_noted(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    if (n < 4 || !PyUnicode_Check(args[0]))
+        return PyErr_SetString(PyExc_TypeError, "_call_hook() takes a kind, a site, an owner, a hook, its arguments"),
+               NULL;
+    PyObject *got = PyObject_Vectorcall(args[3], args + 4, (size_t)(n - 4), NULL);
+    if (got) return got;
+    bool known = PyTuple_Check(args[1]) && PyTuple_GET_SIZE(args[1]) == 2;
+    const void *file = known ? PyTuple_GET_ITEM(args[1], 0) : NULL;
+    py_annotate(PyUnicode_AsUTF8(args[0]), args[3], file, known ? (int)PyLong_AsLong(PyTuple_GET_ITEM(args[1], 1)) : 0,
+                args[2]);
+    return NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"_site", site, METH_NOARGS, "Where in the user's program this is called: (file, line)."},
+    {"_hook_site", hook_site, METH_VARARGS, "Where a table's hook was registered: (file, line), or None."},
+    {"_call_hook", (PyCFunction)(void (*)(void))call_noted, METH_FASTCALL,
+     "Call a hook; its exception carries a note."},
+    {NULL, NULL, 0, NULL},
+};
+
+int py_hook_call_init(PyObject *m) { return PyModule_AddFunctions(m, functions); }
+
+/* ---- All kinds --------------------------------------------------------------------------------------------------- */
 
 static hg_status call_hook(hg_ctx *cx, hg_call *c, PyObject *data) {
     switch (c->kind) {

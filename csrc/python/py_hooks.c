@@ -114,9 +114,9 @@ static bool is_ours(PyFrameObject *frame) {
     return ours;
 }
 
-/* Note where in the user's program this is, for an error to say: never fails. */
-static void note_site(hg_hook *hook) {
+void py_site(const void **file, int *line) {
     PyFrameObject *frame = (PyFrameObject *)Py_XNewRef((PyObject *)PyEval_GetFrame());
+    *file = NULL, *line = 0;
     while (frame && is_ours(frame)) {
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
@@ -124,8 +124,8 @@ static void note_site(hg_hook *hook) {
     }
     if (frame) {
         PyCodeObject *code = PyFrame_GetCode(frame);
-        hook->file = PyDict_SetDefault(hg_py->files, code->co_filename, code->co_filename);
-        hook->line = PyFrame_GetLineNumber(frame);
+        *file = PyDict_SetDefault(hg_py->files, code->co_filename, code->co_filename);
+        *line = PyFrame_GetLineNumber(frame);
         Py_DECREF(code);
         Py_DECREF(frame);
     }
@@ -160,7 +160,7 @@ static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
     uint64_t id;
     hg_ctx *cx = py_ctx();
     if (!cx || entry_from(value, &hook)) return -1;
-    note_site(&hook);
+    py_site(&hook.file, &hook.line);
     if (!read_id(key, &id)) {
         PyErr_Format(PyExc_TypeError, "hooks are kept by id, a non-negative int, not %R", key);
         return -1;
@@ -198,17 +198,33 @@ static void hooks_clear(PyObject *self) {
         PyErr_Clear();
 }
 
-/* (type, (kind, ((id, hook, flags), ...))): in one piece, since flags belong to hooks that are there, and as a table, so that
+/* An exception that names the hook where it is plain that it cannot be pickled: hookgrad/_notes.py. */
+static int check_pickle(PyObject *table, const hg_hook *hook) {
+    if (PyCFunction_Check((PyObject *)hook->data)) return 0;
+    PyObject *notes = PyImport_ImportModule("hookgrad._notes");
+    PyObject *got = notes ? PyObject_CallMethod(notes, "check_pickle", "OsOOi", (PyObject *)hook->data,
+                                                py_hook_words(HOOKS(table)->kind, hook->flags), table,
+                                                hook->file ? (PyObject *)hook->file : Py_None, hook->line)
+                          : NULL;
+    Py_XDECREF(notes);
+    Py_XDECREF(got);
+    return got ? 0 : -1;
+}
+
+/* (type, (kind, ((id, hook, flags, file, line), ...))): in one piece, since flags belong to hooks that are there, and as a table, so that
    a handle in the same pickle still finds it. An empty one goes as the OrderedDict it looks like: the pickle of a module
    without hooks is one that PyTorch can read. */
 static PyObject *hooks_reduce(PyObject *self) {
     hg_hooks *h = HOOKS(self);
     if (!h->n) return Py_BuildValue("(O())", &PyODict_Type);
+    for (uint32_t i = 0; i < h->n; i++)
+        if (h->at[i].fn == py_call_hook && check_pickle(self, &h->at[i])) return NULL;
     PyObject *entries = PyTuple_New(h->n);
     for (uint32_t i = 0; entries && i < h->n; i++) {
         PyObject *hook = entry_value(&h->at[i]);
-        PyObject *e = hook ? Py_BuildValue("(KNI)", (unsigned long long)h->at[i].id, hook,
-                                           h->at[i].flags & ~HG_HOOK_PREPEND)
+        PyObject *e = hook ? Py_BuildValue("(KNIOi)", (unsigned long long)h->at[i].id, hook,
+                                           h->at[i].flags & ~HG_HOOK_PREPEND,
+                                           h->at[i].file ? (PyObject *)h->at[i].file : Py_None, h->at[i].line)
                            : NULL;
         if (e)
             PyTuple_SET_ITEM(entries, i, e);
@@ -235,13 +251,19 @@ static int fill(PyObject *self, PyObject *entries) {
     hg_ctx *cx = py_ctx();
     if (!cx) return -1;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
-        PyObject *value;
+        PyObject *entry = PyTuple_GET_ITEM(entries, i), *value, *file = NULL;
         hg_hook hook;
         unsigned long long id;
         unsigned flags;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(entries, i), "KOI", &id, &value, &flags) || entry_from(value, &hook))
+        int line = 0;
+        if (!PyTuple_Check(entry)) return PyErr_SetString(PyExc_TypeError, "HookTable(): entries are tuples"), -1;
+        if (!PyArg_ParseTuple(entry, "KOI|Oi", &id, &value, &flags, &file, &line) || entry_from(value, &hook))
             return -1;
         hook.id = id, hook.flags = flags;
+        if (file && PyUnicode_Check(file)) {
+            if (!(hook.file = PyDict_SetDefault(hg_py->files, file, file))) return -1;
+            hook.line = line;
+        }
         hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
         if (st != HG_OK) return py_fail(cx, st);
     }
@@ -471,7 +493,7 @@ PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
     hg_hook hook;
     hg_ctx *cx = py_ctx();
     if (!cx || entry_from(fn, &hook)) return NULL;
-    note_site(&hook);
+    py_site(&hook.file, &hook.line);
     hook.id = hg_next_hook_id(hg_py->lib);
     hook.flags = flags;
     PyObject *handle = py_handle_new(PY(h), hook.id);

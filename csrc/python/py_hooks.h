@@ -7,6 +7,15 @@
 /* Calls the Python callable `data` as PyTorch calls a hook of that kind. */
 hg_status py_call_hook(hg_ctx *cx, hg_call *call, void *data);
 
+/* How messages name a kind of hooks: "forward pre-hook". */
+const char *py_hook_words(hg_hook_kind kind, uint32_t flags);
+/* Where in the user's program this is: the frames of the package itself do not count. Never fails; `file`, a string, lives
+   as long as the library and is NULL where there is no frame. */
+void py_site(const void **file, int *line);
+/* The exception in flight carries a note of the hook it came out of, worded by hookgrad/_notes.py; it stays what it is. `owner`
+   is the module, the node or the optimizer, a string that describes it, or NULL. */
+void py_annotate(const char *kind, PyObject *hook, const void *file, int line, PyObject *owner);
+
 /* TypeError where it cannot be a hook; `function` names who was called with it. */
 int py_hook_check(PyObject *hook, const char *function);
 /* Put a hook into a table under a new id: a new RemovableHandle. */

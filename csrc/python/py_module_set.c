@@ -43,26 +43,38 @@ static int is_parameter(PyObject *o) {
     return class && py_is(o, class) ? 1 : is_marked(o, NAME(_is_param));
 }
 
+/* Run the hooks as they are now: one may remove another. Steals value. */
+static PyObject *run_registered(const hg_hooks *h, PyObject *module, PyObject *name, PyObject *value) {
+    uint32_t n = 0;
+    hg_hook *at = PyMem_New(hg_hook, h->n);
+    for (uint32_t i = 0; at && i < h->n; i++) {
+        if (h->at[i].fn != py_call_hook) continue;
+        at[n] = h->at[i];
+        Py_INCREF((PyObject *)at[n++].data);
+    }
+    hg_hook_kind kind = h->kind; /* the table may be gone after the first */
+    if (!at) Py_CLEAR(value);
+    for (uint32_t i = 0; i < n; i++) {
+        PyObject *hook = at[i].data;
+        PyObject *given = value ? PyObject_CallFunctionObjArgs(hook, module, name, value, NULL) : NULL;
+        if (value && !given) py_annotate(py_hook_words(kind, 0), hook, at[i].file, at[i].line, module);
+        if (given != Py_None)
+            Py_XSETREF(value, given);
+        else
+            Py_DECREF(given);
+        Py_DECREF(hook);
+    }
+    PyMem_Free(at);
+    return value;
+}
+
 PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyObject *value) {
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
     hg_status st = cx ? hg_global_hooks(cx, kind, &h) : HG_HOST;
     if (st != HG_OK) return cx ? py_raise(cx, st) : NULL;
     Py_INCREF(value);
-    if (!h->n) return value;
-    PyObject *hooks = PyList_New(0); /* as they are now: one may remove another */
-    for (uint32_t i = 0; hooks && i < h->n; i++)
-        if (h->at[i].fn == py_call_hook && PyList_Append(hooks, h->at[i].data)) Py_CLEAR(hooks);
-    for (Py_ssize_t i = 0; hooks && value && i < PyList_GET_SIZE(hooks); i++) {
-        PyObject *given = PyObject_CallFunctionObjArgs(PyList_GET_ITEM(hooks, i), module, name, value, NULL);
-        if (given != Py_None)
-            Py_SETREF(value, given);
-        else
-            Py_DECREF(given);
-    }
-    if (!hooks) Py_CLEAR(value);
-    Py_XDECREF(hooks);
-    return value;
+    return h->n ? run_registered(h, module, name, value) : value;
 }
 
 /* ---- Each sort of value ----------------------------------------------------------------------------------------- */

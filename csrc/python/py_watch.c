@@ -1,6 +1,6 @@
 /* The backward under way as Python may ask about it, and what watches the graph: hookgrad/autograd/anomaly_mode.py and
    graph.py are the rest. */
-#include "binding.h"
+#include "py_hooks.h"
 
 /* ---- The backward under way ------------------------------------------------------------------------------------- */
 
@@ -52,17 +52,32 @@ static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
     Py_RETURN_NONE;
 }
 
-static hg_status call_back(hg_ctx *cx, void *fn) {
+/* `queued` is the callback, and where it was queued. */
+static hg_status call_back(hg_ctx *cx, void *queued) {
     (void)cx;
-    PyObject *got = PyObject_CallNoArgs(fn);
+    PyObject *fn = PyTuple_GET_ITEM(queued, 0), *file = PyTuple_GET_ITEM(queued, 1), *got = PyObject_CallNoArgs(fn);
     Py_XDECREF(got);
-    return got ? HG_OK : PY_FAILED;
+    if (got) return HG_OK;
+    PyObject *type, *value, *traceback, *owner;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!(owner = PyUnicode_FromString("the backward"))) PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    py_annotate("queued callback", fn, file == Py_None ? NULL : file, (int)PyLong_AsLong(PyTuple_GET_ITEM(queued, 2)),
+                owner);
+    Py_XDECREF(owner);
+    return PY_FAILED;
 }
 
 static PyObject *queue_callback(PyObject *Py_UNUSED(m), PyObject *fn) {
+    const void *file;
+    int line;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    hg_status st = hg_backward_then(cx, call_back, fn);
+    py_site(&file, &line);
+    PyObject *queued = Py_BuildValue("OOi", fn, file ? (PyObject *)file : Py_None, line);
+    if (!queued) return NULL;
+    hg_status st = hg_backward_then(cx, call_back, queued);
+    Py_DECREF(queued);
     return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
 }
 

@@ -286,23 +286,46 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
     return _MultiHandle(_register_all(tensors, fn))
 
 
+class _Run:
+    """What a multi-grad hook knows of one backward, which alone keeps it: it goes when that ends, or fails."""
+
+    def __init__(self, n_left, n_gradients):
+        self.n_left, self.gradients = n_left, [None] * n_gradients
+        _C._queue_callback(self)
+
+    def __call__(self):
+        pass
+
+
+def _number_of_run():
+    number = _C._current_graph_task_id()
+    if number == -1:
+        raise AssertionError("expected this hook to be called inside a backward call")
+    return number
+
+
+def _call(fn, site, gradients):
+    _C._call_hook("multi-grad hook", site, _C._current_autograd_node(), fn, gradients)
+
+
 def _register_all(tensors, fn):
+    from weakref import WeakValueDictionary
+
+    site = _C._site()
     nodes = [_node_of(t) for t in tensors]
-    under_way = {}  # backward -> [how many have yet to come, gradients so far]
+    runs = WeakValueDictionary()  # by the number of the backward
 
     def hook_of(i):
         def inner_hook(grad):
-            run = _C._current_graph_task_id()
-            if run not in under_way:
-                under_way[run] = [sum(map(_C._will_engine_execute_node, nodes)), [None] * len(nodes)]
-            state = under_way[run]
-            state[0] -= 1
-            state[1][i] = grad
-            if state[0] == 0:
-                try:
-                    fn(state[1])
-                finally:
-                    del under_way[run]
+            number = _number_of_run()
+            run = runs.get(number)
+            if run is None:
+                run = runs[number] = _Run(sum(map(_C._will_engine_execute_node, nodes)), len(nodes))
+            run.n_left -= 1
+            run.gradients[i] = grad
+            if run.n_left == 0:
+                gradients, run.gradients = run.gradients, None
+                _call(fn, site, gradients)
 
         return inner_hook
 
@@ -311,14 +334,16 @@ def _register_all(tensors, fn):
 
 def _register_any(tensors, fn):
     from functools import wraps
+    from weakref import WeakValueDictionary
 
-    seen = set()
+    site = _C._site()
+    runs = WeakValueDictionary()
 
     @wraps(fn)
     def once(grad):
-        run = _C._current_graph_task_id()
-        if run not in seen:
-            seen.add(run)
-            fn(grad)
+        number = _number_of_run()
+        if number not in runs:
+            runs[number] = _Run(0, 0)
+            _call(fn, site, grad)
 
     return tuple([t.register_hook(once) for t in tensors if t.requires_grad])

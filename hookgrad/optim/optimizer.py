@@ -3,14 +3,33 @@
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from functools import wraps
-from itertools import chain
 
 import hookgrad
 
 from .. import _C
 
-_global_optimizer_pre_hooks = OrderedDict()
-_global_optimizer_post_hooks = OrderedDict()
+
+class _HookDict(OrderedDict):
+    """Hooks by id, and where in the user's program each was put there, for exceptions to say."""
+
+    def __init__(self):
+        self.sites = {}
+
+    def __setitem__(self, key, hook):
+        super().__setitem__(key, hook)
+        self.sites[key] = _C._site()
+
+    def __delitem__(self, key):
+        super().__delitem__(key)
+        self.sites.pop(key, None)
+
+
+def _site(table, key):
+    return getattr(table, "sites", {}).get(key)
+
+
+_global_optimizer_pre_hooks = _HookDict()
+_global_optimizer_post_hooks = _HookDict()
 
 
 class _Required:
@@ -122,7 +141,7 @@ class Optimizer:
     def __init__(self, params, defaults):
         self.defaults = defaults
         for name in self._tables:
-            setattr(self, name, OrderedDict())
+            setattr(self, name, _HookDict())
         self._patch_step_function()
         if isinstance(params, hookgrad.Tensor):
             raise TypeError(
@@ -204,18 +223,20 @@ class Optimizer:
             pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
             if not (pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks):
                 return func(*args, **kwargs)
-            for hook in chain(_global_optimizer_pre_hooks.values(), pre.values()):
-                result = hook(self, args, kwargs)
-                if result is None:
-                    continue
-                if not (isinstance(result, tuple) and len(result) == 2):
-                    raise RuntimeError(
-                        f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
-                    )
-                args, kwargs = result
+            for table in (_global_optimizer_pre_hooks, pre):
+                for key, hook in table.items():
+                    result = _C._call_hook("optimizer step pre-hook", _site(table, key), self, hook, self, args, kwargs)
+                    if result is None:
+                        continue
+                    if not (isinstance(result, tuple) and len(result) == 2):
+                        raise RuntimeError(
+                            f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
+                        )
+                    args, kwargs = result
             out = func(*args, **kwargs)
-            for hook in chain(post.values(), _global_optimizer_post_hooks.values()):
-                hook(self, args, kwargs)
+            for table in (post, _global_optimizer_post_hooks):
+                for key, hook in table.items():
+                    _C._call_hook("optimizer step post-hook", _site(table, key), self, hook, self, args, kwargs)
             return out
 
         return hooked
@@ -258,8 +279,9 @@ class Optimizer:
 
         Source: https://docs.pytorch.org/docs/stable/generated/torch.optim.Optimizer.state_dict.html
         """
-        for hook in self._optimizer_state_dict_pre_hooks.values():
-            hook(self)
+        for key, hook in self._optimizer_state_dict_pre_hooks.items():
+            site = _site(self._optimizer_state_dict_pre_hooks, key)
+            _C._call_hook("optimizer state_dict pre-hook", site, self, hook, self)
         numbers = {}
         groups = []
         for group in self.param_groups:
@@ -270,8 +292,9 @@ class Optimizer:
             groups.append(packed)
         state = {numbers[id(k)] if isinstance(k, hookgrad.Tensor) else k: v for k, v in self.state.items()}
         state_dict = {"state": state, "param_groups": groups}
-        for hook in self._optimizer_state_dict_post_hooks.values():
-            result = hook(self, state_dict)
+        for key, hook in self._optimizer_state_dict_post_hooks.items():
+            site = _site(self._optimizer_state_dict_post_hooks, key)
+            result = _C._call_hook("optimizer state_dict post-hook", site, self, hook, self, state_dict)
             if result is not None:
                 state_dict = result
         return state_dict
@@ -284,8 +307,9 @@ class Optimizer:
         from copy import deepcopy
 
         state_dict = state_dict.copy()
-        for hook in self._optimizer_load_state_dict_pre_hooks.values():
-            result = hook(self, state_dict)
+        for key, hook in self._optimizer_load_state_dict_pre_hooks.items():
+            site = _site(self._optimizer_load_state_dict_pre_hooks, key)
+            result = _C._call_hook("optimizer load_state_dict pre-hook", site, self, hook, self, state_dict)
             if result is not None:
                 state_dict = result
         groups = self.param_groups
@@ -310,8 +334,9 @@ class Optimizer:
             else:
                 state[number] = value
         self.__setstate__({"state": state, "param_groups": saved_groups})
-        for hook in self._optimizer_load_state_dict_post_hooks.values():
-            hook(self)
+        for key, hook in self._optimizer_load_state_dict_post_hooks.items():
+            site = _site(self._optimizer_load_state_dict_post_hooks, key)
+            _C._call_hook("optimizer load_state_dict post-hook", site, self, hook, self)
 
     def __getstate__(self):
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
@@ -319,7 +344,7 @@ class Optimizer:
     def __setstate__(self, state):
         self.__dict__.update(state)
         for name in self._tables:
-            self.__dict__.setdefault(name, OrderedDict())
+            self.__dict__.setdefault(name, _HookDict())
         self._patch_step_function()
         self.defaults.setdefault("differentiable", False)
 

@@ -129,7 +129,7 @@ class _LoadPreHook:
     def __init__(self, hook, module):
         import weakref
 
-        self.hook = hook
+        self.hook = self.__hooked__ = hook
         self._module = weakref.ref(module)
 
     def __call__(self, *args):
@@ -584,14 +584,16 @@ class Module(_C.Module):
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = local_metadata
 
-        for hook in self._state_dict_pre_hooks.values():
-            hook(self, prefix, keep_vars)
+        for key, hook in self._state_dict_pre_hooks.items():
+            site = _C._hook_site(self._state_dict_pre_hooks, key)
+            _C._call_hook("state_dict pre-hook", site, self, hook, self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in self._state_dict_hooks.values():
-            result = hook(self, destination, prefix, local_metadata)
+        for key, hook in self._state_dict_hooks.items():
+            site = _C._hook_site(self._state_dict_hooks, key)
+            result = _C._call_hook("state_dict post-hook", site, self, hook, self, destination, prefix, local_metadata)
             if result is None:
                 continue
             if getattr(hook, "_from_public_api", False):
@@ -602,8 +604,10 @@ class Module(_C.Module):
     def _load_from_state_dict(
         self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     ):
-        for hook in self._load_state_dict_pre_hooks.values():
-            hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+        rest = prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        for key, hook in self._load_state_dict_pre_hooks.items():
+            site = _C._hook_site(self._load_state_dict_pre_hooks, key)
+            _C._call_hook("load_state_dict pre-hook", site, self, hook, state_dict, *rest)
 
         own = dict(self._parameters.items())
         own.update((k, v) for k, v in self._buffers.items() if k not in self._non_persistent_buffers_set)
@@ -697,8 +701,9 @@ class Module(_C.Module):
                     path = f"{prefix}{name}."
                     load(child, {k: v for k, v in state.items() if k.startswith(path)}, path)
             incompatible = _IncompatibleKeys(missing_keys, unexpected_keys)
-            for hook in module._load_state_dict_post_hooks.values():
-                if hook(module, incompatible) is not None:
+            for key, hook in module._load_state_dict_post_hooks.items():
+                site = _C._hook_site(module._load_state_dict_post_hooks, key)
+                if _C._call_hook("load_state_dict post-hook", site, module, hook, module, incompatible) is not None:
                     raise AssertionError(
                         "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new "
                         "values, if incompatible_keys need to be modified, it should be done inplace."
