@@ -75,7 +75,7 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """autograd backends cpu cuda func functional linalg mps nn optim random return_types serialization special testing types
+    """_VF autograd backends cpu cuda func functional linalg mps nn optim random return_types serialization special testing types
     utils version""".split()
 )
 _ELSEWHERE = {
@@ -111,6 +111,10 @@ _ELSEWHERE = {
         "composites",
     ),
 }
+
+
+for _name in "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell".split():
+    _ELSEWHERE[_name] = "_recurrent"
 
 
 def __getattr__(name):

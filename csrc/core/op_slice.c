@@ -231,7 +231,8 @@ static hg_status hand_on(hg_ctx *cx, int op, const hg_arg *a, int n_args, hg_ten
     return HG_OK;
 }
 
-hg_status hg_chunk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+/* `split` and `split_sizes` are the ops that cut. */
+static hg_status chunk(hg_ctx *cx, const hg_arg *a, int split, int split_sizes, hg_tensor **out) {
     hg_tensor *t = SELF;
     int64_t chunks = a[1].u.i;
     int d;
@@ -241,14 +242,22 @@ hg_status hg_chunk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     int64_t size = t->shape[d];
-    if (size) return hand_on(cx, HG_OP_SPLIT, (hg_arg[]){a[0], hg_i((size + chunks - 1) / chunks), hg_i(d)}, 3, out);
+    if (size) return hand_on(cx, split, (hg_arg[]){a[0], hg_i((size + chunks - 1) / chunks), hg_i(d)}, 3, out);
     int64_t *sizes = hg_mem(cx,
                             (size_t)chunks * sizeof *sizes); /* an empty dimension is cut into as many empty pieces */
     if (!sizes) return HG_MEMORY;
     memset(sizes, 0, (size_t)chunks * sizeof *sizes);
-    st = hand_on(cx, HG_OP_SPLIT_WITH_SIZES, (hg_arg[]){a[0], hg_ints(sizes, (int)chunks), hg_i(d)}, 3, out);
+    st = hand_on(cx, split_sizes, (hg_arg[]){a[0], hg_ints(sizes, (int)chunks), hg_i(d)}, 3, out);
     hg_mem_free(cx->lib, sizes);
     return st;
+}
+
+hg_status hg_chunk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return chunk(cx, a, HG_OP_SPLIT, HG_OP_SPLIT_WITH_SIZES, out);
+}
+
+hg_status hg_unsafe_chunk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return chunk(cx, a, HG_OP_UNSAFE_SPLIT, HG_OP_UNSAFE_SPLIT_WITH_SIZES, out);
 }
 
 /* Slices of t along d at the given cuts, or into so many nearly equal sections. */

@@ -4,8 +4,9 @@ Source: https://docs.pytorch.org/docs/stable/nn.html
 """
 
 from . import functional, init, modules, parameter, utils
-from .modules import *  # noqa: F403 (its __all__ is the list of layers)
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+
+globals().update({name: value for name, value in vars(modules).items() if name in modules.__all__})
 
 __all__ = [
     "Buffer",
@@ -19,3 +20,21 @@ __all__ = [
     "utils",
     *modules.__all__,
 ]
+
+# Modules that come with their first use, like the layers that few programs use.
+_LATE = ()
+
+
+def __getattr__(name):
+    if name in modules.__all__:
+        value = globals()[name] = getattr(modules, name)
+        return value
+    if name in _LATE:
+        from importlib import import_module
+
+        return import_module("." + name, __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *modules.__all__, *_LATE})

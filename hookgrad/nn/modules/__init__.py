@@ -1,4 +1,4 @@
-"""The layers, one file a family."""
+"""The layers, one file a family. The families that few programs use are loaded with their first use."""
 
 from .activation import (
     CELU,
@@ -82,6 +82,11 @@ from .pooling import (
 )
 from .sparse import Embedding
 from .transformer import TransformerEncoder, TransformerEncoderLayer
+
+_LATE_FAMILIES = {
+    "rnn": "GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
+}
+_LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -174,4 +179,20 @@ __all__ = [
     "Unflatten",
     "ZeroPad1d",
     "ZeroPad2d",
+    *_LATE,
 ]
+
+
+def __getattr__(name):
+    from importlib import import_module
+
+    if name in _LATE:
+        value = globals()[name] = getattr(import_module("." + _LATE[name], __name__), name)
+        return value
+    if name in _LATE_FAMILIES:
+        return import_module("." + name, __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LATE, *_LATE_FAMILIES})

@@ -14,7 +14,7 @@ from .convert_parameters import parameters_to_vector, vector_to_parameters
 from .spectral_norm import remove_spectral_norm, spectral_norm
 from .weight_norm import remove_weight_norm, weight_norm
 
-_LATE = ("parametrizations", "parametrize", "prune", "stateless")
+_LATE = ("parametrizations", "parametrize", "prune", "rnn", "stateless")
 
 
 def __getattr__(name):
@@ -37,6 +37,7 @@ __all__ = [
     "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
+    "rnn",
     "spectral_norm",
     "stateless",
     "vector_to_parameters",
