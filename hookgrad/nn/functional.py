@@ -177,13 +177,23 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
 # ---- Attention ---------------------------------------------------------------------------------------------------
 
 
-def _canonical_mask(mask, name, dtype):
+def _none_or_dtype(input):
+    if input is None or isinstance(input, hookgrad.Tensor):
+        return None if input is None else input.dtype
+    raise RuntimeError("input to _none_or_dtype() must be None or torch.Tensor")
+
+
+def _canonical_mask(mask, mask_name, other_type, other_name, target_type, check_other=True):
     """A mask as what is added to scores: minus infinity where a boolean one is True."""
+    if mask is None:
+        return None
+    if not mask.is_floating_point() and mask.dtype != hookgrad.bool:
+        raise AssertionError(f"only bool and floating types of {mask_name} are supported")
+    if check_other and other_type is not None and mask.dtype != other_type:
+        _warn(f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both instead.", 4)
     if mask.is_floating_point():
         return mask
-    if mask.dtype != hookgrad.bool:
-        raise AssertionError(f"only bool and floating types of {name} are supported")
-    return hookgrad.zeros(mask.shape, dtype=dtype).masked_fill_(mask, -math.inf)
+    return hookgrad.zeros(mask.shape, dtype=target_type).masked_fill_(mask, -math.inf)
 
 
 def scaled_dot_product_attention(
@@ -219,7 +229,7 @@ def scaled_dot_product_attention(
         attn_mask = hookgrad.ones((query.shape[-2], key.shape[-2]), dtype=hookgrad.bool).tril()
     if attn_mask is not None:
         if attn_mask.dtype == hookgrad.bool:
-            attn_mask = _canonical_mask(~attn_mask, "attn_mask", query.dtype)
+            attn_mask = _canonical_mask(~attn_mask, "attn_mask", None, "", query.dtype)
         scores = scores + attn_mask
     weights = scores.softmax(-1)
     if dropout_p > 0.0:
@@ -373,3 +383,25 @@ def cross_entropy(
     return _nn.cross_entropy(
         input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
+
+
+# ---- What few programs use: it comes with its first use --------------------------------------------------------------
+
+_LATE_FAMILIES = {
+    "_attention": "multi_head_attention_forward",
+}
+_LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
+
+
+def __getattr__(name):
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)
+    value.__module__ = __name__
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_LATE})

@@ -29,7 +29,6 @@ from .activation import (
     Tanhshrink,
     Threshold,
 )
-from .attention import MultiheadAttention
 from .batchnorm import BatchNorm1d, BatchNorm2d
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
@@ -81,10 +80,11 @@ from .pooling import (
     MaxPool2d,
 )
 from .sparse import Embedding
-from .transformer import TransformerEncoder, TransformerEncoderLayer
 
 _LATE_FAMILIES = {
+    "attention": "MultiheadAttention",
     "rnn": "GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
+    "transformer": "Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer",
 }
 _LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
 
@@ -147,7 +147,6 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
-    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -174,8 +173,6 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
     "Unflatten",
     "ZeroPad1d",
     "ZeroPad2d",

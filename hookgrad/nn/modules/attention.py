@@ -1,7 +1,5 @@
 """Attention with several heads."""
 
-import math
-
 import hookgrad
 
 from .. import functional as F
@@ -108,68 +106,56 @@ class MultiheadAttention(Module):
         average_attn_weights=True,
         is_causal=False,
     ):
-        if is_causal and attn_mask is None:
-            raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
-        if query.dim() not in (2, 3):
-            raise AssertionError(
-                f"query should be unbatched 2D or batched 3D tensor but received {query.dim()}-D query tensor"
-            )
-        is_batched = query.dim() == 3
-        if not is_batched:
-            query, key, value = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
-            key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
-        elif not self.batch_first:
-            query, key, value = query.transpose(0, 1), key.transpose(0, 1), value.transpose(0, 1)
-        if query.shape[-1] != self.embed_dim:
-            raise AssertionError(f"was expecting embedding dimension of {self.embed_dim}, but got {query.shape[-1]}")
+        key_padding_mask = F._canonical_mask(
+            key_padding_mask, "key_padding_mask", F._none_or_dtype(attn_mask), "attn_mask", query.dtype
+        )
+        attn_mask = F._canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
+        swapped = self.batch_first and query.dim() == 3
+        if swapped:
+            # One tensor given twice stays one.
+            given = {id(x): x.transpose(1, 0) for x in (query, key, value)}
+            query, key, value = given[id(query)], given[id(key)], given[id(value)]
+        separate = {}
+        if not self._qkv_same_embed_dim:
+            separate = {name: getattr(self, name) for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight")}
+        output, weights = F.multi_head_attention_forward(
+            query,
+            key,
+            value,
+            self.embed_dim,
+            self.num_heads,
+            self.in_proj_weight,
+            self.in_proj_bias,
+            self.bias_k,
+            self.bias_v,
+            self.add_zero_attn,
+            self.dropout,
+            self.out_proj.weight,
+            self.out_proj.bias,
+            training=self.training,
+            key_padding_mask=key_padding_mask,
+            need_weights=need_weights,
+            attn_mask=attn_mask,
+            use_separate_proj_weight=bool(separate),
+            average_attn_weights=average_attn_weights,
+            is_causal=is_causal,
+            **separate,
+        )
+        return output.transpose(1, 0) if swapped else output, weights
 
-        # From here on everything is (N, length, embed_dim), then (N, num_heads, length, head_dim).
-        q, k, v = self._project(query, key, value)
-        n = q.shape[0]
-        extra = 0
-        if self.bias_k is not None:
-            k = hookgrad.cat([k, self.bias_k.expand(n, 1, -1)], dim=1)
-            v = hookgrad.cat([v, self.bias_v.expand(n, 1, -1)], dim=1)
-            extra += 1
-        if self.add_zero_attn:
-            zero = hookgrad.zeros((n, 1, self.embed_dim), dtype=k.dtype)
-            k, v = hookgrad.cat([k, zero], dim=1), hookgrad.cat([v, zero], dim=1)
-            extra += 1
-        q, k, v = (t.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for t in (q, k, v))
-        mask = self._merged_mask(key_padding_mask, attn_mask, n, extra, q.dtype)
-        dropout = self.dropout if self.training else 0.0
-        weights = None
-        if need_weights:
-            scores = (q * math.sqrt(1.0 / self.head_dim)) @ k.transpose(-2, -1)
-            weights = (scores if mask is None else scores + mask).softmax(-1)
-            if dropout > 0.0:
-                weights = F.dropout(weights, dropout)
-            output = weights @ v
-            if average_attn_weights:
-                weights = weights.mean(1)
+    def __setstate__(self, state):
+        state.setdefault("_qkv_same_embed_dim", True)
+        super().__setstate__(state)
+
+    def merge_masks(self, attn_mask, key_padding_mask, query):
+        """Both masks as one, (N, S) or (N, num_heads, L, S), and its kind: 1 for padding alone, 2 with attention's."""
+        if attn_mask is None:
+            return key_padding_mask, None if key_padding_mask is None else 1
+        n, length, _ = query.shape
+        if attn_mask.dim() == 3:
+            merged = attn_mask.view(n, -1, length, length)
         else:
-            output = F.scaled_dot_product_attention(q, k, v, mask, dropout)
-        output = F.linear(output.transpose(1, 2).flatten(-2), self.out_proj.weight, self.out_proj.bias)
-
-        if not is_batched:
-            return output.squeeze(0), None if weights is None else weights.squeeze(0)
-        return output if self.batch_first else output.transpose(0, 1), weights
-
-    def _project(self, query, key, value):
-        if self._qkv_same_embed_dim:
-            weights = self.in_proj_weight.chunk(3)
-        else:
-            weights = self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
-        biases = (None, None, None) if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        return [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases)]
-
-    def _merged_mask(self, key_padding_mask, attn_mask, n, extra, dtype):
-        """What is added to the scores (N, num_heads, L, S), or None; `extra` keys at the end are never masked."""
-        merged = None
-        if attn_mask is not None:
-            mask = F._canonical_mask(attn_mask, "attn_mask", dtype)
-            merged = mask if mask.dim() == 2 else mask.unflatten(0, (n, self.num_heads))
+            merged = attn_mask.view(1, 1, length, length).expand(n, self.num_heads, -1, -1)
         if key_padding_mask is not None:
-            mask = F._canonical_mask(key_padding_mask, "key_padding_mask", dtype).unsqueeze(1).unsqueeze(1)
-            merged = mask if merged is None else merged + mask
-        return merged if merged is None or not extra else F.pad(merged, (0, extra))
+            merged = merged + key_padding_mask.view(n, 1, 1, length).expand(-1, self.num_heads, -1, -1)
+        return merged, 2

@@ -1,0 +1,204 @@
+"""Attention with several heads, as a function. `functional` has it under PyTorch's name."""
+
+import math
+
+import hookgrad
+
+from . import functional as F
+
+
+def _check_dims(query, key, value, key_padding_mask, attn_mask, num_heads):
+    """Is there a batch? Fails where the others do not fit a query with or without one."""
+    if query.dim() not in (2, 3):
+        raise AssertionError(
+            f"query should be unbatched 2D or batched 3D tensor but received {query.dim()}-D query tensor"
+        )
+    n = query.dim()
+    kind = f"For {'batched (3-D)' if n == 3 else 'unbatched (2-D)'} `query`, expected"
+    if key.dim() != n or value.dim() != n:
+        raise AssertionError(
+            f"{kind} `key` and `value` to be {n}-D but found {key.dim()}-D and {value.dim()}-D tensors respectively"
+        )
+    if key_padding_mask is not None and key_padding_mask.dim() != n - 1:
+        raise AssertionError(
+            f"{kind} `key_padding_mask` to be `None` or {n - 1}-D but found {key_padding_mask.dim()}-D tensor instead"
+        )
+    if attn_mask is not None:
+        if attn_mask.dim() not in (2, 3):
+            raise AssertionError(
+                f"{kind} `attn_mask` to be `None`, 2-D or 3-D but found {attn_mask.dim()}-D tensor instead"
+            )
+        expected = (num_heads, query.shape[0], key.shape[0])
+        if n == 2 and attn_mask.dim() == 3 and attn_mask.shape != expected:
+            raise AssertionError(f"Expected `attn_mask` shape to be {expected} but got {attn_mask.shape}")
+    return n == 3
+
+
+def _in_projection(query, key, value, weight, bias):
+    """Query, key and value times their thirds of the weight; one product for those that are the same tensor."""
+    width = query.shape[-1]
+    if key is value and query is key:
+        three = F.linear(query, weight, bias).unflatten(-1, (3, width))
+        three = three.unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
+        return three[0], three[1], three[2]
+    if key is value:
+        w_q, w_kv = weight.split([width, 2 * width])
+        b_q, b_kv = (None, None) if bias is None else bias.split([width, 2 * width])
+        q = F.linear(query, w_q, b_q)
+        both = F.linear(key, w_kv, b_kv).unflatten(-1, (2, width))
+        both = both.unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
+        return q, both[0], both[1]
+    biases = (None, None, None) if bias is None else bias.chunk(3)
+    return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weight.chunk(3), biases))
+
+
+def _checked_mask(mask, n, num_heads, tgt_len, src_len):
+    """attn_mask with three dimensions, the first 1 or n * num_heads."""
+    if mask.dim() not in (2, 3):
+        raise RuntimeError(f"attn_mask's dimension {mask.dim()} is not supported")
+    expected = (tgt_len, src_len) if mask.dim() == 2 else (n * num_heads, tgt_len, src_len)
+    if mask.shape != expected:
+        raise RuntimeError(f"The shape of the {mask.dim()}D attn_mask is {mask.shape}, but should be {expected}.")
+    return mask.unsqueeze(0) if mask.dim() == 2 else mask
+
+
+def _fixed(name, given, n_heads, head_dim):
+    for dim, expected in ((0, n_heads), (2, head_dim)):
+        if given.size(dim) != expected:
+            raise AssertionError(f"expecting {name}.size({dim}) of {expected}, but got {given.size(dim)}")
+    return given
+
+
+def multi_head_attention_forward(
+    query,
+    key,
+    value,
+    embed_dim_to_check,
+    num_heads,
+    in_proj_weight,
+    in_proj_bias,
+    bias_k,
+    bias_v,
+    add_zero_attn,
+    dropout_p,
+    out_proj_weight,
+    out_proj_bias,
+    training=True,
+    key_padding_mask=None,
+    need_weights=True,
+    attn_mask=None,
+    use_separate_proj_weight=False,
+    q_proj_weight=None,
+    k_proj_weight=None,
+    v_proj_weight=None,
+    static_k=None,
+    static_v=None,
+    average_attn_weights=True,
+    is_causal=False,
+):
+    """What MultiheadAttention computes, with its weights: query (L, N, E), key (S, N, kdim), value (S, N, vdim), or all
+    without N. Returns the output, shaped like query, and the weights (N, L, S) or None.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
+    """
+    is_batched = _check_dims(query, key, value, key_padding_mask, attn_mask, num_heads)
+    if not is_batched:
+        # One tensor stays one, which saves products.
+        given = {id(x): x.unsqueeze(1) for x in (query, key, value)}
+        query, key, value = given[id(query)], given[id(key)], given[id(value)]
+        key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
+    tgt_len, n, embed_dim = query.shape
+    src_len = key.shape[0]
+    key_padding_mask = F._canonical_mask(
+        key_padding_mask, "key_padding_mask", F._none_or_dtype(attn_mask), "attn_mask", query.dtype
+    )
+    if is_causal and attn_mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask."
+        )
+    if is_causal and key_padding_mask is None and not need_weights:
+        attn_mask = None  # the hint says it all
+    else:
+        attn_mask = F._canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
+        is_causal = is_causal and key_padding_mask is None
+    if embed_dim != embed_dim_to_check:
+        raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}")
+    head_dim = embed_dim // num_heads
+    if head_dim * num_heads != embed_dim:
+        raise AssertionError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
+    if use_separate_proj_weight:
+        if key.shape[:2] != value.shape[:2]:
+            raise AssertionError(
+                f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
+            )
+        weights = q_proj_weight, k_proj_weight, v_proj_weight
+        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+    else:
+        if key.shape != value.shape:
+            raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
+        if in_proj_weight is None:
+            raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
+        q, k, v = _in_projection(query, key, value, in_proj_weight, in_proj_bias)
+    if attn_mask is not None:
+        attn_mask = _checked_mask(attn_mask, n, num_heads, tgt_len, src_len)
+
+    # Keys beyond the given ones are never masked.
+    extra = 0
+    if (bias_k is None) != (bias_v is None):
+        names = ("bias_v", "bias_k") if bias_k is None else ("bias_k", "bias_v")
+        raise AssertionError("{} is set but {} is None".format(*names))
+    if bias_k is not None:
+        for name, fixed in (("key", static_k), ("value", static_v)):
+            if fixed is not None:
+                raise AssertionError(f"bias cannot be added to static {name}.")
+        k = hookgrad.cat([k, bias_k.repeat(1, n, 1)])
+        v = hookgrad.cat([v, bias_v.repeat(1, n, 1)])
+        extra += 1
+    heads = n * num_heads
+    q = q.view(tgt_len, heads, head_dim).transpose(0, 1)
+    k, v = (
+        x.view(x.shape[0], heads, head_dim).transpose(0, 1) if fixed is None else _fixed(name, fixed, heads, head_dim)
+        for name, x, fixed in (("static_k", k, static_k), ("static_v", v, static_v))
+    )
+    if add_zero_attn:
+        zeros = hookgrad.zeros((heads, 1, head_dim), dtype=k.dtype)
+        k, v = hookgrad.cat([k, zeros], dim=1), hookgrad.cat([v, zeros], dim=1)
+        extra += 1
+    if extra:
+        attn_mask = None if attn_mask is None else F.pad(attn_mask, (0, extra))
+        key_padding_mask = None if key_padding_mask is None else F.pad(key_padding_mask, (0, extra))
+    src_len = k.size(1)
+    if key_padding_mask is not None:
+        if key_padding_mask.shape[1] != src_len:
+            raise AssertionError(
+                f"Expected key_padded_mask.shape[1] to be {src_len}, but got {key_padding_mask.shape[1]}"
+            )
+        padding = key_padding_mask.view(n, 1, 1, src_len).expand(-1, num_heads, -1, -1).reshape(heads, 1, src_len)
+        attn_mask = padding if attn_mask is None else attn_mask + padding
+    if not training:
+        dropout_p = 0.0
+
+    if not need_weights:
+        if attn_mask is not None:
+            is_shared = attn_mask.size(0) == 1
+            attn_mask = attn_mask.unsqueeze(0) if is_shared else attn_mask.view(n, num_heads, -1, src_len)
+        q, k, v = (x.view(n, num_heads, x.shape[1], head_dim) for x in (q, k, v))
+        output = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
+        output = F.linear(output.permute(2, 0, 1, 3).reshape(n * tgt_len, embed_dim), out_proj_weight, out_proj_bias)
+        output = output.view(tgt_len, n, output.size(1))
+        return output if is_batched else output.squeeze(1), None
+    q = q * math.sqrt(1.0 / head_dim)
+    keys = k.transpose(-2, -1)
+    weights = hookgrad.bmm(q, keys) if attn_mask is None else hookgrad.baddbmm(attn_mask, q, keys)
+    weights = weights.softmax(-1)
+    if dropout_p > 0.0:
+        weights = F.dropout(weights, dropout_p)
+    output = hookgrad.bmm(weights, v).transpose(0, 1).reshape(tgt_len * n, embed_dim)
+    output = F.linear(output, out_proj_weight, out_proj_bias)
+    output = output.view(tgt_len, n, output.size(1))
+    weights = weights.view(n, num_heads, tgt_len, src_len)
+    if average_attn_weights:
+        weights = weights.mean(dim=1)
+    return (output, weights) if is_batched else (output.squeeze(1), weights.squeeze(0))
