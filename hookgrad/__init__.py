@@ -113,8 +113,11 @@ _ELSEWHERE = {
 }
 
 
-for _name in "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell".split():
-    _ELSEWHERE[_name] = "_recurrent"
+for _home, _names in {
+    "_recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
+    "nn.functional": "cosine_similarity pairwise_distance",
+}.items():
+    _ELSEWHERE.update(dict.fromkeys(_names.split(), _home))
 
 
 def __getattr__(name):

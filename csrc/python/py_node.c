@@ -98,7 +98,7 @@ static PyObject *plain(const hg_arg *a, const hg_param *p) {
         if (a->kind == HG_A_INT && p && p->kind == HG_A_INT) return integer(a->u.i);
         number = py_number(a);
         if (!number || !p || !is_tensor_kind(p)) return number;
-        tensor = py_as_tensor(number, HG_NO_DTYPE, true);
+        tensor = py_as_tensor(number, a->kind == HG_A_FLOAT ? HG_F64 : HG_NO_DTYPE, true);
         Py_DECREF(number);
         return tensor;
     default: Py_RETURN_NONE;
@@ -180,6 +180,14 @@ static PyType_Spec saved_spec = {"hookgrad._C.SavedTensor", sizeof(saved), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
                                      Py_TPFLAGS_DISALLOW_INSTANTIATION,
                                  saved_slots};
+
+/* Is it the node of a user's autograd.Function? Those are named XBackward; one of PyTorch's own that is written in Python here
+   (hookgrad/nn/_whole.py) has a number behind its name. */
+static bool is_users(const hg_node *n) {
+    const char *name = hg_node_name(n), end[] = "Backward";
+    size_t length = strlen(name), n_end = sizeof end - 1;
+    return hg_function_data(n) && length >= n_end && strcmp(name + length - n_end, end) == 0;
+}
 
 /* ---- Attributes ------------------------------------------------------------------------------------------------- */
 
@@ -333,7 +341,7 @@ static PyObject *node_dir(PyObject *self, PyObject *none) {
 }
 
 static PyObject *node_repr(PyObject *self) {
-    const char *where = hg_function_data(NODE(self)) ? "torch.autograd.function." : "";
+    const char *where = is_users(NODE(self)) ? "torch.autograd.function." : "";
     return PyUnicode_FromFormat("<%s%s object at %p>", where, hg_node_name(NODE(self)), self);
 }
 
@@ -519,7 +527,7 @@ PyObject *py_node_wrap(hg_node *n) {
     PyObject *self = PY(n);
     PyTypeObject *was = Py_TYPE(self);
     if (was == hg_py->node_type) {
-        PyTypeObject *type = type_named(hg_node_name(n), hg_function_data(n) != NULL);
+        PyTypeObject *type = type_named(hg_node_name(n), is_users(n));
         if (!type) return NULL;
         Py_INCREF(type);
         Py_SET_TYPE(self, type);

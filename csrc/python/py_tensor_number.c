@@ -56,14 +56,22 @@ static PyObject *unary(PyObject *self, int id) {
     BINARY(name, op)                                                                                                   \
     static PyObject *name##_inplace(PyObject *x, PyObject *y) { return inplace(x, y, HG_OP_##op); }
 
-BOTH(add, ADD)
-BOTH(multiply, MUL)
+/* A number on the left comes second: torch computes `2 * x` as x * 2, and the graph shows it. */
+#define COMMUTATIVE(name, op)                                                                                          \
+    static PyObject *name(PyObject *x, PyObject *y) {                                                                  \
+        return py_is_tensor(x) || py_is_array(x) ? binary(x, y, HG_OP_##op) : binary(y, x, HG_OP_##op);                \
+    }                                                                                                                  \
+    static PyObject *name##_inplace(PyObject *x, PyObject *y) { return inplace(x, y, HG_OP_##op); }
+
+COMMUTATIVE(add, ADD)
+COMMUTATIVE(multiply, MUL)
 BOTH(floor_divide, FLOOR_DIVIDE)
 BOTH(and, BITWISE_AND)
 BOTH(or, BITWISE_OR)
 BOTH(xor, BITWISE_XOR)
 BOTH(left_shift, BITWISE_LEFT_SHIFT)
 BOTH(right_shift, BITWISE_RIGHT_SHIFT)
+#undef COMMUTATIVE
 #undef BOTH
 #undef BINARY
 

@@ -11,6 +11,7 @@ import math
 import hookgrad
 
 from .. import _C
+from ._whole import one_node
 
 _nn = _C.nn
 globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_")})
@@ -52,6 +53,11 @@ def glu(input, dim=-1):
         raise RuntimeError(
             f"Halving dimension must be even, but dimension {dim % input.dim()} is size {input.shape[dim]}"
         )
+    return _glu(input, dim)
+
+
+@one_node("GluBackward0", 0)
+def _glu(input, dim):
     a, b = input.chunk(2, dim)
     return a * b.sigmoid()
 
@@ -65,7 +71,15 @@ def prelu(input, weight):
                 "Mismatch of parameter numbers and input channel size. "
                 f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
             )
-        weight = weight.reshape([-1] + [1] * (input.dim() - 2))
+    # A slope for each channel, in the input's dimensions.
+    shape = [1] * input.dim()
+    if input.dim() > 1:
+        shape[1] = weight.numel()
+    return _prelu(input, weight.view(shape))
+
+
+@one_node("PreluKernelBackward0", 0, 1)
+def _prelu(input, weight):
     return hookgrad.where(input > 0, input, weight * input)
 
 
@@ -164,14 +178,18 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
     tensor([0.7071])
     """
-    x1, x2 = hookgrad.broadcast_tensors(x1, x2)
-    lengths = [x.norm(2, dim, keepdim=True).clamp_min(eps) for x in (x1, x2)]
+    if x1.shape != x2.shape:
+        x1, x2 = hookgrad.broadcast_tensors(x1, x2)
+    lengths = [hookgrad.linalg.vector_norm(x, 2, dim, keepdim=True).clone() for x in (x1, x2)]
+    with hookgrad.no_grad():
+        for length in lengths:
+            length.clamp_min_(eps)
     return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
 
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension."""
-    return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
+    return _C._norm(_C._add(x1 - x2, eps), p, -1, keepdim)
 
 
 # ---- Attention ---------------------------------------------------------------------------------------------------
@@ -237,11 +255,34 @@ def scaled_dot_product_attention(
     return weights @ value
 
 
+@one_node("TrilinearBackward0", 0, 1, 2)
+def _trilinear(x1, weight, x2):
+    return ((x1.unsqueeze(1).unsqueeze(1) @ weight).squeeze(2) * x2.unsqueeze(1)).sum(2)
+
+
 def bilinear(input1, input2, weight, bias=None):
-    """x1 @ weight @ x2 + bias for each output feature: x1 (*, in1), x2 (*, in2), weight (out, in1, in2)."""
-    left = input1.unsqueeze(-2).unsqueeze(-2)
-    right = input2.unsqueeze(-2).unsqueeze(-1)
-    y = ((left @ weight) @ right).squeeze(-1).squeeze(-1)
+    """x1 @ weight @ x2 + bias for each output feature: x1 (*, in1), x2 (*, in2), weight (out, in1, in2).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html
+    """
+    if input1.dim() != input2.dim():
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}")
+    for i in range(input1.dim() - 1):
+        if input1.shape[i] != input2.shape[i]:
+            raise RuntimeError(
+                f"bilinear(): input batch dimensions do not match at dim {i}: got {input1.shape[i]} and {input2.shape[i]}"
+            )
+    for which, size, wanted in ((1, input1.shape[-1], weight.shape[1]), (2, input2.shape[-1], weight.shape[2])):
+        if size != wanted:
+            raise RuntimeError(
+                f"bilinear(): input{which} size does not match weight size: got {size} but expected {wanted}"
+            )
+    if bias is not None and bias.shape[0] != weight.shape[0]:
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected {weight.shape[0]}"
+        )
+    y = _trilinear(input1.reshape(-1, input1.shape[-1]), weight, input2.reshape(-1, input2.shape[-1]))
+    y = y.view([*input1.shape[:-1], weight.shape[0]])
     return y if bias is None else y + bias
 
 
@@ -293,13 +334,13 @@ def _full_size(output_size, input_size):
 # ---- Losses ------------------------------------------------------------------------------------------------------
 
 
-def _reduction(size_average, reduce, reduction):
+def _reduction(size_average, reduce, reduction, stacklevel=4):
     """The word for how losses are put together; `size_average` and `reduce` are the old way to say it."""
     if size_average is None and reduce is None:
         return reduction
     average = size_average is None or size_average
     reduction = ("mean" if average else "sum") if reduce is None or reduce else "none"
-    _warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", 4)
+    _warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.", stacklevel)
     return reduction
 
 
@@ -389,6 +430,9 @@ def cross_entropy(
 
 _LATE_FAMILIES = {
     "_attention": "multi_head_attention_forward",
+    "_losses": """cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss margin_ranking_loss multi_margin_loss
+        multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss soft_margin_loss triplet_margin_loss
+        triplet_margin_with_distance_loss""",
 }
 _LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
 

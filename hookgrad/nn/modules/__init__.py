@@ -46,17 +46,6 @@ from .lazy_layers import (
     LazyLinear,
 )
 from .linear import Bilinear, Identity, Linear
-from .loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-)
 from .module import Module
 from .normalization import GroupNorm, LayerNorm, RMSNorm
 from .padding import (
@@ -82,7 +71,11 @@ from .pooling import (
 from .sparse import Embedding
 
 _LATE_FAMILIES = {
+    "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "attention": "MultiheadAttention",
+    "loss": """BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss CTCLoss GaussianNLLLoss HingeEmbeddingLoss
+        HuberLoss KLDivLoss L1Loss MarginRankingLoss MSELoss MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss
+        NLLLoss NLLLoss2d PoissonNLLLoss SmoothL1Loss SoftMarginLoss TripletMarginLoss TripletMarginWithDistanceLoss""",
     "rnn": "GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
     "transformer": "Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer",
 }
@@ -95,8 +88,6 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
-    "BCELoss",
-    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Bilinear",
@@ -108,7 +99,6 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "CosineSimilarity",
-    "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -122,12 +112,9 @@ __all__ = [
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
-    "HuberLoss",
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
-    "KLDivLoss",
-    "L1Loss",
     "LayerNorm",
     "LazyBatchNorm1d",
     "LazyBatchNorm2d",
@@ -140,14 +127,12 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
-    "MSELoss",
     "MaxPool1d",
     "MaxPool2d",
     "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
-    "NLLLoss",
     "PReLU",
     "PairwiseDistance",
     "ParameterDict",
@@ -163,7 +148,6 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
-    "SmoothL1Loss",
     "Softmax",
     "Softmax2d",
     "Softmin",

@@ -1,0 +1,70 @@
+"""Functions made of several ops that are one node of the graph, as they are in PyTorch, which has a kernel for each.
+
+The node saves the function's arguments. Its derivative runs the function once more, recorded, and backward through that.
+"""
+
+from functools import wraps
+
+from .. import _C
+from ..autograd.grad_mode import enable_grad, no_grad
+
+_DIFFERENTIABLE = 1  # what _C._function_outputs is told of an output
+
+
+class _Whole:
+    """The context of such a node: the function, and its arguments with None in the places of tensors."""
+
+    def __init__(self, name, function, args, edges):
+        self._name = name  # which the core's node does not own
+        self._function = function
+        self._is_tensor = [isinstance(a, _C.Tensor) for a in args]
+        self._args = [None if is_tensor else a for a, is_tensor in zip(args, self._is_tensor)]
+        self._edges = edges
+
+    def _run_backward(self, *grads):
+        """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
+        from ..autograd import grad
+
+        create_graph = _C.is_grad_enabled()
+        saved = iter(self.saved_tensors)
+        is_tensor, edges = self._is_tensor, self._edges
+        args = [next(saved) if given else a for a, given in zip(self._args, is_tensor)]
+        with enable_grad():
+            # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs.
+            for i in edges:
+                if is_tensor[i] and args[i].requires_grad:
+                    args[i] = args[i].view_as(args[i]) if create_graph else args[i].detach().requires_grad_()
+            outputs = self._function(*args)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        used = [(out, g) for out, g in zip(outputs, grads) if g is not None and out.requires_grad]
+        by = [args[i] for i in edges if is_tensor[i] and args[i].requires_grad]
+        if not used:
+            return (None,) * len(edges)
+        outputs, grads = zip(*used)
+        got = iter(grad(outputs, by, grads, create_graph=create_graph, allow_unused=True))
+        return tuple([next(got) if is_tensor[i] and args[i].requires_grad else None for i in edges])
+
+
+def one_node(name, *edges):
+    """A decorator: the results of a function of tensors and settings, all given by position, come from one node `name`.
+
+    `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function must return new
+    tensors, one or a tuple, and the same ones for the same arguments.
+    """
+
+    def decorate(function):
+        @wraps(function)
+        def call(*args):
+            if not (_C.is_grad_enabled() and any(args[i] is not None and args[i].requires_grad for i in edges)):
+                return function(*args)
+            with no_grad():
+                result = function(*args)
+            outputs = result if isinstance(result, tuple) else (result,)
+            node = _C._function_new(name, _Whole(name, function, args, edges), tuple([args[i] for i in edges]))
+            _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))
+            _C._function_save(node, tuple([a for a in args if isinstance(a, _C.Tensor)]), False)
+            return result
+
+        return call
+
+    return decorate

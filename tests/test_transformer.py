@@ -1,0 +1,144 @@
+"""Attention and the transformer: masks, copies, and which of its parts are called."""
+
+import warnings
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn
+
+
+def close(a, b):
+    return torch.allclose(a, b, atol=1e-5)
+
+
+def causal(n):
+    return nn.Transformer.generate_square_subsequent_mask(n)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize(
+    "settings", [{}, {"add_bias_kv": True, "add_zero_attn": True}, {"kdim": 6, "vdim": 7}], ids=str
+)
+def test_what_a_mask_forbids_does_not_count(need_weights, settings):
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2, **settings)
+    q, k, v = torch.randn(3, 2, 8), torch.randn(5, 2, attention.kdim), torch.randn(5, 2, attention.vdim)
+    padding = torch.zeros(2, 5, dtype=torch.bool)
+    padding[1, 3:] = True
+    output, weights = attention(q, k, v, key_padding_mask=padding, need_weights=need_weights)
+    k[3:, 1], v[3:, 1] = 7.0, -7.0
+    again, _ = attention(q, k, v, key_padding_mask=padding, need_weights=need_weights)
+    assert close(output, again)
+    if need_weights:
+        assert close(weights.sum(-1), torch.ones(2, 3)) and weights[1, :, 3:5].abs().max() == 0
+
+
+def test_weights_of_each_head():
+    attention = nn.MultiheadAttention(8, 4, batch_first=True)
+    x = torch.randn(2, 3, 8)
+    each, mean = (attention(x, x, x, average_attn_weights=average)[1] for average in (False, True))
+    assert each.shape == (2, 4, 3, 3) and close(each.mean(1), mean)
+
+
+def test_masks_as_booleans_and_as_numbers_are_alike():
+    attention = nn.MultiheadAttention(8, 2)
+    x = torch.randn(4, 1, 8)
+    number = causal(4)
+    outputs = [attention(x, x, x, attn_mask=mask)[0] for mask in (number, number != 0, number.expand(2, 4, 4))]
+    assert close(outputs[0], outputs[1]) and close(outputs[0], outputs[2])
+    assert close(outputs[0], attention(x, x, x, attn_mask=number, is_causal=True, need_weights=False)[0])
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_causal_decoder_does_not_see_the_future(batch_first, norm_first):
+    torch.manual_seed(1)
+    layer = nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=batch_first, norm_first=norm_first)
+    decoder = nn.TransformerDecoder(layer, 2, nn.LayerNorm(8))
+    tgt, memory = torch.randn(4, 4, 8), torch.randn(4, 4, 8)
+    output = decoder(tgt, memory, tgt_mask=causal(4))
+    changed = tgt.clone()
+    changed.select(1 if batch_first else 0, 3).zero_()
+    again = decoder(changed, memory, tgt_mask=causal(4))
+    dim = 1 if batch_first else 0
+    assert close(output.narrow(dim, 0, 3), again.narrow(dim, 0, 3))
+    assert not close(output.select(dim, 3), again.select(dim, 3))
+
+
+def test_evaluation_at_once_is_evaluation_part_by_part():
+    torch.manual_seed(2)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    x = torch.randn(2, 3, 8)
+    slow = layer(x)
+    with torch.no_grad():
+        fast = layer(x)
+    assert close(slow, fast)
+
+
+def test_hooks_on_parts_keep_the_layer_from_being_computed_at_once():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+    seen = []
+    with torch.no_grad():
+        handle = nn.modules.module.register_module_forward_hook(lambda m, args, out: seen.append(type(m).__name__))
+        layer(torch.randn(1, 2, 8))
+        handle.remove()
+        assert seen == ["TransformerEncoderLayer"]
+        seen.clear()
+        layer.linear2.register_forward_hook(lambda m, args, out: seen.append("linear2"))
+        layer(torch.randn(1, 2, 8))
+    assert seen == ["linear2"]
+
+
+def test_an_encoder_in_evaluation_leaves_the_padding_out():
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    padding = torch.tensor([[False, False, True], [False, False, False]])
+    x = torch.randn(2, 3, 8)
+    with torch.no_grad():
+        output = encoder(x, src_key_padding_mask=padding)
+    assert output[0, 2].abs().sum() == 0 and output[1, 2].abs().sum() > 0
+    assert close(encoder(x, src_key_padding_mask=padding)[0, :2], output[0, :2])
+
+
+def test_an_encoder_says_why_it_keeps_the_padding():
+    with pytest.warns(UserWarning, match="self.use_nested_tensor is False because encoder_layer.norm_first was True"):
+        nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, norm_first=True, batch_first=True), 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 1, enable_nested_tensor=False)
+    assert encoder.layers[0].self_attn.in_proj_weight.shape == (24, 8)
+
+
+def test_the_whole_model():
+    torch.manual_seed(3)
+    model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.0, batch_first=True)
+    src, tgt = torch.randn(2, 5, 8, requires_grad=True), torch.randn(2, 4, 8)
+    output = model(src, tgt, tgt_mask=causal(4))
+    assert output.shape == (2, 4, 8)
+    output.pow(2).sum().backward()
+    assert src.grad.abs().sum() > 0 and all(p.grad is not None for p in model.parameters())
+    with pytest.raises(RuntimeError, match="the batch number of src and tgt must be equal"):
+        model(src, tgt[:1])
+    with pytest.raises(RuntimeError, match="the feature number of src and tgt must be equal to d_model"):
+        model(src, tgt[..., :7])
+
+
+@pytest.mark.parametrize(
+    "arguments, kind, words",
+    [
+        ({"attn_mask": torch.zeros(3, 2)}, RuntimeError, "The shape of the 2D attn_mask is"),
+        ({"attn_mask": torch.zeros(4)}, AssertionError, "expected `attn_mask` to be `None`, 2-D or 3-D"),
+        ({"key_padding_mask": torch.zeros(2)}, AssertionError, "expected `key_padding_mask` to be `None` or 2-D"),
+        (
+            {"key_padding_mask": torch.zeros(2, 7)},
+            AssertionError,
+            "Expected key_padded_mask.shape[1] to be 3, but got 7",
+        ),
+        ({"is_causal": True}, RuntimeError, "Need attn_mask if specifying the is_causal hint"),
+    ],
+)
+def test_what_attention_refuses(arguments, kind, words):
+    x = torch.randn(3, 2, 8)
+    with pytest.raises(kind) as caught:
+        nn.MultiheadAttention(8, 2)(x, x, x, **arguments)
+    assert words in str(caught.value)
