@@ -101,6 +101,7 @@ _ELSEWHERE = {
     "set_num_threads": "functional",
     "set_default_device": "functional",
     "get_default_device": "functional",
+    "set_default_tensor_type": "functional",
     "set_printoptions": "_tensor_str",
     "get_printoptions": "_tensor_str",
     "typename": "functional",

@@ -256,3 +256,24 @@ def set_default_device(device):
 
 def get_default_device():
     return _C.device("cpu")
+
+
+def set_default_tensor_type(t):
+    """PyTorch's old name for `set_default_dtype`: takes torch.DoubleTensor, or its name "torch.DoubleTensor"."""
+    from warnings import warn
+
+    warn(
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
+        "torch.set_default_device() as alternatives.",
+        stacklevel=2,
+    )
+    if isinstance(t, str):
+        import hookgrad
+
+        t = getattr(hookgrad, t.removeprefix("torch."))
+    dtype = getattr(t, "dtype", None)
+    if not isinstance(dtype, _C.dtype):
+        raise TypeError("invalid type object: only floating-point types are supported as the default type")
+    if not dtype.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    _C.set_default_dtype(dtype)

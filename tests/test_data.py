@@ -14,7 +14,9 @@ from hookgrad.utils.data import (
     RandomSampler,
     SequentialSampler,
     Subset,
+    SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
     default_collate,
     random_split,
 )
@@ -60,6 +62,13 @@ def test_samplers_follow_torch():
     assert list(SequentialSampler(range(3))) == [0, 1, 2]
     assert list(BatchSampler(range(5), 2, False)) == [[0, 1], [2, 3], [4]]
     assert list(BatchSampler(range(5), 2, True)) == [[0, 1], [2, 3]]
+    torch.manual_seed(0)
+    assert list(RandomSampler(range(5))) == [1, 3, 4, 2, 0]
+    assert list(WeightedRandomSampler([0.1, 0.9, 0.5], 5)) == [2, 1, 2, 1, 2]
+    assert list(SubsetRandomSampler([3, 4, 9])) == [3, 9, 4]
+    assert sorted(WeightedRandomSampler([0.1, 0.9, 0.5], 3, replacement=False)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="weights should be a 1d sequence"):
+        WeightedRandomSampler([[1.0]], 1)
 
 
 def test_random_split_follows_torch():

@@ -96,6 +96,23 @@ def test_none_keeps_the_place_of_a_parameter():
     assert [name for name, _ in m.named_parameters()] == ["bias"]
 
 
+def test_a_property_that_lacks_an_attribute_is_the_missing_one():
+    class M(nn.Module):
+        @property
+        def size(self):
+            return self.nothing
+
+        @property
+        def weight(self):
+            raise AttributeError("not yet")
+
+    m = M()
+    with pytest.raises(AttributeError, match="'M' object has no attribute 'size'"):
+        m.size  # noqa: B018
+    m._parameters["weight"] = nn.Parameter(torch.ones(1))
+    assert m.weight is m._parameters["weight"]
+
+
 # What is done to a Linear(2, 3) called m, and what it raises.
 WRONG = [
     ("m.weight = 3", TypeError, "cannot assign 'int' as parameter 'weight' (torch.nn.Parameter or None expected)"),

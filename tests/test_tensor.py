@@ -108,6 +108,20 @@ def test_default_dtype():
         torch.set_default_dtype(torch.int32)
 
 
+def test_the_old_way_to_set_the_default_dtype():
+    try:
+        for old in (torch.DoubleTensor, "torch.DoubleTensor"):
+            with pytest.warns(UserWarning, match="deprecated as of PyTorch 2.1"):
+                torch.set_default_tensor_type(old)
+            assert torch.ones(1).dtype is torch.float64
+            torch.set_default_dtype(torch.float32)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for wrong in (torch.IntTensor, int):
+        with pytest.warns(UserWarning), pytest.raises(TypeError, match="only floating-point types"):
+            torch.set_default_tensor_type(wrong)
+
+
 def test_the_old_constructor():
     assert torch.Tensor(2, 3).shape == torch.Tensor(torch.Size([2, 3])).shape == (2, 3)
     assert torch.Tensor([2, 3]).tolist() == [2.0, 3.0]
@@ -287,8 +301,12 @@ def test_to_and_its_kin(x):
         assert getattr(x, name)().dtype is getattr(torch, dtype)
     assert x.type() == "torch.FloatTensor" and x.type("torch.DoubleTensor").dtype is torch.float64
     assert x.type(torch.int32).type() == "torch.IntTensor"
-    with pytest.raises(ValueError, match="invalid type"):
-        x.type("torch.Nothing")
+    assert x.type(torch.LongTensor).dtype is torch.int64 and x.type(torch.FloatTensor) is x
+    for name in ("torch.Nothing", int):
+        with pytest.raises(ValueError, match="invalid type"):
+            x.type(name)
+    with pytest.raises(TypeError, match="dtype must be a type, str, or dtype object"):
+        x.type(3)
 
 
 def test_casts_are_differentiable():

@@ -62,12 +62,32 @@ static int dtype_named(PyObject *name, hg_dtype *d) {
     return -1;
 }
 
+/* What .type() takes: a dtype, the name of a tensor type, or a type with its dtype (torch.DoubleTensor). */
+static int dtype_meant(PyObject *type, hg_dtype *d) {
+    if (PyUnicode_Check(type)) return dtype_named(type, d);
+    if (Py_TYPE(type) == hg_py->dtype_type) return py_dtype(type, d);
+    if (type == (PyObject *)hg_py->tensor_type) return *d = hg_default_dtype(py_ctx()), 0;
+    PyObject *dtype = PyObject_GetAttr(type, NAME(dtype));
+    if (dtype && Py_TYPE(dtype) == hg_py->dtype_type) {
+        int failed = py_dtype(dtype, d);
+        Py_DECREF(dtype);
+        return failed;
+    }
+    Py_XDECREF(dtype);
+    PyErr_Clear();
+    if (PyType_Check(type))
+        PyErr_Format(PyExc_ValueError, "invalid type: '%s'", ((PyTypeObject *)type)->tp_name);
+    else
+        PyErr_SetString(PyExc_TypeError, "dtype must be a type, str, or dtype object");
+    return -1;
+}
+
 static PyObject *tensor_type(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[2];
     hg_dtype d = HG_NO_DTYPE;
     if (py_parse("type", "dtype,non_blocking", 0, args, n, kwnames, at)) return NULL;
     if (!at[0] || at[0] == Py_None) return PyUnicode_FromFormat("torch.%s", hg_dtypes[TENSOR(self)->dtype].tensor_name);
-    if (PyUnicode_Check(at[0]) ? dtype_named(at[0], &d) : py_dtype(at[0], &d)) return NULL;
+    if (dtype_meant(at[0], &d)) return NULL;
     return cast(self, d, false);
 }
 

@@ -19,6 +19,21 @@ static PyObject *registered(PyObject *self, PyObject *name) {
     return found;
 }
 
+/* The last place to look. As for any class with a __getattr__, a property that raised AttributeError comes here too, and it is
+   its own name that is then missing. */
+static PyObject *registered_or_missing(PyObject *self, PyObject *name) {
+    PyObject *found = registered(self, name);
+    return found ? Py_NewRef(found) : py_no_attribute(self, name);
+}
+
+static PyObject *descriptor_value(PyObject *descr, descrgetfunc get, PyObject *self, PyObject *name) {
+    PyObject *found = get(descr, self, (PyObject *)Py_TYPE(self));
+    Py_DECREF(descr);
+    if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
+    PyErr_Clear();
+    return registered_or_missing(self, name);
+}
+
 /* As every Python object does, and then the tables. The type's cache answers for most names. */
 static PyObject *module_getattro(PyObject *self, PyObject *name) {
     PyObject *descr = _PyType_Lookup(Py_TYPE(self), name), *dict = SELF(self)->dict, *found = NULL;
@@ -26,11 +41,7 @@ static PyObject *module_getattro(PyObject *self, PyObject *name) {
     if (descr) {
         Py_INCREF(descr);
         get = Py_TYPE(descr)->tp_descr_get;
-        if (get && Py_TYPE(descr)->tp_descr_set) {
-            found = get(descr, self, (PyObject *)Py_TYPE(self));
-            Py_DECREF(descr);
-            return found;
-        }
+        if (get && Py_TYPE(descr)->tp_descr_set) return descriptor_value(descr, get, self, name);
     }
     if (dict) {
         Py_INCREF(dict);
@@ -41,20 +52,13 @@ static PyObject *module_getattro(PyObject *self, PyObject *name) {
             return found;
         }
     }
-    if (descr) {
-        if (!get) return descr;
-        found = get(descr, self, (PyObject *)Py_TYPE(self));
-        Py_DECREF(descr);
-        return found;
-    }
-    found = registered(self, name);
-    return found ? Py_NewRef(found) : py_no_attribute(self, name);
+    if (descr) return get ? descriptor_value(descr, get, self, name) : descr;
+    return registered_or_missing(self, name);
 }
 
 /* For `super().__getattr__(name)` in a subclass that has a __getattr__ of its own. */
 static PyObject *module_getattr(PyObject *self, PyObject *name) {
-    PyObject *found = PyUnicode_Check(name) ? registered(self, name) : NULL;
-    return found ? Py_NewRef(found) : py_no_attribute(self, name);
+    return PyUnicode_Check(name) ? registered_or_missing(self, name) : py_no_attribute(self, name);
 }
 
 /* ---- Being called ----------------------------------------------------------------------------------------------- */
