@@ -435,9 +435,14 @@ bool hg_backward_is_whole(const hg_ctx *cx) {
     return !run;
 }
 
-bool hg_backward_will_run(const hg_ctx *cx, const hg_node *n) {
+hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out) {
     const hg_task *t = cx->run ? task_of(cx->run, n) : NULL;
-    return t && (t->needed || t->captures);
+    if (t && !t->needed && t->captures && n->type == &hg_accumulate_node)
+        return hg_fail(cx, HG_STATE,
+                       "A leaf node was passed to _will_engine_execute_node but we are currently running "
+                       "autograd.grad(). This is currently not supported.");
+    *out = t && (t->needed || t->captures);
+    return HG_OK;
 }
 
 hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data) {

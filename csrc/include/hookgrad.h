@@ -414,7 +414,8 @@ int64_t hg_backward_id(const hg_ctx *cx);    /* a number of its own; -1: there i
 hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NULL: none */
 bool hg_backward_is_whole(
     const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
-bool hg_backward_will_run(const hg_ctx *cx, const hg_node *n); /* does it run the node, or return its gradient? */
+/* Does it run the node, or return its gradient? Fails for a leaf whose gradient it returns: the leaf itself is not run. */
+hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out);
 /* Call fn when the backward under way is done; `data` is a host reference, held meanwhile. Fails outside of one. */
 hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data);
 

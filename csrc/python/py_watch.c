@@ -21,15 +21,17 @@ static PyObject *is_checkpoint_valid(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED
 
 static PyObject *will_engine_execute_node(PyObject *Py_UNUSED(m), PyObject *node) {
     hg_ctx *cx = py_ctx();
+    bool runs;
     if (!cx) return NULL;
     if (!py_is(node, hg_py->node_type))
-        return PyErr_Format(PyExc_TypeError, "_will_engine_execute_node expects an grad_fn, but got %.100s",
+        return PyErr_Format(PyExc_RuntimeError, "_will_engine_execute_node expects an grad_fn, but got %.100s",
                             Py_TYPE(node)->tp_name);
     if (hg_backward_id(cx) < 0)
         return PyErr_SetString(PyExc_RuntimeError,
                                "_get_should_execute_nodes should only be called during the backward pass"),
                NULL;
-    return PyBool_FromLong(hg_backward_will_run(cx, NODE(node)));
+    hg_status st = hg_backward_will_run(cx, NODE(node), &runs);
+    return st == HG_OK ? PyBool_FromLong(runs) : py_raise(cx, st);
 }
 
 /* _node_output(node, k): a tensor whose gradient is what arrives there. */

@@ -187,3 +187,27 @@ def modes_of_gradients(torch, log):
     log.error(lambda: x * t)
     with torch.set_grad_enabled(False):
         log((x * 2).requires_grad)
+
+
+def which_nodes_a_backward_will_run(torch, log):
+    """Asked from within a hook; a leaf cannot be asked for under grad(), which does not run it."""
+    will_run = torch._C._will_engine_execute_node
+    x, y = _leaf(torch), _leaf(torch)
+    product = x * y
+    out = product * 2
+    nodes = [torch.autograd.graph.get_gradient_edge(t).node for t in (x, y, product, out)]
+
+    def ask(grad):
+        for node in nodes:
+            try:
+                log(node.name(), will_run(node))
+            except RuntimeError as error:
+                log(node.name(), str(error))
+
+    out.register_hook(ask)
+    out.sum().backward(retain_graph=True)
+    out.sum().backward(inputs=[x], retain_graph=True)
+    for inputs in ((product,), (x,), (x, product)):
+        torch.autograd.grad(out.sum(), inputs, retain_graph=True)
+    torch.autograd.graph.register_multi_grad_hook((x, product), log)
+    log.error(torch.autograd.grad, out.sum(), x)
