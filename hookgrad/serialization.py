@@ -65,7 +65,7 @@ class _Unpickler(pickle.Unpickler):
         if name in _SAFE.get(ours, ()) or (inside is not None and name in _SAFE_OURS.get(inside, ())):
             return found
         raise pickle.UnpicklingError(
-            f"Weights only load failed: {module}.{name} is not among what may be built from a file. Pass "
+            f"Weights only load failed. {module}.{name} is not among what may be built from a file. Pass "
             "weights_only=False if you trust whoever wrote it, or torch.serialization.add_safe_globals([...])."
         )
 

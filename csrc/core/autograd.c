@@ -24,7 +24,7 @@ hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on) {
                        "you can only change requires_grad flags of leaf variables. If you want to use a computed "
                        "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach().");
     if (on && !hg_dtype_is_float((hg_dtype)t->dtype))
-        return hg_fail(cx, HG_STATE, "only Tensors of floating point and complex dtype can require gradients");
+        return hg_fail(cx, HG_STATE, "Only Tensors of floating point and complex dtype can require gradients");
     if (on && t->is_inference && !cx->inference)
         return hg_fail(cx, HG_STATE,
                        "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
@@ -365,8 +365,11 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
         if (grad->dtype != t->dtype)
             return hg_fail(cx, HG_STATE,
                            "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%.*s'. The "
-                           "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype).",
-                           hg_dtypes[grad->dtype].name,
+                           "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). You can set "
+                           "the tensor's grad_dtype attribute with a specific dtype, or None to allow any dtype. Set "
+                           "grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may break "
+                           "downstream systems that assume they match.",
+                           hg_c_name((hg_dtype)grad->dtype),
                            (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")),
                            hg_dtypes[t->dtype].tensor_name);
         if (!hg_same_shape(t, grad))

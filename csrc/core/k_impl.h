@@ -12,7 +12,6 @@ hg_convert hg_converter(hg_dtype to, hg_dtype from);
 void hg_put_number(hg_arg number, hg_dtype d, void *to);
 /* Fails where the number is beyond the dtype's range: asked before a tensor is filled with it. */
 hg_status hg_check_number(hg_ctx *cx, hg_arg number, hg_dtype d);
-const char *hg_c_name(hg_dtype d); /* "long int": what torch calls a dtype in some messages */
 /* "result type Float can't be cast to ..." where torch refuses. */
 hg_status hg_check_cast(hg_ctx *cx, hg_dtype from, hg_dtype to);
 /* Fails where writing `out` while reading `in` (may be NULL) would depend on the order. */

@@ -152,14 +152,6 @@ static void correlate(hg_ctx *cx, const walk *w, const void *output, const void 
 
 enum { INPUT, WEIGHT, BIAS, STRIDE, PADDING, DILATION, TRANSPOSED, OUTPUT_PADDING, GROUPS };
 
-static const char *c_name(hg_dtype d) { /* as C++ writes it */
-    static const char *const names[HG_N_DTYPES] = {
-        [HG_U8] = "unsigned char",   [HG_I8] = "signed char", [HG_I16] = "short", [HG_I32] = "int",
-        [HG_I64] = "long int",       [HG_F16] = "c10::Half",  [HG_F32] = "float", [HG_F64] = "double",
-        [HG_BF16] = "c10::BFloat16", [HG_BOOL] = "bool"};
-    return names[d];
-}
-
 static bool any_below(const hg_arg *list, int64_t least) {
     for (uint32_t i = 0; i < list->n; i++)
         if (list->u.ints[i] < least) return true;
@@ -170,7 +162,7 @@ static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w
     char want[16], got[16];
     if (bias && bias->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same",
-                       c_name((hg_dtype)x->dtype), c_name((hg_dtype)bias->dtype));
+                       hg_c_name((hg_dtype)x->dtype), hg_c_name((hg_dtype)bias->dtype));
     if (w->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
                        hg_dtype_word((hg_dtype)w->dtype, got));

@@ -94,20 +94,13 @@ static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor
     return st;
 }
 
-static const char *c_name(hg_dtype d) {
-    static const char *const names[HG_N_DTYPES] = {"unsigned char", "signed char", "short int", "int",
-                                                   "long int",      "c10::Half",   "float",     "double",
-                                                   "c10::BFloat16", "bool"};
-    return names[d];
-}
-
 static hg_status check_matrices(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
     if (x->shape[1] != y->shape[0])
         return hg_fail(cx, HG_SHAPE, "mat1 and mat2 shapes cannot be multiplied (%lldx%lld and %lldx%lld)",
                        (long long)x->shape[0], (long long)x->shape[1], (long long)y->shape[0], (long long)y->shape[1]);
     if (x->dtype != y->dtype)
         return hg_fail(cx, HG_SHAPE, "expected m1 and m2 to have the same dtype, but got: %s != %s",
-                       c_name((hg_dtype)x->dtype), c_name((hg_dtype)y->dtype));
+                       hg_c_name((hg_dtype)x->dtype), hg_c_name((hg_dtype)y->dtype));
     return HG_OK;
 }
 
@@ -164,7 +157,9 @@ hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK && t->dtype != y->dtype)
         st = hg_fail(cx, HG_SHAPE, "self and mat2 must have the same dtype, but got %s and %s",
                      hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
-    if (st == HG_OK) st = check_matrices(cx, x, y);
+    if (st == HG_OK && x->dtype != y->dtype)
+        st = hg_fail(cx, HG_SHAPE, "mat1 and mat2 must have the same dtype, but got %s and %s",
+                     hg_dtype_word((hg_dtype)x->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
     return st == HG_OK ? multiply(cx, x, y, t, a[3], a[4], out) : st;
 }
 

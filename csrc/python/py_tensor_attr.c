@@ -82,6 +82,10 @@ static int set_requires_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
         PyErr_SetString(PyExc_RuntimeError, "requires_grad must be a bool");
         return -1;
     }
+    if (value == Py_True && !hg_dtype_is_float((hg_dtype)TENSOR(self)->dtype))
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "only Tensors of floating point and complex dtype can require gradients"),
+               -1;
     hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(self), value == Py_True);
     return st == HG_OK ? 0 : py_fail(cx, st);
 }

@@ -20,3 +20,20 @@ _quadruple = _ntuple(4, "_quadruple")
 def _reverse_repeat_tuple(t, n):
     """The values from the last to the first, each `n` times: padding as `pad()` wants it."""
     return tuple(x for x in reversed(t) for _ in range(n))
+
+
+def consume_prefix_in_state_dict_if_present(state_dict, prefix):
+    """Take a prefix off the keys of a state dict that have it, in place: off its metadata as well.
+
+    >>> state = {"module.weight": 1, "module.bias": 2, "step": 3}
+    >>> consume_prefix_in_state_dict_if_present(state, "module.")
+    >>> state
+    {'step': 3, 'weight': 1, 'bias': 2}
+    """
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[key[len(prefix) :]] = state_dict.pop(key)
+    metadata = getattr(state_dict, "_metadata", None)
+    if metadata is not None:
+        # The key of the module itself is the prefix without its dot.
+        for key in [key for key in metadata if key and (key.startswith(prefix) or key == prefix.rstrip("."))]:
+            metadata[key[len(prefix) :]] = metadata.pop(key)
