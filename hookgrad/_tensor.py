@@ -45,6 +45,13 @@ def _rebuild(data, strides, requires_grad, kind, state):
     return tensor
 
 
+def _rebuild_on_storage(whole, place, requires_grad, kind, state):
+    """The same, over memory that other tensors share: `whole` are its bytes, `place` is where this tensor lies."""
+    dtype, shape, strides, offset = place
+    data = whole if dtype == _C.uint8 else whole.view(dtype)
+    return _rebuild(data.as_strided(shape, strides, offset).detach(), None, requires_grad, kind, state)
+
+
 def _rebuild_bytes(buffer, dtype, shape):
     """A tensor of its bytes."""
     if not buffer:

@@ -32,7 +32,7 @@ _SAFE = {
     "_codecs": {"encode"},
 }
 _SAFE_OURS = {
-    "_tensor": {"_rebuild", "_rebuild_bytes"},
+    "_tensor": {"_rebuild", "_rebuild_bytes", "_rebuild_on_storage"},
     "nn.parameter": {"Parameter", "Buffer", "_rebuild_parameter"},
     "": {"Tensor", "Size", "device", *(str(d)[len("torch.") :] for d in vars(_C).values() if isinstance(d, _C.dtype))},
 }
@@ -70,6 +70,28 @@ class _Unpickler(pickle.Unpickler):
         )
 
 
+class _Pickler(pickle.Pickler):
+    """Writes each storage once, whole: tensors that share memory do so again when they are loaded."""
+
+    def __init__(self, file, protocol):
+        super().__init__(file, protocol)
+        self._protocol = protocol
+        self._storages = {}
+
+    def reducer_override(self, obj):
+        if getattr(type(obj), "__reduce_ex__", None) is not _C.Tensor.__reduce_ex__ or not obj.numel():
+            return NotImplemented
+        from ._tensor import _Bytes, _rebuild_on_storage
+
+        rebuild, (_, _, *more) = obj.__reduce_ex__(self._protocol)
+        storage = obj.untyped_storage()
+        if storage.nbytes() % obj.element_size():
+            return rebuild, (_Bytes(obj), None, *more)
+        whole = self._storages.setdefault(storage._key(), _Bytes(storage._whole()))
+        place = obj.dtype, tuple(obj.shape), obj.stride(), obj.storage_offset()
+        return _rebuild_on_storage, (whole, place, *more)
+
+
 def save(obj, f, pickle_module=pickle, pickle_protocol=4, _use_new_zipfile_serialization=True):
     """Write an object, such as a state dict, to a path or an open file.
 
@@ -87,7 +109,10 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=4, _use_new_zipfile_seria
             f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}"
         )
     f.write(_HEADER)
-    pickle_module.dump(obj, f, protocol=pickle_protocol)
+    if pickle_module is pickle:
+        _Pickler(f, pickle_protocol).dump(obj)
+    else:
+        pickle_module.dump(obj, f, protocol=pickle_protocol)
 
 
 def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None, encoding="utf-8", **options):

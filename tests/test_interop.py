@@ -325,3 +325,14 @@ def test_load_builds_no_strangers():
         torch.load(file)
     file.seek(0)
     assert isinstance(torch.load(file, weights_only=False), Custom)
+
+
+def test_tensors_that_share_memory_do_so_again_after_load():
+    numbers = torch.arange(1, 10)
+    file = io.BytesIO()
+    torch.save({"all": numbers, "even": numbers[1::2], "parameter": torch.nn.Parameter(torch.ones(2))}, file)
+    file.seek(0)
+    loaded = torch.load(file)
+    loaded["even"].mul_(2)
+    assert loaded["all"].tolist() == [1, 4, 3, 8, 5, 12, 7, 16, 9] and not loaded["even"]._is_view()
+    assert isinstance(loaded["parameter"], torch.nn.Parameter)
