@@ -293,3 +293,16 @@ def test_what_is_doubtful_is_warned_of(fn, words):
         fn()
     assert [w.category for w in seen] == [UserWarning]
     assert words in str(seen[0].message)
+
+
+def test_gates_and_slopes_name_their_nodes():
+    x = torch.tensor([[1.0, -2.0, 0.0, 3.0]], requires_grad=True)
+    y = F.glu(x)
+    assert y.grad_fn.name() == "GluBackward0" and y.grad_fn._saved_dim == 18446744073709551615
+    slopes = torch.tensor([0.1, 0.2, 0.3, 0.4], requires_grad=True)
+    z = F.prelu(x, slopes)
+    assert z.grad_fn.name() == "PreluKernelBackward0"
+    z.sum().backward()
+    assert slopes.grad.tolist() == [0.0, -2.0, 0.0, 0.0]
+    with pytest.raises(RuntimeError, match="parameter numbers = 3 and channel size = 4"):
+        F.prelu(x, slopes[:3])

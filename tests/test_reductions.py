@@ -281,3 +281,9 @@ def test_variance_of_one_number_is_nan():
 )
 def test_names_of_nodes(f, name):
     assert f(torch.ones(2, 2, requires_grad=True)).grad_fn.name() == name
+
+
+def test_the_gradient_of_logcumsumexp_does_not_overflow():
+    z = torch.tensor([-800.0, 5.0, 900.0], requires_grad=True)
+    (grad,) = torch.autograd.grad(z.logcumsumexp(0), z, torch.tensor([1.0, -2.0, 0.5]))
+    assert grad.tolist() == [1.0, -2.0, 0.4999854564666748]  # PyTorch's numbers, a logarithm away from a half

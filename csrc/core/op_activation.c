@@ -251,3 +251,92 @@ hg_status hg_op_dropout(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (mask) hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_MUL, (hg_arg[]){a[0], T(mask)}, 2));
     return hg_scope_return(cx, &s, mask ? a[0].u.t : NULL, out);
 }
+/* ---- Gates and slopes ------------------------------------------------------------------------------------------------------------ */
+
+/* Half `which` of x along dim. */
+static hg_tensor *half(hg_ctx *cx, hg_tensor *x, hg_arg dim, int which) {
+    int d = 0;
+    if (!x || hg_wrap_dim(cx, dim.u.i, x->n_dim, &d) != HG_OK) return NULL;
+    int64_t size = x->shape[d] / 2;
+    return X(NARROW, T(x), dim, hg_i(which * size), hg_i(size));
+}
+
+/* a * sigmoid(b) of the halves a and b */
+hg_status hg_glu_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[0].u.t;
+    int d;
+    if (x->n_dim == 0) return hg_fail(cx, HG_STATE, "glu does not support 0-dimensional tensors");
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, x->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (x->shape[d] % 2)
+        return hg_fail(cx, HG_STATE, "Halving dimension must be even, but dimension %d is size %lld", d,
+                       (long long)x->shape[d]);
+    bool grad = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *y = MUL_(half(cx, x, a[1], 0), X(SIGMOID, T(half(cx, x, a[1], 1))));
+    st = hg_scope_return(cx, &s, y, out);
+    cx->grad_enabled = grad;
+    return st;
+}
+
+hg_status hg_glu_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *gate = X(SIGMOID, T(half(cx, IN(0), *ARG(1), 1)));
+    hg_tensor *of_a = MUL_(G, gate);
+    hg_tensor *of_b = MUL_(MUL_(of_a, MINUS(1, gate)), half(cx, IN(0), *ARG(1), 0));
+    hg_tensor *both[] = {of_a, of_b};
+    GIVE(0, of_b ? X(CAT, hg_ts(both, 2), *ARG(1)) : NULL);
+    return HG_OK;
+}
+
+hg_status hg_glu_nn_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (a[0].u.t->n_dim == 0)
+        return hg_fail(cx, HG_STATE, "glu does not support scalars because halving size must be even");
+    return hg_call_op(cx, HG_OP_GLU, a, 2, out);
+}
+
+/* x where it is positive, else w x; w broadcasts to x. */
+hg_status hg_prelu_kernel_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    bool grad = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *y = X(WHERE, T(X(GT, a[0], hg_i(0))), a[0], T(X(MUL, a[1], a[0])));
+    hg_status st = hg_scope_return(cx, &s, y, out);
+    cx->grad_enabled = grad;
+    return st;
+}
+
+hg_status hg_prelu_kernel_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *is_positive = X(GT, T(IN(0)), hg_i(0));
+    if (NEED(0)) GIVE(0, X(WHERE, T(is_positive), T(G), T(MUL_(IN(1), G))));
+    if (NEED(1)) GIVE(1, X(WHERE, T(is_positive), hg_i(0), T(MUL_(IN(0), G)))); /* the engine sums it to w's shape */
+    return HG_OK;
+}
+
+hg_status hg_prelu_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = a[0].u.t, *w = a[1].u.t;
+    char words[2][16];
+    if (w->n_dim > 1)
+        return hg_fail(cx, HG_STATE, "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = %d",
+                       w->n_dim);
+    if (x->dtype != w->dtype)
+        return hg_fail(cx, HG_STATE, "prelu: Type promoting not supported. Got %s and %s",
+                       hg_dtype_word((hg_dtype)x->dtype, words[0]), hg_dtype_word((hg_dtype)w->dtype, words[1]));
+    if (w->numel != 1) {
+        if (x->n_dim == 0) return hg_fail(cx, HG_STATE, "Not allow zero-dim input tensor.");
+        int64_t channels = x->n_dim > 1 ? x->shape[1] : 1;
+        if (channels != w->numel)
+            return hg_fail(cx, HG_STATE,
+                           "Mismatch of parameter numbers and input channel size. Found parameter numbers = %lld and "
+                           "channel size = %lld.",
+                           (long long)w->numel, (long long)channels);
+    }
+    int64_t shape[HG_MAX_DIM];
+    for (int i = 0; i < x->n_dim; i++) shape[i] = i == (x->n_dim > 1) ? w->numel : 1;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    if (w->n_dim != x->n_dim) w = X(VIEW_SIZE, a[1], hg_ints(shape, x->n_dim));
+    return hg_scope_return(cx, &s, X(PRELU_KERNEL, a[0], T(w)), out);
+}

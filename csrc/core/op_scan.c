@@ -2,6 +2,7 @@
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
+#include <float.h>
 #include <math.h>
 
 /* ---- Sums and products -------------------------------------------------------------------------------------------------------------- */
@@ -109,9 +110,26 @@ hg_status hg_d_cumsum(hg_ctx *cx, hg_back *b) {
     GIVE(0, sum_from_here(cx, G, ARG(1)));
     return HG_OK;
 }
+/* exp(x + the logarithm of the sum, from here on, of g exp(-result)) for the g of one sign, all in logarithms: exp(-result)
+   alone may overflow. Where there is no g stands the lowest number: minus infinity would have no derivative. */
+static hg_tensor *share_of_sums(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_tensor *g, const hg_arg *dim) {
+    hg_arg only = hg_ints(&dim->u.i, 1);
+    double lowest = x && x->dtype == HG_F64 ? -DBL_MAX : -FLT_MAX;
+    hg_tensor *is = X(GT, T(g), hg_i(0));
+    hg_tensor *log_g = X(WHERE, T(is), T(X(LOG, T(X(WHERE, T(is), T(g), hg_i(1))))), hg_f(lowest));
+    hg_tensor *parts = X(SUB, T(log_g), T(result));
+    hg_tensor *from_here = X(FLIP, T(X(LOGCUMSUMEXP, T(X(FLIP, T(parts), only)), *dim)), only);
+    return X(EXP, T(X(ADD, T(from_here), T(x))));
+}
+
 hg_status hg_d_logcumsumexp(hg_ctx *cx, hg_back *b) {
-    hg_tensor *g = X(MUL, T(G), T(X(EXP, T(X(NEG, T(OUT(0)))))));
-    GIVE(0, X(MUL, T(X(EXP, T(IN(0)))), T(sum_from_here(cx, g, ARG(1)))));
+    if (IN(0) && IN(0)->n_dim == 0) {
+        GIVE(0, G);
+        return HG_OK;
+    }
+    hg_tensor *up = share_of_sums(cx, IN(0), OUT(0), G, ARG(1));
+    hg_tensor *down = share_of_sums(cx, IN(0), OUT(0), X(NEG, T(G)), ARG(1));
+    GIVE(0, X(SUB, T(up), T(down)));
     return HG_OK;
 }
 

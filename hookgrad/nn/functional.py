@@ -40,49 +40,6 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     return one_hot - soft.detach() + soft
 
 
-def glu(input, dim=-1):
-    """The first half along `dim` times the sigmoid of the second.
-
-    >>> import hookgrad as torch
-    >>> glu(torch.tensor([1.0, 2.0, 0.0, 0.0]))
-    tensor([0.5000, 1.0000])
-    """
-    if input.dim() == 0:
-        raise RuntimeError("glu does not support scalars because halving size must be even")
-    if input.shape[dim] % 2 != 0:
-        raise RuntimeError(
-            f"Halving dimension must be even, but dimension {dim % input.dim()} is size {input.shape[dim]}"
-        )
-    return _glu(input, dim)
-
-
-@one_node("GluBackward0", 0)
-def _glu(input, dim):
-    a, b = input.chunk(2, dim)
-    return a * b.sigmoid()
-
-
-def prelu(input, weight):
-    """x where it is positive, else weight * x; several weights belong to the channels (dimension 1)."""
-    if weight.numel() != 1:
-        if input.dim() < 2 or input.shape[1] != weight.numel():
-            channels = input.shape[1] if input.dim() > 1 else 1
-            raise RuntimeError(
-                "Mismatch of parameter numbers and input channel size. "
-                f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
-            )
-    # A slope for each channel, in the input's dimensions.
-    shape = [1] * input.dim()
-    if input.dim() > 1:
-        shape[1] = weight.numel()
-    return _prelu(input, weight.view(shape))
-
-
-@one_node("PreluKernelBackward0", 0, 1)
-def _prelu(input, weight):
-    return hookgrad.where(input > 0, input, weight * input)
-
-
 # ---- Dropout -----------------------------------------------------------------------------------------------------
 
 
