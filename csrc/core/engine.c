@@ -41,6 +41,7 @@ typedef struct then {
 
 struct hg_run {
     struct hg_run *outer;
+    int depth; /* 1: the outermost */
     int64_t id;
     hg_node *now; /* borrowed: being run */
     then *thens, **last_then;
@@ -160,16 +161,16 @@ static hg_status walk(hg_ctx *cx, struct hg_run *run, hg_task *root) {
 static hg_status want_input(hg_ctx *cx, struct hg_run *run, hg_tensor *input, int i, bool accumulate) {
     hg_edge e = {NULL, 0};
     hg_task *t;
+    if (!hg_tensor_requires_grad(input) && accumulate)
+        return hg_fail(cx, HG_STATE, "can't retain_grad on Tensor that has requires_grad=False");
     if (!hg_tensor_requires_grad(input))
         return hg_fail(cx, HG_STATE, "One of the differentiated Tensors does not require grad");
     hg_status st = hg_gradient_edge(cx, input, &e);
     if (st != HG_OK) return st;
     if (!(t = task_of(run, e.node)) && (st = task_new(cx, run, e.node, &t)) != HG_OK) goto done;
-    if (accumulate && !input->grad_fn) {
-        t->needed = true; /* the accumulator itself is to run */
-    } else if (accumulate) {
-        t->captures = true; /* on the way; retain_grad fills .grad */
-        st = hg_tensor_retain_grad(cx, input);
+    if (accumulate) { /* the node itself is to run: it accumulates, or fills a retained .grad on the way */
+        t->needed = true;
+        if (input->grad_fn) st = hg_tensor_retain_grad(cx, input);
     } else {
         capture *c = hg_mem(cx, sizeof *c);
         if (!c) {
@@ -426,6 +427,7 @@ static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
 
 /* ---- What hooks may ask and leave behind ----------------------------------------------------------------------------------- */
 
+int hg_backward_depth(const hg_ctx *cx) { return cx->run ? cx->run->depth : 0; }
 int64_t hg_backward_id(const hg_ctx *cx) { return cx->run ? cx->run->id : -1; }
 hg_node *hg_backward_node(const hg_ctx *cx) { return cx->run ? cx->run->now : NULL; }
 
@@ -536,6 +538,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
                       bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused,
                       hg_tensor **results) {
     struct hg_run run = {.outer = cx->run,
+                         .depth = hg_backward_depth(cx) + 1,
                          .keep_graph = keep_graph,
                          .everything = n_inputs < 0,
                          .results = results,

@@ -410,6 +410,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
                       hg_tensor **results);
 
 /* The innermost backward under way in this thread, as its hooks may ask. */
+int hg_backward_depth(const hg_ctx *cx);     /* how many are running in this thread, one within the other */
 int64_t hg_backward_id(const hg_ctx *cx);    /* a number of its own; -1: there is none */
 hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NULL: none */
 bool hg_backward_is_whole(

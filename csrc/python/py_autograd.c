@@ -74,7 +74,7 @@ PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool kee
     } else if (g.n != r.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", r.n, g.n);
     } else {
-        hg_status st = hg_backward(cx, r.at, g.at, r.n, keep, create, in.at, in.n, true, NULL);
+        hg_status st = py_backward(cx, &(py_backward_call){r.at, g.at, r.n, keep, create, in.at, in.n, true, NULL});
         result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
     }
     if (in.held) tensors_free(&in);
@@ -116,9 +116,10 @@ static PyObject *grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t 
     if (!(results = PyMem_Calloc((size_t)in.n + 1, sizeof *results))) {
         PyErr_NoMemory();
     } else if (g.n != out.n) {
-        PyErr_Format(PyExc_RuntimeError, "got %d outputs and %d gradients", out.n, g.n);
+        PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", out.n, g.n);
     } else {
-        hg_status st = hg_backward(cx, out.at, g.at, out.n, keep, create, in.at, in.n, unused, results);
+        hg_status st = py_backward(
+            cx, &(py_backward_call){out.at, g.at, out.n, keep, create, in.at, in.n, unused, results});
         result = st == HG_OK ? PyTuple_New(in.n) : py_raise(cx, st);
         for (int i = 0; i < in.n && st == HG_OK; i++) {
             if (result)
@@ -170,6 +171,17 @@ static PyObject *set_inference_mode(PyObject *Py_UNUSED(m), PyObject *mode) {
     bool was = cx->inference;
     cx->inference = on;
     return PyBool_FromLong(was);
+}
+
+static PyObject *is_multithreading_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(!hg_py->one_thread);
+}
+
+static PyObject *set_multithreading_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
+    int on = flag_of(mode, "set_multithreading_enabled");
+    if (on < 0) return NULL;
+    hg_py->one_thread = !on;
+    Py_RETURN_NONE;
 }
 
 static PyObject *get_default_dtype(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
@@ -287,6 +299,8 @@ static PyMethodDef functions[] = {
     {"_set_grad_enabled", set_grad_enabled, METH_O, "Record operations, or not; returns whether they were."},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, "Is inference mode on?"},
     {"_set_inference_mode", set_inference_mode, METH_O, "Returns whether it was on."},
+    {"_is_multithreading_enabled", is_multithreading_enabled, METH_NOARGS, "As _set_multithreading_enabled() left it."},
+    {"_set_multithreading_enabled", set_multithreading_enabled, METH_O, "The engine has one thread, whatever is set."},
     {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
     {"set_default_dtype", set_default_dtype, METH_O, "Choose the dtype of new floating-point tensors."},
     {"promote_types", FAST(promote_types), METH_FASTCALL | METH_KEYWORDS, "The dtype two dtypes meet in."},

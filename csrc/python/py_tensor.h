@@ -25,6 +25,18 @@ extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
 PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n);
 /* backward() from tensors (one or a sequence) with gradients (None where there are none), over `inputs` or, None, over
    every leaf; None, or NULL. */
+/* hg_backward() at any depth: see Note [Re-entrant backward]. */
+typedef struct py_backward_call {
+    hg_tensor **roots, **grads;
+    int n;
+    bool keep_graph, create_graph;
+    hg_tensor **inputs;
+    int n_inputs; /* -1: all leaves */
+    bool allow_unused;
+    hg_tensor **results; /* NULL: .grad is filled */
+} py_backward_call;
+hg_status py_backward(hg_ctx *cx, const py_backward_call *call);
+
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs);
 /* A tensor over an array's memory. `warn`: say so where the array is read-only. New; NULL failed. */
 PyObject *py_from_numpy(hg_ctx *cx, PyObject *array, bool warn);

@@ -146,16 +146,21 @@ class inference_mode(_Mode):
 
 
 class set_multithreading_enabled(_Mode):
-    """The engine runs in the calling thread, whatever is set here."""
+    """Remembers what is set, from the call on or until the block ends; the engine runs in the calling thread either way.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.set_multithreading_enabled.html
+    """
 
     def __init__(self, mode):
         self.mode = mode
+        self._was = _C._is_multithreading_enabled()
+        _C._set_multithreading_enabled(mode)
 
     def __enter__(self):
         pass
 
     def __exit__(self, *exc):
-        pass
+        _C._set_multithreading_enabled(self._was)
 
     def clone(self):
         return type(self)(self.mode)
