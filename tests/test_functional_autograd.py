@@ -111,10 +111,29 @@ def test_strict_mode():
     assert F.jacobian(lambda x: torch.ones(2), A).tolist() == [[0, 0], [0, 0]]
 
 
-def test_what_is_not_supported_says_so():
+def test_forward_mode_gives_the_same_numbers():
+    forward = {"strategy": "forward-mode", "vectorize": True}
+    assert F.jacobian(lambda x: x**2, A, **forward).tolist() == [[2, 0], [0, 4]]
+    both = F.jacobian(lambda x, y: x * y, (A, B), **forward)
+    assert [j.tolist() for j in both] == [[[3, 0], [0, 4]], [[1, 0], [0, 2]]]
+    assert F.hessian(cube, A, outer_jacobian_strategy="forward-mode", vectorize=True).tolist() == [[6, 0], [0, 12]]
+    with pytest.raises(NotImplementedError, match="only implemented for `vectorize=True`"):
+        F.jacobian(cube, A, strategy="forward-mode")
+    with pytest.raises(
+        NotImplementedError, match='`create_graph=True` and `strategy="forward-mode"` are not supported'
+    ):
+        F.jacobian(cube, A, create_graph=True, **forward)
+    with pytest.raises(RuntimeError, match='`strict=True` and `strategy="forward-mode"` are not supported together'):
+        F.jacobian(cube, A, strict=True, **forward)
+
+
+def test_options_that_exclude_each_other():
     with pytest.raises(RuntimeError, match="`strict=True` and `vectorized=True` are not supported together"):
         F.jacobian(cube, A, strict=True, vectorize=True)
-    with pytest.raises(NotImplementedError, match="forward-mode"):
-        F.jacobian(cube, A, strategy="forward-mode")
     with pytest.raises(AssertionError, match='Expected strategy to be either "forward-mode" or "reverse-mode"'):
         F.jacobian(cube, A, strategy="sideways")
+
+
+def test_a_constant_second_derivative_depends_on_the_inputs():
+    result = F.hessian(lambda x: x.pow(2).sum(), A, create_graph=True, strict=True)
+    assert result.requires_grad and result.tolist() == [[2, 0], [0, 2]]

@@ -119,11 +119,38 @@ def test_functions_without_a_gradient_must_be_constant():
         gradcheck(lambda x: x.detach(), X(2))
 
 
-def test_what_is_not_supported_says_so():
-    for options in ({"check_forward_ad": True}, {"check_batched_grad": True}):
-        with pytest.raises(NotImplementedError, match="is not supported"):
-            gradcheck(torch.sin, X(2), **options)
+def test_options_that_exclude_each_other():
     with pytest.raises(AssertionError, match="Expected at least one of check_forward_ad or check_backward_ad"):
         gradcheck(torch.sin, X(2), check_backward_ad=False)
     with pytest.raises(AssertionError, match="Setting check_batched_forward_grad=True requires check_forward_ad"):
         gradcheck(torch.sin, X(2), check_batched_forward_grad=True)
+
+
+def test_forward_products_and_batches_are_checked():
+    both = {"check_forward_ad": True, "check_batched_grad": True}
+    assert gradcheck(lambda x, y: (x * y, x.exp(), y * 2), (X(2), X(2)), **both)
+    assert gradcheck(torch.sin, X(2), check_forward_ad=True, check_backward_ad=False)
+    assert gradgradcheck(torch.sin, X(2), check_fwd_over_rev=True, check_batched_grad=True)
+    with pytest.raises(
+        GradcheckError, match="Jacobian computed with forward mode mismatch for output 0 with respect to"
+    ):
+        gradcheck(lambda x: x * 2 + x.detach(), X(2), check_forward_ad=True)
+    with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
+        gradcheck(square(lambda x, g: 2 * x * g), X(2), check_forward_ad=True)
+
+
+def test_jacobians_as_they_were_had_once():
+    from hookgrad.autograd import gradcheck as the_function
+    from hookgrad.autograd.gradcheck import get_analytical_jacobian, get_numerical_jacobian
+
+    assert the_function is gradcheck and torch.autograd.gradcheck is gradcheck  # though a module has that name
+    x, y = X(2), X(2)
+    for matrix in get_numerical_jacobian(lambda both: both[0] * both[1], (x, y)):
+        assert torch.allclose(matrix, torch.diag(x.detach()))
+    (only,) = get_numerical_jacobian(lambda both: both[0] * 3 + both[1], (x, y), target=x)
+    assert torch.allclose(only, 3 * torch.eye(2, dtype=torch.float64))
+    matrices, *rest = get_analytical_jacobian((x, y), x * y)
+    assert [m.tolist() for m in matrices] == [torch.diag(t.detach()).tolist() for t in (y, x)]
+    assert rest == [True, True, True]
+    with pytest.raises(ValueError, match="Expected grad_out to be 1.0"):
+        get_numerical_jacobian(torch.sin, (x,), grad_out=2.0)

@@ -270,33 +270,37 @@ def hvp(func, inputs, v=None, create_graph=False, strict=False):
 # ---- Whole matrices ---------------------------------------------------------------------------------------------------
 
 
-def _check_strategy(strategy, create_graph, function):
+def _is_forward(strategy, create_graph, strict, vectorize):
+    """Whether the strategy is "forward-mode": the numbers are the same, and come out in lists."""
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError(
-            'Expected strategy to be either "forward-mode" or "reverse-mode".'
-            + (
-                ' Hint: If your function has more outputs than inputs, "forward-mode" tends to be more performant. '
-                'Otherwise, prefer to use "reverse-mode".'
-                if function == "jacobian"
-                else ""
-            )
+            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs than '
+            'inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".'
         )
-    if strategy == "forward-mode":
-        if create_graph:
-            raise NotImplementedError(
-                'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not '
-                'supported together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.'
-            )
+    if strategy == "reverse-mode":
+        return False
+    if create_graph:
         raise NotImplementedError(
-            f'torch.autograd.functional.{function}: `strategy="forward-mode"` is not supported. Please set '
-            '`strategy="reverse-mode"`.'
+            'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not '
+            'supported together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.'
         )
+    if strict:
+        raise RuntimeError(
+            'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` are not supported together '
+            '(yet). Please either set `strict=False` or `strategy="reverse-mode"`.'
+        )
+    if not vectorize:
+        raise NotImplementedError(
+            "Computing Jacobian using forward-AD or forward-over-reverse Hessian isonly implemented for "
+            "`vectorize=True`."
+        )
+    return True
 
 
 def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, strategy="reverse-mode"):
     """The Jacobian of func at inputs: for each output and input, a tensor of shape output.shape + input.shape.
 
-    `vectorize` computes the same, one row after another; only `strategy="reverse-mode"` is supported.
+    It is computed row after row by reverse mode, also with `vectorize`, and with `strategy="forward-mode"`.
 
     >>> import hookgrad as torch
     >>> jacobian(torch.exp, torch.zeros(2))
@@ -305,7 +309,7 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.jacobian.html
     """
-    _check_strategy(strategy, create_graph, "jacobian")
+    forward = _is_forward(strategy, create_graph, strict, vectorize)
     with hookgrad.enable_grad():
         inputs_tuple, inputs = _tuple(inputs, "inputs", "jacobian")
         inputs = _fresh(inputs, create_graph, True)
@@ -321,7 +325,10 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
             columns = [[row[k] for row in rows] for k in range(len(inputs))]
             block = [hookgrad.stack(c).view(out.size() + t.size()) for c, t in zip(columns, inputs)]
             blocks.append(tuple(block))
-        return _packed_twice(_finished(tuple(blocks), create_graph), outputs_tuple, inputs_tuple)
+        blocks = _finished(tuple(blocks), create_graph)
+        if forward and inputs_tuple:
+            return _packed([list(block) for block in blocks], outputs_tuple)
+        return _packed_twice(blocks, outputs_tuple, inputs_tuple)
 
 
 def _row(element, i, inputs, create_graph, strict):
@@ -352,7 +359,8 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.hessian.html
     """
     inputs_tuple, inputs = _tuple(inputs, "inputs", "hessian")
-    _check_strategy(outer_jacobian_strategy, create_graph, "hessian")
+    if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
 
     def scalar(*inputs):
         return _scalar_output(func(*inputs), "hessian", strict)[0].squeeze()
@@ -362,5 +370,12 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
         _require("jacobian", result, strict)
         return result
 
-    result = jacobian(gradient, inputs, create_graph=create_graph, strict=strict, vectorize=vectorize)
-    return _packed_twice(result, inputs_tuple, inputs_tuple)
+    result = jacobian(
+        gradient,
+        inputs,
+        create_graph=create_graph,
+        strict=strict,
+        vectorize=vectorize,
+        strategy=outer_jacobian_strategy,
+    )
+    return result if inputs_tuple else result[0][0]

@@ -112,9 +112,8 @@ def _as_matrix(grads, x, n_rows):
     return hookgrad.stack([zero if g is None else g.reshape(-1).to(x.dtype) for g in grads], dim=1)
 
 
-def _analytical(inputs, output, starts, nondet_tol, check_grad_dtypes):
-    """For each wanted input the matrix of gradients that the starting gradients give; computed twice, and compared."""
-    wanted = [t for _, t in _wanted(inputs)]
+def _rows_twice(output, wanted, starts):
+    """For each wanted input the gradients that the starting gradients give; twice."""
 
     def once():
         rows = [
@@ -126,7 +125,13 @@ def _analytical(inputs, output, starts, nondet_tol, check_grad_dtypes):
         ]
         return [[row[k] for row in rows] for k in range(len(wanted))]
 
-    first, second = once(), once()
+    return once(), once()
+
+
+def _analytical(inputs, output, starts, nondet_tol, check_grad_dtypes):
+    """For each wanted input the matrix of gradients that the starting gradients give; computed twice, and compared."""
+    wanted = [t for _, t in _wanted(inputs)]
+    first, second = _rows_twice(output, wanted, starts)
     for grads, x in zip(first, wanted):
         if check_grad_dtypes and any(g is not None and g.dtype != x.dtype for g in grads):
             raise GradcheckError("Gradient has dtype mismatch")
@@ -155,6 +160,48 @@ def _one_hot(output):
     return starts
 
 
+def _rejects_grad_out(grad_out, name):
+    if grad_out != 1.0:
+        raise ValueError(f"Expected grad_out to be 1.0. {name} no longer supports values of grad_out != 1.0.")
+
+
+def get_numerical_jacobian(fn, inputs, target=None, eps=1e-3, grad_out=1.0):
+    """Of old: for each of `inputs` that requires a gradient (or of `target`) the Jacobian of fn(inputs)'s first output, by
+    finite differences, as a matrix (elements of the input, elements of the output)."""
+    _rejects_grad_out(grad_out, "get_numerical_jacobian")
+    return tuple([matrices[0] for matrices in _get_numerical_jacobian(lambda *xs: fn(xs), inputs, None, target, eps)])
+
+
+def _get_numerical_jacobian(fn, inputs, outputs=None, target=None, eps=1e-3, is_forward_ad=False):
+    outputs = _tuple(fn(*_tuple(inputs)) if outputs is None else outputs)
+    targets = inputs if target is None else _tuple(target)
+    if target is None:
+        places = [i for i, _ in _wanted(_tuple(inputs))]
+    else:
+        places = [i for t in targets for i, x in enumerate(inputs) if x is t]
+    return [_numerical_jacobian(fn, _tuple(inputs), outputs, i, eps) for i in places]
+
+
+def get_numerical_jacobian_wrt_specific_input(fn, input_idx, inputs, outputs, eps, input=None, is_forward_ad=False):
+    """For each of `outputs` the matrix of finite differences with respect to one input."""
+    if not (inputs[input_idx] if input is None else input).requires_grad:
+        raise AssertionError("Expected input to have requires_grad=True")
+    return tuple(_numerical_jacobian(fn, inputs, outputs, input_idx, eps))
+
+
+def get_analytical_jacobian(inputs, output, nondet_tol=0.0, grad_out=1.0):
+    """Of old: (Jacobians, whether a second backward gave the same, whether the sizes and the dtypes of gradients fit)."""
+    _rejects_grad_out(grad_out, "get_analytical_jacobian")
+    wanted = [t for _, t in _wanted(inputs)]
+    first, second = _rows_twice(output, wanted, _one_hot(output))
+    n = output.numel()
+    fits = [g is None or g.size() == x.size() for grads, x in zip(first, wanted) for g in grads]
+    types = [g is None or g.dtype == x.dtype for grads, x in zip(first, wanted) for g in grads]
+    both = [[_as_matrix(grads, x, n) for grads, x in zip(grads, wanted)] for grads in (first, second)]
+    same = all(a.numel() == 0 or (a - b).abs().max() <= nondet_tol for a, b in zip(*both))
+    return tuple(both[0]), bool(same), all(fits), all(types)
+
+
 # ---- Comparing --------------------------------------------------------------------------------------------------------
 
 
@@ -163,9 +210,9 @@ def _close(a, b, rtol, atol):
     return hookgrad.allclose(a.to(common), b.to(common), rtol, atol)
 
 
-def _mismatch(analytical, numerical, output, input):
+def _mismatch(analytical, numerical, output, input, mode=""):
     return (
-        f"Jacobian mismatch for output {output:d} with respect to input {input:d},\n"
+        f"Jacobian {mode}mismatch for output {output:d} with respect to input {input:d},\n"
         f"numerical:{numerical}\nanalytical:{analytical}\n"
     )
 
@@ -230,6 +277,59 @@ def _in_detail(func, inputs, results, output, j, k, o):
     if hookgrad.allclose(analytical, numerical, o["rtol"], o["atol"]):
         words += _SLOW_MODE_WOULD_PASS
     return words
+
+
+# ---- Forward mode, batches --------------------------------------------------------------------------------------------
+
+
+def _must_have_jvp(outputs):
+    """What forward mode would find out: a Function on the way to the outputs has no jvp."""
+    seen, waiting = set(), [o.grad_fn for o in outputs]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        waiting.extend(n for n, _ in node.next_functions)
+        function = getattr(node, "_forward_cls", None)
+        if function is not None and function.jvp is Function.jvp:
+            Function.jvp(node)
+
+
+def _check_forward(func, inputs, results, outputs, o):
+    """Compare J u as `functional.jvp` finds it (there is no forward mode): as the derivative of v J with respect to v."""
+    _must_have_jvp(outputs)
+    kept = [k for k, r in enumerate(results) if r.requires_grad]
+    for j, (i, x) in enumerate(_wanted(inputs)):
+        numerical = _numerical_jacobian(func, inputs, results, i, o["eps"])
+        for k, (place, output) in enumerate(zip(kept, outputs)):
+            v = hookgrad.zeros_like(output, requires_grad=True)
+            (product,) = hookgrad.autograd.grad(output, x, v, create_graph=True, allow_unused=True)
+            rows = [_as_matrix([None], output, 1)] * x.numel()
+            if product is not None and product.requires_grad:
+                flat = product.reshape(-1)
+                rows = [
+                    _as_matrix(hookgrad.autograd.grad(entry, v, retain_graph=True, allow_unused=True), output, 1)
+                    for entry in flat
+                ]
+            analytical = hookgrad.cat(rows, dim=1).t() if rows else numerical[place]
+            if not _close(analytical, numerical[place], o["rtol"], o["atol"]):
+                raise GradcheckError(_mismatch(analytical, numerical[place], k, j, "computed with forward mode "))
+
+
+def _check_batched(inputs, outputs):
+    """Gradients that start from several grad_outputs at once are those that start from each."""
+    wanted = [t for _, t in _wanted(inputs)]
+    for k, output in enumerate(outputs):
+        starts = hookgrad.randn(2, *output.shape, dtype=output.dtype)
+        options = {"retain_graph": True, "allow_unused": True}
+        rows = [hookgrad.autograd.grad(output, wanted, start, **options) for start in starts]
+        batched = hookgrad.autograd.grad(output, wanted, starts, is_grads_batched=True, **options)
+        for i, (got, expected) in enumerate(zip(batched, zip(*rows))):
+            if got is not None and not hookgrad.allclose(got, hookgrad.stack(list(expected))):
+                raise GradcheckError(
+                    f"For output {k} and input {i}:\n\nGot:\n{got}\n\nExpected:\n{hookgrad.stack(list(expected))}"
+                )
 
 
 # ---- Zero in, zero out; nothing in, nothing out -----------------------------------------------------------------------
@@ -318,7 +418,8 @@ def gradcheck(
 ):
     """True if the gradients of func at `inputs` agree with finite differences; else GradcheckError, or False.
 
-    Use float64. What needs forward mode or batched gradients raises NotImplementedError.
+    Use float64. There is no forward mode: `check_forward_ad` checks the products that `functional.jvp` gives, and that every
+    Function involved has a `jvp`.
 
     >>> import hookgrad as torch
     >>> x = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
@@ -333,10 +434,6 @@ def gradcheck(
         raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
     if check_batched_forward_grad and not check_forward_ad:
         raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
-    if check_forward_ad:
-        raise NotImplementedError("gradcheck(): check_forward_ad=True is not supported")
-    if check_batched_grad:
-        raise NotImplementedError("gradcheck(): check_batched_grad=True is not supported")
     options = {
         "eps": eps, "atol": atol, "rtol": rtol, "nondet_tol": nondet_tol, "check_grad_dtypes": check_grad_dtypes
     }  # fmt: skip
@@ -345,7 +442,13 @@ def gradcheck(
         _check_inputs(inputs)
         results = _tuple(func(*inputs))
         outputs = _differentiable(results)
+        if check_forward_ad:
+            _check_forward(func, inputs, results, outputs, options)
+        if not check_backward_ad:
+            return True
         (_check_fast if fast_mode else _check_whole)(func, inputs, results, outputs, options)
+        if check_batched_grad:
+            _check_batched(inputs, outputs)
         _check_zero(outputs, inputs, masked)
         if check_undefined_grad:
             _check_undefined(func, outputs, inputs)
