@@ -471,3 +471,75 @@ def test_gradient_modes_belong_to_threads():
         t.join()
         assert not torch.is_grad_enabled()
     assert seen == [True]
+
+
+def test_gradients_in_batches():
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    w = torch.ones(2, requires_grad=True)
+    y = x * x
+    batched = {"is_grads_batched": True, "retain_graph": True}
+    (jacobian,) = torch.autograd.grad(y, x, torch.eye(3), **batched)
+    assert jacobian.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]]
+    got = torch.autograd.grad([y, y.sum()], [x, w], [torch.eye(3), torch.ones(3)], allow_unused=True, **batched)
+    assert got[0].tolist() == [[4, 4, 6], [2, 8, 6], [2, 4, 12]] and got[1] is None
+    starts = torch.eye(3).requires_grad_()
+    (jacobian,) = torch.autograd.grad(y, x, starts, is_grads_batched=True, create_graph=True)
+    assert torch.autograd.grad(jacobian.sum(), starts)[0].tolist() == [[2, 4, 6]] * 3
+    with pytest.raises(RuntimeError, match="the first dimension of each grad_output as the batch dimension"):
+        torch.autograd.grad(y, x, torch.ones(3), **batched)
+    with pytest.raises(ValueError, match="Expected all tensors to have the same size in the mapped dimension"):
+        torch.autograd.grad([y, y], x, [torch.eye(3), torch.ones(2, 3)], **batched)
+    torch.autograd.grad(y, x, torch.eye(3), is_grads_batched=True)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(y, x, torch.eye(3), is_grads_batched=True)
+
+
+def test_reentrant_backward_to_any_depth():
+    class Deeper(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.x = x.detach() - 1
+            return ctx.x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            if ctx.x >= 0:
+                with torch.enable_grad():
+                    Deeper.apply(ctx.x.requires_grad_()).sum().backward()
+            elif fail:
+                raise KeyError("at the bottom")
+            else:
+                threads.add(threading.get_ident())
+            return grad
+
+    threads, fail = set(), False
+    x = torch.tensor(3000.0, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        Deeper.apply(x).sum().backward()
+    assert x.grad == 1 and len(threads) == 1
+    fail = True
+    with pytest.raises(KeyError, match="at the bottom"):
+        Deeper.apply(x).sum().backward()
+    fail = False
+    Deeper.apply(x).sum().backward()
+    assert x.grad == 2
+
+
+def test_backward_with_inputs_runs_the_node_of_an_input():
+    x = torch.ones(2, requires_grad=True)
+    y = x.exp()
+    y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: ran.append(grad_outputs[0].tolist()))
+    ran = []
+    (y * 2).sum().backward(inputs=[y], retain_graph=True)
+    assert ran == [[2, 2]] and y.grad.tolist() == [2, 2] and x.grad is None
+    with pytest.raises(RuntimeError, match="can't retain_grad on Tensor that has requires_grad=False"):
+        y.sum().backward(inputs=[torch.ones(2)])
+
+
+def test_whether_there_are_several_threads_is_remembered():
+    assert torch._C._is_multithreading_enabled()
+    with torch.autograd.set_multithreading_enabled(False):
+        assert not torch._C._is_multithreading_enabled()
+    torch.autograd.set_multithreading_enabled(False)
+    assert not torch._C._is_multithreading_enabled()
+    torch.autograd.set_multithreading_enabled(True)

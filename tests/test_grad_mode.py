@@ -213,7 +213,7 @@ def test_autograd_backward_and_grad():
             "grad can be implicitly created only for scalar outputs",
         ),
         (lambda x, y: torch.autograd.grad(x * 2, x, torch.ones(3)), RuntimeError, "Mismatch in shape"),
-        (lambda x, y: torch.autograd.grad(y, x, [None, None]), RuntimeError, "got 1 tensors and 2 gradients"),
+        (lambda x, y: torch.autograd.grad([y, y], x, [None]), RuntimeError, "got 2 tensors and 1 gradients"),
         (
             lambda x, y: torch.autograd.grad(y, x, "a"),
             TypeError,

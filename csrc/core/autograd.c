@@ -389,6 +389,15 @@ static bool may_steal(hg_ctx *cx, hg_tensor *grad) {
            !grad->storage->free && HOST(cx)->unique(HOST(cx)->ud, grad);
 }
 
+/* A recorded copy is one into fresh memory, as in torch: CopyBackwards in the graph. */
+static hg_status copy_of(hg_ctx *cx, hg_tensor *grad, hg_tensor **out) {
+    if (!cx->grad_enabled) return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
+    hg_status st = hg_call_op(cx, HG_OP_EMPTY_LIKE, (hg_arg[]){hg_t(grad)}, 1, out);
+    if (st == HG_OK) st = hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(*out), hg_t(grad)}, 2);
+    if (st != HG_OK) hg_release(cx, *out);
+    return st;
+}
+
 static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     (void)grad_in;
     hg_tensor *var = n->args[0].u.t, *sum = NULL;
@@ -399,7 +408,7 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
         hg_retain(cx, grad[0]);
         put_grad(cx, var, grad[0]);
     } else if (!var->grad) {
-        if ((st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad[0])}, 1, &sum)) != HG_OK) return st;
+        if ((st = copy_of(cx, grad[0], &sum)) != HG_OK) return st;
         put_grad(cx, var, sum);
     } else if (!cx->grad_enabled) {
         st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(var->grad), hg_t(grad[0])}, 2);

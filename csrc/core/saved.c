@@ -193,10 +193,13 @@ static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, con
     if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_short_name(maker, name));
     return hg_fail(cx, HG_STATE,
                    "one of the variables needed for gradient computation has been modified by an inplace "
-                   "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: enable anomaly "
-                   "detection to find the operation that failed to compute its gradient, with "
-                   "torch.autograd.set_detect_anomaly(True, check_nan=False).",
-                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at);
+                   "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: %s",
+                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at,
+                   cx->lib->watch.born ? "the backtrace further above shows the operation that failed to compute its "
+                                         "gradient. The variable in question was changed in there or anywhere later. "
+                                         "Good luck!"
+                                       : "enable anomaly detection to find the operation that failed to compute its "
+                                         "gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).");
 }
 
 /* The tensor that unpack returned, as a new one with the history of what was packed. */

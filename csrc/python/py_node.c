@@ -10,7 +10,7 @@
 
 /* name() of these gives the C++ name that PyTorch shows there. */
 static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", error[] = "Error",
-                  in_torch[] = "torch::autograd::";
+                  copied[] = "CopyBackwards", in_torch[] = "torch::autograd::";
 
 /* ---- What it saved: _saved_self, _saved_result ... -------------------------------------------------------------- */
 
@@ -348,7 +348,8 @@ static PyObject *node_repr(PyObject *self) {
 static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
     const char *name = hg_node_name(NODE(self));
-    bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0 && strcmp(name, error) != 0;
+    bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0 && strcmp(name, error) != 0 &&
+                strcmp(name, copied) != 0;
     return PyUnicode_FromFormat("%s%s", bare ? "" : in_torch, name);
 }
 

@@ -3,10 +3,13 @@
 Source: https://docs.pytorch.org/docs/stable/autograd.html
 """
 
+import sys
+from types import ModuleType
+
 from .. import _C
 from . import function, grad_mode, graph, variable
 from .function import Function
-from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
 from .graph import GradientEdge
 from .variable import Variable
 
@@ -27,6 +30,7 @@ __all__ = [
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
     "variable",
 ]
 
@@ -38,21 +42,26 @@ def _as_tuple(tensors):
     return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
 
-def _gradients(outputs, given, create_graph):
+def _gradients(outputs, given, batched=False):
     """The gradients to start from: those given, made to fit, and a one for each scalar output without."""
-    given = (None,) * len(outputs) if given is None else _as_tuple(given)
-    if len(given) != len(outputs):
-        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    given = (None,) * len(outputs) if given is None else _as_tuple(given)[: len(outputs)]
     for i, (output, gradient) in enumerate(zip(outputs, given)):
         if gradient is None:
             continue
         if not isinstance(gradient, _C.Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(gradient).__name__}")
-        if gradient.shape != output.shape:
+        shape = gradient.shape[1:] if batched else gradient.shape
+        if shape == output.shape:
+            continue
+        both = f"grad_output[{i}] has a shape of {shape} and output[{i}] has a shape of {output.shape}."
+        if batched:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[{i}] has a shape of {gradient.shape} and output[{i}] has a shape of "
-                f"{output.shape}."
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. "
+                "The sizes of the remaining dimensions are expected to match the shape of corresponding output, but a "
+                f"mismatch was detected: {both} If you only want some tensors in `grad_output` to be considered batched, "
+                "consider using vmap."
             )
+        raise RuntimeError(f"Mismatch in shape: {both}")
     return given
 
 
@@ -68,9 +77,13 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
     """
     if grad_variables is not None:
+        import warnings
+
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
         if grad_tensors is not None:
             raise RuntimeError(
-                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`."
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use "
+                "`grad_tensors`."
             )
         grad_tensors = grad_variables
     tensors = _as_tuple(tensors)
@@ -78,7 +91,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         inputs = _as_tuple(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    grad_tensors = _gradients(tensors, grad_tensors, create_graph)
+    grad_tensors = _gradients(tensors, grad_tensors)
     _C.run_backward(tensors, grad_tensors, create_graph if retain_graph is None else retain_graph, create_graph, inputs)
 
 
@@ -96,7 +109,8 @@ def grad(
     """The gradients of `outputs` with respect to `inputs`, as a tuple; nothing is added to any `.grad`.
 
     With `create_graph` they can be differentiated again; with `allow_unused` an input that does not matter gets None,
-    with `materialize_grads` zeros.
+    with `materialize_grads` zeros. With `is_grads_batched` the first dimension of `grad_outputs` is one of several gradients
+    to start from, and that of the results too: one backward follows another, so hooks see each.
 
     >>> import hookgrad as torch
     >>> x = torch.tensor(3.0, requires_grad=True)
@@ -110,8 +124,6 @@ def grad(
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
-    if is_grads_batched:
-        raise NotImplementedError("grad(): is_grads_batched=True is not supported")
     if allow_unused is None:
         allow_unused = materialize_grads
     if not only_inputs:
@@ -123,13 +135,48 @@ def grad(
             FutureWarning,
             stacklevel=2,
         )
+    edges = isinstance(inputs, GradientEdge) or (
+        isinstance(inputs, (tuple, list)) and any(isinstance(t, GradientEdge) for t in inputs)
+    )
+    if edges and materialize_grads:
+        raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
     outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
-    grad_outputs = _gradients(outputs, grad_outputs, create_graph)
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    for t in inputs:
+        if not isinstance(t, _C.Tensor):
+            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
+    grad_outputs = _gradients(outputs, grad_outputs, is_grads_batched)
     keep = create_graph if retain_graph is None else retain_graph
-    got = _C.grad(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
+    if is_grads_batched:
+        got = _one_by_one(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
+    else:
+        got = _C.grad(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
     if materialize_grads:
         got = tuple(_C.zeros_like(x, requires_grad=create_graph) if g is None else g for g, x in zip(got, inputs))
     return got
+
+
+def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
+    """The gradients for each entry of the batches in turn, stacked."""
+    if any(batch is None for batch in batches):
+        raise ValueError(
+            "vmap(vjp, in_dims=0, ...)(<inputs>): Got in_dim=0 for some input, but that input is a Tensor of "
+            "dimensionality 0 so expected in_dim to satisfy 0 <= in_dim < 0."
+        )
+    sizes = [len(batch) for batch in batches]
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the mapped "
+            "dimension"
+        )
+    if not sizes or sizes[0] == 0:
+        raise IndexError("index 0 is out of bounds for dimension 0 with size 0")
+    rows = []
+    for i in range(sizes[0]):
+        starts, last = tuple([batch[i] for batch in batches]), i == sizes[0] - 1
+        rows.append(_C.grad(outputs, starts, inputs, keep or not last, create_graph, allow_unused))
+    return tuple([None if all(g is None for g in column) else _C.stack(list(column)) for column in zip(*rows)])
 
 
 def _is_checkpoint_valid():
@@ -154,3 +201,15 @@ def __getattr__(name):
         value = globals()[name] = getattr(module, name, module)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """`gradcheck` is the function, though a module of that name has been imported."""
+
+    def __setattr__(self, name, value):
+        if name == "gradcheck" and isinstance(value, ModuleType):
+            value = value.gradcheck
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

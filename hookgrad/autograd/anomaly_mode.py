@@ -26,7 +26,13 @@ def is_anomaly_check_nan_enabled():
 def set_anomaly_enabled(mode, check_nan=True):
     """Turn anomaly detection on or off, in every thread."""
     global _enabled, _check_nan
-    _enabled, _check_nan = bool(mode), bool(check_nan)
+    for i, value in enumerate((mode, check_nan)):
+        if not isinstance(value, bool):
+            name = ("enabled", "check_nan")[i]
+            raise TypeError(
+                f"set_anomaly_enabled(): argument '{name}' (position {i + 1}) must be bool, not {type(value).__name__}"
+            )
+    _enabled, _check_nan = mode, check_nan
     if _enabled:
         _C._watch_nodes(_born, _failed, _check_nan)
     else:
