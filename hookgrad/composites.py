@@ -32,10 +32,10 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
+    if n == 0:
+        return input.clone()
     parts = [part for part in (prepend, input, append) if part is not None]
     out = _C.cat(parts, dim) if len(parts) > 1 else input
-    if n == 0:
-        return out.clone() if out is input else out
     for _ in range(min(n, out.size(dim))):
         size = out.size(dim)
         if size == 0:
@@ -53,11 +53,20 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     dims = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
+    if len({d % input.dim() for d in dims}) < len(dims):
+        twice = next(d for i, d in enumerate(dims) if d in list(dims)[:i])
+        raise RuntimeError(f"dim {twice} appears multiple times in the list of dims")
+    spacing = 1 if spacing is None else spacing
     spacings = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing] * len(dims)
-    if len(spacings) != len(dims):
+    if len(spacings) != len(dims) and dim is None:
         raise RuntimeError(
             "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to "
             f"'self.dim() = {input.dim()}', since dim argument was not given, but got a list of length {len(spacings)}"
+        )
+    if len(spacings) != len(dims):
+        raise RuntimeError(
+            "torch.gradient expected spacing to be unspecified, a scalar or it's spacing and dim arguments to have the same "
+            f"length, but got a spacing argument of length {len(spacings)} and a dim argument of length {len(dims)}."
         )
     for d in dims:
         if input.size(d) < edge_order + 1:
@@ -74,7 +83,8 @@ def _gradient_along(input, dim, spacing, edge_order):
     if isinstance(spacing, _C.Tensor) and spacing.dim():
         steps = spacing.diff().view([-1 if d == dim % input.dim() else 1 for d in range(input.dim())])
     else:
-        steps = _C.full([size - 1 if d == dim % input.dim() else 1 for d in range(input.dim())], 1.0) * spacing
+        kind = input.dtype if input.is_floating_point() else _C.get_default_dtype()
+        steps = _C.full([size - 1 if d == dim % input.dim() else 1 for d in range(input.dim())], spacing, dtype=kind)
     before, after = steps.narrow(dim, 0, size - 2), steps.narrow(dim, 1, size - 2)
     inside = (
         at(0, size - 2) * (-after / (before * (before + after)))
@@ -122,10 +132,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     for name, given in (("fweights", fweights), ("aweights", aweights)):
         if given is None:
             continue
-        if given.dim() > 1 or given.numel() != n:
-            raise RuntimeError(
-                f"cov(): expected {name} to have the same numel as there are observations in the input but got {given.numel()} != {n}"
-            )
+        _check_weights(name, given, n)
         weights = given if weights is None else weights * given
     total = _C.tensor(float(n)) if weights is None else weights.sum()
     mean = rows.mean(1, keepdim=True) if weights is None else (rows * weights).sum(1, keepdim=True) / total
@@ -143,7 +150,28 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
         norm = norm.clamp(min=0)
     centred = rows - mean
     out = centred @ (centred if weights is None else centred * weights).t() / norm
-    return out if input.dim() == 2 else out.squeeze()
+    return out.squeeze()
+
+
+def _check_weights(name, given, n):
+    """The weights of n observations: a vector of them, counts for fweights, numbers for aweights, none negative."""
+    if given.dim() > 1:
+        raise RuntimeError(
+            f"cov(): expected {name} to have one or fewer dimensions but got {name} with {given.dim()} dimensions"
+        )
+    whole = not given.is_floating_point()
+    if whole != (name == "fweights"):
+        kind = "integral" if name == "fweights" else "floating point"
+        raise RuntimeError(
+            f"cov(): expected {name} to have {kind} dtype but got {name} with {_scalar_type(given.dtype)} dtype"
+        )
+    if given.numel() != n:
+        raise RuntimeError(
+            f"cov(): expected {name} to have the same numel as there are observations in the input "
+            f"but got {given.numel()} != {n}"
+        )
+    if n and given.min() < 0:
+        raise RuntimeError(f"cov(): {name} cannot be negative")
 
 
 def corrcoef(input):
@@ -193,6 +221,8 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
     points = q if isinstance(q, _C.Tensor) else _C.tensor(q, dtype=input.dtype)
     if not ((points >= 0) & (points <= 1)).all():
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    if input.dim() == 0:  # one element, whatever dimension is named
+        input, dim, keepdim = input.view(1), None, False
     flat = input.reshape(-1) if dim is None else input.transpose(dim, -1)
     ordered = flat.sort(-1)[0]
     shape = (
@@ -365,6 +395,11 @@ def lcm(input, other):
 
 
 def _integers(name, a, b):
+    for argument, position, given in (("input", 1, a), ("other", 2, b)):
+        if not isinstance(given, _C.Tensor):
+            raise TypeError(
+                f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(given).__name__}"
+            )
     wide = _C.promote_types(a.dtype, b.dtype)
     if wide.is_floating_point or wide == _C.bool:
         raise _not_for(f"{name}_cpu", wide)

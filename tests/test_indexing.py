@@ -378,3 +378,8 @@ def test_elements_that_share_memory_are_not_written_by_index(name):
 def test_a_mask_of_bytes_warns():
     with pytest.warns(UserWarning, match="indexing with dtype torch.uint8 is now deprecated"):
         assert torch.arange(3)[torch.tensor([1, 0, 1], dtype=torch.uint8)].tolist() == [0, 2]
+
+
+def test_take_along_dim_counts_from_the_end():
+    x = torch.arange(6).view(2, 3)
+    assert torch.take_along_dim(x, torch.tensor([[-1], [-2]]), 1).tolist() == [[2], [4]]

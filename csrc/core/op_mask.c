@@ -205,6 +205,8 @@ hg_status hg_take_along_dim_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return hg_scope_fail(cx, st), hg_scope_end(cx, &s);
     if (t->n_dim) {
         int64_t size = t->shape[d], picks = index->shape[d];
+        /* Counted from the end where negative. */
+        index = X(WHERE, T(X(LT, T(index), hg_i(0))), T(X(ADD, T(index), hg_i(size))), T(index));
         int n = t->n_dim;
         shape[d] = size;
         t = X(EXPAND, T(t), hg_ints(shape, n));
