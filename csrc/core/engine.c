@@ -227,6 +227,16 @@ static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_te
     return st;
 }
 
+/* Hooks see the gradients as their inputs will. */
+static hg_status fit_all(hg_ctx *cx, const hg_node *n, hg_tensor **grad_in) {
+    hg_status st = HG_OK;
+    for (uint32_t i = 0; i < n->n_next && st == HG_OK; i++) {
+        hg_edge e = n->next[i];
+        if (e.node && grad_in[i]) st = fit(cx, n, i, e.node->outs[e.nr], &grad_in[i]);
+    }
+    return st;
+}
+
 /* Add g to what has arrived at output nr; steals g. Into a buffer nobody else holds, in place. */
 static hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
     hg_tensor **slot = &t->buffer[nr], *sum = NULL;
@@ -406,7 +416,8 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     }
     st = n->type->apply(cx, n, grad, grad_in);
     if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
-    if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
+    if (st == HG_OK && n->hooks && n->hooks->post && (st = fit_all(cx, n, grad_in)) == HG_OK)
+        st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
     if (st == HG_OK && cx->lib->watch.check_nan) st = check_nan(cx, n, grad_in);
     if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */
         for (uint32_t k = 0; k < n->n_out; k++) hg_release(cx, grad[k]), grad[k] = NULL;
