@@ -848,3 +848,11 @@ def test_errors(action, error, words):
 def test_embedding_says_that_sparse_gradients_are_not_supported():
     with pytest.raises(NotImplementedError, match="sparse=True is not supported"):
         nn.Embedding(2, 2, sparse=True)
+
+
+@pytest.mark.parametrize("value, name", [(None, "NoneType"), (3, "int")])
+@pytest.mark.parametrize("layer", [nn.Linear(2, 2), nn.Conv1d(1, 1, 1), nn.Embedding(2, 2)])
+def test_a_layer_needs_its_weight(layer, value, name):
+    layer._parameters["weight"] = value
+    with pytest.raises(TypeError, match=rf"argument 'weight' \(position 2\) must be Tensor, not {name}"):
+        layer(torch.zeros(1, 1, 2))

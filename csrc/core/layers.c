@@ -19,6 +19,7 @@
 typedef struct layer {
     hg_ctx *cx;
     hg_module *m;
+    const char *name;
     hg_tensor *x;        /* borrowed */
     hg_tensor *owned[6]; /* weights */
     int64_t space[8][8]; /* of settings that are lists */
@@ -38,7 +39,7 @@ static const char *type_word(hg_ctx *cx, hg_value v, char *words, size_t size) {
 
 static hg_status begin(hg_ctx *cx, hg_module *m, const char *name, const hg_value *in, size_t n, layer *l) {
     char words[200];
-    l->cx = cx, l->m = m, l->status = HG_OK, l->n_owned = l->n_lists = 0;
+    l->cx = cx, l->m = m, l->name = name, l->status = HG_OK, l->n_owned = l->n_lists = 0;
     if (n != 1) return hg_fail(cx, HG_TYPE, "%s() takes 1 input but %zu were given", name, n);
     if (!(l->x = hg_value_tensor(in[0])))
         return hg_fail(cx, HG_TYPE, "%s(): argument 'input' (position 1) must be Tensor, not %s", name,
@@ -47,6 +48,14 @@ static hg_status begin(hg_ctx *cx, hg_module *m, const char *name, const hg_valu
 }
 
 static hg_tensor *own(layer *l, hg_tensor *t) { return t ? l->owned[l->n_owned++] = t : NULL; }
+
+static hg_arg not_tensor(layer *l, int name, hg_value v) {
+    const char *argument = HOST(l->cx)->name_chars(HOST(l->cx)->ud, l->cx->lib->names[name]);
+    char words[200];
+    l->status = hg_fail(l->cx, HG_TYPE, "%s(): argument '%s' (position %d) must be Tensor, not %s", l->name, argument,
+                        name == HG_NAME_bias ? 3 : 2, type_word(l->cx, v, words, sizeof words));
+    return HG_NONE;
+}
 
 /* A parameter or buffer, from its table or, where it is something computed (a parametrised weight), from the host. */
 static hg_arg weight(layer *l, hg_table_kind which, int name) {
@@ -57,11 +66,18 @@ static hg_arg weight(layer *l, hg_table_kind which, int name) {
     if (l->status != HG_OK) return a;
     if (slot) {
         hg_tensor *t = hg_value_tensor(slot->value);
+        if (!t && slot->value.kind != HG_V_NONE) return not_tensor(l, name, slot->value);
         hg_retain(l->cx, t);
         return hg_t(own(l, t));
     }
     l->status = HOST(l->cx)->attr(HOST(l->cx)->ud, l->m, key, HG_A_TENSOR, l->space[0], &a);
     return l->status == HG_OK && a.kind == HG_A_TENSOR ? hg_t(own(l, a.u.t)) : HG_NONE;
+}
+
+/* The weight of a layer that cannot do without. */
+static hg_arg needed_weight(layer *l) {
+    hg_arg w = weight(l, HG_PARAMS, HG_NAME_weight);
+    return l->status != HG_OK || w.kind == HG_A_TENSOR ? w : not_tensor(l, HG_NAME_weight, (hg_value){0});
 }
 
 /* A setting; `otherwise` where the host has nothing. */
@@ -108,7 +124,7 @@ static hg_status finish(layer *l, int op, const hg_arg *a, int n, hg_value *out)
 
 LAYER(linear) {
     BEGIN("linear");
-    hg_arg w = PARAM(weight), bias = PARAM(bias);
+    hg_arg w = needed_weight(&l), bias = PARAM(bias);
     return FINISH(LINEAR, x, w, bias);
 }
 
@@ -135,7 +151,7 @@ static hg_status convolution(hg_ctx *cx, hg_module *m, const char *name, int op,
                              hg_value *out) {
     static const int64_t zeros[2] = {0, 0};
     BEGIN(name);
-    hg_arg w = PARAM(weight), bias = PARAM(bias), mode = WORD(padding_mode, hg_s("zeros"));
+    hg_arg w = needed_weight(&l), bias = PARAM(bias), mode = WORD(padding_mode, hg_s("zeros"));
     hg_arg stride = LIST(stride, HG_DEFAULT), padding = LIST(padding, HG_DEFAULT),
            dilation = LIST(dilation, HG_DEFAULT);
     hg_arg groups = WHOLE(groups, hg_i(1)), from = x;
@@ -153,7 +169,7 @@ LAYER(conv2d) { return convolution(cx, m, "conv2d", HG_OP_CONV2D, 2, in, n, out)
 
 LAYER(embedding) {
     BEGIN("embedding");
-    hg_arg w = PARAM(weight), padding = WHOLE(padding_idx, HG_NONE), longest = NUMBER(max_norm, HG_NONE);
+    hg_arg w = needed_weight(&l), padding = WHOLE(padding_idx, HG_NONE), longest = NUMBER(max_norm, HG_NONE);
     hg_arg norm = NUMBER(norm_type, hg_f(2)), scale = FLAG(scale_grad_by_freq);
     return FINISH(EMBEDDING_NN, x, w, padding, longest, norm, scale);
 }
