@@ -75,8 +75,8 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """_VF autograd backends cpu cuda func functional linalg mps nn optim random return_types serialization special testing types
-    utils version""".split()
+    """_VF __future__ _utils autograd backends cpu cuda func functional linalg mps nn optim random return_types
+    serialization special storage testing types utils version""".split()
 )
 _ELSEWHERE = {
     "Parameter": "nn.parameter",

@@ -32,55 +32,21 @@ def __format__(self, spec):
 # ---- Copies and pickles --------------------------------------------------------------------------------------------
 
 
-def _rebuild(data, strides, requires_grad, kind, state):
-    """What a pickle calls: a tensor of the class over fresh memory."""
-    tensor = data
-    if strides is not None:
-        tensor = _C.empty_strided(data.shape, strides, dtype=data.dtype).copy_(data)
-    if kind is not Tensor:
-        tensor = Tensor._make_subclass(kind, tensor)
-    tensor.requires_grad = requires_grad
-    if state is not None:
-        tensor.__dict__.update(state)
-    return tensor
+@_method
+def __reduce_ex__(self, protocol):
+    if self._backward_hooks:
+        from .utils.hooks import warn_if_has_hooks
 
+        warn_if_has_hooks(self)
+    from ._utils import _reduce_tensor
 
-def _rebuild_on_storage(whole, place, requires_grad, kind, state):
-    """The same, over memory that other tensors share: `whole` are its bytes, `place` is where this tensor lies."""
-    dtype, shape, strides, offset = place
-    data = whole if dtype == _C.uint8 else whole.view(dtype)
-    return _rebuild(data.as_strided(shape, strides, offset).detach(), None, requires_grad, kind, state)
-
-
-def _rebuild_bytes(buffer, dtype, shape):
-    """A tensor of its bytes."""
-    if not buffer:
-        return _C.empty(shape, dtype=dtype)
-    return _C.frombuffer(bytearray(buffer), dtype=dtype).view(shape)
-
-
-class _Bytes:
-    """The elements of a tensor, for a pickle: contiguous, as one string of bytes."""
-
-    def __init__(self, tensor):
-        self.tensor = tensor
-
-    def __reduce__(self):
-        t = self.tensor.detach().contiguous()
-        raw = t.reshape(-1).view(_C.uint8) if t.dtype != _C.uint8 and t.numel() else t
-        return _rebuild_bytes, (bytes(memoryview(raw)) if t.numel() else b"", t.dtype, tuple(t.shape))
+    return _reduce_tensor(self)
 
 
 @_method
-def __reduce_ex__(self, protocol):
-    if self.requires_grad and not self.is_leaf:
-        raise RuntimeError("Only leaf tensors can be pickled: this one has a grad_fn. Pickle tensor.detach() instead.")
-    if self._backward_hooks:
-        import warnings
-
-        warnings.warn(f"pickling a {type(self).__name__} leaves its hooks behind", stacklevel=2)
-    strides = None if self.is_contiguous() and self.numel() else self.stride()
-    return _rebuild, (_Bytes(self), strides, self.requires_grad, type(self), self.__dict__ or None)
+def module_load(self, other, assign=False):
+    """What takes this parameter's place where a module loads `other` by swapping: see `torch.__future__`."""
+    return other.detach() if assign else self.copy_(other).detach()
 
 
 @_method

@@ -9,6 +9,7 @@ import os
 import pickle
 
 from . import _C
+from .storage import UntypedStorage, _load_from_bytes
 
 _HEADER = b"hookgrad-pickle-1\n"
 
@@ -32,8 +33,9 @@ _SAFE = {
     "_codecs": {"encode"},
 }
 _SAFE_OURS = {
-    "_tensor": {"_rebuild", "_rebuild_bytes", "_rebuild_on_storage"},
-    "nn.parameter": {"Parameter", "Buffer", "_rebuild_parameter"},
+    "_utils": {"_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_from_type_v2"},
+    "storage": {"_typed", "_load_from_bytes"},
+    "nn.parameter": {"Parameter", "Buffer"},
     "": {"Tensor", "Size", "device", *(str(d)[len("torch.") :] for d in vars(_C).values() if isinstance(d, _C.dtype))},
 }
 _safe_globals = []
@@ -50,6 +52,15 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file, weights_only, encoding):
         super().__init__(file, encoding=encoding)
         self._weights_only = weights_only
+        self._storages = {}
+
+    def persistent_load(self, pid):
+        kind, key, raw = pid
+        if kind != "storage":
+            raise pickle.UnpicklingError(f"unsupported persistent id: {kind}")
+        if key not in self._storages:
+            self._storages[key] = _load_from_bytes(raw)
+        return self._storages[key]
 
     def find_class(self, module, name):
         ours = module
@@ -70,28 +81,6 @@ class _Unpickler(pickle.Unpickler):
         )
 
 
-class _Pickler(pickle.Pickler):
-    """Writes each storage once, whole: tensors that share memory do so again when they are loaded."""
-
-    def __init__(self, file, protocol):
-        super().__init__(file, protocol)
-        self._protocol = protocol
-        self._storages = {}
-
-    def reducer_override(self, obj):
-        if getattr(type(obj), "__reduce_ex__", None) is not _C.Tensor.__reduce_ex__ or not obj.numel():
-            return NotImplemented
-        from ._tensor import _Bytes, _rebuild_on_storage
-
-        rebuild, (_, _, *more) = obj.__reduce_ex__(self._protocol)
-        storage = obj.untyped_storage()
-        if storage.nbytes() % obj.element_size():
-            return rebuild, (_Bytes(obj), None, *more)
-        whole = self._storages.setdefault(storage._key(), _Bytes(storage._whole()))
-        place = obj.dtype, tuple(obj.shape), obj.stride(), obj.storage_offset()
-        return _rebuild_on_storage, (whole, place, *more)
-
-
 def save(obj, f, pickle_module=pickle, pickle_protocol=4, _use_new_zipfile_serialization=True):
     """Write an object, such as a state dict, to a path or an open file.
 
@@ -109,10 +98,20 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=4, _use_new_zipfile_seria
             f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}"
         )
     f.write(_HEADER)
-    if pickle_module is pickle:
-        _Pickler(f, pickle_protocol).dump(obj)
-    else:
-        pickle_module.dump(obj, f, protocol=pickle_protocol)
+    seen = {}
+
+    class Pickler(pickle_module.Pickler):
+        """Writes memory that several tensors share once."""
+
+        def persistent_id(self, obj):
+            if type(obj) is not UntypedStorage:
+                return None
+            key = obj._key()
+            raw = None if key in seen else obj._bytes()
+            number, _ = seen.setdefault(key, (len(seen), obj))  # held: its address shall be nobody else's
+            return "storage", number, raw
+
+    Pickler(f, protocol=pickle_protocol).dump(obj)
 
 
 def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None, encoding="utf-8", **options):

@@ -58,9 +58,27 @@ class UntypedStorage:
     def untyped(self):
         return self
 
+    def __reduce__(self):
+        return _load_from_bytes, (self._bytes(),)
+
+    def _bytes(self):
+        whole = self._whole()
+        return bytes(memoryview(whole)) if whole.numel() else b""
+
     def __repr__(self):
         bytes_ = "\n ".join(str(b) for b in self.tolist())
         return f" {bytes_}\n[torch.storage.UntypedStorage(device=cpu) of size {self.nbytes()}]"
+
+
+def _load_from_bytes(b):
+    """What a pickle of a storage calls: one with these bytes."""
+    return UntypedStorage(_C.frombuffer(bytearray(b), dtype=_C.uint8) if b else 0)
+
+
+def _typed(storage, dtype):
+    typed = TypedStorage(storage._whole())
+    typed.dtype = dtype
+    return typed
 
 
 class TypedStorage(UntypedStorage):
@@ -83,6 +101,9 @@ class TypedStorage(UntypedStorage):
 
     def untyped(self):
         return UntypedStorage(self._tensor)
+
+    def __reduce__(self):
+        return _typed, (self.untyped(), self.dtype)
 
     def element_size(self):
         return self.dtype.itemsize

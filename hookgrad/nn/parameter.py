@@ -56,18 +56,12 @@ class Parameter(hookgrad.Tensor, metaclass=_Marked):
         return "Parameter containing:\n" + super().__repr__()
 
     def __reduce_ex__(self, protocol):
-        # Hooks stay behind: they belong to this run, not to the values.
-        return _rebuild_parameter, (self.data, self.requires_grad, type(self), self.__dict__ or None)
+        from .._utils import _reduce_parameter
+
+        return _reduce_parameter(self)
 
 
 _C._set_parameter_type(Parameter)
-
-
-def _rebuild_parameter(data, requires_grad, kind=Parameter, state=None):
-    parameter = kind(data, requires_grad)
-    if state:
-        parameter.__dict__.update(state)
-    return parameter
 
 
 class Buffer(hookgrad.Tensor, metaclass=_Marked):

@@ -2,7 +2,7 @@
 
 from .._C import RemovableHandle
 
-__all__ = ["BackwardHook", "RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
+__all__ = ["RemovableHandle", "unserializable_hook", "warn_if_has_hooks", "BackwardHook"]
 
 
 def unserializable_hook(f):
@@ -65,7 +65,7 @@ class BackwardHook:
         args, self.input_tensors_index, node = self._over(args)
         self.n_inputs = len(args)
         if node is not None:
-            node.register_hook(self._inputs_arrived)
+            node.register_hook(self._named_hook(self._inputs_arrived))
         return args
 
     def setup_output_hook(self, args):
@@ -73,7 +73,7 @@ class BackwardHook:
         args, self.output_tensors_index, node = self._over((args,) if single else args)
         self.n_outputs = len(args)
         if node is not None:
-            node.register_hook(self._outputs_arrived)
+            node.register_hook(self._named_hook(self._outputs_arrived))
         return args[0] if single else args
 
     def _over(self, args):
@@ -88,6 +88,15 @@ class BackwardHook:
             passed[i] = t
         node = next(passed[i].grad_fn for i in places if passed[i].grad_fn is not None)
         return tuple(passed) if type(args) is tuple else type(args)(*passed), places, node
+
+    @staticmethod
+    def _named_hook(arrived):
+        """Under the name that the node's complaints about what it returns give it."""
+
+        def hook(grad_input, grad_output):
+            return arrived(grad_input, grad_output)
+
+        return hook
 
     @staticmethod
     def _spread(places, values, n):
