@@ -152,6 +152,33 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
     return HG_OK;
 }
 
+/* What pointed to one struct points to where its contents are now. */
+static void settle(hg_ctx *cx, hg_tensor *t, hg_tensor *was) {
+    bool inlined = t->shape == was->dims;
+    if (inlined) t->stride = t->dims + (t->stride - was->dims), t->shape = t->dims;
+    struct hg_extra *e = t->extra;
+    if (e && e->retains_grad && t->grad_fn && t->grad_fn->hooks) t->grad_fn->hooks->out[t->out_nr].retains = t;
+    if (e && e->accumulator && e->accumulator->args[0].u.t == was) {
+        hg_retain(cx, t);
+        e->accumulator->args[0].u.t = t;
+        hg_release(cx, was);
+    }
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+}
+
+void hg_tensor_swap(hg_ctx *cx, hg_tensor *a, hg_tensor *b) {
+    hg_tensor kept = *a;
+    if (a == b) return;
+    *a = *b;
+    *b = kept;
+    hg_retain(cx, a);
+    hg_retain(cx, b);
+    settle(cx, a, b);
+    settle(cx, b, a);
+    hg_release(cx, a);
+    hg_release(cx, b);
+}
+
 /* ---- Life ----------------------------------------------------------------------------------------------------------- */
 
 static void drop_extra(hg_lib *lib, hg_tensor *t) {

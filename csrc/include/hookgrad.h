@@ -133,6 +133,9 @@ typedef struct hg_host {
     void (*explain)(void *ud, char *words, size_t size);
     /* How the host writes the type of a value, "<class 'dict'>", for messages. May be NULL. */
     void (*show_type)(void *ud, hg_value v, char *words, size_t size);
+    /* The first tensor inside a value that is none, which must have one: a dict's first, a sequence's first item or the
+       first inside that. New in *out. May be NULL: such values have none. */
+    hg_status (*first_tensor)(void *ud, hg_value v, hg_value *out);
 } hg_host;
 
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
@@ -235,6 +238,8 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
 /* Fill `t`, an empty core, with what `from` is, history included: for a host's objects of a class of their own. */
 hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from);
+/* Exchange all that they are: memory, history, gradient, hooks. Nothing but accumulators may point to either. */
+void hg_tensor_swap(hg_ctx *cx, hg_tensor *a, hg_tensor *b);
 int64_t hg_tensor_offset(const hg_tensor *t); /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 
@@ -520,6 +525,7 @@ typedef struct hg_call {
     hg_value args, kwargs, output;    /* args: a tuple; kwargs: the host's mapping or none */
     hg_value grad;                    /* of TENSOR */
     hg_value grad_input, grad_output; /* tuples of tensors and nothings */
+    bool without_inputs;              /* of BACKWARD: no input needs a gradient, and the hook must return nothing */
 } hg_call;
 
 typedef hg_status (*hg_hook_fn)(hg_ctx *cx, hg_call *call, void *data);

@@ -136,6 +136,10 @@ static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args,
     int grad = py_bool(at[2], "_make_subclass", "require_grad");
     hg_ctx *cx = py_ctx();
     if (grad < 0 || !cx) return NULL;
+    if (grad && !hg_dtype_is_float((hg_dtype)TENSOR(at[1])->dtype))
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Only Tensors of floating point and complex dtype can require gradients"),
+               NULL;
     PyObject *self = tensor_like(cx, (PyTypeObject *)at[0], TENSOR(at[1]));
     hg_status st = self && grad ? hg_tensor_set_requires_grad(cx, TENSOR(self), true) : HG_OK;
     if (st == HG_OK) return self;
@@ -156,6 +160,24 @@ static PyObject *as_subclass(PyObject *self, PyObject *cls) {
     if (st == HG_OK) return made;
     Py_DECREF(made);
     return py_raise(cx, st);
+}
+
+/* t._swap(other): the two exchange their contents, classes and attributes, and stay who they are. */
+static PyObject *swap(PyObject *self, PyObject *other) {
+    PyTypeObject *a = Py_TYPE(self), *b = Py_TYPE(other);
+    if (!py_is_tensor(other))
+        return PyErr_Format(PyExc_TypeError, "_swap(): expected a Tensor, not %.100s", b->tp_name);
+    if (a->tp_basicsize != b->tp_basicsize || a->tp_dictoffset != b->tp_dictoffset)
+        return PyErr_SetString(PyExc_RuntimeError, "Cannot swap t1 and t2 if they have different slots"), NULL;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    PyObject *dict = ((py_tensor *)self)->dict;
+    ((py_tensor *)self)->dict = ((py_tensor *)other)->dict;
+    ((py_tensor *)other)->dict = dict;
+    Py_SET_TYPE(self, b); /* each type has as many instances as before */
+    Py_SET_TYPE(other, a);
+    hg_tensor_swap(cx, TENSOR(self), TENSOR(other));
+    Py_RETURN_NONE;
 }
 
 PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n) {
@@ -202,6 +224,7 @@ static PyGetSetDef own_attributes[] = {
 static PyMethodDef own_methods[] = {
     {"_make_subclass", (PyCFunction)(void (*)(void))make_subclass, METH_FASTCALL | METH_KEYWORDS | METH_STATIC, NULL},
     {"as_subclass", as_subclass, METH_O, "The same tensor, of another class."},
+    {"_swap", swap, METH_O, "Exchange contents, class and attributes: see torch.utils.swap_tensors."},
     {NULL, NULL, 0, NULL},
 };
 

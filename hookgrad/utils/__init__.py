@@ -8,6 +8,10 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module("." + name, __name__)
+    if name == "swap_tensors":
+        from .swap import swap_tensors
+
+        return swap_tensors
     raise AttributeError(f"module 'hookgrad.utils' has no attribute '{name}'")
 
 

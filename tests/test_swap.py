@@ -1,0 +1,131 @@
+"""Parameters replaced whole: swap_tensors, and torch.__future__'s two ways of converting and loading."""
+
+import weakref
+from contextlib import contextmanager
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import __future__ as future
+from hookgrad import nn
+
+
+@contextmanager
+def chosen(name):
+    choose = getattr(future, f"set_{name}_module_params_on_conversion")
+    choose(True)
+    try:
+        yield
+    finally:
+        choose(False)
+
+
+def test_swap_exchanges_everything_but_who_they_are():
+    a, b = torch.ones(2, requires_grad=True), nn.Parameter(torch.zeros(3, 2, 1, 1, 1, 1))
+    a.note, seen = "a", []
+    (a * 3).sum().backward()
+    a.register_hook(seen.append)
+    torch.utils.swap_tensors(a, b)
+    assert type(a) is nn.Parameter and a.shape == (3, 2, 1, 1, 1, 1) and a.grad is None and not hasattr(a, "note")
+    assert type(b) is torch.Tensor and b.note == "a" and b.grad.tolist() == [3.0, 3.0] and b.stride() == (1,)
+    (b * 2).sum().backward()
+    assert [g.tolist() for g in seen] == [[2.0, 2.0]] and b.grad.tolist() == [5.0, 5.0]
+
+
+def test_swap_keeps_retained_gradients_with_the_history():
+    a, b = torch.ones(2, requires_grad=True) * 2, torch.zeros(1)
+    a.retain_grad()
+    torch.utils.swap_tensors(a, b)
+    b.sum().backward()
+    assert b.grad.tolist() == [1.0, 1.0] and a.grad is None and not a.requires_grad
+
+
+def test_what_cannot_be_swapped():
+    class Slotted(torch.Tensor):
+        __slots__ = ["q"]
+
+    t = torch.ones(2)
+    ref = weakref.ref(t)
+    with pytest.raises(RuntimeError, match="Cannot swap t1 because it has weakref associated with it"):
+        torch.utils.swap_tensors(t, torch.ones(1))
+    with pytest.raises(RuntimeError, match="Cannot swap t2 because it has weakref associated with it"):
+        torch.utils.swap_tensors(torch.ones(1), t)
+    assert ref() is t
+    with pytest.raises(RuntimeError, match="different slots"):
+        torch.utils.swap_tensors(torch.ones(1), torch.ones(1).as_subclass(Slotted))
+    x = torch.ones(2, requires_grad=True)
+    y = x * x
+    with pytest.raises(RuntimeError, match="Expected use_count of t1 to be 1 or 2"):
+        torch.utils.swap_tensors(x, torch.ones(1))
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_a_backward_that_reaches_a_swapped_leaf_fails():
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    torch.utils.swap_tensors(x, torch.zeros(1, requires_grad=True))
+    with pytest.raises(RuntimeError, match="AccumulateGrad node that was poisoned by swap_tensors"):
+        y.sum().backward()
+
+
+def test_conversion_overwrites_by_choice():
+    m = nn.Linear(1, 1)
+    m(torch.ones(1, 1)).sum().backward()
+    old = m.weight
+    with chosen("overwrite"):
+        m.double()
+    assert m.weight is not old and old.dtype is torch.float32 and old.grad.dtype is torch.float32
+    assert m.weight.dtype is m.weight.grad.dtype is torch.float64 and m.weight.requires_grad and m.weight.is_leaf
+
+
+def test_conversion_swaps_by_choice():
+    m = nn.Linear(1, 1)
+    m(torch.ones(1, 1)).sum().backward()
+    weight, grad = m.weight, m.weight.grad
+    with chosen("swap"):
+        m.double()
+        assert m.weight is weight and weight.grad is grad and type(weight) is nn.Parameter
+        assert weight.dtype is grad.dtype is torch.float64 and weight.requires_grad
+        held = weakref.ref(m.weight)
+        with pytest.raises(RuntimeError, match=r"_apply\(\): Couldn't swap Linear.weight"):
+            m.float()
+    assert held() is weight and weight.grad is grad and weight.dtype is torch.float64
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_loading_swaps_by_choice(assign):
+    m = nn.Linear(2, 1)
+    weight, given = m.weight, {"weight": torch.ones(1, 2, dtype=torch.float64), "bias": torch.ones(1)}
+    with chosen("swap"):
+        m.load_state_dict(given, assign=assign)
+    assert m.weight is weight and type(weight) is nn.Parameter and weight.tolist() == [[1.0, 1.0]]
+    assert weight.dtype is (torch.float64 if assign else torch.float32)
+    assert (weight.data_ptr() == given["weight"].data_ptr()) is assign
+
+
+def test_loading_by_swapping_asks_module_load():
+    class Doubles(nn.Parameter):
+        def module_load(self, other, assign=False):
+            return (other * 2).detach()
+
+    class Same(nn.Parameter):
+        def module_load(self, other, assign=False):
+            return other
+
+    m = nn.Linear(1, 1, bias=False)
+    with chosen("swap"):
+        m.weight = Doubles(torch.ones(1, 1))
+        m.load_state_dict({"weight": torch.full((1, 1), 5.0)})
+        assert m.weight.item() == 10
+        m.weight = Same(torch.ones(1, 1))
+        with pytest.raises(
+            RuntimeError, match="While swapping the parameter.*module_load returned one of self or other"
+        ):
+            m.load_state_dict({"weight": torch.full((1, 1), 5.0)})
+
+
+def test_to_empty_keeps_the_parameters():
+    m = nn.Linear(2, 2)
+    weight = m.weight
+    assert m.to_empty(device="cpu") is m and m.weight is weight and weight.shape == (2, 2) and weight.requires_grad
