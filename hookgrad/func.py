@@ -26,14 +26,11 @@ def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, 
     elif isinstance(parameter_and_buffer_dicts, (list, tuple)):
         if not all(isinstance(d, dict) for d in parameter_and_buffer_dicts):
             raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
-        tensors = {}
-        for d in parameter_and_buffer_dicts:
-            repeated = sorted(tensors.keys() & d.keys())
-            if repeated:
-                raise ValueError(
-                    f"{repeated} appeared in multiple dictionaries; behavior of functional call is ambiguous"
-                )
-            tensors.update(d)
+        names = [name for d in parameter_and_buffer_dicts for name in d]
+        repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if repeated:
+            raise ValueError(f"{repeated} appeared in multiple dictionaries; behavior of functional call is ambiguous")
+        tensors = {name: tensor for d in parameter_and_buffer_dicts for name, tensor in d.items()}
     else:
         raise ValueError(
             "Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got "

@@ -470,6 +470,19 @@ def test_properties_and_class_attributes():
 # ---- Calls -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_property_that_lacks_something_is_what_is_missing():
+    class Lacks(nn.Module):
+        @property
+        def width(self):
+            return self.no_such
+
+    with pytest.raises(AttributeError, match="'Lacks' object has no attribute 'width'"):
+        print(Lacks().width)
+    m = Lacks()
+    m._parameters["width"] = nn.Parameter(torch.ones(2))
+    assert m.width.tolist() == [1.0, 1.0]
+
+
 def test_forward_assigned_to_the_instance():
     net = nn.Linear(2, 2)
     net.forward = lambda x: "instance"
@@ -519,6 +532,29 @@ def test_call_overridden_and_assigned_later():
     assert nn.Module.__call__(model, 2, times=4) == 8
     del Model.__call__
     assert model(2) == 2
+
+
+def test_parts_of_the_call_under_their_names():
+    seen = []
+
+    class Own(nn.Module):
+        def _call_impl(self, *args, **kwargs):
+            seen.append("own")
+            return super()._call_impl(*args, **kwargs)
+
+        def forward(self, x):
+            return x * 2
+
+    m = Own()
+    m.register_forward_hook(lambda m, args, out: seen.append("hook"))
+    assert m(1) == 2 and m._wrapped_call_impl(1) == 2 and nn.Sequential(m)(1) == 2
+    assert seen == ["own", "hook"] * 3
+    seen.clear()
+    assert m._slow_forward(1) == 2 and not seen
+    plain = nn.ReLU()
+    plain.register_forward_hook(lambda m, args, out: out + 5)
+    assert plain._call_impl(torch.ones(1)).item() == plain._wrapped_call_impl(torch.ones(1)).item() == 6
+    assert plain.compile() is None and plain(torch.ones(1)).item() == 6
 
 
 def test_arguments_in_every_number():

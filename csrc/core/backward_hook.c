@@ -232,7 +232,11 @@ static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
     hg_status st = hg_tuple_new(cx, NULL, at, s->n_inputs, &nothing);
     if (at != few) hg_mem_free(cx->lib, at);
     if (st != HG_OK) return st;
-    hg_call call = {.kind = HG_HOOK_BACKWARD, .module = s->module, .grad_input = nothing, .grad_output = grad_output};
+    hg_call call = {.kind = HG_HOOK_BACKWARD,
+                    .module = s->module,
+                    .grad_input = nothing,
+                    .grad_output = grad_output,
+                    .without_inputs = true};
     hg_value_retain(cx, nothing);
     hg_value_retain(cx, grad_output);
     for (uint32_t i = 0; s->full && i < s->full->n && st == HG_OK; i++) {
@@ -448,16 +452,25 @@ static hg_status warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, cons
     return HG_OK;
 }
 
-static hg_status hang_on_last_node(hg_ctx *cx, hg_backward_hook *bw, hg_value args, hg_value output) {
+/* The node of the first tensor in the output: new, NULL where there is none. */
+static hg_status last_node(hg_ctx *cx, hg_value output, hg_node **node) {
     hg_value first = output;
-    hg_node *node;
+    *node = NULL;
+    if (output.kind == HG_V_TENSOR)
+        hg_value_retain(cx, first);
+    else if (HOST(cx)->first_tensor)
+        TRY(HOST(cx)->first_tensor(HOST(cx)->ud, output, &first));
+    else
+        return HG_OK;
+    hg_status st = hg_tensor_grad_fn(cx, first.obj, node);
+    if (st == HG_OK) hg_retain(cx, *node);
+    hg_value_release(cx, first);
+    return st;
+}
+
+static hg_status hang_on(hg_ctx *cx, hg_backward_hook *bw, hg_node *node, hg_value args, hg_value output) {
     hg_hooks *hooks;
     side *s;
-    while (first.kind == HG_V_TUPLE && HOST(cx)->tuple_size(HOST(cx)->ud, first.obj))
-        first = HOST(cx)->tuple_at(HOST(cx)->ud, first.obj, 0);
-    if (first.kind != HG_V_TENSOR) return HG_OK;
-    TRY(hg_tensor_grad_fn(cx, first.obj, &node));
-    if (!node) return HG_OK;
     TRY(hg_node_hooks(cx, node, HG_HOOK_NODE, true, &hooks));
     TRY(side_new(cx, bw, 0, &s));
     hg_retain(cx, s->full = bw->legacy);
@@ -466,6 +479,14 @@ static hg_status hang_on_last_node(hg_ctx *cx, hg_backward_hook *bw, hg_value ar
     hg_status st = hg_hooks_put(cx, hooks, &hook);
     side_drop(s);
     return st == HG_OK ? warn_of_legacy(cx, args, output, node) : st;
+}
+
+static hg_status hang_on_last_node(hg_ctx *cx, hg_backward_hook *bw, hg_value args, hg_value output) {
+    hg_node *node;
+    TRY(last_node(cx, output, &node));
+    hg_status st = node ? hang_on(cx, bw, node, args, output) : HG_OK;
+    hg_release(cx, node);
+    return st;
 }
 
 hg_status hg_backward_hook_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value args, hg_value *output) {

@@ -41,7 +41,8 @@
     X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)             \
     X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
     X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
-    X(__getattr__) X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)
+    X(__getattr__) X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)                 \
+    X(_call_impl) X(_wrapped_call_impl)
 /* clang-format on */
 
 typedef struct mod_state {

@@ -83,7 +83,7 @@ static PyObject *refs_to(PyObject *given) {
 static int handle_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"hooks_dict", "extra_dict", NULL};
     PyObject *table, *extra = NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:RemovableHandle", names, &table, &extra)) return -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:RemovableHandle.__init__", names, &table, &extra)) return -1;
     PyObject *ref = PyWeakref_NewRef(table, NULL), *refs = ref ? refs_to(extra) : NULL;
     if (!refs) {
         Py_XDECREF(ref);
@@ -120,9 +120,12 @@ static PyObject *handle_setstate(PyObject *self, PyObject *state) {
     if (!PyTuple_Check(state))
         return PyErr_SetString(PyExc_TypeError, "RemovableHandle.__setstate__(): expected a tuple"), NULL;
     if (!PyArg_ParseTuple(state, "OK|O", &table, &id, &extras)) return NULL;
-    PyObject *ref = NULL, *refs = refs_to(extras);
-    if (!refs || (table != Py_None && !(ref = PyWeakref_NewRef(table, NULL)))) {
+    PyObject *none = table == Py_None ? PySet_New(NULL) : NULL; /* what the reference is to is gone */
+    PyObject *refs = refs_to(extras), *ref = PyWeakref_NewRef(none ? none : table, NULL);
+    Py_XDECREF(none);
+    if (!refs || !ref) {
         Py_XDECREF(refs);
+        Py_XDECREF(ref);
         return NULL;
     }
     Py_XSETREF(HANDLE(self)->table, ref);
@@ -135,7 +138,10 @@ static PyObject *handle_setstate(PyObject *self, PyObject *state) {
 /* ---- The type --------------------------------------------------------------------------------------------------- */
 
 static PyObject *handle_enter(PyObject *self, PyObject *none) { return (void)none, Py_NewRef(self); }
-static PyObject *handle_exit(PyObject *self, PyObject *args) { return (void)args, handle_remove(self, NULL); }
+static PyObject *handle_exit(PyObject *self, PyObject *args) {
+    (void)args;
+    return PyObject_CallMethodNoArgs(self, NAME(remove));
+}
 
 static PyObject *handle_get_id(PyObject *self, void *unused) {
     (void)unused;

@@ -134,14 +134,24 @@ static PyObject *kwargs_of(hg_call *c) {
     return c->kwargs.obj;
 }
 
+/* Python says so where a function is called with the like: steals nothing, the exception in flight goes. */
+static hg_status not_spreadable(hg_call *c, const char *stars, const char *what, PyObject *got) {
+    PyErr_Format(PyExc_TypeError, "%s.forward() argument after %s must be %s, not %.100s",
+                 Py_TYPE(PY(c->module))->tp_name, stars, what, Py_TYPE(got)->tp_name);
+    return PY_FAILED;
+}
+
 static hg_status take_args_and_kwargs(hg_ctx *cx, hg_call *c, PyObject *got) {
     if (!PyTuple_Check(got) || PyTuple_GET_SIZE(got) != 2) {
         PyErr_Format(PyExc_RuntimeError,
                      "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got %S.", got);
         return PY_FAILED;
     }
-    PyObject *args = PySequence_Tuple(PyTuple_GET_ITEM(got, 0)), *kwargs = args ? PyDict_New() : NULL;
-    if (!kwargs || PyDict_Update(kwargs, PyTuple_GET_ITEM(got, 1))) {
+    PyObject *spread = PyTuple_GET_ITEM(got, 0), *named = PyTuple_GET_ITEM(got, 1);
+    if (!Py_TYPE(spread)->tp_iter && !PySequence_Check(spread)) return not_spreadable(c, "*", "an iterable", spread);
+    if (!PyObject_HasAttrString(named, "keys")) return not_spreadable(c, "**", "a mapping", named);
+    PyObject *args = PySequence_Tuple(spread), *kwargs = args ? PyDict_New() : NULL;
+    if (!kwargs || PyDict_Update(kwargs, named)) {
         Py_XDECREF(args);
         Py_XDECREF(kwargs);
         return PY_FAILED;
@@ -219,17 +229,11 @@ static hg_status call_backward_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {
                          "Backward pre hook returned an invalid number of grad_output, got %zd, but expected %zd");
 }
 
-static bool all_none(PyObject *tuple) {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
-        if (PyTuple_GET_ITEM(tuple, i) != Py_None) return false;
-    return true;
-}
-
 static hg_status call_backward(hg_ctx *cx, hg_call *c, PyObject *fn) {
     PyObject *got = call(fn, PY(c->module), object(c->grad_input), object(c->grad_output), NULL);
     if (!got) return PY_FAILED;
     if (c->flags & HG_HOOK_LEGACY) return take_gradients(cx, &c->grad_input, got, fn);
-    if (all_none(object(c->grad_input))) { /* no input needs a gradient: the core wants nothing back, in any length */
+    if (c->without_inputs) { /* the core wants nothing back, in any length */
         replace(cx, &c->grad_input, got);
         return HG_OK;
     }

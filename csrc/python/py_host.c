@@ -298,6 +298,39 @@ static void host_show_type(void *ud, hg_value v, char *words, size_t size) {
     Py_XDECREF(text);
 }
 
+/* The first of a dict's values that is a tensor: new, NULL failed. */
+static PyObject *first_in_dict(PyObject *dict) {
+    PyObject *values = PyMapping_Values(dict);
+    for (Py_ssize_t i = 0; values && i < PyList_GET_SIZE(values); i++) {
+        PyObject *found = PyList_GET_ITEM(values, i);
+        if (!py_is_tensor(found)) continue;
+        Py_INCREF(found);
+        Py_DECREF(values);
+        return found;
+    }
+    if (values) PyErr_SetNone(PyExc_StopIteration);
+    Py_XDECREF(values);
+    return NULL;
+}
+
+static hg_status host_first_tensor(void *ud, hg_value v, hg_value *out) {
+    (void)ud;
+    PyObject *at = Py_NewRef(py_value_object(v));
+    while (at && !py_is_tensor(at)) {
+        PyObject *zero = PyLong_FromLong(0);
+        PyObject *inside = !zero ? NULL : PyDict_Check(at) ? first_in_dict(at) : PyObject_GetItem(at, zero);
+        Py_XDECREF(zero);
+        if (inside == at) { /* a letter's first letter */
+            PyErr_Format(PyExc_TypeError, "there is no tensor in '%.100s' object", Py_TYPE(at)->tp_name);
+            Py_CLEAR(inside);
+        }
+        Py_SETREF(at, inside);
+    }
+    if (!at) return HG_HOST;
+    *out = py_value(at);
+    return HG_OK;
+}
+
 #if PY_VERSION_HEX >= 0x030C0000
 static void *host_stash(void *ud) {
     (void)ud;
@@ -352,6 +385,7 @@ void py_host(hg_host *host) {
         .unstash = host_unstash,
         .explain = host_explain,
         .show_type = host_show_type,
+        .first_tensor = host_first_tensor,
     };
 }
 

@@ -210,6 +210,19 @@ static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs
     return made;
 }
 
+/* The call sequence under the name that code calls or overrides. */
+static PyObject *call_impl(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    return run(self, args, (size_t)n, kwnames);
+}
+
+/* What __call__ is where a class has a _call_impl of its own. */
+static PyObject *wrapped_call_impl(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *impl = PyObject_GetAttr(self, NAME(_call_impl));
+    PyObject *made = impl ? PyObject_Vectorcall(impl, args, (size_t)n, kwnames) : NULL;
+    Py_XDECREF(impl);
+    return made;
+}
+
 /* From the core's call sequence to forward. */
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out) {
     (void)cx;
@@ -285,6 +298,9 @@ static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs) {
     PyTypeObject *type = (PyTypeObject *)class, *base = hg_py->module_type;
     if (py_module_unhide(type)) return NULL;
+    if (type->tp_call == module_tp_call && PyDict_Contains(type->tp_dict, NAME(_call_impl)) == 1 &&
+        PyObject_SetAttr(class, NAME(__call__), _PyType_Lookup(base, NAME(_wrapped_call_impl))))
+        return NULL;
     if (type->tp_call == module_tp_call) type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
     if (_PyType_Lookup(type, NAME(__getattr__)) == _PyType_Lookup(base, NAME(__getattr__)) &&
         _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__)))
@@ -331,6 +347,8 @@ static PyMethodDef methods[] = {
      NULL},
     {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS,
      "What the module computes: a subclass says it."},
+    {"_call_impl", (PyCFunction)(void (*)(void))call_impl, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_wrapped_call_impl", (PyCFunction)(void (*)(void))wrapped_call_impl, METH_FASTCALL | METH_KEYWORDS, NULL},
 #define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
     PY_MODULE_HOOK_METHODS(X)
 #undef X

@@ -3,9 +3,9 @@
 #include "py_module.h"
 
 typedef struct options {
-    const char *function;
-    const char *names; /* of the parameters; `hook` first */
-    int n_positional;  /* the others go by keyword only */
+    const char *function; /* "Module.register..." */
+    const char *names;    /* of the parameters; `hook` first */
+    int n_positional;     /* the others go by keyword only */
     hg_hook_kind kind;
 } options;
 
@@ -16,21 +16,22 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
                                PyObject *kwnames) {
     static const uint32_t flag_of[] = {HG_HOOK_PREPEND, HG_HOOK_WITH_KWARGS, HG_HOOK_ALWAYS_CALL};
     static const char *const flag_names[] = {"prepend", "with_kwargs", "always_call"};
+    const char *bare = o->function + strlen("Module.");
     PyObject *at[4] = {NULL};
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
     if (n > o->n_positional)
-        return PyErr_Format(PyExc_TypeError, "Module.%s() takes %d positional arguments but %zd were given",
-                            o->function, o->n_positional + 1, n + 1);
-    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at) || py_hook_check(at[0], o->function))
-        return NULL;
+        return PyErr_Format(PyExc_TypeError, "%s() takes %s%d positional arguments but %zd were given", o->function,
+                            o->n_positional > 1 ? "from 2 to " : "", o->n_positional + 1, n + 1);
+    if (!n && !kwnames)
+        return PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'hook'", o->function);
+    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at) || py_hook_check(at[0], bare)) return NULL;
     for (int i = 0; i < 3; i++) {
-        int on = at[i + 1] ? py_bool(at[i + 1], o->function, flag_names[i]) : 0;
+        int on = at[i + 1] ? py_bool(at[i + 1], bare, flag_names[i]) : 0;
         if (on < 0) return NULL;
         if (on) flags |= flag_of[i];
     }
-    if (!module_has(self, ATTR__forward_hooks))
-        return PyErr_Format(PyExc_AttributeError, "%s(): called before Module.__init__()", o->function);
+    if (!module_has(self, ATTR__forward_hooks)) return py_no_attribute(self, NAME(_forward_hooks));
     hg_status st = hg_module_hooks(cx, MODULE(self), o->kind, true, &h);
     return st == HG_OK ? py_hooks_register(h, at[0], flags) : py_raise(cx, st);
 }
@@ -42,7 +43,7 @@ const char py_register_forward_pre_hook_doc[] =
     "handle.\n\n" SOURCE "register_forward_pre_hook";
 
 PyObject *py_register_forward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_forward_pre_hook", "hook,prepend,with_kwargs", 1, HG_HOOK_FORWARD_PRE};
+    static const options o = {"Module.register_forward_pre_hook", "hook,prepend,with_kwargs", 1, HG_HOOK_FORWARD_PRE};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -53,7 +54,8 @@ const char py_register_forward_hook_doc[] =
     "handle.\n\n" SOURCE "register_forward_hook";
 
 PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_forward_hook", "hook,prepend,with_kwargs,always_call", 1, HG_HOOK_FORWARD};
+    static const options o = {"Module.register_forward_hook", "hook,prepend,with_kwargs,always_call", 1,
+                              HG_HOOK_FORWARD};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -63,7 +65,7 @@ const char py_register_full_backward_pre_hook_doc[] =
     "replaces grad_output. Returns a handle.\n\n" SOURCE "register_full_backward_pre_hook";
 
 PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_full_backward_pre_hook", "hook,prepend", 2, HG_HOOK_BACKWARD_PRE};
+    static const options o = {"Module.register_full_backward_pre_hook", "hook,prepend", 2, HG_HOOK_BACKWARD_PRE};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -87,7 +89,7 @@ const char py_register_full_backward_hook_doc[] =
     "A tuple it returns replaces grad_input. Returns a handle.\n\n" SOURCE "register_full_backward_hook";
 
 PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD};
+    static const options o = {"Module.register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD};
     return register_backward(self, &o, Py_True, args, n, kwnames);
 }
 
@@ -97,7 +99,7 @@ const char py_register_backward_hook_doc[] =
     "handle.\n\n" SOURCE "register_backward_hook";
 
 PyObject *py_register_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"register_backward_hook", "hook", 1, HG_HOOK_BACKWARD};
+    static const options o = {"Module.register_backward_hook", "hook", 1, HG_HOOK_BACKWARD};
     return register_backward(self, &o, Py_False, args, n, kwnames);
 }
 
@@ -158,13 +160,59 @@ static PyObject *register_global_hook(PyObject *module, PyObject *args) {
     return handle;
 }
 
+static uint32_t flag_named(const char *name) {
+    return !strcmp(name, "forward_with_kwargs")     ? HG_HOOK_WITH_KWARGS
+           : !strcmp(name, "forward_always_called") ? HG_HOOK_ALWAYS_CALL
+                                                    : 0;
+}
+
 /* The table itself: `torch.nn.modules.module._global_forward_hooks` and its kin. */
 static PyObject *global_hooks(PyObject *module, PyObject *name) {
     (void)module;
     const char *chars = PyUnicode_AsUTF8(name);
-    const global_kind *g = chars ? global_named(chars) : NULL;
+    uint32_t flag = chars ? flag_named(chars) : 0;
+    const global_kind *g = chars ? global_named(flag ? "forward" : chars) : NULL;
     hg_hooks *h = g ? global_table(g->kind) : NULL;
-    return h ? py_wrap(h) : NULL;
+    return !h ? NULL : flag ? py_hooks_view(h, flag) : py_wrap(h);
+}
+
+/* The same table has other hooks, or other flags: those of a mapping. */
+static PyObject *set_global_hooks(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *name;
+    PyObject *from, *made;
+    if (!PyArg_ParseTuple(args, "sO:_set_global_hooks", &name, &from)) return NULL;
+    uint32_t flag = flag_named(name);
+    const global_kind *g = global_named(flag ? "forward" : name);
+    hg_hooks *h = g ? global_table(g->kind) : NULL;
+    hg_ctx *cx = py_ctx();
+    if (!h || !cx || (flag && py_hooks_view_assign(h, flag, from))) return NULL;
+    if (!flag && from != PY(h)) {
+        if (!(made = py_hooks_from(from, g->kind))) return NULL;
+        hg_hooks_clear(cx, h);
+        hg_status st = HG_OK;
+        for (uint32_t i = 0; i < HOOKS(made)->n && st == HG_OK; i++) {
+            hg_hook hook = HOOKS(made)->at[i];
+            if (g->kind == HG_HOOK_BACKWARD && hg_py->global_full_backward == Py_False) hook.flags |= HG_HOOK_LEGACY;
+            st = hg_hooks_put(cx, h, &hook);
+        }
+        Py_DECREF(made);
+        if (st != HG_OK) return py_raise(cx, st);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *global_is_full(PyObject *module, PyObject *none) {
+    (void)module, (void)none;
+    return Py_NewRef(hg_py->global_full_backward ? hg_py->global_full_backward : Py_None);
+}
+
+static PyObject *set_global_is_full(PyObject *module, PyObject *value) {
+    (void)module;
+    int full = value == Py_None ? -1 : PyObject_IsTrue(value);
+    if (PyErr_Occurred()) return NULL;
+    hg_py->global_full_backward = full < 0 ? NULL : full ? Py_True : Py_False;
+    Py_RETURN_NONE;
 }
 
 static PyObject *run_registration_hooks(PyObject *unused, PyObject *args) {
@@ -188,6 +236,10 @@ PyMethodDef py_module_hook_functions[] = {
     {"_register_global_hook", register_global_hook, METH_VARARGS,
      "_register_global_hook(kind, hook, with_kwargs=False, always_call=False) -> handle"},
     {"_global_hooks", global_hooks, METH_O, "_global_hooks(kind) -> the table of that kind's global hooks"},
+    {"_set_global_hooks", set_global_hooks, METH_VARARGS, "Give that table the hooks of a mapping."},
+    {"_global_is_full", global_is_full, METH_NOARGS,
+     "Are the global backward hooks full ones? None: there were none yet."},
+    {"_set_global_is_full", set_global_is_full, METH_O, "Set what _global_is_full() tells."},
     {"_run_registration_hooks", run_registration_hooks, METH_VARARGS,
      "_run_registration_hooks(kind, module, name, value) -> value"},
     {"_set_parameter_type", set_parameter_type, METH_O, "Tell which class is nn.Parameter."},

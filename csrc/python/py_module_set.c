@@ -107,6 +107,24 @@ static int set_module(PyObject *self, PyObject *name, PyObject *value) {
     return failed;
 }
 
+/* register_buffer() has failed with a TypeError: say so where that is because it has no such argument. */
+static void explain_persistent(PyObject *method) {
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject *inspect = PyImport_ImportModule("inspect");
+    PyObject *signature = inspect ? PyObject_CallMethod(inspect, "signature", "O", method) : NULL;
+    PyObject *parameters = signature ? PyObject_GetAttrString(signature, "parameters") : NULL;
+    int takes = parameters ? PySequence_Contains(parameters, NAME(persistent)) : -1;
+    Py_XDECREF(inspect);
+    Py_XDECREF(signature);
+    Py_XDECREF(parameters);
+    PyErr_Restore(type, value, trace); /* also over an exception of our own */
+    if (takes == 0)
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Registering a non-persistent buffer on a Module subclass that implements register_buffer() "
+                        "without the persistent argument is not allowed.");
+}
+
 /* A new buffer keeps to what it says itself, one assigned over an old one to what the old one was. */
 static int set_buffer(PyObject *self, PyObject *name, PyObject *value, bool is_buffer) {
     int persistent = 1;
@@ -124,6 +142,7 @@ static int set_buffer(PyObject *self, PyObject *name, PyObject *value, bool is_b
     PyObject *method = PyObject_GetAttr(self, NAME(register_buffer));
     PyObject *args = method ? PyTuple_Pack(2, name, value) : NULL, *kwargs = args ? PyDict_New() : NULL, *done = NULL;
     if (kwargs && !PyDict_SetItem(kwargs, NAME(persistent), Py_False)) done = PyObject_Call(method, args, kwargs);
+    if (!done && method && PyErr_ExceptionMatches(PyExc_TypeError)) explain_persistent(method);
     Py_XDECREF(method);
     Py_XDECREF(args);
     Py_XDECREF(kwargs);

@@ -4,13 +4,15 @@ import hookgrad
 
 from ... import _C
 from ..parameter import Parameter
-from .module import Module, _indented
+from .module import Module, _addindent
 
 
 def _position(idx, size):
     """The place that an index, counted from either end, means in a sequence of `size`."""
+    from operator import index
+
     try:
-        return range(size)[idx]
+        return range(size)[index(idx)]
     except IndexError:
         raise IndexError(f"index {idx} is out of range") from None
 
@@ -211,7 +213,7 @@ class ModuleList(_Numbered, Module):
         if not runs:
             return f"{self._get_name()}()"
         lines = [
-            _indented(f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}", 2)
+            _addindent(f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}", 2)
             for first, last, text in runs
         ]
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"

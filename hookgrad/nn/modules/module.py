@@ -12,34 +12,79 @@ them, runs the call sequence and registers the hooks of forward and backward. Of
         "buffer_registration", "module_registration", "parameter_registration"
     _C._run_registration_hooks(kind, module, name, value) -> value
         the value after the global hooks of registration; `kind` is one of the last three above
-    _C._global_hooks(kind) -> table
-        the global hooks themselves, under the names torch gives them
+    _C._global_hooks(name) -> table
+        the global hooks themselves, of a kind or (forward_with_kwargs, forward_always_called) their flags
+    _C._set_global_hooks(name, table), _C._global_is_full(), _C._set_global_is_full(value)
+        what assigning to this module's names for them does
 """
+
+import sys
+from collections import OrderedDict, namedtuple
+from types import ModuleType
 
 import hookgrad
 
 from ... import _C
+from ...utils.hooks import RemovableHandle
 from ..parameter import Parameter
 
-_EXTRA_STATE = "_extra_state"
+__all__ = [
+    "register_module_forward_pre_hook",
+    "register_module_forward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_backward_hook",
+    "register_module_full_backward_hook",
+    "register_module_buffer_registration_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+    "Module",
+]
 
-_global_forward_pre_hooks = _C._global_hooks("forward_pre")
-_global_forward_hooks = _C._global_hooks("forward")
-_global_backward_pre_hooks = _C._global_hooks("full_backward_pre")
-_global_backward_hooks = _C._global_hooks("full_backward")
-_global_buffer_registration_hooks = _C._global_hooks("buffer_registration")
-_global_module_registration_hooks = _C._global_hooks("module_registration")
-_global_parameter_registration_hooks = _C._global_hooks("parameter_registration")
+Tensor = _C.Tensor
+_EXTRA_STATE_KEY_SUFFIX = "_extra_state"
+_forward_unimplemented = _C.Module.forward
 
 
-def _indented(text, spaces):
-    """`text` with every line but the first moved to the right, blank lines left empty."""
-    first, *rest = text.split("\n")
-    return "\n".join([first, *(" " * spaces + line if line.strip() else "" for line in rest)])
+class _GlobalHooks(ModuleType):
+    """The type of this module. Assigning to the names below, as programs do to drop all hooks, changes what runs."""
+
+    _global_is_full_backward_hook = property(
+        lambda _: _C._global_is_full(), lambda _, value: _C._set_global_is_full(value)
+    )
+
+
+def _global_name(name, kind):
+    setattr(
+        _GlobalHooks,
+        name,
+        property(lambda _: _C._global_hooks(kind), lambda _, table: _C._set_global_hooks(kind, table)),
+    )
+
+
+_global_name("_global_forward_pre_hooks", "forward_pre")
+_global_name("_global_forward_hooks", "forward")
+_global_name("_global_forward_hooks_with_kwargs", "forward_with_kwargs")
+_global_name("_global_forward_hooks_always_called", "forward_always_called")
+_global_name("_global_backward_pre_hooks", "full_backward_pre")
+_global_name("_global_backward_hooks", "full_backward")
+_global_name("_global_buffer_registration_hooks", "buffer_registration")
+_global_name("_global_module_registration_hooks", "module_registration")
+_global_name("_global_parameter_registration_hooks", "parameter_registration")
+sys.modules[__name__].__class__ = _GlobalHooks
+
+
+def _has_any_global_hook():
+    kinds = "forward_pre", "forward", "full_backward_pre", "full_backward"
+    return any(_C._global_hooks(kind) for kind in kinds)
+
+
+def _addindent(text, spaces):
+    """`text` with every line but the first moved to the right."""
+    return text.replace("\n", "\n" + " " * spaces)
 
 
 def _register(table, hook):
-    handle = _C.RemovableHandle(table)
+    handle = RemovableHandle(table)
     table[handle.id] = hook
     return handle
 
@@ -123,44 +168,48 @@ def register_module_parameter_registration_hook(hook):
     return _C._register_global_hook("parameter_registration", hook, False, False)
 
 
-class _LoadPreHook:
-    """A hook of `load_state_dict` that also wants the module it was registered on, which it must not keep alive."""
+class _WrappedHook:
+    """A hook that may want the module it was registered on before its other arguments, without keeping it alive."""
 
-    def __init__(self, hook, module):
-        import weakref
+    def __init__(self, hook, module=None):
+        from functools import update_wrapper
+        from weakref import ref
 
         self.hook = self.__hooked__ = hook
-        self._module = weakref.ref(module)
+        update_wrapper(self, hook)
+        self.with_module = module is not None
+        if self.with_module:
+            self.module = ref(module)
 
-    def __call__(self, *args):
-        module = self._module()
+    def __call__(self, *args, **kwargs):
+        if not self.with_module:
+            return self.hook(*args, **kwargs)
+        module = self.module()
         if module is None:
             raise RuntimeError("You are trying to call the hook of a dead Module!")
-        return self.hook(module, *args)
+        return self.hook(module, *args, **kwargs)
 
-    def __reduce__(self):
-        return _LoadPreHook, (self.hook, self._module())
+    def __getstate__(self):
+        state = {"hook": self.hook, "with_module": self.with_module}
+        if self.with_module:
+            state["module"] = self.module()
+        return state
+
+    def __setstate__(self, state):
+        if state["with_module"] and state["module"] is None:
+            raise RuntimeError("You are trying to revive the hook of a dead Module!")
+        self.__init__(state["hook"], state["module"] if state["with_module"] else None)
 
 
-class _IncompatibleKeys(tuple):
+class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What `load_state_dict` returns: the names the state lacked, and those it had too many."""
 
     __slots__ = ()
-    _fields = ("missing_keys", "unexpected_keys")
-
-    def __new__(cls, missing_keys, unexpected_keys):
-        return tuple.__new__(cls, (missing_keys, unexpected_keys))
-
-    missing_keys = property(lambda self: self[0])
-    unexpected_keys = property(lambda self: self[1])
-
-    def __getnewargs__(self):
-        return tuple(self)
 
     def __repr__(self):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
-        return f"_IncompatibleKeys(missing_keys={self.missing_keys!r}, unexpected_keys={self.unexpected_keys!r})"
+        return super().__repr__()
 
     __str__ = __repr__
 
@@ -209,6 +258,7 @@ class Module(_C.Module):
     dump_patches = False
     _version = 1
     call_super_init = False
+    _compiled_call_impl = None
 
     # ---- what a module has -------------------------------------------------------------------------------------
 
@@ -401,24 +451,24 @@ class Module(_C.Module):
         return self
 
     def _apply(self, fn, recurse=True):
-        """Replace the values of every parameter, gradient and buffer by `fn` of them; the parameters stay the same
-        objects, so that an optimizer goes on working."""
+        """Replace the values of every parameter, gradient and buffer by `fn` of them. The parameters stay the same
+        objects, so that an optimizer goes on working, unless `torch.__future__` says that they be overwritten."""
+        from ... import __future__ as future
+
         if recurse:
             for module in self.children():
                 module._apply(fn)
-        for parameter in self._parameters.values():
-            if parameter is None:
-                continue
-            with hookgrad.no_grad():
-                value = fn(parameter)
-            grad = parameter.grad
-            if value is not parameter:
-                parameter.data = value
-            if grad is not None:
+        if future.get_swap_module_params_on_conversion():
+            replace = _swap_parameter
+        elif future.get_overwrite_module_params_on_conversion():
+            replace = _overwrite_parameter
+        else:
+            replace = _fill_parameter
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
                 with hookgrad.no_grad():
-                    value = fn(grad)
-                if value is not grad:
-                    grad.data = value
+                    value = fn(parameter)
+                replace(self, name, parameter, value, fn)
         for name, buffer in self._buffers.items():
             if buffer is not None:
                 self._buffers[name] = fn(buffer)
@@ -433,7 +483,14 @@ class Module(_C.Module):
 
         Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to
         """
-        device, dtype = _to_arguments(*args, **kwargs)
+        try:
+            device, dtype = _to_arguments(*args, **kwargs)
+        except TypeError as error:
+            if "_to_arguments()" not in str(error):
+                raise
+            given = [hookgrad.typename(value) for value in args]
+            given += [f"{name}={hookgrad.typename(value)}" for name, value in kwargs.items()]
+            raise TypeError(f"to() received an invalid combination of arguments - got ({', '.join(given)})") from None
 
         def convert(t):
             wanted = dtype if dtype is not None and t.is_floating_point() else t.dtype
@@ -464,6 +521,17 @@ class Module(_C.Module):
     def cpu(self):
         """Everything is on the CPU already; returns self."""
         return self._apply(lambda t: t.cpu())
+
+    def cuda(self, device=None):
+        """Fails: there is only the CPU."""
+        return self._apply(lambda t: t.cuda(device))
+
+    def to_empty(self, *, device, recurse=True):
+        """Give every parameter and buffer new memory, without its values; returns self.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to_empty
+        """
+        return self._apply(lambda t: hookgrad.empty_like(t, device=device), recurse=recurse)
 
     def share_memory(self):
         """Ask for memory that other processes share: see `Tensor.share_memory_`."""
@@ -502,15 +570,43 @@ class Module(_C.Module):
                     parameter.grad.requires_grad_(False)
                 parameter.grad.zero_()
 
+    def compile(self, *args, **kwargs):
+        """Leave the module as it is: there is no compiler (see `torch.compile`)."""
+
+    # ---- the parts of a call -----------------------------------------------------------------------------------
+
+    def _slow_forward(self, *input, **kwargs):
+        return self.forward(*input, **kwargs)
+
+    def _get_backward_pre_hooks(self):
+        return [*_C._global_hooks("full_backward_pre").values(), *self._backward_pre_hooks.values()]
+
+    def _get_backward_hooks(self):
+        """The hooks of a backward through this module, full ones and those of the older sort."""
+        full, legacy = [], []
+        for is_full, hooks in (
+            (_C._global_is_full(), _C._global_hooks("full_backward")),
+            (self._is_full_backward_hook, self._backward_hooks),
+        ):
+            if is_full is not None:
+                (full if is_full else legacy).extend(hooks.values())
+        return full, legacy
+
     # ---- saving and loading ------------------------------------------------------------------------------------
 
     def get_extra_state(self):
         """What a subclass wants saved besides its tensors: `state_dict()` calls it where it is overridden."""
-        raise RuntimeError(f"{self._get_name()} overrides set_extra_state() but not get_extra_state()")
+        raise RuntimeError(
+            "Reached a code path in Module.get_extra_state() that should never be called: "
+            f"{self._get_name()} overrides set_extra_state() but not get_extra_state()"
+        )
 
     def set_extra_state(self, state):
         """The counterpart of `get_extra_state`."""
-        raise RuntimeError(f"{self._get_name()} overrides get_extra_state() but not set_extra_state()")
+        raise RuntimeError(
+            "Reached a code path in Module.set_extra_state() that should never be called: "
+            f"{self._get_name()} overrides get_extra_state() but not set_extra_state()"
+        )
 
     def register_state_dict_pre_hook(self, hook):
         """Run `hook(module, prefix, keep_vars)` before `state_dict()` collects."""
@@ -536,7 +632,7 @@ class Module(_C.Module):
         return self._register_load_state_dict_pre_hook(hook, with_module=True)
 
     def _register_load_state_dict_pre_hook(self, hook, with_module=False):
-        return _register(self._load_state_dict_pre_hooks, _LoadPreHook(hook, self) if with_module else hook)
+        return _register(self._load_state_dict_pre_hooks, _WrappedHook(hook, self if with_module else None))
 
     def register_load_state_dict_post_hook(self, hook):
         """Run `hook(module, incompatible_keys)` when `load_state_dict()` has filled this module and all below it; it
@@ -551,7 +647,7 @@ class Module(_C.Module):
             if buffer is not None and name not in self._non_persistent_buffers_set:
                 destination[prefix + name] = buffer if keep_vars else buffer.detach()
         if type(self).get_extra_state is not Module.get_extra_state:
-            destination[prefix + _EXTRA_STATE] = self.get_extra_state()
+            destination[prefix + _EXTRA_STATE_KEY_SUFFIX] = self.get_extra_state()
 
     def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
         """All parameters and persistent buffers of the tree by dotted path, as an OrderedDict.
@@ -568,7 +664,7 @@ class Module(_C.Module):
             import warnings
 
             warnings.warn(
-                "state_dict(): positional arguments are deprecated, use destination=, prefix= and keep_vars=",
+                "Positional args are being deprecated, use kwargs instead. They are: destination, prefix, keep_vars",
                 FutureWarning,
                 stacklevel=2,
             )
@@ -576,8 +672,6 @@ class Module(_C.Module):
             prefix = args[1] if len(args) > 1 and prefix == "" else prefix
             keep_vars = args[2] if len(args) > 2 and keep_vars is False else keep_vars
         if destination is None:
-            from collections import OrderedDict
-
             destination = OrderedDict()
             destination._metadata = OrderedDict()
         local_metadata = {"version": self._version}
@@ -609,6 +703,9 @@ class Module(_C.Module):
             site = _C._hook_site(self._load_state_dict_pre_hooks, key)
             _C._call_hook("load_state_dict pre-hook", site, self, hook, state_dict, *rest)
 
+        from ... import __future__ as future
+
+        swap = future.get_swap_module_params_on_conversion()
         own = dict(self._parameters.items())
         own.update((k, v) for k, v in self._buffers.items() if k not in self._non_persistent_buffers_set)
         own = {name: tensor for name, tensor in own.items() if tensor is not None}
@@ -636,22 +733,20 @@ class Module(_C.Module):
                 continue
             try:
                 with hookgrad.no_grad():
-                    if not assign:
+                    if swap:
+                        _swap_in(tensor, given, assign)
+                    elif not assign:
                         tensor.copy_(given)
                     else:
-                        if isinstance(tensor, Parameter):
-                            if isinstance(given, Parameter):
-                                given.requires_grad_(tensor.requires_grad)
-                            else:
-                                given = Parameter(given, requires_grad=tensor.requires_grad)
-                        setattr(self, name, given)
-            except Exception as e:
+                        setattr(self, name, _as_loaded(given, tensor))
+            except Exception as error:
                 error_msgs.append(
-                    f'While copying the parameter named "{key}", whose dimensions in the model are {tensor.size()} '
-                    f"and whose dimensions in the checkpoint are {given.size()}, an exception occurred : {e.args}."
+                    f'While {"swapping" if swap else "copying"} the parameter named "{key}", whose dimensions in the model '
+                    f"are {tensor.size()} and whose dimensions in the checkpoint are {given.size()}, an exception "
+                    f"occurred : {error.args}."
                 )
 
-        extra = prefix + _EXTRA_STATE
+        extra = prefix + _EXTRA_STATE_KEY_SUFFIX
         takes_extra = type(self).set_extra_state is not Module.set_extra_state
         if takes_extra and extra in state_dict:
             self.set_extra_state(state_dict[extra])
@@ -679,7 +774,6 @@ class Module(_C.Module):
 
         Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.load_state_dict
         """
-        from collections import OrderedDict
         from collections.abc import Mapping
 
         if not isinstance(state_dict, Mapping):
@@ -724,6 +818,10 @@ class Module(_C.Module):
 
     def __setstate__(self, state):
         self.__dict__.update(state)
+        # A state of long ago lacks what modules did not have then.
+        for name, value in vars(Module()).items():
+            if name not in self.__dict__:
+                setattr(self, name, value)
 
     # ---- looking at it -----------------------------------------------------------------------------------------
 
@@ -737,14 +835,72 @@ class Module(_C.Module):
     def __repr__(self):
         extra = self.extra_repr()
         extra = extra.split("\n") if extra else []
-        children = [f"({name}): {_indented(repr(module), 2)}" for name, module in self._modules.items()]
+        children = [f"({name}): {_addindent(repr(module), 2)}" for name, module in self._modules.items()]
         if not children and len(extra) <= 1:
             return f"{self._get_name()}({''.join(extra)})"
         return f"{self._get_name()}(\n  " + "\n  ".join(extra + children) + "\n)"
 
     def __dir__(self):
-        names = [*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers]
+        names = {*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers}
         return sorted(name for name in names if not name[0].isdigit())
+
+
+def _fill_parameter(module, name, parameter, value, fn):
+    grad = parameter.grad
+    if value is not parameter:
+        parameter.data = value
+    if grad is not None:
+        with hookgrad.no_grad():
+            value = fn(grad)
+        if value is not grad:
+            grad.data = value
+
+
+def _overwrite_parameter(module, name, parameter, value, fn):
+    made = module._parameters[name] = Parameter(value, parameter.requires_grad)
+    if parameter.grad is not None:
+        with hookgrad.no_grad():
+            made.grad = fn(parameter.grad).requires_grad_(parameter.grad.requires_grad)
+
+
+def _swap_parameter(module, name, parameter, value, fn):
+    from ...utils import swap_tensors
+
+    grad, parameter.grad = parameter.grad, None
+    try:
+        swap_tensors(parameter, Parameter(value, parameter.requires_grad))
+    except Exception as error:
+        parameter.grad = grad
+        raise RuntimeError(f"_apply(): Couldn't swap {module._get_name()}.{name}") from error
+    if grad is not None:
+        with hookgrad.no_grad():
+            value = fn(grad).requires_grad_(grad.requires_grad)
+        try:
+            swap_tensors(grad, value)
+        except Exception as error:
+            raise RuntimeError(f"_apply(): Couldn't swap {module._get_name()}.{name}.grad") from error
+        parameter.grad = grad
+
+
+def _as_loaded(given, parameter):
+    """What is loaded in the place of a parameter is one, and requires a gradient as that did."""
+    if not isinstance(parameter, Parameter):
+        return given
+    if not isinstance(given, Parameter):
+        return Parameter(given, requires_grad=parameter.requires_grad)
+    return given.requires_grad_(parameter.requires_grad)
+
+
+def _swap_in(tensor, given, assign):
+    from ...utils import swap_tensors
+
+    loaded = tensor.module_load(given, assign=assign)
+    if loaded is given or loaded is tensor:
+        raise RuntimeError(
+            "module_load returned one of self or other, please .detach() the result if returning one of the inputs in "
+            "module_load"
+        )
+    swap_tensors(tensor, _as_loaded(loaded, tensor))
 
 
 def _member(module, name):

@@ -172,6 +172,7 @@ def remove_spectral_norm(module, name="weight"):
         (module._load_state_dict_pre_hooks, SpectralNormLoadStateDictPreHook),
     ):
         for key, hook in table.items():
+            hook = getattr(hook, "hook", hook)  # a load pre-hook is kept in a wrapper
             if isinstance(hook, kind) and hook.fn.name == name:
                 del table[key]
                 break

@@ -2,28 +2,34 @@
 
 from contextlib import contextmanager
 
+from ..._C import Tensor
+
 __all__ = ["functional_call"]
 
 
-def _owner(module, name):
-    """The module that `name` is a member of, and its name there."""
-    path, _, name = name.rpartition(".")
-    return module.get_submodule(path), name
-
-
-def _put(module, name, tensor):
+def _put(module, path, tensor):
     """Put a tensor in the place of a parameter, a buffer or an attribute, as it is; returns what was there."""
-    owner, name = _owner(module, name)
+    path, _, name = path.rpartition(".")
+    owner = module.get_submodule(path)
+    if not (tensor is None or tensor is _NOTHING or isinstance(tensor, Tensor)):
+        raise TypeError(f"{tensor} is not an instance of torch.Tensor")
+    if name == "":
+        raise KeyError('tensor name can\'t be empty string ""')
     for table in (owner._parameters, owner._buffers):
         if name in table:
             was = table[name]
-            table[name] = tensor
+            if tensor is _NOTHING:
+                del table[name]
+            else:
+                table[name] = tensor
             return was
     was = getattr(owner, name, _NOTHING)
-    if tensor is _NOTHING:
-        delattr(owner, name)
-    else:
+    if not (was is None or was is _NOTHING or isinstance(was, Tensor)):
+        raise TypeError(f"attribute `{name}`: {was} is not an instance of torch.Tensor")
+    if tensor is not _NOTHING:
         setattr(owner, name, tensor)
+    elif was is not _NOTHING:
+        delattr(owner, name)
     return was
 
 
@@ -54,8 +60,8 @@ def _with_ties(module, tensors):
 
 def _check_names(module, tensors):
     known = _named_tensors(module)
-    unexpected = [repr(name) for name in tensors if name not in known]
-    missing = [repr(name) for name in known if name not in tensors]
+    unexpected = [repr(name) for name in sorted(tensors) if name not in known]
+    missing = [repr(name) for name in sorted(known) if name not in tensors]
     words = [f"Unexpected key(s): {', '.join(unexpected)}."] if unexpected else []
     if missing:
         words.append(f"Missing key(s): {', '.join(missing)}.")

@@ -298,6 +298,58 @@ def parameters_and_activations_together(torch, log):
     m(torch.ones(1, 2)).sum().backward()
 
 
+def legacy_hooks_hang_on_the_first_tensor_of_any_output(torch, log):
+    class Gives(torch.nn.Module):
+        def __init__(self, make):
+            super().__init__()
+            self.make = make
+
+        def forward(self, x):
+            return self.make(x)
+
+    outputs = {
+        "dict": lambda x: {"n": 3, "a": x * 2, "b": x * 3},
+        "list": lambda x: [x * 2, x * 3],
+        "nested": lambda x: ([x * 2], x * 3),
+        "empty tuple": lambda x: (),
+        "empty list": lambda x: [],
+        "dict without tensors": lambda x: {"n": 3},
+        "number": lambda x: 3,
+        "nothing": lambda x: None,
+    }
+    for name, make in outputs.items():
+        m = Gives(make)
+        m.register_backward_hook(log.hook("legacy"))
+
+        def run(m=m):
+            out = m(_input(torch))
+            while not hasattr(out, "backward"):
+                out = out["a"] if isinstance(out, dict) else out[0]
+            out.sum().backward()
+
+        log(name)
+        log.error(run)
+
+
+def a_full_backward_hook_may_leave_the_next_one_none(torch, log):
+    m = torch.nn.Identity()
+    m.register_full_backward_hook(log.hook("first", lambda grad_output: (None,)))
+    m.register_full_backward_hook(log.hook("second"))
+    x = _input(torch)
+    m(x).sum().backward()
+    log(x.grad)
+
+
+def node_hooks_see_gradients_of_their_inputs_shape(torch, log):
+    m = _linear(torch)
+    m.register_backward_hook(log.hook("legacy"))
+    m(torch.ones(3, 2, requires_grad=True)).sum().backward()
+    b = torch.ones(2, requires_grad=True)
+    out = b + torch.ones(3, 2)
+    out.grad_fn.register_hook(log.hook("node"))
+    out.sum().backward()
+
+
 # What follows PyTorch refuses: see docs/differences.md.
 
 

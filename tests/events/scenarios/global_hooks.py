@@ -1,5 +1,6 @@
 """Hooks for every module, and those of registration."""
 
+from collections import OrderedDict
 from contextlib import contextmanager
 
 
@@ -159,3 +160,41 @@ def global_hooks_changed_while_running(torch, log):
     finally:
         for handle in handles:
             handle.remove()
+
+
+def global_tables_assigned_anew(torch, log):
+    names = torch.nn.modules.module
+    m = torch.nn.Identity()
+
+    def run(what):
+        log(what)
+        m(torch.ones(1, requires_grad=True)).sum().backward()
+
+    names.register_module_forward_pre_hook(log.hook("pre"))
+    names.register_module_forward_hook(log.hook("post"), always_call=True)
+    names.register_module_full_backward_hook(log.hook("backward"))
+    run("registered")
+    log(len(names._global_forward_hooks), len(names._global_forward_hooks_always_called))
+    for table in "forward_pre_hooks", "forward_hooks", "backward_hooks":
+        setattr(names, "_global_" + table, OrderedDict())
+    run("assigned")
+    log(names._global_is_full_backward_hook)
+    names._global_is_full_backward_hook = None
+    handle = names.register_module_backward_hook(log.hook("legacy"))
+    log(names._global_is_full_backward_hook)
+    handle.remove()
+    names._global_is_full_backward_hook = None
+
+
+def hooks_of_a_modules_backward(torch, log):
+    names = torch.nn.modules.module
+    m, n = torch.nn.Identity(), torch.nn.Identity()
+    m.register_full_backward_hook(log.hook("full"))
+    m.register_full_backward_pre_hook(log.hook("pre"))
+    n.register_backward_hook(log.hook("legacy"))
+    with _removed(names.register_module_full_backward_hook(log.hook("global"))):
+        for module in m, n:
+            full, legacy = module._get_backward_hooks()
+            log([f.__name__ for f in full], [f.__name__ for f in legacy])
+            log([f.__name__ for f in module._get_backward_pre_hooks()])
+    names._global_is_full_backward_hook = None
