@@ -44,8 +44,10 @@ def _print_notes():
     """Have tracebacks show `__notes__` after the exception, as they do from Python 3.11 on."""
     import traceback
 
+    probe = Exception()
+    probe.__notes__ = ["shown"]
     shown = traceback.TracebackException.format_exception_only
-    if getattr(shown, "shows_notes", False):
+    if "shown\n" in traceback.format_exception_only(probe):  # this has been done, by us or by whoever backports it
         return
     made = traceback.TracebackException.__init__
 
@@ -58,7 +60,6 @@ def _print_notes():
         for note in getattr(self, "__notes__", ()):
             yield f"{note}\n"
 
-    format_exception_only.shows_notes = True
     traceback.TracebackException.__init__ = init
     traceback.TracebackException.format_exception_only = format_exception_only
     if sys.excepthook is sys.__excepthook__:  # the interpreter's own, which does not ask the module

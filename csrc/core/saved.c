@@ -144,35 +144,44 @@ hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *v
     return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : hg_tensor_detach(cx, t, kept);
 }
 
+/* Where the node keeps what it saved; NULL: nowhere. */
+static hg_tensor **saved_slot(hg_node *n, int i, int j, bool output) {
+    if (n->freed) return NULL;
+    if (n->function) return &n->function->saved[i];
+    if (output) return n->saved_out ? &n->saved_out[i].u.t : NULL;
+    return n->args[i].kind == HG_A_TENSORS ? (hg_tensor **)&n->args[i].u.ts[j] : &n->args[i].u.t;
+}
+
 hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks) {
-    hg_arg *a = output ? n->saved_out ? &n->saved_out[i] : NULL : &n->args[i];
-    hg_tensor **slot = n->function               ? &n->function->saved[i]
-                       : !a                      ? NULL
-                       : a->kind == HG_A_TENSORS ? (hg_tensor **)&a->u.ts[j]
-                                                 : &a->u.t;
-    if (n->freed)
-        return hg_fail(
-            cx, HG_STATE,
-            "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values "
-            "of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you "
-            "need to backward through the graph a second time or if you need to access saved variables after "
-            "calling backward.");
+    static const char freed[] =
+        "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values "
+        "of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you "
+        "need to backward through the graph a second time or if you need to access saved variables after "
+        "calling backward.";
+    hg_tensor **slot = saved_slot(n, i, j, output), *old, *shown = NULL, *kept = NULL;
+    if (n->freed) return hg_fail(cx, HG_STATE, "%s", freed);
     if (!slot || !*slot)
         return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
     if ((*slot)->extra && (*slot)->extra->packed)
         return hg_fail(cx, HG_STATE,
                        "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
                        "pair of hooks is allowed at a time.");
-    hg_tensor *kept, *old = *slot, *shown;
-    hg_status st = hg_tensor_detach(cx, old, &shown); /* shown without its history */
-    if (st != HG_OK) return st;
-    st = pack(cx, hooks, old, shown, output, &kept);
+    hg_retain(cx, old = *slot);
+    hg_status st = hg_tensor_detach(cx, old, &shown); /* without its history */
+    if (st == HG_OK) st = pack(cx, hooks, old, shown, output, &kept);
+    slot = saved_slot(n, i, j, output);
+    if (st == HG_OK && slot && *slot == old) {
+        if (n->function && output) kept->view_kind = old->view_kind, kept->out_nr = old->out_nr;
+        *slot = kept;
+        hg_release(cx, old);
+    } else if (st == HG_OK) { /* the hook has run the node, or packed the same tensor */
+        hg_release(cx, kept);
+        st = hg_fail(cx, HG_STATE, "%s",
+                     slot ? "Calling register_hooks on a saved tensor whose hooks have already been set." : freed);
+    }
     hg_release(cx, shown);
-    if (st != HG_OK) return st;
-    if (n->function && output) kept->view_kind = old->view_kind, kept->out_nr = old->out_nr;
-    *slot = kept;
     hg_release(cx, old);
-    return HG_OK;
+    return st;
 }
 
 /* ---- Unpacking ----------------------------------------------------------------------------------------------------------- */
@@ -205,12 +214,15 @@ static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, con
 /* The tensor that unpack returned, as a new one with the history of what was packed. */
 static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output, int nr, hg_tensor **out) {
     struct hg_packed *p = stand_in->extra->packed;
-    hg_tensor *data = NULL, *t;
-    hg_status st = p->hooks.unpack(cx, p->hooks.data, p->ref, &data);
-    if (st != HG_OK) return cx->status = st;
-    st = hg_tensor_detach(cx, data, &t);
+    hg_tensor *data = NULL, *t = NULL;
+    hg_retain(cx, stand_in); /* the hook may run the node, which then drops it */
+    hg_status st = cx->status = p->hooks.unpack(cx, p->hooks.data, p->ref, &data);
+    if (st == HG_OK) st = hg_tensor_detach(cx, data, &t);
     hg_release(cx, data);
-    if (st != HG_OK) return st;
+    if (st != HG_OK) {
+        hg_release(cx, stand_in);
+        return st;
+    }
     hg_node *maker = stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
     struct hg_extra *e;
     if (output) {
@@ -224,6 +236,7 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
         t->requires_grad = true;
         HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
     }
+    hg_release(cx, stand_in);
     if (st == HG_OK)
         *out = t;
     else

@@ -176,6 +176,10 @@ static PyObject *walk_next(PyObject *self) {
     walk *w = (walk *)self;
     if (!w->over) return NULL;
     const py_mapping *my = py_mapping_of(w->over);
+    if (my->ordered && w->done == w->n) { /* an OrderedDict's iterator knows its last when it gives it */
+        Py_CLEAR(w->over);
+        return NULL;
+    }
     if (my->count(w->over) != w->n) {
         PyErr_SetString(PyExc_RuntimeError, my->ordered ? "OrderedDict mutated during iteration"
                                                         : "dictionary changed size during iteration");

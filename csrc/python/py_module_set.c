@@ -43,28 +43,31 @@ static int is_parameter(PyObject *o) {
     return class && py_is(o, class) ? 1 : is_marked(o, NAME(_is_param));
 }
 
-/* Run the hooks as they are now: one may remove another. Steals value. */
-static PyObject *run_registered(const hg_hooks *h, PyObject *module, PyObject *name, PyObject *value) {
-    uint32_t n = 0;
-    hg_hook *at = PyMem_New(hg_hook, h->n);
-    for (uint32_t i = 0; at && i < h->n; i++) {
-        if (h->at[i].fn != py_call_hook) continue;
-        at[n] = h->at[i];
-        Py_INCREF((PyObject *)at[n++].data);
+/* Call one: what replaces the value, NULL failed. Steals value. */
+static PyObject *call_registered(PyObject *table, PyObject *key, PyObject *module, PyObject *name, PyObject *value) {
+    hg_hook *found = hg_hooks_find(HOOKS(table), PyLong_AsUnsignedLongLong(key));
+    if (!found || found->fn != py_call_hook) return value;
+    hg_hook hook = *found;
+    Py_INCREF((PyObject *)hook.data);
+    PyObject *given = PyObject_CallFunctionObjArgs(hook.data, module, name, value, NULL);
+    if (!given) py_annotate(py_hook_words(HOOKS(table)->kind, hook.flags), hook.data, hook.file, hook.line, module);
+    if (given != Py_None)
+        Py_SETREF(value, given);
+    else
+        Py_DECREF(given);
+    Py_DECREF((PyObject *)hook.data);
+    return value;
+}
+
+/* The table says, as it is gone through, when a hook changes it. Steals value. */
+static PyObject *run_registered(PyObject *table, PyObject *module, PyObject *name, PyObject *value) {
+    PyObject *keys = PyObject_GetIter(table), *key = NULL;
+    while (keys && value && (key = PyIter_Next(keys))) {
+        value = call_registered(table, key, module, name, value);
+        Py_DECREF(key);
     }
-    hg_hook_kind kind = h->kind; /* the table may be gone after the first */
-    if (!at) Py_CLEAR(value);
-    for (uint32_t i = 0; i < n; i++) {
-        PyObject *hook = at[i].data;
-        PyObject *given = value ? PyObject_CallFunctionObjArgs(hook, module, name, value, NULL) : NULL;
-        if (value && !given) py_annotate(py_hook_words(kind, 0), hook, at[i].file, at[i].line, module);
-        if (given != Py_None)
-            Py_XSETREF(value, given);
-        else
-            Py_DECREF(given);
-        Py_DECREF(hook);
-    }
-    PyMem_Free(at);
+    if (PyErr_Occurred()) Py_CLEAR(value);
+    Py_XDECREF(keys);
     return value;
 }
 
@@ -74,7 +77,7 @@ PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyO
     hg_status st = cx ? hg_global_hooks(cx, kind, &h) : HG_HOST;
     if (st != HG_OK) return cx ? py_raise(cx, st) : NULL;
     Py_INCREF(value);
-    return h->n ? run_registered(h, module, name, value) : value;
+    return h->n ? run_registered(PY(h), module, name, value) : value;
 }
 
 /* ---- Each sort of value ----------------------------------------------------------------------------------------- */
