@@ -20,7 +20,7 @@ BINDING := $(sort $(wildcard csrc/python/*.c))
 HEADERS := $(wildcard csrc/*/*.h csrc/*/*.def csrc/*/*/*.def csrc/*/*/*.h)
 EXAMPLES := $(sort $(wildcard tests/examples/[0-9]*.py))
 
-.PHONY: help setup demo examples test test-c sanitize oracle notebooks bench wheel versions lint format memory import-time clean
+.PHONY: help setup demo examples test test-c sanitize stress oracle notebooks bench wheel versions lint format memory import-time clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -90,6 +90,12 @@ endef
 $(eval $(call c_build,build/c,-O2 -g -UNDEBUG))
 $(eval $(call c_build,build/c-sanitize,-O1 -g -UNDEBUG -fno-omit-frame-pointer -fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined))
 
+BUILD_SANITIZED = echo "Building the extension with sanitizers"; \
+    HOOKGRAD_SANITIZE=1 $(PY) setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
+SANITIZED = env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
+    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=64 UBSAN_OPTIONS=print_stacktrace=1 \
+    PYTHONMALLOC=malloc PYTHONPATH=$(CURDIR)/build/sanitize/lib HOOKGRAD_SANITIZED=1
+
 test-c: ## Test the core alone, in C, without Python
 	@$(MAKE) --no-print-directory -j2 build/c/run-tests build/c/run-hooks
 	@build/c/run-tests
@@ -100,11 +106,13 @@ sanitize: $(VENV)/.needs $(VENV)/.test ## The C tests and the suite under Addres
 	@$(MAKE) --no-print-directory -j2 build/c-sanitize/run-tests build/c-sanitize/run-hooks
 	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-tests
 	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-hooks > /dev/null
-	@echo "Building the extension with sanitizers"
-	@HOOKGRAD_SANITIZE=1 $(PY) setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
-	@env LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so)" \
-	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc \
-	    PYTHONPATH=$(CURDIR)/build/sanitize/lib HOOKGRAD_SANITIZED=1 $(VENV)/bin/pytest --ignore=tests/test_memory.py
+	@$(BUILD_SANITIZED)
+	@$(SANITIZED) $(VENV)/bin/pytest --ignore=tests/test_memory.py
+
+stress: $(VENV)/.needs $(VENV)/.test ## Every kind of hook does what it should not 10,000 times, under the sanitizers: memory stays flat
+	@$(BUILD_SANITIZED)
+	@printf '0/2\n1/2\n' | xargs -P 2 -I @ env HOOKGRAD_SHARD=@ HOOKGRAD_ROUNDS=10000 $(SANITIZED) \
+	    $(VENV)/bin/pytest -q tests/test_hook_actions.py
 
 memory: $(VENV)/.built $(VENV)/.test ## Run each example 10,000 times in one process: memory stays flat
 	@HOOKGRAD_ITERATIONS=10000 $(VENV)/bin/pytest -v tests/test_memory.py

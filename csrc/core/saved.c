@@ -144,12 +144,16 @@ hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *v
     return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : hg_tensor_detach(cx, t, kept);
 }
 
-/* Where the node keeps what it saved; NULL: nowhere. */
+/* Where the node keeps the tensor it saved; NULL: nowhere. */
 static hg_tensor **saved_slot(hg_node *n, int i, int j, bool output) {
+    uint32_t at = (uint32_t)i, entry = (uint32_t)j;
     if (n->freed) return NULL;
-    if (n->function) return &n->function->saved[i];
-    if (output) return n->saved_out ? &n->saved_out[i].u.t : NULL;
-    return n->args[i].kind == HG_A_TENSORS ? (hg_tensor **)&n->args[i].u.ts[j] : &n->args[i].u.t;
+    if (n->function) return at < n->function->n_saved ? &n->function->saved[at] : NULL;
+    hg_arg *a = output           ? n->saved_out && at < n->n_out ? &n->saved_out[at] : NULL
+                : at < n->n_args ? &n->args[at]
+                                 : NULL;
+    if (a && a->kind == HG_A_TENSORS) return entry < a->n ? (hg_tensor **)&a->u.ts[entry] : NULL;
+    return a && a->kind == HG_A_TENSOR ? &a->u.t : NULL;
 }
 
 hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks) {
