@@ -8,7 +8,6 @@ import gc
 import os
 import pickle
 import random
-import warnings
 import weakref
 from collections import OrderedDict
 
@@ -109,7 +108,7 @@ class Fuzz:
         return rng.choice([
             lambda: None, lambda: rng.choice([0, 1, -1, 2**31, 2**64, 2**70, True, 1.5, float("nan")]),
             lambda: rng.choice(["", "weight", "_forward_hooks", "x.y", "\0", "é"]), lambda: b"bytes",
-            lambda: (), lambda: [], lambda: {}, lambda: OrderedDict(), lambda: (None,), lambda: [None, 1],
+            lambda: (), list, dict, lambda: OrderedDict(), lambda: (None,), lambda: [None, 1],
             lambda: {1: len}, lambda: {"weight": None}, lambda: Broken(), lambda: self.hook, lambda: len, lambda: int,
             lambda: torch.ones(2, 2), lambda: torch.ones(2, 2, requires_grad=True), lambda: torch.tensor(1),
             lambda: (torch.ones(2, 2),), lambda: nn.Identity(), lambda: nn.Parameter(torch.ones(1)), lambda: object(),
@@ -118,7 +117,7 @@ class Fuzz:
 
     def one_call(self):
         rng = self.rng
-        owner = rng.choice([*self.objects, graph, modules, hooks, nn.Module, torch.Tensor, hooks.RemovableHandle])
+        owner = rng.choice([*self.objects, *GLOBAL])
         try:
             names = dir(owner)
         except Exception:
@@ -172,38 +171,44 @@ def clear_global_hooks():
             table.clear()
 
 
-@pytest.fixture
-def hidden():
-    """Global state that calls may have changed is put back."""
-    saved = {owner: dict(vars(owner)) for owner in (graph, modules, hooks)}
-    grad = torch.is_grad_enabled()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    for owner, attributes in saved.items():
-        vars(owner).update(attributes)
+GLOBAL = (graph, modules, hooks, nn.Module, torch.Tensor, hooks.RemovableHandle)
+
+
+def put_back(saved):
+    """What calls have changed for everybody is as it was."""
+    for owner, attributes in saved:
+        for name in set(vars(owner)) - set(attributes):
+            delattr(owner, name)
+        for name, value in attributes.items():
+            if vars(owner).get(name) is not value:
+                setattr(owner, name, value)
     clear_global_hooks()
-    torch.set_grad_enabled(grad)
+    torch.set_grad_enabled(True)
     while torch._C._saved_hooks_top() is not None:
         torch._C._saved_hooks_pop()
     torch._C._saved_hooks_disable(None)
     torch._C._watch_writes(None)
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(4))
-def test_anything_given_to_anything(seed, hidden):
+def test_anything_given_to_anything(seed):
+    saved = [(owner, dict(vars(owner))) for owner in GLOBAL]
     fuzz = Fuzz(seed)
-    for i in range(CALLS // 4):
-        fuzz.one_call()
-        if i % 20 == 0:
-            fuzz.use()
-        if i % 100 == 0:
-            clear_global_hooks()
-            fuzz.renew()
-    seen = weakref.ref(fuzz.model)
-    del fuzz
-    clear_global_hooks()
+    try:
+        for i in range(CALLS // 4):
+            fuzz.one_call()
+            if i % 20 == 0:
+                fuzz.use()
+            if i % 100 == 0:
+                clear_global_hooks()
+                fuzz.renew()
+        seen = weakref.ref(fuzz.model)
+    finally:
+        del fuzz
+        put_back(saved)
     gc.collect()
+    assert seen() is None
     model = nn.Sequential(nn.Linear(2, 2))
     model(torch.ones(1, 2)).sum().backward()
-    assert model[0].weight.grad is not None and seen() is None
+    assert model[0].weight.grad is not None

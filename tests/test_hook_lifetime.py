@@ -401,3 +401,13 @@ def test_a_deep_chain_with_hooks_is_freed():
     seen = weakref.ref(nested)
     del nested
     assert seen() is None
+
+
+def test_cycles_through_an_operations_named_results_are_collected():
+    x = leaf(1, 2)
+    found = x.max(0)
+    x.register_hook(lambda grad, found=found: None)
+    seen = weakref.ref(x)
+    del x, found
+    gc.collect()
+    assert seen() is None

@@ -58,6 +58,7 @@ static PyObject *tuple_of(hg_ctx *cx, PyTypeObject *type, hg_tensor **at, int n)
         else
             hg_release(cx, at[i]);
     }
+    if (made && !PyObject_GC_IsTracked(made)) PyObject_GC_Track(made); /* Python leaves that of named tuples to us */
     return made;
 }
 
