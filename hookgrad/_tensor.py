@@ -178,8 +178,18 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
                 stride.insert(0, step)
                 step *= n
         source = source.as_strided(size, stride, storage_offset or 0)
+    if self.requires_grad and _C.is_grad_enabled() and self.is_leaf:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     self.data = source
+    _C._increment_version(self)
     return self
+
+
+@_method
+def as_strided_(self, size, stride, storage_offset=None):
+    """Change its shape and strides over its memory; returns itself."""
+    offset = self.storage_offset()
+    return self._as_strided_(size, stride, offset if storage_offset is None else storage_offset, self.stride(), offset)
 
 
 @_method
@@ -197,6 +207,7 @@ def resize_(self, *size, memory_format=None):
         grown[: flat.numel()] = flat
         flat = grown
     self.data = flat[:n].view(size)
+    _C._increment_version(self)
     return self
 
 
@@ -256,6 +267,14 @@ def apply_(self, function):
     """Replace each element by function(element)."""
     values = [function(x) for x in self.flatten().tolist()]
     return self.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+
+
+def _imag(self):
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+
+Tensor.real = property(lambda self: self, doc="Its real part: itself, as there are no complex dtypes.")
+Tensor.imag = property(_imag, doc="Of complex dtypes only.")
 
 
 @_method

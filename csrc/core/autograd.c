@@ -1,6 +1,7 @@
 /* The history of tensors: see Note [Views] in autograd_impl.h. */
 #include "autograd_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out) {
@@ -66,7 +67,7 @@ hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
         return HG_OK;
     }
     e->node = NULL;
-    return hg_tensor_requires_grad(t) ? hg_tensor_accumulator(cx, t, &e->node) : HG_OK;
+    return t->requires_grad ? hg_tensor_accumulator(cx, t, &e->node) : HG_OK; /* none of a view made under no_grad */
 }
 
 /* ---- Setting history -------------------------------------------------------------------------------------------------- */
@@ -76,7 +77,7 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     uint32_t old_nr = t->out_nr;
     t->grad_fn = node, t->out_nr = nr;
     t->requires_grad = false;
-    t->seen_version = t->storage->version;
+    t->seen_version = hg_version(t->storage);
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
     struct hg_extra *e = t->extra;
     if (e && old) { /* hooks stay with the history they were registered on; retain_grad follows the tensor */
@@ -104,52 +105,65 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     hg_release(cx, view->base);
     view->base = base;
     view->view_kind = kind;
-    view->seen_version = view->storage->version;
+    view->seen_version = hg_version(view->storage);
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, view);
 }
 
-/* A view of this kind was written to (`done`: or its memory was by another way), which cannot be recorded. */
-static hg_status refuse_view(hg_ctx *cx, const hg_tensor *t, bool done) {
-    static const char *const why[] = {
-        [HG_VIEW_NO_GRAD] =
-            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-            "your code by moving both the view and the inplace either both inside the no_grad block (if you "
-            "don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked).",
-        [HG_VIEW_MULTI_OUTPUT] =
-            "This view is the output of a function that returns multiple views. Such functions do not "
-            "allow the output views to be modified inplace. You should replace the inplace operation by an "
-            "out-of-place one.",
-        [HG_VIEW_CUSTOM] =
-            "This view was created inside a custom Function (or because an input was returned as-is) and the "
-            "autograd logic to handle view+inplace would override the custom backward associated with the "
-            "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
-            "cloning the output of the custom Function.",
-    };
-    const char *what = done ? "its base or another view of its base has been" : "is being", *kind = why[t->view_kind];
-    char maker[64];
-    if (!t->grad_fn)
-        return hg_fail(cx, HG_STATE,
-                       "A view was created in no_grad mode and %s modified inplace with grad mode enabled. %s", what,
-                       kind);
-    hg_node_short_name(t->grad_fn, maker);
-    if (t->view_kind == HG_VIEW_NO_GRAD)
-        return hg_fail(cx, HG_STATE,
-                       "Output %u of %s is a view of a view which was created in no_grad mode and %s modified inplace "
-                       "with grad mode enabled. %s",
-                       t->out_nr, maker, what, kind);
-    return hg_fail(cx, HG_STATE, "Output %u of %s is a view and %s modified inplace. %s", t->out_nr, maker, what, kind);
+/* Why a view that was not made in the plain way takes no part in a change, of itself or of its base. */
+static hg_status refuse_view(hg_ctx *cx, const hg_tensor *t, bool itself) {
+    const char *what = itself ? "is being" : "its base or another view of its base has been", *advice = "";
+    bool inference = t->view_kind == HG_VIEW_INFERENCE, in_block = inference || t->view_kind == HG_VIEW_NO_GRAD;
+    char maker[64], head[160] = "A view was created in";
+    switch (t->view_kind) {
+    case HG_VIEW_MULTI_OUTPUT:
+        advice =
+            " This view is the output of a function that returns multiple views. Such functions do not allow the "
+            "output views to be modified inplace. You should replace the inplace operation by an out-of-place one.";
+        break;
+    case HG_VIEW_NO_GRAD:
+        advice =
+            " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+            "moving both the view and the inplace either both inside the no_grad block (if you don't want the "
+            "inplace to be tracked) or both outside (if you want the inplace to be tracked).";
+        break;
+    case HG_VIEW_INFERENCE:
+        advice =
+            " Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+            "moving both the view and the inplace either both inside the inference_mode block (if you don't want "
+            "the inplace to be tracked) or both outside (if you want the inplace to be tracked).";
+        break;
+    case HG_VIEW_CUSTOM:
+        advice =
+            " This view was created inside a custom Function (or because an input was returned as-is) and the "
+            "autograd logic to handle view+inplace would override the custom backward associated with the custom "
+            "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the "
+            "output of the custom Function.";
+        break;
+    default: return HG_OK;
+    }
+    if (in_block || !t->grad_fn) {
+        if (t->grad_fn)
+            snprintf(head, sizeof head, "Output %u of %s is a view of a view which was created in", t->out_nr,
+                     hg_node_short_name(t->grad_fn, maker));
+        return hg_fail(cx, HG_STATE, "%s %s mode and %s modified inplace %s.%s", head,
+                       inference ? "inference" : "no_grad", what,
+                       inference ? "in normal mode" : "with grad mode enabled", advice);
+    }
+    return hg_fail(cx, HG_STATE, "Output %u of %s is a view and %s modified inplace.%s", t->out_nr,
+                   hg_node_short_name(t->grad_fn, maker), what, advice);
 }
 
 hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     hg_tensor *base = t->base;
-    bool stale = base && t->seen_version != t->storage->version;
-    if (stale && !is_recordable(t->view_kind) && hg_tensor_requires_grad(t)) return refuse_view(cx, t, true);
-    if (stale && hg_tensor_requires_grad(base)) {
+    bool stale = base && t->seen_version != hg_version(t->storage);
+    if (stale && (t->grad_fn || hg_tensor_requires_grad(base))) {
         hg_tensor *again;
+        hg_status st = refuse_view(cx, t, false);
+        if (st != HG_OK) return st;
         hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
         bool grad = cx->grad_enabled;
         cx->grad_enabled = true;
-        hg_status st = hg_call_op(cx, HG_OP_AS_STRIDED, a, 4, &again);
+        st = hg_call_op(cx, HG_OP_AS_STRIDED, a, 4, &again);
         cx->grad_enabled = grad;
         if (st != HG_OK) return st;
         if (again->grad_fn) {
@@ -179,10 +193,12 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
                        "clone to get a normal tensor before doing inplace update.See "
                        "https://github.com/pytorch/rfcs/pull/17 for more details.");
     if (!cx->grad_enabled) return HG_OK;
-    if (!recording && !hg_tensor_requires_grad(t) && !(t->base && hg_tensor_requires_grad(t->base))) return HG_OK;
+    if (!recording && !hg_tensor_requires_grad(t)) return HG_OK;
     if (t->base) {
-        for (const hg_tensor *v = t; v->base; v = v->base)
-            if (!is_recordable(v->view_kind)) return refuse_view(cx, v, false);
+        for (const hg_tensor *v = t; v->base; v = v->base) {
+            hg_status st = refuse_view(cx, v, true);
+            if (st != HG_OK) return st;
+        }
         const hg_tensor *base = t->base;
         bool same = t->view_kind == HG_VIEW_PASSED && same_memory(t, base);
         while (base->base) same = same && same_memory(base, base->base), base = base->base;
@@ -280,7 +296,7 @@ hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node) {
         return st;
     }
     if ((st = history_of_base(cx, t->base, copy)) != HG_OK) return st;
-    t->seen_version = t->storage->version - 1; /* stale from here on, like every other view of the base */
+    t->seen_version = hg_version(t->storage) - 1; /* stale from here on, like every other view of the base */
     return hg_tensor_grad_fn(cx, t, &fn);
 }
 

@@ -15,7 +15,15 @@
 
 #include "node_impl.h"
 
-enum { HG_VIEW_NORMAL, HG_VIEW_NO_GRAD, HG_VIEW_MULTI_OUTPUT, HG_VIEW_CUSTOM, HG_VIEW_PASSED, HG_SAVED_OWN_OUTPUT };
+enum {
+    HG_VIEW_NORMAL,
+    HG_VIEW_NO_GRAD,
+    HG_VIEW_INFERENCE,
+    HG_VIEW_MULTI_OUTPUT,
+    HG_VIEW_CUSTOM,
+    HG_VIEW_PASSED,
+    HG_SAVED_OWN_OUTPUT
+};
 
 /* The cold part of a tensor. */
 struct hg_extra {

@@ -166,7 +166,7 @@ static hg_status want_input(hg_ctx *cx, struct hg_run *run, hg_tensor *input, in
     if (!hg_tensor_requires_grad(input))
         return hg_fail(cx, HG_STATE, "One of the differentiated Tensors does not require grad");
     hg_status st = hg_gradient_edge(cx, input, &e);
-    if (st != HG_OK) return st;
+    if (st != HG_OK || !e.node) return st; /* a view made under no_grad: nothing leads there */
     if (!(t = task_of(run, e.node)) && (st = task_new(cx, run, e.node, &t)) != HG_OK) goto done;
     if (accumulate) { /* the node itself is to run: it accumulates, or fills a retained .grad on the way */
         t->needed = true;
@@ -486,7 +486,10 @@ static hg_status run_thens(hg_ctx *cx, struct hg_run *run, hg_status st) {
 /* The gradient to start from at a root: what was given, checked, or one. New. */
 static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i, hg_tensor **out) {
     char a[256], b[256];
-    if (!hg_tensor_requires_grad(root))
+    hg_node *fn = NULL;
+    hg_status st = hg_tensor_grad_fn(cx, root, &fn);
+    if (st != HG_OK) return st;
+    if (!fn && !root->requires_grad)
         return hg_fail(cx, HG_STATE, "element %d of tensors does not require grad and does not have a grad_fn", i);
     if (given) {
         if (!hg_same_shape(root, given))

@@ -189,7 +189,7 @@ static hg_arg count_batch(hg_arg tracked, hg_arg momentum) {
     if (tracked.kind != HG_A_TENSOR || tracked.u.t->dtype != HG_I64 || tracked.u.t->numel != 1) return momentum;
     int64_t *count = (int64_t *)(void *)tracked.u.t->data;
     ++*count;
-    tracked.u.t->storage->version++;
+    ++*hg_version_of(tracked.u.t->storage);
     return momentum.kind == HG_A_NONE ? hg_f(1 / (double)*count) : momentum;
 }
 

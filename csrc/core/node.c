@@ -156,6 +156,27 @@ hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out)
     return hg_node_unpack(cx, n, a, a->n, output, i, &out->u.t);
 }
 
+hg_status hg_node_saved_at(hg_ctx *cx, hg_node *n, int i, int j, hg_tensor **out) {
+    const hg_arg *a = &n->args[i];
+    *out = NULL;
+    if (n->freed) return hg_freed_already(cx);
+    if (!a->u.ts[j]) return HG_OK;
+    const uint32_t *versions = (const uint32_t *)(const void *)(a->u.ts + a->n);
+    hg_arg one = hg_t(a->u.ts[j]);
+    return hg_node_unpack(cx, n, &one, versions[j], false, 0, out);
+}
+
+int hg_node_n_saved_at(const hg_node *n, int i) { return n->args[i].kind == HG_A_TENSORS ? (int)n->args[i].n : 0; }
+
+int hg_node_argument(const hg_node *n, int i, const int64_t **shape, const int64_t **stride) {
+    const hg_tensor *saved = n->args[i].kind == HG_A_TENSOR ? n->args[i].u.t : NULL;
+    hg_edge e = n->op->differentiable >> i & 1 ? n->next[n->first_edge[i]] : (hg_edge){NULL, 0};
+    *stride = saved ? saved->stride : NULL;
+    if (saved) return *shape = saved->shape, saved->n_dim;
+    if (!e.node) return -1;
+    return *shape = e.node->outs[e.nr].shape, e.node->outs[e.nr].n_dim;
+}
+
 /* ---- Seen from a derivative ------------------------------------------------------------------------------------------- */
 
 bool hg_back_needs_at(const hg_back *b, int param, int j) {
@@ -192,20 +213,10 @@ static hg_status unpack_all(hg_ctx *cx, hg_back *b) {
 }
 
 hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j) {
-    const hg_arg *a = &b->node->args[param];
+    hg_tensor *t = NULL;
     if (!hg_scope_ok(cx)) return NULL;
-    if (b->node->freed) {
-        hg_scope_fail(cx, hg_freed_already(cx));
-        return NULL;
-    }
-    if (!a->u.ts[j]) return NULL;
-    const uint32_t *versions = (const uint32_t *)(const void *)(a->u.ts + a->n);
-    hg_arg one = hg_t(a->u.ts[j]);
-    hg_tensor *t;
-    hg_status st = hg_node_unpack(cx, b->node, &one, versions[j], false, 0, &t);
-    if (st == HG_OK) return hg_scope_keep(cx, t);
-    hg_scope_fail(cx, st);
-    return NULL;
+    hg_scope_fail(cx, hg_node_saved_at(cx, b->node, param, j, &t));
+    return t ? hg_scope_keep(cx, t) : NULL;
 }
 
 const hg_arg *hg_back_arg(const hg_back *b, int param) { return &b->node->args[param]; }
@@ -233,10 +244,12 @@ void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
 static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     bool any = false;
     for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
+    bool leads = false; /* of what was computed from views made under no_grad alone, nowhere */
+    for (uint32_t i = 0; i < n->n_next && !leads; i++) leads = n->next[i].node != NULL;
     hg_back b = {.node = n, .info = n->op, .grad = grad, .grad_in = grad_in};
     hg_scope s;
     hg_scope_begin(cx, &s);
-    if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any) hg_scope_fail(cx, n->op->op->backward(cx, &b));
+    if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any && leads) hg_scope_fail(cx, n->op->op->backward(cx, &b));
     return hg_scope_end(cx, &s);
 }
 
@@ -251,7 +264,10 @@ const char *hg_node_short_name(const hg_node *n, char buf[64]) {
     snprintf(buf, 64, "%s", n ? hg_node_name(n) : "a function");
     char *backward = NULL; /* the last one: "BackwardHookFunctionBackward" */
     for (char *at = strstr(buf, "Backward"); at; at = strstr(at + 1, "Backward")) backward = at;
-    if (backward) *backward = 0;
+    if (!backward) return buf;
+    const char *number = backward + strlen("Backward"); /* "Max1" of "MaxBackward1" */
+    if (!strcmp(number, "0")) number = "";
+    memmove(backward, number, strlen(number) + 1);
     return buf;
 }
 

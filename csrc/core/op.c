@@ -189,12 +189,13 @@ static bool has_float(hg_tensor *const *outs, int n) {
 
 /* What every call does once its outputs are there: bases of views, and the node. */
 static hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, hg_tensor **outs, int n) {
-    if (info->op->flags & HG_ROW_VIEW)
+    if (info->op->flags & HG_ROW_VIEW && !a[0].u.t->is_inference)
         for (int i = 0; i < n; i++)
             hg_set_base(cx, outs[i], a[0].u.t,
-                        info->op->flags & HG_ROW_MULTI_VIEW ? HG_VIEW_MULTI_OUTPUT
-                        : cx->grad_enabled                  ? HG_VIEW_NORMAL
-                                                            : HG_VIEW_NO_GRAD);
+                        cx->inference                         ? HG_VIEW_INFERENCE
+                        : !cx->grad_enabled                   ? HG_VIEW_NO_GRAD
+                        : info->op->flags & HG_ROW_MULTI_VIEW ? HG_VIEW_MULTI_OUTPUT
+                                                              : HG_VIEW_NORMAL);
     if (!want || !has_float(outs, n)) return HG_OK;
     return record_outputs(cx, info, a, want, outs, n);
 }
@@ -316,14 +317,14 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
     if (want && (st = refresh_views(cx, info, a)) != HG_OK) goto done;
     if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
-    self->storage->version++;
+    ++*hg_version_of(self->storage);
     if (!want) goto done;
     for (hg_tensor *t = self; t; t = t->base)
-        t->seen_version = self->storage->version; /* the rebase says what is stale */
-    date_views(info, a, self->storage->version);
+        t->seen_version = hg_version(self->storage); /* the rebase says what is stale */
+    date_views(info, a, hg_version(self->storage));
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
-    date_views(info, a, self->storage->version - 1);
+    date_views(info, a, hg_version(self->storage) - 1);
     for (int i = 1; in && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);

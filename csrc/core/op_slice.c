@@ -404,7 +404,16 @@ hg_status hg_as_strided_view_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             "are out of bounds for storage of size %lld",
             hg_show_sizes(n, shape, b1), hg_show_sizes(n, stride, b2), (long long)offset, (long long)size,
             (long long)(need * size), (long long)have);
-    return hg_tensor_alias(cx, t, n, shape, stride, offset, out);
+    hg_tensor *view;
+    hg_status st = hg_tensor_alias(cx, t, n, shape, stride, offset, &view);
+    if (st != HG_OK) return st;
+    if (!*out) {
+        *out = view;
+        return HG_OK;
+    }
+    st = hg_tensor_set_data(cx, *out, view); /* in place */
+    hg_release(cx, view);
+    return st;
 }
 
 hg_status hg_as_strided_view_bwd(hg_ctx *cx, hg_back *b) {

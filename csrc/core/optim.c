@@ -25,7 +25,7 @@ static hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *a) {
 /* Write back what a copy has become, and count the change. */
 static hg_status array_commit(hg_ctx *cx, array *a) {
     hg_status st = a->dense == a->tensor ? HG_OK : hg_raw_copy(cx, a->tensor, a->dense);
-    if (st == HG_OK) a->tensor->storage->version++;
+    if (st == HG_OK) ++*hg_version_of(a->tensor->storage);
     return st;
 }
 
@@ -149,7 +149,7 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
     if (st == HG_OK) {
         void *at[5] = {NULL};
         for (int i = 0; i < n; i++) at[i] = a[i].dense->data;
-        step->storage->version++;
+        ++*hg_version_of(step->storage);
         if (array_type(param) == HG_F64)
             adam_f64(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
         else

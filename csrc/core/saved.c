@@ -76,13 +76,13 @@ int hg_packed_visit(struct hg_packed *p, hg_visit_fn visit, void *arg) {
 }
 
 static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, void **ref) {
-    uint32_t version = t->storage->version;
+    uint32_t version = hg_version(t->storage);
     bool grad = cx->grad_enabled;
     cx->grad_enabled = false;
     hg_status st = hooks->pack(cx, hooks->data, t, ref);
     cx->grad_enabled = grad;
     if (st != HG_OK) return cx->status = st;
-    if (t->storage->version == version) return HG_OK;
+    if (hg_version(t->storage) == version) return HG_OK;
     HOST(cx)->drop(HOST(cx)->ud, *ref);
     return hg_fail(
         cx, HG_STATE,
@@ -132,7 +132,7 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
                        "mode in computation tracked by autograd. To work around this, you can make a clone to get a "
                        "normal tensor and use it in autograd, or use `torch.no_grad()` instead of "
                        "`torch.inference_mode()`.");
-    *version = t->storage->version;
+    *version = hg_version(t->storage);
     if (cx->saved) return pack(cx, &cx->saved->hooks, t, t, false, kept);
     hg_retain(cx, t);
     *kept = t;
@@ -140,7 +140,7 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
 }
 
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
-    *version = t->storage->version;
+    *version = hg_version(t->storage);
     return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : hg_tensor_detach(cx, t, kept);
 }
 
@@ -207,7 +207,7 @@ static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, con
     return hg_fail(cx, HG_STATE,
                    "one of the variables needed for gradient computation has been modified by an inplace "
                    "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: %s",
-                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, t->storage->version, saved_at,
+                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, hg_version(t->storage), saved_at,
                    cx->lib->watch.born ? "the backtrace further above shows the operation that failed to compute its "
                                          "gradient. The variable in question was changed in there or anywhere later. "
                                          "Good luck!"
@@ -252,8 +252,11 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
                          hg_tensor **out) {
     hg_tensor *t = a->u.t;
     if (t->extra && t->extra->packed) return unpack(cx, n, t, output, nr, out);
-    if (t->storage->version != version)
-        return modified(cx, t, version, output ? n : t->grad_fn, output ? (uint32_t)nr : t->out_nr);
+    if (hg_version(t->storage) != version) {
+        hg_node *maker = n;
+        hg_status st = output ? HG_OK : hg_tensor_grad_fn(cx, t, &maker);
+        return st == HG_OK ? modified(cx, t, version, maker, output ? (uint32_t)nr : t->out_nr) : st;
+    }
     if (!output) {
         hg_retain(cx, t);
         *out = t;

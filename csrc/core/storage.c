@@ -21,5 +21,6 @@ void hg_storage_retain(hg_storage *s) { s->n_ref++; }
 void hg_storage_release(hg_lib *lib, hg_storage *s) {
     if (!s || --s->n_ref > 0) return;
     if (s->free) s->free(s->owner);
+    if (s->counter && --s->counter->n_ref == 0) hg_mem_free(lib, s->counter);
     hg_mem_free(lib, s);
 }

@@ -98,7 +98,7 @@ hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64
     if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
     char *data = t->storage->data + offset * (int64_t)hg_tensor_itemsize(t);
     hg_status st = hg_tensor_make(cx, t->storage, data, (hg_dtype)t->dtype, n_dim, shape, stride, out);
-    if (st == HG_OK) hg_storage_retain(t->storage);
+    if (st == HG_OK) hg_storage_retain(t->storage), (*out)->is_inference = t->is_inference;
     return st;
 }
 
@@ -113,22 +113,59 @@ static void release_lender(void *owner) {
     hg_mem_free(lib, pair);
 }
 
-/* The same bytes under a version of their own: a storage that borrows another's. */
-hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
-    hg_storage *s = t->storage;
-    if (!s) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
-    hg_storage **pair = hg_mem(cx, 2 * sizeof *pair);
-    if (!pair) return HG_MEMORY;
-    pair[0] = s, pair[1] = (hg_storage *)cx->lib;
-    hg_status st = hg_tensor_wrap(cx, s->data, (hg_dtype)t->dtype, t->n_dim, t->shape, t->stride, s->size,
-                                  release_lender, pair, out);
-    if (st != HG_OK) {
-        hg_mem_free(cx->lib, pair);
-        return st;
+/* The same bytes under a version of their own: a storage that borrows from the one that owns them. New. */
+static hg_status lend(hg_ctx *cx, hg_storage *s, hg_storage **out) {
+    while (s->free == release_lender) s = *(hg_storage **)s->owner;
+    hg_storage **pair = hg_mem(cx, 2 * sizeof *pair), *lent = hg_mem(cx, sizeof *lent);
+    if (!pair || !lent) {
+        hg_mem_free(cx->lib, pair), hg_mem_free(cx->lib, lent);
+        return HG_MEMORY;
     }
+    pair[0] = s, pair[1] = (hg_storage *)cx->lib;
     hg_storage_retain(s);
-    (*out)->data = t->data;
+    *lent = (hg_storage){
+        .n_ref = 1, .data = s->data, .size = s->size, .read_only = s->read_only, .free = release_lender, .owner = pair};
+    *out = lent;
     return HG_OK;
+}
+
+hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
+    hg_storage *s;
+    if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
+    hg_status st = lend(cx, t->storage, &s);
+    if (st != HG_OK) return st;
+    st = hg_tensor_make(cx, s, t->data, (hg_dtype)t->dtype, t->n_dim, t->shape, t->stride, out);
+    if (st != HG_OK)
+        hg_storage_release(cx->lib, s);
+    else
+        (*out)->is_inference = t->is_inference;
+    return st;
+}
+
+/* The storage `to` counts on where `from` has counted. What shares from's memory only, not its version, is not asked. */
+static hg_status share_version(hg_ctx *cx, hg_storage *from, hg_storage *to) {
+    if (from->n_ref == 1 && !from->counter) {
+        to->version = from->version;
+        return HG_OK;
+    }
+    if (!from->counter) {
+        hg_counter *c = hg_mem(cx, sizeof *c);
+        if (!c) return HG_MEMORY;
+        *c = (hg_counter){1, from->version};
+        from->counter = c;
+    }
+    to->counter = from->counter, to->counter->n_ref++;
+    return HG_OK;
+}
+
+hg_status hg_tensor_assign(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
+    if (!t->storage || !from->storage || t->storage == from->storage) return hg_tensor_set_data(cx, t, from);
+    hg_tensor lent = *from;
+    hg_status st = lend(cx, from->storage, &lent.storage);
+    if (st != HG_OK) return st;
+    if ((st = share_version(cx, t->storage, lent.storage)) == HG_OK) st = hg_tensor_set_data(cx, t, &lent);
+    hg_storage_release(cx->lib, lent.storage);
+    return st;
 }
 
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {

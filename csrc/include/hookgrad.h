@@ -190,6 +190,12 @@ static inline hg_tensor *hg_value_tensor(hg_value v) { return v.kind == HG_V_TEN
 
 /* ---- Tensors ---------------------------------------------------------------------------------------------------- */
 
+/* Counts the in-place changes of several storages: of what a tensor shows now, and of what it showed before. */
+typedef struct hg_counter {
+    int64_t n_ref;
+    uint32_t version;
+} hg_counter;
+
 /* Memory shared by tensors. `version` counts in-place changes. `free` is called with `owner` when the last tensor is gone. */
 struct hg_storage {
     int64_t n_ref;
@@ -199,7 +205,11 @@ struct hg_storage {
     bool read_only;
     void (*free)(void *owner); /* NULL: the bytes follow this header, or come from host->mem when own is set */
     void *owner;
+    hg_counter *counter; /* owned; where the version is shared with another storage: it counts, `version` does not */
 };
+
+static inline uint32_t *hg_version_of(hg_storage *s) { return s->counter ? &s->counter->version : &s->version; }
+static inline uint32_t hg_version(const hg_storage *s) { return s->counter ? s->counter->version : s->version; }
 
 /* A tensor. Read the fields freely; change them through functions only. An object fresh from the host (all zero, no
    storage) is a valid, empty tensor. */
@@ -233,9 +243,11 @@ hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const in
 hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
                           int64_t offset, hg_tensor **out);
 hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* shares storage and version */
-/* Fill `t`, an empty core or any tensor, with what `from` is (storage, shape; neither history nor grad): `.data =`. */
+/* Fill `t`, an empty core or any tensor, with what `from` is (storage, shape; neither history nor grad). */
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
+/* `t.data = from`: t shows from's memory, and goes on counting its own version. */
+hg_status hg_tensor_assign(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 /* Fill `t`, an empty core, with what `from` is, history included: for a host's objects of a class of their own. */
 hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from);
 /* Exchange all that they are: memory, history, gradient, hooks. Nothing but accumulators may point to either. */
@@ -445,6 +457,12 @@ const hg_op_info *hg_node_op(const hg_node *n);               /* NULL for nodes 
 hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
 /* What the node saved as argument or output i: new tensor, or the plain argument; checks the version. */
 hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out);
+/* Entry j of the list that was argument i, as it was saved: new; NULL where there was none. */
+hg_status hg_node_saved_at(hg_ctx *cx, hg_node *n, int i, int j, hg_tensor **out);
+int hg_node_n_saved_at(const hg_node *n, int i); /* how many entries that list has */
+/* What is known of argument i, a tensor: its dimensions, or -1 where it was none or neither was it saved nor did it require
+   a gradient. Strides are those of a saved one, else NULL. Borrowed. */
+int hg_node_argument(const hg_node *n, int i, const int64_t **shape, const int64_t **stride);
 
 /* Saved-tensor hooks, innermost last pushed: `pack` is called with each tensor a node saves (a saved output has its history
    already) and returns what to keep instead, a new host reference; `unpack` turns that into a tensor again. `pack` runs with

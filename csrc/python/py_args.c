@@ -525,7 +525,10 @@ static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *ar
         match m = MATCH_YES;
         if (i < 0) {
             m = extra(op, row, name, value, &b);
-            if (m == MATCH_NO)
+            if (m == MATCH_NO && row->creation && (name == NAME(requires_grad) || name == NAME(pin_memory)))
+                PyErr_Format(PyExc_TypeError, "%s(): argument '%U' must be bool, not %.100s", op->chars, name,
+                             Py_TYPE(value)->tp_name);
+            else if (m == MATCH_NO)
                 PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", op->chars, name);
         } else if (b.at[i].kind != HG_A_DEFAULT) {
             PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", op->chars, name);

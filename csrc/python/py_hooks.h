@@ -24,6 +24,12 @@ PyObject *py_handle_new(PyObject *table, uint64_t id);
 
 /* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind);
+/* What a node saved, by the name of an attribute (py_saved.c): 1 with a new *value; 0, there is no such; -1, it failed. */
+int py_saved_attribute(PyObject *node, const char *name, PyObject **value);
+int py_saved_list(PyObject *node, PyObject *list);                  /* append the names of all such attributes */
+PyObject *py_saved_of_function(PyObject *node, int i, bool output); /* what an autograd.Function saved, raw: new */
+int py_saved_init(PyObject *m);
+
 /* The mapping id -> True of the hooks that have a flag (HG_HOOK_WITH_KWARGS or HG_HOOK_ALWAYS_CALL): new. The same
    object as long as one is alive. */
 PyObject *py_hooks_view(hg_hooks *h, uint32_t flag);

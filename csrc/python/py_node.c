@@ -12,175 +12,6 @@
 static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", error[] = "Error",
                   copied[] = "CopyBackwards", in_torch[] = "torch::autograd::";
 
-/* ---- What it saved: _saved_self, _saved_result ... -------------------------------------------------------------- */
-
-typedef struct saved_at {
-    int i;
-    bool output;
-} saved_at;
-
-static bool is_tensor_kind(const hg_param *p) { return p->kind == HG_A_TENSOR || p->kind == HG_A_TENSORS; }
-
-static bool saves_in(const hg_op_info *op, int i) {
-    uint32_t any = 0;
-    for (int k = 0; k < op->n_params; k++) any |= op->saves_in[k];
-    return !is_tensor_kind(&op->params[i]) || (any >> i & 1);
-}
-
-static bool saves_out(const hg_op_info *op, int k) {
-    uint32_t any = 0;
-    for (int i = 0; i < op->n_params; i++) any |= op->saves_out[i];
-    return any >> k & 1;
-}
-
-/* "result", "result1", or the name in a result that has names. */
-static const char *out_name(const hg_op_info *op, int k, char buf[16]) {
-    if (op->out_names[k][0]) return op->out_names[k];
-    if (op->n_out == 1) return "result";
-    snprintf(buf, 16, "result%d", k);
-    return buf;
-}
-
-static bool find_saved(const hg_op_info *op, const char *name, saved_at *at) {
-    char buf[16];
-    for (int i = 0; op && i < op->n_params; i++)
-        if (!strcmp(op->params[i].name, name) && saves_in(op, i)) return *at = (saved_at){i, false}, true;
-    for (int k = 0; op && k < op->n_out && k < 4; k++)
-        if (!strcmp(out_name(op, k, buf), name) && saves_out(op, k)) return *at = (saved_at){k, true}, true;
-    return false;
-}
-
-/* Integers that stand for a dimension are shown as PyTorch shows them, without a sign. */
-static PyObject *integer(int64_t i) { return PyLong_FromUnsignedLongLong((unsigned long long)i); }
-
-static PyObject *integers(const hg_arg *a) {
-    PyObject *tuple = PyTuple_New(a->n);
-    for (uint32_t k = 0; tuple && k < a->n; k++) {
-        PyObject *o = integer(a->u.ints[k]);
-        if (o)
-            PyTuple_SET_ITEM(tuple, k, o);
-        else
-            Py_CLEAR(tuple);
-    }
-    return tuple;
-}
-
-static PyObject *tensors(const hg_arg *a) {
-    PyObject *tuple = PyTuple_New(a->n);
-    for (uint32_t k = 0; tuple && k < a->n; k++) PyTuple_SET_ITEM(tuple, k, py_wrap(a->u.ts[k]));
-    return tuple;
-}
-
-static PyObject *floats(const hg_arg *a) {
-    PyObject *tuple = PyTuple_New(a->n);
-    for (uint32_t k = 0; tuple && k < a->n; k++) {
-        PyObject *o = PyFloat_FromDouble(a->u.floats[k]);
-        if (o)
-            PyTuple_SET_ITEM(tuple, k, o);
-        else
-            Py_CLEAR(tuple);
-    }
-    return tuple;
-}
-
-/* A number in the place of a tensor is shown as the tensor it stands for: _saved_other of x * 2. */
-static PyObject *plain(const hg_arg *a, const hg_param *p) {
-    PyObject *number, *tensor;
-    switch (a->kind) {
-    case HG_A_INTS: return integers(a);
-    case HG_A_FLOATS: return floats(a);
-    case HG_A_TENSORS: return tensors(a);
-    case HG_A_STR: return PyUnicode_FromString(a->u.s);
-    case HG_A_DTYPE: return Py_NewRef(hg_py->dtypes[a->u.i]);
-    case HG_A_BOOL:
-    case HG_A_INT:
-    case HG_A_FLOAT:
-        if (a->kind == HG_A_INT && p && p->kind == HG_A_INT) return integer(a->u.i);
-        number = py_number(a);
-        if (!number || !p || !is_tensor_kind(p)) return number;
-        tensor = py_as_tensor(number, a->kind == HG_A_FLOAT ? HG_F64 : HG_NO_DTYPE, true);
-        Py_DECREF(number);
-        return tensor;
-    default: Py_RETURN_NONE;
-    }
-}
-
-static PyObject *function_saved(PyObject *self, void *unused);
-
-static PyObject *saved_value(PyObject *self, saved_at at) {
-    const hg_op_info *op = hg_node_op(NODE(self));
-    hg_ctx *cx = py_ctx();
-    if (!op) {
-        PyObject *all = function_saved(self, NULL), *one = all ? PySequence_GetItem(all, at.i) : NULL;
-        Py_XDECREF(all);
-        return one;
-    }
-    hg_arg a;
-    hg_status st = cx ? hg_node_saved(cx, NODE(self), at.i, at.output, &a) : HG_HOST;
-    if (st != HG_OK) return cx ? py_raise(cx, st) : NULL;
-    return a.kind == HG_A_TENSOR ? py_own(a.u.t) : plain(&a, at.output ? NULL : &op->params[at.i]);
-}
-
-/* `_raw_saved_x`: through it hooks can be put on one saved tensor. */
-typedef struct saved {
-    PyObject_HEAD
-    PyObject *node;
-    saved_at at;
-} saved;
-
-static PyObject *saved_new(PyObject *node, saved_at at) {
-    saved *s = PyObject_GC_New(saved, hg_py->saved_type);
-    if (!s) return NULL;
-    s->node = Py_NewRef(node);
-    s->at = at;
-    PyObject_GC_Track(s);
-    return (PyObject *)s;
-}
-
-static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {
-    saved *s = (saved *)self;
-    if (PyTuple_GET_SIZE(pair) != 2 || !PyCallable_Check(PyTuple_GET_ITEM(pair, 0)) ||
-        !PyCallable_Check(PyTuple_GET_ITEM(pair, 1)))
-        return PyErr_Format(PyExc_TypeError,
-                            "register_hooks(): incompatible function arguments: expected (pack_hook: Callable, "
-                            "unpack_hook: Callable), got %R",
-                            pair);
-    return PyObject_CallMethod(hg_py->module, "_node_pack", "OiiiO", s->node, s->at.i, 0, (int)s->at.output, pair);
-}
-
-static PyObject *saved_unpack(PyObject *self, PyObject *none) {
-    (void)none;
-    return saved_value(((saved *)self)->node, ((saved *)self)->at);
-}
-
-static int saved_traverse(PyObject *self, visitproc visit, void *arg) {
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(((saved *)self)->node);
-    return 0;
-}
-
-static void saved_dealloc(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    Py_DECREF(((saved *)self)->node);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-static PyMethodDef saved_methods[] = {
-    {"register_hooks", saved_register_hooks, METH_VARARGS, "register_hooks(pack_hook, unpack_hook)"},
-    {"unpack", saved_unpack, METH_NOARGS, "The saved tensor."},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyType_Slot saved_slots[] = {
-    {Py_tp_dealloc, saved_dealloc}, {Py_tp_traverse, saved_traverse}, {Py_tp_methods, saved_methods}, {0, NULL}};
-
-static PyType_Spec saved_spec = {"hookgrad._C.SavedTensor", sizeof(saved), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
-                                     Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                                 saved_slots};
-
 /* Is it the node of a user's autograd.Function? Those are named XBackward; one of PyTorch's own that is written in Python here
    (hookgrad/nn/_whole.py) has a number behind its name. */
 static bool is_users(const hg_node *n) {
@@ -225,14 +56,10 @@ static PyObject *node_getattro(PyObject *self, PyObject *name) {
     PyObject *found = PyObject_GenericGetAttr(self, name);
     if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
     const char *chars = PyUnicode_AsUTF8(name);
-    saved_at at;
     PyErr_Clear();
     if (!chars) return NULL;
-    if (!strncmp(chars, "_saved_", 7) && find_saved(hg_node_op(NODE(self)), chars + 7, &at))
-        return saved_value(self, at);
-    if (!strncmp(chars, "_raw_saved_", 11) && find_saved(hg_node_op(NODE(self)), chars + 11, &at))
-        return saved_new(self, at);
-    return no_attribute(self, name);
+    int got = py_saved_attribute(self, chars, &found);
+    return got > 0 ? found : got < 0 ? NULL : no_attribute(self, name);
 }
 
 static bool is_fixed(PyObject *name) {
@@ -301,7 +128,7 @@ static PyObject *function_raw_saved(PyObject *self, void *unused) {
     int n = hg_function_n_saved(NODE(self));
     PyObject *all = PyTuple_New(n);
     for (int i = 0; all && i < n; i++) {
-        PyObject *one = saved_new(self, (saved_at){i, hg_function_saved_is_output(NODE(self), i)});
+        PyObject *one = py_saved_of_function(self, i, hg_function_saved_is_output(NODE(self), i));
         if (one)
             PyTuple_SET_ITEM(all, i, one);
         else
@@ -310,30 +137,18 @@ static PyObject *function_raw_saved(PyObject *self, void *unused) {
     return all;
 }
 
-static int append(PyObject *list, const char *prefix, const char *name) {
-    PyObject *o = PyUnicode_FromFormat("%s%s", prefix, name);
-    int failed = o ? PyList_Append(list, o) : -1;
-    Py_XDECREF(o);
-    return failed;
-}
-
 static PyObject *node_dir(PyObject *self, PyObject *none) {
     (void)none;
-    const hg_op_info *op = hg_node_op(NODE(self));
     PyObject *of_type = PyObject_Dir((PyObject *)Py_TYPE(self)), *list = of_type ? PySequence_List(of_type) : NULL;
     PyObject *context = hg_function_data(NODE(self));
     int failed = !list;
-    char buf[16];
     if (context && !failed) {
         PyObject *more = PyObject_Dir(context), *joined = more ? PySequence_InPlaceConcat(list, more) : NULL;
         failed = !joined;
         Py_XDECREF(joined);
         Py_XDECREF(more);
     }
-    for (int i = 0; op && i < op->n_params && !failed; i++)
-        if (saves_in(op, i)) failed = append(list, "_saved_", op->params[i].name);
-    for (int k = 0; op && k < op->n_out && k < 4 && !failed; k++)
-        if (saves_out(op, k)) failed = append(list, "_saved_", out_name(op, k, buf));
+    if (!failed) failed = py_saved_list(self, list);
     PyObject *names = failed ? NULL : PySet_New(list);
     Py_XDECREF(list);
     Py_XDECREF(of_type);
@@ -538,6 +353,6 @@ PyObject *py_node_wrap(hg_node *n) {
 }
 
 int py_node_init(PyObject *m) {
-    if (!(hg_py->node_types = PyDict_New()) || py_type_add(m, &hg_py->saved_type, &saved_spec, NULL)) return -1;
+    if (!(hg_py->node_types = PyDict_New()) || py_saved_init(m)) return -1;
     return py_type_add(m, &hg_py->node_type, &node_spec, NULL);
 }

@@ -154,6 +154,12 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
         hg_release(cx, out[0]);
         return st == HG_OK ? PyBool_FromLong(truth.u.i != 0) : py_raise(cx, st);
     }
+    if (b->requires_grad && !hg_dtype_is_float(out[0]->dtype)) {
+        hg_release(cx, out[0]);
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Only Tensors of floating point and complex dtype can require gradients"),
+               NULL;
+    }
     if (b->requires_grad && (st = hg_tensor_set_requires_grad(cx, out[0], true)) != HG_OK) {
         hg_release(cx, out[0]);
         return py_raise(cx, st);
@@ -161,8 +167,17 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
     return py_own(out[0]);
 }
 
+static bool out_requires_grad(PyObject *out) {
+    if (py_is_tensor(out)) return hg_tensor_requires_grad(TENSOR(out));
+    for (Py_ssize_t i = 0; PyTuple_Check(out) && i < PyTuple_GET_SIZE(out); i++) {
+        PyObject *one = PyTuple_GET_ITEM(out, i);
+        if (py_is_tensor(one) && hg_tensor_requires_grad(TENSOR(one))) return true;
+    }
+    return false;
+}
+
 static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
-    if (cx->grad_enabled && any_requires_grad(b, row->info->n_params))
+    if (cx->grad_enabled && (any_requires_grad(b, row->info->n_params) || out_requires_grad(b->out)))
         return PyErr_Format(PyExc_RuntimeError,
                             "%s(): functions with out=... arguments don't support automatic differentiation, but "
                             "one of the arguments requires grad.",

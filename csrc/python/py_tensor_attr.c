@@ -19,7 +19,9 @@ static PyObject *get_nbytes(PyObject *self, UNUSED_CLOSURE) {
 }
 
 static PyObject *get_version(PyObject *self, UNUSED_CLOSURE) {
-    return PyLong_FromUnsignedLong(TENSOR(self)->storage ? TENSOR(self)->storage->version : 0);
+    if (TENSOR(self)->is_inference)
+        return PyErr_SetString(PyExc_RuntimeError, "Inference tensors do not track version counter."), NULL;
+    return PyLong_FromUnsignedLong(TENSOR(self)->storage ? hg_version(TENSOR(self)->storage) : 0);
 }
 
 static PyObject *get_base(PyObject *self, UNUSED_CLOSURE) {
@@ -145,9 +147,12 @@ static PyObject *get_data(PyObject *self, UNUSED_CLOSURE) {
 static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
     if (!cx) return -1;
-    if (!value || !py_is_tensor(value)) {
-        PyErr_Format(PyExc_TypeError, "Variable data has to be a tensor, but got %.100s",
-                     value ? Py_TYPE(value)->tp_name : "nothing");
+    if (!value) {
+        PyErr_SetString(PyExc_RuntimeError, "Deleting tensor data is not allowed. Delete tensor instead!");
+        return -1;
+    }
+    if (!py_is_tensor(value)) {
+        PyErr_Format(PyExc_TypeError, "Variable data has to be a tensor, but got %.100s", Py_TYPE(value)->tp_name);
         return -1;
     }
     if (hg_tensor_requires_grad(TENSOR(self)) && !hg_dtype_is_float(TENSOR(value)->dtype)) {
@@ -155,7 +160,7 @@ static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
                         "data set to a tensor that requires gradients must be floating point or complex dtype");
         return -1;
     }
-    hg_status st = hg_tensor_set_data(cx, TENSOR(self), TENSOR(value));
+    hg_status st = hg_tensor_assign(cx, TENSOR(self), TENSOR(value));
     return st == HG_OK ? 0 : py_fail(cx, st);
 }
 

@@ -164,8 +164,10 @@ static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py
     PyObject *at[1];
     hg_ctx *cx = py_ctx();
     if (!cx || py_parse("requires_grad_", "requires_grad", 0, args, n, kwnames, at)) return NULL;
-    int on = at[0] ? py_bool(at[0], "requires_grad_", "requires_grad") : 1;
-    if (on < 0) return NULL;
+    bool on = !at[0] || at[0] == Py_True;
+    if (!on && at[0] != Py_False)
+        return PyErr_Format(PyExc_TypeError, "requires_grad_(): argument 'requires_grad'%s must be bool, not %.100s",
+                            n ? " (position 1)" : "", Py_TYPE(at[0])->tp_name);
     if (on && !hg_dtype_is_float(TENSOR(self)->dtype))
         return PyErr_SetString(PyExc_RuntimeError, "only Tensors of floating point dtype can require gradients"), NULL;
     hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(self), on);

@@ -50,7 +50,25 @@ static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
         return PyErr_Format(PyExc_TypeError,
                             "increment_version expects each element of the iterable to be a tensor, got %.100s",
                             Py_TYPE(tensor)->tp_name);
-    if (TENSOR(tensor)->storage) TENSOR(tensor)->storage->version++;
+    if (TENSOR(tensor)->storage) ++*hg_version_of(TENSOR(tensor)->storage);
+    Py_RETURN_NONE;
+}
+
+/* _unsafe_set_version_counter(tensors, versions) */
+static PyObject *set_versions(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *tensors, *versions;
+    if (!PyArg_ParseTuple(args, "O!O!:_unsafe_set_version_counter", &PyTuple_Type, &tensors, &PyTuple_Type, &versions))
+        return NULL;
+    if (PyTuple_GET_SIZE(tensors) != PyTuple_GET_SIZE(versions))
+        return PyErr_SetString(PyExc_RuntimeError, "Expected as many versions as tensors"), NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tensors); i++) {
+        PyObject *tensor = PyTuple_GET_ITEM(tensors, i);
+        int64_t version;
+        if (py_int64(PyTuple_GET_ITEM(versions, i), &version)) return NULL;
+        if (!py_is_tensor(tensor))
+            return PyErr_Format(PyExc_TypeError, "expected Tensor, got %.100s", Py_TYPE(tensor)->tp_name);
+        if (TENSOR(tensor)->storage) *hg_version_of(TENSOR(tensor)->storage) = (uint32_t)version;
+    }
     Py_RETURN_NONE;
 }
 
@@ -151,6 +169,7 @@ static PyMethodDef functions[] = {
     {"_will_engine_execute_node", will_engine_execute_node, METH_O, "Does the backward under way run the node?"},
     {"_node_output", node_output, METH_VARARGS, NULL},
     {"_increment_version", increment_version, METH_O, NULL},
+    {"_unsafe_set_version_counter", set_versions, METH_VARARGS, "Give tensors other versions."},
     {"_queue_callback", queue_callback, METH_O, "Call this when the backward under way is done."},
     {"_watch_nodes", watch_nodes, METH_VARARGS, NULL},
     {"_watch_writes", watch_writes, METH_O, NULL},

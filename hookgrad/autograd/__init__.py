@@ -179,6 +179,20 @@ def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
     return tuple([None if all(g is None for g in column) else _C.stack(list(column)) for column in zip(*rows)])
 
 
+class _unsafe_preserve_version_counter:
+    """Inside, in-place changes to the tensor, or to each of a tuple, go unseen: at the end it has its version of before."""
+
+    def __init__(self, tensors):
+        self.tensors = (tensors,) if isinstance(tensors, _C.Tensor) else tensors
+        self.versions = tuple([t._version for t in self.tensors])
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exc):
+        _C._unsafe_set_version_counter(self.tensors, self.versions)
+
+
 def _is_checkpoint_valid():
     return _C._is_checkpoint_valid()
 

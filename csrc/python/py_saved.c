@@ -1,0 +1,380 @@
+/* What a node saved: its attributes _saved_self, _saved_result ..., and _raw_saved_self, through which hooks can be put on one
+   saved tensor.
+
+   Note [Saved names]
+   A name is that of an argument or a result of the node's op, mostly. Some name what PyTorch keeps in place of an argument:
+   "self_sym_sizes", "mat2_sym_strides", "batch1_sym_argsize_0", "source_dim". Which names a node has is PyTorch's choice
+   (py_saved_names.def); where its value is not kept here, the node has no such attribute. */
+#include "py_hooks.h"
+
+typedef enum source { ARGUMENT, RESULT, SIZES, STRIDES, NUMEL, SIZE_AT, N_DIM, TWO } source;
+
+/* Where a value comes from: argument or result i of the op; entry j of a list, or of its sizes (from the end where negative). */
+typedef struct place {
+    source from;
+    int i, j;
+} place;
+
+/* ---- Names ------------------------------------------------------------------------------------------------------ */
+
+static const char *const names_of[][2] = {
+#define SAVED(node, names) {node, names},
+#include "py_saved_names.def"
+#undef SAVED
+};
+
+/* Words: is `name` one of them? Copies the n-th to word, if there is one. */
+static bool nth_word(const char *words, int n, char word[48]) {
+    for (; *words && n; words++) n -= *words == ' ';
+    size_t length = strcspn(words, " ");
+    if (!length || length >= 48) return false;
+    memcpy(word, words, length);
+    word[length] = 0;
+    return true;
+}
+
+static const char *names_of_node(const char *node) {
+    for (size_t i = 0; i < sizeof names_of / sizeof *names_of; i++)
+        if (!strcmp(names_of[i][0], node)) return names_of[i][1];
+    return NULL;
+}
+
+static bool is_tensor_kind(const hg_param *p) { return p->kind == HG_A_TENSOR || p->kind == HG_A_TENSORS; }
+
+static bool saves_in(const hg_op_info *op, int i) {
+    uint32_t any = 0;
+    for (int k = 0; k < op->n_params; k++) any |= op->saves_in[k];
+    return !is_tensor_kind(&op->params[i]) || (any >> i & 1);
+}
+
+static bool saves_out(const hg_op_info *op, int k) {
+    uint32_t any = 0;
+    for (int i = 0; i < op->n_params; i++) any |= op->saves_out[i];
+    return any >> k & 1;
+}
+
+/* "result", "result1", or the name in a result that has names. */
+static const char *out_name(const hg_op_info *op, int k, char buf[16]) {
+    if (op->out_names[k][0]) return op->out_names[k];
+    if (op->n_out == 1) return "result";
+    snprintf(buf, 16, "result%d", k);
+    return buf;
+}
+
+/* Arguments that PyTorch calls otherwise. */
+static const char *const also_called[][2] = {
+    {"dim0", "axis0"},
+    {"dim1", "axis1"},
+    {"padding", "pad"},
+    {"split_sizes", "split_size"},
+    {"grad_out", "grad_output"},
+    {"group", "num_groups"},
+    {"train", "training"},
+    {"self_or_result", "self"},
+    {"ord", "p"},
+};
+
+static int argument_named(const hg_op_info *op, const char *name, size_t length) {
+    for (int i = 0; i < op->n_params; i++)
+        if (strlen(op->params[i].name) == length && !strncmp(op->params[i].name, name, length)) return i;
+    for (size_t k = 0; k < sizeof also_called / sizeof *also_called; k++)
+        if (strlen(also_called[k][0]) == length && !strncmp(also_called[k][0], name, length))
+            for (int i = 0; i < op->n_params; i++)
+                if (!strcmp(op->params[i].name, also_called[k][1])) return i;
+    return -1;
+}
+
+/* "self_sym_sizes" and the like. */
+static bool find_derived(const hg_op_info *op, const char *name, place *at) {
+    static const struct {
+        const char *text;
+        source from;
+    } suffixes[] = {{"_sym_sizes", SIZES},
+                    {"_sym_strides", STRIDES},
+                    {"_sym_numel", NUMEL},
+                    {"_sym_argsize_", SIZE_AT},
+                    {"_dim", N_DIM}};
+    for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
+        const char *suffix = strstr(name, suffixes[k].text);
+        if (!suffix) continue;
+        int i = argument_named(op, name, (size_t)(suffix - name)), j = 0;
+        if (i < 0 || op->params[i].kind != HG_A_TENSOR) return false;
+        const char *number = suffix + strlen(suffixes[k].text);
+        bool from_end = !strncmp(number, "minus_", 6);
+        if (suffixes[k].from == SIZE_AT) j = atoi(from_end ? number + 6 : number);
+        return *at = (place){suffixes[k].from, i, from_end ? -j : j}, true;
+    }
+    return false;
+}
+
+static bool find(const hg_op_info *op, const char *name, place *at) {
+    char buf[16];
+    int i = argument_named(op, name, strlen(name));
+    if (i >= 0 && saves_in(op, i)) return *at = (place){ARGUMENT, i, 0}, true;
+    for (int k = 0; k < op->n_out && k < 4; k++)
+        if (saves_out(op, k) && (!strcmp(out_name(op, k, buf), name) || !strcmp(name, "inverse")))
+            return *at = (place){RESULT, k, 0}, true;
+    if (!strcmp(op->name, "square") && !strcmp(name, "exponent")) return *at = (place){TWO, 0, 0}, true;
+    return find_derived(op, name, at);
+}
+
+/* The n-th name of a node of the op, and where it leads: false when there are no more. `at` has i = -1 where to nothing. */
+static bool nth_name(const hg_op_info *op, int n, char name[48], place *at) {
+    const char *listed = names_of_node(op->node_name);
+    *at = (place){ARGUMENT, -1, 0};
+    if (listed) {
+        if (!nth_word(listed, n, name)) return false;
+        if (!find(op, name, at)) at->i = -1;
+        return true;
+    }
+    if (n >= op->n_params + op->n_out || n >= op->n_params + 4) return false;
+    char buf[16];
+    bool argument = n < op->n_params;
+    if (argument)
+        snprintf(name, 48, "%s", op->params[n].name);
+    else
+        snprintf(name, 48, "%s", out_name(op, n - op->n_params, buf));
+    if (argument ? saves_in(op, n) : saves_out(op, n - op->n_params))
+        *at = (place){argument ? ARGUMENT : RESULT, argument ? n : n - op->n_params, 0};
+    return true;
+}
+
+static bool has_raw(const hg_op_info *op, place at) {
+    return at.from == RESULT || (at.from == ARGUMENT && is_tensor_kind(&op->params[at.i]));
+}
+
+static bool find_listed(const hg_op_info *op, const char *name, place *at) {
+    char one[48];
+    for (int n = 0; nth_name(op, n, one, at); n++)
+        if (at->i >= 0 && !strcmp(one, name)) return true;
+    return false;
+}
+
+/* ---- Values ----------------------------------------------------------------------------------------------------- */
+
+/* Integers that stand for a dimension are shown as PyTorch shows them, without a sign. */
+static PyObject *integer(int64_t i) { return PyLong_FromUnsignedLongLong((unsigned long long)i); }
+
+static PyObject *integers(uint32_t n, const int64_t *at) {
+    PyObject *tuple = PyTuple_New(n);
+    for (uint32_t k = 0; tuple && k < n; k++) {
+        PyObject *o = integer(at[k]);
+        if (o)
+            PyTuple_SET_ITEM(tuple, k, o);
+        else
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+static PyObject *floats(const hg_arg *a) {
+    PyObject *tuple = PyTuple_New(a->n);
+    for (uint32_t k = 0; tuple && k < a->n; k++) {
+        PyObject *o = PyFloat_FromDouble(a->u.floats[k]);
+        if (o)
+            PyTuple_SET_ITEM(tuple, k, o);
+        else
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+/* A number in the place of a tensor is shown as the tensor it stands for: _saved_other of x * 2. */
+static PyObject *plain(const hg_arg *a, const hg_param *p) {
+    PyObject *number, *tensor;
+    switch (a->kind) {
+    case HG_A_INTS: return integers(a->n, a->u.ints);
+    case HG_A_FLOATS: return floats(a);
+    case HG_A_STR: return PyUnicode_FromString(a->u.s);
+    case HG_A_DTYPE: return Py_NewRef(hg_py->dtypes[a->u.i]);
+    case HG_A_BOOL:
+    case HG_A_INT:
+    case HG_A_FLOAT:
+        if (a->kind == HG_A_INT && p->kind == HG_A_INT) return integer(a->u.i);
+        number = py_number(a);
+        if (!number || !is_tensor_kind(p)) return number;
+        tensor = py_as_tensor(number, HG_NO_DTYPE, true);
+        Py_DECREF(number);
+        return tensor;
+    default: Py_RETURN_NONE;
+    }
+}
+
+static PyObject *entry(hg_ctx *cx, PyObject *node, place at) {
+    hg_tensor *t;
+    hg_status st = hg_node_saved_at(cx, NODE(node), at.i, at.j, &t);
+    if (st != HG_OK) return py_raise(cx, st);
+    return t ? py_own(t) : Py_NewRef(Py_None);
+}
+
+/* A tuple of what `one` makes of each entry of the list that is argument i. */
+static PyObject *entries(hg_ctx *cx, PyObject *node, place at, PyObject *(*one)(hg_ctx *, PyObject *, place)) {
+    int n = hg_node_n_saved_at(NODE(node), at.i);
+    PyObject *tuple = PyTuple_New(n);
+    for (at.j = 0; tuple && at.j < n; at.j++) {
+        PyObject *o = one(cx, node, at);
+        if (o)
+            PyTuple_SET_ITEM(tuple, at.j, o);
+        else
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+/* What is kept of an argument's shape. An argument that was none, a bias, counts as of size 0. */
+static PyObject *derived(PyObject *node, place at) {
+    const int64_t *shape, *stride;
+    int n = hg_node_argument(NODE(node), at.i, &shape, &stride);
+    int64_t product = 1;
+    if (n < 0) return at.from == SIZES ? integers(1, &(int64_t){0}) : Py_NewRef(Py_None);
+    switch (at.from) {
+    case SIZES: return integers((uint32_t)n, shape);
+    case STRIDES: {
+        int64_t dense[HG_MAX_DIM];
+        for (int i = n; i-- > 0; product *= shape[i]) dense[i] = product;
+        return integers((uint32_t)n, stride ? stride : dense);
+    }
+    case NUMEL:
+        for (int i = 0; i < n; i++) product *= shape[i];
+        return integer(product);
+    case SIZE_AT: {
+        int j = at.j < 0 ? at.j + n : at.j;
+        if (j < 0 || j >= n) Py_RETURN_NONE;
+        return integer(shape[j]);
+    }
+    default: return integer(n);
+    }
+}
+
+static PyObject *value_at(PyObject *node, place at) {
+    const hg_op_info *op = hg_node_op(NODE(node));
+    hg_ctx *cx = py_ctx();
+    hg_arg a;
+    if (!cx) return NULL;
+    if (at.from == TWO) return PyLong_FromLong(2);
+    if (at.from != ARGUMENT && at.from != RESULT) return derived(node, at);
+    hg_status st = hg_node_saved(cx, NODE(node), at.i, at.from == RESULT, &a);
+    if (st != HG_OK) return py_raise(cx, st);
+    if (a.kind == HG_A_TENSORS) return entries(cx, node, at, entry);
+    return a.kind == HG_A_TENSOR ? py_own(a.u.t) : plain(&a, &op->params[at.i]);
+}
+
+/* ---- _raw_saved_x ----------------------------------------------------------------------------------------------- */
+
+typedef struct saved {
+    PyObject_HEAD
+    PyObject *node;
+    place at;
+} saved;
+
+static PyObject *saved_new(hg_ctx *cx, PyObject *node, place at) {
+    (void)cx;
+    saved *s = PyObject_GC_New(saved, hg_py->saved_type);
+    if (!s) return NULL;
+    s->node = Py_NewRef(node);
+    s->at = at;
+    PyObject_GC_Track(s);
+    return (PyObject *)s;
+}
+
+static PyObject *raw_at(PyObject *node, place at) {
+    hg_ctx *cx = py_ctx();
+    bool list = at.from == ARGUMENT && hg_node_op(NODE(node))->params[at.i].kind == HG_A_TENSORS;
+    if (!cx) return NULL;
+    return list ? entries(cx, node, at, saved_new) : saved_new(cx, node, at);
+}
+
+static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {
+    saved *s = (saved *)self;
+    if (PyTuple_GET_SIZE(pair) != 2 || !PyCallable_Check(PyTuple_GET_ITEM(pair, 0)) ||
+        !PyCallable_Check(PyTuple_GET_ITEM(pair, 1)))
+        return PyErr_Format(PyExc_TypeError,
+                            "register_hooks(): incompatible function arguments: expected (pack_hook: Callable, "
+                            "unpack_hook: Callable), got %R",
+                            pair);
+    return PyObject_CallMethod(hg_py->module, "_node_pack", "OiiiO", s->node, s->at.i, s->at.j,
+                               (int)(s->at.from == RESULT), pair);
+}
+
+static PyObject *saved_by_function(const saved *s) {
+    PyObject *all = PyObject_GetAttrString(s->node, "saved_tensors"),
+             *one = all ? PySequence_GetItem(all, s->at.i) : NULL;
+    Py_XDECREF(all);
+    return one;
+}
+
+static PyObject *saved_unpack(PyObject *self, PyObject *none) {
+    saved *s = (saved *)self;
+    (void)none;
+    if (!hg_node_op(NODE(s->node))) return saved_by_function(s);
+    bool list = s->at.from == ARGUMENT && hg_node_op(NODE(s->node))->params[s->at.i].kind == HG_A_TENSORS;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    return list ? entry(cx, s->node, s->at) : value_at(s->node, s->at);
+}
+
+static int saved_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((saved *)self)->node);
+    return 0;
+}
+
+static void saved_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_DECREF(((saved *)self)->node);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef saved_methods[] = {
+    {"register_hooks", saved_register_hooks, METH_VARARGS, "register_hooks(pack_hook, unpack_hook)"},
+    {"unpack", saved_unpack, METH_NOARGS, "The saved tensor."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot saved_slots[] = {
+    {Py_tp_dealloc, saved_dealloc}, {Py_tp_traverse, saved_traverse}, {Py_tp_methods, saved_methods}, {0, NULL}};
+
+static PyType_Spec saved_spec = {"hookgrad._C.SavedTensor", sizeof(saved), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+                                     Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                 saved_slots};
+
+/* ---- Seen from the node ----------------------------------------------------------------------------------------- */
+
+int py_saved_attribute(PyObject *node, const char *name, PyObject **value) {
+    const hg_op_info *op = hg_node_op(NODE(node));
+    place at;
+    bool raw = !strncmp(name, "_raw_saved_", 11);
+    if (!op || (!raw && strncmp(name, "_saved_", 7) != 0)) return 0;
+    if (!find_listed(op, name + (raw ? 11 : 7), &at) || (raw && !has_raw(op, at))) return 0;
+    *value = raw ? raw_at(node, at) : value_at(node, at);
+    return *value ? 1 : -1;
+}
+
+static int append(PyObject *list, const char *prefix, const char *name) {
+    PyObject *o = PyUnicode_FromFormat("%s%s", prefix, name);
+    int failed = o ? PyList_Append(list, o) : -1;
+    Py_XDECREF(o);
+    return failed;
+}
+
+PyObject *py_saved_of_function(PyObject *node, int i, bool output) {
+    return saved_new(NULL, node, (place){output ? RESULT : ARGUMENT, i, 0});
+}
+
+int py_saved_list(PyObject *node, PyObject *list) {
+    const hg_op_info *op = hg_node_op(NODE(node));
+    char name[48];
+    place at;
+    int failed = 0;
+    for (int n = 0; op && !failed && nth_name(op, n, name, &at); n++) {
+        if (at.i < 0) continue;
+        failed = append(list, "_saved_", name);
+        if (!failed && has_raw(op, at)) failed = append(list, "_raw_saved_", name);
+    }
+    return failed;
+}
+
+int py_saved_init(PyObject *m) { return py_type_add(m, &hg_py->saved_type, &saved_spec, NULL); }

@@ -1,0 +1,149 @@
+"""Views and in-place operations: what counts as changed, what may not be changed, and the words for it."""
+
+import pytest
+
+import hookgrad as torch
+
+
+def leaf(*sizes):
+    return torch.ones(*sizes, requires_grad=True)
+
+
+def test_a_view_made_under_no_grad_counts_as_its_base_does():
+    x = leaf(4)
+    with torch.no_grad():
+        view = x[:2]
+    assert view.requires_grad and view.is_leaf and view.grad_fn is None
+    y = view * 2
+    assert y.requires_grad
+    assert torch.autograd.grad(y.sum(), view, allow_unused=True) == (None,)
+    with pytest.raises(RuntimeError, match="does not require grad and does not have a grad_fn"):
+        view.backward(torch.ones(2))
+    y.sum().backward()
+    assert x.grad is None and view.grad is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        (torch.no_grad, "A view was created in no_grad mode and is being modified inplace with grad mode enabled"),
+        (torch.inference_mode, "A view was created in inference mode and is being modified inplace in normal mode"),
+    ],
+)
+def test_a_view_made_in_another_mode_is_not_changed_in_place(mode, words):
+    y = leaf(4) * 1
+    with mode():
+        view, part = y[:2], y.split(2)[0]
+    for v in (view, part):
+        with pytest.raises(RuntimeError, match=words):
+            v.mul_(2)
+
+
+def test_a_view_of_a_view_made_under_no_grad_says_so():
+    y = leaf(4) * 1
+    with torch.no_grad():
+        view = y[:2]
+    with pytest.raises(RuntimeError, match="Output 0 of View is a view of a view which was created in no_grad mode"):
+        view.view(2).mul_(2)
+
+
+def test_one_of_several_views_is_lost_when_its_base_changes():
+    y = leaf(4) * 1
+    part = y.split(2)[0]
+    y.mul_(2)
+    with pytest.raises(
+        RuntimeError, match="Split is a view and its base or another view of its base has been modified"
+    ):
+        part + 1
+
+
+def test_a_view_of_a_base_that_comes_to_require_a_gradient_requires_one():
+    x, y = leaf(4), torch.zeros(4)
+    view = y[:2]
+    y.add_(x)
+    assert view.requires_grad
+    view.sum().backward()
+    assert x.grad.tolist() == [1, 1, 0, 0]
+
+
+def test_data_keeps_the_version_and_goes_on_sharing_it():
+    x = torch.zeros(1, 2)
+    view = x[:]
+    x.add_(1).add_(1)
+    x.data = torch.ones(2, 3)
+    assert x._version == 2
+    x.add_(1)
+    assert x._version == view._version == 3
+    view.add_(1)
+    assert x._version == view._version == 4
+    assert x.tolist() == [[2, 2, 2]] * 2
+
+
+def test_data_shows_the_memory_it_was_given():
+    x, y = torch.zeros(2), torch.ones(2)
+    x.data = y
+    y[0] = 7
+    assert x.tolist() == [7, 1] and x.data_ptr() == y.data_ptr()
+    assert x._version == 0 and y._version == 1
+    with pytest.raises(RuntimeError, match="Deleting tensor data is not allowed"):
+        del x.data
+
+
+def test_a_version_can_be_preserved():
+    x = torch.zeros(2)
+    with torch.autograd._unsafe_preserve_version_counter(x):
+        x.add_(1)
+    assert x._version == 0 and x.tolist() == [1, 1]
+
+
+def test_tensors_of_inference_mode_have_no_version_and_no_base():
+    with torch.inference_mode():
+        x = torch.zeros(2)
+    assert x[:1].is_inference() and x[:1]._base is None
+    with pytest.raises(RuntimeError, match="Inference tensors do not track version counter"):
+        print(x._version)
+
+
+def test_views_of_ordinary_tensors_are_ordinary_in_inference_mode():
+    x = torch.zeros(2)
+    with torch.inference_mode():
+        assert not x[:1].is_inference() and not x.detach().is_inference()
+        assert (x + 1).is_inference()
+
+
+def test_as_strided_in_place_is_recorded():
+    x = torch.arange(4.0).requires_grad_()
+    y = x * 1
+    y.as_strided_((2,), (2,), 1)
+    assert y.grad_fn.name() == "AsStridedBackward1" and y.tolist() == [1, 3]
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 1, 0, 1]
+
+
+def test_out_may_not_require_a_gradient():
+    words = "functions with out=... arguments don't support automatic differentiation"
+    with pytest.raises(RuntimeError, match=words):
+        torch.add(torch.ones(2), 1, out=leaf(2))
+    with torch.no_grad():
+        assert torch.add(torch.ones(2), 1, out=leaf(2)).tolist() == [2, 2]
+
+
+def test_a_saved_view_that_changed_is_named_as_it_is_now():
+    a = leaf(4) * 1
+    y = a[:2].sin()
+    a.add_(1)
+    with pytest.raises(RuntimeError, match="output 0 of AsStrided, is at version 1; expected version 0 instead"):
+        y.sum().backward()
+
+
+def test_a_gradient_of_another_dtype_is_refused():
+    words = "attempting to assign a gradient with dtype 'double' to a tensor with grad_dtype 'Float'"
+    with pytest.raises(RuntimeError, match=words):
+        leaf(2).grad = torch.ones(2, dtype=torch.float64)
+
+
+def test_another_dtype_of_the_same_bytes_is_no_view_that_autograd_knows_of():
+    x = leaf(4)
+    bits = x.view(torch.int32)
+    assert not bits.requires_grad and not bits._is_view()
+    assert bits.data_ptr() == x.data_ptr()
