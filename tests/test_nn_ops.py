@@ -306,3 +306,12 @@ def test_gates_and_slopes_name_their_nodes():
     assert slopes.grad.tolist() == [0.0, -2.0, 0.0, 0.0]
     with pytest.raises(RuntimeError, match="parameter numbers = 3 and channel size = 4"):
         F.prelu(x, slopes[:3])
+
+
+def test_batch_norm_wants_a_positive_eps():
+    x, mean, var = torch.rand(2, 3), torch.zeros(3), torch.ones(3)
+    assert F.batch_norm(x, mean, var, eps=0.0).equal(x)
+    with pytest.raises(ValueError, match="eps must be positive during training, but got 0"):
+        F.batch_norm(x, mean, var, training=True, eps=0.0)
+    with pytest.raises(ValueError, match="eps must be non-negative, but got -1"):
+        F.batch_norm(x, mean, var, eps=-1.0)

@@ -247,6 +247,11 @@ hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_VALUE,
                        "Expected more than 1 value per channel when training, got input size torch.Size(%s)",
                        hg_show_shape(x, words));
+    double eps = hg_number_f(&a[7]);
+    bool training = a[5].u.i != 0;
+    if (training ? !(eps > 0) : eps < 0)
+        return hg_fail(cx, HG_VALUE, "batch_norm eps must be %s, but got %g",
+                       training ? "positive during training" : "non-negative", eps);
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7]), out);
 }
