@@ -196,7 +196,7 @@ def every_module(register):
                 m(ones()).sum().backward()
             finally:
                 setup.remove()
-                modules.__dict__[table_of(register)].clear()
+                getattr(modules, table_of(register)).clear()
 
         return Setup(m[0], lambda m, f: getattr(modules, register)(f), run, parents=[m])
 
@@ -226,7 +226,7 @@ def every_registration(what):
                     setup.box[0].child = nn.Parameter(torch.ones(1))
             finally:
                 setup.remove()
-                modules.__dict__[table_of(register)].clear()
+                getattr(modules, table_of(register)).clear()
 
         return Setup(m, lambda m, f: getattr(modules, register)(f), run)
 
