@@ -46,6 +46,39 @@ def add_safe_globals(safe_globals):
     _safe_globals.extend(safe_globals)
 
 
+def get_safe_globals():
+    """The classes and functions that `load` was allowed to build."""
+    return list(_safe_globals)
+
+
+def clear_safe_globals():
+    """Allow `load` none of them any more."""
+    _safe_globals.clear()
+
+
+class safe_globals:
+    """Let `load` build these classes and functions too, within a `with` block.
+
+    >>> import io, hookgrad as torch
+    >>> from fractions import Fraction
+    >>> file = io.BytesIO()
+    >>> torch.save(Fraction(1, 2), file)
+    >>> with torch.serialization.safe_globals([Fraction]):
+    ...     torch.load(io.BytesIO(file.getvalue()))
+    Fraction(1, 2)
+    """
+
+    def __init__(self, safe_globals):
+        self._added = list(safe_globals)
+
+    def __enter__(self):
+        self._before = get_safe_globals()
+        add_safe_globals(self._added)
+
+    def __exit__(self, *exc):
+        _safe_globals[:] = self._before
+
+
 class _Unpickler(pickle.Unpickler):
     """Builds only what is known to be harmless, and knows our own names under torch's."""
 

@@ -246,6 +246,22 @@ def test_parameter_copies():
     assert both[0] is both[1]
 
 
+def test_a_tensor_of_another_class_becomes_a_parameter():
+    class Own(torch.Tensor):
+        pass
+
+    class Forgets(torch.Tensor):
+        def detach(self):
+            return torch.ones(1)
+
+    p = nn.Parameter(torch.ones(2).as_subclass(Own))
+    m = nn.Module()
+    m.p = p
+    assert type(p) is Own and isinstance(p, nn.Parameter) and p.requires_grad and list(m.parameters())[0] is p
+    with pytest.raises(RuntimeError, match="requires that detach\\(\\) returns an instance of the same type"):
+        nn.Parameter(torch.ones(1).as_subclass(Forgets))
+
+
 def test_parameter_repr_of_nothing():
     assert repr(nn.Parameter()) == "Parameter containing:\ntensor([], requires_grad=True)"
 

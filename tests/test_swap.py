@@ -129,3 +129,13 @@ def test_to_empty_keeps_the_parameters():
     m = nn.Linear(2, 2)
     weight = m.weight
     assert m.to_empty(device="cpu") is m and m.weight is weight and weight.shape == (2, 2) and weight.requires_grad
+
+
+def test_skip_init_draws_no_numbers():
+    torch.manual_seed(3)
+    wanted = torch.rand(1)
+    torch.manual_seed(3)
+    m = nn.utils.skip_init(nn.Linear, 2, out_features=3)
+    assert m.weight.shape == (3, 2) and isinstance(m.weight, nn.Parameter) and torch.rand(1) == wanted
+    with pytest.raises(RuntimeError, match="Module must support a 'device' arg to skip initialization"):
+        nn.utils.skip_init(nn.ReLU)

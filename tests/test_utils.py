@@ -69,6 +69,21 @@ def test_device_numbers():
         _utils._get_device_index(None)
 
 
+def test_globals_are_safe_within_a_block():
+    from fractions import Fraction
+
+    file = io.BytesIO()
+    torch.save(Fraction(1, 2), file)
+    with torch.serialization.safe_globals([Fraction]):
+        assert torch.serialization.get_safe_globals() == [Fraction]
+        assert torch.load(io.BytesIO(file.getvalue())) == Fraction(1, 2)
+    assert torch.serialization.get_safe_globals() == []
+    torch.serialization.add_safe_globals([Fraction])
+    torch.serialization.clear_safe_globals()
+    with pytest.raises(Exception, match="Weights only load failed"):
+        torch.load(io.BytesIO(file.getvalue()))
+
+
 def test_a_file_holds_shared_memory_once():
     a = torch.arange(1000.0)
     file = io.BytesIO()

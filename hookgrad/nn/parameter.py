@@ -35,15 +35,15 @@ class Parameter(hookgrad.Tensor, metaclass=_Marked):
             data = hookgrad.empty(0)
         if type(data) is hookgrad.Tensor or type(data) is Parameter:
             return hookgrad.Tensor._make_subclass(cls, data, requires_grad)
-        if not isinstance(data, hookgrad.Tensor):
-            raise TypeError(f"Parameter(): argument 'data' must be a Tensor, not {type(data).__name__}")
         # An instance of a user's own class keeps that class: it becomes a parameter by a mark.
         t = data.detach().requires_grad_(requires_grad)
         if type(t) is not type(data):
-            raise RuntimeError(
-                f"Parameter(): detach() of a {type(data).__name__} must return a {type(data).__name__}, "
-                f"not a {type(t).__name__}"
-            )
+            if type(data).detach is not hookgrad.Tensor.detach:
+                raise RuntimeError(
+                    f"Parameter(): data of type {type(data).__name__} requires that detach() returns an instance of the "
+                    f"same type, not of {type(t).__name__}"
+                )
+            t = hookgrad.Tensor._make_subclass(type(data), data, requires_grad)
         t._is_param = True
         return t
 
