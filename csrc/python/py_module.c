@@ -365,10 +365,19 @@ static PyMemberDef members[] = {
 /* No tp_setattro: __setattr__ is a method, so that `object.__setattr__(module, name, value)`, with which scripts
    hide a submodule from registration, is allowed. */
 static PyType_Slot slots[] = {
-    {Py_tp_new, module_new},         {Py_tp_alloc, module_alloc},          {Py_tp_init, module_init},
-    {Py_tp_dealloc, module_dealloc}, {Py_tp_traverse, module_traverse},    {Py_tp_clear, module_clear},
-    {Py_tp_call, module_tp_call},    {Py_tp_getattro, module_getattro},    {Py_tp_methods, methods},
-    {Py_tp_members, members},        {Py_tp_getset, py_module_attributes}, {0, NULL},
+    {Py_tp_new, module_new},
+    {Py_tp_alloc, module_alloc},
+    {Py_tp_init, module_init},
+    {Py_tp_dealloc, module_dealloc},
+    {Py_tp_traverse, module_traverse},
+    {Py_tp_clear, module_clear},
+    {Py_tp_call, module_tp_call},
+    {Py_tp_getattro, module_getattro},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, py_module_attributes},
+    {Py_tp_doc, "Module(*args, **kwargs)\n--\n\n"},
+    {0, NULL},
 };
 
 static PyType_Spec spec = {"hookgrad._C.Module", sizeof(py_module), 0,

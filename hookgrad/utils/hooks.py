@@ -24,30 +24,6 @@ def warn_if_has_hooks(tensor):
             )
 
 
-class _Pass:
-    """Lays an identity node over tensors, whose gradients then pass one place. Made when it is first needed."""
-
-    function = None
-
-    @classmethod
-    def apply(cls, tensors):
-        if cls.function is None:
-            from ..autograd.function import Function
-
-            class BackwardHookFunction(Function):
-                @staticmethod
-                def forward(ctx, *tensors):
-                    ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
-                    return tensors
-
-                @staticmethod
-                def backward(ctx, *grads):
-                    return grads
-
-            cls.function = BackwardHookFunction
-        return cls.function.apply(*tensors)
-
-
 class BackwardHook:
     """Full backward hooks for one call of anything: `setup_input_hook(args)`, the call, `setup_output_hook(result)`.
 
@@ -79,12 +55,13 @@ class BackwardHook:
     def _over(self, args):
         """The arguments with their tensors behind an identity node, the places of the tensors, and the node."""
         from .. import _C
+        from ..nn.modules._functions import BackwardHookFunction
 
         places = [i for i, a in enumerate(args) if isinstance(a, _C.Tensor)]
         if not _C.is_grad_enabled() or not any(args[i].requires_grad for i in places):
             return args, None, None
         passed = list(args)
-        for i, t in zip(places, _Pass.apply([args[i] for i in places])):
+        for i, t in zip(places, BackwardHookFunction.apply(*[args[i] for i in places])):
             passed[i] = t
         node = next(passed[i].grad_fn for i in places if passed[i].grad_fn is not None)
         return tuple(passed) if type(args) is tuple else type(args)(*passed), places, node
