@@ -54,6 +54,7 @@ class _GlobalHooks(ModuleType):
 
 
 def _global_name(name, kind):
+    globals()[name] = _C._global_hooks(kind)
     setattr(
         _GlobalHooks,
         name,
