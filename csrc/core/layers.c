@@ -132,7 +132,7 @@ LAYER(linear) {
    to do. */
 static hg_status pad_input(layer *l, const char *mode, const hg_arg *kernel, const hg_arg *dilation,
                            const hg_arg *padding, int n, hg_tensor **out) {
-    int64_t around[4];
+    int64_t around[6];
     for (int i = 0; i < n; i++) { /* last dimension first, before and after */
         int at = 2 * (n - 1 - i);
         int64_t before = 0, after = 0;
@@ -149,7 +149,7 @@ static hg_status pad_input(layer *l, const char *mode, const hg_arg *kernel, con
 
 static hg_status convolution(hg_ctx *cx, hg_module *m, const char *name, int op, int dims, const hg_value *in, size_t n,
                              hg_value *out) {
-    static const int64_t zeros[2] = {0, 0};
+    static const int64_t zeros[3] = {0};
     BEGIN(name);
     hg_arg w = needed_weight(&l), bias = PARAM(bias), mode = WORD(padding_mode, hg_s("zeros"));
     hg_arg stride = LIST(stride, HG_DEFAULT), padding = LIST(padding, HG_DEFAULT),
@@ -166,6 +166,7 @@ static hg_status convolution(hg_ctx *cx, hg_module *m, const char *name, int op,
 
 LAYER(conv1d) { return convolution(cx, m, "conv1d", HG_OP_CONV1D, 1, in, n, out); }
 LAYER(conv2d) { return convolution(cx, m, "conv2d", HG_OP_CONV2D, 2, in, n, out); }
+LAYER(conv3d) { return convolution(cx, m, "conv3d", HG_OP_CONV3D, 3, in, n, out); }
 
 LAYER(embedding) {
     BEGIN("embedding");
@@ -351,7 +352,7 @@ LAYER(sequential) {
 
 /* clang-format off */
 #define LAYERS(X)                                                                                                      \
-    X(linear) X(conv1d) X(conv2d) X(embedding) X(batch_norm) X(layer_norm) X(max_pool1d) X(max_pool2d) X(avg_pool1d)   \
+    X(linear) X(conv1d) X(conv2d) X(conv3d) X(embedding) X(batch_norm) X(layer_norm) X(max_pool1d) X(max_pool2d) X(avg_pool1d)   \
     X(avg_pool2d) X(adaptive_avg_pool1d) X(adaptive_avg_pool2d) X(dropout) X(flatten) X(identity) X(relu)              \
     X(leaky_relu) X(gelu) X(silu) X(tanh) X(sigmoid) X(softmax) X(log_softmax) X(sequential)
 /* clang-format on */

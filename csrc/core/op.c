@@ -85,9 +85,10 @@ static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a
     return st;
 }
 
-/* The node of a call, without outputs yet: edges, and the arguments that `save_in` names. New. */
-static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t save_in,
-                        hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
+/* The node of a call, without outputs yet: edges to what made the arguments, and what `save_in` names, as it is in `saved`.
+   New. */
+static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
+                        uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
     uint32_t n_next = 0;
     size_t pool = 0;
     for (int i = 0; i < info->n_params; i++) {
@@ -145,7 +146,7 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uin
         }
         if (differentiable) e += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
     }
-    if ((st = save_inputs(cx, info, a, save_in, n)) != HG_OK) goto fail;
+    if ((st = save_inputs(cx, info, saved, save_in, n)) != HG_OK) goto fail;
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     *result = n;
     return HG_OK;
@@ -166,7 +167,7 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
     uint32_t in, out;
     needed(info, want, &in, &out);
     hg_node *n;
-    hg_status st = record(cx, info, a, want, in, outs, n_out, out != 0, &n);
+    hg_status st = record(cx, info, a, a, want, in, outs, n_out, out != 0, &n);
     if (st != HG_OK) return st;
     for (int k = 0; k < n_out; k++)
         if (hg_dtype_is_float((hg_dtype)outs[k]->dtype) && !(info->constant_out >> k & 1)) {
@@ -323,7 +324,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
         t->seen_version = hg_version(self->storage); /* the rebase says what is stale */
     date_views(info, a, hg_version(self->storage));
     /* The edges are those of self before: its history changes only with the rebase below. */
-    if ((st = record(cx, info, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
+    if ((st = record(cx, info, a, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
     date_views(info, a, hg_version(self->storage) - 1);
     for (int i = 1; in && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;

@@ -1,4 +1,4 @@
-/* Convolution and its transpose, in one or two dimensions; unfold and fold.
+/* Convolution and its transpose, in one, two or three dimensions.
 
    Note [Convolution]
    Everything is a matrix product with the columns of the image (im2col), a chunk of output rows at a time, so that the
@@ -16,15 +16,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 18 };
+enum { CHUNK_BYTES = 1 << 18, MAX_DIMS = 3 };
 
-/* An ordinary convolution of images (in_channels, h, w) to (out_channels, oh, ow), per group. A transposed one has the same
-   shape, read from right to left. */
+/* An ordinary convolution of images (in_channels, d, h, w) to (out_channels, od, oh, ow), per group; images of fewer
+   dimensions have ones there. A transposed one has the same shape, read from right to left. */
 typedef struct shape {
     hg_dtype dtype;
     int64_t n, groups, in_channels, out_channels; /* channels of one group */
-    int64_t h, w, oh, ow, kh, kw;
-    int64_t sh, sw, ph, pw, dh, dw;
+    int64_t d, h, w, od, oh, ow, kd, kh, kw;
+    int64_t sd, sh, sw, pd, ph, pw, dd, dh, dw;
 } shape;
 
 /* Which x in [0, ow) read inside of the row: 0 <= x*stride + shift < w. */
@@ -33,6 +33,14 @@ static void inside(int64_t w, int64_t ow, int64_t stride, int64_t shift, int64_t
     *hi = shift >= w ? 0 : (w - 1 - shift) / stride + 1;
     if (*hi > ow) *hi = ow;
     if (*lo > *hi) *lo = *hi;
+}
+
+/* Where the input row starts that row r of the output sees through row (k, i) of the kernel. False: outside of the image. */
+static inline bool row_at(const shape *s, int64_t r, int64_t k, int64_t i, int64_t *at) {
+    int64_t slab = s->od == 1 ? 0 : r / s->oh, z = slab * s->sd - s->pd + k * s->dd;
+    int64_t y = (r - slab * s->oh) * s->sh - s->ph + i * s->dh;
+    *at = (z * s->h + y) * s->w;
+    return z >= 0 && z < s->d && y >= 0 && y < s->h;
 }
 
 #define REAL         float
@@ -62,20 +70,23 @@ static const kernels in_f64 = {im2col_f64, col2im_f64, spread_bias_f64, add_bias
 typedef struct walk {
     const shape *s;
     const kernels *k;
-    size_t size;           /* of an element */
-    int64_t n_k;           /* in_channels * kh * kw, a column's length */
-    int64_t rows, o_plane; /* of a chunk; elements of an output plane */
-    bool is_copy;          /* 1x1, stride 1: the columns are the image */
-    char *columns;         /* owned */
+    size_t size;          /* of an element */
+    int64_t n_k;          /* in_channels * kd * kh * kw, a column's length */
+    int64_t rows, n_rows; /* of a chunk; of an output channel */
+    int64_t o_plane;      /* elements of an output channel */
+    bool is_copy;         /* 1x1, stride 1: the columns are the image */
+    char *columns;        /* owned */
 } walk;
 
 static hg_status walk_begin(hg_ctx *cx, const shape *s, walk *w) {
     *w = (walk){.s = s, .k = s->dtype == HG_F64 ? &in_f64 : &in_f32, .size = hg_dtypes[s->dtype].size};
-    w->n_k = s->in_channels * s->kh * s->kw;
-    w->o_plane = s->oh * s->ow;
-    w->is_copy = s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->ph == 0 && s->pw == 0 && s->h == s->oh &&
+    w->n_k = s->in_channels * s->kd * s->kh * s->kw;
+    w->n_rows = s->od * s->oh;
+    w->o_plane = w->n_rows * s->ow;
+    w->is_copy = s->kd == 1 && s->kh == 1 && s->kw == 1 && s->sd == 1 && s->sh == 1 && s->sw == 1 && s->pd == 0 &&
+                 s->ph == 0 && s->pw == 0 && s->d == s->od && s->h == s->oh &&
                  s->w == s->ow; /* output padding may make the image larger */
-    w->rows = s->oh;
+    w->rows = w->n_rows;
     if (w->is_copy) return HG_OK;
     int64_t row_bytes = w->n_k * s->ow * (int64_t)w->size;
     if (row_bytes > 0 && w->rows > CHUNK_BYTES / row_bytes) w->rows = CHUNK_BYTES / row_bytes;
@@ -89,10 +100,10 @@ static const char *at(const walk *w, const void *base, int64_t elements) {
 
 /* Group g of image i, of an image, an output, and of the weight. */
 static int64_t image_at(const shape *s, int64_t i, int64_t g) {
-    return (i * s->groups + g) * s->in_channels * s->h * s->w;
+    return (i * s->groups + g) * s->in_channels * s->d * s->h * s->w;
 }
 static int64_t output_at(const shape *s, int64_t i, int64_t g) {
-    return (i * s->groups + g) * s->out_channels * s->oh * s->ow;
+    return (i * s->groups + g) * s->out_channels * s->od * s->oh * s->ow;
 }
 static int64_t weight_at(const walk *w, int64_t g) { return g * w->s->out_channels * w->n_k; }
 
@@ -102,8 +113,8 @@ static void convolve(hg_ctx *cx, const walk *w, const void *image, const void *w
         for (int64_t g = 0; g < s->groups; g++) {
             const char *from = at(w, image, image_at(s, i, g)), *by = at(w, weight, weight_at(w, g));
             char *to = (char *)output + output_at(s, i, g) * (int64_t)w->size;
-            for (int64_t r = 0; r < s->oh; r += w->rows) {
-                int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
+            for (int64_t r = 0; r < w->n_rows; r += w->rows) {
+                int64_t end = r + w->rows < w->n_rows ? r + w->rows : w->n_rows, n = (end - r) * s->ow;
                 if (!w->is_copy) w->k->im2col(s, from, r, end, w->columns);
                 hg_gemm(cx->lib, s->dtype, false, false, s->out_channels, n, w->n_k, 1, by, w->n_k,
                         w->is_copy ? from : w->columns, n, 0, to + r * s->ow * (int64_t)w->size, w->o_plane);
@@ -115,15 +126,15 @@ static void convolve(hg_ctx *cx, const walk *w, const void *image, const void *w
 
 static void spread(hg_ctx *cx, const walk *w, const void *output, const void *weight, const void *bias, void *image) {
     const shape *s = w->s;
-    int64_t plane = s->h * s->w;
+    int64_t plane = s->d * s->h * s->w;
     if (!bias && !w->is_copy) memset(image, 0, (size_t)(s->n * s->groups * s->in_channels * plane) * w->size);
     for (int64_t i = 0; i < s->n; i++)
         for (int64_t g = 0; g < s->groups; g++) {
             const char *from = at(w, output, output_at(s, i, g)), *by = at(w, weight, weight_at(w, g));
             char *to = (char *)image + image_at(s, i, g) * (int64_t)w->size;
             if (bias) w->k->spread_bias(s->in_channels, plane, at(w, bias, g * s->in_channels), to);
-            for (int64_t r = 0; r < s->oh; r += w->rows) {
-                int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
+            for (int64_t r = 0; r < w->n_rows; r += w->rows) {
+                int64_t end = r + w->rows < w->n_rows ? r + w->rows : w->n_rows, n = (end - r) * s->ow;
                 hg_gemm(cx->lib, s->dtype, true, false, w->n_k, n, s->out_channels, 1, by, w->n_k,
                         at(w, from, r * s->ow), w->o_plane, w->is_copy && bias ? 1 : 0, w->is_copy ? to : w->columns,
                         n);
@@ -139,8 +150,8 @@ static void correlate(hg_ctx *cx, const walk *w, const void *output, const void 
         for (int64_t g = 0; g < s->groups; g++) {
             const char *from = at(w, output, output_at(s, i, g)), *with = at(w, image, image_at(s, i, g));
             char *to = (char *)weight + weight_at(w, g) * (int64_t)w->size;
-            for (int64_t r = 0; r < s->oh; r += w->rows) {
-                int64_t end = r + w->rows < s->oh ? r + w->rows : s->oh, n = (end - r) * s->ow;
+            for (int64_t r = 0; r < w->n_rows; r += w->rows) {
+                int64_t end = r + w->rows < w->n_rows ? r + w->rows : w->n_rows, n = (end - r) * s->ow;
                 if (!w->is_copy) w->k->im2col(s, with, r, end, w->columns);
                 hg_gemm(cx->lib, s->dtype, false, true, s->out_channels, w->n_k, n, 1, at(w, from, r * s->ow),
                         w->o_plane, w->is_copy ? with : w->columns, n, 1, to, w->n_k);
@@ -166,7 +177,8 @@ static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w
     if (w->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
                        hg_dtype_word((hg_dtype)w->dtype, got));
-    return x->dtype == HG_BOOL ? hg_no_kernel(cx, "slow_conv2d_cpu", HG_BOOL) : HG_OK;
+    return x->dtype == HG_BOOL ? hg_no_kernel(cx, w->n_dim == 5 ? "compute_columns3d" : "slow_conv2d_cpu", HG_BOOL)
+                               : HG_OK;
 }
 
 static void join_sizes(char *to, size_t size, int n, const int64_t *at) { /* "3 x 3" */
@@ -178,7 +190,7 @@ static void join_sizes(char *to, size_t size, int n, const int64_t *at) { /* "3 
 
 static hg_status check_kernel(hg_ctx *cx, const hg_arg *a, int n) {
     const hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t;
-    int64_t padded[2], kernel[2];
+    int64_t padded[MAX_DIMS], kernel[MAX_DIMS];
     bool fits = true;
     for (int i = 0; i < n; i++) {
         padded[i] = x->shape[2 + i] + 2 * a[PADDING].u.ints[i];
@@ -230,19 +242,21 @@ static hg_status check_shapes(hg_ctx *cx, const hg_arg *a, int n) {
     return transposed ? HG_OK : check_kernel(cx, a, n);
 }
 
-/* The shape of the ordinary convolution between an image and an output; sizes of one-dimensional ones get a leading 1. */
+/* The shape of the ordinary convolution between an image and an output; what they have not got counts as one. */
 static void set_shape(shape *s, int n, const hg_tensor *image, const hg_tensor *output, const int64_t *kernel,
                       const hg_arg *stride, const hg_arg *padding, const hg_arg *dilation, int64_t groups) {
-    bool flat = n == 1;
     s->n = image->shape[0];
     s->groups = groups;
     s->in_channels = image->shape[1] / groups, s->out_channels = output->shape[1] / groups;
-    s->h = flat ? 1 : image->shape[2], s->w = image->shape[n + 1];
-    s->oh = flat ? 1 : output->shape[2], s->ow = output->shape[n + 1];
-    s->kh = flat ? 1 : kernel[0], s->kw = kernel[n - 1];
-    s->sh = flat ? 1 : stride->u.ints[0], s->sw = stride->u.ints[n - 1];
-    s->ph = flat ? 0 : padding->u.ints[0], s->pw = padding->u.ints[n - 1];
-    s->dh = flat ? 1 : dilation->u.ints[0], s->dw = dilation->u.ints[n - 1];
+    s->d = s->h = s->od = s->oh = s->kd = s->kh = s->sd = s->sh = s->dd = s->dh = 1;
+    s->pd = s->ph = 0;
+#define AXIS(i, SIZE, OUT, KERNEL, STRIDE, PADDING, DILATION)                                                          \
+    s->SIZE = image->shape[2 + (i)], s->OUT = output->shape[2 + (i)], s->KERNEL = kernel[i],                           \
+    s->STRIDE = stride->u.ints[i], s->PADDING = padding->u.ints[i], s->DILATION = dilation->u.ints[i]
+    AXIS(n - 1, w, ow, kw, sw, pw, dw);
+    if (n > 1) AXIS(n - 2, h, oh, kh, sh, ph, dh);
+    if (n > 2) AXIS(n - 3, d, od, kd, sd, pd, dd);
+#undef AXIS
 }
 
 static hg_status output_shape(hg_ctx *cx, const hg_arg *a, int n, int64_t *to) {
@@ -250,18 +264,22 @@ static hg_status output_shape(hg_ctx *cx, const hg_arg *a, int n, int64_t *to) {
     bool transposed = a[TRANSPOSED].u.i;
     to[0] = x->shape[0];
     to[1] = transposed ? w->shape[1] * a[GROUPS].u.i : w->shape[0];
+    bool too_small = false;
     for (int i = 0; i < n; i++) {
         int64_t reach = a[DILATION].u.ints[i] * (w->shape[2 + i] - 1) + 1, pad = 2 * a[PADDING].u.ints[i];
         int64_t stride = a[STRIDE].u.ints[i], size = x->shape[2 + i];
         to[2 + i] = transposed ? (size - 1) * stride - pad + reach + a[OUTPUT_PADDING].u.ints[i]
                                : (size + pad - reach) / stride + 1;
-        if (to[2 + i] < 1 && transposed)
-            return hg_fail(cx, HG_STATE,
-                           "Given input size per channel: (%lld). Calculated output size per channel: (%lld). Output "
-                           "size is too small",
-                           (long long)size, (long long)to[2 + i]);
+        too_small |= to[2 + i] < 1;
     }
-    return HG_OK;
+    if (!too_small || !transposed) return HG_OK;
+    char have[64], got[64];
+    join_sizes(have, sizeof have, n, x->shape + 2);
+    join_sizes(got, sizeof got, n, to + 2);
+    return hg_fail(
+        cx, HG_STATE,
+        "Given input size per channel: (%s). Calculated output size per channel: (%s). Output size is too small", have,
+        got);
 }
 
 static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
@@ -269,7 +287,7 @@ static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_d
 hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t, *bias = hg_given(&a[BIAS]) ? a[BIAS].u.t : NULL;
     hg_tensor *rx = NULL, *rw = NULL, *rb = NULL, *y = NULL;
-    int64_t sizes[4];
+    int64_t sizes[MAX_DIMS + 2];
     int n = w->n_dim - 2;
     walk wk = {0};
     shape s = {.dtype = work_dtype((hg_dtype)x->dtype)};
@@ -299,7 +317,7 @@ enum { W_OUTPUT, W_IMAGE, W_KERNEL, W_STRIDE, W_PADDING, W_DILATION, W_GROUPS };
 hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t, *ro = NULL, *ri = NULL, *w = NULL;
     int n = (int)a[W_KERNEL].n;
-    int64_t sizes[4] = {o->shape[1], image->shape[1] / a[W_GROUPS].u.i};
+    int64_t sizes[MAX_DIMS + 2] = {o->shape[1], image->shape[1] / a[W_GROUPS].u.i};
     walk wk = {0};
     shape s = {.dtype = work_dtype((hg_dtype)o->dtype)};
     memcpy(sizes + 2, a[W_KERNEL].u.ints, (size_t)n * sizeof *sizes);
@@ -319,7 +337,7 @@ done:
 /* A convolution the other way round, to a result with the given sizes after batch and channels. */
 static hg_tensor *other_way(hg_ctx *cx, hg_tensor *x, hg_tensor *w, const int64_t *sizes, int n, const hg_arg *stride,
                             const hg_arg *padding, const hg_arg *dilation, bool transposed, const hg_arg *groups) {
-    int64_t extra[2] = {0, 0};
+    int64_t extra[MAX_DIMS] = {0};
     if (!x || !w) return NULL;
     for (int i = 0; i < n && transposed; i++)
         extra[i] = sizes[i] - ((x->shape[2 + i] - 1) * stride->u.ints[i] - 2 * padding->u.ints[i] +
@@ -346,7 +364,7 @@ hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
                        *dilation, *groups));
     }
     if (NEED(BIAS)) {
-        const int64_t dims[3] = {0, 2, 3};
+        const int64_t dims[MAX_DIMS + 1] = {0, 2, 3, 4};
         GIVE(BIAS, X(SUM_DIM, T(G), hg_ints(dims, n + 1)));
     }
     return HG_OK;
@@ -368,10 +386,10 @@ hg_status hg_convolution_weight_bwd(hg_ctx *cx, hg_back *b) {
 /* ---- As torch spells them ------------------------------------------------------------------------------------------------------ */
 
 /* A setting for n dimensions, one number standing for all; `room` is for that case. */
-static hg_status setting(hg_ctx *cx, const hg_arg *a, const char *name, int n, int64_t room[2], hg_arg *out) {
+static hg_status setting(hg_ctx *cx, const hg_arg *a, const char *name, int n, int64_t room[MAX_DIMS], hg_arg *out) {
     char words[256];
     if (a->kind == HG_A_INT || (a->kind == HG_A_INTS && a->n == 1)) {
-        room[0] = room[1] = a->kind == HG_A_INT ? a->u.i : a->u.ints[0];
+        for (int i = 0; i < MAX_DIMS; i++) room[i] = a->kind == HG_A_INT ? a->u.i : a->u.ints[0];
         *out = hg_ints(room, n);
         return HG_OK;
     }
@@ -387,7 +405,7 @@ static hg_status setting(hg_ctx *cx, const hg_arg *a, const char *name, int n, i
 /* padding="same": what goes on both sides; where one side needs one more, the input is padded there first. */
 static hg_tensor *pad_same(hg_ctx *cx, hg_tensor *x, const hg_tensor *w, const hg_arg *dilation, int n,
                            int64_t *padding) {
-    int64_t more[4] = {0};
+    int64_t more[2 * MAX_DIMS] = {0};
     bool uneven = false;
     for (int i = 0; i < n; i++) {
         int64_t total = dilation->u.ints[i] * (w->shape[2 + i] - 1);
@@ -407,7 +425,7 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
     hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t;
     const hg_arg *a_dilation = &a[transposed ? T_DILATION : A_DILATION], *groups = &a[transposed ? T_GROUPS : A_GROUPS];
     const hg_arg zero = hg_i(0), *a_output_padding = transposed ? &a[T_OUTPUT_PADDING] : &zero;
-    int64_t room[5][2];
+    int64_t room[5][MAX_DIMS];
     hg_arg stride, dilation, padding, output_padding;
     char words[256];
     hg_scope s;
@@ -417,6 +435,7 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
     if (groups->u.i <= 0) return hg_fail(cx, HG_STATE, "non-positive groups is not supported");
     int w_n = w->n_dim - 2;
     if (w_n < 1) return hg_fail(cx, HG_STATE, "weight should have at least three dimensions");
+    if (w_n > MAX_DIMS) return hg_fail(cx, HG_STATE, "weight should have at most five dimensions, got %d", w->n_dim);
     HG_TRY(setting(cx, &a[A_STRIDE], "stride", w_n, room[0], &stride));
     HG_TRY(setting(cx, a_dilation, "dilation", w_n, room[1], &dilation));
     HG_TRY(setting(cx, a_output_padding, "output_padding", w_n, room[4], &output_padding));
@@ -436,7 +455,7 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
         for (int i = 0; i < n && same; i++)
             if (stride.u.ints[i] != 1)
                 return hg_fail(cx, HG_STATE, "padding='same' is not supported for strided convolutions");
-        room[3][0] = room[3][1] = 0;
+        memset(room[3], 0, sizeof room[3]);
         padding = hg_ints(room[3], n);
     } else {
         HG_TRY(setting(cx, &a[A_PADDING], "padding", n, room[2], &padding));
@@ -462,4 +481,10 @@ hg_status hg_conv_transpose1d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
 }
 hg_status hg_conv_transpose2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return convolution(cx, a, 2, "conv_transpose2d", true, out);
+}
+hg_status hg_conv3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return convolution(cx, a, 3, "conv3d", false, out);
+}
+hg_status hg_conv_transpose3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return convolution(cx, a, 3, "conv_transpose3d", true, out);
 }

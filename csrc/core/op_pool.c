@@ -1,6 +1,7 @@
-/* Pooling: the maximum or the mean of windows, sliding or adaptive. One-dimensional pooling is two-dimensional with one row.
+/* Pooling: the maximum or the mean of windows, sliding or adaptive, of planes of two or three dimensions. One-dimensional
+   pooling is two-dimensional with one row.
 
-   All of it is described by two axes, each of which says which elements an output position sees. Max pooling remembers the
+   All of it is described by axes, each of which says which elements an output position sees. Max pooling remembers the
    places of its maxima, so that its derivative is a scatter and the derivative of that a gather; mean pooling is linear. */
 #include "nn_impl.h"
 
@@ -14,8 +15,9 @@ typedef struct axis {
 } axis;
 
 typedef struct pool {
+    int n; /* dimensions of a plane: 2, with a z of one, or 3 */
     int64_t planes;
-    axis y, x;
+    axis z, y, x;
     bool count_pad;
     int64_t divisor; /* 0: the window's size */
 } pool;
@@ -37,9 +39,53 @@ static inline span span_at(const axis *a, int64_t i) {
     return s;
 }
 
-static inline int64_t divisor(const pool *p, span rows, span cols) {
+/* What one output position of a plane sees. */
+typedef struct window {
+    span slabs, rows, cols;
+    int64_t z, y, x; /* the position */
+    bool done;
+} window;
+
+static inline window window_first(const pool *p) {
+    window w = {.done = p->z.out == 0 || p->y.out == 0 || p->x.out == 0};
+    if (!w.done) w.slabs = span_at(&p->z, 0), w.rows = span_at(&p->y, 0), w.cols = span_at(&p->x, 0);
+    return w;
+}
+
+static inline void window_next(const pool *p, window *w) {
+    if (++w->x == p->x.out) {
+        w->x = 0;
+        if (++w->y == p->y.out) {
+            w->y = 0;
+            if (++w->z == p->z.out) {
+                w->done = true;
+                return;
+            }
+            w->slabs = span_at(&p->z, w->z);
+        }
+        w->rows = span_at(&p->y, w->y);
+    }
+    w->cols = span_at(&p->x, w->x);
+}
+
+static inline int64_t divisor(const pool *p, const window *w) {
     if (p->divisor) return p->divisor;
-    return p->count_pad ? rows.size * cols.size : (rows.to - rows.from) * (cols.to - cols.from);
+    if (p->count_pad) return w->slabs.size * w->rows.size * w->cols.size;
+    return (w->slabs.to - w->slabs.from) * (w->rows.to - w->rows.from) * (w->cols.to - w->cols.from);
+}
+
+static inline int64_t plane_in(const pool *p) { return p->z.in * p->y.in * p->x.in; }
+
+static pool pool_of(int n) {
+    pool p = {.n = n};
+    p.z = (axis){.in = 1, .out = 1, .kernel = 1, .stride = 1, .dilation = 1};
+    return p;
+}
+
+/* The axes that a plane has, the first first. */
+static axis *axis_at(pool *p, int i) {
+    axis *all[3] = {&p->z, &p->y, &p->x};
+    return all[3 - p->n + i];
 }
 
 #define REAL         float
@@ -55,15 +101,15 @@ static inline int64_t divisor(const pool *p, span rows, span cols) {
 
 /* ---- Arguments ------------------------------------------------------------------------------------------------------------ */
 
-static hg_status take_pair(hg_ctx *cx, const hg_arg *a, const char *op, const char *name, int64_t to[2]) {
-    if (a->kind == HG_A_INT)
-        to[0] = to[1] = a->u.i;
-    else if (a->kind == HG_A_INTS && a->n == 1)
-        to[0] = to[1] = a->u.ints[0];
-    else if (a->kind == HG_A_INTS && a->n == 2)
-        to[0] = a->u.ints[0], to[1] = a->u.ints[1];
+/* n numbers, one standing for all. */
+static hg_status take_sizes(hg_ctx *cx, const hg_arg *a, int n, const char *op, const char *name, int64_t to[3]) {
+    if (a->kind == HG_A_INTS && (int)a->n == n)
+        memcpy(to, a->u.ints, (size_t)n * sizeof *to);
+    else if (a->kind == HG_A_INT || (a->kind == HG_A_INTS && a->n == 1))
+        for (int i = 0; i < n; i++) to[i] = a->kind == HG_A_INT ? a->u.i : a->u.ints[0];
     else
-        return hg_fail(cx, HG_STATE, "%s: %s must either be a single int, or a tuple of two ints", op, name);
+        return hg_fail(cx, HG_STATE, "%s: %s must either be a single int, or a tuple of %s ints", op, name,
+                       n == 3 ? "three" : "two");
     return HG_OK;
 }
 
@@ -85,95 +131,142 @@ static hg_status set_out(hg_ctx *cx, axis *a, bool ceil_mode) {
     return HG_OK;
 }
 
-static hg_status set_image(hg_ctx *cx, const hg_tensor *x, pool *p) {
+/* The sizes of the planes of x, which are its last dimensions; before them are channels and perhaps samples. */
+static void set_planes(const hg_tensor *x, pool *p) {
+    p->planes = 1;
+    for (int i = 0; i < x->n_dim - p->n; i++) p->planes *= x->shape[i];
+    for (int i = 0; i < p->n; i++) axis_at(p, i)->in = x->shape[x->n_dim - p->n + i];
+}
+
+static bool has_channels(const hg_tensor *x, int n) { return x->n_dim == n + 1 || x->n_dim == n + 2; }
+
+static hg_status set_image(hg_ctx *cx, const char *op, const hg_tensor *x, pool *p) {
     char words[256];
-    if (x->n_dim != 3 && x->n_dim != 4)
-        return hg_fail(cx, HG_STATE, "non-empty 3D or 4D (batch mode) tensor expected for input");
-    for (int i = x->n_dim == 4; i < x->n_dim; i++)
-        if (x->shape[i] == 0)
+    int n = p->n;
+    if (!has_channels(x, n))
+        return hg_fail(cx, HG_STATE, "non-empty %dD or %dD (batch mode) tensor expected for input", n + 1, n + 2);
+    for (int i = x->n_dim == n + 2; i < x->n_dim; i++) {
+        if (x->shape[i]) continue;
+        if (n == 3)
             return hg_fail(cx, HG_STATE,
-                           "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:%s",
-                           hg_show_shape(x, words));
-    p->y.in = x->shape[x->n_dim - 2], p->x.in = x->shape[x->n_dim - 1];
-    p->planes = x->n_dim == 4 ? x->shape[0] * x->shape[1] : x->shape[0];
+                           "%s(): Expected input's non-batch dimensions to have positive length, but input has a shape "
+                           "of %s and non-batch dimension %d has length zero!",
+                           op, hg_show_shape(x, words), i - (x->n_dim - n));
+        return hg_fail(cx, HG_STATE,
+                       "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:%s",
+                       hg_show_shape(x, words));
+    }
+    set_planes(x, p);
     return HG_OK;
+}
+
+static bool all_above(int n, const int64_t *at, int64_t least) {
+    for (int i = 0; i < n; i++)
+        if (at[i] <= least) return false;
+    return true;
+}
+
+/* "dT: 1 dH: 2 dW: 3" */
+static const char *show_axes(int n, const char *prefix, const int64_t *at, char buf[128]) {
+    static const char names[] = "THW";
+    int used = 0;
+    for (int i = 0; i < n; i++)
+        used += snprintf(buf + used, 128 - (size_t)used, "%s%s%c: %lld", i ? " " : "", prefix, names[3 - n + i],
+                         (long long)at[i]);
+    return buf;
+}
+
+static void show_planes(char to[96], int64_t channels, int n, const int64_t *at) { /* "2x4x5x6" */
+    int used = snprintf(to, 96, "%lld", (long long)channels);
+    for (int i = 0; i < n; i++) used += snprintf(to + used, 96 - (size_t)used, "x%lld", (long long)at[i]);
 }
 
 /* kernel, stride, padding and dilation of a sliding window; dilation may be NULL. */
 static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *kernel, const hg_arg *stride,
                             const hg_arg *padding, const hg_arg *dilation, bool ceil_mode, pool *p) {
-    int64_t k[2] = {0}, s[2], pad[2] = {0}, d[2] = {1, 1};
-    HG_TRY(take_pair(cx, kernel, op, "kernel_size", k));
+    int64_t k[3] = {0}, s[3], pad[3] = {0}, d[3] = {1, 1, 1}, in[3], out[3];
+    char words[128];
+    int n = p->n;
+    bool fits = true;
+    HG_TRY(take_sizes(cx, kernel, n, op, "kernel_size", k));
     memcpy(s, k, sizeof s);
     if (hg_given(stride) && !(stride->kind == HG_A_INTS && stride->n == 0))
-        HG_TRY(take_pair(cx, stride, op, "stride", s));
-    HG_TRY(take_pair(cx, padding, op, "padding", pad));
-    if (dilation) HG_TRY(take_pair(cx, dilation, op, "dilation", d));
-    if (s[0] == 0 || s[1] == 0) return hg_fail(cx, HG_STATE, "stride should not be zero");
-    if (k[0] <= 0 || k[1] <= 0)
-        return hg_fail(cx, HG_STATE, "kernel size should be greater than zero, but got kH: %lld kW: %lld",
-                       (long long)k[0], (long long)k[1]);
-    if (s[0] < 0 || s[1] < 0)
-        return hg_fail(cx, HG_STATE, "stride should be greater than zero, but got dH: %lld dW: %lld", (long long)s[0],
-                       (long long)s[1]);
-    if (d[0] <= 0 || d[1] <= 0)
-        return hg_fail(cx, HG_STATE, "dilation should be greater than zero, but got dilationH: %lld dilationW: %lld",
-                       (long long)d[0], (long long)d[1]);
-    HG_TRY(set_image(cx, x, p));
-    p->y.kernel = k[0], p->y.stride = s[0], p->y.padding = pad[0], p->y.dilation = d[0];
-    p->x.kernel = k[1], p->x.stride = s[1], p->x.padding = pad[1], p->x.dilation = d[1];
-    HG_TRY(set_out(cx, &p->y, ceil_mode));
-    HG_TRY(set_out(cx, &p->x, ceil_mode));
-    if (p->y.out >= 1 && p->x.out >= 1) return HG_OK;
-    long long c = (long long)x->shape[x->n_dim - 3];
-    return hg_fail(
-        cx, HG_STATE,
-        "Given input size: (%lldx%lldx%lld). Calculated output size: (%lldx%lldx%lld). Output size is too small", c,
-        (long long)p->y.in, (long long)p->x.in, c, (long long)p->y.out, (long long)p->x.out);
+        HG_TRY(take_sizes(cx, stride, n, op, "stride", s));
+    HG_TRY(take_sizes(cx, padding, n, op, "padding", pad));
+    if (dilation) HG_TRY(take_sizes(cx, dilation, n, op, "dilation", d));
+    for (int i = 0; i < n; i++)
+        if (s[i] == 0) return hg_fail(cx, HG_STATE, "stride should not be zero");
+    if (!all_above(n, k, 0))
+        return hg_fail(cx, HG_STATE, "kernel size should be greater than zero, but got %s",
+                       show_axes(n, "k", k, words));
+    if (!all_above(n, s, 0))
+        return hg_fail(cx, HG_STATE, "stride should be greater than zero, but got %s", show_axes(n, "d", s, words));
+    if (!all_above(n, d, 0))
+        return hg_fail(cx, HG_STATE, "dilation should be greater than zero, but got %s",
+                       show_axes(n, "dilation", d, words));
+    HG_TRY(set_image(cx, op, x, p));
+    for (int i = 0; i < n; i++) {
+        axis *a = axis_at(p, i);
+        a->kernel = k[i], a->stride = s[i], a->padding = pad[i], a->dilation = d[i];
+        HG_TRY(set_out(cx, a, ceil_mode));
+        in[i] = a->in, out[i] = a->out;
+        fits &= out[i] >= 1;
+    }
+    if (fits) return HG_OK;
+    char have[96], got[96];
+    show_planes(have, x->shape[x->n_dim - n - 1], n, in);
+    show_planes(got, x->shape[x->n_dim - n - 1], n, out);
+    return hg_fail(cx, HG_STATE, "Given input size: (%s). Calculated output size: (%s). Output size is too small", have,
+                   got);
 }
 
 static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *size, pool *p) {
-    int64_t out[2] = {0};
+    int64_t out[3] = {0};
     char words[256];
-    if (x->n_dim != 3 && x->n_dim != 4)
-        return hg_fail(cx, HG_STATE, "%s(): Expected 3D or 4D tensor, but got %s", op, hg_show_shape(x, words));
-    if (take_pair(cx, size, op, "output_size", out) != HG_OK)
-        return hg_fail(cx, HG_STATE, "%s: output_size must be 2", op);
-    if (out[0] < 0 || out[1] < 0)
+    int n = p->n;
+    if (!has_channels(x, n))
+        return hg_fail(cx, HG_STATE, "%s(): Expected %dD or %dD tensor, but got %s", op, n + 1, n + 2,
+                       hg_show_shape(x, words));
+    if (take_sizes(cx, size, n, op, "output_size", out) != HG_OK)
+        return hg_fail(cx, HG_STATE, "%s: output_size must be %d", op, n);
+    if (!all_above(n, out, -1))
         return hg_fail(cx, HG_STATE,
-                       "%s: elements of output_size must be greater than or equal to 0 but received {%lld, %lld}", op,
-                       (long long)out[0], (long long)out[1]);
-    for (int i = x->n_dim - 2; i < x->n_dim; i++)
+                       n == 3 ? "%s: elements of output_size must be greater than or equal to 0 but received {%lld, "
+                                "%lld,%lld}"
+                              : "%s: elements of output_size must be greater than or equal to 0 but received {%lld, "
+                                "%lld}",
+                       op, (long long)out[0], (long long)out[1], (long long)out[2]);
+    for (int i = x->n_dim - n; i < x->n_dim; i++)
         if (x->shape[i] == 0)
             return hg_fail(
                 cx, HG_STATE,
                 "%s(): Expected input to have non-zero size for non-batch dimensions, but input has sizes %s "
                 "with dimension %d being empty",
                 op, hg_show_shape(x, words), i);
-    p->y.in = x->shape[x->n_dim - 2], p->x.in = x->shape[x->n_dim - 1];
-    p->planes = x->n_dim == 4 ? x->shape[0] * x->shape[1] : x->shape[0];
-    p->y.adaptive = p->x.adaptive = true;
-    p->y.dilation = p->x.dilation = 1;
-    p->y.out = out[0], p->x.out = out[1];
+    set_planes(x, p);
+    for (int i = 0; i < n; i++) {
+        axis *a = axis_at(p, i);
+        a->adaptive = true, a->dilation = 1, a->out = out[i];
+    }
     return HG_OK;
 }
 
-/* x's shape with other last two sizes. */
-static void with_plane(const hg_tensor *x, int64_t h, int64_t w, int64_t to[4]) {
+/* x's shape with the planes of the output. */
+static void with_planes(const hg_tensor *x, pool *p, int64_t to[5]) {
     memcpy(to, x->shape, x->n_dim * sizeof *to);
-    to[x->n_dim - 2] = h, to[x->n_dim - 1] = w;
+    for (int i = 0; i < p->n; i++) to[x->n_dim - p->n + i] = axis_at(p, i)->out;
 }
 
 static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
 
 /* ---- Maximum ---------------------------------------------------------------------------------------------------------------- */
 
-static hg_status max_pool(hg_ctx *cx, const pool *p, hg_tensor *x, hg_tensor **out) {
+static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL, *index = NULL;
-    int64_t shape[4];
-    if (x->dtype == HG_BOOL) return hg_no_kernel(cx, "max_pool2d", HG_BOOL);
-    with_plane(x, p->y.out, p->x.out, shape);
+    int64_t shape[5];
+    if (x->dtype == HG_BOOL) return hg_no_kernel(cx, p->n == 3 ? "max_pool3d" : "max_pool2d", HG_BOOL);
+    with_planes(x, p, shape);
     hg_status st = hg_real(cx, x, d, &rx);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, x->n_dim, shape, &index);
@@ -189,32 +282,48 @@ static hg_status max_pool(hg_ctx *cx, const pool *p, hg_tensor *x, hg_tensor **o
 
 enum { SELF, KERNEL_SIZE, STRIDE, PADDING };
 
+static hg_status sliding_max(hg_ctx *cx, const hg_arg *a, int n, const char *op, hg_tensor **out) {
+    pool p = pool_of(n);
+    HG_TRY(set_window(cx, op, a[SELF].u.t, &a[KERNEL_SIZE], &a[STRIDE], &a[PADDING], &a[4], a[5].u.i, &p));
+    return max_pool(cx, &p, a[SELF].u.t, out);
+}
+
 hg_status hg_max_pool2d_indices_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    pool p = {0};
-    HG_TRY(set_window(cx, "max_pool2d", a[SELF].u.t, &a[KERNEL_SIZE], &a[STRIDE], &a[PADDING], &a[4], a[5].u.i, &p));
+    return sliding_max(cx, a, 2, "max_pool2d", out);
+}
+hg_status hg_max_pool3d_indices_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return sliding_max(cx, a, 3, "max_pool3d", out);
+}
+
+static hg_status adaptive_max(hg_ctx *cx, const hg_arg *a, int n, const char *op, hg_tensor **out) {
+    pool p = pool_of(n);
+    HG_TRY(set_adaptive(cx, op, a[SELF].u.t, &a[1], &p));
+    if (!hg_dtype_is_float((hg_dtype)a[SELF].u.t->dtype)) {
+        char kernel[64];
+        snprintf(kernel, sizeof kernel, "%s_cpu", op);
+        return n == 3 ? hg_no_kernel(cx, kernel, (hg_dtype)a[SELF].u.t->dtype) : max_pool(cx, &p, a[SELF].u.t, out);
+    }
     return max_pool(cx, &p, a[SELF].u.t, out);
 }
 
 hg_status hg_adaptive_max_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    pool p = {0};
-    HG_TRY(set_adaptive(cx, "adaptive_max_pool2d", a[SELF].u.t, &a[1], &p));
-    return max_pool(cx, &p, a[SELF].u.t, out);
+    return adaptive_max(cx, a, 2, "adaptive_max_pool2d", out);
+}
+hg_status hg_adaptive_max_pool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return adaptive_max(cx, a, 3, "adaptive_max_pool3d", out);
 }
 
 /* grad, indices, input_size: the gradients put back where the maxima were. */
-hg_status hg_max_unpool_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out) {
     hg_tensor *g = a[0].u.t, *rg = NULL, *ri = NULL, *x = NULL;
-    const int64_t *size = a[2].u.ints;
     hg_dtype d = work_dtype((hg_dtype)g->dtype);
-    int n = g->n_dim;
-    pool p = {.planes = 1};
-    for (int i = 0; i < n - 2; i++) p.planes *= size[i];
-    p.y.in = size[n - 2], p.x.in = size[n - 1];
-    p.y.out = g->shape[n - 2], p.x.out = g->shape[n - 1];
+    pool p = pool_of(n);
     hg_status st = hg_real(cx, g, d, &rg);
     if (st == HG_OK) st = hg_raw_contiguous(cx, a[1].u.t, &ri);
-    if (st == HG_OK) st = hg_tensor_empty(cx, d, n, size, &x);
+    if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, a[2].u.ints, &x);
     if (st == HG_OK) {
+        set_planes(x, &p);
+        for (int i = 0; i < n; i++) axis_at(&p, i)->out = g->shape[g->n_dim - n + i];
         memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
         (d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(&p, rg->data, (const int64_t *)(const void *)ri->data, x->data);
         st = hg_real_result(cx, x, (hg_dtype)g->dtype, out);
@@ -223,13 +332,19 @@ hg_status hg_max_unpool_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st;
 }
 
-hg_status hg_max_unpool_bwd(hg_ctx *cx, hg_back *b) {
+hg_status hg_max_unpool_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return max_unpool(cx, a, 2, out); }
+hg_status hg_max_unpool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return max_unpool(cx, a, 3, out); }
+
+static hg_status gather_maxima(hg_ctx *cx, hg_back *b, int n) {
     hg_tensor *index = IN(1);
     if (!index) return HG_OK;
-    hg_tensor *flat = X(GATHER, T(X(FLATTEN, T(G), hg_i(-2))), hg_i(-1), T(X(FLATTEN, T(index), hg_i(-2))));
+    hg_tensor *flat = X(GATHER, T(X(FLATTEN, T(G), hg_i(-n))), hg_i(-1), T(X(FLATTEN, T(index), hg_i(-n))));
     GIVE(0, X(VIEW_SIZE, T(flat), hg_ints(index->shape, index->n_dim)));
     return HG_OK;
 }
+
+hg_status hg_max_unpool_bwd(hg_ctx *cx, hg_back *b) { return gather_maxima(cx, b, 2); }
+hg_status hg_max_unpool3d_bwd(hg_ctx *cx, hg_back *b) { return gather_maxima(cx, b, 3); }
 
 hg_status hg_max_pool_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta x = META(SELF);
@@ -237,15 +352,21 @@ hg_status hg_max_pool_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+hg_status hg_max_pool3d_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta x = META(SELF);
+    GIVE(SELF, X(MAX_UNPOOL3D, T(G), T(OUT(1)), hg_ints(x.shape, x.n_dim)));
+    return HG_OK;
+}
+
 /* ---- Mean ------------------------------------------------------------------------------------------------------------------ */
 
-static hg_status avg_pool(hg_ctx *cx, const pool *p, const char *op, hg_tensor *x, hg_tensor **out) {
+static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL;
-    int64_t shape[4];
+    int64_t shape[5];
     if (!hg_dtype_is_float((hg_dtype)x->dtype) && (x->dtype != HG_I64 || p->y.adaptive))
         return hg_no_kernel(cx, op, (hg_dtype)x->dtype);
-    with_plane(x, p->y.out, p->x.out, shape);
+    with_planes(x, p, shape);
     hg_status st = hg_real(cx, x, d, &rx);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
     if (st == HG_OK) {
@@ -273,7 +394,8 @@ static hg_status avg_unpool(hg_ctx *cx, const pool *p, hg_tensor *g, const int64
 /* a: the window's arguments from kernel_size on; x: the pooled image, or one of its shape. */
 static hg_status set_avg(hg_ctx *cx, const hg_tensor *x, const hg_arg *a, pool *p) {
     enum { A_KERNEL, A_STRIDE, A_PADDING, A_CEIL, A_COUNT_PAD, A_DIVISOR };
-    HG_TRY(set_window(cx, "avg_pool2d", x, &a[A_KERNEL], &a[A_STRIDE], &a[A_PADDING], NULL, a[A_CEIL].u.i, p));
+    HG_TRY(set_window(cx, p->n == 3 ? "avg_pool3d" : "avg_pool2d", x, &a[A_KERNEL], &a[A_STRIDE], &a[A_PADDING], NULL,
+                      a[A_CEIL].u.i, p));
     p->count_pad = a[A_COUNT_PAD].u.i;
     if (hg_given(&a[A_DIVISOR]) && !(p->divisor = a[A_DIVISOR].u.i))
         return hg_fail(cx, HG_STATE, "divisor must be not zero");
@@ -282,7 +404,7 @@ static hg_status set_avg(hg_ctx *cx, const hg_tensor *x, const hg_arg *a, pool *
 
 hg_status hg_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[SELF].u.t;
-    pool p = {0};
+    pool p = pool_of(2);
     if (x->n_dim < 3)
         return hg_fail(cx, HG_INDEX, "Dimension out of range (expected to be in range of [-%d, %d], but got -3)",
                        x->n_dim ? x->n_dim : 1, x->n_dim ? x->n_dim - 1 : 0);
@@ -290,30 +412,57 @@ hg_status hg_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return avg_pool(cx, &p, "avg_pool2d", x, out);
 }
 
-hg_status hg_avg_pool2d_bwd(hg_ctx *cx, hg_back *b) {
+hg_status hg_avg_pool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    pool p = pool_of(3);
+    HG_TRY(set_avg(cx, a[SELF].u.t, a + 1, &p));
+    return avg_pool(cx, &p, "avg_pool3d_out_frame", a[SELF].u.t, out);
+}
+
+static hg_status avg_bwd(hg_ctx *cx, hg_back *b, int op) {
     hg_meta x = META(SELF);
-    GIVE(SELF,
-         X(AVG_POOL2D_BACKWARD, T(G), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)));
+    hg_arg args[] = {T(G), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)};
+    GIVE(SELF, hg_x(cx, op, args, 8));
     return HG_OK;
 }
 
+hg_status hg_avg_pool2d_bwd(hg_ctx *cx, hg_back *b) { return avg_bwd(cx, b, HG_OP_AVG_POOL2D_BACKWARD); }
+hg_status hg_avg_pool3d_bwd(hg_ctx *cx, hg_back *b) { return avg_bwd(cx, b, HG_OP_AVG_POOL3D_BACKWARD); }
+
 /* grad, input_size, the window */
-hg_status hg_avg_pool2d_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+static hg_status avg_backward(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out) {
     hg_tensor like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints}; /* only its shape matters */
-    pool p = {0};
+    pool p = pool_of(n);
     HG_TRY(set_avg(cx, &like, a + 2, &p));
     return avg_unpool(cx, &p, a[0].u.t, a[1].u.ints, out);
+}
+
+hg_status hg_avg_pool2d_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return avg_backward(cx, a, 2, out);
+}
+hg_status hg_avg_pool3d_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return avg_backward(cx, a, 3, out);
 }
 
 hg_status hg_avg_pool2d_backward_bwd(hg_ctx *cx, hg_back *b) {
     GIVE(0, X(AVG_POOL2D, T(G), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6), *ARG(7)));
     return HG_OK;
 }
+hg_status hg_avg_pool3d_backward_bwd(hg_ctx *cx, hg_back *b) {
+    GIVE(0, X(AVG_POOL3D, T(G), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6), *ARG(7)));
+    return HG_OK;
+}
+
+static hg_status adaptive_avg(hg_ctx *cx, const hg_arg *a, int n, const char *op, const char *kernel, hg_tensor **out) {
+    pool p = pool_of(n);
+    HG_TRY(set_adaptive(cx, op, a[SELF].u.t, &a[1], &p));
+    return avg_pool(cx, &p, kernel, a[SELF].u.t, out);
+}
 
 hg_status hg_adaptive_avg_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    pool p = {0};
-    HG_TRY(set_adaptive(cx, "adaptive_avg_pool2d", a[SELF].u.t, &a[1], &p));
-    return avg_pool(cx, &p, "adaptive_avg_pool2d", a[SELF].u.t, out);
+    return adaptive_avg(cx, a, 2, "adaptive_avg_pool2d", "adaptive_avg_pool2d", out);
+}
+hg_status hg_adaptive_avg3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return adaptive_avg(cx, a, 3, "adaptive_avg_pool3d", "adaptive_avg_pool3d_cpu", out);
 }
 
 hg_status hg_adaptive_avg_bwd(hg_ctx *cx, hg_back *b) {
@@ -321,13 +470,25 @@ hg_status hg_adaptive_avg_bwd(hg_ctx *cx, hg_back *b) {
     GIVE(SELF, X(ADAPTIVE_AVG_BACKWARD, T(G), hg_ints(x.shape, x.n_dim)));
     return HG_OK;
 }
+hg_status hg_adaptive_avg3d_bwd(hg_ctx *cx, hg_back *b) {
+    hg_meta x = META(SELF);
+    GIVE(SELF, X(ADAPTIVE_AVG3D_BACKWARD, T(G), hg_ints(x.shape, x.n_dim)));
+    return HG_OK;
+}
+
+static hg_status adaptive_avg_backward(hg_ctx *cx, const hg_arg *a, int n, const char *op, hg_tensor **out) {
+    hg_tensor *g = a[0].u.t, like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints};
+    hg_arg size = hg_ints(g->shape + g->n_dim - n, n);
+    pool p = pool_of(n);
+    HG_TRY(set_adaptive(cx, op, &like, &size, &p));
+    return avg_unpool(cx, &p, g, a[1].u.ints, out);
+}
 
 hg_status hg_adaptive_avg_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *g = a[0].u.t, like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints};
-    hg_arg size = hg_ints(g->shape + g->n_dim - 2, 2);
-    pool p = {0};
-    HG_TRY(set_adaptive(cx, "adaptive_avg_pool2d", &like, &size, &p));
-    return avg_unpool(cx, &p, g, a[1].u.ints, out);
+    return adaptive_avg_backward(cx, a, 2, "adaptive_avg_pool2d", out);
+}
+hg_status hg_adaptive_avg3d_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return adaptive_avg_backward(cx, a, 3, "adaptive_avg_pool3d", out);
 }
 
 hg_status hg_adaptive_avg_backward_bwd(hg_ctx *cx, hg_back *b) {
@@ -336,21 +497,37 @@ hg_status hg_adaptive_avg_backward_bwd(hg_ctx *cx, hg_back *b) {
     GIVE(0, X(ADAPTIVE_AVG, T(g), hg_ints(small.shape + small.n_dim - 2, 2)));
     return HG_OK;
 }
+hg_status hg_adaptive_avg3d_backward_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *g = G;
+    hg_meta small = META(0);
+    GIVE(0, X(ADAPTIVE_AVG3D, T(g), hg_ints(small.shape + small.n_dim - 3, 3)));
+    return HG_OK;
+}
 
 /* ---- As torch spells them ------------------------------------------------------------------------------------------------------ */
 
-hg_status hg_adaptive_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    static const int64_t last_two[2] = {-1, -2};
+/* One mean of a whole plane is a mean like any other. */
+static hg_status adaptive_avg_pool(hg_ctx *cx, const hg_arg *a, int n, const char *op, int row, hg_tensor **out) {
+    static const int64_t last[3] = {-1, -2, -3};
     hg_tensor *x = a[SELF].u.t;
-    int64_t size[2] = {0, 0};
+    int64_t size[3] = {0};
     hg_scope s;
-    pool p = {0};
-    HG_TRY(set_adaptive(cx, "adaptive_avg_pool2d", x, &a[1], &p)); /* for its messages */
-    HG_TRY(take_pair(cx, &a[1], "adaptive_avg_pool2d", "output_size", size));
+    pool p = pool_of(n);
+    HG_TRY(set_adaptive(cx, op, x, &a[1], &p)); /* for its messages */
+    HG_TRY(take_sizes(cx, &a[1], n, op, "output_size", size));
+    bool is_one = true;
+    for (int i = 0; i < n; i++) is_one &= size[i] == 1;
     hg_scope_begin(cx, &s);
-    hg_tensor *y = size[0] == 1 && size[1] == 1 ? X(MEAN_DIM, T(x), hg_ints(last_two, 2), hg_b(true))
-                                                : X(ADAPTIVE_AVG, T(x), hg_ints(size, 2));
+    hg_arg args[] = {T(x), hg_ints(size, n)};
+    hg_tensor *y = is_one ? X(MEAN_DIM, T(x), hg_ints(last, n), hg_b(true)) : hg_x(cx, row, args, 2);
     return hg_scope_return(cx, &s, y, out);
+}
+
+hg_status hg_adaptive_avg_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return adaptive_avg_pool(cx, a, 2, "adaptive_avg_pool2d", HG_OP_ADAPTIVE_AVG, out);
+}
+hg_status hg_adaptive_avg_pool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return adaptive_avg_pool(cx, a, 3, "adaptive_avg_pool3d", HG_OP_ADAPTIVE_AVG3D, out);
 }
 
 static hg_status check_line(hg_ctx *cx, const hg_tensor *x, const char *op) {
@@ -402,6 +579,12 @@ hg_status hg_max_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(MAX_POOL2D_INDICES, a[0], a[1], a[2], a[3], a[4], a[5]), out);
+}
+
+hg_status hg_max_pool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    return hg_scope_return(cx, &s, X(MAX_POOL3D_INDICES, a[0], a[1], a[2], a[3], a[4], a[5]), out);
 }
 
 static hg_status check_max1d(hg_ctx *cx, const hg_tensor *x, const int64_t *k, const int64_t *s, const int64_t *pad,

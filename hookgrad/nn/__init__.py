@@ -18,17 +18,22 @@ __all__ = [
     "modules",
     "parameter",
     "utils",
+    "DataParallel",
     *modules.__all__,
 ]
 
 # Modules that come with their first use, like the layers that few programs use.
-_LATE = ()
+_LATE = ("_reduction", "attention", "grad", "parallel")
 
 
 def __getattr__(name):
     if name in modules.__all__:
         value = globals()[name] = getattr(modules, name)
         return value
+    if name == "DataParallel":
+        from .parallel import DataParallel
+
+        return DataParallel
     if name in _LATE:
         from importlib import import_module
 
@@ -37,4 +42,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *modules.__all__, *_LATE})
+    return sorted({*globals(), *__all__, *_LATE})

@@ -45,11 +45,15 @@ class _Whole:
         return tuple([next(got) if is_tensor[i] and args[i].requires_grad else None for i in edges])
 
 
+def _own(tensor, args):
+    return tensor.clone() if tensor._base is not None or any(tensor is a for a in args) else tensor
+
+
 def one_node(name, *edges):
     """A decorator: the results of a function of tensors and settings, all given by position, come from one node `name`.
 
-    `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function must return new
-    tensors, one or a tuple, and the same ones for the same arguments.
+    `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
+    tensor or a tuple of them, and the same values for the same arguments.
     """
 
     def decorate(function):
@@ -59,11 +63,12 @@ def one_node(name, *edges):
                 return function(*args)
             with no_grad():
                 result = function(*args)
-            outputs = result if isinstance(result, tuple) else (result,)
+            # A view, or an argument as it came, would be given the history of another tensor.
+            outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
             node = _C._function_new(name, _Whole(name, function, args, edges), tuple([args[i] for i in edges]))
             _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))
             _C._function_save(node, tuple([a for a in args if isinstance(a, _C.Tensor)]), False)
-            return result
+            return outputs if isinstance(result, tuple) else outputs[0]
 
         return call
 

@@ -13,8 +13,38 @@ import hookgrad
 from .. import _C
 from ._whole import one_node
 
+# What few programs use is in files of its own, which come with their first use.
+_LATE_FAMILIES = {
+    "_attention": "multi_head_attention_forward",
+    "_bags": "embedding_bag",
+    "_losses": """cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss margin_ranking_loss multi_margin_loss
+        multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss soft_margin_loss triplet_margin_loss
+        triplet_margin_with_distance_loss""",
+    "_noise": """alpha_dropout celu_ dropout3d elu_ feature_alpha_dropout local_response_norm pdist rrelu rrelu_ selu_""",
+    "_pooling": """adaptive_avg_pool3d adaptive_max_pool1d_with_indices adaptive_max_pool3d fractional_max_pool2d
+        fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices lp_pool1d lp_pool2d
+        lp_pool3d max_pool3d max_unpool1d max_unpool2d max_unpool3d""",
+    "_vision": """affine_grid channel_shuffle fold grid_sample interpolate pixel_shuffle pixel_unshuffle unfold upsample
+        upsample_bilinear upsample_nearest""",
+}
+_LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
+
 _nn = _C.nn
-globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_")})
+globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_") and name not in _LATE})
+
+
+def __getattr__(name):
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)
+    value.__module__ = __name__
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_LATE})
 
 
 def _warn(words, stacklevel=3, category=UserWarning):
@@ -381,28 +411,3 @@ def cross_entropy(
     return _nn.cross_entropy(
         input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
-
-
-# ---- What few programs use: it comes with its first use --------------------------------------------------------------
-
-_LATE_FAMILIES = {
-    "_attention": "multi_head_attention_forward",
-    "_losses": """cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss margin_ranking_loss multi_margin_loss
-        multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss soft_margin_loss triplet_margin_loss
-        triplet_margin_with_distance_loss""",
-}
-_LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
-
-
-def __getattr__(name):
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)
-    value.__module__ = __name__
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *_LATE})

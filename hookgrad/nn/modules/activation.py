@@ -108,6 +108,30 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
+class RReLU(Module):
+    """x where it is positive, else a random slope between `lower` and `upper` times x; in evaluation their mean.
+
+    >>> RReLU(0.1, 0.3)
+    RReLU(lower=0.1, upper=0.3)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.RReLU.html
+    """
+
+    __constants__ = ["lower", "upper", "inplace"]
+
+    def __init__(self, lower=1.0 / 8, upper=1.0 / 3, inplace=False):
+        super().__init__()
+        self.lower = lower
+        self.upper = upper
+        self.inplace = inplace
+
+    def forward(self, input):
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self):
+        return f"lower={self.lower}, upper={self.upper}" + (", inplace=True" if self.inplace else "")
+
+
 class PReLU(Module):
     """x where it is positive, else weight * x: the slope, or one for each channel, is learned.
 

@@ -498,3 +498,22 @@ def _checked_key(key):
             f"(type is '{type(key).__name__}'). Open an issue on github if you need non-string keys."
         )
     return key
+
+
+class Container(Module):
+    """A module with the submodules given by keyword: from the time before every module was one.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html
+    """
+
+    def __init__(self, **kwargs):
+        import warnings
+
+        warnings.warn(
+            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        super().__init__()
+        for name, module in kwargs.items():
+            self.add_module(name, module)

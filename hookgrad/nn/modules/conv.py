@@ -9,7 +9,7 @@ from .. import functional as F
 from .. import init
 from ..parameter import Parameter
 from .module import Module
-from .utils import _pair, _reverse_repeat_tuple, _single
+from .utils import _pair, _reverse_repeat_tuple, _single, _triple
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -210,6 +210,54 @@ class Conv2d(_ConvNd):
         )
 
 
+class Conv3d(_ConvNd):
+    """A convolution over (N, C, D, H, W) or (C, D, H, W), with weight (out_channels, in_channels / groups, *kernel_size).
+
+    `padding` is a number, three, "same" or "valid"; `padding_mode` says what is put there: "zeros", "reflect",
+    "replicate" or "circular".
+
+    >>> import hookgrad as torch
+    >>> Conv3d(16, 33, (3, 5, 2), stride=(2, 1, 1), padding=(4, 2, 0))(torch.randn(2, 16, 10, 5, 10)).shape
+    torch.Size([2, 33, 8, 5, 9])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv3d.html
+    """
+
+    forward = _C.layer_forward("conv3d")
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
+        bias=True,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        padding = padding if isinstance(padding, str) else _triple(padding)
+        kernel_size, stride, dilation = _triple(kernel_size), _triple(stride), _triple(dilation)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            False,
+            _triple(0),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+
+
 class _ConvTransposeNd(_ConvNd):
     """What transposed convolutions of any dimension share."""
 
@@ -342,5 +390,55 @@ class ConvTranspose2d(_ConvTransposeNd):
     def forward(self, input, output_size=None):
         extra = self._output_padding(input, output_size)
         return F.conv_transpose2d(
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+        )
+
+
+class ConvTranspose3d(_ConvTransposeNd):
+    """The gradient of Conv3d with respect to its input, as a layer.
+
+    The weight is (in_channels, out_channels / groups, *kernel_size).
+
+    >>> import hookgrad as torch
+    >>> ConvTranspose3d(4, 2, 3, stride=2)(torch.randn(1, 4, 2, 5, 5)).shape
+    torch.Size([1, 2, 5, 11, 11])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConvTranspose3d.html
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        super().__init__(
+            in_channels,
+            out_channels,
+            _triple(kernel_size),
+            _triple(stride),
+            _triple(padding),
+            _triple(dilation),
+            True,
+            _triple(output_padding),
+            groups,
+            bias,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, input, output_size=None):
+        extra = self._output_padding(input, output_size)
+        return F.conv_transpose3d(
             input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )

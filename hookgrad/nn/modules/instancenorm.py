@@ -25,10 +25,16 @@ class _InstanceNorm(_NormBase):
         self._check_input_dim(input)
         is_batched = input.dim() == self._n_dims
         channels = input.shape[1 if is_batched else 0]
-        if channels != self.num_features and self.affine:
-            raise ValueError(
-                f"expected input's size at dim={int(is_batched)} to match num_features ({self.num_features}), "
-                f"but got: {channels}."
+        if channels != self.num_features:
+            place = f"input's size at dim={int(is_batched)}"
+            if self.affine:
+                raise ValueError(f"expected {place} to match num_features ({self.num_features}), but got: {channels}.")
+            import warnings
+
+            warnings.warn(
+                f"{place} does not match num_features. You can silence this warning by not passing in num_features, which is "
+                "not used because affine=False",
+                stacklevel=2,
             )
         y = F.instance_norm(
             input if is_batched else input.unsqueeze(0),
@@ -75,3 +81,16 @@ class InstanceNorm2d(_InstanceNorm):
     def _check_input_dim(self, input):
         if input.dim() not in (3, 4):
             raise ValueError(f"expected 3D or 4D input (got {input.dim()}D input)")
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Normalise each channel of each sample of (N, C, D, H, W) or (C, D, H, W) by itself.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.InstanceNorm3d.html
+    """
+
+    _n_dims = 5
+
+    def _check_input_dim(self, input):
+        if input.dim() not in (4, 5):
+            raise ValueError(f"expected 4D or 5D input (got {input.dim()}D input)")

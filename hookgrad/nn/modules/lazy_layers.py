@@ -6,18 +6,25 @@ Source: https://docs.pytorch.org/docs/stable/nn.html#lazy-modules-initialization
 import hookgrad
 
 from ..parameter import UninitializedBuffer, UninitializedParameter
-from .batchnorm import BatchNorm1d, BatchNorm2d, _BatchNorm
-from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d, _BatchNorm
+from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, _InstanceNorm
 from .lazy import LazyModuleMixin
 from .linear import Linear
 
 __all__ = [
     "LazyBatchNorm1d",
     "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
     "LazyConv1d",
     "LazyConv2d",
+    "LazyConv3d",
     "LazyConvTranspose1d",
     "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
     "LazyLinear",
 ]
 
@@ -148,6 +155,24 @@ class LazyConv2d(_LazyConv, Conv2d):
         )  # fmt: skip
 
 
+class LazyConv3d(_LazyConv, Conv3d):
+    """A `Conv3d` that takes `in_channels` from its first input.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv3d.html
+    """
+
+    cls_to_become = Conv3d
+
+    def __init__(
+        self, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros",
+        device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__(
+            out_channels, kernel_size, stride, padding, dilation, groups,
+            bias=bias, padding_mode=padding_mode, device=device, dtype=dtype,
+        )  # fmt: skip
+
+
 class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
     """A `ConvTranspose1d` that takes `in_channels` from its first input."""
 
@@ -178,8 +203,23 @@ class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
         )  # fmt: skip
 
 
-class _LazyBatchNorm(LazyModuleMixin, _BatchNorm):
-    """What lazy batch normalisations share."""
+class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
+    """A `ConvTranspose3d` that takes `in_channels` from its first input."""
+
+    cls_to_become = ConvTranspose3d
+
+    def __init__(
+        self, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1,
+        padding_mode="zeros", device=None, dtype=None,
+    ):  # fmt: skip
+        super().__init__(
+            out_channels, kernel_size, stride, padding, output_padding, groups,
+            bias=bias, dilation=dilation, padding_mode=padding_mode, device=device, dtype=dtype,
+        )  # fmt: skip
+
+
+class _LazyNorm(LazyModuleMixin):
+    """What lazy normalisations with running statistics share; put before the layer's class."""
 
     def __init__(
         self, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None, *, bias=True
@@ -210,6 +250,10 @@ class _LazyBatchNorm(LazyModuleMixin, _BatchNorm):
             self.reset_parameters()
 
 
+class _LazyBatchNorm(_LazyNorm, _BatchNorm):
+    """What lazy batch normalisations share."""
+
+
 class LazyBatchNorm1d(_LazyBatchNorm):
     """A `BatchNorm1d` that takes `num_features` from its first input.
 
@@ -228,3 +272,46 @@ class LazyBatchNorm2d(_LazyBatchNorm):
 
     cls_to_become = BatchNorm2d
     _check_input_dim = BatchNorm2d._check_input_dim
+
+
+class LazyBatchNorm3d(_LazyBatchNorm):
+    """A `BatchNorm3d` that takes `num_features` from its first input.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm3d.html
+    """
+
+    cls_to_become = BatchNorm3d
+    _check_input_dim = BatchNorm3d._check_input_dim
+
+
+class LazyInstanceNorm1d(_LazyNorm, _InstanceNorm):
+    """An `InstanceNorm1d` that takes `num_features` from its first input.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm1d.html
+    """
+
+    cls_to_become = InstanceNorm1d
+    _n_dims = InstanceNorm1d._n_dims
+    _check_input_dim = InstanceNorm1d._check_input_dim
+
+
+class LazyInstanceNorm2d(_LazyNorm, _InstanceNorm):
+    """An `InstanceNorm2d` that takes `num_features` from its first input.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm2d.html
+    """
+
+    cls_to_become = InstanceNorm2d
+    _n_dims = InstanceNorm2d._n_dims
+    _check_input_dim = InstanceNorm2d._check_input_dim
+
+
+class LazyInstanceNorm3d(_LazyNorm, _InstanceNorm):
+    """An `InstanceNorm3d` that takes `num_features` from its first input.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm3d.html
+    """
+
+    cls_to_become = InstanceNorm3d
+    _n_dims = InstanceNorm3d._n_dims
+    _check_input_dim = InstanceNorm3d._check_input_dim

@@ -57,6 +57,15 @@ class ConstantPad2d(_ConstantPadNd):
     _sides = 4
 
 
+class ConstantPad3d(_ConstantPadNd):
+    """Puts `value` around the last three dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ConstantPad3d.html
+    """
+
+    _sides = 6
+
+
 class ZeroPad1d(ConstantPad1d):
     """Puts zeros around the last dimension.
 
@@ -87,6 +96,19 @@ class ZeroPad2d(ConstantPad2d):
         return f"{self.padding}"
 
 
+class ZeroPad3d(ConstantPad3d):
+    """Puts zeros around the last three dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ZeroPad3d.html
+    """
+
+    def __init__(self, padding):
+        super().__init__(padding, 0.0)
+
+    def extra_repr(self):
+        return f"{self.padding}"
+
+
 class ReflectionPad1d(_PadNd):
     """Mirrors the input at the ends of its last dimension.
 
@@ -105,6 +127,15 @@ class ReflectionPad2d(ReflectionPad1d):
     _sides = 4
 
 
+class ReflectionPad3d(ReflectionPad1d):
+    """Mirrors the input at the faces of its last three dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad3d.html
+    """
+
+    _sides = 6
+
+
 class ReplicationPad1d(_PadNd):
     """Repeats the elements at the ends of the last dimension.
 
@@ -121,3 +152,52 @@ class ReplicationPad2d(ReplicationPad1d):
     """
 
     _sides = 4
+
+
+class ReplicationPad3d(ReplicationPad1d):
+    """Repeats the elements at the faces of the last three dimensions.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad3d.html
+    """
+
+    _sides = 6
+
+
+class CircularPad1d(_PadNd):
+    """Goes round from one end of the last dimension to the other.
+
+    >>> import hookgrad as torch
+    >>> CircularPad1d(1)(torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[3., 1., 2., 3., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad1d.html
+    """
+
+    _mode = "circular"
+
+    def _check_input_dim(self, input):
+        n = self._sides // 2 + 1
+        if input.dim() not in (n, n + 1):
+            raise ValueError(f"expected {n}D or {n + 1}D input (got {input.dim()}D input)")
+
+    def forward(self, input):
+        self._check_input_dim(input)
+        return super().forward(input)
+
+
+class CircularPad2d(CircularPad1d):
+    """Goes round from one edge of the last two dimensions to the other.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad2d.html
+    """
+
+    _sides = 4
+
+
+class CircularPad3d(CircularPad1d):
+    """Goes round from one face of the last three dimensions to the other.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad3d.html
+    """
+
+    _sides = 6

@@ -1,0 +1,156 @@
+"""Bags of embeddings, as a function. `functional` has it under PyTorch's name; `torch.embedding_bag` is here too."""
+
+import hookgrad
+
+from .. import _C
+from . import functional as F
+from ._whole import one_node
+
+_MODES = ("sum", "mean", "max")
+
+
+def _bag(weight, per_sample_weights, indices, bag_of, n_bags, counts, padding_idx, scale_grad_by_freq, mode):
+    """The bags (N, D) of the rows of weight that the indices name; bag_of says in which bag each is."""
+    rows = _C.embedding(weight, indices, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
+    if padding_idx is not None:
+        counted = (indices != padding_idx).unsqueeze(1)
+        rows = rows.masked_fill(~counted, -hookgrad.inf if mode == 2 else 0.0)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.unsqueeze(1)
+    empty = rows.new_zeros((n_bags, weight.shape[1]))
+    if mode == 2:
+        bags = [rows[bag_of == i] for i in range(n_bags)]
+        is_empty = counts == 0
+        return hookgrad.stack([empty[i] if is_empty[i] else bag.max(0)[0] for i, bag in enumerate(bags)])
+    total = empty.index_add(0, bag_of, rows)
+    return total if mode == 0 else total / counts.clamp_min(1).unsqueeze(1).to(total.dtype)
+
+
+_bag = one_node("EmbeddingBagBackward0", 0, 1)(_bag)
+
+
+def torch_embedding_bag(
+    weight,
+    indices,
+    offsets,
+    scale_grad_by_freq=False,
+    mode=0,
+    sparse=False,
+    per_sample_weights=None,
+    include_last_offset=False,
+    padding_idx=None,
+):
+    """torch.embedding_bag: the bags, the bag of each index, the size of each bag, and where the maxima came from."""
+    if sparse:
+        raise NotImplementedError("embedding_bag(): sparse=True is not supported by hookgrad")
+    if padding_idx is not None:
+        if not -weight.shape[0] <= padding_idx < weight.shape[0]:
+            raise RuntimeError("padding_idx must be within the number of embeddings")
+        padding_idx %= weight.shape[0]
+    starts = offsets.tolist()
+    if include_last_offset:
+        if not starts:
+            raise RuntimeError("include_last_offset: number of offset should be at least 1")
+        starts, end = starts[:-1], starts[-1]
+    else:
+        end = indices.numel()
+    if starts and starts[0] != 0:
+        raise RuntimeError(
+            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+            f"{starts[0]}"
+        )
+    if starts and starts[-1] > indices.numel():
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length {indices.numel()} but got offsets[-1] of {starts[-1]}"
+        )
+    sizes = [b - a for a, b in zip(starts, [*starts[1:], end])]
+    bag_of = hookgrad.arange(len(sizes)).repeat_interleave(hookgrad.tensor(sizes, dtype=hookgrad.int64))
+    indices = indices.long()
+    counts = hookgrad.tensor(sizes, dtype=hookgrad.int64)
+    if padding_idx is not None:
+        counts = hookgrad.zeros_like(counts).index_add(0, bag_of, (indices != padding_idx).long())
+    bags = _bag(weight, per_sample_weights, indices, bag_of, len(sizes), counts, padding_idx, scale_grad_by_freq, mode)
+    return bags, bag_of, counts, hookgrad.zeros(len(sizes), dtype=hookgrad.int64)
+
+
+def embedding_bag(
+    input,
+    weight,
+    offsets=None,
+    max_norm=None,
+    norm_type=2,
+    scale_grad_by_freq=False,
+    mode="mean",
+    sparse=False,
+    per_sample_weights=None,
+    include_last_offset=False,
+    padding_idx=None,
+):
+    """The mean, sum or maximum of the rows of weight (V, D) that each bag names: (bags, D).
+
+    input is (bags, size), or in a row (sum of sizes) with `offsets` saying where each bag starts.
+
+    >>> import hookgrad as torch
+    >>> embedding_bag(torch.tensor([0, 1, 1]), torch.tensor([[1.0], [3.0]]), torch.tensor([0, 2]))
+    tensor([[2.],
+            [3.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
+    """
+    if weight.dtype == hookgrad.long and input.is_floating_point():
+        F._warn(
+            "Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input, ...)` is "
+            "deprecated, and should now be `embedding_bag(input, weight, ...)`."
+        )
+        weight, input = input, weight
+    if per_sample_weights is not None and input.size() != per_sample_weights.size():
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same "
+            f"shape as the input ({input.shape})"
+        )
+    if weight.dim() != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. "
+                f"However, found offsets of type {type(offsets)}"
+            )
+        offsets = hookgrad.arange(0, input.numel(), input.size(1), dtype=input.dtype)
+        include_last_offset = False
+        input = input.reshape(-1)
+        if per_sample_weights is not None:
+            per_sample_weights = per_sample_weights.reshape(-1)
+    elif input.dim() == 1:
+        if offsets is None:
+            raise ValueError("offsets has to be a 1D Tensor but got None")
+        if offsets.dim() != 1:
+            raise ValueError("offsets has to be a 1D Tensor")
+    else:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if mode not in _MODES:
+        raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max":
+        if scale_grad_by_freq:
+            raise ValueError("max mode does not support scaling the gradient by the frequency")
+        if sparse:
+            raise ValueError("max mode does not support sparse weights")
+    if max_norm is not None:
+        with hookgrad.no_grad():
+            F.embedding(input, weight, None, max_norm, norm_type)  # which shortens the rows
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' "
+            f"(got mode='{mode}'). Please open a feature request on GitHub."
+        )
+    return torch_embedding_bag(
+        weight,
+        input,
+        offsets,
+        scale_grad_by_freq,
+        _MODES.index(mode),
+        sparse,
+        per_sample_weights,
+        include_last_offset,
+        padding_idx,
+    )[0]
