@@ -51,9 +51,7 @@ def torch_embedding_bag(
     if include_last_offset:
         if not starts:
             raise RuntimeError("include_last_offset: number of offset should be at least 1")
-        starts, end = starts[:-1], starts[-1]
-    else:
-        end = indices.numel()
+        starts = starts[:-1]
     if starts and starts[0] != 0:
         raise RuntimeError(
             f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
@@ -63,9 +61,14 @@ def torch_embedding_bag(
         raise RuntimeError(
             f"offsets[-1] can not be greater than input's length {indices.numel()} but got offsets[-1] of {starts[-1]}"
         )
-    sizes = [b - a for a, b in zip(starts, [*starts[1:], end])]
+    sizes = [b - a for a, b in zip(starts, [*starts[1:], indices.numel()])]
     bag_of = hookgrad.arange(len(sizes)).repeat_interleave(hookgrad.tensor(sizes, dtype=hookgrad.int64))
     indices = indices.long()
+    wrong = indices[(indices < 0) | (indices >= weight.shape[0])]
+    if wrong.numel():
+        raise RuntimeError(
+            f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {int(wrong[0])}"
+        )
     counts = hookgrad.tensor(sizes, dtype=hookgrad.int64)
     if padding_idx is not None:
         counts = hookgrad.zeros_like(counts).index_add(0, bag_of, (indices != padding_idx).long())

@@ -20,12 +20,12 @@ def max_pool3d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
 
 def adaptive_avg_pool3d(input, output_size):
     """The means of as many windows as `output_size` says, None keeping the input's size."""
-    return _nn.adaptive_avg_pool3d(input, F._full_size(output_size, input.shape[-3:]))
+    return _nn.adaptive_avg_pool3d(input, F._full_size(output_size, input.shape, 3))
 
 
 def adaptive_max_pool3d(input, output_size, return_indices=False):
     """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in D * H * W."""
-    output, indices = _nn.adaptive_max_pool3d_with_indices(input, F._full_size(output_size, input.shape[-3:]))
+    output, indices = _nn.adaptive_max_pool3d_with_indices(input, F._full_size(output_size, input.shape, 3))
     return (output, indices) if return_indices else output
 
 
@@ -145,7 +145,7 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
     """What max_pool2d has pooled, at its places, and zeros elsewhere.
 
     >>> import hookgrad as torch
-    >>> pooled, indices = F.max_pool2d(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2, return_indices=True)
+    >>> pooled, indices = torch.nn.functional.max_pool2d(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2, return_indices=True)
     >>> max_unpool2d(pooled, indices, 2)
     tensor([[[0., 0.],
              [0., 4.]]])
@@ -219,12 +219,8 @@ def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
     words = ("height", "width") if n == 2 else ("time", "height", "width")
     for word, size, out, kernel in zip(words, planes.shape[-n:], output_size, kernel_size):
         if out + kernel - 1 > size:
-            given = f"{kernel}" if n == 3 else f"{kernel}"
-            raise RuntimeError(
-                f"{name}_out(): pool {word} {given} too large relative to input {word} {size}"
-                if n == 3
-                else f"{name}(): pool {word} {given} too large relative to input {word} {size}"
-            )
+            where = f"{name}_out()" if n == 3 else f"{name}()"
+            raise RuntimeError(f"{where}: pool {word} {kernel} too large relative to input {word} {size}")
     with hookgrad.no_grad():
         indices = _fractional_indices(planes.detach(), kernel_size, output_size, samples)
     if not is_batched:

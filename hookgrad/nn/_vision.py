@@ -222,6 +222,9 @@ def interpolate(
             + ", ".join(f"{a}: {s}" for a, s in zip("DHW"[5 - n_dims :], sizes))
             + ")"
         )
+    if not input.is_floating_point() and input.dtype != hookgrad.uint8:
+        word = input.type().rpartition(".")[2].removesuffix("Tensor")
+        raise NotImplementedError(f"\"upsample_{mode}{n_dims - 2}d\" not implemented for '{word}'")
     dtype = hookgrad.float64 if input.dtype == hookgrad.float64 else hookgrad.float32
     dims = list(zip(input.shape[2:], sizes, factors))
     with hookgrad.no_grad():
@@ -309,7 +312,8 @@ def _grid_sample(input, grid, mode, padding_mode, align_corners):
         return total
     at = [_inside(x, size, padding_mode, align_corners) for x, size in zip(at, sizes)]
     if mode == "nearest":
-        return _fetch(input, [x.round().long() for x in at])
+        # The grid gets zeros for a gradient.
+        return _fetch(input, [x.round().long() for x in at]) + 0 * grid.sum(-1).unsqueeze(1)
     low = [x.floor().detach() for x in at]
     total = 0
     for corner in range(2 ** len(sizes)):
@@ -349,10 +353,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         F._warn(_OLD_CORNERS)
         align_corners = False
     if input.dtype != grid.dtype:
-        raise RuntimeError(
-            "grid_sampler(): expected input and grid to have same dtype, but input has "
-            f"{str(input.dtype)[6:]} and grid has {str(grid.dtype)[6:]}"
-        )
+        names = [t.type().rpartition(".")[2].removesuffix("Tensor") for t in (input, grid)]
+        raise RuntimeError("expected scalar type {} but found {}".format(*names))
     if input.dim() not in (4, 5) or input.dim() != grid.dim():
         raise RuntimeError(
             "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
@@ -530,8 +532,10 @@ def _check_positive(**settings):
     for name, pair in settings.items():
         least = 0 if name == "padding" else 1
         if min(pair) < least:
+            what = "kernel size" if name == "kernel" else name
             kind = "non-negative" if name == "padding" else "greater than zero"
-            raise RuntimeError(f"{name} should be {kind}, but got {name}_height: {pair[0]} {name}_width: {pair[1]}")
+            prefix = "pad" if name == "padding" else name
+            raise RuntimeError(f"{what} should be {kind}, but got {prefix}_height: {pair[0]} {prefix}_width: {pair[1]}")
 
 
 def _n_blocks(size, kernel, dilation, padding, stride):
@@ -561,7 +565,7 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
     if min(blocks) < 1:
         raise RuntimeError(
             f"Given input with spatial size ({input.shape[-2]}, {input.shape[-1]}), kernel_size={kernel}, "
-            f"dilation={dilation}, padding={padding}, stride={stride}, calculated shape of the array of sliding blocks as "
+            f"dilation={dilation}, padding={padding}, calculated shape of the array of sliding blocks as "
             f"({blocks[0]}, {blocks[1]}), but its components must be at least one."
         )
     if input.dim() == 3:

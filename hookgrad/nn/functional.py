@@ -295,12 +295,12 @@ def adaptive_avg_pool2d(input, output_size):
     >>> adaptive_avg_pool2d(torch.tensor([[[1.0, 3.0], [5.0, 7.0]]]), (1, None))
     tensor([[[3., 5.]]])
     """
-    return _nn.adaptive_avg_pool2d(input, _full_size(output_size, input.shape[-2:]))
+    return _nn.adaptive_avg_pool2d(input, _full_size(output_size, input.shape, 2))
 
 
 def adaptive_max_pool2d(input, output_size, return_indices=False):
     """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in H * W."""
-    output, indices = _nn.adaptive_max_pool2d_with_indices(input, _full_size(output_size, input.shape[-2:]))
+    output, indices = _nn.adaptive_max_pool2d_with_indices(input, _full_size(output_size, input.shape, 2))
     return (output, indices) if return_indices else output
 
 
@@ -311,11 +311,14 @@ def adaptive_max_pool1d(input, output_size, return_indices=False):
     return (output.squeeze(-2), indices.squeeze(-2)) if return_indices else output.squeeze(-2)
 
 
-def _full_size(output_size, input_size):
-    """The size of an output, None standing for the input's."""
+def _full_size(output_size, input_size, n):
+    """The last n sizes of an output, None standing for the input's."""
     if isinstance(output_size, int):
-        return (output_size,) * len(input_size)
-    return tuple(given if given is not None else own for given, own in zip(output_size, input_size))
+        return (output_size,) * n
+    if len(input_size) <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
+    own = input_size[-len(output_size) :]
+    return tuple([given if given is not None else size for given, size in zip(output_size, own)])
 
 
 # ---- Losses ------------------------------------------------------------------------------------------------------

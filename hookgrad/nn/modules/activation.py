@@ -449,3 +449,12 @@ class Softshrink(_Shrink):
 
     def forward(self, input):
         return F.softshrink(input, self.lambd)
+
+
+def __getattr__(name):
+    # PyTorch has these here.
+    if name not in ("MultiheadAttention",):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import attention
+
+    return getattr(attention, name)

@@ -20,8 +20,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     `loss`.
 
     >>> import hookgrad as torch
-    >>> asm = AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[5, 10])
-    >>> asm(torch.randn(3, 8), torch.tensor([0, 7, 19])).output.shape, asm.log_prob(torch.randn(3, 8)).shape
+    >>> asm = AdaptiveLogSoftmaxWithLoss(16, 20, cutoffs=[5, 10])
+    >>> asm(torch.randn(3, 16), torch.tensor([0, 7, 19])).output.shape, asm.log_prob(torch.randn(3, 16)).shape
     (torch.Size([3]), torch.Size([3, 20]))
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveLogSoftmaxWithLoss.html

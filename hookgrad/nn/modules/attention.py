@@ -26,6 +26,7 @@ class MultiheadAttention(Module):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
     """
 
+    __module__ = f"{__package__}.activation"
     __constants__ = ["batch_first"]
 
     def __init__(

@@ -77,6 +77,8 @@ class _NormBase(Module):
 class _BatchNorm(_NormBase):
     """What batch normalisations of any dimension share."""
 
+    # Fewest and most dimensions of an input, which the layer in C checks; None: any.
+    _input_dims = None
     forward = _C.layer_forward("batch_norm")
 
 
@@ -93,7 +95,6 @@ class BatchNorm1d(_BatchNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html
     """
 
-    # Fewest and most dimensions of an input: the layer in C checks them.
     _input_dims = (2, 3)
 
     def _check_input_dim(self, input):
@@ -197,3 +198,12 @@ class SyncBatchNorm(_BatchNorm):
         for name, child in module.named_children():
             converted.add_module(name, cls.convert_sync_batchnorm(child, process_group))
         return converted
+
+
+def __getattr__(name):
+    # PyTorch has these here.
+    if name not in ("LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import lazy_layers
+
+    return getattr(lazy_layers, name)

@@ -442,3 +442,19 @@ class ConvTranspose3d(_ConvTransposeNd):
         return F.conv_transpose3d(
             input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
+
+
+def __getattr__(name):
+    # PyTorch has these here.
+    if name not in (
+        "LazyConv1d",
+        "LazyConv2d",
+        "LazyConv3d",
+        "LazyConvTranspose1d",
+        "LazyConvTranspose2d",
+        "LazyConvTranspose3d",
+    ):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import lazy_layers
+
+    return getattr(lazy_layers, name)

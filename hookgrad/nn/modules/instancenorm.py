@@ -94,3 +94,12 @@ class InstanceNorm3d(_InstanceNorm):
     def _check_input_dim(self, input):
         if input.dim() not in (4, 5):
             raise ValueError(f"expected 4D or 5D input (got {input.dim()}D input)")
+
+
+def __getattr__(name):
+    # PyTorch has these here.
+    if name not in ("LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import lazy_layers
+
+    return getattr(lazy_layers, name)

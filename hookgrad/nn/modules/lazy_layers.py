@@ -42,6 +42,7 @@ class LazyLinear(LazyModuleMixin, Linear):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyLinear.html
     """
 
+    __module__ = f"{__package__}.linear"
     cls_to_become = Linear
 
     def __init__(self, out_features, bias=True, device=None, dtype=None):
@@ -120,6 +121,7 @@ class LazyConv1d(_LazyConv, Conv1d):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv1d.html
     """
 
+    __module__ = f"{__package__}.conv"
     cls_to_become = Conv1d
 
     def __init__(
@@ -143,6 +145,7 @@ class LazyConv2d(_LazyConv, Conv2d):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv2d.html
     """
 
+    __module__ = f"{__package__}.conv"
     cls_to_become = Conv2d
 
     def __init__(
@@ -161,6 +164,7 @@ class LazyConv3d(_LazyConv, Conv3d):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyConv3d.html
     """
 
+    __module__ = f"{__package__}.conv"
     cls_to_become = Conv3d
 
     def __init__(
@@ -176,6 +180,7 @@ class LazyConv3d(_LazyConv, Conv3d):
 class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
     """A `ConvTranspose1d` that takes `in_channels` from its first input."""
 
+    __module__ = f"{__package__}.conv"
     cls_to_become = ConvTranspose1d
 
     def __init__(
@@ -191,6 +196,7 @@ class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
 class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
     """A `ConvTranspose2d` that takes `in_channels` from its first input."""
 
+    __module__ = f"{__package__}.conv"
     cls_to_become = ConvTranspose2d
 
     def __init__(
@@ -206,6 +212,7 @@ class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
 class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
     """A `ConvTranspose3d` that takes `in_channels` from its first input."""
 
+    __module__ = f"{__package__}.conv"
     cls_to_become = ConvTranspose3d
 
     def __init__(
@@ -260,6 +267,7 @@ class LazyBatchNorm1d(_LazyBatchNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm1d.html
     """
 
+    __module__ = f"{__package__}.batchnorm"
     cls_to_become = BatchNorm1d
     _check_input_dim = BatchNorm1d._check_input_dim
 
@@ -270,6 +278,7 @@ class LazyBatchNorm2d(_LazyBatchNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm2d.html
     """
 
+    __module__ = f"{__package__}.batchnorm"
     cls_to_become = BatchNorm2d
     _check_input_dim = BatchNorm2d._check_input_dim
 
@@ -280,6 +289,7 @@ class LazyBatchNorm3d(_LazyBatchNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyBatchNorm3d.html
     """
 
+    __module__ = f"{__package__}.batchnorm"
     cls_to_become = BatchNorm3d
     _check_input_dim = BatchNorm3d._check_input_dim
 
@@ -290,6 +300,7 @@ class LazyInstanceNorm1d(_LazyNorm, _InstanceNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm1d.html
     """
 
+    __module__ = f"{__package__}.instancenorm"
     cls_to_become = InstanceNorm1d
     _n_dims = InstanceNorm1d._n_dims
     _check_input_dim = InstanceNorm1d._check_input_dim
@@ -301,6 +312,7 @@ class LazyInstanceNorm2d(_LazyNorm, _InstanceNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm2d.html
     """
 
+    __module__ = f"{__package__}.instancenorm"
     cls_to_become = InstanceNorm2d
     _n_dims = InstanceNorm2d._n_dims
     _check_input_dim = InstanceNorm2d._check_input_dim
@@ -312,6 +324,7 @@ class LazyInstanceNorm3d(_LazyNorm, _InstanceNorm):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.LazyInstanceNorm3d.html
     """
 
+    __module__ = f"{__package__}.instancenorm"
     cls_to_become = InstanceNorm3d
     _n_dims = InstanceNorm3d._n_dims
     _check_input_dim = InstanceNorm3d._check_input_dim

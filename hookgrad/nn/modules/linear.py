@@ -110,3 +110,12 @@ class Bilinear(Module):
 
 class NonDynamicallyQuantizableLinear(Linear):
     """The output projection of attention: a Linear under the name PyTorch prints it by."""
+
+
+def __getattr__(name):
+    # PyTorch has these here.
+    if name not in ("LazyLinear",):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import lazy_layers
+
+    return getattr(lazy_layers, name)

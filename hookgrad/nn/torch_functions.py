@@ -1,0 +1,79 @@
+"""Functions of layers that torch has by itself too, with numbers where nn.functional has words.
+
+Source: https://docs.pytorch.org/docs/stable/torch.html
+"""
+
+from . import functional as F
+from ._bags import torch_embedding_bag as embedding_bag  # noqa: F401
+
+_REDUCTIONS = ("none", "mean", "sum")
+_SAMPLING = ("bilinear", "nearest", "bicubic")
+_PADDING = ("zeros", "border", "reflection")
+
+
+def adaptive_max_pool1d(input, output_size):
+    """The maxima of as many windows as `output_size` says, and where they stood in L."""
+    return F.adaptive_max_pool1d(input, output_size, True)
+
+
+def affine_grid_generator(theta, size, align_corners):
+    """nn.functional.affine_grid."""
+    return F.affine_grid(theta, size, align_corners)
+
+
+def grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
+    """nn.functional.grid_sample, with the numbers of its modes."""
+    return F.grid_sample(input, grid, _SAMPLING[interpolation_mode], _PADDING[padding_mode], align_corners)
+
+
+def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=False):
+    """nn.functional.batch_norm, the parameters first."""
+    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=False):
+    """nn.functional.instance_norm, the parameters first."""
+    return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, reduction=1):
+    """nn.functional.binary_cross_entropy_with_logits, with a number for the reduction: 0 none, 1 mean, 2 sum."""
+    return F.binary_cross_entropy_with_logits(
+        input, target, weight, pos_weight=pos_weight, reduction=_REDUCTIONS[reduction]
+    )
+
+
+def cosine_embedding_loss(input1, input2, target, margin=0.0, reduction=1):
+    """nn.functional.cosine_embedding_loss, with a number for the reduction."""
+    return F.cosine_embedding_loss(input1, input2, target, margin, reduction=_REDUCTIONS[reduction])
+
+
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction=1, zero_infinity=False):
+    """nn.functional.ctc_loss, with a number for the reduction."""
+    return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, _REDUCTIONS[reduction], zero_infinity)
+
+
+def hinge_embedding_loss(input, target, margin=1.0, reduction=1):
+    """nn.functional.hinge_embedding_loss, with a number for the reduction."""
+    return F.hinge_embedding_loss(input, target, margin, reduction=_REDUCTIONS[reduction])
+
+
+def kl_div(input, target, reduction=1, *, log_target=False):
+    """nn.functional.kl_div, with a number for the reduction."""
+    loss = F.kl_div(input, target, reduction="none", log_target=log_target)
+    return loss if reduction == 0 else loss.mean() if reduction == 1 else loss.sum()
+
+
+def margin_ranking_loss(input1, input2, target, margin=0.0, reduction=1):
+    """nn.functional.margin_ranking_loss, with a number for the reduction."""
+    return F.margin_ranking_loss(input1, input2, target, margin, reduction=_REDUCTIONS[reduction])
+
+
+def poisson_nll_loss(input, target, log_input, full, eps, reduction):
+    """nn.functional.poisson_nll_loss, with a number for the reduction."""
+    return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=_REDUCTIONS[reduction])
+
+
+def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=1):
+    """nn.functional.triplet_margin_loss, with a number for the reduction."""
+    return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=_REDUCTIONS[reduction])
