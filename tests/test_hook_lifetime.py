@@ -1,6 +1,8 @@
 """Hooks own what they close over and nothing else: no leak, and no death before time."""
 
+import functools
 import gc
+import warnings
 import weakref
 
 import pytest
@@ -139,13 +141,179 @@ def exception(w):
         e.__traceback__ = None
 
 
+def multi_grad_all(w):
+    x, y = leaf(1), leaf(2)
+    torch.autograd.graph.register_multi_grad_hook((x, y), lambda grads: w and None)
+    (x * y).backward()
+
+
+def multi_grad_any(w):
+    x, y = leaf(1), leaf(2)
+    torch.autograd.graph.register_multi_grad_hook((x, y), lambda grad: w and None, mode="any")
+    (x * y).backward()
+
+
+def multi_grad_of_a_backward_that_failed(w):
+    x, y = leaf(1), leaf(2)
+    z = y * 1
+    z.register_hook(lambda grad: 1 / 0)
+    torch.autograd.graph.register_multi_grad_hook((x, z), lambda grads: w and None)
+    try:
+        ((x * 2) * z).backward()
+    except ZeroDivisionError as e:
+        e.__traceback__ = None
+
+
+def legacy_backward(w):
+    net = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net.register_backward_hook(lambda m, gi, go: w and None)
+        net(leaf(1, 2)).sum().backward()
+
+
+def of_every_module(w):
+    for kind in ("forward_pre", "forward", "full_backward_pre", "full_backward"):
+        hook = functools.partial(lambda *args: w and None)
+        handle = getattr(nn.modules.module, f"register_module_{kind}_hook")(hook)
+        Net()(leaf(1, 2)).sum().backward()
+        handle.remove()
+
+
+def registration(w):
+    for kind in ("parameter", "buffer", "module"):
+        handle = getattr(nn.modules.module, f"register_module_{kind}_registration_hook")(
+            lambda m, name, value: w and None
+        )
+        net = Net()
+        net.register_buffer("b", torch.ones(1))
+        handle.remove()
+
+
+def state_dicts(w):
+    net = Net()
+    net.register_state_dict_pre_hook(lambda m, prefix, keep: w)
+    net.register_state_dict_post_hook(lambda m, state, prefix, meta: w and None)
+    net.register_load_state_dict_pre_hook(lambda *args: w)
+    net.register_load_state_dict_post_hook(lambda m, keys: w and None)
+    net.load_state_dict(net.state_dict())
+
+
+def saved_tensors(w):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (t, w), lambda packed: packed[0]):
+        y = leaf(1).exp()
+    y.backward()
+
+
+def saved_tensors_never_unpacked(w):
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (t, w), lambda packed: packed[0]):
+        leaf(1) * leaf(2)
+
+
+def one_saved_tensor(w):
+    leaf(1).exp().grad_fn._raw_saved_result.register_hooks(lambda t: (t, w), lambda packed: packed[0])
+
+
+def optimizer(w):
+    o = torch.optim.SGD([leaf(1)], lr=0.1)
+    for kind in ("step", "state_dict", "load_state_dict"):
+        getattr(o, f"register_{kind}_pre_hook")(lambda *args: w and None)
+        getattr(o, f"register_{kind}_post_hook")(lambda *args: w and None)
+    o.step()
+    o.load_state_dict(o.state_dict())
+
+
+def every_optimizer(w):
+    handle = torch.optim.optimizer.register_optimizer_step_pre_hook(lambda *args: w and None)
+    torch.optim.SGD([leaf(1)], lr=0.1).step()
+    handle.remove()
+
+
+def queued_callback(w):
+    x = leaf(1)
+    x.register_hook(lambda g: torch.autograd.Variable._execution_engine.queue_callback(lambda: w))
+    (x * 2).backward()
+
+
+def function(w):
+    class Keeps(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.w = w
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * ctx.saved_tensors[0]
+
+    Keeps.apply(leaf(1)).backward()
+
+
+def note_of_an_exception(w):
+    """The note is words: it keeps nothing."""
+
+    def fails(*args):
+        raise ValueError("fails")
+
+    net = Net()
+    net.w_kept = w
+    net.child.register_forward_hook(fails)
+    try:
+        net(torch.ones(2))
+    except ValueError as e:
+        assert "of module child (Linear) of Net" in e.__notes__[0]
+        errors.append(e.with_traceback(None))
+
+
+def handle_kept(w):
+    net = Net()
+    net.w_kept = w
+    handles.append(net.register_forward_hook(lambda m, args, out: None))
+    x = leaf(1)
+    handles.append(x.register_hook(lambda grad: w))
+
+
+errors, handles = [], []
+
+
 @pytest.mark.parametrize(
     "make",
     [tensor, inner_tensor, post_accumulate, node, accumulator, forward, backward, backward_never_run, keeps_its_output,
-     after_looking_at_dict, removed, exception],
+     after_looking_at_dict, removed, exception, multi_grad_all, multi_grad_any, multi_grad_of_a_backward_that_failed,
+     legacy_backward, of_every_module, registration, state_dicts, saved_tensors, saved_tensors_never_unpacked,
+     one_saved_tensor, optimizer, every_optimizer, queued_callback, note_of_an_exception, handle_kept],
 )  # fmt: skip
 def test_freed_at_once_where_there_is_no_cycle(make):
     dies(make, at_once=True)
+
+
+def test_a_class_is_a_cycle_and_a_function_is_collected_with_it():
+    dies(function, at_once=False)
+
+
+def test_handles_outlive_their_owners():
+    handle_kept(None)
+    for handle in handles:
+        handle.remove()
+        handle.remove()
+    assert all(handle.hooks_dict_ref() is None for handle in handles)
+
+
+def test_a_view_of_a_table_keeps_the_table_and_not_the_module():
+    net = Net()
+    net.register_forward_hook(print, with_kwargs=True)
+    views = (
+        net._forward_hooks.values(),
+        net._forward_hooks.items(),
+        iter(net._forward_hooks),
+        net._forward_hooks_with_kwargs,
+    )
+    seen, table = weakref.ref(net), weakref.ref(net._forward_hooks)
+    del net
+    assert seen() is None and list(views[0]) == [print] and len(views[3]) == 1
+    del views
+    assert table() is None
 
 
 # ---- Hooks that close over their own tensor, node or module -------------------------------------------------------------
@@ -269,7 +437,75 @@ def child_and_parent(w):
     net(leaf(1, 2)).sum().backward()
 
 
+def own_multi_grad(mode):
+    def make(w):
+        x = leaf(1)
+        torch.autograd.graph.register_multi_grad_hook((x,), lambda grads: (x, w) and None, mode=mode)
+        (x * 2).backward()
+
+    return make
+
+
+def own_state_dicts(w):
+    net = Net()
+    for kind in ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
+        getattr(net, f"register_{kind}_hook")(lambda *args: (net, w) and None)
+    net.load_state_dict(net.state_dict())
+
+
+def own_saved_tensor(w):
+    x = leaf(1)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (t, box), lambda packed: packed[0]):
+        box = [w]
+        box.append(x.exp())
+
+
+def own_raw_saved_tensor(w):
+    y = leaf(1).exp()
+    y.grad_fn._raw_saved_result.register_hooks(lambda t: (y, w, t), lambda packed: packed[2])
+
+
+def own_optimizer(w):
+    o = torch.optim.SGD([leaf(1)], lr=0.1)
+    for kind in ("step", "state_dict", "load_state_dict"):
+        getattr(o, f"register_{kind}_pre_hook")(lambda *args: (o, w) and None)
+    o.step()
+
+
+def own_exception(w):
+    """The traceback of an exception that the module keeps."""
+    net = Net()
+
+    def fails(*args):
+        raise ValueError(net, w)
+
+    net.register_forward_hook(fails)
+    try:
+        net(torch.ones(2))
+    except ValueError as e:
+        net.error = e
+
+
+def own_ctx(w):
+    class Keeps(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.w = w
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            ctx.me = ctx, grad
+            return grad
+
+    y = Keeps.apply(leaf(1))
+    y.grad_fn.output = y
+    y.backward()
+
+
 CYCLES = [
+    own_multi_grad("all"), own_multi_grad("any"), own_state_dicts, own_saved_tensor, own_raw_saved_tensor, own_optimizer,
+    own_exception, own_ctx,
     own_tensor, own_inner_tensor, own_tensor_after, own_grad, own_node, own_node_before, own_accumulator,
     own_output_with_backward_hook, own_gradients, own_method, own_table, own_flags, own_names, own_dict,
     own_handle, child_and_parent,
@@ -288,8 +524,10 @@ def test_cycles_are_collected(make):
         "register_forward_hook",
         "register_full_backward_pre_hook",
         "register_full_backward_hook",
+        "register_backward_hook",
     ],
 )
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_cycles_through_a_modules_hooks_are_collected(register):
     dies(own_module(register), at_once=False)
 

@@ -308,11 +308,28 @@ def _call(fn, site, gradients):
     _C._call_hook("multi-grad hook", site, _C._current_autograd_node(), fn, gradients)
 
 
+def _weak_node(tensor):
+    """What gives the node of a tensor, as `_node_of`, without keeping it: the node, or its leaf, owns the hook that asks."""
+    from weakref import ref
+
+    node = _node_of(tensor)
+    if isinstance(tensor, GradientEdge) or tensor.grad_fn is not None:
+        return ref(node)
+    leaf = ref(tensor)
+    return lambda: None if leaf() is None else _node_of(leaf())
+
+
+def _will_run(weak_node):
+    node = weak_node()
+    return node is not None and _C._will_engine_execute_node(node)
+
+
 def _register_all(tensors, fn):
     from weakref import WeakValueDictionary
 
     site = _C._site()
-    nodes = [_node_of(t) for t in tensors]
+    tensors = tuple(tensors)
+    nodes = [_weak_node(t) for t in tensors]
     runs = WeakValueDictionary()  # by the number of the backward
 
     def hook_of(i):
@@ -320,7 +337,7 @@ def _register_all(tensors, fn):
             number = _number_of_run()
             run = runs.get(number)
             if run is None:
-                run = runs[number] = _Run(sum(map(_C._will_engine_execute_node, nodes)), len(nodes))
+                run = runs[number] = _Run(sum(map(_will_run, nodes)), len(nodes))
             run.n_left -= 1
             run.gradients[i] = grad
             if run.n_left == 0:
