@@ -164,6 +164,97 @@ done:
     return st;
 }
 
+static hg_status pack(hg_ctx *c, void *data, hg_tensor *t, void **packed) {
+    const hg_host *h = hg_lib_host(c->lib);
+    hg_value tuple, v;
+    hg_tensor *bare;
+    (void)data;
+    hg_status st = hg_tensor_detach(c, t, &bare);
+    if (st != HG_OK) return st;
+    v = hg_value_of(bare);
+    st = h->tuple_new(h->ud, NULL, &v, 1, &tuple);
+    hg_release(c, bare);
+    if (st != HG_OK) return hg_no_memory(c);
+    *packed = tuple.obj;
+    return HG_OK;
+}
+
+static hg_status unpack(hg_ctx *c, void *data, void *packed, hg_tensor **out) {
+    const hg_host *h = hg_lib_host(c->lib);
+    (void)data;
+    hg_retain(c, *out = hg_value_tensor(h->tuple_at(h->ud, packed, 0)));
+    return HG_OK;
+}
+
+static hg_status scale(hg_ctx *c, hg_node *n, void *data, hg_tensor **grad, hg_tensor **grad_in) {
+    hg_tensor *saved = NULL;
+    (void)data;
+    hg_status st = hg_function_saved(c, n, &saved);
+    if (st == HG_OK) st = hg_mul(c, saved, grad[0], &grad_in[0]);
+    hg_release(c, saved);
+    return st;
+}
+
+static hg_status run_another(hg_ctx *c, hg_call *call, void *data) {
+    things k = {0};
+    hg_status st = HG_OK;
+    (void)call, (void)data;
+    c->grad_enabled = true;
+    TRY(filled(SHAPE(2), true, &k.t[0]));
+    CALL(&k.t[1], SUM, hg_t(k.t[0]));
+    TRY(hg_backward(c, &k.t[1], NULL, 1, false, false, NULL, -1, false, NULL));
+done:
+    c->grad_enabled = false;
+    drop_things(&k);
+    return st;
+}
+
+static hg_status do_nothing_then(hg_ctx *c, void *data) { return (void)c, (void)data, HG_OK; }
+static hg_status queue(hg_ctx *c, hg_call *call, void *data) {
+    return (void)call, hg_backward_then(c, do_nothing_then, data);
+}
+
+/* Saved tensors packed, then and later, a function, global hooks, a backward within a backward, something queued. */
+static hg_status hook_points(void) {
+    const hg_host *h = hg_lib_host(cx->lib);
+    things k = {0};
+    hg_node *n = NULL;
+    hg_hooks *table;
+    hg_status st = HG_OK;
+    hg_value in, out;
+    bool pushed = false;
+    void *name = h->name(h->ud, "data");
+    if (!name) return hg_no_memory(cx);
+    const hg_saved_hooks hooks = {pack, unpack, name};
+    TRY(hg_global_hooks(cx, HG_HOOK_BACKWARD, &table));
+    TRY(hg_hooks_put(cx, table, &(hg_hook){.id = 7, .fn = do_nothing}));
+    TRY(filled(SHAPE(2, 3), true, &k.t[0]));
+    TRY(hg_saved_hooks_push(cx, &hooks));
+    pushed = true;
+    CALL(&k.t[1], SIGMOID, hg_t(k.t[0]));
+    TRY(hg_activation_new(cx, "tanh", &k.m[0]));
+    TRY(hg_module_add_hook(cx, k.m[0], HG_HOOK_BACKWARD_PRE, queue, name, 0, NULL));
+    in = hg_value_of(k.t[1]);
+    TRY(hg_module_call(cx, k.m[0], &in, 1, (hg_value){0}, &out));
+    k.t[2] = hg_value_tensor(out);
+    hg_saved_hooks_pop(cx);
+    pushed = false;
+    TRY(filled(SHAPE(2, 3), false, &k.t[3]));
+    TRY(hg_function_new(cx, "ScaleBackward", scale, name, &k.t[2], 1, &n));
+    TRY(hg_function_set_outputs(cx, n, &k.t[3], (uint8_t[]){HG_OUT_DIFFERENTIABLE}, 1));
+    TRY(hg_function_save(cx, n, &k.t[2], 1, false));
+    TRY(hg_node_pack(cx, n, 0, 0, false, &hooks));
+    TRY(hg_tensor_add_hook(cx, k.t[2], run_another, NULL, NULL));
+    CALL(&k.t[4], SUM, hg_t(k.t[3]));
+    TRY(hg_backward(cx, &k.t[4], NULL, 1, false, false, NULL, -1, false, NULL));
+done:
+    if (pushed) hg_saved_hooks_pop(cx);
+    hg_release(cx, n);
+    drop_things(&k);
+    h->drop(h->ud, name);
+    return st;
+}
+
 /* Call an op and send the gradient of its first output back. */
 static hg_status there_and_back(int id, const hg_arg *a, int n) {
     const hg_op_info *info = hg_op_at(cx->lib, id);
@@ -348,3 +439,4 @@ SCENARIO(in_place)
 SCENARIO(convnet)
 SCENARIO(second_order)
 SCENARIO(hooked_training)
+SCENARIO(hook_points)
