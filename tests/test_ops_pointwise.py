@@ -412,3 +412,15 @@ def test_activations_in_place():
         y.sum().backward()
         expected = torch.autograd.grad(f(x).sum(), x)[0]
         assert close(x.grad, expected)
+
+
+def test_gradients_where_a_formula_has_no_value():
+    def gradients(f, *values):
+        tensors = [torch.tensor(v, requires_grad=True) for v in values]
+        return [g.tolist() for g in torch.autograd.grad(f(*tensors).sum(), tensors)]
+
+    assert gradients(torch.atan2, [0.0, 0.0], [0.0, -1.0]) == [[0, -1], [0, 0]]
+    assert gradients(torch.xlogy, [0.0, 0.0], [1.0, 0.0])[0] == [0, 0]
+    assert gradients(torch.xlogy, [0.0], [math.e])[0] == pytest.approx([1])
+    assert gradients(lambda x: torch.xlogy(x, math.e), [0.0])[0] == pytest.approx([1])
+    assert gradients(lambda x: torch.xlogy(x, 0.0), [0.0])[0] == [0]

@@ -287,3 +287,16 @@ def test_the_gradient_of_logcumsumexp_does_not_overflow():
     z = torch.tensor([-800.0, 5.0, 900.0], requires_grad=True)
     (grad,) = torch.autograd.grad(z.logcumsumexp(0), z, torch.tensor([1.0, -2.0, 0.5]))
     assert grad.tolist() == [1.0, -2.0, 0.4999854564666748]  # PyTorch's numbers, a logarithm away from a half
+
+
+def test_gradients_at_values_that_are_not_finite():
+    def gradient(f, *values):
+        x = torch.tensor(values, requires_grad=True)
+        return torch.autograd.grad(f(x), x)[0]
+
+    nan, inf = math.nan, math.inf
+    assert gradient(torch.amin, nan, 1.0).isnan().all()  # nothing equals the result
+    assert gradient(torch.min, nan, 1.0).tolist() == [1, 0]
+    assert gradient(lambda x: x.logsumexp(0), inf, 1.0).isnan().tolist() == [True, False]
+    assert gradient(lambda x: x.logsumexp(0), -inf, 1.0).tolist() == [0, 1]
+    assert gradient(lambda x: x.logsumexp(0), -inf, -inf).isnan().all()

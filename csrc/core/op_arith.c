@@ -273,7 +273,8 @@ hg_status hg_d_square(hg_ctx *cx, hg_back *b) {
 hg_status hg_op_atan2(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_atan2, a, out); }
 hg_status hg_d_atan2(hg_ctx *cx, hg_back *b) {
     hg_tensor *y = IN(0), *x = IN(1);
-    hg_tensor *r = X(RECIPROCAL, T(X(ADD, T(X(MUL, T(y), T(y))), T(X(MUL, T(x), T(x))))));
+    hg_tensor *square = X(ADD, T(X(MUL, T(y), T(y))), T(X(MUL, T(x), T(x))));
+    hg_tensor *r = X(MASKED_FILL, T(X(RECIPROCAL, T(square))), T(X(EQ, T(square), hg_i(0))), hg_i(0));
     if (NEED(0)) GIVE(0, X(MUL, T(G), T(X(MUL, T(x), T(r)))));
     if (NEED(1)) GIVE(1, X(NEG, T(X(MUL, T(G), T(X(MUL, T(y), T(r)))))));
     return HG_OK;
@@ -310,9 +311,10 @@ hg_status hg_op_xlogy(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return flo
 hg_status hg_d_xlogy(hg_ctx *cx, hg_back *b) {
     if (b->info->differentiable & 1 && NEED(0)) {
         hg_arg y = operand(b, 1);
-        hg_tensor *is_used = X(NE, T(IN(0)), hg_i(0));
-        hg_tensor *slope = hg_is_number(&y) ? X(XLOGY_OTHER, T(is_used), y) : X(XLOGY, T(is_used), y);
-        GIVE(0, X(MUL, T(G), T(slope)));
+        hg_tensor *g = hg_is_number(&y) ? X(XLOGY_OTHER, T(G), y) : X(XLOGY, T(G), y);
+        hg_tensor *flat = X(EQ, T(IN(0)), hg_i(0)); /* and the logarithm not finite: the product stays 0 */
+        if (!hg_is_number(&y)) flat = X(LOGICAL_AND, T(flat), T(X(LE, y, hg_i(0))));
+        GIVE(0, hg_is_number(&y) && hg_number_f(&y) > 0 ? g : X(MASKED_FILL, T(g), T(flat), hg_i(0)));
     }
     if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(DIV, T(X(MUL, T(G), operand(b, 0))), T(IN(1))));
     return HG_OK;

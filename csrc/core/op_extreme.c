@@ -53,22 +53,21 @@ hg_status hg_op_aminmax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st == HG_OK ? extreme(cx, &hg_fold_max, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[1]) : st;
 }
 
-/* Elements equal to the result share its gradient evenly; NaN equals NaN. */
-static hg_tensor *spread(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_tensor *g, const hg_arg *dim) {
-    hg_tensor *both_nan = X(LOGICAL_AND, T(X(ISNAN, T(x))), T(X(ISNAN, T(result))));
-    hg_tensor *equal = X(LOGICAL_OR, T(X(EQ, T(x), T(result))), T(both_nan));
+/* Elements equal to the result share its gradient evenly. */
+static hg_tensor *spread(hg_ctx *cx, hg_tensor *equal, hg_tensor *g, const hg_arg *dim) {
     hg_tensor *n = X(SUM_DIM, T(equal), *dim, hg_b(true));
     return X(MUL, T(equal), T(X(DIV, T(g), T(n))));
 }
 
 hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
-    GIVE(0, spread(cx, IN(0), OUT(0), G, &HG_NONE));
+    hg_tensor *both_nan = X(LOGICAL_AND, T(X(ISNAN, T(IN(0)))), T(X(ISNAN, T(OUT(0)))));
+    GIVE(0, spread(cx, X(LOGICAL_OR, T(X(EQ, T(IN(0)), T(OUT(0)))), T(both_nan)), G, &HG_NONE));
     return HG_OK;
 }
 static hg_tensor *spread_kept(hg_ctx *cx, hg_back *b, hg_tensor *result, hg_tensor *g) {
     bool kept = ARG(2)->u.i != 0;
-    return spread(cx, IN(0), hg_x_keep_dims(cx, result, META(0), ARG(1), kept),
-                  hg_x_keep_dims(cx, g, META(0), ARG(1), kept), ARG(1));
+    hg_tensor *equal = X(EQ, T(IN(0)), T(hg_x_keep_dims(cx, result, META(0), ARG(1), kept))); /* nothing equals NaN */
+    return spread(cx, equal, hg_x_keep_dims(cx, g, META(0), ARG(1), kept), ARG(1));
 }
 hg_status hg_d_amax(hg_ctx *cx, hg_back *b) {
     GIVE(0, spread_kept(cx, b, OUT(0), G));

@@ -435,7 +435,6 @@ done:
 hg_status hg_d_logsumexp(hg_ctx *cx, hg_back *b) {
     bool kept = ARG(2)->u.i != 0;
     hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(1), kept), *g = hg_x_keep_dims(cx, G, META(0), ARG(1), kept);
-    r = X(MASKED_FILL, T(r), T(X(ISINF, T(r))), hg_i(0));
     GIVE(0, X(MUL, T(g), T(X(EXP, T(X(SUB, T(IN(0)), T(r)))))));
     return HG_OK;
 }
