@@ -108,14 +108,6 @@ def test_set_grad_enabled(x):
         torch.set_grad_enabled(1)
 
 
-def test_classes_are_not_decorated():
-    with pytest.raises(TypeError, match="not classes"):
-
-        @torch.no_grad()
-        class C:
-            pass
-
-
 def test_inference_mode(x):
     with torch.inference_mode():
         t = x * 2
@@ -233,3 +225,14 @@ def test_autograd_backward_and_grad():
 def test_autograd_errors(x, call, error, words):
     with pytest.raises(error, match=words):
         call(x, (x * x).sum())
+
+
+def test_a_decorated_class_is_made_without_recording_and_a_warning():
+    with pytest.warns(FutureWarning, match="Decorating classes is deprecated"):
+
+        @torch.no_grad()
+        class Recorder:
+            def __init__(self):
+                self.recording = torch.is_grad_enabled()
+
+    assert not Recorder().recording and torch.is_grad_enabled()

@@ -271,6 +271,9 @@ const char *hg_node_short_name(const hg_node *n, char buf[64]) {
     return buf;
 }
 
+hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
+    return n->type->apply(cx, n, grad, grad_in);
+}
 int hg_node_n_out(const hg_node *n) { return (int)n->n_out; }
 bool hg_node_needs(const hg_node *n, int i) { return n->next[i].node != NULL; }
 uint64_t hg_node_seq(const hg_node *n) { return n->seq; }

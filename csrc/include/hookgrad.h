@@ -499,7 +499,9 @@ hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out); /* new; NU
 bool hg_function_saved_is_output(const hg_node *n, int i);
 hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n); /* fails where a backward has let go of it */
 void *hg_function_data(const hg_node *n);                    /* borrowed; NULL: no function's node */
-bool hg_node_needs(const hg_node *n, int i);                 /* has input i an edge? */
+/* What the node makes of grad[n_out] (borrowed, may be NULL): new references, or NULL, in grad_in[n_next]. No hook runs. */
+hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in);
+bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
 int hg_node_n_out(const hg_node *n);
 /* A tensor of zeros like the node's output k: new. */
 hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);

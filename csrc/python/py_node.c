@@ -72,11 +72,12 @@ static bool is_fixed(PyObject *name) {
 
 static int node_setattro(PyObject *self, PyObject *name, PyObject *value) {
     PyObject *context = hg_function_data(NODE(self));
-    if (!context) return PyObject_GenericSetAttr(self, name, value);
     if (is_fixed(name)) {
-        PyErr_Format(PyExc_AttributeError, "attribute '%U' of 'torch._C._FunctionBase' objects is not writable", name);
+        PyErr_Format(PyExc_AttributeError, "attribute '%U' of '%s' objects is not writable", name,
+                     context ? "torch._C._FunctionBase" : Py_TYPE(self)->tp_name);
         return -1;
     }
+    if (!context) return PyObject_GenericSetAttr(self, name, value);
     int failed = PyObject_SetAttr(context, name, value);
     if (failed && !value && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear();
@@ -226,6 +227,36 @@ static PyObject *node_reduce(PyObject *self, PyObject *none) {
     return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object", Py_TYPE(self)->tp_name);
 }
 
+/* node(*grads): the gradients it gives, without its hooks; one as it is, several as a tuple. */
+static PyObject *node_call(PyObject *self, PyObject *args, PyObject *kwargs) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    Py_ssize_t n_out = hg_node_n_out(NODE(self)), n_in = hg_node_n_next(NODE(self)), n = PyTuple_GET_SIZE(args);
+    if (hg_function_data(NODE(self)))
+        return PyErr_Format(PyExc_TypeError, "'%s' object is not callable", Py_TYPE(self)->tp_name);
+    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_Format(PyExc_TypeError, "keyword arguments are not supported");
+    if (n != n_out) return PyErr_Format(PyExc_TypeError, "expected %zd arguments, got %zd instead", n_out, n);
+    hg_tensor **grads = PyMem_Calloc((size_t)(n_out + n_in) + 1, sizeof *grads), **given = grads + n_out;
+    if (!grads) return PyErr_NoMemory();
+    PyObject *result = NULL;
+    for (Py_ssize_t k = 0; k < n_out; k++) {
+        PyObject *g = PyTuple_GET_ITEM(args, k);
+        if (py_is_tensor(g)) {
+            grads[k] = TENSOR(g);
+        } else if (g != Py_None) {
+            PyErr_Format(PyExc_TypeError, "argument %zd is not a Variable", k);
+            goto done;
+        }
+    }
+    hg_status st = hg_node_apply(cx, NODE(self), grads, given);
+    result = st != HG_OK ? py_raise(cx, st) : n_in == 1 ? py_wrap(given[0]) : PyTuple_New(n_in);
+    for (Py_ssize_t i = 0; result && n_in != 1 && i < n_in; i++) PyTuple_SET_ITEM(result, i, py_wrap(given[i]));
+    for (Py_ssize_t i = 0; i < n_in; i++) hg_release(cx, given[i]);
+done:
+    PyMem_Free(grads);
+    return result;
+}
+
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
 static int node_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -284,6 +315,7 @@ static PyType_Slot node_slots[] = {
     {Py_tp_traverse, node_traverse},
     {Py_tp_clear, node_clear},
     {Py_tp_repr, node_repr},
+    {Py_tp_call, node_call},
     {Py_tp_getattro, node_getattro},
     {Py_tp_setattro, node_setattro},
     {Py_tp_methods, node_methods},

@@ -101,8 +101,9 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
         "non_differentiable",
         "needs_input_grad",
         "_materialize",
+        "_materialize_non_diff_grads",
         "_tensor_inputs",
-        "_tensor_outputs",
+        "_zeros_for",
     )
 
     saved_tensors = saved_variables = ()  # a node has those it was given
@@ -110,7 +111,7 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
     def __init__(self):
         self.to_save = self.saved_for_forward = self.dirty_tensors = self.non_differentiable = None
         self.needs_input_grad = ()
-        self._materialize = True
+        self._materialize = self._materialize_non_diff_grads = True
 
     @property
     def _context_mro(self):
@@ -154,10 +155,8 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
     def _run_backward(self, *grads):
         """What the engine calls: one gradient, or None, for each tensor that forward was given."""
         if self._materialize:
-            is_tensor = self._tensor_outputs
-            grads = tuple(
-                [_C._function_zeros(self, k) if g is None and is_tensor[k] else g for k, g in enumerate(grads)]
-            )
+            zeros = self._zeros_for
+            grads = tuple([_C._function_zeros(self, k) if g is None and zeros[k] else g for k, g in enumerate(grads)])
         result = self.apply(*grads)
         if not isinstance(result, tuple):
             result = (result,)
@@ -366,7 +365,12 @@ class Function(_SingleLevelFunction):
             )
         if node is not None:
             tensors = tuple([w if isinstance(w, _C.Tensor) else None for w in wrapped])
-            ctx._tensor_outputs = tuple([t is not None for t in tensors])
+            ctx._zeros_for = tuple(
+                [
+                    t is not None and (ctx._materialize_non_diff_grads or bool(kind & _DIFFERENTIABLE))
+                    for t, kind in zip(tensors, kinds)
+                ]
+            )
             _C._function_outputs(node, tensors, bytes(kinds))
             _C._function_save(node, saved, cls.clear_saved_tensors_on_access)
         ctx.to_save = ctx.non_differentiable = None
@@ -397,7 +401,7 @@ class Function(_SingleLevelFunction):
             return out
         if is_saved:
             raise RuntimeError(
-                "A input that has been returned as-is as output is being saved for backward. This is not supported if "
+                "An input that has been returned as-is as output is being saved for backward. This is not supported if "
                 "you override setup_context. You should return and save a view of the input instead, e.g. with "
                 "x.view_as(x) or setup ctx inside the forward function itself."
             )

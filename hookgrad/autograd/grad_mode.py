@@ -11,7 +11,15 @@ class _Mode:
         from functools import wraps
 
         if isinstance(function, type):
-            raise TypeError(f"{type(self).__name__} decorates functions and generators, not classes")
+            import warnings
+
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods. To preserve the current behavior of class decoration, you can directly decorate the "
+                "`__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
         code = getattr(function, "__code__", None)
         if code is not None and code.co_flags & 0x20:  # a generator: the mode holds while it runs, not while it waits
             return wraps(function)(self._stepwise(function))

@@ -462,3 +462,37 @@ def marks_that_are_wrong(torch, log):
     attempt(lambda ctx, x, out: ctx.mark_dirty(x))
     attempt(lambda ctx, x, out: ctx.save_for_backward(x, 3))
     attempt(lambda ctx, x, out: ctx.save_for_forward(3))
+
+
+def gradients_of_outputs_without_derivative_may_be_none(torch, log):
+    class Copies(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            first, second = x.clone(), x.clone()
+            ctx.mark_non_differentiable(second)
+            ctx._materialize_non_diff_grads = False
+            return first, second
+
+        @staticmethod
+        def backward(ctx, first, second):
+            log(first, second)
+            return first
+
+    Copies.apply(_leaf(torch))[0].sum().backward()
+
+
+def an_input_returned_and_saved_by_setup_context(torch, log):
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(output)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad
+
+    log.error(Same.apply, _leaf(torch))

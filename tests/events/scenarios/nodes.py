@@ -139,3 +139,22 @@ def unneeded_inputs_of_a_node(torch, log):
     y.grad_fn.register_hook(log.hook("mul"))
     log([n is None for n, _ in y.grad_fn.next_functions])
     y.sum().backward()
+
+
+def nodes_called_as_functions(torch, log):
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    ones = torch.ones(2)
+    y = x * 2
+    y.grad_fn.register_hook(log.hook("never"))
+    log(y.grad_fn(ones), y.grad_fn(None), x.sum().grad_fn(ones[0]))
+    log(x.split(1)[0].grad_fn(ones[:1], None))
+    accumulate = y.grad_fn.next_functions[0][0]
+    accumulate(ones)
+    accumulate(ones)
+    log(x.grad)
+    log(x.exp().grad_fn(ones.clone().requires_grad_()))
+    log.error(y.grad_fn)
+    log.error(y.grad_fn, 3)
+    square = x * x
+    square.sum().backward()
+    log.error(square.grad_fn, ones)
