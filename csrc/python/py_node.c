@@ -232,7 +232,7 @@ static PyObject *node_call(PyObject *self, PyObject *args, PyObject *kwargs) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     Py_ssize_t n_out = hg_node_n_out(NODE(self)), n_in = hg_node_n_next(NODE(self)), n = PyTuple_GET_SIZE(args);
-    if (hg_function_data(NODE(self)))
+    if (is_users(NODE(self)))
         return PyErr_Format(PyExc_TypeError, "'%s' object is not callable", Py_TYPE(self)->tp_name);
     if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_Format(PyExc_TypeError, "keyword arguments are not supported");
     if (n != n_out) return PyErr_Format(PyExc_TypeError, "expected %zd arguments, got %zd instead", n_out, n);
