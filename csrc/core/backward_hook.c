@@ -421,8 +421,8 @@ static bool leads_to(hg_ctx *cx, const hg_node *node, hg_value args) {
         if (!found) return false;
     }
     for (uint32_t k = 0; k < node->n_next; k++) {
-        bool found = false;
-        for (size_t i = 0; i < n && !found; i++)
+        bool found = false; /* what leads nowhere is no input's */
+        for (size_t i = 0; i < n && !found && node->next[k].node; i++)
             found = hg_value_tensor(host->tuple_at(host->ud, args.obj, i))->grad_fn == node->next[k].node;
         if (!found) return false;
     }

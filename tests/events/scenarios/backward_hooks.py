@@ -331,6 +331,19 @@ def legacy_hooks_hang_on_the_first_tensor_of_any_output(torch, log):
         log.error(run)
 
 
+def legacy_hooks_warn_where_an_edge_leads_nowhere(torch, log):
+    class Twice(torch.nn.Module):
+        def forward(self, x, y):
+            return x * y
+
+    m = Twice()
+    m.register_backward_hook(log.hook("legacy"))
+    x = _input(torch) * 1
+    m(x, 2.0).sum().backward()
+    m(x.detach().requires_grad_() * 1, torch.ones(1)).sum().backward()
+    m(x.detach().requires_grad_() * 1, x.detach().requires_grad_() * 1).sum().backward()
+
+
 def a_full_backward_hook_may_leave_the_next_one_none(torch, log):
     m = torch.nn.Identity()
     m.register_full_backward_hook(log.hook("first", lambda grad_output: (None,)))
