@@ -196,3 +196,21 @@ def test_parameter_dict():
     p.clear()
     assert len(p) == 0
     assert list(p.parameters()) == []
+
+
+def test_places_in_a_list_are_numbers_whatever_else_was_added():
+    names = nn.ModuleList([nn.ReLU(), nn.Tanh()])
+    names.add_module("x", nn.ELU())
+    with pytest.raises(AttributeError, match="'ModuleList' object has no attribute '2'"):
+        del names[2]
+    names.extend([nn.SiLU(), nn.GELU()])
+    assert list(names._modules) == ["0", "1", "x", "3", "4"]
+    row = nn.Sequential(nn.ReLU(), nn.Tanh())
+    row.insert(-1, nn.ELU())
+    assert [type(m).__name__ for m in row] == ["ReLU", "ELU", "Tanh"]
+    row.add_module("x", nn.SiLU())
+    with pytest.raises(KeyError, match="3"):
+        row.insert(0, nn.GELU())
+    with pytest.raises(KeyError, match="0"):
+        named = nn.Sequential(OrderedDict(a=nn.ReLU()))
+        named *= 2

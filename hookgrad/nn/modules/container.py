@@ -11,8 +11,9 @@ def _position(idx, size):
     """The place that an index, counted from either end, means in a sequence of `size`."""
     from operator import index
 
+    idx = index(idx)
     try:
-        return range(size)[index(idx)]
+        return range(size)[idx]
     except IndexError:
         raise IndexError(f"index {idx} is out of range") from None
 
@@ -47,7 +48,7 @@ class _Numbered:
 
     def __delitem__(self, idx):
         if isinstance(idx, slice):
-            for name in list(self._modules.keys())[idx]:
+            for name in [self._name_at(i) for i in range(len(self))[idx]]:
                 delattr(self, name)
         else:
             delattr(self, self._name_at(idx))
@@ -71,9 +72,10 @@ class _Numbered:
         return self
 
     def _insert(self, index, module):
-        modules = list(self._modules.values())
-        modules.insert(index, module)
-        self._renumber(modules)
+        # By number, as in PyTorch: what has a name of its own stays where it is.
+        for place in reversed(range(index, len(self))):
+            self._modules[str(place + 1)] = self._modules[str(place)]
+        self._modules[str(index)] = module
 
 
 class Sequential(_Numbered, Module):
@@ -125,7 +127,9 @@ class Sequential(_Numbered, Module):
 
     def __imul__(self, times):
         self._check_times(times)
-        return self.extend(list(self) * (times - 1))
+        if times > 1:
+            self.extend([self._modules[str(i)] for i in range(len(self))] * (times - 1))
+        return self
 
     def _check_times(self, times):
         if not isinstance(times, int):
@@ -139,7 +143,7 @@ class Sequential(_Numbered, Module):
             raise AssertionError(f"module should be of type: {Module}")
         if not -len(self) <= index <= len(self):
             raise IndexError(f"Index out of range: {index}")
-        self._insert(index, module)
+        self._insert(index + len(self) if index < 0 else index, module)
         return self
 
     def extend(self, sequential):
@@ -182,7 +186,10 @@ class ModuleList(_Numbered, Module):
     def __getitem__(self, idx):
         if isinstance(idx, slice):
             return type(self)(list(self)[idx])
-        return self._modules[str(_position(idx, len(self)))]
+        return self._modules[self._name_at(idx)]
+
+    def _name_at(self, idx):
+        return str(_position(idx, len(self)))
 
     def __iadd__(self, modules):
         return self.extend(modules)
@@ -198,8 +205,9 @@ class ModuleList(_Numbered, Module):
         """Add every module of an iterable at the end; returns self."""
         if not _is_iterable(modules):
             raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
-        for module in list(modules):
-            self.append(module)
+        start = len(self)
+        for i, module in enumerate(list(modules)):
+            self.add_module(str(start + i), module)
         return self
 
     def __repr__(self):
