@@ -227,12 +227,12 @@ static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_te
     return st;
 }
 
-/* Hooks see the gradients as their inputs will. */
-static hg_status fit_all(hg_ctx *cx, const hg_node *n, hg_tensor **grad_in) {
+/* A node's gradients fit its inputs before its hooks see them. */
+static hg_status fit_all(hg_ctx *cx, const hg_node *by, hg_tensor **grad_in) {
     hg_status st = HG_OK;
-    for (uint32_t i = 0; i < n->n_next && st == HG_OK; i++) {
-        hg_edge e = n->next[i];
-        if (e.node && grad_in[i]) st = fit(cx, n, i, e.node->outs[e.nr], &grad_in[i]);
+    for (uint32_t i = 0; i < by->n_next && st == HG_OK; i++) {
+        hg_edge e = by->next[i];
+        if (e.node && grad_in[i]) st = fit(cx, by, i, e.node->outs[e.nr], &grad_in[i]);
     }
     return st;
 }
@@ -260,10 +260,7 @@ static hg_status send(hg_ctx *cx, struct hg_run *run, hg_node *from, hg_tensor *
         hg_edge e = from->next[i];
         if (!e.node) continue;
         hg_task *to = task_of(run, e.node);
-        if (grad_in[i]) {
-            st = fit(cx, from, i, e.node->outs[e.nr], &grad_in[i]);
-            if (st == HG_OK) st = arrive(cx, to, e.nr, grad_in[i]), grad_in[i] = NULL;
-        }
+        if (grad_in[i]) st = arrive(cx, to, e.nr, grad_in[i]), grad_in[i] = NULL;
         if (st == HG_OK && --to->waits_for == 0) st = push(cx, run, to);
     }
     return st;
@@ -415,9 +412,9 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
         memset(grad_in, 0, n->n_next * sizeof *grad_in);
     }
     st = n->type->apply(cx, n, grad, grad_in);
+    if (st == HG_OK) st = fit_all(cx, n, grad_in);
+    if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
     if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
-    if (st == HG_OK && n->hooks && n->hooks->post && (st = fit_all(cx, n, grad_in)) == HG_OK)
-        st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
     if (st == HG_OK && cx->lib->watch.check_nan) st = check_nan(cx, n, grad_in);
     if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */
         for (uint32_t k = 0; k < n->n_out; k++) hg_release(cx, grad[k]), grad[k] = NULL;

@@ -158,3 +158,41 @@ def nodes_called_as_functions(torch, log):
     square = x * x
     square.sum().backward()
     log.error(square.grad_fn, ones)
+
+
+def what_a_node_hook_is_given_fits_the_inputs(torch, log):
+    """Gradients are summed to the inputs' shapes and cast before the node's hooks see them."""
+    wide, one = torch.ones(3, requires_grad=True), torch.ones(1, requires_grad=True)
+    double = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    for y in (
+        wide + one,
+        one * wide,
+        wide * double,
+        one.expand(3),
+        wide / one,
+        torch.where(wide > 0, wide, one),
+        torch.addmm(one, torch.ones(2, 3), torch.ones(3, 2)),
+    ):
+        y.grad_fn.register_hook(
+            lambda grad_inputs, grad_outputs: log([g if g is None else (g, str(g.dtype)) for g in grad_inputs], grad_outputs)
+        )
+        y.sum().backward()
+
+
+def a_node_hook_reads_what_its_node_saved(torch, log):
+    x = torch.ones(2, requires_grad=True)
+    y = x.exp()
+    node = y.grad_fn
+    node.register_hook(lambda grad_inputs, grad_outputs: log(node._saved_result))
+    y.sum().backward()
+    log.error(lambda: node._saved_result)
+
+
+def a_node_hook_that_raises_leaves_the_graph(torch, log):
+    x = torch.ones(2, requires_grad=True)
+    y = x.exp()
+    handle = y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: 1 / 0)
+    log.error(y.sum().backward)
+    handle.remove()
+    y.sum().backward()
+    log(x.grad)
