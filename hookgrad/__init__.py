@@ -133,7 +133,7 @@ def __getattr__(name):
     if name in _ELSEWHERE:
         value = globals()[name] = getattr(import_module("." + _ELSEWHERE[name], __name__), name)
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"hookgrad has no torch.{name}")
 
 
 def __dir__():

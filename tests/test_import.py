@@ -1,5 +1,10 @@
 """What importing hookgrad brings, and what it leaves alone until it is wanted."""
 
+import re
+from pathlib import Path
+
+import pytest
+
 import hookgrad as torch
 from hookgrad import _C
 
@@ -70,3 +75,22 @@ def test_it_ends_cleanly_with_objects_alive(run_python):
     )
     done = run_python("-X", "dev", "-c", code)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_missing_name_is_told_by_its_torch_name():
+    for module, name in (
+        (torch, "torch.fft"),
+        (torch.nn, "torch.nn.Nothing"),
+        (torch.nn.functional, "torch.nn.functional.nothing"),
+        (torch.optim, "torch.optim.Nothing"),
+    ):
+        with pytest.raises(AttributeError, match=f"^hookgrad has no {name}$"):
+            getattr(module, name.rpartition(".")[2])
+
+
+def test_the_stub_of_nn_names_the_layers_that_are_loaded_at_once():
+    nn = torch.nn
+    stub = (Path(nn.__file__).parent / "__init__.pyi").read_text()
+    starred = re.findall(r"^from \.modules\.(\w+) import \*", stub, re.M)
+    named = {name for module in starred for name in vars(getattr(nn.modules, module))}
+    assert {name for name in nn.modules.__all__ if name in vars(nn.modules)} - set(nn.modules._LATE) <= named

@@ -38,7 +38,7 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module("." + name, __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"hookgrad has no torch.nn.{name}")
 
 
 def __dir__():

@@ -35,7 +35,7 @@ globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.star
 
 def __getattr__(name):
     if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"hookgrad has no torch.nn.functional.{name}")
     from importlib import import_module
 
     value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)

@@ -28,7 +28,7 @@ _LATE = {
 
 def __getattr__(name):
     if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"hookgrad has no torch.optim.{name}")
     from importlib import import_module
 
     if _LATE[name] is None:
