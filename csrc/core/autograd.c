@@ -399,10 +399,13 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     return HG_OK;
 }
 
-/* A gradient nobody else can see may become .grad as it is. */
+/* May .grad take over the memory of a gradient? Nobody else sees it: the tensor is held here alone, and so is the one it is
+   a view of. */
 static bool may_steal(hg_ctx *cx, hg_tensor *grad) {
-    return !cx->grad_enabled && grad->contiguous && !grad->base && !grad->grad_fn && grad->storage->n_ref == 1 &&
-           !grad->storage->free && HOST(cx)->unique(HOST(cx)->ud, grad);
+    const hg_host *host = HOST(cx);
+    return !cx->grad_enabled && grad->contiguous && !grad->grad_fn && !grad->storage->free &&
+           host->unique(host->ud, grad) &&
+           (grad->base ? grad->storage->n_ref == 2 && host->unique(host->ud, grad->base) : grad->storage->n_ref == 1);
 }
 
 /* A recorded copy is one into fresh memory, as in torch: CopyBackwards in the graph. */
@@ -419,10 +422,12 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     hg_tensor *var = n->args[0].u.t, *sum = NULL;
     hg_status st = HG_OK;
     if (!var) return HG_OK;
-    if (!grad[0]) { /* nothing to add, but the hooks run */
-    } else if (!var->grad && may_steal(cx, grad[0])) {
-        hg_retain(cx, grad[0]);
-        put_grad(cx, var, grad[0]);
+    if (!grad[0]) {                                    /* nothing to add, but the hooks run */
+    } else if (!var->grad && may_steal(cx, grad[0])) { /* in a tensor of its own where hooks see this one */
+        if (grad[0]->base || n->hooks) st = hg_tensor_detach(cx, grad[0], &sum);
+        if (st != HG_OK) return st;
+        if (!sum) hg_retain(cx, sum = grad[0]);
+        put_grad(cx, var, sum);
     } else if (!var->grad) {
         if ((st = copy_of(cx, grad[0], &sum)) != HG_OK) return st;
         put_grad(cx, var, sum);

@@ -196,3 +196,14 @@ def a_node_hook_that_raises_leaves_the_graph(torch, log):
     handle.remove()
     y.sum().backward()
     log(x.grad)
+
+
+def a_hook_of_an_accumulator_sees_the_memory_of_grad(torch, log):
+    layer = torch.nn.Linear(2, 1)
+    node = layer.bias.expand_as(layer.bias).grad_fn.next_functions[0][0]
+    seen = []
+    node.register_hook(lambda grad_inputs, grad_outputs: seen.append(grad_outputs[0]))
+    layer(torch.ones(3, 2)).sum().backward()
+    log(seen[0].data_ptr() == layer.bias.grad.data_ptr(), seen[0] is layer.bias.grad, layer.bias.grad._base)
+    seen[0].mul_(2)
+    log(layer.bias.grad)
