@@ -193,7 +193,7 @@ def _getstate(self):
 
 def _give_own_class(module):
     cls = type(module)
-    members = {"__getstate__": _getstate}
+    members = {"__getstate__": _getstate, "__module__": _getstate.__module__}
     if not hasattr(cls, "__deepcopy__"):
         members["__deepcopy__"] = _deepcopy
     module.__class__ = type(f"Parametrized{cls.__name__}", (cls,), members)

@@ -174,7 +174,9 @@ def what_a_node_hook_is_given_fits_the_inputs(torch, log):
         torch.addmm(one, torch.ones(2, 3), torch.ones(3, 2)),
     ):
         y.grad_fn.register_hook(
-            lambda grad_inputs, grad_outputs: log([g if g is None else (g, str(g.dtype)) for g in grad_inputs], grad_outputs)
+            lambda grad_inputs, grad_outputs: log(
+                [g if g is None else (g, str(g.dtype)) for g in grad_inputs], grad_outputs
+            )
         )
         y.sum().backward()
 
