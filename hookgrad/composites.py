@@ -46,7 +46,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
 
 
 def gradient(input, *, spacing=1, dim=None, edge_order=1):
-    """The derivative along each dimension, estimated from neighbours (second order inside); a list, a tensor a dimension.
+    """The derivative along each dimension, estimated from neighbours (second order inside); a tensor for each.
 
     `spacing` is the distance between neighbours: a number, a number a dimension, or a tensor of coordinates a dimension.
     """
@@ -71,7 +71,7 @@ def gradient(input, *, spacing=1, dim=None, edge_order=1):
     for d in dims:
         if input.size(d) < edge_order + 1:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
-    return [_gradient_along(input, d, s, edge_order) for d, s in zip(dims, spacings)]
+    return tuple(_gradient_along(input, d, s, edge_order) for d, s in zip(dims, spacings))
 
 
 def _gradient_along(input, dim, spacing, edge_order):
