@@ -26,7 +26,8 @@ def install() -> None:
     for name, module in list(sys.modules.items()):
         if is_ours(name) and module is not None:
             present_as_torch(module)
-    importlib.import_module(THERE)
+    torch = importlib.import_module(THERE)
+    torch.__version__ = torch.version.__version__ = f"{torch.version.pytorch}+hookgrad{torch.version.__version__}"
 
 
 def is_ours(name: str) -> bool:

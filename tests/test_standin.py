@@ -182,3 +182,14 @@ def test_frames_of_the_package_stay_in_tracebacks_that_run_through_it(run_script
     assert 'script.py", line 2, in <module>' in done.stderr
     assert "__main__.py" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: ")
+
+
+def test_the_version_is_that_of_the_pytorch_it_stands_for(run_script):
+    done = run_script(
+        "import torch\n"
+        "print([int(n) for n in torch.__version__.split('+')[0].split('.')] >= [2, 0], torch.version.cuda)\n"
+        "print(torch.__version__ == torch.version.__version__, torch.__version__)\n"
+    )
+    import hookgrad
+
+    assert done.stdout == f"True None\nTrue 2.13.0+hookgrad{hookgrad.__version__}\n", done.stderr
