@@ -7,6 +7,7 @@ them side by side, with `batch_sizes` saying how many take part in each.
 
 from . import _C
 from .nn import functional as F
+from .nn._whole import one_node
 
 # ---- One step ------------------------------------------------------------------------------------------------------------
 
@@ -116,6 +117,13 @@ def _packed(step, input, batch_sizes, state, weights, reverse):
     return _C.cat(outputs, 0), tuple(_C.cat(parts[::-1], 0) for parts in zip(*ended))
 
 
+@one_node("MkldnnRnnLayerBackward0", 0, 1, 2, 3, 4, 5, 6)
+def _lstm_layer(input, w_ih, w_hh, b_ih, b_hh, h, c, reverse):
+    """A layer of an LSTM as one node, which it is in PyTorch where oneDNN computes it."""
+    output, (h, c) = _padded(_lstm_step, input, (h, c), (w_ih, w_hh, b_ih, b_hh, None), reverse)
+    return output, h, c
+
+
 # ---- Layers upon layers ------------------------------------------------------------------------------------------------------
 
 
@@ -140,7 +148,15 @@ def _run(
         raise RuntimeError("got an incorrect number of RNN parameters")
     if batch_first:
         input = input.transpose(0, 1)
-    if batch_sizes is None:
+    states = None
+    if batch_sizes is None and n_states == 2 and input.dtype == _C.float32 and not projected and input.numel():
+        input = input.contiguous()
+        states = [[h[k] for h in hx] for k in range(len(weights))]
+
+        def layer(x, state, w, reverse):
+            output, *state = _lstm_layer(x, *w[:4], *state, reverse)
+            return output, state
+    elif batch_sizes is None:
 
         def layer(x, state, w, reverse):
             return _padded(step, x, state, w, reverse)
@@ -150,7 +166,8 @@ def _run(
         def layer(x, state, w, reverse):
             return _packed(step, x, sizes, state, w, reverse)
 
-    states = list(zip(*(h.unbind(0) for h in hx)))
+    if states is None:
+        states = list(zip(*(h.unbind(0) for h in hx)))
     last = []
     for i in range(num_layers):
         outputs = []
@@ -162,7 +179,7 @@ def _run(
         if dropout and train and i < num_layers - 1:
             input = F.dropout(input, dropout)
     if batch_first:
-        input = input.transpose(0, 1)
+        input = input.transpose(0, 1) if n_states == 2 else input.transpose_(0, 1)
     return (input, *(_C.stack(parts, 0) for parts in zip(*last)))
 
 

@@ -46,7 +46,12 @@ class _Whole:
 
 
 def _own(tensor, args):
-    return tensor.clone() if tensor._base is not None or any(tensor is a for a in args) else tensor
+    """The tensor, or a copy where it is an argument or a view of one."""
+    base = tensor._base
+    for a in args:
+        if isinstance(a, _C.Tensor) and (tensor is a or base is not None and (base is a or base is a._base)):
+            return tensor.clone()
+    return tensor
 
 
 def one_node(name, *edges):
@@ -63,7 +68,7 @@ def one_node(name, *edges):
                 return function(*args)
             with no_grad():
                 result = function(*args)
-            # A view, or an argument as it came, would be given the history of another tensor.
+            # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
             node = _C._function_new(name, _Whole(name, function, args, edges), tuple([args[i] for i in edges]))
             _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))

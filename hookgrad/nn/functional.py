@@ -220,26 +220,58 @@ def scaled_dot_product_attention(
     """
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
+    settings = query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
+    # What PyTorch's kernel for the processor takes is one node, as there.
+    if (
+        query.dim() == key.dim() == value.dim() == 4
+        and query.shape[-1] == value.shape[-1]
+        and dropout_p == 0.0
+        and 0 not in (query.shape[-2], key.shape[-2])
+        and not (attn_mask is not None and attn_mask.requires_grad)
+    ):
+        return _attention_at_once(*settings)
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    return _attention(*settings)
+
+
+def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa):
     if enable_gqa:
         times = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
     # Both factors take half of the scale, which keeps the products small.
     half = math.sqrt(abs(scale))
-    scores = (query * math.copysign(half, scale)) @ (key.transpose(-2, -1) * half)
+    scores = _C._mul(query, math.copysign(half, scale)) @ _C._mul(key.transpose(-2, -1), half)
     if is_causal:
-        if attn_mask is not None:
-            raise RuntimeError(
-                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
-            )
-        attn_mask = hookgrad.ones((query.shape[-2], key.shape[-2]), dtype=hookgrad.bool).tril()
+        seen = hookgrad.ones((query.shape[-2], key.shape[-2]), dtype=hookgrad.bool).tril()
+        scores = scores + _canonical_mask(~seen, "attn_mask", None, "", query.dtype)
     if attn_mask is not None:
         if attn_mask.dtype == hookgrad.bool:
             attn_mask = _canonical_mask(~attn_mask, "attn_mask", None, "", query.dtype)
         scores = scores + attn_mask
-    weights = scores.softmax(-1)
+    weights = _safe_softmax(scores)
     if dropout_p > 0.0:
         weights = _nn.dropout(weights, dropout_p)
     return weights @ value
+
+
+@one_node("ScaledDotProductFlashAttentionForCpuBackward0", 0, 1, 2)
+def _attention_at_once(query, *settings):
+    output = _attention(query, *settings)
+    if query.is_contiguous():
+        return output
+    # It lies in memory as the query does: dimensions in the order of their strides.
+    order = sorted(range(4), key=lambda dim: -query.stride(dim))
+    return output.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
+
+
+@one_node("SafeSoftmaxBackward0", 0)
+def _safe_softmax(scores):
+    """softmax over the last dimension, zeros where everything is minus infinity."""
+    is_masked = (scores == -math.inf).all(-1, keepdim=True)
+    if not bool(is_masked.any()):
+        return scores.softmax(-1)
+    return scores.masked_fill(is_masked, 0.0).softmax(-1).masked_fill(is_masked, 0.0)
 
 
 @one_node("TrilinearBackward0", 0, 1, 2)
