@@ -48,6 +48,7 @@ from .functional import (  # noqa: E402
     einsum,
     is_complex,
     is_floating_point,
+    is_inference,
     is_nonzero,
     is_storage,
     is_tensor,

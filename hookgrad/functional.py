@@ -20,6 +20,11 @@ def is_floating_point(input):
     return input.is_floating_point()
 
 
+def is_inference(input):
+    """Was it made in inference mode?"""
+    return input.is_inference()
+
+
 def is_complex(input):
     """Is its dtype a complex one? There are none."""
     return input.is_complex()

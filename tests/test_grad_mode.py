@@ -236,3 +236,13 @@ def test_a_decorated_class_is_made_without_recording_and_a_warning():
                 self.recording = torch.is_grad_enabled()
 
     assert not Recorder().recording and torch.is_grad_enabled()
+
+
+def test_inference_mode_cannot_be_recorded_in_but_left(x):
+    with torch.inference_mode(), torch.enable_grad():
+        y = x * 2
+        assert torch.is_grad_enabled() and y.is_inference() and not y.requires_grad
+        assert torch.is_inference(y)
+    with torch.no_grad(), torch.inference_mode(False):
+        assert torch.is_grad_enabled() and (x * 2).requires_grad
+    assert torch.is_grad_enabled()

@@ -121,7 +121,7 @@ static hg_status pass(hg_ctx *cx, side *s, hg_hook_fn fn, hg_value *tuple, bool 
         pool += t->n_dim;
     }
     hg_status st = HG_OK;
-    if (!wanted || !cx->grad_enabled) goto done;
+    if (!wanted || !hg_records(cx)) goto done;
     if (s->n_values > 8 && !(at = hg_mem(cx, s->n_values * sizeof *at))) {
         at = few, st = HG_MEMORY;
         goto done;

@@ -221,7 +221,7 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
     hg_tensor *made[HG_MAX_OUT] = {NULL};
     hg_status st = info->op->forward(cx, a, made);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
-        st = finish(cx, info, a, cx->grad_enabled ? wanted(info, a) : 0, made, info->n_out);
+        st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, made, info->n_out);
     if (st != HG_OK) {
         drop_all(cx, made, HG_MAX_OUT);
         return st;
@@ -238,7 +238,7 @@ hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor
     list l = {NULL, 0};
     hg_status st = info->op->forward(cx, a, (hg_tensor **)(void *)&l);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
-        st = finish(cx, info, a, cx->grad_enabled ? wanted(info, a) : 0, l.at, l.n);
+        st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, l.at, l.n);
     if (st != HG_OK) {
         hg_list_free(cx, l.at, l.n);
         return st;
@@ -300,7 +300,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     hg_arg room[HG_MAX_PARAMS], saved[HG_MAX_PARAMS];
     if (!(a = complete(cx, info, a, n, room))) return cx->status;
     hg_tensor *self = a[0].u.t, *original = NULL, *alias = NULL;
-    uint32_t want = cx->grad_enabled ? wanted(info, a) : 0, in = 0, save_out = 0;
+    uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, save_out = 0;
     if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
     hg_status st = hg_check_inplace(cx, self, want != 0);
     if (st != HG_OK) return st;

@@ -154,6 +154,9 @@ struct hg_ctx {
     char words[1024];
 };
 
+/* Does what is called now become part of the graph? */
+static inline bool hg_records(const hg_ctx *cx) { return cx->grad_enabled && !cx->inference; }
+
 hg_status hg_open(const hg_host *host, hg_ctx **out); /* the library and its first context */
 hg_status hg_ctx_new(hg_lib *lib, hg_ctx **out);      /* a context for one more thread */
 void hg_ctx_free(hg_ctx *cx);

@@ -9,13 +9,21 @@ from types import ModuleType
 from .. import _C
 from . import function, grad_mode, graph, variable
 from .function import Function
-from .grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled, set_multithreading_enabled
+from .grad_mode import (
+    _unsafe_preserve_version_counter,
+    enable_grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
 from .graph import GradientEdge
 from .variable import Variable
 
 __all__ = [
     "Function",
     "Variable",
+    "_unsafe_preserve_version_counter",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -177,20 +185,6 @@ def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
         starts, last = tuple([batch[i] for batch in batches]), i == sizes[0] - 1
         rows.append(_C.grad(outputs, starts, inputs, keep or not last, create_graph, allow_unused))
     return tuple([None if all(g is None for g in column) else _C.stack(list(column)) for column in zip(*rows)])
-
-
-class _unsafe_preserve_version_counter:
-    """Inside, in-place changes to the tensor, or to each of a tuple, go unseen: at the end it has its version of before."""
-
-    def __init__(self, tensors):
-        self.tensors = (tensors,) if isinstance(tensors, _C.Tensor) else tensors
-        self.versions = tuple([t._version for t in self.tensors])
-
-    def __enter__(self):
-        pass
-
-    def __exit__(self, *exc):
-        _C._unsafe_set_version_counter(self.tensors, self.versions)
 
 
 def _is_checkpoint_valid():

@@ -16,6 +16,7 @@ __all__ = [
     "FunctionCtx",
     "FunctionMeta",
     "InplaceFunction",
+    "NestedIOFunction",
     "once_differentiable",
 ]
 
@@ -317,7 +318,7 @@ class Function(_SingleLevelFunction):
         ctx._tensor_inputs = tuple([isinstance(a, _C.Tensor) for a in args])
         ctx.needs_input_grad = needs = tuple([isinstance(a, _C.Tensor) and a.requires_grad for a in args])
         node = None
-        if _C.is_grad_enabled() and any(needs):
+        if any(needs) and _C.is_grad_enabled() and not _C.is_inference_mode_enabled():
             node = ctx = _C._function_new(cls._backward_cls.__name__, ctx, inputs)
         with no_grad():
             if with_setup:
@@ -453,3 +454,13 @@ class InplaceFunction(Function):
     def __init__(self, inplace=False):
         super().__init__()
         self.inplace = inplace
+
+
+class NestedIOFunction(Function):
+    """For old code: a Function of nested tensors. It has a name, but as in PyTorch nothing calls these methods any more."""
+
+    def forward_extended(self, *input):
+        raise NotImplementedError
+
+    def backward_extended(self, *grad_output):
+        raise NotImplementedError

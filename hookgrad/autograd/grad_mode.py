@@ -128,7 +128,8 @@ class set_grad_enabled(_Mode):
 
 
 class inference_mode(_Mode):
-    """As `no_grad`, and the tensors made inside can never take part in a graph.
+    """As `no_grad`, and the tensors made inside can never take part in a graph; `enable_grad` inside changes nothing about
+    that, `inference_mode(False)` does: it turns recording on.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.inference_mode.html
     """
@@ -143,7 +144,7 @@ class inference_mode(_Mode):
 
     def __enter__(self):
         self._was = _C._set_inference_mode(self.mode)
-        self._grad_was = _C._set_grad_enabled(not self.mode and _C.is_grad_enabled())
+        self._grad_was = _C._set_grad_enabled(not self.mode)
 
     def __exit__(self, *exc):
         _C._set_inference_mode(self._was)
@@ -172,3 +173,20 @@ class set_multithreading_enabled(_Mode):
 
     def clone(self):
         return type(self)(self.mode)
+
+
+class _unsafe_preserve_version_counter(_Mode):
+    """Inside, changes in place to a tensor, or several, do not count: derivatives that need the old values are wrong."""
+
+    def __init__(self, tensors):
+        self.tensors = (tensors,) if isinstance(tensors, _C.Tensor) else tuple(tensors)
+        self.versions = tuple([t._version for t in self.tensors])
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *exc):
+        _C._unsafe_set_version_counter(self.tensors, self.versions)
+
+    def clone(self):
+        return type(self)(self.tensors)
