@@ -114,8 +114,8 @@ stress: $(VENV)/.needs $(VENV)/.test ## Every kind of hook does what it should n
 	@printf '0/2\n1/2\n' | xargs -P 2 -I @ env HOOKGRAD_SHARD=@ HOOKGRAD_ROUNDS=10000 $(SANITIZED) \
 	    $(VENV)/bin/pytest -q tests/test_hook_actions.py
 
-memory: $(VENV)/.built $(VENV)/.test ## Run each example 10,000 times in one process: memory stays flat
-	@HOOKGRAD_ITERATIONS=10000 $(VENV)/bin/pytest -v tests/test_memory.py
+memory: $(VENV)/.built $(VENV)/.test ## Run each example 10,000 times in one process: memory stays flat; graphs of a million nodes
+	@HOOKGRAD_ITERATIONS=10000 HOOKGRAD_DEEP=1000000 $(VENV)/bin/pytest -v tests/test_memory.py tests/test_robustness.py
 
 import-time: $(VENV)/.built ## Check that importing hookgrad costs less than a fifth of importing NumPy
 	@$(PY) -m compileall -q hookgrad

@@ -169,8 +169,8 @@ static PyObject *pair_of(PyObject *args, const char *function) {
     if (!PyArg_UnpackTuple(args, function, 2, 2, &pack, &unpack)) return NULL;
     PyObject *bad = !PyCallable_Check(pack) ? pack : !PyCallable_Check(unpack) ? unpack : NULL;
     if (bad)
-        return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be callable, not %.100s", function,
-                            bad == pack ? "pack_hook" : "unpack_hook", Py_TYPE(bad)->tp_name);
+        return PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: '%s' must be callable, not %.100s",
+                            function, bad == pack ? "pack_hook" : "unpack_hook", Py_TYPE(bad)->tp_name);
     py_site(&file, &line);
     return Py_BuildValue("OOOi", pack, unpack, file ? (PyObject *)file : Py_None, line);
 }

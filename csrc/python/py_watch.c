@@ -47,7 +47,7 @@ static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
 
 static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
     if (!py_is_tensor(tensor))
-        return PyErr_Format(PyExc_TypeError,
+        return PyErr_Format(PyExc_RuntimeError,
                             "increment_version expects each element of the iterable to be a tensor, got %.100s",
                             Py_TYPE(tensor)->tp_name);
     if (TENSOR(tensor)->storage) ++*hg_version_of(TENSOR(tensor)->storage);
