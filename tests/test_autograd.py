@@ -543,3 +543,23 @@ def test_whether_there_are_several_threads_is_remembered():
     torch.autograd.set_multithreading_enabled(False)
     assert not torch._C._is_multithreading_enabled()
     torch.autograd.set_multithreading_enabled(True)
+
+
+def test_a_leaf_frozen_after_forward_gets_no_gradient():
+    x = torch.ones(1, requires_grad=True)
+    seen = []
+    x.register_hook(seen.append)
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad))
+    y = x * 2
+    x.requires_grad_(False)
+    y.backward()
+    assert seen[0].item() == 2 and seen[1] is None and x.grad is None
+
+
+def test_a_leaf_that_became_a_result_gets_no_gradient():
+    x = torch.ones(1, requires_grad=True)
+    y = x * 2
+    x.requires_grad_(False)
+    x.mul_(torch.ones(1, requires_grad=True))
+    with pytest.raises(RuntimeError, match="leaf variable has been moved into the graph interior"):
+        y.backward()

@@ -422,7 +422,8 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     hg_tensor *var = n->args[0].u.t, *sum = NULL;
     hg_status st = HG_OK;
     if (!var) return HG_OK;
-    if (!grad[0]) {                                    /* nothing to add, but the hooks run */
+    if (grad[0] && var->grad_fn) return hg_fail(cx, HG_STATE, "leaf variable has been moved into the graph interior");
+    if (!grad[0] || !var->requires_grad) { /* nothing to add, or it was frozen since forward; the hooks run */
     } else if (!var->grad && may_steal(cx, grad[0])) { /* in a tensor of its own where hooks see this one */
         if (grad[0]->base || n->hooks) st = hg_tensor_detach(cx, grad[0], &sum);
         if (st != HG_OK) return st;
