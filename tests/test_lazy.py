@@ -162,3 +162,9 @@ def test_other_hooks_see_the_layer_it_has_become():
     layer.register_forward_pre_hook(lambda m, args: seen.append(type(m).__name__))
     layer(torch.ones(1, 2))
     assert seen == ["Linear"]
+
+
+def test_a_lazy_layer_loads_from_a_lazy_layer():
+    twin = nn.LazyLinear(2)
+    twin.load_state_dict(nn.LazyLinear(2).state_dict())
+    assert is_lazy(twin.weight) and twin(torch.ones(1, 3)).shape == (1, 2)

@@ -26,7 +26,7 @@ import hookgrad
 
 from ... import _C
 from ...utils.hooks import RemovableHandle
-from ..parameter import Parameter
+from ..parameter import Parameter, is_lazy
 
 __all__ = [
     "register_module_forward_pre_hook",
@@ -724,9 +724,10 @@ class Module(_C.Module):
                     f"checkpoint but received {type(given)}"
                 )
                 continue
-            if tensor.dim() == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
+            lazy = is_lazy(tensor)
+            if not lazy and tensor.dim() == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
                 given = given[0]
-            if given.shape != tensor.shape:
+            if not lazy and given.shape != tensor.shape:
                 error_msgs.append(
                     f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, "
                     f"the shape in current model is {tensor.shape}."
