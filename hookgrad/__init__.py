@@ -134,6 +134,8 @@ def __getattr__(name):
     if name in _ELSEWHERE:
         value = globals()[name] = getattr(import_module("." + _ELSEWHERE[name], __name__), name)
         return value
+    if name.startswith("_foreach_"):
+        return getattr(import_module("._foreach", __name__), name)
     raise AttributeError(f"hookgrad has no torch.{name}")
 
 

@@ -271,3 +271,14 @@ def test_an_in_place_operation_follows_what_made_the_tensor():
         eval("y." + change)
         assert y.grad_fn.next_functions[0][0] is node
     assert (2 * x).grad_fn.next_functions[0][0] is x.exp().grad_fn.next_functions[0][0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_circular_padding_goes_round(n):
+    x = double(1, 2, *[3] * n)
+    padded = getattr(nn, f"CircularPad{n}d")(1)(x)
+    expected = x
+    for dim in range(2, n + 2):
+        expected = torch.cat([expected.narrow(dim, 2, 1), expected, expected.narrow(dim, 0, 1)], dim)
+    assert torch.equal(padded, expected)
+    assert torch.autograd.gradcheck(getattr(nn, f"CircularPad{n}d")(1), x)

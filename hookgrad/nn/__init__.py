@@ -22,8 +22,29 @@ __all__ = [
     *modules.__all__,
 ]
 
+
+def factory_kwargs(kwargs):
+    """The `device`, `dtype` and `memory_format` of keyword arguments, those of its own entry `factory_kwargs` included.
+
+    >>> factory_kwargs({"dtype": None, "factory_kwargs": {"device": "cpu"}})
+    {'device': 'cpu', 'dtype': None}
+    """
+    if kwargs is None:
+        return {}
+    names = {"device", "dtype", "memory_format"}
+    unexpected = kwargs.keys() - names - {"factory_kwargs"}
+    if unexpected:
+        raise TypeError(f"unexpected kwargs {unexpected}")
+    made = dict(kwargs.get("factory_kwargs", {}))
+    for name in sorted(names & kwargs.keys()):
+        if name in made:
+            raise TypeError(f"{name} specified twice, in **kwargs and in factory_kwargs")
+        made[name] = kwargs[name]
+    return made
+
+
 # Modules that come with their first use, like the layers that few programs use.
-_LATE = ("_reduction", "attention", "grad", "parallel")
+_LATE = ("_reduction", "attention", "common_types", "grad", "parallel")
 
 
 def __getattr__(name):

@@ -195,9 +195,9 @@ def _fractional_indices(input, kernel_size, output_size, samples):
     return windows.gather(-1, values.argmax(-1, keepdim=True)).squeeze(-1)
 
 
-def _take(input, indices):
-    n = indices.dim() - 2
-    return input.flatten(-n).gather(-1, indices.flatten(2)).view(indices.shape)
+def _take(input, indices, n):
+    """The elements of the planes, of n dimensions, that the indices name."""
+    return input.flatten(-n).gather(-1, indices.flatten(-n)).view(indices.shape)
 
 
 _take2d = one_node("FractionalMaxPool2DBackward0", 0)(_take)
@@ -218,16 +218,14 @@ def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
         samples = hookgrad.rand(planes.shape[0], planes.shape[1], n, dtype=input.dtype)
     words = ("height", "width") if n == 2 else ("time", "height", "width")
     for word, size, out, kernel in zip(words, planes.shape[-n:], output_size, kernel_size):
-        if out + kernel - 1 > size:
+        if out + kernel - (n == 2) > size:
             where = f"{name}_out()" if n == 3 else f"{name}()"
             raise RuntimeError(f"{where}: pool {word} {kernel} too large relative to input {word} {size}")
     with hookgrad.no_grad():
         indices = _fractional_indices(planes.detach(), kernel_size, output_size, samples)
     if not is_batched:
         indices = indices.squeeze(0)
-        output = (_take3d if n == 3 else _take2d)(input.unsqueeze(0), indices.unsqueeze(0)).squeeze(0)
-        return output, indices
-    return (_take3d if n == 3 else _take2d)(input, indices), indices
+    return (_take3d if n == 3 else _take2d)(input, indices, n), indices
 
 
 def fractional_max_pool2d_with_indices(

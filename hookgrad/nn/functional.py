@@ -34,10 +34,16 @@ globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.star
 
 
 def __getattr__(name):
-    if name not in _LATE:
-        raise AttributeError(f"hookgrad has no torch.nn.functional.{name}")
     from importlib import import_module
 
+    if name in ("_single", "_pair", "_triple"):
+        return getattr(import_module(".modules.utils", __package__), name)
+    if name == "_Reduction":
+        return import_module("._reduction", __package__)
+    if name == "torch":
+        return hookgrad
+    if name not in _LATE:
+        raise AttributeError(f"hookgrad has no torch.nn.functional.{name}")
     value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)
     value.__module__ = __name__
     return value

@@ -42,6 +42,50 @@ LAYERS = [
     ("Sigmoid", (), {}, (3, 4)),
     ("Softmax", (), {"dim": 1}, (3, 4)),
     ("LogSoftmax", (), {"dim": 0}, (3, 4)),
+    ("Conv3d", (2, 4, (2, 3, 2)), {"stride": (1, 2, 1), "padding": 1, "groups": 2}, (2, 2, 4, 5, 4)),
+    ("Conv3d", (2, 3, 2), {"padding": "same", "padding_mode": "circular"}, (2, 4, 3, 4)),
+    ("ConvTranspose3d", (3, 2, 2), {"stride": 2, "output_padding": 1}, (1, 3, 2, 3, 2)),
+    ("BatchNorm3d", (3,), {}, (2, 3, 2, 3, 2)),
+    ("SyncBatchNorm", (3,), {"momentum": None}, (4, 3, 2)),
+    ("InstanceNorm3d", (2,), {"affine": True, "track_running_stats": True}, (2, 2, 2, 3, 2)),
+    ("LocalResponseNorm", (3,), {"alpha": 0.1}, (2, 4, 3, 3)),
+    ("CrossMapLRN2d", (3,), {"alpha": 0.1, "k": 2}, (1, 5, 2, 3)),
+    ("MaxPool3d", (2,), {"stride": 1, "padding": 1, "dilation": 2}, (1, 2, 4, 5, 4)),
+    ("AvgPool3d", (2,), {"ceil_mode": True, "count_include_pad": False, "padding": 1}, (1, 2, 4, 5, 4)),
+    ("AdaptiveAvgPool3d", ((2, None, 1),), {}, (1, 2, 4, 5, 4)),
+    ("AdaptiveMaxPool3d", (2,), {}, (2, 4, 5, 4)),
+    ("LPPool1d", (2, 3), {"stride": 2}, (2, 3, 8)),
+    ("LPPool2d", (4, 2), {}, (2, 3, 4, 6)),
+    ("LPPool3d", (2, 2), {}, (1, 2, 4, 4, 4)),
+    ("ReflectionPad3d", (1,), {}, (1, 2, 2, 3, 4)),
+    ("ReplicationPad3d", ((1, 2, 0, 1, 2, 0),), {}, (1, 2, 2, 3, 4)),
+    ("ConstantPad3d", (1, 2.5), {}, (1, 2, 2, 3)),
+    ("ZeroPad3d", (1,), {}, (1, 2, 2, 3)),
+    ("Upsample", (), {"scale_factor": 1.7}, (2, 3, 5)),
+    ("Upsample", ((3, 7),), {"mode": "bicubic"}, (1, 2, 4, 5)),
+    ("Upsample", (), {"scale_factor": (2.0, 1.5, 0.6), "mode": "trilinear", "align_corners": True}, (1, 1, 2, 3, 4)),
+    ("UpsamplingNearest2d", (), {"scale_factor": 2}, (1, 2, 2, 3)),
+    ("UpsamplingBilinear2d", (5,), {}, (1, 2, 2, 3)),
+    ("PixelShuffle", (2,), {}, (2, 8, 2, 3)),
+    ("PixelUnshuffle", (2,), {}, (2, 4, 6)),
+    ("ChannelShuffle", (3,), {}, (2, 6, 3)),
+    ("Fold", ((4, 5), 2), {}, (2, 8, 12)),
+    ("Unfold", ((2, 3),), {"padding": 1, "stride": 2}, (2, 3, 4, 5)),
+    ("RReLU", (0.2, 0.4), {}, (3, 4)),
+    ("AlphaDropout", (0.0,), {}, (3, 4)),
+    ("FeatureAlphaDropout", (1.0,), {}, (3, 4)),
+    ("Dropout3d", (0.0,), {}, (2, 3, 2, 2, 2)),
+    ("PReLU", (3,), {}, (2, 3, 2)),
+    ("GLU", (), {"dim": 1}, (2, 4)),
+    ("RNN", (3, 4, 2), {"nonlinearity": "relu"}, (5, 2, 3)),
+    ("GRU", (3, 4), {"bidirectional": True, "batch_first": True}, (5, 2, 3)),
+    ("LSTM", (3, 4, 2), {"proj_size": 2}, (5, 3)),
+    ("LSTM", (3, 4), {"bidirectional": True, "bias": False}, (5, 2, 3)),
+    ("RNNCell", (3, 4), {}, (2, 3)),
+    ("GRUCell", (3, 4), {"bias": False}, (3,)),
+    ("LSTMCell", (3, 4), {}, (2, 3)),
+    ("TransformerEncoderLayer", (8, 2, 16, 0.0), {"norm_first": True}, (3, 2, 8)),
+    ("TransformerEncoderLayer", (8, 2, 16, 0.0, "gelu"), {"batch_first": True}, (3, 2, 8)),
 ]
 
 
@@ -60,6 +104,7 @@ def test_layer(name, args, kwargs, shape, training):
         x = lib.randn(shape, requires_grad=True)
         out = layer(x)
         out = layer(x) if training else out  # running statistics move twice
+        out = out[0] if isinstance(out, tuple) else out
         weights = lib.cos(lib.arange(out.numel(), dtype=lib.float32)).view(out.shape)
         (out * weights).sum().backward()
         grads = {n: p.grad for n, p in layer.named_parameters()}
@@ -98,7 +143,10 @@ CLASSES = sorted(
 
 
 def parameters(function):
-    return [(p.name, p.kind, repr(p.default)) for p in inspect.signature(function).parameters.values()]
+    def default(p):
+        return p.default.__name__ if callable(p.default) and p.default is not p.empty else repr(p.default)
+
+    return [(p.name, p.kind, default(p)) for p in inspect.signature(function).parameters.values()]
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -109,16 +109,18 @@ class ZeroPad3d(ConstantPad3d):
         return f"{self.padding}"
 
 
-class ReflectionPad1d(_PadNd):
+class _ReflectionPadNd(_PadNd):
+    _mode = "reflect"
+
+
+class ReflectionPad1d(_ReflectionPadNd):
     """Mirrors the input at the ends of its last dimension.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad1d.html
     """
 
-    _mode = "reflect"
 
-
-class ReflectionPad2d(ReflectionPad1d):
+class ReflectionPad2d(_ReflectionPadNd):
     """Mirrors the input at the edges of its last two dimensions.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad2d.html
@@ -127,7 +129,7 @@ class ReflectionPad2d(ReflectionPad1d):
     _sides = 4
 
 
-class ReflectionPad3d(ReflectionPad1d):
+class ReflectionPad3d(_ReflectionPadNd):
     """Mirrors the input at the faces of its last three dimensions.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReflectionPad3d.html
@@ -136,16 +138,18 @@ class ReflectionPad3d(ReflectionPad1d):
     _sides = 6
 
 
-class ReplicationPad1d(_PadNd):
+class _ReplicationPadNd(_PadNd):
+    _mode = "replicate"
+
+
+class ReplicationPad1d(_ReplicationPadNd):
     """Repeats the elements at the ends of the last dimension.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad1d.html
     """
 
-    _mode = "replicate"
 
-
-class ReplicationPad2d(ReplicationPad1d):
+class ReplicationPad2d(_ReplicationPadNd):
     """Repeats the elements at the edges of the last two dimensions.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad2d.html
@@ -154,7 +158,7 @@ class ReplicationPad2d(ReplicationPad1d):
     _sides = 4
 
 
-class ReplicationPad3d(ReplicationPad1d):
+class ReplicationPad3d(_ReplicationPadNd):
     """Repeats the elements at the faces of the last three dimensions.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.ReplicationPad3d.html
@@ -163,16 +167,7 @@ class ReplicationPad3d(ReplicationPad1d):
     _sides = 6
 
 
-class CircularPad1d(_PadNd):
-    """Goes round from one end of the last dimension to the other.
-
-    >>> import hookgrad as torch
-    >>> CircularPad1d(1)(torch.tensor([[1.0, 2.0, 3.0]]))
-    tensor([[3., 1., 2., 3., 1.]])
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad1d.html
-    """
-
+class _CircularPadNd(_PadNd):
     _mode = "circular"
 
     def _check_input_dim(self, input):
@@ -185,7 +180,18 @@ class CircularPad1d(_PadNd):
         return super().forward(input)
 
 
-class CircularPad2d(CircularPad1d):
+class CircularPad1d(_CircularPadNd):
+    """Goes round from one end of the last dimension to the other.
+
+    >>> import hookgrad as torch
+    >>> CircularPad1d(1)(torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[3., 1., 2., 3., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad1d.html
+    """
+
+
+class CircularPad2d(_CircularPadNd):
     """Goes round from one edge of the last two dimensions to the other.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad2d.html
@@ -194,7 +200,7 @@ class CircularPad2d(CircularPad1d):
     _sides = 4
 
 
-class CircularPad3d(CircularPad1d):
+class CircularPad3d(_CircularPadNd):
     """Goes round from one face of the last three dimensions to the other.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.CircularPad3d.html

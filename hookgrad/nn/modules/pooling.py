@@ -104,7 +104,7 @@ class AvgPool2d(_AvgPoolNd):
         self.divisor_override = divisor_override
 
 
-class _AdaptivePoolNd(Module):
+class _AdaptiveAvgPoolNd(Module):
     __constants__ = ["output_size"]
 
     def __init__(self, output_size):
@@ -115,7 +115,7 @@ class _AdaptivePoolNd(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_AdaptivePoolNd):
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """The means of as many windows as `output_size` says, whatever the size of the input (N, C, L) or (C, L).
 
     >>> import hookgrad as torch
@@ -128,7 +128,7 @@ class AdaptiveAvgPool1d(_AdaptivePoolNd):
     forward = _C.layer_forward("adaptive_avg_pool1d")
 
 
-class AdaptiveAvgPool2d(_AdaptivePoolNd):
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """The means of as many windows as `output_size` says, whatever the size of the input (N, C, H, W) or (C, H, W).
     None keeps the input's size.
 
@@ -142,12 +142,16 @@ class AdaptiveAvgPool2d(_AdaptivePoolNd):
     forward = _C.layer_forward("adaptive_avg_pool2d")
 
 
-class _AdaptiveMaxPoolNd(_AdaptivePoolNd):
+class _AdaptiveMaxPoolNd(Module):
     __constants__ = ["output_size", "return_indices"]
 
     def __init__(self, output_size, return_indices=False):
-        super().__init__(output_size)
+        super().__init__()
+        self.output_size = output_size
         self.return_indices = return_indices
+
+    def extra_repr(self):
+        return f"output_size={self.output_size}"
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
@@ -234,7 +238,7 @@ class AvgPool3d(_AvgPoolNd):
         )
 
 
-class AdaptiveAvgPool3d(_AdaptivePoolNd):
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """The means of as many windows as `output_size` says, whatever the size of the input (N, C, D, H, W) or (C, D, H, W).
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.AdaptiveAvgPool3d.html

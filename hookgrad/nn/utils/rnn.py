@@ -7,6 +7,8 @@ from collections import namedtuple
 
 import hookgrad
 
+from .._whole import one_node
+
 __all__ = [
     "PackedSequence",
     "invert_permutation",
@@ -157,13 +159,18 @@ def pack_padded_sequence(input, lengths, batch_first=False, enforce_sorted=True)
             "not need ONNX exportability."
         )
     batch_sizes = [sum(size > t for size in sizes) for t in range(sizes[0])]
-    # Steps that as many sequences take part in are one piece.
+    return PackedSequence(_packed(input, batch_sizes), hookgrad.tensor(batch_sizes), sorted_indices, None)
+
+
+@one_node("PackPaddedSequenceBackward0", 0)
+def _packed(input, batch_sizes):
+    """The steps (sum of batch_sizes, *) of (T, N, *); those that as many sequences take part in are one piece."""
     pieces, start = [], 0
     for t in range(1, len(batch_sizes) + 1):
         if t == len(batch_sizes) or batch_sizes[t] != batch_sizes[start]:
             pieces.append(input[start:t, : batch_sizes[start]].reshape(-1, *input.shape[2:]))
             start = t
-    return PackedSequence(hookgrad.cat(pieces), hookgrad.tensor(batch_sizes), sorted_indices, None)
+    return hookgrad.cat(pieces)
 
 
 def pad_packed_sequence(sequence, batch_first=False, padding_value=0.0, total_length=None):
