@@ -106,6 +106,7 @@ _ELSEWHERE = {
     "set_printoptions": "_tensor_str",
     "get_printoptions": "_tensor_str",
     "typename": "functional",
+    "vmap": "func",
     **dict.fromkeys(
         """as_strided_scatter combinations conj conj_physical corrcoef cov cumulative_trapezoid diagonal_scatter diff gcd gradient
         histc is_conj is_neg isin isreal lcm ldexp nanquantile narrow_copy put quantile renorm resolve_conj resolve_neg

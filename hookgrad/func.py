@@ -1,11 +1,446 @@
-"""Modules as functions of their parameters.
+"""Functions made of functions: gradients, products with vectors, Jacobians, maps over a batch; modules as functions.
+
+All of it stands on autograd as it is: a transform calls the function on tensors of its own and differentiates what comes out,
+so that transforms nest, and what they give can itself be differentiated with respect to tensors that require a gradient. `vmap`
+calls the function once for each entry of the batch.
 
 Source: https://docs.pytorch.org/docs/stable/func.html
 """
 
+from functools import wraps
+
+from . import _C
+from . import autograd as _autograd
+from .autograd.grad_mode import enable_grad
 from .nn.utils import stateless
 
-__all__ = ["functional_call"]
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]
+
+
+# ---- Trees of tensors -------------------------------------------------------------------------------------------------
+
+
+def _flatten(tree):
+    """(the leaves of nested dicts, lists and tuples, a function that puts others in their places)."""
+    if isinstance(tree, dict):
+        keys, children = list(tree), list(tree.values())
+        made = lambda values: type(tree)(zip(keys, values))  # noqa: E731
+    elif isinstance(tree, (list, tuple)):
+        children, made = list(tree), getattr(tree, "_make", type(tree))
+    else:
+        return [tree], lambda leaves: leaves[0]
+    parts = [_flatten(child) for child in children]
+
+    def rebuild(leaves):
+        leaves, values = list(leaves), []
+        for flat, build in parts:
+            values.append(build(leaves[: len(flat)]))
+            del leaves[: len(flat)]
+        return made(values)
+
+    return [leaf for flat, _ in parts for leaf in flat], rebuild
+
+
+def _tensors(leaves, what):
+    for leaf in leaves:
+        if not isinstance(leaf, _C.Tensor):
+            raise RuntimeError(f"{what}, got unsupported type {type(leaf)}")
+    return leaves
+
+
+def _mine(leaves, recording):
+    """Tensors that nobody else differentiates by, connected to those that require a gradient where that is recorded."""
+    for leaf in leaves:
+        if not isinstance(leaf, _C.Tensor):
+            raise ValueError(f"Thing passed to transform API must be Tensor, got {type(leaf)}")
+    return [t.view_as(t) if recording and t.requires_grad else t.detach().requires_grad_() for t in leaves]
+
+
+def _settled(tensors, mine, recording):
+    """Detached where they depend on no tensor that requires a gradient but `mine`."""
+    own = {id(t) for t in mine}
+
+    def depends(node):
+        seen, waiting = set(), [node]
+        while waiting:
+            node = waiting.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            leaf = getattr(node, "variable", None)
+            if isinstance(leaf, _C.Tensor) and id(leaf) not in own:
+                return True
+            waiting.extend(next_node for next_node, _ in node.next_functions)
+        return False
+
+    return [
+        t if not t.requires_grad or (recording and (t.grad_fn is None or depends(t.grad_fn))) else t.detach()
+        for t in tensors
+    ]
+
+
+def _gradients(outputs, inputs, starts):
+    """Zeros where an output does not depend on an input."""
+    wanted = [(o, s) for o, s in zip(outputs, starts) if o.requires_grad]
+    if not wanted:
+        return [_C.zeros_like(x) for x in inputs]
+    results = _autograd.grad(
+        [o for o, _ in wanted], inputs, [s for _, s in wanted], create_graph=True, allow_unused=True
+    )
+    return [_C.zeros_like(x) if g is None else g for g, x in zip(results, inputs)]
+
+
+def _chosen(args, argnums):
+    """(the arguments to differentiate by, a function that puts others in their places)."""
+    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    for n in numbers:
+        if not isinstance(n, int):
+            raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+        if not -len(args) <= n < len(args):
+            raise RuntimeError(f"Got argnum={n}, but only {len(args)} positional inputs")
+    if not numbers:
+        raise RuntimeError("argnums must be non-empty")
+    numbers = [n % len(args) for n in numbers]
+    if len(set(numbers)) != len(numbers):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
+
+    def replaced(values):
+        new = list(args)
+        for n, value in zip(numbers, values if isinstance(argnums, tuple) else (values,)):
+            new[n] = value
+        return new
+
+    return (tuple([args[n] for n in numbers]) if isinstance(argnums, tuple) else args[numbers[0]]), replaced
+
+
+def _with_aux(result, has_aux, name):
+    if not has_aux:
+        return result, None
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise RuntimeError(f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True")
+    return result
+
+
+class _Call:
+    """One call of func on tensors of our own in the place of those in `tree`; its outputs flat, and what they form."""
+
+    def __init__(self, call, tree, has_aux, name):
+        self.recording = _C.is_grad_enabled()
+        leaves, self.rebuild = _flatten(tree)
+        self.mine = _mine(leaves, self.recording)
+        with enable_grad():
+            result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
+        self.outputs, self.output = _flatten(result)
+        _tensors(self.outputs, f"{name}: expected f(*args) to return only tensors")
+        flat, build = _flatten(aux)
+        self.aux = build([self.settled([t])[0] if isinstance(t, _C.Tensor) else t for t in flat])
+
+    def settled(self, tensors):
+        return _settled(tensors, self.mine, self.recording)
+
+    def value(self):
+        return self.output(self.settled(self.outputs))
+
+    def gradients(self, starts):
+        with enable_grad():
+            return self.settled(_gradients(self.outputs, self.mine, starts))
+
+
+# ---- Gradients --------------------------------------------------------------------------------------------------------
+
+
+def grad_and_value(func, argnums=0, has_aux=False):
+    """As `grad`; the function gives (gradient, value), and with `has_aux` (gradient, (value, aux)).
+
+    >>> import hookgrad as torch
+    >>> grad_and_value(lambda x: (x**2).sum())(torch.tensor([1.0, 2.0]))
+    (tensor([2., 4.]), tensor(5.))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.grad_and_value.html
+    """
+
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        tree, replaced = _chosen(args, argnums)
+        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, "grad_and_value(f)(*args)")
+        value = call.value()
+        if not isinstance(value, _C.Tensor):
+            raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(value)}")
+        if value.dim() != 0:
+            raise RuntimeError(
+                "grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got tensor with "
+                f"{value.dim()} dims. Maybe you wanted to use the vjp or jacrev APIs instead?"
+            )
+        gradients = call.rebuild(call.gradients([_C.ones_like(value)]))
+        return gradients, ((value, call.aux) if has_aux else value)
+
+    return wrapper
+
+
+def grad(func, argnums=0, has_aux=False):
+    """A function that gives the gradient of func, which has one number as its result, with respect to an argument.
+
+    `argnums` may be a tuple; arguments may be nested dicts, lists and tuples of tensors. With `has_aux` func returns
+    (number, anything), and the new function (gradient, anything).
+
+    >>> import hookgrad as torch
+    >>> grad(grad(torch.sin))(torch.tensor(0.0))
+    tensor(-0.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.grad.html
+    """
+
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        gradients, value = grad_and_value(func, argnums, has_aux)(*args, **kwargs)
+        return (gradients, value[1]) if has_aux else gradients
+
+    return wrapper
+
+
+def vjp(func, *primals, has_aux=False):
+    """(func(*primals), a function from a vector of its shape to vector times Jacobian); with `has_aux` the aux as a third.
+
+    >>> import hookgrad as torch
+    >>> value, product = vjp(torch.exp, torch.zeros(2))
+    >>> product(torch.tensor([1.0, 3.0]))
+    (tensor([1., 3.]),)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.vjp.html
+    """
+    call = _Call(lambda values: func(*values), primals, has_aux, "vjp(f, *primals)")
+
+    def product(cotangents):
+        starts = _tensors(_flatten(cotangents)[0], "vjp_fn: expected only tensors")
+        if len(starts) != len(call.outputs):
+            raise RuntimeError(
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function: "
+                f"got {len(starts)} tensors for {len(call.outputs)}"
+            )
+        return call.rebuild(call.gradients(starts))
+
+    return (call.value(), product, call.aux) if has_aux else (call.value(), product)
+
+
+def jvp(func, primals, tangents, *, strict=False, has_aux=False):
+    """(func(*primals), its Jacobian times the tangents), by differentiating a vector-Jacobian product.
+
+    >>> import hookgrad as torch
+    >>> jvp(torch.square, (torch.tensor([1.0, 2.0]),), (torch.ones(2),))
+    (tensor([1., 4.]), tensor([2., 4.]))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.jvp.html
+    """
+    if not isinstance(primals, tuple):
+        raise RuntimeError(
+            "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals)."
+        )
+    flat = _flatten(tangents)[0]
+    if len(flat) != len(_flatten(primals)[0]):
+        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure")
+    call = _Call(lambda values: func(*values), primals, has_aux, "jvp(f, primals, tangents)")
+    with enable_grad():
+        vs = [_C.zeros_like(o, requires_grad=True) for o in call.outputs]
+        products = _gradients(call.outputs, call.mine, vs)
+        results = _settled(_gradients(products, vs, flat), [*call.mine, *vs], call.recording)
+    out = call.output(results)
+    return (call.value(), out, call.aux) if has_aux else (call.value(), out)
+
+
+# ---- Jacobians --------------------------------------------------------------------------------------------------------
+
+
+def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
+    """A function that gives the Jacobian of func with respect to an argument: of shape output.shape + argument.shape.
+
+    >>> import hookgrad as torch
+    >>> jacrev(torch.square)(torch.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.jacrev.html
+    """
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError("jacrev: `chunk_size` should be greater than 0.")
+
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        tree, replaced = _chosen(args, argnums)
+        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, "jacrev(f)(*args)")
+        blocks = []
+        for k, output in enumerate(call.outputs):
+            rows = []
+            for i in range(output.numel()):
+                start = _C.zeros_like(output).reshape(-1)
+                start[i] = 1
+                rows.append(
+                    call.gradients(
+                        [start.view_as(o) if j == k else _C.zeros_like(o) for j, o in enumerate(call.outputs)]
+                    )
+                )
+            columns = [
+                _C.stack([row[j] for row in rows]).view(output.shape + x.shape)
+                if rows
+                else x.new_zeros(output.shape + x.shape)
+                for j, x in enumerate(call.mine)
+            ]
+            blocks.append(call.rebuild(columns))
+        result = call.output(blocks)
+        return (result, call.aux) if has_aux else result
+
+    return wrapper
+
+
+def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
+    """As `jacrev`, with the same numbers: there is no forward mode.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.jacfwd.html
+    """
+    return jacrev(func, argnums, has_aux=has_aux)
+
+
+def hessian(func, argnums=0):
+    """A function that gives the Hessian of func with respect to an argument: the Jacobian of the Jacobian.
+
+    >>> import hookgrad as torch
+    >>> hessian(lambda x: (x**3).sum())(torch.tensor([1.0, 2.0]))
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.hessian.html
+    """
+    return jacfwd(jacrev(func, argnums), argnums)
+
+
+# ---- Maps over a batch ------------------------------------------------------------------------------------------------
+
+
+def _spread(dims, tree):
+    """A dimension for each leaf of the tree: `dims` is one for all, or has the tree's upper structure; None: no match."""
+    if dims is None or isinstance(dims, int):
+        return [dims] * len(_flatten(tree)[0])
+    if isinstance(tree, dict) and isinstance(dims, dict) and tree.keys() == dims.keys():
+        pairs = [(dims[k], tree[k]) for k in tree]
+    elif isinstance(tree, (list, tuple)) and isinstance(dims, (list, tuple)) and len(tree) == len(dims):
+        pairs = list(zip(dims, tree))
+    else:
+        return None
+    spread = [_spread(d, t) for d, t in pairs]
+    return None if any(part is None for part in spread) else [d for part in spread for d in part]
+
+
+def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
+    """A function that calls func for each entry of a batch and stacks the results: arguments have a dimension more.
+
+    `in_dims` says which one, for all or for each argument, None for an argument that is the same in every call.
+
+    >>> import hookgrad as torch
+    >>> vmap(torch.dot, in_dims=(0, None))(torch.eye(2), torch.tensor([3.0, 4.0]))
+    tensor([3., 4.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.vmap.html
+    """
+    name = getattr(func, "__name__", repr(func))
+
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): "
+        if not isinstance(in_dims, (int, tuple)):
+            raise ValueError(
+                f"{where}expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, "
+                f"got: {type(in_dims)}."
+            )
+        if not args:
+            raise ValueError(f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs.")
+        dims = _spread(in_dims, args)
+        if dims is None:
+            raise ValueError(f"{where}in_dims is not compatible with the structure of `inputs`.")
+        leaves, rebuild = _flatten((args, kwargs))
+        dims = dims + [0 if isinstance(t, _C.Tensor) else None for t in leaves[len(dims) :]]
+        for t, d in zip(leaves, dims):
+            if d is None:
+                continue
+            if not isinstance(t, _C.Tensor):
+                raise ValueError(
+                    f"{where}Got in_dim={d} for an input but the input is of type {type(t)}. We cannot vmap over "
+                    "non-Tensor arguments, please use None as the respective in_dim"
+                )
+            if not -t.dim() <= d < t.dim():
+                raise ValueError(
+                    f"{where}Got in_dim={d} for some input, but that input is a Tensor of dimensionality {t.dim()} so "
+                    f"expected in_dim to satisfy -{t.dim()} <= in_dim < {t.dim()}."
+                )
+        sizes = [t.size(d) for t, d in zip(leaves, dims) if d is not None]
+        if not sizes:
+            raise ValueError("vmap: Expected at least one Tensor to vmap over")
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
+                "mapped dimension"
+            )
+        results = []
+        for i in range(sizes[0]):
+            own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
+            results.append(func(*own_args, **own_kwargs))
+        return _stacked(results, out_dims, name)
+
+    return wrapper
+
+
+def _stacked(results, out_dims, name):
+    if not results:
+        raise IndexError("index 0 is out of bounds for dimension 0 with size 0")
+    columns, rebuild = list(zip(*[_flatten(r)[0] for r in results])), _flatten(results[0])[1]
+    dims = _spread(out_dims, results[0])
+    if dims is None:
+        raise ValueError(
+            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`."
+        )
+    for column, d in zip(columns, dims):
+        if d is not None and not isinstance(column[0], _C.Tensor):
+            raise ValueError(
+                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean to set "
+                "out_dims= to None for output?"
+            )
+    return rebuild([column[0] if d is None else _C.stack(list(column), d) for column, d in zip(columns, dims)])
+
+
+# ---- Modules ----------------------------------------------------------------------------------------------------------
+
+
+def stack_module_state(models):
+    """(parameters, buffers) of several models of one class, by name, each stacked along a new first dimension.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.stack_module_state.html
+    """
+    if len(models) == 0:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if len({m.training for m in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+    if len({type(m) for m in models}) > 1:
+        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+
+    def stacked(tensors, differentiable):
+        stack = _C.stack([t.detach() for t in tensors])
+        return stack.requires_grad_(tensors[0].requires_grad) if differentiable else stack
+
+    parameters = [dict(m.named_parameters()) for m in models]
+    buffers = [dict(m.named_buffers()) for m in models]
+    return (
+        {name: stacked([p[name] for p in parameters], True) for name in parameters[0]},
+        {name: stacked([b[name] for b in buffers], False) for name in buffers[0]},
+    )
 
 
 def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False):

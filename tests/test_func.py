@@ -1,0 +1,114 @@
+"""Functions made of functions. Expected values and words are PyTorch's."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn
+from hookgrad.func import (
+    functional_call,
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    stack_module_state,
+    vjp,
+    vmap,
+)
+
+A = torch.tensor([1.0, 2.0])
+BATCH = torch.arange(6.0).reshape(3, 2)
+
+
+def cube(x):
+    return (x**3).sum()
+
+
+def test_grad():
+    assert grad(cube)(A).tolist() == [3, 12]
+    assert grad(grad(lambda x: x**3))(torch.tensor(2.0)) == 12
+    both = grad(lambda x, y: (x * y).sum(), argnums=(0, 1))(A, A * 3)
+    assert [g.tolist() for g in both] == [[3, 6], [1, 2]]
+    tree = grad(lambda d: (d["w"] * d["b"][0]).sum())({"w": A, "b": [A * 2]})
+    assert tree["w"].tolist() == [2, 4] and tree["b"][0].tolist() == [1, 2]
+    gradient, (value, aux) = grad_and_value(lambda x: (cube(x), "aux"), has_aux=True)(A)
+    assert (gradient.tolist(), value.item(), aux) == ([3, 12], 9, "aux")
+    assert grad(lambda x: torch.tensor(1.0))(A).tolist() == [0, 0]
+    with torch.no_grad():
+        assert grad(cube)(A).tolist() == [3, 12]
+
+
+def test_results_depend_on_what_requires_a_gradient_outside():
+    w, x = torch.ones(2, requires_grad=True), A.clone().requires_grad_()
+    assert not grad(cube)(A).requires_grad and not vjp(torch.exp, A)[0].requires_grad
+    (second,) = torch.autograd.grad(grad(lambda x: (x * w).pow(2).sum())(A).sum(), w)
+    assert second.tolist() == [4, 8]
+    (second,) = torch.autograd.grad(grad(cube)(x).sum(), x)
+    assert second.tolist() == [6, 12] and x.grad is None
+    with torch.no_grad():
+        assert grad(cube)(x).tolist() == [3, 12]
+
+
+def test_products():
+    value, product = vjp(lambda x, y: (x * y, x.sum()), A, A * 2)
+    assert value[0].tolist() == [2, 8]
+    assert [g.tolist() for g in product((A, torch.tensor(2.0)))] == [[4, 10], [1, 4]]
+    assert [t.tolist() for t in jvp(torch.square, (A,), (A,))] == [[1, 4], [2, 8]]
+    value, tangent, aux = jvp(lambda x: (x**2, "aux"), (A,), (A,), has_aux=True)
+    assert (tangent.tolist(), aux) == ([2, 8], "aux")
+
+
+def test_jacobians():
+    for jacobian in (jacrev, jacfwd):
+        assert jacobian(torch.square)(A).tolist() == [[2, 0], [0, 4]]
+        assert jacobian(lambda x: {"sum": x.sum()})(A)["sum"].tolist() == [1, 1]
+    assert hessian(cube)(A).tolist() == [[6, 0], [0, 12]]
+    rows = hessian(lambda x, y: (x * y).sum(), argnums=(0, 1))(A, A)
+    assert [[h.tolist() for h in row] for row in rows] == [
+        [[[0, 0], [0, 0]], [[1, 0], [0, 1]]],
+        [[[1, 0], [0, 1]], [[0, 0], [0, 0]]],
+    ]
+
+
+def test_maps_over_a_batch():
+    assert torch.vmap is vmap
+    assert vmap(torch.dot, in_dims=(0, None))(BATCH, A).tolist() == [2, 8, 14]
+    assert vmap(lambda v: (v * 2, v.sum()), out_dims=(1, 0))(BATCH)[0].tolist() == (BATCH * 2).t().tolist()
+    assert vmap(vmap(lambda e: e + 1))(BATCH).tolist() == (BATCH + 1).tolist()
+    assert vmap(jacrev(torch.square))(BATCH).shape == (3, 2, 2)
+
+
+def test_gradients_for_each_sample():
+    net = nn.Linear(2, 1)
+    nn.init.ones_(net.weight), nn.init.zeros_(net.bias)
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+
+    def loss(parameters, x):
+        return functional_call(net, parameters, (x,)).pow(2).sum()
+
+    gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, BATCH)
+    assert gradients["bias"].tolist() == [[2], [10], [18]] and net.weight.grad is None
+    stacked, buffers = stack_module_state([net, net])
+    assert stacked["weight"].shape == (2, 1, 2) and stacked["weight"].requires_grad and buffers == {}
+
+
+@pytest.mark.parametrize(
+    "call, kind, words",
+    [
+        (lambda: grad(torch.exp)(A), RuntimeError, "to return a scalar Tensor, got tensor with 1 dims"),
+        (lambda: grad(cube)(3.0), ValueError, "Thing passed to transform API must be Tensor"),
+        (lambda: grad(cube, argnums=1)(A), RuntimeError, "Got argnum=1, but only 1 positional inputs"),
+        (lambda: grad(cube, argnums="x")(A), RuntimeError, r"argnums must be int or Tuple\[int, ...\]"),
+        (lambda: grad(cube, has_aux=True)(A), RuntimeError, r"should be a tuple: \(output, aux\) if has_aux is True"),
+        (lambda: jvp(cube, A, (A,)), RuntimeError, "Expected primals to be a tuple"),
+        (lambda: vmap(cube)(), ValueError, "got no inputs"),
+        (lambda: vmap(cube)(3), ValueError, "We cannot vmap over non-Tensor arguments"),
+        (lambda: vmap(cube, in_dims=5)(BATCH), ValueError, "expected in_dim to satisfy -2 <= in_dim < 2"),
+        (lambda: vmap(torch.dot)(BATCH, A), ValueError, "Expected all tensors to have the same size in the mapped"),
+        (lambda: vmap(lambda v: 3)(BATCH), ValueError, "must only return Tensors"),
+    ],
+)
+def test_errors(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call()
