@@ -76,7 +76,7 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """_VF __future__ _utils autograd backends cpu cuda func functional linalg mps nn optim random return_types
+    """_VF __future__ _utils autograd backends cpu cuda func functional linalg mps nn optim profiler random return_types
     serialization special storage testing types utils version""".split()
 )
 _ELSEWHERE = {

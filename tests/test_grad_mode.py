@@ -246,3 +246,15 @@ def test_inference_mode_cannot_be_recorded_in_but_left(x):
     with torch.no_grad(), torch.inference_mode(False):
         assert torch.is_grad_enabled() and (x * 2).requires_grad
     assert torch.is_grad_enabled()
+
+
+def test_labels_change_nothing(x):
+    from hookgrad.profiler import record_function
+
+    @record_function("twice")
+    def twice(t):
+        return t * 2
+
+    with torch.autograd.profiler.record_function("forward") as label:
+        assert label.name == "forward" and twice(x).requires_grad
+    assert twice.__name__ == "twice" and torch.autograd.profiler.record_function is record_function

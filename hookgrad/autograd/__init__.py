@@ -197,6 +197,7 @@ _LATE = {
     "functional": "functional",
     "gradcheck": "gradcheck",
     "gradgradcheck": "gradcheck",
+    "profiler": "profiler",
     "set_detect_anomaly": "anomaly_mode",
 }
 
