@@ -301,6 +301,8 @@ for (
         histc is_conj is_neg isreal lcm ldexp nanquantile narrow_copy new_empty_strided put put_ quantile renorm resolve_conj
         resolve_neg select_scatter slice_scatter sum_to_size""".split():
     _composite(_name)
+for _name in "cauchy_ gcd_ geometric_ lcm_ ldexp_ log_normal_ renorm_".split():
+    _composite(_name)
 
 
 Tensor.real = property(lambda self: self, doc="Itself: every tensor is real.")

@@ -559,3 +559,80 @@ is_neg = is_conj
 def isreal(input):
     """Where it is real: everywhere."""
     return _C.ones_like(input, dtype=_C.bool)
+
+
+# ---- In place ------------------------------------------------------------------------------------------------------
+
+
+def gcd_(self, other):
+    """The greatest common divisors, written into the tensor."""
+    return self.copy_(gcd(self, other))
+
+
+def lcm_(self, other):
+    """The least common multiples, written into the tensor."""
+    return self.copy_(lcm(self, other))
+
+
+def ldexp_(self, other):
+    """self * 2**other, written into the tensor."""
+    return self.copy_(ldexp(self, other))
+
+
+def renorm_(self, p, dim, maxnorm):
+    """Slices along a dimension shortened to a p-norm of at most maxnorm, written into the tensor."""
+    return self.copy_(renorm(self, p, dim, maxnorm))
+
+
+def _draw(self, generator):
+    """An even draw from [0, 1) for each element, as PyTorch makes them for these: in float64, one after the other."""
+    return _C.empty(self.shape, dtype=_C.float64).uniform_(generator=generator)
+
+
+def _check_continuous(self, name):
+    if not self.is_floating_point():
+        kind = {
+            _C.int64: "long int",
+            _C.int32: "int",
+            _C.int16: "short",
+            _C.int8: "signed char",
+            _C.uint8: "unsigned char",
+        }
+        raise RuntimeError(
+            f"{name} distribution is a continuous probability distribution. dtype must be a floating point but you specified "
+            f"{kind.get(self.dtype, 'bool')}"
+        )
+
+
+def cauchy_(self, median=0, sigma=1, *, generator=None):
+    """Fill it with draws from a Cauchy distribution.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.cauchy_.html
+    """
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    _check_continuous(self, "Cauchy")
+    return self.copy_(median + sigma * (math.pi * (_draw(self, generator) - 0.5)).tan())
+
+
+def geometric_(self, p, *, generator=None):
+    """Fill it with draws of how many trials it takes to the first success, each having probability p.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.geometric_.html
+    """
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    return self.copy_((_draw(self, generator).log() / math.log1p(-p)).ceil())
+
+
+def log_normal_(self, mean=1, std=2, *, generator=None):
+    """Fill it with draws whose logarithms are normal, of the mean and deviation given.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.log_normal_.html
+    """
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    _check_continuous(self, "Log-normal")
+    # Not contiguous, so that the draws are made in pairs however many they are.
+    apart = _C.empty((*self.shape, 2), dtype=_C.float64)[..., 0]
+    return self.copy_(apart.normal_(mean, std, generator=generator).exp())

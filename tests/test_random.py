@@ -191,3 +191,26 @@ def test_refusals(draw, words):
 def test_random_integers_have_no_normals():
     with pytest.raises(NotImplementedError):
         torch.randn(3, dtype=torch.int64)
+
+
+def test_draws_from_other_distributions_are_pytorchs():
+    def drawn(fill, *shape, dtype=torch.float64):
+        torch.manual_seed(0)
+        return fill(torch.empty(shape, dtype=dtype)).tolist()
+
+    assert drawn(lambda t: t.cauchy_(1, 2), 3) == pytest.approx([22.1955, 2.5295, 0.7434], abs=1e-4)
+    assert drawn(lambda t: t.geometric_(0.3), 6) == [1, 1, 3, 1, 2, 1]
+    assert drawn(lambda t: t.geometric_(0.2), 5, dtype=torch.int64) == [1, 2, 4, 1, 2]
+    assert drawn(lambda t: t.log_normal_(1, 0.5), 20)[:4] == pytest.approx([5.8738, 2.3473, 0.9145, 3.6118], abs=1e-4)
+    for wrong in (lambda t: t.cauchy_(0, 0), lambda t: t.geometric_(1), lambda t: t.log_normal_(0, -1)):
+        with pytest.raises(RuntimeError, match="expects"):
+            wrong(torch.empty(2))
+
+
+def test_results_written_into_the_tensor():
+    a = torch.tensor([4, 6])
+    assert a.clone().gcd_(torch.tensor([6, 9])).tolist() == [2, 3]
+    assert a.clone().lcm_(torch.tensor([6, 9])).tolist() == [12, 18]
+    x = torch.tensor([[3.0, 4.0]])
+    assert x.clone().renorm_(2, 0, 1.0).tolist()[0] == pytest.approx([0.6, 0.8], abs=1e-5)
+    assert x.clone().ldexp_(torch.tensor([1, 2])).tolist() == [[6, 16]]
