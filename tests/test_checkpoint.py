@@ -247,7 +247,7 @@ def test_an_error_leaves_no_hooks_in_force():
         C.checkpoint(lambda x: {}[0], leaf(), use_reentrant=False)
     x = leaf()
     assert x.exp().grad_fn._saved_result is not None
-    assert torch._C._saved_hooks_top() is None
+    assert torch._C._autograd._top_saved_tensors_default_hooks(True) is None
 
 
 def test_a_group_of_backwards_runs_once_more():

@@ -305,8 +305,8 @@ def saved_tensors(which):
                 setup.remove()
                 y.sum().backward()
             finally:
-                while graph._C._saved_hooks_top() is not None:
-                    graph._C._saved_hooks_pop()
+                while graph._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+                    graph._C._autograd._pop_saved_tensors_default_hooks()
 
         return Setup(x, register, run, result=lambda t: t)
 

@@ -184,9 +184,9 @@ def put_back(saved):
                 setattr(owner, name, value)
     clear_global_hooks()
     torch.set_grad_enabled(True)
-    while torch._C._saved_hooks_top() is not None:
-        torch._C._saved_hooks_pop()
-    torch._C._saved_hooks_disable(None)
+    while torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+    torch._C._autograd._saved_tensors_hooks_enable()
     torch._C._watch_writes(None)
 
 

@@ -241,3 +241,118 @@ def test_turning_it_on_and_off():
     torch.autograd.set_detect_anomaly(True, False)
     assert not torch.is_anomaly_check_nan_enabled()
     torch.autograd.set_detect_anomaly(False)
+
+
+def test_saved_tensors_of_a_list_of_numbers_and_of_a_function():
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x[torch.tensor([0, 2])]
+    (index,) = y.grad_fn._raw_saved_indices
+    index.register_hooks(lambda t: t + 1, lambda t: t - 1)
+    assert index.data.tolist() == [1, 3] and index.unpack().tolist() == [0, 2]
+    assert y.grad_fn._saved_indices[0].tolist() == [0, 2]
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 0, 1]
+
+    y = leaf() * 3
+    y.grad_fn._raw_saved_other.register_hooks(lambda t: t * 2, lambda t: t)
+    assert torch.autograd.grad(y.sum(), y.grad_fn.next_functions[0][0].variable)[0].tolist() == [6, 6]
+
+    class Scale(Function):
+        @staticmethod
+        def forward(ctx, a):
+            result = a.exp()
+            ctx.save_for_backward(a, None, result)
+            return result
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * ctx.saved_tensors[2]
+
+    y = Scale.apply(leaf())
+    raw = y.grad_fn._raw_saved_tensors
+    seen = []
+    raw[2].register_hooks(lambda t: seen.append(t.grad_fn) or t, lambda t: t)
+    assert seen == [None] and callable(raw[2].unpack_hook) and raw[0].unpack_hook is None
+    assert raw[2].unpack().grad_fn is y.grad_fn
+    with pytest.raises(RuntimeError, match="with value None is forbidden"):
+        raw[1].register_hooks(lambda t: t, lambda t: t)
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        y.grad_fn._raw_saved_tensors  # noqa: B018
+    with pytest.raises(RuntimeError, match="from Python is forbidden"):
+        type(raw[0])()
+
+
+def test_switches_of_saved_tensor_hooks():
+    switches = torch._C._autograd
+    assert switches._saved_tensors_hooks_is_enabled()
+    with graph.disable_saved_tensors_hooks("outer"):
+        with graph.disable_saved_tensors_hooks("inner"):
+            assert switches._saved_tensors_hooks_get_disabled_error_message() == "inner"
+        assert switches._saved_tensors_hooks_get_disabled_error_message() == "outer"
+        with pytest.raises(RuntimeError, match="outer"):
+            switches._push_saved_tensors_default_hooks(print, print)
+    assert switches._saved_tensors_hooks_is_enabled()
+    with graph.saved_tensors_hooks(print, repr):
+        assert switches._top_saved_tensors_default_hooks(False) == (print, repr)
+        with pytest.raises(RuntimeError, match="in force"):
+            switches._saved_tensors_hooks_disable("in force")
+
+
+def test_an_optimizers_step_is_a_mutation():
+    with graph.allow_mutation_on_saved_tensors() as context:
+        for kind in (torch.optim.SGD, torch.optim.Adam):
+            p = torch.nn.Parameter(torch.ones(3))
+            y = (p * p).sum()
+            p.grad = torch.ones(3)
+            kind([p], lr=0.1).step()
+            assert len(context.cloned) == 1
+            p.grad = None
+            y.backward()
+            assert p.grad.tolist() == [2, 2, 2]
+            del y
+
+
+def test_mutation_may_be_allowed_to_a_function():
+    @graph.allow_mutation_on_saved_tensors()
+    def gradient():
+        a = leaf()
+        b = a.clone()
+        out = (b * b).sum()
+        b.zero_()
+        out.backward()
+        return a.grad.tolist()
+
+    assert gradient() == gradient() == [2, 4]
+
+
+def test_leaves_of_a_multi_grad_hook_under_grad():
+    a, b = leaf(), leaf()
+    graph.register_multi_grad_hook((a, b), print)
+    with pytest.raises(RuntimeError, match="A leaf node was passed to _will_engine_execute_node"):
+        torch.autograd.grad((a * b).sum(), (a, b))
+    with pytest.raises(TypeError, match="no len"):
+        graph.register_multi_grad_hook((t for t in (a, b)), print)
+
+
+def test_edges_stand_for_tensors_everywhere():
+    a = leaf()
+    edge = graph.get_gradient_edge(a)
+    (a * 2).sum().backward(inputs=edge)
+    assert a.grad.tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="all inputs have to be Tensors or GradientEdges"):
+        (a * 2).sum().backward(inputs=[3])
+    with pytest.raises(RuntimeError, match="materialize_grads cannot be used"):
+        torch.autograd.grad((a * 2).sum(), edge, materialize_grads=True)
+    root = ((a * 2).sum(),)
+    assert graph._engine_run_backward(root, (None,), False, False, (a,), True, False)[0].tolist() == [2, 2]
+
+
+def test_what_a_node_says_of_itself():
+    x = leaf() * 2
+    y = x * 2
+    assert y.grad_fn._sequence_nr() == x.grad_fn._sequence_nr() + 1
+    y.grad_fn._set_sequence_nr(5)
+    assert y.grad_fn._sequence_nr() == 5
+    (meta,) = y.grad_fn._input_metadata
+    assert meta.shape == [2] and meta.dtype is torch.float32 and not meta.is_nested_tensor

@@ -48,7 +48,6 @@ hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     if ((st = hg_node_make(cx, &hg_accumulate_node, NULL, 0, 1, 1, false, t->n_dim, &n)) != HG_OK) return st;
     int64_t *pool = n->pool;
     hg_node_set_meta(n, 0, t, &pool);
-    n->seq = UINT64_MAX;
     hg_retain(cx, t);
     n->args[0] = hg_t(t);
     e->accumulator = n;
@@ -180,11 +179,14 @@ static bool same_memory(const hg_tensor *a, const hg_tensor *b) {
     return a->data == b->data && hg_same_shape(a, b) && !memcmp(a->stride, b->stride, a->n_dim * sizeof *a->stride);
 }
 
+hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t) {
+    hg_status st = cx->lib->watch.writing ? cx->lib->watch.writing(cx, t) : HG_OK;
+    return st == HG_OK ? HG_OK : (cx->status = st);
+}
+
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
-    if (cx->lib->watch.writing) {
-        hg_status st = cx->lib->watch.writing(cx, t);
-        if (st != HG_OK) return cx->status = st;
-    }
+    hg_status st = hg_announce_write(cx, t);
+    if (st != HG_OK) return st;
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
     if (t->is_inference && !cx->inference)
@@ -399,22 +401,30 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     return HG_OK;
 }
 
+/* As in torch .grad is laid out as its tensor is, where that fills its memory; else it is contiguous. */
+static bool laid_out_for(const hg_tensor *grad, const hg_tensor *var) {
+    if (!hg_is_dense(var)) return grad->contiguous;
+    for (int i = 0; i < var->n_dim; i++)
+        if (var->shape[i] != 1 && grad->stride[i] != var->stride[i]) return false;
+    return true;
+}
+
 /* May .grad take over the memory of a gradient? Nobody else sees it: the tensor is held here alone, and so is the one it is
    a view of. */
-static bool may_steal(hg_ctx *cx, hg_tensor *grad) {
+static bool may_steal(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad) {
     const hg_host *host = HOST(cx);
-    return !cx->grad_enabled && grad->contiguous && !grad->grad_fn && !grad->storage->free &&
+    return !cx->grad_enabled && laid_out_for(grad, var) && !grad->grad_fn && !grad->storage->free &&
            host->unique(host->ud, grad) &&
            (grad->base ? grad->storage->n_ref == 2 && host->unique(host->ud, grad->base) : grad->storage->n_ref == 1);
 }
 
-/* A recorded copy is one into fresh memory, as in torch: CopyBackwards in the graph. */
-static hg_status copy_of(hg_ctx *cx, hg_tensor *grad, hg_tensor **out) {
-    if (!cx->grad_enabled) return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
-    hg_status st = hg_call_op(cx, HG_OP_EMPTY_LIKE, (hg_arg[]){hg_t(grad)}, 1, out);
-    if (st == HG_OK) st = hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(*out), hg_t(grad)}, 2);
-    if (st != HG_OK) hg_release(cx, *out);
-    return st;
+static hg_status copy_for(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad, hg_tensor **out) {
+    if (!hg_is_dense(var)) return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *empty = X(EMPTY_STRIDED, hg_ints(var->shape, var->n_dim), hg_ints(var->stride, var->n_dim),
+                         hg_d((hg_dtype)grad->dtype));
+    return hg_scope_return(cx, &s, X(COPY_, T(empty), T(grad)), out);
 }
 
 static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
@@ -424,13 +434,13 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     if (!var) return HG_OK;
     if (grad[0] && var->grad_fn) return hg_fail(cx, HG_STATE, "leaf variable has been moved into the graph interior");
     if (!grad[0] || !var->requires_grad) { /* nothing to add, or it was frozen since forward; the hooks run */
-    } else if (!var->grad && may_steal(cx, grad[0])) { /* in a tensor of its own where hooks see this one */
+    } else if (!var->grad && may_steal(cx, var, grad[0])) { /* in a tensor of its own where hooks see this one */
         if (grad[0]->base || n->hooks) st = hg_tensor_detach(cx, grad[0], &sum);
         if (st != HG_OK) return st;
         if (!sum) hg_retain(cx, sum = grad[0]);
         put_grad(cx, var, sum);
     } else if (!var->grad) {
-        if ((st = copy_of(cx, grad[0], &sum)) != HG_OK) return st;
+        if ((st = copy_for(cx, var, grad[0], &sum)) != HG_OK) return st;
         put_grad(cx, var, sum);
     } else if (!cx->grad_enabled) {
         st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(var->grad), hg_t(grad[0])}, 2);

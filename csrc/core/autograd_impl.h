@@ -36,6 +36,7 @@ struct hg_extra {
 };
 
 hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out);
+hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t); /* t is about to be changed: tell who watches */
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording);
 /* t was made by output nr of the node: steals node. */
 void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);

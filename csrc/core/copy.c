@@ -117,8 +117,7 @@ hg_status hg_check_cast(hg_ctx *cx, hg_dtype from, hg_dtype to) {
 
 /* ---- Writing into tensors ------------------------------------------------------------------------------------------------ */
 
-/* Does t fill the memory it spans, each element once? */
-static bool is_dense(const hg_tensor *t) {
+bool hg_is_dense(const hg_tensor *t) {
     if (t->contiguous) return true;
     bool used[HG_MAX_DIM] = {false};
     int64_t step = 1;
@@ -173,7 +172,7 @@ hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in
         return hg_fail(cx, HG_STATE,
                        "unsupported operation: more than one element of the written-to tensor refers to a "
                        "single memory location. Please clone() the tensor before performing the operation.");
-    if (!in || in == out || same_layout(out, in) || !spans_meet(out, in) || !is_dense(out) || !is_dense(in))
+    if (!in || in == out || same_layout(out, in) || !spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in))
         return HG_OK;
     return hg_fail(cx, HG_STATE,
                    "unsupported operation: some elements of the input tensor and the written-to tensor refer "

@@ -15,7 +15,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     if (!n) return hg_no_memory(cx);
     char *at = (char *)(n + 1);
     n->type = type, n->op = op;
-    n->seq = cx->next_seq++;
+    n->seq = type == &hg_accumulate_node ? UINT64_MAX : cx->next_seq++;
     n->n_next = n_next, n->n_args = n_args, n->n_out = n_out;
     n->next = (hg_edge *)(void *)at, at += next;
     n->args = (hg_arg *)(void *)at, at += args;
@@ -277,6 +277,13 @@ hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **gr
 int hg_node_n_out(const hg_node *n) { return (int)n->n_out; }
 bool hg_node_needs(const hg_node *n, int i) { return n->next[i].node != NULL; }
 uint64_t hg_node_seq(const hg_node *n) { return n->seq; }
+void hg_node_set_seq(hg_node *n, uint64_t seq) { n->seq = seq; }
+
+const int64_t *hg_node_out_shape(const hg_node *n, int k, int *n_dim, hg_dtype *dtype) {
+    *n_dim = n->outs[k].n_dim, *dtype = (hg_dtype)n->outs[k].dtype;
+    return n->outs[k].shape;
+}
+
 int hg_node_n_next(const hg_node *n) { return (int)n->n_next; }
 const hg_op_info *hg_node_op(const hg_node *n) { return n->op; }
 

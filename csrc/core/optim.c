@@ -1,4 +1,5 @@
 /* One step of an optimizer: a single pass over each parameter and its state. */
+#include "autograd_impl.h"
 #include "k_impl.h"
 
 #include <math.h>
@@ -80,7 +81,10 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     int n = o->momentum != 0 ? 3 : 2;
     array a[3] = {{0}};
     hg_tensor *of[3] = {param, grad, *buf};
-    for (int i = 0; i < n && st == HG_OK; i++) st = array_open(cx, of[i], array_type(param), &a[i]);
+    for (int i = 0; i < n && st == HG_OK; i++) {
+        if (i != 1) st = hg_announce_write(cx, of[i]);
+        if (st == HG_OK) st = array_open(cx, of[i], array_type(param), &a[i]);
+    }
     if (st == HG_OK) {
         void *b = n == 3 ? a[2].dense->data : NULL;
         if (array_type(param) == HG_F64)
@@ -144,7 +148,10 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
     hg_tensor *of[5] = {param, grad, mean, square, most};
     array a[5] = {{0}};
     int n = most ? 5 : 4;
-    for (int i = 0; i < n && st == HG_OK; i++) st = array_open(cx, of[i], array_type(param), &a[i]);
+    for (int i = 0; i < n && st == HG_OK; i++) {
+        if (i != 1) st = hg_announce_write(cx, of[i]);
+        if (st == HG_OK) st = array_open(cx, of[i], array_type(param), &a[i]);
+    }
     if (st == HG_OK) st = hg_raw_fill(cx, step, hg_f(k));
     if (st == HG_OK) {
         void *at[5] = {NULL};

@@ -44,12 +44,17 @@ void hg_saved_hooks_pop(hg_ctx *cx) {
 
 const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx) { return cx->saved ? &cx->saved->hooks : NULL; }
 
-hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words) {
-    char *copy = NULL;
-    if (words && cx->saved) return hg_fail(cx, HG_STATE, "%s", words); /* some are in force */
-    if (words && !(copy = hg_mem(cx, strlen(words) + 1))) return HG_MEMORY;
-    if (copy) strcpy(copy, words);
+void hg_saved_hooks_enable(hg_ctx *cx) {
     hg_mem_free(cx->lib, cx->no_saved_hooks);
+    cx->no_saved_hooks = NULL;
+}
+
+hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words, bool fail_if_in_force) {
+    if (fail_if_in_force && cx->saved) return hg_fail(cx, HG_STATE, "%s", words);
+    char *copy = hg_mem(cx, strlen(words) + 1);
+    if (!copy) return HG_MEMORY;
+    strcpy(copy, words);
+    hg_saved_hooks_enable(cx);
     cx->no_saved_hooks = copy;
     return HG_OK;
 }
@@ -156,14 +161,25 @@ static hg_tensor **saved_slot(hg_node *n, int i, int j, bool output) {
     return a && a->kind == HG_A_TENSOR ? &a->u.t : NULL;
 }
 
+/* A number in a tensor's place becomes one. */
+static hg_status number_to_tensor(hg_ctx *cx, hg_arg *a) {
+    hg_tensor *t;
+    hg_dtype d = a->kind == HG_A_FLOAT ? HG_F64 : a->kind == HG_A_INT ? HG_I64 : HG_BOOL;
+    hg_status st = hg_call_op(cx, HG_OP_SCALAR_TENSOR, (hg_arg[]){*a, hg_d(d)}, 2, &t);
+    if (st == HG_OK) *a = (hg_arg){.kind = HG_A_TENSOR, .n = t->storage->version, .u.t = t};
+    return st;
+}
+
 hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks) {
     static const char freed[] =
         "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate values "
         "of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you "
         "need to backward through the graph a second time or if you need to access saved variables after "
         "calling backward.";
-    hg_tensor **slot = saved_slot(n, i, j, output), *old, *shown = NULL, *kept = NULL;
+    hg_status st = HG_OK;
     if (n->freed) return hg_fail(cx, HG_STATE, "%s", freed);
+    if (n->op && !output && hg_is_number(&n->args[i]) && (st = number_to_tensor(cx, &n->args[i])) != HG_OK) return st;
+    hg_tensor **slot = saved_slot(n, i, j, output), *old, *shown = NULL, *kept = NULL;
     if (!slot || !*slot)
         return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
     if ((*slot)->extra && (*slot)->extra->packed)
@@ -171,7 +187,7 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
                        "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
                        "pair of hooks is allowed at a time.");
     hg_retain(cx, old = *slot);
-    hg_status st = hg_tensor_detach(cx, old, &shown); /* without its history */
+    st = hg_tensor_detach(cx, old, &shown); /* without its history */
     if (st == HG_OK) st = pack(cx, hooks, old, shown, output, &kept);
     slot = saved_slot(n, i, j, output);
     if (st == HG_OK && slot && *slot == old) {
@@ -186,6 +202,13 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
     hg_release(cx, shown);
     hg_release(cx, old);
     return st;
+}
+
+const hg_saved_hooks *hg_node_packed(hg_node *n, int i, int j, bool output, void **ref) {
+    hg_tensor **slot = saved_slot(n, i, j, output);
+    if (!slot || !*slot || !(*slot)->extra || !(*slot)->extra->packed) return NULL;
+    *ref = (*slot)->extra->packed->ref;
+    return &(*slot)->extra->packed->hooks;
 }
 
 /* ---- Unpacking ----------------------------------------------------------------------------------------------------------- */

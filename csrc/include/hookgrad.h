@@ -452,6 +452,8 @@ hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
 /* Nodes, as seen from outside. */
 const char *hg_node_name(const hg_node *n);
 uint64_t hg_node_seq(const hg_node *n);
+void hg_node_set_seq(hg_node *n, uint64_t seq);
+const int64_t *hg_node_out_shape(const hg_node *n, int k, int *n_dim, hg_dtype *dtype); /* borrowed; of what it made */
 int hg_node_n_next(const hg_node *n);
 hg_node *hg_node_next(const hg_node *n, int i, uint32_t *nr); /* borrowed, may be NULL */
 hg_tensor *hg_node_variable(const hg_node *n);                /* of an AccumulateGrad node; borrowed, else NULL */
@@ -478,11 +480,14 @@ typedef struct hg_saved_hooks {
 hg_status hg_saved_hooks_push(hg_ctx *cx, const hg_saved_hooks *hooks); /* fails where they are disabled */
 void hg_saved_hooks_pop(hg_ctx *cx);
 const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx); /* borrowed, may be NULL */
-/* Forbid them in this thread: pushing fails with these words (copied). NULL allows them again. */
-hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words);
+/* Forbid them in this thread: pushing fails with these words (copied). */
+hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words, bool fail_if_in_force);
+void hg_saved_hooks_enable(hg_ctx *cx);
 const char *hg_saved_hooks_disabled(const hg_ctx *cx); /* the words; NULL where they are allowed */
 /* Pack what the node saved as argument or output i (entry j of a list) now: Node._raw_saved_x.register_hooks. */
 hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const hg_saved_hooks *hooks);
+/* The hooks it is packed by (borrowed), and in *ref what pack returned; NULL: it is not. */
+const hg_saved_hooks *hg_node_packed(hg_node *n, int i, int j, bool output, void **ref);
 
 /* A node whose derivative is the host's: autograd.Function. Its edges are those of the inputs as they are now. */
 typedef hg_status (*hg_function_apply)(hg_ctx *cx, hg_node *n, void *data, hg_tensor **grad, hg_tensor **grad_in);

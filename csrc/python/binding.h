@@ -219,14 +219,15 @@ PyObject *py_node_wrap(hg_node *n);
 /* What a module without a C layer computes: its Python `forward`. For hg_set_host_forward(). */
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
 int py_default_generator_init(PyObject *m);
-int py_op_init(PyObject *m);        /* op.c: after the library is open */
-int py_creation_init(PyObject *m);  /* creation.c */
-int py_autograd_init(PyObject *m);  /* autograd.c */
-int py_function_init(PyObject *m);  /* py_function.c */
-int py_watch_init(PyObject *m);     /* py_watch.c */
-int py_hook_call_init(PyObject *m); /* py_hook_call.c */
-int py_numpy_init(PyObject *m);     /* numpy.c */
-int py_dlpack_init(PyObject *m);    /* dlpack.c */
+int py_op_init(PyObject *m);          /* op.c: after the library is open */
+int py_creation_init(PyObject *m);    /* creation.c */
+int py_autograd_init(PyObject *m);    /* autograd.c */
+int py_function_init(PyObject *m);    /* py_function.c */
+int py_saved_hooks_init(PyObject *m); /* py_saved_hooks.c */
+int py_watch_init(PyObject *m);       /* py_watch.c */
+int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
+int py_numpy_init(PyObject *m);       /* numpy.c */
+int py_dlpack_init(PyObject *m);      /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */

@@ -36,4 +36,9 @@ PyObject *py_hooks_view(hg_hooks *h, uint32_t flag);
 /* Set the flag of exactly the hooks whose ids are in `from`. */
 int py_hooks_view_assign(hg_hooks *h, uint32_t flag, PyObject *from);
 
+/* Saved-tensor hooks of one saved tensor (py_saved_hooks.c): `hooks` is a tuple (pack, unpack). */
+PyObject *py_saved_pack(PyObject *node, int i, int j, bool output, PyObject *hooks);
+/* What pack returned and the unpack hook, both borrowed; NULL: it is not packed. */
+PyObject *py_saved_packed(PyObject *node, int i, int j, bool output, PyObject **unpack);
+
 #endif

@@ -207,6 +207,37 @@ static PyObject *node_sequence_nr(PyObject *self, PyObject *none) {
     return PyLong_FromUnsignedLongLong(hg_node_seq(NODE(self)));
 }
 
+static PyObject *node_set_sequence_nr(PyObject *self, PyObject *number) {
+    unsigned long long seq = PyLong_AsUnsignedLongLong(number);
+    if (seq == (unsigned long long)-1 && PyErr_Occurred()) return NULL;
+    hg_node_set_seq(NODE(self), seq);
+    Py_RETURN_NONE;
+}
+
+/* Shape, dtype and device of what gradients come to the node for, as attributes of an object each. */
+static PyObject *node_input_metadata(PyObject *self, void *unused) {
+    (void)unused;
+    PyObject *types = PyImport_ImportModule("types"), *list = types ? PyList_New(0) : NULL;
+    int failed = !list;
+    for (int k = 0; k < hg_node_n_out(NODE(self)) && !failed; k++) {
+        int n_dim;
+        hg_dtype d;
+        const int64_t *shape = hg_node_out_shape(NODE(self), k, &n_dim, &d);
+        PyObject *sizes = py_int_tuple(shape, n_dim), *as_list = sizes ? PySequence_List(sizes) : NULL;
+        PyObject *fields = as_list ? Py_BuildValue("{sOsOsOsOsO}", "shape", as_list, "dtype", hg_py->dtypes[d],
+                                                   "device", hg_py->cpu, "is_nested_tensor", Py_False,
+                                                   "is_cpp_nested_tensor", Py_False)
+                                   : NULL;
+        PyObject *kind = fields ? PyObject_GetAttrString(types, "SimpleNamespace") : NULL;
+        PyObject *one = kind ? PyObject_Call(kind, hg_py->empty_tuple, fields) : NULL;
+        failed = !one || PyList_Append(list, one);
+        Py_XDECREF(one), Py_XDECREF(kind), Py_XDECREF(fields), Py_XDECREF(as_list), Py_XDECREF(sizes);
+    }
+    Py_XDECREF(types);
+    if (failed) Py_CLEAR(list);
+    return list;
+}
+
 static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, const char *function) {
     hg_hooks *h;
     hg_ctx *cx = py_ctx();
@@ -279,6 +310,7 @@ static void node_dealloc(PyObject *self) {
 
 static PyMethodDef node_methods[] = {
     {"name", node_name, METH_NOARGS, "The name of the derivative: \"AddBackward0\"."},
+    {"_set_sequence_nr", node_set_sequence_nr, METH_O, "Change that number."},
     {"_sequence_nr", node_sequence_nr, METH_NOARGS, "Nodes run backward newest first: by this number."},
     {"register_hook", node_register_hook, METH_O,
      "register_hook(hook)\n--\n\n"
@@ -301,6 +333,7 @@ static PyGetSetDef node_attributes[] = {
     {"variable", node_variable, NULL, "The leaf whose gradient an AccumulateGrad node fills.", NULL},
     {"metadata", node_metadata, NULL, "A dict to keep things in.", NULL},
     {"requires_grad", node_requires_grad, NULL, NULL, NULL},
+    {"_input_metadata", node_input_metadata, NULL, "Shape, dtype and device of each gradient it is given.", NULL},
     {"saved_tensors", function_saved, NULL, "What forward gave to save_for_backward().", NULL},
     {"saved_variables", function_saved_variables, NULL, NULL, NULL},
     {"_raw_saved_tensors", function_raw_saved, NULL, "The same as they are kept: hooks can be put on each.", NULL},

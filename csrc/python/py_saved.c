@@ -286,14 +286,7 @@ static PyObject *raw_at(PyObject *node, place at) {
 
 static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {
     saved *s = (saved *)self;
-    if (PyTuple_GET_SIZE(pair) != 2 || !PyCallable_Check(PyTuple_GET_ITEM(pair, 0)) ||
-        !PyCallable_Check(PyTuple_GET_ITEM(pair, 1)))
-        return PyErr_Format(PyExc_TypeError,
-                            "register_hooks(): incompatible function arguments: expected (pack_hook: Callable, "
-                            "unpack_hook: Callable), got %R",
-                            pair);
-    return PyObject_CallMethod(hg_py->module, "_node_pack", "OiiiO", s->node, s->at.i, s->at.j,
-                               (int)(s->at.from == RESULT), pair);
+    return py_saved_pack(s->node, s->at.i, s->at.j, s->at.from == RESULT, pair);
 }
 
 static PyObject *saved_by_function(const saved *s) {
@@ -311,6 +304,26 @@ static PyObject *saved_unpack(PyObject *self, PyObject *none) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     return list ? entry(cx, s->node, s->at) : value_at(s->node, s->at);
+}
+
+static PyObject *saved_data(PyObject *self, void *none) {
+    saved *s = (saved *)self;
+    PyObject *unpack, *packed = py_saved_packed(s->node, s->at.i, s->at.j, s->at.from == RESULT, &unpack);
+    (void)none;
+    return packed ? Py_NewRef(packed) : saved_unpack(self, NULL);
+}
+
+static PyObject *saved_unpack_hook(PyObject *self, void *none) {
+    saved *s = (saved *)self;
+    PyObject *unpack, *packed = py_saved_packed(s->node, s->at.i, s->at.j, s->at.from == RESULT, &unpack);
+    (void)none;
+    return Py_NewRef(packed ? unpack : Py_None);
+}
+
+static PyObject *saved_forbidden(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)type, (void)args, (void)kwargs;
+    PyErr_SetString(PyExc_RuntimeError, "Trying to create a SavedTensor object from Python is forbidden.");
+    return NULL;
 }
 
 static int saved_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -333,13 +346,18 @@ static PyMethodDef saved_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot saved_slots[] = {
-    {Py_tp_dealloc, saved_dealloc}, {Py_tp_traverse, saved_traverse}, {Py_tp_methods, saved_methods}, {0, NULL}};
+static PyGetSetDef saved_attributes[] = {
+    {"data", saved_data, NULL, "What the graph keeps: the tensor, or what its pack hook returned.", NULL},
+    {"unpack_hook", saved_unpack_hook, NULL, "What turns `data` back into the tensor, or None.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
 
-static PyType_Spec saved_spec = {"hookgrad._C.SavedTensor", sizeof(saved), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
-                                     Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                                 saved_slots};
+static PyType_Slot saved_slots[] = {{Py_tp_new, saved_forbidden},     {Py_tp_dealloc, saved_dealloc},
+                                    {Py_tp_traverse, saved_traverse}, {Py_tp_methods, saved_methods},
+                                    {Py_tp_getset, saved_attributes}, {0, NULL}};
+
+static PyType_Spec saved_spec = {"torch._C._autograd.SavedTensor", sizeof(saved), 0,
+                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, saved_slots};
 
 /* ---- Seen from the node ----------------------------------------------------------------------------------------- */
 

@@ -188,6 +188,19 @@ static PyObject *tensor_detach_(PyObject *self, PyObject *Py_UNUSED(none)) {
     return st == HG_OK ? Py_NewRef(self) : py_raise(cx, st);
 }
 
+/* The tensors, or gradient edges, that backward(inputs=) was given, as a tuple of tensors; None stays None. New. */
+static PyObject *backward_inputs(PyObject *given) {
+    if (!given || given == Py_None) return Py_NewRef(Py_None);
+    PyObject *autograd = PyImport_ImportModule("hookgrad.autograd");
+    PyObject *inputs = autograd ? PyObject_CallMethod(autograd, "_as_inputs", "(O)", given) : NULL;
+    Py_XDECREF(autograd);
+    if (inputs && PyTuple_GET_SIZE(inputs) == 0) {
+        Py_CLEAR(inputs);
+        PyErr_SetString(PyExc_RuntimeError, "`inputs` argument to `backward()` cannot be empty.");
+    }
+    return inputs;
+}
+
 static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[4];
     hg_ctx *cx = py_ctx();
@@ -199,7 +212,10 @@ static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize
     if (grads != Py_None && !py_is_tensor(grads))
         return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %.100s",
                             Py_TYPE(grads)->tp_name);
-    return py_run_backward(cx, self, grads, keep, create, at[3] ? at[3] : Py_None);
+    PyObject *inputs = backward_inputs(at[3]);
+    PyObject *result = inputs ? py_run_backward(cx, self, grads, keep, create, inputs) : NULL;
+    Py_XDECREF(inputs);
+    return result;
 }
 
 PyMethodDef py_tensor_methods[] = {

@@ -50,6 +50,15 @@ def _as_tuple(tensors):
     return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
 
+def _as_inputs(inputs):
+    """`inputs` of backward or grad as a tuple of tensors."""
+    inputs = _as_tuple(inputs)
+    for one in inputs:
+        if not isinstance(one, _C.Tensor):
+            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(one).__name__}")
+    return inputs
+
+
 def _gradients(outputs, given, batched=False):
     """The gradients to start from: those given, made to fit, and a one for each scalar output without."""
     given = (None,) * len(outputs) if given is None else _as_tuple(given)[: len(outputs)]
@@ -96,7 +105,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         grad_tensors = grad_variables
     tensors = _as_tuple(tensors)
     if inputs is not None:
-        inputs = _as_tuple(inputs)
+        inputs = _as_inputs(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     grad_tensors = _gradients(tensors, grad_tensors)
@@ -148,12 +157,9 @@ def grad(
     )
     if edges and materialize_grads:
         raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
-    outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+    outputs, inputs = _as_tuple(outputs), _as_inputs(inputs)
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
-    for t in inputs:
-        if not isinstance(t, _C.Tensor):
-            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
     grad_outputs = _gradients(outputs, grad_outputs, is_grads_batched)
     keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:

@@ -15,6 +15,8 @@ __all__ = [
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
+    "set_override_stale_capture_stream",
+    "set_warn_on_accumulate_grad_stream_mismatch",
 ]
 
 Node = _C.Node
@@ -47,7 +49,7 @@ class GradientEdge(tuple):
         return f"GradientEdge(node={self[0]!r}, output_nr={self[1]!r}, ownership_token={self[2]!r})"
 
 
-def _node_of(tensor):
+def _get_grad_fn_or_grad_acc(tensor):
     """The node where the gradient of a tensor, or of an edge, arrives: of a leaf, the one that accumulates it."""
     if isinstance(tensor, GradientEdge):
         return tensor.node
@@ -78,7 +80,7 @@ def get_gradient_edge(tensor):
     """
     if not tensor.requires_grad:
         raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
-    return GradientEdge(_node_of(tensor), tensor.output_nr)
+    return GradientEdge(_get_grad_fn_or_grad_acc(tensor), tensor.output_nr)
 
 
 def increment_version(tensor):
@@ -114,10 +116,10 @@ class saved_tensors_hooks:
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
 
     def __enter__(self):
-        _C._saved_hooks_push(self.pack_hook, self.unpack_hook)
+        _C._autograd._push_saved_tensors_default_hooks(self.pack_hook, self.unpack_hook)
 
     def __exit__(self, *exc):
-        _C._saved_hooks_pop()
+        _C._autograd._pop_saved_tensors_default_hooks()
 
 
 class save_on_cpu(saved_tensors_hooks):
@@ -130,14 +132,18 @@ class save_on_cpu(saved_tensors_hooks):
 class disable_saved_tensors_hooks:
     """Inside, using saved-tensor hooks fails with the message."""
 
-    def __init__(self, error_message, *, prev_message=None):
+    def __init__(self, error_message):
         self._message = error_message
 
     def __enter__(self):
-        self._was = _C._saved_hooks_disable(self._message)
+        self._before = _C._autograd._saved_tensors_hooks_get_disabled_error_message()
+        _C._autograd._saved_tensors_hooks_disable(self._message)
 
     def __exit__(self, *exc):
-        _C._saved_hooks_disable(self._was)
+        if self._before is None:
+            _C._autograd._saved_tensors_hooks_enable()
+        else:
+            _C._autograd._saved_tensors_hooks_disable(self._before)
 
     def __call__(self, function):
         from functools import wraps
@@ -165,16 +171,16 @@ class _AllowMutationOnSavedContext:
 
         self.original = WeakKeyDictionary()
         self.cloned = WeakKeyDictionary()
-        self._saved = WeakValueDictionary()  # (id of the tensor, memory, version) -> its handle
-        self._sharing = {}  # (memory, version) -> keys of _saved
+        self.tid_to_weakhandle = WeakValueDictionary()  # (id of the tensor, memory, version) -> its handle
+        self.sid_to_tid = {}  # (memory, version) -> keys of the one above
 
     def pack(self, tensor):
         memory = tensor.untyped_storage().data_ptr(), tensor._version
         key = (id(tensor), tensor.data_ptr(), tensor._version)
-        self._sharing.setdefault(memory, set()).add(key)
-        handle = self._saved.get(key)
+        self.sid_to_tid.setdefault(memory, set()).add(key)
+        handle = self.tid_to_weakhandle.get(key)
         if handle is None:
-            handle = self._saved[key] = _Saved()
+            handle = self.tid_to_weakhandle[key] = _Saved()
             self.original[handle] = tensor
         return handle
 
@@ -192,16 +198,16 @@ class _AllowMutationOnSavedContext:
         return self.original[handle]
 
     def before_write(self, tensor):
-        for key in self._sharing.get((tensor.untyped_storage().data_ptr(), tensor._version), ()):
-            handle = self._saved.get(key)
+        for key in self.sid_to_tid.get((tensor.untyped_storage().data_ptr(), tensor._version), ()):
+            handle = self.tid_to_weakhandle.get(key)
             if handle is not None and handle not in self.cloned:
                 self.cloned[handle] = self.original.pop(handle).detach().clone()
 
     def clear(self):
         self.cloned.clear()
         self.original.clear()
-        self._saved.clear()
-        self._sharing.clear()
+        self.tid_to_weakhandle.clear()
+        self.sid_to_tid.clear()
 
 
 _allowing_mutation = False
@@ -241,6 +247,33 @@ class allow_mutation_on_saved_tensors:
         _C._watch_writes(None)
         self._hooks.__exit__()
         self._context.clear()
+
+    def __call__(self, function):
+        from functools import wraps
+
+        @wraps(function)
+        def wrapped(*args, **kwargs):
+            with allow_mutation_on_saved_tensors():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+# ---- The engine -------------------------------------------------------------------------------------------------------
+
+
+def _engine_run_backward(t_outputs, *args, **kwargs):
+    from .variable import Variable
+
+    return Variable._execution_engine.run_backward(t_outputs, *args, **kwargs)
+
+
+def set_warn_on_accumulate_grad_stream_mismatch(enabled):
+    """For streams of a GPU: without effect here."""
+
+
+def set_override_stale_capture_stream(enabled):
+    """For streams of a GPU: without effect here."""
 
 
 # ---- Hooks on several tensors -----------------------------------------------------------------------------------------
@@ -309,14 +342,14 @@ def _call(fn, site, gradients):
 
 
 def _weak_node(tensor):
-    """What gives the node of a tensor, as `_node_of`, without keeping it: the node, or its leaf, owns the hook that asks."""
+    """What gives the node of a tensor, as `_get_grad_fn_or_grad_acc`, without keeping it: the node, or its leaf, owns the hook that asks."""
     from weakref import ref
 
-    node = _node_of(tensor)
+    node = _get_grad_fn_or_grad_acc(tensor)
     if isinstance(tensor, GradientEdge) or tensor.grad_fn is not None:
         return ref(node)
     leaf = ref(tensor)
-    return lambda: None if leaf() is None else _node_of(leaf())
+    return lambda: None if leaf() is None else _get_grad_fn_or_grad_acc(leaf())
 
 
 def _will_run(weak_node):
@@ -328,8 +361,8 @@ def _register_all(tensors, fn):
     from weakref import WeakValueDictionary
 
     site = _C._site()
-    tensors = tuple(tensors)
     nodes = [_weak_node(t) for t in tensors]
+    n_tensors = len(tensors)
     runs = WeakValueDictionary()  # by the number of the backward
 
     def hook_of(i):
@@ -337,7 +370,7 @@ def _register_all(tensors, fn):
             number = _number_of_run()
             run = runs.get(number)
             if run is None:
-                run = runs[number] = _Run(sum(map(_will_run, nodes)), len(nodes))
+                run = runs[number] = _Run(sum(map(_will_run, nodes)), n_tensors)
             run.n_left -= 1
             run.gradients[i] = grad
             if run.n_left == 0:

@@ -14,6 +14,16 @@ class ImperativeEngine:
     """The engine runs in the thread that calls backward; this gives access to the run under way there."""
 
     @staticmethod
+    def run_backward(tensors, grad_tensors, keep_graph, create_graph, inputs, allow_unreachable, accumulate_grad):
+        """What `backward` and `grad` come down to: gradients go to `.grad`, or are returned."""
+        from . import _as_inputs, _as_tuple
+
+        tensors, inputs = _as_tuple(tensors), _as_inputs(inputs)
+        if accumulate_grad:
+            return _C.run_backward(tensors, tuple(grad_tensors), keep_graph, create_graph, inputs or None)
+        return _C.grad(tensors, tuple(grad_tensors), inputs, keep_graph, create_graph, allow_unreachable)
+
+    @staticmethod
     def queue_callback(callback):
         """Call this when the backward under way is done."""
         _C._queue_callback(callback)
