@@ -76,10 +76,19 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """_VF __future__ _utils autograd backends cpu cuda func functional linalg mps nn optim profiler random return_types
-    serialization special storage testing types utils version""".split()
+    """_VF __config__ __future__ _dynamo _utils accelerator amp autograd backends compiler cpu cuda distributed func
+    functional jit linalg mps multiprocessing nn optim profiler random return_types serialization special storage
+    testing types utils version""".split()
 )
 _ELSEWHERE = {
+    "autocast": "amp",
+    "get_autocast_dtype": "amp",
+    "is_autocast_cache_enabled": "amp",
+    "is_autocast_cpu_enabled": "amp",
+    "is_autocast_enabled": "amp",
+    "is_warn_always_enabled": "functional",
+    "set_flush_denormal": "functional",
+    "set_warn_always": "functional",
     "Parameter": "nn.parameter",
     "UntypedStorage": "storage",
     "compile": "functional",
@@ -107,6 +116,9 @@ _ELSEWHERE = {
     "get_printoptions": "_tensor_str",
     "typename": "functional",
     "vmap": "func",
+    **dict.fromkeys(
+        "cholesky cholesky_inverse cholesky_solve orgqr pinverse qr svd triangular_solve".split(), "old_linalg"
+    ),
     **dict.fromkeys(
         """as_strided_scatter combinations conj conj_physical corrcoef cov cumulative_trapezoid diagonal_scatter diff gcd gradient
         histc is_conj is_neg isin isreal lcm ldexp nanquantile narrow_copy put quantile renorm resolve_conj resolve_neg

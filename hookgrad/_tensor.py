@@ -283,26 +283,29 @@ def _is_view(self):
     return self._base is not None
 
 
-def _composite(name):
-    """A method that is a function of composites.py, which comes with the first call."""
+def _late(name, home):
+    """A method that is a function of a module which comes with the first call."""
 
     def method(self, *args, **kwargs):
-        from . import composites
+        from importlib import import_module
 
-        return getattr(composites, name)(self, *args, **kwargs)
+        return getattr(import_module(home, __package__), name)(self, *args, **kwargs)
 
     method.__name__ = name
     return _method(method)
 
+
+for _name in "cholesky cholesky_inverse cholesky_solve orgqr pinverse qr svd triangular_solve".split():
+    _late(_name, ".old_linalg")
 
 for (
     _name
 ) in """adjoint as_strided_scatter conj conj_physical corrcoef cov diagonal_scatter diff fill_diagonal_ float_power_ gcd
         histc is_conj is_neg isreal lcm ldexp nanquantile narrow_copy new_empty_strided put put_ quantile renorm resolve_conj
         resolve_neg select_scatter slice_scatter sum_to_size""".split():
-    _composite(_name)
+    _late(_name, ".composites")
 for _name in "cauchy_ gcd_ geometric_ lcm_ ldexp_ log_normal_ renorm_".split():
-    _composite(_name)
+    _late(_name, ".composites")
 
 
 Tensor.real = property(lambda self: self, doc="Itself: every tensor is real.")

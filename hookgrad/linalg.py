@@ -1,9 +1,311 @@
 """Linear algebra. Source: https://docs.pytorch.org/docs/stable/linalg.html"""
 
+from typing import NamedTuple
+
 from . import _C
+from ._C import _LinAlgError as LinAlgError
+from .type_info import finfo
 
 globals().update({name: value for name, value in vars(_C.linalg).items() if not name.startswith("_")})
 
+_qr, _cholesky_ex, _vector_norm = _C.linalg.qr, _C.linalg.cholesky_ex, _C.linalg.vector_norm
+_solve, _inv, _solve_triangular = _C.linalg.solve, _C.linalg.inv, _C.linalg.solve_triangular
 
-class LinAlgError(RuntimeError):
-    """A matrix was singular, or an iteration did not converge."""
+__all__ = ["LinAlgError"]
+
+
+# ---- Factors ----------------------------------------------------------------------------------------------------------
+
+
+def cholesky(A, *, upper=False):
+    """The lower triangular L of A = L L^T, or its transpose; A symmetric and positive-definite, of which one half is read.
+
+    >>> import hookgrad as torch
+    >>> torch.linalg.cholesky(torch.tensor([[4.0, 2.0], [2.0, 2.0]]))
+    tensor([[2., 0.],
+            [1., 1.]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cholesky.html
+    """
+    return _cholesky_ex(A, upper=upper, check_errors=True)[0]
+
+
+def eigh(A, UPLO="L"):
+    """The eigenvalues of a symmetric matrix, ascending, and its eigenvectors, in columns.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigh.html
+    """
+    return _C._linalg_eigh(A, _half(UPLO))
+
+
+def eigvalsh(A, UPLO="L"):
+    """The eigenvalues of a symmetric matrix, ascending."""
+    return _C._linalg_eigh(A, _half(UPLO), _C.is_grad_enabled() and A.requires_grad)[0]
+
+
+def _half(UPLO):
+    if UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return UPLO
+
+
+def svd(A, full_matrices=True):
+    """U, S, Vh with A = U diag(S) Vh, the singular values S descending.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.svd.html
+    """
+    return _C._linalg_svd(A, full_matrices)
+
+
+def svdvals(A):
+    """The singular values, descending."""
+    return _C._linalg_svd(A, False, _C.is_grad_enabled() and A.requires_grad)[1]
+
+
+def householder_product(A, tau):
+    """The first columns of the product of the reflections I - tau v v^T whose vectors are in A's columns, below ones.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.householder_product.html
+    """
+    if A.dim() < 2:
+        raise RuntimeError("torch.linalg.householder_product: input must have at least 2 dimensions.")
+    if A.size(-2) < A.size(-1):
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]"
+        )
+    if A.size(-1) < tau.size(-1):
+        raise RuntimeError(
+            "torch.linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]"
+        )
+    n, k = A.shape[-2:]
+    product = _C.eye(n, k, dtype=A.dtype).expand(A.shape)
+    rows = _C.arange(n)
+    for i in reversed(range(tau.size(-1))):
+        v = _C.where(rows == i, 1.0, _C.where(rows > i, A[..., i], 0.0)).to(A.dtype).unsqueeze(-1)
+        product = product - tau[..., i, None, None] * (v @ (v.mT @ product))
+    return product
+
+
+# ---- Norms ------------------------------------------------------------------------------------------------------------
+
+
+def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
+    """The norm of matrices: "fro", "nuc", inf, -inf, 1, -1, 2 or -2.
+
+    >>> import hookgrad as torch
+    >>> torch.linalg.matrix_norm(torch.tensor([[3.0, 0.0], [0.0, 4.0]]), "nuc")
+    tensor(7.)
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
+    """
+    if dtype is not None:
+        A = A.to(dtype)
+    if A.dim() < 2:
+        raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+    if not A.is_floating_point():
+        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {_word(A)}")
+    if len(dim) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {list(dim)}")
+    for d in dim:
+        if not -A.dim() <= d < A.dim():
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-A.dim()}, {A.dim() - 1}], but got {d})"
+            )
+    rows, cols = (d % A.dim() for d in dim)
+    if rows == cols:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    if ord == "fro":
+        return _vector_norm(A, 2, (rows, cols), keepdim)
+    kinds = {
+        "nuc": lambda s: s.sum(-1),
+        2: lambda s: s.amax(-1),
+        -2: lambda s: s.amin(-1),
+    }
+    if ord in kinds:
+        norm = kinds[ord](svdvals(A.movedim((rows, cols), (-2, -1))))
+        if keepdim:
+            for d in sorted((rows, cols)):
+                norm = norm.unsqueeze(d)
+        return norm
+    if isinstance(ord, str) or ord not in (1, -1, float("inf"), float("-inf")):
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    summed, other = (rows, cols) if abs(ord) == 1 else (cols, rows)
+    sums = _vector_norm(A, 1, (summed,), keepdim)
+    if not keepdim and summed < other:
+        other -= 1
+    return sums.amax(other, keepdim) if ord > 0 else sums.amin(other, keepdim)
+
+
+def _word(A):
+    return A.type().removeprefix("torch.").removesuffix("Tensor")
+
+
+def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
+    """The norm of a vector or of matrices, as `dim` has one dimension or two.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.norm.html
+    """
+    if ord is None:
+        return _vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    dims = (dim,) if isinstance(dim, int) else dim
+    if dims is None and A.dim() not in (1, 2):
+        raise RuntimeError(
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.dim()}D."
+        )
+    if dims is not None and len(dims) not in (1, 2):
+        raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
+    if isinstance(ord, str) or (A.dim() if dims is None else len(dims)) == 2:
+        return matrix_norm(A, ord, (0, 1) if dims is None else dims, keepdim, dtype=dtype)
+    return _vector_norm(A, ord, dims, keepdim, dtype=dtype)
+
+
+def cond(A, p=None):
+    """The condition number: the norm of A times that of its inverse; by default of order 2."""
+    if p in (None, 2, -2):
+        s = svdvals(A)
+        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
+    return matrix_norm(A, p) * matrix_norm(_inv(A), p)
+
+
+def _tolerance(A, largest, atol, rtol):
+    """What counts as zero among singular values whose largest is given."""
+    if rtol is None:
+        rtol = finfo(A.dtype).eps * max(A.shape[-2:]) if atol is None else 0.0
+    return _C.maximum(_C.as_tensor(0.0 if atol is None else atol).to(A.dtype), rtol * largest)
+
+
+def matrix_rank(A, *, atol=None, rtol=None, hermitian=False):
+    """How many singular values are more than `atol` and more than `rtol` times the largest."""
+    s = eigvalsh(A).abs() if hermitian else svdvals(A)
+    return (s > _tolerance(A, s.amax(-1, True), atol, rtol)).sum(-1)
+
+
+# ---- Inverses and systems ---------------------------------------------------------------------------------------------
+
+
+def pinv(A, *, atol=None, rtol=None, hermitian=False):
+    """The pseudo-inverse: singular values no more than `atol` or `rtol` times the largest count as zero.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.pinv.html
+    """
+    if A.numel() == 0:
+        return A.new_empty((*A.shape[:-2], A.size(-1), A.size(-2)))
+    if hermitian:
+        s, U = eigh(A)
+        V, size = U, s.abs()
+    else:
+        U, s, Vh = svd(A, False)
+        V, size = Vh.mT, s
+    kept = size > _tolerance(A, size.amax(-1, True), atol, rtol)
+    inverse = _C.where(kept, _C.where(kept, s, 1.0).reciprocal(), 0.0)
+    return (V * inverse.unsqueeze(-2)) @ U.mT
+
+
+def inv_ex(A, *, check_errors=False):
+    """The inverse, and zero where there is one, else the place of the first pivot that is zero."""
+    return _with_info(_inv, A, check_errors)
+
+
+def solve_ex(A, B, *, left=True, check_errors=False):
+    """The solution of A X = B, and zero where there is one."""
+    return _with_info(lambda a: solve(a, B, left=left), A, check_errors)
+
+
+def _with_info(function, A, check_errors):
+    info = _C.zeros(A.shape[:-2], dtype=_C.int32)
+    try:
+        return ex_result(function(A), info)
+    except LinAlgError:
+        if check_errors:
+            raise
+    bad = _C.det(A.detach()) == 0
+    regular = _C.where(bad[..., None, None], _C.eye(A.size(-1), dtype=A.dtype), A)
+    return ex_result(function(regular), info + bad.to(_C.int32) * A.size(-1))
+
+
+class ex_result(NamedTuple):
+    """What `inv_ex` and `solve_ex` return."""
+
+    result: _C.Tensor
+    info: _C.Tensor
+
+
+def solve(A, B, *, left=True):
+    """X of A X = B, or of X A = B.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve.html
+    """
+    return _solve(A, B) if left else _solve(A.mT, B.mT).mT
+
+
+def lstsq(A, B, rcond=None, *, driver=None):
+    """The X for which A X is nearest to B: (solution, residuals, rank, singular_values).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lstsq.html
+    """
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise RuntimeError("torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
+    vector = B.dim() == A.dim() - 1 and B.shape == A.shape[:-1]
+    rhs = B.unsqueeze(-1) if vector else B
+    solution = pinv(A, rtol=rcond) @ rhs
+    m, n = A.shape[-2:]
+    with_values = driver in ("gelsd", "gelss")
+    rank = _C.empty(0, dtype=_C.int64) if driver == "gels" else matrix_rank(A.detach(), rtol=rcond)
+    residuals = values = A.new_empty(0)
+    if m > n and (driver == "gels" or (with_values and bool((rank == n).all()))):
+        residuals = (A @ solution - rhs).square().sum(-2)
+    if with_values:
+        values = svdvals(A.detach())
+    return lstsq_result(solution.squeeze(-1) if vector else solution, residuals, rank, values)
+
+
+class lstsq_result(NamedTuple):
+    """What `lstsq` returns."""
+
+    solution: _C.Tensor
+    residuals: _C.Tensor
+    rank: _C.Tensor
+    singular_values: _C.Tensor
+
+
+def tensorinv(A, ind=2):
+    """The tensor that, by tensordot over `ind` dimensions, undoes A."""
+    if ind <= 0:
+        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+    first, last = A.shape[:ind], A.shape[ind:]
+    if first.numel() != last.numel():
+        raise RuntimeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{last.numel()} != {first.numel()}"
+        )
+    return _inv(A.reshape(first.numel(), last.numel())).reshape(*last, *first)
+
+
+def tensorsolve(A, B, dims=None):
+    """X of tensordot(A, X) = B."""
+    if dims is not None:
+        A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
+    shape = A.shape[B.dim() :]
+    return _solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape)
+
+
+# ---- Products and parts ---------------------------------------------------------------------------------------------
+
+
+def vecdot(x, y, *, dim=-1):
+    """The product of vectors along a dimension."""
+    return (x * y).sum(dim)
+
+
+def diagonal(A, *, offset=0, dim1=-2, dim2=-1):
+    """The diagonals of matrices: a view."""
+    return _C.diagonal(A, offset, dim1, dim2)
+
+
+def vander(x, N=None):
+    """The powers of x, from 0 to N - 1, in a last dimension."""
+    N = x.size(-1) if N is None else N
+    if N < 0:
+        raise RuntimeError(f"N must be greater than 1, got {N}.")
+    powers = [_C.ones_like(x), *[x] * (N - 1)][:N]
+    return _C.stack(powers, -1).cumprod(-1)

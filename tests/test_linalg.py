@@ -358,3 +358,155 @@ def test_einsum_with_numbers_for_dimensions():
         torch.einsum(a, [0, 52])
     with pytest.raises(ValueError, match="must specify the equation string and at least one operand"):
         torch.einsum(a)
+
+
+# ---- Matrices taken apart ----------------------------------------------------------------------------------------------
+
+LINALG = torch.linalg
+
+
+def matrix(m, n, *batch, seed=0):
+    torch.manual_seed(seed)
+    return torch.randn(*batch, m, n, dtype=torch.float64)
+
+
+def positive(n, *batch):
+    x = matrix(n, n, *batch)
+    return x @ x.mT + torch.eye(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (5, 3), (3, 5), (2, 4, 2), (2, 0), (0, 2)])
+@pytest.mark.parametrize("mode", ["reduced", "complete"])
+def test_qr_gives_orthogonal_columns_and_a_triangle(size, mode):
+    x = matrix(*size[-2:], *size[:-2])
+    Q, R = LINALG.qr(x, mode=mode)
+    torch.testing.assert_close(Q @ R, x)
+    torch.testing.assert_close(Q.mT @ Q, torch.eye(Q.size(-1), dtype=x.dtype).expand(*Q.shape[:-2], -1, -1))
+    assert torch.equal(R, R.triu())
+    assert torch.equal(LINALG.qr(x, mode="r").R, LINALG.qr(x).R)
+
+
+def test_the_signs_of_qr_are_lapacks():
+    assert LINALG.qr(torch.tensor([[3.0, 1.0], [4.0, 2.0]])).R.tolist() == [
+        [-5.0, pytest.approx(-2.2)],
+        [0.0, pytest.approx(0.4)],
+    ]
+
+
+DECOMPOSED = {
+    "qr": (lambda x: tuple(LINALG.qr(x)), (4, 3), "LinalgQrBackward0"),
+    "qr of a wide matrix": (lambda x: tuple(LINALG.qr(x)), (3, 4), "LinalgQrBackward0"),
+    "Q alone": (lambda x: LINALG.qr(x).Q, (3, 2, 2), "LinalgQrBackward0"),
+    "R alone": (lambda x: LINALG.qr(x).R, (3, 2), "LinalgQrBackward0"),
+    "cholesky": (lambda x: LINALG.cholesky(x @ x.mT + torch.eye(3)), (3, 3), "LinalgCholeskyExBackward0"),
+    "upper cholesky": (
+        lambda x: LINALG.cholesky(x @ x.mT + torch.eye(2), upper=True),
+        (2, 2, 2),
+        "LinalgCholeskyExBackward0",
+    ),
+    "eigenvalues": (lambda x: LINALG.eigvalsh(x + x.mT), (3, 3), "LinalgEighBackward0"),
+    "eigenvectors": (lambda x: LINALG.eigh(x + x.mT)[1].square(), (3, 3), "PowBackward0"),
+    "singular values": (LINALG.svdvals, (3, 2), "LinalgSvdBackward0"),
+    "svd of a tall matrix": (
+        lambda x: tuple(t.square() for t in LINALG.svd(x, full_matrices=False)),
+        (4, 2),
+        "PowBackward0",
+    ),
+    "svd of a wide matrix": (
+        lambda x: tuple(t.square() for t in LINALG.svd(x, full_matrices=False)),
+        (2, 4),
+        "PowBackward0",
+    ),
+    "full svd": (lambda x: LINALG.svd(x)[1], (3, 2), "LinalgSvdBackward0"),
+    "pinv": (LINALG.pinv, (3, 2), "MmBackward0"),
+    "matrix_exp": (torch.matrix_exp, (2, 3, 3), "LinalgMatrixExpBackward0"),
+    "nuclear norm": (lambda x: LINALG.matrix_norm(x, "nuc"), (3, 2), "SumBackward1"),
+    "spectral norm": (lambda x: LINALG.matrix_norm(x, 2), (3, 2), "AmaxBackward0"),
+    "lstsq": (lambda x: LINALG.lstsq(x, matrix(4, 1, seed=1)).solution, (4, 2), "MmBackward0"),
+}
+
+
+@pytest.mark.parametrize("name", DECOMPOSED)
+def test_derivatives_of_decompositions(name):
+    function, size, node = DECOMPOSED[name]
+    x = matrix(*size[-2:], *size[:-2]).requires_grad_()
+    out = function(x)
+    assert (out[0] if isinstance(out, tuple) else out).grad_fn.name() == node
+    assert torch.autograd.gradcheck(function, (x,))
+
+
+@pytest.mark.parametrize("name", ["qr", "cholesky", "eigenvectors", "singular values", "matrix_exp"])
+def test_second_derivatives_of_decompositions(name):
+    function, size, _ = DECOMPOSED[name]
+    assert torch.autograd.gradgradcheck(function, (matrix(*size[-2:], *size[:-2]).requires_grad_(),))
+
+
+@pytest.mark.parametrize("upper", [True, False])
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("unit", [True, False])
+def test_triangular_systems(upper, left, unit):
+    A = matrix(3, 3) + 3 * torch.eye(3)
+    B = matrix(3, 2, seed=1) if left else matrix(2, 3, seed=1)
+
+    def solve(A, B):
+        return LINALG.solve_triangular(A, B, upper=upper, left=left, unitriangular=unit)
+
+    X = solve(A, B)
+    triangle = A.triu() if upper else A.tril()
+    if unit:
+        triangle = triangle - torch.diag(triangle.diagonal()) + torch.eye(3)
+    torch.testing.assert_close(triangle @ X if left else X @ triangle, B)
+    assert torch.autograd.gradcheck(solve, (A.requires_grad_(), B.requires_grad_()))
+
+
+def test_eigenvalues_and_singular_values_put_the_matrix_together_again():
+    x = positive(3, 2)
+    values, vectors = LINALG.eigh(x)
+    torch.testing.assert_close(vectors @ values.diag_embed() @ vectors.mT, x)
+    assert torch.equal(values, values.sort().values)
+    torch.testing.assert_close(LINALG.eigvalsh(x.triu(), "U"), values)
+    y = matrix(3, 4)
+    U, S, Vh = LINALG.svd(y)
+    assert (U.shape, S.shape, Vh.shape) == ((3, 3), (3,), (4, 4))
+    torch.testing.assert_close(U * S @ Vh[:3], y)
+    torch.testing.assert_close(torch.svd(y).V, Vh[:3].mT)
+
+
+def test_cholesky_of_what_is_not_positive():
+    assert LINALG.cholesky_ex(torch.tensor([[1.0, 2.0], [2.0, 1.0]])).info == 2
+    with pytest.raises(LINALG.LinAlgError, match="the leading minor of order 1 is not positive-definite"):
+        LINALG.cholesky(-torch.eye(2))
+    with pytest.raises(LINALG.LinAlgError, match="singular"):
+        LINALG.inv(torch.zeros(2, 2))
+    with pytest.raises(LINALG.LinAlgError, match="non-finite"):
+        LINALG.svdvals(torch.full((2, 2), float("nan")))
+
+
+def test_norms_ranks_and_conditions():
+    x = torch.tensor([[3.0, 0.0], [0.0, -4.0]])
+    norms = [LINALG.matrix_norm(x, order).item() for order in ("fro", "nuc", 1, -1, 2, -2)]
+    assert norms == pytest.approx([5.0, 7.0, 4.0, 3.0, 4.0, 3.0])
+    assert LINALG.matrix_norm(x, float("inf"), dim=(1, 0), keepdim=True).tolist() == [[4.0]]
+    assert x.norm("nuc").item() == pytest.approx(7.0)
+    assert LINALG.cond(x).item() == pytest.approx(4 / 3)
+    assert LINALG.matrix_rank(torch.ones(3, 3)) == 1
+    with pytest.raises(RuntimeError, match="Order 3 not supported"):
+        LINALG.matrix_norm(x, 3)
+
+
+def test_exponentials_of_large_matrices():
+    turn = torch.tensor([[0.0, -100.0], [100.0, 0.0]], dtype=torch.float64)
+    expected = torch.tensor([100.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(torch.matrix_exp(turn)[:, 0], torch.stack([expected[0].cos(), expected[0].sin()]))
+    torch.testing.assert_close(LINALG.matrix_exp(torch.zeros(2, 2)), torch.eye(2))
+
+
+def test_systems_solved_by_factors():
+    x, b = positive(3), matrix(3, 2, seed=1)
+    expected = LINALG.solve(x, b)
+    torch.testing.assert_close(torch.cholesky_solve(b, LINALG.cholesky(x)), expected)
+    torch.testing.assert_close(torch.cholesky_inverse(LINALG.cholesky(x)) @ b, expected)
+    torch.testing.assert_close(LINALG.lstsq(x, b).solution, expected)
+    torch.testing.assert_close(LINALG.solve(x, b.mT, left=False), expected.mT)
+    assert LINALG.inv_ex(torch.zeros(2, 2)).info != 0
+    torch.testing.assert_close(torch.orgqr(*torch.geqrf(matrix(4, 3))), LINALG.qr(matrix(4, 3)).Q)

@@ -5,6 +5,7 @@
    gain from it. It is set to one thread at once: its own pool collapses where a core is busy, and a fork while it runs
    deadlocks. Which products go to it depends on their size alone, so that the same product always gives the same bits. */
 #include "gemm_impl.h"
+#include "linalg_impl.h"
 #include "iter_impl.h"
 
 #include <dlfcn.h>
@@ -25,6 +26,10 @@ typedef void (*sgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRAN
 typedef void (*dgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, double,
                          const double *, int, const double *, int, double, double *, int);
 
+enum { ROW_MAJOR = 101 }; /* LAPACKE's */
+typedef int (*syevd_fn)(int, char, char, int, double *, int, double *);
+typedef int (*gesdd_fn)(int, char, int, int, double *, int, double *, double *, int, double *, int);
+
 #ifdef HG_HAVE_CBLAS
 _Static_assert(sizeof(blasint) == sizeof(int), "OpenBLAS must be the build with 32-bit integers");
 #endif
@@ -33,6 +38,8 @@ struct hg_blas {
     void *handle;
     sgemm_fn sgemm; /* NULL: there is no BLAS */
     dgemm_fn dgemm;
+    syevd_fn syevd; /* NULL: there is no LAPACK with it */
+    gesdd_fn gesdd;
 };
 
 enum { ENOUGH = 8192 }; /* multiplications from which BLAS pays */
@@ -59,6 +66,8 @@ static void load(struct hg_blas *b, const char *path) {
         void *threads = symbol(b->handle, prefixes[i], "openblas_set_num_threads");
         if (!s || !d) continue;
         memcpy(&b->sgemm, &s, sizeof s), memcpy(&b->dgemm, &d, sizeof d);
+        s = symbol(b->handle, prefixes[i], "LAPACKE_dsyevd"), d = symbol(b->handle, prefixes[i], "LAPACKE_dgesdd");
+        memcpy(&b->syevd, &s, sizeof s), memcpy(&b->gesdd, &d, sizeof d);
         if (threads) {
             void (*set)(int);
             memcpy(&set, &threads, sizeof threads);
@@ -188,4 +197,40 @@ void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, in
         else
             loops_f64(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     }
+}
+
+/* ---- LAPACK ----------------------------------------------------------------------------------------------------------- */
+
+static hg_status lapack_status(hg_ctx *cx, const char *what, int info, const double *a, int64_t n) {
+    if (info == 0) return HG_OK;
+    for (int64_t i = 0; i < n; i++)
+        if (a[i] - a[i] != 0)
+            return hg_fail(cx, HG_LINALG,
+                           "%s: The algorithm failed to converge because the input matrix contained non-finite values.",
+                           what);
+    return hg_fail(cx, HG_LINALG,
+                   "%s: The algorithm failed to converge because the input matrix is ill-conditioned or has too many "
+                   "repeated values (error code: %d).",
+                   what, info);
+}
+
+static hg_status no_lapack(hg_ctx *cx, const char *what) {
+    return hg_fail(cx, HG_MISSING, "%s: needs the LAPACK of the package scipy-openblas32, which was not found", what);
+}
+
+hg_status hg_lapack_eigh(hg_ctx *cx, const char *what, bool vectors, int64_t n, double *a, double *w) {
+    const struct hg_blas *blas = blas_of(cx->lib);
+    if (n == 0) return HG_OK;
+    if (!blas->syevd || !fits(n)) return no_lapack(cx, what);
+    return lapack_status(cx, what, blas->syevd(ROW_MAJOR, vectors ? 'V' : 'N', 'L', (int)n, a, (int)n, w), a, n * n);
+}
+
+hg_status hg_lapack_svd(hg_ctx *cx, const char *what, bool full, int64_t m, int64_t n, double *a, double *s, double *u,
+                        double *vt) {
+    const struct hg_blas *blas = blas_of(cx->lib);
+    if (!blas->gesdd || !fits(m) || !fits(n)) return no_lapack(cx, what);
+    int k = (int)(m < n ? m : n), cols = full ? (int)m : k;
+    char job = !u ? 'N' : full ? 'A' : 'S';
+    int info = blas->gesdd(ROW_MAJOR, job, (int)m, (int)n, a, (int)n, s, u, u ? cols : 1, vt, vt ? (int)n : 1);
+    return lapack_status(cx, what, info, a, m * n);
 }

@@ -1,5 +1,5 @@
 /* The linear algebra of small matrices: traces, cross products, distances, determinants, inverses, systems. */
-#include "shape_impl.h"
+#include "linalg_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -184,8 +184,7 @@ static double distance(const double *x, const double *y, int64_t n, double p, bo
     return p == 2 ? sqrt(sum) : p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
 }
 
-/* A contiguous copy in float64. New. */
-static hg_status as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+hg_status hg_as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     *out = NULL;
     hg_status st = hg_tensor_empty(cx, HG_F64, t->n_dim, t->shape, out);
     return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
@@ -195,8 +194,8 @@ hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = NULL, *y = NULL, *r = NULL;
     int64_t shape[HG_MAX_DIM];
     int n = SELF->n_dim;
-    hg_status st = as_doubles(cx, SELF, &x);
-    if (st == HG_OK) st = as_doubles(cx, a[1].u.t, &y);
+    hg_status st = hg_as_doubles(cx, SELF, &x);
+    if (st == HG_OK) st = hg_as_doubles(cx, a[1].u.t, &y);
     if (st == HG_OK) {
         int64_t rows = x->shape[n - 2], cols = y->shape[n - 2], m = x->shape[n - 1], n_batch = 1;
         memcpy(shape, x->shape, (size_t)n * sizeof *shape);
@@ -313,32 +312,45 @@ hg_status hg_multi_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, r, out);
 }
 
-static hg_status check_matrix(hg_ctx *cx, const char *name, const hg_tensor *t) {
-    if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "%s: The input tensor A must have at least 2 dimensions.", name);
+static hg_status check_dims(hg_ctx *cx, const char *name, const hg_tensor *t) {
+    if (t->n_dim >= 2) return HG_OK;
+    return hg_fail(cx, HG_SHAPE, "%s: The input tensor A must have at least 2 dimensions.", name);
+}
+
+static hg_status check_sides(hg_ctx *cx, const char *name, const hg_tensor *t) {
     int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1];
     if (m == n) return HG_OK;
     return hg_fail(cx, HG_SHAPE, "%s: A must be batches of square matrices, but they are %lld by %lld matrices", name,
                    (long long)m, (long long)n);
 }
 
-typedef enum half_words { HALF_LU, HALF_LOW } half_words; /* how torch refuses half types */
-static hg_status check_square(hg_ctx *cx, const char *name, const hg_tensor *t, half_words words) {
+static hg_status check_kernel(hg_ctx *cx, const char *name, const hg_tensor *t, hg_half_words words) {
     char word[16];
-    hg_status st = check_matrix(cx, name, t);
-    if (st != HG_OK) return st;
     if (!hg_dtype_is_float((hg_dtype)t->dtype))
         return hg_fail(cx, HG_SHAPE, "%s: Expected a floating point or complex tensor as input. Got %s", name,
                        hg_dtype_word((hg_dtype)t->dtype, word));
-    if (t->dtype != HG_F16 && t->dtype != HG_BF16) return HG_OK;
-    if (words == HALF_LU) return hg_no_kernel(cx, "lu_cpu", (hg_dtype)t->dtype);
+    if ((t->dtype != HG_F16 && t->dtype != HG_BF16) || words == HG_HALF_FINE) return HG_OK;
+    if (words == HG_HALF_LU) return hg_no_kernel(cx, "lu_cpu", (hg_dtype)t->dtype);
     return hg_fail(cx, HG_SHAPE, "%s: Low precision dtypes not supported. Got %s", name,
                    hg_dtype_word((hg_dtype)t->dtype, word));
+}
+
+hg_status hg_check_matrix(hg_ctx *cx, const char *name, const hg_tensor *t, hg_half_words words) {
+    hg_status st = check_dims(cx, name, t);
+    return st == HG_OK ? check_kernel(cx, name, t, words) : st;
+}
+
+hg_status hg_check_square(hg_ctx *cx, const char *name, const hg_tensor *t, hg_half_words words) {
+    hg_status st = check_dims(cx, name, t);
+    if (st == HG_OK) st = check_sides(cx, name, t);
+    return st == HG_OK ? check_kernel(cx, name, t, words) : st;
 }
 
 hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *r = NULL;
     int64_t n = a[1].u.i;
-    hg_status st = check_matrix(cx, "linalg.matrix_power", t);
+    hg_status st = check_dims(cx, "linalg.matrix_power", t);
+    if (st == HG_OK) st = check_sides(cx, "linalg.matrix_power", t);
     if (st != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
@@ -417,7 +429,7 @@ static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tens
     hg_tensor *lu = NULL;
     int64_t n = t->shape[t->n_dim - 1], *row = hg_mem(cx, (size_t)(n + 1) * sizeof *row), zero;
     if (!row) return HG_MEMORY;
-    hg_status st = as_doubles(cx, t, &lu);
+    hg_status st = hg_as_doubles(cx, t, &lu);
     for (int64_t b = 0; st == HG_OK && b < sign->numel; b++) {
         double *m = (double *)(void *)lu->data + b * n * n, det = factor(m, row, n, &zero), log_sum = 0;
         for (int64_t i = 0; i < n; i++) {
@@ -435,7 +447,7 @@ static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tens
 
 hg_status hg_det_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *r = NULL;
-    hg_status st = check_square(cx, "linalg.det", t, HALF_LU);
+    hg_status st = hg_check_square(cx, "linalg.det", t, HG_HALF_LU);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &r);
     if (st == HG_OK) st = determinants(cx, t, r, NULL);
     if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)t->dtype, out);
@@ -457,7 +469,7 @@ hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *sign = NULL, *log_abs = NULL;
-    hg_status st = check_square(cx, "linalg.slogdet", t, HALF_LOW);
+    hg_status st = hg_check_square(cx, "linalg.slogdet", t, HG_HALF_LOW);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &sign);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &log_abs);
     if (st == HG_OK) st = determinants(cx, t, sign, log_abs);
@@ -473,7 +485,7 @@ hg_status hg_slogdet_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_status st = check_square(cx, "logdet", SELF, HALF_LOW);
+    hg_status st = hg_check_square(cx, "logdet", SELF, HG_HALF_LOW);
     if (st != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
@@ -499,7 +511,7 @@ static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const d
         double *m = (double *)(void *)lu->data + b * n * n;
         factor(m, row, n, &zero);
         if (zero)
-            st = hg_fail(cx, HG_SHAPE, words, (long long)zero);
+            st = hg_fail(cx, HG_LINALG, words, (long long)zero);
         else
             solve_factored(m, row, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
     }
@@ -509,10 +521,10 @@ static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const d
 
 hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *lu = NULL, *x = NULL, *one = NULL;
-    hg_status st = check_square(cx, "linalg.inv", t, HALF_LOW);
+    hg_status st = hg_check_square(cx, "linalg.inv", t, HG_HALF_LOW);
     if (st != HG_OK) return st;
     int64_t n = t->shape[t->n_dim - 1];
-    st = as_doubles(cx, t, &lu);
+    st = hg_as_doubles(cx, t, &lu);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim, t->shape, &x);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, 2, (int64_t[]){n, n}, &one);
     if (st == HG_OK) st = hg_raw_fill(cx, one, hg_i(0));
@@ -545,7 +557,7 @@ static bool of_vectors(int na, const int64_t *a, int nb, const int64_t *b) {
 hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *rhs = a[1].u.t, *column = NULL, *wide = NULL, *lu_view = NULL, *lu = NULL, *r = NULL,
               *x = NULL, *done = NULL;
-    hg_status st = check_square(cx, "linalg.solve", t, HALF_LU);
+    hg_status st = hg_check_square(cx, "linalg.solve", t, HG_HALF_LU);
     if (st != HG_OK) return st;
     int64_t n = t->shape[t->n_dim - 1], shape[HG_MAX_DIM], stride[HG_MAX_DIM], batch[HG_MAX_DIM];
     bool vector = of_vectors(t->n_dim, t->shape, rhs->n_dim, rhs->shape);
@@ -563,11 +575,11 @@ hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if ((st = hg_raw_view(cx, rhs, k, shape, stride, 0, &column)) != HG_OK) return st;
     batch[nb] = n, batch[nb + 1] = n_rhs;
     st = hg_expand_fwd(cx, (hg_arg[]){hg_t(column), hg_ints(batch, nb + 2)}, &wide);
-    if (st == HG_OK) st = as_doubles(cx, wide, &r);
+    if (st == HG_OK) st = hg_as_doubles(cx, wide, &r);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, nb + 2, batch, &x);
     batch[nb + 1] = n;
     if (st == HG_OK) st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(batch, nb + 2)}, &lu_view);
-    if (st == HG_OK) st = as_doubles(cx, lu_view, &lu);
+    if (st == HG_OK) st = hg_as_doubles(cx, lu_view, &lu);
     if (st == HG_OK)
         st = solve_all(cx, "torch.linalg.solve: The solver failed because the input matrix is singular.", lu,
                        (double *)(void *)r->data, n * n_rhs, x, n_rhs);

@@ -385,16 +385,14 @@ hg_status hg_op_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return vector_norm(cx, &a[0], hg_given(&a[1]) ? hg_number_f(&a[1]) : 2, &a[2], &a[3], &a[4], out);
 }
 hg_status hg_op_norm_str(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (strcmp(a[1].u.s, "fro") != 0)
-        return hg_fail(cx, HG_MISSING, "norm: p='%s' is not implemented, only 'fro' and numbers are", a[1].u.s);
-    return vector_norm(cx, &a[0], 2, &a[2], &a[3], &a[4], out);
-}
-hg_status hg_op_linalg_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    int n = a[2].kind == HG_A_INTS ? (int)a[2].n : a[2].kind == HG_A_INT ? 1 : a[0].u.t->n_dim;
-    if (hg_given(&a[1]) && n == 2)
+    if (strcmp(a[1].u.s, "fro") == 0) return vector_norm(cx, &a[0], 2, &a[2], &a[3], &a[4], out);
+    if (strcmp(a[1].u.s, "nuc") != 0 || a[0].u.t->n_dim != 2 || hg_given(&a[4]))
         return hg_fail(cx, HG_MISSING,
-                       "linalg.norm: norms of matrices other than the Frobenius norm are not implemented");
-    return vector_norm(cx, &a[0], hg_given(&a[1]) ? hg_number_f(&a[1]) : 2, &a[2], &a[3], &a[4], out);
+                       "norm: p='%s' is not implemented, only numbers, 'fro' and, of a matrix, 'nuc' are", a[1].u.s);
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    hg_tensor *values = XK(1, SVD, a[0], hg_b(false), hg_b(true));
+    return hg_scope_return(cx, &s, X(SUM_DIM, T(values), hg_ints((int64_t[]){0}, 1), hg_b(a[3].u.i)), out);
 }
 
 hg_status hg_op_dist(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

@@ -94,7 +94,8 @@ static void read_default(reader *r, hg_param *p) {
     else if (*r->at == '"') {
         const char *end = strchr(++r->at, '"');
         /* strings of defaults are few: the ones ops ask for, kept as literals */
-        static const char *const known[] = {"mean", "none", "sum", "constant", "fro", "ij", "zeros", "trunc", "floor"};
+        static const char *const known[] = {"mean",  "none",  "sum",   "constant", "fro", "ij",
+                                            "zeros", "trunc", "floor", "reduced",  "L"};
         for (size_t i = 0; end && i < sizeof known / sizeof *known; i++)
             if (strlen(known[i]) == (size_t)(end - r->at) && strncmp(known[i], r->at, (size_t)(end - r->at)) == 0)
                 *d = hg_s(known[i]);

@@ -30,6 +30,7 @@ typedef enum hg_status {
     HG_VALUE,   /* right type, wrong value */
     HG_INDEX,   /* an index or a dimension out of range */
     HG_MISSING, /* not implemented for this dtype or argument */
+    HG_LINALG,  /* a singular matrix, or an iteration that does not converge */
     HG_HOST,    /* the host already knows why; pass it up untouched */
 } hg_status;
 

@@ -66,6 +66,8 @@ typedef struct mod_state {
     PyObject *strided;             /* torch.strided */
     PyObject *default_generator;
     PyObject *empty_tuple;
+    PyObject *uninitialized; /* the class of tensors without a shape, which functions refuse; NULL until it is made */
+    PyObject *linalg_error;  /* the class torch.linalg.LinAlgError, a RuntimeError */
     PyObject *out_of_memory; /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
     PyObject *parameter;     /* the class nn.Parameter, told by the package; may be NULL */
     PyObject

@@ -19,7 +19,14 @@ static int errors_init(PyObject *m) {
     state.out_of_memory = PyErr_NewExceptionWithDoc("hookgrad.OutOfMemoryError", "A tensor did not fit into memory.",
                                                     bases, NULL);
     Py_DECREF(bases);
-    return state.out_of_memory ? PyModule_AddObjectRef(m, "OutOfMemoryError", state.out_of_memory) : -1;
+    state.linalg_error = PyErr_NewExceptionWithDoc("hookgrad._C._LinAlgError",
+                                                   "A matrix was singular, or an iteration did not converge.",
+                                                   PyExc_RuntimeError, NULL);
+    if (!state.out_of_memory || !state.linalg_error) return -1;
+    return PyModule_AddObjectRef(m, "OutOfMemoryError", state.out_of_memory) ||
+                   PyModule_AddObjectRef(m, "_LinAlgError", state.linalg_error)
+               ? -1
+               : 0;
 }
 
 /* The path of OpenBLAS as the scipy-openblas32 package installs it, found without importing the package. */

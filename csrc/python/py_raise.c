@@ -43,6 +43,7 @@ PyObject *py_raise(hg_ctx *cx, hg_status st) {
     case HG_VALUE: class = PyExc_ValueError; break;
     case HG_INDEX: class = PyExc_IndexError; break;
     case HG_MISSING: class = PyExc_NotImplementedError; break;
+    case HG_LINALG: class = hg_py->linalg_error; break;
     case HG_OK: break;
     }
     PyErr_SetString(class, hg_error(cx));

@@ -4,9 +4,9 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html
 """
 
 import sys
-from types import ModuleType
 
 from .. import _C
+from .._package import Package
 from . import function, grad_mode, graph, variable
 from .function import Function
 from .grad_mode import (
@@ -197,6 +197,9 @@ def _is_checkpoint_valid():
     return _C._is_checkpoint_valid()
 
 
+_functions_over_modules = frozenset({"gradcheck"})
+sys.modules[__name__].__class__ = Package
+
 _LATE = {
     "anomaly_mode": "anomaly_mode",
     "detect_anomaly": "anomaly_mode",
@@ -216,15 +219,3 @@ def __getattr__(name):
         value = globals()[name] = getattr(module, name, module)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _Package(ModuleType):
-    """`gradcheck` is the function, though a module of that name has been imported."""
-
-    def __setattr__(self, name, value):
-        if name == "gradcheck" and isinstance(value, ModuleType):
-            value = value.gradcheck
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

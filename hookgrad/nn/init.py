@@ -228,10 +228,8 @@ def orthogonal_(tensor, gain=1, generator=None):
 
 def _orthogonal_basis(t):
     """Q of t = QR, with the signs that make the diagonal of R positive: that Q is unique."""
-    import numpy
-
-    q, r = numpy.linalg.qr(t.detach().numpy())
-    return hookgrad.from_numpy(numpy.ascontiguousarray(q * numpy.sign(numpy.diagonal(r))))
+    q, r = hookgrad.linalg.qr(t)
+    return q * r.diagonal().sign()
 
 
 def sparse_(tensor, sparsity, std=0.01, generator=None):

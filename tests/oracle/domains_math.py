@@ -221,15 +221,13 @@ def _(d, row):
     return call(d.tensor(shape, layout="plain"), **kwargs)
 
 
-@domain("norm", "vector_norm", "linalg_vector_norm", "linalg_norm", "matrix_norm")
+@domain("norm", "vector_norm", "linalg_vector_norm")
 def _(d, row):
     shape = d.shape(1, 3)
     x = d.tensor(shape, 0.3, 3)
     kwargs = {}
     if d.chance(0.6):
         kwargs[row.params[1].name] = d.pick(1, 2, 3, float("inf"), 2.5, 0) if not d.grads else d.pick(1, 2, 3)
-    if row.has("ord") and len(shape) > 1 and row.name == "norm":
-        return call(x, d.pick(1, 2, 3), dim=d.dim(len(shape)))  # along one dimension: a norm of vectors
     if row.has("dim") and (d.chance(0.6) or row.param("dim").default is None):
         kwargs["dim"] = d.dim(len(shape)) if row.name == "norm" or d.chance(0.5) else d.dims(len(shape))
         kwargs.setdefault(row.params[1].name, 2)

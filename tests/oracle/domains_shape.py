@@ -379,7 +379,7 @@ def _(d, row):
     return call(d.tensor(d.shape(2, 2)))
 
 
-@domain("det", "logdet", "slogdet", "inv", "inverse", "solve", "matrix_power", "cholesky")
+@domain("det", "logdet", "slogdet", "inv", "inverse", "solve", "matrix_power")
 def _(d, row):
     """Square matrices far from singular: a strong diagonal, positive where a logarithm is taken."""
     n = d.random.randint(1, 3)
@@ -389,6 +389,25 @@ def _(d, row):
     if row.name == "solve":
         return call(x, d.tensor((n, d.random.randint(1, 3))) if d.chance(0.6) else d.tensor((n,)))
     return call(x, d.pick(1, 2, 3, -1)) if row.name == "matrix_power" else call(x)
+
+
+@domain("qr", "geqrf", "matrix_exp", "cholesky_ex", "solve_triangular", "_linalg_eigh", "_linalg_svd")
+def _(d, row):
+    """Matrices whose values lie apart: a diagonal of 1, 3, 5 ... with little beside it."""
+    n = d.random.randint(1, 3)
+    m = n + d.pick(0, 1, 2) if row.name in ("qr", "geqrf", "_linalg_svd") else n
+    x = d.tensor((*d.shape(0, 1), m, n), -0.4, 0.4, layout="plain")
+    if row.name in ("cholesky_ex", "_linalg_eigh"):
+        x.data = x.data + np.swapaxes(x.data, -1, -2)
+    if row.name == "matrix_exp" and d.dtype in ("float16", "bfloat16"):
+        return call(d.tensor((0, n, n)))  # PyTorch's numbers of half types are wrong: exp(0) has a -21064 in it
+    if d.is_float:
+        x.data = x.data + np.eye(m, n) * np.arange(1, 2 * n, 2)
+    if row.name == "solve_triangular":
+        left = d.chance(0.5)
+        kwargs = {"upper": d.chance(0.5), "left": left, "unitriangular": d.chance(0.3)}
+        return call(x, d.tensor((n, 2) if left else (2, n)), **kwargs)
+    return call(x, upper=d.chance(0.5)) if row.name == "cholesky_ex" else call(x)
 
 
 @domain("diff")

@@ -724,7 +724,7 @@ class Module(_C.Module):
                     f"checkpoint but received {type(given)}"
                 )
                 continue
-            lazy = is_lazy(tensor)
+            lazy = is_lazy(tensor)  # its shape comes with the first forward, or came with the state
             if not lazy and tensor.dim() == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
                 given = given[0]
             if not lazy and given.shape != tensor.shape:

@@ -3,6 +3,9 @@
 Source: https://docs.pytorch.org/docs/stable/nn.html#utilities
 """
 
+import sys
+
+from ..._package import Package
 from .clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -15,7 +18,11 @@ from .init import skip_init
 from .spectral_norm import remove_spectral_norm, spectral_norm
 from .weight_norm import remove_weight_norm, weight_norm
 
-_LATE = ("parametrizations", "parametrize", "prune", "rnn", "stateless")
+_functions_over_modules = frozenset({"spectral_norm", "weight_norm"})
+sys.modules[__name__].__class__ = Package
+
+_FUSION = ("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights")
+_LATE = ("fusion", "parametrizations", "parametrize", "prune", "rnn", "stateless")
 
 
 def __getattr__(name):
@@ -23,6 +30,10 @@ def __getattr__(name):
         from importlib import import_module
 
         return import_module("." + name, __name__)
+    if name in _FUSION:
+        from . import fusion
+
+        return getattr(fusion, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -31,6 +42,10 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "fuse_conv_bn_eval",
+    "fuse_conv_bn_weights",
+    "fuse_linear_bn_eval",
+    "fuse_linear_bn_weights",
     "get_total_norm",
     "parameters_to_vector",
     "parametrizations",

@@ -7,6 +7,7 @@ from enum import Enum
 
 import hookgrad
 
+from ... import linalg
 from .. import functional as F
 from ..modules.module import Module
 from . import parametrize
@@ -22,87 +23,15 @@ __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 # convention), is orthogonal; and every matrix is such a product times a triangular one.
 
 
-def _reflector(A, i):
-    """Column i of A as the vector of a reflection: zeros, then one, then what is below the diagonal. (..., n)"""
-    n = A.size(-2)
-    rows = hookgrad.arange(n)
-    return hookgrad.where(rows == i, 1.0, hookgrad.where(rows > i, A[..., i], 0.0)).to(A.dtype)
-
-
-def _reflect(v, tau, M):
-    """M seen in the mirror: M - tau v (v^T M)."""
-    v = v.unsqueeze(-1)
-    return M - tau.unsqueeze(-1).unsqueeze(-1) * (v @ (v.mT @ M))
-
-
-def _householder_product(A, tau):
-    """The first columns of the product of the reflections in A's columns. (..., n, k)"""
-    n, k = A.shape[-2:]
-    Q = hookgrad.eye(n, k, dtype=A.dtype).expand(A.shape)
-    for i in reversed(range(tau.size(-1))):
-        Q = _reflect(_reflector(A, i), tau[..., i], Q)
-    return Q
-
-
-def _householder(A):
-    """The reflections that make A triangular: their vectors below the diagonal, the triangle above; and tau."""
-    A, taus = A.clone(), []
-    n, k = A.shape[-2:]
-    for i in range(min(n, k)):
-        x, below = A[..., i, i], A[..., i + 1 :, i]
-        rest = (below * below).sum(-1)
-        norm = (x * x + rest).sqrt()
-        mirrored = hookgrad.where(x >= 0, -norm, norm)
-        flat = rest == 0  # nothing to do: tau is zero
-        tau = hookgrad.where(flat, 0.0, (mirrored - x) / hookgrad.where(flat, 1.0, mirrored))
-        scale = hookgrad.where(flat, 1.0, x - mirrored)
-        v = hookgrad.cat([hookgrad.ones_like(x).unsqueeze(-1), below / scale.unsqueeze(-1)], -1)
-        A[..., i:, i:] = _reflect(v, tau, A[..., i:, i:])
-        A[..., i + 1 :, i] = v[..., 1:]
-        taus.append(tau)
-    return A, hookgrad.stack(taus, -1)
-
-
-def _matrix_exp(A):
-    """The exponential by its series, after halving A until it is small, and squaring as often."""
-    norm = float(A.detach().abs().sum(-1).max()) if A.numel() else 0.0
-    halvings = 0
-    while norm > 0.5:
-        norm, halvings = norm / 2, halvings + 1
-    A = A / 2**halvings
-    total = term = hookgrad.eye(A.size(-1), dtype=A.dtype).expand(A.shape)
-    for n in range(1, 15):  # 0.5^15 / 15! is below what float64 resolves
-        term = term @ A / n
-        total = total + term
-    for _ in range(halvings):
-        total = total @ total
-    return total
-
-
-def _solve(A, B):
-    """X with A X = B, by elimination. A = I + S with S skew: it needs no pivots, the diagonal never vanishes."""
-    n = A.size(-1)
-    M = hookgrad.cat([A, B.expand(*A.shape[:-2], *B.shape[-2:])], -1)
-    for i in range(n):
-        row = M[..., i : i + 1, :] / M[..., i : i + 1, i : i + 1]
-        M = M - M[..., :, i : i + 1] * row
-        M = hookgrad.cat([M[..., :i, :], row, M[..., i + 1 :, :]], -2)
-    return M[..., n:]
-
-
-def _eps(dtype):
-    return {hookgrad.float64: 2.0**-52, hookgrad.float16: 2.0**-10, hookgrad.bfloat16: 2.0**-7}.get(dtype, 2.0**-23)
-
-
 def _is_orthogonal(Q):
     n, k = Q.shape[-2:]
-    return hookgrad.allclose(Q.mT @ Q, hookgrad.eye(k, dtype=Q.dtype), atol=10.0 * n * _eps(Q.dtype))
+    return hookgrad.allclose(Q.mT @ Q, hookgrad.eye(k, dtype=Q.dtype), atol=10.0 * n * hookgrad.finfo(Q.dtype).eps)
 
 
 def _make_orthogonal(A):
     """The Q of A = QR, its signs such that R's diagonal is positive."""
-    X, tau = _householder(A)
-    return _householder_product(X, tau) * X.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    X, tau = hookgrad.geqrf(A)
+    return linalg.householder_product(X, tau) * X.diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 
 class _OrthMaps(Enum):
@@ -129,7 +58,7 @@ class _Orthogonal(Module):
         if self.orthogonal_map == _OrthMaps.householder:
             A = X.tril(diagonal=-1)
             tau = 2.0 / (1.0 + (A * A).sum(dim=-2))
-            Q = _householder_product(A, tau)
+            Q = linalg.householder_product(A, tau)
             # The diagonal holds signs; as integers, so that no gradient reaches them.
             Q = Q * X.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
         else:
@@ -138,10 +67,10 @@ class _Orthogonal(Module):
                 X = hookgrad.cat([X, X.new_zeros(n, n - k).expand(*X.shape[:-2], -1, -1)], dim=-1)
             A = X - X.mT
             if self.orthogonal_map == _OrthMaps.matrix_exp:
-                Q = _matrix_exp(A)
+                Q = linalg.matrix_exp(A)
             else:
                 one = hookgrad.eye(n, dtype=A.dtype)
-                Q = _solve(one - A / 2, one + A / 2)
+                Q = linalg.solve(one - A / 2, one + A / 2)
             if n != k:
                 Q = Q[..., :k]
         if hasattr(self, "base"):
@@ -168,7 +97,7 @@ class _Orthogonal(Module):
                     "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
                     "use_trivialization=False."
                 )
-            A, tau = _householder(Q)
+            A, tau = hookgrad.geqrf(Q)
             signs = A.diagonal(dim1=-2, dim2=-1).sign()
             # A reflection with tau zero is none: forward's tau is never zero, it turns the sign.
             signs = hookgrad.where(tau == 0, -signs, signs)

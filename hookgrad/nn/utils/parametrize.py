@@ -26,20 +26,20 @@ __all__ = [
     "type_before_parametrizations",
 ]
 
-_cache_depth = 0
+_cache_enabled = 0
 _cache = {}  # (id of module, name of tensor) -> its value, inside cached()
 
 
 @contextmanager
 def cached():
     """Inside, every parametrized tensor is computed once, when it is first asked for, and kept until the end."""
-    global _cache_depth, _cache
-    _cache_depth += 1
+    global _cache_enabled, _cache
+    _cache_enabled += 1
     try:
         yield
     finally:
-        _cache_depth -= 1
-        if _cache_depth == 0:
+        _cache_enabled -= 1
+        if _cache_enabled == 0:
             _cache = {}
 
 
@@ -205,7 +205,7 @@ def _add_property(module, name):
 
     def get(self):
         parametrization = self.parametrizations[name]
-        if not _cache_depth:
+        if not _cache_enabled:
             return parametrization()
         key = id(self), name
         if key not in _cache:

@@ -40,7 +40,7 @@ class BasePruningMethod(ABC):
     the whole tensor): it says which part of a tensor already pruned the next method gets to see.
     """
 
-    _tensor_name = None
+    _tensor_name: str
 
     def __call__(self, module, inputs):
         setattr(module, self._tensor_name, self.apply_mask(module))
