@@ -1,6 +1,7 @@
 """Switches of PyTorch's back ends: they can be set, and change nothing."""
 
 import sys
+from contextlib import contextmanager
 from types import ModuleType
 
 
@@ -15,19 +16,49 @@ def _no():
     return False
 
 
+def _flags(module, names):
+    """A function that gives a context in which the module's switches of those names are set."""
+
+    @contextmanager
+    def flags(*values, **settings):
+        settings.update(zip(names, values))
+        before = {name: getattr(module, name) for name in settings}
+        vars(module).update(settings)
+        try:
+            yield
+        finally:
+            vars(module).update(before)
+
+    return flags
+
+
 cudnn = _backend(
     "cudnn",
     "CUDA's kernels for networks: not here.",
     is_available=_no,
     version=lambda: None,
-    enabled=False,
+    enabled=True,
     benchmark=False,
+    benchmark_limit=10,
+    fp32_precision="none",
     deterministic=False,
     allow_tf32=False,
 )
+cudnn.flags = _flags(
+    cudnn, ("enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32", "fp32_precision")
+)
 cuda = _backend("cuda", "CUDA: not here.", is_built=_no, matmul=_backend("cuda.matmul", "", allow_tf32=False))
 mps = _backend("mps", "Apple's graphics processors: not here.", is_available=_no, is_built=_no)
-mkldnn = _backend("mkldnn", "oneDNN: not here.", is_available=_no, enabled=False)
+mkldnn = _backend(
+    "mkldnn",
+    "oneDNN: not here.",
+    is_available=_no,
+    enabled=False,
+    deterministic=False,
+    allow_tf32=False,
+    fp32_precision="none",
+)
+mkldnn.flags = _flags(mkldnn, ("enabled", "deterministic", "allow_tf32", "fp32_precision"))
 mkl = _backend("mkl", "MKL: not here.", is_available=_no)
 openmp = _backend("openmp", "OpenMP: not here.", is_available=_no)
 __path__ = []  # its members are modules, and can be imported

@@ -282,3 +282,17 @@ def set_default_tensor_type(t):
     if not dtype.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
     _C.set_default_dtype(dtype)
+
+
+def set_flush_denormal(mode):
+    """Asks for denormal numbers to become zero; hookgrad keeps them, and says so with False."""
+    return False
+
+
+def is_warn_always_enabled():
+    """Do warnings that come once come each time? PyTorch's default, which stays."""
+    return False
+
+
+def set_warn_always(b):
+    """Accepted: which warnings are shown is up to Python's filters."""

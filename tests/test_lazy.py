@@ -164,7 +164,27 @@ def test_other_hooks_see_the_layer_it_has_become():
     assert seen == ["Linear"]
 
 
-def test_a_lazy_layer_loads_from_a_lazy_layer():
-    twin = nn.LazyLinear(2)
-    twin.load_state_dict(nn.LazyLinear(2).state_dict())
-    assert is_lazy(twin.weight) and twin(torch.ones(1, 3)).shape == (1, 2)
+def test_functions_refuse_what_has_no_shape():
+    p = nn.UninitializedParameter()
+    for function in (
+        lambda: torch.add(p, p),
+        lambda: torch.zeros_like(p),
+        lambda: torch.empty_like(p),
+        lambda: torch.cat([torch.ones(1), p]),
+        lambda: nn.functional.linear(torch.ones(1, 1), p),
+    ):
+        with pytest.raises(ValueError, match="uninitialized parameter"):
+            function()
+    p.materialize((2,))
+    assert torch.zeros_like(p).shape == (2,)
+
+
+def test_a_state_without_shapes_loads_into_a_layer_without_shapes():
+    first, second = nn.LazyLinear(3), nn.LazyLinear(3)
+    second.load_state_dict(first.state_dict())
+    assert second.has_uninitialized_params()
+    second(torch.ones(1, 2))
+    first.load_state_dict(second.state_dict())
+    assert torch.equal(first.weight, second.weight)
+    with pytest.raises(RuntimeError, match="Can't access the shape of an uninitialized parameter"):
+        second.load_state_dict(nn.LazyLinear(3).state_dict())

@@ -114,7 +114,7 @@ static PyObject *itself(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_N
 
 static PyObject *no_cuda(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(n),
                          PyObject *Py_UNUSED(names)) {
-    PyErr_SetString(PyExc_AssertionError, "hookgrad runs on the CPU: there is no CUDA device");
+    PyErr_SetString(PyExc_AssertionError, "Torch not compiled with CUDA enabled: hookgrad runs on the CPU");
     return NULL;
 }
 

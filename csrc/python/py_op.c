@@ -191,6 +191,34 @@ static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const
     return result;
 }
 
+/* Fails where one of the arguments is a parameter or buffer without a shape. Its methods refuse by themselves. */
+static int check_initialized(const py_op *op, const op_row *row, const bound *b) {
+    for (int i = 0; i < row->info->n_params; i++) {
+        const hg_arg *a = &b->at[i];
+        bool list = a->kind == HG_A_TENSORS;
+        for (int64_t j = 0, n = list ? a->n : a->kind == HG_A_TENSOR; j < n; j++) {
+            hg_tensor *t = list ? a->u.ts[j] : a->u.t;
+            if (!t || t->numel || !PyObject_TypeCheck(PY(t), (PyTypeObject *)hg_py->uninitialized)) continue;
+            PyErr_Format(
+                PyExc_ValueError,
+                "Attempted to use an uninitialized parameter in <built-in function %U>. This error happens when "
+                "you are using a `LazyModule` or explicitly manipulating `torch.nn.parameter.%s` objects. When "
+                "using LazyModules Call `forward` with a dummy batch to initialize the parameters before "
+                "calling torch functions",
+                op->name, Py_TYPE(PY(t))->tp_name);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* _C._refuse_in_functions(class): tensors of that class are no arguments for functions. */
+static PyObject *refuse_in_functions(PyObject *Py_UNUSED(m), PyObject *class) {
+    if (!PyType_Check(class)) return PyErr_SetString(PyExc_TypeError, "expected a class"), NULL;
+    Py_XSETREF(hg_py->uninitialized, Py_NewRef(class));
+    Py_RETURN_NONE;
+}
+
 static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
     const py_op *op = (py_op *)self;
     Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
@@ -201,7 +229,10 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
         match m = py_bind(op, op->rows[r], args, n, kwnames, &b);
         if (m == MATCH_NO) continue;
         if (m == MATCH_FAILED) return NULL;
-        PyObject *result = b.out ? call_into(cx, op, op->rows[r], &b) : call_row(cx, op, op->rows[r], &b);
+        bool refused = !op->method && hg_py->uninitialized && check_initialized(op, op->rows[r], &b);
+        PyObject *result = refused ? NULL
+                           : b.out ? call_into(cx, op, op->rows[r], &b)
+                                   : call_row(cx, op, op->rows[r], &b);
         if (b.n_owned | b.n_held) bound_done(&b);
         return result;
     }
@@ -436,6 +467,7 @@ static PyObject *result_type_named(PyObject *Py_UNUSED(m), PyObject *name) {
 static PyMethodDef functions[] = {
     {"op_table", op_table, METH_NOARGS, "The table of ops: a list of dicts."},
     {"_result_type", result_type_named, METH_O, NULL},
+    {"_refuse_in_functions", refuse_in_functions, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -151,6 +151,9 @@ for _name, _value in vars(hookgrad.Tensor).items():
         setattr(UninitializedTensorMixin, _name, _refused(_name))
 
 
+_C._refuse_in_functions(UninitializedTensorMixin)
+
+
 class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A parameter whose shape is not known yet: see `LazyModuleMixin`.
 

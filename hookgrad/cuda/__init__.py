@@ -1,6 +1,14 @@
 """CUDA, which hookgrad does not have: enough for programs to ask and go on without."""
 
 
+def __getattr__(name):
+    if name == "amp":
+        from importlib import import_module
+
+        return import_module(".amp", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def is_available():
     return False
 
@@ -32,7 +40,7 @@ max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 
 
 def current_device():
-    raise AssertionError("hookgrad runs on the CPU: there is no CUDA device")
+    raise AssertionError("Torch not compiled with CUDA enabled: hookgrad runs on the CPU")
 
 
 get_device_name = get_device_properties = get_device_capability = set_device = lambda *args, **kwargs: current_device()

@@ -1,0 +1,40 @@
+"""Mixed precision on graphics processors: the old names of torch.amp."""
+
+import warnings
+
+from .. import amp
+
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
+
+
+def _deprecated(name):
+    words = f"`torch.cuda.amp.{name}(args...)` is deprecated. Please use `torch.amp.{name}('cuda', args...)` instead."
+    warnings.warn(words, FutureWarning, stacklevel=3)
+
+
+class autocast(amp.autocast):
+    """`torch.amp.autocast("cuda")`."""
+
+    def __init__(self, enabled=True, dtype=None, cache_enabled=True):
+        _deprecated("autocast")
+        super().__init__("cuda", dtype, enabled, cache_enabled)
+
+
+class GradScaler(amp.GradScaler):
+    """`torch.amp.GradScaler("cuda")`."""
+
+    def __init__(
+        self, init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000, enabled=True
+    ):  # fmt: skip
+        _deprecated("GradScaler")
+        super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
+
+
+def custom_fwd(fwd=None, *, cast_inputs=None):
+    """`torch.amp.custom_fwd(device_type="cuda")`."""
+    return amp.custom_fwd(fwd, device_type="cuda", cast_inputs=cast_inputs)
+
+
+def custom_bwd(bwd=None):
+    """`torch.amp.custom_bwd(device_type="cuda")`."""
+    return amp.custom_bwd(bwd, device_type="cuda")

@@ -1,0 +1,65 @@
+"""What code that can also be compiled by TorchScript asks for: nothing is compiled here.
+
+Source: https://docs.pytorch.org/docs/stable/jit.html
+"""
+
+from builtins import isinstance as _isinstance
+from typing import Any, Final, get_args, get_origin
+
+__all__ = [
+    "Final",
+    "annotate",
+    "export",
+    "ignore",
+    "is_scripting",
+    "is_tracing",
+    "isinstance",
+    "script_if_tracing",
+    "unused",
+]
+
+Attribute = Any
+
+
+def is_scripting():
+    """Is this being compiled? Never."""
+    return False
+
+
+is_tracing = is_scripting
+
+
+def ignore(drop=False, **kwargs):
+    """A decorator that changes nothing, with or without arguments."""
+    return drop if callable(drop) else lambda function: function
+
+
+def unused(fn):
+    """A decorator that changes nothing."""
+    return fn
+
+
+export = script_if_tracing = unused
+
+
+def annotate(the_type, the_value):
+    """The value, whose type is said to a compiler."""
+    return the_value
+
+
+def isinstance(obj, target_type):
+    """Is it of that type, which may be one of containers: list[int], dict[str, Tensor], Optional[int]?"""
+    if _isinstance(target_type, tuple):
+        return any(isinstance(obj, t) for t in target_type)
+    origin, args = get_origin(target_type), get_args(target_type)
+    if origin is None:
+        return _isinstance(obj, target_type)
+    if not _isinstance(origin, type):  # Union and Optional
+        return any(isinstance(obj, t) for t in args)
+    if not _isinstance(obj, origin):
+        return False
+    if origin is dict:
+        return all(isinstance(k, args[0]) and isinstance(v, args[1]) for k, v in obj.items())
+    if origin is tuple:
+        return len(obj) == len(args) and all(map(isinstance, obj, args))
+    return all(isinstance(item, args[0]) for item in obj)
