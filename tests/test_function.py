@@ -7,7 +7,7 @@ import pytest
 
 import hookgrad as torch
 from hookgrad.autograd import Function
-from hookgrad.autograd.function import once_differentiable
+from hookgrad.autograd.function import FunctionCtx, once_differentiable
 
 
 def leaf(*values):
@@ -274,3 +274,19 @@ def test_an_output_that_is_saved_makes_no_cycle():
         assert ref() is None
     finally:
         gc.enable()
+
+
+def test_a_call_that_is_not_recorded_has_a_context_all_the_same():
+    seen = []
+
+    def forward(ctx, x):
+        ctx.metadata["key"] = "value"
+        for register in (ctx.register_hook, ctx.register_prehook):
+            register(lambda *args: seen.append(args)).remove()
+        ctx.save_for_backward(x)
+        seen.append((ctx.metadata, ctx.next_functions, ctx.saved_tensors, ctx.name(), isinstance(ctx, FunctionCtx)))
+        return x * 2
+
+    with torch.no_grad():
+        made(forward).apply(leaf())
+    assert seen == [({"key": "value"}, (), (), "MadeBackward", True)]

@@ -105,6 +105,7 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
         "_materialize_non_diff_grads",
         "_tensor_inputs",
         "_zeros_for",
+        "_metadata",
     )
 
     saved_tensors = saved_variables = ()  # a node has those it was given
@@ -128,9 +129,19 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
 
     materialize_grads = property(fset=_set_materialize_grads)
 
+    # What the ctx of a call that is not recorded answers; a node has all this itself.
+    next_functions = ()
+
     @property
-    def next_functions(self):
-        return ()
+    def metadata(self):
+        if not hasattr(self, "_metadata"):
+            self._metadata = {}
+        return self._metadata
+
+    def register_hook(self, hook):
+        return self._register_hook(None, hook)[1]
+
+    register_prehook = register_hook
 
     def name(self):
         return type(self).__name__
