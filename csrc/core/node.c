@@ -202,10 +202,20 @@ static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
     return cx->scope->status;
 }
 
+/* Does a wanted derivative need a number that stands in a tensor's place? It counts as saved: of x * 2 the 2. */
+static bool saved_number(const hg_back *b) {
+    for (int i = 0; i < b->info->n_params; i++)
+        for (int j = 0; hg_back_needs(b, i) && j < b->info->n_params; j++)
+            if (b->info->saves_in[i] >> j & 1 && b->info->params[j].kind == HG_A_TENSOR &&
+                hg_is_number(&b->node->args[j]))
+                return true;
+    return false;
+}
+
 /* All that was saved, in the order in which it was. */
 static hg_status unpack_all(hg_ctx *cx, hg_back *b) {
     const hg_op_info *op = b->info;
-    hg_status st = HG_OK;
+    hg_status st = b->node->freed && saved_number(b) ? hg_freed_already(cx) : HG_OK;
     for (int i = 0; i < op->n_params && st == HG_OK; i++) st = unpack_one(cx, b, op->in_order[i], false);
     for (int i = 0; b->node->saved_out && i < op->n_out && st == HG_OK; i++)
         st = unpack_one(cx, b, op->out_order[i], true);

@@ -252,7 +252,7 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
     }
     hg_node *maker = stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
     struct hg_extra *e;
-    if (output) {
+    if (output && hg_dtype_is_float((hg_dtype)t->dtype)) {
         st = hg_restore_history(cx, t, n, (uint32_t)nr);
     } else if (maker) {
         hg_retain(cx, maker);
@@ -285,8 +285,8 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
         *out = t;
         return HG_OK;
     }
-    hg_status st = hg_tensor_detach(cx, t, out); /* with its history again: this node */
-    if (st != HG_OK) return st;
+    hg_status st = hg_tensor_detach(cx, t, out); /* with its history again: this node. Indices never had one */
+    if (st != HG_OK || !hg_dtype_is_float((hg_dtype)t->dtype)) return st;
     if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
         hg_release(cx, *out);
         *out = NULL;

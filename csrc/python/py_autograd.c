@@ -139,9 +139,10 @@ done_out:
 
 /* ---- Modes and defaults ----------------------------------------------------------------------------------------- */
 
-static int flag_of(PyObject *o, const char *function) {
+static int flag_of(PyObject *o, const char *function, const char *argument) {
     if (PyBool_Check(o)) return o == Py_True;
-    PyErr_Format(PyExc_TypeError, "%s(): argument 'mode' must be bool, not %.100s", function, Py_TYPE(o)->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s(): argument '%s' (position 1) must be bool, not %.100s", function, argument,
+                 Py_TYPE(o)->tp_name);
     return -1;
 }
 
@@ -152,7 +153,7 @@ static PyObject *is_grad_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(non
 
 static PyObject *set_grad_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
     hg_ctx *cx = py_ctx();
-    int on = flag_of(mode, "set_grad_enabled");
+    int on = flag_of(mode, "set_grad_enabled", "enabled");
     if (!cx || on < 0) return NULL;
     bool was = cx->grad_enabled;
     cx->grad_enabled = on;
@@ -166,7 +167,7 @@ static PyObject *is_inference_mode_enabled(PyObject *Py_UNUSED(m), PyObject *Py_
 
 static PyObject *set_inference_mode(PyObject *Py_UNUSED(m), PyObject *mode) {
     hg_ctx *cx = py_ctx();
-    int on = flag_of(mode, "inference_mode");
+    int on = flag_of(mode, "inference_mode", "mode");
     if (!cx || on < 0) return NULL;
     bool was = cx->inference;
     cx->inference = on;
@@ -178,7 +179,7 @@ static PyObject *is_multithreading_enabled(PyObject *Py_UNUSED(m), PyObject *Py_
 }
 
 static PyObject *set_multithreading_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
-    int on = flag_of(mode, "set_multithreading_enabled");
+    int on = flag_of(mode, "set_multithreading_enabled", "enabled");
     if (on < 0) return NULL;
     hg_py->one_thread = !on;
     Py_RETURN_NONE;

@@ -10,7 +10,7 @@
 
 /* name() of these gives the C++ name that PyTorch shows there. */
 static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", error[] = "Error",
-                  copied[] = "CopyBackwards", in_torch[] = "torch::autograd::";
+                  copied[] = "CopyBackwards", not_implemented[] = "NotImplemented", in_torch[] = "torch::autograd::";
 
 /* Is it the node of a user's autograd.Function? Those are named XBackward; one of PyTorch's own that is written in Python here
    (hookgrad/nn/_whole.py) has a number behind its name. */
@@ -138,6 +138,13 @@ static PyObject *function_raw_saved(PyObject *self, void *unused) {
     return all;
 }
 
+static int discard(PyObject *set, const char *name) {
+    PyObject *o = PyUnicode_FromString(name);
+    int failed = !o || PySet_Discard(set, o) < 0;
+    Py_XDECREF(o);
+    return failed;
+}
+
 static PyObject *node_dir(PyObject *self, PyObject *none) {
     (void)none;
     PyObject *of_type = PyObject_Dir((PyObject *)Py_TYPE(self)), *list = of_type ? PySequence_List(of_type) : NULL;
@@ -151,6 +158,11 @@ static PyObject *node_dir(PyObject *self, PyObject *none) {
     }
     if (!failed) failed = py_saved_list(self, list);
     PyObject *names = failed ? NULL : PySet_New(list);
+    /* One type stands for all: what only some nodes have. */
+    static const char *const of_functions[] = {"saved_tensors", "saved_variables", "_raw_saved_tensors"};
+    for (int i = 0; names && !context && i < 3; i++) failed |= discard(names, of_functions[i]);
+    if (names && !hg_node_variable(NODE(self))) failed |= discard(names, "variable");
+    if (failed) Py_CLEAR(names);
     Py_XDECREF(list);
     Py_XDECREF(of_type);
     return names;
@@ -165,7 +177,7 @@ static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
     const char *name = hg_node_name(NODE(self));
     bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0 && strcmp(name, error) != 0 &&
-                strcmp(name, copied) != 0;
+                strcmp(name, copied) != 0 && strcmp(name, not_implemented) != 0;
     return PyUnicode_FromFormat("%s%s", bare ? "" : in_torch, name);
 }
 

@@ -255,6 +255,7 @@ static PyObject *value_at(PyObject *node, place at) {
     if (at.from != ARGUMENT && at.from != RESULT) return derived(node, at);
     hg_status st = hg_node_saved(cx, NODE(node), at.i, at.from == RESULT, &a);
     if (st != HG_OK) return py_raise(cx, st);
+    if (has_raw(op, at) && (st = hg_node_check_saved(cx, NODE(node))) != HG_OK) return py_raise(cx, st);
     if (a.kind == HG_A_TENSORS) return entries(cx, node, at, entry);
     return a.kind == HG_A_TENSOR ? py_own(a.u.t) : plain(&a, &op->params[at.i]);
 }

@@ -63,6 +63,8 @@ def _gradients(outputs, given, batched=False):
     """The gradients to start from: those given, made to fit, and a one for each scalar output without."""
     given = (None,) * len(outputs) if given is None else _as_tuple(given)[: len(outputs)]
     for i, (output, gradient) in enumerate(zip(outputs, given)):
+        if not isinstance(output, _C.Tensor):
+            raise AssertionError("Expected output to be a torch.Tensor")
         if gradient is None:
             continue
         if not isinstance(gradient, _C.Tensor):
@@ -108,6 +110,9 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         inputs = _as_inputs(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        for x in inputs:
+            if not isinstance(x, _C.Tensor):
+                raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(x).__name__}")
     grad_tensors = _gradients(tensors, grad_tensors)
     _C.run_backward(tensors, grad_tensors, create_graph if retain_graph is None else retain_graph, create_graph, inputs)
 

@@ -3,7 +3,7 @@
 from .. import _C
 
 
-class _Mode:
+class _DecoratorContextManager:
     """A setting for the length of a `with` block, of a function it decorates, or of a generator's every step."""
 
     def __call__(self, function):
@@ -57,7 +57,7 @@ class _Mode:
         return type(self)()
 
 
-class no_grad(_Mode):
+class no_grad(_DecoratorContextManager):
     """Operations inside are not recorded: what they make requires no gradient.
 
     >>> import hookgrad as torch
@@ -81,7 +81,7 @@ class no_grad(_Mode):
         _C._set_grad_enabled(self._was)
 
 
-class enable_grad(_Mode):
+class enable_grad(_DecoratorContextManager):
     """Operations inside are recorded, within `no_grad` as well.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.enable_grad.html
@@ -98,7 +98,7 @@ class enable_grad(_Mode):
         _C._set_grad_enabled(self._was)
 
 
-class set_grad_enabled(_Mode):
+class set_grad_enabled(_DecoratorContextManager):
     """Record operations or not, from the call on; as a context manager, until the block ends.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.set_grad_enabled.html
@@ -127,7 +127,7 @@ class set_grad_enabled(_Mode):
         return type(self)(self.mode)
 
 
-class inference_mode(_Mode):
+class inference_mode(_DecoratorContextManager):
     """As `no_grad`, and the tensors made inside can never take part in a graph; `enable_grad` inside changes nothing about
     that, `inference_mode(False)` does: it turns recording on.
 
@@ -154,7 +154,7 @@ class inference_mode(_Mode):
         return type(self)(self.mode)
 
 
-class set_multithreading_enabled(_Mode):
+class set_multithreading_enabled(_DecoratorContextManager):
     """Remembers what is set, from the call on or until the block ends; the engine runs in the calling thread either way.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.set_multithreading_enabled.html
@@ -175,7 +175,7 @@ class set_multithreading_enabled(_Mode):
         return type(self)(self.mode)
 
 
-class _unsafe_preserve_version_counter(_Mode):
+class _unsafe_preserve_version_counter(_DecoratorContextManager):
     """Inside, changes in place to a tensor, or several, do not count: derivatives that need the old values are wrong."""
 
     def __init__(self, tensors):

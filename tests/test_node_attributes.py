@@ -1,0 +1,106 @@
+"""What a node shows of itself: the names and values of what it saved, and what it does when it is called."""
+
+import pytest
+
+import hookgrad as torch
+
+
+def leaf(*sizes):
+    return torch.ones(*sizes, requires_grad=True)
+
+
+def saved_names(node):
+    return [name for name in dir(node) if "_saved_" in name]
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda x: x + x, ["_saved_alpha"]),
+        (lambda x: x - 2, ["_saved_alpha"]),
+        (lambda x: x.exp(), ["_raw_saved_result", "_saved_result"]),
+        (lambda x: x.sum(0), ["_saved_dim", "_saved_keepdim", "_saved_self_sym_sizes"]),
+        (lambda x: x.mean(), ["_saved_self_sym_numel", "_saved_self_sym_sizes"]),
+        (lambda x: x[:, torch.tensor([0])], ["_raw_saved_indices", "_saved_indices", "_saved_self_sym_sizes"]),
+        (lambda x: x.square(), ["_raw_saved_self", "_saved_exponent", "_saved_self"]),
+    ],
+)
+def test_saved_attributes_have_the_names_of_pytorch(make, names):
+    assert saved_names(make(leaf(2, 2)).grad_fn) == names
+
+
+def test_sizes_and_strides_stand_for_arguments():
+    x, w = leaf(2, 3), leaf(3, 4)
+    node = (x @ w).grad_fn
+    assert node._saved_self_sym_sizes == (2, 3) and node._saved_mat2_sym_strides == (4, 1)
+    assert leaf(2, 3).mean().grad_fn._saved_self_sym_numel == 6
+    batch = torch.addbmm(leaf(3, 3), leaf(2, 3, 4), leaf(2, 4, 3)).grad_fn
+    assert (batch._saved_batch1_sym_argsize_0, batch._saved_batch2_sym_argsize_2) == (2, 3)
+    convolve = torch.nn.functional.conv2d
+    x, w = leaf(1, 1, 3, 3), leaf(1, 1, 3, 3)
+    assert convolve(x, w, leaf(1)).grad_fn._saved_bias_sym_sizes_opt == (1,)
+    assert convolve(x, w).grad_fn._saved_bias_sym_sizes_opt == (0,)
+
+
+def test_a_saved_list_is_a_tuple_of_what_was_in_it():
+    indices = torch.tensor([0, 1])
+    node = leaf(2, 2)[:, indices].grad_fn
+    assert node._saved_indices[0] is None and node._saved_indices[1].tolist() == [0, 1]
+    missing, raw = node._raw_saved_indices
+    raw.register_hooks(lambda t: t, lambda t: t)
+    with pytest.raises(RuntimeError, match="value None is forbidden"):
+        missing.register_hooks(lambda t: t, lambda t: t)
+
+
+def test_saved_indices_have_no_history():
+    indices = leaf(2, 2).max(0).values.grad_fn._saved_indices
+    assert indices.grad_fn is None and not indices.requires_grad
+
+
+def test_a_number_counts_as_saved():
+    y = leaf(2) * 2
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        print(y.grad_fn._saved_other)
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        y.sum().backward()
+    y = leaf(2) + 2
+    y.sum().backward()
+    y.sum().backward()
+
+
+def test_a_node_knows_what_gradients_it_takes():
+    (meta,) = leaf(2, 3).exp().grad_fn._input_metadata
+    assert (meta.shape, meta.dtype, meta.device) == ([2, 3], torch.float32, torch.device("cpu"))
+    assert not meta.is_nested_tensor
+
+
+def test_calling_a_node_gives_the_gradients_of_its_inputs():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).grad_fn
+    left, right = y(torch.tensor([1.0, 10.0]))
+    assert left.tolist() == right.tolist() == [1.0, 20.0]
+    assert x.neg().grad_fn(torch.ones(2)).tolist() == [-1.0, -1.0]
+    assert x.neg().grad_fn(None) is None
+    with pytest.raises(TypeError, match="expected 1 arguments, got 2 instead"):
+        x.neg().grad_fn(torch.ones(2), torch.ones(2))
+    with pytest.raises(TypeError, match="argument 0 is not a Variable"):
+        y(1)
+    y.next_functions[0][0](torch.ones(2))
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_the_order_of_nodes_can_be_set():
+    x, ran = leaf(1), []
+    first, second = x * 1, x * 2
+    for node, name in ((first.grad_fn, "first"), (second.grad_fn, "second")):
+        node.register_hook(lambda grad_in, grad_out, name=name: ran.append(name))
+    first.grad_fn._set_sequence_nr(second.grad_fn._sequence_nr() + 1)
+    torch.autograd.backward([first, second], retain_graph=True)
+    assert ran == ["first", "second"]
+
+
+def test_a_gradient_is_laid_out_as_its_tensor():
+    x = torch.ones(3, 2).t().requires_grad_()
+    (x * 2).sum().backward()
+    assert x.grad.stride() == x.stride() == (1, 2)
