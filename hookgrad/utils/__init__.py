@@ -4,7 +4,7 @@ from . import hooks
 
 
 def __getattr__(name):
-    if name in ("checkpoint", "data", "dlpack"):
+    if name in ("_pytree", "checkpoint", "data", "dlpack"):
         from importlib import import_module
 
         return import_module("." + name, __name__)

@@ -370,13 +370,14 @@ class _Trace:
             return "\n".join(f"{what}   ({i + 1} of {n} in {run})\n{s}" for i, (what, s) in enumerate(self.runs[run]))
 
         return (
-            "An error happened while unpacking tensors; you passed `debug=True` to "
-            "`torch.utils.checkpoint.checkpoint()`.\n"
+            "An error happened while unpacking tensors; dumping logs of latest computation\n"
+            "because you passed `debug=True` to `torch.utils.checkpoint.checkpoint()`.\n"
             f"1. Where the original forward saved its tensors:\n\n{stacks('forward')}\n"
             f"2. Where the recomputation saved its tensors:\n\n{stacks('recompute')}\n"
             f"3. Tensors saved during the original forward:\n\n{log('forward')}\n\n"
             f"   Tensors saved during recomputation:\n\n{log('recompute')}\n\n"
             "ERROR: Detected non-determinism while running activation checkpointing\n"
+            "You are seeing this error because you passed `debug=True` to checkpoint and both runs did not save the same.\n"
         )
 
 
