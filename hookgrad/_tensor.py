@@ -198,6 +198,8 @@ def resize_(self, *size, memory_format=None):
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    if size == tuple(self.shape):
+        return self
     n = 1
     for one in size:
         n *= one

@@ -147,3 +147,20 @@ def test_another_dtype_of_the_same_bytes_is_no_view_that_autograd_knows_of():
     bits = x.view(torch.int32)
     assert not bits.requires_grad and not bits._is_view()
     assert bits.data_ptr() == x.data_ptr()
+
+
+def test_resizing_to_the_same_size_is_no_change():
+    x = torch.zeros(2, 3)
+    x.resize_(2, 3)
+    assert x._version == 0
+    x.resize_(6)
+    assert x._version == 1 and x.shape == (6,)
+
+
+def test_a_variable_is_made_of_a_tensor():
+    with pytest.raises(TypeError, match="Variable data has to be a tensor, but got int"):
+        torch.autograd.Variable(3)
+    with pytest.raises(RuntimeError, match="Only Tensors of floating point"):
+        torch.autograd.Variable(torch.ones(2, dtype=torch.int64), requires_grad=True)
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        torch.autograd.Variable(torch.ones(2), volatile=True)
