@@ -49,3 +49,13 @@ class fork_rng:
     def __exit__(self, *exc):
         if self._enabled:
             set_rng_state(self._state)
+
+    def __call__(self, function):
+        from functools import wraps
+
+        @wraps(function)
+        def wrapped(*args, **kwargs):
+            with fork_rng(enabled=self._enabled):
+                return function(*args, **kwargs)
+
+        return wrapped

@@ -214,3 +214,13 @@ def test_results_written_into_the_tensor():
     x = torch.tensor([[3.0, 4.0]])
     assert x.clone().renorm_(2, 0, 1.0).tolist()[0] == pytest.approx([0.6, 0.8], abs=1e-5)
     assert x.clone().ldexp_(torch.tensor([1, 2])).tolist() == [[6, 16]]
+
+
+def test_a_function_under_fork_rng_draws_beside_the_stream():
+    @torch.random.fork_rng()
+    def draw():
+        return torch.rand(1)
+
+    torch.manual_seed(0)
+    assert draw().equal(draw()) and draw().equal(torch.rand(1))
+    assert draw.__name__ == "draw"

@@ -2,6 +2,8 @@
 
 from .. import _C
 
+__all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
+
 
 class _DecoratorContextManager:
     """A setting for the length of a `with` block, of a function it decorates, or of a generator's every step."""
