@@ -1,5 +1,6 @@
 # Hook managers, call stacks, registration hooks; mixins, metaclasses, dataclasses and other ways to be a module.
 import dataclasses
+import gc
 import weakref
 
 import torch
@@ -250,6 +251,7 @@ except NotImplementedError as e:
     print(e)
 ref = weakref.ref(net[0])
 hw = weakref.WeakMethod(Auto(1, 1).after)
+gc.collect()
 print(hw() is None)
 
 
