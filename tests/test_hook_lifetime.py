@@ -649,3 +649,11 @@ def test_cycles_through_an_operations_named_results_are_collected():
     del x, found
     gc.collect()
     assert seen() is None
+
+
+def test_an_optimizers_table_forgets_where_hooks_came_from_that_left():
+    table = torch.optim.SGD([leaf(1)], lr=0.1)._optimizer_step_pre_hooks
+    for i in range(100):
+        table[i] = print
+        table.clear()
+    assert len(table.sites) < 20

@@ -18,10 +18,8 @@ class _HookDict(OrderedDict):
     def __setitem__(self, key, hook):
         super().__setitem__(key, hook)
         self.sites[key] = _C._site()
-
-    def __delitem__(self, key):
-        super().__delitem__(key)
-        self.sites.pop(key, None)
+        if len(self.sites) > 2 * len(self) + 8:  # hooks leave in many ways
+            self.sites = {key: site for key, site in self.sites.items() if key in self}
 
 
 def _site(table, key):
