@@ -217,3 +217,48 @@ def differentiating_twice_through_a_penalty(torch, log):
     (g,) = torch.autograd.grad(torch.tanh(m(x)).sum(), x, create_graph=True)
     (g * g).sum().backward()
     log(m.weight.grad)
+
+
+def checkpoint_among_all_other_hooks(torch, log):
+    checkpoint = _checkpoint(torch).checkpoint
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            log("forward of the function", torch.is_grad_enabled())
+            ctx.save_for_backward(x)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            (x,) = ctx.saved_tensors
+            log("backward of the function", x, grad)
+            return grad * 2
+
+    def pack(t):
+        log("pack", list(t.shape))
+        return t
+
+    def unpack(t):
+        log("unpack", list(t.shape))
+        return t
+
+    for use_reentrant in (True, False):
+        log("reentrant", use_reentrant)
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh())
+        with torch.no_grad():
+            model[0].weight.copy_(torch.tensor([[1.0, 0.5], [0.25, 2.0]]))
+            model[0].bias.zero_()
+        model.register_forward_hook(lambda m, args, out: log("forward hook", out.requires_grad))
+        model.register_full_backward_pre_hook(lambda m, grads: log("backward pre-hook", grads))
+        model.register_full_backward_hook(lambda m, grad_in, grad_out: log("backward hook", grad_in, grad_out))
+        model[0].register_full_backward_hook(lambda m, grad_in, grad_out: log("backward hook inside", grad_in))
+        model[0].weight.register_post_accumulate_grad_hook(lambda p: log("accumulated", p.grad))
+        x = _leaf(torch, 0.5, 0.25)
+        x.register_hook(lambda grad: log("tensor hook", grad))
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            y = checkpoint(lambda t, model=model: Twice.apply(model(t)), (x * x)[None], use_reentrant=use_reentrant)
+            log("checkpointed")
+            z = y.sin()
+        z.sum().backward()
