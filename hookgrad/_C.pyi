@@ -111,9 +111,11 @@ class Tensor:
     def is_inference(self, *args: Any, **kwargs: Any) -> _bool: ...
     is_ipu: Any
     is_leaf: _bool
+    is_maia: Any
     is_meta: Any
     is_mkldnn: Any
     is_mps: Any
+    is_mtia: Any
     def is_neg(self, *args: Any, **kwargs: Any) -> Any: ...
     is_nested: Any
     def is_nonzero(self, *args: Any, **kwargs: Any) -> Any: ...
@@ -126,6 +128,7 @@ class Tensor:
     is_sparse: Any
     is_sparse_csr: Any
     is_vulkan: Any
+    is_xla: Any
     is_xpu: Any
     def isreal(self, *args: Any, **kwargs: Any) -> Any: ...
     def item(self, *args: Any, **kwargs: Any) -> Number: ...

@@ -164,3 +164,8 @@ def test_a_variable_is_made_of_a_tensor():
         torch.autograd.Variable(torch.ones(2, dtype=torch.int64), requires_grad=True)
     with pytest.warns(UserWarning, match="volatile was removed"):
         torch.autograd.Variable(torch.ones(2), volatile=True)
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps", "xpu", "meta", "vulkan", "ipu", "xla", "maia", "mtia"])
+def test_a_tensor_is_on_no_device_but_the_cpu(name):
+    assert getattr(torch.zeros(1), f"is_{name}") is False

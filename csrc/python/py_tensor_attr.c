@@ -205,6 +205,9 @@ PyGetSetDef py_tensor_attributes[] = {
     {"is_nested", get_false, NULL, NULL, NULL},
     {"is_vulkan", get_false, NULL, NULL, NULL},
     {"is_ipu", get_false, NULL, NULL, NULL},
+    {"is_xla", get_false, NULL, NULL, NULL},
+    {"is_maia", get_false, NULL, NULL, NULL},
+    {"is_mtia", get_false, NULL, NULL, NULL},
     {"__array_priority__", get_array_priority, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
