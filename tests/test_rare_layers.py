@@ -282,3 +282,20 @@ def test_circular_padding_goes_round(n):
         expected = torch.cat([expected.narrow(dim, 2, 1), expected, expected.narrow(dim, 0, 1)], dim)
     assert torch.equal(padded, expected)
     assert torch.autograd.gradcheck(getattr(nn, f"CircularPad{n}d")(1), x)
+
+
+def test_activations_in_place_are_nodes_of_their_own():
+    nodes = {
+        nn.CELU: "CeluBackward1",
+        nn.ELU: "EluBackward1",
+        nn.SELU: "EluBackward1",
+        nn.LeakyReLU: "LeakyReluBackward1",
+        nn.ReLU: "ReluBackward0",
+    }
+    for layer, name in nodes.items():
+        x = torch.tensor([-1.0, 2.0], requires_grad=True)
+        y = x * 1
+        assert layer(inplace=True)(y) is y and y.grad_fn.name() == name
+        (by_copy,) = torch.autograd.grad(layer()(x).sum(), x)
+        y.sum().backward()
+        assert torch.equal(x.grad, by_copy)

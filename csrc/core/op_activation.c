@@ -185,42 +185,43 @@ hg_status hg_d_shrink(hg_ctx *cx, hg_back *b) {
 
 /* ---- In terms of others ------------------------------------------------------------------------------------------------------------- */
 
-/* What functional.relu(x, inplace=True) and the like do: a[n] are the op's own arguments, a[n] says whether in place. */
-static hg_status maybe_inplace(hg_ctx *cx, int op, const hg_arg *a, int n, bool inplace, hg_tensor **out) {
+/* What functional.relu(x, inplace=True) and the like do: a[n] are the op's own arguments, a[n] says whether in place. The op
+   `op_` does that; some have a row of their own for it, as the node has another name. */
+static hg_status maybe_inplace(hg_ctx *cx, int op, int op_, const hg_arg *a, int n, bool inplace, hg_tensor **out) {
     if (!inplace) return hg_call_op(cx, op, a, n, out);
-    hg_status st = hg_call_inplace(cx, op, a, n);
+    hg_status st = hg_call_inplace(cx, op_, a, n);
     if (st == HG_OK) hg_retain(cx, a[0].u.t), *out = a[0].u.t;
     return st;
 }
 
-#define INPLACE(id, OP, n)                                                                                             \
+#define INPLACE(id, OP, OP_, n)                                                                                        \
     hg_status hg_op_##id##_inplace(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                     \
-        return maybe_inplace(cx, HG_OP_##OP, a, n, a[n].u.i != 0, out);                                                \
+        return maybe_inplace(cx, HG_OP_##OP, HG_OP_##OP_, a, n, a[n].u.i != 0, out);                                   \
     }
-INPLACE(relu, RELU, 1)
-INPLACE(threshold, THRESHOLD, 3)
-INPLACE(leaky_relu, LEAKY_RELU, 2)
-INPLACE(hardtanh, HARDTANH, 3)
-INPLACE(silu, SILU, 1)
-INPLACE(mish, MISH, 1)
-INPLACE(hardsigmoid, HARDSIGMOID, 1)
-INPLACE(hardswish, HARDSWISH, 1)
+INPLACE(relu, RELU, RELU, 1)
+INPLACE(threshold, THRESHOLD, THRESHOLD_, 3)
+INPLACE(leaky_relu, LEAKY_RELU, LEAKY_RELU_, 2)
+INPLACE(hardtanh, HARDTANH, HARDTANH, 3)
+INPLACE(silu, SILU, SILU, 1)
+INPLACE(mish, MISH, MISH, 1)
+INPLACE(hardsigmoid, HARDSIGMOID, HARDSIGMOID, 1)
+INPLACE(hardswish, HARDSWISH, HARDSWISH, 1)
 
 hg_status hg_op_relu6(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return maybe_inplace(cx, HG_OP_HARDTANH, (hg_arg[]){a[0], hg_i(0), hg_i(6)}, 3, a[1].u.i != 0, out);
+    return maybe_inplace(cx, HG_OP_HARDTANH, HG_OP_HARDTANH, (hg_arg[]){a[0], hg_i(0), hg_i(6)}, 3, a[1].u.i != 0, out);
 }
 hg_status hg_op_elu_nn(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return maybe_inplace(cx, HG_OP_ELU_SCALED, a, 2, a[2].u.i != 0, out);
+    return maybe_inplace(cx, HG_OP_ELU_SCALED, HG_OP_ELU_, a, 2, a[2].u.i != 0, out);
 }
 hg_status hg_op_selu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_arg fixed[3] = {a[0], hg_f(1.6732632423543772848170429916717), hg_f(1.0507009873554804934193349852946)};
-    return maybe_inplace(cx, HG_OP_ELU_SCALED, fixed, 3, a[1].u.i != 0, out);
+    return maybe_inplace(cx, HG_OP_ELU_SCALED, HG_OP_ELU_, fixed, 3, a[1].u.i != 0, out);
 }
 hg_status hg_op_celu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     double alpha = hg_number_f(&a[1]);
     if (alpha == 0) return hg_fail(cx, HG_STATE, "ZeroDivisionError: alpha cannot be 0 for CELU");
     const hg_arg scaled[4] = {a[0], a[1], hg_i(1), hg_f(1 / alpha)};
-    return maybe_inplace(cx, HG_OP_CELU_SCALED, scaled, 4, a[2].u.i != 0, out);
+    return maybe_inplace(cx, HG_OP_CELU_SCALED, HG_OP_CELU_, scaled, 4, a[2].u.i != 0, out);
 }
 
 hg_status hg_op_softsign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
