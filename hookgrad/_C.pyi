@@ -927,6 +927,7 @@ class Module:
     _is_full_backward_hook: Any
     _load_state_dict_post_hooks: Any
     _load_state_dict_pre_hooks: Any
+    def _maybe_warn_non_full_backward_hook(self, *args: Any, **kwargs: Any) -> Any: ...
     _modules: Any
     _non_persistent_buffers_set: Any
     _parameters: Any

@@ -429,7 +429,7 @@ static bool leads_to(hg_ctx *cx, const hg_node *node, hg_value args) {
     return true;
 }
 
-static hg_status warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node) {
+hg_status hg_module_warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node) {
     const hg_host *host = HOST(cx);
     if (!all_tensors(cx, output))
         return DEPRECATED(
@@ -478,7 +478,7 @@ static hg_status hang_on(hg_ctx *cx, hg_backward_hook *bw, hg_node *node, hg_val
         .id = hg_next_hook_id(cx->lib), .fn = at_last_node, .data = s, .drop = side_drop, .hold = side_hold};
     hg_status st = hg_hooks_put(cx, hooks, &hook);
     side_drop(s);
-    return st == HG_OK ? warn_of_legacy(cx, args, output, node) : st;
+    return st == HG_OK ? hg_module_warn_of_legacy(cx, args, output, node) : st;
 }
 
 static hg_status hang_on_last_node(hg_ctx *cx, hg_backward_hook *bw, hg_value args, hg_value output) {

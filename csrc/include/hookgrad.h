@@ -644,6 +644,9 @@ void hg_set_host_forward(hg_lib *lib, hg_host_forward fn);
 
 /* The call sequence: every hook of the module and the global ones around forward. */
 hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out);
+/* Warn where backward hooks of the older sort, which hang on the node of the output, will not see all gradients of a call
+   with these arguments (a tuple) and this output. */
+hg_status hg_module_warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node);
 bool hg_any_global_hooks(const hg_lib *lib);
 
 /* Layers by name, "linear", "relu" ...: NULL where there is none. */

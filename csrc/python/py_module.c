@@ -223,6 +223,25 @@ static PyObject *wrapped_call_impl(PyObject *self, PyObject *const *args, Py_ssi
     return made;
 }
 
+/* The warnings of backward hooks of the older sort, which a call gives itself. */
+static PyObject *maybe_warn(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    (void)self;
+    PyObject *at[3];
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse("_maybe_warn_non_full_backward_hook", "inputs,result,grad_fn", 3, args, n, kwnames, at))
+        return NULL;
+    if (!py_is(at[2], hg_py->node_type))
+        return PyErr_Format(PyExc_TypeError,
+                            "_maybe_warn_non_full_backward_hook(): 'grad_fn' must be a node, not %.100s",
+                            Py_TYPE(at[2])->tp_name);
+    PyObject *inputs = py_is_tensor(at[0]) ? PyTuple_Pack(1, at[0]) : Py_NewRef(at[0]);
+    if (!inputs) return NULL;
+    hg_status st = hg_module_warn_of_legacy(cx, py_value(inputs), py_value(at[1]), NODE(at[2]));
+    Py_DECREF(inputs);
+    if (st != HG_OK) return py_raise(cx, st);
+    Py_RETURN_NONE;
+}
+
 /* From the core's call sequence to forward. */
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out) {
     (void)cx;
@@ -348,6 +367,8 @@ static PyMethodDef methods[] = {
     {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS,
      "What the module computes: a subclass says it."},
     {"_call_impl", (PyCFunction)(void (*)(void))call_impl, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_maybe_warn_non_full_backward_hook", (PyCFunction)(void (*)(void))maybe_warn, METH_FASTCALL | METH_KEYWORDS,
+     NULL},
     {"_wrapped_call_impl", (PyCFunction)(void (*)(void))wrapped_call_impl, METH_FASTCALL | METH_KEYWORDS, NULL},
 #define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
     PY_MODULE_HOOK_METHODS(X)

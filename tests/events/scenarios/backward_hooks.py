@@ -344,6 +344,22 @@ def legacy_hooks_warn_where_an_edge_leads_nowhere(torch, log):
     m(x.detach().requires_grad_() * 1, x.detach().requires_grad_() * 1).sum().backward()
 
 
+def warnings_of_legacy_hooks_given_by_hand(torch, log):
+    m, x = torch.nn.Module(), _input(torch) * 1
+    y, z = x * x, x.exp()
+    warn = m._maybe_warn_non_full_backward_hook
+    for inputs, result, node in (
+        (x, y, y.grad_fn),
+        ((x, x), (y,), y.grad_fn),
+        (x, (y, z), y.grad_fn),
+        (x, [y], y.grad_fn),
+        ([x], y, y.grad_fn),
+        ({}, z, z.grad_fn),
+        (y, z, z.grad_fn),
+    ):
+        log(warn(inputs, result, node))
+
+
 def a_full_backward_hook_may_leave_the_next_one_none(torch, log):
     m = torch.nn.Identity()
     m.register_full_backward_hook(log.hook("first", lambda grad_output: (None,)))
