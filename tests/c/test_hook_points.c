@@ -107,12 +107,12 @@ TEST(what_packing_says_is_said) {
 
 TEST(saved_tensor_hooks_can_be_forbidden) {
     void *who = name("who");
-    CHECK_OK(hg_saved_hooks_disable(cx, "not here"));
+    CHECK_OK(hg_saved_hooks_disable(cx, "not here", true));
     CHECK_WORDS(hg_saved_hooks_disabled(cx), "not here");
     CHECK_FAIL(HG_STATE, "not here", hg_saved_hooks_push(cx, &(hg_saved_hooks){pack, unpack, who}));
-    CHECK_OK(hg_saved_hooks_disable(cx, NULL));
+    CHECK_OK(hg_saved_hooks_disable(cx, NULL, true));
     CHECK_OK(hg_saved_hooks_push(cx, &(hg_saved_hooks){pack, unpack, who}));
-    CHECK_FAIL(HG_STATE, "nor now", hg_saved_hooks_disable(cx, "nor now"));
+    CHECK_FAIL(HG_STATE, "nor now", hg_saved_hooks_disable(cx, "nor now", true));
     hg_saved_hooks_pop(cx);
     drop_name(who);
 }
