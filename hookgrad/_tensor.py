@@ -322,6 +322,41 @@ def _imag(self):
 Tensor.imag = _imag
 
 
+# ---- Classes made of it --------------------------------------------------------------------------------------------
+
+
+class DisableTorchFunctionSubclass:
+    """A context in which tensors of every class count as plain ones."""
+
+    def __enter__(self):
+        _C._override_off(1)
+
+    def __exit__(self, *exc):
+        _C._override_off(-1)
+
+
+_C.DisableTorchFunctionSubclass = _C.DisableTorchFunction = DisableTorchFunctionSubclass
+
+
+def __init_subclass__(cls, **kwargs):
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    if cls.__torch_function__ is not _C._disabled_torch_function_impl:
+        from .overrides import _watch
+
+        _watch(cls)
+
+
+def __torch_function__(cls, func, types, args=(), kwargs=None):
+    """What a function gives for tensors of this class: the result of the plain function, of this class."""
+    from .overrides import _default
+
+    return _default(cls, func, types, args, kwargs)
+
+
+Tensor.__init_subclass__ = classmethod(__init_subclass__)
+Tensor.__torch_function__ = classmethod(__torch_function__)
+
+
 # ---- Old constructors ----------------------------------------------------------------------------------------------
 
 

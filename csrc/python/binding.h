@@ -69,6 +69,8 @@ typedef struct mod_state {
     PyObject *uninitialized; /* the class of tensors without a shape, which functions refuse; NULL until it is made */
     PyObject *linalg_error;  /* the class torch.linalg.LinAlgError, a RuntimeError */
     PyObject *out_of_memory; /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
+    PyObject *override;      /* what asks a __torch_function__; NULL until a class has one of its own */
+    PyObject *no_override;   /* _disabled_torch_function_impl */
     PyObject *parameter;     /* the class nn.Parameter, told by the package; may be NULL */
     PyObject
         *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
@@ -227,6 +229,7 @@ int py_autograd_init(PyObject *m);    /* autograd.c */
 int py_function_init(PyObject *m);    /* py_function.c */
 int py_saved_hooks_init(PyObject *m); /* py_saved_hooks.c */
 int py_watch_init(PyObject *m);       /* py_watch.c */
+int py_override_init(PyObject *m);    /* py_override.c */
 int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
 int py_numpy_init(PyObject *m);       /* numpy.c */
 int py_dlpack_init(PyObject *m);      /* dlpack.c */

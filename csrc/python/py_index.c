@@ -108,6 +108,8 @@ PyObject *py_tensor_get(PyObject *self, PyObject *at) {
     hg_ctx *cx = py_ctx();
     subscript s;
     hg_tensor *out;
+    if (hg_py->override && py_overrides((PyObject *[]){self, at}, 2))
+        return py_override_slot("__getitem__", (PyObject *[]){self, at}, 2);
     if (!cx || parse(at, &s)) return NULL;
     hg_status st = hg_get_index(cx, TENSOR(self), s.at, s.n, &out);
     subscript_done(&s);
@@ -122,6 +124,11 @@ int py_tensor_set(PyObject *self, PyObject *at, PyObject *value) {
     if (!value) {
         PyErr_SetString(PyExc_TypeError, "Tensor does not support deleting items");
         return -1;
+    }
+    if (hg_py->override && py_overrides((PyObject *[]){self, at, value}, 3)) {
+        PyObject *none = py_override_slot("__setitem__", (PyObject *[]){self, at, value}, 3);
+        Py_XDECREF(none);
+        return none ? 0 : -1;
     }
     hg_arg v = py_arg_of(value, &failed);
     if (failed) return -1;

@@ -1,5 +1,6 @@
 /* `forward` of a layer written in C: what a class like nn.Linear has under that name. It behaves as a method. */
 #include "py_module.h"
+#include "py_op.h"
 
 typedef struct layer {
     PyObject_HEAD
@@ -54,6 +55,11 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     hg_ctx *cx = py_ctx();
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (!cx || bind(l, args, n, kwnames, at)) return NULL;
+    if (hg_py->override && py_overrides(at, wanted)) {
+        PyObject *method = PyMethod_New(o, self), *made = method ? py_override(method, at, wanted, NULL) : NULL;
+        Py_XDECREF(method);
+        return made;
+    }
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
     if (st != HG_OK) return py_raise(cx, st);

@@ -224,6 +224,8 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
+    if (hg_py->override && py_overrides(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
+        return py_override(self, args, n, kwnames);
     for (int r = 0; r < op->n_rows; r++) {
         bound b;
         match m = py_bind(op, op->rows[r], args, n, kwnames, &b);
@@ -236,6 +238,8 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
         if (b.n_owned | b.n_held) bound_done(&b);
         return result;
     }
+    if (py_override_strangers(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
+        return py_override(self, args, n, kwnames);
     return py_op_error(op, args, n, kwnames);
 }
 

@@ -57,4 +57,13 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a);
 /* A Python number (or NumPy's) as BOOL, INT or FLOAT. */
 match py_number_arg(PyObject *o, hg_arg *a);
 
+/* Note [Overrides] in py_override.c: does one of the arguments, or of the items of one, belong to a class that overrides? */
+bool py_overrides(PyObject *const *args, Py_ssize_t n);
+/* Is one of the arguments no tensor, but something with a __torch_function__? */
+bool py_override_strangers(PyObject *const *args, Py_ssize_t n);
+/* Ask the classes of the arguments what the function, or the operator of that op, gives; new. */
+PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
+PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args, Py_ssize_t n);
+PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n);
+
 #endif

@@ -26,8 +26,12 @@ static PyObject *binary(PyObject *x, PyObject *y, int id) {
     PyObject *made = NULL;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
+    if (hg_py->override && py_overrides((PyObject *[]){x, y}, 2))
+        return py_override_op(cx, id, false, (PyObject *[]){x, y}, 2);
     match m = operand(x, &a[0], &made);
     if (m == MATCH_YES) m = operand(y, &a[1], &made);
+    if (m == MATCH_NO && py_override_strangers((PyObject *[]){x, y}, 2))
+        return py_override_op(cx, id, false, (PyObject *[]){x, y}, 2);
     PyObject *result = m == MATCH_YES ? py_call_op(cx, id, a, 2) : no_match(m);
     Py_XDECREF(made);
     return result;
@@ -38,6 +42,8 @@ static PyObject *inplace(PyObject *self, PyObject *other, int id) {
     PyObject *made = NULL;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
+    if (hg_py->override && py_overrides((PyObject *[]){self, other}, 2))
+        return py_override_op(cx, id, true, (PyObject *[]){self, other}, 2);
     match m = operand(other, &a[1], &made);
     if (m != MATCH_YES) return no_match(m);
     hg_status st = hg_call_inplace(cx, id, a, 2);
@@ -47,6 +53,7 @@ static PyObject *inplace(PyObject *self, PyObject *other, int id) {
 
 static PyObject *unary(PyObject *self, int id) {
     hg_ctx *cx = py_ctx();
+    if (cx && hg_py->override && py_overrides(&self, 1)) return py_override_op(cx, id, false, &self, 1);
     return cx ? py_call_op(cx, id, (hg_arg[]){hg_t(TENSOR(self))}, 1) : NULL;
 }
 

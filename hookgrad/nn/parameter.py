@@ -29,6 +29,7 @@ class Parameter(hookgrad.Tensor, metaclass=_Marked):
     """
 
     _mark = "_is_param"
+    __torch_function__ = _C._disabled_torch_function_impl
 
     def __new__(cls, data=None, requires_grad=True):
         if data is None:
@@ -80,6 +81,7 @@ class Buffer(hookgrad.Tensor, metaclass=_Marked):
     """
 
     _mark = "_is_buffer"
+    __torch_function__ = _C._disabled_torch_function_impl
 
     def __new__(cls, data=None, *, persistent=True):
         if data is None:

@@ -1,0 +1,104 @@
+"""Classes made of Tensor: what is done with their tensors keeps the class, and `__torch_function__` sees it."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn, overrides
+
+
+class Marked(torch.Tensor):
+    pass
+
+
+class Logged(torch.Tensor):
+    calls = []
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        cls.calls.append(func.__name__)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def marked(*values):
+    return torch.tensor(values or (1.0, 2.0)).as_subclass(Marked)
+
+
+KEEPING = [
+    lambda x: x + 1, lambda x: 2 - x, lambda x: torch.ones(2, requires_grad=True) * x, lambda x: -x, lambda x: x > 1,
+    lambda x: x[0], lambda x: x[x > 1], lambda x: torch.add(x, 1), lambda x: torch.cat([x, torch.ones(2)]),
+    lambda x: x.sum(), lambda x: x.detach(), lambda x: x.double(), lambda x: x.data, lambda x: x.mul_(2),
+    lambda x: x.unbind()[0], lambda x: torch.max(x, 0).values, lambda x: nn.Linear(2, 1)(x),
+    lambda x: nn.Sequential(nn.Linear(2, 1), nn.ReLU())(x), lambda x: nn.functional.softmax(x, -1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", KEEPING)
+def test_results_keep_the_class(call):
+    assert type(call(marked())) is Marked
+
+
+def test_what_is_no_tensor_stays_what_it_is():
+    x = marked()
+    assert x.tolist() == [1.0, 2.0] and x.shape == (2,) and x.grad is None and x.sum().item() == 3.0
+
+
+def test_gradients_flow_through_the_class():
+    x = marked().requires_grad_()
+    seen = []
+    x.register_hook(lambda grad: seen.append(grad.tolist()))
+    (x * 3).sum().backward()
+    assert seen == [[3.0, 3.0]] and x.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_class_of_its_own_sees_each_function_once():
+    x = torch.ones(2).as_subclass(Logged)
+    Logged.calls.clear()
+    torch.add(x, x), x + 1, x.sum(), x[0], torch.cat([x, x])
+    assert Logged.calls == ["add", "add", "sum", "__getitem__", "cat"]
+
+
+def test_a_parameter_counts_as_a_plain_tensor():
+    assert type(nn.Parameter(torch.ones(1)) + 1) is torch.Tensor
+    assert not overrides.has_torch_function((nn.Parameter(torch.ones(1)), torch.ones(1)))
+    assert overrides.has_torch_function((1, marked()))
+
+
+def test_a_context_disables_it():
+    with torch._C.DisableTorchFunctionSubclass():
+        assert type(marked() + 1) is torch.Tensor
+    assert type(marked() + 1) is Marked
+
+
+def test_strangers_and_those_that_decline():
+    class Stranger:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return cls, func.__name__
+
+    class Declines(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return NotImplemented
+
+    assert torch.add(Stranger(), 1) == (Stranger, "add")
+    assert torch.ones(2) + Stranger() == (Stranger, "add")
+    x = torch.ones(1).as_subclass(Declines)
+    with pytest.raises(TypeError, match="all __torch_function__ handlers returned NotImplemented"):
+        torch.add(x, 1)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        x + 1
+
+
+def test_an_exception_out_of_it_travels_on():
+    class Fails(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            raise KeyError(func.__name__)
+
+    x = torch.ones(2).as_subclass(Fails)
+    for call in (lambda: torch.mul(x, 1), lambda: x[0], lambda: x.sum(), lambda: nn.ReLU()(x)):
+        with pytest.raises(KeyError):
+            call()
+    with pytest.raises(KeyError):
+        x[0] = 1.0
+    assert type(torch.ones(1).add(1)) is torch.Tensor
