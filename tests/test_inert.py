@@ -100,13 +100,6 @@ def test_decorators_of_compilers_return_the_function():
     assert torch.jit.isinstance({"a": (1, "b")}, dict[str, tuple[int, str]])
 
 
-def test_labels_for_a_profiler():
-    from hookgrad.profiler import record_function
-
-    with record_function("outer"), torch.autograd.profiler.record_function("inner"):
-        assert record_function("f")(lambda x: x + 1)(1) == 2
-
-
 def test_switches_of_back_ends_go_back_when_their_context_ends():
     cudnn = torch.backends.cudnn
     with cudnn.flags(enabled=False, benchmark=True), torch.backends.mkldnn.flags(enabled=False):

@@ -1,11 +1,11 @@
 """Labels for stretches of a program, as code written for PyTorch's profiler sets them. There is no profiler here."""
 
-from .grad_mode import _Mode
+from .grad_mode import _DecoratorContextManager
 
 __all__ = ["record_function"]
 
 
-class record_function(_Mode):
+class record_function(_DecoratorContextManager):
     """A label for a `with` block, or for the calls of a function it decorates.
 
     >>> with record_function("forward") as label:
