@@ -185,3 +185,28 @@ def test_nodes_are_seen_as_nodes():
     y = leaf(1) * 2
     assert isinstance(y.grad_fn, Node) and isinstance(y.grad_fn.next_functions[0][0], Node)
     assert not isinstance(y, Node)
+
+
+def test_node_stands_above_all_nodes_but_not_among_their_bases():
+    Node, classes = torch.autograd.graph.Node, torch._C._functions
+
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            assert isinstance(ctx, Node)
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    x = torch.ones(2, requires_grad=True)
+    y, z = x.exp(), Double.apply(x)
+    for node in (y.grad_fn, y.grad_fn.next_functions[0][0], z.grad_fn):
+        assert isinstance(node, Node) and issubclass(type(node), Node) and Node not in type(node).mro()
+    assert type(y.grad_fn) is classes.ExpBackward0
+    assert isinstance(y.grad_fn.next_functions[0][0], classes.AccumulateGrad)
+    assert issubclass(torch.autograd.function.BackwardCFunction, Node) and issubclass(Double._backward_cls, Node)
+    assert not isinstance(Node, Node) and not isinstance(1, Node) and not hasattr(classes, "NoSuchNode")
+    with pytest.raises(TypeError, match="abstract class Node"):
+        Node()

@@ -429,7 +429,21 @@ PyObject *py_node_wrap(hg_node *n) {
     return Py_NewRef(self);
 }
 
+/* _C._node_class(name): the class of the nodes with that name, "AccumulateGrad" say. */
+static PyObject *node_class(PyObject *Py_UNUSED(m), PyObject *name) {
+    const char *chars = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    if (!chars && !PyErr_Occurred())
+        PyErr_Format(PyExc_TypeError, "expected a name, not %.100s", Py_TYPE(name)->tp_name);
+    return chars ? Py_XNewRef((PyObject *)type_named(chars, false)) : NULL;
+}
+
+static PyMethodDef functions[] = {
+    {"_node_class", node_class, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 int py_node_init(PyObject *m) {
     if (!(hg_py->node_types = PyDict_New()) || py_saved_init(m)) return -1;
+    if (PyModule_AddFunctions(m, functions)) return -1;
     return py_type_add(m, &hg_py->node_type, &node_spec, NULL);
 }

@@ -396,11 +396,5 @@ int py_saved_list(PyObject *node, PyObject *list) {
     return failed;
 }
 
-int py_saved_init(PyObject *m) {
-    PyObject *names = PyModule_New("torch._C._autograd"); /* where PyTorch has the class */
-    int failed = !names || py_type_add(m, &hg_py->saved_type, &saved_spec, NULL) ||
-                 PyModule_AddObjectRef(names, "SavedTensor", (PyObject *)hg_py->saved_type) ||
-                 PyModule_AddObjectRef(m, "_autograd", names);
-    Py_XDECREF(names);
-    return failed ? -1 : 0;
-}
+/* The class; py_saved_hooks.c puts it where PyTorch has it. */
+int py_saved_init(PyObject *m) { return py_type_add(m, &hg_py->saved_type, &saved_spec, NULL); }

@@ -3,7 +3,11 @@
 Source: https://docs.pytorch.org/docs/stable/autograd.html#autograd-graph
 """
 
+from abc import ABC, abstractmethod
+from types import ModuleType
+
 from .. import _C
+from .function import BackwardCFunction
 
 __all__ = [
     "GradientEdge",
@@ -19,7 +23,59 @@ __all__ = [
     "set_warn_on_accumulate_grad_stream_mismatch",
 ]
 
-Node = _C.Node
+
+class Node(ABC):
+    """What every node of the graph is an instance of, the `grad_fn` of a tensor and the context of a Function among them.
+
+    >>> import hookgrad as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> isinstance((x * 2).grad_fn, torch.autograd.graph.Node)
+    True
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.Node
+    """
+
+    @abstractmethod
+    def name(self):
+        """The node's name, "MulBackward0" say."""
+
+    @property
+    @abstractmethod
+    def next_functions(self):
+        """Where its gradients go: a tuple of (node, number of the node's output)."""
+
+    @abstractmethod
+    def metadata(self):
+        """A dict of the user's."""
+
+    @abstractmethod
+    def register_hook(self, fn):
+        """Call fn(grad_inputs, grad_outputs) each time the node has run; what it returns replaces grad_inputs."""
+
+    @abstractmethod
+    def register_prehook(self, fn):
+        """Call fn(grad_outputs) each time before the node runs; what it returns replaces grad_outputs."""
+
+
+# Their own base is the extension's class: Node does not stand among their bases, as in PyTorch.
+Node.register(_C.Node)
+Node.register(BackwardCFunction)
+
+
+class _NodeClasses(ModuleType):
+    """`torch._C._functions`: the classes of nodes by their names."""
+
+    _NOT_OF_OPS = ("AccumulateGrad", "CopyBackwards", "CopySlices", "DelayedError", "Error", "UndefinedGrad")
+
+    def __getattr__(self, name):
+        if name in self._NOT_OF_OPS or any(row["node_name"] == name for row in _C.op_table()):
+            value = _C._node_class(name)
+            setattr(self, name, value)
+            return value
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+_C._functions = _NodeClasses("torch._C._functions")
 
 
 # ---- Edges ------------------------------------------------------------------------------------------------------------
