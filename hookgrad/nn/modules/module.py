@@ -527,6 +527,8 @@ class Module(_C.Module):
         """Fails: there is only the CPU."""
         return self._apply(lambda t: t.cuda(device))
 
+    xpu = ipu = mtia = cuda
+
     def to_empty(self, *, device, recurse=True):
         """Give every parameter and buffer new memory, without its values; returns self.
 

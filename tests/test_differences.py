@@ -1,0 +1,66 @@
+"""Where hookgrad goes another way than PyTorch in small things, as docs/differences.md says."""
+
+import copy
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn
+
+
+def test_a_removed_hook_is_called_as_it_was_registered():
+    module, seen = nn.Identity(), []
+    module.register_forward_pre_hook(lambda module, args: later.remove())
+    later = module.register_forward_pre_hook(lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    module(torch.ones(1))
+    assert seen == [{}]
+
+
+def test_the_exception_of_forward_arrives_whatever_hooks_register():
+    module = nn.Identity()
+
+    def fails(x):
+        raise KeyError("original")
+
+    def adds(*args):
+        module.register_forward_hook(lambda *args: None, always_call=True)
+
+    module.forward = fails
+    module.register_forward_hook(adds, always_call=True)
+    with pytest.raises(KeyError, match="original"):
+        module(torch.ones(1))
+    assert len(module._forward_hooks) == 2
+
+
+def test_a_hook_put_into_the_table_is_a_full_backward_hook():
+    module, seen = nn.Linear(1, 1), []
+    module._backward_hooks[7] = lambda module, grad_input, grad_output: seen.append(len(grad_output))
+    module(torch.ones(1, 1, requires_grad=True)).sum().backward()
+    assert seen == [1]
+
+
+def test_training_is_a_truth():
+    module = nn.Identity()
+    module.training = 3
+    assert module.training is True
+
+
+def test_a_refused_key_leaves_no_trace():
+    parameters = nn.ParameterDict()
+    with pytest.raises(TypeError, match="cannot be used as a key"):
+        parameters[3] = torch.ones(1)
+    assert list(parameters) == [] and repr(parameters) == "ParameterDict()"
+
+
+def test_a_subclass_is_copied():
+    class Marked(torch.Tensor):
+        pass
+
+    x = torch.ones(2).as_subclass(Marked)
+    y = copy.deepcopy(x)
+    assert type(y) is Marked and y.tolist() == [1.0, 1.0] and y.data_ptr() != x.data_ptr()
+
+
+def test_an_index_far_out_is_refused():
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        torch.take_along_dim(torch.arange(6).view(2, 3), torch.tensor([[7], [0]]), 1)
