@@ -256,19 +256,31 @@ def dim_order(self, ambiguity_check=False):
     return tuple(sorted(range(self.dim()), key=lambda i: -strides[i]))
 
 
+def _replace(self, values):
+    """Write the values behind autograd's back, as functions called for each element do; returns self."""
+    from .autograd.grad_mode import _unsafe_preserve_version_counter
+
+    with _unsafe_preserve_version_counter(self):
+        return self.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+
+
+def _refuse_gradient(self, name):
+    if self.requires_grad:
+        raise RuntimeError(f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead.")
+
+
 @_method
 def map_(self, other, function):
     """Replace each element by function(element, element of other)."""
-    return self.copy_(
-        _C.tensor([function(a, b) for a, b in zip(self.flatten().tolist(), other.flatten().tolist())]).view(self.shape)
-    )
+    _refuse_gradient(self, "map_")
+    return _replace(self, [function(a, b) for a, b in zip(self.flatten().tolist(), other.flatten().tolist())])
 
 
 @_method
 def apply_(self, function):
     """Replace each element by function(element)."""
-    values = [function(x) for x in self.flatten().tolist()]
-    return self.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+    _refuse_gradient(self, "apply_")
+    return _replace(self, [function(x) for x in self.flatten().tolist()])
 
 
 def _imag(self):

@@ -478,3 +478,19 @@ def test_generators():
         torch.manual_seed(2**64)
     with pytest.raises(RuntimeError, match="wrong size"):
         torch.set_rng_state(torch.zeros(3, dtype=torch.uint8))
+
+
+def test_functions_of_each_element_leave_the_version():
+    x = torch.tensor([1, 2])
+    version = x._version
+    assert x.apply_(lambda a: a * 2).tolist() == [2, 4]
+    assert x.map_(torch.tensor([10, 20]), lambda a, b: a + b).tolist() == [12, 24]
+    assert x._version == version
+    with pytest.raises(RuntimeError, match=r"Can't call apply_\(\) on Variable that requires grad"):
+        torch.ones(1, requires_grad=True).apply_(abs)
+
+
+def test_detach_in_place_keeps_the_mark_of_retain_grad():
+    y = torch.ones(2, requires_grad=True) * 2
+    y.retain_grad()
+    assert y.detach_().retains_grad and y.is_leaf

@@ -210,4 +210,4 @@ hg_status hg_tensor_retain_grad(hg_ctx *cx, hg_tensor *t) {
     return HG_OK;
 }
 
-bool hg_tensor_retains_grad(const hg_tensor *t) { return t->extra && t->extra->retains_grad && t->grad_fn; }
+bool hg_tensor_retains_grad(const hg_tensor *t) { return t->extra && t->extra->retains_grad; }
