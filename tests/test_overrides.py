@@ -102,3 +102,13 @@ def test_an_exception_out_of_it_travels_on():
     with pytest.raises(KeyError):
         x[0] = 1.0
     assert type(torch.ones(1).add(1)) is torch.Tensor
+
+
+def test_without_such_a_class_nothing_is_asked(run_python):
+    code = (
+        "import sys, hookgrad as torch\n"
+        "torch.nn.LazyLinear(2)(torch.ones(1, 2)), torch.nn.LazyBatchNorm1d(), torch.nn.Parameter(torch.ones(1)) + 1\n"
+        "print('hookgrad.overrides' in sys.modules)\n"
+    )
+    done = run_python("-c", code)
+    assert (done.stdout, done.stderr) == ("False\n", "")

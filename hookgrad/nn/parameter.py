@@ -97,6 +97,7 @@ class UninitializedTensorMixin:
 
     __slots__ = ()
     cls_to_become = None
+    __torch_function__ = _C._disabled_torch_function_impl
 
     def materialize(self, shape, device=None, dtype=None):
         """Give it a shape, in place: it becomes an ordinary parameter or tensor, with whatever is in the memory."""
