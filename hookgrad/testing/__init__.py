@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from . import _C
+from .. import _C
 
 # relative and absolute tolerance
 _TOLERANCES = {

@@ -1,0 +1,1 @@
+"""What tests written in the manner of PyTorch's own suite import: private there, and here."""
