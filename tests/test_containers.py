@@ -201,7 +201,7 @@ def test_parameter_dict():
 def test_places_in_a_list_are_numbers_whatever_else_was_added():
     names = nn.ModuleList([nn.ReLU(), nn.Tanh()])
     names.add_module("x", nn.ELU())
-    with pytest.raises(AttributeError, match="'ModuleList' object has no attribute '2'"):
+    with pytest.raises(AttributeError, match="2"):  # Python 3.10 says no more than that
         del names[2]
     names.extend([nn.SiLU(), nn.GELU()])
     assert list(names._modules) == ["0", "1", "x", "3", "4"]

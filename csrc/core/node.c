@@ -194,11 +194,12 @@ bool hg_back_needs(const hg_back *b, int param) {
 
 static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
     const hg_arg *saved = output ? &b->node->saved_out[i] : &b->node->args[i];
-    hg_arg a;
+    hg_tensor *t = NULL;
     if (saved->kind != HG_A_TENSOR) return HG_OK;
-    hg_status st = hg_node_saved(cx, b->node, i, output, &a);
+    if (b->node->freed) return hg_freed_already(cx);
+    hg_status st = hg_node_unpack(cx, b->node, saved, saved->n, output, i, &t);
     if (st != HG_OK) return st;
-    *(output ? &b->out[i] : &b->in[i]) = hg_scope_keep(cx, a.u.t);
+    *(output ? &b->out[i] : &b->in[i]) = hg_scope_keep(cx, t);
     return cx->scope->status;
 }
 
