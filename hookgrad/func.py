@@ -13,6 +13,7 @@ from . import _C
 from . import autograd as _autograd
 from .autograd.grad_mode import enable_grad
 from .nn.utils import stateless
+from .utils._pytree import tree_flatten, tree_unflatten
 
 __all__ = [
     "functional_call",
@@ -33,23 +34,8 @@ __all__ = [
 
 def _flatten(tree):
     """(the leaves of nested dicts, lists and tuples, a function that puts others in their places)."""
-    if isinstance(tree, dict):
-        keys, children = list(tree), list(tree.values())
-        made = lambda values: type(tree)(zip(keys, values))  # noqa: E731
-    elif isinstance(tree, (list, tuple)):
-        children, made = list(tree), getattr(tree, "_make", type(tree))
-    else:
-        return [tree], lambda leaves: leaves[0]
-    parts = [_flatten(child) for child in children]
-
-    def rebuild(leaves):
-        leaves, values = list(leaves), []
-        for flat, build in parts:
-            values.append(build(leaves[: len(flat)]))
-            del leaves[: len(flat)]
-        return made(values)
-
-    return [leaf for flat, _ in parts for leaf in flat], rebuild
+    leaves, spec = tree_flatten(tree)
+    return leaves, lambda values: tree_unflatten(values, spec)
 
 
 def _tensors(leaves, what):
