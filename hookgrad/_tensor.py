@@ -322,18 +322,6 @@ for _name in "cauchy_ gcd_ geometric_ lcm_ ldexp_ log_normal_ renorm_".split():
     _late(_name, ".composites")
 
 
-Tensor.real = property(lambda self: self, doc="Itself: every tensor is real.")
-
-
-@property
-def _imag(self):
-    """There is none: an error, as PyTorch gives for a real tensor."""
-    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-
-
-Tensor.imag = _imag
-
-
 # ---- Classes made of it --------------------------------------------------------------------------------------------
 
 
@@ -352,7 +340,7 @@ _C.DisableTorchFunctionSubclass = _C.DisableTorchFunction = DisableTorchFunction
 
 def __init_subclass__(cls, **kwargs):
     super(Tensor, cls).__init_subclass__(**kwargs)
-    if cls.__torch_function__ is not _C._disabled_torch_function_impl:
+    if cls.__torch_function__ is not _C._disabled_torch_function_impl:  # else it counts as a plain tensor
         from .overrides import _watch
 
         _watch(cls)

@@ -124,9 +124,7 @@ def _attribute(self, name):
 
 
 def _watch(cls):
-    """A subclass of Tensor has been made: from here on functions ask it, unless it counts as a plain tensor."""
-    if not _overrides(cls):
-        return
+    """A subclass of Tensor that does not count as a plain tensor has been made: from here on functions ask it."""
     _C._override_with(_call)
     if cls.__getattribute__ is Tensor.__getattribute__:
         cls.__getattribute__ = _attribute
