@@ -7,15 +7,11 @@ in https://docs.pytorch.org/docs/stable/torch.html
 import math
 
 from . import _C
-
-
-def _scalar_type(dtype):
-    """PyTorch's name for the dtype in its messages: Float, Long ..."""
-    return _C.empty(0, dtype=dtype).type().rpartition(".")[2].removesuffix("Tensor")
+from .type_info import scalar_type
 
 
 def _not_for(kernel, dtype):
-    return NotImplementedError(f"\"{kernel}\" not implemented for '{_scalar_type(dtype)}'")
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_type(dtype)}'")
 
 
 # ---- Differences and statistics ------------------------------------------------------------------------------------
@@ -163,7 +159,7 @@ def _check_weights(name, given, n):
     if whole != (name == "fweights"):
         kind = "integral" if name == "fweights" else "floating point"
         raise RuntimeError(
-            f"cov(): expected {name} to have {kind} dtype but got {name} with {_scalar_type(given.dtype)} dtype"
+            f"cov(): expected {name} to have {kind} dtype but got {name} with {scalar_type(given.dtype)} dtype"
         )
     if given.numel() != n:
         raise RuntimeError(
@@ -503,11 +499,11 @@ def fill_diagonal_(input, fill_value, wrap=False):
 def put_(input, index, source, accumulate=False):
     """Write source's elements where index points in input laid flat, adding with `accumulate`. Returns input."""
     if index.dtype != _C.int64:
-        raise RuntimeError(f"put_(): Expected a long tensor for index, but got {_scalar_type(index.dtype)}")
+        raise RuntimeError(f"put_(): Expected a long tensor for index, but got {scalar_type(index.dtype)}")
     if source.dtype != input.dtype:
         raise RuntimeError(
             "put_(): self and source expected to have the same dtype, but got "
-            f"self.dtype = {_scalar_type(input.dtype)} and source.dtype = {_scalar_type(source.dtype)}"
+            f"self.dtype = {scalar_type(input.dtype)} and source.dtype = {scalar_type(source.dtype)}"
         )
     if index.numel() != source.numel():
         raise IndexError(
@@ -532,7 +528,7 @@ def float_power_(input, exponent):
     """Raise float64 elements to a power, in place. Returns input."""
     if input.dtype != _C.float64:
         raise RuntimeError(
-            f"the base given to float_power_ has dtype {_scalar_type(input.dtype)} but the operation's result requires dtype Double"
+            f"the base given to float_power_ has dtype {scalar_type(input.dtype)} but the operation's result requires dtype Double"
         )
     return input.pow_(exponent)
 

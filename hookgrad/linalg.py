@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from . import _C
 from ._C import _LinAlgError as LinAlgError
-from .type_info import finfo
+from .type_info import finfo, scalar_type
 
 globals().update({name: value for name, value in vars(_C.linalg).items() if not name.startswith("_")})
 
@@ -103,7 +103,9 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
     if A.dim() < 2:
         raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
     if not A.is_floating_point():
-        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {_word(A)}")
+        raise RuntimeError(
+            f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {scalar_type(A.dtype)}"
+        )
     if len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {list(dim)}")
     for d in dim:
@@ -134,10 +136,6 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
     if not keepdim and summed < other:
         other -= 1
     return sums.amax(other, keepdim) if ord > 0 else sums.amin(other, keepdim)
-
-
-def _word(A):
-    return A.type().removeprefix("torch.").removesuffix("Tensor")
 
 
 def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):

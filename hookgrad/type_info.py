@@ -1,4 +1,4 @@
-"""The limits of dtypes."""
+"""The limits of dtypes, and what messages call them."""
 
 from . import _C
 
@@ -73,3 +73,13 @@ class iinfo:
 
     def __hash__(self):
         return hash(self.dtype)
+
+
+def scalar_type(dtype):
+    """PyTorch's name for a dtype in its messages.
+
+    >>> import hookgrad as torch
+    >>> scalar_type(torch.int64)
+    'Long'
+    """
+    return _C.empty(0, dtype=dtype).type().rpartition(".")[2].removesuffix("Tensor")

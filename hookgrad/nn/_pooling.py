@@ -5,6 +5,7 @@ import math
 import hookgrad
 
 from .. import _C
+from ..type_info import scalar_type
 from . import functional as F
 from ._whole import one_node
 from .modules.utils import _ntuple
@@ -104,7 +105,7 @@ def _checked_unpool(input, indices, size, stride):
     n = len(size)
     name = f"max_unpooling{n}d"
     if indices.dtype != hookgrad.int64:
-        raise RuntimeError(f"elements in indices should be type int64 but got: {indices.type().split('.')[-1][:-6]}")
+        raise RuntimeError(f"elements in indices should be type int64 but got: {scalar_type(indices.dtype)}")
     if input.dim() not in (n + 1, n + 2):
         raise RuntimeError(
             f"Input to {name} should be a {n + 1}d or {n + 2}d Tensor, but got a tensor with {input.dim()} dimensions."

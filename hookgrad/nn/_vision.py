@@ -4,6 +4,7 @@ import math
 
 import hookgrad
 
+from ..type_info import scalar_type
 from . import functional as F
 from ._whole import one_node
 from .modules.utils import _pair
@@ -223,7 +224,7 @@ def interpolate(
             + ")"
         )
     if not input.is_floating_point() and input.dtype != hookgrad.uint8:
-        word = input.type().rpartition(".")[2].removesuffix("Tensor")
+        word = scalar_type(input.dtype)
         raise NotImplementedError(f"\"upsample_{mode}{n_dims - 2}d\" not implemented for '{word}'")
     dtype = hookgrad.float64 if input.dtype == hookgrad.float64 else hookgrad.float32
     dims = list(zip(input.shape[2:], sizes, factors))
@@ -353,7 +354,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         F._warn(_OLD_CORNERS)
         align_corners = False
     if input.dtype != grid.dtype:
-        names = [t.type().rpartition(".")[2].removesuffix("Tensor") for t in (input, grid)]
+        names = scalar_type(input.dtype), scalar_type(grid.dtype)
         raise RuntimeError("expected scalar type {} but found {}".format(*names))
     if input.dim() not in (4, 5) or input.dim() != grid.dim():
         raise RuntimeError(
