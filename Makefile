@@ -20,7 +20,7 @@ BINDING := $(sort $(wildcard csrc/python/*.c))
 HEADERS := $(wildcard csrc/*/*.h csrc/*/*.def csrc/*/*/*.def csrc/*/*/*.h)
 EXAMPLES := $(sort $(wildcard tests/examples/[0-9]*.py))
 
-.PHONY: help setup demo examples test test-c sanitize stress oracle notebooks bench wheel versions lint format memory import-time clean
+.PHONY: help setup demo examples test test-c sanitize tsan stress oracle notebooks bench wheel versions lint format memory import-time clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -89,6 +89,7 @@ $(1)/run-hooks: $(addprefix $(1)/,$(CORE:.c=.o) csrc/examples/hooks.o)
 endef
 $(eval $(call c_build,build/c,-O2 -g -UNDEBUG))
 $(eval $(call c_build,build/c-sanitize,-O1 -g -UNDEBUG -fno-omit-frame-pointer -fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined))
+$(eval $(call c_build,build/c-tsan,-O1 -g -UNDEBUG -fno-omit-frame-pointer -fsanitize=thread))
 
 BUILD_SANITIZED = echo "Building the extension with sanitizers"; \
     HOOKGRAD_SANITIZE=1 $(PY) setup.py --quiet build --build-base build/sanitize --build-lib build/sanitize/lib
@@ -108,6 +109,10 @@ sanitize: $(VENV)/.needs $(VENV)/.test ## The C tests and the suite under Addres
 	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-hooks > /dev/null
 	@$(BUILD_SANITIZED)
 	@$(SANITIZED) $(VENV)/bin/pytest --ignore=tests/test_memory.py
+
+tsan: ## The C tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory -j2 build/c-tsan/run-tests
+	@TSAN_OPTIONS=die_after_fork=0:halt_on_error=1 build/c-tsan/run-tests
 
 stress: $(VENV)/.needs $(VENV)/.test ## Every kind of hook does what it should not 10,000 times, under the sanitizers: memory stays flat
 	@$(BUILD_SANITIZED)

@@ -1,5 +1,6 @@
 """What this build is made of."""
 
+from ._C import get_num_threads
 from .version import __version__
 
 
@@ -10,6 +11,4 @@ def show():
 
 def parallel_info():
     """How many threads work, in words."""
-    from .functional import get_num_threads
-
     return f"hookgrad parallel info:\n\tget_num_threads() : {get_num_threads()}\n"

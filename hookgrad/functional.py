@@ -205,21 +205,7 @@ def compile(model=None, **options):
 
 # ---- Settings that change nothing here -----------------------------------------------------------------------------
 
-_settings = {"threads": None, "interop": None, "deterministic": False, "warn_only": False, "matmul": "highest"}
-
-
-def get_num_threads():
-    """How many threads one operation may use."""
-    import os
-
-    return _settings["threads"] or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def set_num_threads(n):
-    """How many threads one operation may use: remembered."""
-    if not isinstance(n, int) or n <= 0:
-        raise RuntimeError("set_num_threads expects a positive integer")
-    _settings["threads"] = n
+_settings = {"interop": None, "deterministic": False, "warn_only": False, "matmul": "highest"}
 
 
 def get_num_interop_threads():

@@ -47,7 +47,7 @@ void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
 /* HG_CLONES before a function: compiled for the machine's vector units as well, chosen at start-up. Only where the
    compiler and the C library can; elsewhere the plain function does. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&     \
-    __GNUC__ >= 12 && !defined(__SANITIZE_ADDRESS__) && !defined(HG_DEBUG)
+    __GNUC__ >= 12 && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(HG_DEBUG)
 #define HG_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define HG_CLONES

@@ -80,6 +80,7 @@ hg_status hg_open(const hg_host *host, hg_ctx **out) {
     lib->host = *host;
     lib->default_dtype = HG_F32;
     hg_generator_seed(&lib->generator, 5489);
+    hg_get_num_threads(); /* as the environment has it now */
     if (hg_ctx_new(lib, &cx) != HG_OK) {
         host->mem(host->ud, lib, 0);
         return HG_MEMORY;

@@ -175,6 +175,11 @@ hg_status hg_warn(hg_ctx *cx, const char *category, const char *format, ...) __a
 hg_dtype hg_default_dtype(hg_ctx *cx);
 void hg_set_default_dtype(hg_ctx *cx, hg_dtype d);
 
+/* How many threads one large operation may use. The first answer is HOOKGRAD_NUM_THREADS, OMP_NUM_THREADS where that is fewer
+   than there are processors, or as many as there are. Of the whole process. */
+int hg_get_num_threads(void);
+void hg_set_num_threads(int n);
+
 /* Retain and release core objects; NULL is fine. hg_finalize is called by the host when a count reaches zero: it empties
    the core struct (now or, for nodes in a long chain, later) and then calls host->free. hg_clear drops the references
    that can be part of a cycle, leaving the object valid; hg_visit reports each owned reference once. */

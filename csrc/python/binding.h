@@ -228,6 +228,7 @@ int py_creation_init(PyObject *m);    /* creation.c */
 int py_autograd_init(PyObject *m);    /* autograd.c */
 int py_function_init(PyObject *m);    /* py_function.c */
 int py_saved_hooks_init(PyObject *m); /* py_saved_hooks.c */
+int py_machine_init(PyObject *m);     /* py_machine.c */
 int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
 int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
