@@ -532,6 +532,19 @@ def test_cycles_through_a_modules_hooks_are_collected(register):
     dies(own_module(register), at_once=False)
 
 
+def test_legacy_hooks_in_the_graph_do_not_keep_their_module():
+    net = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net.register_backward_hook(lambda m, grad_input, grad_output: None)
+        out = net(leaf(2))
+    seen = weakref.ref(net)
+    del net
+    assert seen() is None
+    with pytest.raises(RuntimeError, match="dead Module"):
+        out.sum().backward()
+
+
 def test_a_module_is_freed_at_once_even_after_dict_was_looked_at():
     net = Net()
     seen, table, child = weakref.ref(net), weakref.ref(net._forward_hooks), weakref.ref(net.child)

@@ -204,6 +204,7 @@ def test_init_takes_no_arguments_unless_asked_to():
 def test_a_table_of_hooks_is_an_ordered_dict():
     table = Net()._forward_hooks
     assert isinstance(table, collections.abc.MutableMapping)
+    assert isinstance(table, OrderedDict) and table.__class__ is OrderedDict
     assert repr(table) == "OrderedDict()" and not table and len(table) == 0
     table[5], table[3] = plus_one, print
     expected = OrderedDict([(5, plus_one), (3, print)])
@@ -276,7 +277,7 @@ def test_flags_are_mappings_of_their_own():
     handle = net.register_forward_hook(lambda m, a, k, o: None, with_kwargs=True, always_call=True)
     other = net.register_forward_hook(plus_one)
     flags = net._forward_hooks_with_kwargs
-    assert isinstance(flags, collections.abc.Mapping)
+    assert isinstance(flags, collections.abc.Mapping) and isinstance(flags, OrderedDict)
     assert dict(flags) == {handle.id: True} and other.id not in flags
     assert repr(net._forward_pre_hooks_with_kwargs) == "OrderedDict()"
     del flags[handle.id]
@@ -305,6 +306,10 @@ def test_a_table_of_names_is_a_dict():
     net = Net()
     table = net._modules
     assert isinstance(table, collections.abc.MutableMapping)
+    assert isinstance(table, dict) and not isinstance(table, OrderedDict)
+    match table:
+        case {"child": found}:
+            assert found is net.child
     assert repr(net.child._modules) == "{}" and repr(table) == repr({"child": net.child})
     assert repr(table.keys()) == "dict_keys(['child'])"
     assert table == {"child": net.child} and {"child": net.child} == table

@@ -21,7 +21,8 @@ typedef struct hg_backward_link {
 typedef struct side {
     uint32_t n_ref;
     hg_lib *lib;
-    hg_module *module; /* owned, as the tables */
+    hg_module *module;    /* owned, as the tables; NULL where the hooks are legacy ones */
+    hg_module_life *life; /* counted: those hold the module weakly */
     hg_hooks *pre, *full;
     hg_backward_link *link; /* counted */
     size_t n_inputs;        /* of the module, where the hooks run at the outputs */
@@ -48,14 +49,15 @@ static void side_drop(void *data) {
     for (int i = 0; i < 3; i++)
         if (owned[i]) host->release(host->ud, owned[i]);
     link_release(s->lib, s->link);
+    hg_module_life_drop(s->lib, s->life);
     hg_mem_free(s->lib, s);
 }
 
-static hg_status side_new(hg_ctx *cx, const hg_backward_hook *bw, size_t n_values, side **out) {
+static hg_status side_new(hg_ctx *cx, hg_module *m, hg_backward_link *link, size_t n_values, side **out) {
     side *s = hg_mem(cx, sizeof *s + n_values * sizeof *s->index);
     if (!s) return HG_MEMORY;
-    *s = (side){.n_ref = 1, .lib = cx->lib, .module = bw->module, .link = bw->link, .n_values = n_values};
-    hg_retain(cx, s->module);
+    *s = (side){.n_ref = 1, .lib = cx->lib, .module = m, .link = link, .n_values = n_values};
+    hg_retain(cx, m);
     if (s->link) s->link->n_ref++;
     *out = s;
     return HG_OK;
@@ -275,7 +277,10 @@ static hg_status at_outputs(hg_ctx *cx, hg_call *node_call, void *data) {
 /* Hooks of Module.register_backward_hook: whatever the output's node has for gradients. */
 static hg_status at_last_node(hg_ctx *cx, hg_call *node_call, void *data) {
     side *s = data;
-    hg_call call = {.kind = HG_HOOK_BACKWARD, .module = s->module, .node = node_call->node};
+    hg_module *m = s->life->module;
+    if (!m) return hg_fail(cx, HG_STATE, "You are trying to call the hook of a dead Module!");
+    hg_call call = {.kind = HG_HOOK_BACKWARD, .module = m, .node = node_call->node};
+    hg_retain(cx, m);
     hg_value_retain(cx, call.grad_input = node_call->grad_input);
     hg_value_retain(cx, call.grad_output = node_call->grad_output);
     hg_status st = HG_OK;
@@ -289,6 +294,7 @@ static hg_status at_last_node(hg_ctx *cx, hg_call *node_call, void *data) {
     else
         hg_value_release(cx, call.grad_input);
     hg_value_release(cx, call.grad_output);
+    hg_release(cx, m);
     return st;
 }
 
@@ -344,7 +350,7 @@ hg_status hg_backward_hook_inputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *ar
     bw->n_inputs = HOST(cx)->tuple_size(HOST(cx)->ud, args->obj);
     if (!(bw->link = hg_mem(cx, sizeof *bw->link))) return HG_MEMORY;
     *bw->link = (hg_backward_link){.n_ref = 1};
-    TRY(side_new(cx, bw, bw->n_inputs, &s));
+    TRY(side_new(cx, bw->module, bw->link, bw->n_inputs, &s));
     hg_retain(cx, s->full = bw->full);
     return pass(cx, s, at_inputs, args, &bw->at_inputs);
 }
@@ -371,7 +377,7 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
         TRY(hg_tuple_new(cx, NULL, output, 1, &tuple));
     else
         hg_value_retain(cx, tuple);
-    hg_status st = side_new(cx, bw, host->tuple_size(host->ud, tuple.obj), &s);
+    hg_status st = side_new(cx, bw->module, bw->link, host->tuple_size(host->ud, tuple.obj), &s);
     if (st == HG_OK) {
         hg_retain(cx, s->pre = bw->pre);
         if (!bw->at_inputs) { /* nobody to tell */
@@ -472,11 +478,12 @@ static hg_status hang_on(hg_ctx *cx, hg_backward_hook *bw, hg_node *node, hg_val
     hg_hooks *hooks;
     side *s;
     TRY(hg_node_hooks(cx, node, HG_HOOK_NODE, true, &hooks));
-    TRY(side_new(cx, bw, 0, &s));
+    TRY(side_new(cx, NULL, NULL, 0, &s));
     hg_retain(cx, s->full = bw->legacy);
     hg_hook hook = {
         .id = hg_next_hook_id(cx->lib), .fn = at_last_node, .data = s, .drop = side_drop, .hold = side_hold};
-    hg_status st = hg_hooks_put(cx, hooks, &hook);
+    hg_status st = hg_module_life_of(cx, bw->module, &s->life);
+    if (st == HG_OK) st = hg_hooks_put(cx, hooks, &hook);
     side_drop(s);
     return st == HG_OK ? hg_module_warn_of_legacy(cx, args, output, node) : st;
 }

@@ -315,6 +315,7 @@ static hg_status before_node(hg_ctx *cx, hg_node *n, hg_tensor **grad) {
 static hg_status tuple_of(hg_ctx *cx, hg_tensor *const *at, uint32_t n, hg_value *out) {
     hg_value few[8], *v = few;
     assert(at || n == 0);
+    few[0] = (hg_value){0}; /* for the compiler, where n is 0 */
     if (n > 8 && !(v = hg_mem(cx, n * sizeof *v))) return HG_MEMORY;
     for (uint32_t i = 0; i < n; i++) v[i] = hg_value_of(at[i]);
     hg_status st = hg_tuple_new(cx, NULL, v, n, out);
@@ -341,11 +342,12 @@ static hg_status tuple_back(hg_ctx *cx, hg_value tuple, hg_tensor **at, uint32_t
     return HG_OK;
 }
 
+/* grad may be NULL: the hooks are shown none. */
 static hg_status run_node_hooks(hg_ctx *cx, hg_node *n, hg_hooks *h, hg_tensor **grad, hg_tensor **grad_in) {
     if (!h || !h->n) return HG_OK;
     bool pre = h->kind == HG_HOOK_NODE_PRE;
     hg_call call = {.kind = h->kind, .node = n};
-    hg_status st = tuple_of(cx, grad, n->n_out, &call.grad_output);
+    hg_status st = tuple_of(cx, grad, grad ? n->n_out : 0, &call.grad_output);
     if (st == HG_OK && !pre) st = tuple_of(cx, grad_in, n->n_next, &call.grad_input);
     if (st == HG_OK) {
         hg_retain(cx, h);
@@ -411,9 +413,11 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
         if (!(grad_in = hg_mem(cx, n->n_next * sizeof *grad_in))) return HG_MEMORY;
         memset(grad_in, 0, n->n_next * sizeof *grad_in);
     }
+    /* As in torch: a Function that had no hooks has used up its gradients when its backward registers the first one. */
+    bool shows = !n->function || (n->hooks && n->hooks->post && n->hooks->post->n);
     st = n->type->apply(cx, n, grad, grad_in);
     if (st == HG_OK) st = fit_all(cx, n, grad_in);
-    if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, grad, grad_in);
+    if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, shows ? grad : NULL, grad_in);
     if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
     if (st == HG_OK && cx->lib->watch.check_nan) st = check_nan(cx, n, grad_in);
     if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */

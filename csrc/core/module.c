@@ -105,8 +105,30 @@ int hg_module_visit(hg_module *m, hg_visit_fn visit, void *arg) {
     return r;
 }
 
+hg_status hg_module_life_of(hg_ctx *cx, hg_module *m, hg_module_life **out) {
+    if (!m->life) {
+        if (!(m->life = hg_mem(cx, sizeof *m->life))) return HG_MEMORY;
+        *m->life = (hg_module_life){.n_ref = 1, .module = m};
+    }
+    m->life->n_ref++;
+    *out = m->life;
+    return HG_OK;
+}
+
+void hg_module_life_drop(hg_lib *lib, hg_module_life *life) {
+    if (life && !--life->n_ref) hg_mem_free(lib, life);
+}
+
+void hg_module_ends(hg_lib *lib, hg_module *m) {
+    hg_module_life *life = m->life;
+    m->life = NULL;
+    if (life) life->module = NULL;
+    hg_module_life_drop(lib, life);
+}
+
 void hg_module_clear(hg_lib *lib, hg_module *m) {
     const hg_host *host = &lib->host;
+    hg_module_ends(lib, m);
     struct hg_module_hook_tables *hooks = m->hooks;
     void *tables[N_TABLES] = {m->params, m->buffers, m->modules};
     m->params = m->buffers = m->modules = NULL, m->hooks = NULL;

@@ -15,6 +15,15 @@ static inline hg_hooks *hg_module_hooks_at(const hg_module *m, hg_hook_kind kind
     return m->hooks ? m->hooks->at[kind - HG_FIRST_MODULE_HOOK] : NULL;
 }
 
+/* What holds a module weakly: shared by the module and the holders, freed with the last of them. */
+typedef struct hg_module_life {
+    uint32_t n_ref;
+    hg_module *module; /* borrowed; NULL: gone */
+} hg_module_life;
+
+hg_status hg_module_life_of(hg_ctx *cx, hg_module *m, hg_module_life **out); /* counted */
+void hg_module_life_drop(hg_lib *lib, hg_module_life *life);                 /* NULL is fine */
+
 /* Lifetime, called from lib.c: see hg_finalize(), hg_clear() and hg_visit(). */
 void hg_module_finalize(hg_lib *lib, hg_module *m);
 void hg_module_clear(hg_lib *lib, hg_module *m);
@@ -32,7 +41,7 @@ void hg_value_drop(hg_lib *lib, hg_value v);
    runs the pre-hooks. The one at the inputs runs when everything in between is done: it has grad_input and runs the hooks.
    Where no input needs a gradient there is no second node, and the hooks run at the first, with nothing for grad_input.
 
-   Both nodes have a node hook whose data (a side) owns the module and the hooks as they were when the module was called.
+   Both nodes have a node hook whose data (a side) owns the module (weakly, where the hooks are legacy ones) and the hooks as they were when the module was called.
    What the first has to tell the second, grad_output, travels through a small struct that both share. A side reports what
    it owns to the cycle collector: a module that keeps its own output is an ordinary thing to write. */
 typedef struct hg_backward_hook {

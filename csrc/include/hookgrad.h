@@ -635,8 +635,12 @@ struct hg_module {
     hg_layer_fn forward; /* a layer in C; NULL: the host's forward function, called with host_forward */
     hg_table *params, *buffers, *modules; /* owned, made on first demand */
     struct hg_module_hook_tables *hooks;  /* owned; NULL: this module never had a hook */
+    struct hg_module_life *life;          /* counted; NULL: nobody holds this module weakly */
     bool training;
 };
+/* Who holds the module weakly sees it no more. hg_clear() and hg_finalize() begin with that; a host whose objects run code
+   of the user as they die calls it before any of that runs. */
+void hg_module_ends(hg_lib *lib, hg_module *m);
 
 typedef enum hg_table_kind { HG_PARAMS, HG_BUFFERS, HG_MODULES } hg_table_kind;
 /* Borrowed; made on first demand. */

@@ -316,8 +316,7 @@ static PyType_Slot hooks_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec hooks_spec = {"hookgrad._C.HookTable", sizeof(py_hooks), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, hooks_slots};
+static PyType_Spec hooks_spec = {"hookgrad._C.HookTable", sizeof(py_hooks), 0, PY_MAPPING_FLAGS, hooks_slots};
 
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
     if (Py_TYPE(from) == hg_py->hooks_type && HOOKS(from)->kind == kind) return Py_NewRef(from);
@@ -478,8 +477,7 @@ static PyType_Slot view_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0,
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, view_slots};
+static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0, PY_MAPPING_FLAGS, view_slots};
 
 /* ---- Registration ----------------------------------------------------------------------------------------------- */
 

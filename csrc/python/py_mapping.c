@@ -469,6 +469,14 @@ PyMethodDef py_mapping_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* isinstance() asks for __class__, too: in PyTorch these are an OrderedDict or a dict. */
+static PyObject *mapping_class(PyObject *self, void *unused) {
+    (void)unused;
+    return Py_NewRef((PyObject *)(py_mapping_of(self)->ordered ? &PyODict_Type : &PyDict_Type));
+}
+
+PyGetSetDef py_mapping_attributes[] = {{"__class__", mapping_class, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+
 int py_mapping_init(PyObject *m) {
     return py_type_add(m, &hg_py->mapping_iterator_type, &walk_spec, NULL) ||
                    py_type_add(m, &hg_py->mapping_view_type, &face_spec, NULL)

@@ -45,14 +45,22 @@ PyObject *py_mapping_compare(PyObject *self, PyObject *other, int op);
 PyObject *py_mapping_or(PyObject *a, PyObject *b);
 PyObject *py_mapping_ior(PyObject *self, PyObject *other);
 extern PyMethodDef py_mapping_methods[];
+extern PyGetSetDef py_mapping_attributes[];
 
 #define PY_MAPPING_SLOTS                                                                                               \
     {Py_mp_length, py_mapping_len}, {Py_mp_subscript, py_mapping_get}, {Py_mp_ass_subscript, py_mapping_set},          \
         {Py_sq_contains, py_mapping_contains}, {Py_tp_iter, py_mapping_iter}, {Py_tp_repr, py_mapping_repr},           \
         {Py_tp_richcompare, py_mapping_compare}, {Py_nb_or, py_mapping_or}, {Py_nb_inplace_or, py_mapping_ior},        \
-        {Py_tp_hash, PyObject_HashNotImplemented}, {                                                                   \
+        {Py_tp_hash, PyObject_HashNotImplemented}, {Py_tp_getset, py_mapping_attributes}, {                            \
         Py_tp_methods, py_mapping_methods                                                                              \
     }
+
+/* The flags of such a type: a `case {...}:` takes it for a mapping. */
+#ifdef Py_TPFLAGS_MAPPING
+#define PY_MAPPING_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_MAPPING)
+#else
+#define PY_MAPPING_FLAGS (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE)
+#endif
 
 int py_mapping_init(PyObject *m); /* the types of iterators and of keys(), values(), items() */
 

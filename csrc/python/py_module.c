@@ -351,6 +351,7 @@ static int module_clear(PyObject *self) {
 
 static void module_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
+    hg_module_ends(hg_py->lib, MODULE(self));
     if (SELF(self)->weakrefs) PyObject_ClearWeakRefs(self);
     py_module_dict_forget(SELF(self)->dict);
     Py_CLEAR(SELF(self)->dict);

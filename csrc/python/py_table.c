@@ -146,8 +146,7 @@ static PyType_Slot table_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec table_spec = {"hookgrad._C.Table", sizeof(py_table), 0,
-                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, table_slots};
+static PyType_Spec table_spec = {"hookgrad._C.Table", sizeof(py_table), 0, PY_MAPPING_FLAGS, table_slots};
 
 int py_table_init(PyObject *m) {
     return py_type_add(m, &hg_py->table_type, &table_spec, NULL) || py_mapping_register(hg_py->table_type) ? -1 : 0;

@@ -290,8 +290,12 @@ TEST(hooks_of_the_older_sort_see_the_last_node) {
     CHECK_WORDS(hg_node_name(y->grad_fn), "TanhBackward0");
     CHECK_OK(backward(y));
     CHECK_WORDS(seen, "legacy");
+    drop(y);
+    y = call1(m, x, (hg_value){0});
+    hg_release(cx, m); /* the node does not own it */
+    CHECK_FAIL(HG_STATE, "dead Module", backward(y));
+    CHECK_WORDS(seen, "legacy");
     drop(x), drop(y);
-    hg_release(cx, m);
 }
 
 TEST(tables_of_the_hosts_own_kinds_hang_on_modules_too) {

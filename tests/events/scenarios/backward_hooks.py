@@ -419,3 +419,11 @@ def an_input_changed_in_place_under_a_full_backward_hook(torch, log):
     x = _input(torch)
     log.error(lambda: m(x * 1).sum().backward())
     log(x.grad)
+
+
+def a_legacy_hook_outlives_its_module(torch, log):
+    m = _linear(torch)
+    m.register_backward_hook(lambda m, gi, go: log("hook"))
+    y = m(_input(torch))
+    del m
+    log.error(y.sum().backward)

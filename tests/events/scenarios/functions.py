@@ -496,3 +496,20 @@ def an_input_returned_and_saved_by_setup_context(torch, log):
             return grad
 
     log.error(Same.apply, _leaf(torch))
+
+
+def a_node_hook_registered_by_backward_itself(torch, log):
+    class Watched(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            ctx.register_hook(lambda grad_inputs, grad_outputs: log("hook", grad_inputs, grad_outputs))
+            return grad * 2
+
+    y = Watched.apply(_leaf(torch))
+    y.sum().backward(retain_graph=True)
+    log("again")
+    y.sum().backward()
