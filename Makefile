@@ -141,8 +141,8 @@ $(ORACLE)/.built: $(ORACLE)/.made setup.py $(CORE) $(BINDING) $(HEADERS)
 oracle: $(ORACLE)/.built ## Compare every op, and scripts, with PyTorch 2.13
 	@$(ORACLE)/bin/pytest tests/oracle
 
-bench: $(ORACLE)/.built ## Race hookgrad against PyTorch; prints ratios
-	@$(ORACLE)/bin/python bench/race.py
+bench: $(ORACLE)/.built ## Race hookgrad against PyTorch; prints ratios (BENCH="--quick train" picks)
+	@$(ORACLE)/bin/python bench/race.py $(BENCH)
 
 notebooks: $(VENV)/.built $(VENV)/.notebook ## Execute the notebooks from scratch into out/notebooks/
 	@$(PY) notebooks/execute.py
