@@ -76,7 +76,7 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """_VF __config__ __future__ _dynamo _utils accelerator amp autograd backends compiler cpu cuda distributed func
+    """_VF __config__ __future__ _dynamo _ops _utils accelerator amp autograd backends compiler cpu cuda distributed func
     functional jit linalg mps multiprocessing nn optim overrides profiler random return_types serialization special storage
     testing types utils version""".split()
 )
@@ -87,6 +87,7 @@ _ELSEWHERE = {
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
     "is_warn_always_enabled": "functional",
+    "ops": "_ops",
     "set_flush_denormal": "functional",
     "set_warn_always": "functional",
     "Parameter": "nn.parameter",

@@ -49,6 +49,8 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind);
 
 /* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */
 hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
+/* An output that is saved is detached, or so PyTorch tells the modes that see every op. */
+hg_status hg_tell_detach(hg_ctx *cx, hg_tensor *t);
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
 hg_status hg_freed_already(hg_ctx *cx);
 void hg_packed_free(hg_lib *lib, struct hg_packed *p);

@@ -503,8 +503,7 @@ static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i,
         return HG_OK;
     }
     if (root->numel != 1) return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
-    return hg_call_op(cx, HG_OP_ONES, (hg_arg[]){hg_ints(root->shape, root->n_dim), hg_d((hg_dtype)root->dtype)}, 2,
-                      out);
+    return hg_call_op(cx, HG_OP_ONES_LIKE, (hg_arg[]){hg_t(root)}, 1, out);
 }
 
 static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, hg_tensor *const *grads, int n) {

@@ -157,7 +157,8 @@ fail:
 
 static hg_status save_output(hg_ctx *cx, hg_node *n, int k, hg_tensor *t) {
     hg_arg *to = &n->saved_out[k];
-    hg_status st = hg_save_output(cx, t, &to->u.t, &to->n);
+    hg_status st = hg_tell_detach(cx, t);
+    if (st == HG_OK) st = hg_save_output(cx, t, &to->u.t, &to->n);
     if (st == HG_OK) to->kind = HG_A_TENSOR;
     return st;
 }
@@ -208,6 +209,44 @@ static void drop_all(hg_ctx *cx, hg_tensor **outs, int n) {
     }
 }
 
+/* What stands in for the op has been made: cut off from history, for the call to give it its own. */
+static hg_status take(hg_ctx *cx, const hg_op_info *info, hg_tensor *into, hg_tensor **made, int n, hg_tensor **out) {
+    hg_status st = HG_OK;
+    hg_tensor **to = out;
+    if (!info->n_out)
+        st = hg_out_list(cx, out, n, &to);
+    else if (n != info->n_out)
+        st = hg_fail(cx, HG_TYPE, "%s() gives %d tensors, but what stands in for it gave %d", info->name, info->n_out,
+                     n);
+    for (int i = 0; i < n && st == HG_OK; i++)
+        if (!into)
+            st = hg_tensor_detach(cx, made[i], &to[i]);
+        else if (made[i] != into)
+            st = hg_raw_copy(cx, into, made[i]);
+    hg_list_free(cx, made, n);
+    return st;
+}
+
+/* `into`: what is written to, in place. */
+static hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out) {
+    const hg_watch *watch = &cx->lib->watch;
+    if (watch->calling && !(info->op->flags & HG_ROW_COMPOSITE)) {
+        hg_tensor **made = NULL;
+        int n = 0;
+        hg_status st = watch->calling(cx, info, a, into, &made, &n);
+        if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, into, made, n, out);
+    }
+    return info->op->forward(cx, a, out);
+}
+
+hg_status hg_tell_detach(hg_ctx *cx, hg_tensor *t) {
+    hg_tensor *seen;
+    if (!cx->lib->watch.calling || !t->grad_fn) return HG_OK;
+    hg_status st = hg_call_op(cx, HG_OP_DETACH, (hg_arg[]){hg_t(t)}, 1, &seen);
+    if (st == HG_OK) hg_release(cx, seen);
+    return st;
+}
+
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
     const hg_op_info *info = cx->lib->ops[id];
     if (!info && !(info = hg_op_at(cx->lib, id))) return hg_no_memory(cx);
@@ -219,7 +258,7 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
         return st;
     }
     hg_tensor *made[HG_MAX_OUT] = {NULL};
-    hg_status st = info->op->forward(cx, a, made);
+    hg_status st = compute(cx, info, a, NULL, made);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
         st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, made, info->n_out);
     if (st != HG_OK) {
@@ -236,7 +275,7 @@ hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor
     hg_arg room[HG_MAX_PARAMS];
     if (!(a = complete(cx, info, a, n_arg, room))) return cx->status;
     list l = {NULL, 0};
-    hg_status st = info->op->forward(cx, a, (hg_tensor **)(void *)&l);
+    hg_status st = compute(cx, info, a, NULL, (hg_tensor **)(void *)&l);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
         st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, l.at, l.n);
     if (st != HG_OK) {
@@ -317,7 +356,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     for (hg_tensor *t = self; want && t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
     if (want && (st = refresh_views(cx, info, a)) != HG_OK) goto done;
-    if ((st = info->op->forward(cx, a, out)) != HG_OK) goto done;
+    if ((st = compute(cx, info, a, self, out)) != HG_OK) goto done;
     ++*hg_version_of(self->storage);
     if (!want) goto done;
     for (hg_tensor *t = self; t; t = t->base)

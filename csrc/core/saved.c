@@ -290,6 +290,7 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
     if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
         hg_release(cx, *out);
         *out = NULL;
+        return st;
     }
-    return st;
+    return hg_tell_detach(cx, *out);
 }

@@ -448,6 +448,10 @@ hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), 
 
 /* What watches the graph, for anomaly detection and the like; any of it may be NULL. Of `born` the node is not complete. */
 typedef struct hg_watch {
+    /* An op is about to compute; `into` is what it is to write to, of an op in place, else NULL. Composite ops are not told: the
+       ops they are made of are. To stand in for it, set *made to a new array from host->mem of *n new tensors. */
+    hg_status (*calling)(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
+                         int *n);
     hg_status (*born)(hg_ctx *cx, hg_node *n); /* a node has been made */
     void (*failed)(hg_ctx *cx, hg_node *n);    /* its backward has failed: the error is in the context, or the host's */
     hg_status (*writing)(hg_ctx *cx, hg_tensor *t); /* t is about to be changed in place */

@@ -66,12 +66,14 @@ typedef struct mod_state {
     PyObject *strided;             /* torch.strided */
     PyObject *default_generator;
     PyObject *empty_tuple;
-    PyObject *uninitialized; /* the class of tensors without a shape, which functions refuse; NULL until it is made */
-    PyObject *linalg_error;  /* the class torch.linalg.LinAlgError, a RuntimeError */
-    PyObject *out_of_memory; /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
-    PyObject *override;      /* what asks a __torch_function__; NULL until a class has one of its own */
-    PyObject *no_override;   /* _disabled_torch_function_impl */
-    PyObject *parameter;     /* the class nn.Parameter, told by the package; may be NULL */
+    PyObject *uninitialized;  /* the class of tensors without a shape, which functions refuse; NULL until it is made */
+    PyObject *linalg_error;   /* the class torch.linalg.LinAlgError, a RuntimeError */
+    PyObject *out_of_memory;  /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
+    PyObject *override;       /* what asks a __torch_function__; NULL until a class has one of its own */
+    PyObject *dispatch;       /* what asks a __torch_dispatch__; NULL until there is a mode that has one */
+    PyObject *mode_attribute; /* what modes make of a tensor's attributes; NULL until there is one */
+    PyObject *no_override;    /* _disabled_torch_function_impl */
+    PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
     PyObject
         *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     PyObject *node_types;      /* dict: the types of nodes by name */
@@ -231,6 +233,7 @@ int py_saved_hooks_init(PyObject *m); /* py_saved_hooks.c */
 int py_machine_init(PyObject *m);     /* py_machine.c */
 int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
+int py_dispatch_init(PyObject *m);    /* py_dispatch.c */
 int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
 int py_numpy_init(PyObject *m);       /* numpy.c */
 int py_dlpack_init(PyObject *m);      /* dlpack.c */

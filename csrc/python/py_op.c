@@ -368,6 +368,23 @@ static bool tells_truth(const char *name) {
     return false;
 }
 
+/* A function without rows yet; steals name. */
+static py_op *op_new(PyTypeObject *type, PyObject *name, const char *where, bool inplace, const hg_op_info *info) {
+    py_op *op = PyObject_New(py_op, type);
+    if (!op) return Py_DECREF(name), NULL;
+    op->call = op_call, op->name = name, op->chars = PyUnicode_AsUTF8(name), op->where = where;
+    op->method = type == hg_py->op_method_type, op->inplace = inplace, op->truth = tells_truth(info->name),
+    op->n_rows = 0;
+    return op;
+}
+
+PyObject *py_op_of_row(int id, bool inplace) {
+    PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", rows[id].info->name);
+    py_op *op = name ? op_new(hg_py->op_type, name, "hookgrad", inplace, rows[id].info) : NULL;
+    if (op) op->rows[op->n_rows++] = &rows[id], op->truth = false;
+    return (PyObject *)op;
+}
+
 /* Another row under a name of a namespace; names that are something else already stay what they are. */
 static int expose(PyObject *space, const char *where, bool method, bool inplace, op_row *row) {
     PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", row->info->name);
@@ -375,9 +392,7 @@ static int expose(PyObject *space, const char *where, bool method, bool inplace,
     PyUnicode_InternInPlace(&name);
     PyTypeObject *type = method ? hg_py->op_method_type : hg_py->op_type;
     py_op *op = (py_op *)PyDict_GetItemWithError(space, name);
-    if (!op && !PyErr_Occurred() && (op = PyObject_New(py_op, type))) {
-        op->call = op_call, op->name = Py_NewRef(name), op->chars = PyUnicode_AsUTF8(name), op->where = where;
-        op->method = method, op->inplace = inplace, op->truth = tells_truth(row->info->name), op->n_rows = 0;
+    if (!op && !PyErr_Occurred() && (op = op_new(type, Py_NewRef(name), where, inplace, row->info))) {
         int failed = PyDict_SetItem(space, name, (PyObject *)op);
         Py_DECREF(op);
         if (failed) op = NULL;

@@ -66,4 +66,7 @@ PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, P
 PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args, Py_ssize_t n);
 PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n);
 
+/* Row `id` of the table as a function of its own, or of the form in place; new. */
+PyObject *py_op_of_row(int id, bool inplace);
+
 #endif

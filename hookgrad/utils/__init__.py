@@ -4,7 +4,16 @@ from . import hooks
 
 
 def __getattr__(name):
-    if name in ("_pytree", "checkpoint", "data", "dlpack"):
+    if name in (
+        "_device",
+        "_pytree",
+        "_python_dispatch",
+        "checkpoint",
+        "data",
+        "dlpack",
+        "flop_counter",
+        "module_tracker",
+    ):
         from importlib import import_module
 
         return import_module("." + name, __name__)

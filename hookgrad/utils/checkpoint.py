@@ -32,6 +32,8 @@ __all__ = [
     "set_checkpoint_early_stop",
     "set_device_states",
 ]
+_SELECTIVE = "CheckpointPolicy SAC_IGNORED_OPS SelectiveCheckpointContext create_selective_checkpoint_contexts".split()
+__all__.extend(_SELECTIVE)
 
 _TIP = """
 Tip: To see a more detailed error message, either pass `debug=True` to
@@ -42,6 +44,14 @@ enable checkpoint‑debug mode globally.
 
 _early_stop = None  # what set_checkpoint_early_stop() says; None: each call decides
 _debug = None  # likewise
+
+
+def __getattr__(name):
+    if name in _SELECTIVE:
+        from . import _selective_checkpoint
+
+        return getattr(_selective_checkpoint, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class CheckpointError(RuntimeError):

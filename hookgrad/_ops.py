@@ -1,0 +1,214 @@
+"""`torch.ops.aten`: the ops by their names in PyTorch's library of them.
+
+An op is a packet of overloads, `torch.ops.aten.add`, of which each, `torch.ops.aten.add.Tensor`, can be called. These are the
+functions that a dispatch mode is given (utils/_python_dispatch.py). There is an overload of any name that is asked for; calling
+it looks for the function that is meant.
+"""
+
+from . import _C
+
+# Rows of the table that PyTorch calls otherwise, or that PyTorch has under their composite's name.
+_NAMES = {
+    "_add": "add",
+    "_block_diag": "block_diag",
+    "_cat": "cat",
+    "_celu": "celu",
+    "_div": "div",
+    "_elu": "elu",
+    "_huber_loss": "huber_loss",
+    "_index": "index",
+    "_linalg_cross": "linalg_cross",
+    "_mse_loss": "mse_loss",
+    "_mul": "mul",
+    "_norm": "norm",
+    "_smooth_l1_loss": "smooth_l1_loss",
+    "_squeeze_own": "squeeze",
+    "_sub": "sub",
+    "_as_strided": "as_strided",
+    "_diagonal_copy": "diagonal_copy",
+    "_binary_cross_entropy": "binary_cross_entropy",
+    "_binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits",
+    "_dropout_mask": "native_dropout",
+    "_elu_": "elu_",
+    "_celu_": "celu_",
+    "_as_strided_": "as_strided_",
+    "cholesky_ex": "linalg_cholesky_ex",
+    "expit": "sigmoid",
+    "gammaln": "lgamma",
+    "inv": "linalg_inv_ex",
+    "logsigmoid": "log_sigmoid_forward",
+    "solve": "_linalg_solve_ex",
+    "solve_triangular": "linalg_solve_triangular",
+    "vector_norm": "linalg_vector_norm",
+    **{f"_{kind}_pad{n}d": f"{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)},
+}
+
+# The overload, where it is neither the row's own nor "default".
+_OVERLOADS = {
+    **dict.fromkeys(
+        """add bucketize div divide index mul multiply repeat_interleave searchsorted slice split sub subtract true_divide
+        unsafe_split""".split(),
+        "Tensor",
+    ),
+    **dict.fromkeys("select transpose unbind".split(), "int"),
+    "empty": "memory_format",
+    "norm": "ScalarOpt_dim",
+    "normal": "Tensor_Tensor",
+    "sum.dim": "dim_IntList",
+    "where": "self",
+}
+_TENSOR_OR_SCALAR = frozenset(
+    """bitwise_and bitwise_or bitwise_xor eq ge greater greater_equal gt le less less_equal lt ne not_equal""".split()
+)
+
+
+class OpOverload:
+    """One overload of an op, callable."""
+
+    def __init__(self, packet, overload):
+        self.overloadpacket = packet
+        self._overloadname = overload
+        self.namespace = packet._namespace
+        self.__name__ = f"{packet.__name__}.{overload}"
+        self.__qualname__ = (
+            packet._qualified_op_name if overload == "default" else f"{packet._qualified_op_name}.{overload}"
+        )
+        self.__module__ = f"torch._ops.{self.namespace}"
+        self._op = None  # the row that was last seen under this name
+
+    def __call__(self, /, *args, **kwargs):
+        return (self._op or self.overloadpacket)(*args, **kwargs)
+
+    def name(self):
+        """`aten::add.Tensor`, or `aten::mm` of a default."""
+        whole = self.overloadpacket._qualified_op_name
+        return whole if self._overloadname == "default" else f"{whole}.{self._overloadname}"
+
+    def __repr__(self):
+        return f"<OpOverload(op='{self.namespace}.{self.overloadpacket.__name__}', overload='{self._overloadname}')>"
+
+    def __str__(self):
+        return f"{self.namespace}.{self.overloadpacket.__name__}.{self._overloadname}"
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return getattr, (self.overloadpacket, self._overloadname)
+
+
+class OpOverloadPacket:
+    """An op; its overloads are its attributes."""
+
+    def __init__(self, namespace, name):
+        self._namespace = namespace
+        self.__name__ = name
+        self._qualified_op_name = f"{namespace}::{name}"
+
+    def __getattr__(self, overload):
+        if overload.startswith("__"):
+            raise AttributeError(overload)
+        value = self.__dict__[overload] = OpOverload(self, overload)
+        return value
+
+    def overloads(self):
+        """The names of the overloads that have been asked for."""
+        return [name for name, value in vars(self).items() if isinstance(value, OpOverload)]
+
+    def __call__(self, /, *args, **kwargs):
+        return _function(self.__name__)(*args, **kwargs)
+
+    def __str__(self):
+        return f"{self._namespace}.{self.__name__}"
+
+    def __repr__(self):
+        return f"<OpOverloadPacket(op='{self._namespace}.{self.__name__}')>"
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return getattr, (getattr(ops, self._namespace), self.__name__)
+
+
+class OpNamespace:
+    """`torch.ops.aten`: its attributes are the ops."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        return getattr, (ops, self.name)
+
+    def __getattr__(self, op):
+        if op.startswith("__"):
+            raise AttributeError(op)
+        if self.name != "aten" or op not in _names():
+            raise AttributeError(f"'_OpNamespace' '{self.name}' object has no attribute '{op}'")
+        value = self.__dict__[op] = OpOverloadPacket(self.name, op)
+        return value
+
+
+class Ops:
+    """`torch.ops`: its attributes are the namespaces."""
+
+    def __init__(self):
+        self.aten = OpNamespace("aten")
+
+    def __reduce__(self):
+        return "ops"
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = self.__dict__[name] = OpNamespace(name)
+        return value
+
+
+ops = Ops()
+
+
+# ---- From the table -----------------------------------------------------------------------------------------------------
+
+_known = set()  # every name in aten, once one is asked for
+_of_row = {}  # (id, in place) -> the packet, the overload's name and the function
+
+
+def _name(row):
+    return _NAMES.get(row["name"], row["name"])
+
+
+def _names():
+    if not _known:
+        for row in _C.op_table():
+            _known.update((_name(row), _name(row) + "_"))
+        _known.add("convolution_backward")
+    return _known
+
+
+def _function(name):
+    """What is called by the op's name."""
+    for place in (_C, _C.nn, _C.Tensor, _C.linalg, _C.special):
+        if hasattr(place, name):
+            return getattr(place, name)
+    for row in _C.op_table():
+        if _name(row) == name:
+            return _C._op_of_row(row["id"], False)
+    raise NotImplementedError(f"hookgrad has no torch.ops.aten.{name} that can be called")
+
+
+def overload_of(id, inplace, args):
+    """The overload that stands for row `id` of the table, called with these arguments."""
+    found = _of_row.get((id, inplace))
+    if found is None:
+        row = _C.op_table()[id]
+        name = _name(row)
+        overload = _OVERLOADS.get(f"{name}.{row['overload']}".rstrip("."), row["overload"] or "default")
+        packet = getattr(ops.aten, name + "_" if inplace and not name.endswith("_") else name)
+        found = _of_row[id, inplace] = (packet, overload, _C._op_of_row(id, inplace))
+    packet, overload, op = found
+    if packet.__name__.rstrip("_") in _TENSOR_OR_SCALAR:
+        overload = "Tensor" if isinstance(args[1], _C.Tensor) else "Scalar"
+    func = getattr(packet, overload)
+    func._op = op
+    return func
