@@ -12,17 +12,31 @@ def _method(function):
     return function
 
 
+def _asked(function):
+    """The same for what Python calls by itself: a class with a `__torch_function__` is asked of it."""
+
+    def method(self, *args, **kwargs):
+        if _C._overridden(self):
+            from .overrides import _call
+
+            return _call(getattr(Tensor, function.__name__), (self, *args), kwargs)
+        return function(self, *args, **kwargs)
+
+    method.__name__ = function.__name__
+    return _method(method)
+
+
 # ---- Text ----------------------------------------------------------------------------------------------------------
 
 
-@_method
+@_asked
 def __repr__(self, *, tensor_contents=None):
     from ._tensor_str import _str
 
     return _str(self, tensor_contents=tensor_contents)
 
 
-@_method
+@_asked
 def __format__(self, spec):
     if self.dim() == 0 and type(self) is Tensor:
         return self.item().__format__(spec)
@@ -99,7 +113,7 @@ class _no_grad:
 # ---- Containers ----------------------------------------------------------------------------------------------------
 
 
-@_method
+@_asked
 def __contains__(self, element):
     if isinstance(element, (Tensor, int, float, bool)):
         return bool((element == self).any())

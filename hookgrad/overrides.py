@@ -9,9 +9,14 @@ result, or NotImplemented. The one that a class inherits from Tensor runs the fu
             print(func.__name__)
             return super().__torch_function__(func, types, args, kwargs)
 
+A mode, `with Mode():`, is asked of every function called in the block, whatever its arguments are.
+
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-python-api
 """
 
+import threading
+from contextlib import contextmanager
+from functools import wraps
 from types import FunctionType, MethodDescriptorType
 
 from . import _C
@@ -27,12 +32,38 @@ def is_tensor_like(inp):
 
 
 def has_torch_function(relevant_args):
-    """Does one of these belong to a class with a `__torch_function__` of its own?"""
-    return _C._override_off(0) == 0 and any(_overrides(type(arg)) for arg in relevant_args)
+    """Is a mode on, or does one of these belong to a class with a `__torch_function__` of its own?"""
+    return bool(_stack.modes) or _C._override_off(0) == 0 and any(_overrides(type(arg)) for arg in relevant_args)
+
+
+def has_torch_function_unary(arg):
+    """The same of one argument."""
+    return has_torch_function((arg,))
+
+
+def has_torch_function_variadic(*args):
+    """The same of several."""
+    return has_torch_function(args)
+
+
+def wrap_torch_function(dispatcher):
+    """A decorator for a function that can be overridden; `dispatcher` gives the arguments whose classes are asked."""
+
+    def decorate(func):
+        @wraps(func)
+        def call(*args, **kwargs):
+            relevant = dispatcher(*args, **kwargs)
+            if has_torch_function(relevant):
+                return handle_torch_function(call, relevant, *args, **kwargs)
+            return func(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def handle_torch_function(public_api, relevant_args, *args, **kwargs):
-    """What the classes of `relevant_args` make of a call of `public_api`."""
+    """What the modes, or the classes of `relevant_args`, make of a call of `public_api`."""
     return _ask(public_api, relevant_args, args, kwargs)
 
 
@@ -53,7 +84,10 @@ def _overrides(cls):
 
 
 def _call(function, args, kwargs):
-    """A call in which a tensor of an overriding class takes part."""
+    """A call that a mode is to see, or in which a tensor of an overriding class takes part."""
+    layer = getattr(getattr(function, "__func__", None), "layer", None)
+    if _stack.modes and layer is not None:
+        return _LAYERS[layer](function.__self__, *args)
     found = []
     for arg in (*args, *kwargs.values()):
         found.extend(arg if isinstance(arg, (list, tuple)) else [arg])
@@ -68,6 +102,11 @@ def _ask(function, relevant_args, args, kwargs):
             place = next((i for i, other in enumerate(asked) if issubclass(cls, type(other))), len(asked))
             asked.insert(place, arg)
     types = tuple(map(type, asked))
+    if _stack.modes:
+        with _popped() as mode:
+            result = mode.__torch_function__(function, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
     for arg in asked:
         result = arg.__torch_function__(function, types, args, kwargs)
         if result is not NotImplemented:
@@ -96,16 +135,260 @@ def _converted(result, cls):
     return result
 
 
+# ---- Modes ---------------------------------------------------------------------------------------------------------------
+
+
+class _Stack(threading.local):
+    def __init__(self):
+        self.modes = []
+
+
+_stack = _Stack()
+
+
+class TorchFunctionMode:
+    """A context whose `__torch_function__(func, types, args, kwargs)` is asked of each function called in it.
+
+    >>> import hookgrad as torch
+    >>> class Logged(TorchFunctionMode):
+    ...     def __torch_function__(self, func, types, args=(), kwargs=None):
+    ...         print(resolve_name(func))
+    ...         return func(*args, **(kwargs or {}))
+    >>> with Logged():
+    ...     _ = torch.ones(2).add(1)
+    torch.ones
+    torch.Tensor.add
+
+    Inside of `__torch_function__` the mode is off, those around it are on.
+    """
+
+    def __init__(self):
+        pass
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        raise NotImplementedError
+
+    def __enter__(self):
+        _push_mode(self)
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        _pop_mode()
+
+    @classmethod
+    def push(cls, *args, **kwargs):
+        """An instance, as `cls()` makes it: an old name."""
+        import warnings
+
+        warnings.warn(
+            "`Mode.push()` is no longer necessary and can be replaced with just `with Mode()`",
+            UserWarning,
+            stacklevel=2,
+        )
+        return cls(*args, **kwargs)
+
+
+class BaseTorchFunctionMode(TorchFunctionMode):
+    """A mode that calls each function as it is."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+def _push_mode(mode):
+    _C._override_with(_call)
+    _stack.modes.append(mode)
+    _C._override_modes(1, _attribute)
+
+
+def _pop_mode():
+    _C._override_modes(-1, _attribute)
+    return _stack.modes.pop()
+
+
+@contextmanager
+def _popped():
+    mode = _pop_mode()
+    try:
+        yield mode
+    finally:
+        _push_mode(mode)
+
+
+def _get_current_function_mode():
+    return _stack.modes[-1] if _stack.modes else None
+
+
+def _get_current_function_mode_stack():
+    return list(_stack.modes)
+
+
+@contextmanager
+def _no_torch_function_mode():
+    modes = [_pop_mode() for _ in range(len(_stack.modes))]
+    try:
+        yield
+    finally:
+        for mode in reversed(modes):
+            _push_mode(mode)
+
+
+# What the layers in C call, for modes to see it.
+
+
+def _batch_norm(m, x):
+    m._check_input_dim(x)
+    if m.training and m.num_batches_tracked is not None:
+        m.num_batches_tracked.add_(1)
+    average = 0.0 if m.momentum is None else m.momentum
+    if m.momentum is None and m.training and m.num_batches_tracked is not None:
+        average = 1.0 / float(m.num_batches_tracked)
+    own = m.training or m.running_mean is None and m.running_var is None
+    mean, var = (m.running_mean, m.running_var) if not m.training or m.track_running_stats else (None, None)
+    return _F().batch_norm(x, mean, var, m.weight, m.bias, own, average, m.eps)
+
+
+def _conv(name, dims):
+    def run(m, x):
+        padding = m.padding
+        if m.padding_mode != "zeros":
+            x = _F().pad(x, m._reversed_padding_repeated_twice, mode=m.padding_mode)
+            padding = (0,) * dims
+        return getattr(_F(), name)(x, m.weight, m.bias, m.stride, padding, m.dilation, m.groups)
+
+    return run
+
+
+def _max_pool(name):
+    def run(m, x):
+        settings = dict(ceil_mode=m.ceil_mode, return_indices=m.return_indices)
+        return getattr(_F(), name)(x, m.kernel_size, m.stride, m.padding, m.dilation, **settings)
+
+    return run
+
+
+def _sequential(m, x):
+    for child in m:
+        x = child(x)
+    return x
+
+
+def _F():
+    from .nn import functional
+
+    return functional
+
+
+_LAYERS = {
+    "adaptive_avg_pool1d": lambda m, x: _F().adaptive_avg_pool1d(x, m.output_size),
+    "adaptive_avg_pool2d": lambda m, x: _F().adaptive_avg_pool2d(x, m.output_size),
+    "avg_pool1d": lambda m, x: _F().avg_pool1d(x, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad),
+    "avg_pool2d": lambda m, x: _F().avg_pool2d(
+        x, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad, m.divisor_override
+    ),
+    "batch_norm": _batch_norm,
+    "conv1d": _conv("conv1d", 1),
+    "conv2d": _conv("conv2d", 2),
+    "conv3d": _conv("conv3d", 3),
+    "dropout": lambda m, x: _F().dropout(x, m.p, m.training, m.inplace),
+    "embedding": lambda m, x: _F().embedding(
+        x, m.weight, m.padding_idx, m.max_norm, m.norm_type, m.scale_grad_by_freq, m.sparse
+    ),
+    "flatten": lambda m, x: x.flatten(m.start_dim, m.end_dim),
+    "gelu": lambda m, x: _F().gelu(x, approximate=m.approximate),
+    "identity": lambda m, x: x,
+    "layer_norm": lambda m, x: _F().layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps),
+    "leaky_relu": lambda m, x: _F().leaky_relu(x, m.negative_slope, m.inplace),
+    "linear": lambda m, x: _F().linear(x, m.weight, m.bias),
+    "log_softmax": lambda m, x: _F().log_softmax(x, m.dim, _stacklevel=5),
+    "max_pool1d": _max_pool("max_pool1d"),
+    "max_pool2d": _max_pool("max_pool2d"),
+    "relu": lambda m, x: _F().relu(x, inplace=m.inplace),
+    "sequential": _sequential,
+    "sigmoid": lambda m, x: _C.sigmoid(x),
+    "silu": lambda m, x: _F().silu(x, inplace=m.inplace),
+    "softmax": lambda m, x: _F().softmax(x, m.dim, _stacklevel=5),
+    "tanh": lambda m, x: _C.tanh(x),
+}
+
+
+# ---- Names ------------------------------------------------------------------------------------------------------------------
+
+
+def get_overridable_functions():
+    """{namespace: list of the functions in it that a `__torch_function__` is asked of}."""
+    import hookgrad as torch
+
+    found = {}
+    places = {
+        torch: vars(_C),
+        torch.nn.functional: vars(_F()),
+        Tensor: Tensor.__dict__,
+        torch.linalg: vars(torch.linalg),
+    }
+    for place, names in places.items():
+        ops = [value for name, value in names.items() if isinstance(value, _METHODS) and not name.startswith("_")]
+        found[place] = [f for f in ops if getattr(f, "__module__", "") != __name__]
+    return found
+
+
+def _index():
+    if not _index_of:
+        import hookgrad as torch
+
+        for prefix, names in (
+            ("torch", vars(_C)),
+            ("torch.functional", {name: getattr(torch, name) for name in ("einsum", "tensordot", "unique")}),
+            ("torch.linalg", vars(_C.linalg)),
+            ("torch.nn.functional", vars(_C.nn)),
+            ("torch.nn.functional", vars(_F())),
+            ("torch.Tensor", Tensor.__dict__),
+        ):
+            for name, value in names.items():
+                if isinstance(value, _METHODS) or callable(value) and (name[0] != "_" or name.endswith("__")):
+                    try:
+                        _index_of[value] = f"{prefix}.{name}"
+                    except TypeError:
+                        pass  # it cannot be hashed, and is no function
+    return _index_of
+
+
+_index_of = {}
+
+
+def resolve_name(f):
+    """The name of a function that was overridden, "torch.Tensor.add"; None of one that is not known."""
+    from ._ops import OpOverload, OpOverloadPacket
+
+    if isinstance(f, (OpOverload, OpOverloadPacket)):
+        return str(f)
+    owner = getattr(f, "__self__", None)
+    if getattr(f, "__name__", "") == "__get__" and owner is not None:
+        return f"torch.Tensor.{owner.__name__}.__get__"
+    return _index().get(f)
+
+
+def is_tensor_method_or_property(func):
+    """Is it a method of Tensor, or what reads one of its attributes?"""
+    return func.__name__ == "__get__" or func in Tensor.__dict__.values()
+
+
 # ---- Attributes and methods ----------------------------------------------------------------------------------------------
 
 
-_METHODS = (FunctionType, MethodDescriptorType, type(Tensor.__dict__["add"]))
+_NOT_ASKED = frozenset(["as_subclass"])
+_METHODS = (FunctionType, MethodDescriptorType, type(Tensor.__dict__["add"]), type(_C.add))
 
 
 def _attribute(self, name):
-    """`__getattribute__` of overriding classes: methods and tensor-valued attributes that are Tensor's own ask the class."""
-    value = object.__getattribute__(self, name)
-    if name.startswith("__") or _C._override_off(0) or not _overrides(type(self)):
+    """`__getattribute__` of overriding classes, and of all tensors while a mode is on: methods and tensor-valued attributes that
+    are Tensor's own are asked about."""
+    if _stack.modes:
+        with _no_torch_function_mode():
+            value = object.__getattribute__(self, name)
+    else:
+        value = object.__getattribute__(self, name)
+    if name.startswith("__") or not _stack.modes and (_C._override_off(0) or not _overrides(type(self))):
         return value
     home = next((cls for cls in type(self).__mro__ if name in cls.__dict__), None)
     if home is not Tensor:
@@ -113,7 +396,7 @@ def _attribute(self, name):
     inherited = Tensor.__dict__[name]
     if isinstance(value, Tensor):
         return _call(inherited.__get__, (self,), {})
-    if not isinstance(inherited, _METHODS):
+    if not isinstance(inherited, _METHODS) or name in _NOT_ASKED:
         return value
 
     def method(*args, **kwargs):

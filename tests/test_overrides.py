@@ -1,5 +1,8 @@
 """Classes made of Tensor: what is done with their tensors keeps the class, and `__torch_function__` sees it."""
 
+import copy
+import threading
+
 import pytest
 
 import hookgrad as torch
@@ -112,3 +115,72 @@ def test_without_such_a_class_nothing_is_asked(run_python):
     )
     done = run_python("-c", code)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+# ---- Modes -------------------------------------------------------------------------------------------------------------
+
+
+class Log(overrides.TorchFunctionMode):
+    def __init__(self):
+        self.seen = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.seen.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_mode_sees_functions_of_any_arguments_and_layers_as_functions():
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    with Log() as log:
+        net(torch.ones(1, 2)).sum().backward()
+    assert log.seen == ["ones", "linear", "relu", "sum", "backward"]
+    torch.ones(2) + 1
+    assert len(log.seen) == 5
+
+
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular"), (1, 2, 5)), (nn.Conv2d(2, 2, 3), (1, 2, 5, 5)),
+        (nn.Conv3d(1, 1, 2), (1, 1, 3, 3, 3)), (nn.BatchNorm1d(3), (4, 3)), (nn.BatchNorm1d(3, momentum=None), (4, 3)),
+        (nn.BatchNorm1d(3).eval(), (4, 3)), (nn.LayerNorm(3), (2, 3)), (nn.MaxPool1d(2), (1, 2, 4)),
+        (nn.MaxPool2d(2, return_indices=True), (1, 2, 4, 4)), (nn.AvgPool1d(2), (1, 2, 4)), (nn.AvgPool2d(2), (1, 2, 4, 4)),
+        (nn.AdaptiveAvgPool1d(2), (1, 2, 4)), (nn.AdaptiveAvgPool2d(2), (1, 2, 4, 4)), (nn.Dropout(0.5).eval(), (2, 2)),
+        (nn.Flatten(), (2, 3, 4)), (nn.Identity(), (2,)), (nn.LeakyReLU(0.2), (3,)), (nn.GELU("tanh"), (3,)), (nn.SiLU(), (3,)),
+        (nn.Tanh(), (3,)), (nn.Sigmoid(), (3,)), (nn.Softmax(-1), (3,)), (nn.LogSoftmax(-1), (3,)),
+    ],
+)  # fmt: skip
+def test_layers_compute_the_same_in_a_mode(layer, shape):
+    x = torch.randn(shape)
+    twin = copy.deepcopy(layer)
+    expected = layer(x)
+    with overrides.BaseTorchFunctionMode():
+        got = twin(x)
+    for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (expected, got))):
+        assert torch.equal(a, b)
+    for a, b in zip(layer.buffers(), twin.buffers()):
+        assert torch.equal(a, b)
+
+
+def test_an_embedding_computes_the_same_in_a_mode():
+    table, at = nn.Embedding(5, 2), torch.tensor([1, 4])
+    with overrides.BaseTorchFunctionMode():
+        got = table(at)
+    assert torch.equal(got, table(at))
+
+
+def test_a_mode_is_of_its_thread_and_ends_with_an_error():
+    with pytest.raises(ValueError), Log():
+        raise ValueError
+    with Log() as log:
+        thread = threading.Thread(target=lambda: torch.ones(2).sin())
+        thread.start()
+        thread.join()
+    assert log.seen == [] and type(torch.Tensor.__getattribute__) is type(object.__getattribute__)
+
+
+def test_text_and_numbers_of_a_class_are_asked_once():
+    x = torch.ones(1).as_subclass(Logged)
+    Logged.calls.clear()
+    repr(x), bool(x), float(x), len(x), 2**x, x == 1
+    assert Logged.calls == ["__repr__", "__bool__", "__float__", "__len__", "__rpow__", "__eq__"]

@@ -284,6 +284,12 @@ static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
     PyObject *at[5];
     hg_ctx *cx = py_ctx();
     if (n > 1) return PyErr_Format(PyExc_TypeError, "tensor() takes 1 positional argument but %zd were given", n);
+    if (hg_py->override && py_overrides(NULL, 0)) {
+        PyObject *itself = PyObject_GetAttrString(hg_py->module, "tensor");
+        PyObject *made = itself ? py_override(itself, args, n, kwnames) : NULL;
+        Py_XDECREF(itself);
+        return made;
+    }
     if (!cx || py_parse("tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at)) return NULL;
     if (py_is_tensor(at[0]) &&
         PyErr_WarnEx(PyExc_UserWarning,

@@ -5,10 +5,15 @@
    called; the one that Tensor has runs the function and gives its tensors the class (hookgrad/overrides.py). Until a class like
    that exists a call pays one comparison, and afterwards one look at its arguments. nn.Parameter and its kin say
    `_disabled_torch_function_impl` and count as plain tensors. Attributes and methods of such a tensor are looked up by the
-   __getattribute__ that its class is given. */
+   __getattribute__ that its class is given.
+
+   A mode (TorchFunctionMode) is asked of every call in its thread, whatever the arguments. While there is one, attributes of every
+   tensor are looked up by that same function. */
 #include "py_op.h"
 
 static _Thread_local int disabled; /* how many withs deep */
+static _Thread_local int modes;    /* how many are on */
+static int modes_anywhere;
 
 static bool class_overrides(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
@@ -17,7 +22,9 @@ static bool class_overrides(PyObject *o) {
 }
 
 bool py_overrides(PyObject *const *args, Py_ssize_t n) {
-    if (!hg_py->override || disabled) return false;
+    if (!hg_py->override) return false;
+    if (modes) return true;
+    if (disabled) return false;
     for (Py_ssize_t i = 0; i < n; i++) {
         if (class_overrides(args[i])) return true;
         if (!PyList_Check(args[i]) && !PyTuple_Check(args[i])) continue;
@@ -56,9 +63,37 @@ PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, P
     return made;
 }
 
+/* Operators that torch's Tensor has under Python's names, and those it has when the tensor stands on the right. */
+static const struct {
+    int id;
+    const char *left, *right;
+} operators[] = {
+    {HG_OP_EQ, "__eq__", "__eq__"},
+    {HG_OP_BITWISE_AND, "__and__", "__rand__"},
+    {HG_OP_BITWISE_OR, "__or__", "__ror__"},
+    {HG_OP_BITWISE_XOR, "__xor__", "__rxor__"},
+    {HG_OP_BITWISE_NOT, "__invert__", NULL},
+    {HG_OP_BITWISE_LEFT_SHIFT, "__lshift__", "__rlshift__"},
+    {HG_OP_BITWISE_RIGHT_SHIFT, "__rshift__", "__rrshift__"},
+    {HG_OP_FLOOR_DIVIDE, "__floordiv__", "__rfloordiv__"},
+    {HG_OP_REMAINDER_SELF, NULL, "__rmod__"},
+    {HG_OP_POW_SELF, NULL, "__rpow__"},
+    {HG_OP_RSUB_SCALAR, "__rsub__", NULL},
+};
+
+static const char *operator_name(int id, bool right) {
+    for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+        if (operators[i].id == id) return right ? operators[i].right : operators[i].left;
+    return NULL;
+}
+
 /* The same for an operator: the function is the method of the op's name, or torch's function where there is no method. A
    TypeError lets Python ask the other operand, as in torch. */
 PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args, Py_ssize_t n) {
+    bool right = n == 2 && !py_is_tensor(args[0]) && py_is_tensor(args[1]);
+    const char *operator= inplace ? NULL : operator_name(id, right);
+    if (operator&& right) return py_override_slot(operator,(PyObject *[]){args[1], args[0]}, 2);
+    if (operator) return py_override_slot(operator, args, n);
     const hg_op_info *info = hg_op_at(cx->lib, id);
     PyObject *name = info ? PyUnicode_FromFormat(inplace ? "%s_" : "%s", info->name) : PyErr_NoMemory();
     if (!name) return NULL;
@@ -72,7 +107,7 @@ PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args
     Py_RETURN_NOTIMPLEMENTED;
 }
 
-/* The same for a slot of the type: x[...] is Tensor.__getitem__. */
+/* The same for a slot of the type, or a method: x[...] is Tensor.__getitem__. */
 PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n) {
     PyObject *function = PyObject_GetAttrString((PyObject *)hg_py->tensor_type, name);
     PyObject *made = function ? py_override(function, args, n, NULL) : NULL;
@@ -88,12 +123,51 @@ static PyObject *override_with(PyObject *Py_UNUSED(m), PyObject *call) {
     Py_RETURN_NONE;
 }
 
+/* _overridden(tensor): does something ask about what is done with it? */
+static PyObject *overridden(PyObject *Py_UNUSED(m), PyObject *tensor) {
+    return PyBool_FromLong(py_overrides(&tensor, 1));
+}
+
 /* _override_off(by): by 1 in a with that disables overrides in this thread, by -1 at its end; 0 asks. How deep it is. */
 static PyObject *override_off(PyObject *Py_UNUSED(m), PyObject *by) {
     long step = PyLong_AsLong(by);
     if (step == -1 && PyErr_Occurred()) return NULL;
     disabled += (int)step;
     return PyLong_FromLong(disabled);
+}
+
+static PyObject *mode_getattro(PyObject *self, PyObject *name) {
+    if (!modes) return PyObject_GenericGetAttr(self, name);
+    return PyObject_CallFunctionObjArgs(hg_py->mode_attribute, self, name, NULL);
+}
+
+/* Classes that inherit a slot have a copy of it. */
+static int set_getattro(PyTypeObject *type, getattrofunc from, getattrofunc to) {
+    if (type->tp_getattro != from) return 0;
+    type->tp_getattro = to;
+    PyType_Modified(type);
+    PyObject *below = PyObject_CallMethod((PyObject *)type, "__subclasses__", NULL);
+    int failed = !below;
+    for (Py_ssize_t i = 0; below && i < PyList_GET_SIZE(below) && !failed; i++)
+        failed = set_getattro((PyTypeObject *)PyList_GET_ITEM(below, i), from, to);
+    Py_XDECREF(below);
+    return failed;
+}
+
+/* _override_modes(by, attribute): so many more modes are on in this thread; attribute(tensor, name) is what they make of
+   looking one up. Returns how many are on. */
+static PyObject *override_modes(PyObject *Py_UNUSED(m), PyObject *args) {
+    int by;
+    PyObject *attribute;
+    if (!PyArg_ParseTuple(args, "iO:_override_modes", &by, &attribute)) return NULL;
+    Py_XSETREF(hg_py->mode_attribute, Py_NewRef(attribute));
+    bool were = modes_anywhere;
+    modes += by, modes_anywhere += by;
+    if (!were && modes_anywhere && set_getattro(hg_py->tensor_type, PyObject_GenericGetAttr, mode_getattro))
+        return NULL;
+    if (were && !modes_anywhere && set_getattro(hg_py->tensor_type, mode_getattro, PyObject_GenericGetAttr))
+        return NULL;
+    return PyLong_FromLong(modes);
 }
 
 /* What a class has as __torch_function__ that counts as a plain tensor: run the function. */
@@ -111,6 +185,8 @@ static PyObject *no_override(PyObject *Py_UNUSED(m), PyObject *args) {
 static PyMethodDef functions[] = {
     {"_override_with", override_with, METH_O, NULL},
     {"_override_off", override_off, METH_O, NULL},
+    {"_overridden", overridden, METH_O, NULL},
+    {"_override_modes", override_modes, METH_VARARGS, NULL},
     {"_disabled_torch_function_impl", no_override, METH_VARARGS,
      "The __torch_function__ of classes whose tensors count as plain ones: it runs the function."},
     {NULL, NULL, 0, NULL},

@@ -1,4 +1,5 @@
 /* The type Tensor: its life, its constructor, its slots. What it can do is in the files py_tensor.h names. */
+#include "py_op.h"
 #include "py_tensor.h"
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
@@ -190,6 +191,12 @@ PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n) {
 
 static Py_ssize_t tensor_length(PyObject *self) {
     hg_tensor *t = TENSOR(self);
+    if (hg_py->override && py_overrides(&self, 1)) {
+        PyObject *asked = py_override_slot("__len__", &self, 1);
+        Py_ssize_t n = asked ? PyNumber_AsSsize_t(asked, PyExc_OverflowError) : -1;
+        Py_XDECREF(asked);
+        return n;
+    }
     if (t->n_dim) return (Py_ssize_t)t->shape[0];
     PyErr_SetString(PyExc_TypeError, "len() of a 0-d tensor");
     return -1;

@@ -90,6 +90,7 @@ static PyObject *subtract(PyObject *x, PyObject *y) {
 static PyObject *divide(PyObject *x, PyObject *y) {
     hg_arg number;
     if (py_is_tensor(x) || py_is_array(x)) return binary(x, y, HG_OP_DIV);
+    if (hg_py->override && py_overrides(&y, 1)) return py_override_slot("__rtruediv__", (PyObject *[]){y, x}, 2);
     match m = py_number_arg(x, &number);
     if (m != MATCH_YES) return no_match(m);
     PyObject *inverse = unary(y, HG_OP_RECIPROCAL);
@@ -157,6 +158,12 @@ static int item(PyObject *self, hg_arg *out) {
 static int truth(PyObject *self) {
     hg_tensor *t = TENSOR(self);
     hg_arg a;
+    if (hg_py->override && py_overrides(&self, 1)) {
+        PyObject *asked = py_override_slot("__bool__", &self, 1);
+        int is = asked ? PyObject_IsTrue(asked) : -1;
+        Py_XDECREF(asked);
+        return is;
+    }
     if (t->numel != 1) {
         PyErr_SetString(PyExc_RuntimeError, t->numel ? "Boolean value of Tensor with more than one value is ambiguous"
                                                      : "Boolean value of Tensor with no values is ambiguous");
@@ -168,12 +175,14 @@ static int truth(PyObject *self) {
 
 static PyObject *as_int(PyObject *self) {
     hg_arg a;
+    if (hg_py->override && py_overrides(&self, 1)) return py_override_slot("__int__", &self, 1);
     if (item(self, &a)) return NULL;
     return a.kind == HG_A_FLOAT ? PyLong_FromDouble(a.u.f) : PyLong_FromLongLong(a.u.i);
 }
 
 static PyObject *as_float(PyObject *self) {
     hg_arg a;
+    if (hg_py->override && py_overrides(&self, 1)) return py_override_slot("__float__", &self, 1);
     if (item(self, &a)) return NULL;
     return PyFloat_FromDouble(a.kind == HG_A_FLOAT ? a.u.f : (double)a.u.i);
 }
@@ -181,6 +190,7 @@ static PyObject *as_float(PyObject *self) {
 static PyObject *as_index(PyObject *self) {
     hg_arg a;
     hg_tensor *t = TENSOR(self);
+    if (hg_py->override && py_overrides(&self, 1)) return py_override_slot("__index__", &self, 1);
     if (t->numel != 1 || hg_dtype_is_float(t->dtype))
         return PyErr_SetString(PyExc_TypeError,
                                "only integer tensors of a single element can be converted to an index"),
