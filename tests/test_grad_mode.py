@@ -258,3 +258,19 @@ def test_labels_change_nothing(x):
     with torch.autograd.profiler.record_function("forward") as label:
         assert label.name == "forward" and twice(x).requires_grad
     assert twice.__name__ == "twice" and torch.autograd.profiler.record_function is record_function
+
+
+def test_settings_without_effect_are_remembered():
+    from hookgrad import autograd
+
+    assert autograd.is_multithreading_enabled() and not autograd.is_view_replay_enabled()
+    with autograd.set_multithreading_enabled(False), autograd._force_original_view_tracking(True):
+        assert not autograd.is_multithreading_enabled() and autograd.is_view_replay_enabled()
+    assert autograd.is_multithreading_enabled() and not autograd.is_view_replay_enabled()
+
+    @autograd.enforce_grad_layout_policy(False)
+    def gradient(x):
+        (x * 2).sum().backward()
+        return x.grad
+
+    assert gradient(torch.ones(2, requires_grad=True)).tolist() == [2.0, 2.0]

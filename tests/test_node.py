@@ -210,3 +210,29 @@ def test_node_stands_above_all_nodes_but_not_among_their_bases():
     assert not isinstance(Node, Node) and not isinstance(1, Node) and not hasattr(classes, "NoSuchNode")
     with pytest.raises(TypeError, match="abstract class Node"):
         Node()
+
+
+def test_what_runs_can_be_logged(caplog):
+    from hookgrad.autograd.graph import _register_logging_hooks_on_whole_graph
+
+    x = torch.ones(2, requires_grad=True)
+    y = (x * 2).sum()
+    unregister = _register_logging_hooks_on_whole_graph([y])
+    with caplog.at_level("DEBUG", logger="torch.autograd.graph"):
+        y.backward(retain_graph=True)
+    assert [record.message.split(" with ")[1] for record in caplog.records] == [
+        "grad_outputs: [f32[]]",
+        "grad_outputs: [f32[2]]",
+        "grad_outputs: [f32[2]]",
+    ]
+    assert "SumBackward0" in caplog.records[0].message
+    unregister()
+    caplog.clear()
+    y.backward()
+    assert not caplog.records
+
+
+def test_grad_dtype_belongs_to_leaves():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="can only be set on leaf tensors"):
+        (x * 2).grad_dtype = torch.float64

@@ -352,7 +352,8 @@ static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_
         memset(got, 0, size);
         hg_scope_fail(cx, inner->type->apply(cx, inner, &part_grad, got));
         for (uint32_t i = 1; i < inner->n_next; i++) grad_in[i] = got[i];
-        if (n->next[0].node && hg_scope_ok(cx)) {
+        const struct hg_run *run = hg_partial_run(cx, n);
+        if (n->next[0].node && (!run || hg_run_wants(run, n->next[0].node)) && hg_scope_ok(cx)) {
             if (got[0])
                 X(COPY_, T(part), T(got[0]));
             else
@@ -376,20 +377,48 @@ static void put_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) { /* steals grad
     hg_release(cx, old);
 }
 
+hg_dtype hg_tensor_grad_dtype(const hg_tensor *t) {
+    return (hg_dtype)(t->extra && t->extra->has_grad_dtype ? t->extra->grad_dtype : t->dtype);
+}
+
+/* "Float": the dtype as messages about .grad have it. */
+static const char *grad_word(hg_dtype d, char buf[32]) {
+    const char *name = hg_dtypes[d].tensor_name;
+    snprintf(buf, 32, "%.*s", (int)(strlen(name) - strlen("Tensor")), name);
+    return buf;
+}
+
+hg_status hg_tensor_set_grad_dtype(hg_ctx *cx, hg_tensor *t, hg_dtype d) {
+    struct hg_extra *e;
+    hg_node *fn;
+    char word[32];
+    hg_status st = hg_tensor_grad_fn(cx, t, &fn);
+    if (st != HG_OK) return st;
+    if (fn) return hg_fail(cx, HG_STATE, "grad_dtype can only be set on leaf tensors.");
+    if (t->grad && d != HG_NO_DTYPE && t->grad->dtype != d)
+        return hg_fail(
+            cx, HG_STATE,
+            "Cannot set grad_dtype to '%s' because there is already a gradient with dtype '%s'. Please clear "
+            "the gradient (.grad = None) before changing grad_dtype, or ensure the new grad_dtype matches the "
+            "existing gradient's dtype.",
+            grad_word(d, word), hg_c_name((hg_dtype)t->grad->dtype));
+    if ((st = hg_extra_of(cx, t, &e)) == HG_OK) e->has_grad_dtype = true, e->grad_dtype = (uint8_t)d;
+    return st;
+}
+
 hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     char want[256], got[256];
+    hg_dtype expected = hg_tensor_grad_dtype(t);
     if (grad) {
         if (grad == t) return hg_fail(cx, HG_STATE, "can't assign Variable as its own grad");
-        if (grad->dtype != t->dtype)
+        if (expected != HG_NO_DTYPE && grad->dtype != expected)
             return hg_fail(cx, HG_STATE,
-                           "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%.*s'. The "
+                           "attempting to assign a gradient with dtype '%s' to a tensor with grad_dtype '%s'. The "
                            "gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). You can set "
                            "the tensor's grad_dtype attribute with a specific dtype, or None to allow any dtype. Set "
                            "grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may break "
                            "downstream systems that assume they match.",
-                           hg_c_name((hg_dtype)grad->dtype),
-                           (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")),
-                           hg_dtypes[t->dtype].tensor_name);
+                           hg_c_name((hg_dtype)grad->dtype), grad_word(expected, want));
         if (!hg_same_shape(t, grad))
             return hg_fail(cx, HG_STATE,
                            "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure "

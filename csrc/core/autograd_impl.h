@@ -33,7 +33,14 @@ struct hg_extra {
     struct hg_packed *packed; /* owned; this tensor only stands for one that saved-tensor hooks took away */
     hg_node *stands_for;      /* owned; the accumulator of the leaf this was unpacked as */
     bool retains_grad;
+    bool has_grad_dtype; /* grad_dtype was set */
+    uint8_t grad_dtype;  /* of what may become .grad; HG_NO_DTYPE: any */
 };
+
+/* The backward that is running the node, if it is one for some inputs only; else NULL. */
+const struct hg_run *hg_partial_run(const hg_ctx *cx, const hg_node *n);
+/* Does such a run want the gradient that goes to the node? */
+bool hg_run_wants(const struct hg_run *run, const hg_node *to);
 
 hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out);
 hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t); /* t is about to be changed: tell who watches */

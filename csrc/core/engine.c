@@ -20,8 +20,10 @@ typedef struct hg_task {
     hg_tensor **buffer;   /* [n_out], owned: what has arrived so far */
     uint32_t waits_for;   /* how many nodes have yet to send */
     uint32_t visited;     /* edges walked so far, while looking for tasks */
+    uint32_t still;       /* waits_for, when an order is asked for */
     bool needed;          /* lies on the way to a wanted input, or everything is wanted */
     bool captures;
+    bool is_root;
 } hg_task;
 
 /* "The gradient arriving at output nr of that node is result number i." */
@@ -207,9 +209,19 @@ static bool expands(hg_meta from, const hg_tensor *g) {
     return true;
 }
 
-/* Make *g fit the output it is the gradient of; replaces the reference. */
-static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_tensor **g) {
+/* What a gradient that goes there is to be. */
+static hg_meta meta_at(hg_edge to) {
+    hg_meta m = to.node->outs[to.nr];
+    if (to.node->type == &hg_accumulate_node && to.node->args[0].u.t)
+        m.dtype = (uint8_t)hg_tensor_grad_dtype(to.node->args[0].u.t);
+    return m;
+}
+
+/* Make *g fit where it goes; replaces the reference. */
+static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
+    hg_meta m = meta_at(to);
     bool shaped = (*g)->n_dim == m.n_dim && memcmp((*g)->shape, m.shape, m.n_dim * sizeof *m.shape) == 0;
+    if (m.dtype == HG_NO_DTYPE) m.dtype = (*g)->dtype;
     if (shaped && (*g)->dtype == m.dtype) return HG_OK;
     char got[256], want[256];
     if (!shaped && !expands(m, *g))
@@ -232,7 +244,7 @@ static hg_status fit_all(hg_ctx *cx, const hg_node *by, hg_tensor **grad_in) {
     hg_status st = HG_OK;
     for (uint32_t i = 0; i < by->n_next && st == HG_OK; i++) {
         hg_edge e = by->next[i];
-        if (e.node && grad_in[i]) st = fit(cx, by, i, e.node->outs[e.nr], &grad_in[i]);
+        if (e.node && grad_in[i]) st = fit(cx, by, i, e, &grad_in[i]);
     }
     return st;
 }
@@ -437,6 +449,17 @@ static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     return st;
 }
 
+const struct hg_run *hg_partial_run(const hg_ctx *cx, const hg_node *n) {
+    const struct hg_run *run = cx->run;
+    bool runs_it = run && !run->everything && (run->now == n || (n->outer && run->now == n->outer));
+    return runs_it ? run : NULL;
+}
+
+bool hg_run_wants(const struct hg_run *run, const hg_node *to) {
+    const hg_task *t = task_of(run, to);
+    return !t || t->needed || t->captures; /* one that has no task stands within a node, as what CopySlices wraps */
+}
+
 /* ---- What hooks may ask and leave behind ----------------------------------------------------------------------------------- */
 
 int hg_backward_depth(const hg_ctx *cx) { return cx->run ? cx->run->depth : 0; }
@@ -457,6 +480,28 @@ hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out) {
                        "autograd.grad(). This is currently not supported.");
     *out = t && (t->needed || t->captures);
     return HG_OK;
+}
+
+hg_status hg_backward_order(hg_ctx *cx, hg_status (*each)(hg_ctx *cx, hg_node *n, void *arg), void *arg) {
+    struct hg_run again = {0}; /* its heap */
+    hg_status st = HG_OK;
+    hg_task *t = cx->run ? cx->run->tasks : NULL;
+    for (; t; t = t->all) t->still = 0;
+    for (t = cx->run ? cx->run->tasks : NULL; t; t = t->all)
+        for (uint32_t i = 0; t->visited && i < t->node->n_next; i++)
+            if (t->node->next[i].node) task_of(cx->run, t->node->next[i].node)->still++;
+    for (t = cx->run ? cx->run->tasks : NULL; t && st == HG_OK; t = t->all)
+        if (t->is_root && !t->still) st = push(cx, &again, t);
+    while (st == HG_OK && again.n_heap) {
+        t = pop(&again);
+        if (t->needed || t->captures) st = each(cx, t->node, arg);
+        for (uint32_t i = 0; i < t->node->n_next && st == HG_OK; i++) {
+            hg_task *to = t->node->next[i].node ? task_of(cx->run, t->node->next[i].node) : NULL;
+            if (to && !--to->still) st = push(cx, &again, to);
+        }
+    }
+    hg_mem_free(cx->lib, again.heap);
+    return st;
 }
 
 hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data) {
@@ -516,7 +561,7 @@ static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots
         if ((st = hg_gradient_edge(cx, roots[i], &e)) == HG_OK && !(t = task_of(run, e.node)))
             st = task_new(cx, run, e.node, &t);
         if (st == HG_OK) st = walk(cx, run, t);
-        if (st == HG_OK) st = fit(cx, e.node, 0, e.node->outs[e.nr], &g);
+        if (st == HG_OK) st = fit(cx, e.node, 0, e, &g);
         if (st == HG_OK) st = arrive(cx, t, e.nr, g), g = NULL;
         hg_release(cx, g);
         hg_release(cx, e.node);
@@ -531,6 +576,7 @@ static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *ro
         hg_status st = hg_gradient_edge(cx, roots[i], &e);
         if (st != HG_OK) return st;
         hg_task *t = task_of(run, e.node);
+        t->is_root = true;
         if (t->waits_for == 0) st = push(cx, run, t), t->waits_for = UINT32_MAX; /* once, if it is a root twice */
         hg_release(cx, e.node);
         if (st != HG_OK) return st;

@@ -179,8 +179,19 @@ int hg_node_argument(const hg_node *n, int i, const int64_t **shape, const int64
 
 /* ---- Seen from a derivative ------------------------------------------------------------------------------------------- */
 
+/* As in torch a list counts as one: where one of its gradients is wanted, all are computed. */
+static bool leads_to_wanted(const hg_back *b, int param) {
+    const hg_arg *a = &b->node->args[param];
+    uint32_t n = a->kind == HG_A_TENSORS ? a->n : 1;
+    for (uint32_t j = 0; j < n; j++) {
+        const hg_node *to = b->node->next[b->node->first_edge[param] + j].node;
+        if (to && hg_run_wants(b->run, to)) return true;
+    }
+    return false;
+}
+
 bool hg_back_needs_at(const hg_back *b, int param, int j) {
-    return b->node->next[b->node->first_edge[param] + (uint32_t)j].node != NULL;
+    return b->node->next[b->node->first_edge[param] + (uint32_t)j].node && (!b->run || leads_to_wanted(b, param));
 }
 
 bool hg_back_needs(const hg_back *b, int param) {
@@ -247,7 +258,7 @@ hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {
 
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
     uint32_t e = b->node->first_edge[param] + (uint32_t)j;
-    if (!grad || b->grad_in[e] || !b->node->next[e].node) return;
+    if (!grad || b->grad_in[e] || !hg_back_needs_at(b, param, j)) return;
     hg_retain(cx, grad);
     b->grad_in[e] = grad;
 }
@@ -257,7 +268,7 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
     bool leads = false; /* of what was computed from views made under no_grad alone, nowhere */
     for (uint32_t i = 0; i < n->n_next && !leads; i++) leads = n->next[i].node != NULL;
-    hg_back b = {.node = n, .info = n->op, .grad = grad, .grad_in = grad_in};
+    hg_back b = {.node = n, .info = n->op, .grad = grad, .grad_in = grad_in, .run = hg_partial_run(cx, n)};
     hg_scope s;
     hg_scope_begin(cx, &s);
     if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any && leads) hg_scope_fail(cx, n->op->op->backward(cx, &b));

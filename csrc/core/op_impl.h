@@ -69,6 +69,7 @@ struct hg_back {
     hg_tensor **grad;    /* [n_out]; NULL where no gradient arrived (never for an op with a single output) */
     hg_tensor **grad_in; /* [edges]; what GIVE fills: owned */
     hg_tensor *in[HG_MAX_PARAMS], *out[HG_MAX_OUT]; /* what was saved, unpacked; the scope's */
+    const struct hg_run *run;                       /* where only some inputs' gradients are wanted; else NULL */
 };
 
 bool hg_back_needs(const hg_back *b, int param);                       /* any of a list's */

@@ -423,6 +423,10 @@ hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on);
 static inline bool hg_tensor_is_leaf(const hg_tensor *t) { return t->grad_fn == NULL; }
 /* The node that made t, brought up to date for a view whose base was changed; borrowed, NULL for a leaf. */
 hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out);
+/* The dtype that .grad of a leaf has and that gradients on their way to it are cast to: the leaf's own unless another was
+   set. HG_NO_DTYPE: any. */
+hg_dtype hg_tensor_grad_dtype(const hg_tensor *t);
+hg_status hg_tensor_set_grad_dtype(hg_ctx *cx, hg_tensor *t, hg_dtype d);
 hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad); /* grad may be NULL; checked as torch does */
 hg_status hg_tensor_retain_grad(hg_ctx *cx, hg_tensor *t);
 bool hg_tensor_retains_grad(const hg_tensor *t);
@@ -443,6 +447,8 @@ bool hg_backward_is_whole(
     const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
 /* Does it run the node, or return its gradient? Fails for a leaf whose gradient it returns: the leaf itself is not run. */
 hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out);
+/* Tell `each` the nodes that it runs, from the first on, in the order in which they have their turn. */
+hg_status hg_backward_order(hg_ctx *cx, hg_status (*each)(hg_ctx *cx, hg_node *n, void *arg), void *arg);
 /* Call fn when the backward under way is done; `data` is a host reference, held meanwhile. Fails outside of one. */
 hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data);
 

@@ -52,7 +52,7 @@ typedef struct mod_state {
     int64_t interpreter;
     bool ready;
     bool warned_of_cycle; /* by backward(create_graph=True) */
-    bool one_thread;      /* what set_multithreading_enabled(False) was told; nothing depends on it */
+    bool one_thread;      /* what set_multithreading_enabled(False) was told */
 #define X(name) PyTypeObject *name##_type;
     PY_TYPES(X)
 #undef X

@@ -136,6 +136,34 @@ static int set_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
     return st == HG_OK ? 0 : py_fail(cx, st);
 }
 
+static PyObject *get_grad_dtype(PyObject *self, UNUSED_CLOSURE) {
+    hg_node *fn;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_grad_fn(cx, TENSOR(self), &fn);
+    if (st != HG_OK) return py_raise(cx, st);
+    if (fn) return PyErr_SetString(PyExc_RuntimeError, "grad_dtype can only be accessed on leaf tensors."), NULL;
+    hg_dtype d = hg_tensor_grad_dtype(TENSOR(self));
+    return Py_NewRef(d == HG_NO_DTYPE ? Py_None : hg_py->dtypes[d]);
+}
+
+static int set_grad_dtype(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    if (value && value != Py_None && Py_TYPE(value) != hg_py->dtype_type) {
+        PyErr_Format(PyExc_RuntimeError, "grad_dtype must be a torch.dtype or None, but got %.100s",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    hg_dtype d = value ? HG_NO_DTYPE : (hg_dtype)TENSOR(self)->dtype;
+    if (value && py_dtype(value, &d)) return -1;
+    hg_status st = hg_tensor_set_grad_dtype(cx, TENSOR(self), d);
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
+static PyObject *get_none(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_NONE; }
+static PyObject *get_address(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromVoidPtr(TENSOR(self)); }
+
 static PyObject *get_data(PyObject *self, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
     hg_tensor *data;
@@ -189,6 +217,12 @@ PyGetSetDef py_tensor_attributes[] = {
     {"grad", get_grad, set_grad, "Its gradient, once backward has run.", NULL},
     {"data", get_data, set_data, "Its elements without history.", NULL},
     {"_grad", get_grad, set_grad, NULL, NULL},
+    {"grad_dtype", get_grad_dtype, set_grad_dtype,
+     "The dtype that a leaf's gradients are cast to, its own unless another was set; None: as they come.", NULL},
+    {"_grad_fn", get_grad_fn, NULL, NULL, NULL},
+    {"name", get_none, NULL, NULL, NULL},
+    {"volatile", get_false, NULL, NULL, NULL},
+    {"_cdata", get_address, NULL, NULL, NULL},
     {"retains_grad", get_retains_grad, NULL, "Does a tensor that is no leaf keep its gradient?", NULL},
     {"output_nr", get_output_nr, NULL, "Which output of grad_fn it is.", NULL},
     {"_version", get_version, NULL, "How often it was changed in place.", NULL},

@@ -34,6 +34,35 @@ static PyObject *will_engine_execute_node(PyObject *Py_UNUSED(m), PyObject *node
     return st == HG_OK ? PyBool_FromLong(runs) : py_raise(cx, st);
 }
 
+static hg_status list_node(hg_ctx *cx, hg_node *n, void *list) {
+    (void)cx;
+    PyObject *node = py_node_wrap(n);
+    int failed = !node || PyList_Append(list, node);
+    Py_XDECREF(node);
+    return failed ? PY_FAILED : HG_OK;
+}
+
+static PyObject *execution_order(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (hg_backward_id(cx) < 0)
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "_current_graph_task_execution_order should only be called during the backward pass"),
+               NULL;
+    if (!hg_py->one_thread)
+        return PyErr_SetString(
+                   PyExc_RuntimeError,
+                   "get_current_graph_task_execution_order expects the current backward to be executed with "
+                   "multithreading disabled, e.g. by running:\n\n"
+                   ">>> with torch.autograd.set_multithreading_enabled(False):\n"
+                   "...     torch.autograd.grad(...)\n"),
+               NULL;
+    PyObject *list = PyList_New(0);
+    hg_status st = list ? hg_backward_order(cx, list_node, list) : PY_FAILED;
+    if (st != HG_OK) Py_CLEAR(list);
+    return st == HG_OK ? list : py_raise(cx, st);
+}
+
 /* _node_output(node, k): a tensor whose gradient is what arrives there. */
 static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *node;
@@ -166,6 +195,8 @@ static PyMethodDef functions[] = {
      "The number of the backward under way; -1: there is none."},
     {"_current_autograd_node", current_autograd_node, METH_NOARGS, "The node being run, or None."},
     {"_is_checkpoint_valid", is_checkpoint_valid, METH_NOARGS, "Does the backward under way run everything?"},
+    {"_current_graph_task_execution_order", execution_order, METH_NOARGS,
+     "The nodes of the backward under way, as they have their turn."},
     {"_will_engine_execute_node", will_engine_execute_node, METH_O, "Does the backward under way run the node?"},
     {"_node_output", node_output, METH_VARARGS, NULL},
     {"_increment_version", increment_version, METH_O, NULL},

@@ -8,10 +8,12 @@ import sys
 from .. import _C
 from .._package import Package
 from . import function, grad_mode, graph, variable
-from .function import Function
+from .function import Function, NestedIOFunction
 from .grad_mode import (
+    _force_original_view_tracking,
     _unsafe_preserve_version_counter,
     enable_grad,
+    enforce_grad_layout_policy,
     inference_mode,
     no_grad,
     set_grad_enabled,
@@ -20,13 +22,19 @@ from .grad_mode import (
 from .graph import GradientEdge
 from .variable import Variable
 
+SavedTensor = _C._autograd.SavedTensor
+
 __all__ = [
     "Function",
+    "NestedIOFunction",
+    "SavedTensor",
     "Variable",
+    "_force_original_view_tracking",
     "_unsafe_preserve_version_counter",
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "enforce_grad_layout_policy",
     "function",
     "functional",
     "grad",
@@ -35,6 +43,8 @@ __all__ = [
     "gradgradcheck",
     "graph",
     "inference_mode",
+    "is_multithreading_enabled",
+    "is_view_replay_enabled",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
@@ -200,6 +210,14 @@ def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
 
 def _is_checkpoint_valid():
     return _C._is_checkpoint_valid()
+
+
+def is_multithreading_enabled():
+    return _C._is_multithreading_enabled()
+
+
+def is_view_replay_enabled():
+    return _force_original_view_tracking._now
 
 
 _functions_over_modules = frozenset({"gradcheck"})

@@ -177,6 +177,42 @@ class set_multithreading_enabled(_DecoratorContextManager):
         return type(self)(self.mode)
 
 
+class _Remembered(_DecoratorContextManager):
+    """A setting that is kept, from the call on or until the block ends, and that changes nothing here."""
+
+    def __init__(self, mode=True):
+        self._was = type(self)._now
+        self.mode = type(self)._now = mode
+
+    def __call__(self, function):
+        type(self)._now = self._was
+        return super().__call__(function)
+
+    def __enter__(self):
+        type(self)._now = self.mode
+
+    def __exit__(self, *exc):
+        type(self)._now = self._was
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+class _force_original_view_tracking(_Remembered):
+    """Whether a view of a changed base replays how it was made; here it is always taken by strides."""
+
+    _now = False
+
+
+class enforce_grad_layout_policy(_Remembered):
+    """Whether gradients must be laid out as their parameters; here they always are.
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html
+    """
+
+    _now = True
+
+
 class _unsafe_preserve_version_counter(_DecoratorContextManager):
     """Inside, changes in place to a tensor, or several, do not count: derivatives that need the old values are wrong."""
 

@@ -315,6 +315,49 @@ class allow_mutation_on_saved_tensors:
         return wrapped
 
 
+# ---- Logging ----------------------------------------------------------------------------------------------------------
+
+
+def _described(tensor):
+    """f32[2, 3]"""
+    if tensor is None:
+        return "None"
+    family = {"float": "f", "bfloat": "bf", "int": "i", "uint": "u", "bool": "b"}
+    name = str(tensor.dtype).removeprefix("torch.")
+    letters = name.rstrip("0123456789")
+    digits = name[len(letters) :] or "8"
+    return f"{family[letters]}{digits}[{', '.join(map(str, tensor.shape))}]"
+
+
+def _register_logging_hooks_on_whole_graph(t_outputs):
+    """Have every node that leads to these tensors or edges log its gradients, at level DEBUG, before it runs.
+
+    Returns a function that ends this.
+    """
+    from logging import getLogger
+
+    log = getLogger("torch.autograd.graph")
+
+    def prehook(grad_outputs):
+        described = ",".join(map(_described, grad_outputs))
+        log.debug(f"Executing: {_C._current_autograd_node()} with grad_outputs: [{described}]")
+
+    found = {}
+    waiting = [_get_grad_fn_or_grad_acc(t) for t in t_outputs]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and id(node) not in found:
+            found[id(node)] = node
+            waiting.extend(to for to, _ in node.next_functions)
+    handles = [node.register_prehook(prehook) for node in found.values()]
+
+    def unregister():
+        for handle in handles:
+            handle.remove()
+
+    return unregister
+
+
 # ---- The engine -------------------------------------------------------------------------------------------------------
 
 

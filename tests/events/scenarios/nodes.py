@@ -209,3 +209,41 @@ def a_hook_of_an_accumulator_sees_the_memory_of_grad(torch, log):
     log(seen[0].data_ptr() == layer.bias.grad.data_ptr(), seen[0] is layer.bias.grad, layer.bias.grad._base)
     seen[0].mul_(2)
     log(layer.bias.grad)
+
+
+def gradients_that_nobody_wants_are_not_shown(torch, log):
+    a, b = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+
+    def seen(node):
+        node.register_hook(lambda grad_inputs, grad_outputs: log(node.name(), *[g is not None for g in grad_inputs]))
+
+    product = a * b
+    seen(product.grad_fn)
+    torch.autograd.grad(product.sum(), a, retain_graph=True)
+    product.sum().backward(inputs=[b], retain_graph=True)
+    product.sum().backward()
+    joined = torch.cat([a, b])
+    seen(joined.grad_fn)
+    torch.autograd.grad(joined.sum(), a)
+    changed = a * 1
+    changed[:1].mul_(b[:1])
+    seen(changed.grad_fn)
+    torch.autograd.grad(changed.sum(), b)
+
+
+def the_order_of_a_backward_can_be_asked_for(torch, log):
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    z = (y.exp() + y).sum()
+
+    def hook(grad):
+        log(*[node.name() for node in torch._C._current_graph_task_execution_order()])
+
+    z.register_hook(hook)
+    log.error(z.backward)
+    with torch.autograd.set_multithreading_enabled(False):
+        z = (y.exp() + y).sum()
+        z.register_hook(hook)
+        z.backward(retain_graph=True)
+        torch.autograd.grad(z, y)
+    log.error(torch._C._current_graph_task_execution_order)

@@ -381,3 +381,24 @@ def detach_cuts_hooks_off(torch, log):
     z.register_hook(log.hook("z"))
     (z * 3).sum().backward()
     log(x.grad, z.grad)
+
+
+def grad_dtype(torch, log):
+    x = torch.ones(2, requires_grad=True)
+    log(x.grad_dtype)
+    x.register_hook(lambda grad: log("hook", grad.dtype))
+    x.grad_dtype = torch.float64
+    (x * 2).sum().backward()
+    log(x.grad.dtype, x.grad_dtype, *torch.autograd.grad((x * 2).sum(), x))
+
+    def to(dtype):
+        x.grad_dtype = dtype
+
+    log.error(lambda: to(torch.float32))
+    log.error(lambda: to(3))
+    x.grad = None
+    x.grad_dtype = None
+    x.grad = torch.ones(2, dtype=torch.float16)
+    log(x.grad.dtype, x.grad_dtype)
+    y = x * 2
+    log.error(lambda: y.grad_dtype)
