@@ -43,6 +43,7 @@ TYPES = {
     "dtype": "_dtype",
     "str": "_str",
     "Generator": "Generator",
+    "memory_format": "memory_format",
 }
 TRUTHS = {"equal", "allclose", "is_nonzero", "is_same_size"}
 

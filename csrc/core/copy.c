@@ -117,21 +117,6 @@ hg_status hg_check_cast(hg_ctx *cx, hg_dtype from, hg_dtype to) {
 
 /* ---- Writing into tensors ------------------------------------------------------------------------------------------------ */
 
-bool hg_is_dense(const hg_tensor *t) {
-    if (t->contiguous) return true;
-    bool used[HG_MAX_DIM] = {false};
-    int64_t step = 1;
-    for (int done = 0; done < t->n_dim; done++) {
-        int at = -1;
-        for (int i = 0; i < t->n_dim && at < 0; i++)
-            if (!used[i] && (t->shape[i] == 1 || t->stride[i] == step)) at = i;
-        if (at < 0) return false;
-        used[at] = true;
-        step *= t->shape[at];
-    }
-    return true;
-}
-
 /* Can two indices of t name one element? Only what an expanded dimension makes certain counts. */
 static bool repeats(const hg_tensor *t) {
     for (int i = 0; i < t->n_dim; i++)

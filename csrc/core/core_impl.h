@@ -54,11 +54,12 @@ hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out);
 void hg_storage_retain(hg_storage *s);
 void hg_storage_release(hg_lib *lib, hg_storage *s);
 
-/* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel and contiguous. */
+/* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel, contiguous and plain. */
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
                          const int64_t *stride, hg_tensor **out);
 void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride);
-bool hg_is_contiguous(int n_dim, const int64_t *shape, const int64_t *stride);
+/* Other strides for t, over the same memory: all of it must lie within. */
+void hg_tensor_restride(hg_tensor *t, const int64_t *stride);
 static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
     if (a->n_dim != b->n_dim) return false;
     for (int i = 0; i < a->n_dim; i++)

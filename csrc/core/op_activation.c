@@ -1,5 +1,6 @@
 /* Activations, their derivatives as ops of their own, and dropout. */
 #include "k_impl.h"
+#include "layout_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -30,7 +31,6 @@ FORWARD(mish, mish, 1, 0)
 FORWARD(softplus, softplus, 1, 2)
 FORWARD(hardsigmoid, hardsigmoid, 1, 0)
 FORWARD(hardswish, hardswish, 1, 0)
-FORWARD(log_sigmoid, log_sigmoid, 1, 0)
 FORWARD(softshrink, softshrink, 1, 1)
 FORWARD(hardshrink, hardshrink, 1, 1)
 FORWARD(sigmoid_backward, sigmoid_backward, 2, 0)
@@ -45,9 +45,17 @@ hg_status hg_op_relu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return with_numbers(cx, &hg_k_relu, a, 1, 0, out);
 }
 
+hg_status hg_op_log_sigmoid(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* plain, whatever its operand */
+    const hg_tensor *t = a[0].u.t;
+    hg_status st = t->plain ? HG_OK : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+    return st == HG_OK ? with_numbers(cx, &hg_k_log_sigmoid, a, 1, 0, out) : st;
+}
+
 hg_status hg_op_hardtanh(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[0].u.t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "Bool inputs not supported for hardtanh");
-    return hg_run(cx, &hg_k_clamp, (hg_dtype)a[0].u.t->dtype, a, 3, NULL, out);
+    hg_dtype d = (hg_dtype)a[0].u.t->dtype;
+    hg_status st = hg_out_kept(cx, out, d, a[0].u.t);
+    return st == HG_OK ? hg_run(cx, &hg_k_clamp, d, a, 3, NULL, out) : st;
 }
 
 static hg_status gelu_kernel(hg_ctx *cx, const char *approximate, const hg_kernel *exact, const hg_kernel *by_tanh,

@@ -1,5 +1,6 @@
 /* Arithmetic: ops of two and three operands, numbers among them. */
 #include "k_impl.h"
+#include "layout_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -205,7 +206,12 @@ hg_status hg_op_pow(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "Integers to negative integer powers are not allowed.");
     if (d == HG_BOOL && hg_is_number(&a[1])) /* to the 0: true; to the 1: itself */
         return hg_run(cx, &hg_k_add, d, (hg_arg[]){a[0], hg_b(!a[1].u.i)}, 2, NULL, out);
-    return hg_run(cx, &hg_k_pow, d, a, 2, NULL, out);
+    hg_status st = HG_OK;
+    if (hg_is_number(&a[0])) /* laid out as torch does: plainly, or as the base alone would be */
+        st = hg_out(cx, out, d, a[1].u.t->n_dim, a[1].u.t->shape);
+    else if (hg_is_number(&a[1]) && !a[0].u.t->plain)
+        st = hg_out_joint(cx, out, d, a, 1, d, false);
+    return st == HG_OK ? hg_run(cx, &hg_k_pow, d, a, 2, NULL, out) : st;
 }
 
 hg_status hg_d_pow_scalar(hg_ctx *cx, hg_back *b) {
@@ -381,7 +387,9 @@ hg_status hg_op_lerp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             return hg_fail(cx, HG_STATE, "expected dtype %s for `%s` but got dtype %s",
                            hg_c_name((hg_dtype)a[0].u.t->dtype), i == 1 ? "end" : "weight",
                            hg_c_name((hg_dtype)a[i].u.t->dtype));
-    return hg_run(cx, &hg_k_lerp, (hg_dtype)a[0].u.t->dtype, a, 3, NULL, out);
+    hg_dtype d = (hg_dtype)a[0].u.t->dtype;
+    hg_status st = hg_is_number(&a[2]) ? hg_out_joint(cx, out, d, a, 2, d, false) : HG_OK; /* no operand there */
+    return st == HG_OK ? hg_run(cx, &hg_k_lerp, d, a, 3, NULL, out) : st;
 }
 hg_status hg_d_lerp(hg_ctx *cx, hg_back *b) {
     bool by_number = hg_is_number(ARG(2));

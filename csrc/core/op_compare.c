@@ -1,5 +1,6 @@
 /* Comparisons, tests and logic: results are bool, without derivatives; in place they leave a constant behind. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
@@ -37,11 +38,19 @@ hg_status hg_d_zeros(hg_ctx *cx, hg_back *b) {
 UNARY(logical_not)
 UNARY(bitwise_not)
 UNARY(isnan)
-UNARY(isinf)
-UNARY(isfinite)
 UNARY(isposinf)
 UNARY(isneginf)
 UNARY(signbit)
+
+/* Of integers known beforehand, and so laid out as a copy. */
+#define UNARY_KEPT(op)                                                                                                 \
+    hg_status hg_op_##op(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                               \
+        hg_dtype d = (hg_dtype)a[0].u.t->dtype;                                                                        \
+        hg_status st = hg_dtype_is_float(d) ? HG_OK : hg_out_kept(cx, out, HG_BOOL, a[0].u.t);                         \
+        return st == HG_OK ? hg_run(cx, &hg_k_##op, d, a, 1, NULL, out) : st;                                          \
+    }
+UNARY_KEPT(isinf)
+UNARY_KEPT(isfinite)
 
 hg_status hg_op_isclose(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;

@@ -1,5 +1,6 @@
 /* New tensors: filled, counted, and the identity. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
@@ -28,21 +29,23 @@ static hg_status empty(hg_ctx *cx, const hg_arg *size, hg_dtype d, hg_tensor **o
 static hg_status filled(hg_ctx *cx, hg_status made, hg_arg number, hg_tensor **out) {
     return made == HG_OK ? hg_raw_fill(cx, *out, number) : made;
 }
+/* dtype and memory_format stand next to one another. */
 static hg_status like(hg_ctx *cx, const hg_tensor *t, const hg_arg *dtype, hg_tensor **out) {
-    return hg_tensor_empty(cx, type_or(dtype, (hg_dtype)t->dtype), t->n_dim, t->shape, out);
+    return hg_out_format(cx, out, type_or(dtype, (hg_dtype)t->dtype), t, hg_format_or(dtype + 1, HG_FORMAT_PRESERVE));
 }
 
 hg_status hg_op_empty(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return empty(cx, &a[0], type_or(&a[1], hg_default_dtype(cx)), out);
+    hg_status st = empty(cx, &a[0], type_or(&a[1], hg_default_dtype(cx)), out);
+    return st == HG_OK ? hg_reformat(cx, *out, hg_format_or(&a[2], HG_FORMAT_CONTIGUOUS)) : st;
 }
 hg_status hg_op_zeros(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const int64_t *at;
     for (int i = sizes(&a[0], &at) - 1; i >= 0; i--)
         if (at[i] < 0) return hg_fail(cx, HG_STATE, "zeros: Dimension size must be non-negative.");
-    return filled(cx, hg_op_empty(cx, a, out), hg_i(0), out);
+    return filled(cx, empty(cx, &a[0], type_or(&a[1], hg_default_dtype(cx)), out), hg_i(0), out);
 }
 hg_status hg_op_ones(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return filled(cx, hg_op_empty(cx, a, out), hg_i(1), out);
+    return filled(cx, empty(cx, &a[0], type_or(&a[1], hg_default_dtype(cx)), out), hg_i(1), out);
 }
 hg_status hg_op_full(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return filled(cx, empty(cx, &a[0], type_or(&a[2], number_type(cx, &a[1])), out), a[1], out);

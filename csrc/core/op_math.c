@@ -1,5 +1,6 @@
 /* Functions of one operand and their derivatives. */
 #include "k_impl.h"
+#include "layout_impl.h"
 
 #include <math.h>
 
@@ -25,7 +26,7 @@ HG_SIMPLE_KERNELS(K)
 static hg_status rounded(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *t = a[0].u.t;
     if (hg_dtype_is_float((hg_dtype)t->dtype) || t->dtype == HG_BOOL) return unary(cx, k, a, NULL, out);
-    hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+    hg_status st = hg_out_joint(cx, out, (hg_dtype)t->dtype, a, 1, (hg_dtype)t->dtype, false);
     return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
 }
 hg_status hg_op_floor(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return rounded(cx, &hg_k_floor, a, out); }
@@ -69,7 +70,7 @@ hg_status hg_op_nan_to_num(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         [HG_F16] = 65504, [HG_BF16] = 0x1.fep127, [HG_F32] = 0x1.fffffep127, [HG_F64] = 0x1.fffffffffffffp1023};
     const hg_tensor *t = a[0].u.t;
     if (!hg_dtype_is_float((hg_dtype)t->dtype)) {
-        hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+        hg_status st = hg_out_joint(cx, out, (hg_dtype)t->dtype, a, 1, (hg_dtype)t->dtype, false);
         return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
     }
     hg_extra_args extra = {.f = {hg_given(&a[1]) ? hg_number_f(&a[1]) : 0,

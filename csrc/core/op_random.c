@@ -1,6 +1,7 @@
 /* Random tensors. Which numbers are drawn, and in which order, is torch's: the same seed gives the same tensors. Elements are
    drawn in memory order. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
@@ -283,7 +284,7 @@ hg_status hg_op_randint_high(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 static hg_status like(hg_ctx *cx, const hg_tensor *t, const hg_arg *dtype, hg_tensor **out) {
-    return hg_tensor_empty(cx, type_or(dtype, (hg_dtype)t->dtype), t->n_dim, t->shape, out);
+    return hg_out_format(cx, out, type_or(dtype, (hg_dtype)t->dtype), t, hg_format_or(dtype + 1, HG_FORMAT_PRESERVE));
 }
 hg_status hg_op_rand_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = like(cx, a[0].u.t, &a[2], out);
@@ -298,7 +299,7 @@ hg_status hg_op_randint_like(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st == HG_OK ? finished(cx, fill_ints(cx, generator(cx, &a[3]), a[1].u.i, a[2].u.i, *out), out) : st;
 }
 hg_status hg_op_randint_like_high(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return hg_op_randint_like(cx, (hg_arg[]){a[0], hg_i(0), a[1], a[2], a[3]}, out);
+    return hg_op_randint_like(cx, (hg_arg[]){a[0], hg_i(0), a[1], a[2], a[3], a[4]}, out);
 }
 
 hg_status hg_op_randperm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

@@ -1,5 +1,6 @@
 /* Choosing between values, and writing them: extremes, clamp, where, masks, copies, fills. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
@@ -52,6 +53,10 @@ static hg_status clamp(hg_ctx *cx, const hg_arg *self, const hg_arg *low, const 
     hg_dtype d = hg_result_type(cx, in, n);
     /* A single bound is a maximum or minimum, which booleans have. */
     if (d == HG_BOOL && n == 3) return hg_no_kernel(cx, "clamp_scalar_cpu", d);
+    hg_status st = HG_OK;
+    if (self->kind == HG_A_TENSOR && !self->u.t->plain && !(low->kind == HG_A_TENSOR || high->kind == HG_A_TENSOR))
+        st = hg_out_joint(cx, out, d, in, 1, d, false); /* numbers that bound are no operands there */
+    if (st != HG_OK) return st;
     return hg_run(cx, n == 3 ? &hg_k_clamp : hg_given(low) ? &hg_k_maximum : &hg_k_minimum, d, in, n, NULL, out);
 }
 
@@ -144,6 +149,13 @@ hg_status hg_d_where_method(hg_ctx *cx, hg_back *b) {
 static hg_status masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;
     const hg_arg in[3] = {a[1], a[2], a[0]};
+    if (!*out && !(a[0].u.t->plain && a[1].u.t->plain)) { /* there, a plain copy that is filled */
+        int n;
+        int64_t shape[HG_MAX_DIM];
+        const hg_tensor *t = a[0].u.t, *mask = a[1].u.t;
+        hg_status st = hg_broadcast(cx, t->n_dim, t->shape, mask->n_dim, mask->shape, &n, shape);
+        if (st != HG_OK || (st = hg_out(cx, out, d, n, shape)) != HG_OK) return st;
+    }
     if (!*out || (*out)->contiguous) return hg_run(cx, &hg_k_where, d, in, 3, NULL, out);
     hg_tensor *made = NULL;
     hg_status st = hg_run(cx, &hg_k_where, d, in, 3, NULL, &made);
@@ -182,7 +194,7 @@ hg_status hg_d_masked_fill(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_op_clone(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *t = a[0].u.t;
-    hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+    hg_status st = hg_out_format(cx, out, (hg_dtype)t->dtype, t, hg_format_or(&a[1], HG_FORMAT_PRESERVE));
     return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
 }
 hg_status hg_d_same(hg_ctx *cx, hg_back *b) {
@@ -191,7 +203,12 @@ hg_status hg_d_same(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_op_contiguous(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (!a[0].u.t->contiguous) return hg_call_op(cx, HG_OP_CLONE, a, 1, out);
+    hg_format f = hg_format_or(&a[1], HG_FORMAT_CONTIGUOUS);
+    if (!hg_tensor_lies_as(a[0].u.t, f)) {
+        if (f == HG_FORMAT_PRESERVE)
+            return hg_fail(cx, HG_STATE, "preserve memory format is unsupported by the contiguous operator");
+        return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){a[0], hg_format_arg(f)}, 2, out);
+    }
     hg_retain(cx, a[0].u.t);
     *out = a[0].u.t;
     return HG_OK;
@@ -199,7 +216,8 @@ hg_status hg_op_contiguous(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_op_to_copy(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *t = a[0].u.t;
-    hg_status st = hg_out(cx, out, hg_given(&a[1]) ? (hg_dtype)a[1].u.i : (hg_dtype)t->dtype, t->n_dim, t->shape);
+    hg_dtype d = hg_given(&a[1]) ? (hg_dtype)a[1].u.i : (hg_dtype)t->dtype;
+    hg_status st = hg_out_format(cx, out, d, t, hg_format_or(&a[2], HG_FORMAT_PRESERVE));
     return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
 }
 

@@ -4,6 +4,7 @@
    Every value has a key, an unsigned number that grows with it: NaN is the largest, and the two zeros are one. Sorting pairs
    of key and position is then the same for every dtype, and stable because no two pairs are equal; descending order takes the
    keys' complement. */
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -262,8 +263,11 @@ static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, choice how, bool descen
     int64_t shape[HG_MAX_DIM];
     memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
     if (t->n_dim) shape[d] = keep;
-    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, shape, &out[0]);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, t->n_dim, shape, &out[1]);
+    hg_status st = HG_OK;
+    for (int k = 0; k < 2 && st == HG_OK; k++) {
+        hg_dtype type = k ? HG_I64 : (hg_dtype)t->dtype;
+        st = how == WHOLE ? hg_out_kept(cx, &out[k], type, t) : hg_tensor_empty(cx, type, t->n_dim, shape, &out[k]);
+    }
     if (st == HG_OK) st = sort_rows(cx, t, d, how, descending, skip, keep, out[0], out[1]);
     for (int k = 0; k < 2 && st == HG_OK && drop_dim && t->n_dim; k++) {
         hg_tensor *full = out[k];
@@ -311,7 +315,7 @@ hg_status hg_sort_stable_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* 
 hg_status hg_argsort_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
-    if (st == HG_OK) st = hg_out(cx, out, HG_I64, SELF->n_dim, SELF->shape);
+    if (st == HG_OK) st = hg_out_kept(cx, out, HG_I64, SELF);
     return st == HG_OK ? sort_rows(cx, SELF, d, WHOLE, a[2].u.i, 0, hg_size_at(SELF, d), NULL, *out) : st;
 }
 

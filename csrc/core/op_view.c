@@ -161,7 +161,7 @@ static hg_tensor *reshape(hg_ctx *cx, hg_tensor *t, int n, const int64_t *shape)
     return X(UNSAFE_VIEW, T(hg_x_packed(cx, t)), hg_ints(full, n));
 }
 
-hg_tensor *hg_x_packed(hg_ctx *cx, hg_tensor *t) { return X(CLONE, T(t)); }
+hg_tensor *hg_x_packed(hg_ctx *cx, hg_tensor *t) { return X(CLONE, T(t), hg_format_arg(HG_FORMAT_CONTIGUOUS)); }
 
 hg_status hg_reshape_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
@@ -396,7 +396,10 @@ static hg_status expand(hg_ctx *cx, hg_tensor *t, int n, const int64_t *size, hg
                 "dimension %d.  Target sizes: %s.  Tensor sizes: %s",
                 (long long)want, (long long)have, i, hg_show_sizes(n, size, b1), hg_show_shape(t, b2));
         shape[i] = want;
-        stride[i] = have != want ? 0 : i >= lead ? t->stride[i - lead] : i == n - 1 ? 1 : shape[i + 1] * stride[i + 1];
+        stride[i] = have != want || t->n_dim == 0 ? 0
+                    : i >= lead                   ? t->stride[i - lead]
+                    : i == n - 1                  ? 1
+                                                  : shape[i + 1] * stride[i + 1];
     }
     return view_out(cx, t, n, shape, stride, 0, out);
 }

@@ -1,5 +1,6 @@
 /* Running an elementwise kernel over tensors and numbers: shapes, dtypes, and the way through chunks where they differ. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -61,7 +62,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
 
     double number[MAX_IN];
     const hg_tensor *first = NULL;
-    bool straight = true; /* everything contiguous, of one shape, of the dtype computed in */
+    bool straight = true; /* everything plain, of one shape, of the dtype computed in */
     hg_status st;
     for (int i = 0; i < n_in; i++) {
         hg_dtype wanted = i == 0 && k->first_bool ? HG_BOOL : c;
@@ -70,7 +71,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
             continue;
         }
         const hg_tensor *t = in[i].u.t;
-        if (t->dtype != wanted || !t->contiguous || (first && !hg_same_shape(first, t))) straight = false;
+        if (t->dtype != wanted || !t->plain || (first && !hg_same_shape(first, t))) straight = false;
         if (!first) first = t;
     }
 
@@ -93,21 +94,15 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         }
     }
 
-    int n_dim = 0;
-    int64_t shape[HG_MAX_DIM];
-    for (int i = 0; i < n_in; i++)
-        if (in[i].kind == HG_A_TENSOR &&
-            (st = hg_broadcast(cx, n_dim, shape, in[i].u.t->n_dim, in[i].u.t->shape, &n_dim, shape)) != HG_OK)
-            return st;
     bool fresh = !*out;
-    if ((st = hg_out(cx, out, result, n_dim, shape)) != HG_OK) return st;
+    if ((st = hg_out_joint(cx, out, result, in, n_in, d, k->first_bool)) != HG_OK) return st;
     hg_tensor *to = *out;
     if (to->numel == 0) return HG_OK;
 
     chunked run = {.loop = loop, .extra = extra, .n_in = n_in, .result_size = hg_dtypes[computed].size};
     bool converts = false;
     hg_iter it;
-    hg_iter_begin(&it, n_dim, shape);
+    hg_iter_begin(&it, to->n_dim, to->shape);
     hg_iter_add_tensor(&it, to);
     if (to->dtype != computed) run.store = hg_converter((hg_dtype)to->dtype, computed), converts = true;
     for (int i = 0; i < n_in; i++) {

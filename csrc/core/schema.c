@@ -55,8 +55,9 @@ static const struct {
     const char *word;
     uint8_t kind;
 } types[] = {
-    {"Tensor", HG_A_TENSOR}, {"Scalar", HG_A_FLOAT}, {"int", HG_A_INT}, {"float", HG_A_FLOAT},
-    {"bool", HG_A_BOOL},     {"dtype", HG_A_DTYPE},  {"str", HG_A_STR}, {"Generator", HG_A_GENERATOR},
+    {"Tensor", HG_A_TENSOR}, {"Scalar", HG_A_FLOAT},        {"int", HG_A_INT},
+    {"float", HG_A_FLOAT},   {"bool", HG_A_BOOL},           {"dtype", HG_A_DTYPE},
+    {"str", HG_A_STR},       {"Generator", HG_A_GENERATOR}, {"memory_format", HG_A_FORMAT},
 };
 
 static void read_type(reader *r, hg_param *p) {

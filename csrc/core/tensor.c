@@ -11,16 +11,25 @@ void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride) {
     }
 }
 
-bool hg_is_contiguous(int n_dim, const int64_t *shape, const int64_t *stride) {
+/* What is said about t's strides: whether its elements lie in order, and whether the strides are those of a new tensor. */
+static void describe(hg_tensor *t) {
     int64_t step = 1;
-    bool in_order = true;
-    for (int i = n_dim - 1; i >= 0; i--) {
-        if (shape[i] == 0) return true;
-        if (shape[i] == 1) continue;
-        if (stride[i] != step) in_order = false;
-        step *= shape[i];
+    bool in_order = true, plain = true, empty = false;
+    for (int i = t->n_dim - 1; i >= 0; i--) {
+        if (t->stride[i] != step) {
+            plain = false;
+            if (t->shape[i] != 1) in_order = false;
+        }
+        if (t->shape[i] == 0) empty = true;
+        if (t->shape[i] > 1) step *= t->shape[i];
     }
-    return in_order;
+    t->contiguous = in_order || empty;
+    t->plain = plain;
+}
+
+void hg_tensor_restride(hg_tensor *t, const int64_t *stride) {
+    memcpy(t->stride, stride, t->n_dim * sizeof *stride);
+    describe(t);
 }
 
 /* Give t room for n_dim sizes and strides; its old room goes. */
@@ -48,11 +57,10 @@ hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d
     t->numel = 1;
     for (int i = 0; i < n_dim; i++) t->shape[i] = shape[i], t->numel *= shape[i];
     if (stride) {
-        memcpy(t->stride, stride, (size_t)n_dim * sizeof *stride);
-        t->contiguous = hg_is_contiguous(n_dim, shape, stride);
+        hg_tensor_restride(t, stride);
     } else {
         hg_contiguous_strides(n_dim, shape, t->stride);
-        t->contiguous = true;
+        t->contiguous = t->plain = true;
     }
     t->storage = storage;
     t->data = data;
@@ -185,6 +193,7 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
     t->numel = from->numel;
     t->dtype = from->dtype;
     t->contiguous = from->contiguous;
+    t->plain = from->plain;
     hg_storage_release(cx->lib, old);
     return HG_OK;
 }

@@ -220,6 +220,14 @@ struct hg_storage {
 static inline uint32_t *hg_version_of(hg_storage *s) { return s->counter ? &s->counter->version : &s->version; }
 static inline uint32_t hg_version(const hg_storage *s) { return s->counter ? s->counter->version : s->version; }
 
+/* How a tensor lies in memory, as functions are asked for it. */
+typedef enum hg_format {
+    HG_FORMAT_CONTIGUOUS,
+    HG_FORMAT_PRESERVE, /* as the tensor it is made like */
+    HG_FORMAT_CHANNELS_LAST,
+    HG_FORMAT_CHANNELS_LAST_3D,
+} hg_format;
+
 /* A tensor. Read the fields freely; change them through functions only. An object fresh from the host (all zero, no
    storage) is a valid, empty tensor. */
 struct hg_tensor {
@@ -230,7 +238,8 @@ struct hg_tensor {
     int64_t numel;
     uint8_t dtype, n_dim;
     bool requires_grad; /* of a leaf; use hg_tensor_requires_grad() */
-    bool contiguous;
+    bool contiguous;    /* its elements lie side by side, in order */
+    bool plain;         /* and strides are a new tensor's, those of dimensions of size 1 as well */
     bool is_inference;
     uint8_t view_kind;      /* how this view was made: see Note [Views] in autograd_impl.h */
     uint32_t out_nr;        /* which output of grad_fn this is */
@@ -261,6 +270,10 @@ hg_status hg_tensor_assign(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from);
 /* Exchange all that they are: memory, history, gradient, hooks. Nothing but accumulators may point to either. */
 void hg_tensor_swap(hg_ctx *cx, hg_tensor *a, hg_tensor *b);
+/* Does t lie so? Of the formats that name no order, contiguity is asked. */
+bool hg_tensor_lies_as(const hg_tensor *t, hg_format f);
+hg_format
+hg_tensor_format(const hg_tensor *t); /* which channels-last format its strides have the order of, or contiguous */
 int64_t hg_tensor_offset(const hg_tensor *t); /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 
@@ -283,6 +296,7 @@ typedef enum hg_arg_kind {
     HG_A_DTYPE,     /* u.i */
     HG_A_STR,       /* u.s */
     HG_A_GENERATOR, /* u.g */
+    HG_A_FORMAT,    /* u.i: an hg_format */
     HG_A_DEFAULT,   /* take the schema's default */
 } hg_arg_kind;
 
@@ -313,6 +327,7 @@ static inline hg_arg hg_ts(hg_tensor *const *at, int n) {
 }
 static inline hg_arg hg_s(const char *s) { return (hg_arg){.kind = HG_A_STR, .u.s = s}; }
 static inline hg_arg hg_d(hg_dtype d) { return (hg_arg){.kind = HG_A_DTYPE, .u.i = d}; }
+static inline hg_arg hg_format_arg(hg_format f) { return (hg_arg){.kind = HG_A_FORMAT, .u.i = f}; }
 #define HG_NONE    ((hg_arg){.kind = HG_A_NONE})
 #define HG_DEFAULT ((hg_arg){.kind = HG_A_DEFAULT})
 

@@ -189,9 +189,12 @@ void py_host(hg_host *host); /* fills in the table for hg_open() */
 int py_parse(const char *function, const char *names, int n_required, PyObject *const *args, Py_ssize_t n_args,
              PyObject *kwnames, PyObject **at);
 int py_bool(PyObject *o, const char *function, const char *name); /* 0, 1, or -1 with TypeError; NULL: 0 */
-int py_int64(PyObject *o, int64_t *out);  /* anything with __index__, and one-element integer tensors; -1 failed */
-int py_double(PyObject *o, double *out);  /* numbers and one-element tensors; -1 failed */
-int py_dtype(PyObject *o, hg_dtype *out); /* torch.float32, or float, int, bool; None leaves *out; -1 failed */
+int py_int64(PyObject *o, int64_t *out);   /* anything with __index__, and one-element integer tensors; -1 failed */
+int py_double(PyObject *o, double *out);   /* numbers and one-element tensors; -1 failed */
+int py_dtype(PyObject *o, hg_dtype *out);  /* torch.float32, or float, int, bool; None leaves *out; -1 failed */
+bool py_format(PyObject *o, hg_format *f); /* false: o is no memory format */
+/* A memory_format argument; None or NULL leaves *f as it is. -1: TypeError set. */
+int py_format_or(PyObject *o, const char *function, hg_format *f);
 int py_device(PyObject *o, const char *function); /* None, "cpu", device('cpu'): 0; any other: -1 with the reason */
 hg_generator *py_generator(PyObject *o);          /* borrowed; None: the default one; NULL failed */
 /* A sequence of ints, or one int: *n of them at `space`, which holds HG_MAX_DIM. -1 failed. */

@@ -239,6 +239,12 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
         *a = hg_d(d);
         return MATCH_YES;
     }
+    case HG_A_FORMAT: {
+        hg_format f;
+        if (!py_format(o, &f)) return MATCH_NO;
+        *a = hg_format_arg(f);
+        return MATCH_YES;
+    }
     case HG_A_GENERATOR:
         if (Py_TYPE(o) != hg_py->generator_type) return MATCH_NO;
         *a = (hg_arg){.kind = HG_A_GENERATOR, .u.g = py_generator(o)};
@@ -363,6 +369,7 @@ static const char *type_words(const hg_param *p) {
     case HG_A_STR: return "str";
     case HG_A_DTYPE: return "torch.dtype";
     case HG_A_GENERATOR: return "torch.Generator";
+    case HG_A_FORMAT: return "torch.memory_format";
     default: return "object";
     }
 }

@@ -4,12 +4,16 @@
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
 #define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
 
-/* The tensor in that dtype, recorded; itself where nothing changes. */
-static PyObject *cast(PyObject *self, hg_dtype d, bool copy) {
-    if (!copy && (d == HG_NO_DTYPE || d == TENSOR(self)->dtype)) return Py_NewRef(self);
+/* The tensor in that dtype and format, recorded; itself where nothing changes. */
+static PyObject *cast(PyObject *self, hg_dtype d, bool copy, PyObject *memory_format, const char *function) {
+    hg_format f = HG_FORMAT_PRESERVE;
+    hg_tensor *t = TENSOR(self);
+    if (py_format_or(memory_format, function, &f)) return NULL;
+    bool as_it_lies = f == HG_FORMAT_PRESERVE || f == hg_tensor_format(t);
+    if (!copy && as_it_lies && (d == HG_NO_DTYPE || d == t->dtype)) return Py_NewRef(self);
     hg_ctx *cx = py_ctx();
     hg_arg dtype = d == HG_NO_DTYPE ? HG_NONE : hg_d(d);
-    return cx ? py_call_op(cx, HG_OP_TO_COPY, (hg_arg[]){hg_t(TENSOR(self)), dtype}, 2) : NULL;
+    return cx ? py_call_op(cx, HG_OP_TO_COPY, (hg_arg[]){hg_t(t), dtype, hg_format_arg(f)}, 3) : NULL;
 }
 
 /* to(dtype), to(device, dtype), to(other), each with non_blocking=, copy=, memory_format=. */
@@ -46,7 +50,8 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
         if (py_device(at[0], "to") || (at[1] && py_dtype(at[1], &d))) return NULL;
         copy = py_bool(at[3], "to", "copy");
     }
-    return copy < 0 ? NULL : cast(self, d, copy);
+    PyObject *memory_format = names[0] == 'd' && names[1] == 'e' ? at[4] : at[3];
+    return copy < 0 ? NULL : cast(self, d, copy, memory_format, "to");
 }
 
 /* "torch.DoubleTensor" */
@@ -88,14 +93,14 @@ static PyObject *tensor_type(PyObject *self, PyObject *const *args, Py_ssize_t n
     if (py_parse("type", "dtype,non_blocking", 0, args, n, kwnames, at)) return NULL;
     if (!at[0] || at[0] == Py_None) return PyUnicode_FromFormat("torch.%s", hg_dtypes[TENSOR(self)->dtype].tensor_name);
     if (dtype_meant(at[0], &d)) return NULL;
-    return cast(self, d, false);
+    return cast(self, d, false, NULL, "type");
 }
 
 #define CAST(name, dtype)                                                                                              \
     static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {                    \
         PyObject *at[1];                                                                                               \
         if (py_parse(#name, "memory_format", 0, args, n, kwnames, at)) return NULL;                                    \
-        return cast(self, dtype, false);                                                                               \
+        return cast(self, dtype, false, at[0], #name);                                                                 \
     }
 CAST(to_float, HG_F32)
 CAST(to_double, HG_F64)

@@ -431,6 +431,7 @@ static const char *kind_words(const hg_param *p) {
     case HG_A_DTYPE: return "dtype";
     case HG_A_STR: return "str";
     case HG_A_GENERATOR: return "Generator";
+    case HG_A_FORMAT: return "memory_format";
     default: return "?";
     }
 }

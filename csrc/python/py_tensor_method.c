@@ -78,8 +78,10 @@ static PyObject *tensor_storage_bytes(PyObject *self, PyObject *Py_UNUSED(none))
 
 static PyObject *tensor_is_contiguous(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[1];
-    if (py_parse("is_contiguous", "memory_format", 0, args, n, kwnames, at)) return NULL;
-    return PyBool_FromLong(TENSOR(self)->contiguous);
+    hg_format f = HG_FORMAT_CONTIGUOUS;
+    if (py_parse("is_contiguous", "memory_format", 0, args, n, kwnames, at) || py_format_or(at[0], "is_contiguous", &f))
+        return NULL;
+    return PyBool_FromLong(hg_tensor_lies_as(TENSOR(self), f));
 }
 
 static PyObject *tensor_get_device(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyLong_FromLong(-1); }

@@ -244,6 +244,7 @@ int py_device(PyObject *o, const char *function) {
 typedef struct constant {
     PyObject_HEAD
     const char *name;
+    int value; /* of a memory format: the hg_format */
 } constant;
 
 static PyObject *constant_repr(PyObject *self) { return PyUnicode_FromFormat("torch.%s", ((constant *)self)->name); }
@@ -277,19 +278,37 @@ static PyType_Spec memory_format_spec = {
     .slots = constant_slots,
 };
 
-static PyObject *constant_add(PyObject *m, PyTypeObject *type, const char *name) {
+static PyObject *constant_add(PyObject *m, PyTypeObject *type, const char *name, int value) {
     constant *o = PyObject_New(constant, type);
     if (!o) return NULL;
-    o->name = name;
+    o->name = name, o->value = value;
     if (PyModule_AddObjectRef(m, name, (PyObject *)o)) Py_CLEAR(o);
     return (PyObject *)o;
 }
 
+bool py_format(PyObject *o, hg_format *f) {
+    if (Py_TYPE(o) != hg_py->memory_format_type) return false;
+    *f = (hg_format)((constant *)o)->value;
+    return true;
+}
+
+int py_format_or(PyObject *o, const char *function, hg_format *f) {
+    if (!o || o == Py_None || py_format(o, f)) return 0;
+    PyErr_Format(PyExc_TypeError, "%s(): argument 'memory_format' must be torch.memory_format, not %.100s", function,
+                 Py_TYPE(o)->tp_name);
+    return -1;
+}
+
 static int constants_init(PyObject *m) {
-    static const char *const formats[] = {"contiguous_format", "preserve_format", "channels_last", "channels_last_3d"};
-    if (!(hg_py->strided = constant_add(m, hg_py->layout_type, "strided"))) return -1;
+    static const char *const formats[] = {
+        [HG_FORMAT_CONTIGUOUS] = "contiguous_format",
+        [HG_FORMAT_PRESERVE] = "preserve_format",
+        [HG_FORMAT_CHANNELS_LAST] = "channels_last",
+        [HG_FORMAT_CHANNELS_LAST_3D] = "channels_last_3d",
+    };
+    if (!(hg_py->strided = constant_add(m, hg_py->layout_type, "strided", 0))) return -1;
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
-        PyObject *o = constant_add(m, hg_py->memory_format_type, formats[i]);
+        PyObject *o = constant_add(m, hg_py->memory_format_type, formats[i], (int)i);
         if (!o) return -1;
         Py_DECREF(o); /* the module keeps it */
     }

@@ -64,7 +64,7 @@ def lie_alike(theirs, ours):
     return all(n < 2 or a == b for n, a, b in zip(theirs.shape, theirs.stride(), ours.stride()))
 
 
-def same(theirs, ours, what="result", values=True, strides=False, slack=1.0, names=str):
+def same(theirs, ours, what="result", values=True, strides=True, slack=1.0, names=str):
     """Raise Differs unless both are the same kind of thing with the same contents.
 
     `names` is applied to the names of grad_fn before they are compared.

@@ -83,7 +83,7 @@ def compare(row, way, call, grads):
     in_place = way[2]
     if in_place and row.name in COMPARISONS and theirs.requires_grad:
         return True  # a gradient of zeros, which hookgrad leaves out
-    same(theirs, ours, values=values, strides="VIEW" in row.flags, names=name_of_grad_fn(row, in_place))
+    same(theirs, ours, values=values, names=name_of_grad_fn(row, in_place))
     if grads and values:
         derivatives(theirs, ours, leaves)
     return True
