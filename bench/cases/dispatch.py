@@ -149,12 +149,9 @@ def attribute(torch, read):
 @case("module.attribute = number", name="scale")
 def assignment(torch, name):
     module = holder(torch)
-    value = getattr(module, name)
-    code = compile(f"def call(module, value):\n    module.{name} = value", "assignment", "exec")
-    scope: dict = {}
-    exec(code, scope)
-    call = scope["call"]
-    return lambda: call(module, value), lambda: str(getattr(module, name))
+    scope = {"module": module, "value": getattr(module, name)}
+    exec(f"def call():\n    module.{name} = value", scope)
+    return scope["call"], lambda: str(getattr(module, name))
 
 
 # ---- Construction ---------------------------------------------------------------------------------------------------
