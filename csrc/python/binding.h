@@ -25,7 +25,7 @@
 #define PY_TYPES(X)                                                                                                    \
     X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)          \
     X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)                    \
-    X(mapping_iterator) X(mapping_view) X(module_dict)
+    X(mapping_iterator) X(mapping_view) X(module_dict) X(walk)
 /* clang-format on */
 
 /* Interned names, made once: NAME(forward). */
@@ -42,7 +42,7 @@
     X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
     X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
     X(__getattr__) X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)                 \
-    X(_call_impl) X(_wrapped_call_impl)
+    X(_call_impl) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train)
 /* clang-format on */
 
 typedef struct mod_state {
@@ -74,6 +74,7 @@ typedef struct mod_state {
     PyObject *mode_attribute; /* what modes make of a tensor's attributes; NULL until there is one */
     PyObject *no_override;    /* _disabled_torch_function_impl */
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
+    PyObject *module_class;   /* the class nn.Module, told by the package; may be NULL */
     PyObject
         *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     PyObject *node_types;      /* dict: the types of nodes by name */

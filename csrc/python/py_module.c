@@ -56,6 +56,20 @@ static PyObject *module_getattro(PyObject *self, PyObject *name) {
     return registered_or_missing(self, name);
 }
 
+int py_module_has_attribute(PyObject *self, PyObject *name) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (type->tp_getattro == module_getattro && !_PyType_Lookup(type, name)) {
+        PyObject *dict = SELF(self)->dict;
+        int there = dict ? PyDict_Contains(dict, name) : 0;
+        return there ? there : registered(self, name) != NULL;
+    }
+    PyObject *found = PyObject_GetAttr(self, name);
+    if (!found && !PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
+    PyErr_Clear();
+    Py_XDECREF(found);
+    return found != NULL;
+}
+
 /* For `super().__getattr__(name)` in a subclass that has a __getattr__ of its own. */
 static PyObject *module_getattr(PyObject *self, PyObject *name) {
     return PyUnicode_Check(name) ? registered_or_missing(self, name) : py_no_attribute(self, name);
@@ -94,6 +108,13 @@ static PyObject *call_method(PyObject *fn, PyObject *self, PyObject *const *args
 static bool plain_lookup(PyTypeObject *type) {
     if (type->tp_getattro == module_getattro) return true;
     return _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(hg_py->module_type, NAME(__getattribute__));
+}
+
+bool py_module_inherits(PyObject *self, PyObject *name) {
+    PyTypeObject *type = Py_TYPE(self), *base = (PyTypeObject *)hg_py->module_class;
+    PyObject *dict = SELF(self)->dict;
+    return base && _PyType_Lookup(type, name) == _PyType_Lookup(base, name) && plain_lookup(type) &&
+           !(dict && PyDict_GetItemWithError(dict, name));
 }
 
 /* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
@@ -372,7 +393,7 @@ static PyMethodDef methods[] = {
      NULL},
     {"_wrapped_call_impl", (PyCFunction)(void (*)(void))wrapped_call_impl, METH_FASTCALL | METH_KEYWORDS, NULL},
 #define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
-    PY_MODULE_HOOK_METHODS(X)
+    PY_MODULE_METHODS(X)
 #undef X
         {NULL, NULL, 0, NULL},
 };
@@ -408,7 +429,7 @@ static PyType_Spec spec = {"hookgrad._C.Module", sizeof(py_module), 0,
 
 int py_module_init(PyObject *m) {
     return py_type_add(m, &hg_py->module_type, &spec, NULL) || py_module_dict_init(m) || py_layer_init(m) ||
-                   PyModule_AddFunctions(m, py_module_hook_functions)
+                   py_module_walk_init(m) || PyModule_AddFunctions(m, py_module_hook_functions)
                ? -1
                : 0;
 }

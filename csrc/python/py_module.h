@@ -46,6 +46,16 @@ static inline bool module_has(PyObject *self, module_attr a) { return SELF(self)
 /* AttributeError "'Net' object has no attribute 'x'". */
 PyObject *py_no_attribute(PyObject *self, PyObject *name);
 
+/* Does the instance have the method of that name from nn.Module, or the base type: no class of its own, nor the instance
+   itself, has another? */
+bool py_module_inherits(PyObject *self, PyObject *name);
+
+/* hasattr(): 0, 1, or -1 failed. */
+int py_module_has_attribute(PyObject *self, PyObject *name);
+
+/* py_module_walk.c */
+int py_module_walk_init(PyObject *m);
+
 /* py_module_dict.c */
 extern PyGetSetDef py_module_attributes[];
 void py_module_dict_forget(PyObject *dict); /* its module is about to die; dict may be NULL or any dict */
@@ -60,15 +70,18 @@ PyObject *py_module_delattr(PyObject *self, PyObject *name);
 /* The value after the global registration hooks of that kind have seen it: new. */
 PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyObject *value);
 
-/* py_module_hooks.c */
+/* py_module_hooks.c, and py_module_set.c */
 extern PyMethodDef py_module_hook_functions[]; /* of hookgrad._C */
-#define PY_MODULE_HOOK_METHODS(X)                                                                                      \
+#define SOURCE "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module."
+#define PY_MODULE_METHODS(X)                                                                                           \
     X(register_forward_pre_hook)                                                                                       \
-    X(register_forward_hook) X(register_full_backward_pre_hook) X(register_full_backward_hook) X(register_backward_hook)
+    X(register_forward_hook)                                                                                           \
+    X(register_full_backward_pre_hook)                                                                                 \
+    X(register_full_backward_hook) X(register_backward_hook) X(register_parameter) X(register_buffer) X(add_module)
 #define X(name)                                                                                                        \
     PyObject *py_##name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);                       \
     extern const char py_##name##_doc[];
-PY_MODULE_HOOK_METHODS(X)
+PY_MODULE_METHODS(X)
 #undef X
 
 /* py_layer.c */

@@ -9,8 +9,6 @@ typedef struct options {
     hg_hook_kind kind;
 } options;
 
-#define SOURCE "Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module."
-
 /* Reads the arguments; flags come in the order prepend, with_kwargs, always_call. */
 static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags, PyObject *const *args, Py_ssize_t n,
                                PyObject *kwnames) {
@@ -215,21 +213,27 @@ static PyObject *set_global_is_full(PyObject *module, PyObject *value) {
     Py_RETURN_NONE;
 }
 
-static PyObject *run_registration_hooks(PyObject *unused, PyObject *args) {
-    (void)unused;
-    const char *kind;
-    PyObject *module, *name, *value;
-    if (!PyArg_ParseTuple(args, "sOOO:_run_registration_hooks", &kind, &module, &name, &value)) return NULL;
-    const global_kind *g = global_named(kind);
-    return g ? py_registered(g->kind, module, name, value) : NULL;
-}
-
 static PyObject *set_parameter_type(PyObject *module, PyObject *class) {
     (void)module;
     if (!PyType_Check(class) || !PyType_IsSubtype((PyTypeObject *)class, hg_py->tensor_type))
         return PyErr_Format(PyExc_TypeError, "_set_parameter_type(): expected a subclass of Tensor, not %R", class);
     Py_XSETREF(hg_py->parameter, Py_NewRef(class));
     Py_RETURN_NONE;
+}
+
+static PyObject *set_module_class(PyObject *module, PyObject *class) {
+    (void)module;
+    if (!PyType_Check(class) || !PyType_IsSubtype((PyTypeObject *)class, hg_py->module_type))
+        return PyErr_Format(PyExc_TypeError, "_set_module_class(): expected a subclass of Module, not %R", class);
+    Py_XSETREF(hg_py->module_class, Py_NewRef(class));
+    Py_RETURN_NONE;
+}
+
+static PyObject *inherits(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *of, *name;
+    if (!PyArg_ParseTuple(args, "O!U:_inherits", hg_py->module_type, &of, &name)) return NULL;
+    return PyBool_FromLong(py_module_inherits(of, name));
 }
 
 PyMethodDef py_module_hook_functions[] = {
@@ -240,8 +244,8 @@ PyMethodDef py_module_hook_functions[] = {
     {"_global_is_full", global_is_full, METH_NOARGS,
      "Are the global backward hooks full ones? None: there were none yet."},
     {"_set_global_is_full", set_global_is_full, METH_O, "Set what _global_is_full() tells."},
-    {"_run_registration_hooks", run_registration_hooks, METH_VARARGS,
-     "_run_registration_hooks(kind, module, name, value) -> value"},
+    {"_set_module_class", set_module_class, METH_O, "Tell which class is nn.Module."},
+    {"_inherits", inherits, METH_VARARGS, "(module, name): does it have that method from nn.Module?"},
     {"_set_parameter_type", set_parameter_type, METH_O, "Tell which class is nn.Parameter."},
     {NULL, NULL, 0, NULL},
 };

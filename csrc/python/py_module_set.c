@@ -80,7 +80,143 @@ PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyO
     return h->n ? run_registered(PY(h), module, name, value) : value;
 }
 
-/* ---- Each sort of value ----------------------------------------------------------------------------------------- */
+/* ---- Registering ------------------------------------------------------------------------------------------------ */
+
+static int before_init(const char *what) {
+    PyErr_Format(PyExc_AttributeError, "cannot assign %s before Module.__init__() call", what);
+    return -1;
+}
+
+/* May something be registered under the name, in the table t? */
+static int check_name(PyObject *self, const char *what, PyObject *name, hg_table *t) {
+    bool is_module = !strcmp(what, "module");
+    if (!PyUnicode_Check(name)) {
+        PyObject *words = type_words(name);
+        if (words) PyErr_Format(PyExc_TypeError, "%s name should be a string. Got %U", what, words);
+        Py_XDECREF(words);
+        return -1;
+    }
+    int dot = PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0;
+    if (!is_module && dot) return PyErr_Format(PyExc_KeyError, "%s name can't contain \".\"", what), -1;
+    if (!is_module && !PyUnicode_GET_LENGTH(name))
+        return PyErr_Format(PyExc_KeyError, "%s name can't be empty string \"\"", what), -1;
+    int taken = py_table_get(t, name) ? 0 : py_module_has_attribute(self, name);
+    if (taken > 0) PyErr_Format(PyExc_KeyError, "attribute '%U' already exists", name);
+    if (taken) return -1;
+    if (dot) return PyErr_Format(PyExc_KeyError, "module name can't contain \".\", got: %U", name), -1;
+    if (!PyUnicode_GET_LENGTH(name))
+        return PyErr_SetString(PyExc_KeyError, "module name can't be empty string \"\""), -1;
+    return 0;
+}
+
+/* Into its table, after the global registration hooks of that kind have seen it. */
+static int put(PyObject *self, hg_table_kind which, hg_hook_kind kind, PyObject *name, PyObject *value) {
+    hg_table *t;
+    hg_ctx *cx = py_ctx();
+    PyObject *registered = cx ? py_registered(kind, self, name, value) : NULL;
+    if (!registered) return -1;
+    hg_status st = hg_module_table(cx, MODULE(self), which, &t);
+    int failed = st == HG_OK ? py_table_set(t, name, registered) : py_fail(cx, st);
+    Py_DECREF(registered);
+    return failed;
+}
+
+static int put_parameter(PyObject *self, PyObject *name, PyObject *value) {
+    if (!module_has(self, ATTR__parameters)) return before_init("parameter");
+    if (check_name(self, "parameter", name, MODULE(self)->params)) return -1;
+    if (value == Py_None) {
+        hg_table *t;
+        hg_ctx *cx = py_ctx();
+        hg_status st = cx ? hg_module_table(cx, MODULE(self), HG_PARAMS, &t) : HG_HOST;
+        return st == HG_OK ? py_table_set(t, name, value) : cx ? py_fail(cx, st) : -1;
+    }
+    int parameter = is_parameter(value);
+    if (parameter < 0) return -1;
+    if (!parameter) {
+        PyObject *words = type_words(value);
+        if (words)
+            PyErr_Format(PyExc_TypeError,
+                         "cannot assign '%U' object to parameter '%U' (torch.nn.Parameter or None required)", words,
+                         name);
+        Py_XDECREF(words);
+        return -1;
+    }
+    if (!hg_tensor_is_leaf(TENSOR(value))) {
+        PyErr_Format(PyExc_ValueError,
+                     "Cannot assign non-leaf Tensor to parameter '%U'. Model parameters must be created explicitly. To "
+                     "express '%U' as a function of another Tensor, compute the value in the forward() method.",
+                     name, name);
+        return -1;
+    }
+    return put(self, HG_PARAMS, HG_HOOK_REGISTER_PARAMETER, name, value);
+}
+
+static int put_buffer(PyObject *self, PyObject *name, PyObject *value, bool persistent) {
+    if (!module_has(self, ATTR__buffers)) return before_init("buffer");
+    if (check_name(self, "buffer", name, MODULE(self)->buffers)) return -1;
+    if (value != Py_None && !py_is_tensor(value)) {
+        PyObject *words = type_words(value);
+        if (words)
+            PyErr_Format(PyExc_TypeError, "cannot assign '%U' object to buffer '%U' (torch Tensor or None required)",
+                         words, name);
+        Py_XDECREF(words);
+        return -1;
+    }
+    if (put(self, HG_BUFFERS, HG_HOOK_REGISTER_BUFFER, name, value)) return -1;
+    PyObject *names = persistent ? SELF(self)->non_persistent : py_module_names(self);
+    if (persistent && !names) return 0;
+    if (!names) return -1;
+    return (persistent ? PySet_Discard(names, name) : PySet_Add(names, name)) < 0 ? -1 : 0;
+}
+
+static int put_module(PyObject *self, PyObject *name, PyObject *value) {
+    if (value != Py_None && !py_is_module(value)) {
+        PyObject *words = type_words(value);
+        if (words) PyErr_Format(PyExc_TypeError, "%U is not a Module subclass", words);
+        Py_XDECREF(words);
+        return -1;
+    }
+    if (!module_has(self, ATTR__modules)) return py_no_attribute(self, NAME(_modules)), -1;
+    if (check_name(self, "module", name, MODULE(self)->modules)) return -1;
+    return put(self, HG_MODULES, HG_HOOK_REGISTER_MODULE, name, value);
+}
+
+const char py_register_parameter_doc[] = "register_parameter($self, name, param)\n--\n\n"
+                                         "Keep `param` (or None) as the parameter `name`.\n\n" SOURCE
+                                         "register_parameter";
+
+PyObject *py_register_parameter(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[2];
+    if (py_parse("Module.register_parameter", "name,param", 2, args, n, kwnames, at) ||
+        put_parameter(self, at[0], at[1]))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+const char py_register_buffer_doc[] =
+    "register_buffer($self, name, tensor, persistent=True)\n--\n\n"
+    "Keep `tensor` (or None) as the buffer `name`: moved with the module, saved with it if `persistent`.\n\n" SOURCE
+    "register_buffer";
+
+PyObject *py_register_buffer(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[3];
+    if (py_parse("Module.register_buffer", "name,tensor,persistent", 2, args, n, kwnames, at)) return NULL;
+    int persistent = at[2] ? PyObject_IsTrue(at[2]) : 1;
+    if (persistent < 0 || put_buffer(self, at[0], at[1], persistent)) return NULL;
+    Py_RETURN_NONE;
+}
+
+const char py_add_module_doc[] = "add_module($self, name, module)\n--\n\n"
+                                 "Keep `module` (or None) as the submodule `name`.\n\n" SOURCE "add_module";
+
+PyObject *py_add_module(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[2];
+    if (py_parse("Module.add_module", "name,module", 2, args, n, kwnames, at) || put_module(self, at[0], at[1]))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- Assigning: each sort of value -------------------------------------------------------------------------------- */
 
 /* The name leaves every other place it may be in. Tables first: dropping a value may run anything. */
 static int leave(PyObject *self, PyObject *name, hg_table *a, hg_table *b) {
@@ -99,15 +235,10 @@ static int call_register(PyObject *self, PyObject *method, PyObject *name, PyObj
     return done ? 0 : -1;
 }
 
-static int set_module(PyObject *self, PyObject *name, PyObject *value) {
-    hg_table *modules;
-    hg_ctx *cx = py_ctx();
-    PyObject *registered = cx ? py_registered(HG_HOOK_REGISTER_MODULE, self, name, value) : NULL;
-    if (!registered) return -1;
-    hg_status st = hg_module_table(cx, MODULE(self), HG_MODULES, &modules);
-    int failed = st == HG_OK ? py_table_set(modules, name, registered) : py_fail(cx, st);
-    Py_DECREF(registered);
-    return failed;
+/* A class may have a register_parameter() of its own. */
+static int set_parameter(PyObject *self, PyObject *name, PyObject *value) {
+    if (py_module_inherits(self, NAME(register_parameter))) return put_parameter(self, name, value);
+    return call_register(self, NAME(register_parameter), name, value);
 }
 
 /* register_buffer() has failed with a TypeError: say so where that is because it has no such argument. */
@@ -140,6 +271,7 @@ static int set_buffer(PyObject *self, PyObject *name, PyObject *value, bool is_b
         if (persistent >= 0) persistent = !persistent;
     }
     if (persistent < 0) return -1;
+    if (py_module_inherits(self, NAME(register_buffer))) return put_buffer(self, name, value, persistent);
     if (persistent) return call_register(self, NAME(register_buffer), name, value);
     /* Said only where it is needed: a subclass may have a register_buffer() without the argument. */
     PyObject *method = PyObject_GetAttr(self, NAME(register_buffer));
@@ -151,11 +283,6 @@ static int set_buffer(PyObject *self, PyObject *name, PyObject *value, bool is_b
     Py_XDECREF(kwargs);
     Py_XDECREF(done);
     return done ? 0 : -1;
-}
-
-static int before_init(const char *what) {
-    PyErr_Format(PyExc_AttributeError, "cannot assign %s before Module.__init__() call", what);
-    return -1;
 }
 
 static int is_tensor_like(PyObject *o) {
@@ -172,20 +299,20 @@ static int set(PyObject *self, PyObject *name, PyObject *value) {
     if (parameter < 0) return -1;
     if (parameter) {
         if (!module_has(self, ATTR__parameters)) return before_init("parameters");
-        return leave(self, name, m->buffers, m->modules) ? -1
-                                                         : call_register(self, NAME(register_parameter), name, value);
+        return leave(self, name, m->buffers, m->modules) ? -1 : set_parameter(self, name, value);
     }
     if (py_table_get(m->params, name)) {
         if (value != Py_None) return cannot_assign(value, "parameter", name, "torch.nn.Parameter or None expected");
-        return call_register(self, NAME(register_parameter), name, value);
+        return set_parameter(self, name, value);
     }
     if (py_is_module(value)) {
         if (!module_has(self, ATTR__modules)) return before_init("module");
-        return leave(self, name, m->params, m->buffers) ? -1 : set_module(self, name, value);
+        return leave(self, name, m->params, m->buffers) ? -1
+                                                        : put(self, HG_MODULES, HG_HOOK_REGISTER_MODULE, name, value);
     }
     if (py_table_get(m->modules, name)) {
         if (value != Py_None) return cannot_assign(value, "child module", name, "torch.nn.Module or None expected");
-        return set_module(self, name, value);
+        return put(self, HG_MODULES, HG_HOOK_REGISTER_MODULE, name, value);
     }
     if ((buffer = py_is_tensor(value) ? is_marked(value, NAME(_is_buffer)) : 0) < 0) return -1;
     if (!buffer && !py_table_get(m->buffers, name)) return PyObject_GenericSetAttr(self, name, value);

@@ -10,8 +10,8 @@ them, runs the call sequence and registers the hooks of forward and backward. Of
     _C._register_global_hook(kind, hook, with_kwargs, always_call) -> handle
         `kind` is one of "forward_pre", "forward", "full_backward_pre", "full_backward", "backward",
         "buffer_registration", "module_registration", "parameter_registration"
-    _C._run_registration_hooks(kind, module, name, value) -> value
-        the value after the global hooks of registration; `kind` is one of the last three above
+    _C._walk_modules, _C._walk_members, _C._train, _C._inherits
+        going through a tree, where no class in it has its own way
     _C._global_hooks(name) -> table
         the global hooks themselves, of a kind or (forward_with_kwargs, forward_always_called) their flags
     _C._set_global_hooks(name, table), _C._global_is_full(), _C._set_global_is_full(value)
@@ -88,15 +88,6 @@ def _register(table, hook):
     handle = RemovableHandle(table)
     table[handle.id] = hook
     return handle
-
-
-def _check_name(what, name):
-    if not isinstance(name, str):
-        raise TypeError(f"{what} name should be a string. Got {hookgrad.typename(name)}")
-    if "." in name:
-        raise KeyError(f'{what} name can\'t contain "."' + (f", got: {name}" if what == "module" else ""))
-    if name == "":
-        raise KeyError(f'{what} name can\'t be empty string ""')
 
 
 def register_module_forward_pre_hook(hook):
@@ -263,63 +254,6 @@ class Module(_C.Module):
 
     # ---- what a module has -------------------------------------------------------------------------------------
 
-    def register_buffer(self, name, tensor, persistent=True):
-        """Keep `tensor` (or None) as the buffer `name`: moved with the module, saved with it if `persistent`.
-
-        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_buffer
-        """
-        if "_buffers" not in self.__dict__:
-            raise AttributeError("cannot assign buffer before Module.__init__() call")
-        _check_name("buffer", name)
-        if hasattr(self, name) and name not in self._buffers:
-            raise KeyError(f"attribute '{name}' already exists")
-        if tensor is not None and not isinstance(tensor, hookgrad.Tensor):
-            raise TypeError(
-                f"cannot assign '{hookgrad.typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
-            )
-        self._buffers[name] = _C._run_registration_hooks("buffer_registration", self, name, tensor)
-        if persistent:
-            self._non_persistent_buffers_set.discard(name)
-        else:
-            self._non_persistent_buffers_set.add(name)
-
-    def register_parameter(self, name, param):
-        """Keep `param` (or None) as the parameter `name`.
-
-        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.register_parameter
-        """
-        if "_parameters" not in self.__dict__:
-            raise AttributeError("cannot assign parameter before Module.__init__() call")
-        _check_name("parameter", name)
-        if hasattr(self, name) and name not in self._parameters:
-            raise KeyError(f"attribute '{name}' already exists")
-        if param is not None:
-            if not isinstance(param, Parameter):
-                raise TypeError(
-                    f"cannot assign '{hookgrad.typename(param)}' object to parameter '{name}' "
-                    "(torch.nn.Parameter or None required)"
-                )
-            if param.grad_fn is not None:
-                raise ValueError(
-                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
-                    f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
-                    "forward() method."
-                )
-            param = _C._run_registration_hooks("parameter_registration", self, name, param)
-        self._parameters[name] = param
-
-    def add_module(self, name, module):
-        """Keep `module` (or None) as the submodule `name`.
-
-        Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.add_module
-        """
-        if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{hookgrad.typename(module)} is not a Module subclass")
-        if isinstance(name, str) and hasattr(self, name) and name not in self._modules:
-            raise KeyError(f"attribute '{name}' already exists")
-        _check_name("module", name)
-        self._modules[name] = _C._run_registration_hooks("module_registration", self, name, module)
-
     def register_module(self, name, module):
         """The same as `add_module`."""
         self.add_module(name, module)
@@ -379,21 +313,13 @@ class Module(_C.Module):
         >>> [name for name, module in nn.Sequential(nn.Linear(2, 2), nn.ReLU()).named_modules()]
         ['', '0', '1']
         """
-        if memo is None:
-            memo = set()
-        if self in memo:
-            return
-        if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
-        for name, module in self._modules.items():
-            if module is not None:
-                yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+        return _C._walk_modules(self, memo, prefix, remove_duplicate, True)
 
     def modules(self, remove_duplicate=True):
         """Every module in the tree, this one first."""
-        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
-            yield module
+        if _C._inherits(self, "named_modules"):
+            return _C._walk_modules(self, None, "", remove_duplicate, False)
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self):
         """The direct submodules with their names; a shared one once."""
@@ -419,6 +345,10 @@ class Module(_C.Module):
                     memo.add(value)
                 yield f"{path}.{name}" if path else name, value
 
+    def _walks_alike(self):
+        """Whether what this module has is found as in any other module: no class of its own says how."""
+        return _C._inherits(self, "named_modules") and _C._inherits(self, "_named_members")
+
     def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
         """Every parameter with its dotted path; a shared one once.
 
@@ -426,21 +356,27 @@ class Module(_C.Module):
         >>> [(name, p.shape) for name, p in nn.Linear(3, 2).named_parameters()]
         [('weight', torch.Size([2, 3])), ('bias', torch.Size([2]))]
         """
-        yield from self._named_members(lambda module: module._parameters.items(), prefix, recurse, remove_duplicate)
+        if self._walks_alike():
+            return _C._walk_members(self, False, prefix, recurse, remove_duplicate, True)
+        return self._named_members(lambda module: module._parameters.items(), prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse=True):
         """Every parameter: what an optimizer wants."""
-        for _, parameter in self.named_parameters(recurse=recurse):
-            yield parameter
+        if self._walks_alike() and _C._inherits(self, "named_parameters"):
+            return _C._walk_members(self, False, "", recurse, True, False)
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
         """Every buffer with its dotted path; a shared one once."""
-        yield from self._named_members(lambda module: module._buffers.items(), prefix, recurse, remove_duplicate)
+        if self._walks_alike():
+            return _C._walk_members(self, True, prefix, recurse, remove_duplicate, True)
+        return self._named_members(lambda module: module._buffers.items(), prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse=True):
         """Every buffer."""
-        for _, buffer in self.named_buffers(recurse=recurse):
-            yield buffer
+        if self._walks_alike() and _C._inherits(self, "named_buffers"):
+            return _C._walk_members(self, True, "", recurse, True, False)
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     # ---- changing everything -----------------------------------------------------------------------------------
 
@@ -544,9 +480,7 @@ class Module(_C.Module):
         """Set the mode of training (or with False of evaluation) in the whole tree; returns self."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        self.training = mode
-        for module in self.children():
-            module.train(mode)
+        _C._train(self, mode)
         return self
 
     def eval(self):
@@ -847,6 +781,9 @@ class Module(_C.Module):
     def __dir__(self):
         names = {*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers}
         return sorted(name for name in names if not name[0].isdigit())
+
+
+_C._set_module_class(Module)
 
 
 def _fill_parameter(module, name, parameter, value, fn):
