@@ -472,10 +472,15 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
         if ((st = copy_for(cx, var, grad[0], &sum)) != HG_OK) return st;
         put_grad(cx, var, sum);
     } else if (!cx->grad_enabled) {
-        st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(var->grad), hg_t(grad[0])}, 2);
+        hg_retain(cx, sum = var->grad); /* whatever another thread makes of it meanwhile */
+        st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(sum), hg_t(grad[0])}, 2);
+        hg_release(cx, sum);
     } else {
-        st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(var->grad), hg_t(grad[0])}, 2, &sum);
+        hg_tensor *before = var->grad;
+        hg_retain(cx, before);
+        st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(before), hg_t(grad[0])}, 2, &sum);
         if (st == HG_OK) put_grad(cx, var, sum);
+        hg_release(cx, before);
     }
     if (st != HG_OK || !var->extra || !var->extra->post) return st;
     hg_call call = {.kind = HG_HOOK_POST_ACCUMULATE, .tensor = var};

@@ -2,7 +2,7 @@
 #ifndef HG_CORE_IMPL_H
 #define HG_CORE_IMPL_H
 
-#include "hookgrad.h"
+#include "cache_impl.h"
 
 /* Names the core looks modules' tensors and settings up by: interned by the host at hg_open(). */
 /* clang-format off */
@@ -21,6 +21,15 @@ enum {
         HG_N_NAMES
 };
 
+/* Kernels that run without the host's lock, and storages that died meanwhile: work.c. */
+typedef struct hg_at_work hg_at_work;
+typedef struct hg_work_state {
+    uint64_t n_begun;
+    int64_t process; /* whose they are */
+    hg_at_work *oldest, *newest;
+    hg_storage *first_dead, *last_dead;
+} hg_work_state;
+
 struct hg_lib {
     hg_host host;
     hg_dtype default_dtype;
@@ -37,6 +46,8 @@ struct hg_lib {
     struct hg_blas *blas; /* what blas.c found; NULL before the first large product */
     hg_node *dying;       /* nodes waiting to be freed: see Note [Freeing graphs] in node.c */
     bool freeing;
+    hg_cache cache;
+    hg_work_state work;
 };
 
 #define HOST(cx) (&(cx)->lib->host)
@@ -53,6 +64,10 @@ hg_status hg_tuple_new(hg_ctx *cx, void *like, const hg_value *at, size_t n, hg_
 hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out);
 void hg_storage_retain(hg_storage *s);
 void hg_storage_release(hg_lib *lib, hg_storage *s);
+/* One whose count is zero: at once, or when the kernels that may be using it are done (work.c). */
+void hg_storage_free(hg_lib *lib, hg_storage *s);
+bool hg_storage_is_used(hg_lib *lib);
+void hg_storage_bury_later(hg_lib *lib, hg_storage *s);
 
 /* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel, contiguous and plain. */
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,

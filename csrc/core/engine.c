@@ -291,13 +291,15 @@ static hg_status run_tensor_hooks(hg_ctx *cx, hg_hooks *h, hg_tensor **grad) {
 }
 
 static hg_status fill_retained(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
-    hg_tensor *sum = NULL;
+    hg_tensor *sum = NULL, *before = t->grad;
     hg_status st;
     if (!grad) return HG_OK;
-    if (!t->grad)
+    hg_retain(cx, before);
+    if (!before)
         st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, &sum);
     else
-        st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(t->grad), hg_t(grad)}, 2, &sum);
+        st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(before), hg_t(grad)}, 2, &sum);
+    hg_release(cx, before);
     if (st != HG_OK) return st;
     hg_tensor *old = t->grad;
     t->grad = sum;

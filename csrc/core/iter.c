@@ -1,5 +1,6 @@
 /* The strided iterator: see Note [Loops]. */
 #include "iter_impl.h"
+#include "pool_impl.h"
 
 #include <string.h>
 
@@ -63,24 +64,28 @@ void hg_iter_coalesce(hg_iter *it) {
     it->n_dim = n ? last + 1 : 0;
 }
 
-void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg) {
+/* Elements begin to end, counted in the order of the dimensions. */
+static void rows_between(const hg_iter *it, int64_t begin, int64_t end, hg_row_fn fn, void *arg) {
     static const int64_t still[HG_ITER_MAX] = {0};
-    int outer = it->n_dim - 1;
-    if (outer < 0) {
-        fn(arg, 1, it->p, still);
-        return;
-    }
-    for (int i = 0; i <= outer; i++)
-        if (it->shape[i] == 0) return;
-    int64_t n = it->shape[outer], at[HG_MAX_DIM];
-    const int64_t *step = it->step[outer];
+    int last = it->n_dim - 1;
     char *p[HG_ITER_MAX];
     memcpy(p, it->p, sizeof p);
-    for (int i = 0; i < outer; i++) at[i] = 0;
-    for (;;) {
+    if (last < 0) {
+        fn(arg, 1, p, still);
+        return;
+    }
+    int64_t at[HG_MAX_DIM], left = begin;
+    for (int i = last; i >= 0; i--) {
+        at[i] = left % it->shape[i], left /= it->shape[i];
+        for (int k = 0; k < it->n_operands; k++) p[k] += at[i] * it->step[i][k];
+    }
+    const int64_t *step = it->step[last];
+    for (int64_t n; begin < end; begin += n) {
+        n = it->shape[last] - at[last] < end - begin ? it->shape[last] - at[last] : end - begin;
         fn(arg, n, p, step);
-        int i = outer - 1;
-        for (; i >= 0; i--) {
+        for (int k = 0; k < it->n_operands; k++) p[k] -= at[last] * step[k];
+        at[last] = 0;
+        for (int i = last - 1; i >= 0; i--) {
             if (++at[i] < it->shape[i]) {
                 for (int k = 0; k < it->n_operands; k++) p[k] += it->step[i][k];
                 break;
@@ -88,8 +93,33 @@ void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg) {
             for (int k = 0; k < it->n_operands; k++) p[k] -= it->step[i][k] * (it->shape[i] - 1);
             at[i] = 0;
         }
-        if (i < 0) return;
     }
+}
+
+static int64_t count(const hg_iter *it) {
+    int64_t n = 1;
+    for (int i = 0; i < it->n_dim; i++) n *= it->shape[i];
+    return n;
+}
+
+void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg) {
+    int64_t n = count(it);
+    if (n) rows_between(it, 0, n, fn, arg);
+}
+
+typedef struct job {
+    const hg_iter *it;
+    hg_row_fn fn;
+    void *arg;
+} job;
+
+static void do_range(void *arg, int64_t begin, int64_t end) {
+    const job *j = arg;
+    rows_between(j->it, begin, end, j->fn, j->arg);
+}
+
+void hg_iter_work(hg_ctx *cx, const hg_iter *it, hg_row_fn fn, void *arg) {
+    hg_work(cx, count(it), HG_GRAIN, do_range, &(job){it, fn, arg});
 }
 
 typedef struct loop_call {
@@ -103,6 +133,9 @@ static void call_loop(void *arg, int64_t n, char *const *p, const int64_t *step)
 }
 
 void hg_iter_run(const hg_iter *it, hg_loop loop, const hg_extra_args *extra) {
-    loop_call c = {loop, extra};
-    hg_iter_rows(it, call_loop, &c);
+    hg_iter_rows(it, call_loop, &(loop_call){loop, extra});
+}
+
+void hg_iter_work_loop(hg_ctx *cx, const hg_iter *it, hg_loop loop, const hg_extra_args *extra) {
+    hg_iter_work(cx, it, call_loop, &(loop_call){loop, extra});
 }

@@ -41,6 +41,12 @@ void hg_iter_run(const hg_iter *it, hg_loop loop, const hg_extra_args *extra);
 /* The same for a caller with a loop of its own: fn(arg, n, p, step) along the last dimension, row after row. */
 typedef void (*hg_row_fn)(void *arg, int64_t n, char *const *p, const int64_t *step);
 void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
+/* The same, where no element depends on another, by hg_work(): rows may come in pieces, and in several threads. */
+void hg_iter_work(hg_ctx *cx, const hg_iter *it, hg_row_fn fn, void *arg);
+void hg_iter_work_loop(hg_ctx *cx, const hg_iter *it, hg_loop loop, const hg_extra_args *extra);
+
+/* As many elements are worth a thread's while. */
+enum { HG_GRAIN = 16384 };
 
 /* ---- Vector units ---------------------------------------------------------------------------------------------------- */
 

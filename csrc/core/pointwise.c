@@ -82,14 +82,18 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
             if (!fresh)
                 for (int i = 0; i < n_in; i++)
                     if (in[i].kind == HG_A_TENSOR && (st = hg_check_overlap(cx, *out, in[i].u.t)) != HG_OK) return st;
-            char *p[HG_ITER_MAX] = {(*out)->data};
-            int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size};
+            hg_iter it = {.n_operands = n_in + 1, .n_dim = 1};
+            it.shape[0] = first->numel;
+            it.p[0] = (*out)->data, it.step[0][0] = hg_dtypes[computed].size;
             for (int i = 0; i < n_in; i++) {
                 bool tensor = in[i].kind == HG_A_TENSOR;
-                p[i + 1] = tensor ? in[i].u.t->data : (char *)&number[i];
-                step[i + 1] = tensor ? (int64_t)hg_tensor_itemsize(in[i].u.t) : 0;
+                it.p[i + 1] = tensor ? in[i].u.t->data : (char *)&number[i];
+                it.step[0][i + 1] = tensor ? (int64_t)hg_tensor_itemsize(in[i].u.t) : 0;
             }
-            if (first->numel) loop(first->numel, p, step, extra);
+            if (first->numel > HG_GRAIN)
+                hg_iter_work_loop(cx, &it, loop, extra);
+            else if (first->numel)
+                loop(first->numel, it.p, it.step[0], extra);
             return HG_OK;
         }
     }
@@ -119,8 +123,8 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     }
     hg_iter_coalesce(&it);
     if (converts)
-        hg_iter_rows(&it, run_chunks, &run);
+        hg_iter_work(cx, &it, run_chunks, &run);
     else
-        hg_iter_run(&it, loop, extra);
+        hg_iter_work_loop(cx, &it, loop, extra);
     return HG_OK;
 }

@@ -137,6 +137,10 @@ typedef struct hg_host {
     /* The first tensor inside a value that is none, which must have one: a dict's first, a sequence's first item or the
        first inside that. New in *out. May be NULL: such values have none. */
     hg_status (*first_tensor)(void *ud, hg_value v, hg_value *out);
+    /* Let the host's other threads run while this one computes on raw memory: give up the lock, and take it again with what
+       `unlock` returned. May be NULL: the lock is kept. */
+    void *(*unlock)(void *ud);
+    void (*lock)(void *ud, void *unlocked);
 } hg_host;
 
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
@@ -212,6 +216,7 @@ struct hg_storage {
     size_t size; /* bytes */
     uint32_t version;
     bool read_only;
+    bool cached;               /* the memory goes to the cache, not to the host */
     void (*free)(void *owner); /* NULL: the bytes follow this header, or come from host->mem when own is set */
     void *owner;
     hg_counter *counter; /* owned; where the version is shared with another storage: it counts, `version` does not */
@@ -227,6 +232,17 @@ typedef enum hg_format {
     HG_FORMAT_CHANNELS_LAST,
     HG_FORMAT_CHANNELS_LAST_3D,
 } hg_format;
+
+/* The memory of storages of 4 KiB and more, in bytes. Freed blocks wait for storages to come; hg_empty_cache() gives them back
+   to the host. */
+typedef struct hg_memory {
+    size_t in_use, peak, waiting;
+    int64_t n_in_use, n_taken; /* blocks: now, and ever */
+} hg_memory;
+
+hg_memory hg_memory_stats(const hg_lib *lib);
+void hg_reset_peak_memory(hg_lib *lib); /* the peak is what is in use now */
+void hg_empty_cache(hg_lib *lib);
 
 /* A tensor. Read the fields freely; change them through functions only. An object fresh from the host (all zero, no
    storage) is a valid, empty tensor. */

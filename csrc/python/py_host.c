@@ -114,6 +114,16 @@ static void *host_mem(void *ud, void *p, size_t size) {
     return NULL;
 }
 
+static void *host_unlock(void *ud) {
+    (void)ud;
+    return PyEval_SaveThread();
+}
+
+static void host_lock(void *ud, void *unlocked) {
+    (void)ud;
+    PyEval_RestoreThread(unlocked);
+}
+
 /* ---- References of Python's own --------------------------------------------------------------------------------- */
 
 static void host_hold(void *ud, void *ref) {
@@ -386,6 +396,8 @@ void py_host(hg_host *host) {
         .explain = host_explain,
         .show_type = host_show_type,
         .first_tensor = host_first_tensor,
+        .unlock = host_unlock,
+        .lock = host_lock,
     };
 }
 

@@ -1,4 +1,4 @@
-/* What the process uses of the machine: threads. */
+/* What the process uses of the machine: threads and memory. */
 #include "binding.h"
 
 static PyObject *get_num_threads(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
@@ -16,9 +16,47 @@ static PyObject *set_num_threads(PyObject *Py_UNUSED(m), PyObject *n) {
     Py_RETURN_NONE;
 }
 
+static PyObject *memory_stats(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_memory now = hg_memory_stats(hg_py->lib);
+    return Py_BuildValue("{snsnsnsLsL}", "allocated_bytes.all.current", (Py_ssize_t)now.in_use,
+                         "allocated_bytes.all.peak", (Py_ssize_t)now.peak, "reserved_bytes.all.current",
+                         (Py_ssize_t)(now.in_use + now.waiting), "allocation.all.current", (long long)now.n_in_use,
+                         "allocation.all.allocated", (long long)now.n_taken);
+}
+
+static PyObject *reset_peak_memory_stats(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_reset_peak_memory(hg_py->lib);
+    Py_RETURN_NONE;
+}
+
+static PyObject *empty_cache(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_empty_cache(hg_py->lib);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    memory_stats_doc,
+    "memory_stats() -> dict\n\n"
+    "What tensors of 4 KiB and more take, in bytes, and how many blocks of memory that is: now, at the peak, and with the\n"
+    "freed blocks that are kept for tensors to come. Smaller tensors are not counted. The names are those of\n"
+    "torch.accelerator.memory_stats().\n\n"
+    ">>> x = torch.zeros(1024)\n"
+    ">>> torch.memory_stats()['allocated_bytes.all.current'] >= 4096\n"
+    "True\n");
+PyDoc_STRVAR(empty_cache_doc,
+             "empty_cache() -> None\n\n"
+             "Give the memory of freed tensors that is kept for tensors to come back to the system.\n\n"
+             ">>> torch.empty_cache()\n"
+             ">>> s = torch.memory_stats()\n"
+             ">>> s['reserved_bytes.all.current'] == s['allocated_bytes.all.current']\n"
+             "True\n");
+
 static PyMethodDef functions[] = {
     {"get_num_threads", get_num_threads, METH_NOARGS, "How many threads one large operation may use."},
     {"set_num_threads", set_num_threads, METH_O, "Let one large operation use that many threads."},
+    {"memory_stats", memory_stats, METH_NOARGS, memory_stats_doc},
+    {"reset_peak_memory_stats", reset_peak_memory_stats, METH_NOARGS, "The peak is what is in use now."},
+    {"empty_cache", empty_cache, METH_NOARGS, empty_cache_doc},
     {NULL, NULL, 0, NULL},
 };
 
