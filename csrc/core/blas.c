@@ -164,39 +164,99 @@ GEMM_LOOPS(loops_f64, double, __builtin_fma)
 
 static bool fits(int64_t x) { return x <= INT32_MAX; }
 
-void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
-             int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
-    if (m == 0 || n == 0) return;
+/* One product by BLAS or by the loops above. */
+static void multiply(hg_lib *lib, const hg_gemm_args *p) {
+    int64_t m = p->m, n = p->n, k = p->k, lda = p->lda, ldb = p->ldb, ldc = p->ldc;
+    double beta = p->add ? p->beta : 0;
+    size_t size = hg_dtypes[p->d].size;
+    if (p->add && p->add != p->c)
+        for (int64_t i = 0; i < m; i++)
+            memcpy((char *)p->c + (size_t)(i * ldc) * size, (const char *)p->add + (size_t)(i * p->add_row) * size,
+                   (size_t)n * size);
     bool large = k > 0 && (m >= ENOUGH || n >= ENOUGH || k >= ENOUGH || m * n >= ENOUGH || m * n * k >= ENOUGH);
     bool narrow = fits(m) && fits(n) && fits(k) && fits(lda) && fits(ldb) && fits(ldc);
     const struct hg_blas *blas = large && narrow ? blas_of(lib) : &none;
     if (blas->sgemm) {
-        enum CBLAS_TRANSPOSE x = ta ? CblasTrans : CblasNoTrans, y = tb ? CblasTrans : CblasNoTrans;
+        enum CBLAS_TRANSPOSE x = p->ta ? CblasTrans : CblasNoTrans, y = p->tb ? CblasTrans : CblasNoTrans;
         /* BLAS wants strides of at least a row, also where there is one row only */
-        int64_t least_a = ta ? m : k, least_b = tb ? k : n;
+        int64_t least_a = p->ta ? m : k, least_b = p->tb ? k : n;
         if (lda < least_a) lda = least_a;
         if (ldb < least_b) ldb = least_b;
         if (ldc < n) ldc = n;
-        if (d == HG_F32)
-            blas->sgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, (float)alpha, a, (int)lda, b, (int)ldb,
-                        (float)beta, c, (int)ldc);
+        if (p->d == HG_F32)
+            blas->sgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, (float)p->alpha, p->a, (int)lda, p->b, (int)ldb,
+                        (float)beta, p->c, (int)ldc);
         else
-            blas->dgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c,
-                        (int)ldc);
+            blas->dgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, p->alpha, p->a, (int)lda, p->b, (int)ldb, beta,
+                        p->c, (int)ldc);
         return;
     }
-    bool column = n == 1 && !ta && (tb || ldb == 1) && k > 0;
-    if (d == HG_F32) {
+    bool column = n == 1 && !p->ta && (p->tb || ldb == 1) && k > 0;
+    if (p->d == HG_F32) {
         if (column)
-            loops_f32_column(m, k, (float)alpha, a, lda, b, (float)beta, c, ldc);
+            loops_f32_column(m, k, (float)p->alpha, p->a, lda, p->b, (float)beta, p->c, ldc);
         else
-            loops_f32(ta, tb, m, n, k, (float)alpha, a, lda, b, ldb, (float)beta, c, ldc);
+            loops_f32(p->ta, p->tb, m, n, k, (float)p->alpha, p->a, lda, p->b, ldb, (float)beta, p->c, ldc);
     } else {
         if (column)
-            loops_f64_column(m, k, alpha, a, lda, b, beta, c, ldc);
+            loops_f64_column(m, k, p->alpha, p->a, lda, p->b, beta, p->c, ldc);
         else
-            loops_f64(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+            loops_f64(p->ta, p->tb, m, n, k, p->alpha, p->a, lda, p->b, ldb, beta, p->c, ldc);
     }
+}
+
+void hg_multiply(hg_lib *lib, const hg_gemm_args *p, int64_t n, int64_t a_step, int64_t b_step, int64_t c_step,
+                 int64_t add_step) {
+    if (p->m == 0 || p->n == 0 || n == 0) return;
+    if (p->d == HG_F32 && hg_has_tiles()) {
+        hg_product_run(&(hg_product){.m = p->m,
+                                     .n = p->n,
+                                     .k = p->k,
+                                     .a = p->a,
+                                     .b = p->b,
+                                     .add = p->add,
+                                     .c = p->c,
+                                     .a_row = p->ta ? 1 : p->lda,
+                                     .a_col = p->ta ? p->lda : 1,
+                                     .b_row = p->tb ? 1 : p->ldb,
+                                     .b_col = p->tb ? p->ldb : 1,
+                                     .c_row = p->ldc,
+                                     .add_row = p->add_row,
+                                     .image = p->n,
+                                     .alpha = (float)p->alpha,
+                                     .beta = (float)p->beta},
+                       n, (const int64_t[]){a_step, b_step, c_step, add_step});
+        return;
+    }
+    hg_gemm_args one = *p;
+    size_t size = hg_dtypes[p->d].size;
+    for (int64_t i = 0; i < n; i++) {
+        multiply(lib, &one);
+        one.a = (const char *)one.a + a_step * (int64_t)size, one.b = (const char *)one.b + b_step * (int64_t)size;
+        one.c = (char *)one.c + c_step * (int64_t)size;
+        if (one.add) one.add = (const char *)one.add + add_step * (int64_t)size;
+    }
+}
+
+void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
+             int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc) {
+    hg_gemm_args p = {.d = d,
+                      .ta = ta,
+                      .tb = tb,
+                      .m = m,
+                      .n = n,
+                      .k = k,
+                      .alpha = alpha,
+                      .beta = beta,
+                      .a = a,
+                      .lda = lda,
+                      .b = b,
+                      .ldb = ldb,
+                      .add = beta == 0 ? NULL : c,
+                      .add_row = ldc,
+                      .c = c,
+                      .ldc = ldc};
+    hg_multiply(lib, &p, 1, 0, 0, 0, 0);
 }
 
 /* ---- LAPACK ----------------------------------------------------------------------------------------------------------- */

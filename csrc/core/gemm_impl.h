@@ -1,14 +1,47 @@
-/* Raw matrix products: what blas.c gives to the ops. */
+/* Raw matrix products: what blas.c and k_gemm.c give to the ops. */
 #ifndef HG_GEMM_IMPL_H
 #define HG_GEMM_IMPL_H
 
 #include "core_impl.h"
 
-/* c = alpha * op(a) op(b) + beta * c, row-major; op transposes where ta, tb say so. op(a) is (m,k), op(b) (k,n), c (m,n), of
-   dtype d, float32 or float64; lda, ldb and ldc are the elements from one stored row to the next. With beta 0, c is not
-   read. It cannot fail: where there is no BLAS or no need of it, plain loops do. */
+/* c = alpha * op(a) op(b) + beta * add, row-major; op transposes where ta, tb say so. op(a) is (m,k), op(b) (k,n), c (m,n), of
+   dtype d, float32 or float64; lda, ldb and ldc are the elements from one stored row to the next. add, which is not read where
+   it is NULL, may be c; add_row is from one of its rows to the next: 0 where it is one row for all. */
+typedef struct hg_gemm_args {
+    hg_dtype d;
+    bool ta, tb;
+    int64_t m, n, k, lda, ldb, ldc, add_row;
+    double alpha, beta;
+    const void *a, *b, *add;
+    void *c;
+} hg_gemm_args;
+
+/* `n` such products, of matrices a_step, b_step, c_step and add_step elements apart. It cannot fail: where there is no BLAS or
+   no need of it, plain loops do. */
+void hg_multiply(hg_lib *lib, const hg_gemm_args *p, int64_t n, int64_t a_step, int64_t b_step, int64_t c_step,
+                 int64_t add_step);
+/* One, in few words; add is c. */
 void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
              int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc);
+
+/* Rows [p, p+k) and columns [j, j+n) of an operand: into to[row * ld + column]. From any thread. */
+typedef void (*hg_columns)(const void *arg, int64_t p, int64_t k, int64_t j, int64_t n, float *to, int64_t ld);
+
+/* A product of float32 matrices as k_gemm.c takes it. One of a_row and a_col is 1, and one of b_row and b_col; or b is NULL,
+   and `columns` makes it as it is needed. The columns of c come in runs of `image`, which are c_image apart. */
+typedef struct hg_product {
+    int64_t m, n, k;
+    const float *a, *b, *add;
+    float *c;
+    int64_t a_row, a_col, b_row, b_col, c_row, add_row, image, c_image;
+    float alpha, beta;
+    hg_columns columns;
+    const void *columns_arg;
+} hg_product;
+
+bool hg_has_tiles(void); /* Does k_gemm.c know this processor? Otherwise it must not be called. */
+/* `n` products, step[]: from one a, b, c and add to the next. */
+void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]);
 
 /* Forget the library that was loaded: called by hg_close(). */
 void hg_blas_close(hg_lib *lib);

@@ -74,18 +74,35 @@ static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor
     if (st == HG_OK) st = hg_raw_cast(cx, y, work, &b);
     if (st == HG_OK) st = hg_tensor_empty(cx, work, n_dim, shape, &r);
     bool adds = add && !(beta.kind == HG_A_FLOAT ? beta.u.f == 0 : beta.u.i == 0);
-    if (st == HG_OK && adds) st = hg_raw_copy(cx, r, add);
+    /* One row for all, as a bias is, or just what the result is like: added where it lies. */
+    bool is_row = adds && add->dtype == work && add->n_dim == 1 && add->numel == n && (n == 1 || add->stride[0] == 1);
+    if (st == HG_OK && adds && !is_row) st = hg_raw_copy(cx, r, add);
     if (st == HG_OK && !hg_dtype_is_float(work)) {
         st = hg_raw_view(cx, r, 3, (int64_t[]){n_batch, m, n}, (int64_t[]){m * n, n, 1}, 0, &c);
+        if (st == HG_OK && is_row) st = hg_raw_copy(cx, r, add);
         if (st == HG_OK) int_product(a, b, c, adds ? hg_number_i(&beta) : 0, hg_number_i(&alpha));
     } else if (st == HG_OK) {
-        size_t size = hg_dtypes[work].size;
         st = as_operand(cx, a, &oa);
         if (st == HG_OK) st = as_operand(cx, b, &ob);
-        for (int64_t i = 0; st == HG_OK && i < n_batch; i++)
-            hg_gemm(cx->lib, work, oa.t, ob.t, m, n, k, hg_number_f(&alpha), oa.data + (size_t)(i * oa.batch) * size,
-                    oa.ld, ob.data + (size_t)(i * ob.batch) * size, ob.ld, adds ? hg_number_f(&beta) : 0,
-                    r->data + (size_t)(i * m * n) * size, n);
+        hg_gemm_args g = {.d = work,
+                          .ta = oa.t,
+                          .tb = ob.t,
+                          .m = m,
+                          .n = n,
+                          .k = k,
+                          .lda = oa.ld,
+                          .ldb = ob.ld,
+                          .ldc = n,
+                          .alpha = hg_number_f(&alpha),
+                          .beta = hg_number_f(&beta),
+                          .a = oa.data,
+                          .b = ob.data,
+                          .c = r->data,
+                          .add = !adds    ? NULL
+                                 : is_row ? add->data
+                                          : r->data,
+                          .add_row = is_row ? 0 : n};
+        if (st == HG_OK) hg_multiply(cx->lib, &g, n_batch, oa.batch, ob.batch, m * n, is_row ? 0 : m * n);
     }
     if (st == HG_OK) st = hg_raw_cast(cx, r, d, &done);
     if (st == HG_OK) st = hg_out_take(cx, done, out);

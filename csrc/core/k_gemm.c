@@ -1,0 +1,412 @@
+/* Products of float32 matrices for processors with AVX2 or AVX-512.
+
+   Note [Tiles]
+   The smallest step is a tile of c: up to 14 rows and two vectors, summed in registers over a block of k. It reads a one
+   number at a time, from anywhere, and b by whole vectors. Around it b is copied into panels as wide as a tile, a block of k
+   deep, so that one lies in the first cache while all of a passes by, a block of which lies in the second. What is read too
+   seldom to repay a copy is read where it is. Each number of the result is a sum through k in order with one rounding a term,
+   block by block, to which comes what is added: it depends neither on how the work is cut nor on the instruction set. */
+#include "gemm_impl.h"
+#include "iter_impl.h"
+#include "pool_impl.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEEP = 256, WIDE = 512, TALL = 224, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
+
+typedef struct tile {
+    int64_t n, k;
+    const float *a, *b, *add; /* add may be NULL */
+    float *c;
+    int64_t a_row, a_col, b_row, c_row, add_row;
+    float alpha, beta;
+} tile;
+
+typedef struct machine {
+    int rows, lanes;
+    void (*turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld);
+    void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
+} machine;
+
+/* ---- Instruction sets ----------------------------------------------------------------------------------------------------- */
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAVE_TILES
+#include <immintrin.h>
+
+#define ZERO_OF(bits)          _mm##bits##_setzero_ps()
+#define NAME(f)                f##_avx512
+#define TARGET                 __attribute__((target("avx512f,fma")))
+#define ROWS                   14
+#define LANES                  16
+#define VEC                    __m512
+#define MASK                   __mmask16
+#define TILES(X)               X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define ZERO                   _mm512_setzero_ps()
+#define SOME(n)                ((__mmask16)((n) >= 16 ? 0xffff : (1u << (n)) - 1))
+#define SPREAD(x)              _mm512_set1_ps(x)
+#define LOAD(p)                _mm512_loadu_ps(p)
+#define LOAD_SOME(p, some)     _mm512_maskz_loadu_ps(some, p)
+#define STORE(p, x)            _mm512_storeu_ps(p, x)
+#define STORE_SOME(p, some, x) _mm512_mask_storeu_ps(p, some, x)
+#define FMA(x, y, z)           _mm512_fmadd_ps(x, y, z)
+#define MUL(x, y)              _mm512_mul_ps(x, y)
+#define ADD(x, y)              _mm512_add_ps(x, y)
+#define UNPACK_LOW(x, y)       _mm512_unpacklo_ps(x, y)
+#define UNPACK_HIGH(x, y)      _mm512_unpackhi_ps(x, y)
+#define SHUFFLE(x, y, how)     _mm512_shuffle_ps(x, y, how)
+#define INSERT(x, row, at, p)  _mm512_insertf32x4(x, _mm_loadu_ps(row[4 * (at) + 0] + p), at)
+#define FOUR(row, q, p)                                                                                                \
+    _mm512_insertf32x4(_mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(row[q] + p)),         \
+                                                             _mm_loadu_ps(row[4 + q] + p), 1),                         \
+                                          _mm_loadu_ps(row[8 + q] + p), 2),                                            \
+                       _mm_loadu_ps(row[12 + q] + p), 3)
+#include "k_gemm.h"
+#undef NAME
+#undef TARGET
+#undef ROWS
+#undef LANES
+#undef VEC
+#undef MASK
+#undef TILES
+#undef ZERO
+#undef SOME
+#undef SPREAD
+#undef LOAD
+#undef LOAD_SOME
+#undef STORE
+#undef STORE_SOME
+#undef FMA
+#undef MUL
+#undef ADD
+#undef UNPACK_LOW
+#undef UNPACK_HIGH
+#undef SHUFFLE
+#undef FOUR
+
+static const int32_t some_avx2[] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+#define NAME(f)                f##_avx2
+#define TARGET                 __attribute__((target("avx2,fma")))
+#define ROWS                   6
+#define LANES                  8
+#define VEC                    __m256
+#define MASK                   __m256i
+#define TILES(X)               X(1) X(2) X(3) X(4) X(5) X(6)
+#define ZERO                   _mm256_setzero_ps()
+#define SOME(n)                _mm256_loadu_si256((const __m256i *)(const void *)(some_avx2 + ((n) >= 8 ? 0 : 8 - (n))))
+#define SPREAD(x)              _mm256_set1_ps(x)
+#define LOAD(p)                _mm256_loadu_ps(p)
+#define LOAD_SOME(p, some)     _mm256_maskload_ps(p, some)
+#define STORE(p, x)            _mm256_storeu_ps(p, x)
+#define STORE_SOME(p, some, x) _mm256_maskstore_ps(p, some, x)
+#define FMA(x, y, z)           _mm256_fmadd_ps(x, y, z)
+#define MUL(x, y)              _mm256_mul_ps(x, y)
+#define ADD(x, y)              _mm256_add_ps(x, y)
+#define UNPACK_LOW(x, y)       _mm256_unpacklo_ps(x, y)
+#define UNPACK_HIGH(x, y)      _mm256_unpackhi_ps(x, y)
+#define SHUFFLE(x, y, how)     _mm256_shuffle_ps(x, y, how)
+#define FOUR(row, q, p)                                                                                                \
+    _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[q] + p)), _mm_loadu_ps(row[4 + q] + p), 1)
+#include "k_gemm.h"
+
+static const machine *find_machine(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma")) return &machine_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &machine_avx2;
+    return NULL;
+}
+#else
+static const machine *find_machine(void) { return NULL; }
+#endif
+
+static const machine *this_machine(void) {
+    static const machine *found;
+    static bool looked;
+    if (!looked) found = find_machine(), looked = true;
+    return found;
+}
+
+bool hg_has_tiles(void) { return this_machine() != NULL; }
+
+/* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
+
+/* A thread's room for blocks of a and b; it goes with the thread. */
+enum { ROOM_B = DEEP * (WIDE + PAD), ROOM_A = TALL * DEEP + MAX_PANEL };
+
+static pthread_key_t room_key;
+static pthread_once_t room_once = PTHREAD_ONCE_INIT;
+static _Thread_local float *room;
+
+static void make_key(void) { pthread_key_create(&room_key, free); }
+
+/* NULL: there is no memory. */
+static float *take_room(void) {
+    if (room) return room;
+    pthread_once(&room_once, make_key);
+    room = aligned_alloc(64, (ROOM_A + ROOM_B) * sizeof *room);
+    if (room) pthread_setspecific(room_key, room);
+    return room;
+}
+
+/* `n` rows of x, turned: to[p * ld + i] = x[i * row + p * col]. One of row and col is 1. */
+static void turn(const machine *m, const float *x, int64_t row, int64_t col, int64_t n, int64_t k, float *to,
+                 int64_t ld) {
+    if (col == 1) {
+        const float *at[16];
+        for (int64_t i = 0; i < n; i += m->lanes) {
+            int64_t some = n - i < m->lanes ? n - i : m->lanes;
+            for (int64_t j = 0; j < m->lanes; j++) at[j] = x + (i + (j < some ? j : 0)) * row;
+            m->turn(at, some, k, to + i, ld);
+        }
+    } else {
+        for (int64_t p = 0; p < k; p++, x += col, to += ld) memcpy(to, x, (size_t)n * sizeof *to);
+    }
+}
+
+/* ---- A product, in blocks -------------------------------------------------------------------------------------------------- */
+
+/* How high the next tile is: what is left below two tiles is shared between them. */
+static inline int64_t height(int64_t left, int64_t rows) {
+    return left <= rows ? left : left < 2 * rows ? (left + 1) / 2 : rows;
+}
+
+static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+
+/* Tile t, whose columns lie in two images of c: computed aside, then put there. */
+static void tile_apart(const machine *m, const hg_product *g, tile *t, int64_t row, int64_t column, int64_t h,
+                       int wide) {
+    float aside[MAX_ROWS * MAX_PANEL];
+    bool adds = t->add != NULL;
+    t->add = NULL, t->c = aside, t->c_row = t->n;
+    m->tiles[h - 1][wide - 1](t);
+    for (int64_t j = 0; j < t->n; j++) {
+        int64_t image = (column + j) / g->image, at = image * g->c_image + (column + j) % g->image;
+        float *to = g->c + row * g->c_row + at;
+        for (int64_t i = 0; i < h; i++) to[i * g->c_row] = (adds ? to[i * g->c_row] : 0) + aside[i * t->n + j];
+    }
+}
+
+/* Rows [i0, i1) of a times the block of b in t, which is b_panel from tile to tile, for columns [j0, j1). */
+static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                  int64_t b_panel, bool first, bool packed) {
+    const int64_t panel = 2 * m->lanes;
+    const float *a = t.a, *b = t.b;
+    t.alpha = g->alpha, t.beta = first ? g->beta : 1;
+    for (int64_t j = j0; j < j1; j += panel, b += b_panel) {
+        t.n = least(j1 - j, panel);
+        int wide = t.n > m->lanes ? 2 : 1;
+        int64_t image = j / g->image, in_image = j - image * g->image;
+        bool apart = in_image + t.n > g->image;
+        float *c = g->c + image * g->c_image + in_image;
+        const float *from = a;
+        for (int64_t i = i0, h; i < i1; i += h) {
+            h = height(i1 - i, m->rows);
+            t.a = from, t.b = b, t.c = c + i * g->c_row, t.c_row = g->c_row;
+            if (packed) t.a_col = h;
+            if (first)
+                t.add = g->add ? g->add + i * g->add_row + j : NULL, t.add_row = g->add_row;
+            else
+                t.add = t.c, t.add_row = t.c_row;
+            if (apart)
+                tile_apart(m, g, &t, i, j, h, wide);
+            else
+                m->tiles[h - 1][wide - 1](&t);
+            from += packed ? h * t.k : h * t.a_row;
+        }
+    }
+}
+
+/* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it copies small
+   ones of b only. */
+static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    const int64_t panel = 2 * m->lanes, n = j1 - j0, blocks = g->k <= DEEP ? 1 : (g->k + DEEP - 1) / DEEP;
+    const int64_t deep = g->k ? (g->k + blocks - 1) / blocks : 1;
+    float little[DEEP * MAX_PANEL];
+    bool copy_b = !g->b || g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel);
+    bool copy_a = n > 4 * panel || (n > panel && (g->a_row | g->a_col) % 1024 == 0);
+    float *space = copy_a || (copy_b && n > panel) ? take_room() : NULL, *room_b = space ? space : little;
+    const int64_t wide = !copy_b ? n : space ? WIDE : panel, column_row = space ? WIDE + PAD : panel;
+    copy_a &= space != NULL;
+    const int64_t tall = copy_a ? TALL / m->rows * m->rows : i1 - i0;
+    for (int64_t j = j0; j < j1; j += wide)
+        for (int64_t p = 0; p == 0 || p < g->k; p += deep) {
+            int64_t some = least(j1 - j, wide), k = least(g->k - p, deep), b_panel = panel;
+            tile t = {.k = k, .b = room_b, .b_row = panel};
+            if (!g->b) {
+                t.b_row = column_row;
+                g->columns(g->columns_arg, p, k, j, some, room_b, t.b_row);
+            } else if (copy_b) {
+                b_panel = panel * k;
+                for (int64_t q = 0; q < some; q += panel)
+                    turn(m, g->b + p * g->b_row + (j + q) * g->b_col, g->b_col, g->b_row, least(some - q, panel), k,
+                         room_b + q * k, panel);
+            } else {
+                t.b = g->b + p * g->b_row + j, t.b_row = g->b_row;
+            }
+            for (int64_t i = i0; i < i1; i += tall) {
+                int64_t end = least(i1, i + tall);
+                const float *a = g->a + i * g->a_row + p * g->a_col;
+                t.a = a, t.a_row = g->a_row, t.a_col = g->a_col;
+                if (copy_a) {
+                    float *to = space + ROOM_B;
+                    for (int64_t r = i, h; r < end; r += h, to += h * k, a += h * g->a_row) {
+                        h = height(end - r, m->rows);
+                        turn(m, a, g->a_row, g->a_col, h, k, to, h);
+                    }
+                    t.a = space + ROOM_B, t.a_row = 1;
+                }
+                block(m, g, t, i, end, j, j + some, b_panel, p == 0, copy_a);
+            }
+        }
+}
+
+/* ---- A product of a matrix and a vector -------------------------------------------------------------------------------------- */
+
+/* y[i] = alpha * (rows of a times x) + beta * add: partial sums of every 64th term, which the compiler makes vectors of. */
+HG_CLONES static void dots(int64_t rows, int64_t k, const float *a, int64_t lda, const float *x, float alpha,
+                           float beta, const float *add, int64_t add_step, float *y, int64_t y_step) {
+    for (int64_t i = 0; i < rows; i++, a += lda) {
+        float part[64] = {0}, sum = 0;
+        int64_t p = 0;
+        for (; p + 64 <= k; p += 64)
+            for (int j = 0; j < 64; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
+        for (; p + 16 <= k; p += 16)
+            for (int j = 0; j < 16; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
+        for (; p < k; p++) sum = __builtin_fmaf(a[p], x[p], sum);
+        for (int half = 32; half; half /= 2)
+            for (int j = 0; j < half; j++) part[j] += part[j + half];
+        sum = alpha * (sum + part[0]);
+        y[i * y_step] = add ? beta * add[i * add_step] + sum : sum;
+    }
+}
+
+/* y[j] = alpha * (x times columns of b) + beta * add, four rows of b at a time. */
+HG_CLONES static void sums(int64_t n, int64_t k, const float *restrict x, int64_t x_step, const float *restrict b,
+                           int64_t ldb, float alpha, float beta, const float *add, float *c) {
+    float y[1024];
+    for (int64_t j0 = 0; j0 < n; j0 += 1024) {
+        int64_t some = n - j0 < 1024 ? n - j0 : 1024, p = 0;
+        const float *from = b + j0, *at = x;
+        memset(y, 0, (size_t)some * sizeof *y);
+        for (; p + 4 <= k; p += 4, from += 4 * ldb, at += 4 * x_step) {
+            float x0 = at[0], x1 = at[x_step], x2 = at[2 * x_step], x3 = at[3 * x_step];
+            const float *b1 = from + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
+            for (int64_t j = 0; j < some; j++)
+                y[j] = __builtin_fmaf(
+                    x3, b3[j], __builtin_fmaf(x2, b2[j], __builtin_fmaf(x1, b1[j], __builtin_fmaf(x0, from[j], y[j]))));
+        }
+        for (; p < k; p++, from += ldb, at += x_step)
+            for (int64_t j = 0; j < some; j++) y[j] = __builtin_fmaf(at[0], from[j], y[j]);
+        for (int64_t j = 0; j < some; j++) c[j0 + j] = (add ? beta * add[j0 + j] : 0) + alpha * y[j];
+    }
+}
+
+/* ---- All of it, by all threads ------------------------------------------------------------------------------------------------- */
+
+enum { ENOUGH_WORK = 1 << 19, ENOUGH_READ = 1 << 17 }; /* multiplications of a thread, with two matrices and with one */
+
+typedef enum way { BY_ROWS, BY_COLUMNS, BY_DOTS, BY_DOTS_OF_B, BY_SUMS, BY_SUMS_OF_A } way;
+
+typedef struct job {
+    const hg_product *g;
+    const machine *m;
+    way way;
+    int64_t unit; /* rows or columns */
+} job;
+
+/* Is it a matrix and a vector, read along its rows (dots) or added up (sums)? */
+static way way_of(const hg_product *g) {
+    if (g->b && g->m == 1) {
+        if (g->b_row == 1 && g->a_col == 1 && g->k > 1) return BY_DOTS_OF_B;
+        if (g->b_col == 1) return BY_SUMS;
+    }
+    if (g->b && g->n == 1) {
+        if (g->a_col == 1 && g->b_row == 1) return BY_DOTS;
+        if (g->a_row == 1 && g->c_row == 1 && (!g->add || g->add_row == 1)) return BY_SUMS_OF_A;
+    }
+    return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
+}
+
+static void run_range(void *arg, int64_t begin, int64_t end) {
+    const job *j = arg;
+    const hg_product *g = j->g;
+    const int64_t at = begin * j->unit,
+                  all = j->way == BY_COLUMNS || j->way == BY_SUMS || j->way == BY_DOTS_OF_B ? g->n : g->m;
+    const int64_t stop = least(end * j->unit, all);
+    const float *add = g->add;
+    switch (j->way) {
+    case BY_ROWS: part(j->m, g, at, stop, 0, g->n); break;
+    case BY_COLUMNS: part(j->m, g, 0, g->m, at, stop); break;
+    case BY_DOTS:
+        dots(stop - at, g->k, g->a + at * g->a_row, g->a_row, g->b, g->alpha, g->beta,
+             add ? add + at * g->add_row : NULL, g->add_row, g->c + at * g->c_row, g->c_row);
+        break;
+    case BY_DOTS_OF_B:
+        dots(stop - at, g->k, g->b + at * g->b_col, g->b_col, g->a, g->alpha, g->beta, add ? add + at : NULL, 1,
+             g->c + at, 1);
+        break;
+    case BY_SUMS:
+        sums(stop - at, g->k, g->a, g->a_col, g->b + at, g->b_row, g->alpha, g->beta, add ? add + at : NULL, g->c + at);
+        break;
+    case BY_SUMS_OF_A:
+        sums(stop - at, g->k, g->b, g->b_row, g->a + at, g->a_col, g->alpha, g->beta, add ? add + at : NULL, g->c + at);
+        break;
+    }
+}
+
+static void run(const machine *m, const hg_product *g) {
+    job j = {g, m, way_of(g), 1};
+    if (j.way == BY_ROWS) j.unit = m->rows;
+    if (j.way == BY_COLUMNS || j.way == BY_SUMS || j.way == BY_SUMS_OF_A) j.unit = 2 * m->lanes;
+    int64_t all = j.way == BY_COLUMNS || j.way == BY_SUMS || j.way == BY_DOTS_OF_B ? g->n : g->m;
+    int64_t units = (all + j.unit - 1) / j.unit, enough = j.way <= BY_COLUMNS ? ENOUGH_WORK : ENOUGH_READ;
+    int64_t work = g->m * g->n * g->k, threads = work < 2 * enough ? 1 : hg_get_num_threads();
+    if (threads == 1)
+        run_range(&j, 0, units);
+    else
+        hg_parallel_for(units, (units + threads - 1) / threads, run_range, &j);
+}
+
+typedef struct batch_job {
+    const hg_product *g;
+    const machine *m;
+    int64_t a, b, c, add; /* from one matrix to the next */
+} batch_job;
+
+static void run_batches(void *arg, int64_t begin, int64_t end) {
+    const batch_job *j = arg;
+    hg_product g = *j->g;
+    job one = {&g, j->m, way_of(&g), INT64_MAX};
+    for (int64_t i = begin; i < end; i++) {
+        g.a = j->g->a + i * j->a, g.b = j->g->b + i * j->b, g.c = j->g->c + i * j->c;
+        g.add = j->g->add ? j->g->add + i * j->add : NULL;
+        if (one.way <= BY_COLUMNS)
+            part(j->m, &g, 0, g.m, 0, g.n);
+        else
+            one.unit = one.way == BY_DOTS || one.way == BY_SUMS_OF_A ? g.m : g.n, run_range(&one, 0, 1);
+    }
+}
+
+void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]) {
+    const machine *m = this_machine();
+    if (n == 1) {
+        run(m, g);
+        return;
+    }
+    batch_job j = {g, m, step[0], step[1], step[2], step[3]};
+    int64_t work = g->m * g->n * g->k, threads = n * work < 2 * ENOUGH_WORK ? 1 : hg_get_num_threads();
+    if (threads > 1 && n < threads && work >= 2 * ENOUGH_WORK) {
+        for (int64_t i = 0; i < n; i++) {
+            hg_product one = *g;
+            one.a += i * step[0], one.b += i * step[1], one.c += i * step[2];
+            if (one.add) one.add += i * step[3];
+            run(m, &one);
+        }
+    } else if (threads == 1) {
+        run_batches(&j, 0, n);
+    } else {
+        hg_parallel_for(n, (n + threads - 1) / threads, run_batches, &j);
+    }
+}

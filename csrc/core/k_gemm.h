@@ -1,0 +1,81 @@
+/* Tiles of a product of float32 matrices, for one instruction set: included by k_gemm.c once for each, with VEC a vector of
+   LANES floats and the operations on it, ROWS the height of the largest tile, TILES(X) one X for each height up to it, and
+   NAME(f) and TARGET of the set. */
+
+/* c = alpha * a b + beta * add, `rows` rows and one vector or two: Note [Tiles] in k_gemm.c. Every third row of a has a pointer, so
+   that all the addresses fit into registers. */
+TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) {
+    const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row;
+    const MASK last = SOME(t->n - (wide - 1) * LANES);
+    const float *b = t->b, *a[(ROWS + 2) / 3];
+    const bool adds = t->add != NULL;
+    const float *add = adds ? t->add : t->c;
+    VEC sum[ROWS][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        sum[i][0] = ZERO, sum[i][1] = ZERO;
+        if (i % 3 == 0) a[i / 3] = t->a + i * a_row;
+        __builtin_prefetch(add + i * t->add_row),
+            __builtin_prefetch(add + i * t->add_row + (wide == 2 ? 2 * LANES - 1 : LANES - 1));
+    }
+    for (int64_t p = t->k; p > 0; p--, b += b_row) {
+        VEC y0 = wide == 2 ? LOAD(b) : LOAD_SOME(b, last), y1 = wide == 2 ? LOAD_SOME(b + LANES, last) : y0;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            VEC x = SPREAD(a[i / 3][i % 3 * a_row]);
+            sum[i][0] = FMA(x, y0, sum[i][0]);
+            if (wide == 2) sum[i][1] = FMA(x, y1, sum[i][1]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i += 3) a[i / 3] += a_col;
+    }
+    const VEC alpha = SPREAD(t->alpha), beta = SPREAD(t->beta);
+    float *c = t->c;
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++, c += t->c_row, add += t->add_row) {
+        VEC x0 = MUL(alpha, sum[i][0]), x1 = MUL(alpha, sum[i][1]);
+        if (adds) {
+            x0 = ADD(MUL(beta, wide == 2 ? LOAD(add) : LOAD_SOME(add, last)), x0);
+            if (wide == 2) x1 = ADD(MUL(beta, LOAD_SOME(add + LANES, last)), x1);
+        }
+        if (wide == 2) {
+            STORE(c, x0);
+            STORE_SOME(c + LANES, last, x1);
+        } else {
+            STORE_SOME(c, last, x0);
+        }
+    }
+}
+
+#define TILE(rows)                                                                                                     \
+    TARGET static void NAME(tile_##rows##_1)(const tile *t) { NAME(tile)(rows, 1, t); }                                \
+    TARGET static void NAME(tile_##rows##_2)(const tile *t) { NAME(tile)(rows, 2, t); }
+TILES(TILE)
+#undef TILE
+
+/* to[p * ld + i] = row[i][p] for LANES rows and k columns. Of what is beyond `n` at each p the next p is written over, and
+   LANES - n floats behind the last one. */
+TARGET static void NAME(turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld) {
+    int64_t p = 0;
+    for (; p + 4 <= k; p += 4, to += 4 * ld) {
+        VEC r0 = FOUR(row, 0, p), r1 = FOUR(row, 1, p), r2 = FOUR(row, 2, p), r3 = FOUR(row, 3, p);
+        VEC low0 = UNPACK_LOW(r0, r1), low1 = UNPACK_LOW(r2, r3), high0 = UNPACK_HIGH(r0, r1),
+            high1 = UNPACK_HIGH(r2, r3);
+        STORE(to, SHUFFLE(low0, low1, 0x44)), STORE(to + ld, SHUFFLE(low0, low1, 0xee));
+        STORE(to + 2 * ld, SHUFFLE(high0, high1, 0x44)), STORE(to + 3 * ld, SHUFFLE(high0, high1, 0xee));
+    }
+    for (; p < k; p++, to += ld)
+        for (int64_t i = 0; i < n; i++) to[i] = row[i][p];
+}
+
+static const machine NAME(machine) = {
+    .rows = ROWS,
+    .lanes = LANES,
+    .turn = NAME(turn),
+    .tiles =
+        {
+#define TILE(rows) {NAME(tile_##rows##_1), NAME(tile_##rows##_2)},
+            TILES(TILE)
+#undef TILE
+        },
+};

@@ -1,0 +1,60 @@
+"""Matrix products of every shape and layout, against NumPy's in float64."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import hookgrad as torch
+
+
+def close(got, want, k):
+    """Within the rounding of a sum of k terms."""
+    return np.abs(got.numpy() - want).max(initial=0) <= 4e-6 * max(1, k) ** 0.5 * 4
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 64, 257, 600])
+def test_products_of_every_shape_and_layout(k):
+    rng = np.random.default_rng(k)
+    for m, n in itertools.product([1, 2, 7, 14, 15, 29, 130], [1, 2, 15, 16, 17, 33, 140, 530]):
+        for ta, tb in itertools.product((False, True), repeat=2):
+            a = rng.standard_normal((k, m) if ta else (m, k), dtype=np.float32)
+            b = rng.standard_normal((n, k) if tb else (k, n), dtype=np.float32)
+            x, y = torch.from_numpy(a), torch.from_numpy(b)
+            got = (x.t() if ta else x) @ (y.t() if tb else y)
+            want = (a.T if ta else a).astype(float) @ (b.T if tb else b).astype(float)
+            assert close(got, want, k), (m, k, n, ta, tb)
+
+
+def test_what_is_added_is_scaled_and_broadcast():
+    rng = np.random.default_rng(0)
+    for m, k, n in [(1, 5, 7), (3, 4, 1), (16, 300, 40), (65, 20, 70)]:
+        a, b = rng.standard_normal((m, k), dtype=np.float32), rng.standard_normal((k, n), dtype=np.float32)
+        for shape in [(n,), (m, n), (1, n), (m, 1), (1,)]:
+            c = rng.standard_normal(shape, dtype=np.float32)
+            x, y, z = map(torch.from_numpy, (a, b, c))
+            want = 0.5 * c.astype(float) + 2 * (a.astype(float) @ b.astype(float))
+            assert close(torch.addmm(z, x, y, beta=0.5, alpha=2), want, k)
+            assert close(torch.baddbmm(z, x[None], y[None], beta=0.5, alpha=2), want[None], k)
+
+
+def test_batches_and_strided_operands():
+    rng = np.random.default_rng(1)
+    for batch, m, k, n in [(1, 3, 4, 5), (50, 2, 2, 2), (7, 20, 33, 40), (3, 1, 70, 9), (3, 9, 70, 1)]:
+        a, b = (rng.standard_normal(s, dtype=np.float32) for s in ((m, batch, k), (k, batch, n)))
+        x, y = torch.from_numpy(a).transpose(0, 1), torch.from_numpy(b).transpose(0, 1)
+        assert close(x @ y, a.swapaxes(0, 1).astype(float) @ b.swapaxes(0, 1), k)
+        every_other = torch.from_numpy(a).transpose(0, 1)[:, :, ::2] @ y[:, ::2]
+        assert close(every_other, a.swapaxes(0, 1)[:, :, ::2].astype(float) @ b.swapaxes(0, 1)[:, ::2], k)
+
+
+def test_threads_change_no_bit():
+    x, y = torch.randn(300, 500), torch.randn(500, 400)
+    before = torch.get_num_threads()
+    results = []
+    for n in (1, 2, 3):
+        torch.set_num_threads(n)
+        results.append([x @ y, y.t() @ x.t(), x[:2] @ y, x @ y[:, 0], x[0] @ y, x.expand(4, 300, 500) @ y])
+    torch.set_num_threads(before)
+    for one, *others in zip(*results):
+        assert all(torch.equal(one, other) for other in others)
