@@ -24,22 +24,26 @@ void hg_multiply(hg_lib *lib, const hg_gemm_args *p, int64_t n, int64_t a_step, 
 void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
              int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc);
 
-/* Rows [p, p+k) and columns [j, j+n) of an operand: into to[row * ld + column]. From any thread. */
+/* Rows [p, p+k) and columns [j, j+n) of an operand: into to[row * ld + column]. Up to 16 numbers behind a row may be
+   overwritten. Called from any thread. */
 typedef void (*hg_columns)(const void *arg, int64_t p, int64_t k, int64_t j, int64_t n, float *to, int64_t ld);
 
-/* A product of float32 matrices as k_gemm.c takes it. One of a_row and a_col is 1, and one of b_row and b_col; or b is NULL,
-   and `columns` makes it as it is needed. The columns of c come in runs of `image`, which are c_image apart. */
+/* A product of float32 matrices as k_gemm.c takes it. One of a_row and a_col is 1, and one of b_row and b_col; or a is NULL and
+   `rows` makes it as it is needed, or b and `columns`. The columns of c come in runs of `image`, which are c_image apart;
+   c has nothing added where there is more than one. */
 typedef struct hg_product {
     int64_t m, n, k;
     const float *a, *b, *add;
     float *c;
     int64_t a_row, a_col, b_row, b_col, c_row, add_row, image, c_image;
     float alpha, beta;
-    hg_columns columns;
-    const void *columns_arg;
+    hg_columns rows, columns;
+    const void *rows_arg, *columns_arg;
 } hg_product;
 
 bool hg_has_tiles(void); /* Does k_gemm.c know this processor? Otherwise it must not be called. */
+/* to[p * ld + i] = x[i * row + p], for n rows of k. */
+void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
 /* `n` products, step[]: from one a, b, c and add to the next. */
 void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]);
 

@@ -133,7 +133,7 @@ bool hg_has_tiles(void) { return this_machine() != NULL; }
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 
 /* A thread's room for blocks of a and b; it goes with the thread. */
-enum { ROOM_B = DEEP * (WIDE + PAD), ROOM_A = TALL * DEEP + MAX_PANEL };
+enum { ROOM_B = DEEP * (WIDE + PAD), ROOM_A = TALL * (DEEP + PAD) };
 
 static pthread_key_t room_key;
 static pthread_once_t room_once = PTHREAD_ONCE_INIT;
@@ -163,6 +163,14 @@ static void turn(const machine *m, const float *x, int64_t row, int64_t col, int
     } else {
         for (int64_t p = 0; p < k; p++, x += col, to += ld) memcpy(to, x, (size_t)n * sizeof *to);
     }
+}
+
+void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld) {
+    const machine *m = this_machine();
+    int64_t whole = n / m->lanes * m->lanes;
+    turn(m, x, row, 1, whole, k, to, ld);
+    for (int64_t i = whole; i < n; i++)
+        for (int64_t p = 0; p < k; p++) to[p * ld + i] = x[i * row + p];
 }
 
 /* ---- A product, in blocks -------------------------------------------------------------------------------------------------- */
@@ -218,24 +226,26 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
     }
 }
 
-/* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it copies small
-   ones of b only. */
+/* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it makes do with
+   small ones. */
 static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     const int64_t panel = 2 * m->lanes, n = j1 - j0, blocks = g->k <= DEEP ? 1 : (g->k + DEEP - 1) / DEEP;
     const int64_t deep = g->k ? (g->k + blocks - 1) / blocks : 1;
-    float little[DEEP * MAX_PANEL];
-    bool copy_b = !g->b || g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel);
-    bool copy_a = n > 4 * panel || (n > panel && (g->a_row | g->a_col) % 1024 == 0);
-    float *space = copy_a || (copy_b && n > panel) ? take_room() : NULL, *room_b = space ? space : little;
-    const int64_t wide = !copy_b ? n : space ? WIDE : panel, column_row = space ? WIDE + PAD : panel;
+    float little_b[DEEP * (MAX_PANEL + PAD)], little_a[MAX_ROWS * (DEEP + PAD)];
+    bool makes_a = !g->a, makes_b = !g->b;
+    bool copy_b = !makes_b && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel));
+    bool copy_a = !makes_a && (n > 4 * panel || (n > panel && (g->a_row | g->a_col) % 1024 == 0));
+    float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
+    float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
     copy_a &= space != NULL;
-    const int64_t tall = copy_a ? TALL / m->rows * m->rows : i1 - i0;
+    const int64_t wide = !makes_b && !copy_b ? n : space ? WIDE : panel;
+    const int64_t tall = !makes_a && !copy_a ? i1 - i0 : space ? TALL / m->rows * m->rows : m->rows;
     for (int64_t j = j0; j < j1; j += wide)
         for (int64_t p = 0; p == 0 || p < g->k; p += deep) {
             int64_t some = least(j1 - j, wide), k = least(g->k - p, deep), b_panel = panel;
             tile t = {.k = k, .b = room_b, .b_row = panel};
-            if (!g->b) {
-                t.b_row = column_row;
+            if (makes_b) {
+                t.b_row = wide + PAD;
                 g->columns(g->columns_arg, p, k, j, some, room_b, t.b_row);
             } else if (copy_b) {
                 b_panel = panel * k;
@@ -247,15 +257,19 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
             }
             for (int64_t i = i0; i < i1; i += tall) {
                 int64_t end = least(i1, i + tall);
-                const float *a = g->a + i * g->a_row + p * g->a_col;
-                t.a = a, t.a_row = g->a_row, t.a_col = g->a_col;
-                if (copy_a) {
-                    float *to = space + ROOM_B;
-                    for (int64_t r = i, h; r < end; r += h, to += h * k, a += h * g->a_row) {
+                t.a = room_a;
+                if (makes_a) {
+                    t.a_row = DEEP + PAD, t.a_col = 1;
+                    g->rows(g->rows_arg, i, end - i, p, k, room_a, t.a_row);
+                } else if (copy_a) {
+                    float *to = room_a;
+                    for (int64_t r = i, h; r < end; r += h, to += h * k) {
                         h = height(end - r, m->rows);
-                        turn(m, a, g->a_row, g->a_col, h, k, to, h);
+                        turn(m, g->a + r * g->a_row + p * g->a_col, g->a_row, g->a_col, h, k, to, h);
                     }
-                    t.a = space + ROOM_B, t.a_row = 1;
+                    t.a_row = 1;
+                } else {
+                    t.a = g->a + i * g->a_row + p * g->a_col, t.a_row = g->a_row, t.a_col = g->a_col;
                 }
                 block(m, g, t, i, end, j, j + some, b_panel, p == 0, copy_a);
             }
@@ -326,7 +340,7 @@ static way way_of(const hg_product *g) {
         if (g->a_col == 1 && g->b_row == 1) return BY_DOTS;
         if (g->a_row == 1 && g->c_row == 1 && (!g->add || g->add_row == 1)) return BY_SUMS_OF_A;
     }
-    return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
+    return g->a && g->n >= g->m ? BY_COLUMNS : BY_ROWS;
 }
 
 static void run_range(void *arg, int64_t begin, int64_t end) {

@@ -10,6 +10,7 @@
 
    Each is linear in both of its operands, and the derivative of any is made of the other two. So there are two ops: one that
    is convolve or spread, as `transposed` says, and one that is correlate. */
+#include "conv_impl.h"
 #include "gemm_impl.h"
 #include "nn_impl.h"
 
@@ -18,14 +19,7 @@
 
 enum { CHUNK_BYTES = 1 << 18, MAX_DIMS = 3 };
 
-/* An ordinary convolution of images (in_channels, d, h, w) to (out_channels, od, oh, ow), per group; images of fewer
-   dimensions have ones there. A transposed one has the same shape, read from right to left. */
-typedef struct shape {
-    hg_dtype dtype;
-    int64_t n, groups, in_channels, out_channels; /* channels of one group */
-    int64_t d, h, w, od, oh, ow, kd, kh, kw;
-    int64_t sd, sh, sw, pd, ph, pw, dd, dh, dw;
-} shape;
+typedef hg_conv_shape shape;
 
 /* Which x in [0, ow) read inside of the row: 0 <= x*stride + shift < w. */
 static void inside(int64_t w, int64_t ow, int64_t stride, int64_t shift, int64_t *lo, int64_t *hi) {
@@ -284,6 +278,16 @@ static hg_status output_shape(hg_ctx *cx, const hg_arg *a, int n, int64_t *to) {
 
 static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
 
+static hg_status by_tiles(hg_ctx *cx, const shape *s, bool transposed, const void *x, const void *weight,
+                          const void *bias, void *y) {
+    HG_TRY((transposed ? hg_conv_image : hg_conv_output)(cx, s, x, weight, y));
+    int64_t channels = s->groups * (transposed ? s->in_channels : s->out_channels);
+    int64_t plane = transposed ? s->h * s->w : s->oh * s->ow;
+    for (int64_t i = 0; bias && i < s->n; i++)
+        add_bias_f32(channels, plane, bias, (char *)y + (size_t)(i * channels * plane) * sizeof(float));
+    return HG_OK;
+}
+
 hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t, *bias = hg_given(&a[BIAS]) ? a[BIAS].u.t : NULL;
     hg_tensor *rx = NULL, *rw = NULL, *rb = NULL, *y = NULL;
@@ -302,7 +306,9 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool transposed = a[TRANSPOSED].u.i;
     set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION],
               a[GROUPS].u.i);
-    if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
+    if (y->numel && hg_conv_has_tiles(&s))
+        st = by_tiles(cx, &s, transposed, rx->data, rw->data, rb ? rb->data : NULL, y->data);
+    else if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
         (transposed ? spread : convolve)(cx, &wk, rx->data, rw->data, rb ? rb->data : NULL, y->data);
     hg_mem_free(cx->lib, wk.columns);
     if (st == HG_OK) st = hg_real_result(cx, y, (hg_dtype)x->dtype, out), y = NULL;
@@ -326,7 +332,10 @@ hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
     if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &w);
     if (st != HG_OK) goto done;
     set_shape(&s, n, ri, ro, a[W_KERNEL].u.ints, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION], a[W_GROUPS].u.i);
-    if ((st = walk_begin(cx, &s, &wk)) == HG_OK) correlate(cx, &wk, ro->data, ri->data, w->data);
+    if (hg_conv_has_tiles(&s) && ro->numel && ri->numel)
+        st = hg_conv_weight(cx, &s, (const void *)ro->data, (const void *)ri->data, (void *)w->data);
+    else if ((st = walk_begin(cx, &s, &wk)) == HG_OK)
+        correlate(cx, &wk, ro->data, ri->data, w->data);
     hg_mem_free(cx->lib, wk.columns);
     if (st == HG_OK) st = hg_real_result(cx, w, (hg_dtype)o->dtype, out), w = NULL;
 done:
