@@ -25,7 +25,7 @@
 #define PY_TYPES(X)                                                                                                    \
     X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)          \
     X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)                    \
-    X(mapping_iterator) X(mapping_view) X(module_dict) X(walk)
+    X(mapping_iterator) X(mapping_view) X(module_dict) X(walk) X(grad_mode)
 /* clang-format on */
 
 /* Interned names, made once: NAME(forward). */
@@ -42,7 +42,7 @@
     X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
     X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
     X(__getattr__) X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)                 \
-    X(_call_impl) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train)
+    X(_call_impl) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module)
 /* clang-format on */
 
 typedef struct mod_state {
@@ -239,6 +239,7 @@ int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
 int py_dispatch_init(PyObject *m);    /* py_dispatch.c */
 int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
+int py_grad_mode_init(PyObject *m);   /* py_grad_mode.c */
 int py_numpy_init(PyObject *m);       /* numpy.c */
 int py_dlpack_init(PyObject *m);      /* dlpack.c */
 

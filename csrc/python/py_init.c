@@ -62,7 +62,8 @@ static int state_init(PyObject *m) {
     if (library_open()) return -1;
     if (py_default_generator_init(m) || py_op_init(m) || py_creation_init(m) || py_autograd_init(m) ||
         py_function_init(m) || py_saved_hooks_init(m) || py_watch_init(m) || py_override_init(m) ||
-        py_dispatch_init(m) || py_hook_call_init(m) || py_numpy_init(m) || py_dlpack_init(m) || py_machine_init(m))
+        py_dispatch_init(m) || py_hook_call_init(m) || py_grad_mode_init(m) || py_numpy_init(m) || py_dlpack_init(m) ||
+        py_machine_init(m))
         return -1;
     state.module = Py_NewRef(m);
     state.ready = true;

@@ -383,6 +383,7 @@ static void module_dealloc(PyObject *self) {
 static PyMethodDef methods[] = {
     {"__setattr__", (PyCFunction)(void (*)(void))py_module_setattr, METH_FASTCALL, NULL},
     {"__delattr__", py_module_delattr, METH_O, NULL},
+    {"_add_numbered", py_add_numbered, METH_O, NULL},
     {"__getattr__", module_getattr, METH_O, NULL},
     {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
      NULL},

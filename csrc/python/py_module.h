@@ -67,6 +67,7 @@ int py_module_dict_init(PyObject *m);
 /* py_module_set.c */
 PyObject *py_module_setattr(PyObject *self, PyObject *const *args, Py_ssize_t n);
 PyObject *py_module_delattr(PyObject *self, PyObject *name);
+PyObject *py_add_numbered(PyObject *self, PyObject *modules); /* add_module("0", modules[0]) and so on */
 /* The value after the global registration hooks of that kind have seen it: new. */
 PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyObject *value);
 

@@ -181,6 +181,37 @@ static int put_module(PyObject *self, PyObject *name, PyObject *value) {
     return put(self, HG_MODULES, HG_HOOK_REGISTER_MODULE, name, value);
 }
 
+static int call_register(PyObject *self, PyObject *method, PyObject *name, PyObject *value) {
+    PyObject *done = PyObject_CallMethodObjArgs(self, method, name, value, NULL);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* "0", "1" ...: interned, and kept for the first few. New. */
+static PyObject *number_name(Py_ssize_t i) {
+    static PyObject *kept[64];
+    if (i < 64 && kept[i]) return Py_NewRef(kept[i]);
+    PyObject *name = PyUnicode_FromFormat("%zd", i);
+    if (name) PyUnicode_InternInPlace(&name);
+    if (name && i < 64) kept[i] = Py_NewRef(name);
+    return name;
+}
+
+PyObject *py_add_numbered(PyObject *self, PyObject *modules) {
+    bool own = !py_module_inherits(self, NAME(add_module));
+    if (!PyTuple_Check(modules))
+        return PyErr_Format(PyExc_TypeError, "_add_numbered() takes a tuple, not %.100s", Py_TYPE(modules)->tp_name);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(modules); i++) {
+        PyObject *name = number_name(i), *module = PyTuple_GET_ITEM(modules, i);
+        int failed = !name ? -1
+                     : own ? call_register(self, NAME(add_module), name, module)
+                           : put_module(self, name, module);
+        Py_XDECREF(name);
+        if (failed) return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 const char py_register_parameter_doc[] = "register_parameter($self, name, param)\n--\n\n"
                                          "Keep `param` (or None) as the parameter `name`.\n\n" SOURCE
                                          "register_parameter";
@@ -227,12 +258,6 @@ static int leave(PyObject *self, PyObject *name, hg_table *a, hg_table *b) {
     py_table_remove(a, name);
     py_table_remove(b, name);
     return 0;
-}
-
-static int call_register(PyObject *self, PyObject *method, PyObject *name, PyObject *value) {
-    PyObject *done = PyObject_CallMethodObjArgs(self, method, name, value, NULL);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
 }
 
 /* A class may have a register_parameter() of its own. */

@@ -148,6 +148,34 @@ static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args,
     return py_raise(cx, st);
 }
 
+/* Tensor._empty_parameter(size, device=None, dtype=None): what Parameter(empty(...)) is, in one call. */
+static PyObject *empty_parameter(PyObject *Py_UNUSED(none), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[3], *class = hg_py->parameter, *given[3], *empty, *names = NULL, *data, *made;
+    hg_ctx *cx = py_ctx();
+    if (!cx || py_parse("_empty_parameter", "size,device,dtype", 1, args, n, kwnames, at)) return NULL;
+    for (int i = 0; i < 3; i++) given[i] = at[i] ? at[i] : Py_None;
+    bool plain = given[1] == Py_None && given[2] == Py_None;
+    if (!class) return PyErr_SetString(PyExc_RuntimeError, "the package has not told the class of parameters"), NULL;
+    if (!plain && !(names = PyTuple_Pack(2, NAME(device), NAME(dtype)))) return NULL;
+    empty = PyObject_GetAttr(hg_py->module, NAME(empty));
+    data = empty ? PyObject_Vectorcall(empty, given, 1, names) : NULL;
+    Py_XDECREF(empty);
+    Py_XDECREF(names);
+    if (!data) return NULL;
+    if (Py_TYPE(data) == hg_py->tensor_type && hg_dtype_is_float((hg_dtype)TENSOR(data)->dtype)) {
+        made = tensor_like(cx, (PyTypeObject *)class, TENSOR(data));
+        hg_status st = made ? hg_tensor_set_requires_grad(cx, TENSOR(made), true) : HG_OK;
+        if (st != HG_OK) {
+            py_raise(cx, st);
+            Py_CLEAR(made);
+        }
+    } else {
+        made = PyObject_CallOneArg(class, data);
+    }
+    Py_DECREF(data);
+    return made;
+}
+
 /* t.as_subclass(cls): the same tensor as the graph sees it, of another class. */
 static PyObject *as_subclass(PyObject *self, PyObject *cls) {
     if (!PyType_Check(cls) || !PyType_IsSubtype((PyTypeObject *)cls, hg_py->tensor_type))
@@ -230,6 +258,8 @@ static PyGetSetDef own_attributes[] = {
 
 static PyMethodDef own_methods[] = {
     {"_make_subclass", (PyCFunction)(void (*)(void))make_subclass, METH_FASTCALL | METH_KEYWORDS | METH_STATIC, NULL},
+    {"_empty_parameter", (PyCFunction)(void (*)(void))empty_parameter, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
+     NULL},
     {"as_subclass", as_subclass, METH_O, "The same tensor, of another class."},
     {"_swap", swap, METH_O, "Exchange contents, class and attributes: see torch.utils.swap_tensors."},
     {NULL, NULL, 0, NULL},

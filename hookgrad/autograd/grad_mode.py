@@ -59,7 +59,7 @@ class _DecoratorContextManager:
         return type(self)()
 
 
-class no_grad(_DecoratorContextManager):
+class no_grad(_C.GradMode, _DecoratorContextManager):
     """Operations inside are not recorded: what they make requires no gradient.
 
     >>> import hookgrad as torch
@@ -72,32 +72,16 @@ class no_grad(_DecoratorContextManager):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.no_grad.html
     """
 
-    def __new__(cls, function=None):
-        self = super().__new__(cls)
-        return self if function is None else self(function)
-
-    def __enter__(self):
-        self._was = _C._set_grad_enabled(False)
-
-    def __exit__(self, *exc):
-        _C._set_grad_enabled(self._was)
+    _mode = False
 
 
-class enable_grad(_DecoratorContextManager):
+class enable_grad(_C.GradMode, _DecoratorContextManager):
     """Operations inside are recorded, within `no_grad` as well.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.enable_grad.html
     """
 
-    def __new__(cls, function=None):
-        self = super().__new__(cls)
-        return self if function is None else self(function)
-
-    def __enter__(self):
-        self._was = _C._set_grad_enabled(True)
-
-    def __exit__(self, *exc):
-        _C._set_grad_enabled(self._was)
+    _mode = True
 
 
 class set_grad_enabled(_DecoratorContextManager):

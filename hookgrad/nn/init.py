@@ -7,6 +7,8 @@ import math
 
 import hookgrad
 
+from .. import _C
+
 _LINEAR = frozenset(
     ["linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid"]
 )
@@ -37,14 +39,16 @@ def uniform_(tensor, a=0.0, b=1.0, generator=None):
     >>> import hookgrad as torch
     >>> t = uniform_(torch.empty(3, 5))
     """
-    with hookgrad.no_grad():
-        return tensor.uniform_(a, b, generator=generator)
+    if generator is None:
+        return _C._without_grad(tensor.uniform_, a, b)
+    return _C._without_grad(tensor.uniform_, a, b, generator=generator)
 
 
 def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """Fill with normally distributed numbers."""
-    with hookgrad.no_grad():
-        return tensor.normal_(mean, std, generator=generator)
+    if generator is None:
+        return _C._without_grad(tensor.normal_, mean, std)
+    return _C._without_grad(tensor.normal_, mean, std, generator=generator)
 
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
@@ -105,8 +109,7 @@ def constant_(tensor, val):
     >>> constant_(torch.empty(2), 0.3)
     tensor([0.3000, 0.3000])
     """
-    with hookgrad.no_grad():
-        return tensor.fill_(val)
+    return _C._without_grad(tensor.fill_, val)
 
 
 def ones_(tensor):
@@ -116,8 +119,7 @@ def ones_(tensor):
 
 def zeros_(tensor):
     """Fill with zeros."""
-    with hookgrad.no_grad():
-        return tensor.zero_()
+    return _C._without_grad(tensor.zero_)
 
 
 def eye_(tensor):
@@ -195,6 +197,24 @@ def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gene
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
+
+
+#: kaiming_uniform_'s bound with a=sqrt(5), times sqrt(fan_in): 1, but for the last bit.
+_ROOT_FIVE_GAIN = math.sqrt(2.0 / (1 + math.sqrt(5) ** 2))
+
+
+def _affine_(weight, bias):
+    """Draw the weight (out, in, *kernel) of a linear layer or a convolution, and its bias or None, as both begin: evenly
+    from ±1/sqrt(fan_in), which kaiming_uniform_ with a=sqrt(5) makes of the weight."""
+    fan_in = math.prod(weight.shape[1:])
+    if fan_in == 0 or weight.shape[0] == 0:
+        kaiming_uniform_(weight, a=math.sqrt(5))
+    else:
+        bound = math.sqrt(3.0) * (_ROOT_FIVE_GAIN / math.sqrt(fan_in))
+        _C._without_grad(weight.uniform_, -bound, bound)
+    if bias is not None:
+        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+        _C._without_grad(bias.uniform_, -bound, bound)
 
 
 def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):

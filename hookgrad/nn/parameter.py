@@ -64,6 +64,9 @@ class Parameter(hookgrad.Tensor, metaclass=_Marked):
 
 _C._set_parameter_type(Parameter)
 
+#: empty_parameter(size, device=None, dtype=None): what Parameter(empty(...)) is, in one call.
+empty_parameter = hookgrad.Tensor._empty_parameter
+
 
 class Buffer(hookgrad.Tensor, metaclass=_Marked):
     """A tensor that is part of a module's state but not learned, as a running mean is.

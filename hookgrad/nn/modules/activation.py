@@ -1,11 +1,9 @@
 """Activations: functions of each element, or along one dimension."""
 
-import hookgrad
-
 from ... import _C
 from .. import functional as F
 from .. import init as _init
-from ..parameter import Parameter
+from ..parameter import empty_parameter
 from .module import Module
 
 
@@ -144,7 +142,7 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = num_parameters
         self.init = init
-        self.weight = Parameter(hookgrad.empty(num_parameters, device=device, dtype=dtype))
+        self.weight = empty_parameter(num_parameters, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):

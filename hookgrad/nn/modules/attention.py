@@ -1,10 +1,8 @@
 """Attention with several heads."""
 
-import hookgrad
-
 from .. import functional as F
 from .. import init
-from ..parameter import Parameter
+from ..parameter import empty_parameter
 from .linear import NonDynamicallyQuantizableLinear
 from .module import Module
 
@@ -62,7 +60,7 @@ class MultiheadAttention(Module):
 
         def weight(name, *shape):
             if shape:
-                setattr(self, name, Parameter(hookgrad.empty(shape, device=device, dtype=dtype)))
+                setattr(self, name, empty_parameter(shape, device, dtype))
             else:
                 self.register_parameter(name, None)
 

@@ -4,7 +4,7 @@ import hookgrad
 
 from ... import _C
 from .. import init
-from ..parameter import Parameter
+from ..parameter import empty_parameter
 from .module import Module
 
 
@@ -35,7 +35,7 @@ class _NormBase(Module):
         like = {"device": device, "dtype": dtype}
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             if wanted:
-                setattr(self, name, Parameter(hookgrad.empty(num_features, **like)))
+                setattr(self, name, empty_parameter(num_features, device, dtype))
             else:
                 self.register_parameter(name, None)
         tracked = track_running_stats

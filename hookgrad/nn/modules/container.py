@@ -98,11 +98,10 @@ class Sequential(_Numbered, Module):
     def __init__(self, *args):
         super().__init__()
         if len(args) == 1 and _is_ordered_dict(args[0]):
-            named = args[0].items()
+            for name, module in args[0].items():
+                self.add_module(name, module)
         else:
-            named = ((str(i), module) for i, module in enumerate(args))
-        for name, module in named:
-            self.add_module(name, module)
+            self._add_numbered(args)
 
     def __getitem__(self, idx):
         if not isinstance(idx, slice):

@@ -2,12 +2,10 @@
 
 import math
 
-import hookgrad
-
 from ... import _C
 from .. import functional as F
 from .. import init
-from ..parameter import Parameter
+from ..parameter import empty_parameter
 from .module import Module
 
 
@@ -45,20 +43,16 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(hookgrad.empty((out_features, in_features), device=device, dtype=dtype))
+        self.weight = empty_parameter((out_features, in_features), device, dtype)
         if bias:
-            self.bias = Parameter(hookgrad.empty(out_features, device=device, dtype=dtype))
+            self.bias = empty_parameter(out_features, device, dtype)
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
 
     def reset_parameters(self):
         """Draw weight and bias anew."""
-        # a=sqrt(5) makes the bound of kaiming_uniform_ 1/sqrt(in_features).
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
-            init.uniform_(self.bias, -bound, bound)
+        init._affine_(self.weight, self.bias)
 
     def extra_repr(self):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
@@ -84,9 +78,9 @@ class Bilinear(Module):
         self.in2_features = in2_features
         self.out_features = out_features
         shape = (out_features, in1_features, in2_features)
-        self.weight = Parameter(hookgrad.empty(shape, device=device, dtype=dtype))
+        self.weight = empty_parameter(shape, device, dtype)
         if bias:
-            self.bias = Parameter(hookgrad.empty(out_features, device=device, dtype=dtype))
+            self.bias = empty_parameter(out_features, device, dtype)
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

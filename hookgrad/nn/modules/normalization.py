@@ -1,11 +1,9 @@
 """Normalisation within a sample."""
 
-import hookgrad
-
 from ... import _C
 from .. import functional as F
 from .. import init
-from ..parameter import Parameter
+from ..parameter import empty_parameter
 from .module import Module
 
 
@@ -33,7 +31,7 @@ class LayerNorm(Module):
         self.elementwise_affine = elementwise_affine
         for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
             if wanted:
-                setattr(self, name, Parameter(hookgrad.empty(self.normalized_shape, device=device, dtype=dtype)))
+                setattr(self, name, empty_parameter(self.normalized_shape, device, dtype))
             else:
                 self.register_parameter(name, None)
         self.reset_parameters()
@@ -74,7 +72,7 @@ class GroupNorm(Module):
         self.affine = affine
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             if wanted:
-                setattr(self, name, Parameter(hookgrad.empty(num_channels, device=device, dtype=dtype)))
+                setattr(self, name, empty_parameter(num_channels, device, dtype))
             else:
                 self.register_parameter(name, None)
         self.reset_parameters()
@@ -114,7 +112,7 @@ class RMSNorm(Module):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         if elementwise_affine:
-            self.weight = Parameter(hookgrad.empty(self.normalized_shape, device=device, dtype=dtype))
+            self.weight = empty_parameter(self.normalized_shape, device, dtype)
         else:
             self.register_parameter("weight", None)
         self.reset_parameters()

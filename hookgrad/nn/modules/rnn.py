@@ -9,7 +9,7 @@ import hookgrad
 
 from ... import _recurrent
 from .. import init
-from ..parameter import Parameter
+from ..parameter import empty_parameter
 from ..utils.rnn import PackedSequence
 from .module import Module
 
@@ -94,7 +94,7 @@ class RNNBase(Module):
                     shapes["weight_hr"] = (proj_size, hidden_size)
                 names = [f"{name}_l{layer}{reverse}" for name in shapes]
                 for name, shape in zip(names, shapes.values()):
-                    setattr(self, name, Parameter(hookgrad.empty(shape, device=device, dtype=dtype)))
+                    setattr(self, name, empty_parameter(shape, device, dtype))
                 self._flat_weights_names.extend(names)
                 self._all_weights.append(names)
         self._init_flat_weights()
@@ -412,11 +412,11 @@ class RNNCellBase(Module):
         self.hidden_size = hidden_size
         self.bias = bias
         rows = num_chunks * hidden_size
-        self.weight_ih = Parameter(hookgrad.empty((rows, input_size), device=device, dtype=dtype))
-        self.weight_hh = Parameter(hookgrad.empty((rows, hidden_size), device=device, dtype=dtype))
+        self.weight_ih = empty_parameter((rows, input_size), device, dtype)
+        self.weight_hh = empty_parameter((rows, hidden_size), device, dtype)
         for name in ("bias_ih", "bias_hh"):
             if bias:
-                setattr(self, name, Parameter(hookgrad.empty(rows, device=device, dtype=dtype)))
+                setattr(self, name, empty_parameter(rows, device, dtype))
             else:
                 self.register_parameter(name, None)
         self.reset_parameters()

@@ -5,7 +5,7 @@ import hookgrad
 from ... import _C
 from .. import functional as F
 from .. import init
-from ..parameter import Parameter
+from ..parameter import Parameter, empty_parameter
 from .module import Module
 
 
@@ -171,7 +171,7 @@ class EmbeddingBag(Module):
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
         if _weight is None:
-            self.weight = Parameter(hookgrad.empty((num_embeddings, embedding_dim), device=device, dtype=dtype))
+            self.weight = empty_parameter((num_embeddings, embedding_dim), device, dtype)
             self.reset_parameters()
         else:
             if list(_weight.shape) != [num_embeddings, embedding_dim]:
