@@ -1,0 +1,35 @@
+"""The gamma distribution."""
+
+import hookgrad
+
+from . import constraints
+from .distribution import Distribution, broadcast_all
+
+
+class Gamma(Distribution):
+    """Gamma of shape `concentration` and rate `rate`. There are no draws from it here.
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#gamma
+    """
+
+    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
+    support = constraints.nonnegative
+
+    def __init__(self, concentration, rate, validate_args=None):
+        self.concentration, self.rate = broadcast_all(concentration, rate)
+        super().__init__(self.concentration.size(), validate_args=validate_args)
+
+    mean = property(lambda self: self.concentration / self.rate)
+    mode = property(lambda self: ((self.concentration - 1) / self.rate).clamp(min=0))
+    variance = property(lambda self: self.concentration / self.rate.pow(2))
+
+    def log_prob(self, value):
+        value = hookgrad.as_tensor(value, dtype=self.rate.dtype)
+        if self._validate_args:
+            self._validate_sample(value)
+        a, b = self.concentration, self.rate
+        return hookgrad.xlogy(a, b) + hookgrad.xlogy(a - 1, value) - b * value - a.lgamma()
+
+    def entropy(self):
+        a = self.concentration
+        return a - self.rate.log() + a.lgamma() + (1.0 - a) * a.digamma()
