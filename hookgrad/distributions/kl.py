@@ -7,7 +7,6 @@ import hookgrad
 
 from .bernoulli import Bernoulli
 from .categorical import Categorical
-from .distribution import Distribution
 from .exponential import Exponential
 from .independent import Independent
 from .laplace import Laplace
