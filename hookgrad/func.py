@@ -23,6 +23,7 @@ __all__ = [
     "jacfwd",
     "jacrev",
     "jvp",
+    "linearize",
     "stack_module_state",
     "vjp",
     "vmap",
@@ -242,6 +243,19 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         results = _settled(_gradients(products, vs, flat), [*call.mine, *vs], call.recording)
     out = call.output(results)
     return (call.value(), out, call.aux) if has_aux else (call.value(), out)
+
+
+def linearize(func, *primals):
+    """(func(*primals), the function of tangents that gives the Jacobian times them).
+
+    >>> import hookgrad as torch
+    >>> value, times = linearize(torch.square, torch.tensor(3.0))
+    >>> value, times(torch.tensor(1.0))
+    (tensor(9.), tensor(6.))
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.linearize.html
+    """
+    return func(*primals), lambda *tangents: jvp(func, primals, tangents)[1]
 
 
 # ---- Jacobians --------------------------------------------------------------------------------------------------------

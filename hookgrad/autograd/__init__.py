@@ -226,6 +226,7 @@ sys.modules[__name__].__class__ = Package
 _LATE = {
     "anomaly_mode": "anomaly_mode",
     "detect_anomaly": "anomaly_mode",
+    "forward_ad": "forward_ad",
     "functional": "functional",
     "gradcheck": "gradcheck",
     "gradgradcheck": "gradcheck",
