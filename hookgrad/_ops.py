@@ -116,7 +116,7 @@ class OpOverloadPacket:
         return [name for name, value in vars(self).items() if isinstance(value, OpOverload)]
 
     def __call__(self, /, *args, **kwargs):
-        return _function(self.__name__)(*args, **kwargs)
+        return getattr(ops, self._namespace)._function(self.__name__)(*args, **kwargs)
 
     def __str__(self):
         return f"{self._namespace}.{self.__name__}"
@@ -136,14 +136,22 @@ class OpNamespace:
 
     def __init__(self, name):
         self.name = name
+        self._custom = {}  # what library.py has defined
 
     def __reduce__(self):
         return getattr, (ops, self.name)
 
+    def _define(self, op, function):
+        self._custom[op] = function
+        return getattr(self, op)
+
+    def _function(self, op):
+        return self._custom.get(op) or _function(op)
+
     def __getattr__(self, op):
         if op.startswith("__"):
             raise AttributeError(op)
-        if self.name != "aten" or op not in _names():
+        if op not in self._custom and (self.name != "aten" or op not in _names()):
             raise AttributeError(f"'_OpNamespace' '{self.name}' object has no attribute '{op}'")
         value = self.__dict__[op] = OpOverloadPacket(self.name, op)
         return value

@@ -11,7 +11,7 @@ differentiated twice has its tangents exactly, at the price of a backward for ea
 Source: https://docs.pytorch.org/docs/stable/autograd.html#forward-mode-automatic-differentiation
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .. import _C
 from . import grad
@@ -25,7 +25,7 @@ class UnpackedDualTensor(NamedTuple):
     """What a dual tensor consists of; the tangent of one that is not dual is None."""
 
     primal: _C.Tensor
-    tangent: Optional[_C.Tensor]
+    tangent: _C.Tensor | None
 
 
 class _JvpContext:

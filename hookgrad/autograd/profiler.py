@@ -1,8 +1,22 @@
-"""Labels for stretches of a program, as code written for PyTorch's profiler sets them. There is no profiler here."""
+"""How often and how long: ops and labelled stretches of a program, as `torch.profiler` and `torch.autograd.profiler` list them.
+
+Source: https://docs.pytorch.org/docs/stable/autograd.html#profiler
+"""
+
+import threading
+from time import perf_counter
 
 from .grad_mode import _DecoratorContextManager
 
-__all__ = ["record_function"]
+__all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "profile", "record_function"]
+
+
+class _Running(threading.local):
+    def __init__(self):
+        self.profiles = []
+
+
+_running = _Running()
 
 
 class record_function(_DecoratorContextManager):
@@ -17,12 +31,224 @@ class record_function(_DecoratorContextManager):
 
     def __init__(self, name, args=None):
         self.name, self.args = name, args
+        self._open = []
 
     def __enter__(self):
+        self._open.append([(p, p._begin(self.name)) for p in _running.profiles])
         return self
 
     def __exit__(self, *exc):
-        pass
+        for p, event in self._open.pop():
+            p._end(event)
 
     def clone(self):
         return type(self)(self.name, self.args)
+
+
+# ---- Events --------------------------------------------------------------------------------------------------------------
+
+
+class FunctionEvent:
+    """One call of an op, or one labelled stretch; times in microseconds."""
+
+    def __init__(self, name, parent, input_shapes):
+        self.name = self.key = name
+        self.cpu_parent, self.cpu_children = parent, []
+        self.input_shapes = input_shapes
+        self.count = 1
+        self.thread = threading.get_ident()
+        self.start = perf_counter() * 1e6
+        self.cpu_time_total = 0.0
+        if parent is not None:
+            parent.cpu_children.append(self)
+
+    @property
+    def self_cpu_time_total(self):
+        """The time without that of the events within it."""
+        return self.cpu_time_total - sum(child.cpu_time_total for child in self.cpu_children)
+
+    @property
+    def cpu_time(self):
+        """The time of a call."""
+        return self.cpu_time_total / self.count
+
+    def __repr__(self):
+        return f"<{type(self).__name__} key={self.key} cpu_time={self.cpu_time:.3f}us count={self.count}>"
+
+
+class FunctionEventAvg(FunctionEvent):
+    """All the events of one name."""
+
+    def __init__(self, key, events):
+        self.name = self.key = key
+        self.cpu_children = []
+        self.input_shapes = events[0].input_shapes if events else []
+        self.count = len(events)
+        self.cpu_time_total = sum(e.cpu_time_total for e in events)
+        self._self = sum(e.self_cpu_time_total for e in events)
+
+    self_cpu_time_total = property(lambda self: self._self)
+
+
+class EventList(list):
+    """Events, and what can be made of them."""
+
+    def key_averages(self, group_by_input_shape=False, group_by_stack_n=0, group_by_overload_name=False):
+        """The events of each name together: a list of FunctionEventAvg."""
+        groups = {}
+        for event in self:
+            groups.setdefault((event.key, str(event.input_shapes) if group_by_input_shape else ""), []).append(event)
+        return EventList(FunctionEventAvg(key, events) for (key, _), events in groups.items())
+
+    def total_average(self):
+        """All events together, under the name "Total"."""
+        return FunctionEventAvg("Total", list(self))
+
+    @property
+    def self_cpu_time_total(self):
+        """The time of all events, each moment counted once."""
+        return sum(event.self_cpu_time_total for event in self)
+
+    def table(
+        self, sort_by=None, row_limit=100, max_src_column_width=75, max_name_column_width=55, header=None, **options
+    ):
+        """The events as text, a line for each."""
+        events = sorted(self, key=lambda e: getattr(e, sort_by), reverse=True) if sort_by else list(self)
+        total = self.self_cpu_time_total or 1.0
+        columns = ["Name", "Self CPU %", "Self CPU", "CPU total", "CPU time avg", "# of Calls"]
+        rows = [
+            [
+                e.key[:max_name_column_width], f"{e.self_cpu_time_total / total:.2%}", f"{e.self_cpu_time_total:.3f}us",
+                f"{e.cpu_time_total:.3f}us", f"{e.cpu_time:.3f}us", str(e.count),
+            ]
+            for e in events[: row_limit if row_limit >= 0 else None]
+        ]  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(columns, *rows)]
+        rule = "  ".join("-" * w for w in widths)
+        lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in rows]
+        head = [header] if header else []
+        head += [rule, "  ".join(cell.rjust(w) for cell, w in zip(columns, widths)), rule]
+        return "\n".join([*head, *lines, rule, f"Self CPU time total: {self.self_cpu_time_total / 1000:.3f}ms", ""])
+
+    def export_chrome_trace(self, path):
+        """Write the events as Chrome's tracing page, about:tracing, reads them."""
+        import json
+
+        events = [
+            {
+                "name": e.name,
+                "ph": "X",
+                "ts": e.start,
+                "dur": e.cpu_time_total,
+                "tid": e.thread,
+                "pid": "CPU functions",
+                "args": {},
+            }
+            for e in self
+        ]
+        with open(path, "w") as file:
+            json.dump({"traceEvents": events}, file)
+
+    def __str__(self):
+        return self.table()
+
+
+# ---- Profiles ------------------------------------------------------------------------------------------------------------
+
+
+def _modes(owner):
+    """The two modes by which a profile sees what is called: functions made of several ops, and ops."""
+    from .. import _C
+    from ..overrides import TorchFunctionMode
+    from ..utils._python_dispatch import TorchDispatchMode
+
+    composite = 16  # a flag of the table's rows
+    made_of_others = {row["name"] for row in _C.op_table() if row["flags"] & composite}
+
+    def seen(name, func, args, kwargs):
+        shapes = [list(a.shape) if isinstance(a, _C.Tensor) else [] for a in args] if owner.record_shapes else []
+        event = owner._begin(f"aten::{name}", shapes)
+        try:
+            return func(*args, **kwargs)
+        finally:
+            owner._end(event)
+
+    class Functions(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func.__name__ not in made_of_others:
+                return func(*args, **(kwargs or {}))
+            return seen(func.__name__, func, args, kwargs or {})
+
+    class Ops(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return seen(func.overloadpacket.__name__, func, args, kwargs or {})
+
+    return Functions(), Ops()
+
+
+class profile:
+    """A context that lists the ops and labels in it.
+
+    >>> import hookgrad as torch
+    >>> with profile() as prof:
+    ...     _ = torch.ones(2) + 1
+    >>> [event.name for event in prof.function_events]
+    ['aten::ones', 'aten::add']
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.profiler.profile
+    """
+
+    def __init__(self, enabled=True, *, record_shapes=False, **options):
+        self.enabled = enabled
+        self.record_shapes = record_shapes
+        self.function_events = EventList()
+        self._stack = []
+
+    def _begin(self, name, shapes=()):
+        event = FunctionEvent(name, self._stack[-1] if self._stack else None, list(shapes))
+        self.function_events.append(event)
+        self._stack.append(event)
+        return event
+
+    def _end(self, event):
+        event.cpu_time_total = perf_counter() * 1e6 - event.start
+        if event in self._stack:
+            del self._stack[self._stack.index(event) :]
+
+    def __enter__(self):
+        if self.enabled:
+            _running.profiles.append(self)
+            self._on = _modes(self)
+            for mode in self._on:
+                mode.__enter__()
+        return self
+
+    def __exit__(self, *exc):
+        if self.enabled:
+            for mode in reversed(self._on):
+                mode.__exit__(*exc)
+            _running.profiles.remove(self)
+
+    def key_averages(self, *args, **kwargs):
+        """The events of each name together."""
+        return self.function_events.key_averages(*args, **kwargs)
+
+    def total_average(self):
+        """All events together."""
+        return self.function_events.total_average()
+
+    def table(self, *args, **kwargs):
+        """The events as text."""
+        return self.function_events.table(*args, **kwargs)
+
+    def export_chrome_trace(self, path):
+        """Write the events for Chrome's tracing page."""
+        self.function_events.export_chrome_trace(path)
+
+    @property
+    def self_cpu_time_total(self):
+        """The time of all events."""
+        return self.function_events.self_cpu_time_total
+
+    def __str__(self):
+        return str(self.function_events)

@@ -1,0 +1,55 @@
+"""Ops of one's own: torch.library; tests/oracle/scripts/69_custom_ops.py compares them with PyTorch."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.library import CustomOpDef, Library, custom_op, impl
+
+
+def test_an_op_is_found_by_its_name_and_differentiates():
+    @custom_op("tests::cube", mutates_args=())
+    def cube(x: torch.Tensor) -> torch.Tensor:
+        return x**3
+
+    def keep(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+
+    cube.register_autograd(lambda ctx, grad: 3 * ctx.saved_tensors[0] ** 2 * grad, setup_context=keep)
+    x = torch.tensor([2.0], requires_grad=True, dtype=torch.float64)
+    y = torch.ops.tests.cube(x)
+    assert y.grad_fn.name() == "GeneratedBackwardFor_tests_cube_defaultBackward"
+    assert torch.autograd.gradcheck(cube, x) and isinstance(cube, CustomOpDef) and cube.__name__ == "cube"
+    y.backward()
+    assert x.grad.item() == 12.0
+
+
+def test_without_a_derivative_backward_says_so():
+    op = custom_op("tests::opaque", lambda x: x.clone(), mutates_args=())
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+        op(torch.ones(1, requires_grad=True)).backward()
+
+
+def test_what_is_mutated_has_a_new_version():
+    op = custom_op("tests::fill", lambda x: None, mutates_args={"x"})
+    x = torch.zeros(1)
+    op(x)
+    assert x._version == 1
+
+
+def test_ops_defined_by_a_schema_get_their_kernels_later():
+    library = Library("tests", "DEF")
+    library.define("later(Tensor x) -> Tensor")
+    with pytest.raises(NotImplementedError, match="no kernel"):
+        torch.ops.tests.later(torch.ones(1))
+    impl("tests::later", "cpu", lambda x: x + 1)
+    assert torch.ops.tests.later.default(torch.ones(1)).item() == 2.0
+    library.impl("later", lambda x: x * 2, "Autograd")
+    assert torch.ops.tests.later(torch.ones(1, requires_grad=True)).grad_fn.name() == "MulBackward0"
+
+
+def test_a_name_needs_a_namespace_and_an_op_its_arguments():
+    with pytest.raises(ValueError, match="<namespace>::<name>"):
+        custom_op("plain", lambda x: x, mutates_args=())
+    op = custom_op("tests::one", lambda x: x.clone(), mutates_args=())
+    with pytest.raises(RuntimeError, match="tests::one"):
+        op()
