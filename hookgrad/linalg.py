@@ -132,7 +132,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
     if isinstance(ord, str) or ord not in (1, -1, float("inf"), float("-inf")):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
     summed, other = (rows, cols) if abs(ord) == 1 else (cols, rows)
-    sums = _vector_norm(A, 1, (summed,), keepdim)
+    sums = _vector_norm(A, 1.0, (summed,), keepdim)
     if not keepdim and summed < other:
         other -= 1
     return sums.amax(other, keepdim) if ord > 0 else sums.amin(other, keepdim)
@@ -144,7 +144,7 @@ def norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.norm.html
     """
     if ord is None:
-        return _vector_norm(A, 2, dim, keepdim, dtype=dtype)
+        return _vector_norm(A, 2.0, dim, keepdim, dtype=dtype)
     dims = (dim,) if isinstance(dim, int) else dim
     if dims is None and A.dim() not in (1, 2):
         raise RuntimeError(

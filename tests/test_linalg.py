@@ -510,3 +510,38 @@ def test_systems_solved_by_factors():
     torch.testing.assert_close(LINALG.solve(x, b.mT, left=False), expected.mT)
     assert LINALG.inv_ex(torch.zeros(2, 2)).info != 0
     torch.testing.assert_close(torch.orgqr(*torch.geqrf(matrix(4, 3))), LINALG.qr(matrix(4, 3)).Q)
+
+
+def test_gradients_of_determinants_of_singular_matrices():
+    """In a plain backward zeros, as in PyTorch; in one that is differentiated again the matrix of cofactors."""
+    singular = torch.tensor([[1.0, 2.0], [2.0, 4.0]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.grad(torch.det(singular), singular)[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    (gradient,) = torch.autograd.grad(torch.det(singular), singular, create_graph=True)
+    torch.testing.assert_close(gradient, torch.tensor([[4.0, -2.0], [-2.0, 1.0]], dtype=torch.float64))
+    (second,) = torch.autograd.grad(gradient.sum(), singular)
+    torch.testing.assert_close(second, torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64))
+    one = torch.zeros(1, 1, requires_grad=True)
+    assert torch.autograd.grad(torch.det(one), one)[0].tolist() == [[1.0]]
+    assert not torch.autograd.grad(torch.linalg.slogdet(singular)[1], singular)[0].isfinite().any()
+    with pytest.raises(torch.linalg.LinAlgError, match="The solver failed because the input matrix is singular"):
+        torch.autograd.grad(torch.logdet(singular), singular, create_graph=True)
+
+
+def test_the_singular_matrix_of_a_batch_is_named():
+    with pytest.raises(torch.linalg.LinAlgError, match=r"\(Batch element 1\): The diagonal element 2 is zero"):
+        torch.linalg.inv(torch.stack([torch.eye(2), torch.ones(2, 2)]))
+
+
+def test_gradients_of_eigenvectors_count_the_input_as_symmetric():
+    a = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.linalg.eigh(a)[1].abs()[:, 0].sum(), a)
+    torch.testing.assert_close(gradient, gradient.mT)
+    expected = torch.tensor([[-0.2649, 0.2335, -0.3520], [0.2335, -0.1812, 0.1603], [-0.3520, 0.1603, 0.4461]])
+    torch.testing.assert_close(gradient, expected.double(), atol=1e-4, rtol=0)
+
+
+def test_the_second_derivative_of_a_norm_at_zero_is_no_number():
+    x = torch.zeros(2, requires_grad=True)
+    (gradient,) = torch.autograd.grad(x.norm(), x, create_graph=True)
+    assert gradient.tolist() == [0.0, 0.0]
+    assert torch.autograd.grad(gradient.sum(), x)[0].isnan().all()

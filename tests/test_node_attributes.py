@@ -104,3 +104,34 @@ def test_a_gradient_is_laid_out_as_its_tensor():
     x = torch.ones(3, 2).t().requires_grad_()
     (x * 2).sum().backward()
     assert x.grad.stride() == x.stride() == (1, 2)
+
+
+def test_a_function_that_is_one_node_shows_what_it_saved():
+    nn = torch.nn.functional
+    image = leaf(1, 4, 4, 4)
+    shuffled = nn.pixel_shuffle(image, 2).grad_fn
+    assert shuffled._saved_upscale_factor == 2 and saved_names(shuffled) == ["_saved_upscale_factor"]
+    grid = torch.zeros(1, 2, 2, 2)
+    sampled = nn.grid_sample(image, grid, mode="nearest", padding_mode="border", align_corners=True).grad_fn
+    assert (sampled._saved_interpolation_mode, sampled._saved_padding_mode, sampled._saved_align_corners) == (
+        1,
+        1,
+        True,
+    )
+    assert sampled._saved_input is image and torch.equal(sampled._raw_saved_grid.unpack(), grid)
+    assert nn.interpolate(image, scale_factor=2).grad_fn._saved_self_sym_sizes == (1, 4, 4, 4)
+    loss = nn.soft_margin_loss(leaf(3), torch.ones(3), reduction="sum")
+    assert loss.grad_fn._saved_reduction == 2 and not hasattr(loss.grad_fn, "_saved_weight")
+    assert not hasattr(loss.grad_fn, "_raw_saved_reduction")
+    loss.backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        loss.grad_fn._saved_self
+
+
+def test_what_stands_for_a_default():
+    assert leaf(2, 2).var(0).grad_fn._saved_correction == 1 and leaf(2, 2).var().grad_fn._saved_correction is None
+    assert torch.nn.functional.max_pool2d(leaf(1, 1, 2, 2), 2).grad_fn._saved_stride == ()
+    for reduction, number in (("none", 0), ("mean", 1), ("sum", 2)):
+        loss = torch.nn.functional.nll_loss(leaf(1, 2), torch.tensor([1]), reduction=reduction).grad_fn
+        assert loss._saved_reduction == number
+    assert loss._saved_total_weight.item() == 1.0

@@ -319,6 +319,11 @@ static hg_tensor *differences(hg_ctx *cx, hg_tensor *x) {
     return plus(cx, d, on_diagonal(cx, X(ONES_LIKE, T(x))));
 }
 
+/* (x - x^T) / differences */
+static hg_tensor *skewed(hg_ctx *cx, hg_tensor *x, hg_tensor *differences) {
+    return X(DIV, T(minus(cx, x, turned(cx, x))), T(differences));
+}
+
 hg_status hg_eigh_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *w = OUT(0), *v = OUT(1), *gw = b->grad[0], *gv = b->grad[1];
     if (!w || !v) return HG_OK;
@@ -329,8 +334,8 @@ hg_status hg_eigh_bwd(hg_ctx *cx, hg_back *b) {
         GIVE(0, times(cx, X(MUL, T(v), T(row_vector(cx, gw))), turned(cx, v)));
         return HG_OK;
     }
-    hg_tensor *s = X(DIV, T(times(cx, turned(cx, v), gv)), T(differences(cx, w)));
-    s = minus(cx, s, on_diagonal(cx, X(DIAGONAL, T(s), hg_i(0), hg_i(-2), hg_i(-1))));
+    /* Of V^T gV only the part that turns V: the input counts as symmetric. */
+    hg_tensor *s = X(MUL, T(skewed(cx, times(cx, turned(cx, v), gv), differences(cx, w))), hg_f(0.5));
     if (gw) s = plus(cx, s, on_diagonal(cx, gw));
     GIVE(0, times(cx, v, times(cx, s, turned(cx, v))));
     return HG_OK;
@@ -356,10 +361,6 @@ hg_status hg_svd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st;
 }
 
-/* (x - x^T) / differences */
-static hg_tensor *skewed(hg_ctx *cx, hg_tensor *x, hg_tensor *differences) {
-    return X(DIV, T(minus(cx, x, turned(cx, x))), T(differences));
-}
 /* What of x lies outside the space of u's orthonormal columns. */
 static hg_tensor *outside(hg_ctx *cx, hg_tensor *u, hg_tensor *x) {
     return minus(cx, x, times(cx, u, times(cx, turned(cx, u), x)));

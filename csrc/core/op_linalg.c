@@ -1,7 +1,10 @@
 /* The linear algebra of small matrices: traces, cross products, distances, determinants, inverses, systems. */
 #include "linalg_impl.h"
+#include "reduce_impl.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SELF (a[0].u.t)
@@ -461,9 +464,50 @@ static hg_tensor *as_factors(hg_ctx *cx, hg_tensor *t) {
 }
 static hg_tensor *flipped_over(hg_ctx *cx, hg_tensor *t) { return X(TRANSPOSE, T(t), hg_i(-2), hg_i(-1)); }
 
+/* Note [Derivatives of determinants]
+   They are g det(A) A^-T and g A^-T, which says nothing where A is singular. The derivative of det is then its matrix of
+   cofactors, from the singular values: what torch gives in a backward that is itself differentiated. In a plain one it gives
+   zeros for det and what divides by zero for its logarithm. */
+static bool any_true(hg_ctx *cx, hg_tensor *t) {
+    hg_tensor *any = t ? X(ANY, T(t)) : NULL;
+    return any && *any->data;
+}
+
+static bool any_singular(hg_ctx *cx, hg_tensor *det) {
+    double least = det && det->dtype == HG_F64 ? 100 * DBL_EPSILON : 100 * (double)FLT_EPSILON;
+    return any_true(cx, X(LT, T(X(ABS, T(det))), hg_f(least)));
+}
+
+static hg_tensor *cofactors(hg_ctx *cx, hg_tensor *a) {
+    hg_tensor *part[3] = {NULL};
+    hg_status st = a ? hg_call_op(cx, HG_OP_SVD, (hg_arg[]){T(a)}, 1, part) : HG_OK;
+    if (!a || hg_scope_fail(cx, st) != HG_OK) return NULL;
+    for (int i = 0; i < 3; i++) hg_scope_keep(cx, part[i]);
+    hg_tensor *sign = X(MUL, T(X(DET, T(part[0]))), T(X(DET, T(part[2]))));
+    hg_tensor *others = hg_x_product_of_others(cx, part[1], part[1]->n_dim - 1);
+    hg_tensor *scaled = X(MUL, T(X(UNSQUEEZE, T(sign), hg_i(-1))), T(others));
+    return X(MATMUL, T(X(MUL, T(part[0]), T(X(UNSQUEEZE, T(scaled), hg_i(-2))))), T(part[2]));
+}
+
+/* A^-T, each matrix times its factor. */
+static hg_tensor *turned_inverse(hg_ctx *cx, hg_tensor *a, hg_tensor *factor) {
+    if (!hg_scope_ok(cx)) return NULL;
+    hg_arg shape = hg_ints(a->shape, a->n_dim - 1);
+    hg_tensor *diagonal = X(EXPAND, T(X(UNSQUEEZE, T(factor), hg_i(-1))), shape);
+    return X(SOLVE, T(flipped_over(cx, a)), T(X(DIAG_EMBED, T(diagonal), hg_i(0), hg_i(-2), hg_i(-1))));
+}
+
 hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *inverse = X(INV, T(IN(0)));
-    GIVE(0, X(MUL, T(as_factors(cx, X(MUL, T(G), T(OUT(0))))), T(flipped_over(cx, inverse))));
+    hg_tensor *a = IN(0), *det = OUT(0);
+    if (!a || !det) return HG_OK;
+    if (a->shape[a->n_dim - 1] == 1)
+        GIVE(0, as_factors(cx, G));
+    else if (!any_singular(cx, det))
+        GIVE(0, turned_inverse(cx, a, X(MUL, T(G), T(det))));
+    else if (cx->grad_enabled)
+        GIVE(0, X(MUL, T(as_factors(cx, G)), T(cofactors(cx, a))));
+    else
+        GIVE(0, X(MUL, T(as_factors(cx, X(MUL, T(G), T(X(NE, T(det), hg_i(0)))))), T(cofactors(cx, a))));
     return HG_OK;
 }
 
@@ -480,7 +524,11 @@ hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_slogdet_bwd(hg_ctx *cx, hg_back *b) {
-    GIVE(0, X(MUL, T(as_factors(cx, GRAD(1))), T(flipped_over(cx, X(INV, T(IN(0)))))));
+    hg_tensor *a = IN(0), *det = cx->grad_enabled ? NULL : X(DET, T(a));
+    if (det && any_true(cx, X(EQ, T(det), hg_i(0))))
+        GIVE(0, X(MUL, T(as_factors(cx, GRAD(1))), T(X(DIV, T(cofactors(cx, a)), T(as_factors(cx, det))))));
+    else
+        GIVE(0, turned_inverse(cx, a, GRAD(1)));
     return HG_OK;
 }
 
@@ -510,8 +558,10 @@ static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const d
     for (int64_t b = 0; b < n_batch && st == HG_OK; b++) {
         double *m = (double *)(void *)lu->data + b * n * n;
         factor(m, row, n, &zero);
+        char which[48] = "";
+        if (lu->n_dim > 2) snprintf(which, sizeof which, "(Batch element %lld): ", (long long)b);
         if (zero)
-            st = hg_fail(cx, HG_LINALG, words, (long long)zero);
+            st = hg_fail(cx, HG_LINALG, words, which, (long long)zero);
         else
             solve_factored(m, row, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
     }
@@ -532,7 +582,7 @@ hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK)
         st = solve_all(
             cx,
-            "linalg.inv: The diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
+            "linalg.inv: %sThe diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
             lu, (double *)(void *)one->data, 0, x, n);
     if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, out);
     hg_release(cx, lu), hg_release(cx, x), hg_release(cx, one);
@@ -581,7 +631,7 @@ hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(batch, nb + 2)}, &lu_view);
     if (st == HG_OK) st = hg_as_doubles(cx, lu_view, &lu);
     if (st == HG_OK)
-        st = solve_all(cx, "torch.linalg.solve: The solver failed because the input matrix is singular.", lu,
+        st = solve_all(cx, "torch.linalg.solve: %sThe solver failed because the input matrix is singular.", lu,
                        (double *)(void *)r->data, n * n_rhs, x, n_rhs);
     if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, &done);
     if (st == HG_OK && vector)

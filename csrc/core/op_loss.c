@@ -185,7 +185,7 @@ hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *rest = X(RSUB_SCALAR, T(x), hg_i(1));
     if (NEED(SELF)) {
         hg_tensor *slope = X(DIV, T(X(SUB, T(x), T(IN(TARGET)))),
-                             T(X(CLAMP_MIN, T(X(MUL, T(rest), T(x))), hg_f(1e-12))));
+                             T(X(CLAMP_MIN, T(X(MUL, T(rest), T(x))), hg_f(1e-12F)))); /* torch keeps it as a float32 */
         GIVE(SELF, X(MUL, T(slope), T(g)));
     }
     if (NEED(TARGET)) GIVE(TARGET, X(MUL, T(X(SUB, T(log_above(cx, rest)), T(log_above(cx, x)))), T(g)));

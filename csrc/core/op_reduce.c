@@ -156,7 +156,7 @@ static bool has_zero(hg_ctx *cx, hg_tensor *x) {
 }
 
 /* The product of all the others along dim: of those before times those after. Right where elements are zero, too. */
-static hg_tensor *product_of_others(hg_ctx *cx, hg_tensor *x, int dim) {
+hg_tensor *hg_x_product_of_others(hg_ctx *cx, hg_tensor *x, int dim) {
     int64_t n = x->n_dim ? x->shape[dim] : 1;
     hg_arg at = hg_i(dim);
     hg_tensor *one = X(ONES_LIKE, T(X(NARROW, T(x), at, hg_i(0), hg_i(1))));
@@ -176,7 +176,7 @@ hg_status hg_d_prod(hg_ctx *cx, hg_back *b) {
         GIVE(0, X(DIV, T(X(MUL, T(G), T(OUT(0)))), T(x)));
     } else {
         hg_tensor *flat = X(RESHAPE, T(x), hg_ints((int64_t[]){-1}, 1));
-        hg_tensor *g = X(MUL, T(product_of_others(cx, flat, 0)), T(G));
+        hg_tensor *g = X(MUL, T(hg_x_product_of_others(cx, flat, 0)), T(G));
         GIVE(0, X(RESHAPE, T(g), hg_ints(META(0).shape, META(0).n_dim)));
     }
     return HG_OK;
@@ -194,7 +194,7 @@ hg_status hg_d_prod_dim(hg_ctx *cx, hg_back *b) {
         int dim;
         hg_status st = hg_wrap_dim(cx, ARG(1)->u.i, x->n_dim, &dim);
         if (st != HG_OK) return st;
-        GIVE(0, X(MUL, T(product_of_others(cx, x, dim)), T(g)));
+        GIVE(0, X(MUL, T(hg_x_product_of_others(cx, x, dim)), T(g)));
     }
     return HG_OK;
 }
@@ -356,6 +356,8 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
     if (p == 0) return X(ZEROS_LIKE, T(x));
     if (p == 1) return X(MUL, T(X(SGN, T(x))), T(g));
     hg_tensor *is_zero = X(EQ, T(result), hg_i(0));
+    if (p == 2 && cx->grad_enabled) /* as torch multiplies: at 0 the second derivative is not a number */
+        return X(MUL, T(g), T(X(MASKED_FILL, T(X(DIV, T(x), T(result))), T(is_zero), hg_i(0))));
     if (p == 2) return X(MUL, T(x), T(X(MASKED_FILL, T(X(DIV, T(g), T(result))), T(is_zero), hg_i(0))));
     hg_tensor *size = X(ABS, T(x));
     if (isinf(p)) { /* those that reach it share the gradient */
@@ -377,15 +379,14 @@ hg_status hg_d_vector_norm(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
-static hg_status vector_norm(hg_ctx *cx, const hg_arg *self, double p, const hg_arg *dim, const hg_arg *keep,
-                             const hg_arg *dtype, hg_tensor **out) {
-    return hg_call_op(cx, HG_OP_VECTOR_NORM, (hg_arg[]){*self, hg_f(p), *dim, *keep, *dtype}, 5, out);
+static hg_status vector_norm(hg_ctx *cx, const hg_arg *a, hg_arg p, hg_tensor **out) {
+    return hg_call_op(cx, HG_OP_VECTOR_NORM, (hg_arg[]){a[0], p, a[2], a[3], a[4]}, 5, out);
 }
 hg_status hg_op_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    return vector_norm(cx, &a[0], hg_given(&a[1]) ? hg_number_f(&a[1]) : 2, &a[2], &a[3], &a[4], out);
+    return vector_norm(cx, a, hg_given(&a[1]) ? a[1] : hg_i(2), out);
 }
 hg_status hg_op_norm_str(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (strcmp(a[1].u.s, "fro") == 0) return vector_norm(cx, &a[0], 2, &a[2], &a[3], &a[4], out);
+    if (strcmp(a[1].u.s, "fro") == 0) return vector_norm(cx, a, hg_i(2), out);
     if (strcmp(a[1].u.s, "nuc") != 0 || a[0].u.t->n_dim != 2 || hg_given(&a[4]))
         return hg_fail(cx, HG_MISSING,
                        "norm: p='%s' is not implemented, only numbers, 'fro' and, of a matrix, 'nuc' are", a[1].u.s);

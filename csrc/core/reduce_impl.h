@@ -54,6 +54,7 @@ void hg_acc_free(hg_ctx *cx, hg_acc *acc);
 /* The accumulators as a tensor of dtype `type`. */
 hg_status hg_acc_take(hg_ctx *cx, const hg_acc *acc, const hg_dims *d, hg_dtype type, hg_tensor **out);
 /* g, of the reduced shape, with the dimensions that went as size 1 again; borrowed from the scope. */
+hg_tensor *hg_x_product_of_others(hg_ctx *cx, hg_tensor *x, int dim);
 hg_tensor *hg_x_keep_dims(hg_ctx *cx, hg_tensor *g, hg_meta input, const hg_arg *dim, bool kept);
 
 /* Rows along one dimension: fn gets the start of each row of every operand, and bytes from one element to the next. The

@@ -32,7 +32,7 @@
 /* clang-format off */
 #define PY_NAMES(X)                                                                                                    \
     X(forward) X(training) X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__)     \
-    X(__float__) X(__name__) X(__qualname__) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)          \
+    X(__float__) X(__name__) X(__qualname__) X(_saved_attribute) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)          \
     X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks)   \
     X(_is_full_backward_hook) X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called)                            \
     X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks)      \

@@ -38,6 +38,20 @@ static PyObject *of_context(PyObject *self, PyObject *context, PyObject *name) {
     return method;
 }
 
+/* Of a node that Python made of a whole function: hookgrad/nn/_whole.py says what it saved. */
+static PyObject *of_whole(PyObject *self, PyObject *context, PyObject *name) {
+    const char *chars = PyUnicode_AsUTF8(name);
+    if (!chars) return NULL;
+    if (strncmp(chars, "_saved_", 7) != 0 && strncmp(chars, "_raw_saved_", 11) != 0)
+        return of_context(self, context, name);
+    PyObject *method = of_context(self, context, NAME(_saved_attribute)),
+             *found = method ? PyObject_CallOneArg(method, name) : NULL;
+    Py_XDECREF(method);
+    if (found != Py_NotImplemented) return found;
+    Py_DECREF(found);
+    return no_attribute(self, name);
+}
+
 static PyObject *function_getattro(PyObject *self, PyObject *context, PyObject *name) {
     PyObject *dict = PyObject_GenericGetDict(context, NULL);
     if (!dict) return NULL;
@@ -46,7 +60,7 @@ static PyObject *function_getattro(PyObject *self, PyObject *context, PyObject *
     if (found || PyErr_Occurred()) return found;
     if ((found = PyObject_GenericGetAttr(self, name)) || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
     PyErr_Clear();
-    return of_context(self, context, name);
+    return is_users(NODE(self)) ? of_context(self, context, name) : of_whole(self, context, name);
 }
 
 /* What is not the node's own may be something it saved. */
@@ -160,7 +174,7 @@ static PyObject *node_dir(PyObject *self, PyObject *none) {
     PyObject *names = failed ? NULL : PySet_New(list);
     /* One type stands for all: what only some nodes have. */
     static const char *const of_functions[] = {"saved_tensors", "saved_variables", "_raw_saved_tensors"};
-    for (int i = 0; names && !context && i < 3; i++) failed |= discard(names, of_functions[i]);
+    for (int i = 0; names && !is_users(NODE(self)) && i < 3; i++) failed |= discard(names, of_functions[i]);
     if (names && !hg_node_variable(NODE(self))) failed |= discard(names, "variable");
     if (failed) Py_CLEAR(names);
     Py_XDECREF(list);

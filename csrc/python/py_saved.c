@@ -112,8 +112,11 @@ static bool find(const hg_op_info *op, const char *name, place *at) {
     int i = argument_named(op, name, strlen(name));
     if (i >= 0 && saves_in(op, i)) return *at = (place){ARGUMENT, i, 0}, true;
     for (int k = 0; k < op->n_out && k < 4; k++)
-        if (saves_out(op, k) && (!strcmp(out_name(op, k, buf), name) || !strcmp(name, "inverse")))
+        if (saves_out(op, k) &&
+            (!strcmp(out_name(op, k, buf), name) || !strcmp(name, "inverse") || !strcmp(name, "total_weight")))
             return *at = (place){RESULT, k, 0}, true;
+    bool inplace = op->name[strlen(op->name) - 1] == '_'; /* its argument is its result */
+    if (inplace && !strcmp(name, "result") && saves_in(op, 0)) return *at = (place){ARGUMENT, 0, 0}, true;
     if (!strcmp(op->name, "square") && !strcmp(name, "exponent")) return *at = (place){TWO, 0, 0}, true;
     return find_derived(op, name, at);
 }
@@ -185,7 +188,9 @@ static PyObject *plain(const hg_arg *a, const hg_param *p) {
     switch (a->kind) {
     case HG_A_INTS: return integers(a->n, a->u.ints);
     case HG_A_FLOATS: return floats(a);
-    case HG_A_STR: return PyUnicode_FromString(a->u.s);
+    case HG_A_STR:
+        if (strcmp(p->name, "reduction") != 0) return PyUnicode_FromString(a->u.s);
+        return PyLong_FromLong(!strcmp(a->u.s, "mean") ? 1 : !strcmp(a->u.s, "sum") ? 2 : 0);
     case HG_A_DTYPE: return Py_NewRef(hg_py->dtypes[a->u.i]);
     case HG_A_BOOL:
     case HG_A_INT:
@@ -196,7 +201,8 @@ static PyObject *plain(const hg_arg *a, const hg_param *p) {
         tensor = py_as_tensor(number, HG_NO_DTYPE, true);
         Py_DECREF(number);
         return tensor;
-    default: Py_RETURN_NONE;
+    default: /* what PyTorch's kernels put in place of nothing */
+        return !strcmp(p->name, "stride") ? PyTuple_New(0) : Py_NewRef(Py_None);
     }
 }
 
@@ -256,6 +262,11 @@ static PyObject *value_at(PyObject *node, place at) {
     hg_status st = hg_node_saved(cx, NODE(node), at.i, at.from == RESULT, &a);
     if (st != HG_OK) return py_raise(cx, st);
     if (has_raw(op, at) && (st = hg_node_check_saved(cx, NODE(node))) != HG_OK) return py_raise(cx, st);
+    if (a.kind == HG_A_NONE && at.from == ARGUMENT && !strcmp(op->params[at.i].name, "correction")) {
+        hg_arg dim; /* var(dim) means one, var() leaves it open */
+        st = hg_node_saved(cx, NODE(node), 1, false, &dim);
+        if (st == HG_OK && dim.kind != HG_A_NONE) return PyLong_FromLong(1);
+    }
     if (a.kind == HG_A_TENSORS) return entries(cx, node, at, entry);
     return a.kind == HG_A_TENSOR ? py_own(a.u.t) : plain(&a, &op->params[at.i]);
 }

@@ -26,7 +26,12 @@ def _bag(weight, per_sample_weights, indices, bag_of, n_bags, counts, padding_id
     return total if mode == 0 else total / counts.clamp_min(1).unsqueeze(1).to(total.dtype)
 
 
-_bag = one_node("EmbeddingBagBackward0", 0, 1)(_bag)
+_bag = one_node(
+    "EmbeddingBagBackward0",
+    0,
+    1,
+    saved="weight_sym_sizes per_sample_weights indices - - - padding_idx scale_grad_by_freq mode",
+)(_bag)
 
 
 def torch_embedding_bag(

@@ -188,7 +188,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
 # ---- Of classes ----------------------------------------------------------------------------------------------------------
 
 
-@one_node("SoftMarginLossBackward0", 0)
+@one_node("SoftMarginLossBackward0", 0, saved="self target reduction")
 def _soft_margin(input, target, reduction):
     return _reduced((input * -target).exp().log1p(), reduction)
 
@@ -224,7 +224,7 @@ def _check_rows(input):
         )
 
 
-@one_node("MultiMarginLossBackward0", 0)
+@one_node("MultiMarginLossBackward0", 0, saved="self target p margin weight reduction")
 def _multi_margin(input, target, p, margin, weight, reduction):
     one = input.dim() < 2
     rows, classes = (input.reshape(1, -1), target.reshape(1)) if one else (input, target)
@@ -264,7 +264,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     return _multi_margin(input, target, p, margin, weight, reduction)
 
 
-@one_node("MultilabelMarginLossBackward0", 0)
+@one_node("MultilabelMarginLossBackward0", 0, saved="self target reduction")
 def _multilabel_margin(input, target, reduction):
     one = input.dim() < 2
     rows, labels = (input.reshape(1, -1), target.reshape(1, -1)) if one else (input, target)
@@ -307,7 +307,7 @@ def _log_sum_exp(terms):
     return (total.masked_fill(is_dead, 1.0).log() + most).masked_fill(is_dead, -math.inf)
 
 
-@one_node("CtcLossBackward0", 0)
+@one_node("CtcLossBackward0", 0, saved="log_probs targets input_lengths target_lengths blank zero_infinity")
 def _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
     """Of (T, N, C) with targets (N, S), the loss of each sequence (N)."""
     steps, n, _ = log_probs.shape

@@ -61,7 +61,7 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     return _alpha(input, p, training, inplace, [*input.shape[:2]] + [1] * (input.dim() - 2))
 
 
-@one_node("RreluWithNoiseBackward0", 0)
+@one_node("RreluWithNoiseBackward0", 0, saved="self noise")
 def _scaled(input, noise):
     return input * noise
 
@@ -125,7 +125,7 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     return input / mean.mul(alpha).add(k).pow(beta)
 
 
-@one_node("PdistBackward0", 0)
+@one_node("PdistBackward0", 0, saved="self p")
 def _pdist(input, p):
     rows, cols = _C.triu_indices(input.shape[0], input.shape[0], 1)
     return (input[rows] - input[cols]).norm(p, -1)

@@ -97,8 +97,8 @@ def _unpool(input, indices, size):
     return flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
 
 
-_unpool2d = one_node("MaxUnpool2DBackward0", 0)(_unpool)
-_unpool3d = one_node("MaxUnpool3DBackward0", 0)(_unpool)
+_unpool2d = one_node("MaxUnpool2DBackward0", 0, saved="- indices")(_unpool)
+_unpool3d = one_node("MaxUnpool3DBackward0", 0, saved="- indices")(_unpool)
 
 
 def _checked_unpool(input, indices, size, stride):
@@ -201,8 +201,8 @@ def _take(input, indices, n):
     return input.flatten(-n).gather(-1, indices.flatten(-n)).view(indices.shape)
 
 
-_take2d = one_node("FractionalMaxPool2DBackward0", 0)(_take)
-_take3d = one_node("FractionalMaxPool3DBackward0", 0)(_take)
+_take2d = one_node("FractionalMaxPool2DBackward0", 0, saved="self")(_take)
+_take3d = one_node("FractionalMaxPool3DBackward0", 0, saved="self")(_take)
 
 
 def _fractional(n, input, kernel_size, output_size, output_ratio, samples):

@@ -114,7 +114,7 @@ def _resized(mode, antialias, input, tables):
         def resize(input, *tables):
             return function(input, tables)
 
-        _made[name] = one_node(name, 0)(resize)
+        _made[name] = one_node(name, 0, saved="self_sym_sizes")(resize)
     return _made[name](input, *tables)
 
 
@@ -324,8 +324,12 @@ def _grid_sample(input, grid, mode, padding_mode, align_corners):
     return total
 
 
-_grid_sample2d = one_node("GridSampler2DBackward0", 0, 1)(_grid_sample)
-_grid_sample3d = one_node("GridSampler3DBackward0", 0, 1)(_grid_sample)
+_grid_sample2d = one_node(
+    "GridSampler2DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners"
+)(_grid_sample)
+_grid_sample3d = one_node(
+    "GridSampler3DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners"
+)(_grid_sample)
 
 _OLD_CORNERS = (
     "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
@@ -376,7 +380,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     return (_grid_sample3d if n == 3 else _grid_sample2d)(input, grid, mode, padding_mode, align_corners)
 
 
-@one_node("AffineGridGeneratorBackward0", 0)
+@one_node("AffineGridGeneratorBackward0", 0, saved="- size align_corners")
 def _affine_grid(theta, size, align_corners):
     spatial = size[2:]
     axes = []
@@ -429,7 +433,7 @@ def _check_image(name, input):
         )
 
 
-@one_node("PixelShuffleBackward0", 0)
+@one_node("PixelShuffleBackward0", 0, saved="- upscale_factor")
 def _pixel_shuffle(input, r):
     *rest, c, h, w = input.shape
     blocks = input.view(*rest, c // (r * r), r, r, h, w)
@@ -452,7 +456,7 @@ def pixel_shuffle(input, upscale_factor):
     return _pixel_shuffle(input, upscale_factor)
 
 
-@one_node("PixelUnshuffleBackward0", 0)
+@one_node("PixelUnshuffleBackward0", 0, saved="- downscale_factor")
 def _pixel_unshuffle(input, r):
     *rest, c, h, w = input.shape
     blocks = input.view(*rest, c, h // r, r, w // r, r)
@@ -476,7 +480,7 @@ def pixel_unshuffle(input, downscale_factor):
     return _pixel_unshuffle(input, downscale_factor)
 
 
-@one_node("ChannelShuffleBackward0", 0)
+@one_node("ChannelShuffleBackward0", 0, saved="- groups")
 def _channel_shuffle(input, groups):
     return input.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
@@ -512,14 +516,14 @@ def _patch_places(size, kernel, dilation, padding, stride):
     return places.flatten(0, 1).flatten(1), padded
 
 
-@one_node("Im2ColBackward0", 0)
+@one_node("Im2ColBackward0", 0, saved="- kernel_size dilation padding stride")
 def _im2col(input, kernel, dilation, padding, stride):
     places, _ = _patch_places(input.shape[2:], kernel, dilation, padding, stride)
     padded = F.pad(input, (padding[1], padding[1], padding[0], padding[0]))
     return padded.flatten(2)[:, :, places].flatten(1, 2)
 
 
-@one_node("Col2ImBackward0", 0)
+@one_node("Col2ImBackward0", 0, saved="- - kernel_size dilation padding stride")
 def _col2im(input, output_size, kernel, dilation, padding, stride):
     places, padded = _patch_places(output_size, kernel, dilation, padding, stride)
     n, width, _ = input.shape

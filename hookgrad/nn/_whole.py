@@ -9,17 +9,48 @@ from .. import _C
 from ..autograd.grad_mode import enable_grad, no_grad
 
 _DIFFERENTIABLE = 1  # what _C._function_outputs is told of an output
+_NUMBERS = {  # settings that PyTorch's kernels know by number
+    "reduction": ("none", "mean", "sum"),
+    "mode": ("sum", "mean", "max"),
+    "interpolation_mode": ("bilinear", "nearest", "bicubic"),
+    "padding_mode": ("zeros", "border", "reflection"),
+}
 
 
 class _Whole:
     """The context of such a node: the function, and its arguments with None in the places of tensors."""
 
-    def __init__(self, name, function, args, edges):
+    def __init__(self, name, function, args, edges, saved):
         self._name = name  # which the core's node does not own
+        self._saved_names = saved
         self._function = function
         self._is_tensor = [isinstance(a, _C.Tensor) for a in args]
         self._args = [None if is_tensor else a for a, is_tensor in zip(args, self._is_tensor)]
         self._edges = edges
+
+    def _saved_attribute(self, name):
+        """`_saved_x` and `_raw_saved_x` of the node, `self`; NotImplemented where it has no such attribute."""
+        raw = name.startswith("_raw_saved_")
+        name = name.removeprefix("_raw_saved_" if raw else "_saved_")
+        if name not in self._saved_names:
+            return NotImplemented
+        at = self._saved_names.index(name)
+        if self._is_tensor[at]:
+            which = sum(self._is_tensor[:at])
+            sizes = name.endswith("_sym_sizes")
+            if raw:
+                return NotImplemented if sizes else self._raw_saved_tensors[which]
+            tensor = self.saved_tensors[which]
+            return tuple(tensor.shape) if sizes else tensor
+        value = self._args[at]
+        if raw:
+            return NotImplemented
+        return _NUMBERS[name].index(value) if isinstance(value, str) else value
+
+    def __dir__(self):
+        shown = [(n, tensor) for n, tensor in zip(self._saved_names, self._is_tensor) if n != "-"]
+        raw = ["_raw_saved_" + n for n, tensor in shown if tensor and not n.endswith("_sym_sizes")]
+        return ["_saved_" + n for n, _ in shown] + raw
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
@@ -54,12 +85,14 @@ def _own(tensor, args):
     return tensor
 
 
-def one_node(name, *edges):
+def one_node(name, *edges, saved=""):
     """A decorator: the results of a function of tensors and settings, all given by position, come from one node `name`.
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
-    tensor or a tuple of them, and the same values for the same arguments.
+    tensor or a tuple of them, and the same values for the same arguments. `saved` has a word for each argument that the node
+    shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show.
     """
+    saved = saved.split()
 
     def decorate(function):
         @wraps(function)
@@ -70,7 +103,7 @@ def one_node(name, *edges):
                 result = function(*args)
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
-            node = _C._function_new(name, _Whole(name, function, args, edges), tuple([args[i] for i in edges]))
+            node = _C._function_new(name, _Whole(name, function, args, edges, saved), tuple([args[i] for i in edges]))
             _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))
             _C._function_save(node, tuple([a for a in args if isinstance(a, _C.Tensor)]), False)
             return outputs if isinstance(result, tuple) else outputs[0]

@@ -261,7 +261,9 @@ def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable
     return weights @ value
 
 
-@one_node("ScaledDotProductFlashAttentionForCpuBackward0", 0, 1, 2)
+@one_node(
+    "ScaledDotProductFlashAttentionForCpuBackward0", 0, 1, 2, saved="query key value attn_mask dropout_p is_causal"
+)
 def _attention_at_once(query, *settings):
     output = _attention(query, *settings)
     if query.is_contiguous():
@@ -280,7 +282,7 @@ def _safe_softmax(scores):
     return scores.masked_fill(is_masked, 0.0).softmax(-1).masked_fill(is_masked, 0.0)
 
 
-@one_node("TrilinearBackward0", 0, 1, 2)
+@one_node("TrilinearBackward0", 0, 1, 2, saved="i1 i2 i3")
 def _trilinear(x1, weight, x2):
     return ((x1.unsqueeze(1).unsqueeze(1) @ weight).squeeze(2) * x2.unsqueeze(1)).sum(2)
 
