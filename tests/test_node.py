@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 import hookgrad as torch
+from hookgrad import nn
 
 
 def leaf(*values):
@@ -236,3 +237,65 @@ def test_grad_dtype_belongs_to_leaves():
     x = torch.ones(2, requires_grad=True)
     with pytest.raises(RuntimeError, match="can only be set on leaf tensors"):
         (x * 2).grad_dtype = torch.float64
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda x: nn.functional.mse_loss(x, torch.zeros(4)), "MseLossBackwardBackward0"),
+        (lambda x: nn.functional.softplus(x).sum(), "SoftplusBackwardBackward0"),
+        (lambda x: nn.functional.relu6(x).sum(), "HardtanhBackwardBackward0"),
+        (lambda x: nn.functional.glu(x).sum(), "GluBackwardBackward0"),
+        (lambda x: nn.functional.nll_loss(x, torch.tensor(1)), "NllLossBackwardBackward0"),
+        (lambda x: nn.functional.avg_pool2d(x.view(1, 1, 2, 2), 2).sum(), "ViewBackward0"),
+        (lambda x: (1 / x).sum(), "MulBackward0"),
+        (lambda x: x.softmax(0)[0], "SoftmaxBackwardDataBackward0"),
+    ],
+)
+def test_derivatives_that_are_one_node_when_they_are_differentiated(make, name):
+    x = torch.tensor([0.5, 1.0, 2.0, 3.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(make(x), x, create_graph=True)
+    assert gradient.requires_grad and gradient.grad_fn.name() == name
+    gradient.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_derivatives_of_every_order_through_such_a_node():
+    def f(x):
+        return nn.functional.softplus(x) * nn.functional.mse_loss(x, x.detach() * 0)
+
+    x = torch.tensor([0.5, -0.25], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(f, x) and torch.autograd.gradgradcheck(f, x)
+    y = nn.functional.softplus(x).sum()
+    for _ in range(3):
+        (y,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    s = x.sigmoid()
+    torch.testing.assert_close(y, s * (1 - s) * (1 - 2 * s))
+
+
+def test_such_a_node_saves_through_hooks_and_frees_what_it_saved():
+    packed = []
+
+    def pack(t):
+        packed.append(tuple(t.shape))
+        return t
+
+    x = torch.ones(3, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = nn.functional.softplus(x).sum()
+        n = len(packed)
+        (gradient,) = torch.autograd.grad(y, x, create_graph=True)
+    assert packed[n:] == [(3,), (3,)]
+    gradient.sum().backward(retain_graph=True)
+    y.backward(retain_graph=True)
+    gradient.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        gradient.sum().backward()
+
+
+def test_a_graph_of_second_order_goes_at_once():
+    x = torch.ones(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(nn.functional.mse_loss(x, x.detach()), x, create_graph=True)
+    first, seen = gradient.grad_fn, weakref.ref(gradient.grad_fn)
+    del first, gradient
+    assert seen() is None

@@ -37,6 +37,9 @@ struct hg_extra {
     uint8_t grad_dtype;  /* of what may become .grad; HG_NO_DTYPE: any */
 };
 
+/* Run the derivative and make its results the outputs of one node; gradients are enabled, what was saved is unpacked. */
+hg_status hg_backward_as_one(hg_ctx *cx, hg_back *b);
+
 /* The backward that is running the node, if it is one for some inputs only; else NULL. */
 const struct hg_run *hg_partial_run(const hg_ctx *cx, const hg_node *n);
 /* Does such a run want the gradient that goes to the node? */

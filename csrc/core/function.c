@@ -13,7 +13,7 @@ hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply,
         return HG_MEMORY;
     }
     *n->function = (hg_function){.name = name, .apply = apply, .data = data};
-    HOST(cx)->hold(HOST(cx)->ud, data);
+    if (data) HOST(cx)->hold(HOST(cx)->ud, data);
     for (int i = 0; i < n_in; i++)
         if (inputs[i] && (st = hg_gradient_edge(cx, inputs[i], &n->next[i])) != HG_OK) {
             hg_release(cx, n);

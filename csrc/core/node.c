@@ -108,7 +108,7 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
     if (!n->type) return;
     forget_accumulator(n);
     n->freed = true;
-    if (n->inner) n->inner->outer = NULL;
+    if (n->inner && n->inner->outer == n) n->inner->outer = NULL;
     each_owned(n, release_slot, lib);
     void *data = n->function ? n->function->data : NULL;
     if (data) n->function->data = NULL, lib->host.drop(lib->host.ud, data);
@@ -118,7 +118,7 @@ void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
     if (n->type == &hg_accumulate_node) return;
     n->freed = true;
     each_saved(n, release_slot, cx->lib);
-    if (n->inner) hg_node_free_saved(cx, n->inner);
+    if (n->inner && n->inner->outer == n) hg_node_free_saved(cx, n->inner);
 }
 
 /* Note [Freeing graphs]
@@ -271,7 +271,9 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     hg_back b = {.node = n, .info = n->op, .grad = grad, .grad_in = grad_in, .run = hg_partial_run(cx, n)};
     hg_scope s;
     hg_scope_begin(cx, &s);
-    if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any && leads) hg_scope_fail(cx, n->op->op->backward(cx, &b));
+    bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE;
+    if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any && leads)
+        hg_scope_fail(cx, as_one ? hg_backward_as_one(cx, &b) : n->op->op->backward(cx, &b));
     return hg_scope_end(cx, &s);
 }
 

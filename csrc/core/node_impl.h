@@ -41,11 +41,12 @@ struct hg_node {
     hg_node *next_dying;
     hg_node_extra *hooks; /* owned */
     hg_node *outer;       /* borrowed; of an `inner`: the CopySlices that owns it */
-    hg_node *inner;       /* owned; of CopySlices: the node of the operation done through the view */
-    hg_edge *next;        /* [n_next] */
-    hg_arg *args;         /* [n_args]; tensors are owned, and NULL where not saved or already freed */
-    hg_arg *saved_out;    /* [n_out], or NULL: outputs, without their history */
-    hg_meta *outs;        /* [n_out] */
+    hg_node *inner;    /* owned; of CopySlices: the node of the operation done through the view; of a derivative that is
+                             one node: the node it is the derivative of */
+    hg_edge *next;     /* [n_next] */
+    hg_arg *args;      /* [n_args]; tensors are owned, and NULL where not saved or already freed */
+    hg_arg *saved_out; /* [n_out], or NULL: outputs, without their history */
+    hg_meta *outs;     /* [n_out] */
     int64_t *pool;
     uint32_t *first_edge; /* [n_args]: the edge of that argument, or of a list's first entry */
     uint32_t n_next, n_out, n_args;

@@ -111,7 +111,7 @@ hg_status hg_d_div(hg_ctx *cx, hg_back *b) {
     if (NEED(1)) {
         hg_tensor *y = IN(1);
         hg_tensor *q = X(DIV, T(X(DIV, operand(b, 0), T(y))), T(y));
-        GIVE(1, X(NEG, T(X(MUL, T(G), T(q)))));
+        GIVE(1, X(MUL, T(X(NEG, T(G))), T(q)));
     }
     return HG_OK;
 }
@@ -188,7 +188,7 @@ static hg_status divided_remainder(hg_ctx *cx, hg_back *b, const char *mode) {
     if (NEED(0)) GIVE(0, G);
     if (!(b->info->differentiable >> 1 & 1) || !NEED(1)) return HG_OK;
     hg_tensor *q = X(DIV_MODE, T(IN(0)), T(IN(1)), hg_s(mode));
-    GIVE(1, X(NEG, T(X(MUL, T(G), T(q)))));
+    GIVE(1, X(MUL, T(X(NEG, T(G))), T(q)));
     return HG_OK;
 }
 
@@ -376,7 +376,7 @@ hg_status hg_d_addcdiv(hg_ctx *cx, hg_back *b) {
     if (NEED(1)) GIVE(1, X(MUL, T(G), T(X(MUL, T(X(RECIPROCAL, T(z))), *ARG(3)))));
     if (NEED(2)) {
         hg_tensor *q = X(DIV, T(X(MUL, T(IN(1)), *ARG(3))), T(X(MUL, T(z), T(z))));
-        GIVE(2, X(NEG, T(X(MUL, T(G), T(q)))));
+        GIVE(2, X(MUL, T(X(NEG, T(G))), T(q)));
     }
     return HG_OK;
 }

@@ -244,6 +244,12 @@ static void make_node_name(hg_op_info *info) {
     strcpy(to, "Backward0");
 }
 
+/* "MseLossBackward0" -> "MseLossBackwardBackward0" */
+static void make_twice_name(hg_op_info *info) {
+    snprintf(info->twice_name, sizeof info->twice_name, "%.*sBackward0", (int)strlen(info->node_name) - 1,
+             info->node_name);
+}
+
 const hg_op_info *hg_op_at(hg_lib *lib, int id) {
     if (lib->ops[id]) return lib->ops[id];
     hg_op_info *info = lib->host.mem(lib->host.ud, NULL, sizeof *info);
@@ -265,6 +271,7 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
     }
     plan_saving(info);
     make_node_name(info);
+    make_twice_name(info);
     return lib->ops[id] = info;
 }
 

@@ -359,6 +359,7 @@ enum {
     HG_ROW_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
     HG_ROW_MUTATES = 256,    /* the op itself is in-place: writes its first argument, whose name ends in _ */
     HG_ROW_SPECIAL = 512,    /* torch.special.name */
+    HG_ROW_TWICE = 1024, /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
 };
 
 #define HG_MAX_PARAMS 16
@@ -390,7 +391,7 @@ typedef struct hg_op_info {
     int id;
     char name[40];     /* "sum" */
     char overload[24]; /* "dim", may be empty */
-    char node_name[56];
+    char node_name[56], twice_name[64];
     uint8_t n_params, n_positional;    /* positional ones come first */
     uint8_t n_out;                     /* 0: a list of tensors, as many as the op makes */
     char out_names[4][16];             /* of a named result ("values", "indices"), else empty */

@@ -1,0 +1,166 @@
+/* Derivatives that are one node when they are themselves differentiated.
+
+   Note [One node for a derivative]
+   A derivative is written in terms of ops, so under create_graph it would record those. In torch many derivatives are a kernel
+   of their own, with a derivative in turn: their second derivative is one node, "MseLossBackwardBackward0", of which the
+   gradients and what was saved are the inputs, also where the result does not depend on them. Ops whose row has
+   HG_ROW_TWICE are recorded like that: the derivative runs unrecorded and its results get one node, which saves its inputs;
+   that node's own derivative runs the first one again, recorded, and backward through it.
+
+   The node keeps the first one, for the arguments that are no tensors and for where its gradients went. What the first one saved
+   may be gone by then, so this one saves it as well. */
+#include "autograd_impl.h"
+
+#include <string.h>
+
+enum { MOST = HG_MAX_OUT + HG_MAX_PARAMS + HG_MAX_OUT };
+
+/* The tensors a derivative takes: gradients, saved arguments, saved results. */
+typedef struct inputs {
+    hg_tensor *at[MOST];
+    bool differentiable[MOST];
+    int n, n_grads;
+} inputs;
+
+static void add(inputs *in, hg_tensor *t, bool differentiable) {
+    in->at[in->n] = t;
+    in->differentiable[in->n++] = differentiable && t && hg_dtype_is_float((hg_dtype)t->dtype);
+}
+
+static void gather(const hg_back *b, inputs *in) {
+    const hg_node *n = b->node;
+    in->n = 0;
+    for (uint32_t k = 0; k < n->n_out; k++) add(in, b->grad[k], true);
+    in->n_grads = in->n;
+    for (int i = 0; i < b->info->n_params; i++)
+        if (n->args[i].kind == HG_A_TENSOR) add(in, b->in[i], b->info->differentiable >> i & 1);
+    for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
+        if (n->saved_out[k].kind == HG_A_TENSOR) add(in, b->out[k], !(b->info->constant_out >> k & 1));
+}
+
+/* The other way: what the derivative is to be called with. */
+static void scatter(const inputs *in, hg_back *b, hg_tensor **grad) {
+    const hg_node *n = b->node;
+    int at = 0;
+    for (uint32_t k = 0; k < n->n_out; k++) grad[k] = in->at[at++];
+    b->grad = grad;
+    for (int i = 0; i < b->info->n_params; i++)
+        if (n->args[i].kind == HG_A_TENSOR) b->in[i] = in->at[at++];
+    for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
+        if (n->saved_out[k].kind == HG_A_TENSOR) b->out[k] = in->at[at++];
+}
+
+/* ---- Its own derivative ------------------------------------------------------------------------------------------------ */
+
+/* In place of inputs that need a gradient, tensors that stop it: in a third derivative they lead on to the inputs. */
+static void stand_in(hg_ctx *cx, inputs *in, bool create_graph, hg_tensor **by, int *of, int *n_by) {
+    for (int i = 0; i < in->n; i++) {
+        hg_tensor *t = in->at[i];
+        if (!t || !in->differentiable[i] || !hg_tensor_requires_grad(t)) continue;
+        if (create_graph) {
+            t = X(VIEW_SIZE, T(t), hg_ints(t->shape, t->n_dim));
+        } else {
+            hg_tensor *apart = NULL;
+            hg_scope_fail(cx, hg_tensor_detach(cx, t, &apart));
+            if ((t = hg_scope_keep(cx, apart))) t->requires_grad = true;
+        }
+        in->at[i] = t;
+        by[*n_by] = t, of[(*n_by)++] = i;
+    }
+}
+
+static hg_status through(hg_ctx *cx, hg_back *b, uint32_t n_given, hg_tensor **grad, bool create_graph,
+                         hg_tensor *const *by, int n_by, hg_tensor **results) {
+    hg_tensor *roots[HG_MAX_PARAMS], *given[HG_MAX_PARAMS];
+    int n = 0;
+    for (uint32_t e = 0; e < n_given; e++)
+        if (grad[e] && b->grad_in[e] && hg_tensor_requires_grad(b->grad_in[e]))
+            roots[n] = b->grad_in[e], given[n++] = grad[e];
+    return n ? hg_backward(cx, roots, given, n, create_graph, create_graph, by, n_by, true, results) : HG_OK;
+}
+
+static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **grad, hg_tensor **grad_in) {
+    (void)data;
+    bool create_graph = cx->grad_enabled;
+    hg_node *first = n->inner;
+    inputs in = {.n = hg_function_n_saved(n), .n_grads = (int)first->n_out};
+    hg_tensor *by[MOST], *results[MOST] = {NULL}, *grads[HG_MAX_OUT], *made[HG_MAX_PARAMS] = {NULL};
+    int of[MOST], n_by = 0;
+    hg_status st = hg_function_saved(cx, n, in.at);
+    if (st != HG_OK) return st;
+    hg_scope s;
+    hg_scope_begin(cx, &s);
+    for (int i = 0; i < in.n; i++) hg_scope_keep(cx, in.at[i]), in.differentiable[i] = n->next[i].node != NULL;
+    cx->grad_enabled = true;
+    stand_in(cx, &in, create_graph, by, of, &n_by);
+    hg_back b = {.node = first, .info = first->op, .grad_in = made};
+    scatter(&in, &b, grads);
+    if (hg_scope_ok(cx)) hg_scope_fail(cx, first->op->op->backward(cx, &b));
+    cx->grad_enabled = create_graph;
+    if (hg_scope_ok(cx)) hg_scope_fail(cx, through(cx, &b, n->n_out, grad, create_graph, by, n_by, results));
+    for (uint32_t e = 0; e < first->n_next; e++) hg_release(cx, made[e]);
+    for (int i = 0; i < n_by; i++) {
+        hg_tensor *zeros = !results[i] && of[i] >= in.n_grads ? X(ZEROS_LIKE, T(by[i])) : NULL;
+        if (zeros) hg_retain(cx, results[i] = zeros);
+        grad_in[of[i]] = results[i];
+    }
+    return hg_scope_end(cx, &s);
+}
+
+/* ---- Recording it ------------------------------------------------------------------------------------------------------- */
+
+/* A result that is an input, or shares its memory, cannot be given a history of its own. */
+static bool is_own(const inputs *in, hg_tensor *const *at, uint32_t e) {
+    const hg_tensor *t = at[e];
+    for (int i = 0; i < in->n; i++)
+        if (in->at[i] && in->at[i]->storage == t->storage) return false;
+    for (uint32_t k = 0; k < e; k++)
+        if (at[k] && at[k]->storage == t->storage) return false;
+    return !t->base;
+}
+
+static hg_status make_own(hg_ctx *cx, const inputs *in, hg_tensor **at, uint32_t n) {
+    for (uint32_t e = 0; e < n; e++) {
+        hg_tensor *t = at[e], *copy;
+        if (!t || is_own(in, at, e)) continue;
+        hg_status st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(t)}, 1, &copy);
+        if (st != HG_OK) return st;
+        at[e] = copy;
+        hg_release(cx, t);
+    }
+    return HG_OK;
+}
+
+static hg_status record(hg_ctx *cx, const hg_back *b, const inputs *in) {
+    uint8_t kinds[HG_MAX_PARAMS];
+    hg_tensor *sources[MOST];
+    hg_node *n;
+    uint32_t n_out = b->node->n_next;
+    for (int i = 0; i < in->n; i++) sources[i] = in->differentiable[i] ? in->at[i] : NULL;
+    for (uint32_t e = 0; e < n_out; e++) kinds[e] = b->grad_in[e] ? HG_OUT_DIFFERENTIABLE : 0;
+    hg_status st = hg_function_new(cx, b->info->twice_name, apply_again, NULL, sources, in->n, &n);
+    if (st != HG_OK) return st;
+    hg_retain(cx, n->inner = b->node);
+    st = hg_function_save(cx, n, in->at, in->n, false);
+    if (st == HG_OK) st = hg_function_set_outputs(cx, n, b->grad_in, kinds, (int)n_out);
+    hg_release(cx, n);
+    return st;
+}
+
+static bool any_needs_gradient(const inputs *in) {
+    for (int i = 0; i < in->n; i++)
+        if (in->differentiable[i] && hg_tensor_requires_grad(in->at[i])) return true;
+    return false;
+}
+
+hg_status hg_backward_as_one(hg_ctx *cx, hg_back *b) {
+    inputs in;
+    gather(b, &in);
+    cx->grad_enabled = false;
+    hg_status st = b->info->op->backward(cx, b);
+    if (st == HG_OK) st = cx->scope->status;
+    bool records = st == HG_OK && any_needs_gradient(&in);
+    if (records) st = make_own(cx, &in, b->grad_in, b->node->n_next);
+    cx->grad_enabled = true;
+    return records && st == HG_OK ? record(cx, b, &in) : st;
+}
