@@ -4,10 +4,12 @@ Settings, from the environment:
     HOOKGRAD_WERROR=1     warnings are errors
     HOOKGRAD_DEBUG=1      -O0 -g3, assertions on
     HOOKGRAD_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer, with symbols
+    HOOKGRAD_SYMBOLS=1    keeps the symbols, for profilers
     HOOKGRAD_JOBS=n       how many files to compile at a time (2)
 """
 
 import os
+import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
@@ -41,11 +43,29 @@ def compile_flags() -> list[str]:
     return flags
 
 
+def flags_of(source: str, compiler: str) -> list[str]:
+    """Further flags of one file: what has no loops over elements is small, and moves structs by their fields: a vector
+    load of fields stored one by one has to wait for them."""
+    if setting("DEBUG") or setting("SANITIZE") or not is_about_calls(source):
+        return []
+    flags = ["-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
+    if "gcc" in compiler and platform.machine() in ("x86_64", "AMD64"):
+        # For a hundred bytes `rep stos` takes as long as all the rest of a call.
+        flags += [f"-mmem{what}-strategy=vector_loop:512:noalign,libcall:-1:noalign" for what in ("set", "cpy")]
+    return flags
+
+
+def is_about_calls(source: str) -> bool:
+    names = "autograd backward_hook engine expr function hooks lib module node op pointwise saved schema storage table tensor"
+    path = Path(source)
+    return path.parent.name == "python" or path.stem in names.split()
+
+
 def link_flags() -> list[str]:
     flags = ["-pthread"]
     if setting("SANITIZE"):
         flags += sanitize_flags()
-    elif not setting("DEBUG") and sys.platform != "darwin":
+    elif not setting("DEBUG") and not setting("SYMBOLS") and sys.platform != "darwin":
         flags += ["-Wl,-s"]
     return flags
 
@@ -84,7 +104,8 @@ class BuildExt(build_ext):
         directory.mkdir(parents=True, exist_ok=True)
         record = directory / "flags.txt"
         used = (ext.extra_compile_args, ext.extra_link_args, ext.define_macros, ext.include_dirs)
-        flags = repr((compiler.compiler_so, *used))
+        command = " ".join(compiler.compiler_so)
+        flags = repr((command, *used, [flags_of(source, command) for source in SOURCES]))
         same_flags = record.exists() and record.read_text() == flags
         if not same_flags:
             self.force = True
@@ -99,7 +120,7 @@ class BuildExt(build_ext):
 
             def one(obj):
                 source, suffix = build[obj]
-                compiler._compile(obj, source, suffix, cc_args, extra_postargs, pp_opts)
+                compiler._compile(obj, source, suffix, cc_args, [*extra_postargs, *flags_of(source, command)], pp_opts)
 
             with ThreadPoolExecutor(int(os.environ.get("HOOKGRAD_JOBS", "2"))) as pool:
                 list(pool.map(one, stale))

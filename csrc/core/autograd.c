@@ -13,12 +13,6 @@ hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out) {
     return HG_OK;
 }
 
-bool hg_tensor_requires_grad(const hg_tensor *t) {
-    for (; t; t = t->base) /* a view does where its base does, whatever came first */
-        if (t->requires_grad || t->grad_fn) return true;
-    return false;
-}
-
 hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on) {
     if (t->grad_fn && !on)
         return hg_fail(cx, HG_STATE,

@@ -56,6 +56,8 @@ hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node);
    CopySlices made. */
 hg_status hg_restore_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind);
+/* `view` has just been made by a view op on `of`, in the modes that are on. */
+void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_several);
 
 /* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */
 hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);

@@ -279,6 +279,8 @@ hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {
     return st;
 }
 
+enum { SHORT = 64 }; /* so few elements are written before an iterator is set up */
+
 /* ---- Numbers -------------------------------------------------------------------------------------------------------------- */
 
 static void fill_row(void *arg, int64_t n, char *const *p, const int64_t *step) {
@@ -297,6 +299,10 @@ hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
         return HG_OK;
     }
     copying c = {size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8, 0};
+    if (to->contiguous && to->numel <= SHORT) {
+        c.convert(to->numel, to->data, (int64_t)size, (char *)&bits, 0);
+        return HG_OK;
+    }
     hg_iter it;
     hg_iter_begin(&it, to->n_dim, to->shape);
     hg_iter_add_tensor(&it, to);
@@ -323,6 +329,7 @@ static const char *element(const hg_tensor *t, const int64_t *index) {
 
 double hg_tensor_get_f(const hg_tensor *t, const int64_t *index) {
     double f;
+    if (t->dtype == HG_F32) return *(const float *)(const void *)element(t, index);
     hg_converter(HG_F64, (hg_dtype)t->dtype)(1, (char *)&f, 8, element(t, index), 8);
     return f;
 }

@@ -30,6 +30,13 @@ typedef struct hg_work_state {
     hg_storage *first_dead, *last_dead;
 } hg_work_state;
 
+enum { HG_SPARE_CLASSES = 2 }; /* Note [Spare storages] in storage.c */
+
+typedef struct hg_spare {
+    hg_storage *first; /* linked by `owner` */
+    int n;
+} hg_spare;
+
 struct hg_lib {
     hg_host host;
     hg_dtype default_dtype;
@@ -48,6 +55,7 @@ struct hg_lib {
     bool freeing;
     hg_cache cache;
     hg_work_state work;
+    hg_spare spare[HG_SPARE_CLASSES];
 };
 
 #define HOST(cx) (&(cx)->lib->host)
@@ -62,24 +70,49 @@ hg_status hg_tuple_new(hg_ctx *cx, void *like, const hg_value *at, size_t n, hg_
 
 /* Storages. A new one has count 1 and version 0; its bytes are uninitialised. */
 hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out);
-void hg_storage_retain(hg_storage *s);
-void hg_storage_release(hg_lib *lib, hg_storage *s);
 /* One whose count is zero: at once, or when the kernels that may be using it are done (work.c). */
+void hg_storage_die(hg_lib *lib, hg_storage *s);
 void hg_storage_free(hg_lib *lib, hg_storage *s);
 bool hg_storage_is_used(hg_lib *lib);
 void hg_storage_bury_later(hg_lib *lib, hg_storage *s);
+static inline void hg_storage_retain(hg_storage *s) { s->n_ref++; }
+static inline void hg_storage_release(hg_lib *lib, hg_storage *s) {
+    if (s && --s->n_ref == 0) hg_storage_die(lib, s);
+}
+void hg_spare_free(hg_lib *lib); /* what was kept goes back to the host */
 
 /* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel, contiguous and plain. */
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
                          const int64_t *stride, hg_tensor **out);
+/* A new contiguous tensor of `like`'s shape, of dtype d. */
+hg_status hg_tensor_empty_like(hg_ctx *cx, const hg_tensor *like, hg_dtype d, hg_tensor **out);
+/* A raw view of t that starts `offset` elements after t's first. New. */
+hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
+                      int64_t offset, hg_tensor **out);
 void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride);
 /* Other strides for t, over the same memory: all of it must lie within. */
 void hg_tensor_restride(hg_tensor *t, const int64_t *stride);
-static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
-    if (a->n_dim != b->n_dim) return false;
-    for (int i = 0; i < a->n_dim; i++)
-        if (a->shape[i] != b->shape[i]) return false;
+/* Few dimensions are copied and compared one by one: a call of memcpy or memcmp, which the compiler would make of the loop,
+   costs more than all of them. */
+#if defined(__GNUC__)
+#define HG_ONE_BY_ONE __asm__("")
+#else
+#define HG_ONE_BY_ONE (void)0
+#endif
+static inline void hg_copy_dims(int64_t *to, const int64_t *from, int n) {
+    for (int i = 0; i < n; i++) {
+        to[i] = from[i];
+        HG_ONE_BY_ONE;
+    }
+}
+static inline bool hg_same_dims(int na, const int64_t *a, int nb, const int64_t *b) {
+    if (na != nb) return false;
+    for (int i = 0; i < na; i++)
+        if (a[i] != b[i]) return false;
     return true;
+}
+static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
+    return hg_same_dims(a->n_dim, a->shape, b->n_dim, b->shape);
 }
 
 /* float16 and bfloat16 are stored so and computed in float32. */

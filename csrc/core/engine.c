@@ -41,6 +41,14 @@ typedef struct then {
     struct then *next;
 } then;
 
+/* Room for tasks. A small graph does with what hg_backward() has on its stack. */
+typedef struct chunk {
+    struct chunk *next;
+    void *at[];
+} chunk;
+
+enum { FEW_TASKS = 32, FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 18, TASK_SLOTS = sizeof(hg_task) / sizeof(void *) };
+
 struct hg_run {
     struct hg_run *outer;
     int depth; /* 1: the outermost */
@@ -48,7 +56,12 @@ struct hg_run {
     hg_node *now; /* borrowed: being run */
     then *thens, **last_then;
     hg_task *tasks;
-    hg_task **heap; /* ready, newest on top */
+    void **room;    /* where the next task goes */
+    size_t n_slots; /* that are left there */
+    chunk *chunks;
+    size_t chunk_size; /* of the newest one; 0: there is none */
+    hg_task **heap;    /* ready, newest on top */
+    hg_task **few;     /* the heap a run starts with, which is not its own */
     size_t n_heap, heap_cap;
     bool keep_graph, everything;
     capture *captures;
@@ -57,23 +70,35 @@ struct hg_run {
 
 /* ---- Tasks ------------------------------------------------------------------------------------------------------------ */
 
-static hg_task *task_of(const struct hg_run *run, const hg_node *n) {
+static inline hg_task *task_of(const struct hg_run *run, const hg_node *n) {
     hg_task *t = n->tasks;
     while (t && t->run != run) t = t->next;
     return t;
 }
 
+static hg_status more_room(hg_ctx *cx, struct hg_run *run, size_t n_slots) {
+    size_t least = sizeof(chunk) + n_slots * sizeof(void *);
+    size_t size = run->chunk_size ? 2 * run->chunk_size : FIRST_CHUNK;
+    if (size > LARGEST_CHUNK) size = LARGEST_CHUNK;
+    if (size < least) size = least;
+    chunk *more = hg_mem(cx, size);
+    if (!more) return HG_MEMORY;
+    more->next = run->chunks;
+    run->chunks = more, run->chunk_size = size;
+    run->room = more->at, run->n_slots = (size - sizeof *more) / sizeof(void *);
+    return HG_OK;
+}
+
 static hg_status task_new(hg_ctx *cx, struct hg_run *run, hg_node *n, hg_task **out) {
-    size_t size = sizeof(hg_task) + n->n_out * sizeof(hg_tensor *);
-    hg_task *t = hg_mem(cx, size);
-    if (!t) return HG_MEMORY;
-    memset(t, 0, size);
-    t->buffer = (hg_tensor **)(t + 1);
-    t->run = run, t->node = n;
-    t->needed = run->everything;
+    size_t n_slots = TASK_SLOTS + n->n_out;
+    if (n_slots > run->n_slots && more_room(cx, run, n_slots) != HG_OK) return HG_MEMORY;
+    hg_task *t = (hg_task *)(void *)run->room;
+    run->room += n_slots, run->n_slots -= n_slots;
+    *t = (hg_task){.run = run, .node = n, .next = n->tasks, .all = run->tasks, .needed = run->everything};
+    t->buffer = (hg_tensor **)(void *)(t + 1);
+    for (uint32_t k = 0; k < n->n_out; k++) t->buffer[k] = NULL;
     hg_retain(cx, n);
-    t->next = n->tasks, n->tasks = t;
-    t->all = run->tasks, run->tasks = t;
+    n->tasks = run->tasks = t;
     *out = t;
     return HG_OK;
 }
@@ -86,8 +111,9 @@ static void tasks_free(hg_ctx *cx, struct hg_run *run) {
         *link = t->next;
         for (uint32_t k = 0; k < t->node->n_out; k++) hg_release(cx, t->buffer[k]);
         hg_release(cx, t->node);
-        hg_mem_free(cx->lib, t);
     }
+    for (chunk *c; (c = run->chunks); hg_mem_free(cx->lib, c)) run->chunks = c->next;
+    if (run->heap != run->few) hg_mem_free(cx->lib, run->heap);
 }
 
 /* ---- The ready ones: a heap by sequence number ----------------------------------------------------------------------------
@@ -101,13 +127,18 @@ static void sift_up(struct hg_run *run, size_t i, hg_task *t) {
     run->heap[i] = t;
 }
 
-static hg_status push(hg_ctx *cx, struct hg_run *run, hg_task *t) {
-    if (run->n_heap == run->heap_cap) {
-        size_t cap = run->heap_cap ? 2 * run->heap_cap : 32;
-        hg_task **heap = hg_mem_resize(cx, run->heap, cap * sizeof *heap);
-        if (!heap) return HG_MEMORY;
-        run->heap = heap, run->heap_cap = cap;
-    }
+static hg_status larger_heap(hg_ctx *cx, struct hg_run *run) {
+    size_t cap = 2 * run->heap_cap;
+    bool own = run->heap != run->few;
+    hg_task **heap = hg_mem_resize(cx, own ? run->heap : NULL, cap * sizeof *heap);
+    if (!heap) return HG_MEMORY;
+    if (!own) memcpy(heap, run->few, run->heap_cap * sizeof *heap);
+    run->heap = heap, run->heap_cap = cap;
+    return HG_OK;
+}
+
+static inline hg_status push(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    if (run->n_heap == run->heap_cap && larger_heap(cx, run) != HG_OK) return HG_MEMORY;
     sift_up(run, run->n_heap++, t);
     return HG_OK;
 }
@@ -142,12 +173,7 @@ static hg_status walk(hg_ctx *cx, struct hg_run *run, hg_task *root) {
                 t->needed |= child->needed || child->captures;
                 continue;
             }
-            if (depth == run->heap_cap) {
-                size_t cap = depth ? 2 * depth : 32;
-                hg_task **heap = hg_mem_resize(cx, run->heap, cap * sizeof *heap);
-                if (!heap) return HG_MEMORY;
-                run->heap = heap, run->heap_cap = cap;
-            }
+            if (depth == run->heap_cap && (st = larger_heap(cx, run)) != HG_OK) return st;
             run->heap[depth++] = t;
             t = child;
         } else {
@@ -210,19 +236,16 @@ static bool expands(hg_meta from, const hg_tensor *g) {
 }
 
 /* What a gradient that goes there is to be. */
-static hg_meta meta_at(hg_edge to) {
+static inline hg_meta meta_at(hg_edge to) {
     hg_meta m = to.node->outs[to.nr];
     if (to.node->type == &hg_accumulate_node && to.node->args[0].u.t)
         m.dtype = (uint8_t)hg_tensor_grad_dtype(to.node->args[0].u.t);
     return m;
 }
 
-/* Make *g fit where it goes; replaces the reference. */
-static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
-    hg_meta m = meta_at(to);
-    bool shaped = (*g)->n_dim == m.n_dim && memcmp((*g)->shape, m.shape, m.n_dim * sizeof *m.shape) == 0;
-    if (m.dtype == HG_NO_DTYPE) m.dtype = (*g)->dtype;
-    if (shaped && (*g)->dtype == m.dtype) return HG_OK;
+/* Make *g, which does not, fit what it is the gradient of; replaces the reference. */
+static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_tensor **g) {
+    bool shaped = hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
     char got[256], want[256];
     if (!shaped && !expands(m, *g))
         return hg_fail(cx, HG_STATE,
@@ -237,6 +260,13 @@ static hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_t
     hg_status st = hg_scope_return(cx, &s, fits, &kept);
     if (st == HG_OK) hg_release(cx, *g), *g = kept;
     return st;
+}
+
+static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
+    hg_meta m = meta_at(to);
+    if (m.dtype == HG_NO_DTYPE) m.dtype = (*g)->dtype;
+    bool fits = (*g)->dtype == m.dtype && hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
+    return fits ? HG_OK : make_fit(cx, by, i, m, g);
 }
 
 /* A node's gradients fit its inputs before its hooks see them. */
@@ -550,7 +580,14 @@ static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i,
         return HG_OK;
     }
     if (root->numel != 1) return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
-    return hg_call_op(cx, HG_OP_ONES_LIKE, (hg_arg[]){hg_t(root)}, 1, out);
+    if (!root->plain) return hg_call_op(cx, HG_OP_ONES_LIKE, (hg_arg[]){hg_t(root)}, 1, out);
+    hg_tensor *one;
+    if ((st = hg_tensor_empty_like(cx, root, (hg_dtype)root->dtype, &one)) != HG_OK) return st;
+    if ((st = hg_raw_fill(cx, one, hg_i(1))) == HG_OK)
+        *out = one;
+    else
+        hg_release(cx, one);
+    return st;
 }
 
 static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, hg_tensor *const *grads, int n) {
@@ -599,7 +636,14 @@ static hg_status check_results(hg_ctx *cx, int n, bool allow_unused, hg_tensor *
 hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n, bool keep_graph,
                       bool create_graph, hg_tensor *const *inputs, int n_inputs, bool allow_unused,
                       hg_tensor **results) {
+    void *room[FEW_TASKS * (TASK_SLOTS + 1)];
+    hg_task *few[FEW_TASKS];
     struct hg_run run = {.outer = cx->run,
+                         .room = room,
+                         .n_slots = sizeof room / sizeof *room,
+                         .heap = few,
+                         .few = few,
+                         .heap_cap = FEW_TASKS,
                          .depth = hg_backward_depth(cx) + 1,
                          .keep_graph = keep_graph,
                          .everything = n_inputs < 0,
@@ -621,7 +665,6 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
     cx->run = run.outer;
     cx->scope = scope_was;
     tasks_free(cx, &run);
-    hg_mem_free(cx->lib, run.heap);
     while (run.captures) {
         capture *c = run.captures;
         run.captures = c->next;

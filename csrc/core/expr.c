@@ -47,22 +47,23 @@ hg_status hg_scope_return(hg_ctx *cx, hg_scope *s, hg_tensor *result, hg_tensor 
     return hg_scope_end(cx, s);
 }
 
-hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
-    hg_tensor *out[HG_MAX_OUT] = {NULL};
-    if (!hg_scope_ok(cx)) return NULL;
+/* Is every operand there? One that is not, though nothing has failed, is our bug. */
+static bool all_there(hg_ctx *cx, int op, const hg_arg *a, int n) {
     for (int i = 0; i < n; i++)
-        if (a[i].kind == HG_A_TENSOR && !a[i].u.t) { /* an operand that nothing failed to make: our bug */
+        if (a[i].kind == HG_A_TENSOR && !a[i].u.t) {
             hg_scope_fail(
                 cx, hg_fail(cx, HG_STATE, "internal: operand %d of %s is missing", i, hg_op_at(cx->lib, op)->name));
-            return NULL;
+            return false;
         }
-    hg_status st = hg_call_op(cx, op, a, n, out);
-    if (st != HG_OK) {
-        hg_scope_fail(cx, st);
-        return NULL;
-    }
+    return true;
+}
+
+hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
+    hg_tensor *out[HG_MAX_OUT] = {NULL};
+    if (!hg_scope_ok(cx) || !all_there(cx, op, a, n)) return NULL;
+    if (hg_scope_fail(cx, hg_call_op(cx, op, a, n, out)) != HG_OK) return NULL;
     for (int i = 0; i < HG_MAX_OUT; i++)
-        if (i != k) hg_release(cx, out[i]);
+        if (i != k && out[i]) hg_release(cx, out[i]);
     return hg_scope_keep(cx, out[k]);
 }
 

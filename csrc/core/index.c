@@ -5,6 +5,7 @@
    as many dimensions as they have and become the positions of what is true. The rest are broadcast against one another; the
    result has their common shape in the place of the dimensions they index, or in front where these are not neighbours. A plan
    holds what follows from that: for every element of the common shape its offset in the tensor, and how to walk both. */
+#include "autograd_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -417,7 +418,70 @@ static hg_status take_views(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n,
     return HG_OK;
 }
 
+/* Note [Views at once]
+   Integers, slices, None and ... each take a view. Where nothing is recorded only the last of them counts: its sizes, strides
+   and first element are worked out in one go. Whatever is out of the ordinary gives false: the views taken one by one find out
+   what it is. */
+typedef struct at_once {
+    int n_dim;
+    int64_t offset, shape[2 * HG_MAX_DIM], stride[2 * HG_MAX_DIM];
+} at_once;
+
+static bool slice_at_once(const hg_index *ix, int64_t size, int64_t stride, at_once *v) {
+    int64_t start = ix->start, stop = ix->stop;
+    if (start == INT64_MIN || start == INT64_MAX) start = start == INT64_MIN ? 0 : size;
+    if (start < 0) start = start + size < 0 ? 0 : start + size;
+    if (stop < 0) stop = stop < -size ? 0 : stop + size;
+    if (start > size) start = size;
+    if (stop > size) stop = size;
+    int64_t n = stop > start ? stop - start : 0;
+    if (ix->step <= 0 || ix->step > (size ? size : 1)) return false;
+    v->shape[v->n_dim] = (n + ix->step - 1) / ix->step;
+    v->stride[v->n_dim++] = stride * ix->step;
+    v->offset += start * stride;
+    return true;
+}
+
+static bool views_at_once(const hg_tensor *t, const hg_index *at, int n, at_once *v) {
+    int dim = 0, n_new = 0, n_dots = 0;
+    for (int i = 0; i < n; i++) n_new += at[i].kind == HG_IX_NEW, n_dots += at[i].kind == HG_IX_ELLIPSIS;
+    int skipped = t->n_dim - (n - n_new - n_dots);
+    if (skipped < 0 || n_dots > 1 || t->n_dim + n_new > HG_MAX_DIM || !t->n_dim) return false;
+    v->n_dim = 0, v->offset = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t size = dim < t->n_dim ? t->shape[dim] : 1, stride = dim < t->n_dim ? t->stride[dim] : 1, at_int;
+        switch (at[i].kind) {
+        case HG_IX_INT:
+            at_int = at[i].start < 0 ? at[i].start + size : at[i].start;
+            if (at_int < 0 || at_int >= size) return false;
+            v->offset += at_int * stride;
+            dim++;
+            break;
+        case HG_IX_SLICE:
+            if (!slice_at_once(&at[i], size, stride, v)) return false;
+            dim++;
+            break;
+        case HG_IX_NEW: v->shape[v->n_dim] = 1, v->stride[v->n_dim++] = size * stride; break;
+        case HG_IX_ELLIPSIS:
+            for (int k = 0; k < skipped; k++, dim++)
+                v->shape[v->n_dim] = t->shape[dim], v->stride[v->n_dim++] = t->stride[dim];
+            break;
+        default: return false;
+        }
+    }
+    for (; dim < t->n_dim; dim++) v->shape[v->n_dim] = t->shape[dim], v->stride[v->n_dim++] = t->stride[dim];
+    return true;
+}
+
 hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_tensor **out) {
+    at_once v;
+    if (!(hg_records(cx) && hg_tensor_requires_grad(t)) && views_at_once(t, at, n, &v)) {
+        hg_status st = hg_raw_view(cx, t, v.n_dim, v.shape, v.stride, v.offset, out);
+        if (st == HG_OK) hg_made_view(cx, *out, t, false);
+        return st;
+    }
+    if (n == 1 && at[0].kind == HG_IX_INT && t->n_dim && at[0].start < t->shape[0] && at[0].start >= -t->shape[0])
+        return hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(t), hg_i(0), hg_i(at[0].start)}, 3, out);
     taken k;
     hg_tensor *r = NULL;
     hg_scope s;

@@ -33,7 +33,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
 }
 
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {
-    memcpy(*pool, t->shape, t->n_dim * sizeof **pool);
+    hg_copy_dims(*pool, t->shape, t->n_dim);
     n->outs[k] = (hg_meta){.dtype = t->dtype, .n_dim = t->n_dim, .shape = *pool};
     *pool += t->n_dim;
 }
@@ -228,7 +228,8 @@ static bool saved_number(const hg_back *b) {
 static hg_status unpack_all(hg_ctx *cx, hg_back *b) {
     const hg_op_info *op = b->info;
     hg_status st = b->node->freed && saved_number(b) ? hg_freed_already(cx) : HG_OK;
-    for (int i = 0; i < op->n_params && st == HG_OK; i++) st = unpack_one(cx, b, op->in_order[i], false);
+    for (int i = 0; i < op->n_params && st == HG_OK; i++)
+        if (b->node->args[op->in_order[i]].kind == HG_A_TENSOR) st = unpack_one(cx, b, op->in_order[i], false);
     for (int i = 0; b->node->saved_out && i < op->n_out && st == HG_OK; i++)
         st = unpack_one(cx, b, op->out_order[i], true);
     return st;
@@ -268,7 +269,10 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
     bool leads = false; /* of what was computed from views made under no_grad alone, nowhere */
     for (uint32_t i = 0; i < n->n_next && !leads; i++) leads = n->next[i].node != NULL;
-    hg_back b = {.node = n, .info = n->op, .grad = grad, .grad_in = grad_in, .run = hg_partial_run(cx, n)};
+    hg_back b;
+    b.node = n, b.info = n->op, b.grad = grad, b.grad_in = grad_in, b.run = hg_partial_run(cx, n);
+    for (int i = 0; i < HG_MAX_PARAMS; i++) b.in[i] = NULL;
+    for (int k = 0; k < HG_MAX_OUT; k++) b.out[k] = NULL;
     hg_scope s;
     hg_scope_begin(cx, &s);
     bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE;

@@ -27,27 +27,21 @@ void hg_list_free(hg_ctx *cx, hg_tensor **at, int n) {
 
 /* ---- Arguments ---------------------------------------------------------------------------------------------------------- */
 
-/* The arguments with defaults filled in: `a` itself where nothing is missing. NULL: failed. */
-static const hg_arg *complete(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_arg *room) {
-    bool whole = n == info->n_params;
-    for (int i = 0; i < n && whole; i++) whole = a[i].kind != HG_A_DEFAULT;
-    if (whole) return a;
+/* The arguments with defaults filled in, in room[]. */
+static inline hg_status complete(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_arg *room) {
     room[0] = HG_NONE; /* also of an op without parameters */
     for (int i = 0; i < info->n_params; i++) {
-        const hg_param *p = &info->params[i];
-        if (i < n && a[i].kind != HG_A_DEFAULT) {
-            room[i] = a[i];
-        } else if (p->has_default || p->optional) {
-            room[i] = p->fallback;
-        } else {
-            hg_fail(cx, HG_TYPE, "%s() missing required argument '%s' (position %d)", info->name, p->name, i + 1);
-            return NULL;
-        }
+        const hg_arg *from = i < n && a[i].kind != HG_A_DEFAULT ? &a[i] : &info->defaults[i];
+        room[i].kind = from->kind, room[i].n = from->n,
+        room[i].u.i = from->u.i; /* not as one: see flags_of() in setup.py */
+        if (room[i].kind == HG_A_DEFAULT)
+            return hg_fail(cx, HG_TYPE, "%s() missing required argument '%s' (position %d)", info->name,
+                           info->params[i].name, i + 1);
     }
-    return room;
+    return HG_OK;
 }
 
-static bool wants_grad(const hg_arg *a) {
+static inline bool wants_grad(const hg_arg *a) {
     if (a->kind == HG_A_TENSOR) return hg_tensor_requires_grad(a->u.t);
     if (a->kind == HG_A_TENSORS)
         for (uint32_t i = 0; i < a->n; i++)
@@ -56,7 +50,7 @@ static bool wants_grad(const hg_arg *a) {
 }
 
 /* Bit i: argument i is differentiable and wants a gradient. */
-static uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
+static inline uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
     uint32_t mask = 0;
     for (uint32_t left = info->differentiable; left; left &= left - 1) {
         int i = __builtin_ctz(left);
@@ -66,7 +60,7 @@ static uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
 }
 
 /* Which arguments and outputs are saved: Note [What is saved] in schema.c. */
-static void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t *out) {
+static inline void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t *out) {
     *in = info->always_in, *out = info->always_out;
     for (; want; want &= want - 1) {
         int i = __builtin_ctz(want);
@@ -94,9 +88,13 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
     for (int i = 0; i < info->n_params; i++) {
         bool is_list = a[i].kind == HG_A_TENSORS;
         if (info->differentiable >> i & 1) n_next += is_list ? a[i].n : 1;
-        if (is_list) pool += a[i].n + (a[i].n + 1) / 2;
-        if (a[i].kind == HG_A_INTS || a[i].kind == HG_A_FLOATS) pool += a[i].n;
-        if (a[i].kind == HG_A_STR) pool += strlen(a[i].u.s) / 8 + 1;
+        switch (a[i].kind) {
+        case HG_A_TENSORS: pool += a[i].n + (a[i].n + 1) / 2; break;
+        case HG_A_INTS:
+        case HG_A_FLOATS: pool += a[i].n; break;
+        case HG_A_STR: pool += strlen(a[i].u.s) / 8 + 1; break;
+        default: break;
+        }
     }
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
 
@@ -133,8 +131,11 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
             break;
         }
         case HG_A_INTS:
+            hg_copy_dims(free_pool, a[i].u.ints, (int)a[i].n);
+            to->u.ints = free_pool, free_pool += a[i].n;
+            break;
         case HG_A_FLOATS:
-            if (a[i].n) memcpy(free_pool, a[i].u.ints, a[i].n * sizeof(int64_t));
+            memcpy(free_pool, a[i].u.floats, a[i].n * sizeof *free_pool);
             to->u.ints = free_pool, free_pool += a[i].n;
             break;
         case HG_A_STR:
@@ -189,15 +190,19 @@ static bool has_float(hg_tensor *const *outs, int n) {
     return false;
 }
 
+void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_several) {
+    uint8_t kind = cx->inference       ? HG_VIEW_INFERENCE
+                   : !cx->grad_enabled ? HG_VIEW_NO_GRAD
+                   : one_of_several    ? HG_VIEW_MULTI_OUTPUT
+                                       : HG_VIEW_NORMAL;
+    if (!of->is_inference) hg_set_base(cx, view, of, kind);
+}
+
 /* What every call does once its outputs are there: bases of views, and the node. */
-static hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, hg_tensor **outs, int n) {
-    if (info->op->flags & HG_ROW_VIEW && !a[0].u.t->is_inference)
-        for (int i = 0; i < n; i++)
-            hg_set_base(cx, outs[i], a[0].u.t,
-                        cx->inference                         ? HG_VIEW_INFERENCE
-                        : !cx->grad_enabled                   ? HG_VIEW_NO_GRAD
-                        : info->op->flags & HG_ROW_MULTI_VIEW ? HG_VIEW_MULTI_OUTPUT
-                                                              : HG_VIEW_NORMAL);
+static inline hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, hg_tensor **outs,
+                               int n) {
+    if (info->op->flags & HG_ROW_VIEW)
+        for (int i = 0; i < n; i++) hg_made_view(cx, outs[i], a[0].u.t, info->op->flags & HG_ROW_MULTI_VIEW);
     if (!want || !has_float(outs, n)) return HG_OK;
     return record_outputs(cx, info, a, want, outs, n);
 }
@@ -251,21 +256,25 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
     const hg_op_info *info = cx->lib->ops[id];
     if (!info && !(info = hg_op_at(cx->lib, id))) return hg_no_memory(cx);
     hg_arg room[HG_MAX_PARAMS];
-    if (!(a = complete(cx, info, a, n, room))) return cx->status;
+    hg_status st = complete(cx, info, a, n, room);
+    if (st != HG_OK) return st;
+    a = room;
     if (info->op->flags & HG_ROW_MUTATES) {
-        hg_status st = hg_call_inplace(cx, id, a, info->n_params);
-        if (st == HG_OK) hg_retain(cx, a[0].u.t), out[0] = a[0].u.t;
+        if ((st = hg_call_inplace(cx, id, a, info->n_params)) == HG_OK) hg_retain(cx, out[0] = a[0].u.t);
         return st;
     }
     hg_tensor *made[HG_MAX_OUT] = {NULL};
-    hg_status st = compute(cx, info, a, NULL, made);
+    st = compute(cx, info, a, NULL, made);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
         st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, made, info->n_out);
     if (st != HG_OK) {
         drop_all(cx, made, HG_MAX_OUT);
         return st;
     }
-    for (int k = 0; k < info->n_out; k++) out[k] = made[k];
+    for (int k = 0; k < info->n_out; k++) {
+        out[k] = made[k];
+        HG_ONE_BY_ONE;
+    }
     return HG_OK;
 }
 
@@ -273,9 +282,11 @@ hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor
     const hg_op_info *info = hg_op_at(cx->lib, id);
     if (!info) return hg_no_memory(cx);
     hg_arg room[HG_MAX_PARAMS];
-    if (!(a = complete(cx, info, a, n_arg, room))) return cx->status;
+    hg_status st = complete(cx, info, a, n_arg, room);
+    if (st != HG_OK) return st;
+    a = room;
     list l = {NULL, 0};
-    hg_status st = compute(cx, info, a, NULL, (hg_tensor **)(void *)&l);
+    st = compute(cx, info, a, NULL, (hg_tensor **)(void *)&l);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
         st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, l.at, l.n);
     if (st != HG_OK) {
@@ -337,15 +348,20 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     const hg_op_info *info = hg_op_at(cx->lib, id);
     if (!info) return hg_no_memory(cx);
     hg_arg room[HG_MAX_PARAMS], saved[HG_MAX_PARAMS];
-    if (!(a = complete(cx, info, a, n, room))) return cx->status;
+    hg_status st = complete(cx, info, a, n, room);
+    if (st != HG_OK) return st;
+    a = room;
     hg_tensor *self = a[0].u.t, *original = NULL, *alias = NULL;
     uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, save_out = 0;
     if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
-    hg_status st = hg_check_inplace(cx, self, want != 0);
-    if (st != HG_OK) return st;
-    needed(info, want, &in, &save_out);
+    if ((st = hg_check_inplace(cx, self, want != 0)) != HG_OK) return st;
     hg_tensor *out[HG_MAX_OUT] = {self};
     hg_node *node = NULL;
+    if (!want) { /* nothing is recorded */
+        if ((st = info->op->forward(cx, a, out)) == HG_OK) ++*hg_version_of(self->storage);
+        return st;
+    }
+    needed(info, want, &in, &save_out);
     memcpy(saved, a, info->n_params * sizeof *a);
     if (in & 1) {
         /* What it is about to overwrite, with its history. */
@@ -353,12 +369,11 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
         saved[0].u.t = original;
     }
     if (in && (st = save_overwritten(cx, info, saved, in, self, &alias)) != HG_OK) goto done;
-    for (hg_tensor *t = self; want && t && t->base; t = t->base) /* brought up to date */
+    for (hg_tensor *t = self; t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
-    if (want && (st = refresh_views(cx, info, a)) != HG_OK) goto done;
+    if ((st = refresh_views(cx, info, a)) != HG_OK) goto done;
     if ((st = compute(cx, info, a, self, out)) != HG_OK) goto done;
     ++*hg_version_of(self->storage);
-    if (!want) goto done;
     for (hg_tensor *t = self; t; t = t->base)
         t->seen_version = hg_version(self->storage); /* the rebase says what is stale */
     date_views(info, a, hg_version(self->storage));

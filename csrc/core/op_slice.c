@@ -6,8 +6,8 @@
 #define SELF (a[0].u.t)
 
 static void copy_layout(const hg_tensor *t, int64_t *shape, int64_t *stride) {
-    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
-    memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
+    hg_copy_dims(shape, t->shape, t->n_dim);
+    hg_copy_dims(stride, t->stride, t->n_dim);
 }
 
 /* Note [Embedding]
@@ -44,8 +44,7 @@ hg_status hg_select_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (i < 0) i += t->shape[d];
     copy_layout(t, shape, stride);
     int64_t offset = i * stride[d];
-    size_t after = (size_t)(t->n_dim - 1 - d) * sizeof *shape;
-    memmove(shape + d, shape + d + 1, after), memmove(stride + d, stride + d + 1, after);
+    for (int k = d; k + 1 < t->n_dim; k++) shape[k] = t->shape[k + 1], stride[k] = t->stride[k + 1];
     return hg_raw_view(cx, t, t->n_dim - 1, shape, stride, offset, out);
 }
 

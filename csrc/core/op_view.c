@@ -55,9 +55,8 @@ static hg_status infer_shape(hg_ctx *cx, const hg_tensor *t, int n, const int64_
    t's dimensions that lie in memory like one long dimension can be cut up anew; every new dimension must fit into one run. */
 static bool strides_for(const hg_tensor *t, int n, const int64_t *shape, int64_t *stride) {
     if (t->numel == 0 || t->contiguous) {
-        bool same = n == t->n_dim && !memcmp(shape, t->shape, (size_t)n * sizeof *shape);
-        if (same)
-            memcpy(stride, t->stride, (size_t)n * sizeof *stride);
+        if (hg_same_dims(n, shape, t->n_dim, t->shape))
+            hg_copy_dims(stride, t->stride, n);
         else
             hg_contiguous_strides(n, shape, stride);
         return true;
@@ -261,8 +260,8 @@ hg_status hg_self_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 static hg_status swapped(hg_ctx *cx, hg_tensor *t, int d0, int d1, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
-    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape),
-        memcpy(stride, t->stride, (size_t)t->n_dim * sizeof *stride);
+    hg_copy_dims(shape, t->shape, t->n_dim);
+    hg_copy_dims(stride, t->stride, t->n_dim);
     if (t->n_dim) {
         shape[d0] = t->shape[d1], shape[d1] = t->shape[d0];
         stride[d0] = t->stride[d1], stride[d1] = t->stride[d0];
@@ -497,7 +496,8 @@ hg_status hg_unsqueeze_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim + 1, &d);
     if (st != HG_OK) return st;
-    memcpy(shape, t->shape, (size_t)d * sizeof *shape), memcpy(stride, t->stride, (size_t)d * sizeof *stride);
+    hg_copy_dims(shape, t->shape, d);
+    hg_copy_dims(stride, t->stride, d);
     shape[d] = 1, stride[d] = d < t->n_dim ? t->shape[d] * t->stride[d] : 1;
     for (int i = d; i < t->n_dim; i++) shape[i + 1] = t->shape[i], stride[i + 1] = t->stride[i];
     return view_out(cx, t, t->n_dim + 1, shape, stride, 0, out);

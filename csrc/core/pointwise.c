@@ -53,6 +53,10 @@ static hg_status refuse(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg
     return st == HG_OK ? hg_no_kernel(cx, k->name, d) : st;
 }
 
+static inline bool is_plain(const hg_arg *a, hg_dtype d) {
+    return a->kind == HG_A_TENSOR && a->u.t->dtype == d && a->u.t->plain;
+}
+
 hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
                  hg_tensor **out) {
     hg_dtype c = (d == HG_F16 || d == HG_BF16) && !k->loop[d] ? HG_F32 : d; /* computed in */
@@ -60,40 +64,56 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     if (!loop) return refuse(cx, k, d, in, n_in, *out);
     hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
 
+    /* One or two tensors as the kernel wants them: what nearly all calls are. */
+    if (n_in <= 2 && !*out && c == d && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN &&
+        (n_in == 1 || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t)))) {
+        const hg_tensor *x = in[0].u.t;
+        int64_t size = hg_dtypes[c].size;
+        hg_status st = hg_tensor_empty_like(cx, x, result, out);
+        if (st != HG_OK) return st;
+        char *p[HG_ITER_MAX] = {(*out)->data, x->data, in[n_in - 1].u.t->data};
+        int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size, size, size};
+        if (x->numel) loop(x->numel, p, step, extra);
+        return HG_OK;
+    }
+
     double number[MAX_IN];
-    const hg_tensor *first = NULL;
-    bool straight = true; /* everything plain, of one shape, of the dtype computed in */
+    const hg_tensor *whole = NULL; /* the operand that has the result's shape, if one has */
     hg_status st;
     for (int i = 0; i < n_in; i++) {
-        hg_dtype wanted = i == 0 && k->first_bool ? HG_BOOL : c;
         if (in[i].kind != HG_A_TENSOR) {
-            hg_put_number(in[i], wanted, &number[i]);
+            hg_put_number(in[i], i == 0 && k->first_bool ? HG_BOOL : c, &number[i]);
             continue;
         }
         const hg_tensor *t = in[i].u.t;
-        if (t->dtype != wanted || !t->plain || (first && !hg_same_shape(first, t))) straight = false;
-        if (!first) first = t;
+        if (!whole || (whole->numel == 1 && t->n_dim >= whole->n_dim)) whole = t;
     }
-
-    if (straight && first && (!*out || (*out)->contiguous)) {
+    /* straight: everything plain, of the dtype computed in, and of one shape or a single number */
+    bool straight = whole && (!*out || (*out)->contiguous);
+    for (int i = 0; i < n_in && straight; i++) {
+        if (in[i].kind != HG_A_TENSOR) continue;
+        const hg_tensor *t = in[i].u.t;
+        straight = t->dtype == (i == 0 && k->first_bool ? HG_BOOL : c) && t->plain &&
+                   (t == whole || hg_same_shape(whole, t) || (t->numel == 1 && t->n_dim <= whole->n_dim));
+    }
+    if (straight) {
         bool fresh = !*out;
-        if ((st = hg_out(cx, out, result, first->n_dim, first->shape)) != HG_OK) return st;
+        st = fresh ? hg_tensor_empty_like(cx, whole, result, out) : hg_out(cx, out, result, whole->n_dim, whole->shape);
+        if (st != HG_OK) return st;
         if ((*out)->dtype == computed) {
-            if (!fresh)
-                for (int i = 0; i < n_in; i++)
-                    if (in[i].kind == HG_A_TENSOR && (st = hg_check_overlap(cx, *out, in[i].u.t)) != HG_OK) return st;
             hg_iter it = {.n_operands = n_in + 1, .n_dim = 1};
-            it.shape[0] = first->numel;
+            it.shape[0] = whole->numel;
             it.p[0] = (*out)->data, it.step[0][0] = hg_dtypes[computed].size;
             for (int i = 0; i < n_in; i++) {
-                bool tensor = in[i].kind == HG_A_TENSOR;
-                it.p[i + 1] = tensor ? in[i].u.t->data : (char *)&number[i];
-                it.step[0][i + 1] = tensor ? (int64_t)hg_tensor_itemsize(in[i].u.t) : 0;
+                const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
+                if (t && !fresh && (st = hg_check_overlap(cx, *out, t)) != HG_OK) return st;
+                it.p[i + 1] = t ? t->data : (char *)&number[i];
+                it.step[0][i + 1] = t && t->numel == whole->numel ? (int64_t)hg_tensor_itemsize(t) : 0;
             }
-            if (first->numel > HG_GRAIN)
+            if (whole->numel > HG_GRAIN)
                 hg_iter_work_loop(cx, &it, loop, extra);
-            else if (first->numel)
-                loop(first->numel, it.p, it.step[0], extra);
+            else if (whole->numel)
+                loop(whole->numel, it.p, it.step[0], extra);
             return HG_OK;
         }
     }

@@ -227,6 +227,13 @@ static void plan_saving(hg_op_info *info) {
     }
 }
 
+static void plan_defaults(hg_op_info *info) {
+    for (int i = 0; i < info->n_params; i++) {
+        const hg_param *p = &info->params[i];
+        info->defaults[i] = p->has_default || p->optional ? p->fallback : HG_DEFAULT;
+    }
+}
+
 /* "log_softmax" -> "LogSoftmaxBackward0" */
 static void make_node_name(hg_op_info *info) {
     if (info->op->node_name) {
@@ -270,6 +277,7 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
         return NULL;
     }
     plan_saving(info);
+    plan_defaults(info);
     make_node_name(info);
     make_twice_name(info);
     return lib->ops[id] = info;

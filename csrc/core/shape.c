@@ -84,11 +84,6 @@ void hg_raw_accumulate(hg_tensor *to, const hg_tensor *from) {
         } while (hg_walk_next(&w));)
 }
 
-hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
-                      int64_t offset, hg_tensor **out) {
-    return hg_tensor_alias(cx, t, n_dim, shape, stride, hg_tensor_offset(t) + offset, out);
-}
-
 hg_status hg_raw_index(hg_ctx *cx, hg_tensor *index, hg_tensor **out) {
     hg_tensor *wide = NULL;
     hg_status st = hg_raw_cast(cx, index, HG_I64, &wide);

@@ -133,9 +133,6 @@ hg_status hg_out_copy(hg_ctx *cx, hg_tensor *self, hg_tensor **out);
 hg_status hg_out_take(hg_ctx *cx, hg_tensor *made, hg_tensor **out);
 /* to += from, elementwise, where elements of `to` may lie on one another; same shape and dtype; raw. */
 void hg_raw_accumulate(hg_tensor *to, const hg_tensor *from);
-/* A raw view of t that starts `offset` elements after t's first. New. */
-hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
-                      int64_t offset, hg_tensor **out);
 /* The numbers of an index tensor (int32 or int64) as int64, contiguous. New: release it. */
 hg_status hg_raw_index(hg_ctx *cx, hg_tensor *index, hg_tensor **out);
 

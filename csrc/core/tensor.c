@@ -3,13 +3,15 @@
 
 #include <string.h>
 
-void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride) {
+static inline void set_strides(int n_dim, const int64_t *shape, int64_t *stride) {
     int64_t step = 1;
     for (int i = n_dim - 1; i >= 0; i--) {
         stride[i] = step;
         step *= shape[i] > 1 ? shape[i] : 1;
     }
 }
+
+void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride) { set_strides(n_dim, shape, stride); }
 
 /* What is said about t's strides: whether its elements lie in order, and whether the strides are those of a new tensor. */
 static void describe(hg_tensor *t) {
@@ -28,12 +30,12 @@ static void describe(hg_tensor *t) {
 }
 
 void hg_tensor_restride(hg_tensor *t, const int64_t *stride) {
-    memcpy(t->stride, stride, t->n_dim * sizeof *stride);
+    hg_copy_dims(t->stride, stride, t->n_dim);
     describe(t);
 }
 
 /* Give t room for n_dim sizes and strides; its old room goes. */
-static hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
+static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
     int64_t *room = t->dims;
     if (n_dim > HG_INLINE_DIM && !(room = hg_mem(cx, 2 * (size_t)n_dim * sizeof *room))) return HG_MEMORY;
     if (t->shape && t->shape != t->dims) hg_mem_free(cx->lib, t->shape);
@@ -43,9 +45,8 @@ static hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
     return HG_OK;
 }
 
-hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
-                         const int64_t *stride, hg_tensor **out) {
-    if (n_dim > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+/* A new tensor on the storage, which it takes over, with room for its sizes. */
+static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, hg_tensor **out) {
     hg_tensor *t = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_TENSOR, sizeof *t);
     if (!t) return hg_no_memory(cx);
     hg_status st = make_room(cx, t, n_dim);
@@ -53,29 +54,61 @@ hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d
         hg_release(cx, t);
         return st;
     }
+    t->storage = storage, t->data = data;
     t->dtype = (uint8_t)d;
-    t->numel = 1;
-    for (int i = 0; i < n_dim; i++) t->shape[i] = shape[i], t->numel *= shape[i];
-    if (stride) {
-        hg_tensor_restride(t, stride);
-    } else {
-        hg_contiguous_strides(n_dim, shape, t->stride);
-        t->contiguous = t->plain = true;
-    }
-    t->storage = storage;
-    t->data = data;
     t->is_inference = cx->inference;
     *out = t;
     return HG_OK;
 }
 
+hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
+                         const int64_t *stride, hg_tensor **out) {
+    if (n_dim > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
+    hg_tensor *t;
+    hg_status st = shell(cx, storage, data, d, n_dim, &t);
+    if (st != HG_OK) return st;
+    int64_t numel = 1;
+    for (int i = 0; i < n_dim; i++) t->shape[i] = shape[i], numel *= shape[i];
+    t->numel = numel;
+    if (stride) {
+        hg_tensor_restride(t, stride);
+    } else {
+        set_strides(n_dim, shape, t->stride);
+        t->contiguous = t->plain = true;
+    }
+    *out = t;
+    return HG_OK;
+}
+
+hg_status hg_tensor_empty_like(hg_ctx *cx, const hg_tensor *like, hg_dtype d, hg_tensor **out) {
+    size_t size; /* in another dtype there may be more bytes */
+    hg_storage *s;
+    if (__builtin_mul_overflow((size_t)like->numel, (size_t)hg_dtypes[d].size, &size))
+        return hg_tensor_empty(cx, d, like->n_dim, like->shape, out);
+    hg_status st = hg_storage_new(cx, size, &s);
+    if (st != HG_OK) return st;
+    if ((st = shell(cx, s, s->data, d, like->n_dim, out)) != HG_OK) {
+        hg_storage_release(cx->lib, s);
+        return st;
+    }
+    hg_tensor *t = *out;
+    hg_copy_dims(t->shape, like->shape, like->n_dim);
+    set_strides(like->n_dim, like->shape, t->stride);
+    t->numel = like->numel;
+    t->contiguous = t->plain = true;
+    return HG_OK;
+}
+
 hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out) {
-    int64_t numel;
+    int64_t numel = hg_dtypes[d].size;
     size_t size;
     hg_storage *s;
-    hg_status st = hg_numel(cx, n_dim, shape, &numel);
-    if (st != HG_OK) return st;
-    if (__builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, &size))
+    hg_status st = HG_OK;
+    bool plain = true; /* no size is negative, and nothing overflows */
+    for (int i = 0; i < n_dim; i++) plain &= shape[i] >= 0 && !__builtin_mul_overflow(numel, shape[i], &numel);
+    size = (size_t)numel;
+    if (!plain && (st = hg_numel(cx, n_dim, shape, &numel)) != HG_OK) return st;
+    if (!plain && __builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, &size))
         return hg_fail(cx, HG_STATE, "Storage size calculation overflowed with %lld elements of %s", (long long)numel,
                        hg_dtypes[d].name);
     if ((st = hg_storage_new(cx, size, &s)) != HG_OK) return st;
@@ -98,20 +131,31 @@ hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const in
 }
 
 int64_t hg_tensor_offset(const hg_tensor *t) {
-    return t->storage ? (int64_t)((t->data - t->storage->data) / (ptrdiff_t)hg_tensor_itemsize(t)) : 0;
+    return t->storage ? (t->data - t->storage->data) >> __builtin_ctz((unsigned)hg_tensor_itemsize(t)) : 0;
 }
 
-hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
-                          int64_t offset, hg_tensor **out) {
+/* A tensor on t's storage, whose first element is at `data`. */
+static hg_status alias_at(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
+                          char *data, hg_tensor **out) {
     if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
-    char *data = t->storage->data + offset * (int64_t)hg_tensor_itemsize(t);
     hg_status st = hg_tensor_make(cx, t->storage, data, (hg_dtype)t->dtype, n_dim, shape, stride, out);
     if (st == HG_OK) hg_storage_retain(t->storage), (*out)->is_inference = t->is_inference;
     return st;
 }
 
+hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
+                          int64_t offset, hg_tensor **out) {
+    char *data = t->storage ? t->storage->data + offset * (int64_t)hg_tensor_itemsize(t) : NULL;
+    return alias_at(cx, t, n_dim, shape, stride, data, out);
+}
+
+hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
+                      int64_t offset, hg_tensor **out) {
+    return alias_at(cx, t, n_dim, shape, stride, t->data + offset * (int64_t)hg_tensor_itemsize(t), out);
+}
+
 hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
-    return hg_tensor_alias(cx, t, t->n_dim, t->shape, t->stride, hg_tensor_offset(t), out);
+    return alias_at(cx, t, t->n_dim, t->shape, t->stride, t->data, out);
 }
 
 static void release_lender(void *owner) {
@@ -185,8 +229,8 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
         if (st != HG_OK) return st;
     }
     hg_storage *old = t->storage;
-    memcpy(t->shape, from->shape, (size_t)from->n_dim * sizeof *t->shape);
-    memcpy(t->stride, from->stride, (size_t)from->n_dim * sizeof *t->stride);
+    hg_copy_dims(t->shape, from->shape, from->n_dim);
+    hg_copy_dims(t->stride, from->stride, from->n_dim);
     if (from->storage) hg_storage_retain(from->storage);
     t->storage = from->storage;
     t->data = from->data;

@@ -217,6 +217,7 @@ struct hg_storage {
     uint32_t version;
     bool read_only;
     bool cached;               /* the memory goes to the cache, not to the host */
+    uint8_t spare;             /* to which list of spare ones it goes, counted from 1; 0: to none */
     void (*free)(void *owner); /* NULL: the bytes follow this header, or come from host->mem when own is set */
     void *owner;
     hg_counter *counter; /* owned; where the version is shared with another storage: it counts, `version` does not */
@@ -402,6 +403,7 @@ typedef struct hg_op_info {
     uint32_t always_in, always_out;  /* what is saved whichever gradient is wanted: Note [What is saved] in schema.c */
     uint8_t in_order[HG_MAX_PARAMS]; /* the parameters by name: the order in which they are saved and unpacked */
     uint8_t out_order[4];            /* likewise the outputs */
+    hg_arg defaults[HG_MAX_PARAMS];  /* what stands for an argument not given; HG_DEFAULT: it must be given */
     hg_param params[HG_MAX_PARAMS];
 } hg_op_info;
 
@@ -450,7 +452,11 @@ hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_a
 
 /* ---- Autograd --------------------------------------------------------------------------------------------------- */
 
-bool hg_tensor_requires_grad(const hg_tensor *t);
+static inline bool hg_tensor_requires_grad(const hg_tensor *t) {
+    for (; t; t = t->base) /* a view does where its base does, whatever came first */
+        if (t->requires_grad || t->grad_fn) return true;
+    return false;
+}
 hg_status hg_tensor_set_requires_grad(hg_ctx *cx, hg_tensor *t, bool on);
 static inline bool hg_tensor_is_leaf(const hg_tensor *t) { return t->grad_fn == NULL; }
 /* The node that made t, brought up to date for a view whose base was changed; borrowed, NULL for a leaf. */

@@ -3,10 +3,16 @@
    Note [Free lists]
    Plain tensors and nodes come and go by the million, so the memory of a dead one waits in a list for the next:
    tensors in one list, nodes in one for each size class, since a node's size depends on its op. An object in a list
-   is untracked and has given back its reference to its type; nothing of it is read again before it is zeroed. */
+   is untracked and keeps its type, with the reference to it; nothing else of it is read again before it is zeroed. A sanitizer
+   sees every object freed: what is used afterwards must stay visible. */
 #include "binding.h"
 
-enum { KEPT = 256, NODE_STEP = 64, NODE_CLASSES = 16 };
+#if defined(__SANITIZE_ADDRESS__)
+enum { KEPT = 1, KEEPS = false };
+#else
+enum { KEPT = 256, KEEPS = true };
+#endif
+enum { NODE_STEP = 64, NODE_CLASSES = 16 };
 
 typedef struct free_list {
     int n;
@@ -21,7 +27,7 @@ static struct {
 static PyObject *take(free_list *list) { return list->n ? list->at[--list->n] : NULL; }
 
 static bool keep(free_list *list, PyObject *o) {
-    if (list->n == KEPT) return false;
+    if (!KEEPS || list->n == KEPT) return false;
     list->at[list->n++] = o;
     return true;
 }
@@ -31,7 +37,7 @@ static bool keep(free_list *list, PyObject *o) {
 static PyObject *tensor_alloc(void) {
     PyObject *o = take(&kept.tensors);
     if (o)
-        PyObject_Init(o, hg_py->tensor_type);
+        _Py_NewReference(o);
     else if (!(o = (PyObject *)PyObject_GC_New(py_tensor, hg_py->tensor_type)))
         return NULL;
     memset(CORE(o), 0, sizeof(py_tensor) - sizeof(PyObject));
@@ -44,7 +50,7 @@ static PyObject *node_alloc(size_t size) {
     Py_ssize_t extra = (Py_ssize_t)(class * NODE_STEP - sizeof(py_node));
     PyVarObject *o = class < NODE_CLASSES ? (PyVarObject *)take(&kept.nodes[class]) : NULL;
     if (o)
-        PyObject_InitVar(o, hg_py->node_type, extra);
+        _Py_NewReference((PyObject *)o);
     else if (!(o = (PyVarObject *)PyObject_GC_NewVar(py_node, hg_py->node_type, extra)))
         return NULL;
     memset(o + 1, 0, (size_t)extra + sizeof(py_node) - sizeof *o);
@@ -83,8 +89,13 @@ static void host_free(void *ud, hg_kind kind, void *obj) {
         size_t class = ((size_t)Py_SIZE(o) + sizeof(py_node)) / NODE_STEP;
         in_list = class < NODE_CLASSES && keep(&kept.nodes[class], o);
     }
-    if (!in_list) type->tp_free(o);
-    Py_DECREF(type);
+    if (!in_list) {
+        type->tp_free(o);
+        Py_DECREF(type);
+    } else if (kind == HG_KIND_NODE && type != hg_py->node_type) { /* Python has seen it, as an AddBackward0 */
+        Py_SET_TYPE(o, (PyTypeObject *)Py_NewRef((PyObject *)hg_py->node_type));
+        Py_DECREF(type);
+    }
 }
 
 static void host_retain(void *ud, void *obj) {

@@ -108,6 +108,12 @@ PyObject *py_tensor_get(PyObject *self, PyObject *at) {
     hg_ctx *cx = py_ctx();
     subscript s;
     hg_tensor *out;
+    if (PyLong_CheckExact(at) && Py_TYPE(self) == hg_py->tensor_type && cx) {
+        hg_index one = {.kind = HG_IX_INT};
+        if (py_int64(at, &one.start)) return NULL;
+        hg_status st = hg_get_index(cx, TENSOR(self), &one, 1, &out);
+        return st == HG_OK ? py_own(out) : py_raise(cx, st);
+    }
     if (hg_py->override && py_overrides((PyObject *[]){self, at}, 2))
         return py_override_slot("__getitem__", (PyObject *[]){self, at}, 2);
     if (!cx || parse(at, &s)) return NULL;

@@ -1,5 +1,6 @@
 /* Ops as Python calls them: `torch.add`, `Tensor.add`, `Tensor.add_`, made from the table at import. */
 #include "py_op.h"
+#include "py_tensor.h"
 
 /* ---- Results ---------------------------------------------------------------------------------------------------- */
 
@@ -224,6 +225,13 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
+    if (!kwnames && n > 0 && n <= op->n_plain) {
+        hg_arg a[PLAIN_MAX];
+        Py_ssize_t i = 0;
+        for (; i < n && Py_TYPE(args[i]) == hg_py->tensor_type; i++)
+            a[i] = (hg_arg){.kind = HG_A_TENSOR, .u.t = TENSOR(args[i])};
+        if (i == n && n >= op->rows[0]->n_least) return py_call_op(cx, op->rows[0]->info->id, a, (int)n);
+    }
     if (hg_py->override && py_overrides(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
         return py_override(self, args, n, kwnames);
     for (int r = 0; r < op->n_rows; r++) {
@@ -347,8 +355,19 @@ static PyType_Spec method_spec = {
 
 static op_row rows[HG_N_OPS];
 
+/* How many tensors, and nothing else, the op's first row takes where its result is one tensor. */
+static int count_plain(const py_op *op) {
+    const hg_op_info *info = op->rows[0]->info;
+    int n = 0;
+    if (op->inplace || op->truth || info->n_out != 1) return 0;
+    while (n < PLAIN_MAX && n < info->n_positional && info->params[n].kind == HG_A_TENSOR) n++;
+    return n;
+}
+
 static int row_init(op_row *row, const hg_op_info *info) {
     row->info = info;
+    for (int i = 0; i < info->n_params; i++)
+        if (info->defaults[i].kind == HG_A_DEFAULT) row->n_least = (uint8_t)(i + 1);
     int first = info->n_params && info->params[0].kind == HG_A_TENSOR;
     for (int i = 0; i < info->n_params; i++) {
         const hg_param *p = &info->params[i];
@@ -405,6 +424,7 @@ static int expose(PyObject *space, const char *where, bool method, bool inplace,
         return -1;
     }
     op->rows[op->n_rows++] = row;
+    op->n_plain = (uint8_t)count_plain(op);
     return 0;
 }
 

@@ -9,14 +9,15 @@
 
 #include "binding.h"
 
-enum { OP_ROWS_MAX = 8, BOUND_INTS = 24, BOUND_TENSORS = 16, BOUND_OWNED = 4 };
+enum { OP_ROWS_MAX = 8, PLAIN_MAX = 3, BOUND_INTS = 24, BOUND_TENSORS = 16, BOUND_OWNED = 4 };
 
 /* A row of the table and its parameters' names as Python's. */
 typedef struct op_row {
     const hg_op_info *info;
     PyObject *names[HG_MAX_PARAMS]; /* interned */
-    bool varargs;  /* its only positional parameter after self is a list, whose items may be given one by one */
-    bool creation; /* takes device=, layout=, pin_memory=, requires_grad= */
+    bool varargs;    /* its only positional parameter after self is a list, whose items may be given one by one */
+    uint8_t n_least; /* so many arguments must be given */
+    bool creation;   /* takes device=, layout=, pin_memory=, requires_grad= */
 } op_row;
 
 typedef struct py_op {
@@ -28,6 +29,8 @@ typedef struct py_op {
     bool method;       /* of Tensor: self is not counted among the positions */
     bool inplace;      /* "add_": the result goes into self */
     bool truth;        /* the result is told as a bool: equal, allclose */
+    uint8_t
+        n_plain; /* up to so many tensors and nothing else are arguments of the first row; 0: read them one by one */
     uint8_t n_rows;
     op_row *rows[OP_ROWS_MAX];
 } py_op;

@@ -1,7 +1,36 @@
 /* torch.Size: a tuple of sizes that stays one when it is cut, joined or repeated. */
 #include "binding.h"
 
+/* Note [Sizes met before]
+   x.shape asks for the same few sizes over and over. A Size never changes, so the one made for the same numbers before serves
+   again: there is a place for each remainder of a simple sum of them. */
+enum { PLACES = 64, PLACE_DIMS = 4 };
+
+static struct {
+    PyObject *size; /* owned; NULL: the place is free */
+    int n;
+    int64_t at[PLACE_DIMS];
+} places[PLACES];
+
+static PyObject *size_new_of(const int64_t *at, int n);
+
 PyObject *py_size(const int64_t *at, int n) {
+    if (n > PLACE_DIMS) return size_new_of(at, n);
+    uint64_t sum = (uint64_t)n;
+    for (int i = 0; i < n; i++) sum = sum * 31 + (uint64_t)at[i];
+    uint64_t k = sum % PLACES;
+    bool same = places[k].size && places[k].n == n;
+    for (int i = 0; i < n && same; i++) same = places[k].at[i] == at[i];
+    if (same) return Py_NewRef(places[k].size);
+    PyObject *made = size_new_of(at, n);
+    if (!made) return NULL;
+    Py_XSETREF(places[k].size, Py_NewRef(made));
+    places[k].n = n;
+    for (int i = 0; i < n; i++) places[k].at[i] = at[i];
+    return made;
+}
+
+static PyObject *size_new_of(const int64_t *at, int n) {
     PyObject *o = hg_py->size_type->tp_alloc(hg_py->size_type, n);
     if (!o) return NULL;
     for (int i = 0; i < n; i++) {

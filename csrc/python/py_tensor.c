@@ -17,7 +17,7 @@ static int tensor_clear(PyObject *self) {
 
 static void tensor_dealloc(PyObject *self) {
     py_tensor *t = (py_tensor *)self;
-    if (PyObject_GC_IsTracked(self)) PyObject_GC_UnTrack(self);
+    PyObject_GC_UnTrack(self);
     if (t->weakrefs) PyObject_ClearWeakRefs(self);
     Py_CLEAR(t->dict);
     py_core_dealloc(HG_KIND_TENSOR, self);

@@ -28,8 +28,8 @@ static int dim_of(hg_tensor *t, PyObject *o, const char *function) {
 }
 
 static PyObject *tensor_size(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    PyObject *at[1];
-    if (py_parse("size", "dim", 0, args, n, kwnames, at)) return NULL;
+    PyObject *at[1] = {n ? args[0] : NULL};
+    if ((n > 1 || kwnames) && py_parse("size", "dim", 0, args, n, kwnames, at)) return NULL;
     hg_tensor *t = TENSOR(self);
     if (!at[0] || at[0] == Py_None) return py_size(t->shape, t->n_dim);
     int dim = dim_of(t, at[0], "size");
@@ -206,6 +206,11 @@ static PyObject *backward_inputs(PyObject *given) {
 static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[4];
     hg_ctx *cx = py_ctx();
+    if (cx && !n && !kwnames) {
+        hg_tensor *root = TENSOR(self), *grad = NULL;
+        hg_status st = py_backward(cx, &(py_backward_call){&root, &grad, 1, false, false, NULL, -1, true, NULL});
+        return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
+    }
     if (!cx || py_parse("backward", "gradient,retain_graph,create_graph,inputs", 0, args, n, kwnames, at)) return NULL;
     int create = py_bool(at[2], "backward", "create_graph");
     int keep = !at[1] || at[1] == Py_None ? create : py_bool(at[1], "backward", "retain_graph");

@@ -16,6 +16,8 @@ static match operand(PyObject *o, hg_arg *a, PyObject **made) {
     return MATCH_YES;
 }
 
+static inline hg_arg plain(PyObject *tensor) { return (hg_arg){.kind = HG_A_TENSOR, .u.t = TENSOR(tensor)}; }
+
 static PyObject *no_match(match m) {
     if (m == MATCH_FAILED) return NULL;
     Py_RETURN_NOTIMPLEMENTED;
@@ -26,6 +28,11 @@ static PyObject *binary(PyObject *x, PyObject *y, int id) {
     PyObject *made = NULL;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
+    if (Py_TYPE(x) == hg_py->tensor_type) { /* nobody overrides what plain tensors and numbers do */
+        a[0] = plain(x);
+        if (Py_TYPE(y) == hg_py->tensor_type) return a[1] = plain(y), py_call_op(cx, id, a, 2);
+        if (PyFloat_CheckExact(y)) return a[1] = hg_f(PyFloat_AS_DOUBLE(y)), py_call_op(cx, id, a, 2);
+    }
     if (hg_py->override && py_overrides((PyObject *[]){x, y}, 2))
         return py_override_op(cx, id, false, (PyObject *[]){x, y}, 2);
     match m = operand(x, &a[0], &made);

@@ -1,0 +1,131 @@
+"""Dead tensors, nodes and small storages wait for the next ones: nothing of what they were may come back with them."""
+
+import gc
+import threading
+import weakref
+
+import hookgrad as torch
+
+
+def many(make):
+    """As many as the lists hold at least, so that whatever waits there is used."""
+    return [make() for _ in range(600)]
+
+
+def test_a_new_tensor_has_nothing_of_a_dead_one():
+    for _ in range(10):
+        old = torch.ones(3, requires_grad=True)
+        old.label = "old"
+        old.register_hook(lambda g: g * 100)
+        (old * 2).sum().backward()
+        gone = weakref.ref(old)
+        del old
+        assert gone() is None
+    for new in many(lambda: torch.zeros(3)):
+        assert type(new) is torch.Tensor
+        assert new.__dict__ == {} and new.grad is None and new.grad_fn is None and not new.requires_grad
+        assert new.is_leaf and new._base is None and new._version == 0 and new._backward_hooks is None
+        assert not weakref.getweakrefs(new)
+
+
+def test_only_plain_tensors_wait():
+    class Mine(torch.Tensor):
+        pass
+
+    for _ in range(10):
+        mine = torch.ones(2).as_subclass(Mine)
+        mine.label = "mine"
+        del mine
+    assert all(type(t) is torch.Tensor and not hasattr(t, "label") for t in many(lambda: torch.ones(2)))
+    assert type(torch.ones(2).as_subclass(Mine)) is Mine
+
+
+def test_a_tensor_that_owns_nothing_is_not_tracked_and_one_that_does_is():
+    x = torch.ones(2, requires_grad=True)
+    del x.grad
+    kept = many(lambda: x * 2)
+    assert all(gc.is_tracked(t) for t in kept)
+    del kept
+    assert not any(gc.is_tracked(t) for t in many(lambda: torch.ones(2)))
+    t = torch.ones(2)
+    t.label = 1
+    assert gc.is_tracked(t)
+
+
+def test_cycles_of_reused_tensors_and_nodes_are_collected():
+    x = torch.ones(2, requires_grad=True)
+    del (many(lambda: x * 2))[:]
+    gone = []
+    for _ in range(20):
+        y = (x * 2).exp()
+        y.grad_fn.register_hook(lambda grad_input, grad_output, y=y: None)
+        y.itself = y
+        gone.append(weakref.ref(y))
+    del y
+    gc.collect()
+    assert all(ref() is None for ref in gone)
+
+
+def test_a_new_node_has_nothing_of_a_dead_one():
+    x = torch.ones(2, requires_grad=True)
+    seen = []
+    for _ in range(10):
+        y = x.exp()
+        y.grad_fn.metadata["old"] = 1
+        y.grad_fn.register_hook(lambda grad_input, grad_output: seen.append("old"))
+        y.grad_fn.register_prehook(lambda grad_output: seen.append("old"))
+        gone = weakref.ref(y.grad_fn)
+        del y
+        assert gone() is None
+    for new in many(lambda: x.tanh()):
+        assert new.grad_fn.name() == "TanhBackward0" and type(new.grad_fn).__name__ == "TanhBackward0"
+        assert new.grad_fn.metadata == {}
+        new.sum().backward()
+    assert seen == []
+
+
+def test_views_keep_a_small_storage_from_being_used_again():
+    for n in (1, 16, 17, 64, 65):
+        views = [torch.full((n,), float(i))[-1:] for i in range(300)]
+        others = many(lambda n=n: torch.full((n,), -1.0))
+        assert [v.item() for v in views] == [float(i) for i in range(300)]
+        del views
+        assert all((other == -1).all() for other in others)
+
+
+def test_a_storage_that_is_used_again_counts_its_changes_from_nothing():
+    for _ in range(10):
+        old = torch.zeros(4)
+        for _ in range(5):
+            old += 1
+        shared = old.data
+        shared += 1
+        del old, shared
+    assert all(t._version == 0 for t in many(lambda: torch.zeros(4)))
+
+
+def test_sizes_stay_what_they_are():
+    shapes = [torch.zeros(i % 7, i % 5).shape for i in range(200)]
+    assert shapes == [torch.Size([i % 7, i % 5]) for i in range(200)]
+    assert torch.zeros(2, 3).shape + (1,) == (2, 3, 1) and torch.zeros(2, 3).shape == (2, 3)
+    assert torch.zeros(()).shape == () and torch.zeros(0).shape == (0,) and torch.zeros(1, 1, 1, 1, 1).shape == (1,) * 5
+
+
+def test_threads_share_the_lists():
+    wrong = []
+
+    def work(number):
+        w = torch.full((3,), float(number), requires_grad=True)
+        for i in range(300):
+            w.grad = None
+            kept = [w * float(k) for k in range(5)]
+            sum(kept[1:], kept[0]).sum().backward()
+            if w.grad.tolist() != [10.0] * 3 or [k.tolist()[0] for k in kept] != [number * k for k in range(5)]:
+                wrong.append((number, i))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
