@@ -219,11 +219,14 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if input.dim() == 0:  # one element, whatever dimension is named
         input, dim, keepdim = input.view(1), None, False
-    flat = input.reshape(-1) if dim is None else input.transpose(dim, -1)
+    if dim is None:
+        flat = input.reshape(-1)
+    else:
+        input.size(dim)  # is there such a dimension?
+        dim %= input.dim()
+        flat = input.unsqueeze(-1).transpose(dim, -1)
     ordered = flat.sort(-1)[0]
-    shape = (
-        [1] * input.dim() if dim is None else [1 if i == dim % input.dim() else n for i, n in enumerate(input.shape)]
-    )
+    shape = [1] * input.dim() if dim is None else [1 if i == dim else n for i, n in enumerate(input.shape)]
     last = ordered.size(-1) - 1
     if ignore_nan:
         rank = points.reshape(-1, *[1] * ordered.dim()) * (ordered.isnan().logical_not().sum(-1, keepdim=True) - 1)
@@ -244,10 +247,9 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
         weight = _C.full_like(rank, 0.5) if interpolation == "midpoint" else rank - below.to(rank.dtype)
         above = every.gather(-1, rank.ceil().to(_C.int64))
         out = out.lerp(above, weight)
-    out = out.squeeze(-1) if dim is None else out.transpose(dim if dim < 0 else dim + 1, -1)
-    out = out.reshape(rank.size(0), *shape)
+    out = out.squeeze(-1).reshape(rank.size(0), *shape)
     if not keepdim:
-        out = out.reshape(rank.size(0)) if dim is None else out.squeeze(dim if dim < 0 else dim + 1)
+        out = out.reshape(rank.size(0)) if dim is None else out.squeeze(dim + 1)
     return out if points.dim() else out.squeeze(0)
 
 

@@ -119,3 +119,91 @@ def test_a_gradient_lies_as_the_derivative_computes_it():
     assert g.stride() == (1, 2) and g.tolist() == (2 * x).tolist()
     (g,) = torch.autograd.grad(x.sum(), x)
     assert g.stride() == (0, 0)
+
+
+def is_last(t):
+    form = torch.channels_last if t.dim() == 4 else torch.channels_last_3d
+    return t.is_contiguous(memory_format=form) and not t.is_contiguous()
+
+
+F = torch.nn.functional
+OF_IMAGES = {
+    "conv": lambda x: F.conv2d(x, torch.ones(6, 4, 3, 3), torch.ones(6)),
+    "strided conv": lambda x: F.conv2d(x, torch.ones(4, 1, 3, 3), stride=2, padding=1, groups=4),
+    "transposed conv": lambda x: F.conv_transpose2d(x, torch.ones(4, 6, 3, 3)),
+    "max pool": lambda x: F.max_pool2d(x, 2),
+    "mean pool": lambda x: F.avg_pool2d(x, 2),
+    "adaptive pool": lambda x: F.adaptive_avg_pool2d(x, 2),
+    "batch norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "group norm": lambda x: F.group_norm(x, 2),
+    "nearest": lambda x: F.interpolate(x, scale_factor=2),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "pad": lambda x: F.pad(x, (1, 1, 2, 0)),
+    "reflection": lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "shuffle": lambda x: F.channel_shuffle(x, 2),
+    "relu": torch.relu,
+    "cat": lambda x: torch.cat([x, x], 1),
+    "roll": lambda x: x.roll(1, 1),
+    "flip": lambda x: x.flip(2),
+}
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_an_image_with_channels_last_stays_so_as_does_its_gradient(name):
+    x = torch.arange(240.0).reshape(2, 4, 6, 5).cos()
+    results = []
+    for image in (x, x.contiguous(memory_format=torch.channels_last)):
+        leaf = image.clone().requires_grad_()
+        y = OF_IMAGES[name](leaf)
+        (g,) = torch.autograd.grad(y.square().sum(), leaf)
+        assert is_last(y) == is_last(g) == is_last(image)
+        results.append((y, g))
+    for plain, last in zip(*results):
+        np.testing.assert_allclose(last.detach().numpy(), plain.detach().numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_convolution_follows_a_weight_with_channels_last():
+    m = torch.nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
+    assert is_last(m.weight) and m.bias.is_contiguous()
+    assert is_last(m(torch.ones(2, 4, 6, 5)))
+
+
+def test_volumes_have_a_format_of_their_own():
+    x = torch.ones(2, 3, 4, 5, 6).contiguous(memory_format=torch.channels_last_3d)
+    assert is_last(F.conv3d(x, torch.ones(6, 3, 2, 2, 2))) and is_last(F.max_pool3d(x, 2))
+    assert F.avg_pool3d(x, 2).is_contiguous()
+    assert F.conv3d(x.double(), torch.ones(6, 3, 2, 2, 2, dtype=torch.float64)).is_contiguous()
+
+
+def test_stack_lies_as_a_view_of_cat():
+    x = torch.ones(2, 4, 6, 5).contiguous(memory_format=torch.channels_last)
+    assert torch.stack([x, x]).stride() == (240, 120, 1, 20, 4)
+    assert torch.stack([x, x], 1).stride() == (240, 4, 1, 40, 8)
+    assert torch.stack([x, x.contiguous()]).is_contiguous()
+
+
+def test_advanced_indices_keep_the_order_of_dimensions():
+    x = made((2, 4, 6, 5), [3, 2, 1, 0])
+    y = x[:, torch.tensor([0, 2])]
+    assert y.stride() == (1, 12, 2, 24) and y.tolist() == x.contiguous()[:, torch.tensor([0, 2])].tolist()
+    assert x[torch.tensor([0, 1])].stride() == (120, 1, 4, 24)
+    two = x[:, torch.tensor([[0, 2], [1, 3]])]
+    assert two.tolist() == x.contiguous()[:, torch.tensor([[0, 2], [1, 3]])].tolist()
+
+
+def test_positions_and_inverses_come_by_columns():
+    x = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
+    assert x.nonzero().stride() == (1, 3) and x.nonzero().tolist() == [[0, 0], [1, 0], [1, 1]]
+    assert [t.tolist() for t in torch.where(x > 0)] == [[0, 1, 1], [0, 0, 1]]
+    assert torch.linalg.inv(x).stride() == (1, 2)
+    np.testing.assert_allclose((torch.linalg.inv(x) @ x).numpy(), np.eye(2), atol=1e-6)
+    assert [t.stride() for t in torch.linalg.qr(x)] == [(1, 2), (1, 2)]
+
+
+def test_the_gradient_of_a_transposed_weight_is_plain():
+    x, w = torch.ones(3, 4), torch.arange(8.0).reshape(2, 4).requires_grad_()
+    (g,) = torch.autograd.grad((x @ w.t()).sum(), w)
+    assert g.stride() == (4, 1) and g.tolist() == [[3.0] * 4] * 2
+    left = torch.ones(4, 3).t().requires_grad_()
+    (g,) = torch.autograd.grad((left @ torch.ones(4, 2)).sum(), left)
+    assert g.stride() == (1, 3)

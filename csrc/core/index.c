@@ -6,6 +6,7 @@
    result has their common shape in the place of the dimensions they index, or in front where these are not neighbours. A plan
    holds what follows from that: for every element of the common shape its offset in the tensor, and how to walk both. */
 #include "autograd_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -50,7 +51,7 @@ static hg_status add_mask(hg_ctx *cx, plan *p, const hg_tensor *t, hg_tensor *ma
     hg_tensor *at = NULL;
     hg_status st = hg_nonzero_fwd(cx, (hg_arg[]){hg_t(mask)}, &at);
     for (int i = 0; i < mask->n_dim && st == HG_OK; i++) {
-        st = hg_raw_view(cx, at, 1, at->shape, at->stride, i, &p->index[p->n_index]);
+        st = hg_raw_view(cx, at, 1, at->shape, at->stride, i * at->stride[1], &p->index[p->n_index]);
         if (st == HG_OK) p->n_index++;
     }
     hg_release(cx, at);
@@ -229,12 +230,35 @@ static void run(const plan *p, const hg_tensor *t, const hg_tensor *other, move 
 
 /* ---- The ops ---------------------------------------------------------------------------------------------------------- */
 
+/* The strides of the result, as of an elementwise op on the tensor (which has none along the common dimensions) and on the
+   indices (which have only those). False: the common dimensions would not be packed, as the walk has them. */
+static bool result_strides(const plan *p, const hg_tensor *t, int64_t *stride) {
+    hg_operand_strides of[2] = {0};
+    int64_t step = 1;
+    int first = -1, k = 0;
+    for (int i = 0; i < p->n_walk; i++)
+        if (i == p->at)
+            first = k, k += p->n_common;
+        else
+            of[0].stride[k++] = p->in_tensor[i];
+    for (int i = first + p->n_common - 1; i >= first; i--) of[1].stride[i] = step, step *= p->common[i - first];
+    hg_ordered_strides(of, t->n_dim ? 2 : 1, p->n_shape, p->shape, stride);
+    for (int i = first; i + 1 < first + p->n_common; i++)
+        if (p->shape[i] != 1 && stride[i] != stride[i + 1] * p->shape[i + 1]) return false;
+    return true;
+}
+
 hg_status hg_index_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t;
     plan p;
     hg_status st = plan_begin(cx, &p, t, &a[1]);
     if (st != HG_OK) return st;
-    if ((st = hg_out(cx, out, (hg_dtype)t->dtype, p.n_shape, p.shape)) == HG_OK) run(&p, t, *out, READ);
+    int64_t stride[HG_MAX_DIM];
+    bool fresh = !*out;
+    if ((st = hg_out(cx, out, (hg_dtype)t->dtype, p.n_shape, p.shape)) == HG_OK) {
+        if (fresh && !t->plain && result_strides(&p, t, stride)) hg_tensor_restride(*out, stride);
+        run(&p, t, *out, READ);
+    }
     plan_end(cx, &p);
     return st;
 }
@@ -263,7 +287,7 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             cx, HG_SHAPE,
             "Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.",
             hg_dtype_word(t->dtype, w1), hg_dtype_word(values->dtype, w2));
-    hg_status st = hg_out_copy(cx, t, out);
+    hg_status st = hg_out_clone(cx, t, out);
     if (st != HG_OK) return st;
     plan p;
     if ((st = plan_begin(cx, &p, *out, &a[1])) != HG_OK) return st;

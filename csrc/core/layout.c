@@ -74,13 +74,8 @@ static void strides_in_order(const int *order, int n_dim, const int64_t *shape, 
 
 /* ---- Following operands ----------------------------------------------------------------------------------------------- */
 
-/* An operand's strides under the dimensions of the result: zero where it is broadcast. */
-typedef struct operand {
-    int64_t stride[HG_MAX_DIM];
-} operand;
-
 /* Should `inner`, now the finer dimension of the two, change places with `outer`? 1: yes, -1: no, 0: nobody says. */
-static int compare(const operand *of, int n, const int64_t *shape, int inner, int outer) {
+static int compare(const hg_operand_strides *of, int n, const int64_t *shape, int inner, int outer) {
     for (int k = 0; k < n; k++) {
         int64_t a = of[k].stride[inner], b = of[k].stride[outer];
         if (a == 0 || b == 0) continue;
@@ -91,7 +86,7 @@ static int compare(const operand *of, int n, const int64_t *shape, int inner, in
 }
 
 /* order[0] is the finest dimension: by insertion, as which of several undecided orders comes out depends on it. */
-static void sort_dims(const operand *of, int n, int n_dim, const int64_t *shape, int *order) {
+static void sort_dims(const hg_operand_strides *of, int n, int n_dim, const int64_t *shape, int *order) {
     for (int i = 0; i < n_dim; i++) order[i] = n_dim - 1 - i;
     for (int i = 1; i < n_dim; i++)
         for (int at = i, below = i - 1; below >= 0; below--) {
@@ -103,16 +98,20 @@ static void sort_dims(const operand *of, int n, int n_dim, const int64_t *shape,
         }
 }
 
-void hg_kept_strides(const hg_tensor *t, int64_t *stride) {
-    operand of;
+void hg_ordered_strides(const hg_operand_strides *of, int n, int n_dim, const int64_t *shape, int64_t *stride) {
     int order[HG_MAX_DIM];
+    sort_dims(of, n, n_dim, shape, order);
+    strides_in_order(order, n_dim, shape, stride);
+}
+
+void hg_kept_strides(const hg_tensor *t, int64_t *stride) {
+    hg_operand_strides of;
     if (hg_is_dense(t)) {
         memcpy(stride, t->stride, t->n_dim * sizeof *stride);
         return;
     }
     memcpy(of.stride, t->stride, t->n_dim * sizeof *stride);
-    sort_dims(&of, 1, t->n_dim, t->shape, order);
-    strides_in_order(order, t->n_dim, t->shape, stride);
+    hg_ordered_strides(&of, 1, t->n_dim, t->shape, stride);
 }
 
 /* Operands of one shape that agree on how it lies need no ordering. */
@@ -137,8 +136,8 @@ static bool agree(const hg_tensor *of, int n, int n_dim, const int64_t *shape, i
 }
 
 static void order_jointly(const hg_tensor *from, int n_from, int n_dim, const int64_t *shape, int64_t *stride) {
-    operand of[HG_MAX_OPERANDS];
-    int order[HG_MAX_DIM], n = 0;
+    hg_operand_strides of[HG_MAX_OPERANDS];
+    int n = 0;
     for (const hg_tensor *t = from; t < from + n_from; t++) {
         int lead = n_dim - t->n_dim;
         if (!t->n_dim) continue;
@@ -147,8 +146,7 @@ static void order_jointly(const hg_tensor *from, int n_from, int n_dim, const in
             if (t->shape[j] != 1 || shape[lead + j] == 1) of[n].stride[lead + j] = t->stride[j];
         n++;
     }
-    sort_dims(of, n, n_dim, shape, order);
-    strides_in_order(order, n_dim, shape, stride);
+    hg_ordered_strides(of, n, n_dim, shape, stride);
 }
 
 /* stride[n_dim]: how the result of an elementwise op on `in` lies, `shape` being what they broadcast to. */

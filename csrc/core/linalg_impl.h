@@ -2,10 +2,13 @@
 #ifndef HG_LINALG_IMPL_H
 #define HG_LINALG_IMPL_H
 
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 /* A contiguous copy in float64. New. */
 hg_status hg_as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
+/* A result in dtype d, its matrices by columns: as LAPACK leaves them, and so torch. Out of place. */
+hg_status hg_out_columns(hg_ctx *cx, hg_tensor *made, hg_dtype d, hg_tensor **out);
 
 typedef enum hg_half_words { HG_HALF_LU, HG_HALF_LOW, HG_HALF_FINE } hg_half_words; /* how torch refuses half types */
 /* At least two dimensions, of a floating dtype that torch has a kernel for. */

@@ -20,6 +20,14 @@ hg_status hg_real_result(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_tensor **ou
     return st;
 }
 
+hg_status hg_real_result_as(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_format f, hg_tensor **out) {
+    if (f == HG_FORMAT_CONTIGUOUS) return hg_real_result(cx, work, d, out);
+    hg_status st = hg_out_format(cx, out, d, work, f);
+    if (st == HG_OK) st = hg_raw_copy(cx, *out, work);
+    hg_release(cx, work);
+    return st;
+}
+
 /* ---- Derivatives of fused derivatives ------------------------------------------------------------------------------------ */
 
 enum { MAX_IN = 4 };

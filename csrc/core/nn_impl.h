@@ -2,7 +2,7 @@
 #ifndef HG_NN_IMPL_H
 #define HG_NN_IMPL_H
 
-#include "op_impl.h"
+#include "layout_impl.h"
 
 #define HG_TRY(expr)                                                                                                   \
     do {                                                                                                               \
@@ -17,6 +17,7 @@ static inline hg_dtype hg_real_dtype(hg_dtype d) { return d == HG_F64 ? HG_F64 :
 hg_status hg_real(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out);
 /* The result of a computation, as dtype d: steals `work` (also on failure). */
 hg_status hg_real_result(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_tensor **out);
+hg_status hg_real_result_as(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_format f, hg_tensor **out); /* lying so */
 
 /* The derivative of a fused backward row, from the op it belongs to written in ops.
 

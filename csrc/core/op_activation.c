@@ -35,8 +35,17 @@ FORWARD(softshrink, softshrink, 1, 1)
 FORWARD(hardshrink, hardshrink, 1, 1)
 FORWARD(sigmoid_backward, sigmoid_backward, 2, 0)
 FORWARD(tanh_backward, tanh_backward, 2, 0)
-FORWARD(threshold_backward, threshold_backward, 2, 1)
-FORWARD(leaky_relu_backward, leaky_relu_backward, 2, 1)
+/* Where these two lie differently, torch asks the operand first, then the gradient. */
+#define BACKWARD(op)                                                                                                   \
+    hg_status hg_op_##op(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                               \
+        hg_dtype d = hg_result_type(cx, a, 2);                                                                         \
+        hg_status st = a[0].u.t->plain && a[1].u.t->plain                                                              \
+                           ? HG_OK                                                                                     \
+                           : hg_out_joint(cx, out, d, (hg_arg[]){a[1], a[0]}, 2, d, false);                            \
+        return st == HG_OK ? with_numbers(cx, &hg_k_##op, a, 2, 1, out) : st;                                          \
+    }
+BACKWARD(threshold_backward)
+BACKWARD(leaky_relu_backward)
 FORWARD(elu_backward, elu_backward, 2, 3)
 FORWARD(silu_backward, silu_backward, 2, 0)
 

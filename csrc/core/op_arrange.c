@@ -1,4 +1,5 @@
 /* The same elements in other places: repeated, rolled, flipped, masked to triangles, laid on diagonals, padded. */
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -167,7 +168,8 @@ static hg_status move_range(hg_ctx *cx, hg_tensor *to, int64_t at, hg_tensor *fr
 }
 
 static hg_status roll_one(hg_ctx *cx, hg_tensor *t, int d, int64_t shift, hg_tensor **out) {
-    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, out);
+    *out = NULL;
+    hg_status st = hg_out_format(cx, out, (hg_dtype)t->dtype, t, hg_format_of(t));
     if (st != HG_OK || t->numel == 0) return st;
     int64_t size = t->shape[d], by = shift % size;
     if (by < 0) by += size;
@@ -219,7 +221,7 @@ hg_status hg_roll_bwd(hg_ctx *cx, hg_back *b) {
 static hg_status flipped(hg_ctx *cx, hg_tensor *t, const bool *mask, hg_tensor **out) {
     hg_tensor *view = NULL;
     int64_t stride[HG_MAX_DIM], first = 0;
-    hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+    hg_status st = hg_out_kept(cx, out, (hg_dtype)t->dtype, t);
     if (st != HG_OK || t->numel == 0) return st;
     for (int i = 0; i < t->n_dim; i++) {
         stride[i] = mask[i] ? -t->stride[i] : t->stride[i];
@@ -266,13 +268,14 @@ hg_status hg_rot90_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (d0 == d1)
         return hg_fail(cx, HG_SHAPE, "expected rotation dims to be different, but got dim0 = %lld and dim1 = %lld",
                        (long long)dims[0], (long long)dims[1]);
+    if (k == 0) return hg_out_copy(cx, t, out);
     bool mask[HG_MAX_DIM] = {false};
     mask[d0] = k >= 2, mask[d1] = k == 1 || k == 2;
     if ((st = flipped(cx, t, mask, &flip)) != HG_OK) {
         hg_release(cx, flip);
         return st;
     }
-    if (k == 0 || k == 2) {
+    if (k == 2) {
         *out = flip;
         return HG_OK;
     }
@@ -399,7 +402,9 @@ hg_status hg_constant_pad_nd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                 "invalid. Check dimension %d of your input.",
                 (long long)t->shape[i], (long long)before, (long long)after, i);
     }
+    bool fresh = !*out;
     hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
+    if (st == HG_OK && fresh) st = hg_reformat(cx, *out, hg_format_of(t));
     if (st != HG_OK) return st;
     if ((st = hg_raw_fill(cx, *out, a[2])) != HG_OK || t->numel == 0) return st;
     for (int i = 0; i < t->n_dim; i++) {
@@ -468,8 +473,9 @@ static hg_status pad_by_index(hg_ctx *cx, const hg_arg *a, char mode, hg_tensor 
         hg_release(cx, index);
         if (st == HG_OK) hg_release(cx, t), t = wide;
     }
-    if (st == HG_OK && t != SELF) return hg_out_take(cx, t, out);
-    if (st == HG_OK) st = hg_out_copy(cx, SELF, out);
+    hg_format f = hg_format_of(SELF);
+    if (st == HG_OK && t != SELF && (*out || f == HG_FORMAT_CONTIGUOUS)) return hg_out_take(cx, t, out);
+    if (st == HG_OK && (st = hg_out_format(cx, out, (hg_dtype)t->dtype, t, f)) == HG_OK) st = hg_raw_copy(cx, *out, t);
     hg_release(cx, t);
     return st;
 }
@@ -493,6 +499,8 @@ static hg_status unpad_by_index(hg_ctx *cx, hg_back *b, char mode) {
         hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)g->dtype, g->n_dim, shape);
         g = X(INDEX_ADD, T(zeros), hg_i(d), T(index), T(g));
     }
+    hg_format f = hg_format_of(G);
+    if (f != HG_FORMAT_CONTIGUOUS) g = X(CONTIGUOUS, T(g), hg_format_arg(f));
     GIVE(0, g);
     return HG_OK;
 }

@@ -288,6 +288,13 @@ static hg_status by_tiles(hg_ctx *cx, const shape *s, bool transposed, const voi
     return HG_OK;
 }
 
+/* Channels last where an operand is; in three dimensions torch's kernel for float64 knows contiguous memory only. */
+static hg_format format_of(const hg_tensor *x, const hg_tensor *w) {
+    if (x->dtype == HG_F64 && x->n_dim == 5) return HG_FORMAT_CONTIGUOUS;
+    hg_format f = hg_format_of(x);
+    return f == HG_FORMAT_CONTIGUOUS && w ? hg_format_of(w) : f;
+}
+
 hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t, *bias = hg_given(&a[BIAS]) ? a[BIAS].u.t : NULL;
     hg_tensor *rx = NULL, *rw = NULL, *rb = NULL, *y = NULL;
@@ -311,7 +318,7 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     else if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
         (transposed ? spread : convolve)(cx, &wk, rx->data, rw->data, rb ? rb->data : NULL, y->data);
     hg_mem_free(cx->lib, wk.columns);
-    if (st == HG_OK) st = hg_real_result(cx, y, (hg_dtype)x->dtype, out), y = NULL;
+    if (st == HG_OK) st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, format_of(x, w), out), y = NULL;
 done:
     hg_release(cx, rx), hg_release(cx, rw), hg_release(cx, rb), hg_release(cx, y);
     return st;
@@ -337,7 +344,7 @@ hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
     else if ((st = walk_begin(cx, &s, &wk)) == HG_OK)
         correlate(cx, &wk, ro->data, ri->data, w->data);
     hg_mem_free(cx->lib, wk.columns);
-    if (st == HG_OK) st = hg_real_result(cx, w, (hg_dtype)o->dtype, out), w = NULL;
+    if (st == HG_OK) st = hg_real_result_as(cx, w, (hg_dtype)o->dtype, format_of(o, image), out), w = NULL;
 done:
     hg_release(cx, ro), hg_release(cx, ri), hg_release(cx, w);
     return st;
@@ -363,13 +370,18 @@ hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
     const hg_arg *stride = ARG(STRIDE), *padding = ARG(PADDING), *dilation = ARG(DILATION), *groups = ARG(GROUPS);
     bool transposed = ARG(TRANSPOSED)->u.i;
     int n = G->n_dim - 2;
+    hg_tensor *g = G;
+    const hg_tensor *x0 = IN(INPUT) ? IN(INPUT) : IN(WEIGHT);
+    hg_format f = x0 ? format_of(x0, IN(WEIGHT)) : HG_FORMAT_CONTIGUOUS;
+    if (f != HG_FORMAT_CONTIGUOUS) g = X(CONTIGUOUS, T(g), hg_format_arg(f));
+    if (!g) return HG_OK;
     if (NEED(INPUT))
         GIVE(INPUT,
-             other_way(cx, G, IN(WEIGHT), META(INPUT).shape + 2, n, stride, padding, dilation, !transposed, groups));
+             other_way(cx, g, IN(WEIGHT), META(INPUT).shape + 2, n, stride, padding, dilation, !transposed, groups));
     if (NEED(WEIGHT)) {
         hg_arg kernel = hg_ints(META(WEIGHT).shape + 2, n);
         hg_tensor *x = IN(INPUT);
-        GIVE(WEIGHT, X(CONVOLUTION_WEIGHT, T(transposed ? x : G), T(transposed ? G : x), kernel, *stride, *padding,
+        GIVE(WEIGHT, X(CONVOLUTION_WEIGHT, T(transposed ? x : g), T(transposed ? g : x), kernel, *stride, *padding,
                        *dilation, *groups));
     }
     if (NEED(BIAS)) {

@@ -86,7 +86,7 @@ hg_status hg_geqrf_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     st = hg_as_doubles(cx, t, &r);
     if (st == HG_OK) st = room_for(cx, t, k, -1, &tau);
     for (int64_t b = 0; st == HG_OK && b < batches(t); b++) geqrf(doubles(r) + b * m * n, m, n, doubles(tau) + b * k);
-    if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)t->dtype, &out[0]);
+    if (st == HG_OK) st = hg_out_columns(cx, r, (hg_dtype)t->dtype, &out[0]);
     if (st == HG_OK) st = hg_raw_cast(cx, tau, (hg_dtype)t->dtype, &out[1]);
     hg_release(cx, r), hg_release(cx, tau);
     return st;
@@ -114,8 +114,8 @@ hg_status hg_qr_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             for (int64_t j = 0; j < n; j++) to[i * n + j] = j >= i ? from[i * n + j] : 0;
         if (!only_r) orgqr(from, m, n, doubles(tau) + b * k, k, doubles(q) + b * m * size, size);
     }
-    if (st == HG_OK) st = hg_raw_cast(cx, q, (hg_dtype)t->dtype, &out[0]);
-    if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)t->dtype, &out[1]);
+    if (st == HG_OK) st = hg_out_columns(cx, q, (hg_dtype)t->dtype, &out[0]);
+    if (st == HG_OK) st = hg_out_columns(cx, r, (hg_dtype)t->dtype, &out[1]);
     hg_release(cx, all), hg_release(cx, tau), hg_release(cx, q), hg_release(cx, r);
     return st;
 }
@@ -205,7 +205,7 @@ hg_status hg_cholesky_ex_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                          batch, (long long)bad);
         }
     }
-    if (st == HG_OK) st = hg_raw_cast(cx, all, (hg_dtype)t->dtype, &out[0]);
+    if (st == HG_OK) st = hg_out_columns(cx, all, (hg_dtype)t->dtype, &out[0]);
     if (st == HG_OK) out[1] = info, info = NULL;
     hg_release(cx, all), hg_release(cx, info);
     return st;
@@ -272,8 +272,7 @@ hg_status hg_solve_triangular_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
     if (st == HG_OK && !left) st = hg_transpose_fwd(cx, (hg_arg[]){hg_t(x), hg_i(-2), hg_i(-1)}, &solution);
     if (st == HG_OK) {
         hg_tensor *from = left ? x : solution;
-        st = hg_out(cx, out, (hg_dtype)rhs->dtype, from->n_dim, from->shape);
-        if (st == HG_OK) st = hg_raw_copy(cx, *out, from);
+        st = hg_out_columns(cx, from, (hg_dtype)rhs->dtype, out);
     }
     hg_release(cx, wide), hg_release(cx, x), hg_release(cx, lu), hg_release(cx, solution);
     return st;

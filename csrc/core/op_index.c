@@ -1,5 +1,6 @@
 /* Reading and writing along one dimension by an index tensor: gather, scatter and the index_* family. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -551,7 +552,7 @@ hg_status hg_index_fill_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK && (st = hg_raw_index(cx, index, &at)) == HG_OK)
         if (index->numel) memcpy(own->data, at->data, (size_t)index->numel * 8);
     if (st == HG_OK) st = check_rows(cx, HG_INDEX, NULL, own, d, hg_size_at(t, d), true);
-    if (st == HG_OK) st = hg_out_copy(cx, t, out);
+    if (st == HG_OK) st = hg_out_clone(cx, t, out);
     if (st == HG_OK)
         st = number ? hg_raw_scalar(cx, a[3], (hg_dtype)t->dtype, &value)
                     : hg_raw_cast(cx, a[3].u.t, (hg_dtype)t->dtype, &value);

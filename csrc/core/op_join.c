@@ -1,4 +1,5 @@
 /* Joining tensors: cat, stack and what is made of them. */
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -70,6 +71,17 @@ static hg_status put_range(hg_ctx *cx, hg_tensor *out, int d, int64_t start, con
     return st;
 }
 
+/* The channels-last format that all of them have, or contiguous. */
+static hg_format common_format(hg_tensor *const *ts, int n) {
+    hg_format f = HG_FORMAT_CONTIGUOUS;
+    for (int i = 0; i < n; i++) {
+        hg_format own = is_void(ts[i]) ? f : hg_format_of(ts[i]);
+        if (own == HG_FORMAT_CONTIGUOUS || (i && own != f)) return HG_FORMAT_CONTIGUOUS;
+        f = own;
+    }
+    return f;
+}
+
 hg_status hg_cat_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *const *ts = a[0].u.ts, *model = ts[0];
     int n = (int)a[0].n, d = (int)a[1].u.i;
@@ -80,7 +92,9 @@ hg_status hg_cat_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     }
     memcpy(shape, model->shape, (size_t)model->n_dim * sizeof *shape);
     shape[d] = total;
+    bool fresh = !*out;
     hg_status st = hg_out(cx, out, (hg_dtype)a[3].u.i, model->n_dim, shape);
+    if (st == HG_OK && fresh) st = hg_reformat(cx, *out, common_format(ts, n));
     int64_t start = 0;
     for (int i = 0; i < n && st == HG_OK; start += a[2].u.ints[i++])
         if (ts[i]->numel) st = put_range(cx, *out, d, start, ts[i]);
@@ -120,7 +134,23 @@ hg_status hg_stack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         dtype = hg_dtype_promote(dtype, (hg_dtype)ts[i]->dtype);
     }
     for (int i = 0, k = 0; i <= ts[0]->n_dim; i++) shape[i] = i == d ? n : ts[0]->shape[k++];
+    bool fresh = !*out;
     if ((st = hg_out(cx, out, dtype, ts[0]->n_dim + 1, shape)) != HG_OK) return st;
+    hg_format f = d < ts[0]->n_dim ? common_format(ts, n) : HG_FORMAT_CONTIGUOUS;
+    if (fresh && f != HG_FORMAT_CONTIGUOUS) { /* as a view of what cat() makes of them along d */
+        hg_tensor *joined = NULL;
+        memcpy(shape, ts[0]->shape, (size_t)ts[0]->n_dim * sizeof *shape);
+        shape[d] *= n;
+        if ((st = hg_tensor_empty(cx, dtype, ts[0]->n_dim, shape, &joined)) != HG_OK) return st;
+        if ((st = hg_reformat(cx, joined, f)) == HG_OK) {
+            int64_t stride[HG_MAX_DIM + 1];
+            for (int i = 0, k = 0; i <= ts[0]->n_dim; i++)
+                stride[i] = i == d ? joined->stride[d] * ts[0]->shape[d] : joined->stride[k++];
+            hg_tensor_restride(*out, stride);
+        }
+        hg_release(cx, joined);
+        if (st != HG_OK) return st;
+    }
     int64_t rest[HG_MAX_DIM];
     for (int i = 0, k = 0; i <= ts[0]->n_dim; i++)
         if (i != d) rest[k++] = (*out)->stride[i];

@@ -193,6 +193,19 @@ hg_status hg_as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     return st == HG_OK ? hg_raw_copy(cx, *out, t) : st;
 }
 
+hg_status hg_out_columns(hg_ctx *cx, hg_tensor *made, hg_dtype d, hg_tensor **out) {
+    int64_t stride[HG_MAX_DIM];
+    int n = made->n_dim;
+    hg_status st = hg_out(cx, out, d, n, made->shape);
+    if (st != HG_OK) return st;
+    if (n >= 2 && made->numel) {
+        memcpy(stride, (*out)->stride, (size_t)n * sizeof *stride);
+        stride[n - 2] = 1, stride[n - 1] = made->shape[n - 2];
+        hg_tensor_restride(*out, stride);
+    }
+    return hg_raw_copy(cx, *out, made);
+}
+
 hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = NULL, *y = NULL, *r = NULL;
     int64_t shape[HG_MAX_DIM];
@@ -584,7 +597,7 @@ hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             cx,
             "linalg.inv: %sThe diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
             lu, (double *)(void *)one->data, 0, x, n);
-    if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, out);
+    if (st == HG_OK) st = hg_out_columns(cx, x, (hg_dtype)t->dtype, out);
     hg_release(cx, lu), hg_release(cx, x), hg_release(cx, one);
     return st;
 }
@@ -633,11 +646,9 @@ hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK)
         st = solve_all(cx, "torch.linalg.solve: %sThe solver failed because the input matrix is singular.", lu,
                        (double *)(void *)r->data, n * n_rhs, x, n_rhs);
-    if (st == HG_OK) st = hg_raw_cast(cx, x, (hg_dtype)t->dtype, &done);
-    if (st == HG_OK && vector)
-        st = hg_tensor_alias(cx, done, nb + 1, batch, NULL, 0, out);
-    else if (st == HG_OK)
-        *out = done, done = NULL;
+    batch[nb + 1] = n_rhs;
+    if (st == HG_OK) st = hg_tensor_alias(cx, x, vector ? nb + 1 : nb + 2, batch, NULL, 0, &done);
+    if (st == HG_OK) st = hg_out_columns(cx, done, (hg_dtype)t->dtype, out);
     hg_release(cx, column), hg_release(cx, wide), hg_release(cx, lu_view), hg_release(cx, lu), hg_release(cx, r);
     hg_release(cx, x), hg_release(cx, done);
     return st;

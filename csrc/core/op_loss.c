@@ -2,6 +2,7 @@
    Kullback-Leibler divergence. Losses over classes are in op_nll.c.
 
    The forward of each is one loop, summed on the way where a sum or a mean is wanted; the derivatives are ops. */
+#include "layout_impl.h"
 #include "loss_impl.h"
 
 #include <math.h>
@@ -74,7 +75,13 @@ static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tens
             *(double *)(void *)work->data = sum;
         else if (r != HG_REDUCE_NONE)
             *(float *)(void *)work->data = (float)sum;
-        st = hg_real_result(cx, work, d, out);
+        if (r == HG_REDUCE_NONE && !(x->plain && y->plain)) { /* elementwise, and lying so */
+            st = hg_out_joint(cx, out, d, (hg_arg[]){hg_t(x), hg_t(y)}, 2, d, false);
+            if (st == HG_OK) st = hg_raw_copy(cx, *out, work);
+            hg_release(cx, work);
+        } else {
+            st = hg_real_result(cx, work, d, out);
+        }
     }
     hg_release(cx, rx), hg_release(cx, ry);
     return st;
@@ -110,7 +117,7 @@ static hg_tensor *spread_grad(hg_ctx *cx, hg_back *b, int reduction, int64_t n) 
 
 /* The same for input and target but for the sign. */
 static hg_status give_both(hg_ctx *cx, hg_back *b, hg_tensor *slope, int64_t n) {
-    hg_tensor *g = X(MUL, T(slope), T(spread_grad(cx, b, 2, n)));
+    hg_tensor *g = X(CONTIGUOUS, T(X(MUL, T(slope), T(spread_grad(cx, b, 2, n))))); /* so it lies in torch */
     if (NEED(0)) GIVE(0, g);
     if (NEED(1)) GIVE(1, X(NEG, T(g)));
     return HG_OK;

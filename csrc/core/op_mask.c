@@ -1,5 +1,6 @@
 /* Ops that choose by value: masks, positions of what is not zero, counts, searching in what is sorted. */
 #include "k_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
@@ -220,12 +221,15 @@ hg_status hg_take_along_dim_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_nonzero_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF;
-    int64_t n = 0;
+    int64_t n = 0, row = 0, column = 0;
     hg_walk w;
     for (int pass = 0; pass < 2; pass++) { /* count, then write */
         if (pass) {
+            bool fresh = !*out;
             hg_status st = hg_out(cx, out, HG_I64, 2, (int64_t[]){n, t->n_dim});
             if (st != HG_OK) return st;
+            if (fresh && n && t->n_dim) hg_tensor_restride(*out, (int64_t[]){1, n}); /* as torch has it */
+            row = (*out)->stride[0], column = (*out)->stride[1];
         }
         if (!t->numel) continue;
         int64_t *to = pass ? (int64_t *)(void *)(*out)->data : NULL;
@@ -240,8 +244,9 @@ hg_status hg_nonzero_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                         n++;
                         continue;
                     }
-                    for (int k = 0; k < w.n_outer; k++) *to++ = w.at[k];
-                    if (t->n_dim) *to++ = i;
+                    for (int k = 0; k < w.n_outer; k++) to[k * column] = w.at[k];
+                    if (t->n_dim) to[w.n_outer * column] = i;
+                    to += row;
                 }
             } while (hg_walk_next(&w));)
     }
@@ -259,7 +264,7 @@ hg_status hg_nonzero_numpy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_nonzero_fwd(cx, (hg_arg[]){hg_t(vector)}, &at);
     if (st == HG_OK) st = hg_out_list(cx, out, vector->n_dim, &list);
     for (int i = 0; st == HG_OK && i < vector->n_dim; i++)
-        st = hg_raw_view(cx, at, 1, at->shape, at->stride, i, &list[i]);
+        st = hg_raw_view(cx, at, 1, at->shape, at->stride, i * at->stride[1], &list[i]);
     hg_release(cx, at), hg_release(cx, vector);
     return st;
 }

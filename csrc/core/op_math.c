@@ -88,6 +88,7 @@ hg_status hg_op_logit(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         st = hg_run(cx, &hg_k_clamp, d, (hg_arg[]){a[0], hg_f(eps), hg_f(1 - eps)}, 3, NULL, &x);
     } else {
         st = hg_raw_cast(cx, a[0].u.t, d, &x);
+        if (st == HG_OK) st = hg_out_joint(cx, out, d, a, 1, d, false);
     }
     if (st != HG_OK || (st = hg_run(cx, &hg_k_sub, d, (hg_arg[]){hg_i(1), hg_t(x)}, 2, NULL, &rest)) != HG_OK ||
         (st = hg_run(cx, &hg_k_div, d, (hg_arg[]){hg_t(x), hg_t(rest)}, 2, NULL, &odds)) != HG_OK)

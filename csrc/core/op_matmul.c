@@ -1,5 +1,7 @@
 /* Products of matrices and vectors: the recorded ones (mm, bmm, mv, dot, addmm ...) and those made of them (matmul, linear). */
+#include "autograd_impl.h"
 #include "gemm_impl.h"
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -153,9 +155,28 @@ hg_status hg_mm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st == HG_OK ? multiply(cx, x, y, NULL, hg_i(0), hg_i(1), out) : st;
 }
 
+/* Did that factor lie by columns? So then does its gradient, which a transposition further back makes plain. Where the
+   factor is not at hand, what made it tells. */
+static bool by_columns(hg_ctx *cx, hg_back *b, int param) {
+    const hg_node *from = b->node->next[b->node->first_edge[param]].node;
+    const hg_tensor *t = IN(param) ? IN(param) : from ? hg_node_variable(from) : NULL;
+    if (t) return t->n_dim == 2 && t->stride[0] == 1 && t->stride[1] == t->shape[0];
+    return from && from->op && from->op == hg_op_at(cx->lib, HG_OP_T);
+}
+
+/* The gradients of x@y: g @ y^T for x, x^T @ g for y; by columns as the transposed product of the transposed. */
+static hg_tensor *left_grad(hg_ctx *cx, hg_back *b, int x, int y) {
+    if (by_columns(cx, b, x)) return X(T, T(X(MM, T(IN(y)), T(X(T, T(G))))));
+    return X(MM, T(G), T(X(T, T(IN(y)))));
+}
+static hg_tensor *right_grad(hg_ctx *cx, hg_back *b, int x, int y) {
+    if (by_columns(cx, b, y)) return X(T, T(X(MM, T(X(T, T(G))), T(IN(x)))));
+    return X(MM, T(X(T, T(IN(x)))), T(G));
+}
+
 hg_status hg_mm_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(MM, T(G), T(X(T, T(IN(1))))));
-    if (NEED(1)) GIVE(1, X(MM, T(X(T, T(IN(0)))), T(G)));
+    if (NEED(0)) GIVE(0, left_grad(cx, b, 0, 1));
+    if (NEED(1)) GIVE(1, right_grad(cx, b, 0, 1));
     return HG_OK;
 }
 
@@ -182,8 +203,8 @@ hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_addmm_bwd(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
-    if (NEED(1)) GIVE(1, scaled(cx, X(MM, T(G), T(X(T, T(IN(2))))), ARG(4)));
-    if (NEED(2)) GIVE(2, scaled(cx, X(MM, T(X(T, T(IN(1)))), T(G)), ARG(4)));
+    if (NEED(1)) GIVE(1, scaled(cx, left_grad(cx, b, 1, 2), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, right_grad(cx, b, 1, 2), ARG(4)));
     return HG_OK;
 }
 
@@ -376,6 +397,12 @@ hg_status hg_addr_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *m = NULL, *n = NULL;
     if (st == HG_OK) st = stack_view(cx, column, (int64_t[]){1, x->numel, 1}, (int64_t[]){0, column->stride[0], 0}, &m);
     if (st == HG_OK) st = stack_view(cx, row, (int64_t[]){1, 1, y->numel}, (int64_t[]){0, 0, row->stride[0]}, &n);
+    if (st == HG_OK && !*out && !SELF->plain) { /* an elementwise op there */
+        hg_tensor *tall = NULL;
+        st = hg_raw_view(cx, column, 2, (int64_t[]){x->numel, 1}, (int64_t[]){column->stride[0], 1}, 0, &tall);
+        if (st == HG_OK) st = hg_out_joint(cx, out, d, (hg_arg[]){a[0], hg_t(tall), hg_t(row)}, 3, d, false);
+        hg_release(cx, tall);
+    }
     if (st == HG_OK) st = product(cx, NULL, m, n, SELF, a[3], a[4], 2, shape, out);
     hg_release(cx, column), hg_release(cx, row), hg_release(cx, m), hg_release(cx, n);
     return st;

@@ -51,12 +51,12 @@ static hg_status take(hg_ctx *cx, work *w, hg_tensor *const *in, int n) {
     return HG_OK;
 }
 
-/* Hands the results over as dtype d; whatever happened, w owns nothing afterwards. */
-static hg_status hand_over(hg_ctx *cx, work *w, hg_status st, const hg_dtype d[3], hg_tensor **out) {
+/* Hands the results over as dtype d, the first lying as f says; whatever happened, w owns nothing afterwards. */
+static hg_status hand_over(hg_ctx *cx, work *w, hg_status st, const hg_dtype d[3], hg_format f, hg_tensor **out) {
     for (int i = 0; i < MAX_WORK; i++) hg_release(cx, w->in[i]);
     for (int k = 0; k < 3; k++) {
         if (st == HG_OK)
-            st = hg_real_result(cx, w->out[k], d[k], &out[k]);
+            st = hg_real_result_as(cx, w->out[k], d[k], k ? HG_FORMAT_CONTIGUOUS : f, &out[k]);
         else
             hg_release(cx, w->out[k]);
     }
@@ -154,7 +154,7 @@ hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
     if (st == HG_OK) IN_TYPE(w.d, batch_norm)
     (&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]), w.out[0]->data);
-    return hand_over(cx, &w, st, d, out);
+    return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
 /* The gradients a fused row gives, where any but the bias's is wanted. */
@@ -195,7 +195,7 @@ hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     if (st == HG_OK) IN_TYPE(w.d, batch_norm_backward)
     (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), a[5].u.i, w.out[0]->data,
      w.out[1]->data, w.out[2]->data);
-    return hand_over(cx, &w, st, d, out);
+    return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
 /* Per channel, to be broadcast over (n, channels, ...). */
@@ -313,7 +313,7 @@ hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK && n) IN_TYPE(w.d, layer_norm)
     (rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data, w.out[1]->data,
      w.out[2]->data);
-    return hand_over(cx, &w, st, d, out);
+    return hand_over(cx, &w, st, d, HG_FORMAT_CONTIGUOUS, out);
 }
 
 hg_status hg_native_layer_norm_bwd(hg_ctx *cx, hg_back *b) {
@@ -345,7 +345,7 @@ hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     if (st == HG_OK) IN_TYPE(w.d, layer_norm_backward)
     (rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
      w.out[1]->data, w.out[2]->data);
-    return hand_over(cx, &w, st, d, out);
+    return hand_over(cx, &w, st, d, HG_FORMAT_CONTIGUOUS, out);
 }
 
 static hg_tensor *layer_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {
@@ -378,6 +378,7 @@ hg_status hg_rms_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int i = 0; i < n; i++) dims[i] = i - n;
     double eps = hg_given(&a[3]) ? a[3].u.f : x->dtype == HG_F64 ? 0x1p-52 : 0x1p-23;
     hg_scope_begin(cx, &s);
+    if (hg_format_of(x) == HG_FORMAT_CONTIGUOUS) x = X(CONTIGUOUS, T(x)); /* what torch's kernel works on */
     hg_tensor *square = X(MEAN_DIM, T(X(POW_SCALAR, T(x), hg_i(2))), hg_ints(dims, n), hg_b(true));
     hg_tensor *y = X(MUL, T(x), T(X(RSQRT, T(X(ADD, T(square), hg_f(eps))))));
     return hg_scope_return(cx, &s, scale(cx, y, weight, NULL), out);
@@ -402,7 +403,7 @@ hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK) IN_TYPE(w.d, group_norm)
     (&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data, w.out[1]->data,
      w.out[2]->data);
-    return hand_over(cx, &w, st, d, out);
+    return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
 hg_status hg_native_group_norm_bwd(hg_ctx *cx, hg_back *b) {
@@ -435,7 +436,7 @@ hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     if (st == HG_OK) IN_TYPE(w.d, group_norm_backward)
     (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data, w.out[1]->data,
      w.out[2]->data);
-    return hand_over(cx, &w, st, d, out);
+    return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
 static hg_tensor *group_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {

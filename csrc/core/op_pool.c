@@ -272,10 +272,10 @@ static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_tensor **out) {
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, x->n_dim, shape, &index);
     if (st == HG_OK) {
         (d == HG_F64 ? max_pool_f64 : max_pool_f32)(p, rx->data, y->data, (int64_t *)(void *)index->data);
-        st = hg_real_result(cx, y, (hg_dtype)x->dtype, &out[0]);
+        st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, hg_format_of(x), &out[0]);
         y = NULL;
     }
-    if (st == HG_OK) out[1] = index, index = NULL;
+    if (st == HG_OK) st = hg_real_result_as(cx, index, HG_I64, hg_format_of(x), &out[1]), index = NULL;
     hg_release(cx, rx), hg_release(cx, y), hg_release(cx, index);
     return st;
 }
@@ -326,7 +326,7 @@ static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out)
         for (int i = 0; i < n; i++) axis_at(&p, i)->out = g->shape[g->n_dim - n + i];
         memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
         (d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(&p, rg->data, (const int64_t *)(const void *)ri->data, x->data);
-        st = hg_real_result(cx, x, (hg_dtype)g->dtype, out);
+        st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, hg_format_of(a[1].u.t), out);
     }
     hg_release(cx, rg), hg_release(cx, ri);
     return st;
@@ -360,6 +360,15 @@ hg_status hg_max_pool3d_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- Mean ------------------------------------------------------------------------------------------------------------------ */
 
+/* In three dimensions means know no channels-last format. */
+static hg_format mean_format(const hg_tensor *x, int n) { return n == 2 ? hg_format_of(x) : HG_FORMAT_CONTIGUOUS; }
+
+/* The gradient, lying as the image does that was pooled. */
+static hg_tensor *grad_like(hg_ctx *cx, hg_tensor *g, const hg_tensor *x, int n) {
+    hg_format f = x ? mean_format(x, n) : HG_FORMAT_CONTIGUOUS;
+    return f == HG_FORMAT_CONTIGUOUS ? g : X(CONTIGUOUS, T(g), hg_format_arg(f));
+}
+
 static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL;
@@ -371,7 +380,7 @@ static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
     if (st == HG_OK) {
         (d == HG_F64 ? avg_pool_f64 : avg_pool_f32)(p, rx->data, y->data);
-        st = hg_real_result(cx, y, (hg_dtype)x->dtype, out);
+        st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, mean_format(x, p->n), out);
     }
     hg_release(cx, rx);
     return st;
@@ -385,7 +394,7 @@ static hg_status avg_unpool(hg_ctx *cx, const pool *p, hg_tensor *g, const int64
     if (st == HG_OK) {
         memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
         (d == HG_F64 ? avg_unpool_f64 : avg_unpool_f32)(p, rg->data, x->data);
-        st = hg_real_result(cx, x, (hg_dtype)g->dtype, out);
+        st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, mean_format(g, p->n), out);
     }
     hg_release(cx, rg);
     return st;
@@ -420,7 +429,8 @@ hg_status hg_avg_pool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 static hg_status avg_bwd(hg_ctx *cx, hg_back *b, int op) {
     hg_meta x = META(SELF);
-    hg_arg args[] = {T(G), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)};
+    hg_tensor *g = op == HG_OP_AVG_POOL2D_BACKWARD ? grad_like(cx, G, IN(SELF), 2) : G;
+    hg_arg args[] = {T(g), hg_ints(x.shape, x.n_dim), *ARG(1), *ARG(2), *ARG(3), *ARG(4), *ARG(5), *ARG(6)};
     GIVE(SELF, hg_x(cx, op, args, 8));
     return HG_OK;
 }
@@ -467,7 +477,7 @@ hg_status hg_adaptive_avg3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_adaptive_avg_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta x = META(SELF);
-    GIVE(SELF, X(ADAPTIVE_AVG_BACKWARD, T(G), hg_ints(x.shape, x.n_dim)));
+    GIVE(SELF, X(ADAPTIVE_AVG_BACKWARD, T(grad_like(cx, G, IN(SELF), 2)), hg_ints(x.shape, x.n_dim)));
     return HG_OK;
 }
 hg_status hg_adaptive_avg3d_bwd(hg_ctx *cx, hg_back *b) {

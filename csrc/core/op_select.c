@@ -252,7 +252,7 @@ static hg_status fill(hg_ctx *cx, hg_tensor *t, const hg_arg *value) {
     return hg_raw_copy(cx, t, value->u.t);
 }
 hg_status hg_op_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_status st = hg_out(cx, out, (hg_dtype)a[0].u.t->dtype, a[0].u.t->n_dim, a[0].u.t->shape);
+    hg_status st = hg_out_kept(cx, out, (hg_dtype)a[0].u.t->dtype, a[0].u.t);
     return st == HG_OK ? fill(cx, *out, &a[1]) : st;
 }
 hg_status hg_op_fill_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

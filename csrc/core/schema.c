@@ -92,6 +92,8 @@ static void read_default(reader *r, hg_param *p) {
         *d = hg_b(false);
     else if (take(r, "[]"))
         *d = hg_ints(NULL, 0);
+    else if (take(r, "contiguous_format"))
+        *d = hg_format_arg(HG_FORMAT_CONTIGUOUS);
     else if (*r->at == '"') {
         const char *end = strchr(++r->at, '"');
         /* strings of defaults are few: the ones ops ask for, kept as literals */

@@ -1,4 +1,5 @@
 /* Walking strided memory, and the small raw operations the ops on shapes and indices are made of. */
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <ctype.h>
@@ -58,6 +59,12 @@ hg_status hg_out_copy(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
     else
         hg_release(cx, made);
     return st;
+}
+
+hg_status hg_out_clone(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
+    if (*out) return HG_OK;
+    hg_status st = hg_out_kept(cx, out, (hg_dtype)self->dtype, self);
+    return st == HG_OK ? hg_raw_copy(cx, *out, self) : st;
 }
 
 hg_status hg_out_take(hg_ctx *cx, hg_tensor *made, hg_tensor **out) {

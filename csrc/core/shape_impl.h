@@ -129,6 +129,7 @@ hg_tensor *hg_x_fail(hg_ctx *cx, hg_status st);
 hg_tensor *hg_x_zeros(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape);
 /* The start of an out-of-place op that changes part of `self`: a copy of it, or self itself when it is *out (in-place). */
 hg_status hg_out_copy(hg_ctx *cx, hg_tensor *self, hg_tensor **out);
+hg_status hg_out_clone(hg_ctx *cx, hg_tensor *self, hg_tensor **out); /* the same, lying as self does */
 /* Hand over a finished raw result: it becomes *out, or is copied into it when it is given. Steals `made`. */
 hg_status hg_out_take(hg_ctx *cx, hg_tensor *made, hg_tensor **out);
 /* to += from, elementwise, where elements of `to` may lie on one another; same shape and dtype; raw. */

@@ -6,7 +6,7 @@ import hookgrad
 
 from ..type_info import scalar_type
 from . import functional as F
-from ._whole import one_node
+from ._whole import lying_as, one_node
 from .modules.utils import _pair
 
 # ---- Resizing ------------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def _apply(input, weights):
     for i, w in enumerate(weights):
         dim = input.dim() - len(weights) + i
         input = (input.transpose(dim, -1) @ w.t().to(input.dtype)).transpose(dim, -1)
-    return input.contiguous()
+    return input
 
 
 def _nearest(input, places):
@@ -112,7 +112,7 @@ def _resized(mode, antialias, input, tables):
         function = _nearest if mode.startswith("nearest") else _apply
 
         def resize(input, *tables):
-            return function(input, tables)
+            return lying_as(input, function(input, tables))
 
         _made[name] = one_node(name, 0, saved="self_sym_sizes")(resize)
     return _made[name](input, *tables)
@@ -436,8 +436,8 @@ def _check_image(name, input):
 @one_node("PixelShuffleBackward0", 0, saved="- upscale_factor")
 def _pixel_shuffle(input, r):
     *rest, c, h, w = input.shape
-    blocks = input.view(*rest, c // (r * r), r, r, h, w)
-    return blocks.movedim((-4, -3), (-3, -1)).reshape(*rest, c // (r * r), h * r, w * r)
+    blocks = input.reshape(*rest, c // (r * r), r, r, h, w)
+    return lying_as(input, blocks.movedim((-4, -3), (-3, -1)).reshape(*rest, c // (r * r), h * r, w * r))
 
 
 def pixel_shuffle(input, upscale_factor):
@@ -459,8 +459,8 @@ def pixel_shuffle(input, upscale_factor):
 @one_node("PixelUnshuffleBackward0", 0, saved="- downscale_factor")
 def _pixel_unshuffle(input, r):
     *rest, c, h, w = input.shape
-    blocks = input.view(*rest, c, h // r, r, w // r, r)
-    return blocks.movedim((-3, -1), (-4, -3)).reshape(*rest, c * r * r, h // r, w // r)
+    blocks = input.reshape(*rest, c, h // r, r, w // r, r)
+    return lying_as(input, blocks.movedim((-3, -1), (-4, -3)).reshape(*rest, c * r * r, h // r, w // r))
 
 
 def pixel_unshuffle(input, downscale_factor):
@@ -482,7 +482,7 @@ def pixel_unshuffle(input, downscale_factor):
 
 @one_node("ChannelShuffleBackward0", 0, saved="- groups")
 def _channel_shuffle(input, groups):
-    return input.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return lying_as(input, input.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2))
 
 
 def channel_shuffle(input, groups):
@@ -529,7 +529,7 @@ def _col2im(input, output_size, kernel, dilation, padding, stride):
     n, width, _ = input.shape
     channels = width // (kernel[0] * kernel[1])
     image = input.new_zeros((n, channels, padded[0] * padded[1]))
-    image = image.index_add(2, places.flatten(), input.view(n, channels, -1)).unflatten(2, padded)
+    image = image.index_add(2, places.flatten(), input.reshape(n, channels, -1)).unflatten(2, padded)
     return image[:, :, padding[0] : padded[0] - padding[0], padding[1] : padded[1] - padding[1]].contiguous()
 
 

@@ -72,8 +72,17 @@ class _Whole:
         if not used:
             return (None,) * len(edges)
         outputs, grads = zip(*used)
-        got = iter(grad(outputs, by, grads, create_graph=create_graph, allow_unused=True))
+        got = grad(outputs, by, grads, create_graph=create_graph, allow_unused=True)
+        got = iter([g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g) for g in got])
         return tuple([next(got) if is_tensor[i] and args[i].requires_grad else None for i in edges])
+
+
+def lying_as(like, tensor):
+    """`tensor`, in the channels-last format if `like` is in it, else contiguous: what most kernels make."""
+    for form in (_C.channels_last, _C.channels_last_3d):
+        if like.is_contiguous(memory_format=form) and not like.is_contiguous():
+            return tensor.contiguous(memory_format=form)
+    return tensor.contiguous()
 
 
 def _own(tensor, args):

@@ -233,6 +233,7 @@ def scaled_dot_product_attention(
         and query.shape[-1] == value.shape[-1]
         and dropout_p == 0.0
         and 0 not in (query.shape[-2], key.shape[-2])
+        and query.stride(-1) == key.stride(-1) == value.stride(-1) == 1
         and not (attn_mask is not None and attn_mask.requires_grad)
     ):
         return _attention_at_once(*settings)

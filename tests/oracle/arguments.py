@@ -46,11 +46,17 @@ class T:
 
 
 @dataclass
-class Dtype:
+class Named:
+    """What a library has under a name: a dtype, a memory format."""
+
     name: str
 
     def build(self, lib, leaves):
         return getattr(lib, self.name)
+
+
+class Dtype(Named):
+    pass
 
 
 @dataclass

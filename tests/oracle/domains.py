@@ -6,7 +6,7 @@ The entries are in domains_math.py, domains_shape.py and domains_nn.py.
 of broadcasting shapes, numbers, dimensions, sizes.
 """
 
-from arguments import call
+from arguments import Named, call
 
 DOMAINS = {}
 
@@ -92,6 +92,9 @@ def plain(d, p, n):
         return d.chance(0.5)
     if kind in ("ScalarType", "dtype"):
         return d.float_dtype()
+    if kind == "memory_format":
+        last = {4: ["channels_last"], 5: ["channels_last_3d"]}.get(n, [])
+        return Named(d.pick("contiguous_format", "preserve_format", *last))
     if kind == "int":
         return d.random.randint(0, 3)
     if kind in ("float", "Scalar"):

@@ -207,7 +207,7 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
 
 
 def _to_arguments(device=None, dtype=None, non_blocking=False, *, tensor=None, memory_format=None):
-    """The device and the dtype that the arguments of `to()` name."""
+    """The device, the dtype and the memory format that the arguments of `to()` name."""
     if isinstance(device, hookgrad.dtype):  # to(dtype, non_blocking)
         device, dtype = None, device
     elif isinstance(device, hookgrad.Tensor):  # to(tensor, non_blocking)
@@ -222,7 +222,7 @@ def _to_arguments(device=None, dtype=None, non_blocking=False, *, tensor=None, m
         raise TypeError(
             "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=" + str(dtype)
         )
-    return device, dtype
+    return device, dtype, memory_format
 
 
 class Module(_C.Module):
@@ -421,7 +421,7 @@ class Module(_C.Module):
         Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to
         """
         try:
-            device, dtype = _to_arguments(*args, **kwargs)
+            device, dtype, memory_format = _to_arguments(*args, **kwargs)
         except TypeError as error:
             if "_to_arguments()" not in str(error):
                 raise
@@ -431,7 +431,8 @@ class Module(_C.Module):
 
         def convert(t):
             wanted = dtype if dtype is not None and t.is_floating_point() else t.dtype
-            return t.to(wanted) if device is None else t.to(device, wanted)
+            form = memory_format if memory_format is not None and t.dim() in (4, 5) else hookgrad.preserve_format
+            return t.to(device=device, dtype=wanted, memory_format=form)
 
         return self._apply(convert)
 
