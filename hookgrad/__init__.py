@@ -90,7 +90,10 @@ _ELSEWHERE = {
     "ops": "_ops",
     "set_flush_denormal": "functional",
     "set_warn_always": "functional",
+    "GradScaler": "amp",
     "Parameter": "nn.parameter",
+    "i0": "special",
+    "mvlgamma": "special",
     "UntypedStorage": "storage",
     "compile": "functional",
     "finfo": "type_info",
@@ -115,13 +118,20 @@ _ELSEWHERE = {
     "get_printoptions": "_tensor_str",
     "typename": "functional",
     "vmap": "func",
+    **dict.fromkeys("bartlett_window blackman_window hamming_window hann_window kaiser_window".split(), "windows"),
+    **dict.fromkeys(
+        "clear_autocast_cache set_autocast_cache_enabled set_autocast_dtype set_autocast_enabled".split(), "amp"
+    ),
     **dict.fromkeys(
         "cholesky cholesky_inverse cholesky_solve orgqr pinverse qr svd triangular_solve".split(), "old_linalg"
     ),
     **dict.fromkeys(
-        """as_strided_scatter combinations conj conj_physical corrcoef cov cumulative_trapezoid diagonal_scatter diff gcd gradient
-        histc is_conj is_neg isin isreal lcm ldexp nanquantile narrow_copy put quantile renorm resolve_conj resolve_neg
-        select_scatter slice_scatter trapezoid trapz unravel_index vander""".split(),
+        """adjoint angle as_strided_copy as_strided_scatter combinations conj conj_physical corrcoef cov
+        cumulative_trapezoid detach_copy diagonal_copy diagonal_scatter diff expand_copy frexp frobenius_norm gcd
+        gradient histc histogram index_reduce is_conj is_neg is_same_size is_signed isin isreal lcm ldexp nanmedian
+        nanquantile narrow_copy nextafter norm_except_dim nuclear_norm permute_copy put quantile renorm
+        resolve_conj resolve_neg select_copy select_scatter slice_copy slice_scatter split_copy squeeze_copy t_copy
+        transpose_copy trapezoid trapz unbind_copy unfold_copy unravel_index unsqueeze_copy vander view_copy""".split(),
         "composites",
     ),
 }

@@ -332,8 +332,35 @@ for (
         histc is_conj is_neg isreal lcm ldexp nanquantile narrow_copy new_empty_strided put put_ quantile renorm resolve_conj
         resolve_neg select_scatter slice_scatter sum_to_size""".split():
     _late(_name, ".composites")
+for _name in "angle frexp histogram index_reduce index_reduce_ nanmedian nextafter nextafter_".split():
+    _late(_name, ".composites")
+_late("i0", ".special")
+_late("mvlgamma", ".special")
+
+
+@_method
+def polygamma(self, n):
+    """The n-th derivative of digamma."""
+    return _C.special.polygamma(n, self)
+
+
 for _name in "cauchy_ gcd_ geometric_ lcm_ ldexp_ log_normal_ renorm_".split():
     _late(_name, ".composites")
+
+
+class _WeakTensorRef:
+    """A weak reference to a tensor that can be asked whether it has gone."""
+
+    def __init__(self, tensor):
+        from weakref import ref
+
+        self._ref = ref(tensor)
+
+    def expired(self):
+        return self._ref() is None
+
+
+_C._WeakTensorRef = _WeakTensorRef
 
 
 # ---- Classes made of it --------------------------------------------------------------------------------------------

@@ -89,6 +89,22 @@ def is_autocast_cache_enabled():
     return True
 
 
+def set_autocast_enabled(device_type, enabled=None):
+    """Turn autocast on or off: nothing to do, as it is never on."""
+
+
+def set_autocast_cache_enabled(enabled):
+    """Whether autocast keeps the weights it has cast: it casts none."""
+
+
+def set_autocast_dtype(device_type, dtype):
+    """The lower dtype autocast is to use: it uses none."""
+
+
+def clear_autocast_cache():
+    """Forget the weights autocast has cast: there are none."""
+
+
 class GradScaler:
     """Scales losses so that small gradients survive in half precision, and leaves out steps whose gradients overflow.
 

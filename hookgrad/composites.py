@@ -7,6 +7,7 @@ in https://docs.pytorch.org/docs/stable/torch.html
 import math
 
 from . import _C
+from .return_types import named
 from .type_info import scalar_type
 
 
@@ -634,3 +635,135 @@ def log_normal_(self, mean=1, std=2, *, generator=None):
     # Not contiguous, so that the draws are made in pairs however many they are.
     apart = _C.empty((*self.shape, 2), dtype=_C.float64)[..., 0]
     return self.copy_(apart.normal_(mean, std, generator=generator).exp())
+
+
+# ---- Order and bits --------------------------------------------------------------------------------------------------
+
+
+def nanmedian(input, dim=None, keepdim=False):
+    """The median of what is not nan: of all, or along a dimension with its indices.
+
+    >>> import hookgrad as torch
+    >>> torch.nanmedian(torch.tensor([1.0, float("nan"), 5.0, 3.0]))
+    tensor(3.)
+    """
+    if dim is None:
+        return nanmedian(input.reshape(-1), 0).values if input.numel() else input.new_tensor(math.nan)
+    values, indices = input.sort(stable=True, dim=dim)
+    at = ((~input.isnan()).sum(dim, keepdim=True) - 1).clamp(min=0) // 2
+    values, indices = values.gather(dim, at), indices.gather(dim, at)
+    if not keepdim and input.dim():
+        values, indices = values.squeeze(dim), indices.squeeze(dim)
+    return named("nanmedian", "values", "indices")(values, indices)
+
+
+def frexp(input):
+    """mantissa * 2**exponent, the mantissa between a half and one."""
+    import numpy
+
+    if not input.is_floating_point():
+        raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+    exponent = _C.from_numpy(numpy.frexp(input.detach().double().numpy())[1].astype("int32").reshape(input.shape))
+    return named("frexp", "mantissa", "exponent")(input * (-exponent.double()).exp2().to(input.dtype), exponent)
+
+
+def nextafter(input, other):
+    """The next number of the dtype from input towards other."""
+    import numpy
+
+    return _C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy())))
+
+
+def nextafter_(input, other):
+    """The same, written into input."""
+    return input.copy_(nextafter(input, other))
+
+
+def index_reduce(input, dim, index, source, reduce, *, include_self=True):
+    """A copy of input in which the slices of source at `index` are reduced ("prod", "mean", "amax", "amin")."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    if index.dim() > 1:
+        raise IndexError(f"index_reduce(): Index is supposed to be a vector, but got dim: {index.dim()}")
+    at = index.reshape([-1 if d == dim % input.dim() else 1 for d in range(input.dim())]).expand(source.shape)
+    return input.scatter_reduce(dim, at, source, reduce, include_self=include_self)
+
+
+def index_reduce_(input, dim, index, source, reduce, *, include_self=True):
+    """The same, written into input."""
+    return input.copy_(index_reduce(input, dim, index, source, reduce, include_self=include_self))
+
+
+def histogram(input, bins, *, range=None, weight=None, density=False):
+    """How many elements fall into each bin, and the edges of the bins: `bins` even ones within `range`, or between edges."""
+    if isinstance(bins, _C.Tensor):
+        edges = bins
+    else:
+        low, high = range or (input.min().item(), input.max().item())
+        edges = _C.linspace(low - 0.5 * (low == high), high + 0.5 * (low == high), bins + 1, dtype=input.dtype)
+    flat = input.reshape(-1)
+    inside = (flat >= edges[0]) & (flat <= edges[-1])
+    at = (_C.searchsorted(edges, flat[inside], right=True) - 1).clamp(max=edges.numel() - 2)
+    weights = _C.ones_like(flat) if weight is None else weight.reshape(-1)
+    hist = _C.zeros(edges.numel() - 1, dtype=input.dtype).index_add(0, at, weights[inside])
+    if density:
+        hist = hist / (hist.sum() * edges.diff())
+    return named("histogram", "hist", "bin_edges")(hist, edges)
+
+
+def is_same_size(input, other):
+    """Have both the same shape?"""
+    return input.shape == other.shape
+
+
+def is_signed(input):
+    """Has the dtype a sign?"""
+    return input.dtype not in (_C.uint8, _C.bool)
+
+
+def angle(input):
+    """The angle in the complex plane: 0, or pi below zero."""
+    zero = input * 0 if input.is_floating_point() else _C.zeros_like(input, dtype=_C.get_default_dtype())
+    return _C.where(input < 0, zero + math.pi, zero)
+
+
+def norm_except_dim(v, pow=2, dim=0):
+    """The norms of the slices along a dimension, kept as dimensions of size 1; -1: the norm of all."""
+    if dim == -1:
+        return v.norm(pow)
+    rest = [d for d in range(v.dim()) if d != dim]
+    return v.norm(pow, rest, keepdim=True) if rest else v.abs()
+
+
+def frobenius_norm(input, dim, keepdim=False):
+    """The square root of the sum of squares along dimensions."""
+    return _C.linalg.vector_norm(input, 2, dim or None, keepdim)
+
+
+def nuclear_norm(input, dim=(-2, -1), keepdim=False):
+    """The sum of the singular values."""
+    from . import linalg
+
+    return linalg.matrix_norm(input, "nuc", dim, keepdim)
+
+
+def _copying(name):
+    """A function that makes a view, made to return a copy of it."""
+
+    def copy(input, *args, **kwargs):
+        made = getattr(input, name)(*args, **kwargs)
+        return tuple([one.clone() for one in made]) if isinstance(made, (tuple, list)) else made.clone()
+
+    copy.__name__ = f"{name}_copy"
+    return copy
+
+
+for (
+    _name
+) in "as_strided detach diagonal expand permute select split squeeze t transpose unbind unfold unsqueeze view".split():
+    globals()[f"{_name}_copy"] = _copying(_name)
+
+
+def slice_copy(input, dim=0, start=None, end=None, step=1):
+    """A copy of a slice along a dimension."""
+    return input[(slice(None),) * (dim % input.dim()) + (slice(start, end, step),)].clone()

@@ -1,5 +1,99 @@
 """Special functions. Source: https://docs.pytorch.org/docs/stable/special.html"""
 
+import math
+
 from . import _C
+from .nn._whole import one_node
 
 globals().update({name: value for name, value in vars(_C.special).items() if not name.startswith("_")})
+
+psi, log_softmax, softmax, round = _C.digamma, _C.log_softmax, _C.softmax, _C.round
+
+
+# ---- The normal distribution -----------------------------------------------------------------------------------------------
+
+
+def ndtr(input):
+    """The probability that a standard normal number is less."""
+    return 0.5 * _C.erfc(input * -math.sqrt(0.5))
+
+
+@one_node("SpecialNdtriBackward0", 0)
+def ndtri(input):
+    """The value that a standard normal number exceeds with probability 1 - input."""
+    return math.sqrt(2) * _C.erfinv(2 * input - 1)
+
+
+@one_node("SpecialLogNdtrBackward0", 0)
+def log_ndtr(input):
+    """log(ndtr(input)), computed in float64."""
+    return (0.5 * _C.erfc(input.double() * -math.sqrt(0.5))).log().to(input.dtype)
+
+
+# ---- Entropies and products of logarithms -------------------------------------------------------------------------------------
+
+
+@one_node("SpecialEntrBackward0", 0)
+def entr(input):
+    """-x log x: 0 at 0, and minus infinity below."""
+    return _C.where(input < 0, -math.inf, -_C.xlogy(input, input))
+
+
+@one_node("SpecialXlog1PyBackward0", 0, 1)
+def _xlog1py(input, other):
+    product = input * other.log1p()
+    return _C.where((input == 0) & ~other.isnan(), _C.zeros_like(product), product)
+
+
+def xlog1py(input, other):
+    """input * log1p(other), and 0 where input is 0."""
+    as_tensor = _C.as_tensor
+    return _xlog1py(as_tensor(input), as_tensor(other))
+
+
+def multigammaln(input, p):
+    """The logarithm of the multivariate gamma function of dimension p."""
+    if p < 1:
+        raise RuntimeError("p has to be greater than or equal to 1")
+    steps = _C.arange(p, dtype=input.dtype) / 2
+    return (input.unsqueeze(-1) - steps).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
+
+
+mvlgamma = multigammaln
+
+
+# ---- Modified Bessel functions: integrals over half a circle, whose sums converge faster than any power ------------------------
+
+
+def _bessel(input, wave, scaled):
+    x = (input if input.is_floating_point() else input.to(_C.get_default_dtype())).double()
+    angle = (_C.arange(400, dtype=_C.float64) + 0.5) * (math.pi / 400)
+    away = x.detach().abs()
+    value = (x.unsqueeze(-1) * angle.cos() - away.unsqueeze(-1)).exp() * (wave * angle).cos()
+    value = value.mean(-1)
+    value = value * (away - x.abs()).exp() if scaled else value * away.exp()
+    return value.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())
+
+
+@one_node("I0Backward0", 0)
+def i0(input):
+    """The modified Bessel function of order 0."""
+    return _bessel(input, 0, False)
+
+
+@one_node("SpecialI0EBackward0", 0)
+def i0e(input):
+    """i0(x) exp(-abs(x))"""
+    return _bessel(input, 0, True)
+
+
+@one_node("SpecialI1Backward0", 0)
+def i1(input):
+    """The modified Bessel function of order 1."""
+    return _bessel(input, 1, False)
+
+
+@one_node("SpecialI1EBackward0", 0)
+def i1e(input):
+    """i1(x) exp(-abs(x))"""
+    return _bessel(input, 1, True)

@@ -411,7 +411,11 @@ hg_status hg_searchsorted_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                 "torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True");
         right = r;
     }
-    return search(cx, SELF, &a[1], a[2].u.i, right, out);
+    if (!hg_given(&a[5])) return search(cx, SELF, &a[1], a[2].u.i, right, out);
+    hg_tensor *sorted;
+    hg_status st = hg_call_op(cx, HG_OP_GATHER, (hg_arg[]){a[0], hg_i(-1), a[5]}, 3, &sorted);
+    if (st == HG_OK) st = search(cx, sorted, &a[1], a[2].u.i, right, out), hg_release(cx, sorted);
+    return st;
 }
 
 hg_status hg_bucketize_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

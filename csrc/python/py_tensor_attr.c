@@ -214,6 +214,7 @@ PyGetSetDef py_tensor_attributes[] = {
     {"requires_grad", get_requires_grad, set_requires_grad, "Are gradients computed for it?", NULL},
     {"is_leaf", get_is_leaf, NULL, "Was it made by the user, not by an operation that is differentiated?", NULL},
     {"grad_fn", get_grad_fn, NULL, "The node that made it, None for a leaf.", NULL},
+    {"_grad_fn", get_grad_fn, NULL, "The same.", NULL},
     {"grad", get_grad, set_grad, "Its gradient, once backward has run.", NULL},
     {"data", get_data, set_data, "Its elements without history.", NULL},
     {"_grad", get_grad, set_grad, NULL, NULL},

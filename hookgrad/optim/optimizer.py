@@ -7,6 +7,7 @@ from functools import wraps
 import hookgrad
 
 from .. import _C
+from .._late import Annotation
 
 
 class _HookDict(OrderedDict):
@@ -135,6 +136,9 @@ class Optimizer:
         "_optimizer_load_state_dict_pre_hooks",
         "_optimizer_load_state_dict_post_hooks",
     )
+
+    OptimizerPreHook = Annotation()
+    OptimizerPostHook = Annotation()
 
     def __init__(self, params, defaults):
         self.defaults = defaults
@@ -393,3 +397,22 @@ def _cast(param, value, group, name=None):
     if isinstance(value, Iterable):
         return type(value)(_cast(param, v, group) for v in value)
     return value
+
+
+# ---- Names for annotations -------------------------------------------------------------------------------------------
+
+
+def __getattr__(name):
+    if name in (
+        "Args",
+        "Kwargs",
+        "ParamsT",
+        "StateDict",
+        "params_t",
+        "GlobalOptimizerPreHook",
+        "GlobalOptimizerPostHook",
+    ):
+        from .. import _typing
+
+        return getattr(_typing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,6 +25,7 @@ from types import ModuleType
 import hookgrad
 
 from ... import _C
+from ..._late import Annotation
 from ...utils.hooks import RemovableHandle
 from ..parameter import Parameter, is_lazy
 
@@ -247,6 +248,7 @@ class Module(_C.Module):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html
     """
 
+    T_destination = Annotation()
     dump_patches = False
     _version = 1
     call_super_init = False
@@ -849,3 +851,14 @@ def _member(module, name):
     if not hasattr(module, name):
         raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
     return getattr(module, name)
+
+
+# ---- Names for annotations -------------------------------------------------------------------------------------------
+
+
+def __getattr__(name):
+    if name in ("T", "_grad_t"):
+        from ... import _typing
+
+        return getattr(_typing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,11 @@ from .dataset import IterableDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, _draw_seed
 
 
+def get_worker_info():
+    """What a worker process knows of itself: None, as everything runs in this process."""
+    return None
+
+
 class DataLoader:
     """Goes through a dataset in batches.
 

@@ -1,0 +1,155 @@
+"""Functions that few programs call: special functions, windows, order and bits; and names that are only there to be imported."""
+
+import gc
+import math
+
+import pytest
+
+import hookgrad as torch
+from hookgrad import special
+from hookgrad.utils.weak import TensorWeakRef, WeakIdKeyDictionary, WeakIdRef, WeakTensorKeyDictionary
+
+X = torch.tensor([0.2, 0.5, 1.7], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    "function, expected",
+    [
+        (special.ndtr, [0.579259709439103, 0.691462461274013, 0.955434537241457]),
+        (special.log_ndtr, [-0.546004353722774, -0.368946415288656, -0.045589029170069]),
+        (special.entr, [0.321887582486820, 0.346573590279973, -0.902068026805690]),
+        (lambda x: special.xlog1py(x, x), [0.036464311358791, 0.202732554054082, 1.688528014117482]),
+        (lambda x: special.multigammaln(x + 2, 2), [0.573504712308273, 0.857047813397619, 2.885842096744997]),
+        (special.i0, [1.010025027795146, 1.063483370741324, 1.863964962073840]),
+        (special.i0e, [0.826938551634329, 0.645035270449150, 0.340515687982471]),
+        (special.i1, [0.100500834028125, 0.257894305390896, 1.196346565634482]),
+        (special.i1e, [0.082283123528812, 0.156420803184872, 0.218552806598493]),
+    ],
+)
+def test_special_functions_and_their_derivatives(function, expected):
+    assert torch.allclose(function(X), torch.tensor(expected, dtype=torch.float64), rtol=1e-12)
+    assert torch.autograd.gradcheck(function, X.clone().requires_grad_())
+
+
+def test_bessel_functions_at_the_ends():
+    assert special.i0(torch.tensor(0.0)).item() == 1.0 and special.i1(torch.tensor(-1.0)).item() < 0
+    assert special.i0e(torch.tensor(700.0, dtype=torch.float64)).item() == pytest.approx(
+        0.015081295651531357, rel=1e-12
+    )
+
+
+def test_ndtri_inverts_ndtr():
+    assert torch.allclose(special.ndtr(special.ndtri(torch.tensor([0.1, 0.9]))), torch.tensor([0.1, 0.9]))
+
+
+def test_entr_and_xlog1py_at_zero():
+    assert special.entr(torch.tensor([0.0, -1.0])).tolist() == [0.0, -math.inf]
+    assert special.xlog1py(torch.tensor(0.0), torch.tensor(-1.0)).item() == 0.0
+
+
+def test_nanmedian_leaves_out_nan_and_differentiates():
+    x = torch.tensor([[1.0, 5.0, math.nan], [4.0, 2.0, 3.0]], requires_grad=True)
+    values, indices = x.nanmedian(1)
+    assert values.tolist() == [1.0, 3.0] and indices.tolist() == [0, 2] and x.nanmedian().item() == 3.0
+    values.sum().backward()
+    assert x.grad.tolist() == [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    assert repr(torch.nanmedian(x.detach(), 1)).startswith("torch.return_types.nanmedian(\nvalues=")
+
+
+def test_frexp_and_nextafter():
+    x = torch.tensor([4.0, 0.3, -5.0])
+    mantissa, exponent = torch.frexp(x)
+    assert torch.equal(torch.ldexp(mantissa, exponent), x) and exponent.dtype == torch.int32
+    up = torch.nextafter(torch.ones(1), torch.full((1,), 2.0))
+    assert up.item() == 1 + torch.finfo(torch.float32).eps
+    assert up.nextafter_(torch.zeros(1)).item() == 1.0
+
+
+@pytest.mark.parametrize(
+    "reduce, expected",
+    [("prod", [5.0, 1.0, 3.0]), ("mean", [7 / 3, 1.0, 2.0]), ("amax", [5.0, 1.0, 3.0]), ("amin", [1.0, 1.0, 1.0])],
+)
+def test_index_reduce(reduce, expected):
+    source = torch.tensor([1.0, 3.0, 5.0])
+    assert torch.allclose(
+        torch.ones(3).index_reduce(0, torch.tensor([0, 2, 0]), source, reduce), torch.tensor(expected)
+    )
+    y = torch.ones(3)
+    assert y.index_reduce_(0, torch.tensor([0, 2, 0]), source, reduce) is y and torch.allclose(
+        y, torch.tensor(expected)
+    )
+
+
+def test_searchsorted_takes_a_sequence_and_its_order():
+    x = torch.tensor([3.0, 1.0, 2.0])
+    assert torch.searchsorted(x, torch.tensor([1.5, 2.5]), sorter=x.argsort()).tolist() == [1, 2]
+
+
+def test_histogram_counts_and_weighs():
+    x = torch.tensor([1.0, 2.0, 1.0])
+    hist, edges = torch.histogram(x, bins=4, range=(0.0, 3.0))
+    assert hist.tolist() == [0.0, 2.0, 1.0, 0.0] and edges.tolist() == [0.0, 0.75, 1.5, 2.25, 3.0]
+    assert torch.histogram(x, edges, weight=x).hist.tolist() == [0.0, 2.0, 2.0, 0.0]
+    assert torch.histogram(x, 2, density=True).hist.sum().item() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", "hann hamming blackman bartlett kaiser".split())
+def test_windows_are_symmetric_and_periodic_ones_a_sample_longer(name):
+    window = getattr(torch, name + "_window")
+    whole = window(8, periodic=False, dtype=torch.float64)
+    assert torch.allclose(whole, whole.flip(0)) and whole.max() <= 1
+    assert torch.allclose(window(7, dtype=torch.float64), whole[:-1])
+
+
+def test_copies_of_views_share_nothing():
+    x = torch.ones(2, 3)
+    for copy in (torch.view_copy(x, (6,)), torch.t_copy(x), torch.select_copy(x, 0, 0), torch.slice_copy(x, 0, 0, 1)):
+        copy.zero_()
+    assert x.sum().item() == 6.0 and [t.shape for t in torch.split_copy(x, 1)] == [(1, 3), (1, 3)]
+
+
+def test_dictionaries_of_tensors_go_by_identity_and_let_them_go():
+    for kind in (WeakTensorKeyDictionary, WeakIdKeyDictionary):
+        known = kind()
+        x = torch.ones(2)
+        known[x] = 5
+        assert known[x] == 5 and torch.ones(2) not in known and list(known) == [x] and 3 not in known
+        reference, equal = TensorWeakRef(x), WeakIdRef(x)
+        assert reference() is x and equal == WeakIdRef(x) and known.copy()[x] == 5
+        del x
+        gc.collect()
+        assert len(known) == 0 and reference() is None
+
+
+def test_names_for_annotations_can_be_imported():
+    from hookgrad.nn.modules.module import T, _grad_t
+    from hookgrad.optim.optimizer import ParamsT, StateDict
+
+    assert T.__name__ == "T" and torch.Tensor in _grad_t.__args__ and ParamsT and StateDict
+    assert torch.nn.Module.T_destination.__name__ == "T_destination" and torch.optim.Optimizer.OptimizerPreHook
+
+
+def test_datasets_side_by_side_and_one_after_another():
+    from hookgrad.utils.data import ChainDataset, DataLoader, IterableDataset, StackDataset, get_worker_info
+
+    class Numbers(IterableDataset):
+        def __iter__(self):
+            assert get_worker_info() is None
+            return iter([1, 2])
+
+    assert list(ChainDataset([Numbers(), Numbers()])) == [1, 2, 1, 2]
+    assert [
+        b.tolist() for b in DataLoader(StackDataset(x=torch.arange(2)), batch_size=2).__iter__().__next__().values()
+    ] == [[0, 1]]
+    assert StackDataset(torch.arange(2), torch.ones(2))[1] == (torch.tensor(1), torch.tensor(1.0))
+    with pytest.raises(ValueError, match="Size mismatch"):
+        StackDataset([1], [1, 2])
+
+
+def test_the_class_of_a_functions_node_is_that_of_its_contexts():
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+    assert Twice.apply(torch.ones(1, requires_grad=True)).grad_fn.__class__ is Twice._backward_cls
