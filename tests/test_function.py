@@ -290,3 +290,72 @@ def test_a_call_that_is_not_recorded_has_a_context_all_the_same():
     with torch.no_grad():
         made(forward).apply(leaf())
     assert seen == [({"key": "value"}, (), (), "MadeBackward", True)]
+
+
+def test_the_class_of_a_node_is_its_functions_own():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.note = "kept"
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    x = torch.ones(2, requires_grad=True)
+    node = Double.apply(x).grad_fn
+    assert type(node) is Double._backward_cls and node._forward_cls is Double and type(node)._forward_cls is Double
+    function = torch.autograd.function
+    for cls in (Double._backward_cls, function.BackwardCFunction, function.FunctionCtx, torch._C._FunctionBase):
+        assert isinstance(node, cls) and issubclass(type(node), cls)
+    assert not isinstance((x * 2).grad_fn, (function.FunctionCtx, torch._C._FunctionBase))
+    assert node.note == "kept" and {"note", "needs_input_grad", "save_for_backward"} <= set(dir(node))
+    bare = Double._backward_cls()
+    assert type(bare) is type(node) and bare.next_functions == () and bare.name() == "DoubleBackward"
+    with torch.no_grad():
+        seen = []
+        Double.forward = staticmethod(lambda ctx, x: seen.append(ctx) or x * 2)
+        Double.apply(x)
+    assert isinstance(seen[0], Double._backward_cls) and isinstance(seen[0], function.FunctionCtx)
+
+
+def test_a_renamed_class_names_the_nodes_made_from_then_on():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    x = torch.ones(2, requires_grad=True)
+    before = Double.apply(x)
+    Double._backward_cls.__name__ = "Renamed"
+    after = Double.apply(x)
+    assert after.grad_fn.name() == "Renamed" and "Renamed" in repr(after)
+    (before + after).sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+def test_a_function_and_its_class_of_nodes_are_collected():
+    import gc
+    import weakref
+
+    def make():
+        class Double(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, grad):
+                return grad * 2
+
+        Double.kept = Double.apply(torch.ones(2, requires_grad=True))
+        return weakref.ref(Double), weakref.ref(Double.kept)
+
+    refs = make()
+    gc.collect()
+    assert [ref() for ref in refs] == [None, None]

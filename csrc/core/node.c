@@ -288,8 +288,17 @@ const hg_node_type hg_op_node = {NULL, apply_op};
 const char *hg_node_name(const hg_node *n) {
     return n->function ? n->function->name : n->type->name ? n->type->name : n->op->node_name;
 }
-const char *hg_node_short_name(const hg_node *n, char buf[64]) {
-    snprintf(buf, 64, "%s", n ? hg_node_name(n) : "a function");
+const char *hg_node_full_name(const hg_node *n, char buf[80]) {
+    static const char *const in_torch[] = {"AccumulateGrad", "CopySlices", "Error", "CopyBackwards", "NotImplemented"};
+    const char *name = hg_node_name(n), *where = "";
+    for (size_t i = 0; i < sizeof in_torch / sizeof *in_torch; i++)
+        if (!strcmp(name, in_torch[i])) where = "torch::autograd::";
+    snprintf(buf, 80, "%s%s", where, name);
+    return buf;
+}
+const char *hg_node_short_name(const hg_node *n, char buf[80]) {
+    if (!n) return strcpy(buf, "a function");
+    hg_node_full_name(n, buf);
     char *backward = NULL; /* the last one: "BackwardHookFunctionBackward" */
     for (char *at = strstr(buf, "Backward"); at; at = strstr(at + 1, "Backward")) backward = at;
     if (!backward) return buf;

@@ -69,7 +69,7 @@ typedef struct hg_function {
 } hg_function;
 
 /* "AddBackward0" as messages call it, "Add"; n may be NULL. */
-const char *hg_node_short_name(const hg_node *n, char buf[64]);
+const char *hg_node_short_name(const hg_node *n, char buf[80]);
 
 extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_copy_slices_node;
 

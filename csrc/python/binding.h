@@ -76,9 +76,11 @@ typedef struct mod_state {
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
     PyObject *module_class;   /* the class nn.Module, told by the package; may be NULL */
     PyObject
-        *global_full_backward; /* are the global backward hooks full ones? True, False, NULL: there were none yet */
-    PyObject *node_types;      /* dict: the types of nodes by name */
-    PyObject *files;           /* dict: the names of files hooks were registered in, kept for good */
+        *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
+    PyObject *node_types;        /* dict: the types of nodes by name */
+    PyTypeObject *function_type; /* the base of the classes of autograd.Functions' nodes */
+    PyObject *function_names;    /* dict: their names, which nodes point to */
+    PyObject *files;             /* dict: the names of files hooks were registered in, kept for good */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */
@@ -226,6 +228,7 @@ int py_table_init(PyObject *m);     /* py_table.c */
 int py_module_init(PyObject *m);    /* py_module.c */
 /* A node as Python sees it, of the type that bears its name (AddBackward0); new. NULL: None. */
 PyObject *py_node_wrap(hg_node *n);
+PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs); /* tp_new of a Function's node */
 /* What a module without a C layer computes: its Python `forward`. For hg_set_host_forward(). */
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
 int py_default_generator_init(PyObject *m);

@@ -54,19 +54,53 @@ done:
     return st;
 }
 
-/* _function_new(name, context, inputs) -> node */
-static PyObject *function_new(PyObject *Py_UNUSED(m), PyObject *args) {
-    PyObject *name, *context, *inputs;
+/* The name of a class, kept for good: nodes point to it. */
+static const char *name_kept(PyObject *class) {
+    PyObject *name = PyObject_GetAttr(class, NAME(__name__));
+    if (name && !hg_py->function_names) hg_py->function_names = PyDict_New();
+    PyObject *kept = name && hg_py->function_names ? PyDict_SetDefault(hg_py->function_names, name, name) : NULL;
+    Py_XDECREF(name);
+    return kept ? PyUnicode_AsUTF8(kept) : NULL;
+}
+
+static PyObject *make(PyObject *class, PyObject *context, PyObject *inputs) {
     hg_tensor **at;
     hg_node *n;
+    bool users = PyType_Check(class);
     hg_ctx *cx = py_ctx();
-    if (!cx || !PyArg_ParseTuple(args, "UOO!:_function_new", &name, &context, &PyTuple_Type, &inputs)) return NULL;
-    if (tensors_of(inputs, "apply", &at)) return NULL;
-    hg_status st = hg_function_new(cx, PyUnicode_AsUTF8(name), apply, context, at, (int)PyTuple_GET_SIZE(inputs), &n);
+    const char *name = !cx ? NULL : users ? name_kept(class) : PyUnicode_AsUTF8(class);
+    if (!name || tensors_of(inputs, "apply", &at)) return NULL;
+    hg_status st = hg_function_new(cx, name, apply, context, at, (int)PyTuple_GET_SIZE(inputs), &n);
     PyMem_Free(at);
     if (st != HG_OK) return py_raise(cx, st);
+    if (users) {
+        PyTypeObject *was = Py_TYPE(PY(n));
+        Py_SET_TYPE(PY(n), (PyTypeObject *)Py_NewRef(class));
+        Py_DECREF(was);
+    }
     PyObject *node = py_node_wrap(n);
     hg_release(cx, n);
+    return node;
+}
+
+/* _function_new(class or name, context, inputs) -> node: a class of _function_class(), or the name of a node of PyTorch's own */
+static PyObject *function_new(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *class, *context, *inputs;
+    if (!PyArg_ParseTuple(args, "OOO!:_function_new", &class, &context, &PyTuple_Type, &inputs)) return NULL;
+    if (!PyUnicode_Check(class) &&
+        !(PyType_Check(class) && PyType_IsSubtype((PyTypeObject *)class, hg_py->function_type)))
+        return PyErr_Format(PyExc_TypeError, "_function_new(): expected a class of nodes or a name, got %R", class);
+    return make(class, context, inputs);
+}
+
+/* Fn._backward_cls(): a node that nothing leads to. */
+PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    PyObject *function = PyObject_GetAttrString((PyObject *)class, "_forward_cls");
+    PyObject *context = function ? PyObject_CallMethod(function, "_context_cls", NULL) : NULL;
+    PyObject *node = context ? make((PyObject *)class, context, hg_py->empty_tuple) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(context);
     return node;
 }
 

@@ -3,21 +3,17 @@
    Note [Types of nodes]
    In PyTorch every node has a type of its own, AddBackward0, MulBackward0 ... Here the core allocates nodes of one
    type, and one that Python gets to see is given the type that bears its name, made at first use. Those types
-   differ in nothing but the name: same layout, same slots, and no Python class can be derived from them. */
+   differ in nothing but the name: same layout, same slots, and no Python class can be derived from them.
+   The node of an autograd.Function has that Function's own class, its _backward_cls, from the start: it is made with the
+   Function, of _FunctionBase and the classes in hookgrad/autograd/function.py. */
 #include "py_hooks.h"
 
 #define SELF(o) ((py_node *)(o))
 
-/* name() of these gives the C++ name that PyTorch shows there. */
-static const char accumulate[] = "AccumulateGrad", copy_slices[] = "CopySlices", error[] = "Error",
-                  copied[] = "CopyBackwards", not_implemented[] = "NotImplemented", in_torch[] = "torch::autograd::";
-
-/* Is it the node of a user's autograd.Function? Those are named XBackward; one of PyTorch's own that is written in Python here
-   (hookgrad/nn/_whole.py) has a number behind its name. */
-static bool is_users(const hg_node *n) {
-    const char *name = hg_node_name(n), end[] = "Backward";
-    size_t length = strlen(name), n_end = sizeof end - 1;
-    return hg_function_data(n) && length >= n_end && strcmp(name + length - n_end, end) == 0;
+/* Is it the node of a user's autograd.Function? One of PyTorch's own that is written in Python here (hookgrad/nn/_whole.py, and
+   the error of once_differentiable) is not. */
+static bool is_users(hg_node *n) {
+    return PyType_IsSubtype(Py_TYPE(PY(n)), hg_py->function_type) && strcmp(hg_node_name(n), "Error") != 0;
 }
 
 /* ---- Attributes ------------------------------------------------------------------------------------------------- */
@@ -166,11 +162,20 @@ static PyObject *node_dir(PyObject *self, PyObject *none) {
     PyObject *of_type = PyObject_Dir((PyObject *)Py_TYPE(self)), *list = of_type ? PySequence_List(of_type) : NULL;
     PyObject *context = hg_function_data(NODE(self));
     int failed = !list;
-    if (context && !failed) {
-        PyObject *more = PyObject_Dir(context), *joined = more ? PySequence_InPlaceConcat(list, more) : NULL;
+    if (context && !failed) { /* that of a Function calls itself an instance of the node's class */
+        PyObject *more = PyObject_Dir(is_users(NODE(self)) ? (PyObject *)Py_TYPE(context) : context),
+                 *joined = more ? PySequence_InPlaceConcat(list, more) : NULL;
         failed = !joined;
         Py_XDECREF(joined);
         Py_XDECREF(more);
+    }
+    if (is_users(NODE(self)) && !failed) {
+        PyObject *dict = PyObject_GenericGetDict(context, NULL), *keys = dict ? PyDict_Keys(dict) : NULL,
+                 *joined = keys ? PySequence_InPlaceConcat(list, keys) : NULL;
+        failed = !joined;
+        Py_XDECREF(joined);
+        Py_XDECREF(keys);
+        Py_XDECREF(dict);
     }
     if (!failed) failed = py_saved_list(self, list);
     PyObject *names = failed ? NULL : PySet_New(list);
@@ -191,10 +196,8 @@ static PyObject *node_repr(PyObject *self) {
 
 static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
-    const char *name = hg_node_name(NODE(self));
-    bool bare = strcmp(name, accumulate) != 0 && strcmp(name, copy_slices) != 0 && strcmp(name, error) != 0 &&
-                strcmp(name, copied) != 0 && strcmp(name, not_implemented) != 0;
-    return PyUnicode_FromFormat("%s%s", bare ? "" : in_torch, name);
+    char name[80];
+    return PyUnicode_FromString(hg_node_full_name(NODE(self), name));
 }
 
 static PyObject *node_next_functions(PyObject *self, void *unused) {
@@ -394,40 +397,37 @@ static PyType_Spec node_spec = {"hookgrad._C.Node", sizeof(py_node), 1, NODE_FLA
 
 /* The name is what type(fn).__name__ and "<class 'AddBackward0'>" show; a spec wants a module as well, which goes
    again. */
-static PyTypeObject *type_make(const char *name, bool is_function) {
-    char full[128];
+static PyObject *type_make(const char *name, PyObject *bases, newfunc make) {
+    char full[160];
     snprintf(full, sizeof full, "builtins.%s", name);
     /* As in every type made from a spec the destructor is not handed down. */
-    PyType_Slot slots[] = {
-        {Py_tp_dealloc, node_dealloc}, {Py_tp_traverse, node_traverse}, {Py_tp_clear, node_clear}, {0, NULL}};
-    PyType_Spec spec = {full, 0, 0, NODE_FLAGS, slots};
-    PyTypeObject *base = hg_py->node_type;
+    PyType_Slot slots[] = {{Py_tp_dealloc, node_dealloc},
+                           {Py_tp_traverse, node_traverse},
+                           {Py_tp_clear, node_clear},
+                           {make ? Py_tp_new : 0, make},
+                           {0, NULL}};
+    PyType_Spec spec = {full, 0, 0, make ? NODE_FLAGS & ~Py_TPFLAGS_DISALLOW_INSTANTIATION : NODE_FLAGS, slots};
+    PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(bases, 0);
     base->tp_flags |= Py_TPFLAGS_BASETYPE; /* for this one only: the class statement must not get at it */
-    PyObject *bases = PyTuple_Pack(1, base), *type = bases ? PyType_FromSpecWithBases(&spec, bases) : NULL;
+    PyObject *type = PyType_FromSpecWithBases(&spec, bases);
     base->tp_flags &= ~Py_TPFLAGS_BASETYPE;
-    Py_XDECREF(bases);
     PyObject *bare = type ? PyUnicode_FromString(name) : NULL;
-    int failed = !bare || PyObject_SetAttr(type, NAME(__name__), bare);
+    if (!bare || PyObject_SetAttr(type, NAME(__name__), bare)) Py_CLEAR(type);
     Py_XDECREF(bare);
-    if (!failed && is_function) {
-        PyObject *module = PyUnicode_FromString("torch.autograd.function");
-        failed = !module || PyObject_SetAttr(type, NAME(__module__), module);
-        Py_XDECREF(module);
-    }
-    if (failed) Py_CLEAR(type);
-    return (PyTypeObject *)type;
+    return type;
 }
 
 /* Borrowed. */
-static PyTypeObject *type_named(const char *name, bool is_function) {
-    PyObject *key = PyUnicode_FromFormat("%s%s", is_function ? "function " : "", name);
-    PyObject *type = key ? PyDict_GetItemWithError(hg_py->node_types, key) : NULL;
-    if (key && !type && !PyErr_Occurred() && (type = (PyObject *)type_make(name, is_function))) {
+static PyTypeObject *type_named(const char *name) {
+    PyObject *key = PyUnicode_FromString(name), *bases = PyTuple_Pack(1, hg_py->node_type);
+    PyObject *type = key && bases ? PyDict_GetItemWithError(hg_py->node_types, key) : NULL;
+    if (key && bases && !type && !PyErr_Occurred() && (type = type_make(name, bases, NULL))) {
         int failed = PyDict_SetItem(hg_py->node_types, key, type);
         Py_DECREF(type); /* the dict's */
         if (failed) type = NULL;
     }
     Py_XDECREF(key);
+    Py_XDECREF(bases);
     return (PyTypeObject *)type;
 }
 
@@ -436,7 +436,7 @@ PyObject *py_node_wrap(hg_node *n) {
     PyObject *self = PY(n);
     PyTypeObject *was = Py_TYPE(self);
     if (was == hg_py->node_type) {
-        PyTypeObject *type = type_named(hg_node_name(n), is_users(n));
+        PyTypeObject *type = type_named(hg_node_name(n));
         if (!type) return NULL;
         Py_INCREF(type);
         Py_SET_TYPE(self, type);
@@ -450,10 +450,27 @@ static PyObject *node_class(PyObject *Py_UNUSED(m), PyObject *name) {
     const char *chars = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
     if (!chars && !PyErr_Occurred())
         PyErr_Format(PyExc_TypeError, "expected a name, not %.100s", Py_TYPE(name)->tp_name);
-    return chars ? Py_XNewRef((PyObject *)type_named(chars, false)) : NULL;
+    return chars ? Py_XNewRef((PyObject *)type_named(chars)) : NULL;
+}
+
+/* _C._function_class(name, bases, attributes): a class of nodes of autograd.Functions. The first base is such a class. */
+static PyObject *function_class(PyObject *Py_UNUSED(m), PyObject *args) {
+    const char *name;
+    PyObject *bases, *attributes, *key, *value;
+    Py_ssize_t pos = 0;
+    if (!PyArg_ParseTuple(args, "sO!O!:_function_class", &name, &PyTuple_Type, &bases, &PyDict_Type, &attributes))
+        return NULL;
+    PyObject *base = PyTuple_GET_SIZE(bases) ? PyTuple_GET_ITEM(bases, 0) : NULL;
+    if (!base || !PyType_Check(base) || !PyType_IsSubtype((PyTypeObject *)base, hg_py->function_type))
+        return PyErr_Format(PyExc_TypeError, "_function_class(): the first base must be a class of such nodes");
+    PyObject *type = type_make(name, bases, py_function_bare);
+    while (type && PyDict_Next(attributes, &pos, &key, &value))
+        if (PyObject_SetAttr(type, key, value)) Py_CLEAR(type);
+    return type;
 }
 
 static PyMethodDef functions[] = {
+    {"_function_class", function_class, METH_VARARGS, NULL},
     {"_node_class", node_class, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -461,5 +478,13 @@ static PyMethodDef functions[] = {
 int py_node_init(PyObject *m) {
     if (!(hg_py->node_types = PyDict_New()) || py_saved_init(m)) return -1;
     if (PyModule_AddFunctions(m, functions)) return -1;
-    return py_type_add(m, &hg_py->node_type, &node_spec, NULL);
+    if (py_type_add(m, &hg_py->node_type, &node_spec, NULL)) return -1;
+    PyObject *bases = PyTuple_Pack(1, hg_py->node_type), *module = PyUnicode_FromString("torch._C");
+    hg_py->function_type = bases ? (PyTypeObject *)type_make("_FunctionBase", bases, NULL) : NULL;
+    int failed = !module || !hg_py->function_type ||
+                 PyObject_SetAttr((PyObject *)hg_py->function_type, NAME(__module__), module) ||
+                 PyModule_AddObjectRef(m, "_FunctionBase", (PyObject *)hg_py->function_type);
+    Py_XDECREF(bases);
+    Py_XDECREF(module);
+    return failed ? -1 : 0;
 }

@@ -28,17 +28,10 @@ _LEGACY = (
 _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
 
 
-class _ContextMeta(type):
-    """Lets a node count as an instance of the classes of its context."""
-
-    def __instancecheck__(cls, instance):
-        return super().__instancecheck__(instance) or (
-            isinstance(instance, _C.Node) and cls in getattr(instance, "_context_mro", ())
-        )
-
-
-class FunctionCtx(metaclass=_ContextMeta):
+class FunctionCtx:
     """What ``forward`` leaves for ``backward``: saved tensors, flags, and any attribute."""
+
+    __slots__ = ()
 
     def save_for_backward(self, *tensors):
         """Keep tensors (or None) for ``backward``, which finds them in ``ctx.saved_tensors``."""
@@ -78,6 +71,8 @@ class FunctionCtx(metaclass=_ContextMeta):
 
 
 class _HookMixin:
+    __slots__ = ()
+
     @staticmethod
     def _register_hook(backward_hooks, hook):
         from ..utils.hooks import RemovableHandle
@@ -91,7 +86,7 @@ class _HookMixin:
         return backward_hooks, handle
 
 
-class BackwardCFunction(FunctionCtx, _HookMixin):
+class _Context(FunctionCtx, _HookMixin):
     """The class of contexts; each Function has one of its own, made by its metaclass."""
 
     # Slots, so that the context's __dict__ holds what forward has set on it and nothing else.
@@ -116,8 +111,9 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
         self._materialize = self._materialize_non_diff_grads = True
 
     @property
-    def _context_mro(self):
-        return type(self).__mro__
+    def __class__(self):
+        """Where a call is not recorded the context stands for its node."""
+        return self._forward_cls._backward_cls
 
     def _set_materialize_grads(self, value):
         if not isinstance(value, bool):
@@ -194,13 +190,22 @@ class BackwardCFunction(FunctionCtx, _HookMixin):
         return tuple([g for g, is_tensor in zip(result, given) if is_tensor])
 
 
-class FunctionMeta(_ContextMeta):
-    """Gives every Function the class of its contexts, named after it: the name of its nodes."""
+# The class above those of all Functions' nodes.
+BackwardCFunction = _C._function_class(
+    "BackwardCFunction",
+    (_C._FunctionBase, FunctionCtx, _HookMixin),
+    {"__module__": FunctionCtx.__module__, "apply": _Context.apply, "apply_jvp": _Context.apply_jvp},
+)
+
+
+class FunctionMeta(type):
+    """Gives every Function the class of its nodes and that of its contexts, both named after it."""
 
     def __init__(cls, name, bases, attrs):
-        cls._backward_cls = _ContextMeta(
-            name + "Backward", (BackwardCFunction,), {"_forward_cls": cls, "__module__": FunctionCtx.__module__}
-        )
+        name += "Backward"
+        own = {"_forward_cls": cls, "__module__": FunctionCtx.__module__}
+        cls._backward_cls = _C._function_class(name, (BackwardCFunction,), own)
+        cls._context_cls = type(name, (_Context,), own)
         super().__init__(name, bases, attrs)
 
 
@@ -324,13 +329,13 @@ class Function(_SingleLevelFunction):
             args, kwargs = bound.args, bound.kwargs
         if kwargs:
             args = _positional(cls.forward, args, kwargs)
-        ctx = cls._backward_cls()
+        ctx = cls._context_cls()
         inputs = tuple([a for a in args if isinstance(a, _C.Tensor)])
         ctx._tensor_inputs = tuple([isinstance(a, _C.Tensor) for a in args])
         ctx.needs_input_grad = needs = tuple([isinstance(a, _C.Tensor) and a.requires_grad for a in args])
         node = None
         if any(needs) and _C.is_grad_enabled() and not _C.is_inference_mode_enabled():
-            node = ctx = _C._function_new(cls._backward_cls.__name__, ctx, inputs)
+            node = ctx = _C._function_new(cls._backward_cls, ctx, inputs)
         with no_grad():
             if with_setup:
                 output = cls.forward(*args)

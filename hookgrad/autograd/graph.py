@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from types import ModuleType
 
 from .. import _C
-from .function import BackwardCFunction
+from .function import _Context
 
 __all__ = [
     "GradientEdge",
@@ -59,7 +59,7 @@ class Node(ABC):
 
 # Their own base is the extension's class: Node does not stand among their bases, as in PyTorch.
 Node.register(_C.Node)
-Node.register(BackwardCFunction)
+Node.register(_Context)
 
 
 class _NodeClasses(ModuleType):
