@@ -206,13 +206,18 @@ def as_strided_(self, size, stride, storage_offset=None):
     return self._as_strided_(size, stride, offset if storage_offset is None else storage_offset, self.stride(), offset)
 
 
+def _strides(size, memory_format):
+    """Those of a new tensor."""
+    return _C.empty(size, dtype=_C.bool, memory_format=memory_format).stride()
+
+
 @_method
 def resize_(self, *size, memory_format=None):
     """Give it another size; elements beyond the old ones are uninitialised."""
     if self.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
-    if size == tuple(self.shape):
+    if size == tuple(self.shape) and memory_format is None:
         return self
     n = 1
     for one in size:
@@ -222,7 +227,8 @@ def resize_(self, *size, memory_format=None):
         grown = _C.empty(n, dtype=self.dtype)
         grown[: flat.numel()] = flat
         flat = grown
-    self.data = flat[:n].view(size)
+    flat = flat[:n]
+    self.data = flat.view(size) if memory_format is None else flat.as_strided(size, _strides(size, memory_format))
     _C._increment_version(self)
     return self
 
@@ -230,7 +236,7 @@ def resize_(self, *size, memory_format=None):
 @_method
 def resize_as_(self, other, memory_format=None):
     """Give it the size of another tensor."""
-    return self.resize_(other.shape)
+    return self.resize_(other.shape, memory_format=memory_format)
 
 
 @_method

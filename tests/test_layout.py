@@ -91,6 +91,14 @@ def test_channels_last_is_a_memory_format():
         x.to(memory_format=3)
 
 
+def test_memory_formats_are_refused_where_there_are_none():
+    for make in (torch.zeros, torch.rand, torch.ones(2).new_empty):
+        with pytest.raises(TypeError):
+            make((1, 2, 3, 4), memory_format=torch.channels_last)
+    x = torch.empty(24).resize_(1, 2, 3, 4, memory_format=torch.channels_last)
+    assert x.stride() == (24, 1, 8, 2)
+
+
 def test_random_numbers_fill_memory_in_order():
     x = made((2, 3), [1, 0])
     torch.manual_seed(0)

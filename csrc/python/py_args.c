@@ -278,10 +278,6 @@ static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject 
         if (value != Py_None) b->out = value;
         return MATCH_YES;
     }
-    if (name == NAME(memory_format)) {
-        if (Py_TYPE(value) != hg_py->memory_format_type && value != Py_None) return MATCH_NO;
-        return MATCH_YES;
-    }
     if (!row->creation) return MATCH_NO;
     if (name == NAME(requires_grad)) {
         if (!PyBool_Check(value)) return MATCH_NO;

@@ -237,4 +237,6 @@ def make_tensor(
         t = _C.where(t == 0, _C.ones_like(t), t)
     if noncontiguous and t.numel() > 1:
         t = t.repeat_interleave(2, -1)[..., ::2]
+    if memory_format is not None:
+        t = t.clone(memory_format=memory_format)
     return t.requires_grad_(requires_grad)
