@@ -390,7 +390,7 @@ struct hg_op {
 typedef struct hg_op_info {
     const hg_op *op;
     int id;
-    char name[40];     /* "sum" */
+    char name[48];     /* "sum" */
     char overload[24]; /* "dim", may be empty */
     char node_name[56], twice_name[64];
     uint8_t n_params, n_positional;    /* positional ones come first */

@@ -262,10 +262,22 @@ def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable
     return weights @ value
 
 
+def _attention_at_once(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa):
+    """One node, by the core's kernel where it has one for the type."""
+    if query.dtype == hookgrad.float32 and not enable_gqa and not (is_causal and attn_mask is not None):
+        if attn_mask is not None and attn_mask.dtype == hookgrad.bool:
+            attn_mask = _canonical_mask(~attn_mask, "attn_mask", None, "", query.dtype)
+        if key.shape[:2] == query.shape[:2]:
+            return _C._scaled_dot_product_flash_attention_for_cpu(
+                query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
+            )[0]
+    return _attention_of_ops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+
+
 @one_node(
     "ScaledDotProductFlashAttentionForCpuBackward0", 0, 1, 2, saved="query key value attn_mask dropout_p is_causal"
 )
-def _attention_at_once(query, *settings):
+def _attention_of_ops(query, *settings):
     output = _attention(query, *settings)
     if query.is_contiguous():
         return output
