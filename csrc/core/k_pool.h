@@ -7,11 +7,72 @@
             for (int64_t at = (z * p->y.in + y) * p->x.in + w.cols.from, end_ = at - w.cols.from + w.cols.to;          \
                  at < end_; at += p->x.dilation)
 
+/* Tap `from` of `n` windows side by side, `step` apart: larger than what they have seen, or NaN? */
+#define SEE(step)                                                                                                      \
+    for (int64_t i = 0; i < n; i++) {                                                                                  \
+        REAL v = from[i * (step)];                                                                                     \
+        bool takes = (v > most[i]) | (v != v);                                                                         \
+        most[i] = takes ? v : most[i], which[i] = takes ? at + (int32_t)(i * (step)) : which[i];                       \
+    }
+HG_CLONES static void KERNEL(see)(int64_t n, int64_t step, const REAL *restrict from, int32_t at, REAL *restrict most,
+                                  int32_t *restrict which) {
+    if (step == 1)
+        SEE(1)
+    else if (step == 2)
+        SEE(2)
+    else
+        SEE(step)
+}
+#undef SEE
+
+/* Windows that slide, up to MANY side by side: tap by tap, from a copy of the input's row with a margin, where there are always
+   as many windows as a vector has room for. */
+static void KERNEL(max_slide)(const pool *p, const REAL *x, REAL *to, int64_t *index) {
+    REAL most[MANY], line[LINE];
+    int32_t which[MANY];
+    for (int64_t oz = 0; oz < p->z.out; oz++)
+        for (int64_t oy = 0; oy < p->y.out; oy++)
+            for (int64_t x0 = 0; x0 < p->x.out; x0 += MANY) {
+                span slabs = span_at(&p->z, oz), rows = span_at(&p->y, oy);
+                const int64_t n = p->x.out - x0 < MANY ? p->x.out - x0 : MANY, whole = (n + 15) / 16 * 16;
+                /* line[i] is the row's number start + i */
+                const int64_t start = x0 * p->x.stride - p->x.padding, skip = start < 0 ? -start : 0;
+                const int64_t size = (whole - 1) * p->x.stride + (p->x.kernel - 1) * p->x.dilation + 1;
+                int64_t stop = p->x.in - start < size ? p->x.in - start : size;
+                if (stop < skip) stop = skip;
+                for (int64_t i = 0; i < skip; i++) line[i] = -(REAL)INFINITY;
+                for (int64_t i = stop; i < size; i++) line[i] = -(REAL)INFINITY;
+                for (int64_t i = 0; i < whole; i++) {
+                    most[i] = -(REAL)INFINITY;
+                    which[i] = (int32_t)((slabs.from * p->y.in + rows.from) * p->x.in + span_at(&p->x, x0 + i).from);
+                }
+                for (int64_t z = slabs.from; z < slabs.to; z += p->z.dilation)
+                    for (int64_t y = rows.from; y < rows.to; y += p->y.dilation) {
+                        const int64_t at = (z * p->y.in + y) * p->x.in + start;
+                        memcpy(line + skip, x + at + skip, (size_t)(stop - skip) * sizeof *line);
+                        for (int64_t k = 0; k < p->x.kernel; k++) {
+                            int64_t tap = k * p->x.dilation;
+                            KERNEL(see)(whole, p->x.stride, line + tap, (int32_t)(at + tap), most, which);
+                        }
+                    }
+                for (int64_t i = 0; i < n; i++) *to++ = most[i], *index++ = which[i];
+            }
+}
+
 /* The largest of each window and its place in the plane; NaN counts as larger than anything. */
-static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int64_t *index) {
-    const REAL *x = input;
-    REAL *to = output;
-    for (int64_t c = 0; c < p->planes; c++, x += plane_in(p))
+static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int64_t *index, int64_t from,
+                             int64_t end) {
+    const int64_t out = p->z.out * p->y.out * p->x.out;
+    const REAL *x = (const REAL *)input + from * plane_in(p);
+    REAL *to = (REAL *)output + from * out;
+    index += from * out;
+    if (!p->x.adaptive && plane_in(p) <= INT32_MAX &&
+        (MANY - 1) * p->x.stride + (p->x.kernel - 1) * p->x.dilation < LINE) {
+        for (int64_t c = from; c < end; c++, x += plane_in(p), to += out, index += out)
+            KERNEL(max_slide)(p, x, to, index);
+        return;
+    }
+    for (int64_t c = from; c < end; c++, x += plane_in(p))
         for (window w = window_first(p); !w.done; window_next(p, &w)) {
             int64_t which = (w.slabs.from * p->y.in + w.rows.from) * p->x.in + w.cols.from;
             REAL most = -(REAL)INFINITY;

@@ -3,11 +3,15 @@
 
    All of it is described by axes, each of which says which elements an output position sees. Max pooling remembers the
    places of its maxima, so that its derivative is a scatter and the derivative of that a gather; mean pooling is linear. */
+#include "iter_impl.h"
 #include "nn_impl.h"
+#include "pool_impl.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { GRAIN = 1 << 15 }; /* elements for which another thread pays */
 
 typedef struct axis {
     int64_t in, out, kernel, stride, padding, dilation;
@@ -88,6 +92,7 @@ static axis *axis_at(pool *p, int i) {
     return all[3 - p->n + i];
 }
 
+enum { MANY = 64, LINE = 1024 }; /* windows side by side; numbers they see of a row */
 #define REAL         float
 #define KERNEL(name) name##_f32
 #include "k_pool.h"
@@ -261,6 +266,19 @@ static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_d
 
 /* ---- Maximum ---------------------------------------------------------------------------------------------------------------- */
 
+typedef struct max_job {
+    const pool *p;
+    hg_dtype d;
+    const void *input;
+    void *output;
+    int64_t *index;
+} max_job;
+
+static void max_planes(void *arg, int64_t from, int64_t end) {
+    const max_job *j = arg;
+    (j->d == HG_F64 ? max_pool_f64 : max_pool_f32)(j->p, j->input, j->output, j->index, from, end);
+}
+
 static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL, *index = NULL;
@@ -271,7 +289,8 @@ static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_tensor **out) {
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, x->n_dim, shape, &index);
     if (st == HG_OK) {
-        (d == HG_F64 ? max_pool_f64 : max_pool_f32)(p, rx->data, y->data, (int64_t *)(void *)index->data);
+        max_job job = {p, d, rx->data, y->data, (int64_t *)(void *)index->data};
+        hg_parallel_for(p->planes, 1 + GRAIN / (plane_in(p) + 1), max_planes, &job);
         st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, hg_format_of(x), &out[0]);
         y = NULL;
     }
