@@ -224,8 +224,6 @@ def scaled_dot_product_attention(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
     """
-    if scale is None:
-        scale = 1.0 / math.sqrt(query.shape[-1])
     settings = query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
     # What PyTorch's kernel for the processor takes is one node, as there.
     if (
@@ -243,6 +241,8 @@ def scaled_dot_product_attention(
 
 
 def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa):
+    if scale is None:
+        scale = 1.0 / math.sqrt(query.shape[-1])
     if enable_gqa:
         times = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
