@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+#define TRY(expr)                                                                                                      \
+    do {                                                                                                               \
+        hg_status st_ = (expr);                                                                                        \
+        if (st_ != HG_OK) return st_;                                                                                  \
+    } while (0)
+
 hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
     hg_hooks *h = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_HOOKS, sizeof *h);
     if (!h) return hg_no_memory(cx);
@@ -17,13 +23,40 @@ uint64_t hg_peek_hook_id(const hg_lib *lib) { return lib->next_hook_id; }
 void hg_set_next_hook_id(hg_lib *lib, uint64_t id) { lib->next_hook_id = id; }
 
 hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id) {
-    for (uint32_t i = 0; i < h->n; i++)
+    if (!h->n || (!h->unsorted && (id > h->at[h->n - 1].id || id < h->at[0].id))) return NULL;
+    if (h->at[0].id == id) return &h->at[0];
+    uint32_t low = 0, high = h->n;
+    while (!h->unsorted && high - low > 4) {
+        uint32_t middle = (low + high) / 2;
+        if (h->at[middle].id <= id)
+            low = middle;
+        else
+            high = middle;
+    }
+    for (uint32_t i = low; i < high; i++)
         if (h->at[i].id == id) return &h->at[i];
     return NULL;
 }
 
 static void drop(const hg_hook *hook) {
     if (hook->drop) hook->drop(hook->data);
+}
+
+/* One more hook fits behind the last. On failure the table is what it was. */
+static hg_status make_room(hg_ctx *cx, hg_hooks *h) {
+    uint32_t skipped = (uint32_t)(h->at - h->memory);
+    if (h->n + skipped < h->cap) return HG_OK;
+    if (skipped > h->n) {
+        memcpy(h->memory, h->at, h->n * sizeof *h->at);
+        h->at = h->memory;
+        return HG_OK;
+    }
+    uint32_t cap = h->cap ? 2 * h->cap : 2;
+    hg_hook *memory = hg_mem_resize(cx, h->memory, cap * sizeof *memory);
+    if (!memory) return HG_MEMORY;
+    h->memory = memory, h->cap = cap;
+    h->at = memory + skipped;
+    return HG_OK;
 }
 
 hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook) {
@@ -35,13 +68,10 @@ hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook) {
         drop(&old);
         return HG_OK;
     }
-    if (h->n == h->cap) {
-        uint32_t cap = h->cap ? 2 * h->cap : 2;
-        hg_hook *at = hg_mem_resize(cx, h->at, cap * sizeof *at);
-        if (!at) return HG_MEMORY;
-        h->at = at, h->cap = cap;
-    }
-    uint32_t place = hook->flags & HG_HOOK_PREPEND ? 0 : h->n;
+    TRY(make_room(cx, h));
+    bool first = hook->flags & HG_HOOK_PREPEND;
+    uint32_t place = first ? 0 : h->n;
+    if (h->n) h->unsorted |= first ? hook->id > h->at[0].id : hook->id < h->at[h->n - 1].id;
     memmove(h->at + place + 1, h->at + place, (h->n - place) * sizeof *h->at);
     h->at[place] = *hook;
     h->n++;
@@ -55,18 +85,31 @@ bool hg_hooks_remove(hg_ctx *cx, hg_hooks *h, uint64_t id) {
     hg_hook *hook = hg_hooks_find(h, id);
     if (!hook) return false;
     hg_hook old = *hook;
-    memmove(hook, hook + 1, (size_t)(h->at + h->n - hook - 1) * sizeof *hook);
-    h->n--;
+    if (hook == h->at)
+        h->at++;
+    else
+        memmove(hook, hook + 1, (size_t)(h->at + h->n - hook - 1) * sizeof *hook);
+    if (!--h->n) h->at = h->memory, h->unsorted = false;
     drop(&old); /* last: it may run anything */
     return true;
 }
 
 void hg_hooks_finalize(hg_lib *lib, hg_hooks *h) {
-    hg_hook *at = h->at;
+    hg_hook *at = h->at, *memory = h->memory;
     uint32_t n = h->n;
-    h->at = NULL, h->n = h->cap = 0;
+    h->at = h->memory = NULL, h->n = h->cap = 0, h->unsorted = false;
     for (uint32_t i = 0; i < n; i++) drop(&at[i]);
-    hg_mem_free(lib, at);
+    hg_mem_free(lib, memory);
+}
+
+void hg_hooks_move(hg_hooks *h, uint32_t from, bool last) {
+    hg_hook moved = h->at[from];
+    if (last)
+        memmove(h->at + from, h->at + from + 1, (h->n - from - 1) * sizeof moved);
+    else
+        memmove(h->at + 1, h->at, from * sizeof moved);
+    h->at[last ? h->n - 1 : 0] = moved;
+    h->unsorted = true;
 }
 
 void hg_hooks_clear(hg_ctx *cx, hg_hooks *h) { hg_hooks_finalize(cx->lib, h); }
@@ -112,12 +155,6 @@ hg_status hg_global_hooks(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
     hg_status st = demand(cx, &cx->lib->globals[kind], kind);
     if (st == HG_OK) *out = cx->lib->globals[kind];
     return st;
-}
-
-bool hg_any_global_hooks(const hg_lib *lib) {
-    for (int k = HG_HOOK_FORWARD_PRE; k <= HG_HOOK_BACKWARD; k++)
-        if (lib->globals[k] && lib->globals[k]->n) return true;
-    return false;
 }
 
 static hg_status node_extra(hg_ctx *cx, hg_node *n) {

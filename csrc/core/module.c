@@ -143,12 +143,26 @@ void hg_module_finalize(hg_lib *lib, hg_module *m) { hg_module_clear(lib, m); }
 
 /* ---- Hooks as they were when the call began ------------------------------------------------------------------------------ */
 
+uint32_t hg_module_hooked(const hg_lib *lib, const hg_module *m) {
+    uint32_t there = 0;
+    for (int kind = HG_HOOK_FORWARD_PRE; kind <= HG_HOOK_BACKWARD; kind++) {
+        const hg_hooks *own = hg_module_hooks_at(m, (hg_hook_kind)kind), *global = lib->globals[kind];
+        if ((own && own->n) || (global && global->n)) there |= UINT32_C(1) << kind;
+    }
+    return there;
+}
+
 /* The global hooks of a kind, then the module's own. What it lists it holds. */
 typedef struct hook_list {
     uint32_t n, n_global, n_started;
     hg_hook *at;
-    hg_hook few[6];
+    hg_hook few[12]; /* not set before it is used: a call has two lists, and mostly one hook */
 } hook_list;
+
+static void list_init(hook_list *list) {
+    list->n = list->n_global = list->n_started = 0;
+    list->at = list->few;
+}
 
 static void list_add(hook_list *list, const hg_hooks *h) {
     for (uint32_t i = 0; h && i < h->n; i++) {
@@ -157,15 +171,13 @@ static void list_add(hook_list *list, const hg_hooks *h) {
     }
 }
 
-static hg_status list_begin(hg_ctx *cx, hook_list *list, hg_hook_kind kind, hg_module *m) {
+static hg_status list_fill(hg_ctx *cx, hook_list *list, hg_hook_kind kind, hg_module *m) {
     const hg_hooks *global = cx->lib->globals[kind], *own = hg_module_hooks_at(m, kind);
     uint32_t n = (global ? global->n : 0) + (own ? own->n : 0);
     if (n > sizeof list->few / sizeof *list->few) {
         hg_hook *at = hg_mem(cx, n * sizeof *at);
         if (!at) return HG_MEMORY;
         list->at = at;
-    } else {
-        list->at = list->few;
     }
     list_add(list, global);
     list->n_global = list->n;
@@ -210,8 +222,9 @@ static hg_status forward_tuple(hg_ctx *cx, hg_module *m, hg_value args, hg_value
 }
 
 static hg_status run_pre_hooks(hg_ctx *cx, hg_call *call) {
-    hook_list list = {0};
-    TRY(list_begin(cx, &list, HG_HOOK_FORWARD_PRE, call->module));
+    hook_list list;
+    list_init(&list);
+    TRY(list_fill(cx, &list, HG_HOOK_FORWARD_PRE, call->module));
     hg_status st = HG_OK;
     call->kind = HG_HOOK_FORWARD_PRE;
     for (uint32_t i = 0; i < list.n && st == HG_OK; i++) {
@@ -227,7 +240,7 @@ static hg_status run_pre_hooks(hg_ctx *cx, hg_call *call) {
 }
 
 static hg_status run_forward_hooks(hg_ctx *cx, hg_call *call, hook_list *list) {
-    TRY(list_begin(cx, list, HG_HOOK_FORWARD, call->module));
+    TRY(list_fill(cx, list, HG_HOOK_FORWARD, call->module));
     call->kind = HG_HOOK_FORWARD;
     while (list->n_started < list->n) {
         const hg_hook *hook = &list->at[list->n_started++];
@@ -237,26 +250,29 @@ static hg_status run_forward_hooks(hg_ctx *cx, hg_call *call, hook_list *list) {
 }
 
 /* The call sequence: global and own pre-hooks, forward, global and own hooks; full backward hooks see what passes in
-   and out through nodes at either end. What a hook puts in the place of a value is what the next one sees. */
-static hg_status call_hooked(hg_ctx *cx, hg_call *call, hg_backward_hook *bw, hook_list *after) {
-    TRY(hg_backward_hook_begin(cx, call->module, bw));
-    TRY(run_pre_hooks(cx, call));
-    TRY(hg_backward_hook_inputs(cx, bw, &call->args));
+   and out through nodes at either end. What a hook puts in the place of a value is what the next one sees. `there` tells
+   which kinds of hooks there were as the call began; those of forward are looked up after it. */
+static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, hg_backward_hook *bw, hook_list *after) {
+    bool backward = there & (UINT32_C(1) << HG_HOOK_BACKWARD_PRE | UINT32_C(1) << HG_HOOK_BACKWARD);
+    if (backward) TRY(hg_backward_hook_begin(cx, call->module, bw));
+    if (there & UINT32_C(1) << HG_HOOK_FORWARD_PRE) TRY(run_pre_hooks(cx, call));
+    if (backward) TRY(hg_backward_hook_inputs(cx, bw, &call->args));
     TRY(forward_tuple(cx, call->module, call->args, call->kwargs, &call->output));
     TRY(run_forward_hooks(cx, call, after));
-    return hg_backward_hook_outputs(cx, bw, call->args, &call->output);
+    return backward ? hg_backward_hook_outputs(cx, bw, call->args, &call->output) : HG_OK;
 }
 
 /* The call has failed: hooks that are always to be called and were not yet are called now, with the output there is. Why
    the call failed stands in the context, or with the host, and must survive whatever they do. */
 static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started) {
-    hook_list list = {0};
+    hook_list list;
     hg_status why = cx->status;
     char words[sizeof cx->words];
     memcpy(words, cx->words, sizeof words);
     void *stashed = HOST(cx)->stash ? HOST(cx)->stash(HOST(cx)->ud) : NULL;
     call->kind = HG_HOOK_FORWARD;
-    if (list_begin(cx, &list, HG_HOOK_FORWARD, call->module) != HG_OK) list.n = 0;
+    list_init(&list);
+    if (list_fill(cx, &list, HG_HOOK_FORWARD, call->module) != HG_OK) list.n = 0;
     for (uint32_t i = 0; i < list.n; i++) {
         const hg_hook *hook = &list.at[i];
         bool global = i < list.n_global, ran = false;
@@ -280,15 +296,16 @@ static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started
     cx->status = why;
 }
 
-static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs,
-                                 hg_value *out) {
+static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, uint32_t there, const hg_value *args, size_t n,
+                                 hg_value kwargs, hg_value *out) {
     hg_call call = {.module = m, .kwargs = kwargs};
     hg_backward_hook bw = {0};
-    hook_list after = {.at = after.few};
+    hook_list after;
+    list_init(&after);
     TRY(hg_tuple_new(cx, NULL, args, n, &call.args));
     hg_value_retain(cx, kwargs);
     hg_retain(cx, m); /* a hook may drop the last reference to it */
-    hg_status st = call_hooked(cx, &call, &bw, &after);
+    hg_status st = call_hooked(cx, &call, there, &bw, &after);
     if (st == HG_OK)
         *out = call.output, call.output = (hg_value){0};
     else
@@ -302,16 +319,8 @@ static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, const hg_value *args,
     return st;
 }
 
-static bool has_hooks(const hg_module *m) {
-    static const hg_hook_kind kinds[] = {HG_HOOK_FORWARD_PRE, HG_HOOK_FORWARD, HG_HOOK_BACKWARD_PRE, HG_HOOK_BACKWARD};
-    for (int i = 0; m->hooks && i < 4; i++) {
-        const hg_hooks *h = hg_module_hooks_at(m, kinds[i]);
-        if (h && h->n) return true;
-    }
-    return false;
-}
-
 hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out) {
-    if (!has_hooks(m) && !hg_any_global_hooks(cx->lib)) return forward(cx, m, args, n, kwargs, out);
-    return call_with_hooks(cx, m, args, n, kwargs, out);
+    uint32_t there = hg_module_hooked(cx->lib, m);
+    if (!there) return forward(cx, m, args, n, kwargs, out);
+    return call_with_hooks(cx, m, there, args, n, kwargs, out);
 }

@@ -629,7 +629,9 @@ typedef struct hg_hook {
 struct hg_hooks {
     hg_hook_kind kind;
     uint32_t n, cap;
-    hg_hook *at; /* owned */
+    hg_hook *at;     /* in `memory`: removing the first moves it on */
+    hg_hook *memory; /* owned: room for cap */
+    bool unsorted;   /* ids do not go up from place to place: they mostly do */
 };
 
 hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out);
@@ -641,6 +643,7 @@ hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook);
 bool hg_hooks_remove(hg_ctx *cx, hg_hooks *h, uint64_t id); /* was it there? */
 hg_hook *hg_hooks_find(const hg_hooks *h, uint64_t id);     /* borrowed until the table changes; may be NULL */
 void hg_hooks_clear(hg_ctx *cx, hg_hooks *h);
+void hg_hooks_move(hg_hooks *h, uint32_t from, bool last); /* the hook at that place goes to one of the ends */
 /* Runs a snapshot: hooks added meanwhile wait for the next run, hooks removed meanwhile still fire. */
 hg_status hg_hooks_run(hg_ctx *cx, hg_hooks *h, hg_call *call);
 
@@ -706,7 +709,8 @@ hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t 
 /* Warn where backward hooks of the older sort, which hang on the node of the output, will not see all gradients of a call
    with these arguments (a tuple) and this output. */
 hg_status hg_module_warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node);
-bool hg_any_global_hooks(const hg_lib *lib);
+/* The kinds of hooks that a call of the module would run, its own and global ones: bit 1 << kind. 0: the call is forward. */
+uint32_t hg_module_hooked(const hg_lib *lib, const hg_module *m);
 
 /* Layers by name, "linear", "relu" ...: NULL where there is none. */
 hg_layer_fn hg_layer_find(const char *name);

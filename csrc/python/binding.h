@@ -81,6 +81,8 @@ typedef struct mod_state {
     PyTypeObject *function_type; /* the base of the classes of autograd.Functions' nodes */
     PyObject *function_names;    /* dict: their names, which nodes point to */
     PyObject *files;             /* dict: the names of files hooks were registered in, kept for good */
+    PyObject *last_file;         /* borrowed from files: where the last hook was registered; NULL before the first */
+    PyObject *numbers[64];       /* "0", "1" ...: the names of the first children in a row; NULL until used */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */
@@ -102,6 +104,7 @@ typedef struct py_hooks {
     PyObject_HEAD
     hg_hooks core;
     PyObject *weakrefs;
+    PyObject *ref;      /* owned: the weak reference to itself that its handles share; NULL before the first */
     PyObject *views[2]; /* borrowed: the mappings of its flags that are alive (py_hooks.c) */
 } py_hooks;
 

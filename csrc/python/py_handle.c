@@ -55,11 +55,13 @@ static PyObject *handle_remove(PyObject *self, PyObject *none) {
 }
 
 PyObject *py_handle_new(PyObject *table, uint64_t id) {
+    PyObject **ref = &((py_hooks *)table)->ref;
+    if (!*ref && !(*ref = PyWeakref_NewRef(table, NULL))) return NULL;
     handle *h = (handle *)hg_py->handle_type->tp_alloc(hg_py->handle_type, 0);
     if (!h) return NULL;
     h->id = id;
     h->extras = Py_NewRef(hg_py->empty_tuple);
-    if (!(h->table = PyWeakref_NewRef(table, NULL))) Py_CLEAR(h);
+    h->table = Py_NewRef(*ref);
     return (PyObject *)h;
 }
 

@@ -106,12 +106,23 @@ static int entry_from(PyObject *o, hg_hook *hook) {
 
 /* Is the frame one of the package's own? */
 static bool is_ours(PyFrameObject *frame) {
+#if PY_VERSION_HEX >= 0x030B0000
+    PyObject *globals = PyFrame_GetGlobals(frame);
+#else
     PyObject *globals = PyObject_GetAttr((PyObject *)frame, NAME(f_globals));
+#endif
     PyObject *name = globals ? PyDict_GetItemWithError(globals, NAME(__name__)) : NULL;
     const char *chars = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
     bool ours = chars && !strncmp(chars, "hookgrad.", 9);
     Py_XDECREF(globals);
     return ours;
+}
+
+/* The name of the code's file, kept for good: borrowed. */
+static const void *file_of(PyCodeObject *code) {
+    if (code->co_filename != hg_py->last_file) /* hooks are mostly registered where the last one was */
+        hg_py->last_file = PyDict_SetDefault(hg_py->files, code->co_filename, code->co_filename);
+    return hg_py->last_file;
 }
 
 void py_site(const void **file, int *line) {
@@ -124,12 +135,12 @@ void py_site(const void **file, int *line) {
     }
     if (frame) {
         PyCodeObject *code = PyFrame_GetCode(frame);
-        *file = PyDict_SetDefault(hg_py->files, code->co_filename, code->co_filename);
+        *file = file_of(code);
         *line = PyFrame_GetLineNumber(frame);
         Py_DECREF(code);
         Py_DECREF(frame);
     }
-    PyErr_Clear();
+    if (PyErr_Occurred()) PyErr_Clear();
 }
 
 /* ---- The table -------------------------------------------------------------------------------------------------- */
@@ -178,17 +189,7 @@ static int hooks_remove(PyObject *self, Py_ssize_t at) {
     return 0;
 }
 
-static void hooks_move(PyObject *self, Py_ssize_t at, bool last) {
-    hg_hooks *h = HOOKS(self);
-    hg_hook moved = h->at[at];
-    if (last) {
-        memmove(h->at + at, h->at + at + 1, (h->n - (size_t)at - 1) * sizeof moved);
-        h->at[h->n - 1] = moved;
-    } else {
-        memmove(h->at + 1, h->at, (size_t)at * sizeof moved);
-        h->at[0] = moved;
-    }
-}
+static void hooks_move(PyObject *self, Py_ssize_t at, bool last) { hg_hooks_move(HOOKS(self), (uint32_t)at, last); }
 
 static void hooks_clear(PyObject *self) {
     hg_ctx *cx = py_ctx();
@@ -299,6 +300,7 @@ static int hooks_tp_clear(PyObject *self) {
 static void hooks_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     if (((py_hooks *)self)->weakrefs) PyObject_ClearWeakRefs(self);
+    Py_CLEAR(((py_hooks *)self)->ref);
     py_core_dealloc(HG_KIND_HOOKS, self);
 }
 

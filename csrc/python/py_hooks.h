@@ -20,7 +20,7 @@ void py_annotate(const char *kind, PyObject *hook, const void *file, int line, P
 int py_hook_check(PyObject *hook, const char *function);
 /* Put a hook into a table under a new id: a new RemovableHandle. */
 PyObject *py_hooks_register(hg_hooks *h, PyObject *hook, uint32_t flags);
-PyObject *py_handle_new(PyObject *table, uint64_t id);
+PyObject *py_handle_new(PyObject *table, uint64_t id); /* for a HookTable */
 
 /* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind);

@@ -142,16 +142,6 @@ static PyObject *forward(PyObject *self, PyObject *const *args, size_t nargsf, P
     return made;
 }
 
-/* An empty table counts as none: they are all made when somebody looks at __dict__. */
-static bool has_hooks(hg_ctx *cx, hg_module *m) {
-    if (m->hooks) {
-        hg_hooks *h;
-        for (int kind = HG_HOOK_FORWARD_PRE; kind <= HG_HOOK_BACKWARD; kind++)
-            if (hg_module_hooks(cx, m, (hg_hook_kind)kind, false, &h) == HG_OK && h && h->n) return true;
-    }
-    return hg_any_global_hooks(cx->lib);
-}
-
 static PyObject *call_hooked(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     hg_value few[8], *at = few, kwargs = {HG_V_NONE, NULL}, out;
     PyObject *dict = NULL;
@@ -188,8 +178,9 @@ static PyObject *run(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
     if (!module_has(self, ATTR__backward_hooks)) return py_no_attribute(self, NAME(_backward_hooks));
     if (too_deep()) return NULL;
     depth++;
-    PyObject *made = has_hooks(cx, MODULE(self)) ? call_hooked(cx, self, args, PyVectorcall_NARGS(nargsf), kwnames)
-                                                 : forward(self, args, nargsf, kwnames);
+    bool hooked = hg_module_hooked(cx->lib, MODULE(self));
+    PyObject *made = hooked ? call_hooked(cx, self, args, PyVectorcall_NARGS(nargsf), kwnames)
+                            : forward(self, args, nargsf, kwnames);
     depth--;
     return made;
 }

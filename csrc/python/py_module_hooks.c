@@ -23,7 +23,12 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
                             o->n_positional > 1 ? "from 2 to " : "", o->n_positional + 1, n + 1);
     if (!n && !kwnames)
         return PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'hook'", o->function);
-    if (!cx || py_parse(o->function, o->names, 1, args, n, kwnames, at) || py_hook_check(at[0], bare)) return NULL;
+    if (!cx) return NULL;
+    if (n == 1 && !kwnames)
+        at[0] = args[0];
+    else if (py_parse(o->function, o->names, 1, args, n, kwnames, at))
+        return NULL;
+    if (py_hook_check(at[0], bare)) return NULL;
     for (int i = 0; i < 3; i++) {
         int on = at[i + 1] ? py_bool(at[i + 1], bare, flag_names[i]) : 0;
         if (on < 0) return NULL;

@@ -189,11 +189,11 @@ static int call_register(PyObject *self, PyObject *method, PyObject *name, PyObj
 
 /* "0", "1" ...: interned, and kept for the first few. New. */
 static PyObject *number_name(Py_ssize_t i) {
-    static PyObject *kept[64];
-    if (i < 64 && kept[i]) return Py_NewRef(kept[i]);
+    PyObject **kept = i < 64 ? &hg_py->numbers[i] : NULL;
+    if (kept && *kept) return Py_NewRef(*kept);
     PyObject *name = PyUnicode_FromFormat("%zd", i);
     if (name) PyUnicode_InternInPlace(&name);
-    if (name && i < 64) kept[i] = Py_NewRef(name);
+    if (name && kept) *kept = Py_NewRef(name);
     return name;
 }
 

@@ -1,0 +1,66 @@
+"""A table of hooks keeps its order, however hooks come and go."""
+
+import random
+from collections import OrderedDict
+
+import pytest
+
+from hookgrad import nn
+
+
+def is_what(table, model):
+    assert list(table.items()) == list(model.items())
+    assert all(table[key] is hook for key, hook in model.items())
+    assert -1 not in table
+    assert max(model, default=0) + 1 not in table
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_table_of_hooks_is_an_ordered_dict_whatever_is_done_to_it(seed):
+    pick = random.Random(seed)
+    module, model, handles = nn.Identity(), OrderedDict(), {}
+    table = module._forward_hooks
+
+    def hook(*args):
+        pass
+
+    for _ in range(300):
+        what = pick.choice(["register", "register", "prepend", "first", "last", "any", "move", "put"])
+        if what in ("register", "prepend"):
+            handle = module.register_forward_hook(hook, prepend=what == "prepend")
+            handles[handle.id] = handle
+            model[handle.id] = hook
+            model.move_to_end(handle.id, last=what == "register")
+        elif not model:
+            continue
+        elif what == "move":
+            key, last = pick.choice(list(model)), pick.random() < 0.5
+            table.move_to_end(key, last=last)
+            model.move_to_end(key, last=last)
+        elif what == "put":  # an old id comes back, at the end
+            key = pick.randrange(max(model) + 1)
+            table[key] = model[key] = print
+        else:
+            keys = list(model)
+            key = keys[0] if what == "first" else keys[-1] if what == "last" else pick.choice(keys)
+            del model[key]
+            if key in handles:
+                handles.pop(key).remove()
+            else:
+                del table[key]
+        is_what(table, model)
+    for handle in handles.values():
+        handle.remove()
+    assert set(table) == set(model) - set(handles)
+
+
+def test_hooks_run_in_the_order_they_are_left_in_after_the_first_have_gone():
+    module, seen = nn.Identity(), []
+    handles = [module.register_forward_hook(lambda m, a, o, i=i: seen.append(i)) for i in range(20)]
+    for handle in handles[:15]:
+        handle.remove()
+    for i in range(20, 40):
+        module.register_forward_hook(lambda m, a, o, i=i: seen.append(i))
+    module.register_forward_hook(lambda m, a, o: seen.append("first"), prepend=True)
+    module(1)
+    assert seen == ["first", *range(15, 40)]
