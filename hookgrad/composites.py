@@ -7,6 +7,7 @@ in https://docs.pytorch.org/docs/stable/torch.html
 import math
 
 from . import _C
+from .nn._whole import one_node
 from .return_types import named
 from .type_info import scalar_type
 
@@ -767,3 +768,34 @@ for (
 def slice_copy(input, dim=0, start=None, end=None, step=1):
     """A copy of a slice along a dimension."""
     return input[(slice(None),) * (dim % input.dim()) + (slice(start, end, step),)].clone()
+
+
+# ---- Fake quantisation -----------------------------------------------------------------------------------------------
+
+
+def _fake_quantize(name):
+    @one_node(name, 0)
+    def quantize(input, scale, zero_point, quant_min, quant_max):
+        level = (input / scale + zero_point).detach().round()
+        inside = (level >= quant_min) & (level <= quant_max)
+        made = (level.clamp(quant_min, quant_max) - zero_point) * scale
+        return input * inside + (made - input * inside).detach()  # the gradient passes where nothing was cut off
+
+    return quantize
+
+
+_per_tensor = _fake_quantize("FakeQuantizePerTensorAffineCachemaskBackward0")
+_per_channel = _fake_quantize("FakeQuantizePerChannelAffineCachemaskBackward0")
+
+
+def fake_quantize_per_tensor_affine(input, scale, zero_point, quant_min, quant_max):
+    """What is left of input when it is rounded to quant_min .. quant_max steps of `scale`, 0 being at zero_point."""
+    if quant_min > quant_max:
+        raise RuntimeError("`quant_min` should be less than or equal to `quant_max`.")
+    return _per_tensor(input, scale, zero_point, quant_min, quant_max)
+
+
+def fake_quantize_per_channel_affine(input, scale, zero_point, axis, quant_min, quant_max):
+    """The same with a scale and a zero point for each index of a dimension."""
+    shape = [-1 if d == axis % input.dim() else 1 for d in range(input.dim())]
+    return _per_channel(input, scale.view(shape), zero_point.view(shape), quant_min, quant_max)

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import pickle
 
 import pytest
 
@@ -153,3 +154,44 @@ def test_the_class_of_a_functions_node_is_that_of_its_contexts():
             return x * 2
 
     assert Twice.apply(torch.ones(1, requires_grad=True)).grad_fn.__class__ is Twice._backward_cls
+
+
+def test_devices_that_are_not_there_can_be_named():
+    cuda = torch.device("cuda:1")
+    assert (cuda.type, cuda.index, str(cuda), repr(cuda)) == ("cuda", 1, "cuda:1", "device(type='cuda', index=1)")
+    assert torch.device("cuda") != cuda and torch.device("cuda", 1) == cuda and {cuda: 1}[torch.device("cuda:1")] == 1
+    assert pickle.loads(pickle.dumps(cuda)) == cuda and torch.ones(1).device != cuda
+    for use in (
+        lambda: torch.ones(1, device=cuda),
+        lambda: torch.ones(1).to("cuda"),
+        lambda: torch.nn.Linear(1, 1).to(cuda),
+    ):
+        with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"):
+            use()
+    with pytest.raises(NotImplementedError, match="runs on the CPU"):
+        torch.ones(1, device="meta")
+    for wrong in ("foo", "cuda:x", "cpu:"):
+        with pytest.raises(RuntimeError):
+            torch.device(wrong)
+
+
+def test_fake_quantisation_rounds_and_passes_gradients_within_the_range():
+    x = torch.linspace(-2, 2, 9, requires_grad=True)
+    y = torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -8, 7)
+    assert torch.allclose(y, x.detach().clamp(-0.8, 0.7))
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    rows = torch.tensor([[0.14, 5.0], [0.14, 5.0]])
+    scale, zero = torch.tensor([0.1, 1.0]), torch.tensor([0, 0])
+    assert torch.allclose(
+        torch.fake_quantize_per_channel_affine(rows, scale, zero, 0, 0, 7), torch.tensor([[0.1, 0.7], [0.0, 5.0]])
+    )
+
+
+def test_a_timer_measures_a_statement():
+    from hookgrad.utils.benchmark import Timer
+
+    timer = Timer("y = x + z", setup="z = 1", globals={"x": torch.ones(2)}, label="sum")
+    measured = timer.timeit(3)
+    assert measured.number_per_run == 3 and measured.mean > 0 and "sum" in repr(measured)
+    assert timer.blocked_autorange(min_run_time=0.001).median > 0

@@ -54,8 +54,6 @@ static PyObject *function_getattro(PyObject *self, PyObject *context, PyObject *
     PyObject *found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
     Py_DECREF(dict);
     if (found || PyErr_Occurred()) return found;
-    if (name == NAME(__class__))
-        return Py_NewRef((PyObject *)Py_TYPE(context)); /* as in torch, where they are one object */
     if ((found = PyObject_GenericGetAttr(self, name)) || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
     PyErr_Clear();
     return is_users(NODE(self)) ? of_context(self, context, name) : of_whole(self, context, name);

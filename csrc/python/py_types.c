@@ -103,35 +103,59 @@ int py_dtype(PyObject *o, hg_dtype *out) {
 
 /* ---- device ----------------------------------------------------------------------------------------------------- */
 
+/* Devices of torch's other kinds can be spoken of; there is nothing on them. */
+static const char *const device_kinds[] = {"cpu",    "cuda", "ipu",  "xpu",  "mkldnn", "opengl",       "opencl",
+                                           "ideep",  "hip",  "ve",   "fpga", "maia",   "xla",          "lazy",
+                                           "vulkan", "mps",  "meta", "hpu",  "mtia",   "privateuseone"};
+enum { N_DEVICE_KINDS = sizeof device_kinds / sizeof *device_kinds };
+
 typedef struct py_device_object {
     PyObject_HEAD
+    int kind;      /* in device_kinds */
     int64_t index; /* -1: none given */
 } py_device_object;
 
-static int64_t index_of(PyObject *self) { return ((py_device_object *)self)->index; }
+#define DEVICE(o) ((py_device_object *)(o))
 
-static PyObject *device_new_at(int64_t index) {
+static PyObject *device_new_at(int kind, int64_t index) {
     py_device_object *o = PyObject_New(py_device_object, hg_py->device_type);
-    if (o) o->index = index;
+    if (o) o->kind = kind, o->index = index;
     return (PyObject *)o;
 }
 
-/* "cpu" or "cpu:0". */
-static int parse_device(const char *name, int64_t *index) {
+/* "cpu" or "cuda:0". */
+static int parse_device(const char *name, int *kind, int64_t *index) {
+    size_t length = strcspn(name, ":");
     *index = -1;
-    if (!strcmp(name, "cpu")) return 0;
-    if (!strncmp(name, "cpu:", 4) && name[4]) {
-        char *end;
-        long long i = strtoll(name + 4, &end, 10);
-        if (!*end && i >= 0) {
-            *index = i;
-            return 0;
-        }
+    for (*kind = 0; *kind < N_DEVICE_KINDS; ++*kind)
+        if (strlen(device_kinds[*kind]) == length && !strncmp(name, device_kinds[*kind], length)) break;
+    if (*kind == N_DEVICE_KINDS) {
+        PyErr_Format(
+            PyExc_RuntimeError,
+            "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, maia, xla, lazy, "
+            "vulkan, mps, meta, hpu, mtia, privateuseone device type at start of device string: %.100s",
+            name);
+        return -1;
     }
-    bool cuda = !strncmp(name, "cuda", 4) &&
-                (!name[4] || name[4] == ':'); /* what torch raises where CUDA is not compiled in */
-    PyErr_Format(cuda ? PyExc_AssertionError : PyExc_RuntimeError,
-                 "hookgrad runs on the CPU: expected device 'cpu', got '%.100s'", name);
+    if (!name[length]) return 0;
+    char *end;
+    long long i = strtoll(name + length + 1, &end, 10);
+    if (!name[length + 1] || *end || i < 0) {
+        PyErr_Format(PyExc_RuntimeError, "Invalid device string: '%.100s'", name);
+        return -1;
+    }
+    *index = i;
+    return 0;
+}
+
+static int check_present(int kind) {
+    if (kind == 0) return 0;
+    const char *name = device_kinds[kind];
+    if (!strcmp(name, "cuda") || !strcmp(name, "xpu")) /* what torch raises where it is not compiled in */
+        PyErr_Format(PyExc_AssertionError, "Torch not compiled with %s enabled: hookgrad runs on the CPU",
+                     name[0] == 'c' ? "CUDA" : "XPU");
+    else
+        PyErr_Format(PyExc_NotImplementedError, "hookgrad runs on the CPU: expected device 'cpu', got '%s'", name);
     return -1;
 }
 
@@ -142,61 +166,74 @@ static PyObject *device_new(PyTypeObject *Py_UNUSED(type), PyObject *args, PyObj
     if (Py_TYPE(what) == hg_py->device_type && at == Py_None) return Py_NewRef(what);
     if (!PyUnicode_Check(what)) {
         if (PyLong_Check(what))
-            return PyErr_SetString(PyExc_RuntimeError, "hookgrad runs on the CPU: there is no accelerator to number"),
+            return PyErr_SetString(PyExc_RuntimeError, "Cannot access accelerator device when none is available."),
                    NULL;
         return PyErr_Format(PyExc_TypeError, "device(): argument 'type' (position 1) must be str, not %.100s",
                             Py_TYPE(what)->tp_name);
     }
     const char *name = PyUnicode_AsUTF8(what);
+    int kind;
     int64_t index;
-    if (!name || parse_device(name, &index)) return NULL;
+    if (!name || parse_device(name, &kind, &index)) return NULL;
     if (at != Py_None) {
         if (index >= 0)
             return PyErr_Format(PyExc_RuntimeError,
                                 "type (string) must not include an index because index was passed explicitly: %s",
                                 name);
+        if (!PyLong_Check(at))
+            return PyErr_Format(PyExc_TypeError, "device(): argument 'index' (position 2) must be int, not %.100s",
+                                Py_TYPE(at)->tp_name);
         if (py_int64(at, &index)) return NULL;
+        if (index < 0) return PyErr_SetString(PyExc_RuntimeError, "Device index must not be negative"), NULL;
     }
-    return device_new_at(index);
+    return device_new_at(kind, index);
 }
 
 static PyObject *device_repr(PyObject *self) {
-    if (index_of(self) < 0) return PyUnicode_FromString("device(type='cpu')");
-    return PyUnicode_FromFormat("device(type='cpu', index=%lld)", (long long)index_of(self));
+    const char *name = device_kinds[DEVICE(self)->kind];
+    if (DEVICE(self)->index < 0) return PyUnicode_FromFormat("device(type='%s')", name);
+    return PyUnicode_FromFormat("device(type='%s', index=%lld)", name, (long long)DEVICE(self)->index);
 }
 
 static PyObject *device_str(PyObject *self) {
-    if (index_of(self) < 0) return PyUnicode_FromString("cpu");
-    return PyUnicode_FromFormat("cpu:%lld", (long long)index_of(self));
+    const char *name = device_kinds[DEVICE(self)->kind];
+    if (DEVICE(self)->index < 0) return PyUnicode_FromString(name);
+    return PyUnicode_FromFormat("%s:%lld", name, (long long)DEVICE(self)->index);
 }
 
 static PyObject *device_compare(PyObject *self, PyObject *other, int op) {
     if (Py_TYPE(other) != hg_py->device_type || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
-    return PyBool_FromLong((index_of(self) == index_of(other)) == (op == Py_EQ));
+    bool equal = DEVICE(self)->kind == DEVICE(other)->kind && DEVICE(self)->index == DEVICE(other)->index;
+    return PyBool_FromLong(equal == (op == Py_EQ));
 }
 
-static Py_hash_t device_hash(PyObject *self) { return (Py_hash_t)index_of(self) + 7919; }
+static Py_hash_t device_hash(PyObject *self) {
+    return (Py_hash_t)(DEVICE(self)->index + 7919 * (DEVICE(self)->kind + 1));
+}
 
-static PyObject *device_get_type(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure)) {
-    return PyUnicode_FromString("cpu");
+static PyObject *device_get_type(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyUnicode_FromString(device_kinds[DEVICE(self)->kind]);
 }
 
 static PyObject *device_get_index(PyObject *self, void *Py_UNUSED(closure)) {
-    if (index_of(self) < 0) Py_RETURN_NONE;
-    return PyLong_FromLongLong(index_of(self));
+    if (DEVICE(self)->index < 0) Py_RETURN_NONE;
+    return PyLong_FromLongLong(DEVICE(self)->index);
 }
 
 static PyObject *device_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
-    if (index_of(self) < 0) return Py_BuildValue("O(s)", Py_TYPE(self), "cpu");
-    return Py_BuildValue("O(sL)", Py_TYPE(self), "cpu", (long long)index_of(self));
+    const char *name = device_kinds[DEVICE(self)->kind];
+    if (DEVICE(self)->index < 0) return Py_BuildValue("O(s)", Py_TYPE(self), name);
+    return Py_BuildValue("O(sL)", Py_TYPE(self), name, (long long)DEVICE(self)->index);
 }
 
-static PyObject *device_enter(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
+static PyObject *device_enter(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return check_present(DEVICE(self)->kind) ? NULL : Py_NewRef(self);
+}
 
 static PyObject *device_exit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args)) { Py_RETURN_NONE; }
 
 static PyGetSetDef device_attributes[] = {
-    {"type", device_get_type, NULL, "'cpu'", NULL},
+    {"type", device_get_type, NULL, "Its kind: 'cpu'.", NULL},
     {"index", device_get_index, NULL, "Its number, or None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -216,7 +253,7 @@ static PyType_Slot device_slots[] = {
     {Py_tp_richcompare, device_compare},
     {Py_tp_getset, device_attributes},
     {Py_tp_methods, device_methods},
-    {Py_tp_doc, "Where a tensor lives: always the CPU."},
+    {Py_tp_doc, "Where a tensor lives: on the CPU. Other devices have names only."},
     {0, NULL},
 };
 
@@ -228,11 +265,17 @@ static PyType_Spec device_spec = {
 };
 
 int py_device(PyObject *o, const char *function) {
-    if (!o || o == Py_None || Py_TYPE(o) == hg_py->device_type) return 0;
+    if (!o || o == Py_None) return 0;
+    if (Py_TYPE(o) == hg_py->device_type) return check_present(DEVICE(o)->kind);
     int64_t index;
     if (PyUnicode_Check(o)) {
         const char *name = PyUnicode_AsUTF8(o);
-        return name ? parse_device(name, &index) : -1;
+        int kind;
+        return name && !parse_device(name, &kind, &index) ? check_present(kind) : -1;
+    }
+    if (PyLong_Check(o) && !PyBool_Check(o)) {
+        PyErr_SetString(PyExc_RuntimeError, "Cannot access accelerator device when none is available.");
+        return -1;
     }
     PyErr_Format(PyExc_TypeError, "%s(): argument 'device' must be torch.device, not %.100s", function,
                  Py_TYPE(o)->tp_name);
@@ -328,6 +371,6 @@ int py_types_init(PyObject *m) {
         py_type_add(m, &hg_py->layout_type, &layout_spec, NULL) ||
         py_type_add(m, &hg_py->memory_format_type, &memory_format_spec, NULL))
         return -1;
-    if (dtype_init(m) || constants_init(m) || !(hg_py->cpu = device_new_at(-1))) return -1;
+    if (dtype_init(m) || constants_init(m) || !(hg_py->cpu = device_new_at(0, -1))) return -1;
     return py_size_init(m) || py_generator_init(m) ? -1 : 0;
 }

@@ -5,14 +5,15 @@ from . import hooks
 
 def __getattr__(name):
     if name in (
-        "_device",
         "_pytree",
         "_python_dispatch",
+        "benchmark",
         "checkpoint",
         "data",
         "dlpack",
         "flop_counter",
         "module_tracker",
+        "weak",
     ):
         from importlib import import_module
 
