@@ -184,3 +184,10 @@ def test_text_and_numbers_of_a_class_are_asked_once():
     Logged.calls.clear()
     repr(x), bool(x), float(x), len(x), 2**x, x == 1
     assert Logged.calls == ["__repr__", "__bool__", "__float__", "__len__", "__rpow__", "__eq__"]
+
+
+def test_a_mode_sees_what_is_done_with_plain_tensors_only():
+    x = torch.ones(2, 2)
+    with Log() as log:
+        torch.exp(x), x + x, x * 2.0, nn.functional.linear(x, x)
+    assert log.seen == ["exp", "add", "mul", "linear"]

@@ -55,9 +55,9 @@ def test_devices_are_the_cpu_or_refused():
     assert repr(torch.device("cpu", 0)) == "device(type='cpu', index=0)"
     assert torch.device("cpu:0") != cpu and hash(torch.device("cpu")) == hash(cpu)
     assert torch.ones(1).to("cpu").device == cpu
-    with pytest.raises(AssertionError, match="'cuda'"):
+    with pytest.raises(AssertionError, match="not compiled with CUDA"):
         torch.ones(1).to("cuda")
-    with pytest.raises(RuntimeError, match="expected device 'cpu', got 'tpu'"):
+    with pytest.raises(RuntimeError, match="Expected one of cpu, cuda"):
         torch.zeros(1, device="tpu")
 
 

@@ -71,6 +71,7 @@ typedef struct mod_state {
     PyObject *out_of_memory;  /* the class OutOfMemoryError: a RuntimeError, as torch has it, and a MemoryError */
     PyObject *override;       /* what asks a __torch_function__; NULL until a class has one of its own */
     PyObject *dispatch;       /* what asks a __torch_dispatch__; NULL until there is a mode that has one */
+    int function_modes;       /* how many modes are on that are asked of every call, in all threads */
     PyObject *mode_attribute; /* what modes make of a tensor's attributes; NULL until there is one */
     PyObject *no_override;    /* _disabled_torch_function_impl */
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */

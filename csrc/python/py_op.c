@@ -225,7 +225,7 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (!kwnames && n > 0 && n <= op->n_plain) {
+    if (!kwnames && n > 0 && n <= op->n_plain && !hg_py->function_modes) {
         hg_arg a[PLAIN_MAX];
         Py_ssize_t i = 0;
         for (; i < n && Py_TYPE(args[i]) == hg_py->tensor_type; i++)

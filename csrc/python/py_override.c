@@ -13,7 +13,6 @@
 
 static _Thread_local int disabled; /* how many withs deep */
 static _Thread_local int modes;    /* how many are on */
-static int modes_anywhere;
 
 static bool class_overrides(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
@@ -161,11 +160,11 @@ static PyObject *override_modes(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *attribute;
     if (!PyArg_ParseTuple(args, "iO:_override_modes", &by, &attribute)) return NULL;
     Py_XSETREF(hg_py->mode_attribute, Py_NewRef(attribute));
-    bool were = modes_anywhere;
-    modes += by, modes_anywhere += by;
-    if (!were && modes_anywhere && set_getattro(hg_py->tensor_type, PyObject_GenericGetAttr, mode_getattro))
+    bool were = hg_py->function_modes;
+    modes += by, hg_py->function_modes += by;
+    if (!were && hg_py->function_modes && set_getattro(hg_py->tensor_type, PyObject_GenericGetAttr, mode_getattro))
         return NULL;
-    if (were && !modes_anywhere && set_getattro(hg_py->tensor_type, mode_getattro, PyObject_GenericGetAttr))
+    if (were && !hg_py->function_modes && set_getattro(hg_py->tensor_type, mode_getattro, PyObject_GenericGetAttr))
         return NULL;
     return PyLong_FromLong(modes);
 }

@@ -28,7 +28,8 @@ static PyObject *binary(PyObject *x, PyObject *y, int id) {
     PyObject *made = NULL;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (Py_TYPE(x) == hg_py->tensor_type) { /* nobody overrides what plain tensors and numbers do */
+    if (Py_TYPE(x) == hg_py->tensor_type &&
+        !hg_py->function_modes) { /* nobody overrides what plain tensors and numbers do */
         a[0] = plain(x);
         if (Py_TYPE(y) == hg_py->tensor_type) return a[1] = plain(y), py_call_op(cx, id, a, 2);
         if (PyFloat_CheckExact(y)) return a[1] = hg_f(PyFloat_AS_DOUBLE(y)), py_call_op(cx, id, a, 2);
