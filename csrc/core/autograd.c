@@ -443,11 +443,25 @@ static bool may_steal(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad) {
 
 static hg_status copy_for(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad, hg_tensor **out) {
     if (!hg_is_dense(var)) return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
+    if (var->plain && grad->plain && !cx->grad_enabled && !cx->lib->watch.calling && hg_same_shape(var, grad)) {
+        hg_status st = hg_tensor_empty_like(cx, var, (hg_dtype)grad->dtype, out);
+        if (st == HG_OK) memcpy((*out)->data, grad->data, (size_t)grad->numel * hg_tensor_itemsize(grad));
+        return st;
+    }
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_tensor *empty = X(EMPTY_STRIDED, hg_ints(var->shape, var->n_dim), hg_ints(var->stride, var->n_dim),
                          hg_d((hg_dtype)grad->dtype));
     return hg_scope_return(cx, &s, X(COPY_, T(empty), T(grad)), out);
+}
+
+/* What `grad += more` comes to for plain tensors; false where there is more to it. */
+static bool add_plain(hg_ctx *cx, hg_tensor *grad, const hg_tensor *more) {
+    const hg_watch *watch = &cx->lib->watch;
+    if (watch->calling || watch->writing || grad->is_inference || grad->storage->read_only) return false;
+    if (!hg_raw_add_plain(grad, more)) return false;
+    ++*hg_version_of(grad->storage);
+    return true;
 }
 
 static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
@@ -465,6 +479,7 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     } else if (!var->grad) {
         if ((st = copy_for(cx, var, grad[0], &sum)) != HG_OK) return st;
         put_grad(cx, var, sum);
+    } else if (!cx->grad_enabled && add_plain(cx, var->grad, grad[0])) {
     } else if (!cx->grad_enabled) {
         hg_retain(cx, sum = var->grad); /* whatever another thread makes of it meanwhile */
         st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(sum), hg_t(grad[0])}, 2);

@@ -60,6 +60,16 @@ struct hg_lib {
 
 #define HOST(cx) (&(cx)->lib->host)
 
+/* Within the core the two that are called most need no call of their own. */
+static inline void hg_retain_here(hg_ctx *cx, void *obj) {
+    if (obj) HOST(cx)->retain(HOST(cx)->ud, obj);
+}
+static inline void hg_release_here(hg_ctx *cx, void *obj) {
+    if (obj) HOST(cx)->release(HOST(cx)->ud, obj);
+}
+#define hg_retain(cx, obj)  hg_retain_here(cx, obj)
+#define hg_release(cx, obj) hg_release_here(cx, obj)
+
 /* Raw memory: from the host, so that every allocation of the core can be made to fail. */
 void *hg_mem(hg_ctx *cx, size_t size);                 /* NULL: failed, words set */
 void *hg_mem_resize(hg_ctx *cx, void *p, size_t size); /* NULL: failed, words set, p untouched */

@@ -286,11 +286,16 @@ static hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
         *slot = g;
         return HG_OK;
     }
-    hg_arg both[] = {hg_t(*slot), hg_t(g)};
     hg_tensor *b = *slot;
     bool own = !cx->grad_enabled && b->contiguous && !b->base && b->storage->n_ref == 1 && !b->storage->free &&
                b->dtype == g->dtype && HOST(cx)->unique(HOST(cx)->ud, b);
-    hg_status st = own ? hg_call_inplace(cx, HG_OP_ADD, both, 2) : hg_call_op(cx, HG_OP_ADD, both, 2, &sum);
+    hg_status st = HG_OK;
+    if (own && !cx->lib->watch.calling && !cx->lib->watch.writing && hg_raw_add_plain(b, g)) {
+        ++*hg_version_of(b->storage);
+    } else {
+        hg_arg both[] = {hg_t(b), hg_t(g)};
+        st = own ? hg_call_inplace(cx, HG_OP_ADD, both, 2) : hg_call_op(cx, HG_OP_ADD, both, 2, &sum);
+    }
     if (st == HG_OK && sum) *slot = sum, hg_release(cx, b);
     hg_release(cx, g);
     return st;

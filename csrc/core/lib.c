@@ -121,13 +121,8 @@ void hg_set_blas_finder(hg_lib *lib, const char *(*find)(void *ud), void *ud) {
 
 /* ---- Objects -------------------------------------------------------------------------------------------------------- */
 
-void hg_retain(hg_ctx *cx, void *obj) {
-    if (obj) HOST(cx)->retain(HOST(cx)->ud, obj);
-}
-
-void hg_release(hg_ctx *cx, void *obj) {
-    if (obj) HOST(cx)->release(HOST(cx)->ud, obj);
-}
+void(hg_retain)(hg_ctx *cx, void *obj) { hg_retain_here(cx, obj); }
+void(hg_release)(hg_ctx *cx, void *obj) { hg_release_here(cx, obj); }
 
 void hg_finalize(hg_lib *lib, hg_kind kind, void *obj) {
     switch (kind) {

@@ -43,7 +43,13 @@ void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool
 /* Every owned core object of the node as a slot: one list for visiting, freeing and clearing. */
 typedef int (*slot_fn)(void **slot, void *arg);
 
-static int each_arg(hg_arg *args, uint32_t n, slot_fn fn, void *arg) {
+#if defined(__GNUC__)
+#define WITH_ITS_CALLER static inline __attribute__((always_inline)) /* so that fn is called, or inlined, directly */
+#else
+#define WITH_ITS_CALLER static inline
+#endif
+
+WITH_ITS_CALLER int each_arg(hg_arg *args, uint32_t n, slot_fn fn, void *arg) {
     int r = 0;
     for (uint32_t i = 0; i < n && !r; i++) {
         if (args[i].kind == HG_A_TENSOR) r = fn((void **)&args[i].u.t, arg);
@@ -53,7 +59,7 @@ static int each_arg(hg_arg *args, uint32_t n, slot_fn fn, void *arg) {
     return r;
 }
 
-static int each_saved(hg_node *n, slot_fn fn, void *arg) {
+WITH_ITS_CALLER int each_saved(hg_node *n, slot_fn fn, void *arg) {
     int r = each_arg(n->args, n->n_args, fn, arg);
     if (!r && n->saved_out) r = each_arg(n->saved_out, n->n_out, fn, arg);
     for (uint32_t i = 0; n->function && i < n->function->n_saved && !r; i++)
@@ -61,7 +67,7 @@ static int each_saved(hg_node *n, slot_fn fn, void *arg) {
     return r;
 }
 
-static int each_owned(hg_node *n, slot_fn fn, void *arg) {
+WITH_ITS_CALLER int each_owned(hg_node *n, slot_fn fn, void *arg) {
     int r = each_saved(n, fn, arg);
     for (uint32_t i = 0; i < n->n_next && !r; i++) r = fn((void **)&n->next[i].node, arg);
     if (!r) r = fn((void **)&n->inner, arg);

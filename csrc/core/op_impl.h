@@ -25,6 +25,8 @@ hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
 hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at);
 /* A tensor of dtype d with t's values, raw; t itself retained where it has that dtype. New. */
 hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out);
+/* to += from, where both are plain, of one shape and dtype, and `to` has its memory to itself; false: they are not. Raw. */
+bool hg_raw_add_plain(hg_tensor *to, const hg_tensor *from);
 /* Copy values with broadcasting and casting; raw. */
 hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from);
 hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number);

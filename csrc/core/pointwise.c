@@ -148,3 +148,14 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         hg_iter_work_loop(cx, &it, loop, extra);
     return HG_OK;
 }
+
+bool hg_raw_add_plain(hg_tensor *to, const hg_tensor *from) {
+    hg_loop loop = hg_k_add.loop[to->dtype];
+    if (!loop || to->dtype != from->dtype || !to->plain || !from->plain || to->numel > HG_GRAIN ||
+        to->storage == from->storage || to->storage->free || from->storage->free || !hg_same_shape(to, from))
+        return false;
+    int64_t size = hg_dtypes[to->dtype].size;
+    char *p[HG_ITER_MAX] = {to->data, to->data, from->data};
+    if (to->numel) loop(to->numel, p, (int64_t[HG_ITER_MAX]){size, size, size}, NULL);
+    return true;
+}

@@ -8,15 +8,15 @@
 #include "binding.h"
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { KEPT = 1, KEEPS = false };
+enum { KEPT = 0 };
 #else
-enum { KEPT = 256, KEEPS = true };
+enum { KEPT = 1024 };
 #endif
 enum { NODE_STEP = 64, NODE_CLASSES = 16 };
 
 typedef struct free_list {
     int n;
-    PyObject *at[KEPT];
+    PyObject *first; /* each has the next one where its core was */
 } free_list;
 
 static struct {
@@ -24,11 +24,18 @@ static struct {
     free_list nodes[NODE_CLASSES];
 } kept;
 
-static PyObject *take(free_list *list) { return list->n ? list->at[--list->n] : NULL; }
+static PyObject **next_of(PyObject *o) { return (PyObject **)CORE(o) + 1; } /* behind a node's ob_size, which stays */
 
-static bool keep(free_list *list, PyObject *o) {
-    if (!KEEPS || list->n == KEPT) return false;
-    list->at[list->n++] = o;
+static inline PyObject *take(free_list *list) {
+    PyObject *o = list->first;
+    if (o) list->first = *next_of(o), list->n--;
+    return o;
+}
+
+static inline bool keep(free_list *list, PyObject *o) {
+    if (list->n >= KEPT) return false;
+    *next_of(o) = list->first;
+    list->first = o, list->n++;
     return true;
 }
 
