@@ -335,7 +335,7 @@ match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssiz
     for (int i = 0; i < info->n_params; i++) b->at[i].kind = HG_A_DEFAULT;
     match m = bind_positional(row, args, n, b);
     if (m == MATCH_YES && kwnames) m = bind_keywords(op, row, args + n, kwnames, b);
-    for (int i = 0; i < info->n_params && m == MATCH_YES; i++)
+    for (int i = (int)(kwnames ? 0 : n); i < row->n_least && m == MATCH_YES; i++)
         if (b->at[i].kind == HG_A_DEFAULT && !info->params[i].has_default) m = MATCH_NO;
     if (m == MATCH_YES && op->inplace && b->at[0].kind != HG_A_TENSOR) m = MATCH_NO;
     if (m != MATCH_YES) bound_done(b);

@@ -228,6 +228,25 @@ static bool equally_long(const tensors *lists, int n, const char *function) {
     return true;
 }
 
+/* _C.with_grad(params): those that have a gradient, and their gradients; two lists. */
+static PyObject *with_grad(PyObject *Py_UNUSED(m), PyObject *params) {
+    PyObject *items = PySequence_Fast(params, "expected a sequence of parameters");
+    PyObject *with = items ? PyList_New(0) : NULL, *grads = with ? PyList_New(0) : NULL;
+    bool ok = grads;
+    for (Py_ssize_t i = 0; ok && i < PySequence_Fast_GET_SIZE(items); i++) {
+        PyObject *param = PySequence_Fast_GET_ITEM(items, i);
+        bool plain = Py_TYPE(param) == hg_py->tensor_type || (PyObject *)Py_TYPE(param) == hg_py->parameter;
+        hg_tensor *leaf = plain && !TENSOR(param)->grad_fn ? TENSOR(param) : NULL;
+        PyObject *grad = leaf ? py_wrap(leaf->grad) : PyObject_GetAttr(param, NAME(grad));
+        if (!grad) ok = false;
+        if (ok && grad != Py_None) ok = !PyList_Append(with, param) && !PyList_Append(grads, grad);
+        Py_XDECREF(grad);
+    }
+    PyObject *both = ok ? PyTuple_Pack(2, with, grads) : NULL;
+    Py_XDECREF(items), Py_XDECREF(with), Py_XDECREF(grads);
+    return both;
+}
+
 /* _C.sgd_step(params, grads, momentum_buffers, lr, weight_decay, momentum, dampening, nesterov, maximize).
    Entries of momentum_buffers that are None are replaced by what the step made. */
 static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
@@ -305,6 +324,7 @@ static PyMethodDef functions[] = {
     {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
     {"set_default_dtype", set_default_dtype, METH_O, "Choose the dtype of new floating-point tensors."},
     {"promote_types", FAST(promote_types), METH_FASTCALL | METH_KEYWORDS, "The dtype two dtypes meet in."},
+    {"with_grad", with_grad, METH_O, "The tensors of a sequence that have a gradient, and their gradients."},
     {"sgd_step", FAST(sgd_step), METH_FASTCALL, "One step of SGD over lists of tensors, in place."},
     {"adam_step", FAST(adam_step), METH_FASTCALL, "One step of Adam or AdamW over lists of tensors, in place."},
     {NULL, NULL, 0, NULL},

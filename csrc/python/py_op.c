@@ -367,7 +367,7 @@ static int count_plain(const py_op *op) {
 static int row_init(op_row *row, const hg_op_info *info) {
     row->info = info;
     for (int i = 0; i < info->n_params; i++)
-        if (info->defaults[i].kind == HG_A_DEFAULT) row->n_least = (uint8_t)(i + 1);
+        if (!info->params[i].has_default) row->n_least = (uint8_t)(i + 1);
     int first = info->n_params && info->params[0].kind == HG_A_TENSOR;
     for (int i = 0; i < info->n_params; i++) {
         const hg_param *p = &info->params[i];

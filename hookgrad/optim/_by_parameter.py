@@ -2,6 +2,7 @@
 
 import hookgrad
 
+from .. import _C
 from .optimizer import Optimizer, _get_scalar_dtype, _run_closure, _use_grad_for_differentiable
 
 
@@ -39,6 +40,9 @@ class _ByParameter(Optimizer):
             state.update(self._first_state(param, group))
         return state
 
+    def _states_of(self, params, group):
+        return [self._state_of(param, group) for param in params]
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if _ByParameter in cls.__bases__:  # a step of its own, under its own name
@@ -53,8 +57,8 @@ class _ByParameter(Optimizer):
     def _step(self, closure):
         loss = _run_closure(closure)
         for group in self.param_groups:
-            params = [param for param in group["params"] if param.grad is not None]
-            states = [self._state_of(param, group) for param in params]
+            params, _ = _C.with_grad(group["params"])
+            states = self._states_of(params, group)
             if params and group.get("capturable"):
                 raise AssertionError(
                     "If capturable=True, params and state_steps must be on supported devices: "

@@ -108,8 +108,7 @@ class Adam(_ByParameter):
         amsgrad = group["amsgrad"]
         beta1, beta2 = group["betas"]
         _C.adam_step(
-            params,
-            [param.grad for param in params],
+            *_C.with_grad(params),
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [state["max_exp_avg_sq"] for state in states] if amsgrad else [],

@@ -62,16 +62,18 @@ class SGD(_ByParameter):
             self._need_device_dtype_check_for_fused = True
             self._step_supports_amp_scaling = True
 
-    def _state_of(self, param, group):
-        return self.state[param] if group["momentum"] != 0 else {}
+    def _states_of(self, params, group):
+        if group["momentum"] == 0:
+            return [{}] * len(params)
+        state = self.state
+        return [state[param] for param in params]
 
     def _update_all(self, params, states, group):
         if group["differentiable"]:
             return super()._update_all(params, states, group)
         buffers = [state.get("momentum_buffer") for state in states] if group["momentum"] else []
         _C.sgd_step(
-            params,
-            [param.grad for param in params],
+            *_C.with_grad(params),
             buffers,
             _number(group["lr"]),
             _number(group["weight_decay"]),
