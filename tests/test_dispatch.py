@@ -45,8 +45,11 @@ def test_ops_in_forward_and_backward_are_seen():
     x = torch.ones(2, requires_grad=True)
     with Log() as log:
         (x * 3).sum().backward()
-    assert log.seen[:2] == ["aten.mul.Tensor", "aten.sum.default"] and log.seen[-1] == "aten.mul.Tensor"
-    assert x.grad.tolist() == [3.0, 3.0]
+    assert log.seen[:3] == ["aten.mul.Tensor", "aten.sum.default", "aten.ones_like.default"]
+    assert log.seen[-1] == "aten.mul.Tensor" and x.grad.tolist() == [3.0, 3.0]
+    with Log() as log:
+        torch.ones(2).add_(1)
+    assert log.seen == ["aten.ones.default", "aten.add_.Tensor"]
 
 
 def test_the_graph_is_the_same_under_a_mode():

@@ -587,7 +587,7 @@ static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i,
         return HG_OK;
     }
     if (root->numel != 1) return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
-    if (!root->plain) return hg_call_op(cx, HG_OP_ONES_LIKE, (hg_arg[]){hg_t(root)}, 1, out);
+    if (!root->plain || cx->lib->watch.calling) return hg_call_op(cx, HG_OP_ONES_LIKE, (hg_arg[]){hg_t(root)}, 1, out);
     hg_tensor *one;
     if ((st = hg_tensor_empty_like(cx, root, (hg_dtype)root->dtype, &one)) != HG_OK) return st;
     if ((st = hg_raw_fill(cx, one, hg_i(1))) == HG_OK)

@@ -358,7 +358,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     hg_tensor *out[HG_MAX_OUT] = {self};
     hg_node *node = NULL;
     if (!want) { /* nothing is recorded */
-        if ((st = info->op->forward(cx, a, out)) == HG_OK) ++*hg_version_of(self->storage);
+        if ((st = compute(cx, info, a, self, out)) == HG_OK) ++*hg_version_of(self->storage);
         return st;
     }
     needed(info, want, &in, &save_out);

@@ -108,7 +108,7 @@ PyObject *py_tensor_get(PyObject *self, PyObject *at) {
     hg_ctx *cx = py_ctx();
     subscript s;
     hg_tensor *out;
-    if (PyLong_CheckExact(at) && Py_TYPE(self) == hg_py->tensor_type && cx) {
+    if (PyLong_CheckExact(at) && Py_TYPE(self) == hg_py->tensor_type && cx && !hg_py->function_modes) {
         hg_index one = {.kind = HG_IX_INT};
         if (py_int64(at, &one.start)) return NULL;
         hg_status st = hg_get_index(cx, TENSOR(self), &one, 1, &out);
