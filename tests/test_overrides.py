@@ -189,5 +189,5 @@ def test_text_and_numbers_of_a_class_are_asked_once():
 def test_a_mode_sees_what_is_done_with_plain_tensors_only():
     x = torch.ones(2, 2)
     with Log() as log:
-        torch.exp(x), x + x, x * 2.0, nn.functional.linear(x, x), x[0]
-    assert log.seen == ["exp", "add", "mul", "linear", "__getitem__"]
+        torch.exp(x), x + x, x * 2.0, nn.functional.linear(x, x), x[0], torch.tensor([1.0])
+    assert log.seen == ["exp", "add", "mul", "linear", "__getitem__", "tensor"]

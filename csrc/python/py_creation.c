@@ -284,7 +284,7 @@ static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
     PyObject *at[5];
     hg_ctx *cx = py_ctx();
     if (n > 1) return PyErr_Format(PyExc_TypeError, "tensor() takes 1 positional argument but %zd were given", n);
-    if (n == 1 && !kwnames && cx &&
+    if (n == 1 && !kwnames && cx && !hg_py->function_modes &&
         (PyFloat_CheckExact(args[0]) || PyLong_CheckExact(args[0]) || PyList_CheckExact(args[0])))
         return from_sequence(cx, args[0], HG_NO_DTYPE);
     if (hg_py->override && py_overrides(NULL, 0)) {
