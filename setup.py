@@ -43,11 +43,25 @@ def compile_flags() -> list[str]:
     return flags
 
 
+# What a small call runs through is optimised as one; more files would gain nothing, and every link would take longer.
+JOINED = """autograd engine expr lib node op pointwise saved storage tensor py_args py_host py_index py_op py_tensor
+            py_tensor_number""".split()
+# Together with the binding, what has no loops over elements.
+CALLS = """autograd backward_hook engine expr function hooks lib module node op pointwise saved schema storage table
+           tensor""".split()
+
+
 def flags_of(source: str, compiler: str) -> list[str]:
-    """Further flags of one file: what has no loops over elements is small, and moves structs by their fields: a vector
-    load of fields stored one by one has to wait for them."""
-    if setting("DEBUG") or setting("SANITIZE") or not is_about_calls(source):
+    """Further flags of one file."""
+    path = Path(source)
+    if setting("DEBUG") or setting("SANITIZE"):
         return []
+    flags = joined_flags(compiler) if path.stem in JOINED else []
+    return [*flags, *call_flags(compiler)] if path.parent.name == "python" or path.stem in CALLS else flags
+
+
+def call_flags(compiler: str) -> list[str]:
+    """Code for calls is small, and moves structs by their fields: a vector load of fields stored one by one has to wait."""
     flags = ["-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
     if "gcc" in compiler and platform.machine() in ("x86_64", "AMD64"):
         # For a hundred bytes `rep stos` takes as long as all the rest of a call.
@@ -55,10 +69,9 @@ def flags_of(source: str, compiler: str) -> list[str]:
     return flags
 
 
-def is_about_calls(source: str) -> bool:
-    names = "autograd backward_hook engine expr function hooks lib module node op pointwise saved schema storage table tensor"
-    path = Path(source)
-    return path.parent.name == "python" or path.stem in names.split()
+def joined_flags(compiler: str) -> list[str]:
+    joins = "gcc" in compiler and sys.platform == "linux" and not (setting("DEBUG") or setting("SANITIZE"))
+    return ["-flto=1", "-flto-partition=one"] if joins else []
 
 
 def link_flags() -> list[str]:
@@ -105,6 +118,8 @@ class BuildExt(build_ext):
         record = directory / "flags.txt"
         used = (ext.extra_compile_args, ext.extra_link_args, ext.define_macros, ext.include_dirs)
         command = " ".join(compiler.compiler_so)
+        if joined_flags(command):
+            ext.extra_link_args = [*ext.extra_link_args, *joined_flags(command), *call_flags(command)]
         flags = repr((command, *used, [flags_of(source, command) for source in SOURCES]))
         same_flags = record.exists() and record.read_text() == flags
         if not same_flags:

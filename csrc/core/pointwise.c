@@ -64,15 +64,18 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     if (!loop) return refuse(cx, k, d, in, n_in, *out);
     hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
 
-    /* One or two tensors as the kernel wants them: what nearly all calls are. */
-    if (n_in <= 2 && !*out && c == d && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN &&
-        (n_in == 1 || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t)))) {
+    /* One or two tensors as the kernel wants them, or one and a number: what nearly all calls are. */
+    bool with_number = n_in == 2 && in[1].kind != HG_A_TENSOR;
+    if (n_in <= 2 && !*out && c == d && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN && !k->first_bool &&
+        (n_in == 1 || with_number || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t)))) {
         const hg_tensor *x = in[0].u.t;
         int64_t size = hg_dtypes[c].size;
+        double second;
+        if (with_number) hg_put_number(in[1], c, &second);
         hg_status st = hg_tensor_empty_like(cx, x, result, out);
         if (st != HG_OK) return st;
-        char *p[HG_ITER_MAX] = {(*out)->data, x->data, in[n_in - 1].u.t->data};
-        int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size, size, size};
+        char *p[HG_ITER_MAX] = {(*out)->data, x->data, with_number ? (char *)&second : in[n_in - 1].u.t->data};
+        int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size, size, with_number ? 0 : size};
         if (x->numel) loop(x->numel, p, step, extra);
         return HG_OK;
     }

@@ -33,6 +33,10 @@ static PyObject *binary(PyObject *x, PyObject *y, int id) {
         a[0] = plain(x);
         if (Py_TYPE(y) == hg_py->tensor_type) return a[1] = plain(y), py_call_op(cx, id, a, 2);
         if (PyFloat_CheckExact(y)) return a[1] = hg_f(PyFloat_AS_DOUBLE(y)), py_call_op(cx, id, a, 2);
+        if (PyLong_CheckExact(y)) {
+            match m = py_number_arg(y, &a[1]);
+            return m == MATCH_YES ? py_call_op(cx, id, a, 2) : no_match(m);
+        }
     }
     if (hg_py->override && py_overrides((PyObject *[]){x, y}, 2))
         return py_override_op(cx, id, false, (PyObject *[]){x, y}, 2);
