@@ -296,13 +296,13 @@ static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started
     cx->status = why;
 }
 
-static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, uint32_t there, const hg_value *args, size_t n,
-                                 hg_value kwargs, hg_value *out) {
-    hg_call call = {.module = m, .kwargs = kwargs};
+hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_value args, hg_value kwargs,
+                                hg_value *out) {
+    hg_call call = {.module = m, .args = args, .kwargs = kwargs};
     hg_backward_hook bw = {0};
     hook_list after;
     list_init(&after);
-    TRY(hg_tuple_new(cx, NULL, args, n, &call.args));
+    hg_value_retain(cx, args);
     hg_value_retain(cx, kwargs);
     hg_retain(cx, m); /* a hook may drop the last reference to it */
     hg_status st = call_hooked(cx, &call, there, &bw, &after);
@@ -321,6 +321,10 @@ static hg_status call_with_hooks(hg_ctx *cx, hg_module *m, uint32_t there, const
 
 hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out) {
     uint32_t there = hg_module_hooked(cx->lib, m);
+    hg_value tuple;
     if (!there) return forward(cx, m, args, n, kwargs, out);
-    return call_with_hooks(cx, m, there, args, n, kwargs, out);
+    TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
+    hg_status st = hg_module_call_hooked(cx, m, there, tuple, kwargs, out);
+    hg_value_release(cx, tuple);
+    return st;
 }

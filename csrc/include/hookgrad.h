@@ -711,6 +711,9 @@ hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t 
 hg_status hg_module_warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node);
 /* The kinds of hooks that a call of the module would run, its own and global ones: bit 1 << kind. 0: the call is forward. */
 uint32_t hg_module_hooked(const hg_lib *lib, const hg_module *m);
+/* hg_module_call() for who has asked that already, and has the arguments as a tuple. */
+hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_value args, hg_value kwargs,
+                                hg_value *out);
 
 /* Layers by name, "linear", "relu" ...: NULL where there is none. */
 hg_layer_fn hg_layer_find(const char *name);

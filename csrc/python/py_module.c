@@ -142,22 +142,30 @@ static PyObject *forward(PyObject *self, PyObject *const *args, size_t nargsf, P
     return made;
 }
 
-static PyObject *call_hooked(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    hg_value few[8], *at = few, kwargs = {HG_V_NONE, NULL}, out;
-    PyObject *dict = NULL;
-    if (n > 8 && !(at = PyMem_New(hg_value, (size_t)n))) return PyErr_NoMemory();
-    for (Py_ssize_t i = 0; i < n; i++) at[i] = py_value(args[i]);
-    int failed = kwnames && !(dict = PyDict_New());
-    for (Py_ssize_t k = 0; dict && !failed && k < PyTuple_GET_SIZE(kwnames); k++)
-        failed = PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, k), args[n + k]);
-    PyObject *made = NULL;
-    if (!failed) {
-        if (dict) kwargs = (hg_value){HG_V_OTHER, dict};
-        hg_status st = hg_module_call(cx, MODULE(self), at, (size_t)n, kwargs, &out);
+static PyObject *args_tuple(PyObject *const *args, Py_ssize_t n) {
+    PyObject *tuple = PyTuple_New(n);
+    for (Py_ssize_t i = 0; tuple && i < n; i++) PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
+    return tuple;
+}
+
+static PyObject *kwargs_dict(PyObject *const *values, PyObject *kwnames) {
+    PyObject *dict = PyDict_New();
+    for (Py_ssize_t k = 0; dict && k < PyTuple_GET_SIZE(kwnames); k++)
+        if (PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, k), values[k])) Py_CLEAR(dict);
+    return dict;
+}
+
+/* `there`: which hooks (hg_module_hooked). */
+static PyObject *call_hooked(hg_ctx *cx, PyObject *self, uint32_t there, PyObject *const *args, Py_ssize_t n,
+                             PyObject *kwnames) {
+    PyObject *tuple = args_tuple(args, n), *dict = NULL, *made = NULL;
+    if (tuple && (!kwnames || (dict = kwargs_dict(args + n, kwnames)))) {
+        hg_value kwargs = {dict ? HG_V_OTHER : HG_V_NONE, dict}, out;
+        hg_status st = hg_module_call_hooked(cx, MODULE(self), there, (hg_value){HG_V_TUPLE, tuple}, kwargs, &out);
         made = st != HG_OK ? py_raise(cx, st) : out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
     }
+    Py_XDECREF(tuple);
     Py_XDECREF(dict);
-    if (at != few) PyMem_Free(at);
     return made;
 }
 
@@ -178,9 +186,9 @@ static PyObject *run(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
     if (!module_has(self, ATTR__backward_hooks)) return py_no_attribute(self, NAME(_backward_hooks));
     if (too_deep()) return NULL;
     depth++;
-    bool hooked = hg_module_hooked(cx->lib, MODULE(self));
-    PyObject *made = hooked ? call_hooked(cx, self, args, PyVectorcall_NARGS(nargsf), kwnames)
-                            : forward(self, args, nargsf, kwnames);
+    uint32_t there = hg_module_hooked(cx->lib, MODULE(self));
+    PyObject *made = there ? call_hooked(cx, self, there, args, PyVectorcall_NARGS(nargsf), kwnames)
+                           : forward(self, args, nargsf, kwnames);
     depth--;
     return made;
 }
@@ -189,12 +197,8 @@ static PyObject *module_vectorcall(PyObject *self, PyObject *const *args, size_t
     ternaryfunc call = Py_TYPE(self)->tp_call;
     if (call == module_tp_call) return run(self, args, nargsf, kwnames);
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
-    PyObject *tuple = PyTuple_New(n), *kwargs = NULL, *made = NULL;
-    for (Py_ssize_t i = 0; tuple && i < n; i++) PyTuple_SET_ITEM(tuple, i, Py_NewRef(args[i]));
-    int failed = !tuple || (kwnames && !(kwargs = PyDict_New()));
-    for (Py_ssize_t k = 0; kwargs && !failed && k < PyTuple_GET_SIZE(kwnames); k++)
-        failed = PyDict_SetItem(kwargs, PyTuple_GET_ITEM(kwnames, k), args[n + k]);
-    if (!failed) made = call(self, tuple, kwargs);
+    PyObject *tuple = args_tuple(args, n), *kwargs = NULL, *made = NULL;
+    if (tuple && (!kwnames || (kwargs = kwargs_dict(args + n, kwnames)))) made = call(self, tuple, kwargs);
     Py_XDECREF(tuple);
     Py_XDECREF(kwargs);
     return made;

@@ -65,8 +65,10 @@ typedef struct walk {
     seen modules, members;
     PyObject *memo; /* what `modules` is for others: a set; NULL until one is given or needed */
     bool named, unique, running;
-    int members_of;             /* HG_PARAMS or HG_BUFFERS; -1: the modules themselves are wanted */
-    PyObject *module, *path;    /* owned: whose members are being given; module NULL: the next one's */
+    PyTypeObject *alike;     /* borrowed, compared only: the last class met without a named_modules() of its own... */
+    unsigned version;        /* ... and what its version was then */
+    int members_of;          /* HG_PARAMS or HG_BUFFERS; -1: the modules themselves are wanted */
+    PyObject *module, *path; /* owned: whose members are being given; module NULL: the next one's */
     uint32_t member, n_members; /* the next one; how many there were */
 } walk;
 
@@ -114,6 +116,18 @@ static void pop(walk *w) {
     Py_XDECREF(s.module);
 }
 
+/* Has the module no named_modules() of its own? Classes mostly come in runs. */
+static bool is_alike(walk *w, PyObject *module) {
+    if (!py_is_module(module)) return false;
+    PyTypeObject *type = Py_TYPE(module);
+    PyObject *dict = SELF(module)->dict;
+    if (type == w->alike && type->tp_version_tag == w->version && w->version)
+        return !dict || !PyDict_GetItemWithError(dict, NAME(named_modules));
+    if (!py_module_inherits(module, NAME(named_modules))) return false;
+    w->alike = type, w->version = type->tp_version_tag;
+    return true;
+}
+
 /* What the module's own named_modules() gives, as PyTorch asks for it: an iterator, new. */
 static PyObject *outside_of(walk *w, PyObject *module, PyObject *path) {
     PyObject *memo = shared_memo(w), *unique = w->unique ? Py_True : Py_False, *given, *iterator;
@@ -137,7 +151,7 @@ static int push(walk *w, PyObject *module, PyObject *path, bool ask) {
         w->steps = steps, w->cap = cap;
     }
     step s = {.path = path};
-    if (ask && !py_module_inherits(module, NAME(named_modules))) {
+    if (ask && !is_alike(w, module)) {
         if (!(s.outside = outside_of(w, module, path))) return -1;
     } else {
         s.module = Py_NewRef(module);
