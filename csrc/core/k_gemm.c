@@ -278,20 +278,25 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
 
 /* ---- A product of a matrix and a vector -------------------------------------------------------------------------------------- */
 
-/* y[i] = alpha * (rows of a times x) + beta * add: partial sums of every 64th term, which the compiler makes vectors of. */
+/* The scalar product of k numbers: partial sums of every `width`th term, which the compiler makes vectors of. */
+static inline __attribute__((always_inline)) float dot(int64_t k, const float *a, const float *x, int width) {
+    float part[64] = {0}, sum = 0;
+    int64_t p = 0;
+    for (; p + width <= k; p += width)
+        for (int j = 0; j < width; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
+    for (; width > 16 && p + 16 <= k; p += 16)
+        for (int j = 0; j < 16; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
+    for (; p < k; p++) sum = __builtin_fmaf(a[p], x[p], sum);
+    for (int half = width / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) part[j] += part[j + half];
+    return sum + part[0];
+}
+
+/* y[i] = alpha * (rows of a times x) + beta * add. */
 HG_CLONES static void dots(int64_t rows, int64_t k, const float *a, int64_t lda, const float *x, float alpha,
                            float beta, const float *add, int64_t add_step, float *y, int64_t y_step) {
     for (int64_t i = 0; i < rows; i++, a += lda) {
-        float part[64] = {0}, sum = 0;
-        int64_t p = 0;
-        for (; p + 64 <= k; p += 64)
-            for (int j = 0; j < 64; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
-        for (; p + 16 <= k; p += 16)
-            for (int j = 0; j < 16; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
-        for (; p < k; p++) sum = __builtin_fmaf(a[p], x[p], sum);
-        for (int half = 32; half; half /= 2)
-            for (int j = 0; j < half; j++) part[j] += part[j + half];
-        sum = alpha * (sum + part[0]);
+        float sum = alpha * (k < 64 ? dot(k, a, x, 16) : dot(k, a, x, 64));
         y[i * y_step] = add ? beta * add[i * add_step] + sum : sum;
     }
 }

@@ -19,15 +19,21 @@ typedef struct operand {
 } operand;
 
 /* x is (batch, rows, cols), of the dtype to compute in; copied only where neither its rows nor its columns are packed. */
-static hg_status as_operand(hg_ctx *cx, hg_tensor *x, operand *o) {
-    int64_t rows = x->shape[1], cols = x->shape[2], rs = x->stride[1], cs = x->stride[2];
+/* Does a matrix with these sizes and strides lie by rows or by columns, as BLAS reads one? */
+static bool lies_well(int64_t rows, int64_t cols, int64_t rs, int64_t cs, operand *o) {
     bool by_rows = (cs == 1 || cols == 1) && (rows == 1 || rs >= (cols > 1 ? cols : 1));
     bool by_cols = (rs == 1 || rows == 1) && (cols == 1 || cs >= (rows > 1 ? rows : 1));
-    if (by_rows || by_cols) {
+    if (!by_rows && !by_cols) return false;
+    o->t = !by_rows;
+    o->ld = by_rows ? (rows == 1 ? cols : rs) : (cols == 1 ? rows : cs);
+    if (o->ld < 1) o->ld = 1;
+    return true;
+}
+
+static hg_status as_operand(hg_ctx *cx, hg_tensor *x, operand *o) {
+    int64_t cols = x->shape[2];
+    if (lies_well(x->shape[1], cols, x->stride[1], x->stride[2], o)) {
         hg_retain(cx, o->held = x);
-        o->t = !by_rows;
-        o->ld = by_rows ? (rows == 1 ? cols : rs) : (cols == 1 ? rows : cs);
-        if (o->ld < 1) o->ld = 1;
     } else {
         hg_status st = hg_raw_contiguous(cx, x, &o->held);
         if (st != HG_OK) return st;
@@ -58,6 +64,11 @@ static hg_status stack_view(hg_ctx *cx, const hg_tensor *t, const int64_t shape[
     return hg_raw_view(cx, t, 3, shape, stride, 0, out);
 }
 
+/* One row for all, as a bias is? */
+static bool is_row_of(const hg_tensor *add, hg_dtype d, int64_t n) {
+    return add->dtype == d && add->n_dim == 1 && add->numel == n && (n == 1 || add->stride[0] == 1);
+}
+
 /* out = beta * add + alpha * x y, where x is (b,m,k) and y (b,k,n), of one dtype, and out has `shape` of b*m*n elements;
    `add`, which may be NULL, is broadcast to it. Fails for bool in the name of `kernel`; NULL: bool is fine. The one place
    where matrices are multiplied. */
@@ -76,8 +87,8 @@ static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor
     if (st == HG_OK) st = hg_raw_cast(cx, y, work, &b);
     if (st == HG_OK) st = hg_tensor_empty(cx, work, n_dim, shape, &r);
     bool adds = add && !(beta.kind == HG_A_FLOAT ? beta.u.f == 0 : beta.u.i == 0);
-    /* One row for all, as a bias is, or just what the result is like: added where it lies. */
-    bool is_row = adds && add->dtype == work && add->n_dim == 1 && add->numel == n && (n == 1 || add->stride[0] == 1);
+    /* What is added lies in the result, or is one row for all. */
+    bool is_row = adds && is_row_of(add, work, n);
     if (st == HG_OK && adds && !is_row) st = hg_raw_copy(cx, r, add);
     if (st == HG_OK && !hg_dtype_is_float(work)) {
         st = hg_raw_view(cx, r, 3, (int64_t[]){n_batch, m, n}, (int64_t[]){m * n, n, 1}, 0, &c);
@@ -123,16 +134,51 @@ static hg_status check_matrices(hg_ctx *cx, const hg_tensor *x, const hg_tensor 
     return HG_OK;
 }
 
+/* Two matrices that lie well, and at most a row to add: most products, and the small ones must not pay for the others. */
+static bool multiplies_at_once(const hg_tensor *x, const hg_tensor *y, const hg_tensor *add, const hg_arg *beta,
+                               hg_gemm_args *g) {
+    operand a, b;
+    hg_dtype d = (hg_dtype)x->dtype;
+    int64_t n = y->shape[1];
+    if ((d != HG_F32 && d != HG_F64) || y->dtype != x->dtype ||
+        (add && (!is_row_of(add, d, n) || hg_number_f(beta) == 0)))
+        return false;
+    if (!lies_well(x->shape[0], x->shape[1], x->stride[0], x->stride[1], &a) ||
+        !lies_well(y->shape[0], n, y->stride[0], y->stride[1], &b))
+        return false;
+    *g = (hg_gemm_args){.d = d,
+                        .ta = a.t,
+                        .tb = b.t,
+                        .m = x->shape[0],
+                        .n = n,
+                        .k = x->shape[1],
+                        .lda = a.ld,
+                        .ldb = b.ld,
+                        .ldc = n,
+                        .a = x->data,
+                        .b = y->data,
+                        .add = add ? add->data : NULL};
+    return true;
+}
+
 static hg_status multiply(hg_ctx *cx, hg_tensor *x, hg_tensor *y, hg_tensor *add, hg_arg beta, hg_arg alpha,
                           hg_tensor **out) {
-    hg_tensor *a = NULL, *b = NULL;
-    hg_status st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]},
-                              (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
+    hg_tensor *a = NULL, *b = NULL, *r = NULL;
+    const int64_t shape[2] = {x->shape[0], y->shape[1]};
+    hg_gemm_args g;
+    hg_status st;
+    if (!*out && multiplies_at_once(x, y, add, &beta, &g)) {
+        if ((st = hg_tensor_empty(cx, g.d, 2, shape, &r)) != HG_OK) return st;
+        g.alpha = hg_number_f(&alpha), g.beta = hg_number_f(&beta), g.c = r->data;
+        hg_multiply(cx->lib, &g, 1, 0, 0, 0, 0);
+        *out = r;
+        return HG_OK;
+    }
+    st = stack_view(cx, x, (int64_t[]){1, x->shape[0], x->shape[1]}, (int64_t[]){0, x->stride[0], x->stride[1]}, &a);
     if (st == HG_OK)
         st = stack_view(cx, y, (int64_t[]){1, y->shape[0], y->shape[1]}, (int64_t[]){0, y->stride[0], y->stride[1]},
                         &b);
-    if (st == HG_OK)
-        st = product(cx, "addmm_impl_cpu_", a, b, add, beta, alpha, 2, (int64_t[]){x->shape[0], y->shape[1]}, out);
+    if (st == HG_OK) st = product(cx, "addmm_impl_cpu_", a, b, add, beta, alpha, 2, shape, out);
     hg_release(cx, a), hg_release(cx, b);
     return st;
 }
@@ -140,6 +186,7 @@ static hg_status multiply(hg_ctx *cx, hg_tensor *x, hg_tensor *y, hg_tensor *add
 /* t must broadcast to the shape, in expand's words. */
 static hg_status check_added(hg_ctx *cx, hg_tensor *t, int n, const int64_t *shape) {
     hg_tensor *wide = NULL;
+    if (t->n_dim <= n && !memcmp(t->shape, shape + n - t->n_dim, t->n_dim * sizeof *shape)) return HG_OK;
     hg_status st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(shape, n)}, &wide);
     hg_release(cx, wide);
     return st;
