@@ -58,3 +58,54 @@ def test_threads_change_no_bit():
     torch.set_num_threads(before)
     for one, *others in zip(*results):
         assert all(torch.equal(one, other) for other in others)
+
+
+def direct(x, w, stride, padding, dilation, groups):
+    """The convolution in float64, a tap at a time."""
+    n, c, height, width = x.shape
+    out, _, kh, kw = w.shape
+    high = (height + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
+    wide = (width + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
+    x = np.pad(x.astype(float), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    x, w = x.reshape(n, groups, c // groups, *x.shape[2:]), w.astype(float).reshape(groups, out // groups, *w.shape[1:])
+    y = np.zeros((n, groups, out // groups, high, wide))
+    for i, j in itertools.product(range(kh), range(kw)):
+        rows, columns = dilation * i, dilation * j
+        seen = x[
+            ..., rows : rows + stride * (high - 1) + 1 : stride, columns : columns + stride * (wide - 1) + 1 : stride
+        ]
+        y += np.einsum("ngchw,goc->ngohw", seen, w[..., i, j])
+    return y.reshape(n, out, high, wide)
+
+
+@pytest.mark.parametrize(
+    "n, c, out, size, kernel, settings",
+    [
+        (2, 3, 5, (9, 11), (3, 2), (1, 1, 1, 1)),
+        (3, 4, 6, (12, 7), (5, 5), (2, 2, 1, 2)),
+        (2, 6, 4, (10, 10), (3, 3), (3, 0, 2, 1)),
+        (1, 20, 18, (33, 17), (1, 1), (1, 0, 1, 1)),
+        (9, 2, 17, (7, 7), (3, 3), (1, 1, 1, 1)),
+        (4, 3, 3, (6, 6), (2, 2), (2, 0, 1, 3)),
+        # windows of 3x3 with many channels, which have kernels of their own
+        (3, 33, 40, (15, 14), (3, 3), (1, 1, 1, 1)),
+        (10, 64, 32, (9, 8), (3, 3), (1, 0, 1, 1)),
+        (2, 64, 66, (20, 19), (3, 3), (1, 2, 1, 2)),
+    ],
+)
+def test_convolution_and_its_gradients(n, c, out, size, kernel, settings):
+    stride, padding, dilation, groups = settings
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((n, c, *size), dtype=np.float32)
+    w = rng.standard_normal((out, c // groups, *kernel), dtype=np.float32)
+    a, b = torch.from_numpy(x).requires_grad_(), torch.from_numpy(w).requires_grad_()
+    y = torch.nn.functional.conv2d(a, b, None, stride, padding, dilation, groups)
+    k = c // groups * kernel[0] * kernel[1]
+    assert close(y.detach(), direct(x, w, *settings), k)
+    # The convolution is linear in each operand: <g, conv(x, w)> = <grad_x, x> = <grad_w, w>, for every x and w.
+    g = rng.standard_normal(y.shape, dtype=np.float32)
+    y.backward(torch.from_numpy(g))
+    other = rng.standard_normal(x.shape), rng.standard_normal(w.shape)
+    for grad, value, seen in ((a.grad, other[0], (other[0], w)), (b.grad, other[1], (x, other[1]))):
+        want = (g * direct(*seen, *settings)).sum()
+        assert abs((grad.numpy() * value).sum() - want) < 1e-4 * np.sqrt(y.numel() * k)

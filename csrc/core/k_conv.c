@@ -12,11 +12,10 @@
 #include "gemm_impl.h"
 #include "iter_impl.h"
 #include "nn_impl.h"
-#include "pool_impl.h"
 
 #include <string.h>
 
-enum { GROUP_BYTES = 1 << 22, RUNS = 64, STEP = 16 };
+enum { RUNS = 64, STEP = 16 };
 
 /* Images with margins, of which windows are seen: pixel (y, x) of the result, tap t and channel c are at
    from[image * image_step + c * channel_step + y * row_step + x + tap[t]]. */
@@ -25,48 +24,6 @@ typedef struct windows {
     int64_t image_step, channel_step, row_step, width, height, n_taps;
     const int64_t *tap;
 } windows;
-
-/* ---- Images with margins --------------------------------------------------------------------------------------------------- */
-
-/* How an image (h, w) becomes one with margins, of (rows, sw, width): row y and column x of the image, counted from the
-   margin's start, are at row y + top, and at (x + left) % sw, (x + left) / sw. */
-typedef struct margins {
-    const float *from;
-    float *to;
-    int64_t h, w, top, left, rows, width, sw, channels, image_step; /* image_step: of what is read */
-} margins;
-
-static void add_margins(void *arg, int64_t begin, int64_t end) {
-    const margins *m = arg;
-    const int64_t row = m->width, plane = m->rows * row;
-    for (int64_t i = begin; i < end; i++) {
-        const float *image = m->from + i / m->channels * m->image_step + i % m->channels * m->h * m->w;
-        float *to = m->to + i * m->sw * plane;
-        for (int64_t f = 0; f < m->sw; f++, to += plane)
-            for (int64_t y = 0; y < m->rows; y++) {
-                const int64_t at = y - m->top;
-                float *line = to + y * row;
-                if (at < 0 || at >= m->h) {
-                    memset(line, 0, (size_t)row * sizeof *line);
-                    continue;
-                }
-                const float *pixel = image + at * m->w;
-                /* x of the image is at width x' where x = x' * sw + f - left */
-                const int64_t shift = f - m->left;
-                int64_t lo = shift >= 0 ? 0 : (-shift + m->sw - 1) / m->sw;
-                int64_t hi = m->w <= shift ? 0 : (m->w - 1 - shift) / m->sw + 1;
-                if (lo > row) lo = row;
-                if (hi > row) hi = row;
-                if (hi < lo) hi = lo;
-                memset(line, 0, (size_t)lo * sizeof *line);
-                if (m->sw == 1)
-                    memcpy(line + lo, pixel + lo + shift, (size_t)(hi - lo) * sizeof *line);
-                else
-                    for (int64_t x = lo; x < hi; x++) line[x] = pixel[x * m->sw + shift];
-                memset(line + hi, 0, (size_t)(row - hi) * sizeof *line);
-            }
-    }
-}
 
 /* ---- Columns ----------------------------------------------------------------------------------------------------------------- */
 
@@ -127,35 +84,27 @@ static void pixel_rows(const void *arg, int64_t p, int64_t k, int64_t j, int64_t
 
 /* What one walk through the images owns: images with margins, and taps. */
 typedef struct walk {
-    margins m;
+    hg_margins m;
     windows v;
-    float *space;
     int64_t *tap;
     int64_t n_group;
 } walk;
 
-/* Room for as many images as the cache holds, of `channels`; m.rows, m.width and m.sw are set. */
+/* Room for as many images as the cache holds, of `channels`; m.rows, m.width and m.split_x are set. */
 static hg_status walk_begin(hg_ctx *cx, walk *w, int64_t n, int64_t channels, int64_t n_taps) {
-    int64_t plane = w->m.sw * w->m.rows * w->m.width, bytes = channels * plane * (int64_t)sizeof(float);
-    w->m.channels = channels;
-    w->v.channel_step = plane, w->v.image_step = channels * plane, w->v.n_taps = n_taps;
-    w->n_group = bytes > GROUP_BYTES ? 1 : GROUP_BYTES / (bytes ? bytes : 1);
-    if (w->n_group > n) w->n_group = n;
-    /* Steps read beyond the last image. */
-    w->space = hg_mem(cx, (size_t)(w->n_group * bytes) + STEP * sizeof(float));
-    w->tap = w->space ? hg_mem(cx, (size_t)(n_taps ? n_taps : 1) * sizeof *w->tap) : NULL;
-    if (!w->tap) return HG_MEMORY;
-    memset(w->space + w->n_group * channels * plane, 0, STEP * sizeof(float));
-    w->m.to = w->space, w->v.from = w->space, w->v.tap = w->tap;
-    return HG_OK;
+    w->m.channels = channels, w->m.split_y = 1;
+    w->v.channel_step = w->m.split_x * w->m.rows * w->m.width, w->v.image_step = channels * w->v.channel_step;
+    w->v.n_taps = n_taps;
+    w->n_group = hg_margins_group(&w->m, n);
+    HG_TRY(hg_margins_begin(cx, &w->m, w->n_group));
+    w->v.from = w->m.to;
+    w->v.tap = w->tap = hg_mem(cx, (size_t)(n_taps ? n_taps : 1) * sizeof *w->tap);
+    return w->tap ? HG_OK : HG_MEMORY;
 }
 
-static void walk_end(hg_ctx *cx, walk *w) { hg_mem_free(cx->lib, w->space), hg_mem_free(cx->lib, w->tap); }
+static void walk_end(hg_ctx *cx, walk *w) { hg_mem_free(cx->lib, w->m.to), hg_mem_free(cx->lib, w->tap); }
 
-static void walk_load(walk *w, const float *from, int64_t n) {
-    w->m.from = from;
-    hg_parallel_for(n * w->m.channels, 1 + (1 << 16) / (w->v.channel_step + 1), add_margins, &w->m);
-}
+static void walk_load(walk *w, const float *from, int64_t n) { hg_margins_load(&w->m, from, n); }
 
 /* The walk through the images that a convolution reads. */
 static hg_status image_walk(hg_ctx *cx, const hg_conv_shape *s, walk *w) {
@@ -166,7 +115,7 @@ static hg_status image_walk(hg_ctx *cx, const hg_conv_shape *s, walk *w) {
                       .left = s->pw,
                       .rows = rows,
                       .width = width,
-                      .sw = s->sw,
+                      .split_x = s->sw,
                       .image_step = s->groups * s->in_channels * s->h * s->w},
                 .v = {.row_step = s->sh * width, .width = s->ow, .height = s->oh}};
     HG_TRY(walk_begin(cx, w, s->n, s->in_channels, s->kh * s->kw));
@@ -180,6 +129,13 @@ bool hg_conv_has_tiles(const hg_conv_shape *s) {
     bool flat = s->d == 1 && s->od == 1 && s->kd == 1 && s->sd == 1 && s->pd == 0;
     return flat && s->dtype == HG_F32 && s->kh * s->kw > 0 && s->in_channels > 0 && s->out_channels > 0 &&
            hg_has_tiles();
+}
+
+/* Is it one for k_winograd.c, which has fewer multiplications? n, in, out, high, wide: of what is computed. */
+static bool is_3x3(const hg_conv_shape *s, int64_t in, int64_t out, int64_t high, int64_t wide) {
+    bool fits = s->kh == 3 && s->kw == 3 && s->sh == 1 && s->sw == 1 && s->dh == 1 && s->dw == 1 && s->ph <= 2 &&
+                s->pw <= 2;
+    return fits && hg_winograd_pays(s->n, in, out, high, wide);
 }
 
 /* Are the columns the image itself? */
@@ -203,6 +159,27 @@ hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image,
                     .c_image = o_image,
                     .alpha = 1};
     walk w;
+    if (is_3x3(s, s->in_channels, s->out_channels, s->oh, s->ow)) {
+        hg_winograd a = {.n = s->n,
+                         .in = s->in_channels,
+                         .out = s->out_channels,
+                         .h = s->h,
+                         .w = s->w,
+                         .high = s->oh,
+                         .wide = s->ow,
+                         .top = s->ph,
+                         .left = s->pw,
+                         .w_out = n_k,
+                         .w_in = 9,
+                         .result_step = o_image,
+                         .image_step = s->groups * s->in_channels * plane};
+        for (int64_t i = 0; i < s->groups; i++) {
+            a.image = image + i * s->in_channels * plane, a.weight = weight + i * s->out_channels * n_k;
+            a.result = output + i * s->out_channels * o_plane;
+            HG_TRY(hg_winograd_run(cx, &a));
+        }
+        return HG_OK;
+    }
     if (is_pointwise(s)) {
         for (int64_t i = 0; i < s->groups; i++) {
             g.a = weight + i * s->out_channels * n_k, g.b = image + i * s->in_channels * plane;
@@ -316,7 +293,7 @@ static hg_status output_walk(hg_ctx *cx, const hg_conv_shape *s, walk *w) {
                       .left = left,
                       .rows = top + high + 1,
                       .width = left + wide + 1,
-                      .sw = 1,
+                      .split_x = 1,
                       .image_step = s->groups * s->out_channels * s->oh * s->ow}};
     HG_TRY(walk_begin(cx, w, s->n, s->out_channels, s->kh * s->kw));
     w->v.row_step = w->m.width;
@@ -330,6 +307,28 @@ hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output,
     int64_t *at = NULL;
     float *turned = NULL, *aside = NULL;
     walk w;
+    if (is_3x3(s, s->out_channels, s->in_channels, s->h, s->w)) {
+        hg_winograd a = {.n = s->n,
+                         .in = s->out_channels,
+                         .out = s->in_channels,
+                         .h = s->oh,
+                         .w = s->ow,
+                         .high = s->h,
+                         .wide = s->w,
+                         .top = 2 - s->ph,
+                         .left = 2 - s->pw,
+                         .w_out = 9,
+                         .w_in = s->in_channels * 9,
+                         .turned = true,
+                         .result_step = i_image,
+                         .image_step = s->groups * s->out_channels * o_plane};
+        for (int64_t i = 0; i < s->groups; i++) {
+            a.image = output + i * s->out_channels * o_plane, a.weight = weight + i * n_w;
+            a.result = image + i * s->in_channels * plane;
+            HG_TRY(hg_winograd_run(cx, &a));
+        }
+        return HG_OK;
+    }
     hg_status st = output_walk(cx, s, &w);
     if (st == HG_OK && !(turned = hg_mem(cx, (size_t)n_w * sizeof *turned))) st = HG_MEMORY;
     if (st == HG_OK && !(at = hg_mem(cx, (size_t)(2 * (s->kh + s->kw)) * sizeof *at))) st = HG_MEMORY;

@@ -255,6 +255,11 @@ hg_meta hg_back_meta(const hg_back *b, int param, int j) {
     return e.node->outs[e.nr];
 }
 
+int hg_back_made_by(const hg_back *b, int param) {
+    const hg_node *n = b->node->next[b->node->first_edge[param]].node;
+    return n && n->type == &hg_op_node && n->op ? n->op->id : -1;
+}
+
 int hg_back_n_out(const hg_back *b) { return (int)b->node->n_out; }
 
 hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {

@@ -80,6 +80,7 @@ hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j); /* entry 
 const hg_arg *hg_back_arg(const hg_back *b, int param);   /* of a plain argument, or a list's length in n */
 hg_meta hg_back_meta(const hg_back *b, int param, int j); /* of an input that needs a gradient */
 int hg_back_n_out(const hg_back *b);
+int hg_back_made_by(const hg_back *b, int param); /* the op whose result it is (HG_OP_*), or -1 */
 /* The gradient of output k, zeros of its shape where none arrived; borrowed from the scope. */
 hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k);
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad); /* retains; NULL leaves it */
