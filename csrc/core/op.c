@@ -79,10 +79,48 @@ static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a
     return st;
 }
 
+/* The same of a call whose arguments are tensors and numbers alone, as most are: nothing of it is a list. */
+static inline bool without_lists(const hg_op_info *info, const hg_arg *a) {
+    for (int i = 0; i < info->n_params; i++)
+        if (a[i].kind > HG_A_FLOAT) return false;
+    return true;
+}
+
+static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
+                              uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
+    size_t pool = 0;
+    hg_node *n;
+    for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
+    hg_status st = hg_node_make(cx, &hg_op_node, info, (uint32_t)__builtin_popcount(info->differentiable),
+                                info->n_params, (uint32_t)n_out, saves_out, pool, &n);
+    if (st != HG_OK) return st;
+    uint32_t e = 0;
+    for (int i = 0; i < info->n_params && st == HG_OK; i++) {
+        hg_arg *to = &n->args[i];
+        n->first_edge[i] = e;
+        if (a[i].kind != HG_A_TENSOR)
+            to->kind = a[i].kind, to->u.i = a[i].u.i;
+        else if (save_in >> i & 1) /* its place: it is saved below */
+            to->kind = HG_A_TENSOR;
+        if (want >> i & 1) st = hg_gradient_edge(cx, a[i].u.t, &n->next[e]);
+        e += info->differentiable >> i & 1;
+    }
+    if (st == HG_OK && save_in) st = save_inputs(cx, info, saved, save_in, n);
+    if (st != HG_OK) {
+        hg_release(cx, n);
+        return st;
+    }
+    int64_t *free_pool = n->pool;
+    for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
+    *result = n;
+    return HG_OK;
+}
+
 /* The node of a call, without outputs yet: edges to what made the arguments, and what `save_in` names, as it is in `saved`.
    New. */
 static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
                         uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
+    if (without_lists(info, a)) return record_plain(cx, info, a, saved, want, save_in, outs, n_out, saves_out, result);
     uint32_t n_next = 0;
     size_t pool = 0;
     for (int i = 0; i < info->n_params; i++) {

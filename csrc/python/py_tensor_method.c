@@ -141,8 +141,26 @@ static PyObject *element(const hg_tensor *t, const int64_t *index) {
     return t->dtype == HG_BOOL ? PyBool_FromLong(i != 0) : PyLong_FromLongLong(i);
 }
 
+/* The last dimension of float32: what is asked for most. */
+static PyObject *list_of_floats(const hg_tensor *t, const int64_t *index) {
+    int last = t->n_dim - 1;
+    int64_t at = 0;
+    for (int i = 0; i < last; i++) at += index[i] * t->stride[i];
+    const float *p = (const float *)(const void *)t->data + at;
+    PyObject *list = PyList_New((Py_ssize_t)t->shape[last]);
+    for (int64_t i = 0; list && i < t->shape[last]; i++) {
+        PyObject *one = PyFloat_FromDouble(p[i * t->stride[last]]);
+        if (!one)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, one);
+    }
+    return list;
+}
+
 static PyObject *nested_list(const hg_tensor *t, int dim, int64_t *index) {
     if (dim == t->n_dim) return element(t, index);
+    if (dim == t->n_dim - 1 && t->dtype == HG_F32) return list_of_floats(t, index);
     PyObject *list = PyList_New((Py_ssize_t)t->shape[dim]);
     for (int64_t i = 0; list && i < t->shape[dim]; i++) {
         index[dim] = i;
