@@ -9,6 +9,7 @@
 #ifndef HG_ITER_IMPL_H
 #define HG_ITER_IMPL_H
 
+#include "cpu_impl.h"
 #include "op_impl.h"
 
 #define HG_ITER_MAX 4
@@ -47,34 +48,6 @@ void hg_iter_work_loop(hg_ctx *cx, const hg_iter *it, hg_loop loop, const hg_ext
 
 /* As many elements are worth a thread's while. */
 enum { HG_GRAIN = 16384 };
-
-/* ---- Vector units ---------------------------------------------------------------------------------------------------- */
-
-/* HG_CLONES before a function: compiled for the machine's vector units as well, chosen at start-up. Only where the
-   compiler and the C library can; elsewhere the plain function does. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&     \
-    __GNUC__ >= 12 && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(HG_DEBUG)
-#define HG_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define HG_CLONES
-#endif
-
-/* A function that is part of its caller, whatever the machine that one is compiled for. */
-#if defined(__GNUC__)
-#define HG_INLINE static inline __attribute__((always_inline))
-#else
-#define HG_INLINE static inline
-#endif
-
-/* HG_IVDEP before a for: iterations do not depend on one another, although the compiler cannot know: in place, a result
-   lies exactly on its operand. */
-#if defined(__clang__)
-#define HG_IVDEP _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define HG_IVDEP _Pragma("GCC ivdep")
-#else
-#define HG_IVDEP
-#endif
 
 /* The dtypes loops are compiled for; half types run as float32. X(suffix, C type, unsigned type to compute in, id) */
 #define HG_SIGNED_TYPES(X)                                                                                             \

@@ -117,17 +117,16 @@ ARITHMETIC(heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), 
 HG_SIMPLE2_KERNELS(K)
 #undef K
 
-/* d/dx of x/2 (1 + tanh(b (x + c x^3))) */
-static double gelu_tanh_slope(double x) {
-    const double b = M_SQRT2 * M_2_SQRTPI * 0.5, c = 0.044715;
-    double t = tanh(b * (x + c * x * x * x));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * b * (1 + 3 * c * x * x);
-}
-
 #define K(id, ...)                                                                                                     \
     FLOATS(LOOP2, id, __VA_ARGS__)                                                                                     \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_MATH2_KERNELS(K)
+#undef K
+#define K(id, bits, limit, near, ...)                                                                                  \
+    NEAR2(id##_f32, bits, limit, near, __VA_ARGS__)                                                                    \
+    LOOP2(id##_f64, double, double, double, __VA_ARGS__)                                                               \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_NEAR2_KERNELS(K)
 #undef K
 
 /* ---- Bits -------------------------------------------------------------------------------------------------------------------- */

@@ -37,29 +37,47 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* One floating operand: K(name, value of x). V is the type computed in. What stands here has an op of its name. */
 /* clang-format off */
 #define HG_MATH_KERNELS(K)                                                                                             \
-    K(exp2, exp2(x)) K(expm1, expm1(x)) K(log2, log2(x)) K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x))          \
+    K(exp2, exp2(x)) K(log2, log2(x)) K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x))          \
     K(cos, cos(x)) K(tan, tan(x)) K(asin, asin(x)) K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x))                  \
-    K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x)) K(atanh, atanh(x)) K(erf, erf(x)) K(erfc, erfc(x))          \
+    K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x)) K(atanh, atanh(x)) K(erfc, erfc(x))          \
     K(erfinv, (V)inverse_erf((double)x)) K(lgamma, lgamma(x)) K(digamma, (V)psi((double)x))                            \
     K(sinc, x == 0 ? 1 : sin((V)M_PI * x) / ((V)M_PI * x))
 /* clang-format on */
-/* The same for what a processor does in a few instructions, or in a polynomial (k_math_impl.h). */
+/* The same for what a processor does in a few instructions. */
 /* clang-format off */
 #define HG_SIMPLE_KERNELS(K)                                                                                           \
-    K(exp, hg_exp(x)) K(log, hg_log(x)) K(tanh, hg_tanh(x)) K(sigmoid, hg_sigmoid_(x)) K(sqrt, sqrt(x))                \
-    K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x) K(deg2rad, x *(V)(M_PI / 180)) K(rad2deg, x *(V)(180 / M_PI))
+    K(sqrt, sqrt(x)) K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x) K(deg2rad, x *(V)(M_PI / 180)) K(rad2deg, x *(V)(180 / M_PI))
 /* clang-format on */
+/* The same by polynomials in float32: K(name, bits, limit, value by polynomials, value), see k_loop_impl.h. */
+/* clang-format off */
+#define HG_NEAR_KERNELS(K)                                                                                             \
+    K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_exp(fused, x), exp(x))                                               \
+    K(expm1, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_near_expm1(fused, x), expm1(x))                                       \
+    K(log, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
+    K(tanh, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \
+    K(erf, 0, 0, hg_near_erf(fused, x), erf(x))                                                                        \
+    K(sigmoid, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_sigmoid(fused, x), 1 / (1 + exp(-x)))
+/* ... and activations. */
+#define HG_NEAR_ACTIVATION_KERNELS(K) \
+    K(silu, HG_SIZE_BITS(x), HG_EXP_REACH, x / (1 + hg_near_exp(fused, -x)), x / (1 + exp(-x)))                        \
+    K(gelu, 0, 0, x * 0.5f * (1 + hg_near_erf(fused, x * (V)M_SQRT1_2)), x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))      \
+    K(gelu_tanh, 0, 0, 0.5f * x * (1 + hg_near_tanh(fused, HG_GELU_ARGUMENT(x))),                                      \
+      (V)0.5 * x * (1 + tanh(HG_GELU_ARGUMENT(x))))                                                                    \
+    K(mish, 0, 0, x * hg_near_tanh(fused, HG_OVER_0(x) + hg_near_softplus(fused, fabsf(x))), x *tanh(log1p(exp(x))))   \
+    K(softplus, 0, 0,                                                                                                  \
+      x * f(0) > f(1) ? x : (HG_OVER_0(x * f(0)) + hg_near_softplus(fused, fabsf(x * f(0)))) / f(0),                   \
+      x * f(0) > f(1) ? x : log1p(exp(x * f(0))) / f(0))                                                               \
+    K(log_sigmoid, 0, 0, (x < 0 ? x : 0) - hg_near_softplus(fused, fabsf(x)), (x < 0 ? x : 0) - log1p(exp(-fabs(x))))  \
+    K(elu, HG_SIZE_BITS(x * f(2)), HG_EXPM1_REACH,                                                                     \
+      x > 0 ? x * f(1) : hg_near_expm1(fused, x * f(2)) * (f(0) * f(1)),                                               \
+      x > 0 ? x * f(1) : x != x ? x : expm1(x * f(2)) * (f(0) * f(1)))
+/* clang-format on */
+#define HG_GELU_ARGUMENT(x) ((V)(M_SQRT2 * M_2_SQRTPI * 0.5) * ((x) + (V)0.044715 * (x) * (x) * (x)))
+#define HG_OVER_0(x)        (0 < (x) ? (x) : 0)
 /* Activations and their derivatives: one operand, with numbers f(i). */
-#define HG_ACTIVATION_KERNELS(K)                                                                                       \
-    K(gelu, x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))                                                                   \
-    K(mish, x *tanh(log1p(exp(x))))                                                                                    \
-    K(softplus, x *f(0) > f(1) ? x : log1p(exp(x * f(0))) / f(0))                                                      \
-    K(log_sigmoid, (x < 0 ? x : 0) - log1p(exp(-fabs(x))))                                                             \
-    K(elu, x > 0 ? x * f(1) : x != x ? x : expm1(x * f(2)) * (f(0) * f(1)))
 /* clang-format off */
 #define HG_SIMPLE_ACTIVATION_KERNELS(K)                                                                                \
-    K(gelu_tanh, (V)0.5 * x * (1 + hg_tanh((V)(M_SQRT2 * M_2_SQRTPI * 0.5) * (x + (V)0.044715 * x * x * x))))          \
-    K(silu, x / (1 + hg_exp(-x))) K(hardsigmoid, (x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) / 6)                          \
+    K(hardsigmoid, (x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) / 6)                                                        \
     K(hardswish, x *(x + 3 < 0 ? 0 : x + 3 > 6 ? 6 : x + 3) / 6)                                                       \
     K(softshrink, x > f(0) ? x - f(0) : x < -f(0) ? x + f(0) : x * 0) K(hardshrink, x >= -f(0) && x <= f(0) ? 0 : x)   \
     K(leaky_relu, x > 0 ? x : x * f(0))
@@ -70,16 +88,31 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(atan2, atan2(x, y)) K(hypot_cpu, hypot(x, y)) K(copysign, copysign(x, y))                                        \
     K(logaddexp, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp(-fabs(x - y))))                                  \
     K(logaddexp2, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp2(-fabs(x - y))) * (V)M_LOG2E)                   \
-    K(xlogy, y != y   ? y : x == 0 ? 0 : x * log(y))                                                                   \
-    K(gelu_backward, x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5))) \
-    K(gelu_tanh_backward, x *(V)gelu_tanh_slope((double)y))                                                            \
-    K(elu_backward, y <= 0 ? x * f(2) * f(0) * f(1) * exp(y * f(2)) : x * f(1))
+    K(xlogy, y != y   ? y : x == 0 ? 0 : x * log(y))
+/* By polynomials, as above. */
+#define HG_NEAR2_KERNELS(K)                                                                                            \
+    K(gelu_backward, 0, 0,                                                                                             \
+      x *(0.5f * (1 + hg_near_erf(fused, y * (V)M_SQRT1_2)) +                                                          \
+          y * hg_low_exp(fused, -y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)),                                      \
+      x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)))             \
+    K(gelu_tanh_backward, 0, 0, x *HG_GELU_SLOPE(y, hg_near_tanh(fused, HG_GELU_ARGUMENT(y))),                         \
+      x *HG_GELU_SLOPE(y, tanh(HG_GELU_ARGUMENT(y))))                                                                  \
+    K(silu_backward, HG_SIZE_BITS(y), HG_EXP_REACH,                                                                    \
+      x *hg_near_sigmoid(fused, y) * (1 + y * (1 - hg_near_sigmoid(fused, y))),                                        \
+      x *(1 / (1 + exp(-y))) * (1 + y * (1 - 1 / (1 + exp(-y)))))                                                      \
+    K(elu_backward, HG_SIZE_BITS(y * f(2)), HG_EXP_REACH,                                                              \
+      y <= 0 ? x * f(2) * f(0) * f(1) * hg_near_exp(fused, y * f(2)) : x * f(1),                                       \
+      y <= 0 ? x * f(2) * f(0) * f(1) * exp(y * f(2)) : x * f(1))
 /* clang-format on */
+/* The derivative of gelu by tanh at y, where the tanh is t. */
+#define HG_GELU_SLOPE(y, t)                                                                                            \
+    ((V)0.5 * (1 + (t)) +                                                                                              \
+     (V)0.5 * (y) * (1 - (t) * (t)) * (V)(M_SQRT2 * M_2_SQRTPI * 0.5) * (1 + (V)(3 * 0.044715) * (y) * (y)))
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
     K(div, x / y)                                                                                                      \
     K(sigmoid_backward, x *(1 - y) * y)                                                                                \
     K(tanh_backward, x *(1 - y * y))                                                                                   \
-    K(leaky_relu_backward, y > 0 ? x : x * f(0)) K(silu_backward, x *hg_sigmoid_(y) * (1 + y * (1 - hg_sigmoid_(y))))
+    K(leaky_relu_backward, y > 0 ? x : x * f(0))
 /* Three floating operands. */
 #define HG_SIMPLE3_KERNELS(K)                                                                                          \
     K(lerp, (z < (V)0.5 && z > (V)-0.5) ? fma(z, y - x, x) : fma(x - y, 1 - z, y))                                     \
@@ -88,11 +121,13 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 #define K(name, ...) extern const hg_kernel hg_k_##name;
 HG_MATH_KERNELS(K)
 HG_SIMPLE_KERNELS(K)
-HG_ACTIVATION_KERNELS(K)
 HG_SIMPLE_ACTIVATION_KERNELS(K)
 HG_MATH2_KERNELS(K)
 HG_SIMPLE2_KERNELS(K)
 HG_SIMPLE3_KERNELS(K)
+HG_NEAR_KERNELS(K)
+HG_NEAR_ACTIVATION_KERNELS(K)
+HG_NEAR2_KERNELS(K)
 /* With rules of their own for integers and bool. */
 /* clang-format off */
 K(add) K(add_scaled) K(sub) K(sub_scaled) K(mul) K(floor_divide) K(trunc_divide) K(remainder) K(fmod) K(pow) K(maximum)

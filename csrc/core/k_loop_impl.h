@@ -19,6 +19,9 @@
     typedef T V;                                                                                                       \
     typedef U W;                                                                                                       \
     (void)extra, (void)sizeof(W), (void)sizeof(V);
+#define FAST_BODY(T, U)                                                                                                \
+    BODY(T, U)                                                                                                         \
+    (void)fused;
 #define IS_UNIT(k, T) (step[k] == (int64_t)sizeof(T))
 
 /* Loops over any steps gain nothing from being vectorised, but would grow. */
@@ -38,8 +41,8 @@
     }
 #define LOOP1_FAST(fn, T, U, R, ...)                                                                                   \
     LOOP1(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
-    HG_CLONES static void fn(ARGS) {                                                                                   \
-        BODY(T, U)                                                                                                     \
+    HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
+        FAST_BODY(T, U)                                                                                                \
         if (IS_UNIT(0, R) && IS_UNIT(1, T)) {                                                                          \
             R *r = (R *)(void *)p[0];                                                                                  \
             const T *a = (const T *)(void *)p[1];                                                                      \
@@ -50,7 +53,8 @@
             return;                                                                                                    \
         }                                                                                                              \
         fn##_any(n, p, step, extra);                                                                                   \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(fn, (ARGS), n, p, step, extra)
 
 #define LOOP2(fn, T, U, R, ...)                                                                                        \
     SCALAR static void fn(ARGS) {                                                                                      \
@@ -82,8 +86,8 @@
     }
 #define LOOP2_FAST(fn, T, U, R, ...)                                                                                   \
     LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
-    HG_CLONES static void fn(ARGS) {                                                                                   \
-        BODY(T, U)                                                                                                     \
+    HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
+        FAST_BODY(T, U)                                                                                                \
         UNIT2(T, R, __VA_ARGS__)                                                                                       \
         if (IS_UNIT(0, R) && step[1] == 0 && IS_UNIT(2, T)) {                                                          \
             R *r = (R *)(void *)p[0];                                                                                  \
@@ -95,7 +99,8 @@
             return;                                                                                                    \
         }                                                                                                              \
         fn##_any(n, p, step, extra);                                                                                   \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(fn, (ARGS), n, p, step, extra)
 /* Integers are met less often: one set of loops for every machine. */
 #define LOOP2_UNIT(fn, T, U, R, ...)                                                                                   \
     LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
@@ -115,8 +120,8 @@
     }
 #define LOOP3_FAST(fn, T, U, R, ...)                                                                                   \
     LOOP3(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
-    HG_CLONES static void fn(ARGS) {                                                                                   \
-        BODY(T, U)                                                                                                     \
+    HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
+        FAST_BODY(T, U)                                                                                                \
         if (IS_UNIT(0, R) && IS_UNIT(1, T) && step[3] == 0 && step[2] == 0) {                                          \
             R *r = (R *)(void *)p[0];                                                                                  \
             const T *a = (const T *)(void *)p[1], y = AT(T, 2, 0), z = AT(T, 3, 0);                                    \
@@ -136,7 +141,61 @@
             return;                                                                                                    \
         }                                                                                                              \
         fn##_any(n, p, step, extra);                                                                                   \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(fn, (ARGS), n, p, step, extra)
+
+/* Float32 by polynomials (k_math_impl.h), a chunk at a time: from and to where it is where steps are units and whole blocks of
+   vectors are left, else by way of the stack. `near` is for chunks whose operands' `bits` are at most `limit` (0: for all); others
+   have the loop of the C library's functions. */
+enum { NEAR_CHUNK = 256, NEAR_BLOCK = 64 };
+
+/* m floats at p, followed by ones up to a whole number of blocks. */
+static inline const float *near_in(float *room, const char *p, int64_t step, int64_t m) {
+    if (step == (int64_t)sizeof(float) && m % NEAR_BLOCK == 0) return (const float *)(const void *)p;
+    for (int64_t k = 0; k < m; k++) room[k] = *(const float *)(const void *)(p + k * step);
+    for (int64_t k = m; k % NEAR_BLOCK; k++) room[k] = 1;
+    return room;
+}
+static inline void near_out(const float *from, char *p, int64_t step, int64_t m) {
+    for (int64_t k = 0; k < m; k++) *(float *)(void *)(p + k * step) = from[k];
+}
+
+#define NEAR(fn, operands, bits, limit, near)                                                                          \
+    HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
+        BODY(float, float)                                                                                             \
+        float room[3][NEAR_CHUNK];                                                                                     \
+        for (int64_t i = 0, m; i < n; i += m) {                                                                        \
+            m = n - i < NEAR_CHUNK ? n - i : NEAR_CHUNK;                                                               \
+            const float *a = near_in(room[0], p[1] + i * step[1], step[1], m);                                         \
+            const float *b = operands == 2 ? near_in(room[1], p[2] + i * step[2], step[2], m) : a;                     \
+            bool direct = IS_UNIT(0, float) && m % NEAR_BLOCK == 0;                                                    \
+            float *r = direct ? (float *)(void *)(p[0] + i * step[0]) : room[2];                                       \
+            uint32_t most = 0;                                                                                         \
+            for (int64_t k = 0; limit && k < m; k++) {                                                                 \
+                float x = a[k], y = b[k];                                                                              \
+                (void)x, (void)y;                                                                                      \
+                most = most > (bits) ? most : (bits);                                                                  \
+            }                                                                                                          \
+            if (most > limit) {                                                                                        \
+                char *q[3] = {p[0] + i * step[0], p[1] + i * step[1], operands == 2 ? p[2] + i * step[2] : NULL};      \
+                fn##_any(m, q, step, extra);                                                                           \
+                continue;                                                                                              \
+            }                                                                                                          \
+            for (int64_t k = 0; k < m; k += NEAR_BLOCK) HG_IVDEP for (int j = 0; j < NEAR_BLOCK; j++) {                \
+                    float x = a[k + j], y = b[k + j];                                                                  \
+                    (void)y;                                                                                           \
+                    r[k + j] = (near);                                                                                 \
+                }                                                                                                      \
+            if (!direct) near_out(r, p[0] + i * step[0], step[0], m);                                                  \
+        }                                                                                                              \
+    }                                                                                                                  \
+    HG_VECTOR(fn, (ARGS), n, p, step, extra)
+#define NEAR1(fn, bits, limit, near, ...)                                                                              \
+    LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
+    NEAR(fn, 1, bits, limit, near)
+#define NEAR2(fn, bits, limit, near, ...)                                                                              \
+    LOOP2(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
+    NEAR(fn, 2, bits, limit, near)
 
 /* Comparisons whose answer the type gives away for unsigned operands. */
 static inline bool is_below(int64_t x, int64_t bound) { return x < bound; }

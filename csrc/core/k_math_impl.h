@@ -1,38 +1,46 @@
 /* The functions networks are full of, in float32, written so that loops over them are vectorised: no branch, no call.
 
    Note [Polynomials]
-   Each reduces its operand to an interval around zero and evaluates a polynomial there; coefficients are those of Cephes.
-   Results are within 2 units in the last place of the exact ones, NaN, infinities, overflow and underflow are those of the C
-   library. In double precision, and for everything else, the C library is what is called. */
+   Each reduces its operand to an interval around zero and evaluates a polynomial there: fitted by weighted least squares, those
+   of hg_near_erf from a table of N. Juffa's. Results are within 3 units in the last place of the exact ones. hg_near_exp and
+   hg_near_log are for the operands that occur; hg_expf and hg_logf are for all, with NaN, infinities, overflow and
+   underflow as in the C library. In double precision, and for everything else, the C library is what is called.
+
+   `fused`: see Note [Vector units] in cpu_impl.h. */
 #ifndef HG_K_MATH_IMPL_H
 #define HG_K_MATH_IMPL_H
+
+#include "cpu_impl.h"
 
 #include <math.h>
 #include <stdint.h>
 
-static inline float hg_bits_to_float(uint32_t u) {
+HG_INLINE float hg_bits_to_float(uint32_t u) {
     union {
         uint32_t u;
         float f;
     } v = {u};
     return v.f;
 }
-static inline uint32_t hg_float_to_bits(float f) {
+HG_INLINE uint32_t hg_float_to_bits(float f) {
     union {
         float f;
         uint32_t u;
     } v = {f};
     return v.u;
 }
-static inline float hg_round_small(float x) { /* |x| < 2^22 */
-    const float shift = 12582912.0f;
-    return (x + shift) - shift;
+/* |y| with the sign of x. */
+HG_INLINE float hg_with_sign(float y, float x) {
+    return hg_bits_to_float(hg_float_to_bits(y) | (hg_float_to_bits(x) & 0x80000000u));
 }
 
+#define FMA(a, b, c) (fused ? __builtin_fmaf(a, b, c) : (a) * (b) + (c))
+
+/* ---- For all operands ------------------------------------------------------------------------------------------------- */
+
 static inline float hg_expf(float x) {
-    float inside = x < -104.0f ? -104.0f : x;
-    inside = inside > 89.0f ? 89.0f : inside;
-    float n = hg_round_small(inside * 1.44269504088896341f); /* x = n log 2 + r */
+    float inside = x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x;
+    float n = (inside * 1.44269504088896341f + 12582912.0f) - 12582912.0f; /* x = n log 2 + r */
     float r = inside - n * 0.693359375f;
     r = r + n * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
@@ -48,50 +56,98 @@ static inline float hg_expf(float x) {
     return x != x ? x : y;
 }
 
-static inline float hg_tanhf(float x) {
-    float size = fabsf(x), z = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    float near_zero = p * z * x + x;
-    float far = 1.0f - 2.0f / (hg_expf(2.0f * (size > 10.0f ? 10.0f : size)) + 1.0f);
-    far = hg_bits_to_float(hg_float_to_bits(far) | (hg_float_to_bits(x) & 0x80000000u));
-    float y = size < 0.625f ? near_zero : far;
-    return x != x ? x : y;
+/* ---- For those that occur ------------------------------------------------------------------------------------------------ */
+
+/* The bits of |x|, and of 87: what hg_near_exp takes. */
+#define HG_SIZE_BITS(x) (hg_float_to_bits(x) & 0x7fffffffu)
+#define HG_EXP_REACH    0x42ae0000u
+#define HG_EXPM1_REACH  0x41a00000u /* 20 */
+/* Positive, normal and finite: what hg_near_log takes. */
+#define HG_LOG_BITS(x) (hg_float_to_bits(x) - 0x00800000u)
+#define HG_LOG_REACH   0x7effffffu
+
+/* exp(x) for |x| <= 87: with 2^n in the exponent, and the rest f in [-1/2, 1/2] of x log2(e) as 2^f. */
+HG_INLINE float hg_near_exp(const bool fused, float x) {
+    float shifted = FMA(x, 1.44269504f, 12582912.0f), n = shifted - 12582912.0f; /* rounded: 1.5 * 2^23 */
+    float f = FMA(x, 1.92596303e-8f, FMA(x, 1.44269502f, -n));
+    float p = 1.546981221e-4f;
+    p = FMA(p, f, 1.339093549e-3f);
+    p = FMA(p, f, 9.618030861e-3f);
+    p = FMA(p, f, 5.550356954e-2f);
+    p = FMA(p, f, 2.402265072e-1f);
+    p = FMA(p, f, 6.931471825e-1f);
+    p = FMA(p, f, 1.0f);
+    return hg_bits_to_float(hg_float_to_bits(p) + (hg_float_to_bits(shifted) << 23));
 }
 
-static inline float hg_sigmoidf(float x) { return 1.0f / (1.0f + hg_expf(-x)); }
-static inline double hg_sigmoid(double x) { return 1 / (1 + exp(-x)); }
-
-static inline float hg_logf(float x) {
-    float scaled = x < 0x1p-126f ? x * 0x1p23f : x; /* subnormals */
-    uint32_t u = hg_float_to_bits(scaled);
-    float e = (float)((int32_t)(u >> 23 & 0xff) - 126) - (x < 0x1p-126f ? 23.0f : 0.0f);
-    float m = hg_bits_to_float((u & 0x007fffffu) | 0x3f000000u); /* x = m 2^e, m in [0.5, 1) */
-    e = m < 0.707106781186547524f ? e - 1.0f : e;
-    float r = m < 0.707106781186547524f ? m + m - 1.0f : m - 1.0f, z = r * r;
-    float p = 7.0376836292e-2f;
-    p = p * r - 1.1514610310e-1f;
-    p = p * r + 1.1676998740e-1f;
-    p = p * r - 1.2420140846e-1f;
-    p = p * r + 1.4249322787e-1f;
-    p = p * r - 1.6668057665e-1f;
-    p = p * r + 2.0000714765e-1f;
-    p = p * r - 2.4999993993e-1f;
-    p = p * r + 3.3333331174e-1f;
-    float y = p * r * z + e * -2.12194440e-4f - 0.5f * z;
-    y = r + y + e * 0.693359375f;
-    y = x == 0.0f ? -INFINITY : y;
-    y = x < 0.0f ? NAN : y;
-    return x != x || x == INFINITY ? x : y;
+/* exp(x) for x up to 87; 0 where it would be below the normal numbers. */
+HG_INLINE float hg_low_exp(const bool fused, float x) {
+    float y = hg_near_exp(fused, -87.0f > x ? -87.0f : x);
+    return x < -87.0f ? 0.0f : y;
 }
 
-/* By the operand's type: these, or the C library's. */
-#define hg_exp(x)      _Generic((x), float : hg_expf, default : (exp))(x)
-#define hg_tanh(x)     _Generic((x), float : hg_tanhf, default : (tanh))(x)
-#define hg_log(x)      _Generic((x), float : hg_logf, default : (log))(x)
-#define hg_sigmoid_(x) _Generic((x), float : hg_sigmoidf, default : hg_sigmoid)(x)
+/* exp(x) - 1 for |x| <= 20, or NaN: 2^n - 1 and 2^n times the rest are added up. */
+HG_INLINE float hg_near_expm1(const bool fused, float x) {
+    float shifted = FMA(x, 1.44269504f, 12582912.0f), n = shifted - 12582912.0f;
+    float r = FMA(n, 2.12194440e-4f, FMA(n, -0.693359375f, x));
+    float p = 1.394115039e-3f;
+    p = FMA(p, r, 8.363196626e-3f);
+    p = FMA(p, r, 4.166637361e-2f);
+    p = FMA(p, r, 1.666657626e-1f);
+    p = FMA(p, r, 0.5f);
+    float rest = FMA(p * r, r, r);
+    float two_to_n = hg_bits_to_float((hg_float_to_bits(shifted) << 23) + 0x3f800000u);
+    return FMA(two_to_n, rest, two_to_n - 1.0f);
+}
 
+HG_INLINE float hg_near_tanh(const bool fused, float x) {
+    float size = fabsf(x), inside = 9.5f < size ? 9.5f : size; /* NaN stays */
+    float e = hg_near_expm1(fused, inside + inside);
+    return hg_with_sign(e / (e + 2.0f), x);
+}
+
+HG_INLINE float hg_near_sigmoid(const bool fused, float x) { return 1.0f / (1.0f + hg_near_exp(fused, -x)); }
+
+HG_INLINE float hg_near_erf(const bool fused, float x) {
+    float t = fabsf(x), s = x * x;
+    float r = FMA(-1.72853470e-5f, t, 3.83197126e-4f), u = FMA(-3.88396438e-3f, t, 2.42546219e-2f);
+    r = FMA(r, s, u);
+    r = FMA(r, t, -1.06777877e-1f);
+    r = FMA(r, t, -6.34846687e-1f);
+    r = FMA(r, t, -1.28717512e-1f);
+    r = FMA(r, t, -t);
+    float far = 1.0f - hg_near_exp(fused, -80.0f > r ? -80.0f : r);
+    float p = -5.96761703e-4f;
+    p = FMA(p, s, 4.99119423e-3f);
+    p = FMA(p, s, -2.67681349e-2f);
+    p = FMA(p, s, 1.12819925e-1f);
+    p = FMA(p, s, -3.76125336e-1f);
+    p = FMA(p, s, 1.28379166e-1f);
+    p = FMA(p, t, t);
+    return hg_with_sign(t > 0.927734375f ? far : p, x);
+}
+
+/* log(x) of a positive normal number: x = m 2^e, m in [sqrt(1/2), sqrt(2)). */
+HG_INLINE float hg_near_log(const bool fused, float x) {
+    uint32_t u = hg_float_to_bits(x) - 0x3f3504f3u;
+    float e = (float)((int32_t)u >> 23), r = hg_bits_to_float((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    float p = -8.305438608e-2f;
+    p = FMA(p, r, 1.279892176e-1f);
+    p = FMA(p, r, -1.294341087e-1f);
+    p = FMA(p, r, 1.419023424e-1f);
+    p = FMA(p, r, -1.664348841e-1f);
+    p = FMA(p, r, 2.000187933e-1f);
+    p = FMA(p, r, -2.500028014e-1f);
+    p = FMA(p, r, 3.333332539e-1f);
+    p = FMA(p, r, -0.5f);
+    return FMA(e, 0.693147180559945f, FMA(p, r * r, r));
+}
+
+/* log(1 + exp(-t)), t >= 0. The sum's rounding is made up for. */
+HG_INLINE float hg_near_softplus(const bool fused, float t) {
+    float e = hg_low_exp(fused, -t), sum = 1.0f + e;
+    return hg_near_log(fused, sum) + (e - (sum - 1.0f)) / sum;
+}
+
+#undef FMA
 #endif

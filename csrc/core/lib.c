@@ -1,5 +1,6 @@
 /* The library and its contexts: memory, errors, and the life of every core object. */
 #include "autograd_impl.h"
+#include "cpu_impl.h"
 #include "gemm_impl.h"
 #include "module_impl.h"
 
@@ -80,6 +81,7 @@ hg_status hg_open(const hg_host *host, hg_ctx **out) {
     lib->host = *host;
     lib->default_dtype = HG_F32;
     hg_generator_seed(&lib->generator, 5489);
+    hg_cpu_choose();
     hg_get_num_threads(); /* as the environment has it now */
     if (hg_ctx_new(lib, &cx) != HG_OK) {
         host->mem(host->ud, lib, 0);

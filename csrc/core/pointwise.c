@@ -104,8 +104,8 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         st = fresh ? hg_tensor_empty_like(cx, whole, result, out) : hg_out(cx, out, result, whole->n_dim, whole->shape);
         if (st != HG_OK) return st;
         if ((*out)->dtype == computed) {
-            hg_iter it = {.n_operands = n_in + 1, .n_dim = 1};
-            it.shape[0] = whole->numel;
+            hg_iter it; /* not zeroed: small tensors would notice */
+            it.n_operands = n_in + 1, it.n_dim = 1, it.shape[0] = whole->numel;
             it.p[0] = (*out)->data, it.step[0][0] = hg_dtypes[computed].size;
             for (int i = 0; i < n_in; i++) {
                 const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;

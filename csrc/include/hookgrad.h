@@ -183,6 +183,8 @@ void hg_set_default_dtype(hg_ctx *cx, hg_dtype d);
    than there are processors, or as many as there are. Of the whole process. */
 int hg_get_num_threads(void);
 void hg_set_num_threads(int n);
+/* What the kernels are compiled for that run: "avx512", "avx2" or "baseline", and no more than HOOKGRAD_CPU said at the start. */
+const char *hg_cpu_name(void);
 
 /* Retain and release core objects; NULL is fine. hg_finalize is called by the host when a count reaches zero: it empties
    the core struct (now or, for nodes in a long chain, later) and then calls host->free. hg_clear drops the references

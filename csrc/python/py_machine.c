@@ -51,9 +51,14 @@ PyDoc_STRVAR(empty_cache_doc,
              ">>> s['reserved_bytes.all.current'] == s['allocated_bytes.all.current']\n"
              "True\n");
 
+static PyObject *cpu_name(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    return PyUnicode_FromString(hg_cpu_name());
+}
+
 static PyMethodDef functions[] = {
     {"get_num_threads", get_num_threads, METH_NOARGS, "How many threads one large operation may use."},
     {"set_num_threads", set_num_threads, METH_O, "Let one large operation use that many threads."},
+    {"_cpu_name", cpu_name, METH_NOARGS, "What the kernels are compiled for that run."},
     {"memory_stats", memory_stats, METH_NOARGS, memory_stats_doc},
     {"reset_peak_memory_stats", reset_peak_memory_stats, METH_NOARGS, "The peak is what is in use now."},
     {"empty_cache", empty_cache, METH_NOARGS, empty_cache_doc},
