@@ -4,6 +4,8 @@ import sys
 from contextlib import contextmanager
 from types import ModuleType
 
+from . import _C
+
 
 def _backend(name, doc, **attributes):
     module = ModuleType(f"{__name__}.{name}", doc)
@@ -49,6 +51,11 @@ cudnn.flags = _flags(
 )
 cuda = _backend("cuda", "CUDA: not here.", is_built=_no, matmul=_backend("cuda.matmul", "", allow_tf32=False))
 mps = _backend("mps", "Apple's graphics processors: not here.", is_available=_no, is_built=_no)
+cpu = _backend(
+    "cpu",
+    "The processor.",
+    get_cpu_capability=lambda: {"avx512": "AVX512", "avx2": "AVX2", "baseline": "DEFAULT"}[_C._cpu_name()],
+)
 mkldnn = _backend(
     "mkldnn",
     "oneDNN: not here.",

@@ -1,5 +1,6 @@
 /* Copies, fills, single numbers, and the rules of shapes and dtypes every op needs. */
 #include "k_impl.h"
+#include "pool_impl.h"
 #include "shape_impl.h"
 
 #include <stdio.h>
@@ -182,6 +183,12 @@ hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64
 
 #define MOVE(size, type)                                                                                               \
     static void move_##size(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {               \
+        if (to_step == size && from_step == -size) { /* backwards */                                                   \
+            type *restrict a = (type *)(void *)to;                                                                     \
+            const type *restrict b = (const type *)(const void *)from;                                                 \
+            for (int64_t i = 0; i < n; i++) a[i] = b[-i];                                                              \
+            return;                                                                                                    \
+        }                                                                                                              \
         for (int64_t i = 0; i < n; i++)                                                                                \
             *(type *)(void *)(to + i * to_step) = *(const type *)(const void *)(from + i * from_step);                 \
     }
@@ -201,6 +208,70 @@ static void copy_row(void *arg, int64_t n, char *const *p, const int64_t *step) 
         memcpy(p[0], p[1], (size_t)(n * c->size));
     else
         c->convert(n, p[0], step[0], p[1], step[1]);
+}
+
+/* Note [Exchanged axes]
+   Where the result is written along one dimension and the operand lies along another, rows of either would use one element of
+   each of the other's cache lines. So a plane of the two is copied by tiles: a tile is read along the operand's lines into a
+   square on the stack, and written from there along the result's. */
+enum { TILE = 32 };
+
+#define TILES(size, type)                                                                                              \
+    static void tile_##size(int64_t m, int64_t n, char *to, int64_t to_row, const char *from, int64_t from_row) {      \
+        type square[TILE][TILE + 1];                                                                                   \
+        for (int64_t i = 0; i < n; i++) {                                                                              \
+            const type *in = (const type *)(const void *)(from + i * from_row);                                        \
+            for (int64_t j = 0; j < m; j++) square[j][i] = in[j];                                                      \
+        }                                                                                                              \
+        for (int64_t j = 0; j < m; j++) memcpy(to + j * to_row, square[j], (size_t)n * sizeof(type));                  \
+    }
+TILES(1, uint8_t)
+TILES(2, uint16_t)
+TILES(4, uint32_t)
+TILES(8, uint64_t)
+
+/* The plane of the iterator's last dimension, along which the result lies, and `other`, along which the operand does. */
+typedef struct tiling {
+    const hg_iter *it;
+    int64_t size, tiles_down, tiles_across;
+    int other;
+    void (*tile)(int64_t m, int64_t n, char *to, int64_t to_row, const char *from, int64_t from_row);
+} tiling;
+
+static void copy_tiles(void *arg, int64_t begin, int64_t end) {
+    const tiling *t = arg;
+    const hg_iter *it = t->it;
+    int last = it->n_dim - 1;
+    for (int64_t u = begin; u < end; u++) {
+        int64_t i = u % t->tiles_across * TILE, j = u / t->tiles_across % t->tiles_down * TILE;
+        int64_t left = u / t->tiles_across / t->tiles_down;
+        char *to = it->p[0] + i * t->size + j * it->step[t->other][0];
+        const char *from = it->p[1] + j * t->size + i * it->step[last][1];
+        for (int d = last - 1; d >= 0; d--) {
+            if (d == t->other) continue;
+            to += left % it->shape[d] * it->step[d][0], from += left % it->shape[d] * it->step[d][1];
+            left /= it->shape[d];
+        }
+        int64_t n = it->shape[last] - i, m = it->shape[t->other] - j;
+        t->tile(m < TILE ? m : TILE, n < TILE ? n : TILE, to, it->step[t->other][0], from, it->step[last][1]);
+    }
+}
+
+/* Are two axes exchanged? Then copies. */
+static bool copy_exchanged(hg_ctx *cx, const hg_iter *it, int64_t size) {
+    int last = it->n_dim - 1, other = -1;
+    int64_t units = 1;
+    if (last < 1 || it->step[last][0] != size || it->step[last][1] == size || it->shape[last] < 4) return false;
+    for (int d = 0; d < last; d++)
+        if (it->step[d][1] == size && it->shape[d] >= 4) other = d;
+    if (other < 0) return false;
+    tiling t = {.it = it, .size = size, .other = other};
+    t.tiles_across = (it->shape[last] + TILE - 1) / TILE, t.tiles_down = (it->shape[other] + TILE - 1) / TILE;
+    t.tile = size == 1 ? tile_1 : size == 2 ? tile_2 : size == 4 ? tile_4 : tile_8;
+    for (int d = 0; d < last; d++)
+        if (d != other) units *= it->shape[d];
+    hg_work(cx, units * t.tiles_across * t.tiles_down, HG_GRAIN / (TILE * TILE), copy_tiles, &t);
+    return true;
 }
 
 hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
@@ -241,7 +312,7 @@ hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     hg_iter_add_tensor(&it, to);
     hg_iter_add_tensor(&it, from);
     hg_iter_coalesce(&it);
-    hg_iter_rows(&it, copy_row, &c);
+    if (!same || !copy_exchanged(cx, &it, (int64_t)size)) hg_iter_work(cx, &it, copy_row, &c);
 done:
     hg_release(cx, apart);
     return st;

@@ -32,7 +32,7 @@ void hg_cpu_choose(void);
 #define HG_AVX512 __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
 #endif
 #define HG_AVX2 __attribute__((target("arch=x86-64-v3")))
-#define HG_VECTOR(name, parameters, ...)                                                                               \
+#define HG_VECTOR_(name, parameters, ...)                                                                              \
     HG_AVX512 static void name##_avx512 parameters { name##_body(true, __VA_ARGS__); }                                 \
     HG_AVX2 static void name##_avx2 parameters { name##_body(true, __VA_ARGS__); }                                     \
     static void name##_baseline parameters { name##_body(false, __VA_ARGS__); }                                        \
@@ -50,9 +50,11 @@ void hg_cpu_choose(void);
 #else
 #define HG_FUSES false
 #endif
-#define HG_VECTOR(name, parameters, ...)                                                                               \
+#define HG_VECTOR_(name, parameters, ...)                                                                              \
     static void name parameters { name##_body(HG_FUSES, __VA_ARGS__); }
 #endif
+
+#define HG_VECTOR(name, parameters, ...) HG_VECTOR_(name, parameters, __VA_ARGS__) /* `name` may be a macro */
 
 /* HG_CLONES before a function: compiled for the machine's vector units as well, by the compiler's own means. */
 #if defined(HG_HAS_VERSIONS) && !defined(__clang__) && defined(__linux__) && defined(__GLIBC__) &&                     \

@@ -83,6 +83,13 @@ static void rows_between(const hg_iter *it, int64_t begin, int64_t end, hg_row_f
     for (int64_t n; begin < end; begin += n) {
         n = it->shape[last] - at[last] < end - begin ? it->shape[last] - at[last] : end - begin;
         fn(arg, n, p, step);
+        if (last && n == it->shape[last]) { /* the whole rows of one plane, without asking where they are */
+            const int64_t *down = it->step[last - 1];
+            for (; begin + 2 * n <= end && at[last - 1] + 1 < it->shape[last - 1]; begin += n, at[last - 1]++) {
+                for (int k = 0; k < HG_ITER_MAX; k++) p[k] += k < it->n_operands ? down[k] : 0;
+                fn(arg, n, p, step);
+            }
+        }
         for (int k = 0; k < it->n_operands; k++) p[k] -= at[last] * step[k];
         at[last] = 0;
         for (int i = last - 1; i >= 0; i--) {

@@ -52,7 +52,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* clang-format off */
 #define HG_NEAR_KERNELS(K)                                                                                             \
     K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_exp(fused, x), exp(x))                                               \
-    K(expm1, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_near_expm1(fused, x), expm1(x))                                       \
+    K(expm1, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_with_sign(hg_near_expm1(fused, x), x), expm1(x))                                       \
     K(log, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
     K(tanh, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \
     K(erf, 0, 0, hg_near_erf(fused, x), erf(x))                                                                        \
@@ -60,7 +60,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* ... and activations. */
 #define HG_NEAR_ACTIVATION_KERNELS(K) \
     K(silu, HG_SIZE_BITS(x), HG_EXP_REACH, x / (1 + hg_near_exp(fused, -x)), x / (1 + exp(-x)))                        \
-    K(gelu, 0, 0, x * 0.5f * (1 + hg_near_erf(fused, x * (V)M_SQRT1_2)), x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))      \
+    K(gelu, 0, 0, hg_near_gelu(fused, x), x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))                                     \
     K(gelu_tanh, 0, 0, 0.5f * x * (1 + hg_near_tanh(fused, HG_GELU_ARGUMENT(x))),                                      \
       (V)0.5 * x * (1 + tanh(HG_GELU_ARGUMENT(x))))                                                                    \
     K(mish, 0, 0, x * hg_near_tanh(fused, HG_OVER_0(x) + hg_near_softplus(fused, fabsf(x))), x *tanh(log1p(exp(x))))   \
@@ -69,7 +69,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
       x * f(0) > f(1) ? x : log1p(exp(x * f(0))) / f(0))                                                               \
     K(log_sigmoid, 0, 0, (x < 0 ? x : 0) - hg_near_softplus(fused, fabsf(x)), (x < 0 ? x : 0) - log1p(exp(-fabs(x))))  \
     K(elu, HG_SIZE_BITS(x * f(2)), HG_EXPM1_REACH,                                                                     \
-      x > 0 ? x * f(1) : hg_near_expm1(fused, x * f(2)) * (f(0) * f(1)),                                               \
+      x > 0 ? x * f(1) : hg_with_sign(hg_near_expm1(fused, x * f(2)), x * f(2)) * (f(0) * f(1)),                                               \
       x > 0 ? x * f(1) : x != x ? x : expm1(x * f(2)) * (f(0) * f(1)))
 /* clang-format on */
 #define HG_GELU_ARGUMENT(x) ((V)(M_SQRT2 * M_2_SQRTPI * 0.5) * ((x) + (V)0.044715 * (x) * (x) * (x)))
@@ -91,9 +91,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(xlogy, y != y   ? y : x == 0 ? 0 : x * log(y))
 /* By polynomials, as above. */
 #define HG_NEAR2_KERNELS(K)                                                                                            \
-    K(gelu_backward, 0, 0,                                                                                             \
-      x *(0.5f * (1 + hg_near_erf(fused, y * (V)M_SQRT1_2)) +                                                          \
-          y * hg_low_exp(fused, -y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)),                                      \
+    K(gelu_backward, 0, 0, x *hg_near_gelu_slope(fused, y),                                                            \
       x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)))             \
     K(gelu_tanh_backward, 0, 0, x *HG_GELU_SLOPE(y, hg_near_tanh(fused, HG_GELU_ARGUMENT(y))),                         \
       x *HG_GELU_SLOPE(y, tanh(HG_GELU_ARGUMENT(y))))                                                                  \

@@ -69,7 +69,8 @@ static inline float hg_expf(float x) {
 /* exp(x) for |x| <= 87: with 2^n in the exponent, and the rest f in [-1/2, 1/2] of x log2(e) as 2^f. */
 HG_INLINE float hg_near_exp(const bool fused, float x) {
     float shifted = FMA(x, 1.44269504f, 12582912.0f), n = shifted - 12582912.0f; /* rounded: 1.5 * 2^23 */
-    float f = FMA(x, 1.92596303e-8f, FMA(x, 1.44269502f, -n));
+    float f = fused ? FMA(x, 1.92596303e-8f, FMA(x, 1.44269502f, -n))
+                    : ((x - n * 0.693359375f) + n * 2.12194440e-4f) * 1.44269504f; /* n's product is exact */
     float p = 1.546981221e-4f;
     p = FMA(p, f, 1.339093549e-3f);
     p = FMA(p, f, 9.618030861e-3f);
@@ -125,6 +126,32 @@ HG_INLINE float hg_near_erf(const bool fused, float x) {
     p = FMA(p, s, 1.28379166e-1f);
     p = FMA(p, t, t);
     return hg_with_sign(t > 0.927734375f ? far : p, x);
+}
+
+/* (1 - erf(a / sqrt(2))) for a >= 0: what the normal distribution has beyond a, on both sides. Within 1e-7 / a. */
+HG_INLINE float hg_near_tails(const bool fused, float a) {
+    float u = 13.0f < a ? 13.0f : a; /* NaN stays */
+    float p = 5.890934318e-8f;
+    p = FMA(p, u, -1.818647525e-6f);
+    p = FMA(p, u, 2.022634362e-5f);
+    p = FMA(p, u, -8.633405378e-5f);
+    p = FMA(p, u, -2.111761860e-4f);
+    p = FMA(p, u, 5.061570089e-3f);
+    p = FMA(p, u, -3.651180863e-2f);
+    p = FMA(p, u, -3.182540238e-1f);
+    p = FMA(p, u, -7.978911400e-1f);
+    return hg_near_exp(fused, p * u);
+}
+
+/* x times the share of the normal distribution below x. */
+HG_INLINE float hg_near_gelu(const bool fused, float x) {
+    float size = fabsf(x), half = 0.5f * x, inside = 13.0f < size ? 13.0f : size;
+    return FMA(-0.5f * inside, hg_near_tails(fused, size), half + 0.5f * size);
+}
+/* Its derivative. */
+HG_INLINE float hg_near_gelu_slope(const bool fused, float x) {
+    float tail = 0.5f * hg_near_tails(fused, fabsf(x)), below = x < 0.0f ? tail : 1.0f - tail;
+    return FMA(x * 0.3989422804f, hg_low_exp(fused, -0.5f * x * x), below);
 }
 
 /* log(x) of a positive normal number: x = m 2^e, m in [sqrt(1/2), sqrt(2)). */

@@ -1,163 +1,202 @@
-/* Loops of normalisation, for one floating type: included by op_norm.c once with REAL float, once with double. Sums run in
-   double. */
+/* Loops of normalisation, for one floating type: included by op_norm.c once with REAL float, once with double. Each computes
+   units begin to end of what `norm` describes, and no result depends on which those are. */
 
 /* Sums over n values: of them, of their squared distances from the mean, of g times their distance from it. In blocks of
-   LANES running sums, which the compiler makes a vector of, added up in double: two passes for a variance cancel nothing. */
+   running sums, which the compiler makes vectors of, added up in double: two passes for a variance cancel nothing. */
 #define SUM_IN_LANES(term)                                                                                             \
     double total = 0;                                                                                                  \
+    const int wide = fused ? LANES : FEW;                                                                              \
     int64_t i = 0;                                                                                                     \
-    while (n - i >= LANES) {                                                                                           \
+    while (n - i >= wide) {                                                                                            \
         REAL lane[LANES] = {0};                                                                                        \
-        int64_t end = i + (n - i < 16 * LANES ? (n - i) / LANES * LANES : 16 * LANES);                                 \
-        for (; i < end; i += LANES)                                                                                    \
-            for (int k = 0; k < LANES; k++) lane[k] += term(i + k);                                                    \
-        for (int k = 0; k < LANES; k++) total += lane[k];                                                              \
+        int64_t end = i + (n - i < 16 * wide ? (n - i) / wide * wide : 16 * wide);                                     \
+        for (; i < end; i += wide)                                                                                     \
+            for (int k = 0; k < wide; k++) lane[k] += term(i + k);                                                     \
+        for (int half = wide / 2; half; half /= 2)                                                                     \
+            for (int k = 0; k < half; k++) lane[k] += lane[k + half];                                                  \
+        total += (double)lane[0];                                                                                      \
     }                                                                                                                  \
-    for (; i < n; i++) total += term(i);                                                                               \
+    for (; i < n; i++) total += (double)(term(i));                                                                     \
     return total
 
 #define VALUE(i)   x[i]
 #define SQUARE(i)  ((x[i] - mean) * (x[i] - mean))
 #define PRODUCT(i) (g[i] * (x[i] - mean))
-INLINE double KERNEL(sum)(const REAL *x, int64_t n) { SUM_IN_LANES(VALUE); }
-INLINE double KERNEL(squares)(const REAL *x, int64_t n, REAL mean) { SUM_IN_LANES(SQUARE); }
-INLINE double KERNEL(products)(const REAL *g, const REAL *x, int64_t n, REAL mean) { SUM_IN_LANES(PRODUCT); }
+HG_INLINE double KERNEL(sum)(const bool fused, const REAL *x, int64_t n) { SUM_IN_LANES(VALUE); }
+HG_INLINE double KERNEL(squares)(const bool fused, const REAL *x, int64_t n, REAL mean) { SUM_IN_LANES(SQUARE); }
+HG_INLINE double KERNEL(products)(const bool fused, const REAL *g, const REAL *x, int64_t n, REAL mean) {
+    SUM_IN_LANES(PRODUCT);
+}
 #undef VALUE
 #undef SQUARE
 #undef PRODUCT
 
 /* ---- A channel over batch and space: x is (n, channels, plane) ---- */
 
-HG_CLONES static void KERNEL(batch_stats)(const batch *b, const void *input, double *mean, double *var) {
-    const REAL *x = input;
+/* A unit is a channel. */
+HG_INLINE void KERNEL_BODY(batch_stats)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const batch *b = &w->b;
+    const REAL *x = w->x;
     double count = (double)(b->n * b->plane);
-    for (int64_t c = 0; c < b->channels; c++) {
+    for (int64_t c = begin; c < end; c++) {
         double sum = 0, squares = 0;
-        for (int64_t i = 0; i < b->n; i++) sum += KERNEL(sum)(x + (i * b->channels + c) * b->plane, b->plane);
-        mean[c] = sum / count;
+        for (int64_t i = 0; i < b->n; i++) sum += KERNEL(sum)(fused, x + (i * b->channels + c) * b->plane, b->plane);
+        double mean = w->batch_mean[c] = sum / count;
         for (int64_t i = 0; i < b->n; i++)
-            squares += KERNEL(squares)(x + (i * b->channels + c) * b->plane, b->plane, (REAL)mean[c]);
-        var[c] = squares / count - (mean[c] - (REAL)mean[c]) * (mean[c] - (REAL)mean[c]); /* the mean was rounded */
+            squares += KERNEL(squares)(fused, x + (i * b->channels + c) * b->plane, b->plane, (REAL)mean);
+        w->batch_var[c] = squares / count - (mean - (REAL)mean) * (mean - (REAL)mean); /* the mean was rounded */
     }
 }
+KERNEL_VERSIONS(batch_stats)
 
-HG_CLONES static void KERNEL(batch_norm)(const batch *b, const void *input, const void *means, const void *invstds,
-                                         const void *weight, const void *bias, void *output) {
-    const REAL *x = input, *mean = means, *invstd = invstds, *w = weight, *add = bias;
-    REAL *y = output;
-    for (int64_t i = 0; i < b->n; i++)
-        for (int64_t c = 0; c < b->channels; c++, x += b->plane, y += b->plane) {
-            REAL scale = w ? invstd[c] * w[c] : invstd[c], shift = (add ? add[c] : 0) - mean[c] * scale;
-            for (int64_t k = 0; k < b->plane; k++) y[k] = x[k] * scale + shift;
-        }
+/* A unit is a plane. */
+HG_INLINE void KERNEL_BODY(batch_norm)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const REAL *mean = w->mean, *invstd = w->rstd, *weight = w->weight, *bias = w->bias;
+    int64_t plane = w->b.plane;
+    (void)fused;
+    for (int64_t i = begin; i < end; i++) {
+        const REAL *x = (const REAL *)w->x + i * plane;
+        REAL *y = (REAL *)w->y + i * plane;
+        int64_t c = i % w->b.channels;
+        REAL scale = weight ? invstd[c] * weight[c] : invstd[c], shift = (bias ? bias[c] : 0) - mean[c] * scale;
+        for (int64_t k = 0; k < plane; k++) y[k] = x[k] * scale + shift;
+    }
 }
+KERNEL_VERSIONS(batch_norm)
 
-/* grad_input, grad_weight and grad_bias; where the statistics were given (not training) they are constants. */
-HG_CLONES static void KERNEL(batch_norm_backward)(const batch *b, const void *grad, const void *input,
-                                                  const void *means, const void *invstds, const void *weight,
-                                                  bool training, void *grad_input, void *grad_weight, void *grad_bias) {
-    const REAL *g = grad, *x = input, *mean = means, *invstd = invstds, *w = weight;
-    REAL *gx = grad_input, *gw = grad_weight, *gb = grad_bias;
+/* The gradients of input, weight and bias; where the statistics were given (not training) they are constants. A unit is a
+   channel. */
+HG_INLINE void KERNEL_BODY(batch_norm_backward)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const batch *b = &w->b;
+    const REAL *g = w->g, *x = w->x, *mean = w->mean, *invstd = w->rstd, *weight = w->weight;
+    REAL *gx = w->y, *gw = w->grad_weight, *gb = w->grad_bias;
     double count = (double)(b->n * b->plane);
-    for (int64_t c = 0; c < b->channels; c++) {
+    for (int64_t c = begin; c < end; c++) {
         double sum = 0, dot = 0;
         for (int64_t i = 0; i < b->n; i++) {
             const REAL *gi = g + (i * b->channels + c) * b->plane, *xi = x + (i * b->channels + c) * b->plane;
-            sum += KERNEL(sum)(gi, b->plane), dot += KERNEL(products)(gi, xi, b->plane, mean[c]);
+            sum += KERNEL(sum)(fused, gi, b->plane), dot += KERNEL(products)(fused, gi, xi, b->plane, mean[c]);
         }
         gw[c] = (REAL)(dot * invstd[c]), gb[c] = (REAL)sum;
-        REAL scale = w ? invstd[c] * w[c] : invstd[c], centre = mean[c];
+        REAL scale = weight ? invstd[c] * weight[c] : invstd[c], centre = mean[c];
         REAL slope = (REAL)(dot * invstd[c] * invstd[c] / count), level = (REAL)(sum / count);
         for (int64_t i = 0; i < b->n; i++) {
             const REAL *gi = g + (i * b->channels + c) * b->plane, *xi = x + (i * b->channels + c) * b->plane;
             REAL *to = gx + (i * b->channels + c) * b->plane;
-            if (training)
+            if (w->training)
                 for (int64_t k = 0; k < b->plane; k++) to[k] = (gi[k] - level - (xi[k] - centre) * slope) * scale;
             else
                 for (int64_t k = 0; k < b->plane; k++) to[k] = gi[k] * scale;
         }
     }
 }
+KERNEL_VERSIONS(batch_norm_backward)
 
 /* ---- Rows of n values, each with its weight ---- */
 
-HG_CLONES static void KERNEL(layer_norm)(int64_t rows, int64_t n, const void *input, const void *weight,
-                                         const void *bias, double eps, void *output, void *means, void *rstds) {
-    const REAL *x = input, *w = weight, *add = bias;
-    REAL *y = output, *mean = means, *rstd = rstds;
-    for (int64_t r = 0; r < rows; r++, x += n, y += n) {
-        mean[r] = (REAL)(KERNEL(sum)(x, n) / (double)n);
-        rstd[r] = (REAL)(1 / sqrt(KERNEL(squares)(x, n, mean[r]) / (double)n + eps));
+/* A unit is a row. */
+HG_INLINE void KERNEL_BODY(layer_norm)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const REAL *weight = w->weight, *bias = w->bias;
+    REAL *mean = w->mean, *rstd = w->rstd;
+    int64_t n = w->b.n;
+    for (int64_t r = begin; r < end; r++) {
+        const REAL *x = (const REAL *)w->x + r * n;
+        REAL *y = (REAL *)w->y + r * n;
+        mean[r] = (REAL)(KERNEL(sum)(fused, x, n) / (double)n);
+        rstd[r] = (REAL)(1 / sqrt(KERNEL(squares)(fused, x, n, mean[r]) / (double)n + w->eps));
         REAL scale = rstd[r], shift = -mean[r] * scale;
-        if (w && add)
-            for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * w[k] + add[k];
+        if (weight && bias)
+            for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k] + bias[k];
+        else if (weight)
+            for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k];
         else
-            for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * (w ? w[k] : 1) + (add ? add[k] : 0);
+            for (int64_t k = 0; k < n; k++) y[k] = x[k] * scale + shift + (bias ? bias[k] : 0);
     }
 }
+KERNEL_VERSIONS(layer_norm)
 
-/* grad_weight and grad_bias are zero on entry. */
-HG_CLONES static void KERNEL(layer_norm_backward)(int64_t rows, int64_t n, const void *grad, const void *input,
-                                                  const void *means, const void *rstds, const void *weight,
-                                                  void *grad_input, void *grad_weight, void *grad_bias) {
-    const REAL *g = grad, *x = input, *mean = means, *rstd = rstds, *w = weight;
-    REAL *gx = grad_input, *gw = grad_weight, *gb = grad_bias;
-    for (int64_t r = 0; r < rows; r++, g += n, x += n, gx += n) {
-        if (w) /* gx holds g * w until it is known what else goes in */
-            for (int64_t k = 0; k < n; k++) gx[k] = g[k] * w[k];
+/* A unit is some rows, whose part of the gradients of weight and bias goes where theirs do, n a unit; zero on entry. */
+HG_INLINE void KERNEL_BODY(layer_norm_backward)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const REAL *mean = w->mean, *rstd = w->rstd, *weight = w->weight;
+    int64_t n = w->b.n, last = end * w->rows_a_unit < w->b.rows ? end * w->rows_a_unit : w->b.rows;
+    for (int64_t r = begin * w->rows_a_unit; r < last; r++) {
+        const REAL *g = (const REAL *)w->g + r * n, *x = (const REAL *)w->x + r * n;
+        REAL *gx = (REAL *)w->y + r * n, *gw = (REAL *)w->grad_weight + r / w->rows_a_unit * n;
+        REAL *gb = (REAL *)w->grad_bias + r / w->rows_a_unit * n;
+        if (weight) /* gx holds g * weight until it is known what else goes in */
+            for (int64_t k = 0; k < n; k++) gx[k] = g[k] * weight[k];
         else
             memcpy(gx, g, (size_t)n * sizeof *gx);
-        double sum = KERNEL(sum)(gx, n), dot = KERNEL(products)(gx, x, n, mean[r]); /* with x - mean */
+        double sum = KERNEL(sum)(fused, gx, n), dot = KERNEL(products)(fused, gx, x, n, mean[r]); /* with x - mean */
         REAL a = rstd[r], centre = mean[r], slope = (REAL)(-dot * a * a * a / (double)n),
              level = (REAL)(-sum * a / (double)n);
-        for (int64_t k = 0; k < n; k++) gx[k] = a * gx[k] + slope * (x[k] - centre) + level;
-        for (int64_t k = 0; k < n && gw; k++) gw[k] += g[k] * ((x[k] - centre) * a);
-        for (int64_t k = 0; k < n && gb; k++) gb[k] += g[k];
+        HG_IVDEP for (int64_t k = 0; k < n; k++) {
+            REAL away = x[k] - centre;
+            gx[k] = a * gx[k] + slope * away + level;
+            gw[k] += g[k] * (away * a);
+            gb[k] += g[k];
+        }
     }
 }
+KERNEL_VERSIONS(layer_norm_backward)
 
 /* ---- Groups of channels: x is (n, groups, channels of a group, plane); the mean is per group, the weight per channel ---- */
 
-HG_CLONES static void KERNEL(group_norm)(const batch *b, const void *input, const void *weight, const void *bias,
-                                         double eps, void *output, void *means, void *rstds) {
-    const REAL *x = input, *w = weight, *add = bias;
-    REAL *y = output, *mean = means, *rstd = rstds;
+/* A unit is a group of one sample. */
+HG_INLINE void KERNEL_BODY(group_norm)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const batch *b = &w->b;
+    const REAL *weight = w->weight, *bias = w->bias;
+    REAL *mean = w->mean, *rstd = w->rstd;
     int64_t each = b->channels / b->groups, n = each * b->plane;
-    for (int64_t r = 0; r < b->n * b->groups; r++) {
-        mean[r] = (REAL)(KERNEL(sum)(x, n) / (double)n);
-        rstd[r] = (REAL)(1 / sqrt(KERNEL(squares)(x, n, mean[r]) / (double)n + eps));
+    for (int64_t r = begin; r < end; r++) {
+        const REAL *x = (const REAL *)w->x + r * n;
+        REAL *y = (REAL *)w->y + r * n;
+        mean[r] = (REAL)(KERNEL(sum)(fused, x, n) / (double)n);
+        rstd[r] = (REAL)(1 / sqrt(KERNEL(squares)(fused, x, n, mean[r]) / (double)n + w->eps));
         for (int64_t i = 0; i < each; i++, x += b->plane, y += b->plane) {
             int64_t c = r % b->groups * each + i;
-            REAL scale = w ? rstd[r] * w[c] : rstd[r], shift = -scale * mean[r] + (add ? add[c] : 0);
+            REAL scale = weight ? rstd[r] * weight[c] : rstd[r], shift = -scale * mean[r] + (bias ? bias[c] : 0);
             for (int64_t k = 0; k < b->plane; k++) y[k] = x[k] * scale + shift;
         }
     }
 }
+KERNEL_VERSIONS(group_norm)
 
-HG_CLONES static void KERNEL(group_norm_backward)(const batch *b, const void *grad, const void *input,
-                                                  const void *means, const void *rstds, const void *weight,
-                                                  void *grad_input, void *grad_weight, void *grad_bias) {
-    const REAL *g = grad, *x = input, *mean = means, *rstd = rstds, *w = weight;
-    REAL *gx = grad_input, *gw = grad_weight, *gb = grad_bias;
+/* The gradients of weight and bias are zero on entry. A unit is a group, of every sample. */
+HG_INLINE void KERNEL_BODY(group_norm_backward)(const bool fused, void *arg, int64_t begin, int64_t end) {
+    const norm *w = arg;
+    const batch *b = &w->b;
+    const REAL *mean = w->mean, *rstd = w->rstd, *weight = w->weight;
+    REAL *gw = w->grad_weight, *gb = w->grad_bias;
     int64_t each = b->channels / b->groups, n = each * b->plane;
-    for (int64_t r = 0; r < b->n * b->groups; r++, g += n, x += n, gx += n) {
+    for (int64_t u = begin * b->n; u < end * b->n; u++) {
+        int64_t group = u / b->n, r = u % b->n * b->groups + group;
+        const REAL *g = (const REAL *)w->g + r * n, *x = (const REAL *)w->x + r * n;
+        REAL *gx = (REAL *)w->y + r * n;
         double dot = 0, sum = 0;
         for (int64_t i = 0; i < each; i++) {
-            int64_t c = r % b->groups * each + i;
+            int64_t c = group * each + i;
             const REAL *gi = g + i * b->plane, *xi = x + i * b->plane;
-            double d = KERNEL(products)(gi, xi, b->plane, mean[r]), s = KERNEL(sum)(gi, b->plane);
-            dot += d * (w ? w[c] : 1), sum += s * (w ? w[c] : 1);
+            double d = KERNEL(products)(fused, gi, xi, b->plane, mean[r]), s = KERNEL(sum)(fused, gi, b->plane);
+            dot += d * (weight ? weight[c] : 1), sum += s * (weight ? weight[c] : 1);
             gw[c] += (REAL)(d * rstd[r]);
             gb[c] += (REAL)s;
         }
         REAL a = rstd[r], centre = mean[r], slope = (REAL)(-dot * a * a * a / (double)n),
              level = (REAL)(-sum * a / (double)n);
         for (int64_t i = 0; i < each; i++) {
-            REAL scale = a * (w ? w[r % b->groups * each + i] : 1), *to = gx + i * b->plane;
+            REAL scale = a * (weight ? weight[group * each + i] : 1), *to = gx + i * b->plane;
             const REAL *gi = g + i * b->plane, *xi = x + i * b->plane;
             for (int64_t k = 0; k < b->plane; k++) to[k] = scale * gi[k] + slope * (xi[k] - centre) + level;
         }
     }
 }
+KERNEL_VERSIONS(group_norm_backward)
 
 #undef SUM_IN_LANES

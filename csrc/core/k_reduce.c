@@ -1,41 +1,47 @@
 /* Folding rows of numbers: see Note [Reductions]. */
 #include "k_math_impl.h"
+#include "pool_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 32, BLOCK = 4096 };
+enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
 
-#define SAME(x)          (x)
-#define ACC(i)           (*(A *)(void *)(p[0] + (i)*step[0]))
-#define ELEMENT(i, load) (load(*(const E *)(const void *)(p[1] + (i)*step[1])))
+#define SAME(x) (x)
+#define FOLD_ARGS                                                                                                      \
+    int64_t rows, int64_t row_step, int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra
+#define ACC(i)              (*(A *)(void *)(p[0] + (i)*step[0]))
+#define ELEMENT(r, i, load) (load(*(const E *)(const void *)(p[1] + (r)*row_step + (i)*step[1])))
 
 /* A fold over elements stored as E, read by `load` as L and accumulated as A. STEP is the next accumulator from a and x, MERGE
-   one from a and b; `first` changes nothing when merged. Lanes are merged every BLOCK, so that errors of a long sum stay small. */
-#define FOLD(attributes, fn, E_, load, L_, A_, first, STEP, MERGE)                                                     \
-    attributes static void fn(int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra) {            \
+   one from a and b; `first` changes nothing when merged. Lanes, few where no version is made for wide vectors, are merged every BLOCK, so that errors of a long sum stay
+   small; of columns, LANES at a time stay in registers for ROWS rows. */
+#define FOLD_BODY(fn, E_, load, L_, A_, first, STEP, MERGE)                                                            \
+    HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \
         typedef L_ L;                                                                                                  \
         typedef A_ A;                                                                                                  \
-        (void)extra;                                                                                                   \
+        (void)extra, (void)fused;                                                                                      \
+        const int wide = fused ? LANES : FEW;                                                                          \
+        bool unit = step[1] == (int64_t)sizeof(E);                                                                     \
         if (step[0] == 0) {                                                                                            \
             A total = ACC(0);                                                                                          \
-            int64_t i = 0;                                                                                             \
-            if (step[1] == (int64_t)sizeof(E)) {                                                                       \
-                const E *in = (const E *)(const void *)p[1];                                                           \
-                while (n - i >= LANES) {                                                                               \
-                    int64_t end = i + (n - i < BLOCK ? (n - i) / LANES * LANES : BLOCK);                               \
+            for (int64_t r = 0; r < rows; r++) {                                                                       \
+                const E *in = (const E *)(const void *)(p[1] + r * row_step);                                          \
+                int64_t i = 0;                                                                                         \
+                while (unit && n - i >= wide) {                                                                        \
+                    int64_t end = i + (n - i < BLOCK ? (n - i) / wide * wide : BLOCK);                                 \
                     A lane[LANES];                                                                                     \
-                    for (int l = 0; l < LANES; l++) lane[l] = (A)(first);                                              \
-                    for (; i < end; i += LANES)                                                                        \
-                        for (int l = 0; l < LANES; l++) {                                                              \
+                    for (int l = 0; l < wide; l++) lane[l] = (A)(first);                                               \
+                    for (; i < end; i += wide)                                                                         \
+                        for (int l = 0; l < wide; l++) {                                                               \
                             A a = lane[l];                                                                             \
                             L x = (L)load(in[i + l]);                                                                  \
                             lane[l] = (STEP);                                                                          \
                         }                                                                                              \
-                    for (int half = LANES / 2; half; half /= 2)                                                        \
+                    for (int half = wide / 2; half; half /= 2)                                                         \
                         for (int l = 0; l < half; l++) {                                                               \
                             A a = lane[l], b = lane[l + half];                                                         \
                             lane[l] = (MERGE);                                                                         \
@@ -43,43 +49,58 @@ enum { LANES = 32, BLOCK = 4096 };
                     A a = total, b = lane[0];                                                                          \
                     total = (MERGE);                                                                                   \
                 }                                                                                                      \
-            }                                                                                                          \
-            for (; i < n; i++) {                                                                                       \
-                A a = total;                                                                                           \
-                L x = (L)ELEMENT(i, load);                                                                             \
-                total = (STEP);                                                                                        \
+                for (; i < n; i++) {                                                                                   \
+                    A a = total;                                                                                       \
+                    L x = (L)ELEMENT(r, i, load);                                                                      \
+                    total = (STEP);                                                                                    \
+                }                                                                                                      \
             }                                                                                                          \
             ACC(0) = total;                                                                                            \
             return;                                                                                                    \
         }                                                                                                              \
-        if (step[0] == (int64_t)sizeof(A) && step[1] == (int64_t)sizeof(E)) {                                          \
-            A *restrict acc = (A *)(void *)p[0];                                                                       \
-            const E *restrict in = (const E *)(const void *)p[1];                                                      \
-            for (int64_t i = 0; i < n; i++) {                                                                          \
-                A a = acc[i];                                                                                          \
-                L x = (L)load(in[i]);                                                                                  \
-                acc[i] = (STEP);                                                                                       \
+        bool columns = unit && step[0] == (int64_t)sizeof(A);                                                          \
+        for (int64_t top = 0; top < rows; top += ROWS) {                                                               \
+            int64_t bottom = rows - top < ROWS ? rows : top + ROWS, i = 0;                                             \
+            for (; columns && n - i >= wide; i += wide) {                                                              \
+                A lane[LANES], *acc = (A *)(void *)p[0] + i;                                                           \
+                for (int l = 0; l < wide; l++) lane[l] = acc[l];                                                       \
+                for (int64_t r = top; r < bottom; r++) {                                                               \
+                    const E *in = (const E *)(const void *)(p[1] + r * row_step) + i;                                  \
+                    for (int l = 0; l < wide; l++) {                                                                   \
+                        A a = lane[l];                                                                                 \
+                        L x = (L)load(in[l]);                                                                          \
+                        lane[l] = (STEP);                                                                              \
+                    }                                                                                                  \
+                }                                                                                                      \
+                for (int l = 0; l < wide; l++) acc[l] = lane[l];                                                       \
             }                                                                                                          \
-            return;                                                                                                    \
-        }                                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            A a = ACC(i);                                                                                              \
-            L x = (L)ELEMENT(i, load);                                                                                 \
-            ACC(i) = (STEP);                                                                                           \
+            for (int64_t r = top; r < bottom; r++)                                                                     \
+                for (int64_t k = i; k < n; k++) {                                                                      \
+                    A a = ACC(k);                                                                                      \
+                    L x = (L)ELEMENT(r, k, load);                                                                      \
+                    ACC(k) = (STEP);                                                                                   \
+                }                                                                                                      \
         }                                                                                                              \
     }
+/* For every vector unit, or for what any processor has. */
+#define FAST_FOLD(fn, ...)                                                                                             \
+    FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
+    HG_VECTOR(fn, (FOLD_ARGS), rows, row_step, n, p, step, extra)
+#define FOLD(fn, ...)                                                                                                  \
+    FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
+    static void fn(FOLD_ARGS) { fn##_body(false, rows, row_step, n, p, step, extra); }
 
 #define FOLD_INTS(id, first, STEP, MERGE)                                                                              \
-    FOLD(, id##_u8, uint8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                               \
-    FOLD(, id##_i8, int8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                \
-    FOLD(, id##_i16, int16_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                              \
-    FOLD(, id##_i32, int32_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                              \
-    FOLD(, id##_i64, int64_t, SAME, int64_t, int64_t, first, STEP, MERGE)
-#define FOLD_FLOATS(attributes, id, A, first, STEP, MERGE)                                                             \
-    FOLD(, id##_f16, uint16_t, hg_half_to_float, double, A, first, STEP, MERGE)                                        \
-    FOLD(attributes, id##_f32, float, SAME, double, A, first, STEP, MERGE)                                             \
-    FOLD(attributes, id##_f64, double, SAME, double, A, first, STEP, MERGE)                                            \
-    FOLD(, id##_bf16, uint16_t, hg_bf16_to_float, double, A, first, STEP, MERGE)
+    FOLD(id##_u8, uint8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                 \
+    FOLD(id##_i8, int8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                  \
+    FOLD(id##_i16, int16_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                \
+    FOLD(id##_i32, int32_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                \
+    FOLD(id##_i64, int64_t, SAME, int64_t, int64_t, first, STEP, MERGE)
+#define FOLD_FLOATS(KIND, id, A, first, STEP, MERGE)                                                                   \
+    FOLD(id##_f16, uint16_t, hg_half_to_float, double, A, first, STEP, MERGE)                                          \
+    KIND(id##_f32, float, SAME, double, A, first, STEP, MERGE)                                                         \
+    KIND(id##_f64, double, SAME, double, A, first, STEP, MERGE)                                                        \
+    FOLD(id##_bf16, uint16_t, hg_bf16_to_float, double, A, first, STEP, MERGE)
 #define INT_ROWS(id)                                                                                                   \
     [HG_U8] = id##_u8, [HG_BOOL] = id##_u8, [HG_I8] = id##_i8, [HG_I16] = id##_i16, [HG_I32] = id##_i32,               \
     [HG_I64] = id##_i64
@@ -89,63 +110,138 @@ enum { LANES = 32, BLOCK = 4096 };
 #define TIMES(a, b)    ((int64_t)((uint64_t)(a) * (uint64_t)(b)))
 
 FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
-FOLD_FLOATS(HG_CLONES, sum, double, 0, a + x, a + b)
-const hg_fold hg_fold_sum = {.name = "sum", .loop = {INT_ROWS(sum), FLOAT_ROWS(sum)}};
+FOLD(sum_f16, uint16_t, hg_half_to_float, double, double, 0, a + x, a + b)
+FOLD_BODY(sum_f32, float, SAME, double, double, 0, a + x, a + b)
+FAST_FOLD(sum_f64, double, SAME, double, double, 0, a + x, a + b)
+FOLD(sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x, a + b)
 
-FOLD_FLOATS(HG_CLONES, nansum, double, 0, x != x ? a : a + x, a + b)
-const hg_fold hg_fold_nansum = {.name = "nansum", .loop = {INT_ROWS(sum), FLOAT_ROWS(nansum)}};
+/* Long sums of float32: four numbers are added up in float32 before they join a double. The error of that is as large as half a
+   unit in the last place of four numbers, not of the sum. */
+HG_INLINE double row_sum(const float *in, int64_t n) {
+    double lane[QUAD] = {0}, total = 0;
+    int64_t i = 0;
+    for (; n - i >= 4 * QUAD; i += 4 * QUAD)
+        for (int l = 0; l < QUAD; l++) {
+            const float *x = in + i + l;
+            lane[l] += (double)((x[0] + x[QUAD]) + (x[2 * QUAD] + x[3 * QUAD]));
+        }
+    for (int half = QUAD / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    for (; i < n; i++) total += (double)in[i];
+    return lane[0] + total;
+}
+
+HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
+    bool unit = step[1] == sizeof(float);
+    double *acc = (double *)(void *)p[0];
+    if (unit && step[0] == 0 && n >= 4 * QUAD) {
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t i = 0; i < n; i += BLOCK)
+                *acc += row_sum((const float *)(const void *)(p[1] + r * row_step) + i, n - i < BLOCK ? n - i : BLOCK);
+        return;
+    }
+    if (!unit || step[0] != sizeof(double) || n < QUAD || rows < 8) {
+        sum_f32_body(fused, rows, row_step, n, p, step, extra);
+        return;
+    }
+    int64_t whole = n / QUAD * QUAD;
+    for (int64_t top = 0; top < rows; top += 4 * ROWS) {
+        int64_t bottom = rows - top < 4 * ROWS ? rows : top + 4 * ROWS;
+        for (int64_t i = 0; i < whole; i += QUAD) {
+            double lane[QUAD];
+            int64_t r = top;
+            for (int l = 0; l < QUAD; l++) lane[l] = acc[i + l];
+            for (; bottom - r >= 4; r += 4) {
+                const float *a = (const float *)(const void *)(p[1] + r * row_step) + i;
+                const float *b = (const float *)(const void *)((const char *)a + row_step);
+                const float *c = (const float *)(const void *)((const char *)b + row_step);
+                const float *d = (const float *)(const void *)((const char *)c + row_step);
+                for (int l = 0; l < QUAD; l++) lane[l] += (double)((a[l] + b[l]) + (c[l] + d[l]));
+            }
+            for (; r < bottom; r++)
+                for (int l = 0; l < QUAD; l++)
+                    lane[l] += (double)((const float *)(const void *)(p[1] + r * row_step))[i + l];
+            for (int l = 0; l < QUAD; l++) acc[i + l] = lane[l];
+        }
+    }
+    if (whole < n)
+        sum_f32_body(fused, rows, row_step, n - whole, (char *[]){p[0] + whole * step[0], p[1] + whole * step[1]}, step,
+                     extra);
+}
+HG_VECTOR(long_sum_f32, (FOLD_ARGS), rows, row_step, n, p, step, extra)
+
+const hg_fold hg_fold_sum = {
+    .name = "sum",
+    .loop = {INT_ROWS(sum), [HG_F16] = sum_f16, [HG_F32] = long_sum_f32, [HG_F64] = sum_f64, [HG_BF16] = sum_bf16},
+    .merge = &hg_fold_sum};
+
+FOLD_FLOATS(FOLD, nansum, double, 0, x != x ? a : a + x, a + b)
+const hg_fold hg_fold_nansum = {.name = "nansum", .loop = {INT_ROWS(sum), FLOAT_ROWS(nansum)}, .merge = &hg_fold_sum};
 
 FOLD_INTS(prod, 1, TIMES(a, x), TIMES(a, b))
-FOLD_FLOATS(HG_CLONES, prod, double, 1, a *x, a *b)
-const hg_fold hg_fold_prod = {.name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .first_f = 1, .first_i = 1};
+FOLD_FLOATS(FOLD, prod, double, 1, a *x, a *b)
+const hg_fold hg_fold_prod = {
+    .name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .merge = &hg_fold_prod, .first_f = 1, .first_i = 1};
 
 /* NaN stays once it is there. */
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
-FOLD_FLOATS(HG_CLONES, max, double, -INFINITY, (x > a) | (x != x) ? x : a, b > a || b != b ? b : a)
-const hg_fold hg_fold_max = {
-    .name = "max", .loop = {INT_ROWS(max), FLOAT_ROWS(max)}, .first_f = -INFINITY, .first_i = INT64_MIN};
+FOLD_FLOATS(FAST_FOLD, max, double, -INFINITY, (x > a) | (x != x) ? x : a, b > a || b != b ? b : a)
+const hg_fold hg_fold_max = {.name = "max",
+                             .loop = {INT_ROWS(max), FLOAT_ROWS(max)},
+                             .merge = &hg_fold_max,
+                             .first_f = -INFINITY,
+                             .first_i = INT64_MIN};
 
 FOLD_INTS(min, INT64_MAX, x < a ? x : a, b < a ? b : a)
-FOLD_FLOATS(HG_CLONES, min, double, INFINITY, (x < a) | (x != x) ? x : a, b < a || b != b ? b : a)
-const hg_fold hg_fold_min = {
-    .name = "min", .loop = {INT_ROWS(min), FLOAT_ROWS(min)}, .first_f = INFINITY, .first_i = INT64_MAX};
+FOLD_FLOATS(FAST_FOLD, min, double, INFINITY, (x < a) | (x != x) ? x : a, b < a || b != b ? b : a)
+const hg_fold hg_fold_min = {.name = "min",
+                             .loop = {INT_ROWS(min), FLOAT_ROWS(min)},
+                             .merge = &hg_fold_min,
+                             .first_f = INFINITY,
+                             .first_i = INT64_MAX};
 
-#define COUNTING(id, first, STEP, MERGE)                                                                               \
+#define COUNTING(id, joint, first, STEP, MERGE)                                                                        \
     FOLD_INTS(id, first, STEP, MERGE)                                                                                  \
-    FOLD_FLOATS(, id, int64_t, first, STEP, MERGE)                                                                     \
-    const hg_fold hg_fold_##id = {                                                                                     \
-        .name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id)}, .counts = true, .first_i = first};
-COUNTING(all, 1, a &(x != 0), a &b)
-COUNTING(any, 0, a | (x != 0), a | b)
-COUNTING(count, 0, a + (x != 0), a + b)
+    FOLD_FLOATS(FOLD, id, int64_t, first, STEP, MERGE)                                                                 \
+    const hg_fold hg_fold_##id = {.name = #id,                                                                         \
+                                  .loop = {INT_ROWS(id), FLOAT_ROWS(id)},                                              \
+                                  .merge = &hg_fold_##joint,                                                           \
+                                  .counts = true,                                                                      \
+                                  .first_i = first};
+COUNTING(all, all, 1, a &(x != 0), a &b)
+COUNTING(any, any, 0, a | (x != 0), a | b)
+COUNTING(count, sum, 0, a + (x != 0), a + b)
 
-#define NORM(attributes, id, first, STEP, MERGE)                                                                       \
-    FOLD_FLOATS(attributes, id, double, first, STEP, MERGE)                                                            \
-    const hg_fold hg_fold_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}, .first_f = first};
-NORM(HG_CLONES, abs_sum, 0, a + fabs(x), a + b)
-NORM(HG_CLONES, square_sum, 0, a + x * x, a + b)
-NORM(, power_sum, 0, a + pow(fabs(x), extra->f[0]), a + b)
-NORM(HG_CLONES, abs_max, 0, fabs(x) > a || x != x ? fabs(x) : a, b > a || b != b ? b : a)
-NORM(HG_CLONES, abs_min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != b ? b : a)
+#define NORM(KIND, id, joint, first, STEP, MERGE)                                                                      \
+    FOLD_FLOATS(KIND, id, double, first, STEP, MERGE)                                                                  \
+    const hg_fold hg_fold_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}, .merge = &hg_fold_##joint, .first_f = first};
+NORM(FOLD, abs_sum, sum, 0, a + fabs(x), a + b)
+NORM(FAST_FOLD, square_sum, sum, 0, a + x * x, a + b)
+NORM(FOLD, power_sum, sum, 0, a + pow(fabs(x), extra->f[0]), a + b)
+NORM(FOLD, abs_max, max, 0, fabs(x) > a || x != x ? fabs(x) : a, b > a || b != b ? b : a)
+NORM(FOLD, abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != b ? b : a)
 
 /* Folds of x less a centre, one for each accumulator. */
 #define CENTRED(fn, E_, load, STEP)                                                                                    \
-    static void fn(int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra) {                       \
+    static void fn(FOLD_ARGS) {                                                                                        \
         typedef E_ E;                                                                                                  \
         typedef double A;                                                                                              \
         (void)extra;                                                                                                   \
-        if (step[0] == 0 && step[2] == 0) {                                                                            \
-            double total = 0, center = *(const double *)(const void *)p[2];                                            \
-            for (int64_t i = 0; i < n; i++) {                                                                          \
-                double d = (double)ELEMENT(i, load) - center, a = total;                                               \
-                total = (STEP);                                                                                        \
+        for (int64_t r = 0; r < rows; r++) {                                                                           \
+            if (step[0] == 0 && step[2] == 0) {                                                                        \
+                double total = 0, center = *(const double *)(const void *)p[2];                                        \
+                for (int64_t i = 0; i < n; i++) {                                                                      \
+                    double d = (double)ELEMENT(r, i, load) - center, a = total;                                        \
+                    total = (STEP);                                                                                    \
+                }                                                                                                      \
+                ACC(0) += total;                                                                                       \
+                continue;                                                                                              \
             }                                                                                                          \
-            ACC(0) += total;                                                                                           \
-            return;                                                                                                    \
-        }                                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            double d = (double)ELEMENT(i, load) - *(const double *)(const void *)(p[2] + i * step[2]), a = ACC(i);     \
-            ACC(i) = (STEP);                                                                                           \
+            for (int64_t i = 0; i < n; i++) {                                                                          \
+                double d = (double)ELEMENT(r, i, load) - *(const double *)(const void *)(p[2] + i * step[2]),          \
+                       a = ACC(i);                                                                                     \
+                ACC(i) = (STEP);                                                                                       \
+            }                                                                                                          \
         }                                                                                                              \
     }
 #define CENTRED_FOLD(id, STEP)                                                                                         \
@@ -181,25 +277,110 @@ hg_status hg_read_dims(hg_ctx *cx, const hg_tensor *t, const hg_arg *dim, bool k
     return HG_OK;
 }
 
+typedef struct fold_job {
+    const hg_iter *it;
+    hg_fold_loop loop;
+    const hg_extra_args *extra;
+    int split; /* the dimension that ranges are of: one that is kept, so that no accumulator is in two */
+} fold_job;
+
+static void fold_range(void *arg, int64_t begin, int64_t end) {
+    const fold_job *j = arg;
+    const hg_iter *it = j->it;
+    int last = it->n_dim - 1, outer = last - 1;
+    bool has_rows = outer >= 0 && it->step[outer][0] == 0;
+    int64_t rows = has_rows ? it->shape[outer] : 1, row_step = has_rows ? it->step[outer][1] : 0;
+    int64_t n = last < 0 ? 1 : it->shape[last], size[HG_MAX_DIM], at[HG_MAX_DIM] = {0};
+    static const int64_t still[HG_ITER_MAX] = {0};
+    const int64_t *step = last < 0 ? still : it->step[last];
+    char *p[HG_ITER_MAX];
+    memcpy(p, it->p, sizeof p);
+    for (int i = 0; i <= last; i++) size[i] = it->shape[i];
+    if (j->split >= 0) {
+        size[j->split] = end - begin;
+        for (int k = 0; k < it->n_operands; k++) p[k] += begin * it->step[j->split][k];
+        if (j->split == last) n = end - begin;
+    }
+    if (has_rows) outer--;
+    for (;;) {
+        j->loop(rows, row_step, n, p, step, j->extra);
+        int i = outer;
+        for (; i >= 0; i--) {
+            if (++at[i] < size[i]) {
+                for (int k = 0; k < it->n_operands; k++) p[k] += it->step[i][k];
+                break;
+            }
+            for (int k = 0; k < it->n_operands; k++) p[k] -= it->step[i][k] * (size[i] - 1);
+            at[i] = 0;
+        }
+        if (i < 0) return;
+    }
+}
+
+static void fold_dims(hg_ctx *cx, const hg_iter *it, int64_t numel, fold_job *j) {
+    j->it = it, j->split = -1;
+    for (int i = 0; i < it->n_dim && numel > HG_GRAIN; i++)
+        if (it->step[i][0] && (j->split < 0 || it->shape[i] > it->shape[j->split])) j->split = i;
+    int64_t n = j->split < 0 ? 1 : it->shape[j->split];
+    hg_work(cx, n, 1 + HG_GRAIN / (1 + numel / n), fold_range, j);
+}
+
+/* All of a contiguous tensor: in pieces of PIECE, whatever the number of threads, so that the result is always the same. */
+enum { PIECE = 65536 };
+
+typedef struct pieces {
+    fold_job job;
+    char *in, *acc;
+    int64_t numel, itemsize;
+} pieces;
+
+static void fold_pieces(void *arg, int64_t begin, int64_t end) {
+    const pieces *w = arg;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t n = w->numel - i * PIECE < PIECE ? w->numel - i * PIECE : PIECE;
+        w->job.loop(1, 0, n, (char *[]){w->acc + i * 8, w->in + i * PIECE * w->itemsize}, (int64_t[]){0, w->itemsize},
+                    w->job.extra);
+    }
+}
+
+static void acc_begin(const hg_fold *fold, bool is_int, char *at, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (is_int)
+            ((int64_t *)(void *)at)[i] = fold->first_i;
+        else
+            ((double *)(void *)at)[i] = fold->first_f;
+}
+
+static hg_status fold_all(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_extra_args *extra,
+                          hg_acc *out) {
+    int64_t n = (t->numel + PIECE - 1) / PIECE;
+    pieces w = {.job = {.loop = fold->loop[t->dtype], .extra = extra},
+                .in = t->data,
+                .acc = out->at,
+                .numel = t->numel,
+                .itemsize = (int64_t)hg_tensor_itemsize(t)};
+    if (n > 1 && !(w.acc = hg_mem(cx, (size_t)n * 8))) return HG_MEMORY;
+    if (n > 1) acc_begin(fold, out->is_int, w.acc, n);
+    hg_work(cx, n, 4, fold_pieces, &w);
+    if (n > 1) {
+        fold->merge->loop[out->is_int ? HG_I64 : HG_F64](1, 0, n, (char *[]){out->at, w.acc}, (int64_t[]){0, 8}, extra);
+        hg_mem_free(cx->lib, w.acc);
+    }
+    return HG_OK;
+}
+
 hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_dims *d, const hg_extra_args *extra,
                       const hg_acc *center, hg_acc *out) {
-    hg_loop loop = fold->loop[t->dtype];
+    hg_fold_loop loop = fold->loop[t->dtype];
     if (!loop) return hg_no_kernel(cx, fold->name, (hg_dtype)t->dtype);
     out->n = d->n;
     out->is_int = fold->counts || !hg_dtype_is_float((hg_dtype)t->dtype);
     out->at = (char *)out->few;
     if (d->n > (int64_t)(sizeof out->few / sizeof *out->few) && !(out->at = hg_mem(cx, (size_t)d->n * 8)))
         return HG_MEMORY;
-    for (int64_t i = 0; i < d->n; i++)
-        if (out->is_int)
-            ((int64_t *)(void *)out->at)[i] = fold->first_i;
-        else
-            ((double *)(void *)out->at)[i] = fold->first_f;
+    acc_begin(fold, out->is_int, out->at, d->n);
     if (t->numel == 0) return HG_OK;
-    if (t->contiguous && d->n == 1 && !center) {
-        loop(t->numel, (char *[]){out->at, t->data}, (int64_t[]){0, (int64_t)hg_tensor_itemsize(t)}, extra);
-        return HG_OK;
-    }
+    if (t->contiguous && d->n == 1 && !center) return fold_all(cx, fold, t, extra, out);
     int64_t stride[HG_MAX_DIM], next = 1;
     for (int i = t->n_dim - 1; i >= 0; i--) {
         stride[i] = d->gone[i] ? 0 : next;
@@ -211,7 +392,7 @@ hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const
     hg_iter_add_tensor(&it, t);
     if (center) hg_iter_add(&it, center->at, 8, t->n_dim, t->shape, stride);
     hg_iter_coalesce(&it);
-    hg_iter_run(&it, loop, extra);
+    fold_dims(cx, &it, t->numel, &(fold_job){.loop = loop, .extra = extra});
     return HG_OK;
 }
 

@@ -1,91 +1,139 @@
 /* Loops of softmax and log_softmax, for one floating type: included by op_softmax.c once with REAL float, once with double.
-   A tensor is (outer, n, inner). Up to WIDE neighbours along inner go side by side: each has its row of n values, and what
-   one step does to all of them is a vector operation. With inner 1 the rows are contiguous, and the vectors run along them. */
+   A tensor is (outer, n, inner). With inner 1 rows are contiguous, and vectors run along them, in blocks of SPAN; the last block
+   is filled up on the stack with what changes nothing. Else up to SPAN neighbours along inner go side by side: each has its
+   row of n values, and what one step does to all of them is a vector operation. */
 
-HG_CLONES static void KERNEL(softmax_row)(int64_t n, bool log_of, const REAL *x, REAL *y) {
-    REAL lane[WIDE], most = -(REAL)INFINITY, sum = 0;
-    int64_t whole = n / WIDE * WIDE;
-    for (int j = 0; j < WIDE; j++) lane[j] = most;
-    for (int64_t k = 0; k < whole; k += WIDE)
-        for (int j = 0; j < WIDE; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    for (int j = 0; j < WIDE; j++) most = lane[j] > most ? lane[j] : most; /* a NaN shows in the sum */
-    for (int64_t k = whole; k < n; k++) most = x[k] > most ? x[k] : most;
-    for (int64_t k = 0; k < n; k++) y[k] = EXP(x[k] - most);
-    for (int j = 0; j < WIDE; j++) lane[j] = 0;
-    for (int64_t k = 0; k < whole; k += WIDE)
-        for (int j = 0; j < WIDE; j++) lane[j] += y[k + j];
-    for (int j = 0; j < WIDE; j++) sum += lane[j];
-    for (int64_t k = whole; k < n; k++) sum += y[k];
-    REAL log_sum = log_of ? LOG(sum) : 0;
-    if (log_of)
-        for (int64_t k = 0; k < n; k++) y[k] = x[k] - most - log_sum;
-    else
-        for (int64_t k = 0; k < n; k++) y[k] /= sum;
+/* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. */
+HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REAL *x, REAL *y) {
+    REAL lane[SPAN] = {0}, rest[SPAN], sum = 0;
+    int64_t whole = n / SPAN * SPAN;
+    (void)fused;
+    for (int64_t k = 0; k < whole; k += SPAN)
+        for (int j = 0; j < SPAN; j++) {
+            REAL e = EXP(x[k + j] - most);
+            if (y) y[k + j] = e;
+            lane[j] += e;
+        }
+    for (int half = SPAN / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lane[j] += lane[j + half];
+    if (whole < n) {
+        for (int j = 0; j < SPAN; j++) rest[j] = -(REAL)INFINITY;
+        memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
+        for (int j = 0; j < SPAN; j++) rest[j] = EXP(rest[j] - most);
+        for (int64_t k = whole; k < n; k++) sum += rest[k - whole];
+        if (y) memcpy(y + whole, rest, (size_t)(n - whole) * sizeof *y);
+    }
+    return lane[0] + sum;
 }
 
+HG_INLINE REAL KERNEL(max_row)(int64_t n, const REAL *x) { /* a NaN shows in the sum */
+    REAL lane[SPAN], most = -(REAL)INFINITY;
+    int64_t whole = n / SPAN * SPAN;
+    for (int j = 0; j < SPAN; j++) lane[j] = most;
+    for (int64_t k = 0; k < whole; k += SPAN)
+        for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
+    for (int half = SPAN / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+    for (int64_t k = whole; k < n; k++) most = x[k] > most ? x[k] : most;
+    return lane[0] > most ? lane[0] : most;
+}
+
+HG_INLINE void KERNEL_BODY(softmax_row)(const bool fused, int64_t n, bool log_of, const REAL *x, REAL *y) {
+    REAL most = KERNEL(max_row)(n, x);
+    if (log_of) {
+        REAL log_sum = LOG(KERNEL(exp_row)(fused, n, most, x, NULL));
+        for (int64_t k = 0; k < n; k++) y[k] = x[k] - most - log_sum;
+    } else {
+        REAL scale = 1 / KERNEL(exp_row)(fused, n, most, x, y);
+        for (int64_t k = 0; k < n; k++) y[k] *= scale;
+    }
+}
+HG_VECTOR(KERNEL(softmax_row), (int64_t n, bool log_of, const REAL *x, REAL *y), n, log_of, x, y)
+
 /* `wide` rows side by side, at a step of `step` from one value of a row to the next. */
-HG_CLONES static void KERNEL(softmax_side)(int64_t n, int64_t step, int wide, bool log_of, const REAL *x, REAL *y) {
-    REAL most[WIDE], sum[WIDE];
+HG_INLINE void KERNEL(softmax_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
+                                       const REAL *x, REAL *y) {
+    REAL most[SPAN], sum[SPAN];
+    (void)fused;
     for (int j = 0; j < wide; j++) most[j] = -(REAL)INFINITY, sum[j] = 0;
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) most[j] = x[k + j] > most[j] ? x[k + j] : most[j];
     for (int64_t k = 0; k < n * step; k += step)
-        for (int j = 0; j < wide; j++) sum[j] += y[k + j] = EXP(x[k + j] - most[j]);
-    for (int j = 0; j < wide && log_of; j++) sum[j] = LOG(sum[j]);
+        for (int j = 0; j < wide; j++) {
+            REAL e = EXP(x[k + j] - most[j]);
+            y[k + j] = e, sum[j] += e;
+        }
+    for (int j = 0; j < wide; j++) sum[j] = log_of ? LOG(sum[j]) : 1 / sum[j];
     for (int64_t k = 0; k < n * step; k += step)
-        for (int j = 0; j < wide; j++) y[k + j] = log_of ? x[k + j] - most[j] - sum[j] : y[k + j] / sum[j];
+        for (int j = 0; j < wide; j++) y[k + j] = log_of ? x[k + j] - most[j] - sum[j] : y[k + j] * sum[j];
 }
-
-static void KERNEL(softmax)(const rows *r, bool log_of, const void *input, void *output) {
-    const REAL *x = input;
-    REAL *y = output;
-    int64_t plane = r->n * r->inner;
-    for (int64_t o = 0; o < r->outer; o++, x += plane, y += plane) {
-        if (r->inner == 1)
-            KERNEL(softmax_row)(r->n, log_of, x, y);
-        else
-            for (int64_t i = 0; i < r->inner; i += WIDE) KERNEL(softmax_side)
-        (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, x + i, y + i);
-    }
+HG_INLINE void KERNEL_BODY(softmax_side)(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
+                                         const REAL *restrict x, REAL *restrict y) {
+    if (wide == SPAN)
+        KERNEL(softmax_columns)(fused, n, step, SPAN, log_of, x, y);
+    else
+        for (int j = 0; j < wide; j++) KERNEL(softmax_columns)(fused, n, step, 1, log_of, x + j, y + j);
 }
+HG_VECTOR(KERNEL(softmax_side), (int64_t n, int64_t step, int wide, bool log_of, const REAL *x, REAL *y), n, step, wide,
+          log_of, x, y)
 
 /* softmax: (g - sum(g * y)) * y; log_softmax: g - exp(y) * sum(g). */
-HG_CLONES static void KERNEL(backward_row)(int64_t n, bool log_of, const REAL *g, const REAL *y, REAL *to) {
-    REAL lane[WIDE] = {0}, sum = 0;
-    int64_t whole = n / WIDE * WIDE;
-    if (log_of)
-        for (int64_t k = 0; k < whole; k += WIDE)
-            for (int j = 0; j < WIDE; j++) lane[j] += g[k + j];
-    else
-        for (int64_t k = 0; k < whole; k += WIDE)
-            for (int j = 0; j < WIDE; j++) lane[j] += g[k + j] * y[k + j];
-    for (int j = 0; j < WIDE; j++) sum += lane[j];
+HG_INLINE void KERNEL_BODY(backward_row)(const bool fused, int64_t n, bool log_of, const REAL *g, const REAL *y,
+                                         REAL *to) {
+    REAL lane[SPAN] = {0}, sum = 0;
+    int64_t whole = n / SPAN * SPAN;
+    (void)fused;
+    for (int64_t k = 0; k < whole; k += SPAN)
+        for (int j = 0; j < SPAN; j++) lane[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
+    for (int half = SPAN / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lane[j] += lane[j + half];
     for (int64_t k = whole; k < n; k++) sum += log_of ? g[k] : g[k] * y[k];
+    sum += lane[0];
     if (log_of)
         for (int64_t k = 0; k < n; k++) to[k] = g[k] - EXP(y[k]) * sum;
     else
         for (int64_t k = 0; k < n; k++) to[k] = (g[k] - sum) * y[k];
 }
+HG_VECTOR(KERNEL(backward_row), (int64_t n, bool log_of, const REAL *g, const REAL *y, REAL *to), n, log_of, g, y, to)
 
-HG_CLONES static void KERNEL(backward_side)(int64_t n, int64_t step, int wide, bool log_of, const REAL *g,
-                                            const REAL *y, REAL *to) {
-    REAL sum[WIDE] = {0};
+HG_INLINE void KERNEL(backward_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
+                                        const REAL *g, const REAL *y, REAL *to) {
+    REAL sum[SPAN] = {0};
+    (void)fused;
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) sum[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++)
             to[k + j] = log_of ? g[k + j] - EXP(y[k + j]) * sum[j] : (g[k + j] - sum[j]) * y[k + j];
 }
+HG_INLINE void KERNEL_BODY(backward_side)(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
+                                          const REAL *restrict g, const REAL *restrict y, REAL *restrict to) {
+    if (wide == SPAN)
+        KERNEL(backward_columns)(fused, n, step, SPAN, log_of, g, y, to);
+    else
+        for (int j = 0; j < wide; j++) KERNEL(backward_columns)(fused, n, step, 1, log_of, g + j, y + j, to + j);
+}
+HG_VECTOR(KERNEL(backward_side),
+          (int64_t n, int64_t step, int wide, bool log_of, const REAL *g, const REAL *y, REAL *to), n, step, wide,
+          log_of, g, y, to)
 
-static void KERNEL(softmax_backward)(const rows *r, bool log_of, const void *grad, const void *output, void *result) {
-    const REAL *g = grad, *y = output;
-    REAL *to = result;
-    int64_t plane = r->n * r->inner;
-    for (int64_t o = 0; o < r->outer; o++, g += plane, y += plane, to += plane) {
-        if (r->inner == 1)
-            KERNEL(backward_row)(r->n, log_of, g, y, to);
+/* Rows, or blocks of SPAN neighbours, from begin to end: op_softmax.c counts them. */
+static void KERNEL(softmax_units)(void *arg, int64_t begin, int64_t end) {
+    const softmax_job *w = arg;
+    const rows *r = &w->rows;
+    int64_t a_plane = blocks_of(r);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t i = u % a_plane * SPAN, at = u / a_plane * r->n * r->inner + i;
+        int wide = (int)(r->inner - i < SPAN ? r->inner - i : SPAN);
+        const REAL *x = (const REAL *)w->x + at, *g = w->grad ? (const REAL *)w->grad + at : NULL;
+        REAL *to = (REAL *)w->to + at;
+        if (r->inner == 1 && g)
+            KERNEL(backward_row)(r->n, w->log_of, g, x, to);
+        else if (r->inner == 1)
+            KERNEL(softmax_row)(r->n, w->log_of, x, to);
+        else if (g)
+            KERNEL(backward_side)(r->n, r->inner, wide, w->log_of, g, x, to);
         else
-            for (int64_t i = 0; i < r->inner; i += WIDE) KERNEL(backward_side)
-        (r->n, r->inner, (int)(r->inner - i < WIDE ? r->inner - i : WIDE), log_of, g + i, y + i, to + i);
+            KERNEL(softmax_side)(r->n, r->inner, wide, w->log_of, x, to);
     }
 }

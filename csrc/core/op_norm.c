@@ -5,30 +5,51 @@
    of derivatives] in nn_impl.h. */
 #include "iter_impl.h"
 #include "nn_impl.h"
+#include "pool_impl.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct batch {
-    int64_t n, channels, plane, groups;
+    int64_t n, channels, plane, groups, rows;
 } batch;
 
-enum { LANES = 16 };
-#define INLINE       static inline __attribute__((always_inline))
-#define REAL         float
-#define KERNEL(name) name##_f32
-#include "k_norm.h"
-#undef REAL
-#undef KERNEL
-#define REAL         double
-#define KERNEL(name) name##_f64
-#include "k_norm.h"
-#undef REAL
-#undef KERNEL
-#undef INLINE
+/* What a kernel reads and writes: k_norm.h. Where mean and rstd are made, they are written. */
+typedef struct norm {
+    batch b; /* of rows: n is their length */
+    double eps;
+    bool training;
+    int64_t rows_a_unit;
+    const void *g, *x, *weight, *bias;
+    void *mean, *rstd, *y, *grad_weight, *grad_bias; /* y: what comes of x, the normalised one or its gradient */
+    double *batch_mean, *batch_var;
+} norm;
 
-#define IN_TYPE(d, name) ((d) == HG_F64 ? name##_f64 : name##_f32)
+enum { LANES = 64, FEW = 8 };
+#define REAL                  float
+#define KERNEL(name)          name##_f32
+#define KERNEL_BODY(name)     name##_f32_body
+#define KERNEL_VERSIONS(name) HG_VECTOR(name##_f32, (void *arg, int64_t begin, int64_t end), arg, begin, end)
+#include "k_norm.h"
+#undef REAL
+#undef KERNEL
+#undef KERNEL_BODY
+#undef KERNEL_VERSIONS
+#define REAL              double
+#define KERNEL(name)      name##_f64
+#define KERNEL_BODY(name) name##_f64_body
+#define KERNEL_VERSIONS(name)                                                                                          \
+    static void name##_f64(void *arg, int64_t begin, int64_t end) { name##_f64_body(false, arg, begin, end); }
+#include "k_norm.h"
+#undef REAL
+#undef KERNEL
+#undef KERNEL_BODY
+#undef KERNEL_VERSIONS
+
+/* Runs a kernel over units of `each` elements. */
+#define RUN(cx, d, name, units, each, ...)                                                                             \
+    hg_work(cx, units, 1 + HG_GRAIN / 2 / (1 + (each)), (d) == HG_F64 ? name##_f64 : name##_f32, &(norm){__VA_ARGS__})
 
 static batch batch_of(const hg_tensor *x) {
     batch b = {.n = x->shape[0], .channels = x->shape[1], .plane = 1};
@@ -116,7 +137,8 @@ static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, w
     if (!stats) return HG_MEMORY;
     int64_t count = b->n * b->plane;
     if (a[B_TRAINING].u.i) {
-        IN_TYPE(w->d, batch_stats)(b, w->in[0]->data, stats, var);
+        RUN(cx, w->d, batch_stats, b->channels, count, .b = *b, .x = w->in[0]->data, .batch_mean = stats,
+            .batch_var = var);
         st = update_running(cx, given(&a[B_MEAN]), stats, 1, a[B_MOMENTUM].u.f, b->channels);
         if (st == HG_OK)
             st = update_running(cx, given(&a[B_VAR]), var, (double)count / (double)(count - 1), a[B_MOMENTUM].u.f,
@@ -152,8 +174,9 @@ hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
-    if (st == HG_OK) IN_TYPE(w.d, batch_norm)
-    (&b, w.in[0]->data, w.out[1]->data, w.out[2]->data, data_of(w.in[1]), data_of(w.in[2]), w.out[0]->data);
+    if (st == HG_OK)
+        RUN(cx, w.d, batch_norm, b.n * b.channels, b.plane, .b = b, .x = w.in[0]->data, .mean = w.out[1]->data,
+            .rstd = w.out[2]->data, .weight = data_of(w.in[1]), .bias = data_of(w.in[2]), .y = w.out[0]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
@@ -192,9 +215,10 @@ hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     hg_status st = take(cx, &w, in, 5);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
-    if (st == HG_OK) IN_TYPE(w.d, batch_norm_backward)
-    (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), a[5].u.i, w.out[0]->data,
-     w.out[1]->data, w.out[2]->data);
+    if (st == HG_OK)
+        RUN(cx, w.d, batch_norm_backward, b.channels, b.n * b.plane, .b = b, .training = a[5].u.i, .g = w.in[0]->data,
+            .x = w.in[1]->data, .mean = w.in[3]->data, .rstd = w.in[4]->data, .weight = data_of(w.in[2]),
+            .y = w.out[0]->data, .grad_weight = w.out[1]->data, .grad_bias = w.out[2]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
@@ -310,9 +334,10 @@ hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_status st = take(cx, &w, in, 3);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, x->n_dim, stat, &w.out[k]);
-    if (st == HG_OK && n) IN_TYPE(w.d, layer_norm)
-    (rows, n, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[L_EPS].u.f, w.out[0]->data, w.out[1]->data,
-     w.out[2]->data);
+    if (st == HG_OK && n)
+        RUN(cx, w.d, layer_norm, rows, n, .b = {.n = n}, .eps = a[L_EPS].u.f, .x = w.in[0]->data,
+            .mean = w.out[1]->data, .rstd = w.out[2]->data, .weight = data_of(w.in[1]), .bias = data_of(w.in[2]),
+            .y = w.out[0]->data);
     return hand_over(cx, &w, st, d, HG_FORMAT_CONTIGUOUS, out);
 }
 
@@ -327,6 +352,34 @@ hg_status hg_native_layer_norm_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+/* Rows in as many units as there are UNITS at most, whatever the number of threads: each has sums of its own for weight and
+   bias, which are added up in the end. */
+enum { UNITS = 8 };
+
+static hg_status layer_norm_backward(hg_ctx *cx, const work *w, int64_t rows, int64_t n) {
+    int64_t rows_a_unit = (rows + UNITS - 1) / UNITS < 16 ? 16 : (rows + UNITS - 1) / UNITS;
+    int64_t units = (rows + rows_a_unit - 1) / rows_a_unit;
+    size_t size = (size_t)((units ? units : 1) * n) * hg_dtypes[w->d].size;
+    char *sums = hg_mem(cx, 2 * size);
+    if (!sums) return HG_MEMORY;
+    memset(sums, 0, 2 * size);
+    RUN(cx, w->d, layer_norm_backward, units, rows_a_unit * n, .b = {.n = n, .rows = rows}, .rows_a_unit = rows_a_unit,
+        .g = w->in[0]->data, .x = w->in[1]->data, .mean = w->in[3]->data, .rstd = w->in[4]->data,
+        .weight = data_of(w->in[2]), .y = w->out[0]->data, .grad_weight = sums, .grad_bias = sums + size);
+    for (int k = 0; k < 2; k++) {
+        char *first = sums + (size_t)k * size;
+        for (int64_t u = 1; u < units; u++)
+            for (int64_t i = 0; i < n; i++)
+                if (w->d == HG_F64)
+                    ((double *)(void *)first)[i] += ((double *)(void *)first)[u * n + i];
+                else
+                    ((float *)(void *)first)[i] += ((float *)(void *)first)[u * n + i];
+        memcpy(w->out[k + 1]->data, first, (size_t)n * hg_dtypes[w->d].size);
+    }
+    hg_mem_free(cx->lib, sums);
+    return HG_OK;
+}
+
 /* grad, input, weight, mean, rstd, normalized_shape, eps */
 hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
@@ -338,13 +391,8 @@ hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     rows_of(x, (int)shape->n, &rows, &n);
     hg_status st = take(cx, &w, in, 5);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
-    for (int k = 1; k < 3 && st == HG_OK; k++) {
-        if ((st = hg_tensor_empty(cx, w.d, (int)shape->n, shape->u.ints, &w.out[k])) != HG_OK) break;
-        memset(w.out[k]->data, 0, (size_t)n * hg_dtypes[w.d].size);
-    }
-    if (st == HG_OK) IN_TYPE(w.d, layer_norm_backward)
-    (rows, n, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data,
-     w.out[1]->data, w.out[2]->data);
+    for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, (int)shape->n, shape->u.ints, &w.out[k]);
+    if (st == HG_OK) st = layer_norm_backward(cx, &w, rows, n);
     return hand_over(cx, &w, st, d, HG_FORMAT_CONTIGUOUS, out);
 }
 
@@ -400,9 +448,10 @@ hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_status st = take(cx, &w, in, 3);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 2, stat, &w.out[k]);
-    if (st == HG_OK) IN_TYPE(w.d, group_norm)
-    (&b, w.in[0]->data, data_of(w.in[1]), data_of(w.in[2]), a[G_EPS].u.f, w.out[0]->data, w.out[1]->data,
-     w.out[2]->data);
+    if (st == HG_OK)
+        RUN(cx, w.d, group_norm, b.n * b.groups, b.channels / b.groups * b.plane, .b = b, .eps = a[G_EPS].u.f,
+            .x = w.in[0]->data, .mean = w.out[1]->data, .rstd = w.out[2]->data, .weight = data_of(w.in[1]),
+            .bias = data_of(w.in[2]), .y = w.out[0]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
@@ -433,9 +482,10 @@ hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
         if ((st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k])) != HG_OK) break;
         memset(w.out[k]->data, 0, (size_t)b.channels * hg_dtypes[w.d].size);
     }
-    if (st == HG_OK) IN_TYPE(w.d, group_norm_backward)
-    (&b, w.in[0]->data, w.in[1]->data, w.in[3]->data, w.in[4]->data, data_of(w.in[2]), w.out[0]->data, w.out[1]->data,
-     w.out[2]->data);
+    if (st == HG_OK)
+        RUN(cx, w.d, group_norm_backward, b.groups, b.n * b.channels / b.groups * b.plane, .b = b, .g = w.in[0]->data,
+            .x = w.in[1]->data, .mean = w.in[3]->data, .rstd = w.in[4]->data, .weight = data_of(w.in[2]),
+            .y = w.out[0]->data, .grad_weight = w.out[1]->data, .grad_bias = w.out[2]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 

@@ -1,6 +1,8 @@
 /* softmax and log_softmax. */
 #include "iter_impl.h"
+#include "k_math_impl.h"
 #include "nn_impl.h"
+#include "pool_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,44 +11,47 @@ typedef struct rows {
     int64_t outer, n, inner;
 } rows;
 
-enum { WIDE = 16 };
+/* A softmax, or where there is a gradient its derivative, of which x is the result. */
+typedef struct softmax_job {
+    rows rows;
+    bool log_of;
+    const void *x, *grad;
+    void *to;
+} softmax_job;
 
-/* exp(x) for x up to 0 (and a little above), within a unit in the last place: 2^n * e^r with |r| <= ln 2 / 2. Written so
-   that the compiler can do many at once, which it cannot with the library's. */
-static inline __attribute__((always_inline)) float exp_f32(float x) {
-    float clamped = x < -104 ? -104 : x > 88 ? 88 : x; /* below, the result is 0 anyway; a NaN stays */
-    float shifted = clamped * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f; /* rounded: 1.5 * 2^23 */
-    float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 4.1665796e-2f + r * (8.3334519e-3f + r * (1.3982e-3f + r * 1.98756915e-4f));
-    float e = 1 + (r + r * r * (0.50000001201f + r * (0.16666665459f + r * p)));
-    int32_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    int32_t whole = bits - 0x4b400000, half = whole / 2; /* in two steps: 2^n alone may be too small for a float */
-    int32_t first = (half + 127) * (1 << 23), second = (whole - half + 127) * (1 << 23);
-    float a, b;
-    memcpy(&a, &first, sizeof a);
-    memcpy(&b, &second, sizeof b);
-    return x != x ? x : e * a * b;
+enum { SPAN = 64 };
+
+static int64_t blocks_of(const rows *r) { return (r->inner + SPAN - 1) / SPAN; }
+
+#define REAL              float
+#define KERNEL(name)      name##_f32
+#define KERNEL_BODY(name) name##_f32_body
+#define EXP(x)            hg_low_exp(fused, x)
+#define LOG               logf
+#include "k_softmax.h"
+#undef REAL
+#undef KERNEL
+#undef KERNEL_BODY
+#undef EXP
+#undef LOG
+#define REAL              double
+#define KERNEL(name)      name##_f64
+#define KERNEL_BODY(name) name##_f64_body
+#define EXP               exp
+#define LOG               log
+#include "k_softmax.h"
+#undef REAL
+#undef KERNEL
+#undef KERNEL_BODY
+#undef EXP
+#undef LOG
+
+static void run(hg_ctx *cx, hg_dtype real, softmax_job *w) {
+    const rows *r = &w->rows;
+    int64_t wide = r->inner < SPAN ? r->inner : SPAN, grain = 1 + HG_GRAIN / 2 / (1 + r->n * wide);
+    if (r->n && r->inner)
+        hg_work(cx, r->outer * blocks_of(r), grain, real == HG_F64 ? softmax_units_f64 : softmax_units_f32, w);
 }
-
-#define REAL         float
-#define KERNEL(name) name##_f32
-#define EXP          exp_f32
-#define LOG          logf
-#include "k_softmax.h"
-#undef REAL
-#undef KERNEL
-#undef EXP
-#undef LOG
-#define REAL         double
-#define KERNEL(name) name##_f64
-#define EXP          exp
-#define LOG          log
-#include "k_softmax.h"
-#undef REAL
-#undef KERNEL
-#undef EXP
-#undef LOG
 
 static rows rows_along(const hg_tensor *x, int dim) {
     rows r = {1, x->n_dim ? x->shape[dim] : 1, 1};
@@ -74,7 +79,7 @@ static hg_status forward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **o
     HG_TRY(hg_real(cx, x, real, &rx));
     hg_status st = hg_tensor_empty(cx, real, x->n_dim, x->shape, &y);
     if (st == HG_OK) {
-        (real == HG_F64 ? softmax_f64 : softmax_f32)(&r, log_of, rx->data, y->data);
+        run(cx, real, &(softmax_job){.rows = r, .log_of = log_of, .x = rx->data, .to = y->data});
         st = hg_real_result(cx, y, d, out);
     }
     hg_release(cx, rx);
@@ -92,7 +97,7 @@ static hg_status backward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **
     if (st == HG_OK) st = hg_real(cx, y, real, &ry);
     if (st == HG_OK) st = hg_tensor_empty(cx, real, y->n_dim, y->shape, &x);
     if (st == HG_OK) {
-        (real == HG_F64 ? softmax_backward_f64 : softmax_backward_f32)(&r, log_of, rg->data, ry->data, x->data);
+        run(cx, real, &(softmax_job){.rows = r, .log_of = log_of, .x = ry->data, .grad = rg->data, .to = x->data});
         st = hg_real_result(cx, x, d, out);
     }
     hg_release(cx, rg), hg_release(cx, ry);

@@ -10,11 +10,16 @@
 
 #include "k_impl.h"
 
-/* p[0] accumulators, p[1] input, p[2] what is subtracted first where the fold is a centred one (doubles). */
+/* Folds `rows` rows of n elements into the same accumulators. p[0] accumulators, p[1] input, p[2] what is subtracted first
+   where the fold is a centred one (doubles); steps in bytes. */
+typedef void (*hg_fold_loop)(int64_t rows, int64_t row_step, int64_t n, char *const *p, const int64_t *step,
+                             const hg_extra_args *extra);
+
 typedef struct hg_fold {
     const char *name;
-    hg_loop loop[HG_N_DTYPES];
-    bool counts; /* accumulates int64 for floating inputs as well */
+    hg_fold_loop loop[HG_N_DTYPES];
+    const struct hg_fold *merge; /* what folds accumulators of pieces into one */
+    bool counts;                 /* accumulates int64 for floating inputs as well */
     double first_f;
     int64_t first_i;
 } hg_fold;

@@ -1,0 +1,199 @@
+"""Every kernel for AVX-512, AVX2 and any processor: they agree with each other, and with the C library's functions."""
+
+import math
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.backends import cpu
+
+#: Runs every case and writes the results down, as bytes of float64.
+PROGRAM = """
+import pickle, sys
+import hookgrad as torch
+from test_cpu import CASES, as_bytes
+sys.stdout.buffer.write(pickle.dumps((torch.backends.cpu.get_cpu_capability(), {k: as_bytes(f()) for k, f in CASES.items()})))
+"""
+
+EDGES = [
+    0.0,
+    -0.0,
+    math.inf,
+    -math.inf,
+    math.nan,
+    1e-40,
+    -1e-40,
+    1e-38,
+    88.0,
+    89.0,
+    -87.0,
+    -88.0,
+    -104.0,
+    1e30,
+    -1e30,
+    5e-7,
+]
+LENGTHS = (1, 7, 16, 63, 64, 65, 300, 1000)
+F = torch.nn.functional
+
+MATH = {
+    "exp": math.exp,
+    "expm1": math.expm1,
+    "log": math.log,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)) if x > -700 else 0.0,
+    "gelu": lambda x: 0.5 * x * math.erfc(-x / math.sqrt(2)),
+    "silu": lambda x: x / (1 + math.exp(-x)) if x > -700 else 0.0,
+    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
+    "logsigmoid": lambda x: min(x, 0.0) - math.log1p(math.exp(-abs(x))),
+    "mish": lambda x: x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x)))),
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "sqrt": math.sqrt,
+}
+
+
+def numbers(n, seed=0, scale=3.0):
+    torch.manual_seed(seed)
+    return torch.randn(n) * scale
+
+
+def function(name):
+    return getattr(torch, name, None) or getattr(F, name)
+
+
+def as_bytes(value):
+    if isinstance(value, (tuple, list)):
+        return [as_bytes(v) for v in value]
+    return value.double().flatten().tolist()
+
+
+def gradients(f, *inputs):
+    """f's results and the gradients of their weighted sum."""
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    out = f(*inputs)
+    (out * torch.linspace(-1, 1, out.numel()).view(out.shape)).sum().backward()
+    return [out.detach(), *(x.grad for x in inputs)]
+
+
+CASES = {}
+for _name in (*MATH, "relu", "rsqrt", "reciprocal", "floor", "round", "trunc", "neg", "abs", "sign", "frac", "hardswish",
+              "hardsigmoid", "softshrink", "leaky_relu", "isnan", "isinf"):  # fmt: skip
+    _f = function(_name)
+    CASES[_name] = lambda f=_f: [f(numbers(n)) for n in LENGTHS] + [f(torch.tensor(EDGES))]
+    CASES[_name + " strided"] = lambda f=_f: f(numbers(600)[::2].view(20, 15).t())
+for _name in ("add", "sub", "mul", "div", "maximum", "minimum", "fmax", "fmin", "eq", "lt", "ge"):
+    _f = getattr(torch, _name)
+    CASES[_name] = lambda f=_f: [f(numbers(n), numbers(n, 1)) for n in LENGTHS] + [
+        f(torch.tensor(EDGES)[:, None], torch.tensor(EDGES)), f(numbers(40).view(8, 5), numbers(5, 1)),
+        f(numbers(40).view(8, 5), numbers(8, 1).view(8, 1)), f(numbers(40).double(), torch.tensor(2.5)), f(numbers(77), torch.tensor(1.25))]  # fmt: skip
+for _name in ("exp", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "mish", "leaky_relu", "hardswish"):
+    _f = function(_name)
+    CASES["gradient of " + _name] = lambda f=_f: gradients(f, numbers(300))
+CASES["gradient of gelu by tanh"] = lambda: gradients(lambda x: F.gelu(x, approximate="tanh"), numbers(300))
+for _name in ("sum", "prod", "amax", "amin", "mean", "var", "norm", "softmax", "log_softmax", "logsumexp", "cumsum"):
+    _f = getattr(torch, _name)
+    for _dim in range(3):
+        CASES[f"{_name} over {_dim}"] = lambda f=_f, d=_dim: [
+            f(numbers(3 * 70 * 40, scale=1.0).view(3, 70, 40), dim=d), f(numbers(30 * 130).view(2, 195, 10), dim=d)]  # fmt: skip
+for _name in ("sum", "nansum", "prod", "max", "min", "norm", "mean", "std"):
+    _f = getattr(torch, _name)
+    CASES[_name] = lambda f=_f: [f(numbers(n, scale=1.0)) for n in (2, 33, 500, 70_000, 200_000)]
+CASES["gradient of softmax"] = lambda: gradients(lambda x: x.softmax(1), numbers(20 * 70).view(20, 70))
+CASES["gradient of softmax, side by side"] = lambda: gradients(lambda x: x.softmax(0), numbers(20 * 70).view(20, 70))
+CASES["gradient of log_softmax"] = lambda: gradients(lambda x: x.log_softmax(1), numbers(20 * 70).view(20, 70))
+CASES["layer norm"] = lambda: gradients(
+    lambda x, w, b: F.layer_norm(x, (90,), w, b), numbers(40 * 90).view(40, 90), numbers(90, 1), numbers(90, 2)
+)
+CASES["batch norm"] = lambda: gradients(
+    lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
+    numbers(2100).view(3, 7, 10, 10),
+    numbers(7, 1),
+    numbers(7, 2),
+)
+CASES["group norm"] = lambda: gradients(
+    lambda x, w, b: F.group_norm(x, 2, w, b), numbers(2400).view(3, 8, 10, 10), numbers(8, 1), numbers(8, 2)
+)
+
+
+def run_as(name: str) -> tuple:
+    """What the machine says it is, and the results of every case."""
+    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), os.path.dirname(__file__))))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, env={**os.environ, "HOOKGRAD_CPU": name, "PYTHONPATH": path}
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return {name: run_as(name) for name in ("baseline", "avx2", "avx512")}
+
+
+def flat(value):
+    return [x for v in value for x in (flat(v) if isinstance(v, list) else [v])]
+
+
+def test_the_environment_asks_for_less_than_the_machine_has(results):
+    have = ["DEFAULT", "AVX2", "AVX512"]
+    assert results["baseline"][0] == "DEFAULT"
+    assert [have.index(results[name][0]) for name in results] == sorted(
+        have.index(results[name][0]) for name in results
+    )
+    assert have.index(cpu.get_cpu_capability()) <= have.index(results["avx512"][0])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_instruction_sets_agree(case, results):
+    """To about four units in the last place of a float32: of the number, or, where terms cancel, of the largest."""
+    wanted = flat(results["baseline"][1][case])
+    largest = max([abs(x) for x in wanted if math.isfinite(x)], default=1)
+    cancels = case.split()[0] not in MATH or case.split()[0] in ("gelu", "logsigmoid", "mish")
+    for name in ("avx2", "avx512"):
+        got = flat(results[name][1][case])
+        assert len(got) == len(wanted)
+        for a, b in zip(got, wanted):
+            same = a == b or (a != a and b != b)
+            assert same or abs(a - b) <= 5e-7 * abs(b) + (5e-7 * largest if cancels else 1e-37), (name, a, b)
+
+
+@pytest.mark.parametrize("name", MATH)
+def test_functions_are_those_of_the_c_library(name):
+    x = torch.cat([torch.linspace(-20, 20, 40_001), torch.linspace(-1, 1, 2001), torch.linspace(-86, 86, 1001)])
+    if name in ("log", "sqrt"):
+        x = x.abs() + 1e-3
+    absolute = 2e-7 if name in ("gelu", "mish", "silu") else 1e-37
+    for a, b in zip(x.tolist(), function(name)(x).tolist()):
+        wanted = MATH[name](a)
+        assert abs(b - wanted) <= 5e-7 * abs(wanted) + absolute, (a, b, wanted)
+
+
+def test_edges_of_functions_are_those_of_the_c_library():
+    inf, nan = math.inf, math.nan
+    edges = torch.tensor([inf, -inf, nan, 0.0, -0.0])
+    wanted = {
+        "exp": [inf, 0, nan, 1, 1],
+        "log": [inf, nan, nan, -inf, -inf],
+        "tanh": [1, -1, nan, 0, 0],
+        "erf": [1, -1, nan, 0, 0],
+        "sigmoid": [1, 0, nan, 0.5, 0.5],
+        "expm1": [inf, -1, nan, 0, 0],
+        "gelu": [inf, nan, nan, 0, 0],
+        "softplus": [inf, 0, nan, math.log(2), math.log(2)],
+        "relu": [inf, 0, nan, 0, 0],
+    }
+    for n in (1, 20):  # alone, and in a whole block
+        for name, values in wanted.items():
+            got = function(name)(edges.repeat(n)).tolist()
+            for a, b in zip(got, values * n):
+                assert (a != a and b != b) or a == pytest.approx(b), (name, got)
+    for name in ("tanh", "erf", "expm1"):
+        assert math.copysign(1, function(name)(torch.tensor([-0.0])).item()) == -1
+    small = torch.tensor([-90.0, -100.0, -103.0])
+    assert all(x > 0 for x in small.exp().tolist()) and torch.tensor([-104.0]).exp().item() == 0
+    assert torch.tensor([1e-40]).log().item() == pytest.approx(math.log(1e-40))
