@@ -212,18 +212,18 @@ static void copy_row(void *arg, int64_t n, char *const *p, const int64_t *step) 
 
 /* Note [Exchanged axes]
    Where the result is written along one dimension and the operand lies along another, rows of either would use one element of
-   each of the other's cache lines. So a plane of the two is copied by tiles: a tile is read along the operand's lines into a
-   square on the stack, and written from there along the result's. */
-enum { TILE = 32 };
+   each of the other's cache lines. So a plane of the two is copied by tiles, a cache line of the operand by ACROSS elements of
+   the result: a tile is read along the operand's lines into a rectangle on the stack, and written from there in long runs. */
+enum { LINE = 64, ACROSS = 128 };
 
 #define TILES(size, type)                                                                                              \
     static void tile_##size(int64_t m, int64_t n, char *to, int64_t to_row, const char *from, int64_t from_row) {      \
-        type square[TILE][TILE + 1];                                                                                   \
+        type tile[LINE / size][ACROSS + 1];                                                                            \
         for (int64_t i = 0; i < n; i++) {                                                                              \
             const type *in = (const type *)(const void *)(from + i * from_row);                                        \
-            for (int64_t j = 0; j < m; j++) square[j][i] = in[j];                                                      \
+            for (int64_t j = 0; j < m; j++) tile[j][i] = in[j];                                                        \
         }                                                                                                              \
-        for (int64_t j = 0; j < m; j++) memcpy(to + j * to_row, square[j], (size_t)n * sizeof(type));                  \
+        for (int64_t j = 0; j < m; j++) memcpy(to + j * to_row, tile[j], (size_t)n * sizeof(type));                    \
     }
 TILES(1, uint8_t)
 TILES(2, uint16_t)
@@ -233,7 +233,7 @@ TILES(8, uint64_t)
 /* The plane of the iterator's last dimension, along which the result lies, and `other`, along which the operand does. */
 typedef struct tiling {
     const hg_iter *it;
-    int64_t size, tiles_down, tiles_across;
+    int64_t size, down, tiles_down, tiles_across; /* `down`: of the operand's elements to a tile */
     int other;
     void (*tile)(int64_t m, int64_t n, char *to, int64_t to_row, const char *from, int64_t from_row);
 } tiling;
@@ -243,7 +243,7 @@ static void copy_tiles(void *arg, int64_t begin, int64_t end) {
     const hg_iter *it = t->it;
     int last = it->n_dim - 1;
     for (int64_t u = begin; u < end; u++) {
-        int64_t i = u % t->tiles_across * TILE, j = u / t->tiles_across % t->tiles_down * TILE;
+        int64_t i = u % t->tiles_across * ACROSS, j = u / t->tiles_across % t->tiles_down * t->down;
         int64_t left = u / t->tiles_across / t->tiles_down;
         char *to = it->p[0] + i * t->size + j * it->step[t->other][0];
         const char *from = it->p[1] + j * t->size + i * it->step[last][1];
@@ -253,7 +253,7 @@ static void copy_tiles(void *arg, int64_t begin, int64_t end) {
             left /= it->shape[d];
         }
         int64_t n = it->shape[last] - i, m = it->shape[t->other] - j;
-        t->tile(m < TILE ? m : TILE, n < TILE ? n : TILE, to, it->step[t->other][0], from, it->step[last][1]);
+        t->tile(m < t->down ? m : t->down, n < ACROSS ? n : ACROSS, to, it->step[t->other][0], from, it->step[last][1]);
     }
 }
 
@@ -265,12 +265,13 @@ static bool copy_exchanged(hg_ctx *cx, const hg_iter *it, int64_t size) {
     for (int d = 0; d < last; d++)
         if (it->step[d][1] == size && it->shape[d] >= 4) other = d;
     if (other < 0) return false;
-    tiling t = {.it = it, .size = size, .other = other};
-    t.tiles_across = (it->shape[last] + TILE - 1) / TILE, t.tiles_down = (it->shape[other] + TILE - 1) / TILE;
+    tiling t = {.it = it, .size = size, .down = LINE / size, .other = other};
+    t.tiles_across = (it->shape[last] + ACROSS - 1) / ACROSS;
+    t.tiles_down = (it->shape[other] + t.down - 1) / t.down;
     t.tile = size == 1 ? tile_1 : size == 2 ? tile_2 : size == 4 ? tile_4 : tile_8;
     for (int d = 0; d < last; d++)
         if (d != other) units *= it->shape[d];
-    hg_work(cx, units * t.tiles_across * t.tiles_down, HG_GRAIN / (TILE * TILE), copy_tiles, &t);
+    hg_work(cx, units * t.tiles_across * t.tiles_down, 1 + HG_GRAIN / (t.down * ACROSS), copy_tiles, &t);
     return true;
 }
 

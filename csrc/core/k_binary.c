@@ -150,7 +150,7 @@ const hg_kernel hg_k_shift_right = {.name = "rshift_cpu", .loop = {INT_ROWS(shif
 
 #define COMPARISON(id, ...)                                                                                            \
     INT_TESTS(LOOP2_UNIT, id, __VA_ARGS__)                                                                             \
-    FLOAT_TESTS(LOOP2_UNIT, id, __VA_ARGS__)                                                                           \
+    FLOAT_TESTS(LOOP2_FAST, id, __VA_ARGS__)                                                                           \
     BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
     const hg_kernel hg_k_##id = {                                                                                      \
         .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
@@ -194,14 +194,25 @@ FLOATS(LOOP3_FAST, addcmul, fma(f(0) * y, z, x))
 const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(addcmul), FLOAT_ROWS(addcmul)}};
 
 /* Moves elements, whatever they mean. */
-#define WHERE(id, T)                                                                                                   \
-    static void id(ARGS) {                                                                                             \
-        (void)extra;                                                                                                   \
+#define WHERE(fn, T)                                                                                                   \
+    HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
+        (void)extra, (void)fused;                                                                                      \
+        if (IS_UNIT(0, T) && IS_UNIT(1, uint8_t) && IS_UNIT(2, T) && IS_UNIT(3, T)) {                                  \
+            T *r = (T *)(void *)p[0];                                                                                  \
+            const T *a = (const T *)(void *)p[2], *b = (const T *)(void *)p[3];                                        \
+            const uint8_t *c = (const uint8_t *)p[1];                                                                  \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T x = a[i], y = b[i];                                                                                  \
+                r[i] = c[i] ? x : y;                                                                                   \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
         for (int64_t i = 0; i < n; i++) {                                                                              \
             T x = AT(T, 2, i), y = AT(T, 3, i);                                                                        \
             AT(T, 0, i) = AT(uint8_t, 1, i) ? x : y;                                                                   \
         }                                                                                                              \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(fn, (ARGS), n, p, step, extra)
 WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)

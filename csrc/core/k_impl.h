@@ -51,7 +51,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* The same by polynomials in float32: K(name, bits, limit, value by polynomials, value), see k_loop_impl.h. */
 /* clang-format off */
 #define HG_NEAR_KERNELS(K)                                                                                             \
-    K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_exp(fused, x), exp(x))                                               \
+    K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, m < NEAR_BLOCK ? hg_fine_exp(fused, x) : hg_near_exp(fused, x), exp(x))      \
     K(expm1, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_with_sign(hg_near_expm1(fused, x), x), expm1(x))                                       \
     K(log, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
     K(tanh, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \

@@ -115,15 +115,22 @@ FOLD_BODY(sum_f32, float, SAME, double, double, 0, a + x, a + b)
 FAST_FOLD(sum_f64, double, SAME, double, double, 0, a + x, a + b)
 FOLD(sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x, a + b)
 
-/* Long sums of float32: four numbers are added up in float32 before they join a double. The error of that is as large as half a
-   unit in the last place of four numbers, not of the sum. */
+/* Long sums of float32: four numbers, or sixteen in pairs, are added up in float32 before they join a double. The error of that is
+   as large as a unit in the last place of those few, not of the sum. */
+#define FOUR(x, at) ((x[(at)*QUAD] + x[((at) + 1) * QUAD]) + (x[((at) + 2) * QUAD] + x[((at) + 3) * QUAD]))
+#define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
 HG_INLINE double row_sum(const float *in, int64_t n) {
     double lane[QUAD] = {0}, total = 0;
     int64_t i = 0;
+    for (; n - i >= 16 * QUAD; i += 16 * QUAD)
+        for (int l = 0; l < QUAD; l++) {
+            const float *x = in + i + l;
+            lane[l] += (double)SIXTEEN(x);
+        }
     for (; n - i >= 4 * QUAD; i += 4 * QUAD)
         for (int l = 0; l < QUAD; l++) {
             const float *x = in + i + l;
-            lane[l] += (double)((x[0] + x[QUAD]) + (x[2 * QUAD] + x[3 * QUAD]));
+            lane[l] += (double)FOUR(x, 0);
         }
     for (int half = QUAD / 2; half; half /= 2)
         for (int l = 0; l < half; l++) lane[l] += lane[l + half];

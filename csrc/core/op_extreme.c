@@ -137,14 +137,25 @@ done:
     return st;
 }
 
-/* The first of the largest or smallest; NaN before all. */
+/* The first of the largest or smallest; NaN before all. Where elements lie side by side, SKIP of them are passed over at once as
+   long as none of them is better. */
+enum { SKIP = 16 };
 #define FIRST_EXTREME(fn, T_, better)                                                                                  \
     static void fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {                      \
         T_ best = *(const T_ *)(const void *)row;                                                                      \
         int64_t at = 0;                                                                                                \
-        for (int64_t i = 1; i < c->n && best == best; i++) {                                                           \
-            T_ x = *(const T_ *)(const void *)(row + i * step);                                                        \
-            if (x better best || x != x) best = x, at = i;                                                             \
+        for (int64_t i = 1; i < c->n && best == best;) {                                                               \
+            int64_t end = c->n - i < SKIP ? c->n : i + SKIP;                                                           \
+            if (step == (int64_t)sizeof(T_) && end - i == SKIP) {                                                      \
+                const T_ *x = (const T_ *)(const void *)row + i;                                                       \
+                int hit = 0;                                                                                           \
+                for (int k = 0; k < SKIP; k++) hit |= (x[k] better best) | (x[k] != x[k]);                             \
+                if (!hit) i = end;                                                                                     \
+            }                                                                                                          \
+            for (; i < end && best == best; i++) {                                                                     \
+                T_ x = *(const T_ *)(const void *)(row + i * step);                                                    \
+                if (x better best || x != x) best = x, at = i;                                                         \
+            }                                                                                                          \
         }                                                                                                              \
         *(T_ *)(void *)value = best, *place = at;                                                                      \
     }
