@@ -84,8 +84,8 @@ static match float_arg(PyObject *o, hg_arg *a) {
     return m;
 }
 
-static match int_arg(PyObject *o, hg_arg *a) {
-    if (PyLong_Check(o) && !PyBool_Check(o)) return long_arg(o, a);
+static inline match int_arg(PyObject *o, hg_arg *a) {
+    if (PyLong_CheckExact(o) || (PyLong_Check(o) && !PyBool_Check(o))) return long_arg(o, a);
     match m = MATCH_NO;
     if (py_is_tensor(o))
         m = tensor_number(o, a);
@@ -306,6 +306,10 @@ static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_
         if (n > i + 1 && starts_list(row, p, (int)i, args[i]))
             return p->kind == HG_A_INTS ? ints_of(args + i, n - i, b, &b->at[i])
                                         : tensors_of(args + i, n - i, p, b, &b->at[i]);
+        if (p->kind == HG_A_TENSOR && Py_TYPE(args[i]) == hg_py->tensor_type) {
+            b->at[i] = (hg_arg){.kind = HG_A_TENSOR, .u.t = TENSOR(args[i])};
+            continue;
+        }
         match m = py_convert(args[i], p, b, &b->at[i]);
         if (m == MATCH_NO && p->kind == HG_A_TENSORS && py_is_tensor(args[i]) && starts_list(row, p, (int)i, args[i]))
             m = tensors_of(args + i, 1, p, b, &b->at[i]);

@@ -57,19 +57,19 @@ class _ByParameter(Optimizer):
     def _step(self, closure):
         loss = _run_closure(closure)
         for group in self.param_groups:
-            params, _ = _C.with_grad(group["params"])
+            params, grads = _C.with_grad(group["params"])
             states = self._states_of(params, group)
             if params and group.get("capturable"):
                 raise AssertionError(
                     "If capturable=True, params and state_steps must be on supported devices: "
                     "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
                 )
-            self._update_all(params, states, group)
+            self._update_all(params, grads, states, group)
         return loss
 
-    def _update_all(self, params, states, group):
-        for param, state in zip(params, states):
-            grad = -param.grad if group.get("maximize") else param.grad
+    def _update_all(self, params, grads, states, group):
+        for param, grad, state in zip(params, grads, states):
+            grad = -grad if group.get("maximize") else grad
             if "step" in state:
                 state["step"] += 1
             self._update(param, grad, state, group)

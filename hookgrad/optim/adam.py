@@ -100,15 +100,16 @@ class Adam(_ByParameter):
             raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
         return state
 
-    def _update_all(self, params, states, group):
+    def _update_all(self, params, grads, states, group):
         if group["foreach"] and isinstance(group["lr"], hookgrad.Tensor):
             raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
         if group["differentiable"]:
-            return super()._update_all(params, states, group)
+            return super()._update_all(params, grads, states, group)
         amsgrad = group["amsgrad"]
         beta1, beta2 = group["betas"]
         _C.adam_step(
-            *_C.with_grad(params),
+            params,
+            grads,
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [state["max_exp_avg_sq"] for state in states] if amsgrad else [],

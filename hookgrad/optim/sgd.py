@@ -68,12 +68,13 @@ class SGD(_ByParameter):
         state = self.state
         return [state[param] for param in params]
 
-    def _update_all(self, params, states, group):
+    def _update_all(self, params, grads, states, group):
         if group["differentiable"]:
-            return super()._update_all(params, states, group)
+            return super()._update_all(params, grads, states, group)
         buffers = [state.get("momentum_buffer") for state in states] if group["momentum"] else []
         _C.sgd_step(
-            *_C.with_grad(params),
+            params,
+            grads,
             buffers,
             _number(group["lr"]),
             _number(group["weight_decay"]),
