@@ -179,6 +179,15 @@ def test_train_asks_a_childs_own_train():
     assert (net[1][1].training, net[0].told) == (False, False)
 
 
+def test_a_train_put_in_place_of_the_base_classs_is_asked_of_every_module(monkeypatch):
+    train, told = nn.Module.train, []
+    monkeypatch.setattr(
+        nn.Module, "train", lambda self, mode=True: told.append(type(self).__name__) or train(self, mode)
+    )
+    nn.Sequential(nn.Linear(1, 1), nn.ReLU()).eval()
+    assert told == ["Sequential", "Linear", "ReLU"]
+
+
 def test_train_follows_the_children_a_class_gives():
     class Hiding(nn.Sequential):
         def named_children(self):

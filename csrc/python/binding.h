@@ -75,7 +75,7 @@ typedef struct mod_state {
     PyObject *mode_attribute; /* what modes make of a tensor's attributes; NULL until there is one */
     PyObject *no_override;    /* _disabled_torch_function_impl */
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
-    PyObject *module_class;   /* the class nn.Module, told by the package; may be NULL */
+    PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
     PyObject
         *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     PyObject *node_types;        /* dict: the types of nodes by name */

@@ -110,10 +110,12 @@ static bool plain_lookup(PyTypeObject *type) {
     return _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(hg_py->module_type, NAME(__getattribute__));
 }
 
+/* Asked of the methods as they were made: nn.Module's own may have been replaced since. */
 bool py_module_inherits(PyObject *self, PyObject *name) {
-    PyTypeObject *type = Py_TYPE(self), *base = (PyTypeObject *)hg_py->module_class;
-    PyObject *dict = SELF(self)->dict;
-    return base && _PyType_Lookup(type, name) == _PyType_Lookup(base, name) && plain_lookup(type) &&
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject *dict = SELF(self)->dict, *methods = hg_py->module_methods;
+    PyObject *made = methods ? PyDict_GetItemWithError(methods, name) : NULL;
+    return made && _PyType_Lookup(type, name) == made && plain_lookup(type) &&
            !(dict && PyDict_GetItemWithError(dict, name));
 }
 

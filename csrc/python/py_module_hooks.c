@@ -226,11 +226,11 @@ static PyObject *set_parameter_type(PyObject *module, PyObject *class) {
     Py_RETURN_NONE;
 }
 
-static PyObject *set_module_class(PyObject *module, PyObject *class) {
+static PyObject *set_module_methods(PyObject *module, PyObject *methods) {
     (void)module;
-    if (!PyType_Check(class) || !PyType_IsSubtype((PyTypeObject *)class, hg_py->module_type))
-        return PyErr_Format(PyExc_TypeError, "_set_module_class(): expected a subclass of Module, not %R", class);
-    Py_XSETREF(hg_py->module_class, Py_NewRef(class));
+    if (!PyDict_Check(methods))
+        return PyErr_Format(PyExc_TypeError, "_set_module_methods(): expected a dict, not %R", methods);
+    Py_XSETREF(hg_py->module_methods, Py_NewRef(methods));
     Py_RETURN_NONE;
 }
 
@@ -249,7 +249,7 @@ PyMethodDef py_module_hook_functions[] = {
     {"_global_is_full", global_is_full, METH_NOARGS,
      "Are the global backward hooks full ones? None: there were none yet."},
     {"_set_global_is_full", set_global_is_full, METH_O, "Set what _global_is_full() tells."},
-    {"_set_module_class", set_module_class, METH_O, "Tell which class is nn.Module."},
+    {"_set_module_methods", set_module_methods, METH_O, "Tell what nn.Module's methods are, by name."},
     {"_inherits", inherits, METH_VARARGS, "(module, name): does it have that method from nn.Module?"},
     {"_set_parameter_type", set_parameter_type, METH_O, "Tell which class is nn.Parameter."},
     {NULL, NULL, 0, NULL},

@@ -786,7 +786,7 @@ class Module(_C.Module):
         return sorted(name for name in names if not name[0].isdigit())
 
 
-_C._set_module_class(Module)
+_C._set_module_methods({name: value for base in reversed(Module.__mro__) for name, value in vars(base).items()})
 
 
 def _fill_parameter(module, name, parameter, value, fn):
