@@ -506,6 +506,11 @@ hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_t
     }
     if (n == 1 && at[0].kind == HG_IX_INT && t->n_dim && at[0].start < t->shape[0] && at[0].start >= -t->shape[0])
         return hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(t), hg_i(0), hg_i(at[0].start)}, 3, out);
+    if (n == 1 && at[0].kind == HG_IX_SLICE && t->n_dim && at[0].step > 0) {
+        int64_t start = at[0].start == INT64_MIN ? 0 : at[0].start == INT64_MAX ? t->shape[0] : at[0].start;
+        hg_arg a[] = {hg_t(t), hg_i(0), hg_i(start), hg_i(at[0].stop), hg_i(at[0].step)};
+        return hg_call_op(cx, HG_OP_SLICE, a, 5, out);
+    }
     taken k;
     hg_tensor *r = NULL;
     hg_scope s;

@@ -79,10 +79,10 @@ static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a
     return st;
 }
 
-/* The same of a call whose arguments are tensors and numbers alone, as most are: nothing of it is a list. */
+/* The same of a call whose arguments are tensors, numbers and sizes alone, as most are. */
 static inline bool without_lists(const hg_op_info *info, const hg_arg *a) {
     for (int i = 0; i < info->n_params; i++)
-        if (a[i].kind > HG_A_FLOAT) return false;
+        if (a[i].kind > HG_A_INTS) return false;
     return true;
 }
 
@@ -91,14 +91,20 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
     size_t pool = 0;
     hg_node *n;
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
+    for (int i = 0; i < info->n_params; i++) pool += a[i].kind == HG_A_INTS ? a[i].n : 0;
     hg_status st = hg_node_make(cx, &hg_op_node, info, (uint32_t)__builtin_popcount(info->differentiable),
                                 info->n_params, (uint32_t)n_out, saves_out, pool, &n);
     if (st != HG_OK) return st;
+    int64_t *free_pool = n->pool;
     uint32_t e = 0;
     for (int i = 0; i < info->n_params && st == HG_OK; i++) {
         hg_arg *to = &n->args[i];
         n->first_edge[i] = e;
-        if (a[i].kind != HG_A_TENSOR)
+        if (a[i].kind == HG_A_INTS) {
+            hg_copy_dims(free_pool, a[i].u.ints, (int)a[i].n);
+            *to = hg_ints(free_pool, (int)a[i].n);
+            free_pool += a[i].n;
+        } else if (a[i].kind != HG_A_TENSOR)
             to->kind = a[i].kind, to->u.i = a[i].u.i;
         else if (save_in >> i & 1) /* its place: it is saved below */
             to->kind = HG_A_TENSOR;
@@ -110,7 +116,6 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
         hg_release(cx, n);
         return st;
     }
-    int64_t *free_pool = n->pool;
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     *result = n;
     return HG_OK;
