@@ -250,3 +250,52 @@ def test_the_load_hook_does_not_keep_its_module_alive():
     watch = weakref.ref(m)
     del m
     assert watch() is None
+
+
+class _OwnState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+
+class _SavesTwice(_OwnState):
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "twice"] = self.weight * 2
+
+
+class _Renames(_OwnState):
+    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+        destination[prefix + "renamed"] = keep_vars
+        return destination
+
+
+class _Extra(_OwnState):
+    _version = 3
+
+    def get_extra_state(self):
+        return "extra"
+
+
+def test_in_a_tree_of_plain_modules_each_class_and_hook_with_a_say_is_asked():
+    net = nn.Sequential(nn.Linear(1, 1), _SavesTwice(), nn.Sequential(_Renames(), _Extra()), _OwnState(), None)
+    net[3].register_buffer("hidden", torch.ones(1), persistent=False)
+    net[3].register_buffer("shown", torch.ones(1))
+    net[3].register_state_dict_post_hook(lambda module, state, prefix, meta: state.pop(prefix + "weight") and None)
+    state = net.state_dict(prefix="p.", keep_vars=True)
+    names = "0.weight 0.bias 1.weight 1.twice 2.0.renamed 2.1.weight 2.1._extra_state 3.shown"
+    assert list(state) == [f"p.{name}" for name in names.split()]
+    assert state["p.2.0.renamed"] is True
+    assert state["p.0.weight"] is net[0].weight
+    assert list(state._metadata) == ["p", "p.0", "p.1", "p.2", "p.2.1", "p.3"]
+    assert state._metadata["p.2.1"] == {"version": 3}
+
+
+def test_a_state_goes_into_the_dict_given():
+    into = {"before": 1}
+    net = nn.Sequential(nn.Linear(1, 1))
+    assert net.state_dict(destination=into) is into
+    assert list(into) == ["before", "0.weight", "0.bias"]
+    assert not into["0.weight"].requires_grad
+    into["0.weight"].fill_(7)
+    assert net[0].weight.item() == 7

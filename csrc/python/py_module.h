@@ -56,6 +56,9 @@ int py_module_has_attribute(PyObject *self, PyObject *name);
 /* py_module_walk.c */
 int py_module_walk_init(PyObject *m);
 
+/* py_module_state.c */
+int py_module_state_init(PyObject *m);
+
 /* py_module_dict.c */
 extern PyGetSetDef py_module_attributes[];
 void py_module_dict_forget(PyObject *dict); /* its module is about to die; dict may be NULL or any dict */

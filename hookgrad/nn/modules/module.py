@@ -10,7 +10,7 @@ them, runs the call sequence and registers the hooks of forward and backward. Of
     _C._register_global_hook(kind, hook, with_kwargs, always_call) -> handle
         `kind` is one of "forward_pre", "forward", "full_backward_pre", "full_backward", "backward",
         "buffer_registration", "module_registration", "parameter_registration"
-    _C._walk_modules, _C._walk_members, _C._train, _C._inherits
+    _C._walk_modules, _C._walk_members, _C._train, _C._save_state, _C._inherits
         going through a tree, where no class in it has its own way
     _C._global_hooks(name) -> table
         the global hooks themselves, of a kind or (forward_with_kwargs, forward_always_called) their flags
@@ -614,6 +614,8 @@ class Module(_C.Module):
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
+        if _C._save_state(self, destination, prefix, keep_vars):
+            return destination
         local_metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = local_metadata
