@@ -103,6 +103,25 @@ for _name in ("sum", "prod", "amax", "amin", "mean", "var", "norm", "softmax", "
 for _name in ("sum", "nansum", "prod", "max", "min", "norm", "mean", "std"):
     _f = getattr(torch, _name)
     CASES[_name] = lambda f=_f: [f(numbers(n, scale=1.0)) for n in (2, 33, 500, 70_000, 200_000)]
+CASES["matmul"] = lambda: (
+    [numbers(m * 40).view(m, 40) @ numbers(40 * n, 1).view(40, n) for m in (1, 5, 31) for n in (1, 9, 50)]
+    + [torch.bmm(numbers(90).view(5, 3, 6), numbers(60, 1).view(5, 2, 6).transpose(1, 2))]
+)
+CASES["gradient of linear"] = lambda: gradients(
+    F.linear, numbers(33 * 20).view(33, 20), numbers(17 * 20, 1).view(17, 20), numbers(17, 2)
+)
+for _size, _channels, _kernel, _stride in ((9, 4, 3, 1), (11, 3, 5, 2), (8, 32, 3, 1)):
+    CASES[f"gradient of conv2d, {_channels} channels, {_kernel}x{_kernel} by {_stride}"] = (
+        lambda s=_size, c=_channels, k=_kernel, by=_stride: gradients(
+            lambda x, w: F.conv2d(x, w, None, by, 1),
+            numbers(7 * c * s * s, scale=0.1).view(7, c, s, s), numbers(c * c * k * k, 1).view(c, c, k, k))
+    )  # fmt: skip
+CASES["gradient of max_pool2d"] = lambda: gradients(
+    lambda x: F.max_pool2d(x, 3, 2, 1), numbers(2 * 3 * 19 * 40).view(2, 3, 19, 40)
+)
+CASES["gradient of attention"] = lambda: gradients(
+    F.scaled_dot_product_attention, *(numbers(2 * 3 * 20 * 8, i, 1.0).view(2, 3, 20, 8) for i in range(3))
+)
 CASES["gradient of softmax"] = lambda: gradients(lambda x: x.softmax(1), numbers(20 * 70).view(20, 70))
 CASES["gradient of softmax, side by side"] = lambda: gradients(lambda x: x.softmax(0), numbers(20 * 70).view(20, 70))
 CASES["gradient of log_softmax"] = lambda: gradients(lambda x: x.log_softmax(1), numbers(20 * 70).view(20, 70))

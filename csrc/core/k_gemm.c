@@ -7,7 +7,7 @@
    seldom to repay a copy is read where it is. Each number of the result is a sum through k in order with one rounding a term,
    block by block, to which comes what is added: it depends neither on how the work is cut nor on the instruction set. */
 #include "gemm_impl.h"
-#include "iter_impl.h"
+#include "cpu_impl.h"
 #include "pool_impl.h"
 
 #include <pthread.h>
@@ -33,10 +33,8 @@ typedef struct machine {
 /* ---- Instruction sets ----------------------------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__) && defined(__GNUC__)
-#define HAVE_TILES
 #include <immintrin.h>
 
-#define ZERO_OF(bits)          _mm##bits##_setzero_ps()
 #define NAME(f)                f##_avx512
 #define TARGET                 __attribute__((target("avx512f,fma")))
 #define ROWS                   14
@@ -57,7 +55,6 @@ typedef struct machine {
 #define UNPACK_LOW(x, y)       _mm512_unpacklo_ps(x, y)
 #define UNPACK_HIGH(x, y)      _mm512_unpackhi_ps(x, y)
 #define SHUFFLE(x, y, how)     _mm512_shuffle_ps(x, y, how)
-#define INSERT(x, row, at, p)  _mm512_insertf32x4(x, _mm_loadu_ps(row[4 * (at) + 0] + p), at)
 #define FOUR(row, q, p)                                                                                                \
     _mm512_insertf32x4(_mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(row[q] + p)),         \
                                                              _mm_loadu_ps(row[4 + q] + p), 1),                         \
@@ -111,22 +108,12 @@ static const int32_t some_avx2[] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 
     _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[q] + p)), _mm_loadu_ps(row[4 + q] + p), 1)
 #include "k_gemm.h"
 
-static const machine *find_machine(void) {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma")) return &machine_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &machine_avx2;
-    return NULL;
+static const machine *this_machine(void) {
+    return hg_cpu_used == HG_CPU_AVX512 ? &machine_avx512 : hg_cpu_used == HG_CPU_AVX2 ? &machine_avx2 : NULL;
 }
 #else
-static const machine *find_machine(void) { return NULL; }
+static const machine *this_machine(void) { return NULL; }
 #endif
-
-static const machine *this_machine(void) {
-    static const machine *found;
-    static bool looked;
-    if (!looked) found = find_machine(), looked = true;
-    return found;
-}
 
 bool hg_has_tiles(void) { return this_machine() != NULL; }
 
