@@ -33,7 +33,7 @@ static inline hg_status complete(hg_ctx *cx, const hg_op_info *info, const hg_ar
     for (int i = 0; i < info->n_params; i++) {
         const hg_arg *from = i < n && a[i].kind != HG_A_DEFAULT ? &a[i] : &info->defaults[i];
         room[i].kind = from->kind, room[i].n = from->n,
-        room[i].u.i = from->u.i; /* not as one: see flags_of() in setup.py */
+        room[i].u.i = from->u.i; /* not as one: see call_flags() in setup.py */
         if (room[i].kind == HG_A_DEFAULT)
             return hg_fail(cx, HG_TYPE, "%s() missing required argument '%s' (position %d)", info->name,
                            info->params[i].name, i + 1);
