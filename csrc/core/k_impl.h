@@ -48,10 +48,12 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 #define HG_SIMPLE_KERNELS(K)                                                                                           \
     K(sqrt, sqrt(x)) K(rsqrt, 1 / sqrt(x)) K(reciprocal, 1 / x) K(deg2rad, x *(V)(M_PI / 180)) K(rad2deg, x *(V)(180 / M_PI))
 /* clang-format on */
-/* The same by polynomials in float32: K(name, bits, limit, value by polynomials, value), see k_loop_impl.h. */
+/* The same by polynomials in float32, with one for less than a block of numbers: K(name, bits, limit, value of few, value by
+   polynomials, value), see k_loop_impl.h. */
+#define HG_FINE_KERNELS(K) K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, hg_fine_exp(fused, x), hg_near_exp(fused, x), exp(x))
+/* The same for any number of them: K(name, bits, limit, value by polynomials, value). */
 /* clang-format off */
 #define HG_NEAR_KERNELS(K)                                                                                             \
-    K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, m < NEAR_BLOCK ? hg_fine_exp(fused, x) : hg_near_exp(fused, x), exp(x))      \
     K(expm1, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_with_sign(hg_near_expm1(fused, x), x), expm1(x))                                       \
     K(log, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
     K(tanh, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \
@@ -123,6 +125,7 @@ HG_SIMPLE_ACTIVATION_KERNELS(K)
 HG_MATH2_KERNELS(K)
 HG_SIMPLE2_KERNELS(K)
 HG_SIMPLE3_KERNELS(K)
+HG_FINE_KERNELS(K)
 HG_NEAR_KERNELS(K)
 HG_NEAR_ACTIVATION_KERNELS(K)
 HG_NEAR2_KERNELS(K)

@@ -146,7 +146,7 @@
 
 /* Float32 by polynomials (k_math_impl.h), a chunk at a time: from and to where it is where steps are units and whole blocks of
    vectors are left, else by way of the stack. `near` is for chunks whose operands' `bits` are at most `limit` (0: for all); others
-   have the loop of the C library's functions. */
+   have the loop of the C library's functions. `fine`, where there is one, is for less than a block. */
 enum { NEAR_CHUNK = 256, NEAR_BLOCK = 64 };
 
 /* m floats at p, followed by ones up to a whole number of blocks. */
@@ -160,7 +160,7 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
     for (int64_t k = 0; k < m; k++) *(float *)(void *)(p + k * step) = from[k];
 }
 
-#define NEAR(fn, operands, bits, limit, near)                                                                          \
+#define NEAR(fn, operands, bits, limit, has_fine, fine, near)                                                          \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         BODY(float, float)                                                                                             \
         float room[3][NEAR_CHUNK];                                                                                     \
@@ -181,7 +181,12 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
                 fn##_any(m, q, step, extra);                                                                           \
                 continue;                                                                                              \
             }                                                                                                          \
-            for (int64_t k = 0; k < m; k += NEAR_BLOCK) HG_IVDEP for (int j = 0; j < NEAR_BLOCK; j++) {                \
+            for (int j = 0; (has_fine) && m < NEAR_BLOCK && j < NEAR_BLOCK; j++) {                                     \
+                float x = a[j];                                                                                        \
+                r[j] = (fine);                                                                                         \
+            }                                                                                                          \
+            for (int64_t k = 0; k < m && !((has_fine) && m < NEAR_BLOCK); k += NEAR_BLOCK)                             \
+                HG_IVDEP for (int j = 0; j < NEAR_BLOCK; j++) {                                                        \
                     float x = a[k + j], y = b[k + j];                                                                  \
                     (void)y;                                                                                           \
                     r[k + j] = (near);                                                                                 \
@@ -192,10 +197,13 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
     HG_VECTOR(fn, (ARGS), n, p, step, extra)
 #define NEAR1(fn, bits, limit, near, ...)                                                                              \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(fn, 1, bits, limit, near)
+    NEAR(fn, 1, bits, limit, false, x, near)
+#define FINE1(fn, bits, limit, fine, near, ...)                                                                        \
+    LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
+    NEAR(fn, 1, bits, limit, true, fine, near)
 #define NEAR2(fn, bits, limit, near, ...)                                                                              \
     LOOP2(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(fn, 2, bits, limit, near)
+    NEAR(fn, 2, bits, limit, false, x, near)
 
 /* Comparisons whose answer the type gives away for unsigned operands. */
 static inline bool is_below(int64_t x, int64_t bound) { return x < bound; }

@@ -105,6 +105,12 @@ HG_MATH_KERNELS(K)
 HG_NEAR_KERNELS(K)
 HG_NEAR_ACTIVATION_KERNELS(K)
 #undef K
+#define K(id, bits, limit, fine, near, ...)                                                                            \
+    FINE1(id##_f32, bits, limit, fine, near, __VA_ARGS__)                                                              \
+    LOOP1(id##_f64, double, double, double, __VA_ARGS__)                                                               \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_FINE_KERNELS(K)
+#undef K
 #define K(id, ...)                                                                                                     \
     FLOATS(LOOP1_FAST, id, __VA_ARGS__)                                                                                \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};

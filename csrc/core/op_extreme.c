@@ -137,25 +137,42 @@ done:
     return st;
 }
 
-/* The first of the largest or smallest; NaN before all. Where elements lie side by side, SKIP of them are passed over at once as
-   long as none of them is better. */
-enum { SKIP = 16 };
+/* The first of the largest or smallest; NaN before all. Of elements side by side, none of which is a NaN, the value is found by
+   lanes, and then its first place. */
+enum { SIDE = 16 };
 #define FIRST_EXTREME(fn, T_, better)                                                                                  \
+    static bool fn##_by_lanes(int64_t n, const T_ *x, T_ *value, int64_t *place) {                                     \
+        T_ lane[SIDE], best;                                                                                           \
+        int odd = 0;                                                                                                   \
+        int64_t whole = n / SIDE * SIDE, i = 0;                                                                        \
+        for (int k = 0; k < SIDE; k++) lane[k] = x[k];                                                                 \
+        for (; i < whole; i += SIDE)                                                                                   \
+            for (int k = 0; k < SIDE; k++) {                                                                           \
+                odd |= x[i + k] != x[i + k];                                                                           \
+                lane[k] = x[i + k] better lane[k] ? x[i + k] : lane[k];                                                \
+            }                                                                                                          \
+        best = lane[0];                                                                                                \
+        for (int k = 1; k < SIDE; k++) best = lane[k] better best ? lane[k] : best;                                    \
+        for (; i < n; i++) odd |= x[i] != x[i], best = x[i] better best ? x[i] : best;                                 \
+        if (odd) return false;                                                                                         \
+        for (i = 0; i < whole; i += SIDE) {                                                                            \
+            int hit = 0;                                                                                               \
+            for (int k = 0; k < SIDE; k++) hit |= x[i + k] == best;                                                    \
+            if (hit) break;                                                                                            \
+        }                                                                                                              \
+        while (x[i] != best) i++;                                                                                      \
+        *value = best, *place = i;                                                                                     \
+        return true;                                                                                                   \
+    }                                                                                                                  \
     static void fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {                      \
         T_ best = *(const T_ *)(const void *)row;                                                                      \
         int64_t at = 0;                                                                                                \
-        for (int64_t i = 1; i < c->n && best == best;) {                                                               \
-            int64_t end = c->n - i < SKIP ? c->n : i + SKIP;                                                           \
-            if (step == (int64_t)sizeof(T_) && end - i == SKIP) {                                                      \
-                const T_ *x = (const T_ *)(const void *)row + i;                                                       \
-                int hit = 0;                                                                                           \
-                for (int k = 0; k < SKIP; k++) hit |= (x[k] better best) | (x[k] != x[k]);                             \
-                if (!hit) i = end;                                                                                     \
-            }                                                                                                          \
-            for (; i < end && best == best; i++) {                                                                     \
-                T_ x = *(const T_ *)(const void *)(row + i * step);                                                    \
-                if (x better best || x != x) best = x, at = i;                                                         \
-            }                                                                                                          \
+        if (step == (int64_t)sizeof(T_) && c->n >= SIDE &&                                                             \
+            fn##_by_lanes(c->n, (const T_ *)(const void *)row, (T_ *)(void *)value, place))                            \
+            return;                                                                                                    \
+        for (int64_t i = 1; i < c->n && best == best; i++) {                                                           \
+            T_ x = *(const T_ *)(const void *)(row + i * step);                                                        \
+            if (x better best || x != x) best = x, at = i;                                                             \
         }                                                                                                              \
         *(T_ *)(void *)value = best, *place = at;                                                                      \
     }

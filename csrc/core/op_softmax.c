@@ -19,7 +19,7 @@ typedef struct softmax_job {
     void *to;
 } softmax_job;
 
-enum { SPAN = 64 };
+enum { SPAN = 32 };
 
 static int64_t blocks_of(const rows *r) { return (r->inner + SPAN - 1) / SPAN; }
 
