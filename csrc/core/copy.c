@@ -214,7 +214,7 @@ static void copy_row(void *arg, int64_t n, char *const *p, const int64_t *step) 
    Where the result is written along one dimension and the operand lies along another, rows of either would use one element of
    each of the other's cache lines. So a plane of the two is copied by tiles, a cache line of the operand by ACROSS elements of
    the result: a tile is read along the operand's lines into a rectangle on the stack, and written from there in long runs. */
-enum { LINE = 64, ACROSS = 128 };
+enum { LINE = 64, ACROSS = 256 };
 
 #define TILES(size, type)                                                                                              \
     static void tile_##size(int64_t m, int64_t n, char *to, int64_t to_row, const char *from, int64_t from_row) {      \
