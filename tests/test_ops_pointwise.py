@@ -196,6 +196,8 @@ def test_integer_division_by_zero(f):
     for zero in (0, torch.tensor([1, 0, 2])):
         with pytest.raises(RuntimeError, match="^ZeroDivisionError$"):
             f(torch.tensor([1, 2, 3]), zero)
+    nothing = torch.empty(0, dtype=torch.int64)
+    assert f(nothing, 0).shape == f(nothing, torch.tensor([0])).shape == (0,)
     assert torch.isnan(torch.remainder(torch.ones(1), 0)).item()
 
 

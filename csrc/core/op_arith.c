@@ -123,10 +123,12 @@ static void find_zero(void *arg, int64_t n, char *const *p, const int64_t *step)
     for (int64_t i = 0; i < n && !*found; i++) *found = *(const uint8_t *)(p[0] + i * step[0]) != 0;
 }
 
-/* Division of integers, which has no answer for zero. */
+static bool is_empty(const hg_arg *a) { return !hg_is_number(a) && a->u.t->numel == 0; }
+
+/* Division of integers, which has no answer for zero, where anything is divided. */
 static hg_status divide(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = common_type(cx, a);
-    if (!hg_dtype_is_float(d) && d != HG_BOOL) {
+    if (!hg_dtype_is_float(d) && d != HG_BOOL && !is_empty(&a[0])) {
         if (hg_is_number(&a[1])) {
             int bits = 8 * hg_dtypes[d].size; /* 256 is zero, as a uint8 */
             if ((uint64_t)hg_number_i(&a[1]) << (64 - bits) == 0) return zero_division(cx);
