@@ -8,6 +8,7 @@
 #include "linalg_impl.h"
 #include "iter_impl.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -129,6 +130,7 @@ enum { DEEP = 128, WIDE = 32 };
                      int64_t ldb, E beta, E *c, int64_t ldc) {                                                         \
         E packed[DEEP * WIDE];                                                                                         \
         int64_t row = ta ? 1 : lda, col = ta ? lda : 1;                                                                \
+        assert(c || !m || !n);                                                                                         \
         for (int64_t i = 0; i < m; i++)                                                                                \
             for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];                    \
         for (int64_t j = 0; j < n; j += WIDE)                                                                          \

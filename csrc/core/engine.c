@@ -130,6 +130,7 @@ static void sift_up(struct hg_run *run, size_t i, hg_task *t) {
 static hg_status larger_heap(hg_ctx *cx, struct hg_run *run) {
     size_t cap = 2 * run->heap_cap;
     bool own = run->heap != run->few;
+    assert(run->few);
     hg_task **heap = hg_mem_resize(cx, own ? run->heap : NULL, cap * sizeof *heap);
     if (!heap) return HG_MEMORY;
     if (!own) memcpy(heap, run->few, run->heap_cap * sizeof *heap);

@@ -10,6 +10,7 @@
 #include "cpu_impl.h"
 #include "pool_impl.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,6 +180,7 @@ static void tile_apart(const machine *m, const hg_product *g, tile *t, int64_t r
     for (int64_t j = 0; j < t->n; j++) {
         int64_t image = (column + j) / g->image, at = image * g->c_image + (column + j) % g->image;
         float *to = g->c + row * g->c_row + at;
+        assert(to);
         for (int64_t i = 0; i < h; i++) to[i * g->c_row] = (adds ? to[i * g->c_row] : 0) + aside[i * t->n + j];
     }
 }
@@ -216,6 +218,7 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
 /* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it makes do with
    small ones. */
 static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    assert(m); /* only products that need no tile go without a machine */
     const int64_t panel = 2 * m->lanes, n = j1 - j0, blocks = g->k <= DEEP ? 1 : (g->k + DEEP - 1) / DEEP;
     const int64_t deep = g->k ? (g->k + blocks - 1) / blocks : 1;
     float little_b[DEEP * (MAX_PANEL + PAD)], little_a[MAX_ROWS * (DEEP + PAD)];

@@ -55,6 +55,7 @@ static void KERNEL(max_slide)(const pool *p, const REAL *x, REAL *to, int64_t *i
                             KERNEL(see)(whole, p->x.stride, line + tap, (int32_t)(at + tap), most, which);
                         }
                     }
+                /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the first n of `whole` */
                 for (int64_t i = 0; i < n; i++) *to++ = most[i], *index++ = which[i];
             }
 }

@@ -4,6 +4,7 @@
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -294,6 +295,7 @@ typedef struct fold_job {
 static void fold_range(void *arg, int64_t begin, int64_t end) {
     const fold_job *j = arg;
     const hg_iter *it = j->it;
+    assert(it->n_dim >= 0);
     int last = it->n_dim - 1, outer = last - 1;
     bool has_rows = outer >= 0 && it->step[outer][0] == 0;
     int64_t rows = has_rows ? it->shape[outer] : 1, row_step = has_rows ? it->step[outer][1] : 0;

@@ -1,6 +1,7 @@
 /* How results lie in memory: see Note [Layouts] in layout_impl.h. */
 #include "layout_impl.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* ---- Dense memory ----------------------------------------------------------------------------------------------------- */
@@ -114,23 +115,27 @@ void hg_kept_strides(const hg_tensor *t, int64_t *stride) {
     hg_ordered_strides(&of, 1, t->n_dim, t->shape, stride);
 }
 
+static bool are_equal(const int64_t *a, const int64_t *b, int n) {
+    return n == 0 || memcmp(a, b, (size_t)n * sizeof *a) == 0;
+}
+
 /* Operands of one shape that agree on how it lies need no ordering. */
 static bool agree(const hg_tensor *of, int n, int n_dim, const int64_t *shape, int64_t *stride) {
     const hg_tensor *last = NULL;
     bool contiguous = true, channels_last = true, same = true;
     int order[HG_MAX_DIM];
     for (const hg_tensor *t = of; t < of + n; t++) {
-        if (t->n_dim != n_dim || memcmp(t->shape, shape, (size_t)n_dim * sizeof *shape) != 0) return false;
+        if (t->n_dim != n_dim || !are_equal(t->shape, shape, n_dim)) return false;
         contiguous &= t->contiguous;
         channels_last &= hg_tensor_lies_as(t, HG_FORMAT_CHANNELS_LAST);
-        same &= hg_is_dense(t) && (!last || memcmp(t->stride, last->stride, (size_t)n_dim * sizeof *stride) == 0);
+        same &= hg_is_dense(t) && (!last || are_equal(t->stride, last->stride, n_dim));
         last = t;
     }
     if (contiguous)
         hg_contiguous_strides(n_dim, shape, stride);
     else if (channels_last && channels_last_order(HG_FORMAT_CHANNELS_LAST, n_dim, order))
         strides_in_order(order, n_dim, shape, stride);
-    else if (same)
+    else if (same && n_dim)
         memcpy(stride, last->stride, (size_t)n_dim * sizeof *stride);
     return contiguous || channels_last || same;
 }
@@ -141,6 +146,7 @@ static void order_jointly(const hg_tensor *from, int n_from, int n_dim, const in
     for (const hg_tensor *t = from; t < from + n_from; t++) {
         int lead = n_dim - t->n_dim;
         if (!t->n_dim) continue;
+        assert(lead >= 0);
         for (int j = 0; j < n_dim; j++) of[n].stride[j] = 0;
         for (int j = 0; j < t->n_dim; j++)
             if (t->shape[j] != 1 || shape[lead + j] == 1) of[n].stride[lead + j] = t->stride[j];
@@ -159,6 +165,7 @@ static void joint_strides(const hg_arg *in, int n, hg_dtype d, bool first_bool, 
             of[i] = (hg_tensor){.numel = 1, .contiguous = true, .plain = true};
             continue;
         }
+        assert(in[i].u.t);
         of[i] = *in[i].u.t;
         if (of[i].plain || of[i].dtype == (i == 0 && first_bool ? HG_BOOL : d)) continue;
         hg_kept_strides(&of[i], kept); /* it is the cast one that takes part */
@@ -181,10 +188,9 @@ hg_status hg_out_kept(hg_ctx *cx, hg_tensor **out, hg_dtype d, const hg_tensor *
 hg_status hg_out_joint(hg_ctx *cx, hg_tensor **out, hg_dtype result, const hg_arg *in, int n_in, hg_dtype d,
                        bool first_bool) {
     int n_dim = 0;
-    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
+    int64_t shape[HG_MAX_DIM] = {0}, stride[HG_MAX_DIM];
     bool fresh = !*out, plain = true;
     hg_status st = HG_OK;
-    shape[0] = 0; /* also of numbers alone */
     for (int i = 0; i < n_in; i++) {
         const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
         if (t && (st = hg_broadcast(cx, n_dim, shape, t->n_dim, t->shape, &n_dim, shape)) != HG_OK) return st;

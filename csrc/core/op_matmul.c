@@ -79,7 +79,7 @@ static hg_status product(hg_ctx *cx, const char *kernel, hg_tensor *x, hg_tensor
     operand oa = {0}, ob = {0};
     int64_t n_batch = x->shape[0], m = x->shape[1], k = x->shape[2], n = y->shape[2];
     char b1[256], b2[256];
-    if (*out && ((*out)->n_dim != n_dim || memcmp((*out)->shape, shape, (size_t)n_dim * sizeof *shape) != 0))
+    if (*out && ((*out)->n_dim != n_dim || (n_dim && memcmp((*out)->shape, shape, (size_t)n_dim * sizeof *shape) != 0)))
         return hg_fail(cx, HG_SHAPE, "Bad in-place call: input tensor size %s and output tensor size %s should match",
                        hg_show_shape(*out, b1), hg_show_sizes(n_dim, shape, b2));
     if (d == HG_BOOL && kernel) return hg_no_kernel(cx, kernel, d);

@@ -3,6 +3,7 @@
 #include "layout_impl.h"
 #include "shape_impl.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { CHUNK = 256, MAX_IN = HG_ITER_MAX - 1 };
@@ -89,6 +90,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
             continue;
         }
         const hg_tensor *t = in[i].u.t;
+        assert(t);
         if (!whole || (whole->numel == 1 && t->n_dim >= whole->n_dim)) whole = t;
     }
     /* straight: everything plain, of the dtype computed in, and of one shape or a single number */
@@ -96,6 +98,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     for (int i = 0; i < n_in && straight; i++) {
         if (in[i].kind != HG_A_TENSOR) continue;
         const hg_tensor *t = in[i].u.t;
+        assert(t);
         straight = t->dtype == (i == 0 && k->first_bool ? HG_BOOL : c) && t->plain &&
                    (t == whole || hg_same_shape(whole, t) || (t->numel == 1 && t->n_dim <= whole->n_dim));
     }
@@ -140,6 +143,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
             continue;
         }
         const hg_tensor *t = in[i].u.t;
+        assert(t);
         if (!fresh && (st = hg_check_overlap(cx, to, t)) != HG_OK) return st;
         hg_iter_add_tensor(&it, t);
         if (t->dtype != wanted) run.load[i] = hg_converter(wanted, (hg_dtype)t->dtype), converts = true;
