@@ -130,7 +130,6 @@ static void sift_up(struct hg_run *run, size_t i, hg_task *t) {
 static hg_status larger_heap(hg_ctx *cx, struct hg_run *run) {
     size_t cap = 2 * run->heap_cap;
     bool own = run->heap != run->few;
-    assert(run->few);
     hg_task **heap = hg_mem_resize(cx, own ? run->heap : NULL, cap * sizeof *heap);
     if (!heap) return HG_MEMORY;
     if (!own) memcpy(heap, run->few, run->heap_cap * sizeof *heap);
@@ -523,7 +522,8 @@ hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out) {
 }
 
 hg_status hg_backward_order(hg_ctx *cx, hg_status (*each)(hg_ctx *cx, hg_node *n, void *arg), void *arg) {
-    struct hg_run again = {0}; /* its heap */
+    hg_task *few[FEW_TASKS];
+    struct hg_run again = {.heap = few, .few = few, .heap_cap = FEW_TASKS}; /* its heap */
     hg_status st = HG_OK;
     hg_task *t = cx->run ? cx->run->tasks : NULL;
     for (; t; t = t->all) t->still = 0;
@@ -540,7 +540,7 @@ hg_status hg_backward_order(hg_ctx *cx, hg_status (*each)(hg_ctx *cx, hg_node *n
             if (to && !--to->still) st = push(cx, &again, to);
         }
     }
-    hg_mem_free(cx->lib, again.heap);
+    if (again.heap != few) hg_mem_free(cx->lib, again.heap);
     return st;
 }
 
