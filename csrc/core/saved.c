@@ -88,7 +88,9 @@ static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t
     cx->grad_enabled = grad;
     if (st != HG_OK) return cx->status = st;
     if (hg_version(t->storage) == version) return HG_OK;
-    HOST(cx)->drop(HOST(cx)->ud, *ref);
+    void *packed = *ref;
+    *ref = NULL;
+    HOST(cx)->drop(HOST(cx)->ud, packed);
     return hg_fail(
         cx, HG_STATE,
         "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
