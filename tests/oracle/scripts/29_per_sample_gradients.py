@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 torch.manual_seed(0)
-torch.set_printoptions(precision=5, sci_mode=False)
+torch.set_printoptions(precision=4, sci_mode=False)
 
 
 class GradSample:
@@ -111,7 +111,7 @@ def hvp(v):
 
 
 v = [torch.ones_like(p) for p in params]
-print([round(h.sum().item(), 4) for h in hvp(v)])
+print([round(h.sum().item(), 4) + 0.0 for h in hvp(v)])  # a sum that is 0 but for rounding has either sign
 # power iteration
 v = [torch.randn_like(p) for p in params]
 for it in range(15):

@@ -187,7 +187,7 @@ class LegendrePolynomial3(torch.autograd.Function):
         return g * 1.5 * (5 * i**2 - 1)
 
 
-a, b, c, dd = (torch.full((), v, requires_grad=True) for v in (0.0, -1.0, 0.0, 0.3))
+a, b, c, dd = (torch.full((), v, requires_grad=True) for v in (0.1, -1.0, 0.1, 0.3))
 for t in range(50):
     yp = a + b * LegendrePolynomial3.apply(c + dd * x)
     loss = (yp - y).pow(2).sum()
