@@ -14,12 +14,11 @@ A mode, `with Mode():`, is asked of every function called in the block, whatever
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-python-api
 """
 
-import threading
-from contextlib import contextmanager
 from functools import wraps
 from types import FunctionType, MethodDescriptorType
 
 from . import _C
+from ._modes import Mode, ModeStack
 from ._tensor import DisableTorchFunctionSubclass
 
 Tensor = _C.Tensor
@@ -103,7 +102,7 @@ def _ask(function, relevant_args, args, kwargs):
             asked.insert(place, arg)
     types = tuple(map(type, asked))
     if _stack.modes:
-        with _popped() as mode:
+        with _stack.without_top() as mode:
             result = mode.__torch_function__(function, types, args, kwargs)
         if result is not NotImplemented:
             return result
@@ -138,15 +137,15 @@ def _converted(result, cls):
 # ---- Modes ---------------------------------------------------------------------------------------------------------------
 
 
-class _Stack(threading.local):
-    def __init__(self):
-        self.modes = []
+def _modes_changed(by):
+    _C._override_with(_call)
+    _C._override_modes(by, _attribute)
 
 
-_stack = _Stack()
+_stack = ModeStack(_modes_changed)
 
 
-class TorchFunctionMode:
+class TorchFunctionMode(Mode):
     """A context whose `__torch_function__(func, types, args, kwargs)` is asked of each function called in it.
 
     >>> import hookgrad as torch
@@ -162,30 +161,13 @@ class TorchFunctionMode:
     Inside of `__torch_function__` the mode is off, those around it are on.
     """
 
+    _modes_on = _stack
+
     def __init__(self):
         pass
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         raise NotImplementedError
-
-    def __enter__(self):
-        _push_mode(self)
-        return self
-
-    def __exit__(self, exc_type, exc_value, traceback):
-        _pop_mode()
-
-    @classmethod
-    def push(cls, *args, **kwargs):
-        """An instance, as `cls()` makes it: an old name."""
-        import warnings
-
-        warnings.warn(
-            "`Mode.push()` is no longer necessary and can be replaced with just `with Mode()`",
-            UserWarning,
-            stacklevel=2,
-        )
-        return cls(*args, **kwargs)
 
 
 class BaseTorchFunctionMode(TorchFunctionMode):
@@ -195,42 +177,12 @@ class BaseTorchFunctionMode(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _push_mode(mode):
-    _C._override_with(_call)
-    _stack.modes.append(mode)
-    _C._override_modes(1, _attribute)
-
-
-def _pop_mode():
-    _C._override_modes(-1, _attribute)
-    return _stack.modes.pop()
-
-
-@contextmanager
-def _popped():
-    mode = _pop_mode()
-    try:
-        yield mode
-    finally:
-        _push_mode(mode)
-
-
 def _get_current_function_mode():
-    return _stack.modes[-1] if _stack.modes else None
+    return _stack.top()
 
 
 def _get_current_function_mode_stack():
     return list(_stack.modes)
-
-
-@contextmanager
-def _no_torch_function_mode():
-    modes = [_pop_mode() for _ in range(len(_stack.modes))]
-    try:
-        yield
-    finally:
-        for mode in reversed(modes):
-            _push_mode(mode)
 
 
 # What the layers in C call, for modes to see it.
@@ -384,7 +336,7 @@ def _attribute(self, name):
     """`__getattribute__` of overriding classes, and of all tensors while a mode is on: methods and tensor-valued attributes that
     are Tensor's own are asked about."""
     if _stack.modes:
-        with _no_torch_function_mode():
+        with _stack.without_all():
             value = object.__getattribute__(self, name)
     else:
         value = object.__getattribute__(self, name)

@@ -14,51 +14,26 @@ backward, below the recording of the graph. What the mode returns is taken for t
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-native-api
 """
 
-import threading
-from contextlib import contextmanager
-
 from .. import _C
+from .._modes import Mode, ModeStack
 from .._ops import overload_of
 
-
-class _Stack(threading.local):
-    def __init__(self):
-        self.modes = []
+_stack = ModeStack(_C._dispatch_modes)
 
 
-_stack = _Stack()
-
-
-class TorchDispatchMode:
+class TorchDispatchMode(Mode):
     """A context whose `__torch_dispatch__(func, types, args, kwargs)` gives the result of each op that runs in it.
 
     Inside of `__torch_dispatch__` the mode is off, those around it are on.
     """
+
+    _modes_on = _stack
 
     def __init__(self, _dispatch_key=None):
         self.__dict__.setdefault("_entered", 0)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         raise NotImplementedError
-
-    def __enter__(self):
-        _push_mode(self)
-        return self
-
-    def __exit__(self, exc_type, exc_value, traceback):
-        _pop_mode()
-
-    @classmethod
-    def push(cls, *args, **kwargs):
-        """An instance, as `cls()` makes it: an old name."""
-        import warnings
-
-        warnings.warn(
-            "`Mode.push()` is no longer necessary and can be replaced with just `with Mode()`",
-            UserWarning,
-            stacklevel=2,
-        )
-        return cls(*args, **kwargs)
 
 
 class BaseTorchDispatchMode(TorchDispatchMode):
@@ -68,19 +43,8 @@ class BaseTorchDispatchMode(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _push_mode(mode):
-    _stack.modes.append(mode)
-    _C._dispatch_modes(1)
-
-
-def _pop_mode():
-    mode = _stack.modes.pop()
-    _C._dispatch_modes(-1)
-    return mode
-
-
 def _get_current_dispatch_mode():
-    return _stack.modes[-1] if _stack.modes else None
+    return _stack.top()
 
 
 def _get_current_dispatch_mode_stack():
@@ -92,24 +56,8 @@ def is_in_torch_dispatch_mode(include_infra_modes=True):
     return bool(_stack.modes)
 
 
-@contextmanager
-def _pop_mode_temporarily():
-    mode = _pop_mode()
-    try:
-        yield mode
-    finally:
-        _push_mode(mode)
-
-
-@contextmanager
-def _disable_current_modes():
-    """A context in which no mode is on; its value is the list of those that were."""
-    modes = [_pop_mode() for _ in range(len(_stack.modes))]
-    try:
-        yield modes
-    finally:
-        for mode in reversed(modes):
-            _push_mode(mode)
+_pop_mode_temporarily = _stack.without_top
+_disable_current_modes = _stack.without_all
 
 
 def is_traceable_wrapper_subclass(t):
