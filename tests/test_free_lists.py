@@ -129,3 +129,87 @@ def test_threads_share_the_lists():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def accumulator(leaf):
+    return leaf.expand_as(leaf).grad_fn.next_functions[0][0]
+
+
+def test_an_accumulator_has_nothing_of_the_last_one():
+    x, seen = torch.ones(2, requires_grad=True), []
+    for _ in range(3):
+        node = accumulator(x)
+        assert node.metadata == {} and node.variable is x and node is accumulator(x)
+        number = node._sequence_nr()
+        node.metadata["old"] = 1
+        node._set_sequence_nr(5)
+        gone = weakref.ref(node)
+        del node
+        assert gone() is None
+        assert accumulator(x)._sequence_nr() == number
+    accumulator(x).register_hook(lambda grad_input, grad_output: seen.append("old"))
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [3, 3] and not seen
+
+
+def test_an_accumulator_lives_as_long_as_a_graph_holds_it():
+    x, seen = torch.ones(2, requires_grad=True), []
+    y = x * 2
+    y.grad_fn.next_functions[0][0].register_hook(lambda grad_input, grad_output: seen.append(grad_output[0].tolist()))
+    del x
+    y.sum().backward()
+    assert seen == [[2, 2]]
+
+
+def test_a_leaf_dies_with_the_graph_that_held_it():
+    x = torch.ones(2, requires_grad=True)
+    gone, y = weakref.ref(x), x * 2
+    del x
+    assert gone() is not None
+    del y
+    assert gone() is None
+
+
+def test_a_leaf_that_was_given_other_data_gets_another_accumulator():
+    x = torch.ones(2, requires_grad=True)
+    (x * 3).sum().backward()
+    for other in (torch.ones(2, 3), torch.ones(3), torch.ones(3, dtype=torch.float64)):
+        x.grad = None
+        x.data = other
+        (x * 2).sum().backward()
+        assert x.grad.shape == other.shape and x.grad.dtype == other.dtype
+    a, b = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
+    (a.sum() + b.sum()).backward()
+    torch.utils.swap_tensors(a, b)
+    ((a * 2).sum() + (b * 4).sum()).backward()
+    assert a.grad.tolist() == [3, 3, 3] and b.grad.tolist() == [5, 5]
+
+
+def test_what_runs_while_an_accumulator_dies_finds_another_one():
+    x, nodes = torch.ones(2, requires_grad=True), []
+
+    class Last:
+        def __del__(self):
+            nodes.append(accumulator(x))
+
+    accumulator(x).metadata["last"] = Last()
+    first, second = nodes[0], accumulator(x)
+    assert first is second and first.variable is x and first.metadata == {}
+    y = x * 2
+    weakref.finalize(accumulator(x), lambda: nodes.append(x * 3))
+    nodes.clear()
+    del first, second, y
+    nodes.pop().sum().backward()
+    assert x.grad.tolist() == [3, 3]
+
+
+def test_an_accumulator_in_a_cycle_is_collected_and_its_leaf_goes_on():
+    x = torch.ones(2, requires_grad=True)
+    node = accumulator(x)
+    node.metadata["itself"] = node
+    gone = weakref.ref(node)
+    del node
+    gc.collect()
+    assert gone() is None
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2, 2]

@@ -38,10 +38,12 @@ hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out) {
         *out = e->accumulator;
         return HG_OK;
     }
-    hg_node *n;
-    if ((st = hg_node_make(cx, &hg_accumulate_node, NULL, 0, 1, 1, false, t->n_dim, &n)) != HG_OK) return st;
-    int64_t *pool = n->pool;
-    hg_node_set_meta(n, 0, t, &pool);
+    hg_node *n = hg_node_revive(cx, t);
+    if (!n) {
+        if ((st = hg_node_make(cx, &hg_accumulate_node, NULL, 0, 1, 1, false, t->n_dim, &n)) != HG_OK) return st;
+        int64_t *pool = n->pool;
+        hg_node_set_meta(n, 0, t, &pool);
+    }
     hg_retain(cx, t);
     n->args[0] = hg_t(t);
     e->accumulator = n;

@@ -30,6 +30,7 @@ struct hg_extra {
     hg_hooks *hooks;          /* owned; tensor hooks, also hung on grad_fn where there is one */
     hg_hooks *post;           /* owned; post-accumulate-grad hooks */
     hg_node *accumulator;     /* borrowed: it owns the tensor, and clears this when it dies */
+    hg_node *resting;         /* owned; an accumulator that no graph holds: see Note [Resting accumulators] in node.c */
     struct hg_packed *packed; /* owned; this tensor only stands for one that saved-tensor hooks took away */
     hg_node *stands_for;      /* owned; the accumulator of the leaf this was unpacked as */
     bool retains_grad;
@@ -44,6 +45,15 @@ hg_status hg_backward_as_one(hg_ctx *cx, hg_back *b);
 const struct hg_run *hg_partial_run(const hg_ctx *cx, const hg_node *n);
 /* Does such a run want the gradient that goes to the node? */
 bool hg_run_wants(const struct hg_run *run, const hg_node *to);
+
+/* The same of an argument that an op's node is to lead to: what is most often so is found without a call. */
+static inline hg_status hg_wanted_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
+    hg_node *to = t->grad_fn ? t->grad_fn : t->extra ? t->extra->accumulator : NULL;
+    if (t->base || !to) return hg_gradient_edge(cx, t, e);
+    hg_retain(cx, to);
+    e->node = to, e->nr = t->grad_fn ? t->out_nr : 0;
+    return HG_OK;
+}
 
 hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out);
 hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t); /* t is about to be changed: tell who watches */

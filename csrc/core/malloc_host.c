@@ -94,6 +94,11 @@ static void host_free(void *ud, hg_kind kind, void *core) {
     h->n_objects--;
 }
 
+static void host_revive(void *ud, void *core) {
+    (void)ud;
+    OBJECT(core)->is.count = 1;
+}
+
 static void host_retain(void *ud, void *core) {
     (void)ud;
     OBJECT(core)->is.count++;
@@ -300,6 +305,7 @@ hg_status hg_malloc_open(hg_malloc_host **out, hg_ctx **cx) {
         .ud = h,
         .alloc = host_alloc,
         .free = host_free,
+        .revive = host_revive,
         .retain = host_retain,
         .release = host_release,
         .unique = host_unique,

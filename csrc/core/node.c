@@ -104,7 +104,7 @@ int hg_node_visit(hg_node *n, hg_visit_fn visit, void *arg) {
 }
 
 /* An accumulator is known to its variable, which does not own it. */
-static void forget_accumulator(hg_node *n) {
+void hg_node_unlink(hg_node *n) {
     if (n->type != &hg_accumulate_node || !n->args[0].u.t) return;
     struct hg_extra *e = n->args[0].u.t->extra;
     if (e && e->accumulator == n) e->accumulator = NULL;
@@ -112,7 +112,7 @@ static void forget_accumulator(hg_node *n) {
 
 void hg_node_clear(hg_lib *lib, hg_node *n) {
     if (!n->type) return;
-    forget_accumulator(n);
+    hg_node_unlink(n);
     n->freed = true;
     if (n->inner && n->inner->outer == n) n->inner->outer = NULL;
     each_owned(n, release_slot, lib);
@@ -127,18 +127,46 @@ void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
     if (n->inner && n->inner->outer == n) hg_node_free_saved(cx, n->inner);
 }
 
+/* Note [Resting accumulators]
+   A leaf's accumulator dies with the last graph it is in, and the next graph wants one again. So a dead one stays with its
+   leaf, which it owns no longer, and is revived: to whoever holds neither it is a new one. One with hooks is not kept. */
+static bool rest(hg_lib *lib, hg_node *n) {
+    hg_tensor *var = n->type == &hg_accumulate_node ? n->args[0].u.t : NULL;
+    struct hg_extra *e = var ? var->extra : NULL;
+    if (!e || e->resting || n->hooks || !lib->host.revive) return false;
+    n->args[0].u.t = NULL;
+    e->resting = n;
+    lib->host.release(lib->host.ud, var); /* it may have been the last one: then n is gone */
+    return true;
+}
+
+hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
+    struct hg_extra *e = t->extra;
+    hg_node *n = e->resting;
+    if (!n || cx->lib->watch.born) return NULL;
+    e->resting = NULL;
+    if (n->outs[0].dtype != t->dtype || !hg_same_dims(n->outs[0].n_dim, n->outs[0].shape, t->n_dim, t->shape)) {
+        HOST(cx)->free(HOST(cx)->ud, HG_KIND_NODE, n); /* the leaf was given other data */
+        return NULL;
+    }
+    HOST(cx)->revive(HOST(cx)->ud, n);
+    n->seq = UINT64_MAX;
+    return n;
+}
+
 /* Note [Freeing graphs]
    The last reference to a node often holds up a chain of millions. Each node that dies is put on a list, and whoever found
    the list empty frees it in a loop: what dies meanwhile joins the list, and the stack stays flat. Every chain passes through
    nodes, so tensors and modules need no such list. */
 void hg_node_die(hg_lib *lib, hg_node *n) {
-    if (n->type) forget_accumulator(n); /* at once: nobody may find it again */
+    hg_node_unlink(n); /* at once: nobody may find it again */
     n->next_dying = lib->dying;
     lib->dying = n;
     if (lib->freeing) return;
     lib->freeing = true;
     while ((n = lib->dying)) {
         lib->dying = n->next_dying;
+        if (rest(lib, n)) continue;
         hg_node_clear(lib, n);
         hg_mem_free(lib, n->hooks);
         n->hooks = NULL;

@@ -78,6 +78,8 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
                        uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
+hg_node *hg_node_revive(hg_ctx *cx,
+                        hg_tensor *t); /* t's accumulator that rests, without its variable; NULL: none does */
 
 /* The edge a tensor's gradient goes to: its grad_fn or its accumulator (new reference in e->node; NULL if none wanted). */
 hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e);

@@ -108,7 +108,7 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
             to->kind = a[i].kind, to->u.i = a[i].u.i;
         else if (save_in >> i & 1) /* its place: it is saved below */
             to->kind = HG_A_TENSOR;
-        if (want >> i & 1) st = hg_gradient_edge(cx, a[i].u.t, &n->next[e]);
+        if (want >> i & 1) st = hg_wanted_edge(cx, a[i].u.t, &n->next[e]);
         e += info->differentiable >> i & 1;
     }
     if (st == HG_OK && save_in) st = save_inputs(cx, info, saved, save_in, n);

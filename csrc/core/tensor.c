@@ -281,6 +281,7 @@ static void drop_extra(hg_lib *lib, hg_tensor *t) {
     }
     void *owned[] = {e->hooks, e->post, e->stands_for};
     struct hg_packed *packed = e->packed;
+    if (e->resting) lib->host.free(lib->host.ud, HG_KIND_NODE, e->resting);
     hg_mem_free(lib, e);
     for (int i = 0; i < 3; i++)
         if (owned[i]) lib->host.release(lib->host.ud, owned[i]);

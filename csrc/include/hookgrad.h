@@ -102,7 +102,10 @@ typedef struct hg_host {
     void *ud;
     /* A new core object of `size` bytes, zeroed, count 1; NULL when out of memory. */
     void *(*alloc)(void *ud, hg_kind kind, size_t size);
-    void (*free)(void *ud, hg_kind kind, void *obj);  /* the memory of an object hg_finalize() has emptied */
+    void (*free)(void *ud, hg_kind kind, void *obj); /* the memory of an object hg_finalize() has emptied */
+    /* One whose count reached zero, and that hg_finalize() has not had freed, begins again with count 1, of the same kind
+       and size. May be NULL: then none is kept. */
+    void (*revive)(void *ud, void *obj);
     void (*retain)(void *ud, void *obj);              /* core objects */
     void (*release)(void *ud, void *obj);             /* at zero the host calls hg_finalize() */
     bool (*unique)(void *ud, void *obj);              /* is the caller's the only reference? */
@@ -567,6 +570,8 @@ hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n); /* fails where a ba
 void *hg_function_data(const hg_node *n);                    /* borrowed; NULL: no function's node */
 /* What the node makes of grad[n_out] (borrowed, may be NULL): new references, or NULL, in grad_in[n_next]. No hook runs. */
 hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in);
+/* For a host that runs code of others before it finalizes a node whose count is zero: nobody finds it any more. */
+void hg_node_unlink(hg_node *n);
 bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
 int hg_node_n_out(const hg_node *n);
 /* A tensor of zeros like the node's output k: new. */

@@ -114,6 +114,14 @@ static void host_free(void *ud, hg_kind kind, void *obj) {
     }
 }
 
+#if !defined(__SANITIZE_ADDRESS__)
+static void host_revive(void *ud, void *obj) {
+    (void)ud;
+    reborn(PY(obj));
+    PyObject_GC_Track(PY(obj));
+}
+#endif
+
 static void host_retain(void *ud, void *obj) {
     (void)ud;
     Py_INCREF(PY(obj));
@@ -400,31 +408,16 @@ static void host_unstash(void *ud, void *stashed) {
 #endif
 
 void py_host(hg_host *host) {
-    *host = (hg_host){
-        .alloc = host_alloc,
-        .free = host_free,
-        .retain = host_retain,
-        .release = host_release,
-        .unique = host_unique,
-        .track = host_track,
-        .mem = host_mem,
-        .hold = host_hold,
-        .drop = host_drop,
-        .name = host_name,
-        .name_chars = host_name_chars,
-        .tuple_size = host_tuple_size,
-        .tuple_at = host_tuple_at,
-        .tuple_new = host_tuple_new,
-        .attr = host_attr,
-        .call = host_call,
-        .warn = host_warn,
-        .stash = host_stash,
-        .unstash = host_unstash,
-        .explain = host_explain,
-        .show_type = host_show_type,
-        .first_tensor = host_first_tensor,
-        .unlock = host_unlock,
-        .lock = host_lock,
+    *host = (hg_host) {
+        .alloc = host_alloc, .free = host_free,
+#if !defined(__SANITIZE_ADDRESS__) /* see Note [Free lists] */
+        .revive = host_revive,
+#endif
+        .retain = host_retain, .release = host_release, .unique = host_unique, .track = host_track, .mem = host_mem,
+        .hold = host_hold, .drop = host_drop, .name = host_name, .name_chars = host_name_chars,
+        .tuple_size = host_tuple_size, .tuple_at = host_tuple_at, .tuple_new = host_tuple_new, .attr = host_attr,
+        .call = host_call, .warn = host_warn, .stash = host_stash, .unstash = host_unstash, .explain = host_explain,
+        .show_type = host_show_type, .first_tensor = host_first_tensor, .unlock = host_unlock, .lock = host_lock,
     };
 }
 

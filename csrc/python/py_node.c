@@ -332,6 +332,7 @@ static int node_clear(PyObject *self) {
 
 static void node_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
+    if (SELF(self)->weakrefs || SELF(self)->metadata) hg_node_unlink(NODE(self));
     if (SELF(self)->weakrefs) PyObject_ClearWeakRefs(self);
     Py_CLEAR(SELF(self)->metadata);
     py_core_dealloc(HG_KIND_NODE, self);
