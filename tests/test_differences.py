@@ -1,6 +1,7 @@
 """Where hookgrad goes another way than PyTorch in small things, as docs/differences.md says."""
 
 import copy
+from collections import OrderedDict
 
 import pytest
 
@@ -37,6 +38,16 @@ def test_a_hook_put_into_the_table_is_a_full_backward_hook():
     module._backward_hooks[7] = lambda module, grad_input, grad_output: seen.append(len(grad_output))
     module(torch.ones(1, 1, requires_grad=True)).sum().backward()
     assert seen == [1]
+
+
+def test_a_table_of_hooks_takes_over_what_a_mapping_holds():
+    module, seen, mapping = nn.Identity(), [], OrderedDict()
+    assert isinstance(module._forward_hooks, OrderedDict) and type(module._forward_hooks) is not OrderedDict
+    mapping["a"] = lambda *args: seen.append("a")
+    module._forward_hooks = mapping
+    mapping["b"] = lambda *args: seen.append("b")
+    module(torch.ones(1))
+    assert seen == ["a"]
 
 
 def test_training_is_a_truth():

@@ -4,6 +4,7 @@ import collections.abc
 import copy
 import pickle
 import sys
+import weakref
 from collections import OrderedDict
 
 import pytest
@@ -235,13 +236,74 @@ def test_a_table_of_hooks_is_an_ordered_dict():
             wrong()
 
 
-def test_a_table_of_hooks_holds_callables_by_id():
+def test_a_table_of_hooks_holds_callables():
     table = Net()._forward_hooks
-    with pytest.raises(TypeError, match="a hook must be callable, not int"):
-        table[1] = 3
-    with pytest.raises(TypeError, match="hooks are kept by id, a non-negative int, not 'x'"):
-        table["x"] = print
+    for key in (1, "x"):
+        with pytest.raises(TypeError, match="a hook must be callable, not int"):
+            table[key] = 3
     assert not table
+
+
+def test_a_hook_has_any_key_that_can_be_hashed():
+    net, calls = nn.Identity(), []
+    table, keys = net._forward_hooks, ["x", (1, 2), None, -1, 2**70, 2**63, 1.5, 7]
+    for key in keys:
+        table[key] = lambda module, args, output, key=key: calls.append(key)
+    handle = net.register_forward_hook(lambda *args: calls.append("registered"))
+    net(1)
+    assert calls == [*keys, "registered"] and list(table) == [*keys, handle.id]
+    handle.remove()
+    assert "x" in table and "y" not in table and table.get("y") is None and list(OrderedDict(table)) == keys
+    table.move_to_end("x")
+    del table[(1, 2)]
+    assert table.pop(None) and table.popitem()[0] == "x" and list(table) == [-1, 2**70, 2**63, 1.5, 7]
+    with pytest.raises(KeyError, match="'x'"):
+        del table["x"]
+    for wrong in (lambda: table[[1]], lambda: [1] in table, lambda: table.__setitem__([1], print)):
+        with pytest.raises(TypeError, match="unhashable"):
+            wrong()
+    table.clear()
+    assert not table and -1 not in table
+
+
+def test_odd_keys_go_with_their_table():
+    class Key:
+        pass
+
+    net, key, calls = nn.Identity(), Key(), []
+    net._forward_hooks["x"] = print
+    net._forward_hooks["y"] = lambda module, args, kwargs, output: calls.append(kwargs)
+    net._forward_hooks_with_kwargs["y"] = True
+    assert net._forward_hooks_with_kwargs == {"y": True}
+    other = copy.deepcopy(net)
+    del other._forward_hooks["x"]
+    assert list(net._forward_hooks) == ["x", "y"] and other._forward_hooks_with_kwargs == {"y": True}
+    other(1)
+    assert calls == [{}]
+    other._forward_hooks = {key: print}
+    gone = weakref.ref(key)
+    del key
+    other._forward_hooks.clear()
+    assert gone() is None
+
+
+def test_hook_tables_show_themselves_as_what_pytorch_has():
+    net = Net()
+    assert repr(type(net._forward_hooks)) == "<class 'collections.OrderedDict'>"
+    assert repr(type(net._forward_hooks_with_kwargs)) == "<class 'collections.OrderedDict'>"
+    assert repr(type(net._parameters)) == "<class 'dict'>" and type(net._parameters).__name__ == "dict"
+    assert type(type(net._forward_hooks)()) is OrderedDict and type(type(net._modules)(a=1)) is dict
+    assert type(net._forward_hooks).fromkeys([1]) == OrderedDict({1: None}) and net._buffers.fromkeys([1]) == {1: None}
+
+
+@pytest.mark.parametrize("name", ["_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"])
+def test_a_module_without_a_table_cannot_be_called(name):
+    net = nn.Identity()
+    delattr(net, name)
+    with pytest.raises(AttributeError, match=f"'Identity' object has no attribute '{name}'"):
+        net(1)
+    setattr(net, name, OrderedDict())
+    assert net(1) == 1
 
 
 def test_hooks_put_into_the_table_run():

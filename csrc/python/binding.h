@@ -78,6 +78,7 @@ typedef struct mod_state {
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
     PyObject
         *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
+    uint64_t n_odd_keys;         /* so many keys of hook tables, of those that are no ids, had one given (py_hooks.c) */
     PyObject *node_types;        /* dict: the types of nodes by name */
     PyTypeObject *function_type; /* the base of the classes of autograd.Functions' nodes */
     PyObject *function_names;    /* dict: their names, which nodes point to */
@@ -107,6 +108,7 @@ typedef struct py_hooks {
     PyObject *weakrefs;
     PyObject *ref;      /* owned: the weak reference to itself that its handles share; NULL before the first */
     PyObject *views[2]; /* borrowed: the mappings of its flags that are alive (py_hooks.c) */
+    PyObject *odd;      /* owned: a dict from keys that are no ids to the ids that stand for them; NULL: none yet */
 } py_hooks;
 
 typedef struct py_table {

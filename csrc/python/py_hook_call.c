@@ -1,6 +1,7 @@
 /* How a Python callable is called as a hook: the arguments of each kind, and what becomes of what it returns. The
    rules and the words are PyTorch's. */
 #include "py_hooks.h"
+#include "py_mapping.h"
 
 /* Put what a hook returned into the place of a value: steals o. */
 static void replace(hg_ctx *cx, hg_value *slot, PyObject *o) {
@@ -295,12 +296,13 @@ static PyObject *site(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     return file ? Py_BuildValue("Oi", (PyObject *)file, line) : Py_NewRef(Py_None);
 }
 
-/* _hook_site(table, id) -> (file, line), or None where that is not known */
+/* _hook_site(table, key) -> (file, line), or None where that is not known */
 static PyObject *hook_site(PyObject *Py_UNUSED(m), PyObject *args) {
-    PyObject *table;
-    unsigned long long id;
-    if (!PyArg_ParseTuple(args, "OK:_hook_site", &table, &id)) return NULL;
-    const hg_hook *hook = Py_TYPE(table) == hg_py->hooks_type ? hg_hooks_find(HOOKS(table), id) : NULL;
+    PyObject *table, *key;
+    if (!PyArg_ParseTuple(args, "OO:_hook_site", &table, &key)) return NULL;
+    Py_ssize_t at = Py_TYPE(table) == hg_py->hooks_type ? py_hooks_mapping.find(table, key) : -1;
+    const hg_hook *hook = at < 0 ? NULL : &HOOKS(table)->at[at];
+    if (at == -2) return NULL;
     return hook && hook->file ? Py_BuildValue("Oi", (PyObject *)hook->file, hook->line) : Py_NewRef(Py_None);
 }
 

@@ -145,24 +145,69 @@ void py_site(const void **file, int *line) {
 
 /* ---- The table -------------------------------------------------------------------------------------------------- */
 
+/* The core keeps hooks by id. What a user puts into a table under another key (a name, a tuple) gets an id from here on
+   upwards, and the table keeps the key beside it. */
+#define FIRST_ODD_ID (UINT64_C(1) << 63)
+#define ODD(o)       (((py_hooks *)(o))->odd)
+
 static bool read_id(PyObject *key, uint64_t *id) {
     if (!PyLong_Check(key)) return false;
     *id = PyLong_AsUnsignedLongLong(key);
-    if (*id != UINT64_MAX || !PyErr_Occurred()) return true;
+    if (*id < FIRST_ODD_ID) return true;
     PyErr_Clear();
     return false;
+}
+
+/* The id that a key has in the table: 1; 0: it has none; -1: it cannot be a key. */
+static int id_of(PyObject *self, PyObject *key, uint64_t *id) {
+    if (read_id(key, id)) return 1;
+    PyObject *known = ODD(self) ? PyDict_GetItemWithError(ODD(self), key) : NULL;
+    if (known) return *id = PyLong_AsUnsignedLongLong(known), 1;
+    return PyErr_Occurred() || PyObject_Hash(key) == -1 ? -1 : 0;
+}
+
+/* Give an odd key an id. */
+static int admit(PyObject *self, PyObject *key, uint64_t *id) {
+    if (!ODD(self) && !(ODD(self) = PyDict_New())) return -1;
+    *id = FIRST_ODD_ID + hg_py->n_odd_keys++;
+    PyObject *number = PyLong_FromUnsignedLongLong(*id);
+    int failed = number ? PyDict_SetItem(ODD(self), key, number) : -1;
+    Py_XDECREF(number);
+    return failed;
+}
+
+/* The odd key of an id: borrowed; NULL, without an exception, where it has none. */
+static PyObject *odd_key(PyObject *self, uint64_t id) {
+    PyObject *key, *number;
+    Py_ssize_t pos = 0;
+    while (id >= FIRST_ODD_ID && ODD(self) && PyDict_Next(ODD(self), &pos, &key, &number))
+        if (PyLong_AsUnsignedLongLong(number) == id) return key;
+    return NULL;
+}
+
+static int forget(PyObject *self, uint64_t id) {
+    PyObject *key = odd_key(self, id);
+    if (!key) return 0;
+    Py_INCREF(key);
+    int failed = PyDict_DelItem(ODD(self), key);
+    Py_DECREF(key);
+    return failed;
 }
 
 static Py_ssize_t hooks_count(PyObject *self) { return HOOKS(self)->n; }
 
 static Py_ssize_t hooks_find(PyObject *self, PyObject *key) {
     uint64_t id;
-    hg_hook *hook = read_id(key, &id) ? hg_hooks_find(HOOKS(self), id) : NULL;
+    int known = id_of(self, key, &id);
+    if (known < 0) return -2;
+    hg_hook *hook = known ? hg_hooks_find(HOOKS(self), id) : NULL;
     return hook ? hook - HOOKS(self)->at : -1;
 }
 
 static PyObject *hooks_key(PyObject *self, Py_ssize_t at) {
-    return PyLong_FromUnsignedLongLong(HOOKS(self)->at[at].id);
+    uint64_t id = HOOKS(self)->at[at].id;
+    PyObject *odd = odd_key(self, id);
+    return odd ? Py_NewRef(odd) : PyLong_FromUnsignedLongLong(id);
 }
 static PyObject *hooks_value(PyObject *self, Py_ssize_t at) { return entry_value(&HOOKS(self)->at[at]); }
 
@@ -170,22 +215,22 @@ static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
     hg_hook hook, *known;
     uint64_t id;
     hg_ctx *cx = py_ctx();
-    if (!cx || entry_from(value, &hook)) return -1;
+    int has_id = cx && !entry_from(value, &hook) ? id_of(self, key, &id) : -1;
+    if (has_id < 0 || (!has_id && admit(self, key, &id))) return -1;
     py_site(&hook.file, &hook.line);
-    if (!read_id(key, &id)) {
-        PyErr_Format(PyExc_TypeError, "hooks are kept by id, a non-negative int, not %R", key);
-        return -1;
-    }
     hook.id = id;
     hook.flags = (known = hg_hooks_find(HOOKS(self), id)) ? known->flags : hook.flags & ~(uint32_t)HG_HOOK_PREPEND;
     hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
-    return st == HG_OK ? 0 : py_fail(cx, st);
+    if (st == HG_OK) return 0;
+    if (!has_id) forget(self, id);
+    return py_fail(cx, st);
 }
 
 static int hooks_remove(PyObject *self, Py_ssize_t at) {
     hg_ctx *cx = py_ctx();
-    if (!cx) return -1;
-    hg_hooks_remove(cx, HOOKS(self), HOOKS(self)->at[at].id);
+    uint64_t id = HOOKS(self)->at[at].id;
+    if (!cx || forget(self, id)) return -1;
+    hg_hooks_remove(cx, HOOKS(self), id);
     return 0;
 }
 
@@ -193,10 +238,21 @@ static void hooks_move(PyObject *self, Py_ssize_t at, bool last) { hg_hooks_move
 
 static void hooks_clear(PyObject *self) {
     hg_ctx *cx = py_ctx();
-    if (cx)
-        hg_hooks_clear(cx, HOOKS(self));
-    else
+    if (!cx) {
         PyErr_Clear();
+        return;
+    }
+    PyObject *odd = ODD(self);
+    ODD(self) = NULL; /* before anything is dropped, which may run anything */
+    hg_hooks_clear(cx, HOOKS(self));
+    Py_XDECREF(odd);
+}
+
+/* The function of hookgrad._C that makes one of these again: new, or NULL with the exception set. */
+static PyObject *rebuilder(const char *name) {
+    PyObject *module = PyImport_ImportModule("hookgrad._C"), *fn = module ? PyObject_GetAttrString(module, name) : NULL;
+    Py_XDECREF(module);
+    return fn;
 }
 
 /* An exception that names the hook where it is plain that it cannot be pickled: hookgrad/_notes.py. */
@@ -212,8 +268,8 @@ static int check_pickle(PyObject *table, const hg_hook *hook) {
     return got ? 0 : -1;
 }
 
-/* (type, (kind, ((id, hook, flags, file, line), ...))): in one piece, since flags belong to hooks that are there, and as a table, so that
-   a handle in the same pickle still finds it. An empty one goes as the OrderedDict it looks like: the pickle of a module
+/* The function below, and for its arguments the kind and ((key, hook, flags, file, line), ...): in one piece, since flags
+   belong to hooks that are there, and as a table, so that a handle in the same pickle still finds it. An empty one goes as the OrderedDict it looks like: the pickle of a module
    without hooks is one that PyTorch can read. */
 static PyObject *hooks_reduce(PyObject *self) {
     hg_hooks *h = HOOKS(self);
@@ -222,17 +278,17 @@ static PyObject *hooks_reduce(PyObject *self) {
         if (h->at[i].fn == py_call_hook && check_pickle(self, &h->at[i])) return NULL;
     PyObject *entries = PyTuple_New(h->n);
     for (uint32_t i = 0; entries && i < h->n; i++) {
-        PyObject *hook = entry_value(&h->at[i]);
-        PyObject *e = hook ? Py_BuildValue("(KNIOi)", (unsigned long long)h->at[i].id, hook,
-                                           h->at[i].flags & ~HG_HOOK_PREPEND,
-                                           h->at[i].file ? (PyObject *)h->at[i].file : Py_None, h->at[i].line)
-                           : NULL;
+        PyObject *hook = entry_value(&h->at[i]), *key = hook ? hooks_key(self, i) : NULL;
+        PyObject *e = key ? Py_BuildValue("(NNIOi)", key, hook, h->at[i].flags & ~HG_HOOK_PREPEND,
+                                          h->at[i].file ? (PyObject *)h->at[i].file : Py_None, h->at[i].line)
+                          : NULL;
+        if (!key) Py_XDECREF(hook);
         if (e)
             PyTuple_SET_ITEM(entries, i, e);
         else
             Py_CLEAR(entries);
     }
-    return entries ? Py_BuildValue("(O(sN))", Py_TYPE(self), kind_names[h->kind], entries) : NULL;
+    return entries ? Py_BuildValue("(N(sN))", rebuilder("_hook_table"), kind_names[h->kind], entries) : NULL;
 }
 
 const py_mapping py_hooks_mapping = {
@@ -252,15 +308,16 @@ static int fill(PyObject *self, PyObject *entries) {
     hg_ctx *cx = py_ctx();
     if (!cx) return -1;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(entries); i++) {
-        PyObject *entry = PyTuple_GET_ITEM(entries, i), *value, *file = NULL;
+        PyObject *entry = PyTuple_GET_ITEM(entries, i), *key, *value, *file = NULL;
         hg_hook hook;
-        unsigned long long id;
         unsigned flags;
         int line = 0;
-        if (!PyTuple_Check(entry)) return PyErr_SetString(PyExc_TypeError, "HookTable(): entries are tuples"), -1;
-        if (!PyArg_ParseTuple(entry, "KOI|Oi", &id, &value, &flags, &file, &line) || entry_from(value, &hook))
+        if (!PyTuple_Check(entry)) return PyErr_SetString(PyExc_TypeError, "_hook_table(): entries are tuples"), -1;
+        if (!PyArg_ParseTuple(entry, "OOI|Oi", &key, &value, &flags, &file, &line) || entry_from(value, &hook))
             return -1;
-        hook.id = id, hook.flags = flags;
+        int has_id = id_of(self, key, &hook.id);
+        if (has_id < 0 || (!has_id && admit(self, key, &hook.id))) return -1;
+        hook.flags = flags;
         if (file && PyUnicode_Check(file)) {
             if (!(hook.file = PyDict_SetDefault(hg_py->files, file, file))) return -1;
             hook.line = line;
@@ -271,13 +328,12 @@ static int fill(PyObject *self, PyObject *entries) {
     return 0;
 }
 
-static PyObject *hooks_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+static PyObject *hook_table(PyObject *module, PyObject *args) {
+    (void)module;
     PyObject *kind, *entries = NULL;
-    if (kwargs && PyDict_GET_SIZE(kwargs))
-        return PyErr_SetString(PyExc_TypeError, "HookTable() takes no keyword arguments"), NULL;
-    if (!PyArg_ParseTuple(args, "O|O!:HookTable", &kind, &PyTuple_Type, &entries)) return NULL;
+    if (!PyArg_ParseTuple(args, "O|O!:_hook_table", &kind, &PyTuple_Type, &entries)) return NULL;
     int k = kind_named(kind);
-    PyObject *self = k < 0 ? NULL : type->tp_alloc(type, 0);
+    PyObject *self = k < 0 ? NULL : hg_py->hooks_type->tp_alloc(hg_py->hooks_type, 0);
     if (!self) return NULL;
     HOOKS(self)->kind = (hg_hook_kind)k;
     if (entries && fill(self, entries)) Py_CLEAR(self);
@@ -289,11 +345,13 @@ static int hooks_traverse(PyObject *self, visitproc visit, void *arg) {
     hg_hooks *h = HOOKS(self);
     for (uint32_t i = 0; i < h->n; i++)
         if (h->at[i].fn == py_call_hook) Py_VISIT((PyObject *)h->at[i].data);
+    Py_VISIT(ODD(self));
     return py_core_traverse(HG_KIND_HOOKS, self, visit, arg);
 }
 
 static int hooks_tp_clear(PyObject *self) {
     py_core_clear(HG_KIND_HOOKS, self);
+    Py_CLEAR(ODD(self));
     return 0;
 }
 
@@ -301,6 +359,7 @@ static void hooks_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     if (((py_hooks *)self)->weakrefs) PyObject_ClearWeakRefs(self);
     Py_CLEAR(((py_hooks *)self)->ref);
+    Py_CLEAR(ODD(self));
     py_core_dealloc(HG_KIND_HOOKS, self);
 }
 
@@ -308,7 +367,7 @@ static PyMemberDef hooks_members[] = {{"__weaklistoffset__", T_PYSSIZET, offseto
                                       {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot hooks_slots[] = {
-    {Py_tp_new, hooks_new},
+    {Py_tp_new, py_mapping_new},
     {Py_tp_dealloc, hooks_dealloc},
     {Py_tp_traverse, hooks_traverse},
     {Py_tp_clear, hooks_tp_clear},
@@ -318,7 +377,7 @@ static PyType_Slot hooks_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec hooks_spec = {"hookgrad._C.HookTable", sizeof(py_hooks), 0, PY_MAPPING_FLAGS, hooks_slots};
+static PyType_Spec hooks_spec = {"collections.OrderedDict", sizeof(py_hooks), 0, PY_MAPPING_FLAGS, hooks_slots};
 
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
     if (Py_TYPE(from) == hg_py->hooks_type && HOOKS(from)->kind == kind) return Py_NewRef(from);
@@ -327,6 +386,17 @@ PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
     HOOKS(made)->kind = kind;
     if (py_mapping_update(made, from)) Py_CLEAR(made);
     return made;
+}
+
+int py_hooks_assign(hg_hooks *h, PyObject *from) {
+    if (from == PY(h)) return 0;
+    PyObject *made = py_hooks_from(from, h->kind);
+    if (!made) return -1;
+    hooks_clear(PY(h));
+    int failed = py_mapping_update(PY(h), made);
+    for (uint32_t i = 0; !failed && i < h->n && i < HOOKS(made)->n; i++) h->at[i].flags = HOOKS(made)->at[i].flags;
+    Py_DECREF(made);
+    return failed;
 }
 
 /* ---- Views of flags --------------------------------------------------------------------------------------------- */
@@ -369,27 +439,24 @@ static hg_hook *view_at(PyObject *self, Py_ssize_t at) {
 }
 
 static Py_ssize_t view_find(PyObject *self, PyObject *key) {
-    hg_hooks *h = HOOKS(VIEW(self)->table);
-    uint64_t id;
-    if (!read_id(key, &id)) return -1;
-    Py_ssize_t at = 0;
-    for (uint32_t i = 0; i < h->n; i++) {
-        if (!(h->at[i].flags & VIEW(self)->flag)) continue;
-        if (h->at[i].id == id) return at;
-        at++;
-    }
-    return -1;
+    hg_hook *hooks = HOOKS(VIEW(self)->table)->at;
+    Py_ssize_t place = hooks_find(VIEW(self)->table, key), at = 0;
+    if (place < 0 || !(hooks[place].flags & VIEW(self)->flag)) return place < 0 ? place : -1;
+    for (Py_ssize_t i = 0; i < place; i++) at += (hooks[i].flags & VIEW(self)->flag) != 0;
+    return at;
 }
 
-static PyObject *view_key(PyObject *self, Py_ssize_t at) { return PyLong_FromUnsignedLongLong(view_at(self, at)->id); }
+static PyObject *view_key(PyObject *self, Py_ssize_t at) {
+    return hooks_key(VIEW(self)->table, view_at(self, at) - HOOKS(VIEW(self)->table)->at);
+}
 static PyObject *view_value(PyObject *self, Py_ssize_t at) { return (void)self, (void)at, Py_NewRef(Py_True); }
 
 static int view_put(PyObject *self, PyObject *key, PyObject *value) {
-    uint64_t id;
     int on = PyObject_IsTrue(value);
-    if (on < 0) return -1;
-    hg_hook *hook = read_id(key, &id) ? hg_hooks_find(HOOKS(VIEW(self)->table), id) : NULL;
-    if (!hook) {
+    Py_ssize_t place = on < 0 ? -2 : hooks_find(VIEW(self)->table, key);
+    if (place == -2) return -1;
+    hg_hook *hook = &HOOKS(VIEW(self)->table)->at[place];
+    if (place < 0) {
         PyErr_Format(PyExc_KeyError, "no hook with the id %R: a flag can be set once its hook is there", key);
         return -1;
     }
@@ -409,7 +476,7 @@ static void view_clear(PyObject *self) {
 
 static PyObject *view_reduce(PyObject *self) {
     if (!HOOKS(VIEW(self)->table)->n) return Py_BuildValue("(O())", &PyODict_Type);
-    return Py_BuildValue("(O(OI))", Py_TYPE(self), VIEW(self)->table, VIEW(self)->flag);
+    return Py_BuildValue("(N(OI))", rebuilder("_hook_flags"), VIEW(self)->table, VIEW(self)->flag);
 }
 
 const py_mapping py_hooks_view_mapping = {
@@ -437,15 +504,13 @@ int py_hooks_view_assign(hg_hooks *h, uint32_t flag, PyObject *from) {
     return failed ? -1 : 0;
 }
 
-static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)type;
+static PyObject *hook_flags(PyObject *module, PyObject *args) {
+    (void)module;
     PyObject *table;
     unsigned flag;
-    if (kwargs && PyDict_GET_SIZE(kwargs))
-        return PyErr_SetString(PyExc_TypeError, "HookFlags() takes no keyword arguments"), NULL;
-    if (!PyArg_ParseTuple(args, "O!I:HookFlags", hg_py->hooks_type, &table, &flag)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!I:_hook_flags", hg_py->hooks_type, &table, &flag)) return NULL;
     if (flag != HG_HOOK_WITH_KWARGS && flag != HG_HOOK_ALWAYS_CALL)
-        return PyErr_SetString(PyExc_ValueError, "HookFlags(): no such flag"), NULL;
+        return PyErr_SetString(PyExc_ValueError, "_hook_flags(): no such flag"), NULL;
     return py_hooks_view(HOOKS(table), flag);
 }
 
@@ -470,7 +535,7 @@ static PyMemberDef view_members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof
                                      {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot view_slots[] = {
-    {Py_tp_new, view_new},
+    {Py_tp_new, py_mapping_new},
     {Py_tp_dealloc, view_dealloc},
     {Py_tp_traverse, view_traverse},
     {Py_tp_members, view_members},
@@ -479,7 +544,7 @@ static PyType_Slot view_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec view_spec = {"hookgrad._C.HookFlags", sizeof(flags_view), 0, PY_MAPPING_FLAGS, view_slots};
+static PyType_Spec view_spec = {"collections.OrderedDict", sizeof(flags_view), 0, PY_MAPPING_FLAGS, view_slots};
 
 /* ---- Registration ----------------------------------------------------------------------------------------------- */
 
@@ -503,11 +568,17 @@ PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
     return py_raise(cx, st);
 }
 
+static PyMethodDef rebuilders[] = {
+    {"_hook_table", hook_table, METH_VARARGS, "_hook_table(kind, entries) -> what a pickled table of hooks was"},
+    {"_hook_flags", hook_flags, METH_VARARGS, "_hook_flags(table, flag) -> the flags of a pickled table's hooks"},
+    {NULL, NULL, 0, NULL},
+};
+
 int py_hooks_init(PyObject *m) {
     if (!(hg_py->files = PyDict_New())) return -1;
     if (py_mapping_init(m) || py_type_add(m, &hg_py->chook_type, &chook_spec, NULL) ||
-        py_type_add(m, &hg_py->hooks_type, &hooks_spec, NULL) ||
-        py_type_add(m, &hg_py->hooks_view_type, &view_spec, NULL))
+        py_mapping_add(m, "HookTable", &hg_py->hooks_type, &hooks_spec) ||
+        py_mapping_add(m, "HookFlags", &hg_py->hooks_view_type, &view_spec))
         return -1;
-    return py_mapping_register(hg_py->hooks_type) || py_mapping_register(hg_py->hooks_view_type) ? -1 : 0;
+    return PyModule_AddFunctions(m, rebuilders);
 }

@@ -24,6 +24,7 @@ PyObject *py_handle_new(PyObject *table, uint64_t id); /* for a HookTable */
 
 /* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind);
+int py_hooks_assign(hg_hooks *h, PyObject *from); /* the same table has the hooks of that mapping */
 /* What a node saved, by the name of an attribute (py_saved.c): 1 with a new *value; 0, there is no such; -1, it failed. */
 int py_saved_attribute(PyObject *node, const char *name, PyObject **value);
 int py_saved_list(PyObject *node, PyObject *list);                  /* append the names of all such attributes */

@@ -63,14 +63,31 @@ int py_mapping_update(PyObject *self, PyObject *other) {
     return failed ? -1 : 0;
 }
 
-int py_mapping_register(PyTypeObject *type) {
+/* What PyTorch has in its place. */
+static PyTypeObject *shown(PyTypeObject *type) { return type == hg_py->table_type ? &PyDict_Type : &PyODict_Type; }
+
+PyObject *py_mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    return PyObject_Call((PyObject *)shown(type), args, kwargs);
+}
+
+static PyObject *mapping_fromkeys(PyObject *type, PyObject *args, PyObject *kwargs) {
+    PyObject *fn = PyObject_GetAttrString((PyObject *)shown((PyTypeObject *)type), "fromkeys");
+    PyObject *made = fn ? PyObject_Call(fn, args, kwargs) : NULL;
+    Py_XDECREF(fn);
+    return made;
+}
+
+int py_mapping_add(PyObject *m, const char *name, PyTypeObject **slot, PyType_Spec *spec) {
+    if (!(*slot = (PyTypeObject *)PyType_FromModuleAndSpec(m, spec, NULL))) return -1;
+    static const char home[] = "builtins."; /* a spec must name it; a builtin type's own name is bare */
+    if (!strncmp((*slot)->tp_name, home, sizeof home - 1)) (*slot)->tp_name += sizeof home - 1;
     PyObject *abc = PyImport_ImportModule("_collections_abc"); /* there since Python started */
     PyObject *base = abc ? PyObject_GetAttrString(abc, "MutableMapping") : NULL;
-    PyObject *done = base ? PyObject_CallMethod(base, "register", "O", type) : NULL;
+    PyObject *done = base ? PyObject_CallMethod(base, "register", "O", *slot) : NULL;
     Py_XDECREF(abc);
     Py_XDECREF(base);
     Py_XDECREF(done);
-    return done ? 0 : -1;
+    return done ? PyModule_AddObjectRef(m, name, (PyObject *)*slot) : -1;
 }
 
 /* ---- Slots ------------------------------------------------------------------------------------------------------ */
@@ -464,6 +481,7 @@ PyMethodDef py_mapping_methods[] = {
     {"update", (PyCFunction)(void (*)(void))mapping_update, METH_VARARGS | METH_KEYWORDS, NULL},
     {"clear", mapping_clear, METH_NOARGS, NULL},
     {"copy", mapping_copy, METH_NOARGS, "A dict of the same entries, detached from the table."},
+    {"fromkeys", (PyCFunction)(void (*)(void))mapping_fromkeys, METH_VARARGS | METH_KEYWORDS | METH_CLASS, NULL},
     {"__reversed__", mapping_reversed, METH_NOARGS, NULL},
     {"__reduce__", mapping_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -472,7 +490,7 @@ PyMethodDef py_mapping_methods[] = {
 /* isinstance() asks for __class__, too: in PyTorch these are an OrderedDict or a dict. */
 static PyObject *mapping_class(PyObject *self, void *unused) {
     (void)unused;
-    return Py_NewRef((PyObject *)(py_mapping_of(self)->ordered ? &PyODict_Type : &PyDict_Type));
+    return Py_NewRef((PyObject *)shown(Py_TYPE(self)));
 }
 
 PyGetSetDef py_mapping_attributes[] = {{"__class__", mapping_class, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};

@@ -31,8 +31,11 @@ const py_mapping *py_mapping_of(PyObject *o);
 PyObject *py_mapping_plain(PyObject *self);
 /* Put every entry of `other` (a mapping, or pairs) into self. */
 int py_mapping_update(PyObject *self, PyObject *other);
-/* Tell collections.abc that the type is a MutableMapping. */
-int py_mapping_register(PyTypeObject *type);
+/* Make the type, an attribute of m under a name of its own: it shows itself as the OrderedDict or the dict that PyTorch
+   has there. collections.abc is told that it is a MutableMapping. */
+int py_mapping_add(PyObject *m, const char *name, PyTypeObject **slot, PyType_Spec *spec);
+/* tp_new: `type(module._forward_hooks)(...)` makes what it makes in PyTorch. */
+PyObject *py_mapping_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 
 /* The slots of a mapping's type. */
 Py_ssize_t py_mapping_len(PyObject *self);

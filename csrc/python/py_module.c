@@ -182,10 +182,19 @@ static bool too_deep(void) {
     return true;
 }
 
+/* A table that a call reads is not there: no __init__ was called, or it was deleted. In the order of PyTorch's look. */
+static PyObject *no_table(PyObject *self) {
+    static const module_attr order[] = {ATTR__backward_hooks, ATTR__backward_pre_hooks, ATTR__forward_hooks,
+                                        ATTR__forward_pre_hooks};
+    int i = 0;
+    while (module_has(self, order[i])) i++;
+    return py_no_attribute(self, py_module_attr_name(order[i]));
+}
+
 static PyObject *run(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (!module_has(self, ATTR__backward_hooks)) return py_no_attribute(self, NAME(_backward_hooks));
+    if (MODULE_CALL_READS & ~SELF(self)->present) return no_table(self);
     if (too_deep()) return NULL;
     depth++;
     uint32_t there = hg_module_hooked(cx->lib, MODULE(self));

@@ -43,6 +43,10 @@ typedef enum module_attr {
 
 #define SELF(o) ((py_module *)(o))
 static inline bool module_has(PyObject *self, module_attr a) { return SELF(self)->present >> a & 1; }
+/* The tables that a call reads. */
+#define MODULE_CALL_READS                                                                                              \
+    (UINT32_C(1) << ATTR__backward_hooks | UINT32_C(1) << ATTR__backward_pre_hooks |                                   \
+     UINT32_C(1) << ATTR__forward_hooks | UINT32_C(1) << ATTR__forward_pre_hooks)
 /* AttributeError "'Net' object has no attribute 'x'". */
 PyObject *py_no_attribute(PyObject *self, PyObject *name);
 
@@ -61,10 +65,11 @@ int py_module_state_init(PyObject *m);
 
 /* py_module_dict.c */
 extern PyGetSetDef py_module_attributes[];
-void py_module_dict_forget(PyObject *dict); /* its module is about to die; dict may be NULL or any dict */
-PyObject *py_module_names(PyObject *self);  /* the set of non-persistent buffers, made on demand; borrowed */
-int py_module_reset(PyObject *self);        /* what Module.__init__ does */
-int py_module_unhide(PyTypeObject *type);   /* a new class must not hide PyTorch's attributes */
+PyObject *py_module_attr_name(module_attr a); /* borrowed */
+void py_module_dict_forget(PyObject *dict);   /* its module is about to die; dict may be NULL or any dict */
+PyObject *py_module_names(PyObject *self);    /* the set of non-persistent buffers, made on demand; borrowed */
+int py_module_reset(PyObject *self);          /* what Module.__init__ does */
+int py_module_unhide(PyTypeObject *type);     /* a new class must not hide PyTorch's attributes */
 int py_module_dict_init(PyObject *m);
 
 /* py_module_set.c */

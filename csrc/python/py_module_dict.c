@@ -16,15 +16,15 @@ static const attr attrs[N_MODULE_ATTRS] = {
 #undef X
 };
 
-static PyObject *name_of(module_attr a) { return *(PyObject **)(void *)((char *)hg_py + attrs[a].name); }
+PyObject *py_module_attr_name(module_attr a) { return *(PyObject **)(void *)((char *)hg_py + attrs[a].name); }
 
 /* Which of PyTorch's attributes has that name; -1: none. */
 static int attr_named(PyObject *name) {
     if (!PyUnicode_Check(name) || PyUnicode_GET_LENGTH(name) < 8) return -1;
     for (int a = 0; a < N_MODULE_ATTRS; a++)
-        if (name == name_of(a)) return a;
+        if (name == py_module_attr_name(a)) return a;
     for (int a = 0; a < N_MODULE_ATTRS; a++)
-        if (PyUnicode_Compare(name, name_of(a)) == 0) return a;
+        if (PyUnicode_Compare(name, py_module_attr_name(a)) == 0) return a;
     return -1;
 }
 
@@ -43,7 +43,7 @@ static PyObject *attr_get(PyObject *self, module_attr a) {
     hg_table *t;
     hg_ctx *cx = py_ctx();
     hg_status st = HG_HOST;
-    if (!module_has(self, a)) return py_no_attribute(self, name_of(a));
+    if (!module_has(self, a)) return py_no_attribute(self, py_module_attr_name(a));
     switch (at->sort) {
     case ATTR_TRAINING: return PyBool_FromLong(m->training);
     case ATTR_NAMES: return Py_XNewRef(py_module_names(self));
@@ -68,11 +68,11 @@ static int show(PyObject *self, module_attr a) {
     PyObject *dict = SELF(self)->dict;
     if (!is_complete(dict)) return 0;
     if (!module_has(self, a)) {
-        int there = PyDict_Contains(dict, name_of(a));
-        return there == 1 ? PyDict_DelItem(dict, name_of(a)) : there;
+        int there = PyDict_Contains(dict, py_module_attr_name(a));
+        return there == 1 ? PyDict_DelItem(dict, py_module_attr_name(a)) : there;
     }
     PyObject *value = attr_get(self, a);
-    int failed = value ? PyDict_SetItem(dict, name_of(a), value) : -1;
+    int failed = value ? PyDict_SetItem(dict, py_module_attr_name(a), value) : -1;
     Py_XDECREF(value);
     return failed;
 }
@@ -125,7 +125,7 @@ static int attr_set(PyObject *self, module_attr a, PyObject *value) {
     hg_status st = HG_OK;
     int truth;
     if (!cx) return -1;
-    if (!value && !module_has(self, a)) return py_no_attribute(self, name_of(a)), -1;
+    if (!value && !module_has(self, a)) return py_no_attribute(self, py_module_attr_name(a)), -1;
     switch (at->sort) {
     case ATTR_TRAINING:
         if ((truth = value ? PyObject_IsTrue(value) : 0) < 0) return -1;
@@ -176,9 +176,10 @@ int py_module_reset(PyObject *self) {
    class loses its own. A property stays: in PyTorch too it comes first. */
 int py_module_unhide(PyTypeObject *type) {
     for (int a = 0; a < N_MODULE_ATTRS; a++) {
-        PyObject *hides = PyDict_GetItemWithError(type->tp_dict, name_of(a));
+        PyObject *hides = PyDict_GetItemWithError(type->tp_dict, py_module_attr_name(a));
         if (!hides && PyErr_Occurred()) return -1;
-        if (hides && !Py_TYPE(hides)->tp_descr_set && PyObject_DelAttr((PyObject *)type, name_of(a))) return -1;
+        if (hides && !Py_TYPE(hides)->tp_descr_set && PyObject_DelAttr((PyObject *)type, py_module_attr_name(a)))
+            return -1;
     }
     return 0;
 }
@@ -207,7 +208,7 @@ static PyObject *get_dict(PyObject *self, void *unused) {
     for (int a = 0; full && a < N_MODULE_ATTRS; a++) {
         if (!module_has(self, a)) continue;
         PyObject *value = attr_get(self, a);
-        if (!value || PyDict_SetItem(full, name_of(a), value)) Py_CLEAR(full);
+        if (!value || PyDict_SetItem(full, py_module_attr_name(a), value)) Py_CLEAR(full);
         Py_XDECREF(value);
     }
     if (full && m->dict && PyDict_Update(full, m->dict)) Py_CLEAR(full);

@@ -7,6 +7,7 @@ typedef struct options {
     const char *names;    /* of the parameters; `hook` first */
     int n_positional;     /* the others go by keyword only */
     hg_hook_kind kind;
+    module_attr table; /* where the hook goes */
 } options;
 
 /* Reads the arguments; flags come in the order prepend, with_kwargs, always_call. */
@@ -34,7 +35,7 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
         if (on < 0) return NULL;
         if (on) flags |= flag_of[i];
     }
-    if (!module_has(self, ATTR__forward_hooks)) return py_no_attribute(self, NAME(_forward_hooks));
+    if (!module_has(self, o->table)) return py_no_attribute(self, py_module_attr_name(o->table));
     hg_status st = hg_module_hooks(cx, MODULE(self), o->kind, true, &h);
     return st == HG_OK ? py_hooks_register(h, at[0], flags) : py_raise(cx, st);
 }
@@ -46,7 +47,8 @@ const char py_register_forward_pre_hook_doc[] =
     "handle.\n\n" SOURCE "register_forward_pre_hook";
 
 PyObject *py_register_forward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"Module.register_forward_pre_hook", "hook,prepend,with_kwargs", 1, HG_HOOK_FORWARD_PRE};
+    static const options o = {"Module.register_forward_pre_hook", "hook,prepend,with_kwargs", 1, HG_HOOK_FORWARD_PRE,
+                              ATTR__forward_pre_hooks};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -58,7 +60,7 @@ const char py_register_forward_hook_doc[] =
 
 PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"Module.register_forward_hook", "hook,prepend,with_kwargs,always_call", 1,
-                              HG_HOOK_FORWARD};
+                              HG_HOOK_FORWARD, ATTR__forward_hooks};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -68,7 +70,8 @@ const char py_register_full_backward_pre_hook_doc[] =
     "replaces grad_output. Returns a handle.\n\n" SOURCE "register_full_backward_pre_hook";
 
 PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"Module.register_full_backward_pre_hook", "hook,prepend", 2, HG_HOOK_BACKWARD_PRE};
+    static const options o = {"Module.register_full_backward_pre_hook", "hook,prepend", 2, HG_HOOK_BACKWARD_PRE,
+                              ATTR__backward_pre_hooks};
     return register_hook(self, &o, 0, args, n, kwnames);
 }
 
@@ -92,7 +95,8 @@ const char py_register_full_backward_hook_doc[] =
     "A tuple it returns replaces grad_input. Returns a handle.\n\n" SOURCE "register_full_backward_hook";
 
 PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"Module.register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD};
+    static const options o = {"Module.register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD,
+                              ATTR__backward_hooks};
     return register_backward(self, &o, Py_True, args, n, kwnames);
 }
 
@@ -102,7 +106,7 @@ const char py_register_backward_hook_doc[] =
     "handle.\n\n" SOURCE "register_backward_hook";
 
 PyObject *py_register_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    static const options o = {"Module.register_backward_hook", "hook", 1, HG_HOOK_BACKWARD};
+    static const options o = {"Module.register_backward_hook", "hook", 1, HG_HOOK_BACKWARD, ATTR__backward_hooks};
     return register_backward(self, &o, Py_False, args, n, kwnames);
 }
 
@@ -183,25 +187,14 @@ static PyObject *global_hooks(PyObject *module, PyObject *name) {
 static PyObject *set_global_hooks(PyObject *module, PyObject *args) {
     (void)module;
     const char *name;
-    PyObject *from, *made;
+    PyObject *from;
     if (!PyArg_ParseTuple(args, "sO:_set_global_hooks", &name, &from)) return NULL;
     uint32_t flag = flag_named(name);
     const global_kind *g = global_named(flag ? "forward" : name);
     hg_hooks *h = g ? global_table(g->kind) : NULL;
-    hg_ctx *cx = py_ctx();
-    if (!h || !cx || (flag && py_hooks_view_assign(h, flag, from))) return NULL;
-    if (!flag && from != PY(h)) {
-        if (!(made = py_hooks_from(from, g->kind))) return NULL;
-        hg_hooks_clear(cx, h);
-        hg_status st = HG_OK;
-        for (uint32_t i = 0; i < HOOKS(made)->n && st == HG_OK; i++) {
-            hg_hook hook = HOOKS(made)->at[i];
-            if (g->kind == HG_HOOK_BACKWARD && hg_py->global_full_backward == Py_False) hook.flags |= HG_HOOK_LEGACY;
-            st = hg_hooks_put(cx, h, &hook);
-        }
-        Py_DECREF(made);
-        if (st != HG_OK) return py_raise(cx, st);
-    }
+    if (!h || (flag ? py_hooks_view_assign(h, flag, from) : py_hooks_assign(h, from))) return NULL;
+    if (g->kind == HG_HOOK_BACKWARD && hg_py->global_full_backward == Py_False)
+        for (uint32_t i = 0; i < h->n; i++) h->at[i].flags |= HG_HOOK_LEGACY;
     Py_RETURN_NONE;
 }
 

@@ -111,12 +111,6 @@ PyObject *py_table_from(PyObject *from) {
     return made;
 }
 
-static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    if (PyTuple_GET_SIZE(args) || (kwargs && PyDict_GET_SIZE(kwargs)))
-        return PyErr_SetString(PyExc_TypeError, "Table() takes no arguments"), NULL;
-    return type->tp_alloc(type, 0);
-}
-
 static int table_traverse(PyObject *self, visitproc visit, void *arg) {
     return py_core_traverse(HG_KIND_TABLE, self, visit, arg);
 }
@@ -136,7 +130,7 @@ static PyMemberDef table_members[] = {{"__weaklistoffset__", T_PYSSIZET, offseto
                                       {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot table_slots[] = {
-    {Py_tp_new, table_new},
+    {Py_tp_new, py_mapping_new},
     {Py_tp_dealloc, table_dealloc},
     {Py_tp_traverse, table_traverse},
     {Py_tp_clear, table_tp_clear},
@@ -146,8 +140,6 @@ static PyType_Slot table_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec table_spec = {"hookgrad._C.Table", sizeof(py_table), 0, PY_MAPPING_FLAGS, table_slots};
+static PyType_Spec table_spec = {"builtins.dict", sizeof(py_table), 0, PY_MAPPING_FLAGS, table_slots};
 
-int py_table_init(PyObject *m) {
-    return py_type_add(m, &hg_py->table_type, &table_spec, NULL) || py_mapping_register(hg_py->table_type) ? -1 : 0;
-}
+int py_table_init(PyObject *m) { return py_mapping_add(m, "Table", &hg_py->table_type, &table_spec); }

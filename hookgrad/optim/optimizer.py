@@ -23,6 +23,10 @@ class _HookDict(OrderedDict):
             self.sites = {key: site for key, site in self.sites.items() if key in self}
 
 
+_HookDict.__name__ = _HookDict.__qualname__ = "OrderedDict"  # what it is to everybody else, in its repr too
+_HookDict.__module__ = "collections"
+
+
 def _site(table, key):
     return getattr(table, "sites", {}).get(key)
 
