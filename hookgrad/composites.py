@@ -406,6 +406,7 @@ def _integers(name, a, b):
     return [t.to(wide) for t in _C.broadcast_tensors(a, b)]
 
 
+@one_node("LdexpBackward0", 0, 1, saved="- other", results="result")
 def ldexp(input, other):
     """input times two to the power of other."""
     return _C.mul(input, _C.pow(2.0, other))
@@ -429,22 +430,26 @@ def sum_to_size(input, *size):
     return input.sum(dims, keepdim=True).view(size) if dims else input
 
 
+@one_node("SelectScatterBackward0", 0, 1, saved="- - dim index")
 def select_scatter(input, src, dim, index):
     """A copy of input with src where select(dim, index) lies."""
     return _embed(input, src, lambda t: t.select(dim, index))
 
 
+@one_node("SliceScatterBackward0", 0, 1, saved="- - dim start end step")
 def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
     """A copy of input with src where the slice start:end:step of a dimension lies."""
     where = [slice(None)] * (dim % max(input.dim(), 1)) + [slice(start, end, step)]
     return _embed(input, src, lambda t: t[tuple(where)])
 
 
+@one_node("DiagonalScatterBackward0", 0, 1, saved="- - offset dim1 dim2")
 def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
     """A copy of input with src on the diagonal."""
     return _embed(input, src, lambda t: t.diagonal(offset, dim1, dim2))
 
 
+@one_node("AsStridedScatterBackward0", 0, 1, saved="- - size stride storage_offset")
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of input with src where as_strided(size, stride, storage_offset) lies."""
     return _embed(input, src, lambda t: t.as_strided(size, stride, storage_offset or 0))
@@ -461,6 +466,7 @@ def _embed(input, src, part):
     return whole
 
 
+@one_node("NarrowCopyBackward0", 0, saved="self_sym_sizes dim start length")
 def narrow_copy(input, dim, start, length):
     """A copy of narrow(dim, start, length)."""
     return input.narrow(dim, start, length).clone()
@@ -473,6 +479,7 @@ def adjoint(input):
     return input if input.dim() == 0 else input.transpose(-2, -1)
 
 
+@one_node("RenormBackward0", 0, saved="self p dim maxnorm")
 def renorm(input, p, dim, maxnorm):
     """Scale the slices along a dimension whose p-norm exceeds maxnorm down to it."""
     if p <= 0:
@@ -518,6 +525,7 @@ def put_(input, index, source, accumulate=False):
     return input.copy_(flat.view(input.shape))
 
 
+@one_node("PutBackward0", 0, 2, saved="- index source accumulate")
 def put(input, index, source, accumulate=False):
     """A copy of input with source's elements where index points in it laid flat."""
     return input.clone().put_(index, source, accumulate)
@@ -649,13 +657,23 @@ def nanmedian(input, dim=None, keepdim=False):
     tensor(3.)
     """
     if dim is None:
-        return nanmedian(input.reshape(-1), 0).values if input.numel() else input.new_tensor(math.nan)
+        return _nanmedian_of_all(input) if input.numel() else input.new_tensor(math.nan)
+    return named("nanmedian", "values", "indices")(*_nanmedian(input, dim, keepdim))
+
+
+@one_node("NanmedianBackward0", 0, saved="self", results="result")
+def _nanmedian_of_all(input):
+    return _nanmedian(input.reshape(-1), 0, False)[0]
+
+
+@one_node("NanmedianBackward1", 0, saved="self dim keepdim")
+def _nanmedian(input, dim, keepdim):
     values, indices = input.sort(stable=True, dim=dim)
     at = ((~input.isnan()).sum(dim, keepdim=True) - 1).clamp(min=0) // 2
     values, indices = values.gather(dim, at), indices.gather(dim, at)
     if not keepdim and input.dim():
         values, indices = values.squeeze(dim), indices.squeeze(dim)
-    return named("nanmedian", "values", "indices")(values, indices)
+    return values, indices
 
 
 def frexp(input):
@@ -686,6 +704,11 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     if index.dim() > 1:
         raise IndexError(f"index_reduce(): Index is supposed to be a vector, but got dim: {index.dim()}")
+    return _index_reduced(input, dim, index, source, reduce, include_self)
+
+
+@one_node("IndexReduceBackward0", 0, 3, saved="self dim index source reduce include_self", results="result")
+def _index_reduced(input, dim, index, source, reduce, include_self):
     at = index.reshape([-1 if d == dim % input.dim() else 1 for d in range(input.dim())]).expand(source.shape)
     return input.scatter_reduce(dim, at, source, reduce, include_self=include_self)
 

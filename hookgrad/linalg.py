@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from . import _C
 from ._C import _LinAlgError as LinAlgError
+from .nn._whole import one_node
 from .type_info import finfo, scalar_type
 
 globals().update({name: value for name, value in vars(_C.linalg).items() if not name.startswith("_")})
@@ -77,6 +78,11 @@ def householder_product(A, tau):
         raise RuntimeError(
             "torch.linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]"
         )
+    return _householder_product(A, tau)
+
+
+@one_node("LinalgHouseholderProductBackward0", 0, 1, saved="input tau", results="result")
+def _householder_product(A, tau):
     n, k = A.shape[-2:]
     product = _C.eye(n, k, dtype=A.dtype).expand(A.shape)
     rows = _C.arange(n)
@@ -188,6 +194,11 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
     """
     if A.numel() == 0:
         return A.new_empty((*A.shape[:-2], A.size(-1), A.size(-2)))
+    return _pinv(A, atol, rtol, hermitian)
+
+
+@one_node("LinalgPinvBackward0", 0, saved="self", results="result")
+def _pinv(A, atol, rtol, hermitian):
     if hermitian:
         s, U = eigh(A)
         V, size = U, s.abs()
@@ -245,7 +256,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
         raise RuntimeError("torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
     vector = B.dim() == A.dim() - 1 and B.shape == A.shape[:-1]
     rhs = B.unsqueeze(-1) if vector else B
-    solution = pinv(A, rtol=rcond) @ rhs
+    solution = _least_squares(A, rhs, rcond)
     m, n = A.shape[-2:]
     with_values = driver in ("gelsd", "gelss")
     rank = _C.empty(0, dtype=_C.int64) if driver == "gels" else matrix_rank(A.detach(), rtol=rcond)
@@ -255,6 +266,11 @@ def lstsq(A, B, rcond=None, *, driver=None):
     if with_values:
         values = svdvals(A.detach())
     return lstsq_result(solution.squeeze(-1) if vector else solution, residuals, rank, values)
+
+
+@one_node("LinalgLstsqBackward0", 0, 1, saved="self b", results="solution")
+def _least_squares(A, B, rcond):
+    return pinv(A, rtol=rcond) @ B
 
 
 class lstsq_result(NamedTuple):

@@ -4,6 +4,7 @@ import warnings
 from typing import NamedTuple
 
 from . import _C, linalg
+from .nn._whole import one_node
 
 
 class svd_result(NamedTuple):
@@ -59,6 +60,7 @@ def pinverse(input, rcond=1e-15):
     return linalg.pinv(input, rtol=rcond)
 
 
+@one_node("CholeskySolveBackward0", 0, 1, saved="self input2 upper", results="result")
 def cholesky_solve(B, L, upper=False):
     """X with L L^T X = B; with `upper`, L^T L X = B."""
     lower = L.mT if upper else L
@@ -66,6 +68,7 @@ def cholesky_solve(B, L, upper=False):
     return linalg.solve_triangular(lower.mT, half, upper=True)
 
 
+@one_node("CholeskyInverseBackward0", 0, saved="self upper", results="result")
 def cholesky_inverse(L, upper=False):
     """The inverse of L L^T; with `upper`, of L^T L."""
     return cholesky_solve(_C.eye(L.size(-1), dtype=L.dtype), L, upper)
@@ -78,6 +81,11 @@ def orgqr(input, tau):
 
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """X with A X = b and A itself: see torch.linalg.solve_triangular."""
+    return triangular_solve_result(*_triangular_solve(b, A, upper, transpose, unitriangular))
+
+
+@one_node("TriangularSolveBackward0", 0, 1, saved="self A upper transpose unitriangular", results="solution")
+def _triangular_solve(b, A, upper, transpose, unitriangular):
     matrix = A.mT if transpose else A
     solution = linalg.solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
-    return triangular_solve_result(solution, A.clone())
+    return solution, A.clone()

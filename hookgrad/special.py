@@ -18,13 +18,13 @@ def ndtr(input):
     return 0.5 * _C.erfc(input * -math.sqrt(0.5))
 
 
-@one_node("SpecialNdtriBackward0", 0)
+@one_node("SpecialNdtriBackward0", 0, results="result")
 def ndtri(input):
     """The value that a standard normal number exceeds with probability 1 - input."""
     return math.sqrt(2) * _C.erfinv(2 * input - 1)
 
 
-@one_node("SpecialLogNdtrBackward0", 0)
+@one_node("SpecialLogNdtrBackward0", 0, saved="self", results="result")
 def log_ndtr(input):
     """log(ndtr(input)), computed in float64."""
     return (0.5 * _C.erfc(input.double() * -math.sqrt(0.5))).log().to(input.dtype)
@@ -33,13 +33,13 @@ def log_ndtr(input):
 # ---- Entropies and products of logarithms -------------------------------------------------------------------------------------
 
 
-@one_node("SpecialEntrBackward0", 0)
+@one_node("SpecialEntrBackward0", 0, saved="self")
 def entr(input):
     """-x log x: 0 at 0, and minus infinity below."""
     return _C.where(input < 0, -math.inf, -_C.xlogy(input, input))
 
 
-@one_node("SpecialXlog1PyBackward0", 0, 1)
+@one_node("SpecialXlog1PyBackward0", 0, 1, saved="self other")
 def _xlog1py(input, other):
     product = input * other.log1p()
     return _C.where((input == 0) & ~other.isnan(), _C.zeros_like(product), product)
@@ -51,6 +51,7 @@ def xlog1py(input, other):
     return _xlog1py(as_tensor(input), as_tensor(other))
 
 
+@one_node("MvlgammaBackward0", 0, saved="self p")
 def multigammaln(input, p):
     """The logarithm of the multivariate gamma function of dimension p."""
     if p < 1:
@@ -75,19 +76,19 @@ def _bessel(input, wave, scaled):
     return value.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())
 
 
-@one_node("I0Backward0", 0)
+@one_node("I0Backward0", 0, saved="self")
 def i0(input):
     """The modified Bessel function of order 0."""
     return _bessel(input, 0, False)
 
 
-@one_node("SpecialI0EBackward0", 0)
+@one_node("SpecialI0EBackward0", 0, saved="self", results="result")
 def i0e(input):
     """i0(x) exp(-abs(x))"""
     return _bessel(input, 0, True)
 
 
-@one_node("SpecialI1Backward0", 0)
+@one_node("SpecialI1Backward0", 0, saved="self", results="result")
 def i1(input):
     """The modified Bessel function of order 1."""
     return _bessel(input, 1, False)

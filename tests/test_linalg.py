@@ -418,11 +418,11 @@ DECOMPOSED = {
         "PowBackward0",
     ),
     "full svd": (lambda x: LINALG.svd(x)[1], (3, 2), "LinalgSvdBackward0"),
-    "pinv": (LINALG.pinv, (3, 2), "MmBackward0"),
+    "pinv": (LINALG.pinv, (3, 2), "LinalgPinvBackward0"),
     "matrix_exp": (torch.matrix_exp, (2, 3, 3), "LinalgMatrixExpBackward0"),
     "nuclear norm": (lambda x: LINALG.matrix_norm(x, "nuc"), (3, 2), "SumBackward1"),
     "spectral norm": (lambda x: LINALG.matrix_norm(x, 2), (3, 2), "AmaxBackward0"),
-    "lstsq": (lambda x: LINALG.lstsq(x, matrix(4, 1, seed=1)).solution, (4, 2), "MmBackward0"),
+    "lstsq": (lambda x: LINALG.lstsq(x, matrix(4, 1, seed=1)).solution, (4, 2), "LinalgLstsqBackward0"),
 }
 
 

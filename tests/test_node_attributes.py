@@ -1,5 +1,8 @@
 """What a node shows of itself: the names and values of what it saved, and what it does when it is called."""
 
+import importlib
+from types import SimpleNamespace
+
 import pytest
 
 import hookgrad as torch
@@ -135,3 +138,48 @@ def test_what_stands_for_a_default():
         loss = torch.nn.functional.nll_loss(leaf(1, 2), torch.tensor([1]), reduction=reduction).grad_fn
         assert loss._saved_reduction == number
     assert loss._saved_total_weight.item() == 1.0
+
+
+hook = importlib.import_module("hookgrad.nn.utils.weight_norm").WeightNorm("weight", 0)
+ONE_NODE = {
+    "diagonal_scatter": lambda x: torch.diagonal_scatter(x, x[0].detach()),
+    "select_scatter": lambda x: torch.select_scatter(x, x[0].detach(), dim=0, index=1),
+    "slice_scatter": lambda x: torch.slice_scatter(x, x[:1].detach(), end=1),
+    "as_strided_scatter": lambda x: torch.as_strided_scatter(x, x[0].detach(), (3,), (1,)),
+    "put": lambda x: x.put(torch.tensor([1]), torch.ones(1)),
+    "renorm": lambda x: torch.renorm(x, 2, 0, 1.0),
+    "ldexp": lambda x: torch.ldexp(x, torch.tensor(2)),
+    "narrow_copy": lambda x: torch.narrow_copy(x, 0, 1, 1),
+    "nanmedian": lambda x: torch.nanmedian(x),
+    "index_reduce": lambda x: x.index_reduce(0, torch.tensor([0]), torch.ones(1, 3), "mean"),
+    "mvlgamma": lambda x: (x + 3).mvlgamma(2),
+    "cholesky_solve": lambda x: torch.cholesky_solve(x, torch.eye(3)),
+    "cholesky_inverse": lambda x: torch.cholesky_inverse(x),
+    "triangular_solve": lambda x: torch.triangular_solve(x, torch.eye(3))[0],
+    "weight_norm_interface": lambda x: hook.compute_weight(SimpleNamespace(weight_v=x, weight_g=torch.ones(3, 1))),
+}
+
+
+@pytest.mark.parametrize("name", ONE_NODE)
+def test_a_function_that_is_one_node_in_pytorch_is_one_here(name):
+    node = ONE_NODE[name](leaf(3, 3)).grad_fn
+    assert node.name() == name.title().replace("_", "") + "Backward0"
+    assert all(
+        n is None or n.name() in ("torch::autograd::AccumulateGrad", "AddBackward0") for n, _ in node.next_functions
+    )
+
+
+def test_a_function_that_is_one_node_shows_results_it_saved():
+    x = leaf(3)
+    y = torch.ldexp(x, torch.tensor(2))
+    assert torch.equal(y.grad_fn._saved_result, y) and torch.equal(y.grad_fn._raw_saved_result.unpack(), y)
+    both = ["other", "result"]
+    assert saved_names(y.grad_fn) == [kind + n for kind in ("_raw_saved_", "_saved_") for n in both]
+
+
+def test_circular_padding_is_made_of_copies():
+    x = leaf(1, 2, 4)
+    y = torch.nn.functional.pad(x, (1, 2), mode="circular")
+    assert y.grad_fn.name() == "torch::autograd::CopySlices"
+    y.sum().backward()
+    assert x.grad[0, 0].tolist() == [2, 2, 1, 2]

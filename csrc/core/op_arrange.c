@@ -432,7 +432,6 @@ hg_status hg_constant_pad_nd_bwd(hg_ctx *cx, hg_back *b) {
 
 /* Where place i of a padded row of `size` takes its value from. */
 static int64_t source_of(char mode, int64_t i, int64_t size) {
-    if (mode == 'c') return ((i % size) + size) % size;
     if (mode == 'r') return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i;
     return i < 0 ? 0 : i >= size ? size - 1 : i;
 }
@@ -450,8 +449,6 @@ static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, i
             "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
             "dimension %d of input %s",
             (long long)before, (long long)after, d, hg_show_sizes(n_dim, shape, b));
-    if (mode == 'c' && (before > size || after > size))
-        return hg_fail(cx, HG_SHAPE, "Padding value causes wrapping around more than once.");
     if (n < 0 || size == 0) return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
     hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, out);
     for (int64_t i = 0; st == HG_OK && i < n; i++)
@@ -510,16 +507,48 @@ hg_status hg_pad_reflect_bwd(hg_ctx *cx, hg_back *b) { return unpad_by_index(cx,
 hg_status hg_pad_replicate_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_index(cx, a, 'e', out); }
 hg_status hg_pad_replicate_bwd(hg_ctx *cx, hg_back *b) { return unpad_by_index(cx, b, 'e'); }
 
-/* Circular padding is no op of its own: indices again, recorded. */
+static int64_t at_least_0(int64_t n) { return n > 0 ? n : 0; }
+static hg_tensor *part(hg_ctx *cx, hg_tensor *t, int d, int64_t from, int64_t to) {
+    return t ? X(SLICE, T(t), hg_i(d), hg_i(from), hg_i(to), hg_i(1)) : NULL;
+}
+static void write(hg_ctx *cx, hg_tensor *to, hg_tensor *from) {
+    if (to && from) hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(to), hg_t(from)}, 2));
+}
+
+/* Circular padding is no op of its own, but copies that are recorded: of the input into the middle of the result, then of
+   either end of each dimension to before the other. Padding below 0 crops. */
 static hg_tensor *pad_around(hg_ctx *cx, hg_tensor *t, const hg_arg *pad) {
-    for (uint32_t i = 0; i < pad->n / 2 && t; i++) {
-        hg_tensor *index;
-        int d = t->n_dim - 1 - (int)i;
-        hg_status st = pad_index(cx, t->n_dim, t->shape, d, pad->u.ints[2 * i], pad->u.ints[2 * i + 1], 'c', &index);
-        if (st != HG_OK) return hg_x_fail(cx, st);
-        if (index) t = X(INDEX_SELECT, T(t), hg_i(d), T(hg_scope_keep(cx, index)));
+    int64_t shape[HG_MAX_DIM];
+    const int64_t *by = pad->u.ints;
+    int n = (int)pad->n / 2, last = t->n_dim - 1;
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
+    for (int i = 0; i < n; i++) {
+        int64_t size = t->shape[last - i], before = by[2 * i], after = by[2 * i + 1];
+        if (before > size || after > size)
+            return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "Padding value causes wrapping around more than once."));
+        if ((shape[last - i] += before + after) < 0)
+            return hg_x_fail(cx, hg_fail(cx, HG_SHAPE, "Negative padding value is resulting in an empty dimension"));
     }
-    return t;
+    hg_tensor *whole = X(NEW_EMPTY, T(t), hg_ints(shape, t->n_dim)), *middle = whole, *kept = t;
+    for (int i = 0; i < n; i++) {
+        int d = last - i;
+        middle = part(cx, middle, d, at_least_0(by[2 * i]), shape[d] - at_least_0(by[2 * i + 1]));
+        kept = part(cx, kept, d, at_least_0(-by[2 * i]), t->shape[d] - at_least_0(-by[2 * i + 1]));
+    }
+    write(cx, middle, kept);
+    for (int i = 0; i < n; i++) {
+        int d = last - i;
+        int64_t before = at_least_0(by[2 * i]), after = at_least_0(by[2 * i + 1]), end = shape[d] - after;
+        if (before) {
+            hg_tensor *to = part(cx, whole, d, 0, before);
+            write(cx, to, part(cx, whole, d, end - before, end));
+        }
+        if (after) {
+            hg_tensor *to = part(cx, whole, d, end, shape[d]);
+            write(cx, to, part(cx, whole, d, before, before + after));
+        }
+    }
+    return whole;
 }
 
 hg_status hg_pad_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

@@ -61,8 +61,8 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     return _alpha(input, p, training, inplace, [*input.shape[:2]] + [1] * (input.dim() - 2))
 
 
-@one_node("RreluWithNoiseBackward0", 0, saved="self noise")
-def _scaled(input, noise):
+@one_node("RreluWithNoiseBackward0", 0, saved="self noise lower upper training")
+def _scaled(input, noise, lower, upper, training):
     return input * noise
 
 
@@ -81,7 +81,7 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
             noise[is_negative] = hookgrad.empty(n, dtype=hookgrad.float64).uniform_(lower, upper).to(input.dtype)
         else:
             noise = noise.masked_fill_(is_negative, (lower + upper) / 2)
-    return input.mul_(noise) if inplace else _scaled(input, noise)
+    return input.mul_(noise) if inplace else _scaled(input, noise, lower, upper, training)
 
 
 def rrelu_(input, lower=1.0 / 8, upper=1.0 / 3, training=False):

@@ -20,9 +20,10 @@ _NUMBERS = {  # settings that PyTorch's kernels know by number
 class _Whole:
     """The context of such a node: the function, and its arguments with None in the places of tensors."""
 
-    def __init__(self, name, function, args, edges, saved):
+    def __init__(self, name, function, args, edges, saved, results):
         self._name = name  # which the core's node does not own
         self._saved_names = saved
+        self._result_names = results
         self._function = function
         self._is_tensor = [isinstance(a, _C.Tensor) for a in args]
         self._args = [None if is_tensor else a for a, is_tensor in zip(args, self._is_tensor)]
@@ -32,6 +33,9 @@ class _Whole:
         """`_saved_x` and `_raw_saved_x` of the node, `self`; NotImplemented where it has no such attribute."""
         raw = name.startswith("_raw_saved_")
         name = name.removeprefix("_raw_saved_" if raw else "_saved_")
+        if name in self._result_names:
+            which = sum(self._is_tensor) + self._result_names.index(name)
+            return (self._raw_saved_tensors if raw else self.saved_tensors)[which]
         if name not in self._saved_names:
             return NotImplemented
         at = self._saved_names.index(name)
@@ -50,7 +54,8 @@ class _Whole:
     def __dir__(self):
         shown = [(n, tensor) for n, tensor in zip(self._saved_names, self._is_tensor) if n != "-"]
         raw = ["_raw_saved_" + n for n, tensor in shown if tensor and not n.endswith("_sym_sizes")]
-        return ["_saved_" + n for n, _ in shown] + raw
+        results = [kind + n for n in self._result_names for kind in ("_saved_", "_raw_saved_")]
+        return ["_saved_" + n for n, _ in shown] + raw + results
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
@@ -94,27 +99,41 @@ def _own(tensor, args):
     return tensor
 
 
-def one_node(name, *edges, saved=""):
-    """A decorator: the results of a function of tensors and settings, all given by position, come from one node `name`.
+def _by_position(function, args, kwargs):
+    from inspect import signature
+
+    bound = signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args
+
+
+def one_node(name, *edges, saved="", results=""):
+    """A decorator: the results of a function of tensors and settings come from one node `name`.
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
     tensor or a tuple of them, and the same values for the same arguments. `saved` has a word for each argument that the node
-    shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show.
+    shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. `results` has
+    one for each of the first results, which the node then saves, too.
     """
-    saved = saved.split()
+    saved, results = saved.split(), results.split()
 
     def decorate(function):
         @wraps(function)
-        def call(*args):
+        def call(*args, **kwargs):
+            if kwargs or len(args) < function.__code__.co_argcount:
+                args = _by_position(function, args, kwargs)
             if not (_C.is_grad_enabled() and any(args[i] is not None and args[i].requires_grad for i in edges)):
                 return function(*args)
             with no_grad():
                 result = function(*args)
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
-            node = _C._function_new(name, _Whole(name, function, args, edges, saved), tuple([args[i] for i in edges]))
+            node = _C._function_new(
+                name, _Whole(name, function, args, edges, saved, results), tuple([args[i] for i in edges])
+            )
             _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))
-            _C._function_save(node, tuple([a for a in args if isinstance(a, _C.Tensor)]), False)
+            tensors = [a for a in args if isinstance(a, _C.Tensor)]
+            _C._function_save(node, (*tensors, *outputs[: len(results)]), False)
             return outputs if isinstance(result, tuple) else outputs[0]
 
         return call

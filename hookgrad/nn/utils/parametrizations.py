@@ -228,7 +228,7 @@ class _SpectralNorm(Module):
         if self.training:
             self._power_method(matrix, self.n_power_iterations)
         u, v = self._u.clone(), self._v.clone()  # the graph must not save what the next forward changes
-        return weight / hookgrad.dot(u, hookgrad.mv(matrix, v))
+        return weight / hookgrad.vdot(u, hookgrad.mv(matrix, v))
 
     def right_inverse(self, value):
         return value

@@ -2,6 +2,7 @@
 
 import warnings
 
+from .._whole import one_node
 from ..parameter import Parameter, is_lazy
 
 __all__ = ["WeightNorm", "remove_weight_norm", "weight_norm"]
@@ -20,8 +21,16 @@ def norm_except_dim(v, pow=2, dim=0):
     return flat.norm(pow, dim=1).view([-1 if d == dim else 1 for d in range(v.dim())])
 
 
+@one_node("WeightNormInterfaceBackward0", 0, 1, saved="v g dim", results="- result1")
+def _weight_norm_interface(v, g, dim=0):
+    norm = norm_except_dim(v, 2, dim)
+    return v * (g / norm), norm
+
+
 def _weight_norm(v, g, dim=0):
-    """`v` with norm `g` over all dimensions but `dim`."""
+    """`v` with norm `g` over all dimensions but `dim`: one node for the first and the last of them, as in PyTorch."""
+    if dim in (0, v.dim() - 1):
+        return _weight_norm_interface(v, g, dim)[0]
     return v * (g / norm_except_dim(v, 2, dim))
 
 
