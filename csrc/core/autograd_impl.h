@@ -46,12 +46,12 @@ const struct hg_run *hg_partial_run(const hg_ctx *cx, const hg_node *n);
 /* Does such a run want the gradient that goes to the node? */
 bool hg_run_wants(const struct hg_run *run, const hg_node *to);
 
-/* The same of an argument that an op's node is to lead to: what is most often so is found without a call. */
+/* The same of an argument that an op's new node is to lead to; *e is zero. */
 static inline hg_status hg_wanted_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
-    hg_node *to = t->grad_fn ? t->grad_fn : t->extra ? t->extra->accumulator : NULL;
-    if (t->base || !to) return hg_gradient_edge(cx, t, e);
-    hg_retain(cx, to);
-    e->node = to, e->nr = t->grad_fn ? t->out_nr : 0;
+    if (t->base) return hg_gradient_edge(cx, t, e);
+    if (!t->grad_fn) return hg_tensor_accumulator(cx, t, &e->node);
+    hg_retain(cx, t->grad_fn);
+    e->node = t->grad_fn, e->nr = t->out_nr;
     return HG_OK;
 }
 

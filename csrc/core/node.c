@@ -9,8 +9,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     size_t next = n_next * sizeof(hg_edge), args = n_args * sizeof(hg_arg),
            saved = saves_out ? n_out * sizeof(hg_arg) : 0;
     size_t outs = n_out * sizeof(hg_meta), pool = n_pool * sizeof(int64_t);
-    size_t first = (n_args + 1) / 2 * 2 * sizeof(uint32_t);
-    size_t extra = next + args + saved + outs + pool + first;
+    size_t extra = next + args + saved + outs + pool;
     hg_node *n = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_NODE, sizeof *n + extra);
     if (!n) return hg_no_memory(cx);
     char *at = (char *)(n + 1);
@@ -21,8 +20,8 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     n->args = (hg_arg *)(void *)at, at += args;
     n->saved_out = saves_out ? (hg_arg *)(void *)at : NULL, at += saved;
     n->outs = (hg_meta *)(void *)at, at += outs;
-    n->pool = (int64_t *)(void *)at, at += pool;
-    n->first_edge = (uint32_t *)(void *)at;
+    n->pool = (int64_t *)(void *)at;
+    n->first_edge = op ? op->first_edge : NULL;
     hg_status st = cx->lib->watch.born ? cx->lib->watch.born(cx, n) : HG_OK;
     if (st != HG_OK) {
         hg_release(cx, n);

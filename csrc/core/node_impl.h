@@ -48,7 +48,9 @@ struct hg_node {
     hg_arg *saved_out; /* [n_out], or NULL: outputs, without their history */
     hg_meta *outs;     /* [n_out] */
     int64_t *pool;
-    uint32_t *first_edge; /* [n_args]: the edge of that argument, or of a list's first entry */
+    const uint32_t
+        *first_edge; /* [n_args]: the edge of that argument, or of a list's first entry; the op's own, or behind
+                                   the pool */
     uint32_t n_next, n_out, n_args;
     struct hg_function *function; /* owned; of a host's function */
     bool freed;                   /* what it saved is gone */

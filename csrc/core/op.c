@@ -79,53 +79,58 @@ static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a
     return st;
 }
 
-/* The same of a call whose arguments are tensors, numbers and sizes alone, as most are. */
-static inline bool without_lists(const hg_op_info *info, const hg_arg *a) {
-    for (int i = 0; i < info->n_params; i++)
-        if (a[i].kind > HG_A_INTS) return false;
-    return true;
+/* How many sizes there are among the arguments of a call without other lists, as most are; -1: there are other lists. */
+static inline int plain_sizes(const hg_op_info *info, const hg_arg *a) {
+    int n = 0;
+    for (int i = 0; i < info->n_params; i++) {
+        if (a[i].kind > HG_A_INTS) return -1;
+        if (a[i].kind == HG_A_INTS) n += (int)a[i].n;
+    }
+    return n;
 }
 
 static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
-                              uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
-    size_t pool = 0;
+                              uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, int n_sizes,
+                              hg_node **result) {
+    size_t pool = (size_t)n_sizes;
     hg_node *n;
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
-    for (int i = 0; i < info->n_params; i++) pool += a[i].kind == HG_A_INTS ? a[i].n : 0;
-    hg_status st = hg_node_make(cx, &hg_op_node, info, (uint32_t)__builtin_popcount(info->differentiable),
-                                info->n_params, (uint32_t)n_out, saves_out, pool, &n);
+    hg_status st = hg_node_make(cx, &hg_op_node, info, info->n_edges, info->n_params, (uint32_t)n_out, saves_out, pool,
+                                &n);
     if (st != HG_OK) return st;
     int64_t *free_pool = n->pool;
-    uint32_t e = 0;
-    for (int i = 0; i < info->n_params && st == HG_OK; i++) {
-        hg_arg *to = &n->args[i];
-        n->first_edge[i] = e;
-        if (a[i].kind == HG_A_INTS) {
-            hg_copy_dims(free_pool, a[i].u.ints, (int)a[i].n);
-            *to = hg_ints(free_pool, (int)a[i].n);
-            free_pool += a[i].n;
-        } else if (a[i].kind != HG_A_TENSOR)
-            to->kind = a[i].kind, to->u.i = a[i].u.i;
-        else if (save_in >> i & 1) /* its place: it is saved below */
-            to->kind = HG_A_TENSOR;
-        if (want >> i & 1) st = hg_wanted_edge(cx, a[i].u.t, &n->next[e]);
-        e += info->differentiable >> i & 1;
-    }
-    if (st == HG_OK && save_in) st = save_inputs(cx, info, saved, save_in, n);
-    if (st != HG_OK) {
-        hg_release(cx, n);
-        return st;
+    const hg_arg *from = a;
+    for (hg_arg *to = n->args, *end = to + info->n_params; to != end; to++, from++) {
+        if (from->kind == HG_A_INTS) {
+            hg_copy_dims(free_pool, from->u.ints, (int)from->n);
+            *to = hg_ints(free_pool, (int)from->n);
+            free_pool += from->n;
+        } else if (from->kind != HG_A_TENSOR)
+            to->kind = from->kind, to->u.i = from->u.i;
     }
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
-    *result = n;
-    return HG_OK;
+    for (uint32_t left = save_in; left; left &= left - 1) { /* their places: they are saved below */
+        int i = __builtin_ctz(left);
+        if (a[i].kind == HG_A_TENSOR) n->args[i].kind = HG_A_TENSOR;
+    }
+    for (; want && st == HG_OK; want &= want - 1) {
+        int i = __builtin_ctz(want);
+        st = hg_wanted_edge(cx, a[i].u.t, &n->next[info->first_edge[i]]);
+    }
+    if (st == HG_OK && save_in) st = save_inputs(cx, info, saved, save_in, n);
+    if (st == HG_OK)
+        *result = n;
+    else
+        hg_release(cx, n);
+    return st;
 }
 
 /* The node of a call, without outputs yet: edges to what made the arguments, and what `save_in` names, as it is in `saved`.
    New. */
 static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
                         uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
-    if (without_lists(info, a)) return record_plain(cx, info, a, saved, want, save_in, outs, n_out, saves_out, result);
+    int n_sizes = plain_sizes(info, a);
+    if (n_sizes >= 0) return record_plain(cx, info, a, saved, want, save_in, outs, n_out, saves_out, n_sizes, result);
     uint32_t n_next = 0;
     size_t pool = 0;
     for (int i = 0; i < info->n_params; i++) {
@@ -142,14 +147,16 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
 
     hg_node *n;
-    hg_status st = hg_node_make(cx, &hg_op_node, info, n_next, info->n_params, (uint32_t)n_out, saves_out, pool, &n);
+    size_t room = pool + (info->n_params + 1u) / 2; /* for first_edge */
+    hg_status st = hg_node_make(cx, &hg_op_node, info, n_next, info->n_params, (uint32_t)n_out, saves_out, room, &n);
     if (st != HG_OK) return st;
     int64_t *free_pool = n->pool;
-    uint32_t e = 0;
+    uint32_t e = 0, *first_edge = (uint32_t *)(void *)(n->pool + pool);
+    n->first_edge = first_edge;
     for (int i = 0; i < info->n_params; i++) {
         hg_arg *to = &n->args[i];
         bool differentiable = info->differentiable >> i & 1, wants = want >> i & 1, save = save_in >> i & 1;
-        n->first_edge[i] = e;
+        first_edge[i] = e;
         to->kind = a[i].kind, to->n = a[i].n;
         switch (a[i].kind) {
         case HG_A_TENSOR:
@@ -207,6 +214,13 @@ static hg_status save_output(hg_ctx *cx, hg_node *n, int k, hg_tensor *t) {
     return st;
 }
 
+/* t, which is new, was made by output nr of the node: steals node. */
+static inline void begin_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
+    t->grad_fn = node, t->out_nr = nr;
+    t->seen_version = hg_version(t->storage);
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+}
+
 static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want,
                                 hg_tensor *const *outs, int n_out) {
     uint32_t in, out;
@@ -214,10 +228,14 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
     hg_node *n;
     hg_status st = record(cx, info, a, a, want, in, outs, n_out, out != 0, &n);
     if (st != HG_OK) return st;
+    if (n_out == 1 && !out && !info->constant_out) {
+        begin_history(cx, outs[0], n, 0);
+        return HG_OK;
+    }
     for (int k = 0; k < n_out; k++)
         if (hg_dtype_is_float((hg_dtype)outs[k]->dtype) && !(info->constant_out >> k & 1)) {
             hg_retain(cx, n);
-            hg_set_history(cx, outs[k], n, (uint32_t)k);
+            begin_history(cx, outs[k], n, (uint32_t)k);
         }
     for (int i = 0; out && i < info->n_out && st == HG_OK; i++) { /* last: what packs it sees its history */
         int k = info->out_order[i];

@@ -229,6 +229,13 @@ static void plan_saving(hg_op_info *info) {
     }
 }
 
+static void plan_edges(hg_op_info *info) {
+    for (int i = 0; i < info->n_params; i++) {
+        info->first_edge[i] = info->n_edges;
+        info->n_edges += info->differentiable >> i & 1;
+    }
+}
+
 static void plan_defaults(hg_op_info *info) {
     for (int i = 0; i < info->n_params; i++) {
         const hg_param *p = &info->params[i];
@@ -279,6 +286,7 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
         return NULL;
     }
     plan_saving(info);
+    plan_edges(info);
     plan_defaults(info);
     make_node_name(info);
     make_twice_name(info);

@@ -398,13 +398,15 @@ typedef struct hg_op_info {
     char name[48];     /* "sum" */
     char overload[24]; /* "dim", may be empty */
     char node_name[56], twice_name[64];
-    uint8_t n_params, n_positional;    /* positional ones come first */
-    uint8_t n_out;                     /* 0: a list of tensors, as many as the op makes */
-    char out_names[4][16];             /* of a named result ("values", "indices"), else empty */
-    uint32_t differentiable;           /* bit i: parameter i has a derivative */
-    uint32_t saves_in[HG_MAX_PARAMS];  /* bit j of [i]: the derivative of i needs argument j */
-    uint32_t saves_out[HG_MAX_PARAMS]; /* bit j of [i]: ... needs output j */
-    uint32_t constant_out;             /* bit k: output k has no gradient */
+    uint8_t n_params, n_positional;     /* positional ones come first */
+    uint8_t n_out;                      /* 0: a list of tensors, as many as the op makes */
+    char out_names[4][16];              /* of a named result ("values", "indices"), else empty */
+    uint32_t differentiable;            /* bit i: parameter i has a derivative */
+    uint32_t saves_in[HG_MAX_PARAMS];   /* bit j of [i]: the derivative of i needs argument j */
+    uint32_t saves_out[HG_MAX_PARAMS];  /* bit j of [i]: ... needs output j */
+    uint8_t n_edges;                    /* of a node whose arguments are no lists: one for each of those */
+    uint32_t first_edge[HG_MAX_PARAMS]; /* where that of parameter i is, or would be */
+    uint32_t constant_out;              /* bit k: output k has no gradient */
     uint32_t always_in, always_out;  /* what is saved whichever gradient is wanted: Note [What is saved] in schema.c */
     uint8_t in_order[HG_MAX_PARAMS]; /* the parameters by name: the order in which they are saved and unpacked */
     uint8_t out_order[4];            /* likewise the outputs */
