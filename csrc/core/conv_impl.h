@@ -13,46 +13,46 @@ typedef struct hg_conv_shape {
     int64_t sd, sh, sw, pd, ph, pw, dd, dh, dw;
 } hg_conv_shape;
 
-/* ---- Images with margins (k_margins.c) ------------------------------------------------------------------------------------ */
+/* ---- What windows see (k_slab.c) ----------------------------------------------------------------------------------------- */
 
-/* Images (h, w) of some channels, image_step apart, become planes of `rows` and `width`, one for each remainder of x by split_x:
-   row y and column x of the image are at row y + top, and at column (x + left) / split_x of plane (x + left) % split_x. The rows of
-   a plane are sorted by their remainder by split_y. What is beyond rows and width is left out. */
-typedef struct hg_margins {
-    const float *from;
-    float *to; /* owned, from hg_mem */
-    int64_t h, w, top, left, rows, width, split_x, split_y, channels, image_step;
-} hg_margins;
+/* Results (high, wide) of windows over an image's planes (h, w): through tap (i, j) result (r, c) sees row r * sy + y[i] and column
+   c * sx + x[j], zeros where the image has none. A slab holds what is seen through all taps from `rows` rows of results and `width`
+   columns, all of them unless rows is 1: see Note [Slabs] in k_conv.c. */
+typedef struct hg_view {
+    int64_t h, w, high, wide, sy, sx, n_y, n_x;
+    const int64_t *y, *x;
+    int64_t rows, width, low, folds, reach; /* by hg_view_begin() */
+} hg_view;
 
-enum { HG_MARGIN_SLACK = 64 }; /* numbers behind the last image that may be read */
+enum {
+    HG_PANEL = 32,
+    HG_SLAB_SLACK = 64
+}; /* results that tiles compute together; numbers behind a slab that may be read */
 
-int64_t hg_margins_group(const hg_margins *m, int64_t n); /* how many of n images should lie in the cache at a time */
-hg_status hg_margins_begin(hg_ctx *cx, hg_margins *m, int64_t n);
-void hg_margins_load(hg_margins *m, const float *from, int64_t n);
+/* How large a slab of `channels` is that takes about `room` numbers, with at most so many rows of results. */
+void hg_view_begin(hg_view *v, int64_t channels, int64_t room, int64_t most_rows);
+int64_t hg_slab_channel(const hg_view *v); /* numbers of a channel */
+int64_t hg_slab_at(const hg_view *v, int64_t i,
+                   int64_t j); /* what result (0, 0) sees through tap (i, j) of channel 0 */
+/* For the results in n rows from y on, n <= rows, and in columns from x on. */
+void hg_slab_load(const hg_view *v, const float *image, int64_t channels, int64_t y, int64_t x, int64_t n, float *to);
 
-/* ---- Windows of 3x3 (k_winograd.c) --------------------------------------------------------------------------------------- */
+/* ---- Sums over pixels (k_depthwise.c) ---------------------------------------------------------------------------------------- */
 
-/* The convolution, with stride 1, of images (n, in, h, w) to (n, out, high, wide), `top` and `left` rows and columns of zeros before
-   them; weight (o, c) is at weight + o * w_out + c * w_in, back to front where `turned`. Images are image_step and result_step
-   apart. */
-typedef struct hg_winograd {
-    const float *image, *weight;
-    float *result;
-    int64_t n, in, out, h, w, high, wide, top, left, w_out, w_in, image_step, result_step;
-    bool turned;
-} hg_winograd;
-
-bool hg_winograd_pays(int64_t n, int64_t in, int64_t out, int64_t high, int64_t wide);
-hg_status hg_winograd_run(hg_ctx *cx, const hg_winograd *a);
+void hg_mix(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, const float *slab, float *to);
+float hg_dot(int64_t n, const float *x, const float *y);
+void hg_add_number(int64_t n, float x, float *to); /* to[i] += x */
 
 /* ---- All windows (k_conv.c) ----------------------------------------------------------------------------------------------- */
 
 /* Do the three functions below know this shape, on this processor? */
 bool hg_conv_has_tiles(const hg_conv_shape *s);
-/* The output (n, out, oh, ow) of images (n, in, h, w) and weights (groups, out, in, kh, kw), without a bias. */
-hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image, const float *weight, float *output);
-/* The gradient of the images, by the output's. */
-hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight, float *image);
+/* The output (n, out, oh, ow) of images (n, in, h, w) and weights (groups, out, in, kh, kw); the bias may be NULL. */
+hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image, const float *weight, const float *bias,
+                         float *output);
+/* The gradient of the images, by the output's; or a transposed convolution, with a bias for each channel of the images. */
+hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight, const float *bias,
+                        float *image);
 /* The gradient of the weights. */
 hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight);
 

@@ -29,12 +29,13 @@ void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, in
 typedef void (*hg_columns)(const void *arg, int64_t p, int64_t k, int64_t j, int64_t n, float *to, int64_t ld);
 
 /* A product of float32 matrices as k_gemm.c takes it. One of a_row and a_col is 1, and one of b_row and b_col; or a is NULL and
-   `rows` makes it as it is needed, or b and `columns`. The columns of c come in runs of `image`, which are c_image apart;
+   `rows` makes it as it is needed, or b and `columns`. Where b_at is not NULL row p of b is at b + b_at[p], and b_row is 0. The columns of c come in runs of `image`, which are c_image apart;
    c has nothing added where there is more than one. */
 typedef struct hg_product {
     int64_t m, n, k;
     const float *a, *b, *add;
     float *c;
+    const int32_t *b_at;
     int64_t a_row, a_col, b_row, b_col, c_row, add_row, image, c_image;
     float alpha, beta;
     hg_columns rows, columns;

@@ -21,6 +21,7 @@ typedef struct tile {
     int64_t n, k;
     const float *a, *b, *add; /* add may be NULL */
     float *c;
+    const int32_t *b_at; /* as hg_product's */
     int64_t a_row, a_col, b_row, c_row, add_row;
     float alpha, beta;
 } tile;
@@ -225,7 +226,8 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     bool makes_a = !g->a, makes_b = !g->b;
     /* Rows an odd number of cache lines apart do not get into each other's way in the first cache. */
     bool lies_well = g->b_row % 32 == 16 && g->b_row <= WIDE;
-    bool copy_b = !makes_b && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel && !lies_well));
+    bool copy_b = !makes_b && !g->b_at &&
+                  (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel && !lies_well));
     bool copy_a = !makes_a && (n > 4 * panel || (n > panel && (g->a_row | g->a_col) % 1024 == 0));
     float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
     float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
@@ -245,7 +247,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
                     turn(m, g->b + p * g->b_row + (j + q) * g->b_col, g->b_col, g->b_row, least(some - q, panel), k,
                          room_b + q * k, panel);
             } else {
-                t.b = g->b + p * g->b_row + j, t.b_row = g->b_row;
+                t.b = g->b + p * g->b_row + j, t.b_row = g->b_row, t.b_at = g->b_at ? g->b_at + p : NULL;
             }
             for (int64_t i = i0; i < i1; i += tall) {
                 int64_t end = least(i1, i + tall);
@@ -329,6 +331,7 @@ typedef struct job {
 
 /* Is it a matrix and a vector, read along its rows (dots) or added up (sums)? */
 static way way_of(const hg_product *g) {
+    if (g->b_at) return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
     if (g->b && g->m == 1) {
         if (g->b_row == 1 && g->a_col == 1 && g->k > 1) return BY_DOTS_OF_B;
         if (g->b_col == 1) return BY_SUMS;

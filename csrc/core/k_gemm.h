@@ -8,6 +8,7 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
     const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row;
     const MASK last = SOME(t->n - (wide - 1) * LANES);
     const float *b = t->b, *a[(ROWS + 2) / 3];
+    const int32_t *at = t->b_at;
     const bool adds = t->add != NULL;
     const float *add = adds ? t->add : t->c;
     VEC sum[ROWS][2];
@@ -18,8 +19,10 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
         __builtin_prefetch(add + i * t->add_row),
             __builtin_prefetch(add + i * t->add_row + (wide == 2 ? 2 * LANES - 1 : LANES - 1));
     }
-    for (int64_t p = t->k; p > 0; p--, b += b_row) {
-        VEC y0 = wide == 2 ? LOAD(b) : LOAD_SOME(b, last), y1 = wide == 2 ? LOAD_SOME(b + LANES, last) : y0;
+    for (int64_t p = t->k; p > 0; p--) {
+        const float *y = at ? b + *at++ : b;
+        VEC y0 = wide == 2 ? LOAD(y) : LOAD_SOME(y, last), y1 = wide == 2 ? LOAD_SOME(y + LANES, last) : y0;
+        b += b_row; /* 0 where rows of b lie anywhere */
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             VEC x = SPREAD(a[i / 3][i % 3 * a_row]);

@@ -278,16 +278,6 @@ static hg_status output_shape(hg_ctx *cx, const hg_arg *a, int n, int64_t *to) {
 
 static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
 
-static hg_status by_tiles(hg_ctx *cx, const shape *s, bool transposed, const void *x, const void *weight,
-                          const void *bias, void *y) {
-    HG_TRY((transposed ? hg_conv_image : hg_conv_output)(cx, s, x, weight, y));
-    int64_t channels = s->groups * (transposed ? s->in_channels : s->out_channels);
-    int64_t plane = transposed ? s->h * s->w : s->oh * s->ow;
-    for (int64_t i = 0; bias && i < s->n; i++)
-        add_bias_f32(channels, plane, bias, (char *)y + (size_t)(i * channels * plane) * sizeof(float));
-    return HG_OK;
-}
-
 /* Channels last where an operand is; in three dimensions torch's kernel for float64 knows contiguous memory only. */
 static hg_format format_of(const hg_tensor *x, const hg_tensor *w) {
     if (x->dtype == HG_F64 && x->n_dim == 5) return HG_FORMAT_CONTIGUOUS;
@@ -314,7 +304,8 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION],
               a[GROUPS].u.i);
     if (y->numel && hg_conv_has_tiles(&s))
-        st = by_tiles(cx, &s, transposed, rx->data, rw->data, rb ? rb->data : NULL, y->data);
+        st = (transposed ? hg_conv_image : hg_conv_output)(cx, &s, (const void *)rx->data, (const void *)rw->data,
+                                                           (const void *)(rb ? rb->data : NULL), (void *)y->data);
     else if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
         (transposed ? spread : convolve)(cx, &wk, rx->data, rw->data, rb ? rb->data : NULL, y->data);
     hg_mem_free(cx->lib, wk.columns);

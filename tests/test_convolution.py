@@ -1,0 +1,76 @@
+"""Convolutions of float32, by slabs and tiles, against those of float64, which are products with columns (im2col)."""
+
+import numpy as np
+import pytest
+
+import hookgrad as hg
+from hookgrad.nn import functional as F
+
+# batch, groups, channels of a group in and out, kernel, stride, dilation, padding, height, width
+SHAPES = {
+    "plain": (2, 1, 16, 16, (3, 3), (1, 1), (1, 1), (1, 1), 14, 14),
+    "narrow": (3, 1, 33, 17, (3, 3), (1, 1), (1, 1), (1, 1), 7, 7),
+    "no padding": (2, 1, 6, 16, (5, 5), (1, 1), (1, 1), (0, 0), 14, 14),
+    "much padding": (1, 1, 3, 5, (3, 2), (1, 1), (1, 1), (4, 5), 6, 3),
+    "stride 2": (2, 1, 8, 20, (3, 3), (2, 2), (1, 1), (1, 1), 16, 16),
+    "stride 3 and 2, odd": (2, 1, 3, 9, (7, 5), (3, 2), (1, 1), (3, 2), 29, 37),
+    "stride beyond the kernel": (2, 1, 4, 4, (1, 2), (3, 3), (1, 1), (0, 0), 11, 11),
+    "dilation": (2, 1, 5, 16, (3, 3), (1, 1), (2, 3), (2, 3), 20, 20),
+    "dilation and stride": (2, 1, 5, 6, (3, 3), (2, 3), (3, 2), (1, 4), 19, 23),
+    "pointwise": (2, 2, 8, 9, (1, 1), (1, 1), (1, 1), (0, 0), 9, 9),
+    "groups": (2, 3, 4, 7, (3, 3), (1, 1), (1, 1), (1, 1), 10, 12),
+    "depthwise": (2, 19, 1, 1, (3, 3), (1, 1), (1, 1), (1, 1), 9, 13),
+    "depthwise, stride 2": (2, 5, 1, 1, (5, 3), (2, 2), (1, 1), (2, 1), 17, 33),
+    "two for each": (2, 5, 1, 2, (3, 3), (1, 1), (1, 1), (1, 1), 9, 13),
+    "a row": (2, 1, 3, 4, (1, 5), (1, 1), (1, 1), (0, 2), 1, 50),
+    "several slabs of rows": (1, 1, 64, 4, (3, 3), (1, 1), (1, 1), (1, 1), 100, 56),
+    "several slabs of columns": (1, 1, 120, 3, (3, 3), (1, 1), (1, 1), (1, 1), 3, 300),
+    "blocks of channels": (1, 1, 40, 200, (3, 3), (1, 1), (1, 1), (1, 1), 8, 8),
+}
+
+
+def results(dtype, shape, transposed, arrays):
+    batch, groups, _, _, _, stride, dilation, padding, _, _ = shape
+    x, w, b = (hg.tensor(a.astype(dtype)).requires_grad_() for a in arrays[:3])
+    f = F.conv_transpose2d if transposed else F.conv2d
+    y = f(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    grad = np.random.default_rng(batch).standard_normal(tuple(y.shape)).astype(np.float32)
+    y.backward(hg.tensor(grad.astype(dtype)))
+    return [t.detach().numpy() for t in (y, x.grad, w.grad, b.grad)]
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "transposed"])
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_float32_gives_what_float64_gives(name, transposed, threads):
+    shape = SHAPES[name]
+    batch, groups, c_in, c_out, kernel, stride, dilation, padding, high, wide = shape
+    sizes = [
+        (n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in zip((high, wide), stride, padding, dilation, kernel)
+    ]
+    if transposed and min(sizes) < 1:
+        padding = (0, 0)
+        shape = (*shape[:7], padding, high, wide)
+    rng = np.random.default_rng(0)
+    w = (groups * c_in, c_out, *kernel) if transposed else (groups * c_out, c_in, *kernel)
+    arrays = [
+        rng.standard_normal(size).astype(np.float32)
+        for size in ((batch, groups * c_in, high, wide), w, (groups * c_out,))
+    ]
+    before = hg.get_num_threads()
+    hg.set_num_threads(threads)
+    try:
+        ours, exact = (results(dtype, shape, transposed, arrays) for dtype in (np.float32, np.float64))
+    finally:
+        hg.set_num_threads(before)
+    for a, b in zip(ours, exact):
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() <= 1e-5 * np.abs(b).max()
+
+
+def test_a_nan_reaches_the_windows_that_see_it_and_no_others():
+    x = hg.ones(1, 2, 9, 9)
+    x[0, 1, 4, 4] = float("nan")
+    y = F.conv2d(x, hg.ones(3, 2, 3, 3), padding=1)
+    seen = np.isnan(y.numpy())
+    assert seen[:, :, 3:6, 3:6].all() and seen.sum() == 3 * 9
