@@ -125,8 +125,37 @@ static void do_range(void *arg, int64_t begin, int64_t end) {
     rows_between(j->it, begin, end, j->fn, j->arg);
 }
 
-void hg_iter_work(hg_ctx *cx, const hg_iter *it, hg_row_fn fn, void *arg) {
-    hg_work(cx, count(it), HG_GRAIN, do_range, &(job){it, fn, arg});
+void hg_iter_work(hg_ctx *cx, const hg_iter *it, hg_row_fn fn, void *arg) { hg_iter_work_each(cx, it, 1, fn, arg); }
+
+void hg_iter_work_each(hg_ctx *cx, const hg_iter *it, int64_t each, hg_row_fn fn, void *arg) {
+    hg_work(cx, count(it), 1 + (HG_GRAIN - 1) / (each ? each : 1), do_range, &(job){it, fn, arg});
+}
+
+typedef struct roomy {
+    job j;
+    int64_t n, workers;
+    size_t room;
+    char *rooms;
+} roomy;
+
+static void do_shares(void *arg, int64_t begin, int64_t end) {
+    const roomy *r = arg;
+    for (int64_t i = begin; i < end; i++) {
+        hg_row_room own = {r->j.arg, r->rooms + (size_t)i * r->room};
+        rows_between(r->j.it, r->n * i / r->workers, r->n * (i + 1) / r->workers, r->j.fn, &own);
+    }
+}
+
+hg_status hg_iter_work_in_room(hg_ctx *cx, const hg_iter *it, int64_t each, size_t room, hg_row_fn fn, void *arg) {
+    roomy r = {.j = {it, fn, arg}, .n = count(it), .room = (room + 63) & ~(size_t)63};
+    r.workers = r.n * each / HG_GRAIN;
+    if (r.workers > hg_get_num_threads()) r.workers = hg_get_num_threads();
+    if (r.workers > r.n) r.workers = r.n;
+    if (r.workers < 1) r.workers = 1;
+    if (!(r.rooms = hg_mem(cx, (size_t)r.workers * r.room + 1))) return HG_MEMORY;
+    hg_work(cx, r.workers, 1, do_shares, &r);
+    hg_mem_free(cx->lib, r.rooms);
+    return HG_OK;
 }
 
 typedef struct loop_call {

@@ -45,6 +45,15 @@ void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
 /* The same, where no element depends on another, by hg_work(): rows may come in pieces, and in several threads. */
 void hg_iter_work(hg_ctx *cx, const hg_iter *it, hg_row_fn fn, void *arg);
 void hg_iter_work_loop(hg_ctx *cx, const hg_iter *it, hg_loop loop, const hg_extra_args *extra);
+/* The same where what the iterator has one of stands for `each` elements. */
+void hg_iter_work_each(hg_ctx *cx, const hg_iter *it, int64_t each, hg_row_fn fn, void *arg);
+/* And where fn needs `room` bytes to work in: its argument is then a hg_row_room, with `arg` and room that no other thread uses
+   meanwhile. Fails where there is no memory. */
+typedef struct hg_row_room {
+    void *arg;
+    char *room;
+} hg_row_room;
+hg_status hg_iter_work_in_room(hg_ctx *cx, const hg_iter *it, int64_t each, size_t room, hg_row_fn fn, void *arg);
 
 /* As many elements are worth a thread's while. */
 enum { HG_GRAIN = 16384 };

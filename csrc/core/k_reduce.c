@@ -422,24 +422,25 @@ hg_status hg_acc_take(hg_ctx *cx, const hg_acc *acc, const hg_dims *d, hg_dtype 
 typedef struct along {
     hg_along_fn fn;
     void *arg;
-    int n_operands;
     int64_t step[HG_ITER_MAX];
 } along;
 
 static void along_rows(void *arg, int64_t n, char *const *p, const int64_t *step) {
     const along *a = arg;
-    char *q[HG_ITER_MAX];
-    for (int k = 0; k < a->n_operands; k++) q[k] = p[k];
-    for (int64_t i = 0; i < n; i++) {
-        a->fn(a->arg, q, a->step);
-        for (int k = 0; k < a->n_operands; k++) q[k] += step[k];
-    }
+    a->fn(a->arg, NULL, n, p, step, a->step);
 }
 
-void hg_along(int dim, int n_operands, hg_tensor *const *operands, hg_along_fn fn, void *arg) {
-    along a = {fn, arg, n_operands, {0}};
+static void along_rows_in_room(void *arg, int64_t n, char *const *p, const int64_t *step) {
+    const hg_row_room *own = arg;
+    const along *a = own->arg;
+    a->fn(a->arg, own->room, n, p, step, a->step);
+}
+
+hg_status hg_along(hg_ctx *cx, int dim, int n_operands, hg_tensor *const *operands, size_t room, hg_along_fn fn,
+                   void *arg) {
+    along a = {fn, arg, {0}};
     const hg_tensor *first = operands[0];
-    int64_t shape[HG_MAX_DIM];
+    int64_t shape[HG_MAX_DIM], each = first->n_dim ? first->shape[dim] : 1;
     for (int i = 0; i < first->n_dim; i++) shape[i] = i == dim ? 1 : first->shape[i];
     hg_iter it;
     hg_iter_begin(&it, first->n_dim, shape);
@@ -450,7 +451,9 @@ void hg_along(int dim, int n_operands, hg_tensor *const *operands, hg_along_fn f
         hg_iter_add(&it, t->data, (size_t)size, t->n_dim, shape, t->stride);
     }
     hg_iter_coalesce(&it);
-    hg_iter_rows(&it, along_rows, &a);
+    if (room) return hg_iter_work_in_room(cx, &it, each, room, along_rows_in_room, &a);
+    hg_iter_work_each(cx, &it, each, along_rows, &a);
+    return HG_OK;
 }
 
 int hg_shape_without(const hg_tensor *t, int dim, bool keep, int64_t *shape) {

@@ -1,4 +1,5 @@
 /* Reductions that choose an element: extremes, their places, medians, modes. */
+#include "cpu_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
@@ -91,13 +92,17 @@ typedef struct choice {
 typedef void choose_fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place);
 
 typedef struct choosing {
-    choice c;
+    int64_t n;
     choose_fn *fn;
 } choosing;
 
-static void choose_row(void *arg, char *const *p, const int64_t *step) {
+static void choose_rows(void *arg, char *room, int64_t rows, char *const *p, const int64_t *row_step,
+                        const int64_t *step) {
     const choosing *ch = arg;
-    ch->fn(&ch->c, p[0], step[0], p[1], (int64_t *)(void *)p[2]);
+    choice c = {ch->n, room};
+    for (int64_t i = 0; i < rows; i++)
+        ch->fn(&c, p[0] + i * row_step[0], step[0], p[1] + i * row_step[1],
+               (int64_t *)(void *)(p[2] + i * row_step[2]));
 }
 
 /* Run the choice along dim: values and indices are new. */
@@ -105,7 +110,7 @@ static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg
                         bool needs_room, hg_tensor **values, hg_tensor **indices) {
     hg_tensor *input = NULL, *v = NULL, *at = NULL;
     hg_dtype type = (hg_dtype)t->dtype, c = type == HG_F16 || type == HG_BF16 ? HG_F32 : type;
-    choosing ch = {{hg_size_at(t, dim), NULL}, fns[c]};
+    choosing ch = {hg_size_at(t, dim), fns[c]};
     int64_t shape[HG_MAX_DIM];
     if (!ch.fn) return hg_no_kernel(cx, name, type);
     if (t->n_dim && t->shape[dim] == 0)
@@ -115,11 +120,9 @@ static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg
     if (st != HG_OK || (st = hg_tensor_empty(cx, c, n_dim, shape, &v)) != HG_OK ||
         (st = hg_tensor_empty(cx, HG_I64, n_dim, shape, &at)) != HG_OK)
         goto done;
-    if (needs_room && !(ch.c.room = hg_mem(cx, (size_t)(ch.c.n + 1) * 16))) {
-        st = HG_MEMORY;
-        goto done;
-    }
-    if (v->numel) hg_along(dim, 3, (hg_tensor *[]){input, v, at}, choose_row, &ch);
+    size_t room = needs_room ? (size_t)(ch.n + 1) * 16 : 0;
+    if (v->numel) st = hg_along(cx, dim, 3, (hg_tensor *[]){input, v, at}, room, choose_rows, &ch);
+    if (st != HG_OK) goto done;
     n_dim = hg_shape_without(t, dim, keep, shape);
     hg_tensor *shaped = NULL;
     if (values) {
@@ -132,29 +135,31 @@ static hg_status choose(hg_ctx *cx, choose_fn *const fns[], const char *name, hg
     }
     if (indices) st = hg_tensor_alias(cx, at, n_dim, shape, NULL, 0, indices);
 done:
-    hg_mem_free(cx->lib, ch.c.room);
     hg_release(cx, input), hg_release(cx, v), hg_release(cx, at);
     return st;
 }
 
 /* The first of the largest or smallest; NaN before all. Of elements side by side, none of which is a NaN, the value is found by
    lanes, and then its first place. */
-enum { SIDE = 16 };
-#define FIRST_EXTREME(fn, T_, better)                                                                                  \
-    static bool fn##_by_lanes(int64_t n, const T_ *x, T_ *value, int64_t *place) {                                     \
+enum { SIDE = 32 };
+#define LANES_OF(fn, T_, better)                                                                                       \
+    HG_INLINE void fn##_by_lanes_body(const bool fused, int64_t n, const T_ *x, T_ *value, int64_t *place,             \
+                                      bool *found) {                                                                   \
         T_ lane[SIDE], best;                                                                                           \
-        int odd = 0;                                                                                                   \
+        int odd[SIDE] = {0}, any = 0;                                                                                  \
         int64_t whole = n / SIDE * SIDE, i = 0;                                                                        \
+        (void)fused;                                                                                                   \
         for (int k = 0; k < SIDE; k++) lane[k] = x[k];                                                                 \
         for (; i < whole; i += SIDE)                                                                                   \
             for (int k = 0; k < SIDE; k++) {                                                                           \
-                odd |= x[i + k] != x[i + k];                                                                           \
+                odd[k] |= x[i + k] != x[i + k];                                                                        \
                 lane[k] = x[i + k] better lane[k] ? x[i + k] : lane[k];                                                \
             }                                                                                                          \
         best = lane[0];                                                                                                \
-        for (int k = 1; k < SIDE; k++) best = lane[k] better best ? lane[k] : best;                                    \
-        for (; i < n; i++) odd |= x[i] != x[i], best = x[i] better best ? x[i] : best;                                 \
-        if (odd) return false;                                                                                         \
+        for (int k = 0; k < SIDE; k++) best = lane[k] better best ? lane[k] : best, any |= odd[k];                     \
+        for (; i < n; i++) any |= x[i] != x[i], best = x[i] better best ? x[i] : best;                                 \
+        *found = !any;                                                                                                 \
+        if (any) return;                                                                                               \
         for (i = 0; i < whole; i += SIDE) {                                                                            \
             int hit = 0;                                                                                               \
             for (int k = 0; k < SIDE; k++) hit |= x[i + k] == best;                                                    \
@@ -162,33 +167,44 @@ enum { SIDE = 16 };
         }                                                                                                              \
         while (x[i] != best) i++;                                                                                      \
         *value = best, *place = i;                                                                                     \
-        return true;                                                                                                   \
-    }                                                                                                                  \
+    }
+#define LANES_PARAMETERS(T_) (int64_t n, const T_ *x, T_ *value, int64_t *place, bool *found)
+#define FIRST_EXTREME(fn, T_, better)                                                                                  \
     static void fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {                      \
         T_ best = *(const T_ *)(const void *)row;                                                                      \
         int64_t at = 0;                                                                                                \
-        if (step == (int64_t)sizeof(T_) && c->n >= SIDE &&                                                             \
-            fn##_by_lanes(c->n, (const T_ *)(const void *)row, (T_ *)(void *)value, place))                            \
-            return;                                                                                                    \
+        bool found = false;                                                                                            \
+        if (step == (int64_t)sizeof(T_) && c->n >= SIDE)                                                               \
+            fn##_by_lanes(c->n, (const T_ *)(const void *)row, (T_ *)(void *)value, place, &found);                    \
+        if (found) return;                                                                                             \
         for (int64_t i = 1; i < c->n && best == best; i++) {                                                           \
             T_ x = *(const T_ *)(const void *)(row + i * step);                                                        \
             if (x better best || x != x) best = x, at = i;                                                             \
         }                                                                                                              \
         *(T_ *)(void *)value = best, *place = at;                                                                      \
     }
-#define CHOICES(X, id, ...)                                                                                            \
+#define FIRST_FLOAT(fn, T_, better)                                                                                    \
+    LANES_OF(fn, T_, better)                                                                                           \
+    HG_VECTOR(fn##_by_lanes, LANES_PARAMETERS(T_), n, x, value, place, found)                                          \
+    FIRST_EXTREME(fn, T_, better)
+/* Integers are met less often: one version for every machine. */
+#define FIRST_INTEGER(fn, T_, better)                                                                                  \
+    LANES_OF(fn, T_, better)                                                                                           \
+    static void fn##_by_lanes LANES_PARAMETERS(T_) { fn##_by_lanes_body(false, n, x, value, place, found); }           \
+    FIRST_EXTREME(fn, T_, better)
+#define CHOICES(X, F, id, ...)                                                                                         \
     X(id##_u8, uint8_t, __VA_ARGS__)                                                                                   \
     X(id##_i8, int8_t, __VA_ARGS__)                                                                                    \
     X(id##_i16, int16_t, __VA_ARGS__)                                                                                  \
     X(id##_i32, int32_t, __VA_ARGS__)                                                                                  \
     X(id##_i64, int64_t, __VA_ARGS__)                                                                                  \
-    X(id##_f32, float, __VA_ARGS__)                                                                                    \
-    X(id##_f64, double, __VA_ARGS__)                                                                                   \
+    F(id##_f32, float, __VA_ARGS__)                                                                                    \
+    F(id##_f64, double, __VA_ARGS__)                                                                                   \
     static choose_fn *const id[HG_N_DTYPES] = {                                                                        \
         [HG_U8] = id##_u8,   [HG_BOOL] = id##_u8, [HG_I8] = id##_i8,   [HG_I16] = id##_i16,                            \
         [HG_I32] = id##_i32, [HG_I64] = id##_i64, [HG_F32] = id##_f32, [HG_F64] = id##_f64};
-CHOICES(FIRST_EXTREME, largest, >)
-CHOICES(FIRST_EXTREME, smallest, <)
+CHOICES(FIRST_INTEGER, FIRST_FLOAT, largest, >)
+CHOICES(FIRST_INTEGER, FIRST_FLOAT, smallest, <)
 
 static hg_status by_dim(hg_ctx *cx, choose_fn *const fns[], const char *name, const hg_arg *a, bool needs_room,
                         hg_tensor **out) {
@@ -283,7 +299,7 @@ hg_status hg_d_extreme_dim(hg_ctx *cx, hg_back *b) {
             for (k = last; k > 0 && pairs[k - 1].x != pairs[k - 1].x;) k--;                                            \
         *(T_ *)(void *)value = pairs[k].x, *at = pairs[k].at;                                                          \
     }
-CHOICES(MEDIAN, median, )
+CHOICES(MEDIAN, MEDIAN, median, )
 
 /* The smallest of the most frequent, at its last place. */
 #define MODE(name, T_, ...)                                                                                            \
@@ -297,7 +313,7 @@ CHOICES(MEDIAN, median, )
         }                                                                                                              \
         *(T_ *)(void *)value = pairs[k].x, *at = pairs[k].at;                                                          \
     }
-CHOICES(MODE, mode, )
+CHOICES(MODE, MODE, mode, )
 
 hg_status hg_op_median_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[0].u.t->dtype == HG_BOOL) return hg_no_kernel(cx, "median_out_impl", HG_BOOL);

@@ -7,47 +7,44 @@
 
 /* ---- Sums and products -------------------------------------------------------------------------------------------------------------- */
 
-static void sum_f64(void *arg, char *const *p, const int64_t *step) {
-    double total = 0;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
-        *(double *)(void *)(p[1] + i * step[1]) = total += *(const double *)(const void *)(p[0] + i * step[0]);
-}
-/* In double, as torch does: a running sum of float32 rounds at each element, not in between. */
-static void sum_f32(void *arg, char *const *p, const int64_t *step) {
-    double total = 0;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
-        *(float *)(void *)(p[1] + i * step[1]) = (float)(total += *(const float *)(const void *)(p[0] + i * step[0]));
-}
-static void sum_i64(void *arg, char *const *p, const int64_t *step) {
-    uint64_t total = 0;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
-        *(uint64_t *)(void *)(p[1] + i * step[1]) = total += *(const uint64_t *)(const void *)(p[0] + i * step[0]);
-}
-static void product_f64(void *arg, char *const *p, const int64_t *step) {
-    double total = 1;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
-        *(double *)(void *)(p[1] + i * step[1]) = total *= *(const double *)(const void *)(p[0] + i * step[0]);
-}
-static void product_f32(void *arg, char *const *p, const int64_t *step) {
-    double total = 1;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
-        *(float *)(void *)(p[1] + i * step[1]) = (float)(total *= *(const float *)(const void *)(p[0] + i * step[0]));
-}
-static void product_i64(void *arg, char *const *p, const int64_t *step) {
-    uint64_t total = 1;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++)
-        *(uint64_t *)(void *)(p[1] + i * step[1]) = total *= *(const uint64_t *)(const void *)(p[0] + i * step[0]);
-}
-/* log(exp(a) + exp(b)) step by step. */
-static void log_sum_f64(void *arg, char *const *p, const int64_t *step) {
-    double total = -INFINITY;
-    for (int64_t i = 0, n = *(int64_t *)arg; i < n; i++) {
-        double x = *(const double *)(const void *)(p[0] + i * step[0]);
-        double top = x > total ? x : total, low = x > total ? total : x;
-        total = x != x || total != total ? x + total : isinf(top) ? top : top + log1p(exp(low - top));
-        *(double *)(void *)(p[1] + i * step[1]) = total;
+/* Rows are computed four at a time, as each number waits for the one before it. */
+enum { SIDE = 4 };
+#define ROWS  void *arg, char *room, int64_t rows, char *const *p, const int64_t *row_step, const int64_t *step
+#define X_(k) ((A)(*(const T_ *)(const void *)(from + i * step[0] + (k)*row_step[0])))
+#define Y_(k) (*(T_ *)(void *)(to + i * step[1] + (k)*row_step[1]))
+#define SCAN(name, T, ACC, first, next)                                                                                \
+    static void name(ROWS) {                                                                                           \
+        typedef T T_;                                                                                                  \
+        typedef ACC A;                                                                                                 \
+        int64_t n = *(const int64_t *)arg;                                                                             \
+        const char *from = p[0];                                                                                       \
+        char *to = p[1];                                                                                               \
+        (void)room;                                                                                                    \
+        for (; rows >= SIDE; rows -= SIDE, from += SIDE * row_step[0], to += SIDE * row_step[1]) {                     \
+            A total[SIDE] = {first, first, first, first};                                                              \
+            for (int64_t i = 0; i < n; i++)                                                                            \
+                for (int k = 0; k < SIDE; k++) total[k] = next(total[k], X_(k)), Y_(k) = (T_)total[k];                 \
+        }                                                                                                              \
+        for (; rows > 0; rows--, from += row_step[0], to += row_step[1]) {                                             \
+            A total = first;                                                                                           \
+            for (int64_t i = 0; i < n; i++) total = next(total, X_(0)), Y_(0) = (T_)total;                             \
+        }                                                                                                              \
     }
+#define PLUS(t, x)  ((t) + (x))
+#define TIMES(t, x) ((t) * (x))
+/* log(exp(t) + exp(x)). */
+static double log_plus(double total, double x) {
+    double top = x > total ? x : total, low = x > total ? total : x;
+    return x != x || total != total ? x + total : isinf(top) ? top : top + log1p(exp(low - top));
 }
+/* float32 in double, as torch does: a running sum rounds at each element, not in between. */
+SCAN(sum_f32, float, double, 0, PLUS)
+SCAN(sum_f64, double, double, 0, PLUS)
+SCAN(sum_i64, uint64_t, uint64_t, 0, PLUS)
+SCAN(product_f32, float, double, 1, TIMES)
+SCAN(product_f64, double, double, 1, TIMES)
+SCAN(product_i64, uint64_t, uint64_t, 1, TIMES)
+SCAN(log_sum_f64, double, double, -INFINITY, log_plus)
 
 /* Loops by what is computed in: float32, float64 and int64; others are cast to one of them. */
 typedef struct scan {
@@ -64,8 +61,7 @@ static hg_status run_scan(hg_ctx *cx, const scan *s, hg_tensor *t, int64_t along
         (st = hg_tensor_empty(cx, c, t->n_dim, t->shape, &made)) != HG_OK)
         goto done;
     int64_t n = hg_size_at(t, dim);
-    if (t->numel)
-        hg_along(dim, 2, (hg_tensor *[]){input, made}, c == HG_F32 ? s->f32 : c == HG_F64 ? s->f64 : s->i64, &n);
+    hg_along(cx, dim, 2, (hg_tensor *[]){input, made}, 0, c == HG_F32 ? s->f32 : c == HG_F64 ? s->f64 : s->i64, &n);
     if (*out) {
         if ((st = hg_out(cx, out, type, t->n_dim, t->shape)) == HG_OK) st = hg_raw_copy(cx, *out, made);
     } else {
@@ -182,15 +178,20 @@ typedef struct running {
 
 /* The last of equal ones; NaN from the first on. */
 #define RUNNING(fn, E)                                                                                                 \
-    static void fn(void *arg, char *const *p, const int64_t *step) {                                                   \
+    static void fn(ROWS) {                                                                                             \
         const running *r = arg;                                                                                        \
-        E best = *(const E *)(const void *)p[0];                                                                       \
-        int64_t at = 0;                                                                                                \
-        for (int64_t i = 0; i < r->n; i++) {                                                                           \
-            E x = *(const E *)(const void *)(p[0] + i * step[0]);                                                      \
-            if (x != x || (best == best && (r->largest ? x >= best : x <= best))) best = x, at = i;                    \
-            *(E *)(void *)(p[1] + i * step[1]) = best;                                                                 \
-            *(int64_t *)(void *)(p[2] + i * step[2]) = at;                                                             \
+        (void)room;                                                                                                    \
+        for (int64_t row = 0; row < rows; row++) {                                                                     \
+            const char *from = p[0] + row * row_step[0];                                                               \
+            char *value = p[1] + row * row_step[1], *place = p[2] + row * row_step[2];                                 \
+            E best = *(const E *)(const void *)from;                                                                   \
+            int64_t at = 0;                                                                                            \
+            for (int64_t i = 0; i < r->n; i++) {                                                                       \
+                E x = *(const E *)(const void *)(from + i * step[0]);                                                  \
+                if (x != x || (best == best && (r->largest ? x >= best : x <= best))) best = x, at = i;                \
+                *(E *)(void *)(value + i * step[1]) = best;                                                            \
+                *(int64_t *)(void *)(place + i * step[2]) = at;                                                        \
+            }                                                                                                          \
         }                                                                                                              \
     }
 RUNNING(running_f64, double)
@@ -206,7 +207,8 @@ static hg_status run_extreme(hg_ctx *cx, const hg_arg *a, bool largest, hg_tenso
         (st = hg_out(cx, &out[1], HG_I64, t->n_dim, t->shape)) != HG_OK)
         goto done;
     running r = {hg_size_at(t, dim), largest};
-    if (t->numel) hg_along(dim, 3, (hg_tensor *[]){input, values, out[1]}, c == HG_F64 ? running_f64 : running_i64, &r);
+    if (t->numel)
+        hg_along(cx, dim, 3, (hg_tensor *[]){input, values, out[1]}, 0, c == HG_F64 ? running_f64 : running_i64, &r);
     st = hg_raw_cast(cx, values, type, &out[0]);
 done:
     hg_release(cx, input), hg_release(cx, values);

@@ -2,14 +2,18 @@
 
    Note [Sort keys]
    Every value has a key, an unsigned number that grows with it: NaN is the largest, and the two zeros are one. Sorting pairs
-   of key and position is then the same for every dtype, and stable because no two pairs are equal; descending order takes the
-   keys' complement. */
+   of key and position is then the same for every dtype; descending order takes the keys' complement. A whole row is sorted byte
+   by byte, from the last on, which is stable and asks nothing twice; bytes that all keys share are passed over, and float32
+   has four of them in eight. */
 #include "layout_impl.h"
+#include "reduce_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
 
 #define SELF (a[0].u.t)
+
+enum { FEW = 40 }; /* so many are sorted by insertion */
 
 typedef struct pair {
     uint64_t key;
@@ -26,37 +30,6 @@ static uint64_t key_of_float(double x) {
 }
 
 static uint64_t key_of_int(int64_t x) { return (uint64_t)x ^ (uint64_t)1 << 63; }
-
-static inline bool is_less(const pair *x, const pair *y) {
-    return x->key < y->key || (x->key == y->key && x->at < y->at);
-}
-
-/* Merge sort, runs of 16 by insertion; `room` is as large as p. */
-static void sort_pairs(pair *p, pair *room, int64_t n) {
-    for (int64_t start = 0; start < n; start += 16) {
-        int64_t end = start + 16 < n ? start + 16 : n;
-        for (int64_t i = start + 1; i < end; i++) {
-            pair x = p[i];
-            int64_t k = i;
-            for (; k > start && is_less(&x, &p[k - 1]); k--) p[k] = p[k - 1];
-            p[k] = x;
-        }
-    }
-    for (int64_t width = 16; width < n; width *= 2) {
-        for (int64_t start = 0; start < n; start += 2 * width) {
-            int64_t mid = start + width < n ? start + width : n, end = mid + width < n ? mid + width : n;
-            int64_t i = start, j = mid, k = start;
-            if (mid == end || is_less(&p[mid - 1], &p[mid])) { /* in order already */
-                memcpy(room + start, p + start, (size_t)(end - start) * sizeof *p);
-                continue;
-            }
-            while (i < mid && j < end) room[k++] = is_less(&p[j], &p[i]) ? p[j++] : p[i++];
-            while (i < mid) room[k++] = p[i++];
-            while (j < end) room[k++] = p[j++];
-        }
-        memcpy(p, room, (size_t)n * sizeof *p);
-    }
-}
 
 /* ---- Choosing --------------------------------------------------------------------------------------------------------- */
 
@@ -128,6 +101,35 @@ static void insertion_sort(pair *p, int64_t low, int64_t high) {
         for (; k > low && before(&v, &p[k - 1]); k--) p[k] = p[k - 1];
         p[k] = v;
     }
+}
+
+/* All of p[n], stably; `room` is as large. All bytes are counted in one go: counts of one byte wait for each other. */
+static void sort_pairs(pair *p, pair *room, int64_t n) {
+    pair *from = p, *to = room;
+    uint64_t differ = 0;
+    int64_t count[8][256];
+    int shift[8], n_bytes = 0;
+    if (n <= FEW) {
+        insertion_sort(p, 0, n);
+        return;
+    }
+    for (int64_t i = 1; i < n; i++) differ |= p[i].key ^ p[0].key;
+    for (int s = 0; s < 64; s += 8)
+        if (differ >> s & 255) shift[n_bytes++] = s;
+    memset(count, 0, (size_t)n_bytes * sizeof *count);
+    for (int64_t i = 0; i < n; i++)
+        for (int b = 0; b < n_bytes; b++) count[b][p[i].key >> shift[b] & 255]++;
+    for (int b = 0; b < n_bytes; b++) {
+        int64_t *at = count[b], sum = 0;
+        for (int k = 0; k < 256; k++) {
+            int64_t own = at[k];
+            at[k] = sum, sum += own;
+        }
+        for (int64_t i = 0; i < n; i++) to[at[from[i].key >> shift[b] & 255]++] = from[i];
+        pair *swapped = from;
+        from = to, to = swapped;
+    }
+    if (from != p) memcpy(p, from, (size_t)n * sizeof *p);
 }
 
 static int halvings(int64_t n) { return 63 - __builtin_clzll((unsigned long long)n); }
@@ -215,46 +217,55 @@ static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, boo
 
 typedef enum choice { WHOLE, FIRST, KTH } choice;
 
+typedef struct sorting {
+    hg_dtype dtype;
+    choice how;
+    bool descending, with_values, with_places;
+    int64_t n, skip, keep;
+} sorting;
+
+/* The operands are the tensor, then of values and places what is wanted. */
+static void sort_some(void *arg, char *room, int64_t rows, char *const *p, const int64_t *row_step,
+                      const int64_t *step) {
+    const sorting *s = arg;
+    pair *pairs = (pair *)(void *)room, *chosen = pairs + s->skip;
+    int values = 1, places = s->with_values ? 2 : 1;
+    size_t size = hg_dtypes[s->dtype].size;
+    for (int64_t row = 0; row < rows; row++) {
+        char *from = p[0] + row * row_step[0];
+        read_keys(s->dtype, from, step[0], s->n, s->descending, pairs);
+        if (s->how == WHOLE)
+            sort_pairs(pairs, pairs + s->n, s->n);
+        else if (s->how == FIRST)
+            choose_first(pairs, s->keep, s->n);
+        else
+            choose_kth(pairs, s->skip, s->n);
+        if (s->with_places) {
+            char *at = p[places] + row * row_step[places];
+            for (int64_t i = 0; i < s->keep; i++) *(int64_t *)(void *)(at + i * step[places]) = chosen[i].at;
+        }
+        if (s->with_values) {
+            char *to = p[values] + row * row_step[values];
+            HG_BY_SIZE(
+                size, for (int64_t i = 0; i < s->keep; i++) {
+                    E *e = (E *)(void *)(to + i * step[values]);
+                    *e = *(E *)(void *)(from + chosen[i].at * step[0]);
+                })
+        }
+    }
+}
+
 /* Sort every row of t along d, as far as `how` asks for it, and hand the first `keep` places from `skip` on to out[0] (values) and out[1] (positions);
    either may be left out. Both have t's shape with `keep` along d. */
-static hg_status sort_rows(hg_ctx *cx, const hg_tensor *t, int d, choice how, bool descending, int64_t skip,
-                           int64_t keep, hg_tensor *values, hg_tensor *places) {
-    int64_t n = hg_size_at(t, d), shape[HG_MAX_DIM], s0[HG_MAX_DIM], s1[HG_MAX_DIM], s2[HG_MAX_DIM];
-    const hg_tensor *model = values ? values : places;
-    int rank = 0;
+static hg_status sort_rows(hg_ctx *cx, hg_tensor *t, int d, choice how, bool descending, int64_t skip, int64_t keep,
+                           hg_tensor *values, hg_tensor *places) {
+    sorting s = {(hg_dtype)t->dtype, how, descending, values, places, hg_size_at(t, d), skip, keep};
+    hg_tensor *operands[3] = {t};
+    int n = 1;
     if (t->numel == 0 || keep == 0) return HG_OK;
-    pair *p = hg_mem(cx, 2 * (size_t)n * sizeof *p);
-    if (!p) return HG_MEMORY;
-    for (int i = 0; i < t->n_dim; i++)
-        if (i != d) shape[rank] = t->shape[i], s0[rank] = t->stride[i], s1[rank] = s2[rank] = model->stride[i], rank++;
-    int64_t size = (int64_t)hg_tensor_itemsize(t), in = hg_stride_at(t, d), out = hg_stride_at(model, d);
-    hg_walk w;
-    hg_walk_begin(&w, rank, shape);
-    hg_walk_add(&w, t->data, s0, (size_t)size);
-    hg_walk_add(&w, values ? values->data : t->data, values ? s1 : s0, (size_t)size);
-    hg_walk_add(&w, places ? places->data : t->data, places ? s2 : s0, places ? 8 : (size_t)size);
-    if (rank == 0) w.step[0] = w.step[1] = w.step[2] = 0;
-    do {
-        char *from = w.p[0], *to = w.p[1], *at = w.p[2];
-        for (int64_t row = 0; row < w.inner; row++, from += w.step[0], to += w.step[1], at += w.step[2]) {
-            read_keys((hg_dtype)t->dtype, from, in * size, n, descending, p);
-            if (how == WHOLE)
-                sort_pairs(p, p + n, n);
-            else if (how == FIRST)
-                choose_first(p, keep, n);
-            else
-                choose_kth(p, skip, n);
-            for (int64_t i = 0; places && i < keep; i++) *(int64_t *)(void *)(at + i * out * 8) = p[skip + i].at;
-            if (values)
-                HG_BY_SIZE(
-                    size, for (int64_t i = 0; i < keep; i++) {
-                        E *e = (E *)(void *)(to + i * out * size);
-                        *e = *(E *)(void *)(from + p[skip + i].at * in * size);
-                    })
-        }
-    } while (hg_walk_next(&w));
-    hg_mem_free(cx->lib, p);
-    return HG_OK;
+    if (values) operands[n++] = values;
+    if (places) operands[n++] = places;
+    return hg_along(cx, d, n, operands, 2 * (size_t)s.n * sizeof(pair), sort_some, &s);
 }
 
 /* Outputs of t's shape with `keep` along d, and the rows sorted into them. */

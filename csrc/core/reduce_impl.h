@@ -62,10 +62,13 @@ hg_status hg_acc_take(hg_ctx *cx, const hg_acc *acc, const hg_dims *d, hg_dtype 
 hg_tensor *hg_x_product_of_others(hg_ctx *cx, hg_tensor *x, int dim);
 hg_tensor *hg_x_keep_dims(hg_ctx *cx, hg_tensor *g, hg_meta input, const hg_arg *dim, bool kept);
 
-/* Rows along one dimension: fn gets the start of each row of every operand, and bytes from one element to the next. The
-   operands have the same shape but for `dim`, where an operand may have size 1. */
-typedef void (*hg_along_fn)(void *arg, char *const *p, const int64_t *step);
-void hg_along(int dim, int n_operands, hg_tensor *const *operands, hg_along_fn fn, void *arg);
+/* Rows along one dimension, by hg_work(): fn gets the start of the first of n rows of every operand, the bytes from row to row,
+   and those from one element to the next. The operands have the same shape but for `dim`, where an operand may have another
+   size. `room` bytes to work in, which no other thread uses meanwhile, are for fn alone. Fails where there is no memory. */
+typedef void (*hg_along_fn)(void *arg, char *room, int64_t n, char *const *p, const int64_t *row_step,
+                            const int64_t *step);
+hg_status hg_along(hg_ctx *cx, int dim, int n_operands, hg_tensor *const *operands, size_t room, hg_along_fn fn,
+                   void *arg);
 /* The shape of t without dimension dim, or with it as 1. */
 int hg_shape_without(const hg_tensor *t, int dim, bool keep, int64_t *shape);
 
