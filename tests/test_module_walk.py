@@ -261,3 +261,29 @@ def test_a_class_attribute_or_a_getattr_of_its_own_counts_as_taken():
             net.register_parameter(name, None)
     net.register_parameter("free", None)
     assert net.free is None
+
+
+def test_a_named_modules_of_ones_own_is_asked_with_the_whole_path():
+    asked = []
+
+    class Own(nn.Module):
+        def named_modules(self, memo=None, prefix="", remove_duplicate=True):
+            asked.append(prefix)
+            return super().named_modules(memo, prefix, remove_duplicate)
+
+    net = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Sequential(Own())), Own())
+    for walk in (net.modules, net.parameters, net.buffers, net.named_modules, net.named_parameters):
+        asked.clear()
+        list(walk())
+        assert asked == ["0.1.0", "1"]
+    asked.clear()
+    list(net.named_parameters(prefix="é"))
+    assert asked == ["é.0.1.0", "é.1"]
+
+
+def test_keys_and_paths_outside_ascii():
+    net = nn.Sequential()
+    net.add_module("größe", nn.Linear(1, 1, bias=False))
+    assert [name for name, _ in net.named_modules()] == ["", "größe"]
+    state = net.state_dict(prefix="模.")
+    assert list(state) == ["模.größe.weight"] and list(state._metadata) == ["模", "模.größe"]

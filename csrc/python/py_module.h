@@ -58,6 +58,8 @@ bool py_module_inherits(PyObject *self, PyObject *name);
 int py_module_has_attribute(PyObject *self, PyObject *name);
 
 /* py_module_walk.c */
+/* a and b with a character between them and one after them, where those are not 0: new. Both are strings. */
+PyObject *py_path(PyObject *a, char between, PyObject *b, char after);
 int py_module_walk_init(PyObject *m);
 
 /* py_module_state.c */

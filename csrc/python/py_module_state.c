@@ -46,7 +46,7 @@ static int save_table(hg_ctx *cx, const state *s, const hg_table *t, PyObject *b
         int skip = slot->value.kind == HG_V_NONE ? 1 : but ? PySequence_Contains(but, slot->name) : 0;
         if (skip < 0) return -1;
         if (skip) continue;
-        PyObject *key = PyUnicode_Concat(prefix, slot->name);
+        PyObject *key = py_path(prefix, 0, slot->name, 0);
         PyObject *value = key ? saved(cx, s, py_value_object(slot->value)) : NULL;
         int failed = value ? PyObject_SetItem(s->into, key, value) : -1;
         Py_XDECREF(key);
@@ -87,7 +87,7 @@ static int save(hg_ctx *cx, const state *s, PyObject *module, PyObject *prefix) 
         const hg_slot *slot = &m->modules->at[i];
         if (slot->value.kind == HG_V_NONE) continue;
         PyObject *child = Py_NewRef(py_value_object(slot->value));
-        PyObject *below = PyUnicode_FromFormat("%U%U.", prefix, slot->name);
+        PyObject *below = py_path(prefix, 0, slot->name, '.');
         int failed = below ? save_child(cx, s, child, below) : -1;
         Py_DECREF(child);
         Py_XDECREF(below);

@@ -53,7 +53,7 @@ static void seen_clear(seen *s) {
 typedef struct step {
     PyObject *module;  /* owned; NULL where `outside` gives the modules */
     PyObject *outside; /* owned: the iterator that a class's own named_modules() returned */
-    PyObject *path;    /* owned */
+    PyObject *path;    /* owned; where no names are wanted the last part of it, see path_below() */
     enum { NEW, GIVEN, IN_CHILDREN } state;
     uint32_t at, n; /* the next child; how many there were */
 } step;
@@ -72,19 +72,26 @@ typedef struct walk {
     uint32_t member, n_members; /* the next one; how many there were */
 } walk;
 
-/* "path.name", or the name alone: new. */
-static PyObject *join(PyObject *path, PyObject *name) {
-    if (!PyUnicode_GET_LENGTH(path)) return Py_NewRef(name);
-    if (!PyUnicode_IS_COMPACT_ASCII(path) || !PyUnicode_IS_COMPACT_ASCII(name))
-        return PyUnicode_FromFormat("%U.%U", path, name);
-    Py_ssize_t n = PyUnicode_GET_LENGTH(path), m = PyUnicode_GET_LENGTH(name);
-    PyObject *made = PyUnicode_New(n + 1 + m, 127);
+PyObject *py_path(PyObject *a, char between, PyObject *b, char after) {
+    if (!PyUnicode_IS_COMPACT_ASCII(a) || !PyUnicode_IS_COMPACT_ASCII(b)) {
+        char middle[2] = {between, 0}, end[2] = {after, 0};
+        return PyUnicode_FromFormat("%U%s%U%s", a, middle, b, end);
+    }
+    Py_ssize_t n = PyUnicode_GET_LENGTH(a), m = PyUnicode_GET_LENGTH(b);
+    PyObject *made = PyUnicode_New(n + (between != 0) + m + (after != 0), 127);
     if (!made) return NULL;
     Py_UCS1 *chars = PyUnicode_1BYTE_DATA(made);
-    memcpy(chars, PyUnicode_1BYTE_DATA(path), (size_t)n);
-    chars[n] = '.';
-    memcpy(chars + n + 1, PyUnicode_1BYTE_DATA(name), (size_t)m);
+    memcpy(chars, PyUnicode_1BYTE_DATA(a), (size_t)n);
+    chars += n;
+    if (between) *chars++ = (Py_UCS1)between;
+    memcpy(chars, PyUnicode_1BYTE_DATA(b), (size_t)m);
+    if (after) chars[m] = (Py_UCS1)after;
     return made;
+}
+
+/* "path.name", or the name alone: new. */
+static PyObject *join(PyObject *path, PyObject *name) {
+    return PyUnicode_GET_LENGTH(path) ? py_path(path, '.', name, 0) : Py_NewRef(name);
 }
 
 static int changed(void) {
@@ -138,8 +145,22 @@ static PyObject *outside_of(walk *w, PyObject *module, PyObject *path) {
     return iterator;
 }
 
-/* Go on at the module; `ask`: or at what a named_modules() of its class's own gives. */
-static int push(walk *w, PyObject *module, PyObject *path, bool ask) {
+/* The path of the module called `name` below the innermost step: new. Where no names are given to the loop a path is put
+   together only for a named_modules() that is asked. */
+static PyObject *path_below(walk *w, PyObject *name) {
+    int i = w->named ? w->depth - 1 : 0;
+    PyObject *path = Py_NewRef(w->steps[i].path);
+    for (; path && i < w->depth; i++) {
+        PyObject *longer = join(path, i + 1 < w->depth ? w->steps[i + 1].path : name);
+        Py_DECREF(path);
+        path = longer;
+    }
+    return path;
+}
+
+/* Go on at the root, `path` being the prefix, or where `below` at a child of that name, or at what a named_modules() of its
+   class's own gives. */
+static int push(walk *w, PyObject *module, PyObject *path, bool below) {
     if (w->depth == w->cap) {
         if (w->depth > Py_GetRecursionLimit()) {
             PyErr_SetString(PyExc_RecursionError, "maximum recursion depth exceeded");
@@ -150,13 +171,14 @@ static int push(walk *w, PyObject *module, PyObject *path, bool ask) {
         if (!steps) return PyErr_NoMemory(), -1;
         w->steps = steps, w->cap = cap;
     }
-    step s = {.path = path};
-    if (ask && !is_alike(w, module)) {
-        if (!(s.outside = outside_of(w, module, path))) return -1;
-    } else {
-        s.module = Py_NewRef(module);
+    step s = {.module = below && !is_alike(w, module) ? NULL : Py_NewRef(module)};
+    if (!below || (s.module && !w->named))
+        s.path = Py_NewRef(path);
+    else if (!(s.path = path_below(w, path)) || (!s.module && !(s.outside = outside_of(w, module, s.path)))) {
+        Py_XDECREF(s.path);
+        Py_XDECREF(s.module);
+        return -1;
     }
-    Py_INCREF(path);
     w->steps[w->depth++] = s;
     return 0;
 }
@@ -188,10 +210,10 @@ static int next_child(walk *w) {
     while (s->at < n) {
         const hg_slot *slot = &t->at[s->at++];
         if (slot->value.kind == HG_V_NONE) continue;
-        PyObject *child = Py_NewRef(py_value_object(slot->value)), *path = join(s->path, slot->name);
-        int failed = path ? push(w, child, path, true) : -1;
+        PyObject *child = Py_NewRef(py_value_object(slot->value)), *name = Py_NewRef(slot->name);
+        int failed = push(w, child, name, true);
         Py_DECREF(child);
-        Py_XDECREF(path);
+        Py_DECREF(name);
         return failed ? -1 : 1;
     }
     return 0;

@@ -181,9 +181,10 @@ static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
 /* ---- The graph -------------------------------------------------------------------------------------------------- */
 
 static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    PyObject *at[1];
+    PyObject *at[1] = {n == 1 ? args[0] : NULL};
     hg_ctx *cx = py_ctx();
-    if (!cx || py_parse("requires_grad_", "requires_grad", 0, args, n, kwnames, at)) return NULL;
+    if (!cx || ((n != 1 || kwnames) && py_parse("requires_grad_", "requires_grad", 0, args, n, kwnames, at)))
+        return NULL;
     bool on = !at[0] || at[0] == Py_True;
     if (!on && at[0] != Py_False)
         return PyErr_Format(PyExc_TypeError, "requires_grad_(): argument 'requires_grad'%s must be bool, not %.100s",

@@ -5,7 +5,7 @@ def _ntuple(n, name="parse"):
     """A function that makes a number into a tuple of `n`, and any other iterable into a tuple."""
 
     def parse(x):
-        return tuple(x) if hasattr(type(x), "__iter__") else (x,) * n
+        return (x,) * n if type(x) is int or not hasattr(type(x), "__iter__") else tuple(x)
 
     parse.__name__ = name
     return parse
@@ -19,7 +19,7 @@ _quadruple = _ntuple(4, "_quadruple")
 
 def _reverse_repeat_tuple(t, n):
     """The values from the last to the first, each `n` times: padding as `pad()` wants it."""
-    return tuple(x for x in reversed(t) for _ in range(n))
+    return tuple([x for x in reversed(t) for _ in range(n)])
 
 
 def consume_prefix_in_state_dict_if_present(state_dict, prefix):
