@@ -215,3 +215,22 @@ def test_the_gradient_of_a_transposed_weight_is_plain():
     left = torch.ones(4, 3).t().requires_grad_()
     (g,) = torch.autograd.grad((left @ torch.ones(4, 2)).sum(), left)
     assert g.stride() == (1, 3)
+
+
+TRANSPOSED = {  # of a transposed input: the gradient lies as it, or plainly
+    "as_strided": (lambda x: x.as_strided((2,), (1,)), True), "take": (lambda x: x.take(torch.tensor([0, 2])), True),
+    "masked_select": (lambda x: x.masked_select(x > 0.5), True), "max": (lambda x: x.max(), False),
+    "median": (lambda x: x.median(), False), "maximum": (lambda x: torch.maximum(x, torch.ones(3, 4)), True),
+    "rsqrt": (lambda x: x.rsqrt(), False), "logsigmoid": (torch.nn.functional.logsigmoid, False),
+    "erf": (lambda x: x.erf(), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_a_hook_sees_a_gradient_laid_out_as_in_pytorch(name):
+    function, as_input = TRANSPOSED[name]
+    x = torch.rand(4, 3).t().requires_grad_()
+    seen = []
+    x.register_hook(lambda g: seen.append((g.stride(), g.is_contiguous())))
+    function(x).sum().backward()
+    assert seen == [((1, 3), False) if as_input else ((4, 1), True)]

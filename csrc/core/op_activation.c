@@ -177,7 +177,7 @@ hg_status hg_d_softplus(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_d_log_sigmoid(hg_ctx *cx, hg_back *b) {
-    GIVE(0, MUL_(G, X(SIGMOID, T(X(NEG, T(IN(0)))))));
+    GIVE(0, MUL_(hg_is_dense(G) ? G : X(CONTIGUOUS, T(G)), X(SIGMOID, T(X(NEG, T(IN(0)))))));
     return HG_OK;
 }
 

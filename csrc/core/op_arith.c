@@ -241,7 +241,7 @@ hg_status hg_d_pow(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0), *e = IN(1);
     if (NEED(0)) {
         hg_tensor *slope = X(MUL, T(e), T(X(POW, T(x), T(X(SUB, T(e), hg_i(1))))));
-        GIVE(0, X(MUL, T(G), T(X(WHERE, T(X(EQ, T(e), hg_i(0))), hg_i(0), T(slope)))));
+        GIVE(0, X(WHERE, T(X(EQ, T(e), hg_i(0))), hg_i(0), T(X(MUL, T(G), T(slope)))));
     }
     if (NEED(1)) GIVE(1, exponent_slope(cx, b, e, X(LOG, T(x)), X(EQ, T(x), hg_i(0))));
     return HG_OK;

@@ -63,8 +63,11 @@ hg_status hg_masked_select_bwd(hg_ctx *cx, hg_back *b) {
     int64_t shape[HG_MAX_DIM];
     int n;
     if (!mask || hg_broadcast(cx, m.n_dim, m.shape, mask->n_dim, mask->shape, &n, shape) != HG_OK) return HG_OK;
-    hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, n, shape);
-    GIVE(0, X(MASKED_SCATTER, T(zeros), T(mask), T(G)));
+    bool wider = n != m.n_dim || memcmp(shape, m.shape, (size_t)n * sizeof *shape) != 0;
+    hg_tensor *zeros = wider || !IN(0) ? hg_x_zeros(cx, (hg_dtype)m.dtype, n, shape) : X(ZEROS_LIKE, T(IN(0)));
+    if (!zeros) return HG_OK;
+    hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_MASKED_SCATTER, (hg_arg[]){T(zeros), T(mask), T(G)}, 3));
+    GIVE(0, zeros);
     return HG_OK;
 }
 
@@ -169,7 +172,10 @@ hg_status hg_take_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, 1, &numel);
     hg_arg flat = hg_ints(&index->numel, 1);
     hg_tensor *sum = X(INDEX_ADD, T(zeros), hg_i(0), T(X(RESHAPE, T(at), flat)), T(X(RESHAPE, T(G), flat)));
-    GIVE(0, X(RESHAPE, T(sum), hg_ints(m.shape, m.n_dim)));
+    hg_tensor *whole = X(RESHAPE, T(sum), hg_ints(m.shape, m.n_dim));
+    bool otherwise = whole && IN(0) && hg_is_dense(IN(0)) &&
+                     memcmp(whole->stride, IN(0)->stride, m.n_dim * sizeof(int64_t));
+    GIVE(0, otherwise ? X(ADD, T(X(ZEROS_LIKE, T(IN(0)))), T(whole)) : whole); /* laid out as what was taken from */
     return HG_OK;
 }
 

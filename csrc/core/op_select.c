@@ -20,11 +20,13 @@ EXTREME(fmin)
 static hg_status share(hg_ctx *cx, hg_back *b, int loses) {
     if (!NEED(0) && !NEED(1)) return HG_OK;
     hg_tensor *x = IN(0), *y = IN(1);
-    hg_tensor *even = X(WHERE, T(X(EQ, T(x), T(y))), T(X(MUL, T(G), hg_f(0.5))), T(G));
     for (int i = 0; i < 2; i++)
         if (NEED(i)) {
+            hg_tensor *even = X(WHERE, T(X(EQ, T(x), T(y))), T(X(MUL, T(G), hg_f(0.5))), T(G));
             hg_tensor *lost = hg_x(cx, loses, i ? (hg_arg[]){T(y), T(x)} : (hg_arg[]){T(x), T(y)}, 2);
-            GIVE(i, X(MASKED_FILL, T(even), T(lost), hg_i(0)));
+            if (!even || !lost) return HG_OK;
+            hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_MASKED_FILL, (hg_arg[]){T(even), T(lost), hg_i(0)}, 3));
+            GIVE(i, even);
         }
     return HG_OK;
 }

@@ -1,4 +1,5 @@
 /* Parts of a tensor as views: one index, a range, pieces, diagonals, windows. */
+#include "layout_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -434,7 +435,7 @@ hg_status hg_as_strided_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **ou
     if (st == HG_OK) st = hg_tensor_alias(cx, store, n_to, a[1].u.ints, a[2].u.ints, e1 ? o1 : 0, &to);
     if (st == HG_OK) {
         hg_raw_accumulate(from, grad);
-        st = hg_out(cx, out, (hg_dtype)grad->dtype, n_to, a[1].u.ints);
+        st = hg_out_joint(cx, out, (hg_dtype)grad->dtype, (hg_arg[]){hg_t(to)}, 1, (hg_dtype)grad->dtype, false);
         if (st == HG_OK) st = hg_raw_copy(cx, *out, to);
     }
     hg_release(cx, from), hg_release(cx, to), hg_release(cx, store);
