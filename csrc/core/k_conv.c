@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-enum { SLAB = 1 << 18, LARGEST = 1 << 26, ENOUGH_WORK = 1 << 19 }; /* numbers; multiplications of a thread */
+enum { SLAB = 1 << 17, LARGEST = 1 << 26, LINE = 16, ENOUGH_WORK = 1 << 19 }; /* numbers; multiplications of a thread */
 
 static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
@@ -27,6 +27,14 @@ bool hg_conv_has_tiles(const hg_conv_shape *s) {
     /* at least so many rows of both sides lie in a slab */
     double rows = (double)(s->kh * s->dh + s->sh), channels = (double)(s->in_channels + s->out_channels);
     return rows * (double)s->kw * channels * HG_PANEL < LARGEST && hg_has_tiles();
+}
+
+/* Room for each of `n` workers, `each` numbers and whole cache lines: the vectors that tiles load should not lie across two.
+   *owned is to be freed; NULL: no memory. */
+static float *take_space(hg_ctx *cx, int64_t n, int64_t *each, float **owned) {
+    *each = (*each + LINE - 1) / LINE * LINE;
+    *owned = hg_mem(cx, (size_t)(n * *each + LINE) * sizeof **owned);
+    return *owned ? *owned + (LINE - ((uintptr_t)*owned / sizeof **owned) % LINE) % LINE : NULL;
 }
 
 /* How many threads are worth it. */
@@ -114,10 +122,11 @@ static hg_status run(hg_ctx *cx, job *j, int64_t threads) {
     j->n_rows = (v->high + v->rows - 1) / v->rows, j->n_columns = (v->wide + v->width - 1) / v->width;
     j->n_workers = least(threads, j->n * j->groups * j->n_rows * j->n_columns);
     j->n_k = j->in * taps, j->slab = j->in * hg_slab_channel(v) + HG_SLAB_SLACK;
-    j->space_of = (j->slab + (j->sy > 1 || j->sx > 1 ? j->out * v->rows * v->width : 0) + 31) / 16 * 16;
+    j->space_of = j->slab + (j->sy > 1 || j->sx > 1 ? j->out * v->rows * v->width : 0);
+    float *owned = NULL;
     int32_t *at = hg_mem(cx, (size_t)(j->n_k + 1) * sizeof *at);
     if (!at) return HG_MEMORY;
-    j->at = at, j->space = hg_mem(cx, (size_t)(j->n_workers * j->space_of) * sizeof *j->space);
+    j->at = at, j->space = take_space(cx, j->n_workers, &j->space_of, &owned);
     for (int64_t c = 0; c < j->in; c++)
         for (int64_t t = 0; t < taps; t++)
             *at++ = (int32_t)(c * hg_slab_channel(v) + hg_slab_at(v, t / v->n_x, t % v->n_x));
@@ -125,7 +134,7 @@ static hg_status run(hg_ctx *cx, job *j, int64_t threads) {
         memset(j->space + w * j->space_of + j->slab - HG_SLAB_SLACK, 0, HG_SLAB_SLACK * sizeof *j->space);
     if (j->space) hg_parallel_for(j->n_workers, 1, run_pieces, j);
     hg_status st = j->space ? HG_OK : HG_MEMORY;
-    hg_mem_free(cx->lib, (void *)j->at), hg_mem_free(cx->lib, j->space);
+    hg_mem_free(cx->lib, (void *)j->at), hg_mem_free(cx->lib, owned);
     return st;
 }
 
@@ -196,17 +205,26 @@ static int64_t reach(int64_t r, int64_t k, int64_t stride, int64_t padding, int6
     return n;
 }
 
-/* The weights (groups, out, in, taps) as (groups, in, out, some of the taps). */
+/* The weights (groups, out, in, taps) as (groups, in, out, some of the taps), for some channels at a time, whose rows the cache
+   holds. */
 static void turn_weights(const hg_conv_shape *s, const float *weight, int64_t n_y, const int64_t *y, int64_t n_x,
                          const int64_t *x, float *to) {
-    const int64_t taps = s->kh * s->kw;
+    const int64_t taps = s->kh * s->kw, row = s->out_channels * n_y * n_x;
     for (int64_t g = 0; g < s->groups; g++, weight += s->out_channels * s->in_channels * taps)
-        for (int64_t c = 0; c < s->in_channels; c++)
-            for (int64_t o = 0; o < s->out_channels; o++) {
-                const float *from = weight + (o * s->in_channels + c) * taps;
-                for (int64_t i = 0; i < n_y; i++)
-                    for (int64_t j = 0; j < n_x; j++) *to++ = from[y[i] * s->kw + x[j]];
-            }
+        for (int64_t c0 = 0; c0 < s->in_channels; c0 += LINE, to += LINE * row) {
+            const int64_t end = least(c0 + LINE, s->in_channels);
+            for (int64_t o = 0; o < s->out_channels; o++)
+                for (int64_t c = c0; c < end; c++) {
+                    const float *from = weight + (o * s->in_channels + c) * taps;
+                    float *at = to + (c - c0) * row + o * n_y * n_x;
+                    if (taps == 9 && n_y * n_x == 9) /* all of the usual ones, in order */
+                        memcpy(at, from, 9 * sizeof *at);
+                    else
+                        for (int64_t i = 0; i < n_y; i++)
+                            for (int64_t j = 0; j < n_x; j++) *at++ = from[y[i] * s->kw + x[j]];
+                }
+            if (end == s->in_channels) to -= (c0 + LINE - end) * row;
+        }
 }
 
 hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight, const float *bias,
@@ -364,9 +382,10 @@ hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output
     j.n_workers = least(threads, j.groups * j.n_blocks);
     j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + 15) / 16 * 16, j.pixels = j.v.rows * j.v.width;
     j.space_of = j.slab + (j.pixels + j.channels * taps) * j.row + HG_SLAB_SLACK;
-    j.space = hg_mem(cx, (size_t)(j.n_workers * j.space_of) * sizeof *j.space);
+    float *owned;
+    j.space = take_space(cx, j.n_workers, &j.space_of, &owned);
     if (j.space) hg_parallel_for(j.n_workers, 1, run_blocks, &j);
     hg_status st = j.space ? HG_OK : HG_MEMORY;
-    hg_mem_free(cx->lib, j.space), hg_mem_free(cx->lib, at);
+    hg_mem_free(cx->lib, owned), hg_mem_free(cx->lib, at);
     return st;
 }
