@@ -383,3 +383,47 @@ def test_a_mask_of_bytes_warns():
 def test_take_along_dim_counts_from_the_end():
     x = torch.arange(6).view(2, 3)
     assert torch.take_along_dim(x, torch.tensor([[-1], [-2]]), 1).tolist() == [[2], [4]]
+
+
+# ---- A sequence that stands for a tuple
+
+
+def selected(index):
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        return torch.arange(64.0).view(4, 4, 4)[index]
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        [[0, 1], [1, 2]],
+        [(0, 1), (1, 2)],
+        [0, [1, 2]],
+        [0, slice(1, 3)],
+        [slice(None), None, 2],
+        [..., 1],
+        [torch.tensor([0, 1]), torch.tensor([1, 2])],
+        [torch.tensor(0), torch.tensor(1)],
+        [[True, False, True, False]],
+        [[]],
+    ],
+)
+def test_a_list_with_items_that_are_no_numbers_is_an_index_for_each_dimension(index):
+    assert selected(index).equal(torch.arange(64.0).view(4, 4, 4)[tuple(index)])
+
+
+def test_writing_through_such_a_list_writes_what_reading_reads():
+    x = torch.zeros(4, 4)
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        x[[[0, 1], [2, 3]]] = 1.0
+    assert x.nonzero().tolist() == [[0, 2], [1, 3]]
+
+
+def test_a_list_of_thirty_two_lists_is_one_index():
+    assert torch.arange(64.0).view(4, 4, 4)[[[0, 1]] * 32].shape == (32, 2, 4, 4)
+
+
+def test_a_list_of_numbers_is_one_index_and_floats_are_cut_off(recwarn):
+    x = torch.arange(4.0)
+    assert x[[1, 3]].tolist() == [1.0, 3.0] and x[[1.0, 2.7]].tolist() == [1.0, 2.0] and x[[]].shape == (0,)
+    assert not recwarn.list

@@ -8,11 +8,13 @@ enum { MAX_INDICES = 2 * HG_MAX_DIM };
 typedef struct subscript {
     hg_index at[MAX_INDICES];
     PyObject *made[MAX_INDICES];
+    PyObject *tuple; /* owned, may be NULL: what a sequence stood for, and holds the tensors in it */
     int n, n_made;
 } subscript;
 
 static void subscript_done(subscript *s) {
     for (int i = 0; i < s->n_made; i++) Py_DECREF(s->made[i]);
+    Py_XDECREF(s->tuple);
 }
 
 static int put_slice(PyObject *o, hg_index *to) {
@@ -32,12 +34,14 @@ static int put_slice(PyObject *o, hg_index *to) {
     return 0;
 }
 
-/* A sequence or an array of indices, as a tensor. */
+/* A sequence or an array of indices, as a tensor. The numbers of a sequence are integers, also those written as floats. */
 static int put_sequence(PyObject *o, subscript *s) {
-    bool empty = PySequence_Check(o) && PySequence_Size(o) == 0;
-    PyErr_Clear();
-    PyObject *made = py_as_tensor(o, empty && !py_is_array(o) ? HG_I64 : HG_NO_DTYPE, false);
+    PyObject *made = py_as_tensor(o, HG_NO_DTYPE, false);
     if (!made) return -1;
+    if (!py_is_array(o) && hg_dtype_is_float((hg_dtype)TENSOR(made)->dtype)) {
+        Py_DECREF(made);
+        if (!(made = py_as_tensor(o, HG_I64, false))) return -1;
+    }
     s->made[s->n_made++] = made;
     s->at[s->n++] = (hg_index){.kind = HG_IX_TENSOR, .t = TENSOR(made)};
     return 0;
@@ -93,9 +97,41 @@ static int put(PyObject *o, subscript *s) {
     return -1;
 }
 
+/* Does a sequence stand for the tuple of its items? The old rule of NumPy: a short one does whose items are not all numbers.
+   An item that cannot be had ends the question. */
+static bool stands_for_tuple(PyObject *at) {
+    if (py_is_tensor(at) || py_is_array(at) || PyUnicode_Check(at) || !PySequence_Check(at)) return false;
+    Py_ssize_t n = PySequence_Size(at);
+    bool found = false;
+    for (Py_ssize_t i = 0; i < n && n < 32 && !found; i++) {
+        PyObject *item = PySequence_GetItem(at, i);
+        if (!item) break;
+        found = item == Py_None || item == Py_Ellipsis || PySlice_Check(item) || PySequence_Check(item) ||
+                py_is_tensor(item);
+        Py_DECREF(item);
+    }
+    PyErr_Clear();
+    return found;
+}
+
+/* The items of such a sequence, as a new tuple. */
+static PyObject *tuple_of(PyObject *at) {
+    if (PyErr_WarnEx(PyExc_UserWarning,
+                     "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in "
+                     "pytorch 2.9; use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as "
+                     "tensor index, x[torch.tensor(seq)], which will result either in an error or a different result",
+                     1))
+        return NULL;
+    return PySequence_Tuple(at);
+}
+
 static int parse(PyObject *at, subscript *s) {
-    s->n = s->n_made = 0;
+    s->n = s->n_made = 0, s->tuple = NULL;
     int failed = 0;
+    if (!PyTuple_Check(at) && stands_for_tuple(at)) {
+        if (!(s->tuple = tuple_of(at))) return -1;
+        at = s->tuple;
+    }
     if (!PyTuple_Check(at))
         failed = put(at, s);
     else
