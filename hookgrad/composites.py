@@ -687,9 +687,13 @@ def frexp(input):
 
 
 def nextafter(input, other):
-    """The next number of the dtype from input towards other."""
+    """The next number of the dtype from input towards other. It has no derivative: asking for it is an error."""
     import numpy
 
+    if _C.is_grad_enabled() and (input.requires_grad or other.requires_grad):
+        from .autograd.function import _Nextafter
+
+        return _Nextafter.apply(input, other)
     return _C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy())))
 
 

@@ -563,3 +563,109 @@ def test_a_leaf_that_became_a_result_gets_no_gradient():
     x.mul_(torch.ones(1, requires_grad=True))
     with pytest.raises(RuntimeError, match="leaf variable has been moved into the graph interior"):
         y.backward()
+
+
+# ---- What has no derivative
+
+
+@pytest.mark.parametrize(
+    "function, node",
+    [
+        (lambda x: x.unique(), "Unique2Backward0"),
+        (lambda x: torch.unique(x, dim=0), "UniqueDimBackward0"),
+        (lambda x: torch.unique_consecutive(x), "UniqueConsecutiveBackward0"),
+        (lambda x: torch.nextafter(x, x + 1), "NextafterBackward0"),
+    ],
+)
+def test_a_function_without_derivative_is_recorded_and_backward_says_so(function, node):
+    out = function(leaf(1.0, 2.0))
+    assert out.requires_grad and out.grad_fn.name() == node
+    with pytest.raises(NotImplementedError, match="the derivative for '.*' is not implemented"):
+        out.sum().backward()
+
+
+def test_places_and_counts_of_unique_elements_need_no_gradient():
+    values, places, counts = torch.unique(leaf(1.0, 2.0), return_inverse=True, return_counts=True)
+    assert values.requires_grad and not places.requires_grad and not counts.requires_grad
+
+
+# ---- Edges of odd kinds
+
+
+def test_an_argument_detached_in_place_after_it_was_saved_is_an_error():
+    x = leaf(1.0) * 1
+    y = x.sin()
+    x.detach_()
+    with pytest.raises(RuntimeError, match="saved tensor that has been detached in-place"):
+        y.backward(torch.ones(1))
+
+
+def test_a_result_detached_in_place_after_it_was_saved_is_none():
+    x = leaf(0.0) * 1
+    y = x.exp()
+    total = y * 1
+    y.detach_()
+    total.sum().backward()
+
+
+def test_a_leaf_that_stopped_to_require_a_gradient_is_still_a_saved_tensor():
+    x, w = leaf(2.0), leaf(3.0)
+    y = x * w
+    x.requires_grad_(False)
+    y.backward(torch.ones(1))
+    assert w.grad.item() == 2.0
+
+
+def test_zeros_for_an_edge_are_an_error_only_where_they_would_be_needed():
+    x, other = leaf(1.0), leaf(1.0) * 1
+    edge = torch.autograd.graph.get_gradient_edge
+    out = (x * 2).sum()
+    assert torch.autograd.grad(out, (edge(x), other), retain_graph=True, materialize_grads=True)[1].item() == 0.0
+    with pytest.raises(RuntimeError, match="materialize_grads cannot be used when the given input is a GradientEdge"):
+        torch.autograd.grad(out, (x, edge(other)), materialize_grads=True)
+
+
+def test_delayed_errors_come_only_on_the_way_to_what_lies_behind_them():
+    x, y = leaf(1.0), leaf(1.0)
+    safe = torch._C._functions.DelayedError("too late", 1)(y)
+    assert safe.grad_fn.name() == "torch::autograd::Error"
+    out = (x.clone().view(-1).add_(safe)).sum()
+    assert torch.autograd.grad(out, (x, safe), retain_graph=True) == (torch.ones(1), torch.ones(1))
+    with pytest.raises(RuntimeError, match="too late"):
+        out.backward()
+
+
+def test_an_undefined_gradient_reaches_a_function_as_it_wants_it():
+    seen = []
+
+    class Pass(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, materialize):
+            ctx.set_materialize_grads(materialize)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            seen.append(grad)
+            return grad, None
+
+    for materialize in (True, False):
+        torch._C._functions.UndefinedGrad()(Pass.apply(leaf(1.0), materialize)).backward(torch.ones(1))
+    assert seen[0].item() == 0.0 and seen[1] is None
+
+
+def test_once_differentiable_keeps_a_place_for_arguments_without_gradient():
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, factor, y):
+            return x * factor + y
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, grad):
+            return grad * 2, None, grad * 1
+
+    x, y = leaf(1.0), leaf(1.0)
+    go = torch.ones(1, requires_grad=True)
+    (grad,) = torch.autograd.grad(Scale.apply(x, 2, y), x, go, create_graph=True)
+    assert [node is not None for node, _ in grad.grad_fn.next_functions] == [True, False, True]

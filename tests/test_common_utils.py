@@ -2,6 +2,7 @@
 
 import io
 import unittest
+import warnings
 
 import pytest
 
@@ -13,9 +14,11 @@ from hookgrad.testing._internal.common_utils import (
     instantiate_parametrized_tests,
     parametrize,
     set_default_dtype,
+    set_warn_always_context,
     skipIfTorchDynamo,
     slowTest,
     subtest,
+    suppress_warnings,
 )
 
 
@@ -91,3 +94,28 @@ def test_settings_end_with_their_block():
 
 def test_gradcheck_ignores_options_it_lacks():
     assert gradcheck(torch.exp, (torch.ones(2, dtype=torch.float64, requires_grad=True),), check_no_such_thing=True)
+
+
+def test_numbers_of_two_types_are_compared_by_value():
+    TestCase().assertEqual(torch.tensor(3.0).item(), 3)
+    with pytest.raises(AssertionError):
+        TestCase().assertEqual(3.5, 3)
+
+
+def test_no_warning_is_what_assert_not_warn_wants():
+    TestCase().assertNotWarn(lambda: None)
+    with pytest.raises(AssertionError, match="quiet"):
+        TestCase().assertNotWarn(lambda: warnings.warn("loud", stacklevel=1), "should be quiet")
+
+
+def test_warnings_are_suppressed_in_one_place_and_shown_in_another():
+    @suppress_warnings
+    def noisy(value):
+        warnings.warn("loud", stacklevel=1)
+        return value
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert noisy(3) == 3
+    with set_warn_always_context(True), pytest.warns(UserWarning, match="loud"):
+        warnings.warn("loud", stacklevel=1)

@@ -52,3 +52,15 @@ def test_levels_begin_and_end_once():
         fw.make_dual(torch.ones(1), torch.ones(1))
     with pytest.raises(RuntimeError):
         fw.exit_dual_level()
+
+
+def test_the_level_and_the_switch_can_be_asked_for():
+    forward_ad = torch.autograd.forward_ad
+    assert forward_ad._current_level == -1
+    with forward_ad.dual_level():
+        assert forward_ad._current_level == 0
+        x = forward_ad.make_dual(torch.ones(1), torch.ones(1))
+        with forward_ad._set_fwd_grad_enabled(False):
+            assert not forward_ad._is_fwd_grad_enabled() and not torch._C._is_fwd_grad_enabled()
+            assert forward_ad.unpack_dual(x).tangent is None
+        assert forward_ad.unpack_dual(x).tangent.item() == 1.0
