@@ -327,7 +327,8 @@ const char *hg_node_name(const hg_node *n) {
     return n->function ? n->function->name : n->type->name ? n->type->name : n->op->node_name;
 }
 const char *hg_node_full_name(const hg_node *n, char buf[80]) {
-    static const char *const in_torch[] = {"AccumulateGrad", "CopySlices", "Error", "CopyBackwards", "NotImplemented"};
+    static const char *const in_torch[] = {"AccumulateGrad", "CopySlices",     "Error",
+                                           "CopyBackwards",  "NotImplemented", "UndefinedGradBackward"};
     const char *name = hg_node_name(n), *where = "";
     for (size_t i = 0; i < sizeof in_torch / sizeof *in_torch; i++)
         if (!strcmp(name, in_torch[i])) where = "torch::autograd::";

@@ -273,6 +273,14 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
     return st;
 }
 
+/* Has an op's argument, which had a history when it was saved, none any more? A leaf may have stopped to require a gradient. */
+static bool lost_history(const hg_node *n, const hg_arg *a, int nr) {
+    if (hg_tensor_requires_grad(a->u.t) || !n->op || a != &n->args[nr] || !(n->op->differentiable >> nr & 1))
+        return false;
+    const hg_node *maker = n->next[n->first_edge[nr]].node;
+    return maker && maker->type != &hg_accumulate_node;
+}
+
 hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr,
                          hg_tensor **out) {
     hg_tensor *t = a->u.t;
@@ -283,6 +291,10 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
         return st == HG_OK ? modified(cx, t, version, maker, output ? (uint32_t)nr : t->out_nr) : st;
     }
     if (!output) {
+        if (lost_history(n, a, nr))
+            return hg_fail(cx, HG_STATE,
+                           "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is "
+                           "not supported, please use out-of-place `.detach()` instead");
         hg_retain(cx, t);
         *out = t;
         return HG_OK;

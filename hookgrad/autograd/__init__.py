@@ -175,12 +175,8 @@ def grad(
             FutureWarning,
             stacklevel=2,
         )
-    edges = isinstance(inputs, GradientEdge) or (
-        isinstance(inputs, (tuple, list)) and any(isinstance(t, GradientEdge) for t in inputs)
-    )
-    if edges and materialize_grads:
-        raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
-    outputs, inputs = _as_tuple(outputs), _as_inputs(inputs)
+    given = (inputs,) if isinstance(inputs, (_C.Tensor, GradientEdge)) else tuple(inputs)
+    outputs, inputs = _as_tuple(outputs), _as_inputs(given)
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     grad_outputs = _gradients(outputs, grad_outputs, is_grads_batched)
@@ -190,6 +186,8 @@ def grad(
     else:
         got = _C.grad(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
     if materialize_grads:
+        if any(g is None and isinstance(x, GradientEdge) for g, x in zip(got, given)):
+            raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
         got = tuple(_C.zeros_like(x, requires_grad=create_graph) if g is None else g for g, x in zip(got, inputs))
     return got
 

@@ -71,6 +71,7 @@ class _Duals:
     """The dual tensors of the level that is entered: there is one at a time, as in PyTorch."""
 
     level = -1
+    enabled = True  # are tangents seen?
     of = []  # (the dual tensor, its tangent, what it was made of)
 
 
@@ -115,12 +116,48 @@ class dual_level(_DecoratorContextManager):
         exit_dual_level()
 
 
+class _set_fwd_grad_enabled(_DecoratorContextManager):
+    """Whether tangents are seen, from the call on or until the block ends."""
+
+    def __init__(self, mode):
+        self.prev, _Duals.enabled = _Duals.enabled, mode
+        self.mode = mode
+
+    def __enter__(self):
+        _Duals.enabled = self.mode
+
+    def __exit__(self, *exc):
+        _Duals.enabled = self.prev
+
+    def clone(self):
+        return type(self)(self.mode)
+
+
+def _is_fwd_grad_enabled():
+    return _Duals.enabled
+
+
+def _enable(mode):
+    _Duals.enabled = mode
+
+
+_C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, _enable
+
+
+def __getattr__(name):
+    if name == "_current_level":  # -1: none
+        return _Duals.level
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def make_dual(tensor, tangent, *, level=None):
     """A dual tensor of this value and this derivative, which has the value's shape and dtype."""
     if _Duals.level < 0 or level is not None and level < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
+    if not _Duals.enabled:
+        return tensor.view_as(tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
     if not (tangent.is_floating_point() or tangent.is_complex()):
@@ -141,7 +178,7 @@ def make_dual(tensor, tangent, *, level=None):
 
 def unpack_dual(tensor, *, level=None):
     """The value and the derivative of a tensor: an UnpackedDualTensor."""
-    if _Duals.level < 0 or not tensor.requires_grad:
+    if _Duals.level < 0 or not _Duals.enabled or not tensor.requires_grad:
         return UnpackedDualTensor(tensor, None)
     for dual, tangent, primal in _Duals.of:
         if tensor is dual:

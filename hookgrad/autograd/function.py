@@ -425,8 +425,8 @@ class Function(_SingleLevelFunction):
         return out.view_as(out)
 
 
-class _DelayedError(Function):
-    """Passes its inputs through; its derivative is an error."""
+class _Error(Function):
+    """Passes its inputs through; its derivative is an error. None has an edge as well, which leads nowhere."""
 
     @staticmethod
     def forward(ctx, words, *tensors):
@@ -437,8 +437,62 @@ class _DelayedError(Function):
     def backward(ctx, *grads):
         raise RuntimeError(ctx.words)
 
+    @classmethod
+    def after(cls, words, tensors):
+        nothing = _C.zeros(0)
+        outputs = cls.apply(words, *[nothing if t is None else t for t in tensors])
+        return tuple([None if t is None else out for t, out in zip(tensors, outputs)])
 
-_DelayedError._backward_cls.__name__ = "Error"  # as PyTorch's node is called
+
+class _UndefinedGrad(Function):
+    """Passes its inputs through; their gradients are undefined."""
+
+    @staticmethod
+    def forward(ctx, *tensors):
+        return tuple([t.view_as(t) for t in tensors])
+
+    @staticmethod
+    def backward(ctx, *grads):
+        return (None,) * len(grads)
+
+
+class _Nextafter(Function):
+    """`nextafter`, which has no derivative."""
+
+    @staticmethod
+    def forward(ctx, input, other):
+        from ..composites import nextafter
+
+        return nextafter(input, other)
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise NotImplementedError("the derivative for 'nextafter' is not implemented.")
+
+
+# As PyTorch's nodes are called.
+_Error._backward_cls.__name__ = "Error"
+_UndefinedGrad._backward_cls.__name__ = "UndefinedGradBackward"
+_Nextafter._backward_cls.__name__ = "NextafterBackward0"
+
+
+class DelayedError:
+    """`_C._functions.DelayedError(words, n)`: called with n tensors it returns them, and a backward through them is an error."""
+
+    def __init__(self, msg, num_inputs):
+        self._words = msg
+
+    def __call__(self, *tensors):
+        outputs = _Error.after(self._words, tensors)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+
+class UndefinedGrad:
+    """`_C._functions.UndefinedGrad()`: called with tensors it returns them, and a backward through them hands on no gradient."""
+
+    def __call__(self, *tensors):
+        outputs = _UndefinedGrad.apply(*tensors)
+        return outputs[0] if len(outputs) == 1 else outputs
 
 
 def once_differentiable(fn):
@@ -458,7 +512,7 @@ def once_differentiable(fn):
             t.detach().requires_grad_() if isinstance(t, _C.Tensor) else t for t in (outputs if several else (outputs,))
         ]
         words = "trying to differentiate twice a function that was marked with @once_differentiable"
-        wrapped = _DelayedError.apply(words, *stand_ins)
+        wrapped = _Error.after(words, stand_ins)
         return wrapped if several else wrapped[0]
 
     return wrapper

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from types import ModuleType
 
 from .. import _C
+from . import function
 from .function import _Context
 
 __all__ = [
@@ -60,14 +61,18 @@ class Node(ABC):
 # Their own base is the extension's class: Node does not stand among their bases, as in PyTorch.
 Node.register(_C.Node)
 Node.register(_Context)
+Node.register(function.DelayedError)
+Node.register(function.UndefinedGrad)
 
 
 class _NodeClasses(ModuleType):
     """`torch._C._functions`: the classes of nodes by their names."""
 
-    _NOT_OF_OPS = ("AccumulateGrad", "CopyBackwards", "CopySlices", "DelayedError", "Error", "UndefinedGrad")
+    _NOT_OF_OPS = ("AccumulateGrad", "CopyBackwards", "CopySlices", "Error")
 
     def __getattr__(self, name):
+        if name in ("DelayedError", "UndefinedGrad"):  # these make such nodes
+            return getattr(function, name)
         if name in self._NOT_OF_OPS or any(row["node_name"] == name for row in _C.op_table()):
             value = _C._node_class(name)
             setattr(self, name, value)
