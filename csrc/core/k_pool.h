@@ -14,8 +14,9 @@
         bool takes = (v > most[i]) | (v != v);                                                                         \
         most[i] = takes ? v : most[i], which[i] = takes ? at + (int32_t)(i * (step)) : which[i];                       \
     }
-HG_CLONES static void KERNEL(see)(int64_t n, int64_t step, const REAL *restrict from, int32_t at, REAL *restrict most,
-                                  int32_t *restrict which) {
+HG_INLINE void KERNEL_BODY(see)(const bool fused, int64_t n, int64_t step, const REAL *restrict from, int32_t at,
+                                REAL *restrict most, int32_t *restrict which) {
+    (void)fused;
     if (step == 1)
         SEE(1)
     else if (step == 2)
@@ -23,6 +24,8 @@ HG_CLONES static void KERNEL(see)(int64_t n, int64_t step, const REAL *restrict 
     else
         SEE(step)
 }
+HG_VECTOR(KERNEL(see), (int64_t n, int64_t step, const REAL *from, int32_t at, REAL *most, int32_t *which), n, step,
+          from, at, most, which)
 #undef SEE
 
 /* Windows that slide, up to MANY side by side: tap by tap, from a copy of the input's row with a margin, where there are always
@@ -93,26 +96,73 @@ static void KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *i
         for (int64_t i = 0; i < n; i++) to[index[i]] += g[i];
 }
 
-static void KERNEL(avg_pool)(const pool *p, const void *input, void *output) {
-    const REAL *x = input;
-    REAL *to = output;
-    for (int64_t c = 0; c < p->planes; c++, x += plane_in(p))
-        for (window w = window_first(p); !w.done; window_next(p, &w)) {
+/* A row of means: windows side by side, all of them whole, see r->rows rows from `from` on. */
+HG_INLINE void KERNEL(add_rows)(const int64_t stride, const even *r, const REAL *restrict from, REAL *restrict to) {
+    for (int64_t y = 0; y < r->rows; y++, from += r->row)
+        for (int64_t k = 0; k < r->kernel; k++)
+            for (int64_t i = 0; i < r->n; i++) to[i] += from[i * stride + k];
+}
+
+HG_INLINE void KERNEL_BODY(mean_row)(const bool fused, const even *r, const REAL *restrict from, REAL *restrict to) {
+    (void)fused;
+    for (int64_t i = 0; i < r->n; i++) to[i] = 0;
+    if (r->stride == 1)
+        KERNEL(add_rows)(1, r, from, to);
+    else if (r->stride == 2)
+        KERNEL(add_rows)(2, r, from, to);
+    else
+        KERNEL(add_rows)(r->stride, r, from, to);
+    for (int64_t i = 0; i < r->n; i++) to[i] /= (REAL)r->divisor;
+}
+HG_VECTOR(KERNEL(mean_row), (const even *r, const REAL *from, REAL *to), r, from, to)
+
+/* The other way: a row of gradients is shared among what its windows saw. */
+HG_INLINE void KERNEL_BODY(share_row)(const bool fused, const even *r, const REAL *restrict from, REAL *restrict to) {
+    (void)fused;
+    for (int64_t y = 0; y < r->rows; y++, to += r->row)
+        if (r->kernel == 2 && r->stride == 2)
+            for (int64_t i = 0; i < r->n; i++) {
+                const REAL share = from[i] / (REAL)r->divisor;
+                to[2 * i] += share, to[2 * i + 1] += share;
+            }
+        else
+            for (int64_t k = 0; k < r->kernel; k++)
+                for (int64_t i = 0; i < r->n; i++) to[i * r->stride + k] += from[i] / (REAL)r->divisor;
+}
+HG_VECTOR(KERNEL(share_row), (const even *r, const REAL *from, REAL *to), r, from, to)
+
+static void KERNEL(avg_pool)(const pool *p, const void *input, void *output, int64_t from, int64_t end) {
+    const int64_t out = p->z.out * p->y.out * p->x.out;
+    const REAL *x = (const REAL *)input + from * plane_in(p);
+    REAL *to = (REAL *)output + from * out;
+    for (int64_t c = from; c < end; c++, x += plane_in(p)) {
+        for (int64_t y = 0; is_even(p) && y < p->y.out; y++, to += p->x.out) {
+            const even r = even_row(p, y);
+            KERNEL(mean_row)(&r, x + r.first * p->x.in, to);
+        }
+        for (window w = window_first(p); !is_even(p) && !w.done; window_next(p, &w)) {
             REAL sum = 0;
             EACH_SEEN(w, at) sum += x[at];
             bool sees = w.slabs.from < w.slabs.to && w.rows.from < w.rows.to && w.cols.from < w.cols.to;
             *to++ = sees ? sum / (REAL)divisor(p, &w) : 0;
         }
+    }
 }
 
-static void KERNEL(avg_unpool)(const pool *p, const void *grad, void *image) {
-    const REAL *g = grad;
-    REAL *to = image;
-    for (int64_t c = 0; c < p->planes; c++, to += plane_in(p))
-        for (window w = window_first(p); !w.done; window_next(p, &w)) {
+static void KERNEL(avg_unpool)(const pool *p, const void *grad, void *image, int64_t from, int64_t end) {
+    const REAL *g = (const REAL *)grad + from * p->z.out * p->y.out * p->x.out;
+    REAL *to = (REAL *)image + from * plane_in(p);
+    memset(to, 0, (size_t)((end - from) * plane_in(p)) * sizeof *to);
+    for (int64_t c = from; c < end; c++, to += plane_in(p)) {
+        for (int64_t y = 0; is_even(p) && y < p->y.out; y++, g += p->x.out) {
+            const even r = even_row(p, y);
+            KERNEL(share_row)(&r, g, to + r.first * p->x.in);
+        }
+        for (window w = window_first(p); !is_even(p) && !w.done; window_next(p, &w)) {
             REAL share = *g++ / (REAL)divisor(p, &w);
             EACH_SEEN(w, at) to[at] += share;
         }
+    }
 }
 
 #undef EACH_SEEN

@@ -92,17 +92,37 @@ static axis *axis_at(pool *p, int i) {
     return all[3 - p->n + i];
 }
 
+/* A row of windows of a plane of two dimensions, the columns of which lie inside of it, one as many as another. */
+typedef struct even {
+    int64_t n, stride, kernel; /* of windows */
+    int64_t first, rows, row;  /* rows of the input that they see; numbers from one to the next */
+    int64_t divisor;
+} even;
+
+static bool is_even(const pool *p) {
+    return p->n == 2 && !p->x.adaptive && p->x.padding == 0 && (p->x.out - 1) * p->x.stride + p->x.kernel <= p->x.in;
+}
+
+static even even_row(const pool *p, int64_t y) {
+    window w = {.slabs = span_at(&p->z, 0), .rows = span_at(&p->y, y), .cols = span_at(&p->x, 0)};
+    return (even){p->x.out, p->x.stride, p->x.kernel, w.rows.from, w.rows.to - w.rows.from, p->x.in, divisor(p, &w)};
+}
+
 enum { MANY = 64, LINE = 1024 }; /* windows side by side; numbers they see of a row */
-#define REAL         float
-#define KERNEL(name) name##_f32
+#define REAL              float
+#define KERNEL(name)      name##_f32
+#define KERNEL_BODY(name) name##_f32_body
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
-#define REAL         double
-#define KERNEL(name) name##_f64
+#undef KERNEL_BODY
+#define REAL              double
+#define KERNEL(name)      name##_f64
+#define KERNEL_BODY(name) name##_f64_body
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
+#undef KERNEL_BODY
 
 /* ---- Arguments ------------------------------------------------------------------------------------------------------------ */
 
@@ -388,6 +408,20 @@ static hg_tensor *grad_like(hg_ctx *cx, hg_tensor *g, const hg_tensor *x, int n)
     return f == HG_FORMAT_CONTIGUOUS ? g : X(CONTIGUOUS, T(g), hg_format_arg(f));
 }
 
+typedef struct mean_job {
+    const pool *p;
+    const void *from;
+    void *to;
+    void (*run)(const pool *p, const void *from, void *to, int64_t first, int64_t end);
+} mean_job;
+
+static void mean_planes(void *arg, int64_t from, int64_t end) {
+    const mean_job *j = arg;
+    j->run(j->p, j->from, j->to, from, end);
+}
+
+static void run_means(mean_job j) { hg_parallel_for(j.p->planes, 1 + GRAIN / (plane_in(j.p) + 1), mean_planes, &j); }
+
 static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL;
@@ -398,7 +432,7 @@ static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_
     hg_status st = hg_real(cx, x, d, &rx);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
     if (st == HG_OK) {
-        (d == HG_F64 ? avg_pool_f64 : avg_pool_f32)(p, rx->data, y->data);
+        run_means((mean_job){p, rx->data, y->data, d == HG_F64 ? avg_pool_f64 : avg_pool_f32});
         st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, mean_format(x, p->n), out);
     }
     hg_release(cx, rx);
@@ -411,8 +445,7 @@ static hg_status avg_unpool(hg_ctx *cx, const pool *p, hg_tensor *g, const int64
     hg_status st = hg_real(cx, g, d, &rg);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, size, &x);
     if (st == HG_OK) {
-        memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
-        (d == HG_F64 ? avg_unpool_f64 : avg_unpool_f32)(p, rg->data, x->data);
+        run_means((mean_job){p, rg->data, x->data, d == HG_F64 ? avg_unpool_f64 : avg_unpool_f32});
         st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, mean_format(g, p->n), out);
     }
     hg_release(cx, rg);
