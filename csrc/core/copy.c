@@ -181,21 +181,52 @@ hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64
 
 /* ---- Copies --------------------------------------------------------------------------------------------------------------- */
 
+/* Backwards, one value everywhere, or any steps. */
 #define MOVE(size, type)                                                                                               \
-    static void move_##size(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {               \
-        if (to_step == size && from_step == -size) { /* backwards */                                                   \
-            type *restrict a = (type *)(void *)to;                                                                     \
-            const type *restrict b = (const type *)(const void *)from;                                                 \
+    HG_INLINE void move_##size##_body(const bool fused, int64_t n, char *to, int64_t to_step, const char *from,        \
+                                      int64_t from_step) {                                                             \
+        (void)fused;                                                                                                   \
+        type *restrict a = (type *)(void *)to;                                                                         \
+        const type *restrict b = (const type *)(const void *)from;                                                     \
+        if (to_step == size && from_step == -size)                                                                     \
             for (int64_t i = 0; i < n; i++) a[i] = b[-i];                                                              \
-            return;                                                                                                    \
-        }                                                                                                              \
+        else if (to_step == size && from_step == 0)                                                                    \
+            for (int64_t i = 0; i < n; i++) a[i] = *b;                                                                 \
+        else                                                                                                           \
+            move_##size##_any(n, to, to_step, from, from_step);                                                        \
+    }                                                                                                                  \
+    HG_VECTOR(move_##size, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to,         \
+              to_step, from, from_step)
+#define MOVE_ANY(size, type)                                                                                           \
+    static void move_##size##_any(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {         \
         for (int64_t i = 0; i < n; i++)                                                                                \
             *(type *)(void *)(to + i * to_step) = *(const type *)(const void *)(from + i * from_step);                 \
     }
+MOVE_ANY(1, uint8_t)
+MOVE_ANY(2, uint16_t)
+MOVE_ANY(4, uint32_t)
+MOVE_ANY(8, uint64_t)
 MOVE(1, uint8_t)
 MOVE(2, uint16_t)
 MOVE(4, uint32_t)
 MOVE(8, uint64_t)
+
+typedef struct moving {
+    char *to;
+    const char *from; /* NULL: zeros */
+} moving;
+
+static void move_range(void *arg, int64_t begin, int64_t end) {
+    const moving *m = arg;
+    if (m->from)
+        memcpy(m->to + begin, m->from + begin, (size_t)(end - begin));
+    else
+        memset(m->to + begin, 0, (size_t)(end - begin));
+}
+
+void hg_move_bytes(hg_ctx *cx, char *to, const char *from, size_t n) {
+    hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
+}
 
 typedef struct copying {
     hg_convert convert;
@@ -293,7 +324,10 @@ hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     size_t size = hg_tensor_itemsize(to);
     bool same = to->dtype == from->dtype;
     if (same && to->contiguous && from->contiguous && to->numel == from->numel) {
-        memmove(to->data, from->data, (size_t)to->numel * size);
+        if (spans_meet(to, from))
+            memmove(to->data, from->data, (size_t)to->numel * size);
+        else
+            hg_move_bytes(cx, to->data, from->data, (size_t)to->numel * size);
         return HG_OK;
     }
     hg_tensor *apart = NULL;
@@ -367,7 +401,7 @@ hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
     hg_put_number(number, (hg_dtype)to->dtype, &bits);
     size_t size = hg_tensor_itemsize(to);
     if (to->contiguous && bits == 0) {
-        memset(to->data, 0, (size_t)to->numel * size);
+        hg_move_bytes(cx, to->data, NULL, (size_t)to->numel * size);
         return HG_OK;
     }
     copying c = {size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8, 0};
@@ -380,7 +414,7 @@ hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
     hg_iter_add_tensor(&it, to);
     hg_iter_add(&it, &bits, 0, 0, NULL, NULL);
     hg_iter_coalesce(&it);
-    hg_iter_rows(&it, fill_row, &c);
+    hg_iter_work(cx, &it, fill_row, &c);
     return HG_OK;
 }
 

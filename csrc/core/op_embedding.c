@@ -1,5 +1,7 @@
 /* Rows of a table, picked by number. */
+#include "iter_impl.h"
 #include "nn_impl.h"
+#include "pool_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -30,6 +32,19 @@ static hg_status take_indices(hg_ctx *cx, hg_tensor *indices, int64_t n, hg_tens
     return HG_OK;
 }
 
+typedef struct picking {
+    const int64_t *row;
+    size_t size; /* of a row, in bytes */
+    const char *table;
+    char *to;
+} picking;
+
+static void pick_rows(void *arg, int64_t begin, int64_t end) {
+    const picking *p = arg;
+    for (int64_t i = begin; i < end; i++)
+        memcpy(p->to + (size_t)i * p->size, p->table + (size_t)p->row[i] * p->size, p->size);
+}
+
 /* weight, indices, padding_idx, scale_grad_by_freq, sparse */
 hg_status hg_embedding_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *w = a[WEIGHT].u.t, *indices = a[INDICES].u.t, *at = NULL, *rows = NULL;
@@ -42,10 +57,9 @@ hg_status hg_embedding_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_raw_contiguous(cx, w, &rows);
     if (st == HG_OK) st = hg_out(cx, out, (hg_dtype)w->dtype, indices->n_dim + 1, shape);
     if (st == HG_OK) {
-        const int64_t *row = (const int64_t *)(const void *)at->data;
-        size_t size = (size_t)w->shape[1] * hg_dtypes[w->dtype].size;
-        for (int64_t i = 0; i < at->numel; i++)
-            memcpy((*out)->data + (size_t)i * size, rows->data + (size_t)row[i] * size, size);
+        picking p = {(const int64_t *)(const void *)at->data, (size_t)w->shape[1] * hg_dtypes[w->dtype].size,
+                     rows->data, (*out)->data};
+        hg_work(cx, at->numel, 1 + HG_GRAIN / (1 + w->shape[1]), pick_rows, &p);
     }
     hg_release(cx, at), hg_release(cx, rows);
     return st;
@@ -57,14 +71,25 @@ hg_status hg_embedding_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+/* The table is divided by rows: each thread adds up what belongs to its own, in the order of the indices. */
+typedef struct adding {
+    const int64_t *row;
+    int64_t n, width, skip;
+    const double *scale; /* may be NULL */
+    const void *grad;
+    void *table;
+} adding;
+
 #define ADD_ROWS(name, REAL)                                                                                           \
-    static void name(const int64_t *row, int64_t n, int64_t width, int64_t skip, const double *scale,                  \
-                     const void *grad, void *table) {                                                                  \
-        const REAL *g = grad;                                                                                          \
-        for (int64_t i = 0; i < n; i++, g += width) {                                                                  \
-            REAL *to = (REAL *)table + row[i] * width, by = scale ? (REAL)scale[row[i]] : 1;                           \
-            if (row[i] == skip) continue;                                                                              \
-            for (int64_t k = 0; k < width; k++) to[k] += g[k] * by;                                                    \
+    static void name(void *arg, int64_t begin, int64_t end) {                                                          \
+        const adding *a = arg;                                                                                         \
+        const REAL *g = a->grad;                                                                                       \
+        memset((REAL *)a->table + begin * a->width, 0, (size_t)((end - begin) * a->width) * sizeof *g);                \
+        for (int64_t i = 0; i < a->n; i++, g += a->width) {                                                            \
+            int64_t row = a->row[i];                                                                                   \
+            if (row < begin || row >= end || row == a->skip) continue;                                                 \
+            REAL *to = (REAL *)a->table + row * a->width, by = a->scale ? (REAL)a->scale[row] : 1;                     \
+            for (int64_t k = 0; k < a->width; k++) to[k] += g[k] * by;                                                 \
         }                                                                                                              \
     }
 ADD_ROWS(add_rows_f32, float)
@@ -93,8 +118,10 @@ hg_status hg_embedding_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
     const int64_t *row = (const int64_t *)(const void *)at->data;
     if (st == HG_OK && a[4].u.i && !(scale = frequencies(cx, row, at->numel, shape[0]))) st = HG_MEMORY;
     if (st == HG_OK) {
-        memset(table->data, 0, (size_t)table->numel * hg_dtypes[d].size);
-        (d == HG_F64 ? add_rows_f64 : add_rows_f32)(row, at->numel, shape[1], a[3].u.i, scale, rg->data, table->data);
+        adding job = {row, at->numel, shape[1], a[3].u.i, scale, rg->data, table->data};
+        int64_t parts = 1 + (at->numel + shape[0]) * shape[1] / HG_GRAIN; /* each looks through all indices */
+        if (parts > hg_get_num_threads()) parts = hg_get_num_threads();
+        hg_work(cx, shape[0], 1 + (shape[0] - 1) / parts, d == HG_F64 ? add_rows_f64 : add_rows_f32, &job);
         st = hg_real_result(cx, table, (hg_dtype)g->dtype, out);
         table = NULL;
     }

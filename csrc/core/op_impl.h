@@ -30,6 +30,8 @@ bool hg_raw_add_plain(hg_tensor *to, const hg_tensor *from);
 /* Copy values with broadcasting and casting; raw. */
 hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from);
 hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number);
+/* n bytes, by hg_work(); of zeros where `from` is NULL. The two do not overlap. */
+void hg_move_bytes(hg_ctx *cx, char *to, const char *from, size_t n);
 /* A 0-dimensional tensor of the number; raw, new. */
 hg_status hg_raw_scalar(hg_ctx *cx, hg_arg number, hg_dtype d, hg_tensor **out);
 

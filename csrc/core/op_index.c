@@ -1,6 +1,7 @@
 /* Reading and writing along one dimension by an index tensor: gather, scatter and the index_* family. */
 #include "k_impl.h"
 #include "layout_impl.h"
+#include "pool_impl.h"
 #include "shape_impl.h"
 
 #include <string.h>
@@ -342,28 +343,26 @@ static hg_status slab(hg_ctx *cx, const hg_tensor *t, int d, int64_t i, hg_tenso
 }
 
 /* The rows of `from` along d to those of `to`: where `pick` is given from row pick[i], else i; likewise `put`. */
-static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick, int d,
-                      int64_t n, bool add, double alpha) {
+typedef struct moving {
+    const hg_tensor *to, *from;
+    const int64_t *put, *pick;
+    int64_t step_to, step_from; /* from row to row, in bytes */
+    int rank;                   /* of a row */
     int64_t shape[HG_MAX_DIM], s_to[HG_MAX_DIM], s_from[HG_MAX_DIM];
-    int rank = 0;
-    const hg_tensor *model = from->n_dim >= to->n_dim ? from : to;
-    for (int k = 0; k < model->n_dim; k++)
-        if (k != d) {
-            shape[rank] = model->shape[k];
-            s_to[rank] = to->n_dim ? to->stride[k] : 0;
-            s_from[rank++] = from->n_dim ? from->stride[k] : 0;
-        }
-    for (int k = 0; k < rank; k++)
-        if (shape[k] == 0) return;
-    size_t size = hg_tensor_itemsize(to);
-    int64_t step_to = to->n_dim ? to->stride[d] : 1, step_from = from->n_dim ? from->stride[d] : 1;
-    for (int64_t i = 0; i < n; i++) {
+    bool add;
+    double alpha;
+} moving;
+
+static void move_some(void *arg, int64_t begin, int64_t end) {
+    const moving *m = arg;
+    size_t size = hg_tensor_itemsize(m->to);
+    for (int64_t i = begin; i < end; i++) {
         hg_walk w;
-        hg_walk_begin(&w, rank, shape);
-        hg_walk_add(&w, to->data + (put ? put[i] : i) * step_to * (int64_t)size, s_to, size);
-        hg_walk_add(&w, from->data + (pick ? pick[i] : i) * step_from * (int64_t)size, s_from, size);
-        if (rank == 0) w.step[0] = w.step[1] = 0;
-        if (!add) {
+        hg_walk_begin(&w, m->rank, m->shape);
+        hg_walk_add(&w, m->to->data + (m->put ? m->put[i] : i) * m->step_to, m->s_to, size);
+        hg_walk_add(&w, m->from->data + (m->pick ? m->pick[i] : i) * m->step_from, m->s_from, size);
+        if (m->rank == 0) w.step[0] = w.step[1] = 0;
+        if (!m->add) {
             HG_BY_SIZE(
                 size, do {
                     char *p = w.p[0], *q = w.p[1];
@@ -374,13 +373,32 @@ static void move_rows(const hg_tensor *to, const int64_t *put, const hg_tensor *
                 } while (hg_walk_next(&w));)
         } else {
             HG_BY_DTYPE(
-                to->dtype, A factor = (int)K == HG_BOOL ? (A)(alpha != 0) : (A)alpha; do {
+                m->to->dtype, A factor = (int)K == HG_BOOL ? (A)(m->alpha != 0) : (A)m->alpha; do {
                     char *p = w.p[0], *q = w.p[1];
                     for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
                         *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * factor);
                 } while (hg_walk_next(&w));)
         }
     }
+}
+
+static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick,
+                      int d, int64_t n, bool add, double alpha) {
+    moving m = {.to = to, .from = from, .put = put, .pick = pick, .add = add, .alpha = alpha};
+    int64_t each = 1, size = (int64_t)hg_tensor_itemsize(to);
+    const hg_tensor *model = from->n_dim >= to->n_dim ? from : to;
+    for (int k = 0; k < model->n_dim; k++)
+        if (k != d) {
+            each *= m.shape[m.rank] = model->shape[k];
+            m.s_to[m.rank] = to->n_dim ? to->stride[k] : 0;
+            m.s_from[m.rank++] = from->n_dim ? from->stride[k] : 0;
+        }
+    if (each == 0) return;
+    m.step_to = (to->n_dim ? to->stride[d] : 1) * size, m.step_from = (from->n_dim ? from->stride[d] : 1) * size;
+    if (put) /* may name a row twice */
+        move_some(&m, 0, n);
+    else
+        hg_work(cx, n, 1 + HG_GRAIN / (1 + each), move_some, &m);
 }
 
 /* `kind`: torch raises IndexError in some of these ops and RuntimeError in others. */
@@ -411,7 +429,7 @@ hg_status hg_index_select_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
     st = check_rows(cx, HG_INDEX, "index out of range in self", at, d, hg_size_at(t, d), false);
     if (st == HG_OK) st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
-    if (st == HG_OK) move_rows(*out, NULL, t, (const int64_t *)(void *)at->data, d, at->numel, false, 1);
+    if (st == HG_OK) move_rows(cx, *out, NULL, t, (const int64_t *)(void *)at->data, d, at->numel, false, 1);
     hg_release(cx, at);
     return st;
 }
@@ -459,7 +477,7 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     st = check_rows(cx, HG_SHAPE, NULL, at, d, hg_size_at(t, d), false);
     if (st == HG_OK) st = out_apart(cx, t, out);
     if (st == HG_OK)
-        move_rows(*out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
+        move_rows(cx, *out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
     hg_release(cx, at);
     return st;
 }
@@ -524,7 +542,7 @@ hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             st = hg_fail(cx, HG_INDEX, "index_copy_(): index %lld is out of bounds for dimension %d with size %lld",
                          (long long)rows[i], d, (long long)hg_size_at(t, d));
     if (st == HG_OK) st = out_apart(cx, t, out);
-    if (st == HG_OK) move_rows(*out, rows, src, NULL, d, at->numel, false, 1);
+    if (st == HG_OK) move_rows(cx, *out, rows, src, NULL, d, at->numel, false, 1);
     hg_release(cx, at);
     return st;
 }

@@ -72,10 +72,10 @@ static hg_status put_range(hg_ctx *cx, hg_tensor *out, int d, int64_t start, con
 }
 
 /* The same along the first dimension, for plain tensors of one dtype; false: they are not. */
-static bool put_rows(bool fresh, hg_tensor *out, int d, int64_t start, const hg_tensor *from) {
+static bool put_rows(hg_ctx *cx, bool fresh, hg_tensor *out, int d, int64_t start, const hg_tensor *from) {
     int64_t size = (int64_t)hg_tensor_itemsize(out);
     if (d != 0 || !fresh || !out->plain || !from->plain || out->dtype != from->dtype) return false;
-    if (from->numel) memcpy(out->data + start * out->stride[0] * size, from->data, (size_t)(from->numel * size));
+    hg_move_bytes(cx, out->data + start * out->stride[0] * size, from->data, (size_t)(from->numel * size));
     return true;
 }
 
@@ -105,7 +105,7 @@ hg_status hg_cat_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK && fresh) st = hg_reformat(cx, *out, common_format(ts, n));
     int64_t start = 0;
     for (int i = 0; i < n && st == HG_OK; start += a[2].u.ints[i++])
-        if (!put_rows(fresh, *out, d, start, ts[i]) && ts[i]->numel) st = put_range(cx, *out, d, start, ts[i]);
+        if (!put_rows(cx, fresh, *out, d, start, ts[i]) && ts[i]->numel) st = put_range(cx, *out, d, start, ts[i]);
     return st;
 }
 
@@ -164,7 +164,7 @@ hg_status hg_stack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (i != d) rest[k++] = (*out)->stride[i];
     for (int i = 0; i < n && st == HG_OK; i++) {
         hg_tensor *part;
-        if (put_rows(fresh, *out, d, i, ts[i])) continue;
+        if (put_rows(cx, fresh, *out, d, i, ts[i])) continue;
         if ((st = hg_raw_view(cx, *out, ts[i]->n_dim, ts[i]->shape, rest, i * (*out)->stride[d], &part)) != HG_OK)
             break;
         st = hg_raw_copy(cx, part, ts[i]);
