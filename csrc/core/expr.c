@@ -8,13 +8,21 @@ void hg_scope_begin(hg_ctx *cx, hg_scope *s) {
     s->at = s->few;
     s->n = 0, s->cap = sizeof s->few / sizeof *s->few;
     s->status = HG_OK;
+    s->quiet = false;
     cx->scope = s;
+}
+
+void hg_scope_begin_quiet(hg_ctx *cx, hg_scope *s) {
+    hg_scope_begin(cx, s);
+    s->quiet = true, s->grad_before = cx->grad_enabled;
+    cx->grad_enabled = false;
 }
 
 hg_status hg_scope_end(hg_ctx *cx, hg_scope *s) {
     cx->scope = s->outer;
     for (uint32_t i = 0; i < s->n; i++) hg_release(cx, s->at[i]);
     if (s->at != s->few) hg_mem_free(cx->lib, s->at);
+    if (s->quiet) cx->grad_enabled = s->grad_before;
     return s->status;
 }
 

@@ -289,14 +289,10 @@ hg_status hg_glu_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (x->shape[d] % 2)
         return hg_fail(cx, HG_STATE, "Halving dimension must be even, but dimension %d is size %lld", d,
                        (long long)x->shape[d]);
-    bool grad = cx->grad_enabled;
-    cx->grad_enabled = false;
     hg_scope s;
-    hg_scope_begin(cx, &s);
+    hg_scope_begin_quiet(cx, &s);
     hg_tensor *y = MUL_(half(cx, x, a[1], 0), X(SIGMOID, T(half(cx, x, a[1], 1))));
-    st = hg_scope_return(cx, &s, y, out);
-    cx->grad_enabled = grad;
-    return st;
+    return hg_scope_return(cx, &s, y, out);
 }
 
 hg_status hg_glu_bwd(hg_ctx *cx, hg_back *b) {
@@ -316,14 +312,10 @@ hg_status hg_glu_nn_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 /* x where it is positive, else w x; w broadcasts to x. */
 hg_status hg_prelu_kernel_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    bool grad = cx->grad_enabled;
-    cx->grad_enabled = false;
     hg_scope s;
-    hg_scope_begin(cx, &s);
+    hg_scope_begin_quiet(cx, &s);
     hg_tensor *y = X(WHERE, T(X(GT, a[0], hg_i(0))), a[0], T(X(MUL, a[1], a[0])));
-    hg_status st = hg_scope_return(cx, &s, y, out);
-    cx->grad_enabled = grad;
-    return st;
+    return hg_scope_return(cx, &s, y, out);
 }
 
 hg_status hg_prelu_kernel_bwd(hg_ctx *cx, hg_back *b) {

@@ -108,10 +108,13 @@ typedef struct hg_scope {
     hg_tensor **at;
     uint32_t n, cap;
     hg_status status;
+    bool quiet, grad_before;
     hg_tensor *few[16];
 } hg_scope;
 
 void hg_scope_begin(hg_ctx *cx, hg_scope *s);
+/* The same without recording, until the scope ends: for an op that is composed of others but has a derivative of its own. */
+void hg_scope_begin_quiet(hg_ctx *cx, hg_scope *s);
 hg_status hg_scope_end(hg_ctx *cx, hg_scope *s);
 hg_tensor *hg_scope_keep(hg_ctx *cx, hg_tensor *t); /* steals t; returns it borrowed */
 bool hg_scope_ok(const hg_ctx *cx);

@@ -154,15 +154,11 @@ static hg_status check_range(hg_ctx *cx, hg_tensor *t, const char *name) {
 
 /* A loss per element, weighted and reduced outside of the graph. Steals loss. */
 static hg_status weigh(hg_ctx *cx, hg_tensor *loss, const hg_arg *weight, hg_reduction r, hg_tensor **out) {
-    bool grad = cx->grad_enabled;
     hg_scope s;
-    cx->grad_enabled = false;
-    hg_scope_begin(cx, &s);
+    hg_scope_begin_quiet(cx, &s);
     loss = hg_scope_keep(cx, loss);
     if (hg_given(weight)) loss = X(MUL, T(loss), *weight);
-    hg_status st = hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
-    cx->grad_enabled = grad;
-    return st;
+    return hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
 }
 
 /* self, target, weight, reduction */
@@ -203,10 +199,8 @@ hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_reduction r = HG_REDUCE_NONE;
     hg_scope s;
-    bool grad = cx->grad_enabled;
     HG_TRY(hg_reduction_of(cx, &a[4], &r));
-    cx->grad_enabled = false;
-    hg_scope_begin(cx, &s);
+    hg_scope_begin_quiet(cx, &s);
     hg_tensor *softplus = X(NEG, T(X(LOG_SIGMOID, a[SELF])));
     if (hg_given(&a[3])) {
         hg_tensor *more = X(MUL, T(X(SUB, a[3], hg_i(1))), a[TARGET]);
@@ -214,9 +208,7 @@ hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     }
     hg_tensor *loss = X(ADD, T(X(MUL, T(X(RSUB_SCALAR, a[TARGET], hg_i(1))), a[SELF])), T(softplus));
     if (hg_given(&a[WEIGHT])) loss = X(MUL, T(loss), a[WEIGHT]);
-    hg_status st = hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
-    cx->grad_enabled = grad;
-    return st;
+    return hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
 }
 
 hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {

@@ -1,5 +1,6 @@
 /* Random tensors. Which numbers are drawn, and in which order, is torch's: the same seed gives the same tensors. Elements are
    drawn in memory order. */
+#include "cpu_impl.h"
 #include "k_impl.h"
 #include "layout_impl.h"
 #include "shape_impl.h"
@@ -83,12 +84,14 @@ static double draw_uniform(const drawing *d) {
     return y == d->b ? d->a : y;
 }
 
-HG_CLONES static void stretch(float *x, int64_t n, float low, float high) {
+HG_INLINE void stretch_body(const bool fused, float *x, int64_t n, float low, float high) {
+    (void)fused; /* torch fuses everywhere */
     for (int64_t i = 0; i < n; i++) {
         float y = __builtin_fmaf(x[i], high - low, low);
         x[i] = y == high ? low : y;
     }
 }
+HG_VECTOR(stretch, (float *x, int64_t n, float low, float high), x, n, low, high)
 
 static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double to, hg_tensor *t) {
     if (!hg_dtype_is_float((hg_dtype)t->dtype)) return hg_no_kernel(cx, "check_uniform_bounds", (hg_dtype)t->dtype);
@@ -111,7 +114,7 @@ static double draw_normal(const drawing *d) { return normal(d->g) * d->b + d->a;
    torch fills float32 tensors with the vector forms of Cephes' logarithm, sine and cosine, which err in the last bits, in a
    build that fuses a product with the sum it goes into. The same polynomials, fused at the same places, give the same
    normals to the bit. x is positive; the angle is in [0, 2 pi]. */
-HG_INLINE float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+HG_INLINE float times_plus(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 HG_INLINE float cephes_log(float x) {
     static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f,
@@ -126,34 +129,37 @@ HG_INLINE float cephes_log(float x) {
     bool small = m.f < 0.707106781186547524f;
     float r = small ? m.f - 1 + m.f : m.f - 1, z = r * r, y = p[0];
     if (small) e -= 1;
-    for (int k = 1; k < 9; k++) y = fused(y, r, p[k]);
-    y = fused(y * r, z, e * -2.12194440e-4f);
-    return fused(e, 0.693359375f, r + fused(-z, 0.5f, y));
+    for (int k = 1; k < 9; k++) y = times_plus(y, r, p[k]);
+    y = times_plus(y * r, z, e * -2.12194440e-4f);
+    return times_plus(e, 0.693359375f, r + times_plus(-z, 0.5f, y));
 }
 
 HG_INLINE void cephes_sincos(float x, float *sine, float *cosine) {
     int32_t octant = ((int32_t)(x * 1.27323954473516f) + 1) & ~1;
     float y = (float)octant;
-    x = fused(y, -3.77489497744594108e-8f, fused(y, -2.4187564849853515625e-4f, fused(y, -0.78515625f, x)));
+    x = times_plus(y, -3.77489497744594108e-8f,
+                   times_plus(y, -2.4187564849853515625e-4f, times_plus(y, -0.78515625f, x)));
     float z = x * x;
-    float c = fused(fused(2.443315711809948E-005f, z, -1.388731625493765E-003f), z, 4.166664568298827E-002f);
-    float s = fused(fused(-1.9515295891E-4f, z, 8.3321608736E-3f), z, -1.6666654611E-1f);
-    c = fused(c * z, z, -(z * 0.5f)) + 1;
-    s = fused(s * z, x, x);
+    float c = times_plus(times_plus(2.443315711809948E-005f, z, -1.388731625493765E-003f), z, 4.166664568298827E-002f);
+    float s = times_plus(times_plus(-1.9515295891E-4f, z, 8.3321608736E-3f), z, -1.6666654611E-1f);
+    c = times_plus(c * z, z, -(z * 0.5f)) + 1;
+    s = times_plus(s * z, x, x);
     float a = octant & 2 ? c : s, b = octant & 2 ? s : c;
     *sine = octant & 4 ? -a : a;
     *cosine = (octant - 2) & 4 ? b : -b;
 }
 
 /* Sixteen uniforms become sixteen normals: pairs eight apart. */
-HG_CLONES static void transform_f32(float *x, float mean, float std) {
+HG_INLINE void transform_f32_body(const bool fused, float *x, float mean, float std) {
+    (void)fused;
     for (int j = 0; j < 8; j++) {
         float radius = __builtin_sqrtf(-2 * cephes_log(1 - x[j])), sine, cosine;
         cephes_sincos((float)(2 * M_PI) * x[j + 8], &sine, &cosine);
-        x[j] = fused(radius * cosine, std, mean);
-        x[j + 8] = fused(radius * sine, std, mean);
+        x[j] = times_plus(radius * cosine, std, mean);
+        x[j + 8] = times_plus(radius * sine, std, mean);
     }
 }
+HG_VECTOR(transform_f32, (float *x, float mean, float std), x, mean, std)
 
 static void transform_f64(double *x, double mean, double std) {
     for (int j = 0; j < 8; j++) {
@@ -511,15 +517,12 @@ static hg_status sum_up(hg_ctx *cx, const double *weights, double *sums, int64_t
 static hg_status race(hg_ctx *cx, hg_tensor *p, int64_t m, hg_arg generator, hg_tensor **out) {
     hg_scope s;
     hg_tensor *first[2] = {NULL, NULL};
-    bool grad = cx->grad_enabled;
-    cx->grad_enabled = false;
-    hg_scope_begin(cx, &s);
+    hg_scope_begin_quiet(cx, &s);
     hg_tensor *times = X(EMPTY_LIKE, T(p));
     X(EXPONENTIAL_, T(times), hg_f(1), generator);
     hg_tensor *odds = X(DIV, T(p), T(times));
     if (odds) hg_scope_fail(cx, hg_call_op(cx, HG_OP_TOPK, (hg_arg[]){hg_t(odds), hg_i(m)}, 2, first));
     hg_status st = hg_scope_end(cx, &s);
-    cx->grad_enabled = grad;
     hg_release(cx, first[0]);
     if (st == HG_OK) *out = first[1];
     return st;
