@@ -179,6 +179,24 @@ def test_a_hook_that_removes_itself_is_still_placed():
     assert f"registered at {place}, of optimizer SGD" in note_of(optimizer.step)
 
 
+def test_each_place_of_a_loop_is_noted_and_so_is_code_made_anew():
+    module = nn.Identity()
+
+    def line_of(handle):
+        note = note_of(lambda: module(torch.ones(1)))
+        handle.remove()
+        return int(note.partition("registered at ")[2].split(",")[0].rpartition(":")[2])
+
+    first = sys._getframe().f_lineno + 2
+    for _ in range(3):
+        assert line_of(module.register_forward_hook(fails)) == first
+        assert line_of(module.register_forward_hook(fails)) == first + 1
+    for line in (1, 2, 3, 2, 1):
+        made = {"module": module, "fails": fails}
+        exec(compile("\n" * (line - 1) + "handle = module.register_forward_hook(fails)", "made", "exec"), made)
+        assert line_of(made["handle"]) == line
+
+
 @pytest.mark.parametrize("mode", ["all", "any"])
 def test_hooks_on_several_tensors(mode):
     x = leaf()

@@ -84,7 +84,11 @@ typedef struct mod_state {
     PyObject *function_names;    /* dict: their names, which nodes point to */
     PyObject *files;             /* dict: the names of files hooks were registered in, kept for good */
     PyObject *last_file;         /* borrowed from files: where the last hook was registered; NULL before the first */
-    PyObject *numbers[64];       /* "0", "1" ...: the names of the first children in a row; NULL until used */
+    struct {
+        PyObject *code; /* owned: no other code can have its address */
+        int at, line;
+    } site;                           /* the instruction that last registered a hook; code NULL before the first */
+    PyObject *numbers[64];            /* "0", "1" ...: the names of the first children in a row; NULL until used */
     PyObject *result_types[HG_N_OPS]; /* torch.return_types.max ...; NULL where an op's result has no names */
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */

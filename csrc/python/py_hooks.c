@@ -125,6 +125,21 @@ static const void *file_of(PyCodeObject *code) {
     return hg_py->last_file;
 }
 
+/* The line a frame is at. Where hooks are registered in a loop the instruction is the last one's: its line is known. */
+static int line_of(PyFrameObject *frame, PyCodeObject *code) {
+#if PY_VERSION_HEX >= 0x030B0000
+    int at = PyFrame_GetLasti(frame);
+    if (hg_py->site.code == (PyObject *)code && hg_py->site.at == at) return hg_py->site.line;
+    int line = PyFrame_GetLineNumber(frame);
+    hg_py->site.at = at, hg_py->site.line = line;
+    Py_XSETREF(hg_py->site.code, Py_NewRef((PyObject *)code));
+    return line;
+#else
+    (void)code;
+    return PyFrame_GetLineNumber(frame);
+#endif
+}
+
 void py_site(const void **file, int *line) {
     PyFrameObject *frame = (PyFrameObject *)Py_XNewRef((PyObject *)PyEval_GetFrame());
     *file = NULL, *line = 0;
@@ -136,7 +151,7 @@ void py_site(const void **file, int *line) {
     if (frame) {
         PyCodeObject *code = PyFrame_GetCode(frame);
         *file = file_of(code);
-        *line = PyFrame_GetLineNumber(frame);
+        *line = line_of(frame, code);
         Py_DECREF(code);
         Py_DECREF(frame);
     }
