@@ -5,6 +5,7 @@
    gain from it. It is set to one thread at once: its own pool collapses where a core is busy, and a fork while it runs
    deadlocks. Which products go to it depends on their size alone, so that the same product always gives the same bits. */
 #include "gemm_impl.h"
+#include "cpu_impl.h"
 #include "linalg_impl.h"
 #include "iter_impl.h"
 
@@ -100,8 +101,9 @@ void hg_blas_close(hg_lib *lib) {
 enum { DEEP = 128, WIDE = 32 };
 
 #define GEMM_LOOPS(name, E, FMA)                                                                                       \
-    HG_CLONES static void name##_block(int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col, \
-                                       const E *b, E *c, int64_t ldc) {                                                \
+    HG_INLINE void name##_block_body(const bool fused, int64_t m, int64_t n, int64_t k, E alpha, const E *a,           \
+                                     int64_t row, int64_t col, const E *b, E *c, int64_t ldc) {                        \
+        (void)fused;                                                                                                   \
         for (int64_t i = 0; i < m; i += 4) {                                                                           \
             int64_t rows = m - i < 4 ? m - i : 4;                                                                      \
             E sum[4][WIDE] = {{0}};                                                                                    \
@@ -126,6 +128,10 @@ enum { DEEP = 128, WIDE = 32 };
                 for (int64_t j = 0; j < n; j++) c[(i + r) * ldc + j] += alpha * sum[r][j];                             \
         }                                                                                                              \
     }                                                                                                                  \
+    HG_VECTOR(name##_block,                                                                                            \
+              (int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col, const E *b, E *c,       \
+               int64_t ldc),                                                                                           \
+              m, n, k, alpha, a, row, col, b, c, ldc)                                                                  \
     static void name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t lda, const E *b,  \
                      int64_t ldb, E beta, E *c, int64_t ldc) {                                                         \
         E packed[DEEP * WIDE];                                                                                         \
@@ -146,8 +152,9 @@ enum { DEEP = 128, WIDE = 32 };
             }                                                                                                          \
     }                                                                                                                  \
     /* c of one column: sixteen partial sums a row, so that they can be one vector */                                  \
-    HG_CLONES static void name##_column(int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta,    \
-                                        E *c, int64_t ldc) {                                                           \
+    HG_INLINE void name##_column_body(const bool fused, int64_t m, int64_t k, E alpha, const E *a, int64_t lda,        \
+                                      const E *b, E beta, E *c, int64_t ldc) {                                         \
+        (void)fused;                                                                                                   \
         for (int64_t i = 0; i < m; i++, a += lda) {                                                                    \
             E part[16] = {0}, sum = 0;                                                                                 \
             int64_t p = 0;                                                                                             \
@@ -158,8 +165,10 @@ enum { DEEP = 128, WIDE = 32 };
                 for (int j = 0; j < half; j++) part[j] += part[j + half];                                              \
             c[i * ldc] = alpha * (sum + part[0]) + (beta == 0 ? 0 : beta * c[i * ldc]);                                \
         }                                                                                                              \
-    }
-
+    }                                                                                                                  \
+    HG_VECTOR(name##_column,                                                                                           \
+              (int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta, E *c, int64_t ldc), m, k,   \
+              alpha, a, lda, b, beta, c, ldc)
 GEMM_LOOPS(loops_f32, float, __builtin_fmaf)
 GEMM_LOOPS(loops_f64, double, __builtin_fma)
 #undef GEMM_LOOPS

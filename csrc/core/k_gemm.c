@@ -29,6 +29,7 @@ typedef struct tile {
 typedef struct machine {
     int rows, lanes;
     void (*turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld);
+    void (*lay)(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
 } machine;
 
@@ -139,7 +140,7 @@ static float *take_room(void) {
     return room;
 }
 
-/* `n` rows of x, turned: to[p * ld + i] = x[i * row + p * col]. One of row and col is 1. */
+/* `n` rows of x, turned: to[p * ld + i] = x[i * row + p * col]. One of row and col is 1, and n at most two vectors where row is. */
 static void turn(const machine *m, const float *x, int64_t row, int64_t col, int64_t n, int64_t k, float *to,
                  int64_t ld) {
     if (col == 1) {
@@ -150,7 +151,7 @@ static void turn(const machine *m, const float *x, int64_t row, int64_t col, int
             m->turn(at, some, k, to + i, ld);
         }
     } else {
-        for (int64_t p = 0; p < k; p++, x += col, to += ld) memcpy(to, x, (size_t)n * sizeof *to);
+        m->lay(x, col, n, k, to, ld);
     }
 }
 
@@ -287,18 +288,24 @@ static inline __attribute__((always_inline)) float dot(int64_t k, const float *a
 }
 
 /* y[i] = alpha * (rows of a times x) + beta * add. */
-HG_CLONES static void dots(int64_t rows, int64_t k, const float *a, int64_t lda, const float *x, float alpha,
-                           float beta, const float *add, int64_t add_step, float *y, int64_t y_step) {
+HG_INLINE void dots_body(const bool fused, int64_t rows, int64_t k, const float *a, int64_t lda, const float *x,
+                         float alpha, float beta, const float *add, int64_t add_step, float *y, int64_t y_step) {
+    (void)fused;
     for (int64_t i = 0; i < rows; i++, a += lda) {
         float sum = alpha * (k < 64 ? dot(k, a, x, 16) : dot(k, a, x, 64));
         y[i * y_step] = add ? beta * add[i * add_step] + sum : sum;
     }
 }
+HG_VECTOR(dots,
+          (int64_t rows, int64_t k, const float *a, int64_t lda, const float *x, float alpha, float beta,
+           const float *add, int64_t add_step, float *y, int64_t y_step),
+          rows, k, a, lda, x, alpha, beta, add, add_step, y, y_step)
 
 /* y[j] = alpha * (x times columns of b) + beta * add, four rows of b at a time. */
-HG_CLONES static void sums(int64_t n, int64_t k, const float *restrict x, int64_t x_step, const float *restrict b,
-                           int64_t ldb, float alpha, float beta, const float *add, float *c) {
+HG_INLINE void sums_body(const bool fused, int64_t n, int64_t k, const float *restrict x, int64_t x_step,
+                         const float *restrict b, int64_t ldb, float alpha, float beta, const float *add, float *c) {
     float y[1024];
+    (void)fused;
     for (int64_t j0 = 0; j0 < n; j0 += 1024) {
         int64_t some = n - j0 < 1024 ? n - j0 : 1024, p = 0;
         const float *from = b + j0, *at = x;
@@ -315,6 +322,10 @@ HG_CLONES static void sums(int64_t n, int64_t k, const float *restrict x, int64_
         for (int64_t j = 0; j < some; j++) c[j0 + j] = (add ? beta * add[j0 + j] : 0) + alpha * y[j];
     }
 }
+HG_VECTOR(sums,
+          (int64_t n, int64_t k, const float *x, int64_t x_step, const float *b, int64_t ldb, float alpha, float beta,
+           const float *add, float *c),
+          n, k, x, x_step, b, ldb, alpha, beta, add, c)
 
 /* ---- All of it, by all threads ------------------------------------------------------------------------------------------------- */
 

@@ -71,10 +71,25 @@ TARGET static void NAME(turn)(const float *const row[], int64_t n, int64_t k, fl
         for (int64_t i = 0; i < n; i++) to[i] = row[i][p];
 }
 
+/* to[p * ld + i] = x[p * row + i] for k rows of n numbers, two vectors of them at most. */
+TARGET static void NAME(lay)(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld) {
+    const bool wide = n > LANES;
+    const MASK last = SOME(wide ? n - LANES : n);
+    for (int64_t p = 0; p < k; p++, x += row, to += ld) {
+        if (wide) {
+            STORE(to, LOAD(x));
+            STORE_SOME(to + LANES, last, LOAD_SOME(x + LANES, last));
+        } else {
+            STORE_SOME(to, last, LOAD_SOME(x, last));
+        }
+    }
+}
+
 static const machine NAME(machine) = {
     .rows = ROWS,
     .lanes = LANES,
     .turn = NAME(turn),
+    .lay = NAME(lay),
     .tiles =
         {
 #define TILE(rows) {NAME(tile_##rows##_1), NAME(tile_##rows##_2)},

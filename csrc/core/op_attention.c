@@ -34,44 +34,68 @@ typedef struct attention {
 
 /* ---- Kernels ----------------------------------------------------------------------------------------------------------------- */
 
+enum { SPAN = 16 };
+
+/* Adds up the numbers of x, which is lost. */
+HG_INLINE float total(float x[SPAN]) {
+    for (int half = SPAN / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) x[j] += x[j + half];
+    return x[0];
+}
+
 /* A row of scores becomes e^(x - most), nothing beyond `n`; *sum is theirs. A row of minus infinities becomes zeros. */
-HG_CLONES static float weigh(int64_t n, int64_t all, float *x, float *sum) {
-    enum { WIDE = 16 };
-    float lane[WIDE], most = -INFINITY, total = 0;
-    int64_t whole = n / WIDE * WIDE;
-    for (int j = 0; j < WIDE; j++) lane[j] = most;
-    for (int64_t k = 0; k < whole; k += WIDE)
-        for (int j = 0; j < WIDE; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    for (int j = 0; j < WIDE; j++) most = lane[j] > most ? lane[j] : most; /* a NaN shows in the sum */
-    for (int64_t k = whole; k < n; k++) most = x[k] > most ? x[k] : most;
-    float from = most == -INFINITY ? 0 : most;
-    for (int64_t k = 0; k < n; k++) x[k] = hg_expf(x[k] - from);
-    for (int j = 0; j < WIDE; j++) lane[j] = 0;
-    for (int64_t k = 0; k < whole; k += WIDE)
-        for (int j = 0; j < WIDE; j++) lane[j] += x[k + j];
-    for (int j = 0; j < WIDE; j++) total += lane[j];
-    for (int64_t k = whole; k < n; k++) total += x[k];
-    for (int64_t k = n; k < all; k++) x[k] = 0;
-    *sum = total;
-    return from;
+HG_INLINE void weigh_body(const bool fused, int64_t n, int64_t all, float *x, float *most, float *sum) {
+    float lane[SPAN], rest[SPAN];
+    int64_t whole = n / SPAN * SPAN;
+    for (int j = 0; j < SPAN; j++) lane[j] = rest[j] = -INFINITY;
+    memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
+    for (int64_t k = 0; k < whole; k += SPAN)
+        for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
+    for (int j = 0; j < SPAN; j++) lane[j] = rest[j] > lane[j] ? rest[j] : lane[j]; /* a NaN shows in the sum */
+    for (int half = SPAN / 2; half; half /= 2)
+        for (int j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+    const float from = lane[0] == -INFINITY ? 0 : lane[0];
+    for (int j = 0; j < SPAN; j++) lane[j] = rest[j] = hg_low_exp(fused, rest[j] - from);
+    for (int64_t k = 0; k < whole; k += SPAN)
+        for (int j = 0; j < SPAN; j++) {
+            float e = hg_low_exp(fused, x[k + j] - from);
+            x[k + j] = e, lane[j] += e;
+        }
+    memcpy(x + whole, rest, (size_t)(n - whole) * sizeof *x);
+    memset(x + n, 0, (size_t)(all - n) * sizeof *x);
+    *most = from, *sum = total(lane);
 }
+HG_VECTOR(weigh, (int64_t n, int64_t all, float *x, float *most, float *sum), n, all, x, most, sum)
 
-HG_CLONES static void divide(int64_t n, float by, float *x) {
-    for (int64_t k = 0; k < n; k++) x[k] *= by;
+/* Rows of n numbers, `row` apart, each times a number of its own. */
+HG_INLINE void scale_rows_body(const bool fused, int64_t m, int64_t n, const float *by, float *x, int64_t row) {
+    (void)fused;
+    for (int64_t r = 0; r < m; r++)
+        for (int64_t k = 0; k < n; k++) x[r * row + k] *= by[r];
 }
+HG_VECTOR(scale_rows, (int64_t m, int64_t n, const float *by, float *x, int64_t row), m, n, by, x, row)
 
-/* Scores x become weights, e^(x - sum), and g, their gradient, that of the scores. */
-HG_CLONES static void weigh_again(int64_t n, int64_t all, float sum, float mean, float *x, float *g) {
-    for (int64_t k = 0; k < n; k++) x[k] = hg_expf(x[k] - sum);
-    for (int64_t k = 0; k < n; k++) g[k] = x[k] * (g[k] - mean);
-    for (int64_t k = n; k < all; k++) x[k] = g[k] = 0;
+/* Scores x become weights, e^(x - sum), and g, their gradient, that of the scores. d numbers of the output and its gradient
+   have their product's sum taken off. */
+HG_INLINE void weigh_again_body(const bool fused, int64_t n, int64_t all, float sum, int64_t d, const float *out,
+                                const float *grad, float *x, float *g) {
+    float lane[SPAN] = {0}, mean = 0;
+    int64_t whole = d / SPAN * SPAN;
+    for (int64_t k = 0; k < whole; k += SPAN)
+        for (int j = 0; j < SPAN; j++) lane[j] += out[k + j] * grad[k + j];
+    for (int64_t k = whole; k < d; k++) mean += out[k] * grad[k];
+    mean += total(lane);
+    HG_IVDEP
+    for (int64_t k = 0; k < n; k++) {
+        float e = hg_low_exp(fused, x[k] - sum);
+        x[k] = e, g[k] = e * (g[k] - mean);
+    }
+    memset(x + n, 0, (size_t)(all - n) * sizeof *x);
+    memset(g + n, 0, (size_t)(all - n) * sizeof *g);
 }
-
-HG_CLONES static float dot(int64_t n, const float *x, const float *y) {
-    float sum = 0;
-    for (int64_t k = 0; k < n; k++) sum += x[k] * y[k];
-    return sum;
-}
+HG_VECTOR(weigh_again,
+          (int64_t n, int64_t all, float sum, int64_t d, const float *out, const float *grad, float *x, float *g), n,
+          all, sum, d, out, grad, x, g)
 
 static void product(const attention *t, bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                     int64_t lda, const float *b, int64_t ldb, const float *add, int64_t add_row, float *c,
@@ -117,13 +141,14 @@ static void attend_head(const attention *t, int64_t b, int64_t h, float *scores)
         float *by = scores + 2 * t->block * t->seen;
         score(t, q, k, mask, i, m, scores);
         for (int64_t r = 0; r < m; r++) {
-            float sum, most = weigh(seen_by(t, i + r), t->seen, scores + r * t->seen, &sum);
+            float sum, most;
+            weigh(seen_by(t, i + r), t->seen, scores + r * t->seen, &most, &sum);
             by[r] = sum == 0 ? 0 : 1 / sum;
             sums[i + r] = sum == 0 ? INFINITY : most + logf(sum);
         }
         product(t, false, false, m, t->width, t->seen, 1, scores, t->seen, v, t->v.row, NULL, 0, out + i * t->out.row,
                 t->out.row);
-        for (int64_t r = 0; r < m; r++) divide(t->width, by[r], out + (i + r) * t->out.row);
+        scale_rows(m, t->width, by, out + i * t->out.row, t->out.row);
     }
 }
 
@@ -139,10 +164,9 @@ static void derive_head(const attention *t, int64_t b, int64_t h, float *scores)
         const float *gi = g + i * t->grad.row;
         score(t, q, k, mask, i, m, scores);
         product(t, false, true, m, s, d, 1, gi, t->grad.row, v, t->v.row, NULL, 0, slopes, s);
-        for (int64_t r = 0; r < m; r++) {
-            float mean = dot(d, gi + r * t->grad.row, out + (i + r) * t->out.row);
-            weigh_again(seen_by(t, i + r), s, sums[i + r], mean, scores + r * s, slopes + r * s);
-        }
+        for (int64_t r = 0; r < m; r++)
+            weigh_again(seen_by(t, i + r), s, sums[i + r], d, out + (i + r) * t->out.row, gi + r * t->grad.row,
+                        scores + r * s, slopes + r * s);
         product(t, true, false, s, d, m, 1, scores, s, gi, t->grad.row, i ? gv : NULL, t->gv.row, gv, t->gv.row);
         product(t, false, false, m, d, s, t->scale, slopes, s, k, t->k.row, NULL, 0, gq + i * t->gq.row, t->gq.row);
         product(t, true, false, s, d, m, t->scale, slopes, s, q + i * t->q.row, t->q.row, i ? gk : NULL, t->gk.row, gk,

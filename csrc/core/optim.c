@@ -50,8 +50,9 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
 /* Where torch adds a multiple it rounds once, hence fma; what it does in two ops is rounded twice. A decay of zero must not
    be added at all: it would make a nan of an infinite parameter. */
 #define SGD(name, R, fma)                                                                                              \
-    HG_CLONES static void name(const hg_sgd *o, int64_t n, R *restrict p, const R *restrict grad, R *restrict buf,     \
-                               bool first) {                                                                           \
+    HG_INLINE void name##_body(const bool fused, const hg_sgd *o, int64_t n, R *restrict p, const R *restrict grad,    \
+                               R *restrict buf, bool first) {                                                          \
+        (void)fused;                                                                                                   \
         const R lr = (R)-o->lr, decay = (R)o->weight_decay, sign = o->maximize ? -1 : 1;                               \
         const R momentum = (R)o->momentum, fresh = (R)(1 - o->dampening);                                              \
         const bool decays = decay != 0, nesterov = o->nesterov;                                                        \
@@ -68,7 +69,8 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
             buf[i] = first ? g : fma(fresh, g, kept);                                                                  \
             p[i] = fma(lr, nesterov ? fma(momentum, buf[i], g) : buf[i], p[i]);                                        \
         }                                                                                                              \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(name, (const hg_sgd *o, int64_t n, R *p, const R *grad, R *buf, bool first), o, n, p, grad, buf, first)
 SGD(sgd_f32, float, __builtin_fmaf)
 SGD(sgd_f64, double, __builtin_fma)
 
@@ -117,8 +119,9 @@ typedef struct adam_step {
 } adam_step;
 
 #define ADAM(name, R, root, fma)                                                                                       \
-    HG_CLONES static void name(const hg_adam *o, const adam_step *s, int64_t n, R *restrict p, const R *restrict grad, \
-                               R *restrict mean, R *restrict square, R *restrict most) {                               \
+    HG_INLINE void name##_body(const bool fused, const hg_adam *o, const adam_step *s, int64_t n, R *restrict p,       \
+                               const R *restrict grad, R *restrict mean, R *restrict square, R *restrict most) {       \
+        (void)fused;                                                                                                   \
         const R sign = o->maximize ? -1 : 1, keep = (R)(o->decoupled ? 1 - o->lr * o->weight_decay : 1);               \
         const R decay = (R)(o->decoupled ? 0 : o->weight_decay), w1 = (R)(1 - o->beta1), w2 = (R)(1 - o->beta2);       \
         const R beta2 = (R)o->beta2, correction = (R)s->root_correction, eps = (R)o->eps, step = (R)-s->step_size;     \
@@ -130,7 +133,10 @@ typedef struct adam_step {
             if (most) v = most[i] = most[i] > v || most[i] != most[i] ? most[i] : v;                                   \
             p[i] = x + step * m / (root(v) / correction + eps);                                                        \
         }                                                                                                              \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(name,                                                                                                    \
+              (const hg_adam *o, const adam_step *s, int64_t n, R *p, const R *grad, R *mean, R *square, R *most), o,  \
+              s, n, p, grad, mean, square, most)
 ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
 ADAM(adam_f64, double, sqrt, __builtin_fma)
 
