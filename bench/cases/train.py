@@ -81,4 +81,12 @@ for _title, _parts in NETWORKS.items():
             optimizer.step()
             return loss
 
+        # Adam's steps are as long for a gradient that is all rounding as for any other, so what comes after them goes apart:
+        # its networks are compared by the loss, outputs and gradients before the first, of which samples are kept.
+        if isinstance(optimizer, torch.optim.Adam):
+            loss = step()
+            tensors = [*(p.grad for p in net.parameters()), *(kept or {}).values()]
+            sizes = [t.square().mean().sqrt() for t in tensors]
+            first = [(size.item(), (t / size).flatten()[::97].tolist()) for t, size in zip(tensors, sizes)]
+            return step, lambda: (loss.item(), first)
         return step, lambda: (step(), kept, net(x))
