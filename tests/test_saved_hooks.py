@@ -343,7 +343,8 @@ def test_edges_stand_for_tensors_everywhere():
     with pytest.raises(RuntimeError, match="all inputs have to be Tensors or GradientEdges"):
         (a * 2).sum().backward(inputs=[3])
     with pytest.raises(RuntimeError, match="materialize_grads cannot be used"):
-        torch.autograd.grad((a * 2).sum(), edge, materialize_grads=True)
+        torch.autograd.grad((leaf() * 2).sum(), edge, materialize_grads=True)
+    assert torch.autograd.grad((a * 2).sum(), edge, materialize_grads=True)[0].tolist() == [2, 2]
     root = ((a * 2).sum(),)
     assert graph._engine_run_backward(root, (None,), False, False, (a,), True, False)[0].tolist() == [2, 2]
 
