@@ -357,3 +357,18 @@ def test_what_a_node_says_of_itself():
     assert y.grad_fn._sequence_nr() == 5
     (meta,) = y.grad_fn._input_metadata
     assert meta.shape == [2] and meta.dtype is torch.float32 and not meta.is_nested_tensor
+
+
+def test_a_tensor_without_history_comes_back_as_the_object_that_unpack_returns():
+    x, factor = torch.tensor(2.0, requires_grad=True), torch.tensor(3.0)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        out = x * factor
+        kept = x.sin()
+    assert out.grad_fn._saved_other is factor
+    assert kept.grad_fn._saved_self is not x and kept.grad_fn._saved_self.requires_grad
+
+
+def test_a_saved_tensor_wants_both_hooks():
+    saved = torch.ones(1, requires_grad=True).sin().grad_fn._raw_saved_self
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        saved.register_hooks(lambda t: t)

@@ -464,8 +464,8 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
         if (!(grad_in = hg_mem(cx, n->n_next * sizeof *grad_in))) return HG_MEMORY;
         memset(grad_in, 0, n->n_next * sizeof *grad_in);
     }
-    /* As in torch: a Function that had no hooks has used up its gradients when its backward registers the first one. */
-    bool shows = !n->function || (n->hooks && n->hooks->post && n->hooks->post->n);
+    /* As in torch: a node that had no hooks has used up its gradients when its backward registers the first one. */
+    bool shows = n->hooks && n->hooks->post && n->hooks->post->n;
     st = n->type->apply(cx, n, grad, grad_in);
     if (st == HG_OK) st = fit_all(cx, n, grad_in);
     if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, shows ? grad : NULL, grad_in);

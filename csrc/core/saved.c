@@ -240,19 +240,24 @@ static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, con
                                          "gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).");
 }
 
-/* The tensor that unpack returned, as a new one with the history of what was packed. */
+/* The tensor that unpack returned, as a new one with the history of what was packed; itself where there was none. */
 static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output, int nr, hg_tensor **out) {
     struct hg_packed *p = stand_in->extra->packed;
     hg_tensor *data = NULL, *t = NULL;
     hg_retain(cx, stand_in); /* the hook may run the node, which then drops it */
     hg_status st = cx->status = p->hooks.unpack(cx, p->hooks.data, p->ref, &data);
+    hg_node *maker = stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
+    if (st == HG_OK && !maker && !leaf && !output && !hg_tensor_requires_grad(data)) {
+        hg_release(cx, stand_in); /* it had no history, so it is what the hook returned, itself */
+        *out = data;
+        return HG_OK;
+    }
     if (st == HG_OK) st = hg_tensor_detach(cx, data, &t);
     hg_release(cx, data);
     if (st != HG_OK) {
         hg_release(cx, stand_in);
         return st;
     }
-    hg_node *maker = stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
     struct hg_extra *e;
     if (output && hg_dtype_is_float((hg_dtype)t->dtype)) {
         st = hg_restore_history(cx, t, n, (uint32_t)nr);

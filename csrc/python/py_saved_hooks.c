@@ -44,7 +44,10 @@ static PyObject *pair_of(PyObject *args, const char *function) {
     PyObject *pack, *unpack;
     const void *file;
     int line;
-    if (!PyArg_UnpackTuple(args, function, 2, 2, &pack, &unpack)) return NULL;
+    if (PyTuple_GET_SIZE(args) != 2)
+        return PyErr_Format(PyExc_TypeError,
+                            "%s(): incompatible function arguments: expected pack_hook and unpack_hook", function);
+    pack = PyTuple_GET_ITEM(args, 0), unpack = PyTuple_GET_ITEM(args, 1);
     PyObject *bad = !PyCallable_Check(pack) ? pack : !PyCallable_Check(unpack) ? unpack : NULL;
     if (bad)
         return PyErr_Format(PyExc_TypeError, "%s(): incompatible function arguments: '%s' must be callable, not %.100s",
