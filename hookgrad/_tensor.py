@@ -214,7 +214,7 @@ def _strides(size, memory_format):
 @_method
 def resize_(self, *size, memory_format=None):
     """Give it another size; elements beyond the old ones are uninitialised."""
-    if self.requires_grad:
+    if self.requires_grad and not _C.is_inference_mode_enabled():
         raise RuntimeError("cannot resize variables that require grad")
     size = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
     if size == tuple(self.shape) and memory_format is None:

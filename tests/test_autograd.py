@@ -669,3 +669,43 @@ def test_once_differentiable_keeps_a_place_for_arguments_without_gradient():
     go = torch.ones(1, requires_grad=True)
     (grad,) = torch.autograd.grad(Scale.apply(x, 2, y), x, go, create_graph=True)
     assert [node is not None for node, _ in grad.grad_fn.next_functions] == [True, False, True]
+
+
+def test_a_node_hook_registered_while_its_node_unpacks_sees_no_gradient_that_arrived():
+    seen = []
+
+    def unpack(t):
+        torch._C._current_autograd_node().register_hook(lambda inputs, outputs: seen.append((len(inputs), outputs)))
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+        leaf(1.0).sin().sum().backward()
+    assert len(seen) == 1 and seen[0][0] == 1 and all(g is None for g in seen[0][1])
+
+
+def test_a_history_can_be_set_to_none_and_nothing_else():
+    y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match="can be only set to None"):
+        y._grad_fn = 3
+    with pytest.raises(RuntimeError, match="Deletion of _grad_fn not allowed"):
+        del y._grad_fn
+    with pytest.raises(RuntimeError, match="not allowed"):
+        del y._backward_hooks
+    assert y.requires_grad
+    y._grad_fn = None
+    assert y.grad_fn is None and not y.requires_grad
+
+
+def test_numpy_shows_a_tensor_with_history_where_nothing_is_recorded():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="Can't call numpy"):
+        x.numpy()
+    with torch.no_grad():
+        assert x.numpy().tolist() == [1.0, 2.0] and (x * 1).numpy().tolist() == [1.0, 2.0]
+
+
+def test_in_inference_mode_a_tensor_that_requires_a_gradient_can_be_resized():
+    with torch.inference_mode():
+        assert torch.ones(2, 3, requires_grad=True).resize_(4).shape == (4,)
+    with pytest.raises(RuntimeError, match="cannot resize"):
+        leaf(1.0, 2.0).resize_(1)

@@ -53,7 +53,7 @@ static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (!cx || py_parse("numpy", "force", 0, args, n, kwnames, at)) return NULL;
     int force = py_bool(at[0], "numpy", "force");
     if (force < 0) return NULL;
-    if (hg_tensor_requires_grad(TENSOR(self)) && !force)
+    if (hg_tensor_requires_grad(TENSOR(self)) && !force && cx->grad_enabled)
         return PyErr_SetString(PyExc_RuntimeError,
                                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."),
                NULL;

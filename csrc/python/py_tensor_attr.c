@@ -108,6 +108,18 @@ static PyObject *get_grad_fn(PyObject *self, UNUSED_CLOSURE) {
     return st == HG_OK ? py_node_wrap(node) : py_raise(cx, st);
 }
 
+static int set_grad_fn(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return -1;
+    if (value != Py_None) {
+        PyErr_SetString(PyExc_RuntimeError, value ? "_grad_fn can be only set to None"
+                                                  : "Deletion of _grad_fn not allowed. Detach tensor instead!");
+        return -1;
+    }
+    hg_status st = hg_tensor_detach_(cx, TENSOR(self));
+    return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
 static PyObject *get_grad(PyObject *self, UNUSED_CLOSURE) {
     hg_tensor *t = TENSOR(self);
     if (!t->grad && t->grad_fn && !hg_tensor_retains_grad(t)) {
@@ -214,13 +226,12 @@ PyGetSetDef py_tensor_attributes[] = {
     {"requires_grad", get_requires_grad, set_requires_grad, "Are gradients computed for it?", NULL},
     {"is_leaf", get_is_leaf, NULL, "Was it made by the user, not by an operation that is differentiated?", NULL},
     {"grad_fn", get_grad_fn, NULL, "The node that made it, None for a leaf.", NULL},
-    {"_grad_fn", get_grad_fn, NULL, "The same.", NULL},
+    {"_grad_fn", get_grad_fn, set_grad_fn, "The same; set to None, it forgets where it came from.", NULL},
     {"grad", get_grad, set_grad, "Its gradient, once backward has run.", NULL},
     {"data", get_data, set_data, "Its elements without history.", NULL},
     {"_grad", get_grad, set_grad, NULL, NULL},
     {"grad_dtype", get_grad_dtype, set_grad_dtype,
      "The dtype that a leaf's gradients are cast to, its own unless another was set; None: as they come.", NULL},
-    {"_grad_fn", get_grad_fn, NULL, NULL, NULL},
     {"name", get_none, NULL, NULL, NULL},
     {"volatile", get_false, NULL, NULL, NULL},
     {"_cdata", get_address, NULL, NULL, NULL},
