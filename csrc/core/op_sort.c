@@ -272,19 +272,20 @@ static hg_status sort_rows(hg_ctx *cx, hg_tensor *t, int d, choice how, bool des
 static hg_status sorted(hg_ctx *cx, hg_tensor *t, int d, choice how, bool descending, int64_t skip, int64_t keep,
                         bool drop_dim, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM];
-    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
-    if (t->n_dim) shape[d] = keep;
+    int n_dim = t->n_dim;
+    memcpy(shape, t->shape, (size_t)n_dim * sizeof *shape);
+    if (n_dim) shape[d] = keep;
     hg_status st = HG_OK;
     for (int k = 0; k < 2 && st == HG_OK; k++) {
         hg_dtype type = k ? HG_I64 : (hg_dtype)t->dtype;
-        st = how == WHOLE ? hg_out_kept(cx, &out[k], type, t) : hg_tensor_empty(cx, type, t->n_dim, shape, &out[k]);
+        st = how == WHOLE ? hg_out_kept(cx, &out[k], type, t) : hg_tensor_empty(cx, type, n_dim, shape, &out[k]);
     }
     if (st == HG_OK) st = sort_rows(cx, t, d, how, descending, skip, keep, out[0], out[1]);
-    for (int k = 0; k < 2 && st == HG_OK && drop_dim && t->n_dim; k++) {
+    for (int k = 0; k < 2 && st == HG_OK && drop_dim && n_dim; k++) {
         hg_tensor *full = out[k];
         int64_t rest[HG_MAX_DIM];
         int n = 0;
-        for (int i = 0; i < t->n_dim; i++)
+        for (int i = 0; i < n_dim; i++)
             if (i != d) rest[n++] = shape[i];
         out[k] = NULL;
         st = hg_tensor_alias(cx, full, n, rest, NULL, 0, &out[k]); /* packed with the dimension of one as without it */
