@@ -97,24 +97,30 @@ KERNEL_VERSIONS(batch_norm_backward)
 
 /* ---- Rows of n values, each with its weight ---- */
 
-/* A unit is a row. */
+/* A unit is a row. Up to TOGETHER of them go step by step: what a row's lanes add up to comes late, and the next row's need not
+   wait for it. */
 HG_INLINE void KERNEL_BODY(layer_norm)(const bool fused, void *arg, int64_t begin, int64_t end) {
     const norm *w = arg;
     const REAL *weight = w->weight, *bias = w->bias;
     REAL *mean = w->mean, *rstd = w->rstd;
-    int64_t n = w->b.n;
-    for (int64_t r = begin; r < end; r++) {
-        const REAL *x = (const REAL *)w->x + r * n;
-        REAL *y = (REAL *)w->y + r * n;
-        mean[r] = (REAL)(KERNEL(sum)(fused, x, n) / (double)n);
-        rstd[r] = (REAL)(1 / sqrt(KERNEL(squares)(fused, x, n, mean[r]) / (double)n + w->eps));
-        REAL scale = rstd[r], shift = -mean[r] * scale;
-        if (weight && bias)
-            for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k] + bias[k];
-        else if (weight)
-            for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k];
-        else
-            for (int64_t k = 0; k < n; k++) y[k] = x[k] * scale + shift + (bias ? bias[k] : 0);
+    int64_t n = w->b.n, together = n < FEW_TOGETHER / TOGETHER ? TOGETHER : 1;
+    for (int64_t from = begin, to; from < end; from = to) {
+        to = end - from < together ? end : from + together;
+        for (int64_t r = from; r < to; r++)
+            mean[r] = (REAL)(KERNEL(sum)(fused, (const REAL *)w->x + r * n, n) / (double)n);
+        for (int64_t r = from; r < to; r++)
+            rstd[r] = (REAL)(1 /
+                             sqrt(KERNEL(squares)(fused, (const REAL *)w->x + r * n, n, mean[r]) / (double)n + w->eps));
+        for (int64_t r = from; r < to; r++) {
+            const REAL *x = (const REAL *)w->x + r * n;
+            REAL *y = (REAL *)w->y + r * n, scale = rstd[r], shift = -mean[r] * scale;
+            if (weight && bias)
+                for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k] + bias[k];
+            else if (weight)
+                for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k];
+            else
+                for (int64_t k = 0; k < n; k++) y[k] = x[k] * scale + shift + (bias ? bias[k] : 0);
+        }
     }
 }
 KERNEL_VERSIONS(layer_norm)

@@ -38,17 +38,22 @@ HG_INLINE REAL KERNEL(max_row)(int64_t n, const REAL *x) { /* a NaN shows in the
     return lane[0] > most ? lane[0] : most;
 }
 
-HG_INLINE void KERNEL_BODY(softmax_row)(const bool fused, int64_t n, bool log_of, const REAL *x, REAL *y) {
-    REAL most = KERNEL(max_row)(n, x);
+/* Up to TOGETHER rows, step by step: what a row's lanes add up to comes late, and the next row's need not wait for it. */
+HG_INLINE void KERNEL_BODY(softmax_rows)(const bool fused, int64_t rows, int64_t n, bool log_of, const REAL *x,
+                                         REAL *y) {
+    REAL most[TOGETHER], sum[TOGETHER];
+    for (int64_t i = 0; i < rows; i++) most[i] = KERNEL(max_row)(n, x + i * n);
     if (log_of) {
-        REAL log_sum = LOG(KERNEL(exp_row)(fused, n, most, x, NULL));
-        for (int64_t k = 0; k < n; k++) y[k] = x[k] - most - log_sum;
+        for (int64_t i = 0; i < rows; i++) sum[i] = LOG(KERNEL(exp_row)(fused, n, most[i], x + i * n, NULL));
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] = x[k] - most[i] - sum[i];
     } else {
-        REAL scale = 1 / KERNEL(exp_row)(fused, n, most, x, y);
-        for (int64_t k = 0; k < n; k++) y[k] *= scale;
+        for (int64_t i = 0; i < rows; i++) sum[i] = 1 / KERNEL(exp_row)(fused, n, most[i], x + i * n, y + i * n);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] *= sum[i];
     }
 }
-HG_VECTOR(KERNEL(softmax_row), (int64_t n, bool log_of, const REAL *x, REAL *y), n, log_of, x, y)
+HG_VECTOR(KERNEL(softmax_rows), (int64_t rows, int64_t n, bool log_of, const REAL *x, REAL *y), rows, n, log_of, x, y)
 
 /* `wide` rows side by side, at a step of `step` from one value of a row to the next. */
 HG_INLINE void KERNEL(softmax_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
@@ -122,15 +127,17 @@ static void KERNEL(softmax_units)(void *arg, int64_t begin, int64_t end) {
     const softmax_job *w = arg;
     const rows *r = &w->rows;
     int64_t a_plane = blocks_of(r);
-    for (int64_t u = begin; u < end; u++) {
+    int64_t together = r->n < FEW_TOGETHER / TOGETHER ? TOGETHER : 1;
+    for (int64_t u = begin, n_rows; u < end; u += n_rows) {
         int64_t i = u % a_plane * SPAN, at = u / a_plane * r->n * r->inner + i;
         int wide = (int)(r->inner - i < SPAN ? r->inner - i : SPAN);
         const REAL *x = (const REAL *)w->x + at, *g = w->grad ? (const REAL *)w->grad + at : NULL;
         REAL *to = (REAL *)w->to + at;
+        n_rows = r->inner > 1 || g ? 1 : end - u < together ? end - u : together;
         if (r->inner == 1 && g)
             KERNEL(backward_row)(r->n, w->log_of, g, x, to);
         else if (r->inner == 1)
-            KERNEL(softmax_row)(r->n, w->log_of, x, to);
+            KERNEL(softmax_rows)(n_rows, r->n, w->log_of, x, to);
         else if (g)
             KERNEL(backward_side)(r->n, r->inner, wide, w->log_of, g, x, to);
         else

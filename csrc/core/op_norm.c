@@ -27,6 +27,7 @@ typedef struct norm {
 } norm;
 
 enum { LANES = 64, FEW = 8 };
+enum { TOGETHER = 8, FEW_TOGETHER = 8192 }; /* so many values stay in the first cache */
 #define REAL                  float
 #define KERNEL(name)          name##_f32
 #define KERNEL_BODY(name)     name##_f32_body
