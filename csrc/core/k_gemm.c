@@ -229,7 +229,8 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     bool lies_well = g->b_row % 32 == 16 && g->b_row <= WIDE;
     bool copy_b = !makes_b && !g->b_at &&
                   (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel && !lies_well));
-    bool copy_a = !makes_a && (n > 4 * panel || (n > panel && (g->a_row | g->a_col) % 1024 == 0));
+    /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
+    bool copy_a = !makes_a && ((n > 4 * panel && !g->b_at) || (n > panel && (g->a_row | g->a_col) % 1024 == 0));
     float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
     float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
     copy_a &= space != NULL;
