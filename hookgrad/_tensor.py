@@ -317,6 +317,23 @@ def _is_view(self):
     return self._base is not None
 
 
+@_method
+def _view_func(self, new_base):
+    """The same view of another base; None where this tensor is no view."""
+    base = self._base
+    if base is None:
+        return None
+    return new_base.as_strided(
+        self.size(), self.stride(), self.storage_offset() - base.storage_offset() + new_base.storage_offset()
+    )
+
+
+@_method
+def _use_count(self):
+    """How many own its core: the one Python object that it is."""
+    return 1
+
+
 def _late(name, home):
     """A method that is a function of a module which comes with the first call."""
 

@@ -183,3 +183,33 @@ def test_circular_padding_is_made_of_copies():
     assert y.grad_fn.name() == "torch::autograd::CopySlices"
     y.sum().backward()
     assert x.grad[0, 0].tolist() == [2, 2, 1, 2]
+
+
+def test_the_history_is_forgotten_but_not_deleted():
+    y = leaf(2) * 2
+    for wrong, words in (
+        (lambda: delattr(y, "_grad_fn"), "Deletion of _grad_fn"),
+        (lambda: setattr(y, "_grad_fn", 3), "None"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            wrong()
+    y._grad_fn = None
+    assert y.grad_fn is None and not y.requires_grad
+
+
+def test_a_tensors_hooks_run_once_at_its_node():
+    x, seen = leaf(2), []
+    y = x * 2
+    y.register_hook(lambda grad: seen.append(grad.tolist()))
+    y.grad_fn._register_hook_dict(y)
+    y.sum().backward()
+    assert seen == [[1, 1]] and y._use_count() == 1
+    with pytest.raises(TypeError, match="expected a Tensor"):
+        y.grad_fn._register_hook_dict(3)
+
+
+def test_a_view_is_taken_of_another_base():
+    base = torch.arange(6.0)
+    assert base._view_func(base) is None
+    assert base.view(2, 3).t()[0]._view_func(base * 3).tolist() == [0, 9]
+    assert base[1:3]._view_func(torch.arange(12.0)[6:]).tolist() == [7, 8]

@@ -282,6 +282,19 @@ static PyObject *node_register_prehook(PyObject *self, PyObject *fn) {
     return register_on(self, HG_HOOK_NODE_PRE, fn, "register_prehook");
 }
 
+/* The hooks of a tensor run at the node that made it: its table hangs there from the first registration on. */
+static PyObject *node_register_hook_dict(PyObject *self, PyObject *tensor) {
+    (void)self;
+    hg_hooks *h = NULL;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (!py_is_tensor(tensor)) return PyErr_SetString(PyExc_TypeError, "_register_hook_dict() expected a Tensor"), NULL;
+    hg_status st = hg_tensor_hooks(cx, TENSOR(tensor), HG_HOOK_TENSOR, false, &h);
+    if (st == HG_OK && h) st = hg_tensor_set_hooks(cx, TENSOR(tensor), HG_HOOK_TENSOR, h);
+    if (st != HG_OK) return py_raise(cx, st);
+    Py_RETURN_NONE;
+}
+
 static PyObject *node_reduce(PyObject *self, PyObject *none) {
     (void)none;
     return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object", Py_TYPE(self)->tp_name);
@@ -347,6 +360,7 @@ static PyMethodDef node_methods[] = {
      "Call `hook(grad_inputs, grad_outputs)` when the node has run. A tuple it returns replaces grad_inputs.\n"
      "Returns a handle.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.graph.Node.register_hook.html"},
+    {"_register_hook_dict", node_register_hook_dict, METH_O, "Let the hooks of a tensor it made run here."},
     {"register_prehook", node_register_prehook, METH_O,
      "register_prehook(hook)\n--\n\n"
      "Call `hook(grad_outputs)` before the node runs. A tuple it returns replaces grad_outputs.\n"
