@@ -100,7 +100,7 @@ class _Unpickler(pickle.Unpickler):
         for root in ("torch", "hookgrad"):
             if module == root or module.startswith(root + "."):
                 ours = "hookgrad" + module[len(root) :]
-        if ours == "hookgrad._C":
+        if ours == "hookgrad._C" and not name.startswith("_hook_"):  # _hook_table() and _hook_flags() are at home there
             ours = "hookgrad"
         found = super().find_class(ours, name)
         if not self._weights_only or any(found is g for g in _safe_globals):

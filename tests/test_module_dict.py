@@ -2,6 +2,7 @@
 
 import collections.abc
 import copy
+import io
 import pickle
 import sys
 import weakref
@@ -912,3 +913,16 @@ def test_looking_at_a_dictionary_leaves_no_reference_behind():
     for _ in range(10):
         assert net.__dict__ and net._forward_hooks is not None
     assert sys.getrefcount(net) == before
+
+
+def test_a_module_with_hooks_is_saved_and_loaded():
+    net, file = nn.Identity(), io.BytesIO()
+    net.register_forward_hook(plus_one)
+    net._forward_hooks["x"] = plus_one
+    torch.save(net, file)
+    file.seek(0)
+    other = torch.load(file, weights_only=False)
+    assert list(other._forward_hooks) == list(net._forward_hooks) and other(1) == net(1)
+    file.seek(0)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        torch.load(file)
