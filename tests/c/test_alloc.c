@@ -255,7 +255,7 @@ done:
     return st;
 }
 
-/* Call an op and send the gradient of its first output back. */
+/* Call an op and send the gradient of its first output back; unique() has no derivative. */
 static hg_status there_and_back(int id, const hg_arg *a, int n) {
     const hg_op_info *info = hg_op_at(cx->lib, id);
     hg_tensor *out[HG_MAX_OUT] = {NULL}, **list = NULL, *sum = NULL;
@@ -263,7 +263,7 @@ static hg_status there_and_back(int id, const hg_arg *a, int n) {
     if (!info) return hg_no_memory(cx);
     hg_status st = info->n_out ? hg_call_op(cx, id, a, n, out) : hg_call_list(cx, id, a, n, &list, &n_list);
     hg_tensor *first = info->n_out ? out[0] : n_list ? list[0] : NULL;
-    if (st == HG_OK && first && hg_tensor_requires_grad(first)) {
+    if (st == HG_OK && first && hg_tensor_requires_grad(first) && id != HG_OP_UNIQUE) {
         st = hg_call_op(cx, HG_OP_SUM, (hg_arg[]){hg_t(first)}, 1, &sum);
         if (st == HG_OK) st = hg_backward(cx, &sum, NULL, 1, false, false, NULL, -1, false, NULL);
     }
