@@ -56,14 +56,6 @@ void hg_cpu_choose(void);
 
 #define HG_VECTOR(name, parameters, ...) HG_VECTOR_(name, parameters, __VA_ARGS__) /* `name` may be a macro */
 
-/* HG_CLONES before a function: compiled for the machine's vector units as well, by the compiler's own means. */
-#if defined(HG_HAS_VERSIONS) && !defined(__clang__) && defined(__linux__) && defined(__GLIBC__) &&                     \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define HG_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define HG_CLONES
-#endif
-
 /* HG_IVDEP before a for: iterations do not depend on one another, although the compiler cannot know: in place, a result
    lies exactly on its operand. */
 #if defined(__clang__)

@@ -230,7 +230,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     bool copy_b = !makes_b && !g->b_at &&
                   (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel && !lies_well));
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
-    bool copy_a = !makes_a && ((n > 4 * panel && !g->b_at) || (n > panel && (g->a_row | g->a_col) % 1024 == 0));
+    bool copy_a = !makes_a && !g->b_at && n > 4 * panel;
     float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
     float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
     copy_a &= space != NULL;
