@@ -663,7 +663,9 @@ def nanmedian(input, dim=None, keepdim=False):
 
 @one_node("NanmedianBackward0", 0, saved="self", results="result")
 def _nanmedian_of_all(input):
-    return _nanmedian(input.reshape(-1), 0, False)[0]
+    value = _nanmedian(input.detach().reshape(-1), 0, False)[0]
+    ties = input.isnan() if value.isnan() else input == value
+    return input[ties].max()  # all are equal: the gradient is shared among them
 
 
 @one_node("NanmedianBackward1", 0, saved="self dim keepdim")

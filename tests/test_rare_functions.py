@@ -57,6 +57,15 @@ def test_nanmedian_leaves_out_nan_and_differentiates():
     assert repr(torch.nanmedian(x.detach(), 1)).startswith("torch.return_types.nanmedian(\nvalues=")
 
 
+def test_nanmedian_of_all_shares_its_gradient_among_ties():
+    x = torch.tensor([1.0, 2.0, 2.0, math.nan, 2.0, 3.0, 2.0], requires_grad=True)
+    x.nanmedian().backward()
+    assert x.grad.tolist() == [0.0, 0.25, 0.25, 0.0, 0.25, 0.0, 0.25]
+    x = torch.tensor([math.nan, math.nan], requires_grad=True)
+    x.nanmedian().backward()
+    assert x.grad.tolist() == [0.5, 0.5]
+
+
 def test_frexp_and_nextafter():
     x = torch.tensor([4.0, 0.3, -5.0])
     mantissa, exponent = torch.frexp(x)
