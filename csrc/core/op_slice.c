@@ -133,7 +133,18 @@ static hg_status piece(hg_ctx *cx, hg_tensor *t, int d, int64_t start, int64_t l
 /* How many pieces of `each` make up `size`; one, empty, of an empty dimension. */
 static int64_t n_pieces(int64_t size, int64_t each) { return size == 0 || each == 0 ? 1 : (size + each - 1) / each; }
 
-hg_status hg_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+/* piece(), and where it is `apart` under a version of its own. */
+static hg_status cut(hg_ctx *cx, hg_tensor *t, int d, int64_t start, int64_t length, bool apart, hg_tensor **out) {
+    hg_tensor *shared;
+    if (!apart) return piece(cx, t, d, start, length, out);
+    hg_status st = piece(cx, t, d, start, length, &shared);
+    if (st != HG_OK) return st;
+    st = hg_tensor_data(cx, shared, out);
+    hg_release(cx, shared);
+    return st;
+}
+
+static hg_status split(hg_ctx *cx, const hg_arg *a, bool apart, hg_tensor **out) {
     hg_tensor *t = SELF;
     int64_t each = a[1].u.i;
     int d;
@@ -151,11 +162,15 @@ hg_status hg_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor **list;
     if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
     for (int64_t i = 0; i < n && st == HG_OK; i++)
-        st = piece(cx, t, d, i * each, i * each + each <= size ? each : size - i * each, &list[i]);
+        st = cut(cx, t, d, i * each, i * each + each <= size ? each : size - i * each, apart, &list[i]);
     return st;
 }
 
-hg_status hg_split_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+hg_status hg_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return split(cx, a, false, out); }
+
+hg_status hg_unsafe_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return split(cx, a, true, out); }
+
+static hg_status split_sizes(hg_ctx *cx, const hg_arg *a, bool apart, hg_tensor **out) {
     hg_tensor *t = SELF;
     const int64_t *sizes = a[1].u.ints;
     int64_t sum = 0, start = 0;
@@ -180,8 +195,14 @@ hg_status hg_split_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             (long long)t->shape[d], d, hg_show_sizes(n, sizes, b));
     hg_tensor **list;
     if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
-    for (int i = 0; i < n && st == HG_OK; start += sizes[i++]) st = piece(cx, t, d, start, sizes[i], &list[i]);
+    for (int i = 0; i < n && st == HG_OK; start += sizes[i++]) st = cut(cx, t, d, start, sizes[i], apart, &list[i]);
     return st;
+}
+
+hg_status hg_split_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return split_sizes(cx, a, false, out); }
+
+hg_status hg_unsafe_split_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return split_sizes(cx, a, true, out);
 }
 
 /* The outputs' gradients, zeros where none arrived, put together again along `dim`. */
