@@ -169,3 +169,47 @@ def test_a_variable_is_made_of_a_tensor():
 @pytest.mark.parametrize("name", ["cuda", "mps", "xpu", "meta", "vulkan", "ipu", "xla", "maia", "mtia"])
 def test_a_tensor_is_on_no_device_but_the_cpu(name):
     assert getattr(torch.zeros(1), f"is_{name}") is False
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda y: y.unsafe_split(2),
+        lambda y: y.unsafe_chunk(2),
+        lambda y: y.unsafe_split_with_sizes([2, 2]),
+    ],
+)
+def test_pieces_cut_unsafely_have_a_version_each(cut):
+    x = torch.arange(4.0, requires_grad=True)
+    y = x * 1
+    a, b = cut(y)
+    a.mul_(b)
+    assert (a._version, b._version, y._version) == (1, 0, 0)
+    assert not a._is_view() and y.tolist() == [0.0, 3.0, 2.0, 3.0]
+    a.sum().backward()
+    assert x.grad.tolist() == [2.0, 3.0, 0.0, 1.0]
+
+
+class Passes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+def test_a_view_that_a_function_returned_unrecorded_is_not_written_to():
+    change = torch.ones(1, requires_grad=True)
+    for write in (lambda t: t.add_(change), lambda t: t.copy_(change), lambda t: t[:1].add_(change)):
+        with pytest.raises(RuntimeError, match="in no_grad mode and is being .* This view was created inside a custom"):
+            write(Passes.apply(torch.ones(2)))
+    base = torch.ones(2)
+    view = Passes.apply(base)
+    base.add_(change)
+    with pytest.raises(RuntimeError, match="its base or another view .* This view was created inside a custom"):
+        _ = view.grad_fn
+    view = Passes.apply(torch.ones(2))
+    view.add_(1)
+    assert view.grad_fn is None and view.tolist() == [2.0, 2.0]

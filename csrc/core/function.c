@@ -35,6 +35,10 @@ static hg_status grow_hooks(hg_ctx *cx, hg_node *n, uint32_t n_out) {
     return HG_OK;
 }
 
+static void forbid_writes(hg_tensor *out, uint8_t is, uint8_t view_kind) {
+    if (out->base && !(is & HG_OUT_DIRTY)) out->view_kind = view_kind;
+}
+
 static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t k, uint8_t is, uint8_t view_kind) {
     bool dirty = is & HG_OUT_DIRTY, differentiable = is & HG_OUT_DIFFERENTIABLE;
     hg_status st = HG_OK;
@@ -56,13 +60,16 @@ static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t 
         hg_retain(cx, n);
         hg_set_history(cx, out, n, k);
     }
-    if (out->base && !dirty) out->view_kind = view_kind;
+    forbid_writes(out, is, view_kind);
     return HG_OK;
 }
 
 hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, const uint8_t *is, int n_out) {
     size_t size = (size_t)n_out * sizeof(hg_meta) + sizeof(int64_t);
     int n_differentiable = 0;
+    for (int k = 0; !n && k < n_out; k++)
+        if (outs[k]) forbid_writes(outs[k], is[k], HG_VIEW_CUSTOM);
+    if (!n) return HG_OK;
     hg_status st = grow_hooks(cx, n, (uint32_t)n_out);
     for (int k = 0; k < n_out; k++) {
         size += outs[k] ? outs[k]->n_dim * sizeof(int64_t) : 0;

@@ -560,7 +560,7 @@ hg_status hg_function_new(hg_ctx *cx, const char *name, hg_function_apply apply,
                           int n_in, hg_node **out);
 /* What the node made: sets shapes, and the history of each outs[k] that is[k] calls differentiable. One that is dirty, an
    input modified in place, has its history rebased, which fails where an operation in place would have; any other that is a
-   view must not be modified in place from now on. */
+   view must not be modified in place from now on. Without a node, n == NULL, where nothing is recorded, that is all. */
 enum { HG_OUT_DIFFERENTIABLE = 1, HG_OUT_DIRTY = 2 };
 hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs, const uint8_t *is, int n_out);
 /* Entries may be NULL. Saved to be asked for `once`, they are let go then. */

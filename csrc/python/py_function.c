@@ -110,14 +110,14 @@ static hg_node *node_of(PyObject *o) {
     return NULL;
 }
 
-/* _function_outputs(node, outputs, is): outputs are tensors and None; `is` has a byte of HG_OUT_ flags for each. */
+/* _function_outputs(node or None, outputs, is): outputs are tensors and None; `is` has a byte of HG_OUT_ flags for each. */
 static PyObject *function_outputs(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *node, *outputs, *is;
     hg_tensor **at;
     hg_ctx *cx = py_ctx();
     if (!cx || !PyArg_ParseTuple(args, "OO!S:_function_outputs", &node, &PyTuple_Type, &outputs, &is)) return NULL;
-    hg_node *n = node_of(node);
-    if (!n || tensors_of(outputs, "forward", &at)) return NULL;
+    hg_node *n = node == Py_None ? NULL : node_of(node);
+    if ((!n && node != Py_None) || tensors_of(outputs, "forward", &at)) return NULL;
     if (PyTuple_GET_SIZE(outputs) != PyBytes_GET_SIZE(is)) {
         PyMem_Free(at);
         return PyErr_Format(PyExc_SystemError, "_function_outputs(): a byte of flags is wanted for each output");

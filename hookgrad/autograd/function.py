@@ -380,15 +380,16 @@ class Function(_SingleLevelFunction):
                 "Some elements marked as dirty during the forward method were not returned as output. "
                 "The inputs that are modified inplace must all be outputs of the Function."
             )
+        tensors = tuple([w if isinstance(w, _C.Tensor) else None for w in wrapped])
         if node is not None:
-            tensors = tuple([w if isinstance(w, _C.Tensor) else None for w in wrapped])
             ctx._zeros_for = tuple(
                 [
                     t is not None and (ctx._materialize_non_diff_grads or bool(kind & _DIFFERENTIABLE))
                     for t, kind in zip(tensors, kinds)
                 ]
             )
-            _C._function_outputs(node, tensors, bytes(kinds))
+        _C._function_outputs(node, tensors, bytes(kinds))
+        if node is not None:
             _C._function_save(node, saved, cls.clear_saved_tensors_on_access)
         ctx.to_save = ctx.non_differentiable = None
         return tuple(wrapped) if isinstance(output, tuple) else wrapped[0]
