@@ -7,6 +7,7 @@ import pytest
 
 import hookgrad as torch
 from hookgrad import nn
+from hookgrad.nn import functional as F
 
 
 def test_a_removed_hook_is_called_as_it_was_registered():
@@ -75,3 +76,25 @@ def test_a_subclass_is_copied():
 def test_an_index_far_out_is_refused():
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         torch.take_along_dim(torch.arange(6).view(2, 3), torch.tensor([[7], [0]]), 1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.hardsigmoid(x * x).square(),
+        lambda x: torch.cdist(x, torch.full((2, 2), 4.0).double()).square(),
+        lambda x: torch.cdist(x, torch.full((2, 2), 4.0).double(), p=3.0).square(),
+        lambda x: F.pdist(x).square(),
+    ],
+    ids=["hardsigmoid", "cdist", "cdist_of_order_3", "pdist"],
+)
+def test_second_derivatives_that_are_not_refused(function):
+    x = torch.tensor([[0.3, 1.1], [1.3, 0.4], [0.7, 0.9]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(function, x)
+
+
+@pytest.mark.parametrize("name", ["scatter", "scatter_add"])
+def test_a_source_larger_than_the_index_has_zeros_where_it_is_not_read(name):
+    source = torch.ones(4, 2, requires_grad=True)
+    getattr(torch.zeros(3, 2), name)(0, torch.tensor([[0, 1]]), source).sum().backward()
+    assert source.grad.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
