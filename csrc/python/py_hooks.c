@@ -470,11 +470,11 @@ static int view_put(PyObject *self, PyObject *key, PyObject *value) {
     int on = PyObject_IsTrue(value);
     Py_ssize_t place = on < 0 ? -2 : hooks_find(VIEW(self)->table, key);
     if (place == -2) return -1;
-    hg_hook *hook = &HOOKS(VIEW(self)->table)->at[place];
     if (place < 0) {
         PyErr_Format(PyExc_KeyError, "no hook with the id %R: a flag can be set once its hook is there", key);
         return -1;
     }
+    hg_hook *hook = &HOOKS(VIEW(self)->table)->at[place];
     hook->flags = on ? hook->flags | VIEW(self)->flag : hook->flags & ~VIEW(self)->flag;
     return 0;
 }
