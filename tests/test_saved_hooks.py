@@ -372,3 +372,46 @@ def test_a_saved_tensor_wants_both_hooks():
     saved = torch.ones(1, requires_grad=True).sin().grad_fn._raw_saved_self
     with pytest.raises(TypeError, match="incompatible function arguments"):
         saved.register_hooks(lambda t: t)
+
+
+def in_force():
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_hooks_begun_in_backward_end_with_their_node(fails):
+    seen = []
+    x = torch.ones(3, requires_grad=True)
+    y = x.sin()
+    context = torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t)
+
+    def begin(grad):
+        context.__enter__()
+        seen.append(in_force())
+        if fails:
+            raise ValueError("of the hook")
+
+    y.register_hook(begin)
+    x.register_hook(lambda grad: seen.append(in_force()))
+    if fails:
+        with pytest.raises(ValueError, match="of the hook"):
+            y.sum().backward()
+    else:
+        y.sum().backward()
+    assert seen == ([True] if fails else [True, False])
+    assert not in_force()
+
+
+def test_hooks_begun_while_unpacking_leave_the_outer_ones():
+    unpacked = []
+
+    def unpack(t):
+        context.__enter__()
+        unpacked.append(t)
+        return t
+
+    context = torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack)
+    with context:
+        torch.ones(3, requires_grad=True).sin().sum().backward()
+        assert in_force()
+    assert len(unpacked) == 1 and not in_force()

@@ -78,6 +78,8 @@ hg_status hg_freed_already(hg_ctx *cx);
 void hg_packed_free(hg_lib *lib, struct hg_packed *p);
 int hg_packed_visit(struct hg_packed *p, hg_visit_fn visit, void *arg);
 void hg_saved_levels_free(hg_ctx *cx);
+/* End the levels that were begun within level `to`, or all if it is NULL. */
+void hg_saved_hooks_unwind(hg_ctx *cx, const struct hg_saved_level *to);
 
 void hg_tensor_finalize(hg_lib *lib, hg_tensor *t);
 void hg_tensor_clear(hg_lib *lib, hg_tensor *t);

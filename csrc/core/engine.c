@@ -481,8 +481,11 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
 }
 
 static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    const struct hg_saved_level *saved_was = cx->saved;
     run->now = t->node;
     hg_status st = run_task(cx, run, t);
+    /* As in torch: saved-tensor hooks that a hook or a backward put in force and did not end are forgotten with the node. */
+    if (cx->saved != saved_was) hg_saved_hooks_unwind(cx, saved_was);
     if (st != HG_OK && cx->lib->watch.failed) cx->lib->watch.failed(cx, t->node);
     run->now = NULL;
     return st;

@@ -42,6 +42,13 @@ void hg_saved_hooks_pop(hg_ctx *cx) {
     HOST(cx)->drop(HOST(cx)->ud, data);
 }
 
+void hg_saved_hooks_unwind(hg_ctx *cx, const struct hg_saved_level *to) {
+    const struct hg_saved_level *at = cx->saved;
+    while (at && at != to) at = at->outer;
+    if (at != to) return; /* it has ended itself */
+    while (cx->saved != to) hg_saved_hooks_pop(cx);
+}
+
 const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx) { return cx->saved ? &cx->saved->hooks : NULL; }
 
 void hg_saved_hooks_enable(hg_ctx *cx) {
