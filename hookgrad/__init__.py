@@ -123,7 +123,8 @@ _ELSEWHERE = {
         "clear_autocast_cache set_autocast_cache_enabled set_autocast_dtype set_autocast_enabled".split(), "amp"
     ),
     **dict.fromkeys(
-        "cholesky cholesky_inverse cholesky_solve orgqr pinverse qr svd triangular_solve".split(), "old_linalg"
+        "cholesky cholesky_inverse cholesky_solve orgqr pca_lowrank pinverse qr svd svd_lowrank triangular_solve".split(),
+        "old_linalg",
     ),
     **dict.fromkeys(
         """adjoint angle as_strided_copy as_strided_scatter combinations conj conj_physical corrcoef cov

@@ -1,4 +1,4 @@
-"""Linear algebra under the names it had before torch.linalg: `torch.svd`, `torch.qr` and their kin."""
+"""Linear algebra under names outside torch.linalg: `torch.svd`, `torch.qr`, `torch.svd_lowrank` and their kin."""
 
 import warnings
 from typing import NamedTuple
@@ -89,3 +89,37 @@ def _triangular_solve(b, A, upper, transpose, unitriangular):
     matrix = A.mT if transpose else A
     solution = linalg.solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
     return solution, A.clone()
+
+
+# ---- Few singular values of a large matrix ------------------------------------------------------------------------------
+
+
+def svd_lowrank(A, q=6, niter=2, M=None):
+    """U, S, V with U diag(S) V^T close to A - M: the `q` largest singular values, found within a random subspace.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.svd_lowrank.html
+    """
+    rest = A if M is None else A - M
+    wide = rest.size(-2) < rest.size(-1)
+    tall = rest.mT if wide else rest
+    basis = linalg.qr(tall @ _C.randn(tall.size(-1), 6 if q is None else q, dtype=tall.dtype))[0]
+    for _ in range(2 if niter is None else niter):
+        basis = linalg.qr(tall @ linalg.qr(tall.mT @ basis)[0])[0]
+    inner, S, Vh = linalg.svd(basis.mT @ tall, False)
+    U, V = basis @ inner, Vh.mT
+    return (V, S, U) if wide else (U, S, V)
+
+
+def pca_lowrank(A, q=None, center=True, niter=2):
+    """svd_lowrank() of A, by default with the mean of each column taken away: the principal components are V's columns.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.pca_lowrank.html
+    """
+    most = min(A.shape[-2:])
+    if q is None:
+        q = min(6, most)
+    elif not 0 <= q <= most:
+        raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={most}")
+    if niter < 0:
+        raise ValueError(f"niter(={niter}) must be non-negative integer")
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)

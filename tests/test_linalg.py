@@ -545,3 +545,24 @@ def test_the_second_derivative_of_a_norm_at_zero_is_no_number():
     (gradient,) = torch.autograd.grad(x.norm(), x, create_graph=True)
     assert gradient.tolist() == [0.0, 0.0]
     assert torch.autograd.grad(gradient.sum(), x)[0].isnan().all()
+
+
+@pytest.mark.parametrize("shape", [(8, 3), (3, 8), (2, 5, 4)])
+def test_the_largest_singular_values_are_found_in_a_random_subspace(shape):
+    torch.manual_seed(0)
+    a = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    most = min(shape[-2:])
+    U, S, V = torch.svd_lowrank(a, most)
+    torch.testing.assert_close(U @ S.diag_embed() @ V.mT, a)
+    torch.testing.assert_close(S, torch.linalg.svdvals(a))
+    (gradient,) = torch.autograd.grad(S.sum(), a)
+    torch.testing.assert_close(gradient, torch.autograd.grad(torch.linalg.svdvals(a).sum(), a)[0])
+    mean = a.mean(-2, keepdim=True)
+    assert [tuple(t.shape[-2:]) for t in torch.pca_lowrank(a, 2)[::2]] == [(shape[-2], 2), (shape[-1], 2)]
+    torch.testing.assert_close(torch.pca_lowrank(a)[1], torch.linalg.svdvals(a - mean))
+    torch.testing.assert_close(torch.pca_lowrank(a, center=False)[1], torch.linalg.svdvals(a))
+    torch.testing.assert_close(torch.svd_lowrank(a, most, M=mean)[1], torch.linalg.svdvals(a - mean))
+    with pytest.raises(ValueError, match="not greater than min"):
+        torch.pca_lowrank(a, 9)
+    with pytest.raises(ValueError, match="niter"):
+        torch.pca_lowrank(a, niter=-1)

@@ -204,3 +204,21 @@ def test_a_timer_measures_a_statement():
     measured = timer.timeit(3)
     assert measured.number_per_run == 3 and measured.mean > 0 and "sum" in repr(measured)
     assert timer.blocked_autorange(min_run_time=0.001).median > 0
+
+
+def test_erfcx_stays_within_range_where_erfc_does_not():
+    x = torch.tensor([-3.0, 0.0, 1.0, 4.9, 5.1, 30.0], dtype=torch.float64, requires_grad=True)
+    y = special.erfcx(x)
+    assert y.grad_fn.name() == "SpecialErfcxBackward0"
+    assert y.tolist()[:5] == pytest.approx([math.exp(v * v) * math.erfc(v) for v in x.tolist()[:5]], rel=1e-12)
+    assert y[5].item() == pytest.approx(
+        1 / (30 * math.sqrt(math.pi)) * (1 - 1 / 1800 + 3 / 1800**2 - 15 / 1800**3), rel=1e-10
+    )
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.allclose(gradient, 2 * x * y - 2 / math.sqrt(math.pi), rtol=1e-9)
+    ends = torch.tensor([-30.0, math.inf, math.nan], requires_grad=True)
+    out = special.erfcx(ends)
+    assert out[:2].tolist() == [math.inf, 0.0] and out[2].isnan()
+    (gradient,) = torch.autograd.grad(out.sum(), ends)
+    assert gradient[0] == -math.inf and gradient[2].isnan()
+    assert special.erfcx(torch.tensor([0])).dtype == torch.float32
