@@ -5,6 +5,7 @@ from typing import NamedTuple
 from . import _C
 from ._C import _LinAlgError as LinAlgError
 from .nn._whole import one_node
+from .return_types import named
 from .type_info import finfo, scalar_type
 
 globals().update({name: value for name, value in vars(_C.linalg).items() if not name.startswith("_")})
@@ -90,6 +91,115 @@ def _householder_product(A, tau):
         v = _C.where(rows == i, 1.0, _C.where(rows > i, A[..., i], 0.0)).to(A.dtype).unsqueeze(-1)
         product = product - tau[..., i, None, None] * (v @ (v.mT @ product))
     return product
+
+
+# ---- L and U ----------------------------------------------------------------------------------------------------------
+
+
+@one_node("LinalgLuFactorExBackward0", 0, results="LU pivots")
+def _lu_factor(A):
+    if not A.numel():
+        return A.clone(), A.new_zeros(*A.shape[:-2], min(A.shape[-2:]), dtype=_C.int32)
+    m, rows, pivots = A.size(-2), _C.arange(A.size(-2)), []
+    for k in range(min(A.shape[-2:])):
+        best = (A.detach()[..., k:, k].abs().argmax(-1) + k).unsqueeze(-1)
+        pivots.append(best + 1)
+        order = _C.where(rows == k, best, _C.where(rows == best, k, rows))
+        A = A.gather(-2, order.unsqueeze(-1).expand(A.shape))
+        pivot, below = A[..., k : k + 1, k:], A[..., k + 1 :, :]
+        factor = below[..., k : k + 1] / _C.where(
+            pivot[..., :1] == 0, 1, pivot[..., :1]
+        )  # below a zero there are zeros
+        below = _C.cat([below[..., :k], factor, below[..., k + 1 :] - factor * pivot[..., 1:]], -1)
+        A = _C.cat([A[..., : k + 1, :], below], -2) if k + 1 < m else A
+    return A, _C.cat(pivots, -1).to(_C.int32)
+
+
+def _factored(name, A, pivot):
+    if A.dim() < 2:
+        raise RuntimeError(f"{name}: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
+    if not pivot:
+        raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
+    return _lu_factor(A)
+
+
+def lu_factor(A, *, pivot=True):
+    """L below the diagonal and U from it on, in one matrix, and with which row (from 1) each one was exchanged, in turn.
+
+    >>> import hookgrad as torch
+    >>> torch.linalg.lu_factor(torch.tensor([[1.0, 3.0], [2.0, 1.0]])).LU
+    tensor([[2.0000, 1.0000],
+            [0.5000, 2.5000]])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html
+    """
+    LU, pivots = _factored("linalg.lu_factor", A, pivot)
+    zero = (LU.detach().diagonal(dim1=-2, dim2=-1) == 0).nonzero()
+    if len(zero):
+        *batch, at = zero[0].tolist()
+        where = f"(Batch element {batch[-1]}): " if batch else ""
+        raise RuntimeError(
+            f"torch.linalg.lu_factor: {where}U[{at + 1},{at + 1}] is zero and using it on lu_solve would result in a division "
+            "by zero. linalg.lu(A) factors it all the same."
+        )
+    return named("linalg_lu_factor", "LU", "pivots")(LU, pivots)
+
+
+def lu(A, *, pivot=True):
+    """P, L, U with A = P L U: a permutation, a lower triangle with ones on its diagonal, an upper triangle.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu.html
+    """
+    _, pivots = _factored("linalg.lu", A.detach(), pivot)
+    P = _permutation(pivots, A)
+    return named("linalg_lu", "P", "L", "U")(P, *_lu(A, P))
+
+
+@one_node("LinalgLuBackward0", 0, results="L U")
+def _lu(A, P):
+    return _halves(_factored("linalg.lu", A, True)[0])
+
+
+def _halves(LU):
+    m, n = LU.shape[-2:]
+    k = min(m, n)
+    return LU[..., :k].tril(-1) + _C.eye(m, k, dtype=LU.dtype), LU[..., :k, :].triu()
+
+
+def _permutation(pivots, like):
+    m = like.size(-2)
+    rows = _C.arange(m)
+    P = _C.eye(m, dtype=like.dtype).expand(*pivots.shape[:-1], m, m)
+    for k in range(pivots.size(-1)):
+        other = pivots[..., k : k + 1].long() - 1
+        order = _C.where(rows == k, other, _C.where(rows == other, k, rows))
+        P = P.gather(-1, order.unsqueeze(-2).expand(P.shape))
+    return P.contiguous()
+
+
+def lu_solve(LU, pivots, B, *, left=True, adjoint=False):
+    """X with A X = B, A as lu_factor() left it; A^T X = B with `adjoint`; X A = B where not `left`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_solve.html
+    """
+    if LU.dim() < 2 or LU.size(-1) != LU.size(-2):
+        raise RuntimeError("torch.linalg.lu_solve: A must be batches of square matrices")
+    if B.dim() < 2 or B.size(-2 if left else -1) != LU.size(-1):
+        raise RuntimeError(
+            "linalg.lu_solve: Incompatible shapes of A and B for the equation "
+            f"{'AX = B' if left else 'XA = B'}: {list(LU.shape)} and {list(B.shape)}"
+        )
+    return _lu_solve(LU, pivots, B, left, adjoint)
+
+
+@one_node("LinalgLuSolveBackward0", 0, 2, saved="LU pivots B left adjoint", results="result")
+def _lu_solve(LU, pivots, B, left, adjoint):
+    if not left:
+        return _lu_solve(LU, pivots, B.mT, True, not adjoint).mT
+    P, (L, U) = _permutation(pivots, LU), _halves(LU)
+    if adjoint:
+        return P @ _solve_triangular(L.mT, _solve_triangular(U.mT, B, upper=False), upper=True)
+    return _solve_triangular(U, _solve_triangular(L, P.mT @ B, upper=False), upper=True)
 
 
 # ---- Norms ------------------------------------------------------------------------------------------------------------

@@ -566,3 +566,52 @@ def test_the_largest_singular_values_are_found_in_a_random_subspace(shape):
         torch.pca_lowrank(a, 9)
     with pytest.raises(ValueError, match="niter"):
         torch.pca_lowrank(a, niter=-1)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 3, 3)])
+def test_a_matrix_is_the_product_of_its_triangles(shape):
+    torch.manual_seed(1)
+    a = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+    P, L, U = torch.linalg.lu(a)
+    assert L.grad_fn.name() == U.grad_fn.name() == "LinalgLuBackward0" and not P.requires_grad
+    torch.testing.assert_close(P @ L @ U, a)
+    LU, pivots = torch.linalg.lu_factor(a)
+    assert LU.grad_fn.name() == "LinalgLuFactorExBackward0" and pivots.dtype == torch.int32
+    torch.testing.assert_close(LU.triu()[..., : U.size(-2), :], U)
+    assert torch.autograd.gradcheck(lambda a: torch.linalg.lu(a)[1:], a)
+    assert torch.autograd.gradcheck(lambda a: torch.linalg.lu_factor(a)[0], a)
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_equations_are_solved_with_factors(left, adjoint):
+    torch.manual_seed(1)
+    a = torch.randn(2, 3, 3, dtype=torch.float64)
+    b = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    LU, pivots = torch.linalg.lu_factor(a)
+    x = torch.linalg.lu_solve(LU, pivots, b, left=left, adjoint=adjoint)
+    matrix = a.mT if adjoint else a
+    torch.testing.assert_close(matrix @ x if left else x @ matrix, b)
+    LU.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda LU, b: torch.linalg.lu_solve(LU, pivots, b, left=left, adjoint=adjoint), (LU, b)
+    )
+
+
+def test_a_singular_matrix_has_triangles_but_no_factors_to_solve_with():
+    with pytest.raises(RuntimeError, match=r"U\[2,2\] is zero"):
+        torch.linalg.lu_factor(torch.ones(2, 2))
+    assert torch.linalg.lu(torch.ones(2, 2)).U.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+    with pytest.raises(RuntimeError, match="without pivoting"):
+        torch.linalg.lu(torch.ones(2, 2), pivot=False)
+
+
+def test_factors_and_sides_that_do_not_fit_are_refused():
+    pivots = torch.tensor([1, 2], dtype=torch.int32)
+    with pytest.raises(RuntimeError, match="square matrices"):
+        torch.linalg.lu_solve(torch.ones(2, 3), pivots, torch.ones(2, 1))
+    with pytest.raises(RuntimeError, match="Incompatible shapes"):
+        torch.linalg.lu_solve(torch.ones(2, 2), pivots, torch.ones(3, 1))
+    with pytest.raises(RuntimeError, match="2 or more dimensions"):
+        torch.linalg.lu(torch.ones(2))
+    assert torch.linalg.lu_factor(torch.ones(0, 0)).pivots.shape == (0,)
