@@ -213,3 +213,24 @@ def test_a_view_that_a_function_returned_unrecorded_is_not_written_to():
     view = Passes.apply(torch.ones(2))
     view.add_(1)
     assert view.grad_fn is None and view.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2), (3,)])
+def test_a_leaf_set_to_other_memory_is_not_the_one_that_was_used(shape):
+    x = leaf(2)
+    hooked = []
+    x.register_hook(hooked.append)
+    y = x.clone()
+    before = y.grad_fn.next_functions[0][0]
+    with torch.no_grad():
+        x.set_(torch.ones(shape))
+    assert x._version == 1 and x.shape == shape
+    with pytest.raises(RuntimeError, match="not have been used in the graph"):
+        torch.autograd.grad(y.sum(), x, retain_graph=True)
+    after = (x * 2).grad_fn.next_functions[0][0]
+    assert after is not before and after.variable is x and before.variable is x
+    (x * 2).sum().backward()
+    assert x.grad.shape == shape and len(hooked) == 1
+    if shape == (2,):
+        y.sum().backward()
+        assert x.grad.tolist() == [3.0, 3.0] and len(hooked) == 2
