@@ -194,9 +194,9 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
         source = source.as_strided(size, stride, storage_offset or 0)
     if self.requires_grad and _C.is_grad_enabled() and self.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    self.data = source[
-        None
-    ]  # of another shape than what follows: a leaf gets a new accumulator, whatever its shape was
+    source = source.detach()  # it may be self
+    # Another shape in between: a leaf gets a new accumulator, whatever its shape was.
+    self.data = source[None]
     self.data = source
     _C._increment_version(self)
     return self

@@ -234,3 +234,10 @@ def test_a_leaf_set_to_other_memory_is_not_the_one_that_was_used(shape):
     if shape == (2,):
         y.sum().backward()
         assert x.grad.tolist() == [3.0, 3.0] and len(hooked) == 2
+
+
+def test_a_tensor_set_to_itself_is_what_it_was():
+    x = torch.arange(4.0)
+    assert x.set_(x) is x and x.tolist() == [0.0, 1.0, 2.0, 3.0]
+    x.set_(x[1:])
+    assert x.tolist() == [1.0, 2.0, 3.0]
