@@ -214,6 +214,9 @@ def _strides(size, memory_format):
     return _C.empty(size, dtype=_C.bool, memory_format=memory_format).stride()
 
 
+_MOST_BYTES = 2**63 - 1
+
+
 @_method
 def resize_(self, *size, memory_format=None):
     """Give it another size; elements beyond the old ones are uninitialised."""
@@ -225,6 +228,8 @@ def resize_(self, *size, memory_format=None):
     n = 1
     for one in size:
         n *= one
+    if any(one < 0 for one in size) or n * self.element_size() > _MOST_BYTES:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)}")
     flat = self.as_strided((self.numel(),), (1,)) if self.is_contiguous() else self.reshape(-1)
     if n > flat.numel():
         grown = _C.empty(n, dtype=self.dtype)
@@ -238,7 +243,12 @@ def resize_(self, *size, memory_format=None):
 
 @_method
 def resize_as_(self, other, memory_format=None):
-    """Give it the size of another tensor."""
+    """Give it the size of another tensor; with `preserve_format` its order in memory too."""
+    if memory_format == _C.preserve_format:
+        formats = {4: _C.channels_last, 5: _C.channels_last_3d}
+        memory_format = formats.get(other.dim())
+        if memory_format is None or other.is_contiguous() or not other.is_contiguous(memory_format=memory_format):
+            memory_format = None
     return self.resize_(other.shape, memory_format=memory_format)
 
 

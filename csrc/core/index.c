@@ -121,6 +121,7 @@ static hg_status add_offsets(hg_ctx *cx, plan *p, const hg_tensor *t) {
         const int64_t *at = (const int64_t *)(void *)p->index[d]->data;
         int64_t n = t->shape[d], step = t->stride[d];
         nth++;
+        if (!n && p->n_offsets) return hg_fail(cx, HG_INDEX, "index is out of bounds for dimension with size 0");
         for (int64_t i = 0; i < p->n_offsets; i++) {
             int64_t k = at[i];
             if (k < -n || k >= n)
@@ -282,11 +283,6 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     char w1[16], w2[16], b1[256], b2[256];
     if (a[1].n > HG_MAX_DIM || (int)a[1].n > t->n_dim)
         return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, a[1].n);
-    if (values->dtype != t->dtype)
-        return hg_fail(
-            cx, HG_SHAPE,
-            "Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.",
-            hg_dtype_word(t->dtype, w1), hg_dtype_word(values->dtype, w2));
     hg_status st = hg_out_clone(cx, t, out);
     if (st != HG_OK) return st;
     plan p;
@@ -302,6 +298,11 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         st = hg_fail(cx, HG_SHAPE,
                      "shape mismatch: value tensor of shape %s cannot be broadcast to indexing result of shape %s",
                      hg_show_shape(values, b1), hg_show_sizes(p.n_shape, p.shape, b2));
+    else if (values->dtype != t->dtype)
+        st = hg_fail(
+            cx, HG_SHAPE,
+            "Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.",
+            hg_dtype_word(t->dtype, w1), hg_dtype_word(values->dtype, w2));
     for (int i = 0; fits && i < p.n_shape; i++)
         stride[i] = i < lead || values->shape[i - lead] == 1 ? 0 : values->stride[i - lead];
     if (st == HG_OK) st = hg_raw_view(cx, values, p.n_shape, p.shape, stride, 0, &wide);

@@ -19,9 +19,12 @@ def _bag(weight, per_sample_weights, indices, bag_of, n_bags, counts, padding_id
         rows = rows * per_sample_weights.unsqueeze(1)
     empty = rows.new_zeros((n_bags, weight.shape[1]))
     if mode == 2:
+        # A bag of nothing is zeros, taken from the rows all the same: the weight has a gradient then, of zeros.
         bags = [rows[bag_of == i] for i in range(n_bags)]
         is_empty = counts == 0
-        return hookgrad.stack([empty[i] if is_empty[i] else bag.max(0)[0] for i, bag in enumerate(bags)])
+        nothing = rows[:0].sum(0)
+        bags = [nothing if is_empty[i] else bag.max(0)[0] for i, bag in enumerate(bags)]
+        return hookgrad.stack(bags) if bags else rows[:0]
     total = empty.index_add(0, bag_of, rows)
     return total if mode == 0 else total / counts.clamp_min(1).unsqueeze(1).to(total.dtype)
 
@@ -52,6 +55,19 @@ def torch_embedding_bag(
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise RuntimeError("padding_idx must be within the number of embeddings")
         padding_idx %= weight.shape[0]
+    if weight.dim() != 2:
+        raise RuntimeError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    for name, tensor in (("indices", indices), ("offsets", offsets)):
+        if tensor.dtype not in (hookgrad.int64, hookgrad.int32):
+            raise RuntimeError(
+                f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+                f"{tensor.type()} instead for {name} (while checking arguments for embedding_bag)"
+            )
+    if per_sample_weights is not None and per_sample_weights.dtype != weight.dtype:
+        raise RuntimeError(
+            f"Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 'per_sample_weights'; "
+            f"but type {weight.type()} does not equal {per_sample_weights.type()} (while checking arguments for embedding_bag)"
+        )
     starts = offsets.tolist()
     if include_last_offset:
         if not starts:

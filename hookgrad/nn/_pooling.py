@@ -94,7 +94,9 @@ def _unpool(input, indices, size):
     """Each element where its index says, zeros elsewhere; the last dimensions have the size afterwards."""
     n = len(size)
     flat = input.new_zeros((*input.shape[:-n], math.prod(size)))
-    return flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
+    output = flat.scatter(-1, indices.flatten(-n), input.flatten(-n)).unflatten(-1, size)
+    is_last = n == 2 and input.dim() == 4 and input.is_contiguous(memory_format=hookgrad.channels_last)
+    return output.contiguous(memory_format=hookgrad.channels_last) if is_last else output
 
 
 _unpool2d = one_node("MaxUnpool2DBackward0", 0, saved="- indices")(_unpool)
@@ -173,7 +175,7 @@ def _starts(samples, size, out, kernel):
     steps = hookgrad.arange(out, dtype=samples.dtype)
     starts = ((steps + samples.unsqueeze(-1)) * alpha).int() - (samples.unsqueeze(-1) * alpha).int()
     starts = starts.long()
-    starts[..., -1] = size - kernel
+    starts[..., -1:] = size - kernel
     return starts
 
 
@@ -205,6 +207,20 @@ _take2d = one_node("FractionalMaxPool2DBackward0", 0, saved="self")(_take)
 _take3d = one_node("FractionalMaxPool3DBackward0", 0, saved="self")(_take)
 
 
+def _check_samples(samples, planes, n):
+    """One number for each plane and dimension, (N, C, n), as the windows' starts want them."""
+    if samples.dtype != planes.dtype:
+        raise RuntimeError("Expect _random_samples to have the same dtype as input")
+    if samples.dim() != 3:
+        raise RuntimeError(f"Expect _random_samples to have 3 dimensions, got {samples.dim()}")
+    if samples.shape[0] < planes.shape[0]:
+        raise RuntimeError("Expect _random_samples.size(0) no less then input batch size.")
+    if samples.shape[1] != planes.shape[1]:
+        raise RuntimeError("Expect _random_samples.size(1) equals to input channel size.")
+    if samples.shape[2] != n:
+        raise RuntimeError(f"Expect _random_samples.size(2) equals to {n}; got {samples.shape[2]}.")
+
+
 def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
     name = f"fractional_max_pool{n}d"
     as_tuple = _ntuple(n)
@@ -213,10 +229,22 @@ def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
     if output_size is None:
         output_size = [int(size * ratio) for size, ratio in zip(input.shape[-n:], as_tuple(output_ratio))]
     kernel_size, output_size = as_tuple(kernel_size), as_tuple(output_size)
+    for word, given in (("kernel_size", kernel_size), ("output_size", output_size)):
+        if len(given) != n:
+            ints = "tuple of two Ints" if n == 2 else "tuple of three Ints"
+            raise RuntimeError(f"{name}: {word} must either be a single Int or {ints}, got {given}")
+    if input.dim() not in (n + 1, n + 2):
+        raise RuntimeError(f"{name}(): Expected {n + 1}D or {n + 2}D tensor, but got: {list(input.shape)}")
     is_batched = input.dim() == n + 2
     planes = input if is_batched else input.unsqueeze(0)
+    if 0 in planes.shape[1:]:
+        raise RuntimeError(
+            f"{name}(): Expected input to have non-zero size for non-batch dimensions, but got {list(input.shape)}"
+        )
     if samples is None:
         samples = hookgrad.rand(planes.shape[0], planes.shape[1], n, dtype=input.dtype)
+    _check_samples(samples, planes, n)
+    samples = samples[: planes.shape[0]]
     words = ("height", "width") if n == 2 else ("time", "height", "width")
     for word, size, out, kernel in zip(words, planes.shape[-n:], output_size, kernel_size):
         if out + kernel - (n == 2) > size:

@@ -110,9 +110,15 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     """Zero whole channels of (N, C, H, W) with probability `p`. A 3D input counts as (N, C, L), as in PyTorch."""
     _check_probability(p)
     if input.dim() not in (3, 4):
-        _warn(f"dropout2d: Received a {input.dim()}-D input to dropout2d, which is deprecated: use dropout instead")
+        _warn(
+            f"dropout2d: Received a {input.dim()}-D input to dropout2d, which is deprecated and will result in an error in a "
+            "future release. To retain the behavior and silence this warning, please use dropout instead."
+        )
     elif input.dim() == 3:
-        _warn("dropout2d: Received a 3D input, which is taken as (N, C, L): use dropout1d to say so")
+        _warn(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired: it "
+            "is taken as (N, C, L). Use dropout1d to say so."
+        )
     return _drop_channels(input, p, training, inplace)
 
 

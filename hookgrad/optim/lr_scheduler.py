@@ -625,17 +625,19 @@ class SequentialLR(_Several):
         # Every scheduler took its first step when it was made: undo them all, and take the first one's again.
         for group in optimizer.param_groups:
             _set_rate(group, group["initial_lr"])
-        self._undo()
+        self.recursive_undo()
         first = schedulers[bisect_right(milestones, 0)]
         first._initial_step()
         self._last_lr = first.get_last_lr()
 
-    def _undo(self):
-        for scheduler in self._schedulers:
-            if isinstance(scheduler, SequentialLR):
-                scheduler._undo()
-            else:
-                scheduler.last_epoch -= 1
+    def recursive_undo(self, sched=None):
+        """Take back the step that each scheduler, of those within others too, took when it was made."""
+        scheduler = self if sched is None else sched
+        if hasattr(scheduler, "_schedulers"):
+            for one in scheduler._schedulers:
+                self.recursive_undo(one)
+        else:
+            scheduler.last_epoch -= 1
 
     def step(self):
         """Go on to the next epoch, and set its rates."""
@@ -837,6 +839,14 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
+            n_groups = len(self.optimizer.param_groups)
+            if n_groups != len(self.min_lrs):
+                if self.default_min_lr is None:
+                    raise RuntimeError(
+                        f"The number of param groups in the `optimizer` ({n_groups}) differs from when `ReduceLROnPlateau` was "
+                        f"initialized ({len(self.min_lrs)}): for a new group append its least rate to `min_lrs` too."
+                    )
+                self.min_lrs = [self.default_min_lr] * n_groups
             for group, least in zip(self.optimizer.param_groups, self.min_lrs):
                 rate = max(_number(group["lr"]) * self.factor, least)
                 if _number(group["lr"]) - rate > self.eps:

@@ -86,6 +86,7 @@ _LATE_FAMILIES = {
     "attention": "MultiheadAttention",
     "channelshuffle": "ChannelShuffle",
     "fold": "Fold Unfold",
+    "lazy": "",
     "lazy_layers": """LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d
         LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear""",
     "loss": """BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss CTCLoss GaussianNLLLoss HingeEmbeddingLoss
