@@ -299,3 +299,24 @@ def test_activations_in_place_are_nodes_of_their_own():
         (by_copy,) = torch.autograd.grad(layer()(x).sum(), x)
         y.sum().backward()
         assert torch.equal(x.grad, by_copy)
+
+
+BYTES = {  # what PyTorch makes of arange(16) * 10 in four rows, as two rows of three
+    ("bilinear", False): [22, 35, 48, 102, 115, 128],
+    ("bilinear", True): [32, 44, 56, 94, 106, 118],
+    ("bicubic", False): [17, 31, 45, 105, 119, 133],
+    ("bicubic", True): [25, 38, 51, 99, 112, 125],
+}
+
+
+@pytest.mark.parametrize(("mode", "antialias"), BYTES)
+def test_bytes_are_interpolated_in_fixed_point_and_rounded(mode, antialias):
+    x = (torch.arange(16) * 10).reshape(1, 1, 4, 4).to(torch.uint8)
+    out = F.interpolate(x, size=(2, 3), mode=mode, antialias=antialias)
+    assert out.dtype == torch.uint8 and out.flatten().tolist() == BYTES[mode, antialias]
+
+
+@pytest.mark.parametrize(("mode", "dims"), [("linear", 1), ("trilinear", 3)])
+def test_bytes_are_refused_where_pytorch_has_no_kernel_for_them(mode, dims):
+    with pytest.raises(NotImplementedError, match="'Byte'"):
+        F.interpolate(torch.ones((1, 1) + (3,) * dims, dtype=torch.uint8), size=5, mode=mode)

@@ -93,6 +93,19 @@ def _nearest(input, places):
     return input
 
 
+def _apply_to_bytes(input, tables):
+    """As PyTorch and Pillow do it: dimension by dimension, weights in fixed point of 15 bits, every pass rounded to bytes."""
+    out = input
+    for dim, table in zip(reversed(range(2, input.dim())), reversed(tables)):
+        table = table.double()
+        bits = 15 - math.frexp(table.max().item())[1]
+        ones = table * 2.0**bits
+        ones = (ones + ones.sign() * 0.5).trunc().long()  # halves away from zero
+        sums = out.movedim(dim, -1).long() @ ones.T + (1 << (bits - 1))
+        out = (sums >> bits).clamp(0, 255).to(hookgrad.uint8).movedim(-1, dim)
+    return out
+
+
 _NAMES = {
     "nearest": "UpsampleNearest{}D",
     "nearest-exact": "UpsampleNearestExact{}D",
@@ -223,10 +236,11 @@ def interpolate(
             + ", ".join(f"{a}: {s}" for a, s in zip("DHW"[5 - n_dims :], sizes))
             + ")"
         )
-    if not input.is_floating_point() and input.dtype != hookgrad.uint8:
+    in_bytes = input.dtype == hookgrad.uint8 and mode not in ("linear", "trilinear")
+    if not input.is_floating_point() and not in_bytes:
         word = scalar_type(input.dtype)
         raise NotImplementedError(f"\"upsample_{mode}{n_dims - 2}d\" not implemented for '{word}'")
-    dtype = hookgrad.float64 if input.dtype == hookgrad.float64 else hookgrad.float32
+    dtype = hookgrad.float64 if in_bytes or input.dtype == hookgrad.float64 else hookgrad.float32
     dims = list(zip(input.shape[2:], sizes, factors))
     with hookgrad.no_grad():
         if mode.startswith("nearest"):
@@ -236,6 +250,8 @@ def interpolate(
         else:
             weights = _cubic_weights if mode == "bicubic" else _linear_weights
             tables = [weights(*dim, align_corners, dtype) for dim in dims]
+    if in_bytes and not mode.startswith("nearest"):
+        return lying_as(input, _apply_to_bytes(input, tables))
     return _resized(mode, antialias, input, tables)
 
 
