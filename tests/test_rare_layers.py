@@ -320,3 +320,14 @@ def test_bytes_are_interpolated_in_fixed_point_and_rounded(mode, antialias):
 def test_bytes_are_refused_where_pytorch_has_no_kernel_for_them(mode, dims):
     with pytest.raises(NotImplementedError, match="'Byte'"):
         F.interpolate(torch.ones((1, 1) + (3,) * dims, dtype=torch.uint8), size=5, mode=mode)
+
+
+def test_no_steps_spell_the_empty_target_only():
+    log_probs = torch.zeros(4, 2, 3).log_softmax(2).requires_grad_()
+    targets = torch.tensor([[1, 2], [1, 2]])
+    loss = F.ctc_loss(log_probs, targets, torch.tensor([0, 0]), torch.tensor([0, 2]), reduction="none")
+    assert loss.tolist() == [0.0, float("inf")]
+    loss.sum().backward()
+    assert not log_probs.grad.any()
+    with pytest.raises(RuntimeError, match="input_lengths must be integral"):
+        F.ctc_loss(log_probs, targets, torch.tensor([4.0, 4.0]), torch.tensor([1, 1]))

@@ -3,6 +3,7 @@
 import pytest
 
 import hookgrad as torch
+from hookgrad.autograd.graph import get_gradient_edge
 
 
 def leaf(*sizes):
@@ -220,6 +221,7 @@ def test_a_leaf_set_to_other_memory_is_not_the_one_that_was_used(shape):
     x = leaf(2)
     hooked = []
     x.register_hook(hooked.append)
+    edge = get_gradient_edge(x)
     y = x.clone()
     before = y.grad_fn.next_functions[0][0]
     with torch.no_grad():
@@ -227,6 +229,8 @@ def test_a_leaf_set_to_other_memory_is_not_the_one_that_was_used(shape):
     assert x._version == 1 and x.shape == shape
     with pytest.raises(RuntimeError, match="not have been used in the graph"):
         torch.autograd.grad(y.sum(), x, retain_graph=True)
+    assert torch.autograd.grad(y.sum(), edge, retain_graph=True)[0].tolist() == [1.0, 1.0]  # where it led then
+    hooked.clear()
     after = (x * 2).grad_fn.next_functions[0][0]
     assert after is not before and after.variable is x and before.variable is x
     (x * 2).sum().backward()

@@ -156,7 +156,7 @@ hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out) {
 hg_status hg_node_output(hg_ctx *cx, hg_node *n, int k, hg_tensor **out) {
     hg_tensor *leaf = hg_node_variable(n);
     if (k < 0 || (uint32_t)k >= n->n_out) return hg_fail(cx, HG_INDEX, "%s has no output %d", hg_node_name(n), k);
-    if (leaf) {
+    if (leaf && leaf->extra && leaf->extra->accumulator == n) {
         hg_retain(cx, leaf);
         *out = leaf;
         return HG_OK;

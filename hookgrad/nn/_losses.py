@@ -333,15 +333,21 @@ def _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity
     # PyTorch's derivative takes the log-probabilities for those of log_softmax: it has exp(log_probs) in it.
     probs = log_probs.exp() * (hookgrad.arange(steps).unsqueeze(1) < input_lengths).unsqueeze(2)
     loss = loss + (probs - probs.detach()).sum((0, 2))
+    # No steps spell the empty target, and nothing else.
+    unread = input_lengths == 0
+    loss = loss.masked_fill(unread & (target_lengths == 0), -0.0).masked_fill(unread & (target_lengths > 0), math.inf)
     # A target that does not fit has NaN for a derivative: that of a square root at zero, times zero.
-    misfits = (loss.detach() == math.inf).nonzero().squeeze(1)
+    misfits = ((loss.detach() == math.inf) & ~unread).nonzero().squeeze(1)
     if zero_infinity or misfits.numel() == 0:
         return loss
     return loss.index_add(0, misfits, (log_probs[:, misfits].exp() * 0).sqrt().sum((0, 2)))
 
 
 def _lengths(lengths, name, n):
-    lengths = hookgrad.as_tensor(lengths, dtype=hookgrad.int64)
+    lengths = hookgrad.as_tensor(lengths)
+    if lengths.is_floating_point() and lengths.numel():
+        raise RuntimeError(f"{name} must be integral")
+    lengths = lengths.long()
     if lengths.numel() != n:
         raise RuntimeError(f"{name} must be of size batch_size")
     return lengths.reshape(n)
