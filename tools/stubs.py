@@ -142,9 +142,14 @@ def is_op(value):
     return type(value).__name__ in ("Op", "OpMethod")
 
 
+def name_of(cls):
+    """A type by the extension's name for it: the tables of hooks show themselves under the names of Python's."""
+    return next((name for name, value in vars(_C).items() if value is cls), cls.__name__)
+
+
 def class_lines(cls, taken=()):
-    base = f"({cls.__base__.__name__})" if cls.__base__ is not object else ""
-    lines = [f"class {cls.__name__}{base}:"]
+    base = f"({name_of(cls.__base__)})" if cls.__base__ is not object else ""
+    lines = [f"class {name_of(cls)}{base}:"]
     for name, value in sorted(vars(cls).items()):
         if (
             name in taken
@@ -192,6 +197,9 @@ def text():
     classes = {name: value for name, value in vars(_C).items() if isinstance(value, type)}
     for name in [*first, *sorted(set(classes) - set(first))]:
         cls = classes[name]
+        if name != name_of(cls):
+            parts.append(f"{name} = {name_of(cls)}\n")
+            continue
         if issubclass(cls, Exception):
             parts.append(f"class {cls.__name__}({', '.join(b.__name__ for b in cls.__bases__)}): ...\n")
             continue
