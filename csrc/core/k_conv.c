@@ -50,9 +50,23 @@ static bool is_pointwise(const hg_conv_shape *s) {
            s->w == s->ow;
 }
 
-/* Row r of a kernel, or column: the windows see the image there. */
-static void set_taps(int64_t n, int64_t dilation, int64_t padding, int64_t *to) {
-    for (int64_t i = 0; i < n; i++) to[i] = i * dilation - padding;
+/* What the windows of the convolution itself see. The taps of *view are owned by it: to be freed as view->y. */
+static hg_status forward_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view) {
+    int64_t *y = hg_mem(cx, (size_t)(s->kh + s->kw) * sizeof *y), *x = y + s->kh;
+    if (!y) return HG_MEMORY;
+    for (int64_t i = 0; i < s->kh; i++) y[i] = i * s->dh - s->ph;
+    for (int64_t i = 0; i < s->kw; i++) x[i] = i * s->dw - s->pw;
+    *view = (hg_view){.h = s->h,
+                      .w = s->w,
+                      .high = s->oh,
+                      .wide = s->ow,
+                      .sy = s->sh,
+                      .sx = s->sw,
+                      .n_y = s->kh,
+                      .n_x = s->kw,
+                      .y = y,
+                      .x = x};
+    return HG_OK;
 }
 
 /* ---- Results of windows ------------------------------------------------------------------------------------------------------- */
@@ -160,20 +174,7 @@ hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image,
         run_pointwise(s, weight, false, bias, image, output);
         return HG_OK;
     }
-    int64_t *taps = hg_mem(cx, (size_t)(s->kh + s->kw) * sizeof *taps);
-    if (!taps) return HG_MEMORY;
-    set_taps(s->kh, s->dh, s->ph, taps), set_taps(s->kw, s->dw, s->pw, taps + s->kh);
-    job j = {.v = {.h = s->h,
-                   .w = s->w,
-                   .high = s->oh,
-                   .wide = s->ow,
-                   .sy = s->sh,
-                   .sx = s->sw,
-                   .n_y = s->kh,
-                   .n_x = s->kw,
-                   .y = taps,
-                   .x = taps + s->kh},
-             .image = image,
+    job j = {.image = image,
              .weight = weight,
              .bias = bias,
              .result = output,
@@ -185,8 +186,9 @@ hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image,
              .wide = s->ow,
              .sy = 1,
              .sx = 1};
+    HG_TRY(forward_view(cx, s, &j.v));
     hg_status st = run(cx, &j, threads_for(s));
-    hg_mem_free(cx->lib, taps);
+    hg_mem_free(cx->lib, (void *)j.v.y);
     return st;
 }
 
@@ -209,21 +211,20 @@ static int64_t reach(int64_t r, int64_t k, int64_t stride, int64_t padding, int6
    holds. */
 static void turn_weights(const hg_conv_shape *s, const float *weight, int64_t n_y, const int64_t *y, int64_t n_x,
                          const int64_t *x, float *to) {
-    const int64_t taps = s->kh * s->kw, row = s->out_channels * n_y * n_x;
+    const int64_t taps = s->kh * s->kw, some = n_y * n_x;
     for (int64_t g = 0; g < s->groups; g++, weight += s->out_channels * s->in_channels * taps)
-        for (int64_t c0 = 0; c0 < s->in_channels; c0 += LINE, to += LINE * row) {
-            const int64_t end = least(c0 + LINE, s->in_channels);
+        for (int64_t c0 = 0, n; c0 < s->in_channels; c0 += n, to += n * s->out_channels * some) {
+            n = least(s->in_channels - c0, LINE);
             for (int64_t o = 0; o < s->out_channels; o++)
-                for (int64_t c = c0; c < end; c++) {
-                    const float *from = weight + (o * s->in_channels + c) * taps;
-                    float *at = to + (c - c0) * row + o * n_y * n_x;
-                    if (taps == 9 && n_y * n_x == 9) /* all of the usual ones, in order */
+                for (int64_t c = 0; c < n; c++) {
+                    const float *from = weight + (o * s->in_channels + c0 + c) * taps;
+                    float *at = to + (c * s->out_channels + o) * some;
+                    if (taps == 9 && some == 9) /* all of the usual ones, in order */
                         memcpy(at, from, 9 * sizeof *at);
                     else
                         for (int64_t i = 0; i < n_y; i++)
                             for (int64_t j = 0; j < n_x; j++) *at++ = from[y[i] * s->kw + x[j]];
                 }
-            if (end == s->in_channels) to -= (c0 + LINE - end) * row;
         }
 }
 
@@ -353,26 +354,14 @@ static void run_blocks(void *arg, int64_t begin, int64_t end) {
 
 hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight) {
     const int64_t taps = s->kh * s->kw, threads = threads_for(s);
-    int64_t *at = hg_mem(cx, (size_t)(s->kh + s->kw) * sizeof *at);
-    if (!at) return HG_MEMORY;
-    set_taps(s->kh, s->dh, s->ph, at), set_taps(s->kw, s->dw, s->pw, at + s->kh);
-    weight_job j = {.v = {.h = s->h,
-                          .w = s->w,
-                          .high = s->oh,
-                          .wide = s->ow,
-                          .sy = s->sh,
-                          .sx = s->sw,
-                          .n_y = s->kh,
-                          .n_x = s->kw,
-                          .y = at,
-                          .x = at + s->kh},
-                    .image = image,
+    weight_job j = {.image = image,
                     .output = output,
                     .weight = weight,
                     .n = s->n,
                     .groups = s->groups,
                     .in = s->in_channels,
                     .out = s->out_channels};
+    HG_TRY(forward_view(cx, s, &j.v));
     /* Rows an odd number of cache lines apart: see lies_well in k_gemm.c. */
     j.row = j.out == 1 ? 1 : (j.out + 31) / 32 * 32 + 16;
     j.channels = least(j.in, SLAB / (taps * j.row) + 1);
@@ -386,6 +375,6 @@ hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output
     j.space = take_space(cx, j.n_workers, &j.space_of, &owned);
     if (j.space) hg_parallel_for(j.n_workers, 1, run_blocks, &j);
     hg_status st = j.space ? HG_OK : HG_MEMORY;
-    hg_mem_free(cx->lib, owned), hg_mem_free(cx->lib, at);
+    hg_mem_free(cx->lib, owned), hg_mem_free(cx->lib, (void *)j.v.y);
     return st;
 }
