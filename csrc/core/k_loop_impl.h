@@ -146,14 +146,15 @@
 
 /* Float32 by polynomials (k_math_impl.h), a chunk at a time: from and to where it is where steps are units and whole blocks of
    vectors are left, else by way of the stack. `near` is for chunks whose operands' `bits` are at most `limit` (0: for all); others
-   have the loop of the C library's functions. `fine`, where there is one, is for less than a block. */
-enum { NEAR_CHUNK = 256, NEAR_BLOCK = 64 };
+   have the loop of the C library's functions. `fine`, where there is one, is for less than NEAR_MANY. */
+enum { NEAR_CHUNK = 256, NEAR_MANY = 64, NEAR_BLOCK = 16 };
 
 /* m floats at p, followed by ones up to a whole number of blocks. */
 static inline const float *near_in(float *room, const char *p, int64_t step, int64_t m) {
     if (step == (int64_t)sizeof(float) && m % NEAR_BLOCK == 0) return (const float *)(const void *)p;
+    float *last = room + (m - 1) / NEAR_BLOCK * NEAR_BLOCK;
+    for (int k = 0; k < NEAR_BLOCK; k++) last[k] = 1;
     for (int64_t k = 0; k < m; k++) room[k] = *(const float *)(const void *)(p + k * step);
-    for (int64_t k = m; k % NEAR_BLOCK; k++) room[k] = 1;
     return room;
 }
 static inline void near_out(const float *from, char *p, int64_t step, int64_t m) {
@@ -181,12 +182,12 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
                 fn##_any(m, q, step, extra);                                                                           \
                 continue;                                                                                              \
             }                                                                                                          \
-            for (int j = 0; (has_fine) && m < NEAR_BLOCK && j < NEAR_BLOCK; j++) {                                     \
-                float x = a[j];                                                                                        \
-                r[j] = (fine);                                                                                         \
-            }                                                                                                          \
-            for (int64_t k = 0; k < m && !((has_fine) && m < NEAR_BLOCK); k += NEAR_BLOCK)                             \
-                HG_IVDEP for (int j = 0; j < NEAR_BLOCK; j++) {                                                        \
+            bool few = (has_fine) && m < NEAR_MANY;                                                                    \
+            for (int64_t k = 0; few && k < m; k += NEAR_BLOCK) HG_IVDEP for (int j = 0; j < NEAR_BLOCK; j++) {         \
+                    float x = a[k + j];                                                                                \
+                    r[k + j] = (fine);                                                                                 \
+                }                                                                                                      \
+            for (int64_t k = 0; !few && k < m; k += NEAR_BLOCK) HG_IVDEP for (int j = 0; j < NEAR_BLOCK; j++) {        \
                     float x = a[k + j], y = b[k + j];                                                                  \
                     (void)y;                                                                                           \
                     r[k + j] = (near);                                                                                 \
