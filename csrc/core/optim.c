@@ -16,6 +16,10 @@ static hg_dtype array_type(const hg_tensor *t) { return t->dtype == HG_F64 ? HG_
 static hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *a) {
     hg_tensor *typed;
     a->tensor = t;
+    if (t->dtype == d && t->contiguous) {
+        hg_retain(cx, a->dense = t);
+        return HG_OK;
+    }
     hg_status st = hg_raw_cast(cx, t, d, &typed);
     if (st != HG_OK) return st;
     st = hg_raw_contiguous(cx, typed, &a->dense);
@@ -115,7 +119,7 @@ hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *para
 
 /* What a step's number makes of the settings. */
 typedef struct adam_step {
-    double step_size, root_correction;
+    double number, step_size, root_correction;
 } adam_step;
 
 #define ADAM(name, R, root, fma)                                                                                       \
@@ -141,7 +145,7 @@ ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
 ADAM(adam_f64, double, sqrt, __builtin_fma)
 
 static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean,
-                          hg_tensor *square, hg_tensor *most, hg_tensor *step) {
+                          hg_tensor *square, hg_tensor *most, hg_tensor *step, adam_step *s) {
     hg_status st = check(cx, param, grad, "gradient");
     if (st != HG_OK || (st = check(cx, param, mean, "exp_avg")) != HG_OK ||
         (st = check(cx, param, square, "exp_avg_sq")) != HG_OK ||
@@ -150,7 +154,7 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
     hg_arg count;
     if ((st = hg_item(cx, step, &count)) != HG_OK) return st;
     double k = hg_number_f(&count) + 1;
-    adam_step s = {o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
+    if (s->number != k) *s = (adam_step){k, o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
     hg_tensor *of[5] = {param, grad, mean, square, most};
     array a[5] = {{0}};
     int n = most ? 5 : 4;
@@ -164,9 +168,9 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
         for (int i = 0; i < n; i++) at[i] = a[i].dense->data;
         ++*hg_version_of(step->storage);
         if (array_type(param) == HG_F64)
-            adam_f64(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+            adam_f64(o, s, param->numel, at[0], at[1], at[2], at[3], at[4]);
         else
-            adam_f32(o, &s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+            adam_f32(o, s, param->numel, at[0], at[1], at[2], at[3], at[4]);
         for (int i = 0; i < n && st == HG_OK; i++)
             if (i != 1) st = array_commit(cx, &a[i]);
     }
@@ -177,10 +181,11 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
 hg_status hg_adam_step(hg_ctx *cx, const hg_adam *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
                        hg_tensor *const *exp_avg, hg_tensor *const *exp_avg_sq, hg_tensor *const *max_exp_avg_sq,
                        hg_tensor *const *steps) {
+    adam_step s = {.number = NAN}; /* most parameters have taken as many steps as the one before */
     for (int i = 0; i < n; i++) {
         if (!grads[i]) continue;
         hg_status st = adam_one(cx, o, params[i], grads[i], exp_avg[i], exp_avg_sq[i],
-                                o->amsgrad && max_exp_avg_sq ? max_exp_avg_sq[i] : NULL, steps[i]);
+                                o->amsgrad && max_exp_avg_sq ? max_exp_avg_sq[i] : NULL, steps[i], &s);
         if (st != HG_OK) return st;
     }
     return HG_OK;

@@ -212,10 +212,41 @@ static PyObject *promote_types(PyObject *Py_UNUSED(m), PyObject *const *args, Py
 
 /* ---- Optimizer steps -------------------------------------------------------------------------------------------- */
 
-static int numbers(PyObject *const *args, int n, double *const *to) {
-    for (int i = 0; i < n; i++)
-        if (py_double(args[i], to[i])) return -1;
+static int numbers(hg_ctx *cx, PyObject *const *args, int n, double *const *to) {
+    for (int i = 0; i < n; i++) {
+        hg_arg one;
+        hg_status st = py_is_tensor(args[i]) ? hg_item(cx, TENSOR(args[i]), &one) : HG_OK;
+        if (st != HG_OK) return py_fail(cx, st);
+        if (py_is_tensor(args[i]))
+            *to[i] = one.kind == HG_A_FLOAT ? one.u.f : (double)one.u.i;
+        else if (py_double(args[i], to[i]))
+            return -1;
+    }
     return 0;
+}
+
+/* The entries of that name in a list of states, which are dicts: a tuple, with None for those that lack it where that is
+   allowed. */
+static PyObject *entries(PyObject *states, PyObject *name, bool may_lack) {
+    Py_ssize_t n = PyList_GET_SIZE(states);
+    PyObject *made = PyTuple_New(n);
+    for (Py_ssize_t i = 0; made && i < n; i++) {
+        PyObject *state = PyList_GET_ITEM(states, i), *one = NULL;
+        if (!PyDict_Check(state))
+            PyErr_Format(PyExc_TypeError, "a parameter's state must be a dict, not %.100s", Py_TYPE(state)->tp_name);
+        else if (!(one = PyDict_GetItemWithError(state, name)) && !PyErr_Occurred())
+            may_lack ? (void)(one = Py_None) : PyErr_SetObject(PyExc_KeyError, name);
+        if (!one) Py_CLEAR(made);
+        if (made) PyTuple_SET_ITEM(made, i, Py_NewRef(one));
+    }
+    return made;
+}
+
+static int entries_get(PyObject *states, PyObject *name, tensors *list, bool may_lack, const char *function) {
+    PyObject *found = entries(states, name, may_lack);
+    int failed = found ? tensors_get(found, list, may_lack, function, PyUnicode_AsUTF8(name)) : -1;
+    Py_XDECREF(found);
+    return failed;
 }
 
 static bool equally_long(const tensors *lists, int n, const char *function) {
@@ -247,8 +278,8 @@ static PyObject *with_grad(PyObject *Py_UNUSED(m), PyObject *params) {
     return both;
 }
 
-/* _C.sgd_step(params, grads, momentum_buffers, lr, weight_decay, momentum, dampening, nesterov, maximize).
-   Entries of momentum_buffers that are None are replaced by what the step made. */
+/* _C.sgd_step(params, grads, states, lr, weight_decay, momentum, dampening, nesterov, maximize).
+   With momentum the states have a "momentum_buffer", or get it. */
 static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
@@ -257,53 +288,56 @@ static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssiz
     hg_sgd o = {0};
     double *const to[] = {&o.lr, &o.weight_decay, &o.momentum, &o.dampening};
     int nesterov = PyObject_IsTrue(args[7]), maximize = PyObject_IsTrue(args[8]);
-    if (nesterov < 0 || maximize < 0 || numbers(args + 3, 4, to)) return NULL;
+    if (nesterov < 0 || maximize < 0 || numbers(cx, args + 3, 4, to)) return NULL;
     o.nesterov = nesterov, o.maximize = maximize;
-    tensors lists[3] = {{NULL, NULL, 0}};
-    static const char *const names[] = {"params", "grads", "momentum_buffers"};
+    tensors params = {NULL, NULL, 0}, grads = {NULL, NULL, 0}, buffers = {NULL, NULL, 0};
     PyObject *result = NULL;
-    for (int i = 0; i < 3; i++)
-        if (tensors_get(args[i], &lists[i], i == 2, "sgd_step", names[i])) goto done;
     bool with_buffers = o.momentum != 0;
-    if (!equally_long(lists, with_buffers ? 3 : 2, "sgd_step")) goto done;
-    hg_status st = hg_sgd_step(cx, &o, lists[0].n, lists[0].at, lists[1].at, with_buffers ? lists[2].at : NULL);
+    if (tensors_get(args[0], &params, false, "sgd_step", "params") ||
+        tensors_get(args[1], &grads, false, "sgd_step", "grads") ||
+        (with_buffers && entries_get(args[2], NAME(momentum_buffer), &buffers, true, "sgd_step")) ||
+        !equally_long((tensors[]){params, grads, buffers}, with_buffers ? 3 : 2, "sgd_step"))
+        goto done;
+    hg_status st = hg_sgd_step(cx, &o, params.n, params.at, grads.at, with_buffers ? buffers.at : NULL);
     int failed = 0;
-    for (int i = 0; i < lists[2].n && with_buffers; i++) { /* also after a failure: what was made is kept */
-        if (PyTuple_GET_ITEM(lists[2].held, i) != Py_None || !lists[2].at[i]) continue;
-        failed |= PyList_SetItem(args[2], i, py_own(lists[2].at[i]));
+    for (int i = 0; i < buffers.n; i++) { /* also after a failure: what was made is kept */
+        if (PyTuple_GET_ITEM(buffers.held, i) != Py_None || !buffers.at[i]) continue;
+        failed |= i < PyList_GET_SIZE(args[2])
+                      ? PyDict_SetItem(PyList_GET_ITEM(args[2], i), NAME(momentum_buffer), PY(buffers.at[i]))
+                      : 0;
+        Py_DECREF(PY(buffers.at[i]));
     }
     if (st != HG_OK)
         py_raise(cx, st);
     else if (!failed)
         result = Py_NewRef(Py_None);
 done:
-    for (int i = 0; i < 3; i++) tensors_free(&lists[i]);
+    tensors_free(&params), tensors_free(&grads), tensors_free(&buffers);
     return result;
 }
 
-/* _C.adam_step(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr, beta1, beta2, eps, weight_decay,
-   amsgrad, maximize, decoupled) */
+/* _C.adam_step(params, grads, states, lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled) */
 static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (n != 14) return PyErr_Format(PyExc_TypeError, "adam_step() takes 14 arguments, got %zd", n);
+    if (n != 11 || !PyList_Check(args[2]))
+        return PyErr_SetString(PyExc_TypeError, "adam_step() takes 11 arguments, the third a list"), NULL;
     hg_adam o = {0};
     double *const to[] = {&o.lr, &o.beta1, &o.beta2, &o.eps, &o.weight_decay};
-    int amsgrad = PyObject_IsTrue(args[11]), maximize = PyObject_IsTrue(args[12]),
-        decoupled = PyObject_IsTrue(args[13]);
-    if (amsgrad < 0 || maximize < 0 || decoupled < 0 || numbers(args + 6, 5, to)) return NULL;
+    int amsgrad = PyObject_IsTrue(args[8]), maximize = PyObject_IsTrue(args[9]), decoupled = PyObject_IsTrue(args[10]);
+    if (amsgrad < 0 || maximize < 0 || decoupled < 0 || numbers(cx, args + 3, 5, to)) return NULL;
     o.amsgrad = amsgrad, o.maximize = maximize, o.decoupled = decoupled;
     enum { PARAMS, GRADS, AVG, AVG_SQ, STEPS, MAX_AVG_SQ, N_LISTS };
-    static const struct {
-        int place;
-        const char *name;
-    } from[N_LISTS] = {{0, "params"},      {1, "grads"},       {2, "exp_avgs"},
-                       {3, "exp_avg_sqs"}, {5, "state_steps"}, {4, "max_exp_avg_sqs"}};
+    PyObject *const names[N_LISTS] = {
+        [AVG] = NAME(exp_avg), [AVG_SQ] = NAME(exp_avg_sq), [STEPS] = NAME(step), [MAX_AVG_SQ] = NAME(max_exp_avg_sq)};
     tensors lists[N_LISTS] = {{NULL, NULL, 0}};
+    int n_lists = amsgrad ? N_LISTS : N_LISTS - 1;
     PyObject *result = NULL;
-    for (int i = 0; i < N_LISTS; i++)
-        if (tensors_get(args[from[i].place], &lists[i], false, "adam_step", from[i].name)) goto done;
-    if (!equally_long(lists, amsgrad ? N_LISTS : N_LISTS - 1, "adam_step")) goto done;
+    for (int i = 0; i < n_lists; i++)
+        if (names[i] ? entries_get(args[2], names[i], &lists[i], false, "adam_step")
+                     : tensors_get(args[i], &lists[i], false, "adam_step", i == PARAMS ? "params" : "grads"))
+            goto done;
+    if (!equally_long(lists, n_lists, "adam_step")) goto done;
     hg_status st = hg_adam_step(cx, &o, lists[PARAMS].n, lists[PARAMS].at, lists[GRADS].at, lists[AVG].at,
                                 lists[AVG_SQ].at, amsgrad ? lists[MAX_AVG_SQ].at : NULL, lists[STEPS].at);
     result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);

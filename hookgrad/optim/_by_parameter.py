@@ -3,7 +3,7 @@
 import hookgrad
 
 from .. import _C
-from .optimizer import Optimizer, _get_scalar_dtype, _run_closure, _use_grad_for_differentiable
+from .optimizer import Optimizer, _get_scalar_dtype, _run_closure
 
 
 class _ByParameter(Optimizer):
@@ -34,14 +34,13 @@ class _ByParameter(Optimizer):
     def _first_state(self, param, group):
         raise NotImplementedError
 
-    def _state_of(self, param, group):
-        state = self.state[param]
-        if not state:
-            state.update(self._first_state(param, group))
-        return state
-
     def _states_of(self, params, group):
-        return [self._state_of(param, group) for param in params]
+        states = list(map(self.state.__getitem__, params))
+        if not all(states):
+            for param, state in zip(params, states):
+                if not state:
+                    state.update(self._first_state(param, group))
+        return states
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -49,13 +48,17 @@ class _ByParameter(Optimizer):
 
             def step(self, closure=None):
                 """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
-                return self._step(closure)
+                was = _C._set_grad_enabled(self.defaults.get("differentiable", False))
+                try:
+                    return self._step(closure)
+                finally:
+                    _C._set_grad_enabled(was)
 
             step.__qualname__ = f"{cls.__qualname__}.step"
-            cls.step = _use_grad_for_differentiable(step)
+            cls.step = step
 
     def _step(self, closure):
-        loss = _run_closure(closure)
+        loss = None if closure is None else _run_closure(closure)
         for group in self.param_groups:
             params, grads = _C.with_grad(group["params"])
             states = self._states_of(params, group)

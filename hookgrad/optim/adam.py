@@ -4,7 +4,7 @@ import hookgrad
 
 from .. import _C
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_betas, _check_fused, _check_not_negative, _check_rate, _number, _to_scalar
+from .optimizer import _check_betas, _check_fused, _check_not_negative, _check_rate, _to_scalar
 
 
 class Adam(_ByParameter):
@@ -94,32 +94,24 @@ class Adam(_ByParameter):
             state["max_exp_avg_sq"] = hookgrad.zeros_like(param)
         return state
 
-    def _state_of(self, param, group):
-        state = super()._state_of(param, group)
-        if group["differentiable"] and state["step"].requires_grad:
-            raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
-        return state
-
     def _update_all(self, params, grads, states, group):
         if group["foreach"] and isinstance(group["lr"], hookgrad.Tensor):
             raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
         if group["differentiable"]:
+            if any(state["step"].requires_grad for state in states):
+                raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
             return super()._update_all(params, grads, states, group)
-        amsgrad = group["amsgrad"]
         beta1, beta2 = group["betas"]
         _C.adam_step(
             params,
             grads,
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
-            [state["step"] for state in states],
-            _number(group["lr"]),
-            _number(beta1),
-            _number(beta2),
+            states,
+            group["lr"],
+            beta1,
+            beta2,
             group["eps"],
-            _number(group["weight_decay"]),
-            amsgrad,
+            group["weight_decay"],
+            group["amsgrad"],
             group["maximize"],
             group["decoupled_weight_decay"],
         )

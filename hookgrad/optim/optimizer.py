@@ -262,9 +262,7 @@ class Optimizer:
     def zero_grad(self, set_to_none=True):
         """Drop the gradient of every parameter, or without `set_to_none` fill it with zeros."""
         for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
+            for param in _C.with_grad(group["params"])[0]:
                 if set_to_none:
                     param.grad = None
                 else:

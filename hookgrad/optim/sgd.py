@@ -65,26 +65,22 @@ class SGD(_ByParameter):
     def _states_of(self, params, group):
         if group["momentum"] == 0:
             return [{}] * len(params)
-        state = self.state
-        return [state[param] for param in params]
+        return list(map(self.state.__getitem__, params))
 
     def _update_all(self, params, grads, states, group):
         if group["differentiable"]:
             return super()._update_all(params, grads, states, group)
-        buffers = [state.get("momentum_buffer") for state in states] if group["momentum"] else []
         _C.sgd_step(
             params,
             grads,
-            buffers,
-            _number(group["lr"]),
-            _number(group["weight_decay"]),
+            states,
+            group["lr"],
+            group["weight_decay"],
             group["momentum"],
             group["dampening"],
             group["nesterov"],
             group["maximize"],
         )
-        for state, buffer in zip(states, buffers):
-            state["momentum_buffer"] = buffer
 
     def _update(self, param, grad, state, group):
         momentum, lr = group["momentum"], _to_scalar(group["lr"])

@@ -498,9 +498,7 @@ class Module(_C.Module):
 
     def zero_grad(self, set_to_none=True):
         """Drop the gradient of every parameter, or without `set_to_none` fill it with zeros."""
-        for parameter in self.parameters():
-            if parameter.grad is None:
-                continue
+        for parameter in _C.with_grad(self.parameters())[0]:
             if set_to_none:
                 parameter.grad = None
             else:
