@@ -249,8 +249,36 @@ static bool result_strides(const plan *p, const hg_tensor *t, int64_t *stride) {
     return true;
 }
 
+/* Is the index one plain mask of the first dimensions of a plain tensor? Then what it takes are blocks in a row. */
+static bool is_plain_mask(const hg_tensor *t, const hg_arg *list) {
+    const hg_tensor *mask = list->n == 1 ? list->u.ts[0] : NULL;
+    return mask && mask->dtype == HG_BOOL && mask->plain && t->plain && mask->n_dim && mask->n_dim <= t->n_dim &&
+           hg_same_dims(mask->n_dim, mask->shape, mask->n_dim, t->shape);
+}
+
+static hg_status take_by_mask(hg_ctx *cx, const hg_tensor *t, const hg_tensor *mask, hg_tensor **out) {
+    const char *yes = mask->data, *from = t->data;
+    int64_t shape[HG_MAX_DIM] = {0}, n = mask->numel;
+    size_t block = hg_tensor_itemsize(t);
+    int n_dim = 1;
+    for (int64_t i = 0; i < n; i++) shape[0] += yes[i] != 0;
+    for (int i = mask->n_dim; i < t->n_dim; i++) block *= (size_t)(shape[n_dim++] = t->shape[i]);
+    hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, n_dim, shape);
+    if (st != HG_OK || !block) return st;
+    char *to = (*out)->data, *end = to + (size_t)shape[0] * block;
+    if (block == sizeof(float)) { /* without branches: nobody can guess a mask */
+        for (int64_t i = 0; to < end; i++)
+            memcpy(to, from + i * (int64_t)sizeof(float), sizeof(float)), to += yes[i] ? sizeof(float) : 0;
+    } else {
+        for (int64_t i = 0; i < n; i++)
+            if (yes[i]) memcpy(to, from + i * (int64_t)block, block), to += block;
+    }
+    return HG_OK;
+}
+
 hg_status hg_index_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t;
+    if (!*out && is_plain_mask(t, &a[1])) return take_by_mask(cx, t, a[1].u.ts[0], out);
     plan p;
     hg_status st = plan_begin(cx, &p, t, &a[1]);
     if (st != HG_OK) return st;
@@ -567,9 +595,22 @@ hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_a
     if (n == 1 && at[0].kind == HG_IX_BOOL && !at[0].start) return HG_OK; /* x[False] names nothing */
     hg_index as_new = {.kind = HG_IX_NEW};
     if (n == 1 && at[0].kind == HG_IX_BOOL) at = &as_new;
+    at_once v;
+    bool recorded = cx->grad_enabled &&
+                    (hg_tensor_requires_grad(t) || (value.kind == HG_A_TENSOR && hg_tensor_requires_grad(value.u.t)));
+    bool watched = cx->lib->watch.calling || cx->lib->watch.writing;
     hg_scope s;
+    hg_status st;
     hg_scope_begin(cx, &s);
-    hg_status st = take_views(cx, t, at, n, false, &k);
+    if (!recorded && !watched && views_at_once(t, at, n, &v)) {
+        hg_tensor *view = NULL; /* nobody asks where it came from */
+        st = hg_raw_view(cx, t, v.n_dim, v.shape, v.stride, v.offset, &view);
+        if (st == HG_OK) st = assign(cx, view, value);
+        hg_release(cx, view);
+        if (st != HG_OK) hg_scope_fail(cx, st);
+        return hg_scope_end(cx, &s);
+    }
+    st = take_views(cx, t, at, n, false, &k);
     if (st == HG_OK) st = k.advanced ? assign_at(cx, &k, value) : assign(cx, k.view, value);
     if (st != HG_OK) hg_scope_fail(cx, st);
     return hg_scope_end(cx, &s);

@@ -100,7 +100,9 @@ static int put(PyObject *o, subscript *s) {
 /* Does a sequence stand for the tuple of its items? The old rule of NumPy: a short one does whose items are not all numbers.
    An item that cannot be had ends the question. */
 static bool stands_for_tuple(PyObject *at) {
-    if (py_is_tensor(at) || py_is_array(at) || PyUnicode_Check(at) || !PySequence_Check(at)) return false;
+    if (PyLong_CheckExact(at) || PySlice_Check(at) || py_is_tensor(at) || py_is_array(at) || PyUnicode_Check(at) ||
+        !PySequence_Check(at))
+        return false;
     Py_ssize_t n = PySequence_Size(at);
     bool found = false;
     for (Py_ssize_t i = 0; i < n && n < 32 && !found; i++) {
@@ -144,9 +146,11 @@ PyObject *py_tensor_get(PyObject *self, PyObject *at) {
     hg_ctx *cx = py_ctx();
     subscript s;
     hg_tensor *out;
-    if (PyLong_CheckExact(at) && Py_TYPE(self) == hg_py->tensor_type && cx && !hg_py->function_modes) {
-        hg_index one = {.kind = HG_IX_INT};
-        if (py_int64(at, &one.start)) return NULL;
+    bool is_int = PyLong_CheckExact(at);
+    if ((is_int || PySlice_Check(at)) && Py_TYPE(self) == hg_py->tensor_type && cx && !hg_py->function_modes) {
+        hg_index one;
+        one.kind = HG_IX_INT;
+        if (is_int ? py_int64(at, &one.start) : put_slice(at, &one)) return NULL;
         hg_status st = hg_get_index(cx, TENSOR(self), &one, 1, &out);
         return st == HG_OK ? py_own(out) : py_raise(cx, st);
     }
@@ -183,4 +187,9 @@ int py_tensor_set(PyObject *self, PyObject *at, PyObject *value) {
     hg_status st = hg_set_index(cx, TENSOR(self), s.at, s.n, v);
     subscript_done(&s);
     return st == HG_OK ? 0 : py_fail(cx, st);
+}
+
+PyObject *py_tensor_setitem(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+    if (n != 2) return PyErr_Format(PyExc_TypeError, "expected 2 arguments, got %zd", n);
+    return py_tensor_set(self, args[0], args[1]) ? NULL : Py_NewRef(Py_None);
 }

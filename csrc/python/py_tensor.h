@@ -10,6 +10,7 @@ PyObject *py_tensor_compare(PyObject *self, PyObject *other, int op);
 /* x[...]: py_index.c. */
 PyObject *py_tensor_get(PyObject *self, PyObject *at);
 int py_tensor_set(PyObject *self, PyObject *at, PyObject *value);
+PyObject *py_tensor_setitem(PyObject *self, PyObject *const *args, Py_ssize_t n); /* __setitem__ as a method */
 /* The buffer protocol: py_buffer.c. */
 int py_tensor_buffer(PyObject *self, Py_buffer *view, int flags);
 void py_tensor_buffer_done(PyObject *self, Py_buffer *view);
