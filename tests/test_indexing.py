@@ -427,3 +427,22 @@ def test_a_list_of_numbers_is_one_index_and_floats_are_cut_off(recwarn):
     x = torch.arange(4.0)
     assert x[[1, 3]].tolist() == [1.0, 3.0] and x[[1.0, 2.7]].tolist() == [1.0, 2.0] and x[[]].shape == (0,)
     assert not recwarn.list
+
+
+def test_products_by_index_with_several_zeros_are_not_differentiated_twice():
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    index = torch.tensor([0, 0, 1, 1])
+
+    def gradients(*values):
+        src = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+        y = x.scatter_reduce(0, index, src, "prod")
+        return src, torch.autograd.grad(y.sum(), [x, src], create_graph=True)
+
+    src, (to_x, to_src) = gradients(0.0, 1.0, 2.0, 3.0)
+    assert to_src.tolist() == [1.0, 0.0, 3.0, 2.0]
+    assert torch.autograd.grad(to_src.square().sum(), [x, src])[0].tolist() == [2.0, 26.0]
+    src, (to_x, to_src) = gradients(0.0, 0.0, 2.0, 1.0)
+    assert to_src.tolist() == [0.0, 0.0, 1.0, 2.0] and to_src.grad_fn.name() == "torch::autograd::Error"
+    assert torch.autograd.grad(to_x.square().sum(), src, retain_graph=True)[0].tolist() == [0.0, 0.0, 4.0, 8.0]
+    with pytest.raises(RuntimeError, match="scatter_reduce.*Double backward is unsupported for src when >1 zeros"):
+        torch.autograd.grad(to_src.sum(), [x, src])

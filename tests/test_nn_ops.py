@@ -315,3 +315,32 @@ def test_batch_norm_wants_a_positive_eps():
         F.batch_norm(x, mean, var, training=True, eps=0.0)
     with pytest.raises(ValueError, match="eps must be non-negative, but got -1"):
         F.batch_norm(x, mean, var, eps=-1.0)
+
+
+IN_PLACE_SLOPES = {
+    "leaky_relu": (
+        lambda x, inplace: F.leaky_relu(x, 0.1, inplace),
+        lambda x: F.leaky_relu(x, -0.1, True),
+        "leakyReLu",
+    ),
+    "elu": (lambda x, inplace: F.elu(x, 0.5, inplace), lambda x: F.elu(x, -0.5, True), "elu"),
+    "celu": (lambda x, inplace: F.celu(x, 0.5, inplace), lambda x: F.celu(x, -0.5, True), "elu"),
+    "selu": (lambda x, inplace: F.selu(x, inplace), lambda x: F.elu_(x, -1.0), "elu"),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE_SLOPES)
+def test_in_place_slopes_are_derived_from_their_result(name):
+    good, negative, word = IN_PLACE_SLOPES[name]
+    x = torch.tensor([1.0, -2.0, 0.0, 0.5], dtype=torch.float64, requires_grad=True)
+    for order in (1, 2):
+        out, changed = good(x * x * x, False), good(x * x * x, True)
+        for _ in range(order):
+            (out,), (changed,) = (torch.autograd.grad(y.sum(), x, create_graph=True) for y in (out, changed))
+        assert torch.allclose(out, changed)
+    changed = good(x * 1, True)
+    changed.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        changed.sum().backward()
+    with pytest.raises(RuntimeError, match=f"In-place {word} backward calculation is triggered with a negative slope"):
+        negative(x * 1).sum().backward()

@@ -109,6 +109,21 @@ DERIVATIVE(relu, X(THRESHOLD_BACKWARD, T(G), T(OUT(0)), hg_i(0)))
 DERIVATIVE(threshold, X(THRESHOLD_BACKWARD, T(G), T(IN(0)), *ARG(1)))
 DERIVATIVE2(threshold_backward, X(THRESHOLD_BACKWARD, T(G), T(IN(1)), *ARG(2)), X(ZEROS_LIKE, T(G)))
 DERIVATIVE(leaky_relu, X(LEAKY_RELU_BACKWARD, T(G), T(IN(0)), *ARG(1)))
+/* In place only the result is left, and below zero it says what the slope is only where that is not negative. */
+static hg_status check_slope(hg_ctx *cx, const char *name, const hg_arg *slope) {
+    if (hg_number_f(slope) >= 0) return HG_OK;
+    return hg_fail(
+        cx, HG_STATE,
+        "In-place %s backward calculation is triggered with a negative slope which is not supported. This is "
+        "caused by calling in-place forward function with a negative slope, please call out-of-place version "
+        "instead.",
+        name);
+}
+hg_status hg_d_leaky_relu_(hg_ctx *cx, hg_back *b) {
+    if (check_slope(cx, "leakyReLu", ARG(1)) != HG_OK) return HG_STATE;
+    GIVE(0, X(LEAKY_RELU_BACKWARD, T(G), T(OUT(0)), *ARG(1)));
+    return HG_OK;
+}
 DERIVATIVE2(leaky_relu_backward, X(LEAKY_RELU_BACKWARD, T(G), T(IN(1)), *ARG(2)), X(ZEROS_LIKE, T(G)))
 DERIVATIVE(silu, X(SILU_BACKWARD, T(G), T(IN(0))))
 DERIVATIVE(gelu, X(GELU_BACKWARD, T(G), T(IN(0)), hg_s(ARG(1)->u.s)))
@@ -142,6 +157,13 @@ DERIVATIVE2(gelu_backward, X(GELU_BACKWARD, T(G), T(IN(1)), hg_s(ARG(2)->u.s)),
             MUL_(MUL_(G, IN(0)), gelu_curve(cx, IN(1), ARG(2)->u.s)))
 
 DERIVATIVE(elu, X(ELU_BACKWARD, T(G), T(IN(0)), *ARG(1), *ARG(2), *ARG(3)))
+hg_status hg_d_elu_(hg_ctx *cx, hg_back *b) {
+    if (check_slope(cx, "elu", ARG(1)) != HG_OK) return HG_STATE;
+    double alpha = hg_number_f(ARG(1)), scale = hg_number_f(ARG(2)), input_scale = hg_number_f(ARG(3));
+    hg_tensor *y = OUT(0), *slope = TIMES(X(ADD, T(y), hg_f(alpha * scale)), input_scale);
+    GIVE(0, X(WHERE, T(X(LE, T(y), hg_i(0))), T(MUL_(G, slope)), T(TIMES(G, scale))));
+    return HG_OK;
+}
 hg_status hg_d_elu_backward(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) GIVE(0, X(ELU_BACKWARD, T(G), T(IN(1)), *ARG(2), *ARG(3), *ARG(4)));
     if (NEED(1)) {

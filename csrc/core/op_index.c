@@ -285,6 +285,35 @@ hg_status hg_scatter_reduce_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return mean ? divide_by_counts(cx, *out, d, a[2].u.t, a[5].u.i) : HG_OK;
 }
 
+/* The product of all, self not counted where it is zero. */
+static hg_tensor *prod_to_self(hg_ctx *cx, hg_back *b) {
+    hg_tensor *self = IN(0), *full = X(MASKED_FILL, T(self), T(X(EQ, T(self), hg_i(0))), hg_i(1));
+    hg_tensor *all = X(SCATTER_REDUCE, T(full), *ARG(1), T(IN(2)), T(IN(3)), hg_s("prod"), *ARG(5));
+    return X(DIV, T(X(MUL, T(G), T(all))), T(full));
+}
+
+/* The product without the factor itself: by division, and where it is the only zero by the others' product. Where there are
+   more zeros that is right, but does not depend on them as it should. */
+static hg_tensor *prod_to_src(hg_ctx *cx, hg_back *b) {
+    hg_tensor *self = IN(0), *index = IN(2), *src = IN(3), *zeros, *some;
+    hg_arg dim = *ARG(1), found = hg_i(0);
+    hg_tensor *is_zero = X(EQ, T(src), hg_i(0)), *counted = X(TO_COPY, T(is_zero), hg_d((hg_dtype)self->dtype));
+    zeros = X(SCATTER_ADD, T(X(ZEROS_LIKE, T(self))), dim, T(index), T(counted));
+    zeros = X(GATHER, T(zeros), dim, T(index));
+    hg_tensor *single = X(LOGICAL_AND, T(is_zero), T(X(EQ, T(zeros), hg_i(1))));
+    hg_tensor *others = X(MASKED_FILL, T(src), T(single), hg_i(1)), *full = X(MASKED_FILL, T(src), T(is_zero), hg_i(1));
+    others = X(SCATTER_REDUCE, T(self), dim, T(index), T(others), hg_s("prod"), *ARG(5));
+    hg_tensor *at_zero = X(GATHER, T(X(MUL, T(G), T(others))), dim, T(index));
+    hg_tensor *elsewhere = X(GATHER, T(X(MUL, T(G), T(OUT(0)))), dim, T(index));
+    hg_tensor *to_src = X(WHERE, T(single), T(at_zero), T(X(DIV, T(elsewhere), T(full))));
+    if (!cx->grad_enabled || !(some = X(ANY, T(X(GT, T(zeros), hg_i(1)))))) return to_src;
+    hg_scope_fail(cx, hg_item(cx, some, &found));
+    if (!found.u.i) return to_src;
+    return X(DELAYED_ERROR, T(to_src),
+             hg_s("scatter_reduce(): Double backward is unsupported for src when >1 zeros in src are scattered to the "
+                  "same position in self"));
+}
+
 hg_status hg_scatter_reduce_bwd(hg_ctx *cx, hg_back *b) {
     const char *how = ARG(4)->u.s;
     hg_tensor *g = G, *self = IN(0), *index = IN(2), *src = IN(3), *result = OUT(0), *to_self = NULL, *to_src = NULL;
@@ -300,20 +329,8 @@ hg_status hg_scatter_reduce_bwd(hg_ctx *cx, hg_back *b) {
         to_self = X(DIV, T(g), T(n));
         to_src = X(GATHER, T(to_self), dim, T(index));
     } else if (!strcmp(how, "prod")) {
-        /* the product without the factor itself: by division, and where a zero stands in the way by the others' product */
-        hg_tensor *self_is_0 = X(EQ, T(self), hg_i(0)), *src_is_0 = X(EQ, T(src), hg_i(0));
-        hg_tensor *alone = X(SCATTER_REDUCE, T(X(ONES_LIKE, T(self))), dim, T(index), T(src), hg_s("prod"), hg_b(true));
-        to_self = with_self ? X(MUL, T(g), T(alone)) : g;
-        hg_dtype d = (hg_dtype)self->dtype;
-        hg_tensor *zeros = with_self ? X(TO_COPY, T(self_is_0), hg_d(d)) : X(ZEROS_LIKE, T(self));
-        zeros = X(SCATTER_ADD, T(zeros), dim, T(index), T(X(TO_COPY, T(src_is_0), hg_d(d))));
-        hg_tensor *single = X(LOGICAL_AND, T(src_is_0), T(X(EQ, T(X(GATHER, T(zeros), dim, T(index))), hg_i(1))));
-        hg_tensor *full = X(MASKED_FILL, T(src), T(src_is_0), hg_i(1));
-        hg_tensor *start = with_self ? self : X(ONES_LIKE, T(self));
-        hg_tensor *others = X(SCATTER_REDUCE, T(start), dim, T(index), T(full), hg_s("prod"), hg_b(true));
-        hg_tensor *gathered = X(GATHER, T(X(MUL, T(g), T(result))), dim, T(index));
-        hg_tensor *at_zero = X(GATHER, T(X(MUL, T(g), T(others))), dim, T(index));
-        to_src = X(WHERE, T(single), T(at_zero), T(X(DIV, T(gathered), T(full))));
+        to_self = prod_to_self(cx, b);
+        to_src = prod_to_src(cx, b);
     } else { /* amax, amin: shared equally among those that reach it */
         hg_tensor *value = X(GATHER, T(result), dim, T(index));
         hg_tensor *self_has = X(TO_COPY, T(X(EQ, T(self), T(result))), hg_d((hg_dtype)self->dtype));

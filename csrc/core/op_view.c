@@ -250,6 +250,8 @@ hg_status hg_alias_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+hg_status hg_delayed_error_bwd(hg_ctx *cx, hg_back *b) { return hg_fail(cx, HG_STATE, "%s", ARG(1)->u.s); }
+
 hg_status hg_self_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     hg_scope_begin(cx, &s);
