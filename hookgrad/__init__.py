@@ -143,8 +143,9 @@ for _home, _names in {
     "nn.functional": """alpha_dropout bilinear celu_ channel_shuffle conv3d cosine_similarity feature_alpha_dropout
         max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle rrelu rrelu_ selu_""",
     "nn.torch_functions": """adaptive_max_pool1d affine_grid_generator batch_norm
-        binary_cross_entropy_with_logits cosine_embedding_loss ctc_loss embedding_bag grid_sampler
-        hinge_embedding_loss instance_norm kl_div margin_ranking_loss poisson_nll_loss triplet_margin_loss""",
+        alpha_dropout_ binary_cross_entropy_with_logits cosine_embedding_loss ctc_loss dropout_ embedding_bag
+        feature_alpha_dropout_ feature_dropout feature_dropout_ grid_sampler hinge_embedding_loss instance_norm kl_div
+        margin_ranking_loss native_dropout poisson_nll_loss triplet_margin_loss""",
 }.items():
     _ELSEWHERE.update(dict.fromkeys(_names.split(), _home))
 

@@ -88,6 +88,11 @@ def test_permutations_and_coins():
     assert torch.randperm(8).tolist() == [6, 3, 0, 7, 2, 1, 4, 5]
     torch.manual_seed(42)
     assert torch.bernoulli(torch.full((8,), 0.4)).tolist() == [0, 0, 1, 0, 1, 0, 1, 0]
+    assert torch.empty(8).bernoulli_(0.4).tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    dropped = torch.nn.functional.dropout(torch.ones(2, 4).t(), 0.3)
+    assert (dropped > 0).tolist() == [[False, True], [False, False], [True, True], [True, True]]
+    assert dropped.max().item() == 1.4285714626312256
+    assert torch.rand(1).item() == 0.634341835975647
 
 
 # ---- generators
@@ -148,6 +153,23 @@ def test_multinomial_without_replacement():
         0,
         1,
     ]  # the odds run out: the first is taken
+
+
+def test_dropout_by_torch_names():
+    x = torch.ones(6, 4, requires_grad=True)
+    y, mask = torch.native_dropout(x, 0.5, True)
+    assert mask.dtype == torch.bool and torch.equal(y, mask * 2.0) and y.grad_fn.name() == "NativeDropoutBackward0"
+    assert y.grad_fn._saved_result1 is mask and y.grad_fn._saved_p == 0.5
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+    assert torch.native_dropout(x, 0.5, False)[1].all() and not torch.native_dropout(x, 1.0, True)[1].any()
+    rows = torch.feature_dropout(torch.ones(2, 8, 3), 0.5, True)
+    assert torch.equal(rows[..., 0], rows[..., 2]) and set(rows.unique().tolist()) == {0, 2}
+    z = torch.ones(50)
+    assert torch.dropout_(z, 0.5, True) is z and set(z.tolist()) == {0, 2}
+    assert torch.alpha_dropout_(z, 0.5, True) is z
+    z = torch.ones(2, 8, 3)
+    assert torch.feature_dropout_(z, 0.5, True) is z and torch.feature_alpha_dropout_(z, 0.5, True) is z
 
 
 def test_dropout_scales_what_it_keeps():

@@ -286,7 +286,8 @@ hg_status hg_op_dropout(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     }
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_tensor *mask = X(DROPOUT_MASK, a[0], hg_f(p));
+    hg_tensor *mask = p < 1 ? X(DROPOUT_MASK, a[0], hg_f(p)) /* nothing is drawn where nothing is kept */
+                            : X(SCALAR_TENSOR, hg_i(0), hg_d((hg_dtype)a[0].u.t->dtype));
     if (!inplace) return hg_scope_return(cx, &s, X(MUL, a[0], T(mask)), out);
     if (mask) hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_MUL, (hg_arg[]){a[0], T(mask)}, 2));
     return hg_scope_return(cx, &s, mask ? a[0].u.t : NULL, out);

@@ -404,12 +404,16 @@ hg_status hg_op_exponential_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 /* ---- Coins ------------------------------------------------------------------------------------------------------------------------------------ */
 
-static double draw_coin(const drawing *d) { return uniform(d->g, HG_F32) < d->a ? d->b : 0; }
+/* A probability that is one number is met by a uniform double, whatever the dtype of the coins. */
+static double draw_coin(const drawing *d) { return uniform(d->g, HG_F64) < d->a ? d->b : 0; }
 
 static hg_status toss(hg_ctx *cx, hg_generator *g, double p, double heads, hg_tensor *t) {
     if (!(p >= 0 && p <= 1)) return hg_fail(cx, HG_STATE, "bernoulli_ expects p to be in [0, 1], but got p=%g", p);
     drawing d = {.g = g, .draw = draw_coin, .a = p, .b = heads};
-    return draw_all(cx, t, &d);
+    if (t->dtype != HG_F32 || !t->contiguous) return draw_all(cx, t, &d);
+    float *coins = (float *)(void *)t->data; /* what dropout asks for, without a call for each */
+    for (int64_t i = 0; i < t->numel; i++) coins[i] = (float)draw_coin(&d);
+    return HG_OK;
 }
 
 typedef struct tossing {
@@ -430,9 +434,8 @@ typedef struct tossing {
 TOSS(toss_f32, float, HG_F32)
 TOSS(toss_f64, double, HG_F64)
 
-/* A coin for each probability of p, which broadcasts to `to`. */
-static hg_status toss_each(hg_ctx *cx, hg_generator *g, hg_tensor *p, hg_tensor *to) {
-    hg_dtype c = p->dtype == HG_F64 ? HG_F64 : HG_F32;
+/* A coin for each probability of p, which broadcasts to `to`; drawn as dtype c. */
+static hg_status toss_each(hg_ctx *cx, hg_generator *g, hg_tensor *p, hg_dtype c, hg_tensor *to) {
     hg_tensor *odds = NULL, *coins = NULL;
     hg_status st = hg_raw_cast(cx, p, c, &odds);
     if (st != HG_OK || (st = hg_tensor_empty(cx, c, to->n_dim, to->shape, &coins)) != HG_OK) goto done;
@@ -462,7 +465,8 @@ hg_status hg_op_bernoulli(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *p = a[0].u.t;
     if (!hg_dtype_is_float((hg_dtype)p->dtype)) return hg_no_kernel(cx, "bernoulli_tensor_cpu_p_", (hg_dtype)p->dtype);
     hg_status st = hg_tensor_empty(cx, (hg_dtype)p->dtype, p->n_dim, p->shape, out);
-    return st == HG_OK ? finished(cx, toss_each(cx, generator(cx, &a[1]), p, *out), out) : st;
+    hg_dtype c = p->dtype == HG_F64 ? HG_F64 : HG_F32;
+    return st == HG_OK ? finished(cx, toss_each(cx, generator(cx, &a[1]), p, c, *out), out) : st;
 }
 hg_status hg_op_bernoulli_p(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *t = a[0].u.t;
@@ -475,16 +479,20 @@ hg_status hg_op_bernoulli_float_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_op_bernoulli_tensor_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     (void)out;
+    hg_tensor *p = a[1].u.t;
+    hg_dtype c = p->dtype == HG_F64 ? HG_F64 : HG_F32;
     hg_status st = hg_check_overlap(cx, a[0].u.t, NULL);
-    return st == HG_OK ? toss_each(cx, generator(cx, &a[2]), a[1].u.t, a[0].u.t) : st;
+    return st == HG_OK ? toss_each(cx, generator(cx, &a[2]), p, c, a[0].u.t) : st;
 }
 
+/* What is kept is divided by its probability in the precision of the dtype, where the two short ones are float32. */
 hg_status hg_op_dropout_mask(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    const hg_tensor *t = a[0].u.t;
+    hg_dtype d = (hg_dtype)a[0].u.t->dtype;
     double keep = 1 - hg_number_f(&a[1]);
-    hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, t->shape, out);
-    return st == HG_OK ? finished(cx, toss(cx, hg_default_generator(cx->lib), keep, keep > 0 ? 1 / keep : 0, *out), out)
-                       : st;
+    hg_status st = hg_out_kept(cx, out, d, a[0].u.t);
+    if (st != HG_OK) return st;
+    return finished(cx, toss(cx, hg_default_generator(cx->lib), keep, d == HG_F64 ? 1 / keep : 1 / (float)keep, *out),
+                    out);
 }
 
 /* ---- Draws from a distribution ------------------------------------------------------------------------------------------------------------------ */

@@ -29,14 +29,14 @@ def dropout3d(input, p=0.5, training=True, inplace=False):
 _ALPHA = 1.7580993408473766
 
 
-def _alpha(input, p, training, inplace, shape):
+def _alpha(input, p, training, inplace, noise):
     F._check_probability(p)
     if p == 0 or not training or input.numel() == 0:
         return input
     if p == 1:
         zeros = hookgrad.zeros((), dtype=input.dtype)
         return input.mul_(zeros) if inplace else input.mul(zeros)
-    noise = input.new_empty(shape).bernoulli_(1 - p)
+    noise.bernoulli_(1 - p)
     scale = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     shift = noise.add(-1).mul_(_ALPHA * scale).add_(_ALPHA * scale * p)
     noise.mul_(scale)
@@ -48,7 +48,7 @@ def alpha_dropout(input, p=0.5, training=False, inplace=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.alpha_dropout.html
     """
-    return _alpha(input, p, training, inplace, input.shape)
+    return _alpha(input, p, training, inplace, hookgrad.empty_like(input))
 
 
 def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
@@ -58,7 +58,7 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     """
     if input.dim() < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
-    return _alpha(input, p, training, inplace, [*input.shape[:2]] + [1] * (input.dim() - 2))
+    return _alpha(input, p, training, inplace, input.new_empty([*input.shape[:2]] + [1] * (input.dim() - 2)))
 
 
 @one_node("RreluWithNoiseBackward0", 0, saved="self noise lower upper training")

@@ -3,8 +3,10 @@
 Source: https://docs.pytorch.org/docs/stable/torch.html
 """
 
+from .. import _C
 from . import functional as F
 from ._bags import torch_embedding_bag as embedding_bag  # noqa: F401
+from ._whole import one_node
 
 _REDUCTIONS = ("none", "mean", "sum")
 _SAMPLING = ("bilinear", "nearest", "bicubic")
@@ -24,6 +26,44 @@ def affine_grid_generator(theta, size, align_corners):
 def grid_sampler(input, grid, interpolation_mode, padding_mode, align_corners):
     """nn.functional.grid_sample, with the numbers of its modes."""
     return F.grid_sample(input, grid, _SAMPLING[interpolation_mode], _PADDING[padding_mode], align_corners)
+
+
+def feature_dropout(input, p, train):
+    """Zero whole channels of (N, C, *) with probability `p`, while `train`."""
+    return F._drop_channels(input, p, train, False)
+
+
+def dropout_(input, p, train):
+    """nn.functional.dropout, in place."""
+    return F.dropout(input, p, train, inplace=True)
+
+
+def feature_dropout_(input, p, train):
+    """feature_dropout, in place."""
+    return F._drop_channels(input, p, train, True)
+
+
+def alpha_dropout_(input, p, train):
+    """nn.functional.alpha_dropout, in place."""
+    return F.alpha_dropout(input, p, train, inplace=True)
+
+
+def feature_alpha_dropout_(input, p, train):
+    """nn.functional.feature_alpha_dropout, in place."""
+    return F.feature_alpha_dropout(input, p, train, inplace=True)
+
+
+def native_dropout(input, p, train):
+    """Dropout of `input`, and what it kept: booleans of its shape."""
+    kept = _C.ones_like(input, dtype=_C.bool, memory_format=_C.contiguous_format)
+    if train is False:
+        return _kept(input, kept, p, 1.0), kept
+    return _kept(input, kept.bernoulli_(1 - p), p, 1 / (1 - p) if p < 1 else 0.0), kept
+
+
+@one_node("NativeDropoutBackward0", 0, saved="- result1 p -")
+def _kept(input, mask, p, scale):
+    return input * mask * scale
 
 
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=False):

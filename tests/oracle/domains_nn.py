@@ -248,7 +248,7 @@ def _(d, row):
     return call(weight, index, **more) if row.params[0].name == "weight" else call(index, weight, **more)
 
 
-@domain("dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "native_dropout")
+@domain("dropout")
 def _(d, row):
     x = d.tensor(d.shape(2, 3, empty=False), dtype=d.dtype if d.is_float else "float32")
     flag = [d.chance(0.7)] if row.has("train") or row.has("training") else []
