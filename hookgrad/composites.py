@@ -596,8 +596,8 @@ def renorm_(self, p, dim, maxnorm):
 
 
 def _draw(self, generator):
-    """An even draw from [0, 1) for each element, as PyTorch makes them for these: in float64, one after the other."""
-    return _C.empty(self.shape, dtype=_C.float64).uniform_(generator=generator)
+    """An even draw from [0, 1) for each element, as PyTorch makes them for these: in float64, in memory order."""
+    return _C.empty_like(self, dtype=_C.float64).uniform_(generator=generator)
 
 
 def _check_continuous(self, name):
@@ -645,7 +645,7 @@ def log_normal_(self, mean=1, std=2, *, generator=None):
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
     _check_continuous(self, "Log-normal")
     # Not contiguous, so that the draws are made in pairs however many they are.
-    apart = _C.empty((*self.shape, 2), dtype=_C.float64)[..., 0]
+    apart = _C.empty_strided(self.shape, [2 * s for s in _C.empty_like(self).stride()], dtype=_C.float64)
     return self.copy_(apart.normal_(mean, std, generator=generator).exp())
 
 

@@ -21,8 +21,8 @@ RANGES = {
 }  # fmt: skip
 # Ops that compare elements: distinct ones, so that a derivative has one place to go.
 DISTINCT = {"amax", "amin", "aminmax", "maximum", "minimum", "fmax", "fmin", "cummax", "cummin", "dist"}
-# Only shape and dtype are promised: there are no numbers (empty), or PyTorch draws them in chunks of its own (multinomial).
-VALUES_DIFFER = {"multinomial", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
+# Only shape and dtype are promised.
+VALUES_DIFFER = {"empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"}
 
 
 def domain(*names):

@@ -42,6 +42,12 @@ CASES = {
     "alpha_dropout": lambda t, s: t.nn.functional.alpha_dropout(t.ones(s), 0.3, True),
     "feature_dropout": lambda t, s: t.feature_dropout(t.ones(3, *s), 0.3, True),
     "native_dropout": lambda t, s: t.cat([r.float() for r in t.native_dropout(t.ones(s), 0.3, True)]),
+    "multinomial": lambda t, s: t.multinomial(t.ones(9), 7),
+    "multinomial with replacement": lambda t, s: t.multinomial(t.arange(1.0, 9.0), 70, True),
+    "exponential_": lambda t, s: t.empty(*s, 3).transpose(0, -1).exponential_(2.0),
+    "cauchy_": lambda t, s: t.empty(*s, 3).transpose(0, -1).cauchy_(),
+    "geometric_": lambda t, s: t.empty(*s, 3).transpose(0, -1).geometric_(0.3),
+    "log_normal_": lambda t, s: t.empty(*s, 3).transpose(0, -1).log_normal_(),
     "random_": lambda t, s: t.zeros(s, dtype=t.int64).random_(0, 77),
     "two in a row": lambda t, s: t.cat([t.randn(s).ravel(), t.rand(s).ravel(), t.randn(s).ravel(), t.randn(3)]),
 }
