@@ -409,7 +409,7 @@ def _integers(name, a, b):
     return [t.to(wide) for t in _C.broadcast_tensors(a, b)]
 
 
-@one_node("LdexpBackward0", 0, 1, saved="- other", results="result")
+@one_node("LdexpBackward0", 0, 1, saved="+ other", results="result")
 def ldexp(input, other):
     """input times two to the power of other."""
     return _C.mul(input, _C.pow(2.0, other))

@@ -352,3 +352,10 @@ def test_old_arguments_warn_and_work():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         F.mse_loss(given("x"), given("y"))
+
+
+def test_cross_entropy_of_no_classes_is_nan():
+    """PyTorch's number: nothing over nothing."""
+    none = torch.zeros(5, 0)
+    assert torch.isnan(F.cross_entropy(none, none))
+    assert F.cross_entropy(none, none, reduction="none").tolist() == [0.0] * 5

@@ -315,6 +315,29 @@ def test_batch_norm_wants_a_positive_eps():
         F.batch_norm(x, mean, var, training=True, eps=0.0)
     with pytest.raises(ValueError, match="eps must be non-negative, but got -1"):
         F.batch_norm(x, mean, var, eps=-1.0)
+    normed = torch.batch_norm(x, None, None, None, None, True, 0.1, 0.0, False)
+    assert torch.allclose(normed.square().mean(0), torch.ones(3))
+    assert torch.allclose(F.instance_norm(x.unsqueeze(0), eps=0.0).square().mean(2), torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_empty_batch_teaches_a_batch_norm_nothing(dtype):
+    x = torch.zeros(0, 3, 2, 2, dtype=dtype, requires_grad=True)
+    m = torch.nn.BatchNorm2d(3)
+    y = m(x)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == x.shape and y.dtype == dtype
+    assert m.weight.grad.tolist() == m.bias.grad.tolist() == m.running_mean.tolist() == [0.0] * 3
+    assert m.num_batches_tracked == 1
+    with pytest.raises(RuntimeError, match="running_mean should contain 4 elements not 3"):
+        m(torch.zeros(0, 4, 2, 2))
+
+
+def test_sampling_at_no_number_gives_zero():
+    grid = torch.tensor([[[[math.nan, 0], [0, math.inf]]]])
+    for mode in ("nearest", "bilinear"):
+        got = F.grid_sample(torch.zeros(1, 1, 3, 3), grid, mode, "reflection", align_corners=False)
+        assert got.tolist() == [[[[0.0, 0.0]]]]
 
 
 IN_PLACE_SLOPES = {

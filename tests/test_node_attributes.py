@@ -122,13 +122,37 @@ def test_a_function_that_is_one_node_shows_what_it_saved():
         True,
     )
     assert sampled._saved_input is image and torch.equal(sampled._raw_saved_grid.unpack(), grid)
-    assert nn.interpolate(image, scale_factor=2).grad_fn._saved_self_sym_sizes == (1, 4, 4, 4)
+    resized = nn.interpolate(image, scale_factor=2).grad_fn
+    assert resized._saved_self_sym_sizes == (1, 4, 4, 4) and resized._saved_output_size == (8, 8)
+    assert resized._saved_scales_h == 2.0 and not hasattr(resized, "_saved_align_corners")
     loss = nn.soft_margin_loss(leaf(3), torch.ones(3), reduction="sum")
     assert loss.grad_fn._saved_reduction == 2 and not hasattr(loss.grad_fn, "_saved_weight")
     assert not hasattr(loss.grad_fn, "_raw_saved_reduction")
     loss.backward()
     with pytest.raises(RuntimeError, match="already been freed"):
         assert loss.grad_fn._saved_self is None
+
+
+LINEAR = {
+    "interpolate": lambda x: torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear"),
+    "pixel_shuffle": lambda x: torch.nn.functional.pixel_shuffle(x, 2),
+    "unfold": lambda x: torch.nn.functional.unfold(x, 2),
+    "affine_grid": lambda x: torch.nn.functional.affine_grid(x[0, :2, :2, :3], [2, 1, 3, 3], align_corners=False),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_function_linear_in_its_argument_does_not_save_it(name):
+    saved = []
+    x = leaf(1, 4, 4, 4)
+    with torch.autograd.graph.saved_tensors_hooks(saved.append, lambda t: t):
+        y = LINEAR[name](x)
+    assert saved == []
+    w = torch.rand(y.shape)
+    y.backward(w, retain_graph=False)
+    once = x.grad.clone()
+    y.backward(w)  # nothing was freed
+    assert torch.equal(x.grad, 2 * once)
 
 
 def test_what_stands_for_a_default():

@@ -235,6 +235,11 @@ def test_kinds_of_attention_are_kept_and_change_nothing():
         (lambda: F.interpolate(torch.ones(1, 1, 2), 3, align_corners=True), ValueError, "align_corners option can only be set"),
         (lambda: F.pixel_shuffle(torch.ones(3, 2, 2), 2), RuntimeError, "is not divisible by 4"),
         (lambda: F.fold(torch.ones(1, 4, 5), (3, 3), 2), RuntimeError, "expected size of input's dimension 2 to match"),
+        (lambda: F.fold(torch.ones(1, 4, 4), (4, 5), 2, dilation=8), RuntimeError, "calculated shape of the array of sliding blocks as"),
+        (lambda: F.interpolate(torch.ones(1, 1, 2), 3.0), TypeError, "expected size to be one of int"),
+        (lambda: F.interpolate(torch.ones(1, 1, 2), scale_factor=1e20), RuntimeError, "without overflow"),
+        (lambda: F.grid_sample(torch.ones(1, 1, 2), torch.ones(1, 1, 1, 2), align_corners=True), RuntimeError, "to have size 1 in last dimension"),
+        (lambda: F.grid_sample(torch.ones(1, 1, 0, 2), torch.ones(1, 1, 1, 2), align_corners=True), RuntimeError, "non-empty spatial dimensions"),
         (lambda: F.unfold(torch.ones(1, 1, 2, 2), 5), RuntimeError, "its components must be at least one"),
         (lambda: F.embedding_bag(torch.tensor([0]), torch.ones(1, 1)), ValueError, "offsets has to be a 1D Tensor but got None"),
         (lambda: nn.FractionalMaxPool2d(2), ValueError, "requires specifying either an output size, or a pooling ratio"),
@@ -298,7 +303,7 @@ def test_activations_in_place_are_nodes_of_their_own():
         assert layer(inplace=True)(y) is y and y.grad_fn.name() == name
         (by_copy,) = torch.autograd.grad(layer()(x).sum(), x)
         y.sum().backward()
-        assert torch.equal(x.grad, by_copy)
+        assert torch.allclose(x.grad, by_copy)
 
 
 BYTES = {  # what PyTorch makes of arange(16) * 10 in four rows, as two rows of three

@@ -245,7 +245,7 @@ static hg_tensor *by_probabilities(hg_ctx *cx, const cross *c) {
     if (c->reduction == HG_REDUCE_NONE) return X(NEG, T(X(SUM_DIM, T(each), hg_ints(&dim, 1))));
     hg_tensor *sum = X(NEG, T(X(SUM, T(each))));
     if (c->reduction == HG_REDUCE_SUM) return sum;
-    return X(DIV_SCALAR, T(sum), hg_i(c->log_p->numel / c->classes));
+    return X(DIV_SCALAR, T(sum), hg_i(c->classes ? c->log_p->numel / c->classes : 0)); /* of nothing: nan */
 }
 
 /* Class numbers, of which every other class gets its share. */

@@ -95,12 +95,13 @@ static hg_status check_same_dtype(hg_ctx *cx, const hg_tensor *x, const hg_tenso
 
 enum { B_INPUT, B_WEIGHT, B_BIAS, B_MEAN, B_VAR, B_TRAINING, B_MOMENTUM, B_EPS };
 
-static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
+static const struct {
+    int at;
+    const char *name;
+} per_channel[] = {{B_MEAN, "running_mean"}, {B_VAR, "running_var"}, {B_WEIGHT, "weight"}, {B_BIAS, "bias"}};
+
+static hg_status check_batch_shapes(hg_ctx *cx, const hg_arg *a) {
     const hg_tensor *x = a[B_INPUT].u.t;
-    const struct {
-        int at;
-        const char *name;
-    } per_channel[] = {{B_MEAN, "running_mean"}, {B_VAR, "running_var"}, {B_WEIGHT, "weight"}, {B_BIAS, "bias"}};
     int64_t channels = x->n_dim > 1 ? x->shape[1] : 0;
     for (int i = 0; i < 4; i++) {
         const hg_tensor *t = given(&a[per_channel[i].at]);
@@ -110,6 +111,12 @@ static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
             return hg_fail(cx, HG_STATE, "%s should contain %lld elements not %lld", per_channel[i].name,
                            (long long)channels, (long long)t->numel);
     }
+    return HG_OK;
+}
+
+static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
+    const hg_tensor *x = a[B_INPUT].u.t;
+    HG_TRY(check_batch_shapes(cx, a));
     if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "batch_norm: expected at least 2 dimensions, but got %d", x->n_dim);
     if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "batch_norm", (hg_dtype)x->dtype);
     for (int i = 0; i < 4; i++) HG_TRY(check_same_dtype(cx, x, given(&a[per_channel[i].at])));
@@ -261,6 +268,13 @@ hg_status hg_native_batch_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
     return hg_derive(cx, b, 3, params, batch_norm_formula);
 }
 
+/* Of an empty batch nothing is learned, the running statistics neither: the parameters get gradients of zero. */
+static hg_tensor *batch_norm_of_nothing(hg_ctx *cx, hg_arg x, hg_arg weight, hg_arg bias) {
+    hg_tensor *y = X(CLONE, x);
+    if (hg_given(&weight)) y = X(MUL, T(y), T(X(SELECT, weight, hg_i(0), hg_i(0))));
+    return hg_given(&bias) ? X(ADD, T(y), T(X(SELECT, bias, hg_i(0), hg_i(0)))) : y;
+}
+
 /* input, running_mean, running_var, weight, bias, training, momentum, eps: F.batch_norm's order */
 hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *x = a[0].u.t;
@@ -277,6 +291,11 @@ hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (training ? !(eps > 0) : eps < 0)
         return hg_fail(cx, HG_VALUE, "batch_norm eps must be %s, but got %g",
                        training ? "positive during training" : "non-negative", eps);
+    if (!a[0].u.t->numel) {
+        HG_TRY(check_batch_shapes(cx, (hg_arg[]){a[0], a[3], a[4], a[1], a[2], a[5]}));
+        hg_scope_begin(cx, &s);
+        return hg_scope_return(cx, &s, batch_norm_of_nothing(cx, a[0], a[3], a[4]), out);
+    }
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7]), out);
 }

@@ -80,14 +80,18 @@ def _antialias_weights(mode, size, out, factor, align_corners, dtype):
 
 
 def _apply(input, weights):
-    """weights (out, in) of each of the last dimensions, applied."""
+    """weights (out, in) of each of the last dimensions, applied; half precision is summed in float32."""
+    if input.itemsize < 4:
+        return _apply(input.float(), weights).to(input.dtype)
     for i, w in enumerate(weights):
         dim = input.dim() - len(weights) + i
-        input = (input.transpose(dim, -1) @ w.t().to(input.dtype)).transpose(dim, -1)
+        input = (input.transpose(dim, -1) @ w.t()).transpose(dim, -1)
     return input
 
 
 def _nearest(input, places):
+    if input.is_floating_point() and input.itemsize < 4:
+        return _nearest(input.float(), places).to(input.dtype)
     for i, at in enumerate(places):
         input = input.index_select(input.dim() - len(places) + i, at)
     return input
@@ -118,17 +122,19 @@ _NAMES = {
 _made = {}
 
 
-def _resized(mode, antialias, input, tables):
+def _resized(mode, antialias, input, tables, sizes, factors, align_corners):
     """Through the node that the mode has in PyTorch."""
     name = _NAMES[mode].format(len(tables)) + ("Aa" if antialias else "") + "Backward0"
     if name not in _made:
         function = _nearest if mode.startswith("nearest") else _apply
+        scales = "scales" if len(tables) == 1 else " ".join("scales_" + d for d in "dhw"[-len(tables) :])
+        corners = "-" if function is _nearest else "align_corners"
 
-        def resize(input, *tables):
+        def resize(input, tables, sizes, align_corners, *factors):
             return lying_as(input, function(input, tables))
 
-        _made[name] = one_node(name, 0, saved="self_sym_sizes")(resize)
-    return _made[name](input, *tables)
+        _made[name] = one_node(name, 0, saved=f"self_sym_sizes - output_size {corners} {scales}")(resize)
+    return _made[name](input, tables, tuple(sizes), align_corners, *factors)
 
 
 def _nearest_places(mode, size, out, factor, dtype):
@@ -157,6 +163,8 @@ def _output_size(input, size, scale_factor, recompute):
                     f"with types {[type(x) for x in size]}"
                 )
             return [int(x) for x in size], [None] * n
+        if not hasattr(size, "__index__"):
+            raise TypeError(f"expected size to be one of int or Tuple[int], but got size with type {type(size)}")
         return [int(size)] * n, [None] * n
     if isinstance(scale_factor, (list, tuple)):
         if len(scale_factor) != n:
@@ -168,6 +176,9 @@ def _output_size(input, size, scale_factor, recompute):
         factors = list(scale_factor)
     else:
         factors = [scale_factor] * n
+    if not all(abs(s * f) < 2**63 for s, f in zip(spatial, factors)):
+        raise RuntimeError("value cannot be converted to type int64_t without overflow")
+    factors = [float(f) for f in factors]
     sizes = [math.floor(s * f) for s, f in zip(spatial, factors)]
     return sizes, [None] * n if recompute else factors
 
@@ -252,7 +263,7 @@ def interpolate(
             tables = [weights(*dim, align_corners, dtype) for dim in dims]
     if in_bytes and not mode.startswith("nearest"):
         return lying_as(input, _apply_to_bytes(input, tables))
-    return _resized(mode, antialias, input, tables)
+    return _resized(mode, antialias, input, tables, sizes, factors, align_corners)
 
 
 def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
@@ -293,13 +304,15 @@ def _to_pixels(x, size, align_corners):
 
 
 def _inside(x, size, padding_mode, align_corners):
+    if padding_mode == "zeros":
+        return x
     if padding_mode == "reflection":
         x = _reflect(x, 0, 2 * (size - 1)) if align_corners else _reflect(x, -1, 2 * size - 1)
-    return x if padding_mode == "zeros" else x.clamp(0, size - 1)
+    return x.masked_fill(x.isnan(), 0).clamp(0, size - 1)
 
 
-def _fetch(input, places):
-    """The elements of (N, C, *) at places (N, *out) for each dimension, zero where one is outside."""
+def _fetch(input, places, weight=None):
+    """The elements of (N, C, *) at places (N, *out) for each dimension, times `weight`; zero where one is outside."""
     sizes = input.shape[2:]
     flat, seen = 0, True
     for at, size in zip(places, sizes):
@@ -307,7 +320,8 @@ def _fetch(input, places):
         flat = flat * size + at.clamp(0, size - 1)
     n, channels = input.shape[:2]
     taken = input.flatten(2).gather(2, flat.flatten(1).unsqueeze(1).expand(n, channels, -1))
-    return (taken.view(n, channels, *flat.shape[1:])) * seen.unsqueeze(1)
+    taken = taken.view(n, channels, *flat.shape[1:])
+    return (taken if weight is None else taken * weight.unsqueeze(1)).masked_fill(~seen.unsqueeze(1), 0)
 
 
 def _grid_sample(input, grid, mode, padding_mode, align_corners):
@@ -325,18 +339,20 @@ def _grid_sample(input, grid, mode, padding_mode, align_corners):
                     _inside((l + tap).detach(), size, padding_mode, align_corners).round().long()
                     for l, tap, size in zip(low, (i, j), sizes)
                 ]
-                total = total + _fetch(input, places) * (weights[0][i + 1] * weights[1][j + 1]).unsqueeze(1)
+                total = total + _fetch(input, places, weights[0][i + 1] * weights[1][j + 1])
         return total
     at = [_inside(x, size, padding_mode, align_corners) for x, size in zip(at, sizes)]
     if mode == "nearest":
         # The grid gets zeros for a gradient.
-        return _fetch(input, [x.round().long() for x in at]) + 0 * grid.sum(-1).unsqueeze(1)
+        return _fetch(input, [x.round().long() for x in at]) + grid.sum(-1).unsqueeze(1).masked_fill(
+            hookgrad.tensor(True), 0
+        )
     low = [x.floor().detach() for x in at]
     total = 0
     for corner in range(2 ** len(sizes)):
         bits = [corner >> i & 1 for i in range(len(sizes))]
         weight = math.prod(x - l if bit else l + 1 - x for x, l, bit in zip(at, low, bits))
-        total = total + _fetch(input, [(l + bit).long() for l, bit in zip(low, bits)]) * weight.unsqueeze(1)
+        total = total + _fetch(input, [(l + bit).long() for l, bit in zip(low, bits)], weight)
     return total
 
 
@@ -376,20 +392,25 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     if input.dtype != grid.dtype:
         names = scalar_type(input.dtype), scalar_type(grid.dtype)
         raise RuntimeError("expected scalar type {} but found {}".format(*names))
-    if input.dim() not in (4, 5) or input.dim() != grid.dim():
-        raise RuntimeError(
-            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
+    n = input.dim() - 2
     if input.shape[0] != grid.shape[0]:
         raise RuntimeError(
             "grid_sampler(): expected grid and input to have same batch size, but got input with sizes "
             f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
         )
-    n = input.dim() - 2
     if grid.shape[-1] != n:
         raise RuntimeError(
             f"grid_sampler(): expected grid to have size {n} in last dimension, but got grid with sizes {list(grid.shape)}"
+        )
+    if 0 in input.shape[2:]:
+        raise RuntimeError(
+            "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
+            f"{list(input.shape)} with dimension {2 + input.shape[2:].index(0)} being empty"
+        )
+    if n not in (2, 3) or input.dim() != grid.dim():
+        raise RuntimeError(
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
+            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
         )
     if n == 3 and mode == "bicubic":
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
@@ -615,6 +636,12 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
             f"input.size(1)={input.shape[-2]} and kernel_size={kernel}."
         )
     blocks = _n_blocks(output_size, kernel, dilation, padding, stride)
+    if min(blocks) < 1:
+        raise RuntimeError(
+            f"Given output_size={output_size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "
+            f"stride={stride}, calculated shape of the array of sliding blocks as ({blocks[0]}, {blocks[1]}), but its "
+            "components must be at least one."
+        )
     if input.shape[-1] != blocks[0] * blocks[1]:
         raise RuntimeError(
             f"Given output_size={output_size}, kernel_size={kernel}, dilation={dilation}, padding={padding}, "

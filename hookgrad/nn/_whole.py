@@ -1,6 +1,7 @@
 """Functions made of several ops that are one node of the graph, as they are in PyTorch, which has a kernel for each.
 
 The node saves the function's arguments. Its derivative runs the function once more, recorded, and backward through that.
+An argument that the derivative does not depend on is not saved: there its zeros stand in.
 """
 
 from functools import wraps
@@ -18,15 +19,21 @@ _NUMBERS = {  # settings that PyTorch's kernels know by number
 
 
 class _Whole:
-    """The context of such a node: the function, and its arguments with None in the places of tensors."""
+    """The context of such a node: the function, and its arguments; None for a saved tensor, a `_Blank` for one that is not."""
 
     def __init__(self, name, function, args, edges, saved, results):
         self._name = name  # which the core's node does not own
-        self._saved_names = saved
+        self._saved_names = [word.removeprefix("+") for word in saved]
         self._result_names = results
         self._function = function
-        self._is_tensor = [isinstance(a, _C.Tensor) for a in args]
-        self._args = [None if is_tensor else a for a, is_tensor in zip(args, self._is_tensor)]
+        self._args = [*args]
+        self._is_saved = [False] * len(args)
+        self._shapes = {}
+        for i, a in enumerate(args):
+            if isinstance(a, _C.Tensor):
+                self._is_saved[i] = i >= len(saved) or not _is_blank(saved[i])
+                self._args[i] = None if self._is_saved[i] else _Blank(a)
+                self._shapes[i] = tuple(a.shape)
         self._edges = edges
 
     def _saved_attribute(self, name):
@@ -34,26 +41,24 @@ class _Whole:
         raw = name.startswith("_raw_saved_")
         name = name.removeprefix("_raw_saved_" if raw else "_saved_")
         if name in self._result_names:
-            which = sum(self._is_tensor) + self._result_names.index(name)
+            which = sum(self._is_saved) + self._result_names.index(name)
             return (self._raw_saved_tensors if raw else self.saved_tensors)[which]
         if name not in self._saved_names:
             return NotImplemented
         at = self._saved_names.index(name)
-        if self._is_tensor[at]:
-            which = sum(self._is_tensor[:at])
-            sizes = name.endswith("_sym_sizes")
-            if raw:
-                return NotImplemented if sizes else self._raw_saved_tensors[which]
-            tensor = self.saved_tensors[which]
-            return tuple(tensor.shape) if sizes else tensor
-        value = self._args[at]
+        sizes = name.endswith("_sym_sizes")
+        if self._is_saved[at] and not sizes:
+            return (self._raw_saved_tensors if raw else self.saved_tensors)[sum(self._is_saved[:at])]
         if raw:
             return NotImplemented
+        if sizes:
+            return self._shapes[at]
+        value = self._args[at]
         return _NUMBERS[name].index(value) if isinstance(value, str) else value
 
     def __dir__(self):
-        shown = [(n, tensor) for n, tensor in zip(self._saved_names, self._is_tensor) if n != "-"]
-        raw = ["_raw_saved_" + n for n, tensor in shown if tensor and not n.endswith("_sym_sizes")]
+        shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-")]
+        raw = ["_raw_saved_" + n for n, saved in shown if saved and not n.endswith("_sym_sizes")]
         results = [kind + n for n in self._result_names for kind in ("_saved_", "_raw_saved_")]
         return ["_saved_" + n for n, _ in shown] + raw + results
 
@@ -62,9 +67,11 @@ class _Whole:
         from ..autograd import grad
 
         create_graph = _C.is_grad_enabled()
-        saved = iter(self.saved_tensors)
-        is_tensor, edges = self._is_tensor, self._edges
-        args = [next(saved) if given else a for a, given in zip(self._args, is_tensor)]
+        saved = iter(self.saved_tensors if any(self._is_saved) else ())
+        edges = self._edges
+        args = [next(saved) if kept else a for a, kept in zip(self._args, self._is_saved)]
+        args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
+        is_tensor = [isinstance(a, _C.Tensor) for a in args]
         with enable_grad():
             # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs.
             for i in edges:
@@ -80,6 +87,20 @@ class _Whole:
         got = grad(outputs, by, grads, create_graph=create_graph, allow_unused=True)
         got = iter([g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g) for g in got])
         return tuple([next(got) if is_tensor[i] and args[i].requires_grad else None for i in edges])
+
+
+def _is_blank(word):
+    return word == "-" or word.endswith("_sym_sizes") and word[0] != "+"
+
+
+class _Blank:
+    """What there is to know of a tensor that is not saved."""
+
+    def __init__(self, tensor):
+        self._settings = {"size": tensor.shape, "dtype": tensor.dtype, "requires_grad": tensor.requires_grad}
+
+    def zeros(self):
+        return _C.zeros(**self._settings)
 
 
 def lying_as(like, tensor):
@@ -112,8 +133,9 @@ def one_node(name, *edges, saved="", results=""):
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
     tensor or a tuple of them, and the same values for the same arguments. `saved` has a word for each argument that the node
-    shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. `results` has
-    one for each of the first results, which the node then saves, too.
+    shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. A tensor of which it
+    shows no more is one that no derivative depends on, and not saved; with a "+" before its word it is. `results` has a word
+    for each of the first results, which the node then saves, too.
     """
     saved, results = saved.split(), results.split()
 
@@ -128,11 +150,10 @@ def one_node(name, *edges, saved="", results=""):
                 result = function(*args)
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
-            node = _C._function_new(
-                name, _Whole(name, function, args, edges, saved, results), tuple([args[i] for i in edges])
-            )
+            context = _Whole(name, function, args, edges, saved, results)
+            node = _C._function_new(name, context, tuple([args[i] for i in edges]))
             _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))
-            tensors = [a for a in args if isinstance(a, _C.Tensor)]
+            tensors = [a for a, kept in zip(args, context._is_saved) if kept]
             _C._function_save(node, (*tensors, *outputs[: len(results)]), False)
             return outputs if isinstance(result, tuple) else outputs[0]
 

@@ -138,12 +138,12 @@ def instance_norm(
 
     # Batch normalisation of one sample that has the channels of all of them.
     mean, var = for_each_sample(running_mean), for_each_sample(running_var)
-    y = _nn.batch_norm(
+    y = hookgrad.batch_norm(
         input.reshape(1, n * channels, *rest),
-        mean,
-        var,
         for_each_sample(weight),
         for_each_sample(bias),
+        mean,
+        var,
         use_input_stats,
         momentum,
         eps,

@@ -68,7 +68,9 @@ def _kept(input, mask, p, scale):
 
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=False):
     """nn.functional.batch_norm, the parameters first."""
-    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    if input.numel() == 0:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, max(eps, 1e-5))
+    return _C.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
 def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=False):
