@@ -378,6 +378,21 @@ static hg_status fold_all(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, c
     return HG_OK;
 }
 
+/* Few numbers that lie in order, of which the last dimensions go, or the first: folded at once. False: it is not so. */
+static bool fold_few(const hg_tensor *t, const hg_dims *d, hg_fold_loop loop, const hg_extra_args *extra, char *acc) {
+    int64_t size = (int64_t)hg_tensor_itemsize(t);
+    int changes = 0;
+    if (!t->contiguous || t->numel > HG_GRAIN) return false;
+    for (int i = 1; i < t->n_dim; i++) changes += d->gone[i] != d->gone[i - 1];
+    if (changes > 1) return false;
+    if (d->gone[0])
+        loop(d->count, d->n * size, d->n, (char *[]){acc, t->data}, (int64_t[]){8, size}, extra);
+    else
+        for (int64_t i = 0; i < d->n; i++)
+            loop(1, 0, d->count, (char *[]){acc + i * 8, t->data + i * d->count * size}, (int64_t[]){0, size}, extra);
+    return true;
+}
+
 hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_dims *d, const hg_extra_args *extra,
                       const hg_acc *center, hg_acc *out) {
     hg_fold_loop loop = fold->loop[t->dtype];
@@ -390,6 +405,7 @@ hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const
     acc_begin(fold, out->is_int, out->at, d->n);
     if (t->numel == 0) return HG_OK;
     if (t->contiguous && d->n == 1 && !center) return fold_all(cx, fold, t, extra, out);
+    if (!center && fold_few(t, d, loop, extra, out->at)) return HG_OK;
     int64_t stride[HG_MAX_DIM], next = 1;
     for (int i = t->n_dim - 1; i >= 0; i--) {
         stride[i] = d->gone[i] ? 0 : next;

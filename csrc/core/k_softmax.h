@@ -14,8 +14,9 @@ HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REA
             if (y) y[k + j] = e;
             lane[j] += e;
         }
-    for (int half = SPAN / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lane[j] += lane[j + half];
+    if (whole)
+        for (int half = SPAN / 2; half; half /= 2)
+            for (int j = 0; j < half; j++) lane[j] += lane[j + half];
     if (whole < n) {
         for (int j = 0; j < SPAN; j++) rest[j] = -(REAL)INFINITY;
         memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
@@ -29,12 +30,13 @@ HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REA
 HG_INLINE REAL KERNEL(max_row)(int64_t n, const REAL *x) { /* a NaN shows in the sum */
     REAL lane[SPAN], most = -(REAL)INFINITY;
     int64_t whole = n / SPAN * SPAN;
-    for (int j = 0; j < SPAN; j++) lane[j] = most;
+    for (int64_t k = whole; k < n; k++) most = x[k] > most ? x[k] : most;
+    if (!whole) return most;
+    for (int j = 0; j < SPAN; j++) lane[j] = -(REAL)INFINITY;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
     for (int half = SPAN / 2; half; half /= 2)
         for (int j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
-    for (int64_t k = whole; k < n; k++) most = x[k] > most ? x[k] : most;
     return lane[0] > most ? lane[0] : most;
 }
 

@@ -12,23 +12,22 @@ static bool is_void(const hg_tensor *t) { return t->n_dim == 1 && t->numel == 0;
 /* ---- cat and stack ---------------------------------------------------------------------------------------------------- */
 
 /* cat checks, and hands on what its derivative needs of every input: the size along `dim`. */
-static hg_tensor *cat(hg_ctx *cx, hg_tensor *const *ts, int n, int64_t dim) {
+hg_status hg_cat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *const *ts = a[0].u.ts;
+    int n = (int)a[0].n, d = 0;
     const hg_tensor *model = NULL;
     hg_dtype dtype = HG_NO_DTYPE;
-    int d = 0;
-    if (!hg_scope_ok(cx)) return NULL;
-    if (n == 0) return hg_x_fail(cx, hg_fail(cx, HG_VALUE, "torch.cat(): expected a non-empty list of Tensors"));
+    if (n == 0) return hg_fail(cx, HG_VALUE, "torch.cat(): expected a non-empty list of Tensors");
     for (int i = 0; i < n; i++) {
         if (ts[i]->n_dim == 0)
-            return hg_x_fail(
-                cx, hg_fail(cx, HG_SHAPE, "zero-dimensional tensor (at position %d) cannot be concatenated", i));
+            return hg_fail(cx, HG_SHAPE, "zero-dimensional tensor (at position %d) cannot be concatenated", i);
         dtype = dtype == HG_NO_DTYPE ? (hg_dtype)ts[i]->dtype : hg_dtype_promote(dtype, (hg_dtype)ts[i]->dtype);
         if (!model && !is_void(ts[i])) model = ts[i];
     }
-    hg_status st = hg_wrap_dim(cx, dim, model ? model->n_dim : 1, &d);
-    if (st != HG_OK) return hg_x_fail(cx, st);
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, model ? model->n_dim : 1, &d);
+    if (st != HG_OK) return st;
     int64_t few[32], *sizes = few;
-    if (n > 32 && !(sizes = hg_mem(cx, (size_t)n * sizeof *sizes))) return hg_x_fail(cx, HG_MEMORY);
+    if (n > 32 && !(sizes = hg_mem(cx, (size_t)n * sizeof *sizes))) return HG_MEMORY;
     for (int i = 0; i < n && st == HG_OK; i++) {
         const hg_tensor *t = ts[i];
         if (is_void(t)) {
@@ -49,16 +48,10 @@ static hg_tensor *cat(hg_ctx *cx, hg_tensor *const *ts, int n, int64_t dim) {
                     d, (long long)model->shape[k], (long long)t->shape[k], i);
         sizes[i] = t->shape[d];
     }
-    hg_tensor *r = st == HG_OK ? X(CAT_SIZES, hg_ts(ts, n), hg_i(d), hg_ints(sizes, n), hg_d(dtype))
-                               : hg_x_fail(cx, st);
+    if (st == HG_OK)
+        st = hg_call_op(cx, HG_OP_CAT_SIZES, (hg_arg[]){a[0], hg_i(d), hg_ints(sizes, n), hg_d(dtype)}, 4, out);
     if (sizes != few) hg_mem_free(cx->lib, sizes);
-    return r;
-}
-
-hg_status hg_cat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_scope s;
-    hg_scope_begin(cx, &s);
-    return hg_scope_return(cx, &s, cat(cx, a[0].u.ts, (int)a[0].n, a[1].u.i), out);
+    return st;
 }
 
 /* Copy `from` into out's range that starts at `start` along d. */
@@ -206,7 +199,7 @@ static hg_status stack_of(hg_ctx *cx, const char *name, const hg_arg *list,
     hg_scope s;
     hg_scope_begin(cx, &s);
     for (int i = 0; i < n; i++) ts[i] = shaped(cx, list->u.ts[i], at_least_n);
-    if (hg_scope_ok(cx)) r = cat(cx, ts, n, dim >= 0 ? dim : ts[0]->n_dim > 1);
+    if (hg_scope_ok(cx)) r = X(CAT, hg_ts(ts, n), hg_i(dim >= 0 ? dim : ts[0]->n_dim > 1));
     hg_mem_free(cx->lib, ts);
     return hg_scope_return(cx, &s, r, out);
 }

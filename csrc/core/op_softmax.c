@@ -149,10 +149,12 @@ hg_status hg_log_softmax_backward_bwd(hg_ctx *cx, hg_back *b) {
 
 static hg_status spelled(hg_ctx *cx, int op, const hg_arg *self, hg_arg dim, const hg_arg *dtype, bool negate,
                          hg_tensor **out) {
+    hg_tensor *x = self->u.t;
+    bool casts = hg_given(dtype) && dtype->u.i != x->dtype;
+    if (!casts && !negate) return hg_call_op(cx, op, (hg_arg[]){*self, dim}, 2, out);
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_tensor *x = self->u.t;
-    if (hg_given(dtype) && dtype->u.i != x->dtype) x = X(TO_COPY, T(x), *dtype);
+    if (casts) x = X(TO_COPY, T(x), *dtype);
     if (negate) x = X(NEG, T(x));
     return hg_scope_return(cx, &s, hg_x(cx, op, (hg_arg[]){T(x), dim}, 2), out);
 }

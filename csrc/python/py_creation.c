@@ -7,7 +7,11 @@
 
 /* ---- Shape and dtype of nested sequences ------------------------------------------------------------------------ */
 
-static bool is_scalar(PyObject *o) { return PyFloat_Check(o) || PyLong_Check(o) || py_is_tensor(o); }
+static bool is_plain_sequence(PyObject *o) { return PyList_CheckExact(o) || PyTuple_CheckExact(o); }
+
+static bool is_scalar(PyObject *o) {
+    return !is_plain_sequence(o) && (PyFloat_Check(o) || PyLong_Check(o) || py_is_tensor(o));
+}
 
 /* The sizes, as the first item of each level tells them. */
 static int sizes_of(PyObject *o, int64_t *sizes, int *n_dim) {
@@ -53,15 +57,16 @@ static int could_not_infer(PyObject *o) {
 /* Promote *d by every number inside; HG_NO_DTYPE at first. */
 static int infer(hg_ctx *cx, PyObject *o, hg_dtype *d, int depth) {
     hg_dtype one;
+    bool plain = is_plain_sequence(o);
     if (PyFloat_CheckExact(o)) {
         one = hg_default_dtype(cx);
     } else if (PyBool_Check(o)) {
         one = HG_BOOL;
     } else if (PyLong_Check(o)) {
         one = HG_I64;
-    } else if (py_is_tensor(o)) {
+    } else if (!plain && py_is_tensor(o)) {
         one = (hg_dtype)TENSOR(o)->dtype;
-    } else if ((one = numpy_dtype(o)) != HG_NO_DTYPE) {
+    } else if (!plain && (one = numpy_dtype(o)) != HG_NO_DTYPE) {
         ;
     } else if (PyFloat_Check(o)) {
         one = hg_default_dtype(cx);
@@ -74,7 +79,9 @@ static int infer(hg_ctx *cx, PyObject *o, hg_dtype *d, int depth) {
         if (!items) return -1;
         int failed = 0;
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items) && !failed; i++) {
-            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i));
+            PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+            if (PyFloat_CheckExact(item) && *d == hg_default_dtype(cx)) continue;
+            Py_INCREF(item);
             failed = infer(cx, item, d, depth + 1);
             Py_DECREF(item);
         }
@@ -184,7 +191,12 @@ static int fill(PyObject *o, const int64_t *sizes, int n_dim, int dim, hg_dtype 
             failed = -1;
             break;
         }
-        PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i));
+        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+        if (d == HG_F32 && dim + 1 == n_dim && PyFloat_CheckExact(item)) {
+            memcpy(*to, &(float){(float)PyFloat_AS_DOUBLE(item)}, sizeof(float)), *to += sizeof(float);
+            continue;
+        }
+        Py_INCREF(item);
         failed = fill(item, sizes, n_dim, dim + 1, d, to);
         Py_DECREF(item);
     }
