@@ -3,6 +3,9 @@
 import threading
 import warnings
 from contextlib import contextmanager
+from itertools import zip_longest
+
+_stacks = []  # one of each kind
 
 
 class ModeStack(threading.local):
@@ -10,12 +13,16 @@ class ModeStack(threading.local):
 
     def __init__(self, told):
         self.modes, self.told = [], told
+        if not any(stack is self for stack in _stacks):  # each thread comes here once
+            _stacks.append(self)
 
     def push(self, mode):
         self.modes.append(mode)
         self.told(1)
 
     def pop(self):
+        if not self.modes:
+            raise RuntimeError("trying to pop from empty mode stack")
         mode = self.modes.pop()
         self.told(-1)
         return mode
@@ -42,6 +49,23 @@ class ModeStack(threading.local):
         finally:
             for mode in reversed(modes):
                 self.push(mode)
+
+
+def kept():
+    """What is on in this thread, for `restore`."""
+    return [list(stack.modes) for stack in _stacks]
+
+
+def restore(on):
+    """Make that what is on."""
+    for stack, modes in zip_longest(_stacks, on, fillvalue=()):
+        same = 0
+        while same < min(len(modes), len(stack.modes)) and modes[same] is stack.modes[same]:
+            same += 1
+        while len(stack.modes) > same:
+            stack.pop()
+        for mode in modes[same:]:
+            stack.push(mode)
 
 
 class Mode:

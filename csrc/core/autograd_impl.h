@@ -78,8 +78,26 @@ hg_status hg_freed_already(hg_ctx *cx);
 void hg_packed_free(hg_lib *lib, struct hg_packed *p);
 int hg_packed_visit(struct hg_packed *p, hg_visit_fn visit, void *arg);
 void hg_saved_levels_free(hg_ctx *cx);
-/* End the levels that were begun within level `to`, or all if it is NULL. */
-void hg_saved_hooks_unwind(hg_ctx *cx, const struct hg_saved_level *to);
+/* Levels are counted: a backward may hold those it was begun with. NULL is fine. */
+struct hg_saved_level *hg_saved_level_hold(struct hg_saved_level *level);
+void hg_saved_level_drop(hg_ctx *cx, struct hg_saved_level *level);
+
+/* Note [Locals of a backward] in locals.c */
+typedef struct hg_locals {
+    bool grad_enabled, inference;
+    uint32_t n_changes;           /* the context's, when it was last as is written here */
+    struct hg_saved_level *saved; /* held */
+    char *no_saved_hooks;         /* owned */
+    void *host;                   /* owned host reference; NULL: no modes of its own */
+} hg_locals;
+hg_status hg_locals_keep(hg_ctx *cx, hg_locals *l);
+hg_status hg_locals_changed(hg_ctx *cx, hg_locals *l, hg_status st);
+void hg_locals_drop(hg_ctx *cx, hg_locals *l);
+/* Put back what the node, which ended with status st, left otherwise. */
+static inline hg_status hg_locals_restore(hg_ctx *cx, hg_locals *l, hg_status st) {
+    cx->grad_enabled = l->grad_enabled, cx->inference = l->inference;
+    return cx->n_changes == l->n_changes ? st : hg_locals_changed(cx, l, st);
+}
 
 void hg_tensor_finalize(hg_lib *lib, hg_tensor *t);
 void hg_tensor_clear(hg_lib *lib, hg_tensor *t);

@@ -64,6 +64,7 @@ struct hg_run {
     hg_task **few;     /* the heap a run starts with, which is not its own */
     size_t n_heap, heap_cap;
     bool keep_graph, everything;
+    hg_locals locals;
     capture *captures;
     hg_tensor **results;
 };
@@ -481,11 +482,8 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
 }
 
 static hg_status run_node(hg_ctx *cx, struct hg_run *run, hg_task *t) {
-    const struct hg_saved_level *saved_was = cx->saved;
     run->now = t->node;
-    hg_status st = run_task(cx, run, t);
-    /* As in torch: saved-tensor hooks that a hook or a backward put in force and did not end are forgotten with the node. */
-    if (cx->saved != saved_was) hg_saved_hooks_unwind(cx, saved_was);
+    hg_status st = hg_locals_restore(cx, &run->locals, run_task(cx, run, t));
     if (st != HG_OK && cx->lib->watch.failed) cx->lib->watch.failed(cx, t->node);
     run->now = NULL;
     return st;
@@ -667,11 +665,13 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
     for (int i = 0; results && i < n_inputs; i++) results[i] = NULL;
     cx->run = &run;
     cx->grad_enabled = create_graph;
+    st = hg_locals_keep(cx, &run.locals);
     for (int i = 0; i < n_inputs && st == HG_OK; i++) st = want_input(cx, &run, inputs[i], i, results == NULL);
     if (st == HG_OK) st = prepare(cx, &run, roots, grads, n);
     if (st == HG_OK) st = push_roots(cx, &run, roots, n);
     while (st == HG_OK && run.n_heap) st = run_node(cx, &run, pop(&run));
-    st = run_thens(cx, &run, st);
+    st = hg_locals_restore(cx, &run.locals, run_thens(cx, &run, st));
+    hg_locals_drop(cx, &run.locals);
     cx->grad_enabled = grad_was;
     cx->run = run.outer;
     cx->scope = scope_was;

@@ -12,7 +12,8 @@
 
 /* One level of saved_tensors_hooks(), or of disabling them. */
 struct hg_saved_level {
-    struct hg_saved_level *outer;
+    struct hg_saved_level *outer; /* held */
+    uint32_t n_ref;
     hg_saved_hooks hooks;
 };
 
@@ -27,26 +28,34 @@ hg_status hg_saved_hooks_push(hg_ctx *cx, const hg_saved_hooks *hooks) {
     if (cx->no_saved_hooks) return hg_fail(cx, HG_STATE, "%s", cx->no_saved_hooks);
     struct hg_saved_level *level = hg_mem(cx, sizeof *level);
     if (!level) return HG_MEMORY;
-    *level = (struct hg_saved_level){cx->saved, *hooks};
+    *level = (struct hg_saved_level){cx->saved, 1, *hooks};
     HOST(cx)->hold(HOST(cx)->ud, hooks->data);
     cx->saved = level;
+    cx->n_changes++;
     return HG_OK;
+}
+
+struct hg_saved_level *hg_saved_level_hold(struct hg_saved_level *level) {
+    if (level) level->n_ref++;
+    return level;
+}
+
+void hg_saved_level_drop(hg_ctx *cx, struct hg_saved_level *level) {
+    while (level && --level->n_ref == 0) {
+        struct hg_saved_level *outer = level->outer;
+        void *data = level->hooks.data;
+        hg_mem_free(cx->lib, level);
+        HOST(cx)->drop(HOST(cx)->ud, data);
+        level = outer;
+    }
 }
 
 void hg_saved_hooks_pop(hg_ctx *cx) {
     struct hg_saved_level *level = cx->saved;
     if (!level) return;
-    cx->saved = level->outer;
-    void *data = level->hooks.data;
-    hg_mem_free(cx->lib, level);
-    HOST(cx)->drop(HOST(cx)->ud, data);
-}
-
-void hg_saved_hooks_unwind(hg_ctx *cx, const struct hg_saved_level *to) {
-    const struct hg_saved_level *at = cx->saved;
-    while (at && at != to) at = at->outer;
-    if (at != to) return; /* it has ended itself */
-    while (cx->saved != to) hg_saved_hooks_pop(cx);
+    cx->saved = hg_saved_level_hold(level->outer);
+    cx->n_changes++;
+    hg_saved_level_drop(cx, level);
 }
 
 const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx) { return cx->saved ? &cx->saved->hooks : NULL; }
@@ -54,6 +63,7 @@ const hg_saved_hooks *hg_saved_hooks_top(const hg_ctx *cx) { return cx->saved ? 
 void hg_saved_hooks_enable(hg_ctx *cx) {
     hg_mem_free(cx->lib, cx->no_saved_hooks);
     cx->no_saved_hooks = NULL;
+    cx->n_changes++;
 }
 
 hg_status hg_saved_hooks_disable(hg_ctx *cx, const char *words, bool fail_if_in_force) {

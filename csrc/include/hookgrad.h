@@ -144,6 +144,10 @@ typedef struct hg_host {
        `unlock` returned. May be NULL: the lock is kept. */
     void *(*unlock)(void *ud);
     void (*lock)(void *ud, void *unlocked);
+    /* What the host has on in this thread as a reference, new in *out, or NULL for nothing; and make that what is on. May be
+       NULL. */
+    hg_status (*modes)(void *ud, void **out);
+    hg_status (*set_modes)(void *ud, void *modes);
 } hg_host;
 
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
@@ -157,6 +161,7 @@ struct hg_ctx {
     struct hg_run *run;           /* the innermost backward running in this thread */
     struct hg_saved_level *saved; /* saved-tensor hooks in force, innermost first */
     char *no_saved_hooks;         /* why there may be none; NULL: there may */
+    uint32_t n_changes;           /* of the two above, and of the host's modes, which it counts here */
     struct hg_scope *scope;       /* temporaries of the derivative being computed */
     hg_status status;             /* of the last failure */
     char words[1024];

@@ -250,11 +250,14 @@ int py_saved_hooks_init(PyObject *m); /* py_saved_hooks.c */
 int py_machine_init(PyObject *m);     /* py_machine.c */
 int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
-int py_dispatch_init(PyObject *m);    /* py_dispatch.c */
-int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
-int py_grad_mode_init(PyObject *m);   /* py_grad_mode.c */
-int py_numpy_init(PyObject *m);       /* numpy.c */
-int py_dlpack_init(PyObject *m);      /* dlpack.c */
+hg_status py_modes(void *ud, void **out);
+hg_status py_set_modes(void *ud, void *kept);
+int py_dispatch_modes(void);        /* py_dispatch.c: how many are on in this thread */
+int py_dispatch_init(PyObject *m);  /* py_dispatch.c */
+int py_hook_call_init(PyObject *m); /* py_hook_call.c */
+int py_grad_mode_init(PyObject *m); /* py_grad_mode.c */
+int py_numpy_init(PyObject *m);     /* numpy.c */
+int py_dlpack_init(PyObject *m);    /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */

@@ -181,6 +181,9 @@ static PyObject *is_multithreading_enabled(PyObject *Py_UNUSED(m), PyObject *Py_
 static PyObject *set_multithreading_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
     int on = flag_of(mode, "set_multithreading_enabled", "enabled");
     if (on < 0) return NULL;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    cx->n_changes++;
     hg_py->one_thread = !on;
     Py_RETURN_NONE;
 }

@@ -110,11 +110,14 @@ static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg
 
 /* ---- For the package ------------------------------------------------------------------------------------------------ */
 
+int py_dispatch_modes(void) { return modes; }
+
 /* _dispatch_modes(by): so many more are on in this thread; returns how many. */
 static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     hg_ctx *cx = py_ctx();
     long step = PyLong_AsLong(by);
     if (!cx || (step == -1 && PyErr_Occurred())) return NULL;
+    cx->n_changes++;
     modes += (int)step, modes_anywhere += (int)step;
     hg_watching(cx->lib)->calling = modes_anywhere ? calling : NULL;
     return PyLong_FromLong(modes);

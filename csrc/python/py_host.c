@@ -418,6 +418,7 @@ void py_host(hg_host *host) {
         .tuple_size = host_tuple_size, .tuple_at = host_tuple_at, .tuple_new = host_tuple_new, .attr = host_attr,
         .call = host_call, .warn = host_warn, .stash = host_stash, .unstash = host_unstash, .explain = host_explain,
         .show_type = host_show_type, .first_tensor = host_first_tensor, .unlock = host_unlock, .lock = host_lock,
+        .modes = py_modes, .set_modes = py_set_modes,
     };
 }
 

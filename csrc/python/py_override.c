@@ -131,6 +131,8 @@ static PyObject *overridden(PyObject *Py_UNUSED(m), PyObject *tensor) {
 static PyObject *override_off(PyObject *Py_UNUSED(m), PyObject *by) {
     long step = PyLong_AsLong(by);
     if (step == -1 && PyErr_Occurred()) return NULL;
+    hg_ctx *cx = step ? py_ctx() : NULL;
+    if (cx) cx->n_changes++;
     disabled += (int)step;
     return PyLong_FromLong(disabled);
 }
@@ -158,7 +160,9 @@ static int set_getattro(PyTypeObject *type, getattrofunc from, getattrofunc to) 
 static PyObject *override_modes(PyObject *Py_UNUSED(m), PyObject *args) {
     int by;
     PyObject *attribute;
-    if (!PyArg_ParseTuple(args, "iO:_override_modes", &by, &attribute)) return NULL;
+    hg_ctx *cx = py_ctx();
+    if (!cx || !PyArg_ParseTuple(args, "iO:_override_modes", &by, &attribute)) return NULL;
+    cx->n_changes++;
     Py_XSETREF(hg_py->mode_attribute, Py_NewRef(attribute));
     bool were = hg_py->function_modes;
     modes += by, hg_py->function_modes += by;
@@ -179,6 +183,32 @@ static PyObject *no_override(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *made = PyObject_Call(function, positional, kwargs == Py_None ? NULL : kwargs);
     disabled--;
     return made;
+}
+
+/* ---- For the core: what is on in this thread, where anything is: Note [Locals of a backward] in locals.c -------------- */
+
+hg_status py_modes(void *Py_UNUSED(ud), void **out) {
+    *out = NULL;
+    if (!modes && !disabled && !hg_py->one_thread && !py_dispatch_modes()) return HG_OK;
+    PyObject *package = PyImport_ImportModule("hookgrad._modes");
+    PyObject *on = package ? PyObject_CallMethod(package, "kept", NULL) : NULL;
+    Py_XDECREF(package);
+    *out = on ? Py_BuildValue("Nii", on, disabled, hg_py->one_thread) : NULL;
+    return *out ? HG_OK : PY_FAILED;
+}
+
+hg_status py_set_modes(void *Py_UNUSED(ud), void *kept) {
+    int one_thread = 0;
+    PyObject *on = NULL;
+    if (!kept && !modes && !py_dispatch_modes()) return disabled = 0, hg_py->one_thread = false, HG_OK;
+    if (kept && !PyArg_ParseTuple(kept, "Oii", &on, &disabled, &one_thread)) return PY_FAILED;
+    if (!kept) disabled = 0;
+    hg_py->one_thread = one_thread;
+    PyObject *package = PyImport_ImportModule("hookgrad._modes");
+    PyObject *got = package ? PyObject_CallMethod(package, "restore", "(O)", on ? on : hg_py->empty_tuple) : NULL;
+    Py_XDECREF(package);
+    Py_XDECREF(got);
+    return got ? HG_OK : PY_FAILED;
 }
 
 static PyMethodDef functions[] = {

@@ -211,3 +211,87 @@ def which_nodes_a_backward_will_run(torch, log):
         torch.autograd.grad(out.sum(), inputs, retain_graph=True)
     torch.autograd.graph.register_multi_grad_hook((x, product), log)
     log.error(torch.autograd.grad, out.sum(), x)
+
+
+def what_a_hook_leaves_on_is_forgotten_with_its_node(torch, log):
+    """Scopes begun in a hook and never ended hold for the rest of that node, and for nothing after it."""
+    graph = torch.autograd.graph
+
+    class Functions(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func.__name__ == "mul":
+                log("function", func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    class Ops(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if "mul" in str(func):
+                log("op", str(func))
+            return func(*args, **(kwargs or {}))
+
+    def pack(tensor):
+        log("pack", tensor)
+        return tensor
+
+    def look(where):
+        with torch.enable_grad():
+            x = _leaf(torch)
+            x * x
+            try:
+                with graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                    pass
+            except RuntimeError as error:
+                log(str(error))
+        log(where, torch.is_grad_enabled(), torch.is_inference_mode_enabled(), (_leaf(torch) * 2).requires_grad)
+
+    scopes = {
+        "gradients": torch.enable_grad,
+        "packing": lambda: graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+        "no packing": lambda: graph.disable_saved_tensors_hooks("not here"),
+        "functions": Functions,
+        "ops": Ops,
+    }
+    for name, scope in scopes.items():
+        log(name)
+        kept = []
+
+        def begin(grad, kept=kept, scope=scope):
+            kept.append(scope())
+            kept[0].__enter__()
+
+        x = _leaf(torch)
+        middle = x * 2
+        out = middle * 3
+        out.register_hook(begin)
+        out.register_hook(lambda grad: look("same node"))
+        middle.register_hook(lambda grad: look("next node"))
+        x.register_hook(lambda grad: look("leaf"))
+        out.sum().backward()
+        look("after")
+        if name in ("functions", "ops"):
+            log.error(kept[0].__exit__, None, None, None)
+
+
+def what_a_hook_ends_is_on_again_for_the_next_node(torch, log):
+    def pack(tensor):
+        log("pack", tensor)
+        return tensor
+
+    def look(where):
+        with torch.enable_grad():
+            x = _leaf(torch)
+            log(where)
+            x * x
+
+    scope = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    x = _leaf(torch)
+    middle = x * 2
+    out = middle * 3
+    out.register_hook(lambda grad: scope.__exit__(None, None, None))
+    out.register_hook(lambda grad: look("same node"))
+    middle.register_hook(lambda grad: look("next node"))
+    scope.__enter__()
+    out.sum().backward()
+    look("after")
+    scope.__exit__(None, None, None)
+    look("end")
