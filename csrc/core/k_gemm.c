@@ -4,8 +4,10 @@
    The smallest step is a tile of c: up to 14 rows and two vectors, summed in registers over a block of k. It reads a one
    number at a time, from anywhere, and b by whole vectors. Around it b is copied into panels as wide as a tile, a block of k
    deep, so that one lies in the first cache while all of a passes by, a block of which lies in the second. What is read too
-   seldom to repay a copy is read where it is. Each number of the result is a sum through k in order with one rounding a term,
-   block by block, to which comes what is added: it depends neither on how the work is cut nor on the instruction set. */
+   seldom to repay a copy is read where it is, and so is what keeps out of its own way in the first cache. Each number of the
+   result is a sum through k in order with one rounding a term, block by block, to which comes what is added: it depends neither
+   on how the work is cut nor on the instruction set. Blocks of k are cut where MKL cuts them, so that sums have the bits that
+   PyTorch's have. */
 #include "gemm_impl.h"
 #include "cpu_impl.h"
 #include "pool_impl.h"
@@ -15,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEEP = 256, WIDE = 512, TALL = 224, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
+enum { DEEP = 384, WIDE = 384, TALL = 224, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
+enum { WAYS = 8 }; /* of the first cache, for an operand that is not copied */
 
 typedef struct tile {
     int64_t n, k;
@@ -165,9 +168,9 @@ void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64
 
 /* ---- A product, in blocks -------------------------------------------------------------------------------------------------- */
 
-/* How high the next tile is: what is left below two tiles is shared between them. */
-static inline int64_t height(int64_t left, int64_t rows) {
-    return left <= rows ? left : left < 2 * rows ? (left + 1) / 2 : rows;
+/* How high the next tile is, or how deep a block: what is left below two of them is shared between them. */
+static inline int64_t share(int64_t left, int64_t most) {
+    return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
 static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
@@ -201,7 +204,7 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
         float *c = g->c + image * g->c_image + in_image;
         const float *from = a;
         for (int64_t i = i0, h; i < i1; i += h) {
-            h = height(i1 - i, m->rows);
+            h = share(i1 - i, m->rows);
             t.a = from, t.b = b, t.c = c + i * g->c_row, t.c_row = g->c_row;
             if (packed) t.a_col = h;
             if (first)
@@ -217,28 +220,34 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
     }
 }
 
+/* How many of `rows` cache lines, a row of numbers apart, wait for the same place in the first cache. */
+static int64_t crowd(int64_t rows, int64_t row) {
+    int64_t lines = row / 16, together = row % 16 ? 2 : lines & -lines;
+    if (together < 2) together = 2;
+    return rows * least(together, 64) / 64;
+}
+
 /* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it makes do with
    small ones. */
 static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     assert(m); /* only products that need no tile go without a machine */
-    const int64_t panel = 2 * m->lanes, n = j1 - j0, blocks = g->k <= DEEP ? 1 : (g->k + DEEP - 1) / DEEP;
-    const int64_t deep = g->k ? (g->k + blocks - 1) / blocks : 1;
+    const int64_t panel = 2 * m->lanes, n = j1 - j0;
     float little_b[DEEP * (MAX_PANEL + PAD)], little_a[MAX_ROWS * (DEEP + PAD)];
     bool makes_a = !g->a, makes_b = !g->b;
-    /* Rows an odd number of cache lines apart do not get into each other's way in the first cache. */
-    bool lies_well = g->b_row % 32 == 16 && g->b_row <= WIDE;
     bool copy_b = !makes_b && !g->b_at &&
-                  (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel && !lies_well));
+                  (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel &&
+                                     (g->b_row > WIDE || crowd(least(g->k, DEEP), g->b_row) > WAYS)));
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
-    bool copy_a = !makes_a && !g->b_at && n > 4 * panel;
+    bool copy_a = !makes_a && !g->b_at && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
     float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
     float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
     copy_a &= space != NULL;
     const int64_t wide = !makes_b && !copy_b ? n : space ? WIDE : panel;
-    const int64_t tall = !makes_a && !copy_a ? i1 - i0 : space ? TALL / m->rows * m->rows : m->rows;
+    const int64_t tall = makes_a && !space ? m->rows : TALL / m->rows * m->rows;
     for (int64_t j = j0; j < j1; j += wide)
-        for (int64_t p = 0; p == 0 || p < g->k; p += deep) {
-            int64_t some = least(j1 - j, wide), k = least(g->k - p, deep), b_panel = panel;
+        for (int64_t p = 0, k;; p += k) {
+            int64_t some = least(j1 - j, wide), b_panel = panel;
+            k = share(g->k - p, DEEP);
             tile t = {.k = k, .b = room_b, .b_row = panel};
             if (makes_b) {
                 t.b_row = wide + PAD;
@@ -260,7 +269,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
                 } else if (copy_a) {
                     float *to = room_a;
                     for (int64_t r = i, h; r < end; r += h, to += h * k) {
-                        h = height(end - r, m->rows);
+                        h = share(end - r, m->rows);
                         turn(m, g->a + r * g->a_row + p * g->a_col, g->a_row, g->a_col, h, k, to, h);
                     }
                     t.a_row = 1;
@@ -269,6 +278,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
                 }
                 block(m, g, t, i, end, j, j + some, b_panel, p == 0, copy_a);
             }
+            if (p + k == g->k) break;
         }
 }
 

@@ -2,26 +2,19 @@
    LANES floats and the operations on it, ROWS the height of the largest tile, TILES(X) one X for each height up to it, and
    NAME(f) and TARGET of the set. */
 
-/* c = alpha * a b + beta * add, `rows` rows and one vector or two: Note [Tiles] in k_gemm.c. Every third row of a has a pointer, so
-   that all the addresses fit into registers. */
-TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) {
+/* Adds the products of t to sum: `rows` rows and one vector or two. Every third row of a has a pointer, so that all the addresses
+   fit into registers. The vectors of b are read up to t->n; where they are `whole` that costs no mask, which would take up a
+   unit that multiplies. */
+TARGET HG_INLINE void NAME(add_up)(const int rows, const int wide, const bool whole, const tile *t, VEC sum[ROWS][2]) {
     const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row;
     const MASK last = SOME(t->n - (wide - 1) * LANES);
     const float *b = t->b, *a[(ROWS + 2) / 3];
     const int32_t *at = t->b_at;
-    const bool adds = t->add != NULL;
-    const float *add = adds ? t->add : t->c;
-    VEC sum[ROWS][2];
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) {
-        sum[i][0] = ZERO, sum[i][1] = ZERO;
-        if (i % 3 == 0) a[i / 3] = t->a + i * a_row;
-        __builtin_prefetch(add + i * t->add_row),
-            __builtin_prefetch(add + i * t->add_row + (wide == 2 ? 2 * LANES - 1 : LANES - 1));
-    }
+    for (int i = 0; i < rows; i += 3) a[i / 3] = t->a + i * a_row;
     for (int64_t p = t->k; p > 0; p--) {
-        const float *y = at ? b + *at++ : b;
-        VEC y0 = wide == 2 ? LOAD(y) : LOAD_SOME(y, last), y1 = wide == 2 ? LOAD_SOME(y + LANES, last) : y0;
+        const float *y = at ? b + *at++ : b, *end = y + (wide - 1) * LANES;
+        VEC y1 = whole ? LOAD(end) : LOAD_SOME(end, last), y0 = wide == 2 ? LOAD(y) : y1;
         b += b_row; /* 0 where rows of b lie anywhere */
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
@@ -32,21 +25,44 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i += 3) a[i / 3] += a_col;
     }
-    const VEC alpha = SPREAD(t->alpha), beta = SPREAD(t->beta);
+}
+
+/* c = alpha * a b + beta * add, `rows` rows and one vector or two: Note [Tiles] in k_gemm.c. */
+TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) {
+    const int64_t c_row = t->c_row, add_row = t->add_row;
+    const float *add = t->add, *ahead = add;
     float *c = t->c;
+    VEC sum[ROWS][2];
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++, c += t->c_row, add += t->add_row) {
-        VEC x0 = MUL(alpha, sum[i][0]), x1 = MUL(alpha, sum[i][1]);
-        if (adds) {
-            x0 = ADD(MUL(beta, wide == 2 ? LOAD(add) : LOAD_SOME(add, last)), x0);
-            if (wide == 2) x1 = ADD(MUL(beta, LOAD_SOME(add + LANES, last)), x1);
+    for (int i = 0; i < rows; i++) sum[i][0] = ZERO, sum[i][1] = ZERO;
+    if (add) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++, ahead += add_row) {
+            __builtin_prefetch(ahead), __builtin_prefetch(ahead + wide * LANES - 1);
         }
-        if (wide == 2) {
-            STORE(c, x0);
-            STORE_SOME(c + LANES, last, x1);
-        } else {
-            STORE_SOME(c, last, x0);
+    }
+    if (t->n == wide * LANES)
+        NAME(add_up)(rows, wide, true, t, sum);
+    else
+        NAME(add_up)(rows, wide, false, t, sum);
+    const MASK last = SOME(t->n - (wide - 1) * LANES);
+    if (t->alpha != 1) {
+        const VEC alpha = SPREAD(t->alpha);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) sum[i][0] = MUL(alpha, sum[i][0]), sum[i][1] = MUL(alpha, sum[i][1]);
+    }
+    if (add) {
+        const VEC beta = SPREAD(t->beta);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++, add += add_row) {
+            sum[i][0] = FMA(beta, wide == 2 ? LOAD(add) : LOAD_SOME(add, last), sum[i][0]);
+            if (wide == 2) sum[i][1] = FMA(beta, LOAD_SOME(add + LANES, last), sum[i][1]);
         }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++, c += c_row) {
+        if (wide == 2) STORE(c, sum[i][0]);
+        STORE_SOME(c + (wide - 1) * LANES, last, sum[i][wide - 1]);
     }
 }
 
