@@ -111,12 +111,32 @@ static bool plain_lookup(PyTypeObject *type) {
 }
 
 /* Asked of the methods as they were made: nn.Module's own may have been replaced since. */
+static bool class_inherits(PyTypeObject *type, PyObject *name) {
+    PyObject *methods = hg_py->module_methods, *made = methods ? PyDict_GetItemWithError(methods, name) : NULL;
+    return made && _PyType_Lookup(type, name) == made && plain_lookup(type);
+}
+
+/* What was last answered for a class and a name. Python gives a class another version tag when it, or a base of it, changes,
+   and uses no tag twice; 0 stands for none. */
+static struct answer {
+    unsigned int version;
+    bool inherits;
+    PyObject *name; /* owned: no other name can have its address */
+} answers[256];
+
 bool py_module_inherits(PyObject *self, PyObject *name) {
     PyTypeObject *type = Py_TYPE(self);
-    PyObject *dict = SELF(self)->dict, *methods = hg_py->module_methods;
-    PyObject *made = methods ? PyDict_GetItemWithError(methods, name) : NULL;
-    return made && _PyType_Lookup(type, name) == made && plain_lookup(type) &&
-           !(dict && PyDict_GetItemWithError(dict, name));
+    PyObject *dict = SELF(self)->dict;
+    unsigned int version = type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
+    struct answer *a = &answers[(version * 31 ^ (uintptr_t)name >> 4) % (sizeof answers / sizeof *answers)];
+    if (!version || a->version != version || a->name != name) {
+        bool inherits = class_inherits(type, name);
+        if (!hg_py->module_methods || !(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG))
+            return inherits && !(dict && PyDict_GetItemWithError(dict, name));
+        a->version = type->tp_version_tag, a->inherits = inherits;
+        Py_XSETREF(a->name, Py_NewRef(name));
+    }
+    return a->inherits && !(dict && PyDict_GetItemWithError(dict, name));
 }
 
 /* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
