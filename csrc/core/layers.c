@@ -382,17 +382,29 @@ static hg_status module_new(hg_ctx *cx, hg_layer_fn forward, hg_module **out) {
     return HG_OK;
 }
 
-/* A parameter of the shape, drawn evenly from [-bound, bound). */
-static hg_status add_param(hg_ctx *cx, hg_module *m, int name, int n_dim, const int64_t *shape, double bound) {
+static hg_status draw(hg_ctx *cx, hg_tensor *t, double bound) {
+    return hg_call_inplace(cx, HG_OP_UNIFORM_, (hg_arg[]){hg_t(t), hg_f(-bound), hg_f(bound)}, 3);
+}
+
+hg_status hg_draw_affine(hg_ctx *cx, hg_tensor *weight, hg_tensor *bias) {
+    bool was = cx->grad_enabled;
+    double fan_in = 1, root = sqrt(5.0); /* squared, it is torch's 5 in the last bit too */
+    for (int d = 1; d < weight->n_dim; d++) fan_in *= (double)weight->shape[d];
+    cx->grad_enabled = false;
+    hg_status st = draw(cx, weight, sqrt(3.0) * (sqrt(2.0 / (1 + root * root)) / sqrt(fan_in)));
+    if (st == HG_OK && bias) st = draw(cx, bias, fan_in > 0 ? 1 / sqrt(fan_in) : 0);
+    cx->grad_enabled = was;
+    return st;
+}
+
+/* A parameter of the shape, not filled: borrowed. */
+static hg_status add_param(hg_ctx *cx, hg_module *m, int name, int n_dim, const int64_t *shape, hg_tensor **out) {
     hg_table *params;
-    hg_tensor *t, *same = NULL;
     TRY(hg_module_table(cx, m, HG_PARAMS, &params));
-    TRY(hg_tensor_empty(cx, hg_default_dtype(cx), n_dim, shape, &t));
-    hg_status st = hg_call_op(cx, HG_OP_UNIFORM_, (hg_arg[]){hg_t(t), hg_f(-bound), hg_f(bound)}, 3, &same);
-    hg_release(cx, same);
-    if (st == HG_OK) st = hg_tensor_set_requires_grad(cx, t, true);
-    if (st == HG_OK) st = hg_table_put(cx, params, cx->lib->names[name], hg_value_of(t));
-    hg_release(cx, t);
+    TRY(hg_tensor_empty(cx, hg_default_dtype(cx), n_dim, shape, out));
+    hg_status st = hg_tensor_set_requires_grad(cx, *out, true);
+    if (st == HG_OK) st = hg_table_put(cx, params, cx->lib->names[name], hg_value_of(*out));
+    hg_release(cx, *out);
     return st;
 }
 
@@ -401,9 +413,10 @@ hg_status hg_linear_new(hg_ctx *cx, int64_t in, int64_t out_features, bool bias,
     hg_module *m = NULL;
     if (in < 0 || out_features < 0) return hg_fail(cx, HG_STATE, "Trying to create tensor with negative dimension");
     TRY(module_new(cx, layer_linear, &m));
-    double fan_in = in ? (double)in : 1, gain = sqrt(2.0 / (1 + 5.0)); /* kaiming_uniform_(a=sqrt(5)) */
-    hg_status st = add_param(cx, m, HG_NAME_weight, 2, shape, sqrt(3.0) * (gain / sqrt(fan_in)));
-    if (st == HG_OK && bias) st = add_param(cx, m, HG_NAME_bias, 1, shape, 1 / sqrt(fan_in));
+    hg_tensor *weight, *b = NULL;
+    hg_status st = add_param(cx, m, HG_NAME_weight, 2, shape, &weight);
+    if (st == HG_OK && bias) st = add_param(cx, m, HG_NAME_bias, 1, shape, &b);
+    if (st == HG_OK) st = hg_draw_affine(cx, weight, b);
     if (st == HG_OK && !bias) st = hg_table_put(cx, m->params, cx->lib->names[HG_NAME_bias], (hg_value){0});
     if (st == HG_OK)
         *out = m;

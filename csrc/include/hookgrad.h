@@ -734,6 +734,9 @@ hg_layer_fn hg_layer_find(const char *name);
 /* For C programs: modules with their parameters, initialised as torch does from the library's generator. */
 hg_status hg_linear_new(hg_ctx *cx, int64_t in, int64_t out_features, bool bias, hg_module **out);
 hg_status hg_activation_new(hg_ctx *cx, const char *layer, hg_module **out);
+/* The first values of the weight (out, in, *kernel) of a linear layer or a convolution, and of its bias, which may be NULL:
+   drawn evenly from ±1/sqrt(fan_in), which is what kaiming_uniform_(a=sqrt(5)) makes of a weight. Nothing is recorded. */
+hg_status hg_draw_affine(hg_ctx *cx, hg_tensor *weight, hg_tensor *bias);
 hg_status hg_sequential_new(hg_ctx *cx, hg_module *const *children, int n, hg_module **out);
 hg_tensor *hg_module_param(hg_ctx *cx, hg_module *m, const char *name); /* borrowed, may be NULL */
 

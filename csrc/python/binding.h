@@ -41,7 +41,8 @@
     X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)             \
     X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
     X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
-    X(__getattr__) X(__getattribute__) X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)                 \
+    X(__getattr__) X(__getattribute__) X(weight) X(bias) X(fill_) X(running_mean) X(running_var) X(num_batches_tracked) \
+    X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)                 \
     X(_call_impl) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state) X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars) X(momentum_buffer) X(exp_avg) X(exp_avg_sq) X(max_exp_avg_sq) X(step)
 /* clang-format on */
 

@@ -456,7 +456,7 @@ static PyType_Spec spec = {"hookgrad._C.Module", sizeof(py_module), 0,
 
 int py_module_init(PyObject *m) {
     return py_type_add(m, &hg_py->module_type, &spec, NULL) || py_module_dict_init(m) || py_layer_init(m) ||
-                   py_module_walk_init(m) || py_module_state_init(m) ||
+                   py_module_walk_init(m) || py_module_state_init(m) || py_construct_init(m) ||
                    PyModule_AddFunctions(m, py_module_hook_functions)
                ? -1
                : 0;

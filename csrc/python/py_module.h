@@ -77,6 +77,9 @@ int py_module_dict_init(PyObject *m);
 /* py_module_set.c */
 PyObject *py_module_setattr(PyObject *self, PyObject *const *args, Py_ssize_t n);
 PyObject *py_module_delattr(PyObject *self, PyObject *name);
+int py_module_assign(PyObject *self, PyObject *name, PyObject *value); /* what __setattr__ does */
+/* What register_buffer() does. */
+int py_module_put_buffer(PyObject *self, PyObject *name, PyObject *value, bool persistent);
 PyObject *py_add_numbered(PyObject *self, PyObject *modules); /* add_module("0", modules[0]) and so on */
 /* The value after the global registration hooks of that kind have seen it: new. */
 PyObject *py_registered(hg_hook_kind kind, PyObject *module, PyObject *name, PyObject *value);
@@ -94,6 +97,9 @@ extern PyMethodDef py_module_hook_functions[]; /* of hookgrad._C */
     extern const char py_##name##_doc[];
 PY_MODULE_METHODS(X)
 #undef X
+
+/* py_construct.c */
+int py_construct_init(PyObject *m);
 
 /* py_layer.c */
 PyObject *py_layer_call(PyObject *layer, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);

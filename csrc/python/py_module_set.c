@@ -151,7 +151,7 @@ static int put_parameter(PyObject *self, PyObject *name, PyObject *value) {
     return put(self, HG_PARAMS, HG_HOOK_REGISTER_PARAMETER, name, value);
 }
 
-static int put_buffer(PyObject *self, PyObject *name, PyObject *value, bool persistent) {
+int py_module_put_buffer(PyObject *self, PyObject *name, PyObject *value, bool persistent) {
     if (!module_has(self, ATTR__buffers)) return before_init("buffer");
     if (check_name(self, "buffer", name, MODULE(self)->buffers)) return -1;
     if (value != Py_None && !py_is_tensor(value)) {
@@ -233,7 +233,7 @@ PyObject *py_register_buffer(PyObject *self, PyObject *const *args, Py_ssize_t n
     PyObject *at[3];
     if (py_parse("Module.register_buffer", "name,tensor,persistent", 2, args, n, kwnames, at)) return NULL;
     int persistent = at[2] ? PyObject_IsTrue(at[2]) : 1;
-    if (persistent < 0 || put_buffer(self, at[0], at[1], persistent)) return NULL;
+    if (persistent < 0 || py_module_put_buffer(self, at[0], at[1], persistent)) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -296,7 +296,7 @@ static int set_buffer(PyObject *self, PyObject *name, PyObject *value, bool is_b
         if (persistent >= 0) persistent = !persistent;
     }
     if (persistent < 0) return -1;
-    if (py_module_inherits(self, NAME(register_buffer))) return put_buffer(self, name, value, persistent);
+    if (py_module_inherits(self, NAME(register_buffer))) return py_module_put_buffer(self, name, value, persistent);
     if (persistent) return call_register(self, NAME(register_buffer), name, value);
     /* Said only where it is needed: a subclass may have a register_buffer() without the argument. */
     PyObject *method = PyObject_GetAttr(self, NAME(register_buffer));
@@ -318,7 +318,7 @@ static int is_tensor_like(PyObject *o) {
     return mark != NULL;
 }
 
-static int set(PyObject *self, PyObject *name, PyObject *value) {
+int py_module_assign(PyObject *self, PyObject *name, PyObject *value) {
     hg_module *m = MODULE(self);
     int parameter = is_parameter(value), buffer;
     if (parameter < 0) return -1;
@@ -355,7 +355,7 @@ static bool is_name(PyObject *name) {
 
 PyObject *py_module_setattr(PyObject *self, PyObject *const *args, Py_ssize_t n) {
     if (n != 2) return PyErr_Format(PyExc_TypeError, "expected 2 arguments, got %zd", n);
-    if (!is_name(args[0]) || set(self, args[0], args[1])) return NULL;
+    if (!is_name(args[0]) || py_module_assign(self, args[0], args[1])) return NULL;
     Py_RETURN_NONE;
 }
 

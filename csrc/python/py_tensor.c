@@ -148,20 +148,51 @@ static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args,
     return py_raise(cx, st);
 }
 
-/* Tensor._empty_parameter(size, device=None, dtype=None): what Parameter(empty(...)) is, in one call. */
-static PyObject *empty_parameter(PyObject *Py_UNUSED(none), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    PyObject *at[3], *class = hg_py->parameter, *given[3], *empty, *names = NULL, *data, *made;
-    hg_ctx *cx = py_ctx();
-    if (!cx || py_parse("_empty_parameter", "size,device,dtype", 1, args, n, kwnames, at)) return NULL;
-    for (int i = 0; i < 3; i++) given[i] = at[i] ? at[i] : Py_None;
-    bool plain = given[1] == Py_None && given[2] == Py_None;
-    if (!class) return PyErr_SetString(PyExc_RuntimeError, "the package has not told the class of parameters"), NULL;
-    if (!plain && !(names = PyTuple_Pack(2, NAME(device), NAME(dtype)))) return NULL;
-    empty = PyObject_GetAttr(hg_py->module, NAME(empty));
-    data = empty ? PyObject_Vectorcall(empty, given, 1, names) : NULL;
+/* A size given as an int, or a tuple of ints, none of them negative: so many; -1: something else. */
+static int plain_size(PyObject *size, int64_t *shape) {
+    bool tuple = PyTuple_CheckExact(size);
+    Py_ssize_t n = tuple ? PyTuple_GET_SIZE(size) : 1;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = tuple ? PyTuple_GET_ITEM(size, i) : size;
+        int overflow = 1;
+        if (n > 8 || !PyLong_CheckExact(item)) return -1;
+        shape[i] = PyLong_AsLongLongAndOverflow(item, &overflow);
+        if (overflow || shape[i] < 0) return -1;
+    }
+    return (int)n;
+}
+
+PyObject *py_filled(hg_ctx *cx, PyObject *size, PyObject *number, PyObject *device, PyObject *dtype) {
+    int64_t shape[8];
+    bool asked = hg_py->function_modes || hg_py->dispatch || device != Py_None;
+    int n = asked || (dtype != Py_None && Py_TYPE(dtype) != hg_py->dtype_type) ? -1 : plain_size(size, shape);
+    if (n >= 0) {
+        hg_tensor *t;
+        hg_dtype d = hg_default_dtype(cx);
+        hg_status st = py_dtype(dtype, &d) ? HG_HOST : hg_tensor_empty(cx, d, n, shape, &t);
+        if (st != HG_OK) return py_raise(cx, st);
+        if (number == Py_None) return py_own(t);
+        st = hg_call_inplace(cx, HG_OP_FILL_, (hg_arg[]){hg_t(t), hg_f(PyFloat_AsDouble(number))}, 2);
+        if (st == HG_OK) return py_own(t);
+        hg_release(cx, t);
+        return py_raise(cx, st);
+    }
+    PyObject *names = PyTuple_Pack(2, NAME(device), NAME(dtype));
+    PyObject *empty = names ? PyObject_GetAttr(hg_py->module, NAME(empty)) : NULL;
+    PyObject *made = empty ? PyObject_Vectorcall(empty, (PyObject *[]){size, device, dtype}, 1, names) : NULL;
+    PyObject *done = !made || number == Py_None ? made : PyObject_CallMethodOneArg(made, NAME(fill_), number);
+    if (done != made) Py_XDECREF(made);
     Py_XDECREF(empty);
     Py_XDECREF(names);
-    if (!data) return NULL;
+    return done;
+}
+
+PyObject *py_empty_parameter(PyObject *size, PyObject *device, PyObject *dtype) {
+    PyObject *class = hg_py->parameter, *data, *made;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (!class) return PyErr_SetString(PyExc_RuntimeError, "the package has not told the class of parameters"), NULL;
+    if (!(data = py_filled(cx, size, Py_None, device, dtype))) return NULL;
     if (Py_TYPE(data) == hg_py->tensor_type && hg_dtype_is_float((hg_dtype)TENSOR(data)->dtype)) {
         made = tensor_like(cx, (PyTypeObject *)class, TENSOR(data));
         hg_status st = made ? hg_tensor_set_requires_grad(cx, TENSOR(made), true) : HG_OK;
@@ -174,6 +205,13 @@ static PyObject *empty_parameter(PyObject *Py_UNUSED(none), PyObject *const *arg
     }
     Py_DECREF(data);
     return made;
+}
+
+/* Tensor._empty_parameter(size, device=None, dtype=None) */
+static PyObject *empty_parameter(PyObject *Py_UNUSED(none), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[3];
+    if (py_parse("_empty_parameter", "size,device,dtype", 1, args, n, kwnames, at)) return NULL;
+    return py_empty_parameter(at[0], at[1] ? at[1] : Py_None, at[2] ? at[2] : Py_None);
 }
 
 /* t.as_subclass(cls): the same tensor as the graph sees it, of another class. */

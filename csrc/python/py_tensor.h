@@ -22,6 +22,10 @@ extern PyMethodDef py_create_methods[];    /* py_creation.c: new_tensor ... */
 extern PyMethodDef py_numpy_methods[];     /* py_numpy.c: numpy, __array__ */
 extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
 
+/* What Parameter(empty(size, device=device, dtype=dtype)) is, in one call; device and dtype may be None. New. */
+PyObject *py_empty_parameter(PyObject *size, PyObject *device, PyObject *dtype);
+/* full(size, number, device=device, dtype=dtype), or empty() where number is None; new. */
+PyObject *py_filled(hg_ctx *cx, PyObject *size, PyObject *number, PyObject *device, PyObject *dtype);
 /* Call an op that makes one tensor: new, or NULL with the exception set. */
 PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n);
 /* backward() from tensors (one or a sequence) with gradients (None where there are none), over `inputs` or, None, over

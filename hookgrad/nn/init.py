@@ -199,22 +199,16 @@ def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gene
     return uniform_(tensor, -bound, bound, generator)
 
 
-#: kaiming_uniform_'s bound with a=sqrt(5), times sqrt(fan_in): 1, but for the last bit.
-_ROOT_FIVE_GAIN = math.sqrt(2.0 / (1 + math.sqrt(5) ** 2))
-
-
 def _affine_(weight, bias):
     """Draw the weight (out, in, *kernel) of a linear layer or a convolution, and its bias or None, as both begin: evenly
     from ±1/sqrt(fan_in), which kaiming_uniform_ with a=sqrt(5) makes of the weight."""
-    fan_in = math.prod(weight.shape[1:])
-    if fan_in == 0 or weight.shape[0] == 0:
-        kaiming_uniform_(weight, a=math.sqrt(5))
-    else:
-        bound = math.sqrt(3.0) * (_ROOT_FIVE_GAIN / math.sqrt(fan_in))
-        _C._without_grad(weight.uniform_, -bound, bound)
+    if _C._draw_affine(weight, bias):
+        return
+    kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:
+        fan_in = math.prod(weight.shape[1:])
         bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
-        _C._without_grad(bias.uniform_, -bound, bound)
+        uniform_(bias, -bound, bound)
 
 
 def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):

@@ -13,8 +13,7 @@ class _InPlace(Module):
     __constants__ = ["inplace"]
 
     def __init__(self, inplace=False):
-        super().__init__()
-        self.inplace = inplace
+        _C._begin(__class__, self, inplace=inplace)
 
     def extra_repr(self):
         return "inplace=True" if self.inplace else ""

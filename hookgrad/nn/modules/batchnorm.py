@@ -3,8 +3,6 @@
 import hookgrad
 
 from ... import _C
-from .. import init
-from ..parameter import empty_parameter
 from .module import Module
 
 
@@ -26,38 +24,30 @@ class _NormBase(Module):
         *,
         bias=True,
     ):
-        super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        like = {"device": device, "dtype": dtype}
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            if wanted:
-                setattr(self, name, empty_parameter(num_features, device, dtype))
-            else:
-                self.register_parameter(name, None)
-        tracked = track_running_stats
-        self.register_buffer("running_mean", hookgrad.zeros(num_features, **like) if tracked else None)
-        self.register_buffer("running_var", hookgrad.ones(num_features, **like) if tracked else None)
-        self.register_buffer("num_batches_tracked", hookgrad.tensor(0, dtype=hookgrad.int64) if tracked else None)
+        _C._begin(
+            __class__,
+            self,
+            num_features=num_features,
+            eps=eps,
+            momentum=momentum,
+            affine=affine,
+            track_running_stats=track_running_stats,
+        )
+        shape = num_features if affine else None
+        _C._add_affine(self, shape, shape if bias else None, device, dtype)
+        _C._add_statistics(self, num_features if track_running_stats else None, device, dtype)
         self.reset_parameters()
 
     def reset_running_stats(self):
         """Forget the statistics of all batches seen."""
         if self.track_running_stats:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
+            _C._fill(self.running_mean, 0.0, self.running_var, 1.0, self.num_batches_tracked, 0.0)
 
     def reset_parameters(self):
         """Forget the statistics, and set weight to one and bias to zero."""
         self.reset_running_stats()
         if self.affine:
-            init.ones_(self.weight)
-            if self.bias is not None:
-                init.zeros_(self.bias)
+            _C._fill(self.weight, 1.0, self.bias, 0.0)
 
     def extra_repr(self):
         return (

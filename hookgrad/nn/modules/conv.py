@@ -3,7 +3,6 @@
 from ... import _C
 from .. import functional as F
 from .. import init
-from ..parameter import empty_parameter
 from .module import Module
 from .utils import _pair, _reverse_repeat_tuple, _single, _triple
 
@@ -41,7 +40,6 @@ class _ConvNd(Module):
         device=None,
         dtype=None,
     ):
-        super().__init__()
         if groups <= 0:
             raise ValueError("groups must be a positive integer")
         if in_channels % groups != 0:
@@ -55,33 +53,31 @@ class _ConvNd(Module):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in _PADDING_MODES:
             raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode='{padding_mode}'")
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.padding = padding
-        self.dilation = dilation
-        self.transposed = transposed
-        self.output_padding = output_padding
-        self.groups = groups
-        self.padding_mode = padding_mode
         # The padding as `pad()` wants it: last dimension first, before and after.
-        if padding == "same":
+        if not isinstance(padding, str):
+            around = _reverse_repeat_tuple(padding, 2)
+        elif padding == "same":
             totals = [d * (k - 1) for d, k in zip(reversed(dilation), reversed(kernel_size))]
-            self._reversed_padding_repeated_twice = [n for total in totals for n in (total // 2, total - total // 2)]
-        elif padding == "valid":
-            self._reversed_padding_repeated_twice = [0, 0] * len(kernel_size)
+            around = [n for total in totals for n in (total // 2, total - total // 2)]
         else:
-            self._reversed_padding_repeated_twice = _reverse_repeat_tuple(padding, 2)
-        if transposed:
-            shape = (in_channels, out_channels // groups, *kernel_size)
-        else:
-            shape = (out_channels, in_channels // groups, *kernel_size)
-        self.weight = empty_parameter(shape, device, dtype)
-        if bias:
-            self.bias = empty_parameter(out_channels, device, dtype)
-        else:
-            self.register_parameter("bias", None)
+            around = [0, 0] * len(kernel_size)
+        _C._begin(
+            __class__,
+            self,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            transposed=transposed,
+            output_padding=output_padding,
+            groups=groups,
+            padding_mode=padding_mode,
+            _reversed_padding_repeated_twice=around,
+        )
+        n_in, n_out = (out_channels, in_channels) if transposed else (in_channels, out_channels)
+        _C._add_affine(self, (n_out, n_in // groups, *kernel_size), out_channels if bias else None, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):

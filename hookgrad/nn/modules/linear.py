@@ -40,14 +40,8 @@ class Linear(Module):
     forward = _C.layer_forward("linear")
 
     def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
-        super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = empty_parameter((out_features, in_features), device, dtype)
-        if bias:
-            self.bias = empty_parameter(out_features, device, dtype)
-        else:
-            self.register_parameter("bias", None)
+        _C._begin(__class__, self, in_features=in_features, out_features=out_features)
+        _C._add_affine(self, (out_features, in_features), out_features if bias else None, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):

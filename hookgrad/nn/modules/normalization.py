@@ -25,23 +25,16 @@ class LayerNorm(Module):
     forward = _C.layer_forward("layer_norm")
 
     def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
-        super().__init__()
-        self.normalized_shape = _shape(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            if wanted:
-                setattr(self, name, empty_parameter(self.normalized_shape, device, dtype))
-            else:
-                self.register_parameter(name, None)
+        shape = _shape(normalized_shape)
+        _C._begin(__class__, self, normalized_shape=shape, eps=eps, elementwise_affine=elementwise_affine)
+        shape = shape if elementwise_affine else None
+        _C._add_affine(self, shape, shape if bias else None, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):
         """Set weight to one and bias to zero."""
         if self.elementwise_affine:
-            init.ones_(self.weight)
-            if self.bias is not None:
-                init.zeros_(self.bias)
+            _C._fill(self.weight, 1.0, self.bias, 0.0)
 
     def extra_repr(self):
         return (
@@ -70,19 +63,14 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            if wanted:
-                setattr(self, name, empty_parameter(num_channels, device, dtype))
-            else:
-                self.register_parameter(name, None)
+        shape = num_channels if affine else None
+        _C._add_affine(self, shape, shape if bias else None, device, dtype)
         self.reset_parameters()
 
     def reset_parameters(self):
         """Set weight to one and bias to zero."""
         if self.affine:
-            init.ones_(self.weight)
-            if self.bias is not None:
-                init.zeros_(self.bias)
+            _C._fill(self.weight, 1.0, self.bias, 0.0)
 
     def forward(self, input):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -5,7 +5,9 @@ def _ntuple(n, name="parse"):
     """A function that makes a number into a tuple of `n`, and any other iterable into a tuple."""
 
     def parse(x):
-        return (x,) * n if type(x) is int or not hasattr(type(x), "__iter__") else tuple(x)
+        if type(x) is int:
+            return (x,) * n
+        return tuple(x) if hasattr(type(x), "__iter__") else (x,) * n
 
     parse.__name__ = name
     return parse
@@ -19,7 +21,7 @@ _quadruple = _ntuple(4, "_quadruple")
 
 def _reverse_repeat_tuple(t, n):
     """The values from the last to the first, each `n` times: padding as `pad()` wants it."""
-    return tuple([x for x in reversed(t) for _ in range(n)])
+    return sum(zip(*(t[::-1],) * n), ())
 
 
 def consume_prefix_in_state_dict_if_present(state_dict, prefix):
