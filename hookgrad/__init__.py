@@ -142,7 +142,8 @@ for _home, _names in {
     "_recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
     "nn.functional": """alpha_dropout bilinear celu_ channel_shuffle conv3d cosine_similarity feature_alpha_dropout
         max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle rrelu rrelu_ selu_""",
-    "nn.torch_functions": """adaptive_max_pool1d affine_grid_generator batch_norm
+    "nn.torch_functions": """adaptive_max_pool1d affine_grid_generator batch_norm batch_norm_update_stats conv_tbc
+        native_channel_shuffle
         alpha_dropout_ binary_cross_entropy_with_logits cosine_embedding_loss ctc_loss dropout_ embedding_bag
         feature_alpha_dropout_ feature_dropout feature_dropout_ grid_sampler hinge_embedding_loss instance_norm kl_div
         margin_ranking_loss native_dropout poisson_nll_loss triplet_margin_loss""",

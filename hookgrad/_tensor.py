@@ -156,13 +156,20 @@ def storage(self):
 
 @_method
 def is_shared(self):
-    """Is its memory shared with other processes? Never."""
-    return False
+    """Is its memory shared with processes that are forked from now on?"""
+    return self.untyped_storage().is_shared()
 
 
 @_method
 def share_memory_(self):
-    """Its memory stays this process's own; returns itself."""
+    """Move it into memory that this process and those forked from now on both read and write; returns itself.
+
+    Other views of the memory it had stay there.
+    """
+    from .storage import shared_copy
+
+    if not self.is_shared():
+        self.data = shared_copy(self)
     return self
 
 

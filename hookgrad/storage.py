@@ -1,6 +1,22 @@
 """The memory behind tensors, as an object: as much of torch.storage as programs ask of it."""
 
+from weakref import WeakValueDictionary
+
 from . import _C
+
+_shared = WeakValueDictionary()  # the memory that processes share, by its address
+
+
+def shared_copy(tensor):
+    """A copy of the tensor, and of what lies around it, in memory that processes share."""
+    from mmap import mmap
+
+    old = tensor.detach()._storage_bytes()
+    memory = mmap(-1, max(old.numel(), tensor.itemsize))
+    new = _C.frombuffer(memory, dtype=_C.uint8)
+    _shared[new.data_ptr()] = memory
+    new[: old.numel()].copy_(old)
+    return new.view(tensor.dtype).as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
 class UntypedStorage:
@@ -53,7 +69,7 @@ class UntypedStorage:
         return _C.device("cpu")
 
     def is_shared(self):
-        return False
+        return self.data_ptr() in _shared
 
     def untyped(self):
         return self

@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import inspect
+import os
 import pickle
 import weakref
 from collections import OrderedDict
@@ -526,3 +528,77 @@ def test_a_plain_class_may_come_before_module():
     twin = copy.deepcopy(m)
     assert torch.equal(twin.weight, m.weight)
     assert twin.mixed
+
+
+@pytest.mark.parametrize(
+    "args, kwargs, error",
+    [
+        (("cpu",), {"copy": True}, RuntimeError),
+        (("cpu", True), {}, TypeError),
+        ((None, True), {}, TypeError),
+        (("cpu", torch.int64, True), {}, TypeError),
+        (([],), {}, TypeError),
+        (({},), {"non_blocking": True}, TypeError),
+        ((torch.float64,), {"dtype": torch.float64}, TypeError),
+        ((torch.tensor(3),), {"non_blocking": True}, TypeError),
+        ((), {"memory_format": 3}, TypeError),
+        ((), {"nothing": 3}, TypeError),
+    ],
+)
+def test_to_refuses_what_names_no_conversion(args, kwargs, error):
+    with pytest.raises(error):
+        nn.Linear(1, 1).to(*args, **kwargs)
+
+
+def test_to_takes_its_arguments_in_three_orders():
+    double = torch.zeros(1, dtype=torch.float64)
+    for args in (("cpu", torch.float64, True), (torch.float64, True), (double, True)):
+        assert nn.Linear(1, 1).to(*args).weight.dtype == torch.float64
+    parsed = torch._C._nn._parse_to("cpu", torch.float64, True, memory_format=torch.contiguous_format)
+    assert parsed == (torch.device("cpu"), torch.float64, True, torch.contiguous_format)
+
+
+def test_the_signature_of_a_module_is_that_of_its_call():
+    class Own(nn.Module):
+        def __call__(self, x, y=1):
+            return x
+
+    assert str(inspect.signature(nn.ReLU())) == "(*args, **kwargs)"
+    assert str(inspect.signature(nn.ReLU()._call_impl)) == "(*args, **kwargs)"
+    assert str(inspect.signature(nn.ReLU)) == "(inplace=False)"
+    assert str(inspect.signature(Own())) == "(x, y=1)"
+
+
+def test_what_goes_through_a_module_passes_for_a_generator():
+    m = nn.Linear(1, 1)
+    walks = [m.parameters, m.named_parameters, m.buffers, m.named_buffers, m.modules, m.named_modules, m.children]
+    assert all(inspect.isgenerator(walk()) for walk in walks)
+
+
+def test_a_replica_has_state_but_no_parameters():
+    m = nn.Sequential(nn.BatchNorm1d(2))
+    replica = m[0]._replicate_for_data_parallel()
+    assert replica._is_replica and list(replica.parameters()) == [] and type(replica) is nn.BatchNorm1d
+    assert replica.running_mean is m[0].running_mean and len(list(m.parameters())) == 2
+    parameters = nn.ParameterList([torch.ones(2), torch.zeros(2)])
+    replica = parameters._replicate_for_data_parallel()
+    for name, p in parameters.named_parameters():
+        setattr(replica, name, p.view_as(p))
+    assert [view._base is p for view, p in zip(replica, parameters)] == [True, True]
+
+
+def test_shared_memory_is_seen_by_a_forked_process():
+    m = nn.Linear(2, 2)
+    weight = m.weight
+    before = weight.tolist()
+    assert not weight.is_shared() and not weight.storage().is_shared()
+    m.share_memory()
+    assert m.weight is weight and weight.tolist() == before
+    assert weight.is_shared() and m.bias.is_shared() and weight[0].is_shared() and weight.storage().is_shared()
+    assert not weight.clone().is_shared()
+    child = os.fork()
+    if child == 0:
+        weight.data.fill_(7.0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert weight.tolist() == [[7.0, 7.0], [7.0, 7.0]]

@@ -819,3 +819,13 @@ def test_update_bn_takes_the_statistics_of_one_pass():
     assert model[0].running_var.item() == 2.0
     assert model[0].momentum == 0.3
     assert not model.training
+
+
+def test_the_shapes_of_cycles_have_names():
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    cyclic = torch.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.2, mode="triangular2")
+    assert cyclic._scale_fn_ref(3) == cyclic.scale_fn(3) == cyclic._triangular2_scale_fn(3) == 0.25
+    cyclic = torch.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.2, mode="exp_range", gamma=0.5)
+    assert cyclic._scale_fn_ref(3) == cyclic.scale_fn(3) == 0.125
+    one = torch.optim.lr_scheduler.OneCycleLR
+    assert one._annealing_linear(1, 2, 0.25) == 1.25 and one._annealing_cos(1, 2, 0.5) == pytest.approx(1.5)

@@ -240,6 +240,16 @@ def test_kinds_of_attention_are_kept_and_change_nothing():
         (lambda: F.interpolate(torch.ones(1, 1, 2), scale_factor=1e20), RuntimeError, "without overflow"),
         (lambda: F.grid_sample(torch.ones(1, 1, 2), torch.ones(1, 1, 1, 2), align_corners=True), RuntimeError, "to have size 1 in last dimension"),
         (lambda: F.grid_sample(torch.ones(1, 1, 0, 2), torch.ones(1, 1, 1, 2), align_corners=True), RuntimeError, "non-empty spatial dimensions"),
+        (lambda: nn.ReflectionPad1d(1)(torch.ones(3, 0, 4)), RuntimeError, "Expected 2D or 3D"),
+        (lambda: nn.ReplicationPad2d(1)(torch.ones(3, 0, 4, 4)), RuntimeError, "Expected 3D or 4D"),
+        (lambda: nn.ReplicationPad3d(1)(torch.ones(0, 4, 4, 4)), RuntimeError, "Expected 4D or 5D"),
+        (lambda: nn.ReflectionPad2d(1)(torch.ones(1, 4, 4).bool()), NotImplementedError, "reflection_pad2d"),
+        (lambda: nn.AdaptiveMaxPool2d(1)(torch.ones(3, 0, 4, 4)), RuntimeError, "non-zero size for non-batch dimensions"),
+        (lambda: nn.AdaptiveAvgPool3d(1)(torch.ones(3, 0, 4, 4, 4)), RuntimeError, "non-zero size for non-batch dimensions"),
+        (lambda: nn.AdaptiveMaxPool2d(1)(torch.ones(3, 4, 4).long()), NotImplementedError, "adaptive_max_pool2d"),
+        (lambda: nn.AdaptiveMaxPool1d((1, 2))(torch.ones(3, 4)), RuntimeError, "should contain one int (got 2)"),
+        (lambda: nn.FractionalMaxPool2d(2, output_ratio=(0.5, 0.5, 0.5))(torch.ones(1, 4, 4)), ValueError, "output_ratio to either be"),
+        (lambda: torch.native_channel_shuffle(torch.ones(1, 4, 1), 3), RuntimeError, "must be divisible by groups"),
         (lambda: F.unfold(torch.ones(1, 1, 2, 2), 5), RuntimeError, "its components must be at least one"),
         (lambda: F.embedding_bag(torch.tensor([0]), torch.ones(1, 1)), ValueError, "offsets has to be a 1D Tensor but got None"),
         (lambda: nn.FractionalMaxPool2d(2), ValueError, "requires specifying either an output size, or a pooling ratio"),
@@ -336,3 +346,30 @@ def test_no_steps_spell_the_empty_target_only():
     assert not log_probs.grad.any()
     with pytest.raises(RuntimeError, match="input_lengths must be integral"):
         F.ctc_loss(log_probs, targets, torch.tensor([4.0, 4.0]), torch.tensor([1, 1]))
+
+
+def test_convolution_along_time():
+    x, w, b = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((4, 2, 3), (2, 3, 5), (5,)))
+    y = F.conv_tbc(x, w, b, 1)
+    assert y.shape == (5, 2, 5) and y.is_contiguous() and y.grad_fn.name() == "ConvTbcBackward0"
+    assert torch.allclose(y[1], x[0] @ w[0] + x[1] @ w[1] + b)
+    assert torch.autograd.gradcheck(torch.conv_tbc, (x, w, b, 1))
+
+
+def test_statistics_are_updated_by_themselves():
+    x, mean, var = torch.randn(4, 3, 2), torch.zeros(3), torch.ones(3)
+    now_mean, now_var = torch.batch_norm_update_stats(x, mean, var, 0.5)
+    flat = x.transpose(0, 1).flatten(1)
+    assert close(now_mean, flat.mean(1)) and close(now_var, flat.var(1, correction=0))
+    assert close(mean, flat.mean(1) / 2) and close(var, (flat.var(1) + 1) / 2)
+
+
+def test_pools_of_one_element_lie_channels_last():
+    x = torch.ones(2, 3, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = F.adaptive_avg_pool2d(x, 1)
+    assert y.stride() == (3, 1, 3, 3) and y.grad_fn.name() == "AsStridedBackward1"
+    y.sum().backward()
+    assert x.grad.stride() == x.stride() and (x.grad == 1 / 16).all()
+    volume = torch.ones(2, 3, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    assert F.adaptive_avg_pool3d(volume, 1).stride() == (3, 1, 3, 3, 3)
+    assert F.adaptive_max_pool3d(volume, 2).is_contiguous()

@@ -153,3 +153,23 @@ def test_what_is_refused(call, kind, words):
     with pytest.raises(kind) as caught:
         call()
     assert words in str(caught.value)
+
+
+def test_the_loss_of_a_linear_layer():
+    loss = nn.LinearCrossEntropyLoss(3, 4, out_features=(2,), bias=True)
+    x, target = torch.randn(5, 3), torch.randint(0, 4, (5, 2))
+    logits = loss.linear(x).reshape(5, 4, 2)
+    assert torch.allclose(loss(x, target), F.cross_entropy(logits, target))
+    assert list(loss.state_dict()) == ["linear.weight", "linear.bias"]
+    w = torch.randn(4, 3)
+    smooth = F.linear_cross_entropy(x, w, target[:, 0], reduction="none", label_smoothing=0.1)
+    assert torch.allclose(smooth, F.cross_entropy(x @ w.T, target[:, 0], reduction="none", label_smoothing=0.1))
+    with pytest.raises(RuntimeError, match="ignore_index cannot be specified"):
+        F.linear_cross_entropy(x, w, torch.ones(5, 4) / 4, ignore_index=1)
+    with pytest.raises(RuntimeError, match="requires batched input"):
+        loss(x[0], target[0])
+
+
+def test_delta_is_a_number():
+    with pytest.raises(TypeError, match="delta must be a float or int"):
+        nn.HuberLoss(delta=1j)

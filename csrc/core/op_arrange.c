@@ -2,6 +2,7 @@
 #include "layout_impl.h"
 #include "shape_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define SELF (a[0].u.t)
@@ -449,7 +450,7 @@ static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, i
             "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
             "dimension %d of input %s",
             (long long)before, (long long)after, d, hg_show_sizes(n_dim, shape, b));
-    if (n < 0 || size == 0) return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
+    if (n < 0) return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
     hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, out);
     for (int64_t i = 0; st == HG_OK && i < n; i++)
         ((int64_t *)(void *)(*out)->data)[i] = source_of(mode, i - before, size);
@@ -459,6 +460,19 @@ static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, i
 /* Dimension after dimension, by an index into each. */
 static hg_status pad_by_index(hg_ctx *cx, const hg_arg *a, char mode, hg_tensor **out) {
     hg_tensor *t = SELF;
+    int n = (int)a[1].n / 2;
+    char words[256];
+    for (int i = t->n_dim - n - 1; i < t->n_dim; i++)
+        if (i < 0 || t->shape[i] == 0)
+            return hg_fail(
+                cx, HG_STATE,
+                "Expected %dD or %dD (batch mode) tensor with possibly 0 batch size and other non-zero dimensions "
+                "for input, but got: %s",
+                n + 1, n + 2, hg_show_shape(t, words));
+    if (t->dtype == HG_BOOL) {
+        snprintf(words, sizeof words, "%s_pad%dd", mode == 'r' ? "reflection" : "replication", n);
+        return hg_no_kernel(cx, words, HG_BOOL);
+    }
     hg_status st = HG_OK;
     hg_retain(cx, t);
     for (uint32_t i = 0; i < a[1].n / 2 && st == HG_OK; i++) {

@@ -261,7 +261,8 @@ static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, co
                               : "%s: elements of output_size must be greater than or equal to 0 but received {%lld, "
                                 "%lld}",
                        op, (long long)out[0], (long long)out[1], (long long)out[2]);
-    for (int i = x->n_dim - n; i < x->n_dim; i++)
+    for (int i = strcmp(op, "adaptive_avg_pool2d") ? 1 : x->n_dim - n; i < x->n_dim;
+         i++) /* torch: there no channels will do */
         if (x->shape[i] == 0)
             return hg_fail(
                 cx, HG_STATE,
@@ -299,7 +300,7 @@ static void max_planes(void *arg, int64_t from, int64_t end) {
     (j->d == HG_F64 ? max_pool_f64 : max_pool_f32)(j->p, j->input, j->output, j->index, from, end);
 }
 
-static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_tensor **out) {
+static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_format f, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
     hg_tensor *rx = NULL, *y = NULL, *index = NULL;
     int64_t shape[5];
@@ -311,10 +312,10 @@ static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_tensor **out) {
     if (st == HG_OK) {
         max_job job = {p, d, rx->data, y->data, (int64_t *)(void *)index->data};
         hg_parallel_for(p->planes, 1 + GRAIN / (plane_in(p) + 1), max_planes, &job);
-        st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, hg_format_of(x), &out[0]);
+        st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, f, &out[0]);
         y = NULL;
     }
-    if (st == HG_OK) st = hg_real_result_as(cx, index, HG_I64, hg_format_of(x), &out[1]), index = NULL;
+    if (st == HG_OK) st = hg_real_result_as(cx, index, HG_I64, f, &out[1]), index = NULL;
     hg_release(cx, rx), hg_release(cx, y), hg_release(cx, index);
     return st;
 }
@@ -324,7 +325,7 @@ enum { SELF, KERNEL_SIZE, STRIDE, PADDING };
 static hg_status sliding_max(hg_ctx *cx, const hg_arg *a, int n, const char *op, hg_tensor **out) {
     pool p = pool_of(n);
     HG_TRY(set_window(cx, op, a[SELF].u.t, &a[KERNEL_SIZE], &a[STRIDE], &a[PADDING], &a[4], a[5].u.i, &p));
-    return max_pool(cx, &p, a[SELF].u.t, out);
+    return max_pool(cx, &p, a[SELF].u.t, hg_format_of(a[SELF].u.t), out);
 }
 
 hg_status hg_max_pool2d_indices_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -337,12 +338,9 @@ hg_status hg_max_pool3d_indices_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
 static hg_status adaptive_max(hg_ctx *cx, const hg_arg *a, int n, const char *op, hg_tensor **out) {
     pool p = pool_of(n);
     HG_TRY(set_adaptive(cx, op, a[SELF].u.t, &a[1], &p));
-    if (!hg_dtype_is_float((hg_dtype)a[SELF].u.t->dtype)) {
-        char kernel[64];
-        snprintf(kernel, sizeof kernel, "%s_cpu", op);
-        return n == 3 ? hg_no_kernel(cx, kernel, (hg_dtype)a[SELF].u.t->dtype) : max_pool(cx, &p, a[SELF].u.t, out);
-    }
-    return max_pool(cx, &p, a[SELF].u.t, out);
+    if (!hg_dtype_is_float((hg_dtype)a[SELF].u.t->dtype))
+        return hg_no_kernel(cx, n == 3 ? "adaptive_max_pool3d_cpu" : op, (hg_dtype)a[SELF].u.t->dtype);
+    return max_pool(cx, &p, a[SELF].u.t, n == 3 ? HG_FORMAT_CONTIGUOUS : hg_format_of(a[SELF].u.t), out);
 }
 
 hg_status hg_adaptive_max_pool2d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -568,6 +566,16 @@ hg_status hg_adaptive_avg3d_backward_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- As torch spells them ------------------------------------------------------------------------------------------------------ */
 
+/* The strides that planes of one element have between channels-last ones, which a mean does not give them. */
+static void stride_as_channels_last(hg_ctx *cx, hg_tensor *y) {
+    int64_t c = y->shape[1], to[5] = {c, 1, c, c, c};
+    int64_t shape[5], from[5];
+    memcpy(shape, y->shape, y->n_dim * sizeof *shape), memcpy(from, y->stride, y->n_dim * sizeof *from);
+    hg_arg args[] = {hg_t(y), hg_ints(shape, y->n_dim), hg_ints(to, y->n_dim),
+                     hg_i(0), hg_ints(from, y->n_dim),  hg_i(0)};
+    hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_AS_STRIDED_, args, 6));
+}
+
 /* One mean of a whole plane is a mean like any other. */
 static hg_status adaptive_avg_pool(hg_ctx *cx, const hg_arg *a, int n, const char *op, int row, hg_tensor **out) {
     static const int64_t last[3] = {-1, -2, -3};
@@ -582,6 +590,7 @@ static hg_status adaptive_avg_pool(hg_ctx *cx, const hg_arg *a, int n, const cha
     hg_scope_begin(cx, &s);
     hg_arg args[] = {T(x), hg_ints(size, n)};
     hg_tensor *y = is_one ? X(MEAN_DIM, T(x), hg_ints(last, n), hg_b(true)) : hg_x(cx, row, args, 2);
+    if (y && is_one && hg_format_of(x) != HG_FORMAT_CONTIGUOUS) stride_as_channels_last(cx, y);
     return hg_scope_return(cx, &s, y, out);
 }
 
@@ -608,7 +617,8 @@ static hg_status take_one(hg_ctx *cx, const hg_arg *a, const char *op, const cha
     else if (a->kind == HG_A_INTS && a->n == 1)
         to[1] = a->u.ints[0];
     else
-        return hg_fail(cx, HG_STATE, "%s() %s must be an int or a tuple of one int", op, name);
+        return hg_fail(cx, HG_STATE, "%s() argument '%s' should contain one int (got %d)", op, name,
+                       a->kind == HG_A_INTS ? (int)a->n : 0);
     return HG_OK;
 }
 

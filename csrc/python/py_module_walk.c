@@ -354,12 +354,20 @@ static void walk_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
+/* isinstance() and inspect.isgenerator() ask for __class__, too: in PyTorch these are generators. */
+static PyObject *walk_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(unused)) {
+    return Py_NewRef((PyObject *)&PyGen_Type);
+}
+
+static PyGetSetDef walk_attributes[] = {{"__class__", walk_class, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+
 static PyType_Slot walk_slots[] = {
     {Py_tp_dealloc, walk_dealloc},
     {Py_tp_traverse, walk_traverse},
     {Py_tp_clear, walk_clear},
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, walk_next},
+    {Py_tp_getset, walk_attributes},
     {Py_tp_doc, "An iterator over the modules of a tree, or over what they have."},
     {0, NULL},
 };

@@ -226,6 +226,8 @@ def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
     as_tuple = _ntuple(n)
     if output_size is None and output_ratio is None:
         raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
+    if output_size is None and isinstance(output_ratio, (tuple, list)) and len(output_ratio) != n:
+        raise ValueError(f"{name} requires output_ratio to either be a single Int or tuple of Ints.")
     if output_size is None:
         output_size = [int(size * ratio) for size, ratio in zip(input.shape[-n:], as_tuple(output_ratio))]
     kernel_size, output_size = as_tuple(kernel_size), as_tuple(output_size)

@@ -17,13 +17,14 @@ from ._whole import one_node
 _LATE_FAMILIES = {
     "_attention": "multi_head_attention_forward",
     "_bags": "embedding_bag",
-    "_losses": """cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss margin_ranking_loss multi_margin_loss
-        multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss soft_margin_loss triplet_margin_loss
+    "_losses": """cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss linear_cross_entropy
+        margin_ranking_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss soft_margin_loss triplet_margin_loss
         triplet_margin_with_distance_loss""",
     "_noise": """alpha_dropout celu_ dropout3d elu_ feature_alpha_dropout local_response_norm pdist rrelu rrelu_ selu_""",
     "_pooling": """adaptive_avg_pool3d adaptive_max_pool1d_with_indices adaptive_max_pool3d fractional_max_pool2d
         fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices lp_pool1d lp_pool2d
         lp_pool3d max_pool3d max_unpool1d max_unpool2d max_unpool3d""",
+    "torch_functions": "conv_tbc native_channel_shuffle",
     "_vision": """affine_grid channel_shuffle fold grid_sample interpolate pixel_shuffle pixel_unshuffle unfold upsample
         upsample_bilinear upsample_nearest""",
 }
@@ -365,7 +366,11 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
 
 def adaptive_max_pool1d(input, output_size, return_indices=False):
     """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in L."""
-    size = output_size if isinstance(output_size, int) else output_size[0]
+    size = output_size
+    if not isinstance(size, int):
+        if len(size) != 1:
+            raise RuntimeError(f"adaptive_max_pool1d() argument 'output_size' should contain one int (got {len(size)})")
+        size = size[0]
     output, indices = _nn.adaptive_max_pool2d_with_indices(input.unsqueeze(-2), (1, size))
     return (output.squeeze(-2), indices.squeeze(-2)) if return_indices else output.squeeze(-2)
 

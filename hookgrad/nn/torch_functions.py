@@ -4,6 +4,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.html
 """
 
 from .. import _C
+from ..autograd.grad_mode import no_grad
 from . import functional as F
 from ._bags import torch_embedding_bag as embedding_bag  # noqa: F401
 from ._whole import one_node
@@ -71,6 +72,28 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
     if input.numel() == 0:
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, max(eps, 1e-5))
     return _C.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+
+
+def batch_norm_update_stats(input, running_mean, running_var, momentum):
+    """The mean and the variance of each channel of (N, C, *), which the running statistics move towards."""
+    if input.numel() == 0:
+        raise RuntimeError(f"input tensor must have at least one element, but got input_sizes = {list(input.shape)}")
+    with no_grad():
+        batch_norm(input, None, None, running_mean, running_var, True, momentum, 1.0)
+        channels = input.transpose(0, 1).flatten(1)
+        return channels.mean(1), channels.var(1, correction=0)
+
+
+@one_node("ConvTbcBackward0", 0, 1, 2, saved="self weight bias pad")
+def conv_tbc(input, weight, bias, pad=0):
+    """Convolution of (T, N, C_in) with weight (K, C_in, C_out) along T: (T', N, C_out)."""
+    out = F.conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
+    return out.permute(2, 0, 1).contiguous()
+
+
+def native_channel_shuffle(input, groups):
+    """nn.functional.channel_shuffle."""
+    return F.channel_shuffle(input, groups)
 
 
 def instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=False):

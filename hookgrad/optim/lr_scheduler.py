@@ -10,6 +10,7 @@ import math
 import weakref
 from bisect import bisect_right
 from collections import Counter
+from functools import partial
 
 import hookgrad
 
@@ -517,11 +518,28 @@ class CyclicLR(LRScheduler):
 
     def scale_fn(self, x):
         """The height of cycle or step `x`, of the first one's."""
+        return (self._scale_fn_ref if self._scale_fn_custom is None else self._scale_fn_custom)(x)
+
+    @staticmethod
+    def _triangular_scale_fn(x):
+        return 1.0
+
+    @staticmethod
+    def _triangular2_scale_fn(x):
+        return 1 / 2.0 ** (x - 1)
+
+    @staticmethod
+    def _exp_range_scale_fn(gamma, x):
+        return gamma**x
+
+    @property
+    def _scale_fn_ref(self):
+        """The scale function that the mode names."""
         if self._scale_fn_custom is not None:
-            return self._scale_fn_custom(x)
-        if self.mode == "triangular":
-            return 1.0
-        return 1 / 2.0 ** (x - 1) if self.mode == "triangular2" else self.gamma**x
+            raise AttributeError("'CyclicLR' object has no attribute '_scale_fn_ref'")
+        if self.mode == "exp_range":
+            return partial(self._exp_range_scale_fn, self.gamma)
+        return self._triangular2_scale_fn if self.mode == "triangular2" else self._triangular_scale_fn
 
     def get_lr(self):
         """The rates of this step."""
@@ -723,11 +741,20 @@ class OneCycleLR(LRScheduler):
                     group["max_momentum"], group["base_momentum"] = high, low
         super().__init__(optimizer, last_epoch)
 
+    @staticmethod
+    def _annealing_cos(start, end, pct):
+        return end + (start - end) / 2.0 * (math.cos(math.pi * pct) + 1)
+
+    @staticmethod
+    def _annealing_linear(start, end, pct):
+        return (end - start) * pct + start
+
+    def _anneal_func(self, start, end, pct):
+        """The value a part `pct` of the way from `start` to `end`."""
+        return (self._annealing_cos if self._anneal_func_type == "cos" else self._annealing_linear)(start, end, pct)
+
     def _between(self, group, phase, what, way):
-        start, end = group[phase[f"start_{what}"]], group[phase[f"end_{what}"]]
-        if self._anneal_func_type == "cos":
-            return end + (start - end) / 2.0 * (math.cos(math.pi * way) + 1)
-        return (end - start) * way + start
+        return self._anneal_func(group[phase[f"start_{what}"]], group[phase[f"end_{what}"]], way)
 
     def get_lr(self):
         """The rates of this step."""

@@ -207,23 +207,68 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
     __str__ = __repr__
 
 
-def _to_arguments(device=None, dtype=None, non_blocking=False, *, tensor=None, memory_format=None):
-    """The device, the dtype and the memory format that the arguments of `to()` name."""
-    if isinstance(device, hookgrad.dtype):  # to(dtype, non_blocking)
-        device, dtype = None, device
-    elif isinstance(device, hookgrad.Tensor):  # to(tensor, non_blocking)
-        device, tensor = None, device
-    if tensor is not None:
-        device, dtype = tensor.device, tensor.dtype
-    if device is not None:
-        if not isinstance(device, (str, hookgrad.device)):
-            raise TypeError(f"to() received an invalid combination of arguments - got ({hookgrad.typename(device)})")
-        device = hookgrad.device(device)
-    if dtype is not None and not dtype.is_floating_point:
+_TO_NAMES = ("device", "dtype", "non_blocking", "copy")
+_TO_TYPES = {
+    "device": (str, hookgrad.device, int),
+    "dtype": hookgrad.dtype,
+    "tensor": hookgrad.Tensor,
+    "non_blocking": bool,
+    "copy": bool,
+    "memory_format": hookgrad.memory_format,
+}
+_TO_SIGNATURES = """
+ * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)
+ * (torch.dtype dtype, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)
+ * (Tensor tensor, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)
+"""
+
+
+def _parse_to(*args, **kwargs):
+    """The device, the dtype, non_blocking and the memory format that the arguments of `to()` name."""
+    names = _TO_NAMES
+    if args and isinstance(args[0], hookgrad.dtype):
+        names = names[1:]
+    elif args and isinstance(args[0], hookgrad.Tensor):
+        names = ("tensor", *names[2:])
+    given = dict(zip(names, args))
+    fits = len(args) <= len(names) and not given.keys() & kwargs.keys()
+    given.update(kwargs)
+    for name, value in given.items():
+        optional = value is None and name in ("device", "dtype", "memory_format")
+        fits = fits and name in _TO_TYPES and (optional or isinstance(value, _TO_TYPES[name]))
+    if not fits or "tensor" in given and ("device" in given or "dtype" in given):
+        shown = [
+            type(value).__name__ if type(value).__module__ == "builtins" else hookgrad.typename(value) for value in args
+        ]
+        shown += [f"{name}={type(value).__name__}" for name, value in kwargs.items()]
         raise TypeError(
-            "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=" + str(dtype)
+            f"to() received an invalid combination of arguments - got ({', '.join(shown)}), but expected one of:"
+            + _TO_SIGNATURES
         )
-    return device, dtype, memory_format
+    if given.get("copy"):
+        raise RuntimeError(".to() does not accept copy argument")
+    device, dtype = given.get("device"), given.get("dtype")
+    if "tensor" in given:
+        device, dtype = given["tensor"].device, given["tensor"].dtype
+    if device is not None:
+        device = hookgrad.device(device)
+    return device, dtype, given.get("non_blocking", False), given.get("memory_format")
+
+
+_C._nn = ModuleType("torch._C._nn")
+_C._nn._parse_to = _parse_to
+
+
+class _CallSignature:
+    """What inspect.signature() finds on a module; it does not look at a call that is written in C."""
+
+    def __get__(self, module, owner):
+        import inspect
+
+        if module is None:
+            raise AttributeError("__signature__")
+        own = owner.__call__
+        return inspect.signature(own.__get__(module) if inspect.isfunction(own) else lambda *args, **kwargs: None)
 
 
 class Module(_C.Module):
@@ -253,6 +298,7 @@ class Module(_C.Module):
     _version = 1
     call_super_init = False
     _compiled_call_impl = None
+    __signature__ = _CallSignature()
 
     # ---- what a module has -------------------------------------------------------------------------------------
 
@@ -422,14 +468,11 @@ class Module(_C.Module):
 
         Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to
         """
-        try:
-            device, dtype, memory_format = _to_arguments(*args, **kwargs)
-        except TypeError as error:
-            if "_to_arguments()" not in str(error):
-                raise
-            given = [hookgrad.typename(value) for value in args]
-            given += [f"{name}={hookgrad.typename(value)}" for name, value in kwargs.items()]
-            raise TypeError(f"to() received an invalid combination of arguments - got ({', '.join(given)})") from None
+        device, dtype, _, memory_format = _parse_to(*args, **kwargs)
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(
+                "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=" + str(dtype)
+            )
 
         def convert(t):
             wanted = dtype if dtype is not None and t.is_floating_point() else t.dtype
@@ -476,8 +519,19 @@ class Module(_C.Module):
         return self._apply(lambda t: hookgrad.empty_like(t, device=device), recurse=recurse)
 
     def share_memory(self):
-        """Ask for memory that other processes share: see `Tensor.share_memory_`."""
+        """Move parameters and buffers into memory that processes forked from now on share: see `Tensor.share_memory_`."""
         return self._apply(lambda t: t.share_memory_())
+
+    def _replicate_for_data_parallel(self):
+        """A module of the same class, state and submodules that has no parameters of its own yet."""
+        from copy import copy
+
+        replica = copy(self)
+        replica._parameters = {}
+        replica._buffers = self._buffers.copy()
+        replica._modules = self._modules.copy()
+        replica._is_replica = True
+        return replica
 
     def train(self, mode=True):
         """Set the mode of training (or with False of evaluation) in the whole tree; returns self."""
