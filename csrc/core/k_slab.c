@@ -6,26 +6,25 @@
 
 enum { STEP = 16 };
 
-/* STEP numbers at any address. */
-typedef float lanes __attribute__((vector_size(STEP * sizeof(float)), aligned(4), may_alias));
-#define LANES(p) (*(lanes *)(p))
-#define SEEN(p)  (*(const lanes *)(p))
+/* A vector's worth of moving is said in bytes: vector types would be taken apart before this is part of a version. */
 
 /* n zeros, and more up to a whole step. */
 HG_INLINE void clear(float *to, int64_t n) {
-    for (int64_t x = 0; x < n; x += STEP) LANES(to + x) = (lanes){0};
+    for (int64_t x = 0; x < n; x += STEP) memset(to + x, 0, STEP * sizeof *to);
 }
 
 /* Every step-th number, n of them and more up to a whole step; nothing is read from `end` on. */
 HG_INLINE void copy(float *to, const float *from, int64_t n, int64_t step, const float *end) {
     int64_t x = 0;
     if (step == 1)
-        for (; x < n && end - from >= x + STEP; x += STEP) LANES(to + x) = SEEN(from + x);
+        for (; x < n && end - from >= x + STEP; x += STEP) memcpy(to + x, from + x, STEP * sizeof *to);
     else if (step == 2)
         for (; x < n && end - from >= 2 * (x + STEP); x += STEP) {
-            const lanes low = SEEN(from + 2 * x), high = SEEN(from + 2 * x + STEP);
-            LANES(to + x) = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28,
-                                                    30);
+            uint64_t pairs[STEP];
+            uint32_t low[STEP];
+            memcpy(pairs, from + 2 * x, sizeof pairs);
+            for (int q = 0; q < STEP; q++) low[q] = (uint32_t)pairs[q];
+            memcpy(to + x, low, sizeof low);
         }
     for (; x < n; x++) to[x] = from[x * step];
 }
