@@ -1,4 +1,4 @@
-"""Convolutions of float32, by slabs and tiles, against those of float64, which are products with columns (im2col)."""
+"""Convolutions of float32, by slabs or windows and tiles, against those of float64, which are products with columns (im2col)."""
 
 import numpy as np
 import pytest
@@ -25,6 +25,12 @@ SHAPES = {
     "a row": (2, 1, 3, 4, (1, 5), (1, 1), (1, 1), (0, 2), 1, 50),
     "several slabs of rows": (1, 1, 64, 4, (3, 3), (1, 1), (1, 1), (1, 1), 100, 56),
     "several slabs of columns": (1, 1, 120, 3, (3, 3), (1, 1), (1, 1), (1, 1), 3, 300),
+    "windows": (3, 1, 40, 40, (3, 3), (1, 1), (1, 1), (1, 1), 14, 14),
+    "windows, stride 2": (4, 2, 36, 36, (3, 3), (2, 2), (1, 1), (1, 1), 23, 25),
+    "windows in place": (2, 1, 33, 50, (5, 5), (1, 1), (1, 1), (0, 0), 22, 21),
+    "windows over several images": (13, 1, 32, 32, (3, 3), (1, 1), (1, 1), (1, 1), 7, 7),
+    "windows over some rows": (1, 1, 64, 48, (3, 3), (1, 1), (2, 1), (2, 1), 80, 64),
+    "windows of few channels": (2, 1, 20, 16, (3, 5), (2, 3), (1, 1), (1, 2), 41, 64),
     "blocks of channels": (1, 1, 40, 200, (3, 3), (1, 1), (1, 1), (1, 1), 8, 8),
 }
 

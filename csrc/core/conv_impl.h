@@ -3,6 +3,7 @@
 #define HG_CONV_IMPL_H
 
 #include "core_impl.h"
+#include "gemm_impl.h"
 
 /* An ordinary convolution of images (in_channels, d, h, w) to (out_channels, od, oh, ow), per group; images of fewer
    dimensions have ones there. A transposed one has the same shape, read from right to left. */
@@ -24,10 +25,7 @@ typedef struct hg_view {
     int64_t rows, width, low, folds, reach; /* by hg_view_begin() */
 } hg_view;
 
-enum {
-    HG_PANEL = 32,
-    HG_SLAB_SLACK = 64
-}; /* results that tiles compute together; numbers behind a slab that may be read */
+enum { HG_SLAB_SLACK = 64 }; /* numbers behind a slab that may be read */
 
 /* How large a slab of `channels` is that takes about `room` numbers, with at most so many rows of results. */
 void hg_view_begin(hg_view *v, int64_t channels, int64_t room, int64_t most_rows);
@@ -43,8 +41,28 @@ void hg_mix(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, c
 float hg_dot(int64_t n, const float *x, const float *y);
 void hg_add_number(int64_t n, float x, float *to); /* to[i] += x */
 
+/* ---- Results of windows (k_window.c) ----------------------------------------------------------------------------------------- */
+
+/* For each group, `out` channels of results of the windows over `in` channels: result (r, c) is at row r * sy + y and column
+   c * sx + x of a plane (high, wide) of the result. The weight of channel o of the result, channel c and tap t is at
+   o * lane + c * channel + pick[t] of the group's, which has n_taps for each; pick is NULL where weights are (out, in, taps). */
+typedef struct hg_results {
+    hg_view v;
+    const float *image, *weight, *bias; /* bias may be NULL */
+    float *result;
+    const int32_t *pick;
+    int64_t n, groups, in, out, high, wide, sy, sx, y, x, lane, channel, n_taps;
+} hg_results;
+
+bool hg_results_suit(const hg_results *r); /* Is it worth it to have channels in vectors? */
+hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads);
+
 /* ---- All windows (k_conv.c) ----------------------------------------------------------------------------------------------- */
 
+/* Room for each of `n` workers, `each` numbers and whole cache lines: the vectors that tiles load should not lie across two.
+   *owned, as storages come from a cache, is to be released; NULL: no memory. */
+float *hg_conv_space(hg_ctx *cx, int64_t n, int64_t *each, hg_storage **owned);
+void hg_conv_space_free(hg_ctx *cx, hg_storage *owned); /* NULL is fine */
 /* Do the three functions below know this shape, on this processor? */
 bool hg_conv_has_tiles(const hg_conv_shape *s);
 /* The output (n, out, oh, ow) of images (n, in, h, w) and weights (groups, out, in, kh, kw); the bias may be NULL. */

@@ -42,11 +42,26 @@ typedef struct hg_product {
     const void *rows_arg, *columns_arg;
 } hg_product;
 
+enum { HG_PANEL = 32 }; /* columns, whole vectors, that tiles compute together on any processor */
+
 bool hg_has_tiles(void); /* Does k_gemm.c know this processor? Otherwise it must not be called. */
 /* to[p * ld + i] = x[i * row + p], for n rows of k. */
 void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
 /* `n` products, step[]: from one a, b, c and add to the next. */
 void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]);
+
+/* Windows over `images` images, `high` rows of `wide` results each, with `n` numbers for each, and whole vectors of room: c, row by
+   row, is what they see times b. Result (i, y, x) sees a + i * a_image + y * a_row + x + at[], k numbers. b is packed: the first
+   HG_PANEL columns of all k rows, then the next ones. */
+typedef struct hg_windows {
+    int64_t images, high, wide, n, k;
+    const float *a, *b;
+    float *c;
+    const int32_t *at;
+    int64_t a_image, a_row, c_row;
+} hg_windows;
+
+void hg_windows_run(const hg_windows *w);
 
 /* Forget the library that was loaded: called by hg_close(). */
 void hg_blas_close(hg_lib *lib);

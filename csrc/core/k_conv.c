@@ -8,7 +8,8 @@
    (Note [Tiles] in k_gemm.c) read their vectors from these runs; the second cache holds a slab and what becomes of it.
    The gradient of the images is the same, of the weights turned round and the windows of the output's gradient, once for each
    remainder that a pixel's place leaves when it is divided by the stride. That of the weights is a product of slabs, whose rows
-   are channels or columns of the kernel, and the output's gradient turned. Where every channel stands alone there are no
+   are channels or columns of the kernel, and the output's gradient turned. Where there are channels and pixels enough, vectors
+   are of channels (Note [Windows] in k_window.c). Where every channel stands alone there are no
    products, and vectors of pixels are added up instead (k_depthwise.c). */
 #include "conv_impl.h"
 #include "gemm_impl.h"
@@ -29,12 +30,13 @@ bool hg_conv_has_tiles(const hg_conv_shape *s) {
     return rows * (double)s->kw * channels * HG_PANEL < LARGEST && hg_has_tiles();
 }
 
-/* Room for each of `n` workers, `each` numbers and whole cache lines: the vectors that tiles load should not lie across two.
-   *owned is to be freed; NULL: no memory. */
-static float *take_space(hg_ctx *cx, int64_t n, int64_t *each, float **owned) {
+float *hg_conv_space(hg_ctx *cx, int64_t n, int64_t *each, hg_storage **owned) {
     *each = (*each + LINE - 1) / LINE * LINE;
-    *owned = hg_mem(cx, (size_t)(n * *each + LINE) * sizeof **owned);
-    return *owned ? *owned + (LINE - ((uintptr_t)*owned / sizeof **owned) % LINE) % LINE : NULL;
+    return hg_storage_new(cx, (size_t)(n * *each) * sizeof(float), owned) == HG_OK ? (void *)(*owned)->data : NULL;
+}
+
+void hg_conv_space_free(hg_ctx *cx, hg_storage *owned) {
+    if (owned) hg_storage_release(cx->lib, owned);
 }
 
 /* How many threads are worth it. */
@@ -71,33 +73,32 @@ static hg_status forward_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view)
 
 /* ---- Results of windows ------------------------------------------------------------------------------------------------------- */
 
-/* For each group, `out` channels of results of the windows over `in` channels: result (r, c) is at row r * sy + y and column
-   c * sx + x of a plane of the result. weight is (groups, out, in, taps). */
 typedef struct job {
+    const hg_results *r;
     hg_view v;
-    const float *image, *weight, *bias; /* bias may be NULL */
-    float *result, *space;              /* space: of each worker */
-    const int32_t *at;                  /* of each column's numbers in a slab */
-    int64_t n, groups, in, out, n_k, high, wide, sy, sx, y, x;
-    int64_t n_rows, n_columns, n_workers, space_of, slab; /* n_rows, n_columns: of pieces */
+    const float *weight;                                       /* (groups, out, in, taps) */
+    float *space;                                              /* of each worker */
+    const int32_t *at;                                         /* of each column's numbers in a slab */
+    int64_t n_k, n_rows, n_columns, n_workers, space_of, slab; /* n_rows, n_columns: of pieces */
 } job;
 
 static void run_piece(const job *j, int64_t number, float *space) {
+    const hg_results *r = j->r;
     const hg_view *v = &j->v;
     const int64_t column = number % j->n_columns * v->width, rest = number / j->n_columns;
-    const int64_t row = rest % j->n_rows * v->rows, plane = rest / j->n_rows, group = plane % j->groups;
+    const int64_t row = rest % j->n_rows * v->rows, plane = rest / j->n_rows, group = plane % r->groups;
     const int64_t rows = least(v->high - row, v->rows), width = least(v->wide - column, v->width), n = rows * width;
-    const float *weight = j->weight + group * j->out * j->n_k;
-    const bool direct = j->sy == 1 && j->sx == 1 && (v->wide == j->wide || rows == 1);
-    float *result = j->result + plane * j->out * j->high * j->wide + (row * j->sy + j->y) * j->wide + column * j->sx +
-                    j->x;
+    const float *weight = j->weight + group * r->out * j->n_k;
+    const bool direct = r->sy == 1 && r->sx == 1 && (v->wide == r->wide || rows == 1);
+    float *result = r->result + plane * r->out * r->high * r->wide + (row * r->sy + r->y) * r->wide + column * r->sx +
+                    r->x;
     float *c = direct ? result : space + j->slab;
-    const int64_t c_row = direct ? j->high * j->wide : n;
-    hg_slab_load(v, j->image + plane * j->in * v->h * v->w, j->in, row, column, rows, space);
-    if (j->in == 1 && j->out == 1)
+    const int64_t c_row = direct ? r->high * r->wide : n;
+    hg_slab_load(v, r->image + plane * r->in * v->h * v->w, r->in, row, column, rows, space);
+    if (r->in == 1 && r->out == 1)
         hg_mix(n, j->n_k, j->at, weight, space, c);
     else
-        hg_product_run(&(hg_product){.m = j->out,
+        hg_product_run(&(hg_product){.m = r->out,
                                      .n = n,
                                      .k = j->n_k,
                                      .a = weight,
@@ -111,45 +112,77 @@ static void run_piece(const job *j, int64_t number, float *space) {
                                      .image = n,
                                      .alpha = 1},
                        1, NULL);
-    for (int64_t o = 0; o < j->out; o++, c += c_row) {
+    for (int64_t o = 0; o < r->out; o++, c += c_row) {
         /* last, as PyTorch's results show to the bit */
-        if (j->bias) hg_add_number(n, j->bias[group * j->out + o], c);
-        float *to = result + o * j->high * j->wide;
-        for (int64_t r = 0; !direct && r < rows; r++, to += j->sy * j->wide)
-            for (int64_t x = 0; x < width; x++) to[x * j->sx] = c[r * width + x];
+        if (r->bias) hg_add_number(n, r->bias[group * r->out + o], c);
+        float *to = result + o * r->high * r->wide;
+        for (int64_t y = 0; !direct && y < rows; y++, to += r->sy * r->wide)
+            for (int64_t x = 0; x < width; x++) to[x * r->sx] = c[y * width + x];
     }
 }
 
 static void run_pieces(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
-    const int64_t n = j->n * j->groups * j->n_rows * j->n_columns;
+    const int64_t n = j->r->n * j->r->groups * j->n_rows * j->n_columns;
     for (int64_t w = begin; w < end; w++)
         for (int64_t i = w * n / j->n_workers; i < (w + 1) * n / j->n_workers; i++)
             run_piece(j, i, j->space + w * j->space_of);
 }
 
-static hg_status run(hg_ctx *cx, job *j, int64_t threads) {
-    hg_view *v = &j->v;
-    const int64_t taps = v->n_y * v->n_x,
-                  most = j->n * j->groups < threads ? (v->high + threads - 1) / threads : v->high;
-    hg_view_begin(v, j->in, SLAB, most);
-    j->n_rows = (v->high + v->rows - 1) / v->rows, j->n_columns = (v->wide + v->width - 1) / v->width;
-    j->n_workers = least(threads, j->n * j->groups * j->n_rows * j->n_columns);
-    j->n_k = j->in * taps, j->slab = j->in * hg_slab_channel(v) + HG_SLAB_SLACK;
-    j->space_of = j->slab + (j->sy > 1 || j->sx > 1 ? j->out * v->rows * v->width : 0);
-    float *owned = NULL;
-    int32_t *at = hg_mem(cx, (size_t)(j->n_k + 1) * sizeof *at);
+/* The weights of a group as (out, in, taps), for some channels at a time, whose rows the cache holds. */
+static void pick_weights(const hg_results *r, const float *weight, float *to) {
+    const int64_t taps = r->v.n_y * r->v.n_x;
+    for (int64_t o0 = 0, n; o0 < r->out; o0 += n, to += n * r->in * taps) {
+        n = least(r->out - o0, LINE);
+        for (int64_t c = 0; c < r->in; c++)
+            for (int64_t o = 0; o < n; o++) {
+                const float *from = weight + (o0 + o) * r->lane + c * r->channel;
+                float *at = to + (o * r->in + c) * taps;
+                if (taps == 9 && r->n_taps == 9) /* all of the usual ones, in order */
+                    memcpy(at, from, 9 * sizeof *at);
+                else
+                    for (int64_t t = 0; t < taps; t++) at[t] = from[r->pick[t]];
+            }
+    }
+}
+
+static hg_status run_slabs(hg_ctx *cx, const hg_results *r, int64_t threads) {
+    job j = {.r = r, .v = r->v, .weight = r->weight};
+    hg_view *v = &j.v;
+    const int64_t taps = v->n_y * v->n_x, n_weights = r->out * r->in * taps;
+    const int64_t most = r->n * r->groups < threads ? (v->high + threads - 1) / threads : v->high;
+    hg_view_begin(v, r->in, SLAB, most);
+    j.n_rows = (v->high + v->rows - 1) / v->rows, j.n_columns = (v->wide + v->width - 1) / v->width;
+    j.n_workers = least(threads, r->n * r->groups * j.n_rows * j.n_columns);
+    j.n_k = r->in * taps, j.slab = r->in * hg_slab_channel(v) + HG_SLAB_SLACK;
+    j.space_of = j.slab + (r->sy > 1 || r->sx > 1 ? r->out * v->rows * v->width : 0);
+    float *picked = NULL;
+    hg_storage *owned = NULL;
+    hg_status st = HG_MEMORY;
+    int32_t *at = hg_mem(cx, (size_t)(j.n_k + 1) * sizeof *at);
     if (!at) return HG_MEMORY;
-    j->at = at, j->space = take_space(cx, j->n_workers, &j->space_of, &owned);
-    for (int64_t c = 0; c < j->in; c++)
+    if (r->pick) {
+        if (!(picked = hg_mem(cx, (size_t)(r->groups * n_weights) * sizeof *picked))) goto done;
+        for (int64_t g = 0; g < r->groups; g++)
+            pick_weights(r, r->weight + g * r->out * r->in * r->n_taps, picked + g * n_weights);
+        j.weight = picked;
+    }
+    if (!(j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned))) goto done;
+    for (int64_t c = 0; c < r->in; c++)
         for (int64_t t = 0; t < taps; t++)
-            *at++ = (int32_t)(c * hg_slab_channel(v) + hg_slab_at(v, t / v->n_x, t % v->n_x));
-    for (int64_t w = 0; j->space && w < j->n_workers; w++) /* read behind the slab, and not used */
-        memset(j->space + w * j->space_of + j->slab - HG_SLAB_SLACK, 0, HG_SLAB_SLACK * sizeof *j->space);
-    if (j->space) hg_parallel_for(j->n_workers, 1, run_pieces, j);
-    hg_status st = j->space ? HG_OK : HG_MEMORY;
-    hg_mem_free(cx->lib, (void *)j->at), hg_mem_free(cx->lib, owned);
+            at[c * taps + t] = (int32_t)(c * hg_slab_channel(v) + hg_slab_at(v, t / v->n_x, t % v->n_x));
+    j.at = at;
+    for (int64_t w = 0; w < j.n_workers; w++) /* read behind the slab, and not used */
+        memset(j.space + w * j.space_of + j.slab - HG_SLAB_SLACK, 0, HG_SLAB_SLACK * sizeof *j.space);
+    hg_parallel_for(j.n_workers, 1, run_pieces, &j);
+    st = HG_OK;
+done:
+    hg_mem_free(cx->lib, at), hg_mem_free(cx->lib, picked), hg_conv_space_free(cx, owned);
     return st;
+}
+
+static hg_status run(hg_ctx *cx, const hg_results *r, int64_t threads) {
+    return (hg_results_suit(r) ? hg_results_run : run_slabs)(cx, r, threads);
 }
 
 /* A product for each image and group; a is (groups, out, in), or `turned`. */
@@ -174,21 +207,24 @@ hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image,
         run_pointwise(s, weight, false, bias, image, output);
         return HG_OK;
     }
-    job j = {.image = image,
-             .weight = weight,
-             .bias = bias,
-             .result = output,
-             .n = s->n,
-             .groups = s->groups,
-             .in = s->in_channels,
-             .out = s->out_channels,
-             .high = s->oh,
-             .wide = s->ow,
-             .sy = 1,
-             .sx = 1};
-    HG_TRY(forward_view(cx, s, &j.v));
-    hg_status st = run(cx, &j, threads_for(s));
-    hg_mem_free(cx->lib, (void *)j.v.y);
+    hg_results r = {.image = image,
+                    .weight = weight,
+                    .bias = bias,
+                    .result = output,
+                    .n = s->n,
+                    .groups = s->groups,
+                    .in = s->in_channels,
+                    .out = s->out_channels,
+                    .high = s->oh,
+                    .wide = s->ow,
+                    .sy = 1,
+                    .sx = 1,
+                    .lane = s->in_channels * s->kh * s->kw,
+                    .channel = s->kh * s->kw,
+                    .n_taps = s->kh * s->kw};
+    HG_TRY(forward_view(cx, s, &r.v));
+    hg_status st = run(cx, &r, threads_for(s));
+    hg_mem_free(cx->lib, (void *)r.v.y);
     return st;
 }
 
@@ -207,70 +243,53 @@ static int64_t reach(int64_t r, int64_t k, int64_t stride, int64_t padding, int6
     return n;
 }
 
-/* The weights (groups, out, in, taps) as (groups, in, out, some of the taps), for some channels at a time, whose rows the cache
-   holds. */
-static void turn_weights(const hg_conv_shape *s, const float *weight, int64_t n_y, const int64_t *y, int64_t n_x,
-                         const int64_t *x, float *to) {
-    const int64_t taps = s->kh * s->kw, some = n_y * n_x;
-    for (int64_t g = 0; g < s->groups; g++, weight += s->out_channels * s->in_channels * taps)
-        for (int64_t c0 = 0, n; c0 < s->in_channels; c0 += n, to += n * s->out_channels * some) {
-            n = least(s->in_channels - c0, LINE);
-            for (int64_t o = 0; o < s->out_channels; o++)
-                for (int64_t c = 0; c < n; c++) {
-                    const float *from = weight + (o * s->in_channels + c0 + c) * taps;
-                    float *at = to + (c * s->out_channels + o) * some;
-                    if (taps == 9 && some == 9) /* all of the usual ones, in order */
-                        memcpy(at, from, 9 * sizeof *at);
-                    else
-                        for (int64_t i = 0; i < n_y; i++)
-                            for (int64_t j = 0; j < n_x; j++) *at++ = from[y[i] * s->kw + x[j]];
-                }
-        }
-}
-
 hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight, const float *bias,
                         float *image) {
     if (is_pointwise(s)) {
         run_pointwise(s, weight, true, bias, output, image);
         return HG_OK;
     }
-    const int64_t n_w = s->groups * s->in_channels * s->out_channels * s->kh * s->kw;
+    const int64_t taps = s->kh * s->kw;
     int64_t *y = hg_mem(cx, (size_t)(2 * (s->kh + s->kw)) * sizeof *y);
-    float *turned = y ? hg_mem(cx, (size_t)n_w * sizeof *turned) : NULL;
-    hg_status st = turned ? HG_OK : HG_MEMORY;
+    int32_t *pick = y ? hg_mem(cx, (size_t)taps * sizeof *pick) : NULL;
+    hg_status st = pick ? HG_OK : HG_MEMORY;
     int64_t *far_y = y + s->kh, *x = far_y + s->kh, *far_x = x + s->kw;
     for (int64_t ry = 0; ry < s->sh && ry < s->h; ry++)
         for (int64_t rx = 0; st == HG_OK && rx < s->sw && rx < s->w; rx++) {
             int64_t n_y = reach(ry, s->kh, s->sh, s->ph, s->dh, y, far_y),
                     n_x = reach(rx, s->kw, s->sw, s->pw, s->dw, x, far_x);
-            turn_weights(s, weight, n_y, y, n_x, x, turned);
-            job j = {.v = {.h = s->oh,
-                           .w = s->ow,
-                           .high = (s->h - 1 - ry) / s->sh + 1,
-                           .wide = (s->w - 1 - rx) / s->sw + 1,
-                           .sy = 1,
-                           .sx = 1,
-                           .n_y = n_y,
-                           .n_x = n_x,
-                           .y = far_y,
-                           .x = far_x},
-                     .image = output,
-                     .weight = turned,
-                     .bias = bias,
-                     .result = image,
-                     .n = s->n,
-                     .groups = s->groups,
-                     .in = s->out_channels,
-                     .out = s->in_channels,
-                     .high = s->h,
-                     .wide = s->w,
-                     .sy = s->sh,
-                     .sx = s->sw,
-                     .y = ry,
-                     .x = rx};
-            st = run(cx, &j, threads_for(s));
+            for (int64_t t = 0; t < n_y * n_x; t++) pick[t] = (int32_t)(y[t / n_x] * s->kw + x[t % n_x]);
+            hg_results r = {.v = {.h = s->oh,
+                                  .w = s->ow,
+                                  .high = (s->h - 1 - ry) / s->sh + 1,
+                                  .wide = (s->w - 1 - rx) / s->sw + 1,
+                                  .sy = 1,
+                                  .sx = 1,
+                                  .n_y = n_y,
+                                  .n_x = n_x,
+                                  .y = far_y,
+                                  .x = far_x},
+                            .image = output,
+                            .weight = weight,
+                            .bias = bias,
+                            .result = image,
+                            .pick = pick,
+                            .n = s->n,
+                            .groups = s->groups,
+                            .in = s->out_channels,
+                            .out = s->in_channels,
+                            .high = s->h,
+                            .wide = s->w,
+                            .sy = s->sh,
+                            .sx = s->sw,
+                            .y = ry,
+                            .x = rx,
+                            .lane = taps,
+                            .channel = s->in_channels * taps,
+                            .n_taps = taps};
+            st = run(cx, &r, threads_for(s));
         }
-    hg_mem_free(cx->lib, turned), hg_mem_free(cx->lib, y);
+    hg_mem_free(cx->lib, pick), hg_mem_free(cx->lib, y);
     return st;
 }
 
@@ -371,10 +390,10 @@ hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output
     j.n_workers = least(threads, j.groups * j.n_blocks);
     j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + 15) / 16 * 16, j.pixels = j.v.rows * j.v.width;
     j.space_of = j.slab + (j.pixels + j.channels * taps) * j.row + HG_SLAB_SLACK;
-    float *owned;
-    j.space = take_space(cx, j.n_workers, &j.space_of, &owned);
+    hg_storage *owned = NULL;
+    j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
     if (j.space) hg_parallel_for(j.n_workers, 1, run_blocks, &j);
     hg_status st = j.space ? HG_OK : HG_MEMORY;
-    hg_mem_free(cx->lib, owned), hg_mem_free(cx->lib, (void *)j.v.y);
+    hg_conv_space_free(cx, owned), hg_mem_free(cx->lib, (void *)j.v.y);
     return st;
 }

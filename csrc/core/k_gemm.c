@@ -34,6 +34,8 @@ typedef struct machine {
     void (*turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld);
     void (*lay)(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
+    void (*windows[MAX_ROWS][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
+                                 int64_t c_row); /* so too */
 } machine;
 
 /* ---- Instruction sets ----------------------------------------------------------------------------------------------------- */
@@ -445,4 +447,27 @@ void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]) {
     } else {
         hg_parallel_for(n, (n + threads - 1) / threads, run_batches, &j);
     }
+}
+
+/* ---- Windows -------------------------------------------------------------------------------------------------------------------- */
+
+enum { WINDOW_DEEP = 320 };
+
+void hg_windows_run(const hg_windows *w) {
+    const machine *m = this_machine();
+    assert(m);
+    const int64_t blocks = (w->k + WINDOW_DEEP - 1) / WINDOW_DEEP, deep = (w->k + blocks - 1) / blocks;
+    for (int64_t p = 0; p < w->k; p += deep)
+        for (int64_t j = 0; j < w->n; j += 2 * m->lanes) {
+            const float *b = w->b + j / HG_PANEL * HG_PANEL * w->k + j % HG_PANEL + p * HG_PANEL;
+            const int wide = w->n - j > m->lanes ? 2 : 1;
+            float *c = w->c + j;
+            for (int64_t row = 0; row < w->images * w->high; row++) {
+                const float *a = w->a + row / w->high * w->a_image + row % w->high * w->a_row;
+                for (int64_t x = 0, h; x < w->wide; x += h, c += h * w->c_row) {
+                    h = share(w->wide - x, m->rows);
+                    m->windows[h - 1][wide - 1](least(w->k - p, deep), a + x, w->at + p, b, p == 0, c, w->c_row);
+                }
+            }
+        }
 }

@@ -72,6 +72,47 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 TILES(TILE)
 #undef TILE
 
+/* Adds to c, or sets it where `first`: `rows` pixels in a row and one vector of channels or two, what they see at a + at[] times b,
+   whose rows are HG_PANEL apart. All that is counted beside products takes up units that multiply: two steps go at once. */
+TARGET HG_INLINE void NAME(window)(const int rows, const int wide, int64_t k, const float *a, const int32_t *at,
+                                   const float *b, bool first, float *c, int64_t c_row) {
+    VEC sum[ROWS][2];
+#define STEP(p)                                                                                                        \
+    do {                                                                                                               \
+        const float *x = a + at[p];                                                                                    \
+        const VEC y0 = LOAD(b + (p)*HG_PANEL), y1 = wide == 2 ? LOAD(b + (p)*HG_PANEL + LANES) : y0;                   \
+        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {                                                      \
+            sum[i][0] = FMA(SPREAD(x[i]), y0, sum[i][0]);                                                              \
+            if (wide == 2) sum[i][1] = FMA(SPREAD(x[i]), y1, sum[i][1]);                                               \
+        }                                                                                                              \
+    } while (0)
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        for (int q = 0; q < wide; q++) sum[i][q] = first ? ZERO : LOAD(c + i * c_row + q * LANES);
+    if (k % 2) {
+        STEP(0);
+        at++, b += HG_PANEL;
+    }
+    for (const int32_t *end = at + k / 2 * 2; at < end; at += 2, b += 2 * HG_PANEL) {
+        STEP(0);
+        STEP(1);
+    }
+#undef STEP
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+        for (int q = 0; q < wide; q++) STORE(c + i * c_row + q * LANES, sum[i][q]);
+}
+
+#define WINDOW(rows, wide)                                                                                             \
+    TARGET static void NAME(window_##rows##_##wide)(int64_t k, const float *a, const int32_t *at, const float *b,      \
+                                                    bool first, float *c, int64_t c_row) {                             \
+        NAME(window)(rows, wide, k, a, at, b, first, c, c_row);                                                        \
+    }
+#define WINDOWS(rows) WINDOW(rows, 1) WINDOW(rows, 2)
+TILES(WINDOWS)
+#undef WINDOWS
+#undef WINDOW
+
 /* to[p * ld + i] = row[i][p] for LANES rows and k columns. Of what is beyond `n` at each p the next p is written over, and
    LANES - n floats behind the last one. */
 TARGET static void NAME(turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld) {
@@ -111,5 +152,11 @@ static const machine NAME(machine) = {
 #define TILE(rows) {NAME(tile_##rows##_1), NAME(tile_##rows##_2)},
             TILES(TILE)
 #undef TILE
+        },
+    .windows =
+        {
+#define WINDOWS(rows) {NAME(window_##rows##_1), NAME(window_##rows##_2)},
+            TILES(WINDOWS)
+#undef WINDOWS
         },
 };

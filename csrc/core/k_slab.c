@@ -6,26 +6,27 @@
 
 enum { STEP = 16 };
 
-/* A vector's worth of moving is said in bytes: vector types would be taken apart before this is part of a version. */
+/* Two numbers, and the first of them as bits: a vector's worth of moving is said so, or in bytes, as vector types would be taken
+   apart before a body is part of a version. */
+typedef uint64_t pair __attribute__((may_alias, aligned(4)));
+typedef uint32_t word __attribute__((may_alias, aligned(4)));
 
-/* n zeros, and more up to a whole step. */
+/* n zeros, and more up to a whole step. Most margins are narrow, and a wide store would often lie across two lines. */
 HG_INLINE void clear(float *to, int64_t n) {
-    for (int64_t x = 0; x < n; x += STEP) memset(to + x, 0, STEP * sizeof *to);
+    if (n > 0 && n <= 4)
+        memset(to, 0, 4 * sizeof *to);
+    else
+        for (int64_t x = 0; x < n; x += STEP) memset(to + x, 0, STEP * sizeof *to);
 }
 
 /* Every step-th number, n of them and more up to a whole step; nothing is read from `end` on. */
-HG_INLINE void copy(float *to, const float *from, int64_t n, int64_t step, const float *end) {
+HG_INLINE void copy(float *restrict to, const float *restrict from, int64_t n, int64_t step, const float *end) {
     int64_t x = 0;
     if (step == 1)
         for (; x < n && end - from >= x + STEP; x += STEP) memcpy(to + x, from + x, STEP * sizeof *to);
     else if (step == 2)
-        for (; x < n && end - from >= 2 * (x + STEP); x += STEP) {
-            uint64_t pairs[STEP];
-            uint32_t low[STEP];
-            memcpy(pairs, from + 2 * x, sizeof pairs);
-            for (int q = 0; q < STEP; q++) low[q] = (uint32_t)pairs[q];
-            memcpy(to + x, low, sizeof low);
-        }
+        for (; x < n && end - from >= 2 * (x + STEP); x += STEP)
+            for (int q = 0; q < STEP; q++) ((word *)(to + x))[q] = (word)((const pair *)(from + 2 * x))[q];
     for (; x < n; x++) to[x] = from[x * step];
 }
 
