@@ -59,6 +59,10 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads);
 
 /* ---- All windows (k_conv.c) ----------------------------------------------------------------------------------------------- */
 
+/* How many threads are worth it. */
+int64_t hg_conv_threads(const hg_conv_shape *s);
+/* What the windows of the convolution itself see. The taps of *view are owned by it: to be freed as view->y. */
+hg_status hg_conv_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view);
 /* Room for each of `n` workers, `each` numbers and whole cache lines: the vectors that tiles load should not lie across two.
    *owned, as storages come from a cache, is to be released; NULL: no memory. */
 float *hg_conv_space(hg_ctx *cx, int64_t n, int64_t *each, hg_storage **owned);
@@ -73,5 +77,13 @@ hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output,
                         float *image);
 /* The gradient of the weights. */
 hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight);
+
+/* ---- Few pixels (k_few.c) --------------------------------------------------------------------------------------------------- */
+
+bool hg_conv_has_few(const hg_conv_shape *s); /* Are these for it? They are as the functions above. */
+hg_status hg_conv_few_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight,
+                            const float *bias, float *image);
+hg_status hg_conv_few_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image,
+                             float *weight);
 
 #endif

@@ -18,7 +18,14 @@
 
 #include <string.h>
 
-enum { SLAB = 1 << 17, LARGEST = 1 << 26, LINE = 16, ENOUGH_WORK = 1 << 19 }; /* numbers; multiplications of a thread */
+enum {
+    SLAB = 1 << 17,
+    LARGEST = 1 << 26,
+    LINE = 16,
+    FEW = 256,
+    AHEAD = 12,
+    ENOUGH_WORK = 1 << 19
+}; /* numbers; multiplications of a thread */
 
 static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
@@ -39,8 +46,7 @@ void hg_conv_space_free(hg_ctx *cx, hg_storage *owned) {
     if (owned) hg_storage_release(cx->lib, owned);
 }
 
-/* How many threads are worth it. */
-static int64_t threads_for(const hg_conv_shape *s) {
+int64_t hg_conv_threads(const hg_conv_shape *s) {
     double work = (double)(s->n * s->groups * s->out_channels * s->oh * s->ow) *
                   (double)(s->in_channels * s->kh * s->kw);
     return work < 2.0 * ENOUGH_WORK ? 1 : hg_get_num_threads();
@@ -52,8 +58,7 @@ static bool is_pointwise(const hg_conv_shape *s) {
            s->w == s->ow;
 }
 
-/* What the windows of the convolution itself see. The taps of *view are owned by it: to be freed as view->y. */
-static hg_status forward_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view) {
+hg_status hg_conv_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view) {
     int64_t *y = hg_mem(cx, (size_t)(s->kh + s->kw) * sizeof *y), *x = y + s->kh;
     if (!y) return HG_MEMORY;
     for (int64_t i = 0; i < s->kh; i++) y[i] = i * s->dh - s->ph;
@@ -222,8 +227,8 @@ hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image,
                     .lane = s->in_channels * s->kh * s->kw,
                     .channel = s->kh * s->kw,
                     .n_taps = s->kh * s->kw};
-    HG_TRY(forward_view(cx, s, &r.v));
-    hg_status st = run(cx, &r, threads_for(s));
+    HG_TRY(hg_conv_view(cx, s, &r.v));
+    hg_status st = run(cx, &r, hg_conv_threads(s));
     hg_mem_free(cx->lib, (void *)r.v.y);
     return st;
 }
@@ -249,6 +254,7 @@ hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output,
         run_pointwise(s, weight, true, bias, output, image);
         return HG_OK;
     }
+    if (hg_conv_has_few(s)) return hg_conv_few_image(cx, s, output, weight, bias, image);
     const int64_t taps = s->kh * s->kw;
     int64_t *y = hg_mem(cx, (size_t)(2 * (s->kh + s->kw)) * sizeof *y);
     int32_t *pick = y ? hg_mem(cx, (size_t)taps * sizeof *pick) : NULL;
@@ -287,7 +293,7 @@ hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output,
                             .lane = taps,
                             .channel = s->in_channels * taps,
                             .n_taps = taps};
-            st = run(cx, &r, threads_for(s));
+            st = run(cx, &r, hg_conv_threads(s));
         }
     hg_mem_free(cx->lib, pick), hg_mem_free(cx->lib, y);
     return st;
@@ -372,7 +378,8 @@ static void run_blocks(void *arg, int64_t begin, int64_t end) {
 }
 
 hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight) {
-    const int64_t taps = s->kh * s->kw, threads = threads_for(s);
+    if (hg_conv_has_few(s)) return hg_conv_few_weight(cx, s, output, image, weight);
+    const int64_t taps = s->kh * s->kw, threads = hg_conv_threads(s);
     weight_job j = {.image = image,
                     .output = output,
                     .weight = weight,
@@ -380,7 +387,7 @@ hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output
                     .groups = s->groups,
                     .in = s->in_channels,
                     .out = s->out_channels};
-    HG_TRY(forward_view(cx, s, &j.v));
+    HG_TRY(hg_conv_view(cx, s, &j.v));
     /* Rows an odd number of cache lines apart: see lies_well in k_gemm.c. */
     j.row = j.out == 1 ? 1 : (j.out + 31) / 32 * 32 + 16;
     j.channels = least(j.in, SLAB / (taps * j.row) + 1);

@@ -125,6 +125,8 @@ static const machine *this_machine(void) { return NULL; }
 
 bool hg_has_tiles(void) { return this_machine() != NULL; }
 
+static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 
 /* A thread's room for blocks of a and b; it goes with the thread. */
@@ -168,14 +170,22 @@ void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64
         for (int64_t p = 0; p < k; p++) to[p * ld + i] = x[i * row + p];
 }
 
+void hg_turn_rows(const float *x, const int32_t *at, int64_t n, int64_t k, float *to, int64_t ld) {
+    const machine *m = this_machine();
+    const float *row[16];
+    assert(m);
+    for (int64_t i = 0; i < n; i += m->lanes) {
+        for (int64_t q = 0; q < m->lanes; q++) row[q] = x + at[least(i + q, n - 1)];
+        m->turn(row, least(n - i, m->lanes), k, to + i, ld);
+    }
+}
+
 /* ---- A product, in blocks -------------------------------------------------------------------------------------------------- */
 
 /* How high the next tile is, or how deep a block: what is left below two of them is shared between them. */
 static inline int64_t share(int64_t left, int64_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
-
-static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
 /* Tile t, whose columns lie in two images of c: computed aside, then put there. */
 static void tile_apart(const machine *m, const hg_product *g, tile *t, int64_t row, int64_t column, int64_t h,

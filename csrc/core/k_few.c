@@ -1,0 +1,202 @@
+/* Gradients of a convolution with few pixels and many weights.
+
+   Note [Few pixels]
+   The weights of 512 channels by 512 are far more than a small image: what counts is how often they are moved. So vectors lie
+   along the weights as they are stored, (out, in and taps), and all pixels are rows of one product. The gradient of the weights is
+   the output's gradient by what the windows see, turned, and is written once. That of the images is the output's gradient by the
+   weights, some channels of all taps at a time, and what belongs to one pixel is added up afterwards. */
+#include "conv_impl.h"
+#include "gemm_impl.h"
+#include "nn_impl.h"
+#include "pool_impl.h"
+
+#include <string.h>
+
+enum { LINE = 16, FEW = 256, MANY = 128, ROOM = 1 << 16, COLUMNS = 512, AHEAD = 4 };
+
+static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+static inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+bool hg_conv_has_few(const hg_conv_shape *s) {
+    const int64_t taps = s->kh * s->kw;
+    return s->n * s->oh * s->ow <= FEW && s->out_channels >= MANY && s->in_channels % LINE == 0 &&
+           taps <= COLUMNS / 8 && s->h * s->w <= 16 * FEW;
+}
+
+/* ---- The gradient of the weights --------------------------------------------------------------------------------------------- */
+
+/* All pixels are a block of a product: the output's gradient by what the windows see, some channels at a time, turned so that
+   vectors lie along the weights. Each is written once, where it belongs. */
+typedef struct weight_job {
+    hg_view v;                   /* of whole images */
+    const float *image, *turned; /* turned: (groups, pixels of all images, out) */
+    float *weight, *space;
+    const int32_t *pixel; /* where each pixel's row of `turned` lies */
+    const int32_t *at;    /* each channel and tap in a slab */
+    int64_t n, groups, in, out, row;
+    int64_t channels, n_blocks, n_workers, slab, space_of;
+} weight_job;
+
+static void run_weights(const weight_job *j, int64_t group, int64_t from, int64_t channels, float *space) {
+    const hg_view *v = &j->v;
+    const int64_t plane = v->high * v->wide, taps = v->n_y * v->n_x, n = channels * taps, pixels = j->n * plane;
+    float *columns = space + j->slab;
+    for (int64_t i = 0; i < j->n; i++) {
+        hg_slab_load(v, j->image + ((i * j->groups + group) * j->in + from) * v->h * v->w, channels, 0, 0, v->high,
+                     space);
+        for (int64_t q = 0; q < n; q += HG_PANEL)
+            hg_turn_rows(space, j->at + q, least(n - q, HG_PANEL), plane, columns + q * pixels + i * plane * HG_PANEL,
+                         HG_PANEL);
+    }
+    hg_windows_run(&(hg_windows){.images = 1,
+                                 .high = 1,
+                                 .wide = j->out,
+                                 .n = n,
+                                 .k = pixels,
+                                 .a = j->turned + group * pixels * j->row,
+                                 .b = columns,
+                                 .c = j->weight + group * j->out * j->in * taps + from * taps,
+                                 .at = j->pixel,
+                                 .c_row = j->in * taps});
+}
+
+static void run_weight_blocks(void *arg, int64_t begin, int64_t end) {
+    const weight_job *j = arg;
+    const int64_t n = j->groups * j->n_blocks;
+    for (int64_t w = begin; w < end; w++)
+        for (int64_t i = w * n / j->n_workers; i < (w + 1) * n / j->n_workers; i++) {
+            int64_t from = i % j->n_blocks * j->channels;
+            run_weights(j, i / j->n_blocks, from, least(j->in - from, j->channels), j->space + w * j->space_of);
+        }
+}
+
+hg_status hg_conv_few_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image,
+                             float *weight) {
+    const int64_t taps = s->kh * s->kw, threads = hg_conv_threads(s), plane = s->oh * s->ow, pixels = s->n * plane;
+    weight_job j = {
+        .image = image, .weight = weight, .n = s->n, .groups = s->groups, .in = s->in_channels, .out = s->out_channels};
+    hg_storage *owned = NULL, *owned_turned = NULL;
+    HG_TRY(hg_conv_view(cx, s, &j.v));
+    /* Channels come by 16, so that blocks are whole vectors. */
+    j.channels = least(j.in, (ROOM / (taps * pixels) + 1 + LINE - 1) / LINE * LINE);
+    hg_view_begin(&j.v, j.channels, INT32_MAX, s->oh);
+    j.v.rows = s->oh;
+    j.n_blocks = (j.in + j.channels - 1) / j.channels, j.n_workers = least(threads, j.groups * j.n_blocks);
+    j.row = (j.out + LINE - 1) / LINE * LINE + LINE;
+    j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + LINE - 1) / LINE * LINE;
+    j.space_of = j.slab + (j.channels * taps + HG_PANEL) * pixels;
+    int64_t n_turned = pixels * j.row;
+    int32_t *at = hg_mem(cx, (size_t)(pixels + j.channels * taps) * sizeof *at);
+    float *turned = at ? hg_conv_space(cx, j.groups, &n_turned, &owned_turned) : NULL;
+    if (turned) j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
+    if (j.space) {
+        for (int64_t p = 0; p < pixels; p++) at[p] = (int32_t)(p * j.row);
+        j.pixel = at, j.at = at + pixels, j.turned = turned;
+        for (int64_t c = 0; c < j.channels; c++)
+            for (int64_t t = 0; t < taps; t++)
+                at[pixels + c * taps + t] = (int32_t)(c * hg_slab_channel(&j.v) +
+                                                      hg_slab_at(&j.v, t / s->kw, t % s->kw));
+        for (int64_t g = 0; g < j.groups; g++)
+            for (int64_t i = 0; i < j.n; i++)
+                hg_turn(output + (i * j.groups + g) * j.out * plane, plane, j.out, plane,
+                        turned + g * n_turned + i * plane * j.row, j.row);
+        hg_parallel_for(j.n_workers, 1, run_weight_blocks, &j);
+    }
+    hg_conv_space_free(cx, owned), hg_conv_space_free(cx, owned_turned);
+    hg_mem_free(cx->lib, at), hg_mem_free(cx->lib, (void *)j.v.y);
+    return j.space ? HG_OK : HG_MEMORY;
+}
+
+/* ---- The gradient of the images ------------------------------------------------------------------------------------------------ */
+
+typedef struct image_job {
+    const hg_conv_shape *s;
+    const float *output, *weight, *bias;
+    float *image, *space;
+    const int32_t *channel,
+        *tap; /* where a channel of the output lies, and what a tap sees of planes with zeros around them */
+    int64_t channels, n_blocks, n_workers, high, wide, n_packed, n_columns, space_of;
+} image_job;
+
+/* The columns of some channels in panels, for all channels of the output. */
+static void pack(const float *weight, int64_t row, int64_t rows, int64_t n, float *to) {
+    for (int64_t o = 0; o < rows; o++, weight += row, to += HG_PANEL)
+        for (int64_t q = 0; q < n; q += LINE) { /* rows are far apart: nothing else would see the next one coming */
+            __builtin_prefetch(weight + AHEAD * row + q);
+            memcpy(to + q / HG_PANEL * HG_PANEL * rows + q % HG_PANEL, weight + q, LINE * sizeof *to);
+        }
+}
+
+/* Adds up what the pixels of an output give to the channels of an image, then puts it there. */
+static void fold(const image_job *j, const float *columns, int64_t channels, const float *bias, float *planes,
+                 float *image) {
+    const hg_conv_shape *s = j->s;
+    const int64_t plane = j->high * j->wide, taps = s->kh * s->kw;
+    memset(planes, 0, (size_t)(channels * plane) * sizeof *planes);
+    for (int64_t q = 0; q < s->oh * s->ow; q++, columns += j->n_columns) {
+        float *to = planes + q / s->ow * s->sh * j->wide + q % s->ow * s->sw;
+        const float *from = columns;
+        for (int64_t c = 0; c < channels; c++, to += plane)
+            for (int64_t t = 0; t < taps; t++) to[j->tap[t]] += *from++;
+    }
+    for (int64_t c = 0; c < channels; c++, planes += plane)
+        for (int64_t y = s->ph; y < s->h + s->ph; y++, image += s->w)
+            for (int64_t x = 0; x < s->w; x++)
+                image[x] = (y < j->high && x + s->pw < j->wide ? planes[y * j->wide + x + s->pw] : 0) +
+                           (bias ? bias[c] : 0);
+}
+
+static void run_images(void *arg, int64_t begin, int64_t end) {
+    const image_job *j = arg;
+    const hg_conv_shape *s = j->s;
+    const int64_t n = s->groups * j->n_blocks, taps = s->kh * s->kw, n_k = s->in_channels * taps,
+                  pixels = s->oh * s->ow;
+    for (int64_t w = begin; w < end; w++)
+        for (int64_t b = w * n / j->n_workers; b < (w + 1) * n / j->n_workers; b++) {
+            const int64_t group = b / j->n_blocks, from = b % j->n_blocks * j->channels;
+            const int64_t channels = least(s->in_channels - from, j->channels);
+            float *packed = j->space + w * j->space_of, *columns = packed + j->n_packed;
+            pack(j->weight + group * s->out_channels * n_k + from * taps, n_k, s->out_channels, channels * taps,
+                 packed);
+            for (int64_t i = 0; i < s->n; i++) {
+                const int64_t at = i * s->groups + group;
+                hg_windows_run(&(hg_windows){.images = 1,
+                                             .high = 1,
+                                             .wide = pixels,
+                                             .n = channels * taps,
+                                             .k = s->out_channels,
+                                             .a = j->output + at * s->out_channels * pixels,
+                                             .b = packed,
+                                             .c = columns,
+                                             .at = j->channel,
+                                             .c_row = j->n_columns});
+                fold(j, columns, channels, j->bias ? j->bias + group * s->in_channels + from : NULL,
+                     columns + pixels * j->n_columns, j->image + (at * s->in_channels + from) * s->h * s->w);
+            }
+        }
+}
+
+hg_status hg_conv_few_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight,
+                            const float *bias, float *image) {
+    const int64_t taps = s->kh * s->kw;
+    image_job j = {.s = s, .output = output, .weight = weight, .bias = bias, .image = image};
+    j.channels = least(s->in_channels, whole(COLUMNS / taps, LINE));
+    j.n_blocks = (s->in_channels + j.channels - 1) / j.channels;
+    j.n_workers = least(hg_conv_threads(s), s->groups * j.n_blocks);
+    j.high = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1, j.wide = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;
+    j.n_columns = whole(j.channels * taps, HG_PANEL), j.n_packed = j.n_columns * s->out_channels;
+    j.n_columns += LINE; /* so that rows do not get into each other's way in the first cache */
+    j.space_of = j.n_packed + s->oh * s->ow * j.n_columns + j.channels * j.high * j.wide;
+    hg_storage *owned = NULL;
+    int32_t *at = hg_mem(cx, (size_t)(s->out_channels + taps) * sizeof *at);
+    if (at) j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
+    if (j.space) {
+        j.channel = at, j.tap = at + s->out_channels;
+        for (int64_t o = 0; o < s->out_channels; o++) at[o] = (int32_t)(o * s->oh * s->ow);
+        for (int64_t t = 0; t < taps; t++)
+            at[s->out_channels + t] = (int32_t)(t / s->kw * s->dh * j.wide + t % s->kw * s->dw);
+        hg_parallel_for(j.n_workers, 1, run_images, &j);
+    }
+    hg_conv_space_free(cx, owned), hg_mem_free(cx->lib, at);
+    return j.space ? HG_OK : HG_MEMORY;
+}
