@@ -76,6 +76,7 @@ typedef struct mod_state {
     PyObject *mode_attribute; /* what modes make of a tensor's attributes; NULL until there is one */
     PyObject *no_override;    /* _disabled_torch_function_impl */
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
+    PyObject *training;       /* borrowed from the type: what looks the attribute of that name up */
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
     PyObject
         *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
@@ -131,6 +132,8 @@ typedef struct py_module {
     PyObject *non_persistent; /* the set of names; NULL: empty so far */
     PyObject *full_backward;  /* `_is_full_backward_hook`: True, False, or NULL for None */
     uint32_t present;         /* which of PyTorch's attributes are there: none before __init__ */
+    uint32_t hides; /* may `dict`, when it was `dict_version`, hide a method? See hides_method() in py_module.c */
+    uint64_t dict_version;
 } py_module;
 
 /* A node's core is of variable size, and private to the core but for its head: the first field holds what Python calls

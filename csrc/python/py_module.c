@@ -8,6 +8,61 @@ PyObject *py_no_attribute(PyObject *self, PyObject *name) {
     return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%U'", dot ? dot + 1 : class, name);
 }
 
+/* ---- What a dictionary has ------------------------------------------------------------------------------------------ */
+
+/* Note [Versions of dictionaries]
+   Before 3.12, Python gives a dictionary another version whenever it changes, and uses no version twice. So what was found
+   under a name, or not, holds while the version is the same: a look-up in a module's own attributes is mostly a comparison. */
+#if PY_VERSION_HEX < 0x030C0000
+#define HAS_VERSIONS  1
+#define VERSION(dict) (((PyDictObject *)(dict))->ma_version_tag)
+#else
+#define HAS_VERSIONS  0
+#define VERSION(dict) ((uint64_t)0)
+#endif
+
+static struct found {
+    uint64_t version;
+    PyObject *name;  /* owned: no other name can have its address */
+    PyObject *value; /* borrowed from the dictionary while it has that version; NULL: nothing is there */
+} finds[256];
+
+/* What an instance's dictionary has under the name: borrowed; NULL where it has nothing, or failed. */
+static PyObject *own_attribute(PyObject *dict, PyObject *name) {
+    if (!HAS_VERSIONS || !PyUnicode_CheckExact(name)) return PyDict_GetItemWithError(dict, name);
+    uint64_t version = VERSION(dict);
+    struct found *f = &finds[(version ^ (uintptr_t)name >> 4) % (sizeof finds / sizeof *finds)];
+    if (f->version == version && f->name == name) return f->value;
+    PyObject *value = PyDict_GetItemWithError(dict, name);
+    if ((!value && PyErr_Occurred()) || VERSION(dict) != version) return value;
+    f->version = version, f->value = value;
+    if (f->name != name) Py_XSETREF(f->name, Py_NewRef(name));
+    return value;
+}
+
+/* Does an attribute of the instance itself hide the method of Module of that name? All its attributes are gone through once
+   for a version of the dictionary, and that when it is met again: it may change at every call. */
+static bool hides_method(PyObject *self, PyObject *name) {
+    enum { MET, NONE, SOME };
+    py_module *m = SELF(self);
+    if (!m->dict) return false;
+    if (HAS_VERSIONS && hg_py->module_methods && m->dict_version != VERSION(m->dict)) {
+        m->dict_version = VERSION(m->dict), m->hides = MET;
+    } else if (HAS_VERSIONS && hg_py->module_methods) {
+        PyObject *key, *value;
+        Py_ssize_t pos = 0;
+        if (m->hides == NONE) return false;
+        if (m->hides == MET) {
+            uint32_t hides = NONE;
+            while (hides == NONE && PyDict_Next(m->dict, &pos, &key, &value))
+                if (!PyUnicode_CheckExact(key) || PyDict_Contains(hg_py->module_methods, key)) hides = SOME;
+            m->hides = hides;
+            if (hides == NONE) return false;
+        }
+    }
+    return PyDict_GetItemWithError(m->dict, name) != NULL;
+}
+
 /* ---- Attributes ------------------------------------------------------------------------------------------------- */
 
 /* What is registered under the name: borrowed; NULL without an exception. */
@@ -39,13 +94,14 @@ static PyObject *module_getattro(PyObject *self, PyObject *name) {
     PyObject *descr = _PyType_Lookup(Py_TYPE(self), name), *dict = SELF(self)->dict, *found = NULL;
     descrgetfunc get = NULL;
     if (descr) {
+        if (descr == hg_py->training && module_has(self, ATTR_training)) return Py_NewRef(py_module_mode(self));
         Py_INCREF(descr);
         get = Py_TYPE(descr)->tp_descr_get;
         if (get && Py_TYPE(descr)->tp_descr_set) return descriptor_value(descr, get, self, name);
     }
     if (dict) {
         Py_INCREF(dict);
-        found = Py_XNewRef(PyDict_GetItemWithError(dict, name));
+        found = Py_XNewRef(own_attribute(dict, name));
         Py_DECREF(dict);
         if (found || PyErr_Occurred()) {
             Py_XDECREF(descr);
@@ -126,25 +182,32 @@ static struct answer {
 
 bool py_module_inherits(PyObject *self, PyObject *name) {
     PyTypeObject *type = Py_TYPE(self);
-    PyObject *dict = SELF(self)->dict;
     unsigned int version = type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
     struct answer *a = &answers[(version * 31 ^ (uintptr_t)name >> 4) % (sizeof answers / sizeof *answers)];
     if (!version || a->version != version || a->name != name) {
         bool inherits = class_inherits(type, name);
         if (!hg_py->module_methods || !(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG))
-            return inherits && !(dict && PyDict_GetItemWithError(dict, name));
+            return inherits && !hides_method(self, name);
         a->version = type->tp_version_tag, a->inherits = inherits;
         Py_XSETREF(a->name, Py_NewRef(name));
     }
-    return a->inherits && !(dict && PyDict_GetItemWithError(dict, name));
+    return a->inherits && !hides_method(self, name);
+}
+
+bool py_module_set_mode(PyObject *self, PyObject *mode) {
+    if (!module_has(self, ATTR_training) || !py_module_inherits(self, NAME(__setattr__)) ||
+        _PyType_Lookup(Py_TYPE(self), NAME(training)) != hg_py->training || py_module_shows(self))
+        return false;
+    MODULE(self)->training = mode == Py_True;
+    return true;
 }
 
 /* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
 static PyObject *method_forward(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
-    PyObject *fn = _PyType_Lookup(type, NAME(forward)), *dict = SELF(self)->dict;
+    PyObject *fn = _PyType_Lookup(type, NAME(forward));
     if (!fn || !PyType_HasFeature(Py_TYPE(fn), Py_TPFLAGS_METHOD_DESCRIPTOR) || !plain_lookup(type)) return NULL;
-    if (dict && PyDict_GetItemWithError(dict, NAME(forward))) return NULL;
+    if (hides_method(self, NAME(forward))) return NULL;
     return Py_NewRef(fn);
 }
 
@@ -456,9 +519,10 @@ static PyType_Spec spec = {"hookgrad._C.Module", sizeof(py_module), 0,
                            slots};
 
 int py_module_init(PyObject *m) {
-    return py_type_add(m, &hg_py->module_type, &spec, NULL) || py_module_dict_init(m) || py_layer_init(m) ||
-                   py_module_walk_init(m) || py_module_state_init(m) || py_construct_init(m) ||
-                   PyModule_AddFunctions(m, py_module_hook_functions)
+    if (py_type_add(m, &hg_py->module_type, &spec, NULL)) return -1;
+    hg_py->training = _PyType_Lookup(hg_py->module_type, NAME(training));
+    return py_module_dict_init(m) || py_layer_init(m) || py_module_walk_init(m) || py_module_state_init(m) ||
+                   py_construct_init(m) || PyModule_AddFunctions(m, py_module_hook_functions)
                ? -1
                : 0;
 }

@@ -47,6 +47,10 @@ static inline bool module_has(PyObject *self, module_attr a) { return SELF(self)
 #define MODULE_CALL_READS                                                                                              \
     (UINT32_C(1) << ATTR__backward_hooks | UINT32_C(1) << ATTR__backward_pre_hooks |                                   \
      UINT32_C(1) << ATTR__forward_hooks | UINT32_C(1) << ATTR__forward_pre_hooks)
+/* `training`: borrowed. */
+static inline PyObject *py_module_mode(PyObject *self) { return MODULE(self)->training ? Py_True : Py_False; }
+/* Set it, where neither the class nor the instance has a say in that: false where one has, and nothing was done. */
+bool py_module_set_mode(PyObject *self, PyObject *mode);
 /* AttributeError "'Net' object has no attribute 'x'". */
 PyObject *py_no_attribute(PyObject *self, PyObject *name);
 
@@ -69,6 +73,7 @@ int py_module_state_init(PyObject *m);
 extern PyGetSetDef py_module_attributes[];
 PyObject *py_module_attr_name(module_attr a); /* borrowed */
 void py_module_dict_forget(PyObject *dict);   /* its module is about to die; dict may be NULL or any dict */
+bool py_module_shows(PyObject *self);         /* has somebody looked at its dictionary? */
 PyObject *py_module_names(PyObject *self);    /* the set of non-persistent buffers, made on demand; borrowed */
 int py_module_reset(PyObject *self);          /* what Module.__init__ does */
 int py_module_unhide(PyTypeObject *type);     /* a new class must not hide PyTorch's attributes */

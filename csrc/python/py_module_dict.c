@@ -63,6 +63,8 @@ static PyObject *attr_get(PyObject *self, module_attr a) {
 
 static bool is_complete(PyObject *dict) { return dict && Py_TYPE(dict) == hg_py->module_dict_type; }
 
+bool py_module_shows(PyObject *self) { return is_complete(SELF(self)->dict); }
+
 /* Make what the dictionary shows what the core has. */
 static int show(PyObject *self, module_attr a) {
     PyObject *dict = SELF(self)->dict;

@@ -65,10 +65,8 @@ typedef struct walk {
     seen modules, members;
     PyObject *memo; /* what `modules` is for others: a set; NULL until one is given or needed */
     bool named, unique, running;
-    PyTypeObject *alike;     /* borrowed, compared only: the last class met without a named_modules() of its own... */
-    unsigned version;        /* ... and what its version was then */
-    int members_of;          /* HG_PARAMS or HG_BUFFERS; -1: the modules themselves are wanted */
-    PyObject *module, *path; /* owned: whose members are being given; module NULL: the next one's */
+    int members_of;             /* HG_PARAMS or HG_BUFFERS; -1: the modules themselves are wanted */
+    PyObject *module, *path;    /* owned: whose members are being given; module NULL: the next one's */
     uint32_t member, n_members; /* the next one; how many there were */
 } walk;
 
@@ -123,16 +121,9 @@ static void pop(walk *w) {
     Py_XDECREF(s.module);
 }
 
-/* Has the module no named_modules() of its own? Classes mostly come in runs. */
-static bool is_alike(walk *w, PyObject *module) {
-    if (!py_is_module(module)) return false;
-    PyTypeObject *type = Py_TYPE(module);
-    PyObject *dict = SELF(module)->dict;
-    if (type == w->alike && type->tp_version_tag == w->version && w->version)
-        return !dict || !PyDict_GetItemWithError(dict, NAME(named_modules));
-    if (!py_module_inherits(module, NAME(named_modules))) return false;
-    w->alike = type, w->version = type->tp_version_tag;
-    return true;
+/* Has the module no named_modules() of its own? */
+static bool is_alike(PyObject *module) {
+    return py_is_module(module) && py_module_inherits(module, NAME(named_modules));
 }
 
 /* What the module's own named_modules() gives, as PyTorch asks for it: an iterator, new. */
@@ -171,7 +162,7 @@ static int push(walk *w, PyObject *module, PyObject *path, bool below) {
         if (!steps) return PyErr_NoMemory(), -1;
         w->steps = steps, w->cap = cap;
     }
-    step s = {.module = below && !is_alike(w, module) ? NULL : Py_NewRef(module)};
+    step s = {.module = below && !is_alike(module) ? NULL : Py_NewRef(module)};
     if (!below || (s.module && !w->named))
         s.path = Py_NewRef(path);
     else if (!(s.path = path_below(w, path)) || (!s.module && !(s.outside = outside_of(w, module, s.path)))) {
@@ -475,7 +466,7 @@ static int train_given_children(PyObject *module, PyObject *mode) {
 }
 
 static int set_training(PyObject *module, PyObject *mode) {
-    if (PyObject_SetAttr(module, NAME(training), mode)) return -1;
+    if (!py_module_set_mode(module, mode) && PyObject_SetAttr(module, NAME(training), mode)) return -1;
     if (!module_has(module, ATTR__modules)) return py_no_attribute(module, NAME(_modules)), -1;
     if (py_module_inherits(module, NAME(children)) && py_module_inherits(module, NAME(named_children)))
         return train_children(module, mode);
