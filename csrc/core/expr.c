@@ -69,7 +69,8 @@ static bool all_there(hg_ctx *cx, int op, const hg_arg *a, int n) {
 hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
     hg_tensor *out[HG_MAX_OUT] = {NULL};
     if (!hg_scope_ok(cx) || !all_there(cx, op, a, n)) return NULL;
-    if (hg_scope_fail(cx, hg_call_op(cx, op, a, n, out)) != HG_OK) return NULL;
+    hg_status st = hg_call_op(cx, op, a, n, out);
+    if (st != HG_OK) return hg_scope_fail(cx, st), NULL;
     for (int i = 0; i < HG_MAX_OUT; i++)
         if (i != k && out[i]) hg_release(cx, out[i]);
     return hg_scope_keep(cx, out[k]);

@@ -27,13 +27,17 @@ void hg_list_free(hg_ctx *cx, hg_tensor **at, int n) {
 
 /* ---- Arguments ---------------------------------------------------------------------------------------------------------- */
 
+static inline void copy_arg(hg_arg *to, const hg_arg *from) {
+    to->kind = from->kind, to->n = from->n, to->u.i = from->u.i; /* not as one: see call_flags() in setup.py */
+}
+
 /* The arguments with defaults filled in, in room[]. */
 static inline hg_status complete(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_arg *room) {
+    int i = 0;
     room[0] = HG_NONE; /* also of an op without parameters */
-    for (int i = 0; i < info->n_params; i++) {
-        const hg_arg *from = i < n && a[i].kind != HG_A_DEFAULT ? &a[i] : &info->defaults[i];
-        room[i].kind = from->kind, room[i].n = from->n,
-        room[i].u.i = from->u.i; /* not as one: see call_flags() in setup.py */
+    for (; i < n && a[i].kind != HG_A_DEFAULT; i++) copy_arg(&room[i], &a[i]);
+    for (; i < info->n_params; i++) {
+        copy_arg(&room[i], i < n && a[i].kind != HG_A_DEFAULT ? &a[i] : &info->defaults[i]);
         if (room[i].kind == HG_A_DEFAULT)
             return hg_fail(cx, HG_TYPE, "%s() missing required argument '%s' (position %d)", info->name,
                            info->params[i].name, i + 1);
@@ -293,16 +297,19 @@ static hg_status take(hg_ctx *cx, const hg_op_info *info, hg_tensor *into, hg_te
     return st;
 }
 
-/* `into`: what is written to, in place. */
-static hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out) {
-    const hg_watch *watch = &cx->lib->watch;
-    if (watch->calling && !(info->op->flags & HG_ROW_COMPOSITE)) {
-        hg_tensor **made = NULL;
-        int n = 0;
-        hg_status st = watch->calling(cx, info, a, into, &made, &n);
-        if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, into, made, n, out);
-    }
+static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into,
+                                 hg_tensor **out) {
+    hg_tensor **made = NULL;
+    int n = 0;
+    hg_status st = cx->lib->watch.calling(cx, info, a, into, &made, &n);
+    if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, into, made, n, out);
     return info->op->forward(cx, a, out);
+}
+
+/* `into`: what is written to, in place. */
+static inline hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out) {
+    bool watched = cx->lib->watch.calling && !(info->op->flags & HG_ROW_COMPOSITE);
+    return watched ? compute_watched(cx, info, a, into, out) : info->op->forward(cx, a, out);
 }
 
 hg_status hg_tell_detach(hg_ctx *cx, hg_tensor *t) {

@@ -58,6 +58,13 @@ static inline bool is_plain(const hg_arg *a, hg_dtype d) {
     return a->kind == HG_A_TENSOR && a->u.t->dtype == d && a->u.t->plain;
 }
 
+/* Is the first operand the result, and does no other one lie in its memory, but for itself? */
+static inline bool overwrites_first(const hg_tensor *out, hg_dtype result, const hg_arg *in, int n_in) {
+    const hg_tensor *y = n_in == 2 && in[1].kind == HG_A_TENSOR ? in[1].u.t : NULL;
+    return out == in[0].u.t && out->dtype == result && (!y || y == out || y->storage != out->storage) &&
+           !out->storage->free && !(y && y->storage->free);
+}
+
 hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
                  hg_tensor **out) {
     hg_dtype c = (d == HG_F16 || d == HG_BF16) && !k->loop[d] ? HG_F32 : d; /* computed in */
@@ -67,13 +74,14 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
 
     /* One or two tensors as the kernel wants them, or one and a number: what nearly all calls are. */
     bool with_number = n_in == 2 && in[1].kind != HG_A_TENSOR;
-    if (n_in <= 2 && !*out && c == d && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN && !k->first_bool &&
-        (n_in == 1 || with_number || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t)))) {
+    if (n_in <= 2 && c == d && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN && !k->first_bool &&
+        (n_in == 1 || with_number || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t))) &&
+        (!*out || overwrites_first(*out, result, in, n_in))) {
         const hg_tensor *x = in[0].u.t;
         int64_t size = hg_dtypes[c].size;
         double second;
         if (with_number) hg_put_number(in[1], c, &second);
-        hg_status st = hg_tensor_empty_like(cx, x, result, out);
+        hg_status st = *out ? HG_OK : hg_tensor_empty_like(cx, x, result, out);
         if (st != HG_OK) return st;
         char *p[HG_ITER_MAX] = {(*out)->data, x->data, with_number ? (char *)&second : in[n_in - 1].u.t->data};
         int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size, size, with_number ? 0 : size};

@@ -99,21 +99,37 @@ hg_status hg_tensor_empty_like(hg_ctx *cx, const hg_tensor *like, hg_dtype d, hg
     return HG_OK;
 }
 
+/* The bytes of so many elements; fails on negative sizes and overflow. */
+static hg_status count_bytes(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, size_t *size) {
+    int64_t numel;
+    hg_status st = hg_numel(cx, n_dim, shape, &numel);
+    if (st == HG_OK && __builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, size))
+        st = hg_fail(cx, HG_STATE, "Storage size calculation overflowed with %lld elements of %s", (long long)numel,
+                     hg_dtypes[d].name);
+    return st;
+}
+
 hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out) {
-    int64_t numel = hg_dtypes[d].size;
-    size_t size;
+    int64_t bytes = hg_dtypes[d].size;
     hg_storage *s;
     hg_status st = HG_OK;
-    bool plain = true; /* no size is negative, and nothing overflows */
-    for (int i = 0; i < n_dim; i++) plain &= shape[i] >= 0 && !__builtin_mul_overflow(numel, shape[i], &numel);
-    size = (size_t)numel;
-    if (!plain && (st = hg_numel(cx, n_dim, shape, &numel)) != HG_OK) return st;
-    if (!plain && __builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, &size))
-        return hg_fail(cx, HG_STATE, "Storage size calculation overflowed with %lld elements of %s", (long long)numel,
-                       hg_dtypes[d].name);
+    bool plain = n_dim <= HG_MAX_DIM; /* no size is negative, and nothing overflows */
+    for (int i = 0; i < n_dim && plain; i++) plain = shape[i] >= 0 && !__builtin_mul_overflow(bytes, shape[i], &bytes);
+    size_t size = (size_t)bytes;
+    if (!plain && (st = count_bytes(cx, d, n_dim, shape, &size)) != HG_OK) return st;
     if ((st = hg_storage_new(cx, size, &s)) != HG_OK) return st;
-    if ((st = hg_tensor_make(cx, s, s->data, d, n_dim, shape, NULL, out)) != HG_OK) hg_storage_release(cx->lib, s);
-    return st;
+    st = plain ? shell(cx, s, s->data, d, n_dim, out) : hg_tensor_make(cx, s, s->data, d, n_dim, shape, NULL, out);
+    if (st != HG_OK) {
+        hg_storage_release(cx->lib, s);
+        return st;
+    }
+    if (!plain) return HG_OK;
+    hg_tensor *t = *out;
+    hg_copy_dims(t->shape, shape, n_dim);
+    set_strides(n_dim, shape, t->stride);
+    t->numel = bytes >> __builtin_ctz((unsigned)hg_dtypes[d].size);
+    t->contiguous = t->plain = true;
+    return HG_OK;
 }
 
 hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,

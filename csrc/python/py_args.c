@@ -318,6 +318,68 @@ static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_
     return MATCH_YES;
 }
 
+/* One plain value. MATCH_FAILED: it takes more to tell. */
+static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64_t *ints) {
+    PyTypeObject *type = Py_TYPE(o);
+    if (type == hg_py->tensor_type) {
+        *a = hg_t(TENSOR(o));
+        return p->kind == HG_A_TENSOR ? MATCH_YES : MATCH_FAILED;
+    }
+    if (type == &PyFloat_Type) {
+        *a = hg_f(PyFloat_AS_DOUBLE(o));
+        return p->kind == HG_A_FLOAT || (p->kind == HG_A_TENSOR && p->or_number) ? MATCH_YES : MATCH_NO;
+    }
+    if (type != &PyLong_Type) return MATCH_FAILED;
+    int overflow;
+    *a = hg_i(PyLong_AsLongLongAndOverflow(o, &overflow));
+    if (overflow) return MATCH_FAILED;
+    switch (p->kind) {
+    case HG_A_INTS:
+        if (p->n_list > PLAIN_MAX) return MATCH_FAILED;
+        for (int i = 0; i < p->n_list || i == 0; i++) ints[i] = a->u.i;
+        *a = hg_ints(ints, p->n_list > 0 ? p->n_list : 1);
+        return MATCH_YES;
+    case HG_A_FLOAT:
+        if (!p->or_number) *a = hg_f((double)a->u.i);
+        return MATCH_YES;
+    case HG_A_TENSOR: return p->or_number ? MATCH_YES : MATCH_NO;
+    case HG_A_INT: return MATCH_YES;
+    case HG_A_DTYPE:
+    case HG_A_TENSORS: return MATCH_NO;
+    default: return MATCH_FAILED;
+    }
+}
+
+const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n_args, hg_arg *a, int64_t *ints) {
+    Py_ssize_t n = *n_args;
+    for (int r = 0; r < op->n_rows; r++) {
+        const op_row *row = op->rows[r];
+        const hg_param *p = row->info->params;
+        int most = row->info->n_positional;
+        bool sizes = row->varargs && n > most; /* x.view(2, 3) */
+        match m = MATCH_YES;
+        if (n < row->n_least || (n > most && !sizes)) {
+            if (most && n >= most && p[most - 1].kind == HG_A_TENSORS) return NULL;
+            continue;
+        }
+        int n_used = 0; /* of ints */
+        for (Py_ssize_t i = 0; i < n && m == MATCH_YES; i++) {
+            if (i >= most - 1 && sizes) {
+                if (!PyLong_CheckExact(args[i])) return NULL;
+                m = plain_value(args[i], &p[most - 1], &a[most - 1], &ints[n_used++]);
+                continue;
+            }
+            if (p[i].kind == HG_A_INTS && n_used++) return NULL; /* two lists */
+            m = plain_value(args[i], &p[i], &a[i], ints);
+        }
+        if (m == MATCH_FAILED) return NULL;
+        if (m == MATCH_NO) continue;
+        if (sizes) a[most - 1] = hg_ints(ints, n_used), *n_args = most;
+        return row;
+    }
+    return NULL;
+}
+
 static match bind_keywords(const py_op *op, const op_row *row, PyObject *const *values, PyObject *kwnames, bound *b) {
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, k);

@@ -123,12 +123,14 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------ */
 
+static PyObject *call_in_place(hg_ctx *cx, const op_row *row, const hg_arg *a, int n) {
+    hg_status st = hg_call_inplace(cx, row->info->id, a, n);
+    return st == HG_OK ? Py_NewRef(PY(a[0].u.t)) : py_raise(cx, st);
+}
+
 static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
     const hg_op_info *info = row->info;
-    if (op->inplace) {
-        hg_status st = hg_call_inplace(cx, info->id, b->at, info->n_params);
-        return st == HG_OK ? Py_NewRef(PY(b->at[0].u.t)) : py_raise(cx, st);
-    }
+    if (op->inplace) return call_in_place(cx, row, b->at, info->n_params);
     hg_tensor *out[HG_MAX_OUT] = {NULL};
     if (info->n_out == 0) {
         hg_tensor **list;
@@ -220,18 +222,9 @@ static PyObject *refuse_in_functions(PyObject *Py_UNUSED(m), PyObject *class) {
     Py_RETURN_NONE;
 }
 
-static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
+/* Whatever the arguments are: by position, by name, lists, of classes that override. */
+static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     const py_op *op = (py_op *)self;
-    Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
-    hg_ctx *cx = py_ctx();
-    if (!cx) return NULL;
-    if (!kwnames && n > 0 && n <= op->n_plain && !hg_py->function_modes) {
-        hg_arg a[PLAIN_MAX];
-        Py_ssize_t i = 0;
-        for (; i < n && Py_TYPE(args[i]) == hg_py->tensor_type; i++)
-            a[i] = (hg_arg){.kind = HG_A_TENSOR, .u.t = TENSOR(args[i])};
-        if (i == n && n >= op->rows[0]->n_least) return py_call_op(cx, op->rows[0]->info->id, a, (int)n);
-    }
     if (hg_py->override && py_overrides(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
         return py_override(self, args, n, kwnames);
     for (int r = 0; r < op->n_rows; r++) {
@@ -249,6 +242,23 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     if (py_override_strangers(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
         return py_override(self, args, n, kwnames);
     return py_op_error(op, args, n, kwnames);
+}
+
+static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
+    const py_op *op = (py_op *)self;
+    Py_ssize_t n = PyVectorcall_NARGS(n_flagged), i = 0;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (kwnames || !op->plain || n > PLAIN_MAX || hg_py->function_modes) return call_any(cx, self, args, n, kwnames);
+    hg_arg a[PLAIN_MAX];
+    int64_t ints[PLAIN_MAX];
+    const op_row *row = op->rows[0];
+    for (; i < n && i < op->n_plain && Py_TYPE(args[i]) == hg_py->tensor_type; i++)
+        a[i].kind = HG_A_TENSOR, a[i].u.t = TENSOR(args[i]);
+    if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, a, ints);
+    if (row && !op->inplace) return py_call_op(cx, row->info->id, a, (int)n);
+    if (row && a[0].kind == HG_A_TENSOR) return call_in_place(cx, row, a, (int)n);
+    return call_any(cx, self, args, PyVectorcall_NARGS(n_flagged), NULL);
 }
 
 /* ---- The objects ------------------------------------------------------------------------------------------------ */
@@ -355,11 +365,9 @@ static PyType_Spec method_spec = {
 
 static op_row rows[HG_N_OPS];
 
-/* How many tensors, and nothing else, the op's first row takes where its result is one tensor. */
-static int count_plain(const py_op *op) {
-    const hg_op_info *info = op->rows[0]->info;
+/* How many of the row's first parameters are tensors. */
+static int count_plain(const hg_op_info *info) {
     int n = 0;
-    if (op->inplace || op->truth || info->n_out != 1) return 0;
     while (n < PLAIN_MAX && n < info->n_positional && info->params[n].kind == HG_A_TENSOR) n++;
     return n;
 }
@@ -393,7 +401,7 @@ static py_op *op_new(PyTypeObject *type, PyObject *name, const char *where, bool
     if (!op) return Py_DECREF(name), NULL;
     op->call = op_call, op->name = name, op->chars = PyUnicode_AsUTF8(name), op->where = where;
     op->method = type == hg_py->op_method_type, op->inplace = inplace, op->truth = tells_truth(info->name),
-    op->n_rows = 0;
+    op->n_rows = 0, op->plain = false, op->n_plain = 0;
     return op;
 }
 
@@ -424,7 +432,8 @@ static int expose(PyObject *space, const char *where, bool method, bool inplace,
         return -1;
     }
     op->rows[op->n_rows++] = row;
-    op->n_plain = (uint8_t)count_plain(op);
+    op->plain = !op->truth && (op->n_rows == 1 || op->plain) && row->info->n_out == 1;
+    op->n_plain = (uint8_t)count_plain(op->rows[0]->info);
     return 0;
 }
 

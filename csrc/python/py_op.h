@@ -9,7 +9,7 @@
 
 #include "binding.h"
 
-enum { OP_ROWS_MAX = 8, PLAIN_MAX = 3, BOUND_INTS = 24, BOUND_TENSORS = 16, BOUND_OWNED = 4 };
+enum { OP_ROWS_MAX = 8, PLAIN_MAX = 4, BOUND_INTS = 24, BOUND_TENSORS = 16, BOUND_OWNED = 4 };
 
 /* A row of the table and its parameters' names as Python's. */
 typedef struct op_row {
@@ -29,8 +29,8 @@ typedef struct py_op {
     bool method;       /* of Tensor: self is not counted among the positions */
     bool inplace;      /* "add_": the result goes into self */
     bool truth;        /* the result is told as a bool: equal, allclose */
-    uint8_t
-        n_plain; /* up to so many tensors and nothing else are arguments of the first row; 0: read them one by one */
+    bool plain;        /* each row gives one tensor, which is the result */
+    uint8_t n_plain;   /* up to so many plain tensors and nothing else are arguments of the first row */
     uint8_t n_rows;
     op_row *rows[OP_ROWS_MAX];
 } py_op;
@@ -50,6 +50,9 @@ typedef struct bound {
 void bound_done(bound *b);
 
 typedef enum match { MATCH_NO, MATCH_YES, MATCH_FAILED } match;
+/* The same where the arguments are plain tensors, ints and floats, which nobody overrides, few and by position: the row, its
+   arguments in a[PLAIN_MAX], *n of them, and sizes in ints[PLAIN_MAX]. NULL: they are not, or fit no row. */
+const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n, hg_arg *a, int64_t *ints);
 /* MATCH_FAILED: an exception is set. Unless MATCH_YES, nothing is left to be released. */
 match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, bound *b);
 /* Set the TypeError of a call that fits no row; NULL. */
