@@ -63,10 +63,13 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads);
 int64_t hg_conv_threads(const hg_conv_shape *s);
 /* What the windows of the convolution itself see. The taps of *view are owned by it: to be freed as view->y. */
 hg_status hg_conv_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view);
-/* Room for each of `n` workers, `each` numbers and whole cache lines: the vectors that tiles load should not lie across two.
-   *owned, as storages come from a cache, is to be released; NULL: no memory. */
-float *hg_conv_space(hg_ctx *cx, int64_t n, int64_t *each, hg_storage **owned);
-void hg_conv_space_free(hg_ctx *cx, hg_storage *owned); /* NULL is fine */
+/* `n` numbers from a cache: what is mapped anew for each call has to be faulted in each time. *owned is to be released, NULL
+   being fine. NULL: no memory. */
+float *hg_conv_space(hg_ctx *cx, int64_t n, hg_storage **owned);
+void hg_conv_space_free(hg_ctx *cx, hg_storage *owned);
+/* Pieces [0, n) of a job, taken one by one by whoever of the threads is free; each thread has a space of `room` numbers. */
+typedef void (*hg_conv_piece)(const void *job, int64_t piece, float *space);
+hg_status hg_conv_pieces(hg_ctx *cx, int64_t n, int64_t threads, int64_t room, hg_conv_piece run, const void *job);
 /* Do the three functions below know this shape, on this processor? */
 bool hg_conv_has_tiles(const hg_conv_shape *s);
 /* The output (n, out, oh, ow) of images (n, in, h, w) and weights (groups, out, in, kh, kw); the bias may be NULL. */

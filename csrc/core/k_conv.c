@@ -16,6 +16,7 @@
 #include "nn_impl.h"
 #include "pool_impl.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum {
@@ -37,13 +38,36 @@ bool hg_conv_has_tiles(const hg_conv_shape *s) {
     return rows * (double)s->kw * channels * HG_PANEL < LARGEST && hg_has_tiles();
 }
 
-float *hg_conv_space(hg_ctx *cx, int64_t n, int64_t *each, hg_storage **owned) {
-    *each = (*each + LINE - 1) / LINE * LINE;
-    return hg_storage_new(cx, (size_t)(n * *each) * sizeof(float), owned) == HG_OK ? (void *)(*owned)->data : NULL;
+float *hg_conv_space(hg_ctx *cx, int64_t n, hg_storage **owned) {
+    return hg_storage_new(cx, (size_t)n * sizeof(float), owned) == HG_OK ? (void *)(*owned)->data : NULL;
 }
 
 void hg_conv_space_free(hg_ctx *cx, hg_storage *owned) {
     if (owned) hg_storage_release(cx->lib, owned);
+}
+
+typedef struct crew {
+    hg_conv_piece run;
+    const void *job;
+    float *space;
+    int64_t n, room;
+    atomic_llong next;
+} crew;
+
+static void take_pieces(void *arg, int64_t begin, int64_t end) {
+    crew *c = arg;
+    for (int64_t worker = begin; worker < end; worker++)
+        for (int64_t i; (i = atomic_fetch_add(&c->next, 1)) < c->n;) c->run(c->job, i, c->space + worker * c->room);
+}
+
+hg_status hg_conv_pieces(hg_ctx *cx, int64_t n, int64_t threads, int64_t room, hg_conv_piece run, const void *job) {
+    hg_storage *owned = NULL;
+    crew c = {.run = run, .job = job, .n = n, .room = (room + LINE - 1) / LINE * LINE};
+    threads = least(threads, n);
+    if (!(c.space = hg_conv_space(cx, threads * c.room, &owned))) return HG_MEMORY;
+    hg_parallel_for(threads, 1, take_pieces, &c);
+    hg_conv_space_free(cx, owned);
+    return HG_OK;
 }
 
 int64_t hg_conv_threads(const hg_conv_shape *s) {
@@ -81,13 +105,14 @@ hg_status hg_conv_view(hg_ctx *cx, const hg_conv_shape *s, hg_view *view) {
 typedef struct job {
     const hg_results *r;
     hg_view v;
-    const float *weight;                                       /* (groups, out, in, taps) */
-    float *space;                                              /* of each worker */
-    const int32_t *at;                                         /* of each column's numbers in a slab */
-    int64_t n_k, n_rows, n_columns, n_workers, space_of, slab; /* n_rows, n_columns: of pieces */
+    const float *weight;                  /* (groups, out, in, taps) */
+    float *space;                         /* of each worker */
+    const int32_t *at;                    /* of each column's numbers in a slab */
+    int64_t n_k, n_rows, n_columns, slab; /* n_rows, n_columns: of pieces */
 } job;
 
-static void run_piece(const job *j, int64_t number, float *space) {
+static void run_piece(const void *arg, int64_t number, float *space) {
+    const job *j = arg;
     const hg_results *r = j->r;
     const hg_view *v = &j->v;
     const int64_t column = number % j->n_columns * v->width, rest = number / j->n_columns;
@@ -100,6 +125,7 @@ static void run_piece(const job *j, int64_t number, float *space) {
     float *c = direct ? result : space + j->slab;
     const int64_t c_row = direct ? r->high * r->wide : n;
     hg_slab_load(v, r->image + plane * r->in * v->h * v->w, r->in, row, column, rows, space);
+    memset(space + j->slab - HG_SLAB_SLACK, 0, HG_SLAB_SLACK * sizeof *space); /* read behind the slab, and not used */
     if (r->in == 1 && r->out == 1)
         hg_mix(n, j->n_k, j->at, weight, space, c);
     else
@@ -126,14 +152,6 @@ static void run_piece(const job *j, int64_t number, float *space) {
     }
 }
 
-static void run_pieces(void *arg, int64_t begin, int64_t end) {
-    const job *j = arg;
-    const int64_t n = j->r->n * j->r->groups * j->n_rows * j->n_columns;
-    for (int64_t w = begin; w < end; w++)
-        for (int64_t i = w * n / j->n_workers; i < (w + 1) * n / j->n_workers; i++)
-            run_piece(j, i, j->space + w * j->space_of);
-}
-
 /* The weights of a group as (out, in, taps), for some channels at a time, whose rows the cache holds. */
 static void pick_weights(const hg_results *r, const float *weight, float *to) {
     const int64_t taps = r->v.n_y * r->v.n_x;
@@ -158,31 +176,26 @@ static hg_status run_slabs(hg_ctx *cx, const hg_results *r, int64_t threads) {
     const int64_t most = r->n * r->groups < threads ? (v->high + threads - 1) / threads : v->high;
     hg_view_begin(v, r->in, SLAB, most);
     j.n_rows = (v->high + v->rows - 1) / v->rows, j.n_columns = (v->wide + v->width - 1) / v->width;
-    j.n_workers = least(threads, r->n * r->groups * j.n_rows * j.n_columns);
     j.n_k = r->in * taps, j.slab = r->in * hg_slab_channel(v) + HG_SLAB_SLACK;
-    j.space_of = j.slab + (r->sy > 1 || r->sx > 1 ? r->out * v->rows * v->width : 0);
+    const int64_t apart = r->sy > 1 || r->sx > 1 ? r->out * v->rows * v->width : 0;
     float *picked = NULL;
     hg_storage *owned = NULL;
     hg_status st = HG_MEMORY;
     int32_t *at = hg_mem(cx, (size_t)(j.n_k + 1) * sizeof *at);
     if (!at) return HG_MEMORY;
     if (r->pick) {
-        if (!(picked = hg_mem(cx, (size_t)(r->groups * n_weights) * sizeof *picked))) goto done;
+        if (!(picked = hg_conv_space(cx, r->groups * n_weights, &owned))) goto done;
         for (int64_t g = 0; g < r->groups; g++)
             pick_weights(r, r->weight + g * r->out * r->in * r->n_taps, picked + g * n_weights);
         j.weight = picked;
     }
-    if (!(j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned))) goto done;
     for (int64_t c = 0; c < r->in; c++)
         for (int64_t t = 0; t < taps; t++)
             at[c * taps + t] = (int32_t)(c * hg_slab_channel(v) + hg_slab_at(v, t / v->n_x, t % v->n_x));
     j.at = at;
-    for (int64_t w = 0; w < j.n_workers; w++) /* read behind the slab, and not used */
-        memset(j.space + w * j.space_of + j.slab - HG_SLAB_SLACK, 0, HG_SLAB_SLACK * sizeof *j.space);
-    hg_parallel_for(j.n_workers, 1, run_pieces, &j);
-    st = HG_OK;
+    st = hg_conv_pieces(cx, r->n * r->groups * j.n_rows * j.n_columns, threads, j.slab + apart, run_piece, &j);
 done:
-    hg_mem_free(cx->lib, at), hg_mem_free(cx->lib, picked), hg_conv_space_free(cx, owned);
+    hg_mem_free(cx->lib, at), hg_conv_space_free(cx, owned);
     return st;
 }
 
@@ -305,9 +318,9 @@ hg_status hg_conv_image(hg_ctx *cx, const hg_conv_shape *s, const float *output,
 typedef struct weight_job {
     hg_view v;
     const float *image, *output;
-    float *weight, *space;
+    float *weight;
     int64_t n, groups, in, out, row; /* row: of what has `out` columns */
-    int64_t channels, n_blocks, n_workers, slab, pixels, space_of;
+    int64_t channels, n_blocks, slab, pixels;
 } weight_job;
 
 /* Adds up, or sets, what `channels` channels of a slab have with `n` pixels of the output's gradient. */
@@ -341,8 +354,11 @@ static void add_slab(const weight_job *j, int64_t channels, int64_t n, const flo
             }
 }
 
-static void run_block(const weight_job *j, int64_t group, int64_t from, int64_t channels, float *space) {
+static void run_block(const void *arg, int64_t number, float *space) {
+    const weight_job *j = arg;
     const hg_view *v = &j->v;
+    const int64_t group = number / j->n_blocks, from = number % j->n_blocks * j->channels;
+    const int64_t channels = least(j->in - from, j->channels);
     const int64_t plane = v->high * v->wide, taps = v->n_y * v->n_x;
     const bool alone = j->in == 1 && j->out == 1;
     float *pixels = space + j->slab, *sums = pixels + j->pixels * j->row;
@@ -367,16 +383,6 @@ static void run_block(const weight_job *j, int64_t group, int64_t from, int64_t 
     hg_turn(sums, j->row, channels * taps, j->out, j->weight + group * j->out * n_k + from * taps, n_k);
 }
 
-static void run_blocks(void *arg, int64_t begin, int64_t end) {
-    const weight_job *j = arg;
-    const int64_t n = j->groups * j->n_blocks;
-    for (int64_t w = begin; w < end; w++)
-        for (int64_t i = w * n / j->n_workers; i < (w + 1) * n / j->n_workers; i++) {
-            int64_t from = i % j->n_blocks * j->channels;
-            run_block(j, i / j->n_blocks, from, least(j->in - from, j->channels), j->space + w * j->space_of);
-        }
-}
-
 hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight) {
     if (hg_conv_has_few(s)) return hg_conv_few_weight(cx, s, output, image, weight);
     const int64_t taps = s->kh * s->kw, threads = hg_conv_threads(s);
@@ -394,13 +400,9 @@ hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output
     if (j.groups < threads) j.channels = least(j.channels, (j.in + threads - 1) / threads);
     hg_view_begin(&j.v, j.channels, SLAB, SLAB / (j.row * s->ow) + 1);
     j.n_blocks = (j.in + j.channels - 1) / j.channels;
-    j.n_workers = least(threads, j.groups * j.n_blocks);
     j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + 15) / 16 * 16, j.pixels = j.v.rows * j.v.width;
-    j.space_of = j.slab + (j.pixels + j.channels * taps) * j.row + HG_SLAB_SLACK;
-    hg_storage *owned = NULL;
-    j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
-    if (j.space) hg_parallel_for(j.n_workers, 1, run_blocks, &j);
-    hg_status st = j.space ? HG_OK : HG_MEMORY;
-    hg_conv_space_free(cx, owned), hg_mem_free(cx->lib, (void *)j.v.y);
+    const int64_t room = j.slab + (j.pixels + j.channels * taps) * j.row + HG_SLAB_SLACK;
+    hg_status st = hg_conv_pieces(cx, j.groups * j.n_blocks, threads, room, run_block, &j);
+    hg_mem_free(cx->lib, (void *)j.v.y);
     return st;
 }

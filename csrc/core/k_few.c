@@ -30,15 +30,18 @@ bool hg_conv_has_few(const hg_conv_shape *s) {
 typedef struct weight_job {
     hg_view v;                   /* of whole images */
     const float *image, *turned; /* turned: (groups, pixels of all images, out) */
-    float *weight, *space;
+    float *weight;
     const int32_t *pixel; /* where each pixel's row of `turned` lies */
     const int32_t *at;    /* each channel and tap in a slab */
     int64_t n, groups, in, out, row;
-    int64_t channels, n_blocks, n_workers, slab, space_of;
+    int64_t channels, n_blocks, slab;
 } weight_job;
 
-static void run_weights(const weight_job *j, int64_t group, int64_t from, int64_t channels, float *space) {
+static void run_weights(const void *arg, int64_t number, float *space) {
+    const weight_job *j = arg;
     const hg_view *v = &j->v;
+    const int64_t group = number / j->n_blocks, from = number % j->n_blocks * j->channels;
+    const int64_t channels = least(j->in - from, j->channels);
     const int64_t plane = v->high * v->wide, taps = v->n_y * v->n_x, n = channels * taps, pixels = j->n * plane;
     float *columns = space + j->slab;
     for (int64_t i = 0; i < j->n; i++) {
@@ -60,36 +63,24 @@ static void run_weights(const weight_job *j, int64_t group, int64_t from, int64_
                                  .c_row = j->in * taps});
 }
 
-static void run_weight_blocks(void *arg, int64_t begin, int64_t end) {
-    const weight_job *j = arg;
-    const int64_t n = j->groups * j->n_blocks;
-    for (int64_t w = begin; w < end; w++)
-        for (int64_t i = w * n / j->n_workers; i < (w + 1) * n / j->n_workers; i++) {
-            int64_t from = i % j->n_blocks * j->channels;
-            run_weights(j, i / j->n_blocks, from, least(j->in - from, j->channels), j->space + w * j->space_of);
-        }
-}
-
 hg_status hg_conv_few_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image,
                              float *weight) {
     const int64_t taps = s->kh * s->kw, threads = hg_conv_threads(s), plane = s->oh * s->ow, pixels = s->n * plane;
     weight_job j = {
         .image = image, .weight = weight, .n = s->n, .groups = s->groups, .in = s->in_channels, .out = s->out_channels};
-    hg_storage *owned = NULL, *owned_turned = NULL;
+    hg_storage *owned = NULL;
+    hg_status st = HG_MEMORY;
     HG_TRY(hg_conv_view(cx, s, &j.v));
     /* Channels come by 16, so that blocks are whole vectors. */
     j.channels = least(j.in, (ROOM / (taps * pixels) + 1 + LINE - 1) / LINE * LINE);
     hg_view_begin(&j.v, j.channels, INT32_MAX, s->oh);
     j.v.rows = s->oh;
-    j.n_blocks = (j.in + j.channels - 1) / j.channels, j.n_workers = least(threads, j.groups * j.n_blocks);
+    j.n_blocks = (j.in + j.channels - 1) / j.channels;
     j.row = (j.out + LINE - 1) / LINE * LINE + LINE;
     j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + LINE - 1) / LINE * LINE;
-    j.space_of = j.slab + (j.channels * taps + HG_PANEL) * pixels;
-    int64_t n_turned = pixels * j.row;
     int32_t *at = hg_mem(cx, (size_t)(pixels + j.channels * taps) * sizeof *at);
-    float *turned = at ? hg_conv_space(cx, j.groups, &n_turned, &owned_turned) : NULL;
-    if (turned) j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
-    if (j.space) {
+    float *turned = at ? hg_conv_space(cx, j.groups * pixels * j.row, &owned) : NULL;
+    if (turned) {
         for (int64_t p = 0; p < pixels; p++) at[p] = (int32_t)(p * j.row);
         j.pixel = at, j.at = at + pixels, j.turned = turned;
         for (int64_t c = 0; c < j.channels; c++)
@@ -99,12 +90,12 @@ hg_status hg_conv_few_weight(hg_ctx *cx, const hg_conv_shape *s, const float *ou
         for (int64_t g = 0; g < j.groups; g++)
             for (int64_t i = 0; i < j.n; i++)
                 hg_turn(output + (i * j.groups + g) * j.out * plane, plane, j.out, plane,
-                        turned + g * n_turned + i * plane * j.row, j.row);
-        hg_parallel_for(j.n_workers, 1, run_weight_blocks, &j);
+                        turned + (g * j.n + i) * plane * j.row, j.row);
+        st = hg_conv_pieces(cx, j.groups * j.n_blocks, threads, j.slab + (j.channels * taps + HG_PANEL) * pixels,
+                            run_weights, &j);
     }
-    hg_conv_space_free(cx, owned), hg_conv_space_free(cx, owned_turned);
-    hg_mem_free(cx->lib, at), hg_mem_free(cx->lib, (void *)j.v.y);
-    return j.space ? HG_OK : HG_MEMORY;
+    hg_conv_space_free(cx, owned), hg_mem_free(cx->lib, at), hg_mem_free(cx->lib, (void *)j.v.y);
+    return st;
 }
 
 /* ---- The gradient of the images ------------------------------------------------------------------------------------------------ */
@@ -112,10 +103,10 @@ hg_status hg_conv_few_weight(hg_ctx *cx, const hg_conv_shape *s, const float *ou
 typedef struct image_job {
     const hg_conv_shape *s;
     const float *output, *weight, *bias;
-    float *image, *space;
+    float *image;
     const int32_t *channel,
         *tap; /* where a channel of the output lies, and what a tap sees of planes with zeros around them */
-    int64_t channels, n_blocks, n_workers, high, wide, n_packed, n_columns, space_of;
+    int64_t channels, n_blocks, high, wide, n_packed, n_columns;
 } image_job;
 
 /* The columns of some channels in panels, for all channels of the output. */
@@ -146,34 +137,29 @@ static void fold(const image_job *j, const float *columns, int64_t channels, con
                            (bias ? bias[c] : 0);
 }
 
-static void run_images(void *arg, int64_t begin, int64_t end) {
+static void run_images(const void *arg, int64_t number, float *packed) {
     const image_job *j = arg;
     const hg_conv_shape *s = j->s;
-    const int64_t n = s->groups * j->n_blocks, taps = s->kh * s->kw, n_k = s->in_channels * taps,
-                  pixels = s->oh * s->ow;
-    for (int64_t w = begin; w < end; w++)
-        for (int64_t b = w * n / j->n_workers; b < (w + 1) * n / j->n_workers; b++) {
-            const int64_t group = b / j->n_blocks, from = b % j->n_blocks * j->channels;
-            const int64_t channels = least(s->in_channels - from, j->channels);
-            float *packed = j->space + w * j->space_of, *columns = packed + j->n_packed;
-            pack(j->weight + group * s->out_channels * n_k + from * taps, n_k, s->out_channels, channels * taps,
-                 packed);
-            for (int64_t i = 0; i < s->n; i++) {
-                const int64_t at = i * s->groups + group;
-                hg_windows_run(&(hg_windows){.images = 1,
-                                             .high = 1,
-                                             .wide = pixels,
-                                             .n = channels * taps,
-                                             .k = s->out_channels,
-                                             .a = j->output + at * s->out_channels * pixels,
-                                             .b = packed,
-                                             .c = columns,
-                                             .at = j->channel,
-                                             .c_row = j->n_columns});
-                fold(j, columns, channels, j->bias ? j->bias + group * s->in_channels + from : NULL,
-                     columns + pixels * j->n_columns, j->image + (at * s->in_channels + from) * s->h * s->w);
-            }
-        }
+    const int64_t taps = s->kh * s->kw, n_k = s->in_channels * taps, pixels = s->oh * s->ow;
+    const int64_t group = number / j->n_blocks, from = number % j->n_blocks * j->channels;
+    const int64_t channels = least(s->in_channels - from, j->channels);
+    float *columns = packed + j->n_packed;
+    pack(j->weight + group * s->out_channels * n_k + from * taps, n_k, s->out_channels, channels * taps, packed);
+    for (int64_t i = 0; i < s->n; i++) {
+        const int64_t at = i * s->groups + group;
+        hg_windows_run(&(hg_windows){.images = 1,
+                                     .high = 1,
+                                     .wide = pixels,
+                                     .n = channels * taps,
+                                     .k = s->out_channels,
+                                     .a = j->output + at * s->out_channels * pixels,
+                                     .b = packed,
+                                     .c = columns,
+                                     .at = j->channel,
+                                     .c_row = j->n_columns});
+        fold(j, columns, channels, j->bias ? j->bias + group * s->in_channels + from : NULL,
+             columns + pixels * j->n_columns, j->image + (at * s->in_channels + from) * s->h * s->w);
+    }
 }
 
 hg_status hg_conv_few_image(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *weight,
@@ -182,21 +168,17 @@ hg_status hg_conv_few_image(hg_ctx *cx, const hg_conv_shape *s, const float *out
     image_job j = {.s = s, .output = output, .weight = weight, .bias = bias, .image = image};
     j.channels = least(s->in_channels, whole(COLUMNS / taps, LINE));
     j.n_blocks = (s->in_channels + j.channels - 1) / j.channels;
-    j.n_workers = least(hg_conv_threads(s), s->groups * j.n_blocks);
     j.high = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1, j.wide = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;
     j.n_columns = whole(j.channels * taps, HG_PANEL), j.n_packed = j.n_columns * s->out_channels;
     j.n_columns += LINE; /* so that rows do not get into each other's way in the first cache */
-    j.space_of = j.n_packed + s->oh * s->ow * j.n_columns + j.channels * j.high * j.wide;
-    hg_storage *owned = NULL;
     int32_t *at = hg_mem(cx, (size_t)(s->out_channels + taps) * sizeof *at);
-    if (at) j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
-    if (j.space) {
-        j.channel = at, j.tap = at + s->out_channels;
-        for (int64_t o = 0; o < s->out_channels; o++) at[o] = (int32_t)(o * s->oh * s->ow);
-        for (int64_t t = 0; t < taps; t++)
-            at[s->out_channels + t] = (int32_t)(t / s->kw * s->dh * j.wide + t % s->kw * s->dw);
-        hg_parallel_for(j.n_workers, 1, run_images, &j);
-    }
-    hg_conv_space_free(cx, owned), hg_mem_free(cx->lib, at);
-    return j.space ? HG_OK : HG_MEMORY;
+    if (!at) return HG_MEMORY;
+    for (int64_t o = 0; o < s->out_channels; o++) at[o] = (int32_t)(o * s->oh * s->ow);
+    for (int64_t t = 0; t < taps; t++)
+        at[s->out_channels + t] = (int32_t)(t / s->kw * s->dh * j.wide + t % s->kw * s->dw);
+    j.channel = at, j.tap = at + s->out_channels;
+    const int64_t room = j.n_packed + s->oh * s->ow * j.n_columns + j.channels * j.high * j.wide;
+    hg_status st = hg_conv_pieces(cx, s->groups * j.n_blocks, hg_conv_threads(s), room, run_images, &j);
+    hg_mem_free(cx->lib, at);
+    return st;
 }

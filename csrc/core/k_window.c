@@ -21,10 +21,10 @@ static inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / u
 typedef struct job {
     const hg_results *r;
     hg_view rows; /* of images with zeros around them */
-    float *packed, *space;
-    const int32_t *at;                                           /* of each channel and tap */
-    int64_t n_k, n_packed, ld;                                   /* n_packed: of a group; ld: from pixel to pixel */
-    int64_t images, high, n_rows, n_pieces, n_workers, space_of; /* images, high: of a piece */
+    float *packed;
+    const int32_t *at;            /* of each channel and tap */
+    int64_t n_k, n_packed, ld;    /* n_packed: of a group; ld: from pixel to pixel */
+    int64_t images, high, n_rows; /* images, high: of a piece */
     int64_t above, image,
         row; /* above: further rows that windows see; image, row: from one to the next of what is read */
     bool in_place;
@@ -69,7 +69,8 @@ static void pack(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-static void run_piece(const job *j, int64_t number, float *space) {
+static void run_piece(const void *arg, int64_t number, float *space) {
+    const job *j = arg;
     const hg_results *r = j->r;
     const hg_view *v = &r->v;
     const int64_t row = number % j->n_rows * j->high, rest = number / j->n_rows, group = rest % r->groups;
@@ -112,13 +113,6 @@ static void run_piece(const job *j, int64_t number, float *space) {
     }
 }
 
-static void run_pieces(void *arg, int64_t begin, int64_t end) {
-    const job *j = arg;
-    for (int64_t w = begin; w < end; w++)
-        for (int64_t i = w * j->n_pieces / j->n_workers; i < (w + 1) * j->n_pieces / j->n_workers; i++)
-            run_piece(j, i, j->space + w * j->space_of);
-}
-
 /* Where what the first result sees through each channel and tap lies. */
 static void set_places(const job *j, const hg_view *v, int64_t channels, int64_t channel, int32_t *at) {
     const hg_view *rows = &j->rows;
@@ -151,29 +145,28 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
                        .folds = 1};
     /* Rows of a piece: what they see, and what becomes of them, lies in the second cache. */
     const int64_t line = r->in * j.rows.n_x * j.rows.width, each = line * v->sy + v->wide * j.ld;
-    const int64_t all = r->n * r->groups < threads ? (v->high + threads - 1) / threads : v->high;
+    const int64_t parts = threads > 1 && r->n * r->groups < 2 * threads ? 2 * threads : 1,
+                  all = (v->high + parts - 1) / parts;
     j.high = most(least(all, (ROOM - line * j.above) / each), 1), j.images = 1;
     if (j.high == v->high) /* several images, so that the weights are read once for them */
         j.images = most(least(least(FEW_PIXELS / (v->high * v->wide), 4 * ROOM / (each * v->high + line * j.above)),
                               r->n * r->groups / threads),
                         1);
     j.n_rows = (v->high + j.high - 1) / j.high;
-    j.n_pieces = (r->n + j.images - 1) / j.images * r->groups * j.n_rows, j.n_workers = least(threads, j.n_pieces);
     j.rows.rows = (j.high - 1) * v->sy + 1 + j.above;
     j.row = j.in_place ? v->w : j.rows.width;
     const int64_t channel = j.in_place ? v->h * v->w : hg_slab_channel(&j.rows), pixels = j.high * v->wide;
     j.image = j.in_place ? r->groups * r->in * channel : whole(r->in * channel, LANES);
-    j.space_of = (j.in_place ? 0 : j.images * j.image) + j.images * pixels * j.ld + r->out * pixels + HG_SLAB_SLACK;
-    hg_storage *owned_packed = NULL, *owned = NULL;
+    const int64_t room = (j.in_place ? 0 : j.images * j.image) + (j.images * j.ld + r->out) * pixels + HG_SLAB_SLACK;
+    hg_storage *owned = NULL;
+    hg_status st = HG_MEMORY;
     int32_t *at = hg_mem(cx, (size_t)j.n_k * sizeof *at);
-    j.at = at;
-    if (at) j.packed = hg_conv_space(cx, r->groups, &j.n_packed, &owned_packed);
-    if (j.packed) j.space = hg_conv_space(cx, j.n_workers, &j.space_of, &owned);
-    if (j.space) {
-        set_places(&j, v, r->in, channel, at);
+    if (at) j.packed = hg_conv_space(cx, r->groups * j.n_packed, &owned);
+    if (j.packed) {
+        j.at = at, set_places(&j, v, r->in, channel, at);
         hg_parallel_for(r->groups * ((r->out + LANES - 1) / LANES), threads > 1 ? 1 : INT64_MAX, pack, &j);
-        hg_parallel_for(j.n_workers, 1, run_pieces, &j);
+        st = hg_conv_pieces(cx, (r->n + j.images - 1) / j.images * r->groups * j.n_rows, threads, room, run_piece, &j);
     }
-    hg_mem_free(cx->lib, at), hg_conv_space_free(cx, owned_packed), hg_conv_space_free(cx, owned);
-    return j.space ? HG_OK : HG_MEMORY;
+    hg_mem_free(cx->lib, at), hg_conv_space_free(cx, owned);
+    return st;
 }
