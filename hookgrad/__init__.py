@@ -127,13 +127,18 @@ _ELSEWHERE = {
         "old_linalg",
     ),
     **dict.fromkeys(
-        """adjoint angle as_strided_copy as_strided_scatter combinations conj conj_physical corrcoef cov
-        cumulative_trapezoid detach_copy diagonal_copy diagonal_scatter diff expand_copy fake_quantize_per_channel_affine fake_quantize_per_tensor_affine frexp frobenius_norm gcd
-        gradient histc histogram index_reduce is_conj is_neg is_same_size is_signed isin isreal lcm ldexp nanmedian
-        nanquantile narrow_copy nextafter norm_except_dim nuclear_norm permute_copy put quantile renorm
-        resolve_conj resolve_neg select_copy select_scatter slice_copy slice_scatter split_copy squeeze_copy t_copy
-        transpose_copy trapezoid trapz unbind_copy unfold_copy unravel_index unsqueeze_copy vander view_copy""".split(),
+        """adjoint alias_copy angle as_strided_copy as_strided_scatter conj conj_physical
+        detach_copy diagonal_copy diagonal_scatter expand_copy fake_quantize_per_channel_affine fake_quantize_per_tensor_affine frexp frobenius_norm gcd
+        index_reduce is_conj is_neg is_same_size is_signed isin isreal lcm ldexp nanmedian
+        narrow_copy nextafter norm_except_dim nuclear_norm permute_copy put renorm
+        resolve_conj resolve_neg select_copy select_scatter slice_copy slice_scatter split_copy split_with_sizes_copy squeeze_copy t_copy
+        transpose_copy unbind_copy unfold_copy unravel_index unsqueeze_copy view_copy""".split(),
         "composites",
+    ),
+    **dict.fromkeys(
+        """combinations corrcoef cov cumulative_trapezoid diff gradient histc histogram nanquantile quantile trapezoid trapz
+        vander""".split(),
+        "_statistics",
     ),
 }
 

@@ -369,14 +369,14 @@ def _late(name, home):
 for _name in "cholesky cholesky_inverse cholesky_solve orgqr pinverse qr svd triangular_solve".split():
     _late(_name, ".old_linalg")
 
-for (
-    _name
-) in """adjoint as_strided_scatter conj conj_physical corrcoef cov diagonal_scatter diff fill_diagonal_ float_power_ gcd
-        histc is_conj is_neg isreal lcm ldexp nanquantile narrow_copy new_empty_strided put put_ quantile renorm resolve_conj
+for _name in """adjoint as_strided_scatter conj conj_physical diagonal_scatter fill_diagonal_ float_power_ gcd
+        is_conj is_neg isreal lcm ldexp narrow_copy new_empty_strided put put_ renorm resolve_conj
         resolve_neg select_scatter slice_scatter sum_to_size""".split():
     _late(_name, ".composites")
-for _name in "angle frexp histogram index_reduce index_reduce_ nanmedian nextafter nextafter_".split():
+for _name in "angle frexp index_reduce index_reduce_ nanmedian nextafter nextafter_".split():
     _late(_name, ".composites")
+for _name in "corrcoef cov diff histc histogram nanquantile quantile".split():
+    _late(_name, "._statistics")
 _late("i0", ".special")
 _late("mvlgamma", ".special")
 

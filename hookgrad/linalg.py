@@ -277,8 +277,14 @@ def cond(A, p=None):
     """The condition number: the norm of A times that of its inverse; by default of order 2."""
     if p in (None, 2, -2):
         s = svdvals(A)
-        return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]
-    return matrix_norm(A, p) * matrix_norm(_inv(A), p)
+        largest, smallest = s.narrow(-1, 0, 1), s.narrow(-1, -1, 1)
+        return (smallest / largest if p == -2 else largest / smallest).squeeze(-1)
+    if p == "nuc":
+        s = svdvals(A)
+        return s.sum(-1) * s.reciprocal().sum(-1)
+    inverse, info = inv_ex(A)
+    inverse = inverse.masked_fill((info != 0)[..., None, None], float("inf"))
+    return (matrix_norm(A, p) * matrix_norm(inverse, p)).nan_to_num(float("inf"), float("inf"), float("-inf"))
 
 
 def _tolerance(A, largest, atol, rtol):
@@ -410,7 +416,7 @@ def tensorsolve(A, B, dims=None):
     if dims is not None:
         A = A.movedim(tuple(dims), tuple(range(A.dim() - len(dims), A.dim())))
     shape = A.shape[B.dim() :]
-    return _solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape)
+    return _solve(A.reshape(B.numel(), -1), B.flatten()).reshape(shape)
 
 
 # ---- Products and parts ---------------------------------------------------------------------------------------------
@@ -431,5 +437,5 @@ def vander(x, N=None):
     N = x.size(-1) if N is None else N
     if N < 0:
         raise RuntimeError(f"N must be greater than 1, got {N}.")
-    powers = [_C.ones_like(x), *[x] * (N - 1)][:N]
-    return _C.stack(powers, -1).cumprod(-1)
+    powers = x.unsqueeze(-1).expand(*x.shape, max(N - 1, 0)).cumprod(-1)
+    return _C.cat([_C.ones_like(x).unsqueeze(-1)[..., :N], powers], -1)

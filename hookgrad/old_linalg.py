@@ -52,6 +52,11 @@ def qr(input, some=True):
 def cholesky(input, upper=False):
     """L with input = L L^T: see torch.linalg.cholesky."""
     _deprecated("cholesky")
+    return _cholesky(input, upper)
+
+
+@one_node("CholeskyBackward0", 0, saved="+ upper", results="result")
+def _cholesky(input, upper):
     return linalg.cholesky(input, upper=upper)
 
 

@@ -15,7 +15,7 @@ psi, log_softmax, softmax, round = _C.digamma, _C.log_softmax, _C.softmax, _C.ro
 
 def ndtr(input):
     """The probability that a standard normal number is less."""
-    return 0.5 * _C.erfc(input * -math.sqrt(0.5))
+    return _C._mul(_C._add(_C.erf(_C._mul(input, math.sqrt(0.5))), 1), 0.5)
 
 
 @one_node("SpecialNdtriBackward0", 0, results="result")

@@ -66,9 +66,25 @@ static bool all_there(hg_ctx *cx, int op, const hg_arg *a, int n) {
     return true;
 }
 
+/* Arithmetic with a number: torch's C++ calls an overload whose node has one edge, and takes 1 - x for a difference of tensors. */
+static int with_number(int op, const hg_arg *a, int n, hg_arg swapped[2]) {
+    if (n != 2 || a[0].kind != HG_A_TENSOR || !hg_is_number(&a[1])) return op;
+    switch (op) {
+    case HG_OP_ADD: return HG_OP_ADD_SCALAR;
+    case HG_OP_SUB: return HG_OP_SUB_SCALAR;
+    case HG_OP_MUL: return HG_OP_MUL_SCALAR;
+    case HG_OP_DIV: return HG_OP_DIV_SCALAR;
+    case HG_OP_RSUB_SCALAR: swapped[0] = a[1], swapped[1] = a[0]; return HG_OP_SUB;
+    default: return op;
+    }
+}
+
 hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
     hg_tensor *out[HG_MAX_OUT] = {NULL};
+    hg_arg swapped[2];
     if (!hg_scope_ok(cx) || !all_there(cx, op, a, n)) return NULL;
+    int by_number = with_number(op, a, n, swapped);
+    if (op != by_number) a = by_number == HG_OP_SUB ? swapped : a, op = by_number;
     hg_status st = hg_call_op(cx, op, a, n, out);
     if (st != HG_OK) return hg_scope_fail(cx, st), NULL;
     for (int i = 0; i < HG_MAX_OUT; i++)

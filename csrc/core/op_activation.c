@@ -266,7 +266,7 @@ hg_status hg_op_celu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_op_softsign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     hg_scope_begin(cx, &s);
-    return hg_scope_return(cx, &s, X(DIV, a[0], T(X(ADD, T(X(ABS, a[0])), hg_i(1)))), out);
+    return hg_scope_return(cx, &s, X(DIV, a[0], T(X(ADD, T(X(ABS, a[0])), hg_i(1), hg_i(1)))), out);
 }
 hg_status hg_op_tanhshrink(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;

@@ -261,7 +261,9 @@ hg_status hg_op_float_power(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope_begin(cx, &s);
     hg_arg at[2];
     for (int i = 0; i < 2; i++)
-        at[i] = hg_is_number(&a[i]) ? hg_f(hg_number_f(&a[i])) : T(X(TO_COPY, a[i], hg_d(HG_F64)));
+        at[i] = hg_is_number(&a[i])                                                 ? hg_f(hg_number_f(&a[i]))
+                : a[i].kind == HG_A_TENSOR && a[i].u.t && a[i].u.t->dtype == HG_F64 ? a[i]
+                                                                                    : T(X(TO_COPY, a[i], hg_d(HG_F64)));
     hg_tensor *r = at[1].kind == HG_A_FLOAT   ? X(POW_SCALAR, at[0], at[1])
                    : at[0].kind == HG_A_FLOAT ? X(POW_SELF, at[0], at[1])
                                               : X(POW, at[0], at[1]);

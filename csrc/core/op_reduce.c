@@ -392,7 +392,8 @@ hg_status hg_op_norm_str(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        "norm: p='%s' is not implemented, only numbers, 'fro' and, of a matrix, 'nuc' are", a[1].u.s);
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_tensor *values = XK(1, SVD, a[0], hg_b(false), hg_b(true));
+    hg_tensor *in_order = X(PERMUTE, a[0], hg_ints((int64_t[]){0, 1}, 2)),
+              *values = XK(1, SVD, T(in_order), hg_b(false), hg_b(true));
     return hg_scope_return(cx, &s, X(SUM_DIM, T(values), hg_ints((int64_t[]){0}, 1), hg_b(a[3].u.i)), out);
 }
 

@@ -6,7 +6,7 @@ import hookgrad
 
 from .. import _C
 from . import functional as F
-from ._whole import one_node
+from ._whole import one_node, one_node_
 
 
 def dropout3d(input, p=0.5, training=True, inplace=False):
@@ -66,6 +66,11 @@ def _scaled(input, noise, lower, upper, training):
     return input * noise
 
 
+_scaled_ = one_node_(
+    "RreluWithNoiseBackward1", _scaled.__wrapped__, 0, saved="- noise lower upper training", results="result"
+)
+
+
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
     """x where it is positive, else a random slope between `lower` and `upper` times x; their mean unless `training`.
 
@@ -81,7 +86,7 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
             noise[is_negative] = hookgrad.empty(n, dtype=hookgrad.float64).uniform_(lower, upper).to(input.dtype)
         else:
             noise = noise.masked_fill_(is_negative, (lower + upper) / 2)
-    return input.mul_(noise) if inplace else _scaled(input, noise, lower, upper, training)
+    return (_scaled_ if inplace else _scaled)(input, noise, lower, upper, training)
 
 
 def rrelu_(input, lower=1.0 / 8, upper=1.0 / 3, training=False):

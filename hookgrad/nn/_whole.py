@@ -9,7 +9,7 @@ from functools import wraps
 from .. import _C
 from ..autograd.grad_mode import enable_grad, no_grad
 
-_DIFFERENTIABLE = 1  # what _C._function_outputs is told of an output
+_DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
 _NUMBERS = {  # settings that PyTorch's kernels know by number
     "reduction": ("none", "mean", "sum"),
     "mode": ("sum", "mean", "max"),
@@ -54,7 +54,7 @@ class _Whole:
         if sizes:
             return self._shapes[at]
         value = self._args[at]
-        return _NUMBERS[name].index(value) if isinstance(value, str) else value
+        return _NUMBERS[name].index(value) if isinstance(value, str) and name in _NUMBERS else value
 
     def __dir__(self):
         shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-")]
@@ -144,19 +144,52 @@ def one_node(name, *edges, saved="", results=""):
         def call(*args, **kwargs):
             if kwargs or len(args) < function.__code__.co_argcount:
                 args = _by_position(function, args, kwargs)
-            if not (_C.is_grad_enabled() and any(args[i] is not None and args[i].requires_grad for i in edges)):
+            if not _records(args, edges):
                 return function(*args)
             with no_grad():
                 result = function(*args)
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
-            context = _Whole(name, function, args, edges, saved, results)
-            node = _C._function_new(name, context, tuple([args[i] for i in edges]))
-            _C._function_outputs(node, outputs, bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs]))
-            tensors = [a for a, kept in zip(args, context._is_saved) if kept]
-            _C._function_save(node, (*tensors, *outputs[: len(results)]), False)
+            flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs])
+            _record(_Whole(name, function, args, edges, saved, results), args, outputs, flags)
             return outputs if isinstance(result, tuple) else outputs[0]
 
         return call
 
     return decorate
+
+
+def one_node_(name, function, *edges, saved="", results=""):
+    """one_node() for a function that writes what `function` returns into its first argument."""
+    saved, results = saved.split(), results.split()
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        if kwargs or len(args) < function.__code__.co_argcount:
+            args = _by_position(function, args, kwargs)
+        self = args[0]
+        if not _records(args, edges):
+            return self.copy_(function(*args))
+        if self.is_leaf and self.requires_grad:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        whole = _Whole(name, function, args, edges, saved, results)
+        was = (self.clone() if whole._is_saved[0] else self, *args[1:])
+        with no_grad():
+            self.copy_(function(*args))
+        _record(whole, args, (self,), bytes([_DIFFERENTIABLE | _DIRTY]), was)
+        return self
+
+    call.__name__ = call.__qualname__ = function.__name__.lstrip("_") + "_"
+    return call
+
+
+def _records(args, edges):
+    return _C.is_grad_enabled() and any(args[i] is not None and args[i].requires_grad for i in edges)
+
+
+def _record(whole, args, outputs, flags, was=None):
+    """Make the node: its edges lead to `args`; it saves them, or what they `was`."""
+    node = _C._function_new(whole._name, whole, tuple([args[i] for i in whole._edges]))
+    _C._function_outputs(node, outputs, flags)
+    tensors = [a for a, saved in zip(was or args, whole._is_saved) if saved]
+    _C._function_save(node, (*tensors, *outputs[: len(whole._result_names)]), False)

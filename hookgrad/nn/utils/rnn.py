@@ -221,12 +221,14 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
         raise RuntimeError("received an empty list of sequences")
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
-    longest = max(len(s) for s in sequences)
-    padded = sequences[0].new_full((len(sequences), longest, *sequences[0].shape[1:]), padding_value)
+    longest, rest = max(len(s) for s in sequences), sequences[0].shape[1:]
+    lead = (len(sequences), longest) if batch_first else (longest, len(sequences))
+    padded = sequences[0].new_full((*lead, *rest), padding_value)
     for row, s in zip(range(len(sequences)), sequences):
         start = longest - len(s) if padding_side == "left" else 0
-        padded[row, start : start + len(s)] = s
-    return padded if batch_first else padded.transpose(0, 1)
+        along = slice(start, start + len(s))
+        padded[(row, along) if batch_first else (along, row)] = s
+    return padded
 
 
 def unpad_sequence(padded_sequences, lengths, batch_first=False):

@@ -1,0 +1,122 @@
+"""The nodes of functions made of several ops are PyTorch's: their names, and where their edges lead."""
+
+import warnings
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.nn import functional as F
+
+x = (torch.eye(3) + torch.arange(9.0).view(3, 3) / 20).requires_grad_()
+v = torch.tensor([0.1, 0.5, 0.7], requires_grad=True)
+t, i = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0, 2, 1])
+
+
+def chain(node):
+    """The names of a graph's nodes, depth first; a number for one that has been named, "x" for a leaf."""
+    met, names = {}, []
+
+    def walk(node):
+        if node is None:
+            names.append("None")
+        elif node in met:
+            names.append(str(met[node]))
+        else:
+            met[node] = len(met)
+            name = node.name().split("::")[-1]
+            names.append(name.replace("Backward0", "").replace("AccumulateGrad", "x"))
+            for following, _ in node.next_functions:
+                walk(following)
+
+    walk(node)
+    return " ".join(names)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: torch.quantile(x, 0.3), "SqueezeBackward4 LerpBackward1 Gather View Sort View x Gather 3 None"),
+        (lambda: x.quantile(0.5, 1, interpolation="nearest"), "SqueezeBackward4 Gather View Sort x"),
+        (lambda: torch.nanquantile(x, 0.3, 1), "SqueezeBackward4 LerpBackward1 Gather View Sort x Gather 3 None"),
+        (
+            lambda: x.quantile(v.detach(), 0, True),
+            "SqueezeBackward4 TransposeBackward1 UnsqueezeBackward1 LerpBackward1 Gather View Sort Transpose Unsqueeze x Gather 5 None",
+        ),
+        (lambda: torch.trapezoid(x), "MulBackward1 Sub SumBackward1 x MulBackward1 Add Select 3 Select 3"),
+        (lambda: torch.trapezoid(x, x), "DivBackward1 SumBackward1 Mul Add Slice x Slice 5 Sub Slice 5 Slice 5"),
+        (lambda: torch.cumulative_trapezoid(x, dx=2), "Cumsum MulBackward1 Add Slice x Slice 4"),
+        (
+            lambda: torch.gradient(v)[0],
+            "Cat DivBackward1 Sub Slice x Slice 4 DivBackward1 DivBackward1 Sub Slice 4 Slice 4 DivBackward1 Sub Slice 4 Slice 4",
+        ),
+        (
+            lambda: torch.gradient(v, edge_order=2)[0],
+            "Cat DivBackward1 Sub Add MulBackward1 Slice x MulBackward1 Slice 6 MulBackward1 Slice 6 DivBackward1 DivBackward1 Sub Slice 6 Slice 6 DivBackward1 Add Sub MulBackward1 Slice 6 MulBackward1 Slice 6 MulBackward1 Slice 6",
+        ),
+        (
+            lambda: torch.gradient(v, spacing=(t,))[0],
+            "Cat Div Sub Slice x Slice 4 None Add Add Mul None Slice 4 Mul None Slice 4 Mul None Slice 4 Div Sub Slice 4 Slice 4 None",
+        ),
+        (lambda: torch.cov(x), "Squeeze Div Mm Sub x Unsqueeze Div SumBackward1 4 None T 3 None"),
+        (
+            lambda: torch.corrcoef(x),
+            "ClampBackward1 Div Div Squeeze Div Mm Sub x Unsqueeze Div SumBackward1 7 None T 6 None View Sqrt Diagonal 3 View 13",
+        ),
+        (lambda: torch.combinations(v), "Stack MaskedSelect Expand View x MaskedSelect Expand View 4"),
+        (lambda: x.clone().put_(i, t), "Put Clone x None"),
+        (lambda: F.rrelu_(x * 1), "RreluWithNoiseBackward1 Mul x None"),
+        (lambda: x.clone().renorm_(2, 0, 0.5), "Renorm Clone x"),
+        (lambda: x.clone().ldexp_(i), "Ldexp Clone x None"),
+        (lambda: x.clone().cauchy_(), "Cauchy Clone x"),
+        (lambda: x.clone().index_reduce_(0, i, x, "prod"), "IndexReduce Clone x 2"),
+        (lambda: torch.special.ndtr(x), "MulBackward1 AddBackward1 Erf MulBackward1 x"),
+        (lambda: torch.linalg.cond(x), "SqueezeBackward1 Div Slice LinalgSvd x Slice 3"),
+        (
+            lambda: torch.linalg.cond(x, 1),
+            "NanToNum Mul Amax LinalgVectorNorm x Amax LinalgVectorNorm MaskedFill LinalgInvEx 4",
+        ),
+        (lambda: torch.linalg.tensorsolve(x, v), "View LinalgSolveEx View x x"),
+        (lambda: torch.linalg.vander(v), "Cat None Cumprod Expand Unsqueeze x"),
+        (lambda: torch.float_power(x.double(), 2), "Pow ToCopy x"),
+        (lambda: torch.frexp(x)[0], "Frexp x"),
+        (lambda: x.angle(), "Angle x"),
+        (lambda: x.sum_to_size(1, 3), "SumBackward1 x"),
+        (lambda: torch.cholesky(x @ x.T), "Cholesky Mm x Permute 2"),
+        (lambda: x.norm("nuc"), "SumBackward1 LinalgSvd Permute x"),
+        (lambda: F.rms_norm(x, (3,)), "Mul x Rsqrt AddBackward1 MeanBackward1 Pow 1"),
+        (lambda: torch.select_copy(x, 0, 1), "Select_copy x"),
+        (lambda: torch.unbind_copy(x)[1], "Unbind_copy x"),
+        (lambda: torch.nn.utils.rnn.pad_sequence([v, v]), "CopySlices CopySlices None x 2"),
+        (lambda: F.softsign(x), "Div x Add Abs 1 None"),
+        (lambda: torch._foreach_add([x, v], [x, v])[1], "ForeachAddList x x 1 2"),
+        (lambda: torch._foreach_mul([x, v], 2.0)[0], "ForeachMulBackward1Scalar x x"),
+        (lambda: torch._foreach_div([x], [x])[0], "ForeachDiv x 1"),
+        (lambda: torch._foreach_pow([x], [2.0])[0], "ForeachPowBackward1 x"),
+        (lambda: torch._foreach_max([x])[0], "ForeachMaxBackward1 x"),
+        (lambda: torch._foreach_log1p([x])[0], "ForeachLog1P x"),
+        (lambda: torch._foreach_lerp([x], [x], [x])[0], "ForeachLerpBackward1List x 1 1"),
+        (lambda: torch._foreach_addcmul([x], [x], [x])[0], "ForeachAddcmulScalar x 1 1"),
+    ],
+)
+def test_of_a_function(call, expected):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is deprecated
+        assert chain(call().grad_fn) == expected
+
+
+def test_a_failed_write_in_place_leaves_a_leaf_as_it_was():
+    leaf = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        leaf.put_(torch.tensor([0]), torch.tensor([3.0]))
+    assert leaf.tolist() == [1, 1] and leaf._version == 0
+
+
+def test_draws_in_place_pass_a_gradient_of_zeros():
+    y = x.clone().cauchy_()
+    assert torch.autograd.grad(y.sum(), x)[0].tolist() == torch.zeros(3, 3).tolist()
+
+
+def test_the_gradients_of_lists_are_those_of_each():
+    a, b = (torch.tensor(n, requires_grad=True) for n in ([1.0, 2.0], [3.0]))
+    first, second = torch._foreach_mul([a, b], [b, b])
+    assert [g.tolist() for g in torch.autograd.grad(second.sum() + first.sum(), [a, b])] == [[3, 3], [9]]
