@@ -118,12 +118,22 @@ _ELSEWHERE = {
     "get_printoptions": "_tensor_str",
     "typename": "functional",
     "vmap": "func",
+    **dict.fromkeys(
+        """empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
+        sym_sum""".split(),
+        "_rare",
+    ),
+    "_weight_norm": "nn.utils.weight_norm",
+    **dict.fromkeys(
+        "_sample_dirichlet _standard_gamma _standard_gamma_grad binomial igamma igammac poisson".split(), "_gamma"
+    ),
     **dict.fromkeys("bartlett_window blackman_window hamming_window hann_window kaiser_window".split(), "windows"),
     **dict.fromkeys(
         "clear_autocast_cache set_autocast_cache_enabled set_autocast_dtype set_autocast_enabled".split(), "amp"
     ),
     **dict.fromkeys(
-        "cholesky cholesky_inverse cholesky_solve orgqr pca_lowrank pinverse qr svd svd_lowrank triangular_solve".split(),
+        """cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr pca_lowrank pinverse qr svd svd_lowrank
+        triangular_solve""".split(),
         "old_linalg",
     ),
     **dict.fromkeys(
@@ -156,6 +166,12 @@ for _home, _names in {
     _ELSEWHERE.update(dict.fromkeys(_names.split(), _home))
 
 
+# Methods that are functions, too.
+_METHODS = frozenset(
+    "as_strided_ conj_physical_ detach_ gcd_ get_device i0_ is_distributed lcm_ ldexp_ resize_as_".split()
+)
+
+
 def __getattr__(name):
     from importlib import import_module
 
@@ -164,10 +180,12 @@ def __getattr__(name):
     if name in _ELSEWHERE:
         value = globals()[name] = getattr(import_module("." + _ELSEWHERE[name], __name__), name)
         return value
+    if name in _METHODS:
+        return getattr(Tensor, name)
     if name.startswith("_foreach_"):
         return getattr(import_module("._foreach", __name__), name)
     raise AttributeError(f"hookgrad has no torch.{name}")
 
 
 def __dir__():
-    return sorted({*globals(), *_MODULES, *_ELSEWHERE})
+    return sorted({*globals(), *_MODULES, *_ELSEWHERE, *_METHODS})

@@ -366,8 +366,11 @@ def _late(name, home):
     return _method(method)
 
 
-for _name in "cholesky cholesky_inverse cholesky_solve orgqr pinverse qr svd triangular_solve".split():
+for (
+    _name
+) in "cholesky cholesky_inverse cholesky_solve lu lu_solve orgqr ormqr pinverse qr svd triangular_solve".split():
     _late(_name, ".old_linalg")
+_late("nonzero_static", "._rare")
 
 for _name in """adjoint as_strided_scatter conj conj_physical diagonal_scatter fill_diagonal_ float_power_ gcd
         is_conj is_neg isreal lcm ldexp narrow_copy new_empty_strided put put_ renorm resolve_conj
@@ -377,8 +380,40 @@ for _name in "angle frexp index_reduce index_reduce_ nanmedian nextafter nextaft
     _late(_name, ".composites")
 for _name in "corrcoef cov diff histc histogram nanquantile quantile".split():
     _late(_name, "._statistics")
+for _name in "igamma igamma_ igammac igammac_".split():
+    _late(_name, "._gamma")
 _late("i0", ".special")
 _late("mvlgamma", ".special")
+
+
+@_method
+def conj_physical_(self):
+    """Itself: it is real."""
+    return self
+
+
+@_method
+def i0_(self):
+    """The modified Bessel function of order 0, written into it."""
+    return self.copy_(self.i0())
+
+
+@_method
+def mvlgamma_(self, p):
+    """The logarithm of the multivariate gamma function, written into it."""
+    return self.copy_(self.mvlgamma(p))
+
+
+@_method
+def polygamma_(self, n):
+    """The n-th derivative of digamma, written into it."""
+    return self.copy_(self.polygamma(n))
+
+
+@_method
+def is_distributed(self):
+    """Is it spread over processes? Never."""
+    return False
 
 
 @_method

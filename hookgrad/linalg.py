@@ -96,8 +96,8 @@ def _householder_product(A, tau):
 # ---- L and U ----------------------------------------------------------------------------------------------------------
 
 
-@one_node("LinalgLuFactorExBackward0", 0, results="LU pivots")
-def _lu_factor(A):
+@one_node("LinalgLuFactorExBackward0", 0, saved="+ pivot", results="LU pivots")
+def _lu_factor(A, pivot):
     if not A.numel():
         return A.clone(), A.new_zeros(*A.shape[:-2], min(A.shape[-2:]), dtype=_C.int32)
     m, rows, pivots = A.size(-2), _C.arange(A.size(-2)), []
@@ -120,7 +120,7 @@ def _factored(name, A, pivot):
         raise RuntimeError(f"{name}: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
     if not pivot:
         raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
-    return _lu_factor(A)
+    return _lu_factor(A, pivot)
 
 
 def lu_factor(A, *, pivot=True):
@@ -145,6 +145,17 @@ def lu_factor(A, *, pivot=True):
     return named("linalg_lu_factor", "LU", "pivots")(LU, pivots)
 
 
+def lu_factor_ex(A, *, pivot=True, check_errors=False):
+    """What lu_factor() returns, and zero, or the place (from 1) of the first zero on U's diagonal.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor_ex.html
+    """
+    LU, pivots = lu_factor(A, pivot=pivot) if check_errors else _factored("linalg.lu_factor_ex", A, pivot)
+    is_zero = LU.detach().diagonal(dim1=-2, dim2=-1) == 0
+    info = _C.where(is_zero.any(-1), is_zero.int().argmax(-1) + 1, 0) if is_zero.size(-1) else _C.zeros(A.shape[:-2])
+    return named("linalg_lu_factor_ex", "LU", "pivots", "info")(LU, pivots, info.to(_C.int32))
+
+
 def lu(A, *, pivot=True):
     """P, L, U with A = P L U: a permutation, a lower triangle with ones on its diagonal, an upper triangle.
 
@@ -155,7 +166,7 @@ def lu(A, *, pivot=True):
     return named("linalg_lu", "P", "L", "U")(P, *_lu(A, P))
 
 
-@one_node("LinalgLuBackward0", 0, results="L U")
+@one_node("LinalgLuBackward0", 0, saved="+ P", results="L U")
 def _lu(A, P):
     return _halves(_factored("linalg.lu", A, True)[0])
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from . import _C, linalg
 from .nn._whole import one_node
+from .return_types import named
 
 
 class svd_result(NamedTuple):
@@ -22,9 +23,9 @@ svd_result.__name__ = "svd"
 triangular_solve_result.__name__ = "triangular_solve"
 
 
-def _deprecated(name):
+def _deprecated(name, now=None):
     warnings.warn(
-        f"torch.{name} is deprecated in favor of torch.linalg.{name} and will be removed in a future PyTorch release.",
+        f"torch.{name} is deprecated in favor of torch.linalg.{now or name} and will be removed in a future PyTorch release.",
         UserWarning,
         stacklevel=3,
     )
@@ -68,7 +69,10 @@ def pinverse(input, rcond=1e-15):
 @one_node("CholeskySolveBackward0", 0, 1, saved="self input2 upper", results="result")
 def cholesky_solve(B, L, upper=False):
     """X with L L^T X = B; with `upper`, L^T L X = B."""
-    lower = L.mT if upper else L
+    # Of L one half is read, yet the gradient covers the whole.
+    lower = L.mT - L.detach().mT.triu(1) if upper else L - L.detach().triu(1)
+    if L.requires_grad and _C.is_grad_enabled():
+        return linalg.solve(lower @ lower.mT, B)
     half = linalg.solve_triangular(lower, B, upper=False)
     return linalg.solve_triangular(lower.mT, half, upper=True)
 
@@ -94,6 +98,50 @@ def _triangular_solve(b, A, upper, transpose, unitriangular):
     matrix = A.mT if transpose else A
     solution = linalg.solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
     return solution, A.clone()
+
+
+def lu(A, pivot=True, get_infos=False):
+    """LU and pivots of torch.linalg.lu_factor(), and with `get_infos` what lu_factor_ex() says besides."""
+    _deprecated("lu", "lu_factor")
+    found = linalg.lu_factor_ex(A, pivot=pivot, check_errors=not get_infos)
+    return named("_lu_with_info", "LU", "pivots", "info")(*found) if get_infos else tuple(found[:2])
+
+
+def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
+    """P, L and U of what lu_factor() returned; empty tensors for what is not wanted.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.lu_unpack.html
+    """
+    if LU_pivots.dtype != _C.int32:
+        raise RuntimeError("torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.")
+    P = linalg._permutation(LU_pivots, LU_data) if unpack_pivots else LU_data.new_empty(0)
+    L, U = _unpacked(LU_data, unpack_data)
+    return named("lu_unpack", "P", "L", "U")(P, L, U)
+
+
+@one_node("LuUnpackBackward0", 0, saved="-")
+def _unpacked(LU_data, unpack_data):
+    return linalg._halves(LU_data) if unpack_data else (LU_data.new_empty(0), LU_data.new_empty(0))
+
+
+def lu_solve(b, LU_data, LU_pivots):
+    """X with A X = b, A as lu_factor() left it: see torch.linalg.lu_solve."""
+    _deprecated("lu_solve")
+    return linalg.lu_solve(LU_data, LU_pivots, b)
+
+
+@one_node("OrmqrBackward0", 0, 1, 2, saved="self tau other left transpose", results="result")
+def ormqr(input, tau, other, left=True, transpose=False):
+    """Q @ other, or other @ Q where not `left`, Q being the whole product of the reflections in input and tau, or its transpose.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.ormqr.html
+    """
+    n, k = input.shape[-2:]
+    square = _C.cat([input, input.new_zeros(*input.shape[:-2], n, n - k)], -1) if n > k else input
+    Q = linalg.householder_product(square, tau)
+    Q = Q.mT if transpose else Q
+    product = Q @ other if left else other @ Q
+    return product.mT.contiguous().mT  # as LAPACK leaves it
 
 
 # ---- Few singular values of a large matrix ------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import math
 
 from . import _C
+from ._gamma import gammainc, gammaincc, zeta  # noqa: F401 (names of this module)
 from .nn._whole import one_node
 
 globals().update({name: value for name, value in vars(_C.special).items() if not name.startswith("_")})

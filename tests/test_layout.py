@@ -234,3 +234,21 @@ def test_a_hook_sees_a_gradient_laid_out_as_in_pytorch(name):
     x.register_hook(lambda g: seen.append((g.stride(), g.is_contiguous())))
     function(x).sum().backward()
     assert seen == [((1, 3), False) if as_input else ((4, 1), True)]
+
+
+@pytest.mark.parametrize("name", ["hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "relu6"])
+def test_what_is_cut_off_lies_as_its_gradient(name):
+    function = getattr(torch.nn.functional, name)
+    for x, grad in ((torch.rand(3, 4), torch.rand(4, 3).t()), (torch.rand(4, 3).t(), torch.rand(3, 4))):
+        x = (x * 8 - 4).requires_grad_()
+        (got,) = torch.autograd.grad(function(x), x, grad)
+        (expected,) = torch.autograd.grad(
+            function(x), x, grad.contiguous() if x.is_contiguous() else grad.t().contiguous().t()
+        )
+        assert got.stride() == grad.stride() and torch.equal(got, expected)
+
+
+def test_what_is_cropped_lies_as_it_did():
+    x = torch.rand(3, 4).t()
+    assert torch.nn.functional.pad(x, (-1, -1)).stride() == (1, 4)
+    assert torch.nn.functional.pad(torch.rand(3, 4), (-1, 0, 0, -2)).stride() == (3, 1)

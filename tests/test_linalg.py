@@ -615,3 +615,32 @@ def test_factors_and_sides_that_do_not_fit_are_refused():
     with pytest.raises(RuntimeError, match="2 or more dimensions"):
         torch.linalg.lu(torch.ones(2))
     assert torch.linalg.lu_factor(torch.ones(0, 0)).pivots.shape == (0,)
+
+
+def test_lu_says_where_it_is_singular():
+    LU, pivots, info = torch.linalg.lu_factor_ex(torch.tensor([[[0.0, 0.0], [0.0, 1.0]], [[2.0, 1.0], [1.0, 3.0]]]))
+    assert info.tolist() == [1, 0] and info.dtype == torch.int32
+    with pytest.raises(RuntimeError):
+        torch.linalg.lu_factor_ex(torch.zeros(2, 2), check_errors=True)
+
+
+@pytest.mark.filterwarnings("ignore:torch.lu")
+def test_lu_is_unpacked():
+    A = torch.tensor([[1.0, 3.0], [2.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    P, L, U = torch.lu_unpack(*torch.lu(A))
+    assert torch.allclose(P @ L @ U, A) and L.grad_fn.name() == "LuUnpackBackward0"
+    assert torch.autograd.gradcheck(lambda A: torch.lu_unpack(*A.lu())[1:], A)
+    assert torch.lu_unpack(*torch.lu(A), unpack_data=False)[1].numel() == 0
+    b = torch.ones(2, 1, dtype=torch.float64)
+    assert torch.allclose(A @ b.lu_solve(*A.lu()), b)
+
+
+def test_ormqr_multiplies_by_the_whole_product_of_reflections():
+    torch.manual_seed(0)
+    A, tau = torch.geqrf(torch.rand(3, 2, dtype=torch.float64))
+    other = torch.eye(3, dtype=torch.float64)
+    Q = torch.ormqr(A, tau, other)
+    assert torch.allclose(Q @ Q.T, other) and torch.allclose(torch.ormqr(A, tau, other, False, True), Q.T)
+    assert torch.allclose(Q[:, :2], torch.orgqr(A, tau))
+    leaves = (A.requires_grad_(), tau.requires_grad_(), other.requires_grad_())
+    assert torch.autograd.gradcheck(torch.ormqr, leaves)

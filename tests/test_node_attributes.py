@@ -237,3 +237,20 @@ def test_a_view_is_taken_of_another_base():
     assert base._view_func(base) is None
     assert base.view(2, 3).t()[0]._view_func(base * 3).tolist() == [0, 9]
     assert base[1:3]._view_func(torch.arange(12.0)[6:]).tolist() == [7, 8]
+
+
+def test_what_is_not_kept_is_computed_from_what_is():
+    A = torch.tensor([[1.0, 3.0], [2.0, 1.0]], requires_grad=True)
+    det, solved = torch.linalg.det(A).grad_fn, torch.linalg.solve(A, torch.ones(2)).grad_fn
+    assert det._saved_LU.tolist() == [[2, 1], [0.5, 2.5]] and det._saved_pivots.tolist() == [2, 2]
+    assert solved._saved_A.tolist() == A.tolist() and solved._saved_left is True
+    assert torch.linalg.slogdet(A).logabsdet.grad_fn._saved_sign.item() == -1
+    norm = torch.nn.functional.group_norm(leaf(2, 4, 3, 5), 2).grad_fn
+    assert (norm._saved_N, norm._saved_C, norm._saved_HxW) == (2, 4, 15)
+    assert {"_saved_A", "_saved_LU", "_saved_pivots", "_raw_saved_A"} <= set(dir(det)) and "_saved_N" in dir(norm)
+    buffer = torch.nn.functional.logsigmoid(leaf(1)).grad_fn._saved_buffer
+    assert torch.allclose(buffer, torch.tensor([-1.0]).exp())
+    d = torch.linalg.det(A)
+    d.backward()
+    with pytest.raises(RuntimeError, match="have already been freed"):
+        d.grad_fn._saved_LU  # noqa: B018 (reading it raises)

@@ -222,3 +222,73 @@ def test_erfcx_stays_within_range_where_erfc_does_not():
     (gradient,) = torch.autograd.grad(out.sum(), ends)
     assert gradient[0] == -math.inf and gradient[2].isnan()
     assert special.erfcx(torch.tensor([0])).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("reduce", "lengths", "expected", "gradient"),
+    [
+        ("sum", [1, 0, 3], [0.2, 0.0, 2.6], [1, 1, 1, 1]),
+        ("mean", [2, 2], [0.35, 1.05], [0.5, 0.5, 0.5, 0.5]),
+        ("max", [1, 0, 3], [0.2, -math.inf, 1.7], [1, 0, 1, 0]),
+        ("min", [3, 1], [0.2, 0.4], [1, 0, 0, 1]),
+        ("prod", [2, 2], [0.1, 0.68], [0.5, 0.2, 0.4, 1.7]),
+    ],
+)
+def test_segments_are_reduced(reduce, lengths, expected, gradient):
+    data = torch.tensor([0.2, 0.5, 1.7, 0.4], requires_grad=True)
+    out = torch.segment_reduce(data, reduce, lengths=torch.tensor(lengths))
+    assert out.tolist() == pytest.approx(expected) and out.grad_fn.name() == "SegmentReduceBackward0"
+    out[torch.isfinite(out)].sum().backward()
+    assert data.grad.tolist() == pytest.approx(gradient)
+
+
+def test_segments_by_offsets_and_rows():
+    rows = torch.arange(6.0).view(2, 3)
+    offsets, lengths = torch.tensor([0, 1, 2]), torch.tensor([[1, 2], [3, 0]])
+    assert torch.segment_reduce(rows, "sum", offsets=offsets).tolist() == rows.tolist()
+    assert torch.segment_reduce(rows, "sum", lengths=lengths, axis=1).tolist() == [[0, 3], [12, 0]]
+    for wrong in ({}, {"lengths": torch.tensor([1])}, {"lengths": torch.tensor([3, -1])}):
+        with pytest.raises(RuntimeError):
+            torch.segment_reduce(rows, "sum", **wrong)
+    with pytest.raises(RuntimeError, match="got median"):
+        torch.segment_reduce(rows, "median", lengths=torch.tensor([2]))
+
+
+def test_scatter_adds_and_multiplies():
+    x, index = torch.ones(2, 3), torch.tensor([[0, 1, 1]])
+    assert x.scatter(0, index, 4.0, reduce="add").tolist() == [[5, 1, 1], [1, 5, 5]]
+    assert x.clone().scatter_(0, index, torch.full((1, 3), 3.0), reduce="multiply").tolist() == [[3, 1, 1], [1, 3, 3]]
+    with pytest.raises(RuntimeError, match="must be either add or multiply"):
+        x.scatter(0, index, 1.0, reduce="max")
+    with pytest.raises(RuntimeError, match="derivative for aten::scatter is not implemented"):
+        x.requires_grad_().scatter(0, index, 1.0, reduce="add").sum().backward()
+
+
+def test_a_tensor_says_where_to_split():
+    x = torch.arange(5)
+    assert [t.tolist() for t in x.tensor_split(torch.tensor([1, 4]))] == [[0], [1, 2, 3], [4]]
+    assert [t.tolist() for t in torch.tensor_split(x, torch.tensor(2))] == [[0, 1, 2], [3, 4]]
+    with pytest.raises(RuntimeError, match="dtype of long, but got Float"):
+        x.tensor_split(torch.tensor([1.0]))
+    with pytest.raises(RuntimeError, match="zero-dimensional or one-dimensional"):
+        x.tensor_split(torch.tensor([[1]]))
+
+
+def test_sizes_that_are_no_symbols():
+    assert (torch.sym_max(2, 3.0), torch.sym_min(2, 3), torch.sym_int(2.5), torch.sym_float(1)) == (3.0, 2, 2, 1.0)
+    assert (torch.sym_not(True), torch.sym_sum([1, 2]), torch.sym_ite(False, 1, 2), torch.sym_sqrt(4)) == (
+        False,
+        3,
+        2,
+        2,
+    )
+
+
+def test_old_and_rare_constructors():
+    assert torch.empty_permuted((2, 3, 4), (2, 0, 1)).stride() == (3, 1, 6)
+    with pytest.warns(UserWarning, match="torch.range is deprecated"):
+        assert torch.range(1, 2, 0.5).tolist() == [1, 1.5, 2]
+    found = torch.nonzero_static(torch.tensor([1, 0, 2]), size=3)
+    assert found.tolist() == [[0], [2], [-1]] and torch.tensor([1, 1]).nonzero_static(size=1).tolist() == [[0]]
+    out = torch.conv_tbc(torch.ones(5, 2, 3), torch.ones(3, 3, 2), torch.zeros(2), 1)
+    assert out.shape == (5, 2, 2) and out[0, 0].tolist() == [6, 6]

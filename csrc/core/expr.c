@@ -66,7 +66,7 @@ static bool all_there(hg_ctx *cx, int op, const hg_arg *a, int n) {
     return true;
 }
 
-/* Arithmetic with a number: torch's C++ calls an overload whose node has one edge, and takes 1 - x for a difference of tensors. */
+/* In torch's C++ 1 - x is a difference of tensors. */
 static int with_number(int op, const hg_arg *a, int n, hg_arg swapped[2]) {
     if (n != 2 || a[0].kind != HG_A_TENSOR || !hg_is_number(&a[1])) return op;
     switch (op) {
@@ -79,17 +79,22 @@ static int with_number(int op, const hg_arg *a, int n, hg_arg swapped[2]) {
     }
 }
 
-hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
+static hg_tensor *call(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
     hg_tensor *out[HG_MAX_OUT] = {NULL};
-    hg_arg swapped[2];
     if (!hg_scope_ok(cx) || !all_there(cx, op, a, n)) return NULL;
-    int by_number = with_number(op, a, n, swapped);
-    if (op != by_number) a = by_number == HG_OP_SUB ? swapped : a, op = by_number;
     hg_status st = hg_call_op(cx, op, a, n, out);
     if (st != HG_OK) return hg_scope_fail(cx, st), NULL;
     for (int i = 0; i < HG_MAX_OUT; i++)
         if (i != k && out[i]) hg_release(cx, out[i]);
     return hg_scope_keep(cx, out[k]);
 }
+
+hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
+    hg_arg swapped[2];
+    int by_number = with_number(op, a, n, swapped);
+    return call(cx, by_number, op != by_number && by_number == HG_OP_SUB ? swapped : a, n, k);
+}
+
+hg_tensor *hg_x_number(hg_ctx *cx, int op, const hg_arg *a) { return call(cx, op, a, 2, 0); }
 
 hg_tensor *hg_x(hg_ctx *cx, int op, const hg_arg *a, int n) { return hg_x_out(cx, op, a, n, 0); }

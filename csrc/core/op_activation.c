@@ -125,7 +125,17 @@ hg_status hg_d_leaky_relu_(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 DERIVATIVE2(leaky_relu_backward, X(LEAKY_RELU_BACKWARD, T(G), T(IN(1)), *ARG(2)), X(ZEROS_LIKE, T(G)))
-DERIVATIVE(silu, X(SILU_BACKWARD, T(G), T(IN(0))))
+/* Where it is recorded torch writes it out. */
+hg_status hg_d_silu(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(0);
+    if (cx->grad_enabled) {
+        hg_tensor *s = X(SIGMOID, T(x)), *bend = X(ADD, T(MUL_(x, MINUS(1, s))), hg_i(1));
+        GIVE(0, MUL_(MUL_(G, s), bend));
+    } else {
+        GIVE(0, X(SILU_BACKWARD, T(G), T(x)));
+    }
+    return HG_OK;
+}
 DERIVATIVE(gelu, X(GELU_BACKWARD, T(G), T(IN(0)), hg_s(ARG(1)->u.s)))
 DERIVATIVE2(sigmoid_backward, X(SIGMOID_BACKWARD, T(G), T(IN(1))), MUL_(MUL_(G, IN(0)), MINUS(1, TIMES(IN(1), 2))))
 DERIVATIVE2(tanh_backward, X(TANH_BACKWARD, T(G), T(IN(1))), MUL_(MUL_(G, IN(0)), TIMES(IN(1), -2)))
@@ -175,10 +185,17 @@ hg_status hg_d_elu_backward(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+/* g, with zeros where it is `cut` off. torch's kernels ask the gradient first how to lie, WHERE its condition. */
+static hg_tensor *cut_off(hg_ctx *cx, hg_tensor *g, hg_tensor *cut) {
+    if (g && cut && hg_is_dense(g) && !(g->plain && cut->plain)) {
+        hg_tensor *everywhere = X(EQ, T(X(ZEROS_LIKE, T(g))), hg_i(0)); /* and lying as g */
+        cut = X(LOGICAL_AND, T(everywhere), T(cut));
+    }
+    return X(WHERE, T(cut), hg_i(0), T(g));
+}
 hg_status hg_d_hardtanh(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0);
-    hg_tensor *outside = X(LOGICAL_OR, T(X(LE, T(x), *ARG(1))), T(X(GE, T(x), *ARG(2))));
-    GIVE(0, X(WHERE, T(outside), hg_i(0), T(G)));
+    GIVE(0, cut_off(cx, G, X(LOGICAL_OR, T(X(LE, T(x), *ARG(1))), T(X(GE, T(x), *ARG(2))))));
     return HG_OK;
 }
 
@@ -207,18 +224,18 @@ static hg_tensor *inside_three(hg_ctx *cx, hg_tensor *x) {
     return X(LOGICAL_AND, T(X(GT, T(x), hg_i(-3))), T(X(LT, T(x), hg_i(3))));
 }
 hg_status hg_d_hardsigmoid(hg_ctx *cx, hg_back *b) {
-    GIVE(0, X(WHERE, T(inside_three(cx, IN(0))), T(TIMES(G, 1.0 / 6)), hg_i(0)));
+    GIVE(0, cut_off(cx, TIMES(G, 1.0 / 6), X(LOGICAL_NOT, T(inside_three(cx, IN(0))))));
     return HG_OK;
 }
 hg_status hg_d_hardswish(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0);
-    hg_tensor *bent = MUL_(G, X(ADD, T(TIMES(x, 1.0 / 3)), hg_f(0.5)));
-    hg_tensor *straight = X(WHERE, T(X(LE, T(x), hg_i(-3))), hg_i(0), T(G));
-    GIVE(0, X(WHERE, T(inside_three(cx, x)), T(bent), T(straight)));
+    hg_tensor *bend = X(ADD, T(TIMES(x, 1.0 / 3)), hg_f(0.5));
+    hg_tensor *slope = X(WHERE, T(inside_three(cx, x)), T(bend), hg_i(1));
+    GIVE(0, cut_off(cx, MUL_(G, slope), X(LE, T(x), hg_i(-3))));
     return HG_OK;
 }
 hg_status hg_d_shrink(hg_ctx *cx, hg_back *b) {
-    GIVE(0, X(WHERE, T(X(LE, T(X(ABS, T(IN(0)))), *ARG(1))), hg_i(0), T(G)));
+    GIVE(0, cut_off(cx, G, X(LE, T(X(ABS, T(IN(0)))), *ARG(1))));
     return HG_OK;
 }
 
@@ -266,7 +283,7 @@ hg_status hg_op_celu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_op_softsign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     hg_scope_begin(cx, &s);
-    return hg_scope_return(cx, &s, X(DIV, a[0], T(X(ADD, T(X(ABS, a[0])), hg_i(1), hg_i(1)))), out);
+    return hg_scope_return(cx, &s, X(DIV, a[0], T(XN(ADD, T(X(ABS, a[0])), hg_i(1)))), out);
 }
 hg_status hg_op_tanhshrink(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;

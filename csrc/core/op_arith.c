@@ -100,14 +100,16 @@ hg_status hg_d_rsub(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_op_mul(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return binary(cx, &hg_k_mul, a, out); }
 hg_status hg_d_mul(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(MUL, T(G), operand(b, 1)));
-    if (NEED(1)) GIVE(1, X(MUL, T(G), operand(b, 0)));
+    bool takes_tensors = b->info->params[1].kind == HG_A_TENSOR;
+    if (NEED(0)) GIVE(0, takes_tensors ? XN(MUL, T(G), operand(b, 1)) : X(MUL, T(G), operand(b, 1)));
+    if (NEED(1)) GIVE(1, XN(MUL, T(G), operand(b, 0)));
     return HG_OK;
 }
 
 hg_status hg_op_div(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_div, a, out); }
 hg_status hg_d_div(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(DIV, T(G), operand(b, 1)));
+    bool takes_tensors = b->info->params[1].kind == HG_A_TENSOR;
+    if (NEED(0)) GIVE(0, takes_tensors ? XN(DIV, T(G), operand(b, 1)) : X(DIV, T(G), operand(b, 1)));
     if (NEED(1)) {
         hg_tensor *y = IN(1);
         hg_tensor *q = X(DIV, T(X(DIV, operand(b, 0), T(y))), T(y));
@@ -176,14 +178,14 @@ hg_status hg_d_div_mode(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
-static hg_status no_derivative(hg_ctx *cx, hg_back *b) {
+hg_status hg_d_missing(hg_ctx *cx, hg_back *b) {
     return hg_fail(cx, HG_STATE, "derivative for aten::%s is not implemented", b->info->name);
 }
 
 hg_status hg_op_floor_divide(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return divide(cx, &hg_k_floor_divide, a, out);
 }
-hg_status hg_d_floor_divide(hg_ctx *cx, hg_back *b) { return no_derivative(cx, b); }
+hg_status hg_d_floor_divide(hg_ctx *cx, hg_back *b) { return hg_d_missing(cx, b); }
 
 /* self - other * (self divided by other, rounded): remainder down, fmod towards zero. */
 static hg_status divided_remainder(hg_ctx *cx, hg_back *b, const char *mode) {
@@ -196,7 +198,7 @@ static hg_status divided_remainder(hg_ctx *cx, hg_back *b, const char *mode) {
 
 hg_status hg_op_remainder(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return divide(cx, &hg_k_remainder, a, out); }
 hg_status hg_d_remainder(hg_ctx *cx, hg_back *b) { return divided_remainder(cx, b, "floor"); }
-hg_status hg_d_remainder_self(hg_ctx *cx, hg_back *b) { return no_derivative(cx, b); }
+hg_status hg_d_remainder_self(hg_ctx *cx, hg_back *b) { return hg_d_missing(cx, b); }
 hg_status hg_op_fmod(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return divide(cx, &hg_k_fmod, a, out); }
 hg_status hg_d_fmod(hg_ctx *cx, hg_back *b) { return divided_remainder(cx, b, "trunc"); }
 
@@ -348,7 +350,7 @@ hg_status hg_op_heaviside(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "heaviside is not yet implemented for tensors with different dtypes.");
     return binary(cx, &hg_k_heaviside, a, out);
 }
-hg_status hg_d_heaviside(hg_ctx *cx, hg_back *b) { return no_derivative(cx, b); }
+hg_status hg_d_heaviside(hg_ctx *cx, hg_back *b) { return hg_d_missing(cx, b); }
 
 /* ---- Three operands ----------------------------------------------------------------------------------------------------------------- */
 

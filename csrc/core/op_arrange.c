@@ -404,8 +404,13 @@ hg_status hg_constant_pad_nd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                 (long long)t->shape[i], (long long)before, (long long)after, i);
     }
     bool fresh = !*out;
-    hg_status st = hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
-    if (st == HG_OK && fresh) st = hg_reformat(cx, *out, hg_format_of(t));
+    bool crops = true; /* no more than that: what is left lies as it did */
+    for (uint32_t k = 0; k < a[1].n; k++) crops = crops && a[1].u.ints[k] <= 0;
+    hg_tensor left = *t;
+    left.shape = inner;
+    hg_status st = crops ? hg_out_kept(cx, out, (hg_dtype)t->dtype, &left)
+                         : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
+    if (st == HG_OK && fresh && !crops) st = hg_reformat(cx, *out, hg_format_of(t));
     if (st != HG_OK) return st;
     if ((st = hg_raw_fill(cx, *out, a[2])) != HG_OK || t->numel == 0) return st;
     for (int i = 0; i < t->n_dim; i++) {

@@ -123,8 +123,12 @@ hg_status hg_scope_fail(hg_ctx *cx, hg_status st);
 hg_tensor *hg_x(hg_ctx *cx, int op, const hg_arg *a, int n);
 hg_tensor *hg_x_out(hg_ctx *cx, int op, const hg_arg *a, int n, int k); /* output k of several */
 #define HG_N_ARGS(...) ((int)(sizeof((hg_arg[]){__VA_ARGS__}) / sizeof(hg_arg)))
-#define X(op, ...)     hg_x(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__))
-#define XK(k, op, ...) hg_x_out(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__), k)
+/* Arithmetic with a number, by X(), is torch's C++ overload for it, of one edge; by XN() it is Python's, for which the number is a
+   tensor. */
+hg_tensor *hg_x_number(hg_ctx *cx, int op, const hg_arg *a);
+#define XN(op, a, number) hg_x_number(cx, HG_OP_##op, (hg_arg[]){a, number})
+#define X(op, ...)        hg_x(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__))
+#define XK(k, op, ...)    hg_x_out(cx, HG_OP_##op, (hg_arg[]){__VA_ARGS__}, HG_N_ARGS(__VA_ARGS__), k)
 /* A tensor operand: a NULL one means that an earlier step failed. */
 static inline hg_arg hg_operand(hg_tensor *t) { return (hg_arg){.kind = HG_A_TENSOR, .u.t = t}; }
 #define T(x) hg_operand(x)

@@ -167,7 +167,7 @@ static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_
         } while (hg_walk_next(&w));)
 }
 
-hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+static hg_status scatter(hg_ctx *cx, const hg_arg *a, scatter_kind kind, hg_tensor **out) {
     hg_tensor *src = NULL;
     int d;
     bool number = a[3].kind != HG_A_TENSOR;
@@ -178,9 +178,20 @@ hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     else
         hg_retain(cx, src = a[3].u.t);
     if (st == HG_OK) st = out_apart(cx, SELF, out);
-    if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, PUT);
+    if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, kind);
     hg_release(cx, src);
     return st;
+}
+
+hg_status hg_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return scatter(cx, a, PUT, out); }
+
+/* The older way to add or multiply, which has no derivative. */
+hg_status hg_scatter_with_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const char *how = a[4].u.s;
+    bool adds = strcmp(how, "add") == 0;
+    if (!adds && strcmp(how, "multiply") != 0)
+        return hg_fail(cx, HG_STATE, "reduce argument must be either add or multiply.");
+    return scatter(cx, a, adds ? ADD : MULTIPLY, out);
 }
 
 /* A gradient that covers src's first corner, with zeros where src was larger than the index. */

@@ -357,6 +357,6 @@ hg_status hg_kl_div_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *loss = a[3].u.i ? X(MUL, T(X(EXP, a[1])), T(X(SUB, a[1], a[0])))
                                : X(SUB, T(X(XLOGY, a[1], a[1])), T(X(MUL, a[1], a[0])));
     loss = hg_reduce(cx, loss, r);
-    if (batch_mean && x->n_dim) loss = X(DIVIDE, T(loss), hg_i(x->shape[0])); /* as torch's Python does */
+    if (batch_mean && x->n_dim) loss = XN(DIV, T(loss), hg_i(x->shape[0]));
     return hg_scope_return(cx, &s, loss, out);
 }

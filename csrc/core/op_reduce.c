@@ -373,7 +373,7 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
 }
 
 hg_status hg_d_vector_norm(hg_ctx *cx, hg_back *b) {
-    bool kept = ARG(3)->u.i != 0;
+    bool kept = ARG(3)->u.i != 0 || OUT(0)->n_dim == 0;
     hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(2), kept), *g = hg_x_keep_dims(cx, G, META(0), ARG(2), kept);
     GIVE(0, norm_gradient(cx, IN(0), r, g, hg_number_f(ARG(1)), ARG(2)));
     return HG_OK;

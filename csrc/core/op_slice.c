@@ -304,6 +304,29 @@ hg_status hg_tensor_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st;
 }
 
+/* By a tensor: of a number of sections, or of where to cut. */
+hg_status hg_tensor_split_by_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *cuts = a[1].u.t;
+    if (cuts->dtype != HG_I64) {
+        char word[16];
+        return hg_fail(cx, HG_STATE,
+                       "tensor_split expected tensor_indices_or_sections to have dtype of long, but got %s",
+                       hg_dtype_word((hg_dtype)cuts->dtype, word));
+    }
+    if (cuts->n_dim > 1)
+        return hg_fail(cx, HG_STATE,
+                       "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional "
+                       "tensor, but got a tensor with %d dims",
+                       cuts->n_dim);
+    hg_status st = hg_raw_contiguous(cx, cuts, &cuts);
+    if (st != HG_OK) return st;
+    const int64_t *at = (const int64_t *)(const void *)cuts->data;
+    hg_arg by = cuts->n_dim ? hg_ints(at, (int)cuts->numel) : hg_i(at[0]);
+    st = hg_tensor_split_fwd(cx, (hg_arg[]){a[0], by, a[2]}, out);
+    hg_release(cx, cuts);
+    return st;
+}
+
 /* hsplit, vsplit, dsplit: tensor_split along a dimension of their own, into pieces of one size. */
 static hg_status even_split(hg_ctx *cx, const hg_arg *a, const char *name, int least, int d, hg_tensor **out) {
     hg_tensor *t = SELF;

@@ -72,6 +72,7 @@ static const char *const also_called[][2] = {
     {"train", "training"},
     {"self_or_result", "self"},
     {"ord", "p"},
+    {"A", "self"},
 };
 
 static int argument_named(const hg_op_info *op, const char *name, size_t length) {
@@ -373,14 +374,28 @@ static PyType_Spec saved_spec = {"torch._C._autograd.SavedTensor", sizeof(saved)
 
 /* ---- Seen from the node ----------------------------------------------------------------------------------------- */
 
+/* What hookgrad/_saved.py makes of what is there. */
+static PyObject *computed(const char *function, PyObject *node, const char *name) {
+    PyObject *module = PyImport_ImportModule("hookgrad._saved"), *got = NULL;
+    if (module) got = PyObject_CallMethod(module, function, name ? "Os" : "O", node, name);
+    Py_XDECREF(module);
+    return got;
+}
+
 int py_saved_attribute(PyObject *node, const char *name, PyObject **value) {
     const hg_op_info *op = hg_node_op(NODE(node));
     place at;
     bool raw = !strncmp(name, "_raw_saved_", 11);
     if (!op || (!raw && strncmp(name, "_saved_", 7) != 0)) return 0;
-    if (!find_listed(op, name + (raw ? 11 : 7), &at) || (raw && !has_raw(op, at))) return 0;
-    *value = raw ? raw_at(node, at) : value_at(node, at);
-    return *value ? 1 : -1;
+    if (find_listed(op, name + (raw ? 11 : 7), &at)) {
+        if (raw && !has_raw(op, at)) return 0;
+        *value = raw ? raw_at(node, at) : value_at(node, at);
+    } else {
+        *value = raw ? Py_NewRef(Py_NotImplemented) : computed("value", node, name);
+    }
+    if (*value != Py_NotImplemented) return *value ? 1 : -1;
+    Py_CLEAR(*value);
+    return 0;
 }
 
 static int append(PyObject *list, const char *prefix, const char *name) {
@@ -404,6 +419,11 @@ int py_saved_list(PyObject *node, PyObject *list) {
         failed = append(list, "_saved_", name);
         if (!failed && has_raw(op, at)) failed = append(list, "_raw_saved_", name);
     }
+    PyObject *more = op && !failed ? computed("names", node, NULL) : NULL,
+             *joined = more ? PySequence_InPlaceConcat(list, more) : NULL;
+    if (op && !failed && !joined) failed = -1;
+    Py_XDECREF(joined);
+    Py_XDECREF(more);
     return failed;
 }
 

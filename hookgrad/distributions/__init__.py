@@ -6,6 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html
 from . import constraints
 from .bernoulli import Bernoulli
 from .beta import Beta
+from .binomial import Binomial
 from .categorical import Categorical
 from .dirichlet import Dirichlet
 from .distribution import Distribution
@@ -17,7 +18,8 @@ from .laplace import Laplace
 from .multivariate_normal import MultivariateNormal
 from .normal import Normal
 from .one_hot_categorical import OneHotCategorical
+from .poisson import Poisson
 from .uniform import Uniform
 
-__all__ = """Bernoulli Beta Categorical Dirichlet Distribution Exponential Gamma Independent Laplace MultivariateNormal Normal
-    OneHotCategorical Uniform constraints kl_divergence register_kl""".split()
+__all__ = """Bernoulli Beta Binomial Categorical Dirichlet Distribution Exponential Gamma Independent Laplace MultivariateNormal Normal
+    OneHotCategorical Poisson Uniform constraints kl_divergence register_kl""".split()

@@ -8,13 +8,14 @@ from .distribution import Distribution, broadcast_all
 
 
 class Beta(Distribution):
-    """Beta of two concentrations. There are no draws from it here.
+    """Beta of two concentrations.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#beta
     """
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
+    has_rsample = True
 
     def __init__(self, concentration1, concentration0, validate_args=None):
         both = hookgrad.stack(broadcast_all(concentration1, concentration0), -1)
@@ -30,6 +31,9 @@ class Beta(Distribution):
         """The variance."""
         total = self.concentration1 + self.concentration0
         return self.concentration1 * self.concentration0 / (total.pow(2) * (total + 1))
+
+    def rsample(self, sample_shape=()):
+        return self._dirichlet.rsample(sample_shape)[..., 0]
 
     def log_prob(self, value):
         if self._validate_args:

@@ -2,18 +2,20 @@
 
 import hookgrad
 
+from .._gamma import _standard_gamma
 from . import constraints
 from .distribution import Distribution
 
 
 class Dirichlet(Distribution):
-    """Dirichlet of `concentration`, along its last dimension. There are no draws from it here.
+    """Dirichlet of `concentration`, along its last dimension. Draws are differentiated through those from Gamma they are made of.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#dirichlet
     """
 
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex
+    has_rsample = True
 
     def __init__(self, concentration, validate_args=None):
         if concentration.dim() < 1:
@@ -28,6 +30,10 @@ class Dirichlet(Distribution):
         """The variance of each entry."""
         total = self.concentration.sum(-1, True)
         return self.concentration * (total - self.concentration) / (total.pow(2) * (total + 1))
+
+    def rsample(self, sample_shape=()):
+        gammas = _standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)).double())
+        return (gammas / gammas.sum(-1, keepdim=True)).to(self.concentration.dtype)
 
     def log_prob(self, value):
         if self._validate_args:

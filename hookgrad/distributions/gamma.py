@@ -2,18 +2,20 @@
 
 import hookgrad
 
+from .._gamma import _least, _standard_gamma
 from . import constraints
 from .distribution import Distribution, broadcast_all
 
 
 class Gamma(Distribution):
-    """Gamma of shape `concentration` and rate `rate`. There are no draws from it here.
+    """Gamma of shape `concentration` and rate `rate`.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#gamma
     """
 
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
+    has_rsample = True
 
     def __init__(self, concentration, rate, validate_args=None):
         self.concentration, self.rate = broadcast_all(concentration, rate)
@@ -22,6 +24,12 @@ class Gamma(Distribution):
     mean = property(lambda self: self.concentration / self.rate)
     mode = property(lambda self: ((self.concentration - 1) / self.rate).clamp(min=0))
     variance = property(lambda self: self.concentration / self.rate.pow(2))
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        value = _standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape)
+        value.detach().clamp_(min=_least(value))  # behind autograd's back, as PyTorch does
+        return value
 
     def log_prob(self, value):
         value = hookgrad.as_tensor(value, dtype=self.rate.dtype)

@@ -61,13 +61,22 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     return _alpha(input, p, training, inplace, input.new_empty([*input.shape[:2]] + [1] * (input.dim() - 2)))
 
 
-@one_node("RreluWithNoiseBackward0", 0, saved="self noise lower upper training")
+def _slopes(grad, input, noise, *settings):
+    return noise * grad  # lies as the noise does, which is as the input
+
+
+@one_node("RreluWithNoiseBackward0", 0, saved="self noise lower upper training", derivative=_slopes)
 def _scaled(input, noise, lower, upper, training):
-    return input * noise
+    return (input * noise).contiguous()
 
 
 _scaled_ = one_node_(
-    "RreluWithNoiseBackward1", _scaled.__wrapped__, 0, saved="- noise lower upper training", results="result"
+    "RreluWithNoiseBackward1",
+    _scaled.__wrapped__,
+    0,
+    saved="- noise lower upper training",
+    results="result",
+    derivative=_slopes,
 )
 
 

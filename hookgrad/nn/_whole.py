@@ -21,7 +21,7 @@ _NUMBERS = {  # settings that PyTorch's kernels know by number
 class _Whole:
     """The context of such a node: the function, and its arguments; None for a saved tensor, a `_Blank` for one that is not."""
 
-    def __init__(self, name, function, args, edges, saved, results):
+    def __init__(self, name, function, args, edges, saved, results, derivative=None):
         self._name = name  # which the core's node does not own
         self._saved_names = [word.removeprefix("+") for word in saved]
         self._result_names = results
@@ -35,6 +35,7 @@ class _Whole:
                 self._args[i] = None if self._is_saved[i] else _Blank(a)
                 self._shapes[i] = tuple(a.shape)
         self._edges = edges
+        self._derivative = derivative
 
     def _saved_attribute(self, name):
         """`_saved_x` and `_raw_saved_x` of the node, `self`; NotImplemented where it has no such attribute."""
@@ -72,6 +73,12 @@ class _Whole:
         args = [next(saved) if kept else a for a, kept in zip(self._args, self._is_saved)]
         args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
         is_tensor = [isinstance(a, _C.Tensor) for a in args]
+        if self._derivative:
+            if all(g is None for g in grads):
+                return (None,) * len(edges)
+            got = self._derivative(*grads, *args, *saved)
+            got = got if isinstance(got, tuple) else (got,)
+            return tuple([g if is_tensor[i] and args[i].requires_grad else None for i, g in zip(edges, got)])
         with enable_grad():
             # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs.
             for i in edges:
@@ -128,14 +135,15 @@ def _by_position(function, args, kwargs):
     return bound.args
 
 
-def one_node(name, *edges, saved="", results=""):
+def one_node(name, *edges, saved="", results="", derivative=None):
     """A decorator: the results of a function of tensors and settings come from one node `name`.
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
     tensor or a tuple of them, and the same values for the same arguments. `saved` has a word for each argument that the node
     shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. A tensor of which it
     shows no more is one that no derivative depends on, and not saved; with a "+" before its word it is. `results` has a word
-    for each of the first results, which the node then saves, too.
+    for each of the first results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges
+    from those of the outputs, the arguments and the results saved; it is written in terms of ops.
     """
     saved, results = saved.split(), results.split()
 
@@ -151,7 +159,7 @@ def one_node(name, *edges, saved="", results=""):
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
             flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs])
-            _record(_Whole(name, function, args, edges, saved, results), args, outputs, flags)
+            _record(_Whole(name, function, args, edges, saved, results, derivative), args, outputs, flags)
             return outputs if isinstance(result, tuple) else outputs[0]
 
         return call
@@ -159,7 +167,7 @@ def one_node(name, *edges, saved="", results=""):
     return decorate
 
 
-def one_node_(name, function, *edges, saved="", results=""):
+def one_node_(name, function, *edges, saved="", results="", derivative=None):
     """one_node() for a function that writes what `function` returns into its first argument."""
     saved, results = saved.split(), results.split()
 
@@ -172,7 +180,7 @@ def one_node_(name, function, *edges, saved="", results=""):
             return self.copy_(function(*args))
         if self.is_leaf and self.requires_grad:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        whole = _Whole(name, function, args, edges, saved, results)
+        whole = _Whole(name, function, args, edges, saved, results, derivative)
         was = (self.clone() if whole._is_saved[0] else self, *args[1:])
         with no_grad():
             self.copy_(function(*args))

@@ -1,0 +1,125 @@
+"""Functions that few programs call. Sources: the pages of the same names in https://docs.pytorch.org/docs/stable/torch.html"""
+
+import math
+
+from . import _C
+from .nn._whole import one_node
+
+_STARTS = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": -math.inf, "amin": math.inf}
+
+
+def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, axis=0, unsafe=False, initial=None):
+    """Reduce ("sum", "mean", "max", "min", "prod") the segments along a dimension whose lengths, or bounds, are given.
+
+    `lengths` has the shape of data up to that dimension, and there the number of segments; `offsets` one more.
+
+    >>> import hookgrad as torch
+    >>> torch.segment_reduce(torch.arange(4.0), "sum", lengths=torch.tensor([1, 3]))
+    tensor([0., 6.])
+
+    Source: https://docs.pytorch.org/docs/stable/torch.html
+    """
+    reduce = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    if reduce not in _STARTS:
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    if lengths is None and offsets is None:
+        raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined.")
+    if data.dim() == 0 or data.numel() == 0 and lengths is None:
+        raise RuntimeError("segment_reduce(): Expected data to have at least one dimension and elements")
+    if lengths is None:
+        lengths = offsets.diff(dim=-1)
+    axis %= data.dim()
+    if lengths.dim() != axis + 1:
+        raise RuntimeError("segment_reduce(): Expected lengths to have as many dimensions as data up to axis.")
+    if not unsafe:
+        if (lengths < 0).any():
+            raise RuntimeError("lengths contains negative value!")
+        if offsets is None and (lengths.sum(-1) != data.size(axis)).any():
+            raise RuntimeError(
+                "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when !unsafe."
+            )
+    return _segment_reduce(data, lengths, reduce, axis, initial)
+
+
+@one_node("SegmentReduceBackward0", 0, saved="data lengths reduce axis initial", results="result")
+def _segment_reduce(data, lengths, reduce, axis, initial):
+    shape = data.shape
+    start = _STARTS[reduce] if initial is None else initial
+    flat, counts = data.reshape(-1, *shape[axis + 1 :]), lengths.reshape(-1).long()
+    at = _C.repeat_interleave(_C.arange(counts.numel()), counts)
+    out = flat.new_full((counts.numel(), *flat.shape[1:]), start)
+    if reduce in ("sum", "mean"):
+        out = out.index_add(0, at, flat)
+        if reduce == "mean":
+            counts = counts.view(-1, *[1] * (flat.dim() - 1))
+            out = out / counts if initial is None else _C.where(counts == 0, out, out / counts.clamp(min=1))
+    else:
+        out = out.index_reduce(0, at, flat, reduce)
+    return out.view(*shape[:axis], lengths.size(-1), *shape[axis + 1 :])
+
+
+def nonzero_static(input, *, size, fill_value=-1):
+    """The first `size` rows of nonzero(); where there are fewer, rows of `fill_value` follow."""
+    found = input.nonzero()[:size]
+    return _C.cat([found, found.new_full((size - len(found), found.size(1)), fill_value)])
+
+
+def range(start, end=None, step=1, **kwargs):
+    """The numbers from start to end, the end included: PyTorch's old arange()."""
+    from warnings import warn
+
+    warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's "
+        "range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        stacklevel=2,
+    )
+    start, end = (0, start) if end is None else (start, end)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) / step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    kwargs.setdefault("dtype", _C.get_default_dtype())
+    return _C.arange(start, start + step * (math.floor((end - start) / step) + 0.5), step, **kwargs)
+
+
+def empty_permuted(size, physical_layout, **kwargs):
+    """An uninitialised tensor whose dimensions lie in memory in the order given, the outermost first."""
+    made = _C.empty([size[d] for d in physical_layout], **kwargs)
+    return made.permute([list(physical_layout).index(d) for d, _ in enumerate(size)])
+
+
+# ---- What PyTorch has for sizes that are symbols: plain numbers here ----------------------------------------------
+
+
+def sym_float(a):
+    return float(a)
+
+
+def sym_int(a):
+    return int(a)
+
+
+def sym_not(a):
+    return not a
+
+
+def sym_max(a, b):
+    """The larger one; a float if one of them is."""
+    return float(max(a, b)) if isinstance(a, float) or isinstance(b, float) else max(a, b)
+
+
+def sym_min(a, b):
+    """The smaller one; a float if one of them is."""
+    return float(min(a, b)) if isinstance(a, float) or isinstance(b, float) else min(a, b)
+
+
+def sym_sqrt(a):
+    return math.sqrt(a)
+
+
+def sym_sum(args):
+    return sum(args)
+
+
+def sym_ite(b, t, f):
+    return t if b else f
