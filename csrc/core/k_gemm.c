@@ -130,7 +130,7 @@ static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 
 /* A thread's room for blocks of a and b; it goes with the thread. */
-enum { ROOM_B = DEEP * (WIDE + PAD), ROOM_A = TALL * (DEEP + PAD) };
+enum { ROOM_B = DEEP * (WIDE + PAD), ROOM_A = (TALL + PAD) * (DEEP + PAD) };
 
 static pthread_key_t room_key;
 static pthread_once_t room_once = PTHREAD_ONCE_INIT;
@@ -187,6 +187,11 @@ static inline int64_t share(int64_t left, int64_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
+/* The same in whole units, but for the last one. */
+static int64_t share_of(int64_t left, int64_t most, int64_t unit) {
+    return least(left, share((left + unit - 1) / unit, most / unit) * unit);
+}
+
 /* Tile t, whose columns lie in two images of c: computed aside, then put there. */
 static void tile_apart(const machine *m, const hg_product *g, tile *t, int64_t row, int64_t column, int64_t h,
                        int wide) {
@@ -204,7 +209,7 @@ static void tile_apart(const machine *m, const hg_product *g, tile *t, int64_t r
 
 /* Rows [i0, i1) of a times the block of b in t, which is b_panel from tile to tile, for columns [j0, j1). */
 static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
-                  int64_t b_panel, bool first, bool packed) {
+                  int64_t b_panel, bool first) {
     const int64_t panel = 2 * m->lanes;
     const float *a = t.a, *b = t.b;
     t.alpha = g->alpha, t.beta = first ? g->beta : 1;
@@ -218,7 +223,6 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
         for (int64_t i = i0, h; i < i1; i += h) {
             h = share(i1 - i, m->rows);
             t.a = from, t.b = b, t.c = c + i * g->c_row, t.c_row = g->c_row;
-            if (packed) t.a_col = h;
             if (first)
                 t.add = g->add ? g->add + i * g->add_row + j : NULL, t.add_row = g->add_row;
             else
@@ -227,9 +231,13 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
                 tile_apart(m, g, &t, i, j, h, wide);
             else
                 m->tiles[h - 1][wide - 1](&t);
-            from += packed ? h * t.k : h * t.a_row;
+            from += h * t.a_row;
         }
     }
+}
+
+static void copy_rows(const float *x, int64_t row, int64_t rows, int64_t n, float *to, int64_t ld) {
+    for (; rows > 0; rows--, x += row, to += ld) memcpy(to, x, (size_t)n * sizeof *x);
 }
 
 /* How many of `rows` cache lines, a row of numbers apart, wait for the same place in the first cache. */
@@ -254,12 +262,13 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
     float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
     copy_a &= space != NULL;
-    const int64_t wide = !makes_b && !copy_b ? n : space ? WIDE : panel;
-    const int64_t tall = makes_a && !space ? m->rows : TALL / m->rows * m->rows;
-    for (int64_t j = j0; j < j1; j += wide)
-        for (int64_t p = 0, k;; p += k) {
-            int64_t some = least(j1 - j, wide), b_panel = panel;
-            k = share(g->k - p, DEEP);
+    const int64_t wide = !makes_b && !copy_b ? n + panel : space ? WIDE : panel;
+    const int64_t tall = makes_a && !space ? m->rows : TALL;
+    for (int64_t p = 0, k;; p += k) {
+        k = share(g->k - p, DEEP);
+        for (int64_t j = j0, some; j < j1; j += some) {
+            some = share_of(j1 - j, wide, panel);
+            int64_t b_panel = panel;
             tile t = {.k = k, .b = room_b, .b_row = panel};
             if (makes_b) {
                 t.b_row = wide + PAD;
@@ -272,26 +281,27 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
             } else {
                 t.b = g->b + p * g->b_row + j, t.b_row = g->b_row, t.b_at = g->b_at ? g->b_at + p : NULL;
             }
-            for (int64_t i = i0; i < i1; i += tall) {
-                int64_t end = least(i1, i + tall);
-                t.a = room_a;
-                if (makes_a) {
-                    t.a_row = DEEP + PAD, t.a_col = 1;
-                    g->rows(g->rows_arg, i, end - i, p, k, room_a, t.a_row);
-                } else if (copy_a) {
-                    float *to = room_a;
-                    for (int64_t r = i, h; r < end; r += h, to += h * k) {
-                        h = share(end - r, m->rows);
-                        turn(m, g->a + r * g->a_row + p * g->a_col, g->a_row, g->a_col, h, k, to, h);
-                    }
-                    t.a_row = 1;
-                } else {
-                    t.a = g->a + i * g->a_row + p * g->a_col, t.a_row = g->a_row, t.a_col = g->a_col;
+            for (int64_t i = i0, end; i < i1; i = end) {
+                end = i + share_of(i1 - i, tall, m->rows);
+                const float *a = g->a ? g->a + i * g->a_row + p * g->a_col : NULL;
+                bool there = j > j0 && end - i == i1 - i0; /* the same block as before */
+                t.a = a, t.a_row = g->a_row, t.a_col = g->a_col;
+                if (makes_a || copy_a) {
+                    bool by_rows = makes_a || g->a_col == 1;
+                    t.a = room_a, t.a_row = by_rows ? DEEP + PAD : 1, t.a_col = by_rows ? 1 : TALL + PAD;
                 }
-                block(m, g, t, i, end, j, j + some, b_panel, p == 0, copy_a);
+                if (makes_a && !there) g->rows(g->rows_arg, i, end - i, p, k, room_a, t.a_row);
+                if (copy_a && !there) {
+                    if (t.a_col == 1)
+                        copy_rows(a, g->a_row, end - i, k, room_a, t.a_row);
+                    else
+                        copy_rows(a, g->a_col, k, end - i, room_a, t.a_col);
+                }
+                block(m, g, t, i, end, j, j + some, b_panel, p == 0);
             }
-            if (p + k == g->k) break;
         }
+        if (p + k == g->k) break;
+    }
 }
 
 /* ---- A product of a matrix and a vector -------------------------------------------------------------------------------------- */
