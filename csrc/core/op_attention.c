@@ -9,6 +9,7 @@
 #include "nn_impl.h"
 #include "pool_impl.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -36,36 +37,59 @@ typedef struct attention {
 
 enum { SPAN = 16 };
 
-/* Adds up the numbers of x, which is lost. */
-HG_INLINE float total(float x[SPAN]) {
-    for (int half = SPAN / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) x[j] += x[j + half];
+/* SPAN numbers at any address; what compares them. */
+typedef float lanes __attribute__((vector_size(SPAN * sizeof(float)), aligned(4), may_alias));
+typedef int32_t marks __attribute__((vector_size(SPAN * sizeof(int32_t)), aligned(4), may_alias));
+#define SEEN(p) (*(const lanes *)(p))
+
+/* One number of all of x, joined two by two: each half with the other. */
+#define FOLD(x, join)                                                                                                  \
+    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));            \
+    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));                        \
+    x = join(x, __builtin_shufflevector(x, x, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));                        \
+    x = join(x, __builtin_shufflevector(x, x, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1))
+#define SUM(x, y)    ((x) + (y))
+#define LARGER(x, y) ((lanes)(((marks)(x) & ((x) > (y))) | ((marks)(y) & ~((x) > (y)))))
+
+HG_INLINE float total(const float *of) {
+    lanes x = SEEN(of);
+    FOLD(x, SUM);
+    return x[0];
+}
+
+/* The largest of n numbers, n a multiple of SPAN, and of SPAN more. */
+HG_INLINE float largest(int64_t n, const float *of, const float *more) {
+    lanes x = SEEN(more);
+    for (int64_t k = 0; k < n; k += SPAN) {
+        const lanes next = SEEN(of + k);
+        x = LARGER(next, x);
+    }
+    FOLD(x, LARGER);
     return x[0];
 }
 
 /* A row of scores becomes e^(x - most), nothing beyond `n`; *sum is theirs. A row of minus infinities becomes zeros. */
-HG_INLINE void weigh_body(const bool fused, int64_t n, int64_t all, float *x, float *most, float *sum) {
+HG_INLINE void weigh_body(const bool fused, int64_t n, int64_t all, float *x, float *shift, float *sum) {
     float lane[SPAN], rest[SPAN];
-    int64_t whole = n / SPAN * SPAN;
-    for (int j = 0; j < SPAN; j++) lane[j] = rest[j] = -INFINITY;
-    memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
-    for (int64_t k = 0; k < whole; k += SPAN)
-        for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    for (int j = 0; j < SPAN; j++) lane[j] = rest[j] > lane[j] ? rest[j] : lane[j]; /* a NaN shows in the sum */
-    for (int half = SPAN / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
-    const float from = lane[0] == -INFINITY ? 0 : lane[0];
-    for (int j = 0; j < SPAN; j++) lane[j] = rest[j] = hg_low_exp(fused, rest[j] - from);
+    const int64_t whole = n / SPAN * SPAN;
+    const bool ragged = whole < n;
+    for (int j = 0; j < SPAN; j++) rest[j] = -INFINITY;
+    if (ragged) memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
+    const float most = largest(whole, x, rest), from = most == -INFINITY ? 0 : most;
+    for (int j = 0; j < SPAN; j++) lane[j] = 0;
+    if (ragged) {
+        for (int j = 0; j < SPAN; j++) lane[j] = rest[j] = hg_low_exp(fused, rest[j] - from);
+        memcpy(x + whole, rest, (size_t)(n - whole) * sizeof *x);
+    }
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) {
             float e = hg_low_exp(fused, x[k + j] - from);
             x[k + j] = e, lane[j] += e;
         }
-    memcpy(x + whole, rest, (size_t)(n - whole) * sizeof *x);
-    memset(x + n, 0, (size_t)(all - n) * sizeof *x);
-    *most = from, *sum = total(lane);
+    if (n < all) memset(x + n, 0, (size_t)(all - n) * sizeof *x);
+    *shift = from, *sum = total(lane);
 }
-HG_VECTOR(weigh, (int64_t n, int64_t all, float *x, float *most, float *sum), n, all, x, most, sum)
+HG_VECTOR(weigh, (int64_t n, int64_t all, float *x, float *shift, float *sum), n, all, x, shift, sum)
 
 /* Rows of n numbers, `row` apart, each times a number of its own. */
 HG_INLINE void scale_rows_body(const bool fused, int64_t m, int64_t n, const float *by, float *x, int64_t row) {
@@ -140,11 +164,11 @@ static void attend_head(const attention *t, int64_t b, int64_t h, float *scores)
         int64_t m = t->length - i < t->block ? t->length - i : t->block;
         float *by = scores + 2 * t->block * t->seen;
         score(t, q, k, mask, i, m, scores);
+        for (int64_t r = 0; r < m; r++) weigh(seen_by(t, i + r), t->seen, scores + r * t->seen, sums + i + r, by + r);
         for (int64_t r = 0; r < m; r++) {
-            float sum, most;
-            weigh(seen_by(t, i + r), t->seen, scores + r * t->seen, &most, &sum);
+            float sum = by[r], log = sums[i + r] + hg_near_log(false, sum); /* it is 1 at least, 0 or a NaN */
+            sums[i + r] = sum == 0 ? INFINITY : sum <= FLT_MAX ? log : sum;
             by[r] = sum == 0 ? 0 : 1 / sum;
-            sums[i + r] = sum == 0 ? INFINITY : most + logf(sum);
         }
         product(t, false, false, m, t->width, t->seen, 1, scores, t->seen, v, t->v.row, NULL, 0, out + i * t->out.row,
                 t->out.row);
