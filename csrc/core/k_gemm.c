@@ -362,7 +362,7 @@ HG_VECTOR(sums,
 
 /* ---- All of it, by all threads ------------------------------------------------------------------------------------------------- */
 
-enum { ENOUGH_WORK = 1 << 19, ENOUGH_READ = 1 << 17 }; /* multiplications of a thread, with two matrices and with one */
+enum { ENOUGH_WORK = 1 << 19, ENOUGH_READ = 1 << 18 }; /* multiplications of a thread, with two matrices and with one */
 
 typedef enum way { BY_ROWS, BY_COLUMNS, BY_DOTS, BY_DOTS_OF_B, BY_SUMS, BY_SUMS_OF_A } way;
 
@@ -424,7 +424,7 @@ static void run(const machine *m, const hg_product *g) {
     if (threads == 1)
         run_range(&j, 0, units);
     else
-        hg_parallel_for(units, (units + threads - 1) / threads, run_range, &j);
+        hg_parallel_for(units, units / threads, run_range, &j);
 }
 
 typedef struct batch_job {
@@ -465,7 +465,7 @@ void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]) {
     } else if (threads == 1) {
         run_batches(&j, 0, n);
     } else {
-        hg_parallel_for(n, (n + threads - 1) / threads, run_batches, &j);
+        hg_parallel_for(n, ENOUGH_WORK / (work + 1) + 1, run_batches, &j);
     }
 }
 
