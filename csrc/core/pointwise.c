@@ -58,6 +58,13 @@ static inline bool is_plain(const hg_arg *a, hg_dtype d) {
     return a->kind == HG_A_TENSOR && a->u.t->dtype == d && a->u.t->plain;
 }
 
+/* One number, expanded. */
+static inline bool is_still(const hg_tensor *t) {
+    for (int i = 0; i < t->n_dim; i++)
+        if (t->stride[i]) return false;
+    return t->n_dim != 0;
+}
+
 /* Is the first operand the result, and does no other one lie in its memory, but for itself? */
 static inline bool overwrites_first(const hg_tensor *out, hg_dtype result, const hg_arg *in, int n_in) {
     const hg_tensor *y = n_in == 2 && in[1].kind == HG_A_TENSOR ? in[1].u.t : NULL;
@@ -99,16 +106,19 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         }
         const hg_tensor *t = in[i].u.t;
         assert(t);
-        if (!whole || (whole->numel == 1 && t->n_dim >= whole->n_dim)) whole = t;
+        if (!whole || (whole->numel == 1 && t->n_dim >= whole->n_dim) ||
+            (!whole->plain && t->plain && hg_same_shape(whole, t)))
+            whole = t;
     }
-    /* straight: everything plain, of the dtype computed in, and of one shape or a single number */
+    /* straight: everything plain, of the dtype computed in, and of one shape or a single number, expanded or not */
     bool straight = whole && (!*out || (*out)->contiguous);
     for (int i = 0; i < n_in && straight; i++) {
         if (in[i].kind != HG_A_TENSOR) continue;
         const hg_tensor *t = in[i].u.t;
         assert(t);
-        straight = t->dtype == (i == 0 && k->first_bool ? HG_BOOL : c) && t->plain &&
-                   (t == whole || hg_same_shape(whole, t) || (t->numel == 1 && t->n_dim <= whole->n_dim));
+        straight = t->dtype == (i == 0 && k->first_bool ? HG_BOOL : c) &&
+                   (t == whole || hg_same_shape(whole, t) ? t->plain || (whole->plain && is_still(t))
+                                                          : t->plain && t->numel == 1 && t->n_dim <= whole->n_dim);
     }
     if (straight) {
         bool fresh = !*out;
@@ -122,7 +132,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
                 const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
                 if (t && !fresh && (st = hg_check_overlap(cx, *out, t)) != HG_OK) return st;
                 it.p[i + 1] = t ? t->data : (char *)&number[i];
-                it.step[0][i + 1] = t && t->numel == whole->numel ? (int64_t)hg_tensor_itemsize(t) : 0;
+                it.step[0][i + 1] = t && t->numel == whole->numel && t->plain ? (int64_t)hg_tensor_itemsize(t) : 0;
             }
             if (whole->numel > HG_GRAIN)
                 hg_iter_work_loop(cx, &it, loop, extra);

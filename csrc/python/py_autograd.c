@@ -9,22 +9,24 @@
 /* The tensors of a sequence, or of one tensor, held while we use them. None stands for none, where that is allowed. */
 typedef struct tensors {
     PyObject *held; /* a tuple; NULL: nothing is held */
-    hg_tensor **at; /* PyMem */
+    hg_tensor **at; /* `few`, or PyMem */
     int n;
+    hg_tensor *few[4];
 } tensors;
 
 static void tensors_free(tensors *list) {
-    PyMem_Free(list->at);
+    if (list->at != list->few) PyMem_Free(list->at);
     Py_CLEAR(list->held);
     list->at = NULL;
 }
 
 static int tensors_get(PyObject *o, tensors *list, bool none_allowed, const char *function, const char *name) {
-    *list = (tensors){NULL, NULL, 0};
+    list->at = NULL, list->n = 0;
     list->held = py_is_tensor(o) || o == Py_None ? PyTuple_Pack(1, o) : PySequence_Tuple(o);
     if (!list->held) return -1;
     Py_ssize_t n = PyTuple_GET_SIZE(list->held);
-    if (!(list->at = PyMem_New(hg_tensor *, (size_t)n + 1))) {
+    list->at = n <= (Py_ssize_t)(sizeof list->few / sizeof *list->few) ? list->few : PyMem_New(hg_tensor *, (size_t)n);
+    if (!list->at) {
         PyErr_NoMemory();
         goto fail;
     }
@@ -63,7 +65,7 @@ static int warn_of_cycle(void) {
 }
 
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs) {
-    tensors r, g, in = {NULL, NULL, -1};
+    tensors r, g, in = {.n = -1};
     PyObject *result = NULL;
     if (create && warn_of_cycle()) return NULL;
     if (tensors_get(roots, &r, false, "backward", "tensors")) return NULL;
@@ -101,19 +103,23 @@ static PyObject *run_backward(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
 static PyObject *grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[6];
     hg_ctx *cx = py_ctx();
-    if (!cx ||
-        py_parse("grad", "outputs,grad_outputs,inputs,retain_graph,create_graph,allow_unused", 3, args, n, kwnames, at))
+    const char *names = "outputs,grad_outputs,inputs,retain_graph,create_graph,allow_unused";
+    if (!cx) return NULL;
+    if (n == 6 && !kwnames)
+        memcpy(at, args, sizeof at);
+    else if (py_parse("grad", names, 3, args, n, kwnames, at))
         return NULL;
     int keep = py_bool(at[3], "grad", "retain_graph"), create = py_bool(at[4], "grad", "create_graph");
     int unused = py_bool(at[5], "grad", "allow_unused");
     if (keep < 0 || create < 0 || unused < 0) return NULL;
     tensors out, g, in;
     PyObject *result = NULL;
-    hg_tensor **results = NULL;
+    hg_tensor *few[4] = {NULL}, **results = few;
     if (tensors_get(at[0], &out, false, "grad", "outputs")) return NULL;
     if (tensors_get(at[1], &g, true, "grad", "grad_outputs")) goto done_out;
     if (tensors_get(at[2], &in, false, "grad", "inputs")) goto done_grads;
-    if (!(results = PyMem_Calloc((size_t)in.n + 1, sizeof *results))) {
+    if (in.n > (int)(sizeof few / sizeof *few)) results = PyMem_Calloc((size_t)in.n, sizeof *results);
+    if (!results) {
         PyErr_NoMemory();
     } else if (g.n != out.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", out.n, g.n);
@@ -128,13 +134,24 @@ static PyObject *grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t 
                 hg_release(cx, results[i]);
         }
     }
-    PyMem_Free(results);
+    if (results != few) PyMem_Free(results);
     tensors_free(&in);
 done_grads:
     tensors_free(&g);
 done_out:
     tensors_free(&out);
     return result;
+}
+
+/* _C.are_tensors(one, more): is `one` a tensor, and `more` another or a list or tuple of some, not empty? */
+static PyObject *are_tensors(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    bool all = n == 2 && py_is_tensor(args[0]);
+    if (all && !py_is_tensor(args[1])) {
+        all = (PyTuple_CheckExact(args[1]) || PyList_CheckExact(args[1])) && PySequence_Fast_GET_SIZE(args[1]);
+        for (Py_ssize_t i = 0; all && i < PySequence_Fast_GET_SIZE(args[1]); i++)
+            all = py_is_tensor(PySequence_Fast_GET_ITEM(args[1], i));
+    }
+    return PyBool_FromLong(all);
 }
 
 /* ---- Modes and defaults ----------------------------------------------------------------------------------------- */
@@ -293,7 +310,7 @@ static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssiz
     int nesterov = PyObject_IsTrue(args[7]), maximize = PyObject_IsTrue(args[8]);
     if (nesterov < 0 || maximize < 0 || numbers(cx, args + 3, 4, to)) return NULL;
     o.nesterov = nesterov, o.maximize = maximize;
-    tensors params = {NULL, NULL, 0}, grads = {NULL, NULL, 0}, buffers = {NULL, NULL, 0};
+    tensors params = {.n = 0}, grads = {.n = 0}, buffers = {.n = 0};
     PyObject *result = NULL;
     bool with_buffers = o.momentum != 0;
     if (tensors_get(args[0], &params, false, "sgd_step", "params") ||
@@ -333,7 +350,7 @@ static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssi
     enum { PARAMS, GRADS, AVG, AVG_SQ, STEPS, MAX_AVG_SQ, N_LISTS };
     PyObject *const names[N_LISTS] = {
         [AVG] = NAME(exp_avg), [AVG_SQ] = NAME(exp_avg_sq), [STEPS] = NAME(step), [MAX_AVG_SQ] = NAME(max_exp_avg_sq)};
-    tensors lists[N_LISTS] = {{NULL, NULL, 0}};
+    tensors lists[N_LISTS] = {{.n = 0}};
     int n_lists = amsgrad ? N_LISTS : N_LISTS - 1;
     PyObject *result = NULL;
     for (int i = 0; i < n_lists; i++)
@@ -352,6 +369,7 @@ done:
 static PyMethodDef functions[] = {
     {"run_backward", FAST(run_backward), METH_FASTCALL | METH_KEYWORDS, "Run backward, accumulating into .grad."},
     {"grad", FAST(grad), METH_FASTCALL | METH_KEYWORDS, "Run backward, returning the gradients of inputs."},
+    {"are_tensors", FAST(are_tensors), METH_FASTCALL, "(one, more): are they tensors, and more may be a list of some?"},
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "Are operations recorded?"},
     {"_set_grad_enabled", set_grad_enabled, METH_O, "Record operations, or not; returns whether they were."},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, "Is inference mode on?"},

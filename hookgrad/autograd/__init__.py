@@ -153,7 +153,7 @@ def grad(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
     """
     if (
-        _is_plain(outputs, inputs)
+        _C.are_tensors(outputs, inputs)
         and grad_outputs is None
         and only_inputs
         and not (is_grads_batched or materialize_grads)
@@ -190,15 +190,6 @@ def grad(
             raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
         got = tuple(_C.zeros_like(x, requires_grad=create_graph) if g is None else g for g, x in zip(got, inputs))
     return got
-
-
-def _is_plain(outputs, inputs):
-    """Is it one tensor that is differentiated, with respect to tensors, as it nearly always is?"""
-    if not isinstance(outputs, _C.Tensor):
-        return False
-    if isinstance(inputs, _C.Tensor):
-        return True
-    return type(inputs) in (tuple, list) and len(inputs) > 0 and not [t for t in inputs if not isinstance(t, _C.Tensor)]
 
 
 def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
