@@ -118,6 +118,10 @@ class TypedStorage(UntypedStorage):
     def untyped(self):
         return UntypedStorage(self._tensor)
 
+    @property
+    def _untyped_storage(self):
+        return self.untyped()
+
     def __reduce__(self):
         return _typed, (self.untyped(), self.dtype)
 

@@ -1,5 +1,7 @@
 """Functions made of other ops: their numbers are PyTorch's, they differentiate, and bad input is refused by name."""
 
+import warnings
+
 import pytest
 from op_cases import check_error, inputs, numbers
 
@@ -103,3 +105,44 @@ ERRORS = [
 @pytest.mark.parametrize("call, error, words", ERRORS)
 def test_errors_have_torchs_words(call, error, words):
     check_error(call, error, words)
+
+
+def test_numbers_among_the_tensors_are_taken_as_they_once_were():
+    """`p.data.add_(-lr, grad)` and its like, from the first years of PyTorch."""
+    a, x, m = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0], requires_grad=True), torch.eye(2)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        assert x.add(2, a).tolist() == torch.add(x, 2, a).tolist() == x.add(2, other=a).tolist() == [5.0, 8.0]
+        y = x.sub(2, x)
+        assert a.clone().add_(-0.5, torch.ones(2)).tolist() == [0.5, 1.5]
+        assert a.clone().addcmul_(2, a, a).tolist() == torch.addcmul(a, 2, a, a).tolist() == [3.0, 10.0]
+        assert a.clone().addcdiv_(2, a, a).tolist() == [3.0, 4.0]
+        assert (
+            m.addmm(2, m, m).equal(3 * m)
+            and m.addmm(2, 3, m, m).equal(5 * m)
+            and torch.addmm(2, m, 3, m, m).equal(5 * m)
+        )
+        assert torch.add(x.detach(), 2, a, out=torch.empty(2)).tolist() == [5.0, 8.0]
+    y.sum().backward()
+    assert y.grad_fn.name() == "SubBackward0" and x.grad.tolist() == [-1.0, -1.0]
+    with pytest.raises(TypeError):
+        a.add(2, 3, a)
+    with pytest.raises(TypeError):
+        a.mul(2, a)
+
+
+def test_the_old_spelling_is_warned_of_once():
+    import subprocess
+    import sys
+
+    program = (
+        "import hookgrad as torch, warnings\n"
+        "warnings.simplefilter('always')\n"
+        "a = torch.ones(1)\n"
+        "with warnings.catch_warnings(record=True) as seen: a.add_(2, a), a.addcmul_(2, a, a)\n"
+        "print(len(seen), repr(str(seen[0].message)))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(
+        "1 'This overload of add_ is deprecated:\\n\\tadd_(Number alpha, Tensor other)\\nConsider using one"
+    )

@@ -1,5 +1,6 @@
 """state_dict and load_state_dict: what is saved, what is taken back, what is complained about, and the hooks around."""
 
+import gc
 from collections import OrderedDict
 
 import pytest
@@ -299,3 +300,11 @@ def test_a_state_goes_into_the_dict_given():
     assert not into["0.weight"].requires_grad
     into["0.weight"].fill_(7)
     assert net[0].weight.item() == 7
+
+
+def test_loading_leaves_no_cycles():
+    m, state = nn.LSTM(2, 2), nn.LSTM(2, 2).state_dict()
+    m.load_state_dict(state)
+    gc.collect()
+    m.load_state_dict(state)
+    assert gc.collect() == 0

@@ -275,11 +275,19 @@ static hg_tensor *batch_norm_of_nothing(hg_ctx *cx, hg_arg x, hg_arg weight, hg_
     return hg_given(&bias) ? X(ADD, T(y), T(X(SELECT, bias, hg_i(0), hg_i(0)))) : y;
 }
 
-/* input, running_mean, running_var, weight, bias, training, momentum, eps: F.batch_norm's order */
+/* input, running_mean, running_var, weight, bias, training, momentum, eps: F.batch_norm's order, without what it checks. */
+hg_status hg_batch_norm_any_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    if (!a[0].u.t->numel) HG_TRY(check_batch_shapes(cx, (hg_arg[]){a[0], a[3], a[4], a[1], a[2], a[5]}));
+    hg_scope_begin(cx, &s);
+    hg_tensor *y = a[0].u.t->numel ? X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7])
+                                   : batch_norm_of_nothing(cx, a[0], a[3], a[4]);
+    return hg_scope_return(cx, &s, y, out);
+}
+
 hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *x = a[0].u.t;
     char words[256];
-    hg_scope s;
     int64_t values = x->n_dim ? x->shape[0] : 1;
     for (int i = 2; i < x->n_dim; i++) values *= x->shape[i];
     if (a[5].u.i && values == 1 && x->n_dim > 1)
@@ -291,13 +299,7 @@ hg_status hg_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (training ? !(eps > 0) : eps < 0)
         return hg_fail(cx, HG_VALUE, "batch_norm eps must be %s, but got %g",
                        training ? "positive during training" : "non-negative", eps);
-    if (!a[0].u.t->numel) {
-        HG_TRY(check_batch_shapes(cx, (hg_arg[]){a[0], a[3], a[4], a[1], a[2], a[5]}));
-        hg_scope_begin(cx, &s);
-        return hg_scope_return(cx, &s, batch_norm_of_nothing(cx, a[0], a[3], a[4]), out);
-    }
-    hg_scope_begin(cx, &s);
-    return hg_scope_return(cx, &s, X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7]), out);
+    return hg_batch_norm_any_fwd(cx, a, out);
 }
 
 /* ---- Layer norm ----------------------------------------------------------------------------------------------------------- */

@@ -222,6 +222,24 @@ static PyObject *refuse_in_functions(PyObject *Py_UNUSED(m), PyObject *class) {
     Py_RETURN_NONE;
 }
 
+/* A call of an op that takes numbers by name, which PyTorch once took by position; NULL without an exception: it is none. */
+static PyObject *respelled(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    const hg_op_info *info = op->rows[0]->info;
+    const char *last = info->n_params ? info->params[info->n_params - 1].name : "";
+    if (n < 2 || (strcmp(last, "alpha") != 0 && strcmp(last, "value") != 0)) return NULL;
+    PyObject *module = PyImport_ImportModule("hookgrad._deprecated"), *by_place = PyTuple_New(n),
+             *by_name = PyDict_New();
+    PyObject *result = NULL;
+    bool failed = !module || !by_place || !by_name;
+    for (Py_ssize_t i = 0; i < n && !failed; i++) PyTuple_SET_ITEM(by_place, i, Py_NewRef(args[i]));
+    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames) && !failed; k++)
+        failed = PyDict_SetItem(by_name, PyTuple_GET_ITEM(kwnames, k), args[n + k]) < 0;
+    if (!failed) result = PyObject_CallMethod(module, "respelled", "OOOO", op, op->name, by_place, by_name);
+    Py_XDECREF(module), Py_XDECREF(by_place), Py_XDECREF(by_name);
+    if (result == Py_NotImplemented) Py_CLEAR(result);
+    return result;
+}
+
 /* Whatever the arguments are: by position, by name, lists, of classes that override. */
 static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     const py_op *op = (py_op *)self;
@@ -241,7 +259,8 @@ static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_
     }
     if (py_override_strangers(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
         return py_override(self, args, n, kwnames);
-    return py_op_error(op, args, n, kwnames);
+    PyObject *result = respelled(op, args, n, kwnames);
+    return result || PyErr_Occurred() ? result : py_op_error(op, args, n, kwnames);
 }
 
 static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {

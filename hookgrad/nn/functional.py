@@ -39,6 +39,8 @@ def __getattr__(name):
 
     if name in ("_single", "_pair", "_triple"):
         return getattr(import_module(".modules.utils", __package__), name)
+    if name == "grad":
+        return import_module(".grad", __package__)
     if name == "_Reduction":
         return import_module("._reduction", __package__)
     if name == "torch":
@@ -139,12 +141,12 @@ def instance_norm(
 
     # Batch normalisation of one sample that has the channels of all of them.
     mean, var = for_each_sample(running_mean), for_each_sample(running_var)
-    y = hookgrad.batch_norm(
+    y = _nn._batch_norm_any(
         input.reshape(1, n * channels, *rest),
-        for_each_sample(weight),
-        for_each_sample(bias),
         mean,
         var,
+        for_each_sample(weight),
+        for_each_sample(bias),
         use_input_stats,
         momentum,
         eps,

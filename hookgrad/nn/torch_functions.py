@@ -69,9 +69,7 @@ def _kept(input, mask, p, scale):
 
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=False):
     """nn.functional.batch_norm, the parameters first."""
-    if input.numel() == 0:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, max(eps, 1e-5))
-    return _C.native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
+    return _C.nn._batch_norm_any(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def batch_norm_update_stats(input, running_mean, running_var, momentum):

@@ -751,6 +751,8 @@ class OneCycleLR(LRScheduler):
 
     def _anneal_func(self, start, end, pct):
         """The value a part `pct` of the way from `start` to `end`."""
+        if not hasattr(self, "_anneal_func_type"):  # in a state of long ago
+            return self.anneal_func(start, end, pct)
         return (self._annealing_cos if self._anneal_func_type == "cos" else self._annealing_linear)(start, end, pct)
 
     def _between(self, group, phase, what, way):

@@ -799,6 +799,7 @@ class Module(_C.Module):
                     )
 
         load(self, state_dict, "")
+        load = None  # it refers to itself
         if strict:
             for words, keys in (("Unexpected", unexpected_keys), ("Missing", missing_keys)):
                 if keys:
