@@ -4,7 +4,10 @@
 def _lu(node):
     from . import linalg
 
-    return linalg.lu_factor_ex(node._saved_A.detach())
+    A = node._saved_A.detach()
+    if "Solve" not in node.name() and A.is_contiguous():
+        A = A.mT  # whose determinant is the same, and which needs no copy for LAPACK
+    return linalg.lu_factor_ex(A)
 
 
 def _sizes(node):

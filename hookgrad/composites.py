@@ -371,7 +371,7 @@ def _nanmedian_of_all(input):
     return input[ties].max()  # all are equal: the gradient is shared among them
 
 
-@one_node("NanmedianBackward1", 0, saved="self dim keepdim")
+@one_node("NanmedianBackward1", 0, saved="+self_sym_sizes dim keepdim", results="- indices")
 def _nanmedian(input, dim, keepdim):
     values, indices = input.sort(stable=True, dim=dim)
     at = ((~input.isnan()).sum(dim, keepdim=True) - 1).clamp(min=0) // 2

@@ -130,7 +130,7 @@ def lu_solve(b, LU_data, LU_pivots):
     return linalg.lu_solve(LU_data, LU_pivots, b)
 
 
-@one_node("OrmqrBackward0", 0, 1, 2, saved="self tau other left transpose", results="result")
+@one_node("OrmqrBackward0", 0, 1, 2, saved="self input2 input3 left transpose", results="result")
 def ormqr(input, tau, other, left=True, transpose=False):
     """Q @ other, or other @ Q where not `left`, Q being the whole product of the reflections in input and tau, or its transpose.
 

@@ -115,7 +115,7 @@ def i1(input):
     return _bessel(input, 1, False)
 
 
-@one_node("SpecialI1EBackward0", 0)
+@one_node("SpecialI1EBackward0", 0, saved="self", results="result")
 def i1e(input):
     """i1(x) exp(-abs(x))"""
     return _bessel(input, 1, True)

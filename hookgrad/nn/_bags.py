@@ -33,7 +33,7 @@ _bag = one_node(
     "EmbeddingBagBackward0",
     0,
     1,
-    saved="+weight_sym_sizes per_sample_weights indices + + + padding_idx scale_grad_by_freq mode",
+    saved="+weight_sym_sizes per_sample_weights indices result1 + result2 padding_idx scale_grad_by_freq mode",
 )(_bag)
 
 

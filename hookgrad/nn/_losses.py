@@ -457,7 +457,8 @@ def linear_cross_entropy(
     elif target.shape == logits_shape:
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     bias = None if linear_bias is None else linear_bias.reshape(-1)
-    logits = F.linear(input, linear_weight.reshape(-1, features), bias).reshape(logits_shape)
+    matrix = linear_weight.reshape(-1, features) if places else linear_weight
+    logits = F.linear(input, matrix, bias).reshape(logits_shape)
     return F.cross_entropy(
         logits, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )

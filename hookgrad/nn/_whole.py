@@ -60,7 +60,7 @@ class _Whole:
     def __dir__(self):
         shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-")]
         raw = ["_raw_saved_" + n for n, saved in shown if saved and not n.endswith("_sym_sizes")]
-        results = [kind + n for n in self._result_names for kind in ("_saved_", "_raw_saved_")]
+        results = [kind + n for n in self._result_names if n != "-" for kind in ("_saved_", "_raw_saved_")]
         return ["_saved_" + n for n, _ in shown] + raw + results
 
     def _run_backward(self, *grads):

@@ -284,7 +284,12 @@ def _attention_at_once(query, key, value, attn_mask, dropout_p, is_causal, scale
 
 
 @one_node(
-    "ScaledDotProductFlashAttentionForCpuBackward0", 0, 1, 2, saved="query key value attn_mask dropout_p is_causal"
+    "ScaledDotProductFlashAttentionForCpuBackward0",
+    0,
+    1,
+    2,
+    saved="query key value attn_mask dropout_p is_causal scale",
+    results="output",
 )
 def _attention_of_ops(query, *settings):
     output = _attention(query, *settings)
@@ -295,7 +300,7 @@ def _attention_of_ops(query, *settings):
     return output.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
 
 
-@one_node("SafeSoftmaxBackward0", 0)
+@one_node("SafeSoftmaxBackward0", 0, saved="+", results="result")
 def _safe_softmax(scores):
     """softmax over the last dimension, zeros where everything is minus infinity."""
     is_masked = (scores == -math.inf).all(-1, keepdim=True)

@@ -264,6 +264,8 @@ def _(d, row):
     n = shape[dim]
     if row.name == "chunk":
         return call(d.tensor(shape), d.random.randint(1, 4), dim)
+    if row.params[1].type == "Tensor":
+        return call(d.tensor(shape), d.index((2,), n, "int64"), dim)
     if row.params[1].type.startswith("int["):
         if row.name == "tensor_split":
             return call(d.tensor(shape), sorted(d.random.randint(0, n) for _ in range(2)), dim)
