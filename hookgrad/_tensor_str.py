@@ -207,6 +207,10 @@ def _suffixes(t):
         yield f"grad_fn=<{maker}>"
     elif t.requires_grad:
         yield "requires_grad=True"
+    if hookgrad._C._has_duals():
+        tangent = hookgrad.autograd.forward_ad.unpack_dual(t).tangent
+        if tangent is not None:
+            yield f"tangent={tangent}"
 
 
 def _str(self, *, tensor_contents=None):

@@ -4,6 +4,7 @@ import pytest
 
 import hookgrad as torch
 from hookgrad.autograd import forward_ad as fw
+from hookgrad.autograd import gradcheck
 
 
 def test_tangents_agree_with_finite_differences():
@@ -64,3 +65,132 @@ def test_the_level_and_the_switch_can_be_asked_for():
             assert not forward_ad._is_fwd_grad_enabled() and not torch._C._is_fwd_grad_enabled()
             assert forward_ad.unpack_dual(x).tangent is None
         assert forward_ad.unpack_dual(x).tangent.item() == 1.0
+
+
+def tangent(tensor):
+    return fw.unpack_dual(tensor).tangent
+
+
+def test_an_op_in_place_writes_the_tangent_in_place():
+    value, along = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.0])
+    with fw.dual_level():
+        dual = fw.make_dual(value, along)
+        assert tangent(dual) is along
+        first = dual[:1]
+        dual.mul_(dual)
+        assert value.tolist() == [1.0, 4.0] and along.tolist() == [2.0, 4.0] and tangent(value) is None
+        first.mul_(3)
+        assert tangent(dual).tolist() == [6.0, 4.0] and tangent(first).tolist() == [6.0]
+        dual.zero_()
+        assert along.tolist() == [0.0, 0.0]
+        assert not dual.requires_grad
+
+
+def test_a_write_makes_a_tensor_dual_and_what_it_is_a_view_of():
+    with fw.dual_level():
+        dual = fw.make_dual(torch.ones(2), torch.tensor([3.0, 4.0]))
+        base = torch.zeros(2, 2)
+        base[1] = dual * 2
+        assert tangent(base).tolist() == [[0.0, 0.0], [6.0, 8.0]]
+        base.t().mul_(2)
+        assert tangent(base).tolist() == [[0.0, 0.0], [12.0, 16.0]]
+        apart = torch.zeros(2)
+        apart.detach().add_(dual)
+        assert tangent(apart) is None
+        assert tangent(dual.detach()) is None and tangent(dual.clone().detach_()) is None
+        with pytest.raises(
+            NotImplementedError, match="add_out that does not support it because it is an out= function"
+        ):
+            torch.add(dual, 1, out=torch.zeros(2))
+        with pytest.raises(NotImplementedError, match="out= function"):
+            torch.add(apart, 1, out=dual)
+
+
+def test_a_tangent_is_its_own_memory_and_lives_as_long_as_its_tensor():
+    import weakref
+
+    with fw.dual_level():
+        dual = fw.make_dual(torch.ones(2), torch.ones(2))
+        dual.clone().zero_()
+        assert tangent(dual).tolist() == [1.0, 1.0]
+        assert "tangent=tensor([1., 1.])" in repr(dual) and "tangent" not in repr(fw.unpack_dual(dual).primal)
+        with pytest.raises(RuntimeError, match="has a forward gradient at the same level"):
+            fw.make_dual(torch.ones(2), dual)
+        alive = weakref.ref(tangent(dual))
+        del dual
+        assert alive() is None
+
+
+def test_both_modes_together():
+    a = torch.tensor([0.1, 0.2], dtype=torch.float64, requires_grad=True)
+    with fw.dual_level():
+        x = fw.make_dual(a, torch.tensor([1.0, 0.0], dtype=torch.float64))
+        (g,) = torch.autograd.grad((x.exp() * x).sum(), x)  # exp keeps its result
+        assert torch.allclose(tangent(g), torch.stack([(2 + a[0]) * a[0].exp(), torch.zeros_like(a[1])]))
+        (g,) = torch.autograd.grad(tangent(x.exp().sum()), a)
+        assert torch.allclose(g, torch.stack([a[0].exp(), torch.zeros_like(a[1])]))
+    with fw.dual_level(), torch.inference_mode():
+        x = fw.make_dual(torch.ones(2), torch.ones(2))
+        x *= 3
+        assert tangent(x).tolist() == [3.0, 3.0]
+    torch.manual_seed(0)
+    norm = torch.nn.BatchNorm1d(2)
+    with fw.dual_level():
+        norm(fw.make_dual(torch.randn(4, 2), torch.ones(4, 2)))
+    assert norm.num_batches_tracked == 1
+
+
+class Doubled(torch.autograd.Function):
+    """Without a backward."""
+
+    @staticmethod
+    def forward(ctx, x, how):
+        ctx.how = how
+        ctx.save_for_backward(x)
+        if how == "in place" or how == "in place, wrong":
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+        if how == "two":
+            fixed = x * 3
+            ctx.mark_non_differentiable(fixed)
+            return x * 2, fixed
+        return x[:1] if how.startswith("view") else x * 2
+
+    @staticmethod
+    def jvp(ctx, t, how):
+        assert how is None and ctx.saved_tensors == ()
+        return {
+            "right": lambda: t * 2,
+            "wrong": lambda: t * 3,
+            "in place": lambda: t.mul_(2),
+            "in place, wrong": lambda: t * 2,
+            "view": lambda: t[:1],
+            "view, wrong": lambda: t[:1].clone(),
+            "view of another": lambda: t.clone()[:1],
+            "two": lambda: (t * 2, t),
+        }[ctx.how]()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("in place, wrong", "inplace custom Function is not modifying the forward mode gradients inplace"),
+        ("view, wrong", "is returning a view .or an input as-is. but the jvp is not returning a view"),
+        ("view of another", "the jvp is not returning a view of the given grad input"),
+        ("two", "You should return None at that position instead"),
+        ("wrong", "Jacobian computed with forward mode mismatch for output 0 with respect to input 0"),
+        ("right", None),
+        ("in place", None),
+        ("view", None),
+    ],
+)
+def test_what_a_jvp_returns_is_checked(how, words):
+    def check():
+        x = torch.rand(2, dtype=torch.float64, requires_grad=True)
+        gradcheck(lambda x: Doubled.apply(x * 1, how), (x,), check_forward_ad=True, check_backward_ad=False)
+
+    if words is None:
+        check()
+    else:
+        with pytest.raises(RuntimeError, match=words):
+            check()

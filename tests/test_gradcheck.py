@@ -134,7 +134,7 @@ def test_forward_products_and_batches_are_checked():
     with pytest.raises(
         GradcheckError, match="Jacobian computed with forward mode mismatch for output 0 with respect to"
     ):
-        gradcheck(lambda x: x * 2 + x.detach(), X(2), check_forward_ad=True)
+        gradcheck(lambda x: x * 2 + x.detach(), X(2), check_forward_ad=True, check_backward_ad=False)
     with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
         gradcheck(square(lambda x, g: 2 * x * g), X(2), check_forward_ad=True)
 

@@ -515,7 +515,7 @@ hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
     hg_node *old = t->grad_fn;
     t->grad_fn = NULL, t->out_nr = 0, t->requires_grad = false;
     hg_release(cx, old);
-    return HG_OK;
+    return cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, NULL) : HG_OK;
 }
 
 /* A host's object of another class takes the place of `from`, an op's fresh result. */

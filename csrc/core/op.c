@@ -290,7 +290,7 @@ static hg_status take(hg_ctx *cx, const hg_op_info *info, hg_tensor *into, hg_te
                      n);
     for (int i = 0; i < n && st == HG_OK; i++)
         if (!into)
-            st = hg_tensor_detach(cx, made[i], &to[i]);
+            st = hg_known_alias(cx, made[i], &to[i]);
         else if (made[i] != into)
             st = hg_raw_copy(cx, into, made[i]);
     hg_list_free(cx, made, n);

@@ -508,6 +508,9 @@ typedef struct hg_watch {
        ops they are made of are. To stand in for it, set *made to a new array from host->mem of *n new tensors. */
     hg_status (*calling)(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
                          int *n);
+    /* `as` is from now on what `t` was: what stands in for a result, or what a node keeps of its own result; NULL: t is
+       detached in place. */
+    hg_status (*known_as)(hg_ctx *cx, hg_tensor *t, hg_tensor *as);
     hg_status (*born)(hg_ctx *cx, hg_node *n); /* a node has been made */
     void (*failed)(hg_ctx *cx, hg_node *n);    /* its backward has failed: the error is in the context, or the host's */
     hg_status (*writing)(hg_ctx *cx, hg_tensor *t); /* t is about to be changed in place */

@@ -8,7 +8,8 @@
 #include "py_op.h"
 
 static _Thread_local int modes; /* how many are on in this thread */
-static int modes_anywhere;      /* with the GIL held */
+static _Thread_local bool no_duals;
+static int modes_anywhere; /* with the GIL held */
 
 /* ---- Arguments as objects ----------------------------------------------------------------------------------------- */
 
@@ -91,21 +92,38 @@ static hg_status tensors_of(hg_ctx *cx, const hg_op_info *info, PyObject *result
     return HG_OK;
 }
 
-static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
-                         int *n) {
-    if (!modes) return HG_OK;
+/* What `by`, called for the op, returns in its place; None, of dual_call, leaves it to the op. */
+static hg_status ask(hg_ctx *cx, PyObject *by, const hg_op_info *info, const hg_arg *a, hg_tensor *into,
+                     hg_tensor ***made, int *n) {
     PyObject *args, *kwargs, *result = NULL;
     bool was = cx->grad_enabled;
-    cx->grad_enabled = false; /* the mode is below the recording of the graph */
+    cx->grad_enabled = false; /* this is below the recording of the graph */
     if (!objects_of(info, a, &args, &kwargs))
-        result = PyObject_CallFunction(hg_py->dispatch, "iOOO", info->id, into ? Py_True : Py_False, args, kwargs);
+        result = PyObject_CallFunction(by, by == hg_py->dual_call ? "iOOOO" : "iOOO", info->id,
+                                       into ? Py_True : Py_False, args, kwargs, was ? Py_True : Py_False);
     cx->grad_enabled = was;
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
     if (!result) return PY_FAILED;
-    hg_status st = tensors_of(cx, info, result, made, n);
+    hg_status st = result == Py_None && by == hg_py->dual_call ? HG_OK : tensors_of(cx, info, result, made, n);
     Py_DECREF(result);
     return st;
+}
+
+static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
+                         int *n) {
+    if (hg_py->dual_call && !no_duals) {
+        hg_status st = ask(cx, hg_py->dual_call, info, a, into, made, n);
+        if (st != HG_OK || *made) return st;
+    }
+    return modes ? ask(cx, hg_py->dispatch, info, a, into, made, n) : HG_OK;
+}
+
+static hg_status known_as(hg_ctx *cx, hg_tensor *t, hg_tensor *as) {
+    (void)cx;
+    PyObject *got = PyObject_CallFunctionObjArgs(hg_py->dual_as, PY(t), as ? PY(as) : Py_None, NULL);
+    Py_XDECREF(got);
+    return got ? HG_OK : PY_FAILED;
 }
 
 /* ---- For the package ------------------------------------------------------------------------------------------------ */
@@ -119,8 +137,34 @@ static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     if (!cx || (step == -1 && PyErr_Occurred())) return NULL;
     cx->n_changes++;
     modes += (int)step, modes_anywhere += (int)step;
-    hg_watching(cx->lib)->calling = modes_anywhere ? calling : NULL;
+    hg_watching(cx->lib)->calling = modes_anywhere || hg_py->dual_call ? calling : NULL;
     return PyLong_FromLong(modes);
+}
+
+/* _dispatch_duals(call, known_as): there are dual tensors. call(id, inplace, args, kwargs, records) is asked of each op first,
+   known_as(t, other) says that what held for t holds for the other one, too; known_as(t, out, name) that the function of that
+   name is about to write t into `out`. None, None: there are none any more. */
+static PyObject *dispatch_duals(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *call, *as;
+    hg_ctx *cx = py_ctx();
+    if (!cx || !PyArg_ParseTuple(args, "OO:_dispatch_duals", &call, &as)) return NULL;
+    bool on = call != Py_None;
+    Py_XSETREF(hg_py->dual_call, on ? Py_NewRef(call) : NULL);
+    Py_XSETREF(hg_py->dual_as, on ? Py_NewRef(as) : NULL);
+    hg_watching(cx->lib)->known_as = on ? known_as : NULL;
+    hg_watching(cx->lib)->calling = on || modes_anywhere ? calling : NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *has_duals(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(hg_py->dual_call && !no_duals);
+}
+
+/* _without_duals(off): whether this thread's ops are not told of dual tensors; returns what was before. */
+static PyObject *without_duals(PyObject *Py_UNUSED(m), PyObject *off) {
+    bool was = no_duals;
+    no_duals = off == Py_True;
+    return PyBool_FromLong(was);
 }
 
 /* _dispatch_with(call): call(id, inplace, args, kwargs) asks the thread's modes. */
@@ -139,6 +183,9 @@ static PyObject *op_of_row(PyObject *Py_UNUSED(m), PyObject *args) {
 
 static PyMethodDef functions[] = {
     {"_dispatch_modes", dispatch_modes, METH_O, NULL},
+    {"_dispatch_duals", dispatch_duals, METH_VARARGS, NULL},
+    {"_has_duals", has_duals, METH_NOARGS, NULL},
+    {"_without_duals", without_duals, METH_O, NULL},
     {"_dispatch_with", dispatch_with, METH_O, NULL},
     {"_op_of_row", op_of_row, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

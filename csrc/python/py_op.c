@@ -188,7 +188,10 @@ static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const
     bool was = cx->grad_enabled;
     cx->grad_enabled = false;
     PyObject *made = call_row(cx, op, row, b), *result = NULL;
-    if (made) result = finish_out(cx, op, made, b->out);
+    PyObject *may = made && hg_py->dual_as ? PyObject_CallFunction(hg_py->dual_as, "OOs", made, b->out, op->chars)
+                                           : made;
+    if (may) result = finish_out(cx, op, made, b->out);
+    if (may != made) Py_XDECREF(may);
     cx->grad_enabled = was;
     Py_XDECREF(made);
     return result;

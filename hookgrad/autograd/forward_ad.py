@@ -4,21 +4,28 @@ Inside of `dual_level()`, `make_dual(primal, tangent)` is such a tensor, and `un
 derivative as its tangent.
 
 Note [Forward by backward]
-There are no derivatives written for forward mode. A dual tensor is one that is differentiated by as ever; the tangent of a result
-is the derivative, along the tangents, of its vector-Jacobian product, which is linear in the vector. So whatever can be
-differentiated twice has its tangents exactly, at the price of a backward for each `unpack_dual`, and results require a gradient.
+There are no derivatives written for forward mode. While a level is entered every op that computes comes here first
+(py_dispatch.c). Where an argument has a tangent, the op runs on stand-ins that can be differentiated by, and the tangent of its
+result is the derivative, along theirs, of its vector-Jacobian product, which is linear in the vector. So whatever can be
+differentiated twice has its tangents exactly, at the price of two small backwards for each op. A view of a dual tensor has the
+same view of its tangent; an op in place writes the tangent in place, so that views and what they are views of stay in step.
 
 Source: https://docs.pytorch.org/docs/stable/autograd.html#forward-mode-automatic-differentiation
 """
 
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from .. import _C
-from . import grad
+from ..utils.weak import WeakIdKeyDictionary
+from . import function, grad
 from .function import Function
-from .grad_mode import _DecoratorContextManager, enable_grad
+from .grad_mode import _DecoratorContextManager, enable_grad, inference_mode, no_grad
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
+
+_IS_VIEW = 32  # HG_ROW_VIEW
+_RANDOM = frozenset("bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_".split())
 
 
 class UnpackedDualTensor(NamedTuple):
@@ -28,15 +35,186 @@ class UnpackedDualTensor(NamedTuple):
     tangent: _C.Tensor | None
 
 
+class _Level:
+    """The level that is entered: there is one at a time, as in PyTorch."""
+
+    number = -1
+    enabled = True  # are tangents seen?
+    tangents = WeakIdKeyDictionary()
+    alone = WeakIdKeyDictionary()  # what shares memory with another tensor, but not its tangent
+
+
+def _tangent(tensor):
+    return _Level.tangents.get(tensor) if _Level.enabled else None
+
+
+@contextmanager
+def _off():
+    """A context in which no op is told of tangents."""
+    was = _C._without_duals(True)
+    try:
+        yield
+    finally:
+        _C._without_duals(was)
+
+
+# ---- Ops ----------------------------------------------------------------------------------------------------------------
+
+
+def _call(id, inplace, args, kwargs, records):
+    """Row `id` of the table is to be called; `records`: in a graph. The result, where it has a tangent; else None."""
+    tensors = [a for arg in (*args, *kwargs.values()) for a in (arg if isinstance(arg, list) else [arg])]
+    tensors = [t for t in tensors if isinstance(t, _C.Tensor)]
+    there = [tangent for tangent in map(_tangent, tensors) if tangent is not None]
+    if not there:
+        return None
+    records = records and any(t.requires_grad for t in (*tensors, *there))
+    row = _C.op_table()[id]
+    if row["name"] == "detach":
+        return None
+    op = _C._op_of_row(id, inplace)
+    with _off():
+        if inplace:
+            _write(row["name"], op, args, kwargs, records)
+            return None
+        if row["flags"] & _IS_VIEW:
+            result = op(*args, **kwargs)
+            with _recording(records):
+                moved = op(there[0], *args[1:], **kwargs)
+        else:
+            with inference_mode(False):
+                stood, duals, tangents = _stand_ins(args, kwargs)
+                result = op(*stood[0], **stood[1])
+                moved = _along(_tuple(result), duals, tangents, records)
+        outs, moved = _tuple(result), _tuple(moved)
+        for out, tangent in zip(outs, moved):
+            if tangent is not None:
+                _Level.tangents[out] = tangent
+        return result
+
+
+def _tuple(result):
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def _recording(records):
+    return enable_grad() if records else no_grad()
+
+
+def _stand_ins(args, kwargs):
+    """The arguments with tensors to differentiate by for those that have a tangent: ((args, kwargs), these, the tangents)."""
+    duals, tangents = [], []
+
+    def of(a):
+        if isinstance(a, list):
+            return [of(one) for one in a]
+        if not isinstance(a, _C.Tensor):
+            return a
+        tangent = _tangent(a)
+        plain = a.clone() if a.is_inference() else a
+        if tangent is None:
+            return plain
+        dual = plain.view_as(plain) if plain.requires_grad else plain.detach().requires_grad_()
+        duals.append(dual)
+        tangents.append(tangent.clone() if tangent.is_inference() else tangent)
+        return dual
+
+    return ([of(a) for a in args], {name: of(a) for name, a in kwargs.items()}), duals, tangents
+
+
+def _along(outs, duals, tangents, records):
+    """The derivatives of `outs` by `duals` along the tangents; None of what has none."""
+    found = [None] * len(outs)
+    places = [i for i, out in enumerate(outs) if out.requires_grad and out.grad_fn is not None]
+    if not places:
+        return found
+    vs = [_C.zeros_like(outs[i], requires_grad=True) for i in places]
+    products = grad([outs[i] for i in places], duals, vs, create_graph=True, allow_unused=True)
+    linear = [(p, t.to(p.dtype)) for p, t in zip(products, tangents) if p is not None and p.requires_grad]
+    moved = [None] * len(vs)
+    if linear:
+        products, along = zip(*linear)
+        moved = grad(products, vs, along, create_graph=True, allow_unused=True)
+    for i, v, tangent in zip(places, vs, moved):
+        tangent = _C.zeros_like(v, requires_grad=False) if tangent is None else tangent
+        tangent = tangent if records else tangent.detach()
+        found[i] = tangent.clone() if any(_shares(tangent, t) for t in tangents) else tangent
+    return found
+
+
+def _shares(a, b):
+    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+
+def _write(name, op, args, kwargs, records):
+    """The tangent of what an op in place is about to write to."""
+    target, old = args[0], _tangent(args[0])
+    if not target.is_floating_point():
+        return
+    new = None
+    if name not in _RANDOM:
+        with inference_mode(False):
+            (stood, options), duals, tangents = _stand_ins(args, kwargs)
+            out = op(stood[0].clone(), *stood[1:], **options)
+            new = _along((out,), duals, tangents, records)[0]
+    with _recording(records):
+        if old is not None:
+            old.zero_() if new is None else old.copy_(new)
+        elif new is not None:
+            _lay(target, new)
+
+
+def _lay(target, new):
+    """Give `target` its first tangent; where it is a view, as the same view of a tangent of its base."""
+    base = None if target in _Level.alone else target._base
+    if base is None:
+        _Level.tangents[target] = _like(target, new)
+        return
+    whole = _Level.tangents.get(base)
+    if whole is None:
+        whole = _Level.tangents[base] = _like(base)
+    part = whole.as_strided(target.size(), target.stride(), target.storage_offset() - base.storage_offset())
+    part.copy_(new)
+    _Level.tangents[target] = part
+
+
+def _like(tensor, values=None):
+    """A tensor that lies in its memory as `tensor` does; of these values, or zeros."""
+    n = tensor.untyped_storage().nbytes() // tensor.element_size()
+    made = _C.zeros(n, dtype=tensor.dtype).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+    return made if values is None else made.copy_(values)
+
+
+def _known_as(tensor, other, name=None):
+    """`other` stands for `tensor`, or that is detached, where `other` is None. With a name: the function of that name is about
+    to write `tensor`, or several, there."""
+    if other is None:
+        _Level.tangents.pop(tensor, None)
+        return
+    if name is None:
+        tangent = _Level.tangents.get(tensor)
+        if tangent is not None:
+            _Level.tangents[other] = tangent
+        return
+    every = [t for some in (tensor, other) for t in (some if isinstance(some, tuple) else (some,))]
+    if any(isinstance(t, _C.Tensor) and _tangent(t) is not None for t in every):
+        raise NotImplementedError(
+            f"Trying to use forward AD with {name}_out that does not support it because it is an out= function"
+        )
+
+
+# ---- Functions ----------------------------------------------------------------------------------------------------------
+
+
 class _JvpContext:
-    """A Function's context as its `jvp` sees it: what was saved for forward is what was saved."""
+    """A Function's context as its `jvp` sees it: saved is what was saved for forward."""
 
     def __init__(self, ctx):
         object.__setattr__(self, "_ctx", ctx)
 
     def __getattr__(self, name):
-        if name == "saved_tensors" and self._ctx.saved_for_forward is not None:
-            return self._ctx.saved_for_forward
+        if name == "saved_tensors":
+            return self._ctx.saved_for_forward or ()
         return getattr(self._ctx, name)
 
     def __setattr__(self, name, value):
@@ -46,57 +224,122 @@ class _JvpContext:
         delattr(self._ctx, name)
 
 
-_plain_apply = Function.__dict__["apply"]
+_plain_finish = Function.__dict__["_finish"]
+_finished = []  # of the call that has just been made: its context, and the tensors that it marked
 
 
-def _apply(cls, *args, **kwargs):
+def _finish(cls, ctx, node, inputs, output, with_setup):
+    marked = ctx.dirty_tensors or (), ctx.non_differentiable or ()
+    result = _plain_finish.__func__(cls, ctx, node, inputs, output, with_setup)
+    _finished[:] = [ctx, *marked, output if isinstance(output, tuple) else (output,)]
+    return result
+
+
+def _apply(cls, args, kwargs):
     """`Function.apply` while a level is entered: with dual arguments, the results are dual by the class's `jvp`."""
-    result = _plain_apply.__func__(cls, *args, **kwargs)
-    outputs = result if isinstance(result, tuple) else (result,)
-    node = next((out.grad_fn for out in outputs if isinstance(out, _C.Tensor) and out.grad_fn is not None), None)
-    tangents = [unpack_dual(a).tangent if isinstance(a, _C.Tensor) else None for a in args]
-    if node is None or all(t is None for t in tangents):
+    enabled, _Level.enabled = _Level.enabled, False
+    try:
+        result = cls._apply(args, kwargs)
+        ctx, dirty, frozen, returned = _finished
+        _finished.clear()
+    finally:
+        _Level.enabled = enabled
+    given = [_tangent(a) if isinstance(a, _C.Tensor) else None for a in args]
+    if all(t is None for t in given):
         return result
-    if node._materialize:
-        tangents = [_C.zeros_like(a) if t is None and isinstance(a, _C.Tensor) else t for a, t in zip(args, tangents)]
-    made = cls.jvp(_JvpContext(node), *tangents)
+    tangents = given
+    if ctx._materialize:
+        tangents = [
+            _C.zeros_like(a) if t is None and isinstance(a, _C.Tensor) and a.is_floating_point() else t
+            for a, t in zip(args, given)
+        ]
+    made = cls.jvp(_JvpContext(ctx), *tangents)
     made = made if isinstance(made, tuple) else (made,)
-    if not any(primal.requires_grad for _, _, primal in _Duals.of):
-        made = [None if t is None else t.detach() for t in made]
-    dual = [out if t is None else make_dual(out.detach(), t) for out, t in zip(outputs, made)]
-    return tuple(dual) if isinstance(result, tuple) else dual[0]
+    outputs = result if isinstance(result, tuple) else (result,)
+    if len(made) != len(outputs):
+        raise RuntimeError(
+            f"{cls.__name__}Backward returned an incorrect number of gradients (expected {len(outputs)}, got {len(made)})"
+        )
+    pairs = [(a, t) for a, t in zip(args, tangents) if isinstance(a, _C.Tensor)]
+    for out, was, tangent in zip(outputs, returned, made):
+        if not isinstance(out, _C.Tensor):
+            continue
+        if not out.is_floating_point() or any(was is t for t in frozen):
+            if tangent is not None:
+                raise RuntimeError(
+                    "A custom Function's jvp returned a forward gradient for an output that is not differentiable. You "
+                    "should return None at that position instead."
+                )
+            continue
+        if tangent is None:
+            continue
+        if any(was is t for t in dirty):
+            _check_written(tangent, next(t for a, t in pairs if a is was))
+        else:
+            _check_view(out, tangent, pairs)
+        _Level.tangents[out] = tangent
+    return result
 
 
-class _Duals:
-    """The dual tensors of the level that is entered: there is one at a time, as in PyTorch."""
+def _check_written(tangent, given):
+    if tangent is given:
+        return
+    raise RuntimeError(
+        "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an "
+        "input inplace, then the jvp function must modify the corresponding gradient inplace."
+    )
 
-    level = -1
-    enabled = True  # are tangents seen?
-    of = []  # (the dual tensor, its tangent, what it was made of)
+
+def _check_view(out, tangent, pairs):
+    """Where forward returned a view of an input, jvp must return the same kind of view of its tangent."""
+    memory = out.untyped_storage().data_ptr()
+    of = next((t for a, t in pairs if t is not None and a.untyped_storage().data_ptr() == memory and a.numel()), None)
+    if of is None or not out._is_view() and not any(out is a for a, _ in pairs):
+        return
+    if not tangent._is_view():
+        raise RuntimeError(
+            "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view."
+        )
+    if of._is_view():
+        if tangent._base is not of._base:
+            raise RuntimeError(
+                "A custom Function is returning a view but the jvp is not returning a view of the same base as the given "
+                "grad input."
+            )
+    elif tangent._base is not of:
+        raise RuntimeError(
+            "A custom Function is returning a view but the jvp is not returning a view of the given grad input."
+        )
+
+
+# ---- Levels -------------------------------------------------------------------------------------------------------------
 
 
 def enter_dual_level():
     """Begin a level: the number of it."""
-    if _Duals.level >= 0:
+    if _Level.number >= 0:
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    _Duals.level = 0
-    Function.apply = classmethod(_apply)
+    _Level.number = 0
+    function._dual_apply, Function._finish = _apply, classmethod(_finish)
+    _C._dispatch_duals(_call, _known_as)
     return 0
 
 
 def exit_dual_level(*, level=None):
     """End the level: its tensors are dual no longer."""
     if level is None:
-        level = _Duals.level
+        level = _Level.number
     if level < 0:
         raise RuntimeError("Dual level must be a positive number.")
-    if level != _Duals.level:
+    if level != _Level.number:
         raise RuntimeError(
             "Trying to exit a forward AD level that was not the last one that was created. This is not supported."
         )
-    _Duals.level = -1
-    _Duals.of = []
-    Function.apply = _plain_apply
+    _Level.number = -1
+    function._dual_apply, Function._finish = None, _plain_finish
+    _C._dispatch_duals(None, None)
+    _Level.tangents.clear()
+    _Level.alone.clear()
 
 
 class dual_level(_DecoratorContextManager):
@@ -120,25 +363,25 @@ class _set_fwd_grad_enabled(_DecoratorContextManager):
     """Whether tangents are seen, from the call on or until the block ends."""
 
     def __init__(self, mode):
-        self.prev, _Duals.enabled = _Duals.enabled, mode
+        self.prev, _Level.enabled = _Level.enabled, mode
         self.mode = mode
 
     def __enter__(self):
-        _Duals.enabled = self.mode
+        _Level.enabled = self.mode
 
     def __exit__(self, *exc):
-        _Duals.enabled = self.prev
+        _Level.enabled = self.prev
 
     def clone(self):
         return type(self)(self.mode)
 
 
 def _is_fwd_grad_enabled():
-    return _Duals.enabled
+    return _Level.enabled
 
 
 def _enable(mode):
-    _Duals.enabled = mode
+    _Level.enabled = mode
 
 
 _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, _enable
@@ -146,17 +389,17 @@ _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, _enabl
 
 def __getattr__(name):
     if name == "_current_level":  # -1: none
-        return _Duals.level
+        return _Level.number
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def make_dual(tensor, tangent, *, level=None):
     """A dual tensor of this value and this derivative, which has the value's shape and dtype."""
-    if _Duals.level < 0 or level is not None and level < 0:
+    if _Level.number < 0 or level is not None and level < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
-    if not _Duals.enabled:
+    if not _Level.enabled:
         return tensor.view_as(tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
@@ -167,35 +410,34 @@ def make_dual(tensor, tangent, *, level=None):
             "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
             f"Tensor is of size {list(tensor.shape)} while the given forward gradient is of size {list(tangent.shape)}."
         )
-    if tensor.requires_grad:
-        with enable_grad():
-            dual = tensor.view_as(tensor)
-    else:
-        dual = tensor.detach().requires_grad_()
-    _Duals.of.append((dual, tangent.to(tensor.dtype), tensor))
+    if _tangent(tangent) is not None:
+        raise RuntimeError(
+            "Setting a forward grad that itself has a forward gradient at the same level is not supported."
+        )
+    if _tangent(tensor) is not None:
+        raise RuntimeError(
+            "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level is not supported."
+        )
+    with _off():
+        dual = tensor.view_as(tensor)
+        if tangent.dtype != tensor.dtype or not _lies_as(tangent, tensor):
+            tangent = _like(tensor, tangent)
+    _Level.tangents[dual] = tangent
+    _Level.alone[dual] = True
     return dual
+
+
+def _lies_as(a, b):
+    if a.stride() != b.stride() or a.numel() and a.storage_offset() != b.storage_offset():
+        return False
+    return a.untyped_storage().nbytes() == b.untyped_storage().nbytes() or not a.numel()
 
 
 def unpack_dual(tensor, *, level=None):
     """The value and the derivative of a tensor: an UnpackedDualTensor."""
-    if _Duals.level < 0 or not _Duals.enabled or not tensor.requires_grad:
+    if _Level.number < 0:
         return UnpackedDualTensor(tensor, None)
-    for dual, tangent, primal in _Duals.of:
-        if tensor is dual:
-            return UnpackedDualTensor(primal.view_as(primal), tangent)
-    duals = [dual for dual, _, _ in _Duals.of]
-    with enable_grad():
-        v = _C.zeros_like(tensor, requires_grad=True)
-        products = grad(tensor, duals, v, create_graph=True, retain_graph=True, allow_unused=True)
-        reached = [(p, tangent) for p, (_, tangent, _) in zip(products, _Duals.of) if p is not None]
-        if not reached:
-            return UnpackedDualTensor(tensor, None)
-        linear = [(p, t) for p, t in reached if p.requires_grad]
-        tangent = None
-        if linear:
-            products, tangents = zip(*linear)
-            tangent = grad(products, v, tangents, create_graph=True, allow_unused=True)[0]
-        tangent = _C.zeros_like(tensor) if tangent is None else tangent
-    if any(primal.requires_grad or t.requires_grad for _, t, primal in _Duals.of):
-        return UnpackedDualTensor(tensor.view_as(tensor), tangent)
-    return UnpackedDualTensor(tensor.detach(), tangent.detach())
+    with _off():
+        primal = tensor.view_as(tensor)
+    _Level.alone[primal] = True
+    return UnpackedDualTensor(primal, _tangent(tensor))

@@ -25,6 +25,7 @@ _LEGACY = (
     "Please use new-style autograd function with static forward method. "
     "(Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
 )
+_dual_apply = None  # what `Function.apply` is while there are dual tensors: forward_ad.py
 _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
 
 
@@ -320,6 +321,12 @@ class Function(_SingleLevelFunction):
     @classmethod
     def apply(cls, *args, **kwargs):
         """Run ``forward`` without recording it, and record this call in its place."""
+        if _dual_apply is not None:
+            return _dual_apply(cls, args, kwargs)
+        return cls._apply(args, kwargs)
+
+    @classmethod
+    def _apply(cls, args, kwargs):
         with_setup = cls.setup_context is not Function.setup_context
         if with_setup and (kwargs or len(args) < cls.forward.__code__.co_argcount):  # setup_context wants them all
             import inspect

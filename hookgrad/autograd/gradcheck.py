@@ -8,6 +8,7 @@ from itertools import product
 
 import hookgrad
 
+from . import forward_ad
 from .function import Function
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
@@ -282,36 +283,23 @@ def _in_detail(func, inputs, results, output, j, k, o):
 # ---- Forward mode, batches --------------------------------------------------------------------------------------------
 
 
-def _must_have_jvp(outputs):
-    """What forward mode would find out: a Function on the way to the outputs has no jvp."""
-    seen, waiting = set(), [o.grad_fn for o in outputs]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        waiting.extend(n for n, _ in node.next_functions)
-        function = getattr(node, "_forward_cls", None)
-        if function is not None and function.jvp is Function.jvp:
-            Function.jvp(node)
+def _tangents(func, inputs, i, direction):
+    """Of each result the derivative along `direction` of input i; None of what has none."""
+    with forward_ad.dual_level():
+        plain = [x.detach() if isinstance(x, hookgrad.Tensor) else x for x in inputs]
+        for j, x in _wanted(inputs):
+            plain[j] = forward_ad.make_dual(plain[j], direction.clone() if j == i else hookgrad.zeros_like(x))
+        return [forward_ad.unpack_dual(out).tangent for out in _tuple(func(*plain))]
 
 
 def _check_forward(func, inputs, results, outputs, o):
-    """Compare J u as `functional.jvp` finds it (there is no forward mode): as the derivative of v J with respect to v."""
-    _must_have_jvp(outputs)
+    """Compare J u, as dual tensors give it, with finite differences."""
     kept = [k for k, r in enumerate(results) if r.requires_grad]
     for j, (i, x) in enumerate(_wanted(inputs)):
         numerical = _numerical_jacobian(func, inputs, results, i, o["eps"])
+        moved = [_tangents(func, inputs, i, direction) for direction in _one_hot(x)]
         for k, (place, output) in enumerate(zip(kept, outputs)):
-            v = hookgrad.zeros_like(output, requires_grad=True)
-            (product,) = hookgrad.autograd.grad(output, x, v, create_graph=True, allow_unused=True)
-            rows = [_as_matrix([None], output, 1)] * x.numel()
-            if product is not None and product.requires_grad:
-                flat = product.reshape(-1)
-                rows = [
-                    _as_matrix(hookgrad.autograd.grad(entry, v, retain_graph=True, allow_unused=True), output, 1)
-                    for entry in flat
-                ]
+            rows = [_as_matrix([tangents[place]], output, 1) for tangents in moved]
             analytical = hookgrad.cat(rows, dim=1).t() if rows else numerical[place]
             if not _close(analytical, numerical[place], o["rtol"], o["atol"]):
                 raise GradcheckError(_mismatch(analytical, numerical[place], k, j, "computed with forward mode "))
@@ -418,8 +406,7 @@ def gradcheck(
 ):
     """True if the gradients of func at `inputs` agree with finite differences; else GradcheckError, or False.
 
-    Use float64. There is no forward mode: `check_forward_ad` checks the products that `functional.jvp` gives, and that every
-    Function involved has a `jvp`.
+    Use float64. `check_forward_ad` checks the tangents of dual tensors as well.
 
     >>> import hookgrad as torch
     >>> x = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
@@ -442,11 +429,12 @@ def gradcheck(
         _check_inputs(inputs)
         results = _tuple(func(*inputs))
         outputs = _differentiable(results)
+        if check_backward_ad:
+            (_check_fast if fast_mode else _check_whole)(func, inputs, results, outputs, options)
         if check_forward_ad:
             _check_forward(func, inputs, results, outputs, options)
         if not check_backward_ad:
             return True
-        (_check_fast if fast_mode else _check_whole)(func, inputs, results, outputs, options)
         if check_batched_grad:
             _check_batched(inputs, outputs)
         _check_zero(outputs, inputs, masked)
