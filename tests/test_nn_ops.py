@@ -349,6 +349,11 @@ IN_PLACE_SLOPES = {
     "elu": (lambda x, inplace: F.elu(x, 0.5, inplace), lambda x: F.elu(x, -0.5, True), "elu"),
     "celu": (lambda x, inplace: F.celu(x, 0.5, inplace), lambda x: F.celu(x, -0.5, True), "elu"),
     "selu": (lambda x, inplace: F.selu(x, inplace), lambda x: F.elu_(x, -1.0), "elu"),
+    "rrelu": (
+        lambda x, inplace: F.rrelu(x, 0.25, 0.5, inplace=inplace),
+        lambda x: F.rrelu(x, -0.5, 0.25, inplace=True),
+        "leakyReLu",
+    ),
 }
 
 
@@ -367,3 +372,17 @@ def test_in_place_slopes_are_derived_from_their_result(name):
         changed.sum().backward()
     with pytest.raises(RuntimeError, match=f"In-place {word} backward calculation is triggered with a negative slope"):
         negative(x * 1).sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("layer", [torch.nn.Hardswish, torch.nn.Mish, torch.nn.Softplus])
+def test_derivatives_of_half_precision_round_once(layer, dtype):
+    x = torch.linspace(-4, 4, 33).to(dtype)
+    weight = torch.linspace(0.1, 1, 33).to(dtype)
+    gradients = []
+    for t in (x, x.float()):
+        t = t.clone().requires_grad_()
+        layer()(t).backward(weight.to(t.dtype))
+        gradients.append(t.grad)
+    half, exact = gradients
+    assert half.dtype == dtype and torch.equal(half, exact.to(dtype))

@@ -249,6 +249,8 @@ def test_kinds_of_attention_are_kept_and_change_nothing():
         (lambda: nn.AdaptiveMaxPool2d(1)(torch.ones(3, 4, 4).long()), NotImplementedError, "adaptive_max_pool2d"),
         (lambda: nn.AdaptiveMaxPool1d((1, 2))(torch.ones(3, 4)), RuntimeError, "should contain one int (got 2)"),
         (lambda: nn.FractionalMaxPool2d(2, output_ratio=(0.5, 0.5, 0.5))(torch.ones(1, 4, 4)), ValueError, "output_ratio to either be"),
+        (lambda: nn.MultiMarginLoss()(torch.ones(0), torch.ones(10).long()), RuntimeError, "Expected non-empty vector or matrix"),
+        (lambda: nn.MultiLabelMarginLoss()(torch.ones(0), torch.ones(10).long()), RuntimeError, "Expected non-empty vector or matrix"),
         (lambda: torch.native_channel_shuffle(torch.ones(1, 4, 1), 3), RuntimeError, "must be divisible by groups"),
         (lambda: F.unfold(torch.ones(1, 1, 2, 2), 5), RuntimeError, "its components must be at least one"),
         (lambda: F.embedding_bag(torch.tensor([0]), torch.ones(1, 1)), ValueError, "offsets has to be a 1D Tensor but got None"),

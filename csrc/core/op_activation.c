@@ -199,19 +199,28 @@ hg_status hg_d_hardtanh(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
+/* Derivatives of several ops compute half precision in float32, and round once. */
+static hg_tensor *unrounded(hg_ctx *cx, hg_tensor *x) {
+    bool half = x && (x->dtype == HG_F16 || x->dtype == HG_BF16);
+    return half ? X(TO_COPY, T(x), hg_d(HG_F32)) : x;
+}
+static hg_tensor *rounded_as(hg_ctx *cx, hg_tensor *like, hg_tensor *x) {
+    return x && x->dtype != like->dtype ? X(TO_COPY, T(x), hg_d((hg_dtype)like->dtype)) : x;
+}
+
 /* tanh(softplus(x)) + x sech^2(softplus(x)) sigmoid(x) */
 hg_status hg_d_mish(hg_ctx *cx, hg_back *b) {
-    hg_tensor *x = IN(0), *t = X(TANH, T(X(SOFTPLUS, T(x))));
+    hg_tensor *x = unrounded(cx, IN(0)), *t = X(TANH, T(X(SOFTPLUS, T(x))));
     hg_tensor *bend = MUL_(MUL_(x, X(SIGMOID, T(x))), MINUS(1, MUL_(t, t)));
-    GIVE(0, MUL_(G, X(ADD, T(t), T(bend))));
+    GIVE(0, rounded_as(cx, IN(0), MUL_(unrounded(cx, G), X(ADD, T(t), T(bend)))));
     return HG_OK;
 }
 
 hg_status hg_d_softplus(hg_ctx *cx, hg_back *b) {
     double beta = hg_number_f(ARG(1));
-    hg_tensor *scaled = TIMES(IN(0), beta);
+    hg_tensor *scaled = TIMES(unrounded(cx, IN(0)), beta);
     hg_tensor *slope = X(WHERE, T(X(GT, T(scaled), *ARG(2))), hg_i(1), T(X(SIGMOID, T(scaled))));
-    GIVE(0, MUL_(G, slope));
+    GIVE(0, rounded_as(cx, IN(0), MUL_(unrounded(cx, G), slope)));
     return HG_OK;
 }
 
@@ -229,9 +238,9 @@ hg_status hg_d_hardsigmoid(hg_ctx *cx, hg_back *b) {
 }
 hg_status hg_d_hardswish(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0);
-    hg_tensor *bend = X(ADD, T(TIMES(x, 1.0 / 3)), hg_f(0.5));
+    hg_tensor *bend = X(ADD, T(TIMES(unrounded(cx, x), 1.0 / 3)), hg_f(0.5));
     hg_tensor *slope = X(WHERE, T(inside_three(cx, x)), T(bend), hg_i(1));
-    GIVE(0, cut_off(cx, MUL_(G, slope), X(LE, T(x), hg_i(-3))));
+    GIVE(0, cut_off(cx, rounded_as(cx, x, MUL_(unrounded(cx, G), slope)), X(LE, T(x), hg_i(-3))));
     return HG_OK;
 }
 hg_status hg_d_shrink(hg_ctx *cx, hg_back *b) {

@@ -218,7 +218,7 @@ def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, r
 
 def _check_rows(input):
     """input is (N, C) or (C), with C > 0."""
-    if input.dim() > 2 or (input.dim() == 2 and input.shape[1] == 0):
+    if input.dim() > 2 or (input.dim() and input.shape[-1] == 0):
         raise RuntimeError(
             f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
         )

@@ -70,13 +70,22 @@ def _scaled(input, noise, lower, upper, training):
     return (input * noise).contiguous()
 
 
+def _slopes_by_result(grad, input, noise, lower, upper, training, result):
+    if not training and lower + upper < 0:
+        raise RuntimeError(
+            "In-place leakyReLu backward calculation is triggered with a negative slope which is not supported. This is "
+            "caused by calling in-place forward function with a negative slope, please call out-of-place version instead."
+        )
+    return _slopes(grad, input, noise)
+
+
 _scaled_ = one_node_(
     "RreluWithNoiseBackward1",
     _scaled.__wrapped__,
     0,
     saved="- noise lower upper training",
     results="result",
-    derivative=_slopes,
+    derivative=_slopes_by_result,
 )
 
 

@@ -21,9 +21,12 @@ class _InstanceNorm(_NormBase):
     ):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
+    def _get_no_batch_dim(self):
+        return self._n_dims - 1
+
     def forward(self, input):
         self._check_input_dim(input)
-        is_batched = input.dim() == self._n_dims
+        is_batched = input.dim() != self._get_no_batch_dim()
         channels = input.shape[1 if is_batched else 0]
         if channels != self.num_features:
             place = f"input's size at dim={int(is_batched)}"
