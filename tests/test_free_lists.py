@@ -213,3 +213,19 @@ def test_an_accumulator_in_a_cycle_is_collected_and_its_leaf_goes_on():
     assert gone() is None
     (x * 2).sum().backward()
     assert x.grad.tolist() == [2, 2]
+
+
+def test_a_handle_that_takes_the_place_of_a_dead_one_has_nothing_of_it():
+    module = torch.nn.Linear(1, 1)
+    for _ in range(3):
+        handle = module.register_forward_hook(lambda *args: None)
+        assert not vars(handle) and weakref.getweakrefcount(handle) == 0
+        handle.mark = module
+        ref, number = weakref.ref(handle), handle.id
+        del handle
+        assert ref() is None and list(module._forward_hooks)[-1] == number
+    handles = [module.register_forward_hook(lambda *args: None) for _ in range(200)]
+    assert len({handle.id for handle in handles}) == 200
+    for handle in handles:
+        handle.remove()
+    assert len(module._forward_hooks) == 3

@@ -11,6 +11,28 @@ typedef struct handle {
 
 #define HANDLE(o) ((handle *)(o))
 
+/* Dead handles of the type itself, each with the next where its table was: see Note [Free lists] in py_host.c. */
+#if defined(__SANITIZE_ADDRESS__) || defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
+enum { KEPT = 0 };
+#else
+enum { KEPT = 64 };
+#endif
+static struct {
+    int n;
+    PyObject *first;
+} kept;
+
+/* A handle with nothing in it: new. */
+static handle *handle_alloc(void) {
+    PyObject *o = kept.first;
+    if (!o) return (handle *)hg_py->handle_type->tp_alloc(hg_py->handle_type, 0);
+    kept.first = HANDLE(o)->table, kept.n--;
+    HANDLE(o)->table = NULL;
+    Py_SET_REFCNT(o, 1);
+    PyObject_GC_Track(o);
+    return HANDLE(o);
+}
+
 /* The mapping behind a weak reference: new, None when it is gone. */
 static PyObject *referent(PyObject *ref) {
     if (!ref) Py_RETURN_NONE;
@@ -57,7 +79,7 @@ static PyObject *handle_remove(PyObject *self, PyObject *none) {
 PyObject *py_handle_new(PyObject *table, uint64_t id) {
     PyObject **ref = &((py_hooks *)table)->ref;
     if (!*ref && !(*ref = PyWeakref_NewRef(table, NULL))) return NULL;
-    handle *h = (handle *)hg_py->handle_type->tp_alloc(hg_py->handle_type, 0);
+    handle *h = handle_alloc();
     if (!h) return NULL;
     h->id = id;
     h->extras = Py_NewRef(hg_py->empty_tuple);
@@ -179,6 +201,11 @@ static void handle_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     if (HANDLE(self)->weakrefs) PyObject_ClearWeakRefs(self);
     handle_clear(self);
+    if (type == hg_py->handle_type && kept.n < KEPT) { /* it keeps the reference to its type */
+        HANDLE(self)->table = kept.first;
+        kept.first = self, kept.n++;
+        return;
+    }
     type->tp_free(self);
     Py_DECREF(type);
 }

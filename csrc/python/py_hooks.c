@@ -140,10 +140,18 @@ static int line_of(PyFrameObject *frame, PyCodeObject *code) {
 #endif
 }
 
+/* Does it run the code that registered the last hook? That is a program's. */
+static bool is_last_site(PyFrameObject *frame) {
+    PyCodeObject *code = PyFrame_GetCode(frame);
+    bool is = (PyObject *)code == hg_py->site.code;
+    Py_DECREF(code);
+    return is;
+}
+
 void py_site(const void **file, int *line) {
     PyFrameObject *frame = (PyFrameObject *)Py_XNewRef((PyObject *)PyEval_GetFrame());
     *file = NULL, *line = 0;
-    while (frame && is_ours(frame)) {
+    while (frame && !is_last_site(frame) && is_ours(frame)) {
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
         frame = back;
