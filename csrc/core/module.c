@@ -143,13 +143,18 @@ void hg_module_finalize(hg_lib *lib, hg_module *m) { hg_module_clear(lib, m); }
 
 /* ---- Hooks as they were when the call began ------------------------------------------------------------------------------ */
 
+static inline uint32_t there_are(const hg_hooks *h, hg_hook_kind kind) { return h && h->n ? UINT32_C(1) << kind : 0; }
+
+/* The kinds of a call, of the tables `of`, the first of which is that of kind `first`. */
+static inline uint32_t kinds_there(hg_hooks *const *of, int first) {
+    return there_are(of[HG_HOOK_FORWARD_PRE - first], HG_HOOK_FORWARD_PRE) |
+           there_are(of[HG_HOOK_FORWARD - first], HG_HOOK_FORWARD) |
+           there_are(of[HG_HOOK_BACKWARD_PRE - first], HG_HOOK_BACKWARD_PRE) |
+           there_are(of[HG_HOOK_BACKWARD - first], HG_HOOK_BACKWARD);
+}
+
 uint32_t hg_module_hooked(const hg_lib *lib, const hg_module *m) {
-    uint32_t there = 0;
-    for (int kind = HG_HOOK_FORWARD_PRE; kind <= HG_HOOK_BACKWARD; kind++) {
-        const hg_hooks *own = hg_module_hooks_at(m, (hg_hook_kind)kind), *global = lib->globals[kind];
-        if ((own && own->n) || (global && global->n)) there |= UINT32_C(1) << kind;
-    }
-    return there;
+    return kinds_there(lib->globals, 0) | (m->hooks ? kinds_there(m->hooks->at, HG_FIRST_MODULE_HOOK) : 0);
 }
 
 /* The global hooks of a kind, then the module's own. What it lists it holds. */
@@ -249,11 +254,13 @@ static hg_status run_forward_hooks(hg_ctx *cx, hg_call *call, hook_list *list) {
     return HG_OK;
 }
 
+#define BACKWARD_KINDS (UINT32_C(1) << HG_HOOK_BACKWARD_PRE | UINT32_C(1) << HG_HOOK_BACKWARD)
+
 /* The call sequence: global and own pre-hooks, forward, global and own hooks; full backward hooks see what passes in
    and out through nodes at either end. What a hook puts in the place of a value is what the next one sees. `there` tells
    which kinds of hooks there were as the call began; those of forward are looked up after it. */
 static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, hg_backward_hook *bw, hook_list *after) {
-    bool backward = there & (UINT32_C(1) << HG_HOOK_BACKWARD_PRE | UINT32_C(1) << HG_HOOK_BACKWARD);
+    bool backward = there & BACKWARD_KINDS;
     if (backward) TRY(hg_backward_hook_begin(cx, call->module, bw));
     if (there & UINT32_C(1) << HG_HOOK_FORWARD_PRE) TRY(run_pre_hooks(cx, call));
     if (backward) TRY(hg_backward_hook_inputs(cx, bw, &call->args));
@@ -299,8 +306,10 @@ static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started
 hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_value args, hg_value kwargs,
                                 hg_value *out) {
     hg_call call = {.module = m, .args = args, .kwargs = kwargs};
-    hg_backward_hook bw = {0};
+    hg_backward_hook bw; /* set where there are hooks of backward */
+    bool backward = there & BACKWARD_KINDS;
     hook_list after;
+    if (backward) bw = (hg_backward_hook){0};
     list_init(&after);
     hg_value_retain(cx, args);
     hg_value_retain(cx, kwargs);
@@ -310,7 +319,7 @@ hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_val
         *out = call.output, call.output = (hg_value){0};
     else
         run_always_hooks(cx, &call, &after);
-    hg_backward_hook_end(cx, &bw);
+    if (backward) hg_backward_hook_end(cx, &bw);
     list_end(cx, &after);
     hg_value_release(cx, call.output);
     hg_value_release(cx, call.kwargs);

@@ -40,12 +40,11 @@ static PyObject *own_attribute(PyObject *dict, PyObject *name) {
     return value;
 }
 
-/* Does an attribute of the instance itself hide the method of Module of that name? All its attributes are gone through once
+/* Does an attribute of the instance itself, which has a dictionary, hide the method of Module of that name? All its attributes are gone through once
    for a version of the dictionary, and that when it is met again: it may change at every call. */
 static bool hides_method(PyObject *self, PyObject *name) {
     enum { MET, NONE, SOME };
     py_module *m = SELF(self);
-    if (!m->dict) return false;
     if (HAS_VERSIONS && hg_py->module_methods && m->dict_version != VERSION(m->dict)) {
         m->dict_version = VERSION(m->dict), m->hides = MET;
     } else if (HAS_VERSIONS && hg_py->module_methods) {
@@ -187,11 +186,11 @@ bool py_module_inherits(PyObject *self, PyObject *name) {
     if (!version || a->version != version || a->name != name) {
         bool inherits = class_inherits(type, name);
         if (!hg_py->module_methods || !(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG))
-            return inherits && !hides_method(self, name);
+            return inherits && !(SELF(self)->dict && hides_method(self, name));
         a->version = type->tp_version_tag, a->inherits = inherits;
         Py_XSETREF(a->name, Py_NewRef(name));
     }
-    return a->inherits && !hides_method(self, name);
+    return a->inherits && !(SELF(self)->dict && hides_method(self, name));
 }
 
 bool py_module_set_mode(PyObject *self, PyObject *mode) {
@@ -207,7 +206,7 @@ static PyObject *method_forward(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject *fn = _PyType_Lookup(type, NAME(forward));
     if (!fn || !PyType_HasFeature(Py_TYPE(fn), Py_TPFLAGS_METHOD_DESCRIPTOR) || !plain_lookup(type)) return NULL;
-    if (hides_method(self, NAME(forward))) return NULL;
+    if (SELF(self)->dict && hides_method(self, NAME(forward))) return NULL;
     return Py_NewRef(fn);
 }
 
