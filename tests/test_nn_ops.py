@@ -89,6 +89,17 @@ def test_max_pool_indices_point_at_the_maxima():
     assert torch.equal(x.flatten(2).gather(2, index.flatten(2)).view(y.shape), y)
 
 
+def test_threads_share_the_planes_of_a_max_pool_and_of_its_gradient():
+    x = torch.tensor(RNG.standard_normal((2, 16, 67, 65)).astype(np.float32), requires_grad=True)
+    before, results = torch.get_num_threads(), []
+    for n in (1, 3):
+        torch.set_num_threads(n)
+        y = F.max_pool2d(x, 3, 2)
+        results.append((y, torch.autograd.grad((y * y).sum(), x)[0]))
+    torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(*results))
+
+
 def test_max_pool_passes_nan_on():
     assert math.isnan(F.max_pool2d(torch.tensor([[[1.0, math.nan, 2.0, 3.0]]]), (1, 2))[0, 0, 0].item())
 

@@ -87,12 +87,15 @@ static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int
         }
 }
 
-/* Each gradient is added where its maximum was. */
-static void KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *index, void *image) {
-    const REAL *g = grad;
-    REAL *to = image;
-    int64_t n = p->z.out * p->y.out * p->x.out;
-    for (int64_t c = 0; c < p->planes; c++, to += plane_in(p), g += n, index += n)
+/* Each gradient of some planes is added where its maximum was. */
+static void KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *index, void *image, int64_t from,
+                               int64_t end) {
+    const int64_t n = p->z.out * p->y.out * p->x.out;
+    const REAL *g = (const REAL *)grad + from * n;
+    REAL *to = (REAL *)image + from * plane_in(p);
+    memset(to, 0, (size_t)((end - from) * plane_in(p)) * sizeof *to);
+    index += from * n;
+    for (int64_t c = from; c < end; c++, to += plane_in(p), g += n, index += n)
         for (int64_t i = 0; i < n; i++) to[index[i]] += g[i];
 }
 

@@ -350,6 +350,19 @@ hg_status hg_adaptive_max_pool3d_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **ou
     return adaptive_max(cx, a, 3, "adaptive_max_pool3d", out);
 }
 
+typedef struct unpool_job {
+    const pool *p;
+    hg_dtype d;
+    const void *grad;
+    void *image;
+    const int64_t *index;
+} unpool_job;
+
+static void unpool_planes(void *arg, int64_t from, int64_t end) {
+    const unpool_job *j = arg;
+    (j->d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(j->p, j->grad, j->index, j->image, from, end);
+}
+
 /* grad, indices, input_size: the gradients put back where the maxima were. */
 static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out) {
     hg_tensor *g = a[0].u.t, *rg = NULL, *ri = NULL, *x = NULL;
@@ -361,8 +374,8 @@ static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out)
     if (st == HG_OK) {
         set_planes(x, &p);
         for (int i = 0; i < n; i++) axis_at(&p, i)->out = g->shape[g->n_dim - n + i];
-        memset(x->data, 0, (size_t)x->numel * hg_dtypes[d].size);
-        (d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(&p, rg->data, (const int64_t *)(const void *)ri->data, x->data);
+        unpool_job job = {&p, d, rg->data, x->data, (const int64_t *)(const void *)ri->data};
+        hg_parallel_for(p.planes, 1 + GRAIN / (plane_in(&p) + 1), unpool_planes, &job);
         st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, hg_format_of(a[1].u.t), out);
     }
     hg_release(cx, rg), hg_release(cx, ri);
