@@ -119,7 +119,7 @@ _ELSEWHERE = {
     "typename": "functional",
     "vmap": "func",
     **dict.fromkeys(
-        """empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
+        """SymBool SymFloat SymInt empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
         sym_sum""".split(),
         "_rare",
     ),

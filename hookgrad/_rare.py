@@ -91,6 +91,18 @@ def empty_permuted(size, physical_layout, **kwargs):
 # ---- What PyTorch has for sizes that are symbols: plain numbers here ----------------------------------------------
 
 
+class SymInt:
+    """The type of such a size. Nothing is of it."""
+
+
+class SymFloat:
+    """The type of such a number. Nothing is of it."""
+
+
+class SymBool:
+    """The type of such a condition. Nothing is of it."""
+
+
 def sym_float(a):
     return float(a)
 

@@ -411,6 +411,18 @@ def polygamma_(self, n):
 
 
 @_method
+def _is_all_true(self):
+    """Are all elements of a tensor of bool true? A tensor."""
+    return self.all()
+
+
+@_method
+def _is_any_true(self):
+    """Is any element of a tensor of bool true? A tensor."""
+    return self.any()
+
+
+@_method
 def is_distributed(self):
     """Is it spread over processes? Never."""
     return False

@@ -120,3 +120,16 @@ def test_the_gradients_of_lists_are_those_of_each():
     a, b = (torch.tensor(n, requires_grad=True) for n in ([1.0, 2.0], [3.0]))
     first, second = torch._foreach_mul([a, b], [b, b])
     assert [g.tolist() for g in torch.autograd.grad(second.sum() + first.sum(), [a, b])] == [[3, 3], [9]]
+
+
+def test_a_derivative_with_a_kernel_of_its_own_is_one_node():
+    (grad,) = torch.autograd.grad(torch.cdist(x, x.detach() + 1).sum(), x, create_graph=True)
+    assert chain(grad.grad_fn) == "CdistBackward None x None Cdist 1 None"
+    assert torch.autograd.gradgradcheck(
+        lambda a, b: torch.cdist(a, b), (x.detach().double().requires_grad_(), torch.eye(3).double().requires_grad_())
+    )
+
+
+def test_silu_is_written_out_where_it_is_differentiated_twice():
+    (grad,) = torch.autograd.grad(F.silu(x).sum(), x, create_graph=True)
+    assert chain(grad.grad_fn) == "Mul Mul None Sigmoid x AddBackward1 Mul 3 Sub None 2"

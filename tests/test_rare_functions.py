@@ -275,6 +275,7 @@ def test_a_tensor_says_where_to_split():
 
 
 def test_sizes_that_are_no_symbols():
+    assert not isinstance(torch.ones(2).size(0), (torch.SymInt, torch.SymFloat, torch.SymBool))
     assert (torch.sym_max(2, 3.0), torch.sym_min(2, 3), torch.sym_int(2.5), torch.sym_float(1)) == (3.0, 2, 2, 1.0)
     assert (torch.sym_not(True), torch.sym_sum([1, 2]), torch.sym_ite(False, 1, 2), torch.sym_sqrt(4)) == (
         False,

@@ -153,6 +153,14 @@ def test_ties_share_the_gradient_of_a_full_extreme():
         assert x.grad.tolist() == expected
 
 
+def test_modes_among_nan_are_those_of_pytorch():
+    nan = float("nan")
+    for row, value, place in (([1, nan, nan, 1], 1, 0), ([nan, nan, 1, nan], nan, 0), ([2, nan, 2, nan, 1], 1, 4)):
+        found = torch.tensor(row).mode()
+        assert torch.equal(found.values.nan_to_num(-1), torch.tensor(float(value)).nan_to_num(-1))
+        assert found.indices == place
+
+
 def test_median_and_mode():
     x = torch.tensor([[4, 1, 3, 2], [5, 5, 1, 1]])
     assert x.median().item() == 2 and x.median(1).values.tolist() == [2, 1]

@@ -302,12 +302,24 @@ hg_status hg_d_extreme_dim(hg_ctx *cx, hg_back *b) {
     }
 CHOICES(MEDIAN, MEDIAN, median, )
 
-/* The smallest of the most frequent, at its last place. */
+/* The smallest of the most frequent, at its last place. No NaN equals another, and torch's comparison leaves them where they are:
+   of few elements, which it sorts by insertion, that decides which of several it finds. */
 #define MODE(name, T_, ...)                                                                                            \
     SORTED(name, T_)                                                                                                   \
+    static void insert_##name(const choice *c, const char *row, int64_t step) {                                        \
+        pair_##name *p = c->room;                                                                                      \
+        for (int64_t i = 0; i < c->n; i++) {                                                                           \
+            pair_##name v = {*(const T_ *)(const void *)(row + i * step), i};                                          \
+            int64_t j = i;                                                                                             \
+            bool is_first = i && v.x < p[0].x;                                                                         \
+            for (; j > 0 && (is_first || v.x < p[j - 1].x); j--) p[j] = p[j - 1];                                      \
+            p[j] = v;                                                                                                  \
+        }                                                                                                              \
+    }                                                                                                                  \
     static void name(const choice *c, const char *row, int64_t step, char *value, int64_t *at) {                       \
         const pair_##name *pairs = sorted_##name(c, row, step);                                                        \
         int64_t best = 0, run = 0, k = 0;                                                                              \
+        if (c->n <= 16 && pairs[c->n - 1].x != pairs[c->n - 1].x) insert_##name(c, row, step);                         \
         for (int64_t i = 0; i < c->n; i++) {                                                                           \
             run = i && pairs[i].x == pairs[i - 1].x ? run + 1 : 1;                                                     \
             if (run > best) best = run, k = i;                                                                         \
