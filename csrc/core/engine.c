@@ -224,8 +224,10 @@ static hg_tensor *sum_to(hg_ctx *cx, hg_tensor *g, hg_meta to) {
     int n = 0, lead = g->n_dim - to.n_dim;
     for (int i = 0; i < g->n_dim; i++)
         if (i < lead || (to.shape[i - lead] == 1 && g->shape[i] != 1)) dims[n++] = i;
-    if (n) g = X(SUM_DIM, T(g), hg_ints(dims, n), hg_b(true));
-    return lead ? X(VIEW_SIZE, T(g), hg_ints(to.shape, to.n_dim)) : g;
+    /* Where nobody sees how, leading dimensions just go: what is no view need not be copied into .grad. */
+    bool at_once = n == lead && !cx->grad_enabled && !cx->lib->watch.calling;
+    if (n) g = X(SUM_DIM, T(g), hg_ints(dims, n), hg_b(!at_once));
+    return lead && !at_once ? X(VIEW_SIZE, T(g), hg_ints(to.shape, to.n_dim)) : g;
 }
 
 static bool expands(hg_meta from, const hg_tensor *g) {
