@@ -86,6 +86,7 @@ _ELSEWHERE = {
     "is_autocast_cache_enabled": "amp",
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
+    "_assert": "functional",
     "is_warn_always_enabled": "functional",
     "ops": "_ops",
     "set_flush_denormal": "functional",

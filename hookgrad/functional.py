@@ -270,6 +270,12 @@ def set_default_tensor_type(t):
     _C.set_default_dtype(dtype)
 
 
+def _assert(condition, message):
+    """`assert` as a function: AssertionError with the message where the condition, a bool or a tensor, does not hold."""
+    if not condition:
+        raise AssertionError(message)
+
+
 def set_flush_denormal(mode):
     """Asks for denormal numbers to become zero; hookgrad keeps them, and says so with False."""
     return False

@@ -145,6 +145,12 @@ def _nearest_places(mode, size, out, factor, dtype):
     return (steps * scale).floor().long().clamp_max(size - 1)
 
 
+def _is_size(x):
+    if isinstance(x, hookgrad.Tensor):
+        return not x.is_floating_point()
+    return hasattr(x, "__index__") and not isinstance(x, bool)
+
+
 def _output_size(input, size, scale_factor, recompute):
     """The sizes of the output's last dimensions, and the factors to compute with, None where they follow from the sizes."""
     n = input.dim() - 2
@@ -157,13 +163,13 @@ def _output_size(input, size, scale_factor, recompute):
                     f"dimensions of {spatial} and output size of {size}. Please provide input tensor in (N, C, d1, d2, "
                     "...,dK) format and output size in (o1, o2, ...,oK) format."
                 )
-            if not all(isinstance(x, int) or hasattr(x, "__index__") for x in size):
+            if not all(_is_size(x) for x in size):
                 raise TypeError(
                     "expected size to be one of int or Tuple[int] or Tuple[int, int] or Tuple[int, int, int], but got size "
                     f"with types {[type(x) for x in size]}"
                 )
             return [int(x) for x in size], [None] * n
-        if not hasattr(size, "__index__"):
+        if not _is_size(size):
             raise TypeError(f"expected size to be one of int or Tuple[int], but got size with type {type(size)}")
         return [int(size)] * n, [None] * n
     if isinstance(scale_factor, (list, tuple)):
