@@ -26,6 +26,41 @@ def test_products_of_every_shape_and_layout(k):
             assert close(got, want, k), (m, k, n, ta, tb)
 
 
+@pytest.mark.parametrize("m, k, n", [(230, 1024, 785), (15, 385, 770), (460, 769, 130), (225, 48, 416), (128, 32, 128)])
+def test_products_of_several_blocks(m, k, n):
+    rng = np.random.default_rng(m)
+    a, b = rng.standard_normal((m, k), dtype=np.float32), rng.standard_normal((k, n), dtype=np.float32)
+    want = a.astype(float) @ b.astype(float)
+    for x, y in itertools.product((a, a.T.copy().T), (b, b.T.copy().T)):
+        x, y = torch.from_numpy(x), torch.from_numpy(y)
+        assert close(x @ y, want, k)
+        assert close(torch.addmm(torch.ones(m, n), x, y), want + 1, k)
+
+
+@pytest.mark.parametrize("length, seen", [(1, 1), (5, 16), (33, 33), (20, 130)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_weighs_values_by_the_softmax_of_scores(length, seen, causal):
+    rng = np.random.default_rng(seen)
+    q, k, v = (rng.standard_normal((2, 3, n, 24), dtype=np.float32) for n in (length, seen, seen))
+    scores = q.astype(float) @ k.astype(float).swapaxes(2, 3) / 24**0.5
+    if causal:
+        scores[..., ~np.tri(length, seen, dtype=bool)] = -np.inf
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    want = weights / weights.sum(-1, keepdims=True) @ v
+    q, k, v = map(torch.from_numpy, (q, k, v))
+    got, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal)
+    assert close(got, want, seen)
+    assert np.allclose(sums.numpy(), np.log(np.exp(scores).sum(-1)), rtol=1e-6, atol=1e-6)
+
+
+def test_attention_shows_what_is_not_a_number():
+    q, k, v = torch.ones(1, 1, 3, 8), torch.ones(1, 1, 40, 8), torch.ones(1, 1, 40, 8)
+    for at in (0, 37):
+        spoilt = k.clone()
+        spoilt[0, 0, at, 0] = float("nan")
+        assert torch.nn.functional.scaled_dot_product_attention(q, spoilt, v).isnan().all()
+
+
 def test_what_is_added_is_scaled_and_broadcast():
     rng = np.random.default_rng(0)
     for m, k, n in [(1, 5, 7), (3, 4, 1), (16, 300, 40), (65, 20, 70)]:
@@ -54,7 +89,9 @@ def test_threads_change_no_bit():
     results = []
     for n in (1, 2, 3):
         torch.set_num_threads(n)
-        results.append([x @ y, y.t() @ x.t(), x[:2] @ y, x @ y[:, 0], x[0] @ y, x.expand(4, 300, 500) @ y])
+        results.append(
+            [x @ y, y.t() @ x.t(), x[:2] @ y, x @ y[:, 0], x[0] @ y, x.expand(4, 300, 500) @ y, x @ y[:, :40]]
+        )
     torch.set_num_threads(before)
     for one, *others in zip(*results):
         assert all(torch.equal(one, other) for other in others)
