@@ -274,3 +274,11 @@ def test_settings_without_effect_are_remembered():
         return x.grad
 
     assert gradient(torch.ones(2, requires_grad=True)).tolist() == [2.0, 2.0]
+
+
+def test_views_of_an_inference_tensor_are_none_of_the_graph():
+    with torch.inference_mode():
+        t = torch.ones(2, 3, requires_grad=True)
+    for view in (t.view(-1), t[0], t.transpose(0, 1), t.expand(4, 2, 3), t.split(1)[0]):
+        assert view.is_inference() and not view.requires_grad and not view._is_view() and view.is_leaf
+    assert (t * 2).requires_grad

@@ -268,6 +268,7 @@ static inline hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg 
                                int n) {
     if (info->op->flags & HG_ROW_VIEW)
         for (int i = 0; i < n; i++) hg_made_view(cx, outs[i], a[0].u.t, info->op->flags & HG_ROW_MULTI_VIEW);
+    if (want && info->op->flags & HG_ROW_VIEW && a[0].u.t->is_inference) return HG_OK; /* so are its views */
     if (!want || !has_float(outs, n)) return HG_OK;
     return record_outputs(cx, info, a, want, outs, n);
 }
