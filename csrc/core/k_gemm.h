@@ -72,6 +72,9 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 TILES(TILE)
 #undef TILE
 
+/* The pointer is counted up row by row: otherwise all the rows' addresses are computed beforehand, and half of a window is that. */
+#define KEEP(p) __asm__("" : "+r"(p))
+
 /* Adds to c, or sets it where `first`: `rows` pixels in a row and one vector of channels or two, what they see at a + at[] times b,
    whose rows are HG_PANEL apart. All that is counted beside products takes up units that multiply: two steps go at once. */
 TARGET HG_INLINE void NAME(window)(const int rows, const int wide, int64_t k, const float *a, const int32_t *at,
@@ -86,21 +89,26 @@ TARGET HG_INLINE void NAME(window)(const int rows, const int wide, int64_t k, co
             if (wide == 2) sum[i][1] = FMA(SPREAD(x[i]), y1, sum[i][1]);                                               \
         }                                                                                                              \
     } while (0)
+    float *to = c;
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-        for (int q = 0; q < wide; q++) sum[i][q] = first ? ZERO : LOAD(c + i * c_row + q * LANES);
-    if (k % 2) {
-        STEP(0);
-        at++, b += HG_PANEL;
+    for (int i = 0; i < rows; i++, to += c_row) {
+        KEEP(to);
+        for (int q = 0; q < wide; q++) sum[i][q] = first ? ZERO : LOAD(to + q * LANES);
     }
-    for (const int32_t *end = at + k / 2 * 2; at < end; at += 2, b += 2 * HG_PANEL) {
-        STEP(0);
+    const int32_t *end = at + k;
+    int64_t odd = k % 2; /* then the first step is left out, once */
+    for (at -= odd, b -= odd * HG_PANEL; at < end; at += 2, b += 2 * HG_PANEL) {
+        KEEP(odd);
+        if (!odd) STEP(0);
+        odd = 0;
         STEP(1);
     }
 #undef STEP
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-        for (int q = 0; q < wide; q++) STORE(c + i * c_row + q * LANES, sum[i][q]);
+    for (int i = 0; i < rows; i++, c += c_row) {
+        KEEP(c);
+        for (int q = 0; q < wide; q++) STORE(c + q * LANES, sum[i][q]);
+    }
 }
 
 #define WINDOW(rows, wide)                                                                                             \
@@ -112,6 +120,7 @@ TARGET HG_INLINE void NAME(window)(const int rows, const int wide, int64_t k, co
 TILES(WINDOWS)
 #undef WINDOWS
 #undef WINDOW
+#undef KEEP
 
 /* to[p * ld + i] = row[i][p] for LANES rows and k columns. Of what is beyond `n` at each p the next p is written over, and
    LANES - n floats behind the last one. */
