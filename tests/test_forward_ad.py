@@ -147,7 +147,7 @@ class Doubled(torch.autograd.Function):
     def forward(ctx, x, how):
         ctx.how = how
         ctx.save_for_backward(x)
-        if how == "in place" or how == "in place, wrong":
+        if how.startswith("in place"):
             ctx.mark_dirty(x)
             return x.mul_(2)
         if how == "two":
@@ -164,6 +164,8 @@ class Doubled(torch.autograd.Function):
             "wrong": lambda: t * 3,
             "in place": lambda: t.mul_(2),
             "in place, wrong": lambda: t * 2,
+            "in place, untouched": lambda: t,
+            "in place, another": lambda: t.mul_(2).clone(),
             "view": lambda: t[:1],
             "view, wrong": lambda: t[:1].clone(),
             "view of another": lambda: t.clone()[:1],
@@ -175,6 +177,8 @@ class Doubled(torch.autograd.Function):
     ("how", "words"),
     [
         ("in place, wrong", "inplace custom Function is not modifying the forward mode gradients inplace"),
+        ("in place, untouched", "is not modifying the forward mode gradients inplace"),
+        ("in place, another", "is not returning the forward mode gradients as-is"),
         ("view, wrong", "is returning a view .or an input as-is. but the jvp is not returning a view"),
         ("view of another", "the jvp is not returning a view of the given grad input"),
         ("two", "You should return None at that position instead"),

@@ -253,6 +253,7 @@ def _apply(cls, args, kwargs):
             _C.zeros_like(a) if t is None and isinstance(a, _C.Tensor) and a.is_floating_point() else t
             for a, t in zip(args, given)
         ]
+    versions = [None if t is None else t._version for t in tangents]
     made = cls.jvp(_JvpContext(ctx), *tangents)
     made = made if isinstance(made, tuple) else (made,)
     outputs = result if isinstance(result, tuple) else (result,)
@@ -274,20 +275,26 @@ def _apply(cls, args, kwargs):
         if tangent is None:
             continue
         if any(was is t for t in dirty):
-            _check_written(tangent, next(t for a, t in pairs if a is was))
+            at = next(i for i, a in enumerate(args) if a is was)
+            _check_written(tangent, tangents[at], versions[at])
         else:
             _check_view(out, tangent, pairs)
         _Level.tangents[out] = tangent
     return result
 
 
-def _check_written(tangent, given):
-    if tangent is given:
-        return
-    raise RuntimeError(
-        "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an "
-        "input inplace, then the jvp function must modify the corresponding gradient inplace."
-    )
+def _check_written(tangent, given, version):
+    """Where forward has written to an input, jvp must have written to its tangent, `given`, which had this version."""
+    if given._version == version:
+        raise RuntimeError(
+            "An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an "
+            "input inplace, then the jvp function must modify the corresponding gradient inplace."
+        )
+    if tangent is not given:
+        raise RuntimeError(
+            "An inplace custom Function is not returning the forward mode gradients as-is. If the forward is modifying an "
+            "input inplace, then the jvp function must modify the gradient inplace and return it as-is."
+        )
 
 
 def _check_view(out, tangent, pairs):
