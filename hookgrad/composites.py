@@ -115,33 +115,67 @@ def sum_to_size(input, *size):
     return total.view(size) if lead else total
 
 
-@one_node("SelectScatterBackward0", 0, 1, saved="- - dim index")
+def _scatter_into(name, settings):
+    """A function that writes src into a copy of input, where the view that a function of input and settings makes lies."""
+
+    def decorate(view):
+        def derivative(grad, input, src, *settings):
+            grad = grad.contiguous() if name == "AsStridedScatter" else grad
+            place = view(grad, *settings)
+            return _embed(grad, _C.zeros_like(place), lambda t: view(t, *settings)), place
+
+        @one_node(name + "Backward0", 0, 1, saved="- - " + settings, derivative=derivative)
+        def embed(input, src, *settings):
+            return _embed(input, src, lambda t: view(t, *settings))
+
+        return embed
+
+    return decorate
+
+
+@_scatter_into("SelectScatter", "dim index")
+def _select_scatter(t, dim, index):
+    return t.select(dim, index)
+
+
+@_scatter_into("SliceScatter", "dim start end step")
+def _slice_scatter(t, dim, start, end, step):
+    return t[(slice(None),) * (dim % max(t.dim(), 1)) + (slice(start, end, step),)]
+
+
+@_scatter_into("DiagonalScatter", "offset dim1 dim2")
+def _diagonal_scatter(t, offset, dim1, dim2):
+    return t.diagonal(offset, dim1, dim2)
+
+
+@_scatter_into("AsStridedScatter", "size stride storage_offset")
+def _as_strided_scatter(t, size, stride, storage_offset):
+    return t.as_strided(size, stride, storage_offset or 0)
+
+
 def select_scatter(input, src, dim, index):
     """A copy of input with src where select(dim, index) lies."""
-    return _embed(input, src, lambda t: t.select(dim, index))
+    return _select_scatter(input, src, dim, index)
 
 
-@one_node("SliceScatterBackward0", 0, 1, saved="- - dim start end step")
 def slice_scatter(input, src, dim=0, start=None, end=None, step=1):
     """A copy of input with src where the slice start:end:step of a dimension lies."""
-    where = [slice(None)] * (dim % max(input.dim(), 1)) + [slice(start, end, step)]
-    return _embed(input, src, lambda t: t[tuple(where)])
+    return _slice_scatter(input, src, dim, start, end, step)
 
 
-@one_node("DiagonalScatterBackward0", 0, 1, saved="- - offset dim1 dim2")
 def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
     """A copy of input with src on the diagonal."""
-    return _embed(input, src, lambda t: t.diagonal(offset, dim1, dim2))
+    return _diagonal_scatter(input, src, offset, dim1, dim2)
 
 
-@one_node("AsStridedScatterBackward0", 0, 1, saved="- - size stride storage_offset")
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of input with src where as_strided(size, stride, storage_offset) lies."""
-    return _embed(input, src, lambda t: t.as_strided(size, stride, storage_offset or 0))
+    return _as_strided_scatter(input.contiguous(), src, size, stride, storage_offset)
 
 
 def _embed(input, src, part):
-    whole = input.clone()
+    overlaps = any(step == 0 and n > 1 for step, n in zip(input.stride(), input.shape))
+    whole = input.clone() if overlaps else _C.empty_strided(input.shape, input.stride(), dtype=input.dtype).copy_(input)
     place = part(whole)
     if place.shape != src.shape:
         raise RuntimeError(
@@ -175,7 +209,7 @@ def renorm(input, p, dim, maxnorm):
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.dim()} dimensions")
     rest = [d for d in range(input.dim()) if d != dim % input.dim()]
     norm = _C.linalg.vector_norm(input, p, rest, keepdim=True)
-    return input * _C.where(norm > maxnorm, maxnorm / (norm + 1e-7), _C.ones_like(norm))
+    return (input * _C.where(norm > maxnorm, maxnorm / (norm + 1e-7), _C.ones_like(norm))).contiguous()
 
 
 def fill_diagonal_(input, fill_value, wrap=False):
@@ -207,15 +241,21 @@ def _checked_put(input, index, source):
         )
 
 
-@one_node("PutBackward0", 0, 2, saved="- index source accumulate")
+def _of_put(grad, input, index, source, accumulate):
+    kept = grad if accumulate else put(grad, index, _C.zeros_like(source))
+    return kept, grad.take(index).reshape(source.shape)
+
+
+@one_node("PutBackward0", 0, 2, saved="- index source accumulate", derivative=_of_put)
 def put(input, index, source, accumulate=False):
     """A copy of input with source's elements where index points in it laid flat, added with `accumulate`."""
     _checked_put(input, index, source)
     flat = input.reshape(-1).index_put((index.reshape(-1),), source.reshape(-1), accumulate)
-    return flat.view(input.shape)
+    made = flat.view(input.shape)
+    return made if input.is_contiguous() else _C.empty_like(input).copy_(made)
 
 
-put_ = one_node_("PutBackward0", put.__wrapped__, 0, 2, saved="- index source accumulate")
+put_ = one_node_("PutBackward0", put.__wrapped__, 0, 2, saved="- index source accumulate", derivative=_of_put)
 
 
 def new_empty_strided(input, size, stride, dtype=None, device=None, layout=None, requires_grad=False, pin_memory=False):

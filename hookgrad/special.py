@@ -19,13 +19,24 @@ def ndtr(input):
     return _C._mul(_C._add(_C.erf(_C._mul(input, math.sqrt(0.5))), 1), 0.5)
 
 
-@one_node("SpecialNdtriBackward0", 0, results="result")
+@one_node(
+    "SpecialNdtriBackward0",
+    0,
+    results="result",
+    derivative=lambda grad, x, result: grad * math.sqrt(2 * math.pi) * (result.pow(2) / 2).exp(),
+)
 def ndtri(input):
     """The value that a standard normal number exceeds with probability 1 - input."""
     return math.sqrt(2) * _C.erfinv(2 * input - 1)
 
 
-@one_node("SpecialLogNdtrBackward0", 0, saved="self", results="result")
+@one_node(
+    "SpecialLogNdtrBackward0",
+    0,
+    saved="self",
+    results="result",
+    derivative=lambda grad, x, result: grad / math.sqrt(2 * math.pi) * (result + x.pow(2) / 2).neg().exp(),
+)
 def log_ndtr(input):
     """log(ndtr(input)), computed in float64."""
     return (0.5 * _C.erfc(input.double() * -math.sqrt(0.5))).log().to(input.dtype)
@@ -54,13 +65,17 @@ def erfcx(input):
 # ---- Entropies and products of logarithms -------------------------------------------------------------------------------------
 
 
-@one_node("SpecialEntrBackward0", 0, saved="self")
+@one_node("SpecialEntrBackward0", 0, saved="self", derivative=lambda grad, x: grad * -(x.log() + 1))
 def entr(input):
     """-x log x: 0 at 0, and minus infinity below."""
     return _C.where(input < 0, -math.inf, -_C.xlogy(input, input))
 
 
-@one_node("SpecialXlog1PyBackward0", 0, 1, saved="self other")
+def _of_xlog1py(grad, x, y):
+    return (grad * y.log1p()).masked_fill((x == 0) & (y <= -1), 0.0), grad * x / (y + 1)
+
+
+@one_node("SpecialXlog1PyBackward0", 0, 1, saved="self other", derivative=_of_xlog1py)
 def _xlog1py(input, other):
     product = input * other.log1p()
     return _C.where((input == 0) & ~other.isnan(), _C.zeros_like(product), product)
@@ -94,28 +109,56 @@ def _bessel(input, wave, scaled):
     value = (x.unsqueeze(-1) * angle.cos() - away.unsqueeze(-1)).exp() * (wave * angle).cos()
     value = value.mean(-1)
     value = value * (away - x.abs()).exp() if scaled else value * away.exp()
-    return value.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())
+    value = value.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())
+    return (
+        value
+        if value.is_contiguous() and input.is_contiguous()
+        else _C.zeros_like(input, dtype=value.dtype).copy_(value)
+    )
 
 
-@one_node("I0Backward0", 0, saved="self")
+def _apart_from_0(x):
+    """x, and something to divide by where it is 0."""
+    return _C.where(x == 0, 1.0, x)
+
+
+@one_node("I0Backward0", 0, saved="self", derivative=lambda grad, x: grad * i1(x))
 def i0(input):
     """The modified Bessel function of order 0."""
     return _bessel(input, 0, False)
 
 
-@one_node("SpecialI0EBackward0", 0, saved="self", results="result")
+@one_node(
+    "SpecialI0EBackward0",
+    0,
+    saved="self",
+    results="result",
+    derivative=lambda grad, x, result: grad * (i1e(x) - x.sgn() * result),
+)
 def i0e(input):
     """i0(x) exp(-abs(x))"""
     return _bessel(input, 0, True)
 
 
-@one_node("SpecialI1Backward0", 0, saved="self", results="result")
+@one_node(
+    "SpecialI1Backward0",
+    0,
+    saved="self",
+    results="result",
+    derivative=lambda grad, x, result: grad * _C.where(x == 0, 0.5, i0(x) - result / _apart_from_0(x)),
+)
 def i1(input):
     """The modified Bessel function of order 1."""
     return _bessel(input, 1, False)
 
 
-@one_node("SpecialI1EBackward0", 0, saved="self", results="result")
+@one_node(
+    "SpecialI1EBackward0",
+    0,
+    saved="self",
+    results="result",
+    derivative=lambda grad, x, result: grad * _C.where(x == 0, 0.5, i0e(x) - result * (x.sgn() + 1 / _apart_from_0(x))),
+)
 def i1e(input):
     """i1(x) exp(-abs(x))"""
     return _bessel(input, 1, True)

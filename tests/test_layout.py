@@ -252,3 +252,31 @@ def test_what_is_cropped_lies_as_it_did():
     x = torch.rand(3, 4).t()
     assert torch.nn.functional.pad(x, (-1, -1)).stride() == (1, 4)
     assert torch.nn.functional.pad(torch.rand(3, 4), (-1, 0, 0, -2)).stride() == (3, 1)
+
+
+@pytest.mark.parametrize("name", ["entr", "i0", "i0e", "i1", "i1e", "log_ndtr", "ndtri"])
+def test_special_functions_lie_as_their_operand_and_their_gradients_as_theirs(name):
+    x, grad = torch.rand(4, 3).t().requires_grad_(), torch.rand(3, 4)
+    y = getattr(torch.special, name)(x)
+    assert y.stride() == (1, 3)
+    assert torch.autograd.grad(y, x, grad)[0].stride() == (4, 1)
+
+
+def test_the_gradient_of_multi_margin_loss_is_plain():
+    x = torch.rand(4, 3).t().requires_grad_()
+    assert torch.autograd.grad(torch.nn.functional.multi_margin_loss(x, torch.tensor([0, 1, 2])), x)[0].stride() == (
+        4,
+        1,
+    )
+
+
+def test_what_is_scattered_into_lies_as_it_did_with_its_gaps():
+    for x in (torch.rand(6, 3)[::2], torch.rand(3, 3).t()):
+        x = x.requires_grad_()
+        for out in (x.select_scatter(torch.ones(3), 0, 1), x.diagonal_scatter(torch.ones(3))):
+            assert out.stride() == x.stride()
+            grad = torch.rand(3, 3).t()
+            assert torch.autograd.grad(out, x, grad)[0].stride() == grad.stride()
+    x = torch.rand(4, 3).t().requires_grad_()
+    out = x.put(torch.tensor([1]), torch.tensor([5.0]))
+    assert out.stride() == (1, 3) and out[0, 1] == 5 and torch.autograd.grad(out.sum(), x)[0].sum() == 11

@@ -233,7 +233,7 @@ static hg_tensor *inside_three(hg_ctx *cx, hg_tensor *x) {
     return X(LOGICAL_AND, T(X(GT, T(x), hg_i(-3))), T(X(LT, T(x), hg_i(3))));
 }
 hg_status hg_d_hardsigmoid(hg_ctx *cx, hg_back *b) {
-    GIVE(0, cut_off(cx, TIMES(G, 1.0 / 6), X(LOGICAL_NOT, T(inside_three(cx, IN(0))))));
+    GIVE(0, TIMES(cut_off(cx, G, X(LOGICAL_NOT, T(inside_three(cx, IN(0))))), 1.0 / 6));
     return HG_OK;
 }
 hg_status hg_d_hardswish(hg_ctx *cx, hg_back *b) {

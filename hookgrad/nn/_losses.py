@@ -227,7 +227,7 @@ def _check_rows(input):
 @one_node("MultiMarginLossBackward0", 0, saved="self target p margin weight reduction")
 def _multi_margin(input, target, p, margin, weight, reduction):
     one = input.dim() < 2
-    rows, classes = (input.reshape(1, -1), target.reshape(1)) if one else (input, target)
+    rows, classes = (input.reshape(1, -1), target.reshape(1)) if one else (input.contiguous(), target)
     right = rows.gather(1, classes.unsqueeze(1))
     violation = (margin - right + rows).clamp_min(0)
     if p == 2:
