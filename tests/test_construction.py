@@ -1,5 +1,8 @@
 """What classes and programs may rely on while a layer is constructed, whatever short ways its constructor takes."""
 
+import gc
+import weakref
+
 import pytest
 
 import hookgrad as torch
@@ -190,3 +193,13 @@ def test_padding_of_convolutions_is_repeated_from_the_last_dimension_on():
     assert nn.Conv2d(1, 1, 3, padding=(1, 2))._reversed_padding_repeated_twice == (2, 2, 1, 1)
     assert nn.Conv2d(1, 1, (2, 3), padding="same")._reversed_padding_repeated_twice == [1, 1, 0, 1]
     assert nn.Conv1d(1, 1, 3, padding="valid")._reversed_padding_repeated_twice == [0, 0]
+
+
+@pytest.mark.parametrize("settings", [{}, {"dtype": torch.float64, "device": "cpu"}])
+def test_what_a_layer_was_made_of_goes_with_it(settings):
+    layers = [nn.BatchNorm1d(3, **settings), nn.Linear(2, 3, **settings), nn.LayerNorm(3, **settings)]
+    parts = [weakref.ref(t) for layer in layers for t in [*layer.parameters(), *layer.buffers()]]
+    assert len(parts) == 9
+    del layers
+    gc.collect()
+    assert not any(part() is not None for part in parts)

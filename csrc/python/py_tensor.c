@@ -180,11 +180,10 @@ PyObject *py_filled(hg_ctx *cx, PyObject *size, PyObject *number, PyObject *devi
     PyObject *names = PyTuple_Pack(2, NAME(device), NAME(dtype));
     PyObject *empty = names ? PyObject_GetAttr(hg_py->module, NAME(empty)) : NULL;
     PyObject *made = empty ? PyObject_Vectorcall(empty, (PyObject *[]){size, device, dtype}, 1, names) : NULL;
-    PyObject *done = !made || number == Py_None ? made : PyObject_CallMethodOneArg(made, NAME(fill_), number);
-    if (done != made) Py_XDECREF(made);
+    if (made && number != Py_None) Py_SETREF(made, PyObject_CallMethodOneArg(made, NAME(fill_), number));
     Py_XDECREF(empty);
     Py_XDECREF(names);
-    return done;
+    return made;
 }
 
 PyObject *py_empty_parameter(PyObject *size, PyObject *device, PyObject *dtype) {
