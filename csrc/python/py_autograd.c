@@ -234,7 +234,7 @@ static PyObject *promote_types(PyObject *Py_UNUSED(m), PyObject *const *args, Py
 
 static int numbers(hg_ctx *cx, PyObject *const *args, int n, double *const *to) {
     for (int i = 0; i < n; i++) {
-        hg_arg one;
+        hg_arg one = HG_NONE;
         hg_status st = py_is_tensor(args[i]) ? hg_item(cx, TENSOR(args[i]), &one) : HG_OK;
         if (st != HG_OK) return py_fail(cx, st);
         if (py_is_tensor(args[i]))

@@ -275,6 +275,7 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     hg_arg a[PLAIN_MAX];
     int64_t ints[PLAIN_MAX];
     const op_row *row = op->rows[0];
+    a[0].kind = HG_A_NONE;
     for (; i < n && i < op->n_plain && Py_TYPE(args[i]) == hg_py->tensor_type; i++)
         a[i].kind = HG_A_TENSOR, a[i].u.t = TENSOR(args[i]);
     if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, a, ints);
