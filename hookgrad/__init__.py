@@ -96,6 +96,11 @@ _ELSEWHERE = {
     "i0": "special",
     "mvlgamma": "special",
     "UntypedStorage": "storage",
+    **dict.fromkeys(
+        """BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage
+        ShortStorage""".split(),
+        "storage",
+    ),
     "compile": "functional",
     "finfo": "type_info",
     "fork_rng": "random",

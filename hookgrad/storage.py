@@ -137,3 +137,24 @@ class TypedStorage(UntypedStorage):
     def __repr__(self):
         values = "\n ".join(str(x) for x in self.tolist())
         return f" {values}\n[torch.storage.TypedStorage(dtype={self.dtype}, device=cpu) of size {self.size()}]"
+
+
+def _of_dtype(name, dtype):
+    def __init__(self, values=0):
+        if not isinstance(values, _C.Tensor):
+            values = _C.empty(values, dtype=dtype) if isinstance(values, int) else _C.tensor(values, dtype=dtype)
+        TypedStorage.__init__(self, values)
+
+    doc = f"Memory of {dtype}: of so many elements, or of a list's."
+    return type(name, (TypedStorage,), {"__init__": __init__, "__doc__": doc, "__module__": "hookgrad", "dtype": dtype})
+
+
+# What files call the memory of each dtype: torch.FloatStorage and so on.
+legacy_storages = {
+    getattr(_C, dtype): _of_dtype(name + "Storage", getattr(_C, dtype))
+    for name, dtype in {
+        "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
+        "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+    }.items()
+}  # fmt: skip
+globals().update({kind.__name__: kind for kind in legacy_storages.values()})

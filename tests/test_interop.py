@@ -1,12 +1,15 @@
 """Memory and values in and out: NumPy, buffers, DLPack, pickles, copies, files."""
 
 import array
+import collections
 import copy
 import gc
 import io
 import pickle
+import pickletools
 import sys
 import weakref
+import zipfile
 
 import pytest
 
@@ -309,8 +312,61 @@ def test_save_and_load(tmp_path):
     torch.save(torch.arange(3), file)
     file.seek(0)
     assert torch.load(file).tolist() == [0, 1, 2]
-    with pytest.raises(RuntimeError, match="not a file of"):
-        torch.load(io.BytesIO(b"something else entirely"))
+    for junk, error in (
+        (b"something else entirely", pickle.UnpicklingError),
+        (b"", EOFError),
+        (pickle.dumps(3), RuntimeError),
+    ):
+        with pytest.raises(error):
+            torch.load(io.BytesIO(junk))
+
+
+def test_files_are_archives_as_pytorch_has_them(tmp_path):
+    shared = torch.arange(4.0)
+    torch.save({"a": shared, "b": shared[2:], "n": torch.ones(1, dtype=torch.bfloat16)}, tmp_path / "model.pt")
+    with zipfile.ZipFile(tmp_path / "model.pt") as archive:
+        assert set(archive.namelist()) == {
+            f"model/{name}" for name in ("data.pkl", "byteorder", "version", "data/0", "data/1")
+        }
+        assert archive.read("model/version") == b"3\n" and len(archive.read("model/data/0")) == 16
+        named = [
+            arg for opcode, arg, _ in pickletools.genops(archive.read("model/data.pkl")) if opcode.name == "GLOBAL"
+        ]
+    assert named == [
+        "torch._utils _rebuild_tensor_v2", "torch FloatStorage", "collections OrderedDict", "torch BFloat16Storage",
+    ]  # fmt: skip
+    with pytest.raises(RuntimeError, match="no data.pkl"):
+        other = io.BytesIO()
+        with zipfile.ZipFile(other, "w") as archive:
+            archive.writestr("x", "y")
+        torch.load(io.BytesIO(other.getvalue()))
+    short = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "model.pt") as archive, zipfile.ZipFile(short, "w") as written:
+        for name in archive.namelist():
+            written.writestr(name, archive.read(name)[: 8 if name == "model/data/0" else None])
+    with pytest.raises(RuntimeError, match="storage 0 is shorter"):
+        torch.load(io.BytesIO(short.getvalue()))
+
+
+def test_load_reads_files_from_before_archives():
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            return ("storage", torch.FloatStorage, "key", "cpu", 4, None) if obj == "the storage" else None
+
+    class Rebuilt:
+        def __reduce__(self):
+            return torch._utils._rebuild_tensor_v2, ("the storage", 1, (2,), (1,), False, collections.OrderedDict())
+
+    file = io.BytesIO()
+    for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+        pickle.dump(part, file, protocol=2)
+    Pickler(file, protocol=2).dump({"w": Rebuilt()})
+    pickle.dump(["key"], file, protocol=2)
+    file.write((4).to_bytes(8, "little") + np.arange(4, dtype=np.float32).tobytes())
+    file.seek(0)
+    assert torch.load(file)["w"].tolist() == [1.0, 2.0]
+    with pytest.raises(RuntimeError, match="shorter"):
+        torch.load(io.BytesIO(file.getvalue()[:-4]))
 
 
 class Custom:

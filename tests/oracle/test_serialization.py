@@ -1,0 +1,56 @@
+"""Files of PyTorch's torch.save are read here, and ours there."""
+
+import io
+
+import pytest
+import torch
+
+import hookgrad
+
+
+def checkpoint(lib):
+    lib.manual_seed(0)
+    model = lib.nn.Sequential(lib.nn.Linear(2, 3), lib.nn.BatchNorm1d(3))
+    optimizer = lib.optim.Adam(model.parameters())
+    model(lib.randn(4, 2)).sum().backward()
+    optimizer.step()
+    numbers = lib.arange(6)
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "shared": [numbers, numbers[::2]],
+        "dtypes": [
+            lib.ones(2, dtype=getattr(lib, d)) for d in "float64 float16 bfloat16 int8 uint8 bool int32".split()
+        ],
+        "parameter": lib.nn.Parameter(lib.ones(2), requires_grad=False),
+        "empty": lib.zeros(0, 3),
+        "others": [lib.float16, lib.Size([2, 3]), lib.device("cpu"), 3, "word", None],
+    }
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+@pytest.mark.parametrize("to", ["hookgrad", "PyTorch"])
+def test_a_checkpoint_crosses_over(to, options):
+    source, target = (torch, hookgrad) if to == "hookgrad" else (hookgrad, torch)
+    file = io.BytesIO()
+    source.save(checkpoint(source), file, **options)
+    file.seek(0)
+    loaded = target.load(file)
+    assert repr(loaded) == repr(checkpoint(source))
+    loaded["shared"][0].zero_()
+    assert loaded["shared"][1].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("to", ["hookgrad", "PyTorch"])
+def test_a_module_crosses_over(to):
+    source, target = (torch, hookgrad) if to == "hookgrad" else (hookgrad, torch)
+    source.manual_seed(0)
+    model = source.nn.Sequential(source.nn.Linear(2, 3), source.nn.Dropout(0.5)).eval()
+    file = io.BytesIO()
+    source.save(model, file)
+    file.seek(0)
+    loaded = target.load(file, weights_only=False)
+    assert repr(loaded) == repr(model) and not loaded.training
+    fired = []
+    loaded.register_forward_hook(lambda *args: fired.append(1))
+    assert loaded(target.ones(1, 2)).tolist() == model(source.ones(1, 2)).tolist() and fired == [1]
