@@ -62,6 +62,9 @@ _TENSOR_OR_SCALAR = frozenset(
 )
 
 
+_RESHAPE = frozenset("t transpose squeeze unsqueeze swapaxes swapdims as_strided".split())  # in place
+
+
 class OpOverload:
     """One overload of an op, callable."""
 
@@ -75,6 +78,10 @@ class OpOverload:
         )
         self.__module__ = f"torch._ops.{self.namespace}"
         self._op = None  # the row that was last seen under this name
+        name = packet.__name__
+        self._writes = name[-1] == "_" and name[-2:-1] != "_" or overload == "out"
+        self._reshapes = self._writes and name[:-1] in _RESHAPE
+        self._views = not self._writes and name in _views()
 
     def __call__(self, /, *args, **kwargs):
         return (self._op or self.overloadpacket)(*args, **kwargs)
@@ -178,6 +185,17 @@ ops = Ops()
 
 # ---- From the table -----------------------------------------------------------------------------------------------------
 
+_HAS_VIEW = 32  # HG_ROW_VIEW
+_view_names = set()
+
+
+def _views():
+    """The names of the ops whose result lies in the memory of an argument."""
+    if not _view_names:
+        _view_names.update(["detach"], (_name(row) for row in _C.op_table() if row["flags"] & _HAS_VIEW))
+    return _view_names
+
+
 _known = set()  # every name in aten, once one is asked for
 _of_row = {}  # (id, in place) -> the packet, the overload's name and the function
 
@@ -190,12 +208,14 @@ def _names():
     if not _known:
         for row in _C.op_table():
             _known.update((_name(row), _name(row) + "_"))
-        _known.add("convolution_backward")
+        _known.update(["convolution_backward", "_local_scalar_dense"])
     return _known
 
 
 def _function(name):
     """What is called by the op's name."""
+    if name == "_local_scalar_dense":
+        return _C.Tensor.item
     for place in (_C, _C.nn, _C.Tensor, _C.linalg, _C.special):
         if hasattr(place, name):
             return getattr(place, name)

@@ -84,6 +84,26 @@ def __deepcopy__(self, memo):
         return memo[id(self)]
     from copy import deepcopy
 
+    if _C._is_hollow(self):  # what it is made of is its class's business
+        with _no_grad():
+            copy = self.clone()
+        if type(copy) is not type(self):
+            raise RuntimeError(
+                "The default implementation of __deepcopy__() for wrapper subclasses only works for subclass types that implement "
+                f"__torch_dispatch__ and for which cloning returns another instance of the same subclass: of {type(self)} it gave "
+                f"a {type(copy)}"
+            )
+        copy.requires_grad = self.requires_grad
+        memo[id(self)] = copy
+        from copyreg import _slotnames
+
+        for name in {*_slotnames(type(self)), *self.__dict__}:
+            if hasattr(self, name):
+                setattr(copy, name, deepcopy(getattr(self, name), memo))
+        if self.grad is not None:
+            copy.grad = deepcopy(self.grad, memo)
+        return copy
+
     # Tensors on one storage stay together: the storage is copied once, and each is a view of the copy.
     key = ("hookgrad storage", self.untyped_storage()._key())
     with _no_grad():
@@ -471,10 +491,73 @@ _C.DisableTorchFunctionSubclass = _C.DisableTorchFunction = DisableTorchFunction
 
 def __init_subclass__(cls, **kwargs):
     super(Tensor, cls).__init_subclass__(**kwargs)
+    if cls.__torch_dispatch__ is not _C._disabled_torch_dispatch_impl:
+        _watch_dispatch()
+        if getattr(cls.__torch_function__, "__func__", None) is __torch_function__:
+            cls.__torch_function__ = (
+                _C._disabled_torch_function_impl
+            )  # who sees ops need not be asked of functions, too
     if cls.__torch_function__ is not _C._disabled_torch_function_impl:  # else it counts as a plain tensor
         from .overrides import _watch
 
         _watch(cls)
+
+
+def _watch_dispatch():
+    """There is a class with a `__torch_dispatch__`: from here on ops ask it."""
+    from .utils._python_dispatch import _dispatch
+
+    _C._dispatch_with(_dispatch)
+    _C._dispatch_classes()
+
+
+def _make_wrapper_subclass(
+    cls,
+    size,
+    strides=None,
+    storage_offset=None,
+    memory_format=None,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
+    dispatch_sizes_strides_policy=None,
+    dispatch_device=False,
+    dispatch_layout=False,
+    _extra_dispatch_keys=None,
+    storage_size=None,
+):
+    """A tensor of a class with a `__torch_dispatch__`, of that size and with no values of its own."""
+    if not isinstance(cls, type):
+        raise TypeError(f"cls must be a type (got {type(cls).__name__})")
+    if getattr(cls, "__torch_dispatch__", _C._disabled_torch_dispatch_impl) is _C._disabled_torch_dispatch_impl:
+        raise TypeError(f"{cls.__name__} must define __torch_dispatch__")
+    dtype = _C.get_default_dtype() if dtype is None else dtype
+    if strides is None:
+        strides = _strides_of(size, memory_format)
+    offset = storage_offset or 0
+    if storage_size is None:
+        last = sum((n - 1) * step for n, step in zip(size, strides))
+        storage_size = (offset + last + 1) * dtype.itemsize if 0 not in size else 0
+    made = _C._hollow(cls, dtype, tuple(size), tuple(strides), offset, storage_size)
+    if requires_grad:
+        made.requires_grad_()
+    return made
+
+
+def _strides_of(size, memory_format):
+    if memory_format not in (None, _C.contiguous_format):
+        return _strides(size, memory_format)
+    strides, step = [], 1
+    for n in reversed(size):
+        strides.insert(0, step)
+        step *= max(n, 1)
+    return strides
+
+
+Tensor._make_wrapper_subclass = staticmethod(_make_wrapper_subclass)
+Tensor.__torch_dispatch__ = _C._disabled_torch_dispatch_impl
 
 
 def __torch_function__(cls, func, types, args=(), kwargs=None):

@@ -66,6 +66,13 @@ def handle_torch_function(public_api, relevant_args, *args, **kwargs):
     return _ask(public_api, relevant_args, args, kwargs)
 
 
+def enable_reentrant_dispatch():
+    """Within a `__torch_dispatch__`: a context in which operations are recorded as they are outside of it."""
+    from .utils._python_dispatch import _above_again
+
+    return _above_again()
+
+
 def get_default_nowrap_functions():
     """Functions whose results keep the class they have: those that give what a tensor owns."""
     return {Tensor.__dict__[name].__get__ for name in _OWNED}

@@ -25,7 +25,7 @@ class UntypedStorage:
     def __init__(self, tensor=0):
         if not isinstance(tensor, _C.Tensor):
             tensor = _C.empty(tensor, dtype=_C.uint8)
-        self._tensor = tensor.detach()
+        self._tensor = tensor._storage_bytes()
 
     def _whole(self):
         """All of the bytes, as a tensor."""
@@ -41,6 +41,12 @@ class UntypedStorage:
     size = __len__ = nbytes
 
     def data_ptr(self):
+        if _C._is_hollow(self._tensor):
+            raise RuntimeError("Attempted to access the data pointer on an invalid python storage.")
+        return self._whole().data_ptr()
+
+    @property
+    def _cdata(self):
         return self._whole().data_ptr()
 
     def tolist(self):

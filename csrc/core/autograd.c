@@ -334,8 +334,13 @@ static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_
     hg_scope_begin(cx, &s);
     const hg_arg *a = n->args;
     hg_meta base = n->outs[0];
-    hg_tensor *whole = X(EMPTY_STRIDED, hg_ints(base.shape, base.n_dim), a[BASE_STRIDE], hg_d((hg_dtype)base.dtype));
-    X(COPY_, T(whole), T(grad[0]));
+    hg_tensor *whole;
+    if (hg_sees(cx, grad[0]) == HG_SEEN_BY_CLASS) {
+        whole = X(CLONE, T(grad[0]));
+    } else {
+        whole = X(EMPTY_STRIDED, hg_ints(base.shape, base.n_dim), a[BASE_STRIDE], hg_d((hg_dtype)base.dtype));
+        X(COPY_, T(whole), T(grad[0]));
+    }
     hg_tensor *part = X(AS_STRIDED, T(whole), a[VIEW_SHAPE], a[VIEW_STRIDE], a[VIEW_OFFSET]);
     hg_tensor *part_grad = X(CLONE, T(part));
     if (part_grad) {
@@ -438,13 +443,14 @@ static bool laid_out_for(const hg_tensor *grad, const hg_tensor *var) {
    a view of. */
 static bool may_steal(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad) {
     const hg_host *host = HOST(cx);
-    return !cx->grad_enabled && laid_out_for(grad, var) && !grad->grad_fn && !grad->storage->free &&
-           host->unique(host->ud, grad) &&
+    return !cx->grad_enabled && laid_out_for(grad, var) && !grad->grad_fn &&
+           (!grad->storage->free || hg_is_hollow(grad)) && host->unique(host->ud, grad) &&
            (grad->base ? grad->storage->n_ref == 2 && host->unique(host->ud, grad->base) : grad->storage->n_ref == 1);
 }
 
 static hg_status copy_for(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad, hg_tensor **out) {
-    if (!hg_is_dense(var)) return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
+    if (!hg_is_dense(var) || hg_sees(cx, grad) == HG_SEEN_BY_CLASS)
+        return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
     if (var->plain && grad->plain && !cx->grad_enabled && !cx->lib->watch.calling && hg_same_shape(var, grad)) {
         hg_status st = hg_tensor_empty_like(cx, var, (hg_dtype)grad->dtype, out);
         if (st == HG_OK) memcpy((*out)->data, grad->data, (size_t)grad->numel * hg_tensor_itemsize(grad));
@@ -474,7 +480,7 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     if (grad[0] && var->grad_fn) return hg_fail(cx, HG_STATE, "leaf variable has been moved into the graph interior");
     if (!grad[0] || !var->requires_grad) { /* nothing to add, or it was frozen since forward; the hooks run */
     } else if (!var->grad && may_steal(cx, var, grad[0])) { /* in a tensor of its own where hooks see this one */
-        if (grad[0]->base || n->hooks) st = hg_tensor_detach(cx, grad[0], &sum);
+        if (grad[0]->base || n->hooks || hg_sees(cx, grad[0])) st = hg_told_detach(cx, grad[0], &sum);
         if (st != HG_OK) return st;
         if (!sum) hg_retain(cx, sum = grad[0]);
         put_grad(cx, var, sum);

@@ -71,9 +71,7 @@ void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_severa
 
 /* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */
 hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
-/* An output that is saved is detached, or so PyTorch tells the modes that see every op. */
-hg_status hg_tell_detach(hg_ctx *cx, hg_tensor *t);
-/* t in the same memory without history, known as t. New, also on failure. */
+/* t in the same memory without history, known as t; whoever sees all ops is told of a detach. New, also on failure. */
 hg_status hg_known_alias(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
 hg_status hg_freed_already(hg_ctx *cx);

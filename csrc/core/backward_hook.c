@@ -84,6 +84,15 @@ static hg_status apply_identity(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_ten
 
 static const hg_node_type identity_node = {"BackwardHookFunctionBackward", apply_identity};
 
+/* The tensor that takes t's place: a view of it, which whoever sees all ops is told of. */
+static hg_status passed_on(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    if (!hg_sees(cx, t)) return hg_raw_detach(cx, t, out);
+    cx->grad_enabled = false; /* it was enabled, or there would be no node */
+    hg_status st = hg_call_op(cx, HG_OP_VIEW_SIZE, (hg_arg[]){hg_t(t), hg_ints(t->shape, t->n_dim)}, 2, out);
+    cx->grad_enabled = true;
+    return st;
+}
+
 /* Replace the tensors of at[n] by what has passed through a new node; at[] owns them from then on. */
 static hg_status pass_tensors(hg_ctx *cx, const side *s, hg_value *at, hg_node *node) {
     int64_t *pool = node->pool;
@@ -92,7 +101,7 @@ static hg_status pass_tensors(hg_ctx *cx, const side *s, hg_value *at, hg_node *
         hg_tensor *t = v->obj, *passed;
         TRY(hg_gradient_edge(cx, t, &node->next[k]));
         hg_node_set_meta(node, k, t, &pool);
-        TRY(hg_tensor_detach(cx, t, &passed));
+        TRY(passed_on(cx, t, &passed));
         if (hg_tensor_requires_grad(t)) {
             hg_retain(cx, node);
             hg_set_history(cx, passed, node, k);

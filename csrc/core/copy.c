@@ -446,10 +446,15 @@ int64_t hg_tensor_get_i(const hg_tensor *t, const int64_t *index) {
     return i;
 }
 
-hg_status hg_item(hg_ctx *cx, const hg_tensor *t, hg_arg *out) {
+hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
     static const int64_t first[HG_MAX_DIM] = {0};
     if (t->numel != 1)
         return hg_fail(cx, HG_STATE, "a Tensor with %lld elements cannot be converted to Scalar", (long long)t->numel);
+    if (hg_sees(cx, t)) {
+        *out = HG_NONE;
+        hg_status st = cx->lib->watch.reading(cx, t, out);
+        if (st != HG_OK || out->kind != HG_A_NONE) return st;
+    }
     if (hg_dtype_is_float((hg_dtype)t->dtype))
         *out = hg_f(hg_tensor_get_f(t, first));
     else if (t->dtype == HG_BOOL)

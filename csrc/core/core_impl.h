@@ -109,6 +109,14 @@ void hg_tensor_restride(hg_tensor *t, const int64_t *stride);
 #else
 #define HG_ONE_BY_ONE (void)0
 #endif
+/* Is anybody told of ops on t? NULL: on tensors of any kind. */
+static inline hg_seen hg_sees(hg_ctx *cx, const hg_tensor *t) {
+    return cx->lib->watch.calling ? cx->lib->watch.seeing(t) : HG_UNSEEN;
+}
+
+/* hg_tensor_detach() as an op, which whoever sees all ops is told of. */
+hg_status hg_told_detach(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
+
 static inline void hg_copy_dims(int64_t *to, const int64_t *from, int n) {
     for (int i = 0; i < n; i++) {
         to[i] = from[i];

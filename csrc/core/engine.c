@@ -291,7 +291,7 @@ static hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
     }
     hg_tensor *b = *slot;
     bool own = !cx->grad_enabled && b->contiguous && !b->base && b->storage->n_ref == 1 && !b->storage->free &&
-               b->dtype == g->dtype && HOST(cx)->unique(HOST(cx)->ud, b);
+               b->dtype == g->dtype && HOST(cx)->unique(HOST(cx)->ud, b) && !hg_sees(cx, b) && !hg_sees(cx, g);
     hg_status st = HG_OK;
     if (own && !cx->lib->watch.calling && !cx->lib->watch.writing && hg_raw_add_plain(b, g)) {
         ++*hg_version_of(b->storage);

@@ -528,7 +528,7 @@ static bool views_at_once(const hg_tensor *t, const hg_index *at, int n, at_once
 
 hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_tensor **out) {
     at_once v;
-    bool told = (hg_records(cx) && hg_tensor_requires_grad(t)) || cx->lib->watch.calling;
+    bool told = (hg_records(cx) && hg_tensor_requires_grad(t)) || hg_sees(cx, t) || cx->lib->watch.known_as;
     if (!told && views_at_once(t, at, n, &v)) {
         hg_status st = hg_raw_view(cx, t, v.n_dim, v.shape, v.stride, v.offset, out);
         if (st == HG_OK) hg_made_view(cx, *out, t, false);

@@ -212,8 +212,7 @@ fail:
 
 static hg_status save_output(hg_ctx *cx, hg_node *n, int k, hg_tensor *t) {
     hg_arg *to = &n->saved_out[k];
-    hg_status st = hg_tell_detach(cx, t);
-    if (st == HG_OK) st = hg_save_output(cx, t, &to->u.t, &to->n);
+    hg_status st = hg_save_output(cx, t, &to->u.t, &to->n);
     if (st == HG_OK) to->kind = HG_A_TENSOR;
     return st;
 }
@@ -280,18 +279,46 @@ static void drop_all(hg_ctx *cx, hg_tensor **outs, int n) {
     }
 }
 
-/* What stands in for the op has been made: cut off from history, for the call to give it its own. */
-static hg_status take(hg_ctx *cx, const hg_op_info *info, hg_tensor *into, hg_tensor **made, int n, hg_tensor **out) {
+/* May it be the call's result as it is? Then it is none of the arguments, and has no history. */
+static bool is_fresh(const hg_op_info *info, const hg_arg *a, const hg_tensor *t) {
+    if (t->grad_fn || t->requires_grad || (t->base && t->view_kind != HG_VIEW_NO_GRAD)) return false;
+    for (int i = 0; i < info->n_params; i++) {
+        if (a[i].kind == HG_A_TENSOR && a[i].u.t == t) return false;
+        for (uint32_t j = 0; a[i].kind == HG_A_TENSORS && j < a[i].n; j++)
+            if (a[i].u.ts[j] == t) return false;
+    }
+    return true;
+}
+
+/* One result of what stood in for the op. What it was a view of, below the graph, does not count in it. */
+static hg_status take_one(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *made, hg_tensor **to) {
+    hg_status (*known_as)(hg_ctx * cx, hg_tensor * t, hg_tensor * as) = cx->lib->watch.known_as;
+    if (known_as || !is_fresh(info, a, made)) {
+        hg_status st = info->id == HG_OP_DETACH ? hg_raw_detach(cx, made, to) : hg_tensor_detach(cx, made, to);
+        return st == HG_OK && known_as ? known_as(cx, made, *to) : st;
+    }
+    if (made->base) {
+        hg_release(cx, made->base);
+        made->base = NULL, made->view_kind = 0;
+    }
+    hg_retain(cx, *to = made);
+    bool shares = info->op->flags & HG_ROW_VIEW || info->id == HG_OP_DETACH;
+    return shares ? hg_share(cx, made, a[0].u.t) : HG_OK;
+}
+
+/* What stands in for the op has been made, for the call to give it its history. In place a mode or a class has nothing to give. */
+static hg_status take(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **made, int n,
+                      hg_tensor **out) {
     hg_status st = HG_OK;
     hg_tensor **to = out;
-    if (!info->n_out)
+    if (!into && !info->n_out)
         st = hg_out_list(cx, out, n, &to);
-    else if (n != info->n_out)
+    else if (!into && n != info->n_out)
         st = hg_fail(cx, HG_TYPE, "%s() gives %d tensors, but what stands in for it gave %d", info->name, info->n_out,
                      n);
     for (int i = 0; i < n && st == HG_OK; i++)
         if (!into)
-            st = hg_known_alias(cx, made[i], &to[i]);
+            st = take_one(cx, info, a, made[i], &to[i]);
         else if (made[i] != into)
             st = hg_raw_copy(cx, into, made[i]);
     hg_list_free(cx, made, n);
@@ -303,7 +330,7 @@ static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_ar
     hg_tensor **made = NULL;
     int n = 0;
     hg_status st = cx->lib->watch.calling(cx, info, a, into, &made, &n);
-    if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, into, made, n, out);
+    if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, a, into, made, n, out);
     return info->op->forward(cx, a, out);
 }
 
@@ -311,14 +338,6 @@ static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_ar
 static inline hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out) {
     bool watched = cx->lib->watch.calling && !(info->op->flags & HG_ROW_COMPOSITE);
     return watched ? compute_watched(cx, info, a, into, out) : info->op->forward(cx, a, out);
-}
-
-hg_status hg_tell_detach(hg_ctx *cx, hg_tensor *t) {
-    hg_tensor *seen;
-    if (!cx->lib->watch.calling || !t->grad_fn) return HG_OK;
-    hg_status st = hg_call_op(cx, HG_OP_DETACH, (hg_arg[]){hg_t(t)}, 1, &seen);
-    if (st == HG_OK) hg_release(cx, seen);
-    return st;
 }
 
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {

@@ -101,8 +101,8 @@ hg_status hg_d_rsub(hg_ctx *cx, hg_back *b) {
 hg_status hg_op_mul(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return binary(cx, &hg_k_mul, a, out); }
 hg_status hg_d_mul(hg_ctx *cx, hg_back *b) {
     bool takes_tensors = b->info->params[1].kind == HG_A_TENSOR;
+    if (NEED(1)) GIVE(1, XN(MUL, T(G), operand(b, 0))); /* first, as whoever sees all ops knows */
     if (NEED(0)) GIVE(0, takes_tensors ? XN(MUL, T(G), operand(b, 1)) : X(MUL, T(G), operand(b, 1)));
-    if (NEED(1)) GIVE(1, XN(MUL, T(G), operand(b, 0)));
     return HG_OK;
 }
 

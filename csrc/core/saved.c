@@ -122,7 +122,7 @@ static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, hg_
     hg_tensor *stand_in = NULL;
     struct hg_extra *e;
     hg_edge edge = {NULL, 0};
-    hg_status st = hg_tensor_detach(cx, t, &stand_in);
+    hg_status st = hg_raw_detach(cx, t, &stand_in);
     if (st != HG_OK) return st;
     if ((st = hg_extra_of(cx, stand_in, &e)) != HG_OK) goto fail;
     if (!output && (st = hg_gradient_edge(cx, t, &edge)) != HG_OK) goto fail;
@@ -164,7 +164,7 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
 }
 
 hg_status hg_known_alias(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
-    hg_status st = hg_tensor_detach(cx, t, out);
+    hg_status st = hg_told_detach(cx, t, out);
     return st == HG_OK && cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, *out) : st;
 }
 
@@ -331,7 +331,6 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
     if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
         hg_release(cx, *out);
         *out = NULL;
-        return st;
     }
-    return hg_tell_detach(cx, *out);
+    return st;
 }

@@ -1,6 +1,7 @@
 /* Tensors as memory: making them, aliasing them, their life. Their history is in autograd.c. */
 #include "autograd_impl.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static inline void set_strides(int n_dim, const int64_t *shape, int64_t *stride) {
@@ -170,8 +171,60 @@ hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *
     return alias_at(cx, t, n_dim, shape, stride, t->data + offset * (int64_t)hg_tensor_itemsize(t), out);
 }
 
-hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
+hg_status hg_raw_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
     return alias_at(cx, t, t->n_dim, t->shape, t->stride, t->data, out);
+}
+
+hg_status hg_tensor_detach(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    return hg_sees(cx, t) == HG_SEEN_BY_CLASS ? hg_told_detach(cx, t, out) : hg_raw_detach(cx, t, out);
+}
+
+hg_status hg_told_detach(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    if (!hg_sees(cx, t)) return hg_raw_detach(cx, t, out);
+    bool was = cx->grad_enabled;
+    cx->grad_enabled = false;
+    hg_status st = hg_call_op(cx, HG_OP_DETACH, (hg_arg[]){hg_t(t)}, 1, out);
+    cx->grad_enabled = was;
+    return st;
+}
+
+/* Of hollow tensors: zeros, that the system gives where they are asked for. */
+static void free_hollow(void *owner) { free(owner); }
+
+bool hg_is_hollow(const hg_tensor *t) { return t->storage && t->storage->free == free_hollow; }
+
+hg_status hg_tensor_hollow(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
+                           int64_t offset, size_t size, hg_tensor **out) {
+    hg_tensor *whole;
+    const int64_t bytes = (int64_t)size, step = 1;
+    char *zeros = calloc(size ? size : 1, 1);
+    if (!zeros) return hg_no_memory(cx);
+    hg_status st = hg_tensor_wrap(cx, zeros, HG_U8, 1, &bytes, &step, size, free_hollow, zeros, &whole);
+    if (st != HG_OK) return free(zeros), st;
+    st = hg_tensor_make(cx, whole->storage, zeros + offset * (int64_t)hg_dtypes[d].size, d, n_dim, shape, stride, out);
+    if (st == HG_OK) hg_storage_retain(whole->storage);
+    hg_release(cx, whole);
+    return st;
+}
+
+/* Does what t's strides reach lie within that storage, where t begins as far in as in its own? */
+static bool fits_in(const hg_tensor *t, const hg_storage *s) {
+    int64_t size = (int64_t)hg_tensor_itemsize(t), first = hg_tensor_offset(t), last = first;
+    for (int i = 0; i < t->n_dim; i++) last += t->shape[i] ? (t->shape[i] - 1) * t->stride[i] : 0;
+    return !t->numel || (last + 1) * size <= (int64_t)s->size;
+}
+
+static hg_status share_version(hg_ctx *cx, hg_storage *from, hg_storage *to);
+
+hg_status hg_share(hg_ctx *cx, hg_tensor *t, const hg_tensor *of) {
+    if (t->storage == of->storage || !t->storage || !of->storage) return HG_OK;
+    if (!hg_is_hollow(t) || !hg_is_hollow(of) || !fits_in(t, of->storage))
+        return share_version(cx, of->storage, t->storage);
+    char *data = of->storage->data + (t->data - t->storage->data);
+    hg_storage_retain(of->storage);
+    hg_storage_release(cx->lib, t->storage);
+    t->storage = of->storage, t->data = data;
+    return HG_OK;
 }
 
 static void release_lender(void *owner) {
@@ -197,8 +250,15 @@ static hg_status lend(hg_ctx *cx, hg_storage *s, hg_storage **out) {
     return HG_OK;
 }
 
-hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
+hg_status hg_tensor_data(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     hg_storage *s;
+    if (hg_sees(cx, t) == HG_SEEN_BY_CLASS) {
+        hg_status st = hg_tensor_detach(cx, t, out);
+        if (st != HG_OK || (st = lend(cx, (*out)->storage, &s)) != HG_OK) return st;
+        hg_storage_release(cx->lib, (*out)->storage);
+        (*out)->storage = s;
+        return HG_OK;
+    }
     if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
     hg_status st = lend(cx, t->storage, &s);
     if (st != HG_OK) return st;

@@ -157,8 +157,9 @@ struct hg_ctx {
     hg_lib *lib;
     bool grad_enabled;
     bool inference;
-    uint64_t next_seq;            /* of the next node, per thread */
-    struct hg_run *run;           /* the innermost backward running in this thread */
+    bool below, mode_below; /* inside of what hg_watch.calling asks nothing is recorded, and the host shows this mode */
+    uint64_t next_seq;      /* of the next node, per thread */
+    struct hg_run *run;     /* the innermost backward running in this thread */
     struct hg_saved_level *saved; /* saved-tensor hooks in force, innermost first */
     char *no_saved_hooks;         /* why there may be none; NULL: there may */
     uint32_t n_changes;           /* of the two above, and of the host's modes, which it counts here */
@@ -169,6 +170,8 @@ struct hg_ctx {
 
 /* Does what is called now become part of the graph? */
 static inline bool hg_records(const hg_ctx *cx) { return cx->grad_enabled && !cx->inference; }
+/* The gradient mode as the host's programs see and set it. */
+static inline bool *hg_grad_mode(hg_ctx *cx) { return cx->below ? &cx->mode_below : &cx->grad_enabled; }
 
 hg_status hg_open(const hg_host *host, hg_ctx **out); /* the library and its first context */
 hg_status hg_ctx_new(hg_lib *lib, hg_ctx **out);      /* a context for one more thread */
@@ -284,13 +287,22 @@ hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shap
    caller keeps owner. */
 hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
                          size_t size, void (*free)(void *), void *owner, hg_tensor **out);
+/* A new tensor that shows a shape and has no values: what reads it nevertheless finds zeros. `size`: of its storage, in bytes. */
+hg_status hg_tensor_hollow(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
+                           int64_t offset, size_t size, hg_tensor **out);
+bool hg_is_hollow(const hg_tensor *t);
+/* t, made to stand for a view of `of`, or for what it is when detached, counts its versions with it from here on, and lies in
+   its storage where both are hollow. */
+hg_status hg_share(hg_ctx *cx, hg_tensor *t, const hg_tensor *of);
 /* A new tensor on the same storage: a raw view, without history or base. */
 hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
                           int64_t offset, hg_tensor **out);
-hg_status hg_tensor_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* shares storage and version */
+hg_status hg_raw_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* shares storage and version */
+/* The same; of what stands in for its own ops (hg_watch.calling) it is what that makes of detach(). */
+hg_status hg_tensor_detach(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
 /* Fill `t`, an empty core or any tensor, with what `from` is (storage, shape; neither history nor grad). */
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
-hg_status hg_tensor_data(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
+hg_status hg_tensor_data(hg_ctx *cx, hg_tensor *t, hg_tensor **out); /* `.data`: shares memory, not the version */
 /* `t.data = from`: t shows from's memory, and goes on counting its own version. */
 hg_status hg_tensor_assign(hg_ctx *cx, hg_tensor *t, const hg_tensor *from);
 /* Fill `t`, an empty core, with what `from` is, history included: for a host's objects of a class of their own. */
@@ -307,7 +319,7 @@ static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t
 /* Number k (in logical order) as a double or an int64, whatever the dtype. */
 double hg_tensor_get_f(const hg_tensor *t, const int64_t *index);
 int64_t hg_tensor_get_i(const hg_tensor *t, const int64_t *index);
-hg_status hg_item(hg_ctx *cx, const hg_tensor *t, hg_arg *out); /* of a one-element tensor: BOOL, INT or FLOAT */
+hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out); /* of a one-element tensor: BOOL, INT or FLOAT */
 
 /* ---- Arguments and ops ------------------------------------------------------------------------------------------ */
 
@@ -502,15 +514,22 @@ hg_status hg_backward_order(hg_ctx *cx, hg_status (*each)(hg_ctx *cx, hg_node *n
 /* Call fn when the backward under way is done; `data` is a host reference, held meanwhile. Fails outside of one. */
 hg_status hg_backward_then(hg_ctx *cx, hg_status (*fn)(hg_ctx *cx, void *data), void *data);
 
+/* Who stands in for ops: nobody, something that sees every op of the thread, the tensor's own class. */
+typedef enum hg_seen { HG_UNSEEN, HG_SEEN, HG_SEEN_BY_CLASS } hg_seen;
+
 /* What watches the graph, for anomaly detection and the like; any of it may be NULL. Of `born` the node is not complete. */
 typedef struct hg_watch {
     /* An op is about to compute; `into` is what it is to write to, of an op in place, else NULL. Composite ops are not told: the
-       ops they are made of are. To stand in for it, set *made to a new array from host->mem of *n new tensors. */
+       ops they are made of are. To stand in for it, set *made to a new array from host->mem of *n new tensors; for one in place
+       it is empty. The next two are there when this is. */
     hg_status (*calling)(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
                          int *n);
     /* `as` is from now on what `t` was: what stands in for a result, or what a node keeps of its own result; NULL: t is
        detached in place. */
     hg_status (*known_as)(hg_ctx *cx, hg_tensor *t, hg_tensor *as);
+    hg_seen (*seeing)(const hg_tensor *t); /* whom it would tell of an op on t; NULL: on any tensor */
+    hg_status (*reading)(hg_ctx *cx, hg_tensor *t,
+                         hg_arg *out);         /* the number in t is wanted; *out stays NONE: read it */
     hg_status (*born)(hg_ctx *cx, hg_node *n); /* a node has been made */
     void (*failed)(hg_ctx *cx, hg_node *n);    /* its backward has failed: the error is in the context, or the host's */
     hg_status (*writing)(hg_ctx *cx, hg_tensor *t); /* t is about to be changed in place */

@@ -42,7 +42,7 @@
     X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
     X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
     X(__getattr__) X(__getattribute__) X(weight) X(bias) X(fill_) X(running_mean) X(running_var) X(num_batches_tracked) \
-    X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__)                 \
+    X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__) X(__torch_dispatch__)                 \
     X(_call_impl) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state) X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars) X(momentum_buffer) X(exp_avg) X(exp_avg_sq) X(max_exp_avg_sq) X(step)
 /* clang-format on */
 
@@ -75,6 +75,7 @@ typedef struct mod_state {
     int function_modes;       /* how many modes are on that are asked of every call, in all threads */
     PyObject *mode_attribute; /* what modes make of a tensor's attributes; NULL until there is one */
     PyObject *no_override;    /* _disabled_torch_function_impl */
+    PyObject *no_dispatch;    /* _disabled_torch_dispatch_impl */
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
     PyObject *training;       /* borrowed from the type: what looks the attribute of that name up */
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
@@ -258,12 +259,13 @@ int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
-int py_dispatch_modes(void);        /* py_dispatch.c: how many are on in this thread */
-int py_dispatch_init(PyObject *m);  /* py_dispatch.c */
-int py_hook_call_init(PyObject *m); /* py_hook_call.c */
-int py_grad_mode_init(PyObject *m); /* py_grad_mode.c */
-int py_numpy_init(PyObject *m);     /* numpy.c */
-int py_dlpack_init(PyObject *m);    /* dlpack.c */
+int py_dispatch_modes(void);          /* py_dispatch.c: how many are on in this thread */
+bool py_dispatches(PyObject *tensor); /* is its class asked about ops? */
+int py_dispatch_init(PyObject *m);    /* py_dispatch.c */
+int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
+int py_grad_mode_init(PyObject *m);   /* py_grad_mode.c */
+int py_numpy_init(PyObject *m);       /* numpy.c */
+int py_dlpack_init(PyObject *m);      /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */

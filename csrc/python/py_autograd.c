@@ -165,15 +165,15 @@ static int flag_of(PyObject *o, const char *function, const char *argument) {
 
 static PyObject *is_grad_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
-    return cx ? PyBool_FromLong(cx->grad_enabled) : NULL;
+    return cx ? PyBool_FromLong(*hg_grad_mode(cx)) : NULL;
 }
 
 static PyObject *set_grad_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
     hg_ctx *cx = py_ctx();
     int on = flag_of(mode, "set_grad_enabled", "enabled");
     if (!cx || on < 0) return NULL;
-    bool was = cx->grad_enabled;
-    cx->grad_enabled = on;
+    bool was = *hg_grad_mode(cx);
+    *hg_grad_mode(cx) = on;
     return PyBool_FromLong(was);
 }
 

@@ -1,15 +1,45 @@
-/* Modes that see each op as it computes: TorchDispatchMode.
+/* What sees each op as it computes: TorchDispatchMode, and tensor classes with a __torch_dispatch__.
 
    Note [Dispatch]
-   While a mode is on, the core tells of every op that is no composite, just before it computes and below the recording of the
-   graph: in forward and in backward, whoever calls it. The op becomes a function of the package's (_ops.py) and its arguments
-   Python objects; what the mode's __torch_dispatch__ returns stands in for the result, and is recorded as the op's own. The
-   modes of a thread are a stack that the package keeps; this file asks it where the thread has any. */
+   While a mode is on, or once there is such a class, the core tells of every op that is no composite, just before it computes
+   and below the recording of the graph: in forward and in backward, whoever calls it. The op becomes a function of the package's
+   (_ops.py) and its arguments Python objects; what __torch_dispatch__ returns stands in for the result, and gets the op's
+   history. The modes of a thread are a stack that the package keeps; this file asks it where the thread has any, or where one of
+   the arguments is of a class that wants it. Meanwhile nothing is recorded, while the gradient mode shows what it was.
+   A class may make its tensors hollow (Tensor._make_wrapper_subclass): they have a shape, and no values of their own. */
 #include "py_op.h"
 
 static _Thread_local int modes; /* how many are on in this thread */
 static _Thread_local bool no_duals;
-static int modes_anywhere; /* with the GIL held */
+static _Thread_local int off; /* how many blocks deep in which nobody is asked */
+static int modes_anywhere;    /* with the GIL held */
+static bool classes;          /* is there a class that dispatches? */
+
+/* ---- Who is asked --------------------------------------------------------------------------------------------------- */
+
+static bool class_dispatches(PyObject *o) {
+    PyTypeObject *type = Py_TYPE(o);
+    if (type == hg_py->tensor_type) return false;
+    PyObject *found = _PyType_Lookup(type, NAME(__torch_dispatch__));
+    return found && found != hg_py->no_dispatch;
+}
+
+bool py_dispatches(PyObject *tensor) { return classes && !off && class_dispatches(tensor); }
+
+static hg_seen seeing(const hg_tensor *t) {
+    if (off) return HG_UNSEEN;
+    if (t && py_dispatches(PY(t))) return HG_SEEN_BY_CLASS;
+    return modes ? HG_SEEN : HG_UNSEEN;
+}
+
+static bool any_dispatches(const hg_op_info *info, const hg_arg *a) {
+    for (int i = 0; i < info->n_params; i++) {
+        if (a[i].kind == HG_A_TENSOR && a[i].u.t && class_dispatches(PY(a[i].u.t))) return true;
+        for (uint32_t j = 0; a[i].kind == HG_A_TENSORS && j < a[i].n; j++)
+            if (a[i].u.ts[j] && class_dispatches(PY(a[i].u.ts[j]))) return true;
+    }
+    return false;
+}
 
 /* ---- Arguments as objects ----------------------------------------------------------------------------------------- */
 
@@ -77,46 +107,120 @@ static int objects_of(const hg_op_info *info, const hg_arg *a, PyObject **args, 
 
 /* ---- A call ------------------------------------------------------------------------------------------------------- */
 
-/* What the mode returned as an array of tensors from host->mem. */
+static hg_status refuse(hg_ctx *cx, PyObject *result, const char *to) {
+    PyObject *words = PyUnicode_FromFormat("Unable to cast %R to %s", result, to);
+    const char *chars = words ? PyUnicode_AsUTF8(words) : NULL;
+    hg_status st = chars ? hg_fail(cx, HG_STATE, "%s", chars) : PY_FAILED;
+    Py_XDECREF(words);
+    return st;
+}
+
+/* What was returned as an array of tensors from host->mem. Functions that compare two tensors as a whole give a bool. */
 static hg_status tensors_of(hg_ctx *cx, const hg_op_info *info, PyObject *result, hg_tensor ***made, int *n) {
-    bool several = PyTuple_Check(result) || PyList_Check(result);
-    Py_ssize_t size = several ? PySequence_Fast_GET_SIZE(result) : 1;
-    PyObject **items = several ? PySequence_Fast_ITEMS(result) : &result;
-    for (Py_ssize_t i = 0; i < size; i++)
-        if (!py_is_tensor(items[i]))
-            return hg_fail(cx, HG_TYPE, "Unable to cast the result of %s() to Tensor: __torch_dispatch__ returned a %s",
-                           info->name, Py_TYPE(items[i])->tp_name);
-    if (!(*made = PyMem_Malloc((size_t)(size ? size : 1) * sizeof **made))) return PyErr_NoMemory(), PY_FAILED;
-    for (Py_ssize_t i = 0; i < size; i++) (*made)[i] = TENSOR(Py_NewRef(items[i]));
-    *n = (int)size;
+    bool one = info->n_out == 1, several = PyTuple_Check(result) || PyList_Check(result);
+    if (!one && !several)
+        return hg_fail(cx, HG_STATE, "Object of type '%s' is not an instance of 'sequence'", Py_TYPE(result)->tp_name);
+    Py_ssize_t size = one ? 1 : PySequence_Fast_GET_SIZE(result);
+    PyObject **items = one ? &result : PySequence_Fast_ITEMS(result);
+    if (!(*made = PyMem_Calloc((size_t)(size ? size : 1), sizeof **made))) return PyErr_NoMemory(), PY_FAILED;
+    for (; *n < size; ++*n) {
+        PyObject *item = items[*n];
+        if (PyBool_Check(item) && info->id == HG_OP_EQUAL) {
+            if (!(item = py_as_tensor(item, HG_NO_DTYPE, true))) return PY_FAILED;
+        } else if (!py_is_tensor(item)) {
+            return refuse(cx, item, "Tensor");
+        } else {
+            Py_INCREF(item);
+        }
+        (*made)[*n] = TENSOR(item);
+    }
     return HG_OK;
 }
 
-/* What `by`, called for the op, returns in its place; None, of dual_call, leaves it to the op. */
-static hg_status ask(hg_ctx *cx, PyObject *by, const hg_op_info *info, const hg_arg *a, hg_tensor *into,
-                     hg_tensor ***made, int *n) {
+static void drop(hg_tensor ***made, int n) {
+    for (int i = 0; *made && i < n; i++) Py_DECREF(PY((*made)[i]));
+    PyMem_Free(*made);
+    *made = NULL;
+}
+
+/* What dual_call returns in the op's place; None leaves it to the op. */
+static hg_status ask_duals(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
+                           int *n) {
     PyObject *args, *kwargs, *result = NULL;
     bool was = cx->grad_enabled;
     cx->grad_enabled = false; /* this is below the recording of the graph */
     if (!objects_of(info, a, &args, &kwargs))
-        result = PyObject_CallFunction(by, by == hg_py->dual_call ? "iOOOO" : "iOOO", info->id,
-                                       into ? Py_True : Py_False, args, kwargs, was ? Py_True : Py_False);
+        result = PyObject_CallFunction(hg_py->dual_call, "iOOOO", info->id, into ? Py_True : Py_False, args, kwargs,
+                                       was ? Py_True : Py_False);
     cx->grad_enabled = was;
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
     if (!result) return PY_FAILED;
-    hg_status st = result == Py_None && by == hg_py->dual_call ? HG_OK : tensors_of(cx, info, result, made, n);
+    hg_status st = result == Py_None ? HG_OK : tensors_of(cx, info, result, made, n);
     Py_DECREF(result);
+    if (st != HG_OK) drop(made, *n);
     return st;
+}
+
+typedef struct surroundings {
+    bool grad, below, mode;
+} surroundings;
+
+static surroundings go_below(hg_ctx *cx) {
+    surroundings was = {cx->grad_enabled, cx->below, cx->mode_below};
+    if (!cx->below) cx->mode_below = cx->grad_enabled;
+    cx->below = true, cx->grad_enabled = false;
+    return was;
+}
+
+static void come_back(hg_ctx *cx, surroundings was) {
+    cx->grad_enabled = was.grad, cx->below = was.below, cx->mode_below = was.mode;
+}
+
+/* Steals args and kwargs, which may be NULL: failed. */
+static PyObject *ask(hg_ctx *cx, int id, bool inplace, PyObject *args, PyObject *kwargs) {
+    PyObject *result = NULL;
+    if (args && kwargs) {
+        surroundings was = go_below(cx);
+        result = PyObject_CallFunction(hg_py->dispatch, "iOOO", id, inplace ? Py_True : Py_False, args, kwargs);
+        come_back(cx, was);
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    return result;
 }
 
 static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
                          int *n) {
     if (hg_py->dual_call && !no_duals) {
-        hg_status st = ask(cx, hg_py->dual_call, info, a, into, made, n);
-        if (st != HG_OK || *made) return st;
+        hg_status told = ask_duals(cx, info, a, into, made, n);
+        if (told != HG_OK || *made) return told;
     }
-    return modes ? ask(cx, hg_py->dispatch, info, a, into, made, n) : HG_OK;
+    if (off || (!modes && !(classes && any_dispatches(info, a)))) return HG_OK;
+    PyObject *args, *kwargs;
+    if (objects_of(info, a, &args, &kwargs)) Py_CLEAR(args);
+    PyObject *result = ask(cx, info->id, into, args, kwargs);
+    if (!result) return PY_FAILED;
+    hg_status st = HG_OK;
+    if (!into)
+        st = tensors_of(cx, info, result, made, n);
+    else if (result != Py_None && !py_is_tensor(result))
+        st = refuse(cx, result, "Tensor");
+    else if (!(*made = PyMem_Malloc(1))) /* that it was called is all there is to say */
+        st = hg_no_memory(cx);
+    Py_DECREF(result);
+    if (st != HG_OK) drop(made, *n);
+    return st;
+}
+
+/* The number in t. */
+static hg_status reading(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
+    PyObject *result = ask(cx, -1, false, PyTuple_Pack(1, PY(t)), PyDict_New());
+    match got = result ? py_number_arg(result, out) : MATCH_FAILED;
+    hg_status st = got == MATCH_YES ? HG_OK : PY_FAILED;
+    if (got == MATCH_NO) st = refuse(cx, result, "number");
+    Py_XDECREF(result);
+    return st;
 }
 
 static hg_status known_as(hg_ctx *cx, hg_tensor *t, hg_tensor *as) {
@@ -130,6 +234,12 @@ static hg_status known_as(hg_ctx *cx, hg_tensor *t, hg_tensor *as) {
 
 int py_dispatch_modes(void) { return modes; }
 
+static void watch(hg_ctx *cx) {
+    hg_watch *w = hg_watching(cx->lib);
+    w->seeing = seeing, w->reading = reading;
+    w->calling = modes_anywhere || classes || hg_py->dual_call ? calling : NULL;
+}
+
 /* _dispatch_modes(by): so many more are on in this thread; returns how many. */
 static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     hg_ctx *cx = py_ctx();
@@ -137,7 +247,7 @@ static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     if (!cx || (step == -1 && PyErr_Occurred())) return NULL;
     cx->n_changes++;
     modes += (int)step, modes_anywhere += (int)step;
-    hg_watching(cx->lib)->calling = modes_anywhere || hg_py->dual_call ? calling : NULL;
+    watch(cx);
     return PyLong_FromLong(modes);
 }
 
@@ -152,7 +262,7 @@ static PyObject *dispatch_duals(PyObject *Py_UNUSED(m), PyObject *args) {
     Py_XSETREF(hg_py->dual_call, on ? Py_NewRef(call) : NULL);
     Py_XSETREF(hg_py->dual_as, on ? Py_NewRef(as) : NULL);
     hg_watching(cx->lib)->known_as = on ? known_as : NULL;
-    hg_watching(cx->lib)->calling = on || modes_anywhere ? calling : NULL;
+    watch(cx);
     Py_RETURN_NONE;
 }
 
@@ -167,7 +277,102 @@ static PyObject *without_duals(PyObject *Py_UNUSED(m), PyObject *off) {
     return PyBool_FromLong(was);
 }
 
-/* _dispatch_with(call): call(id, inplace, args, kwargs) asks the thread's modes. */
+/* _dispatch_classes(): there is a class that dispatches. */
+static PyObject *dispatch_classes(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    classes = true;
+    watch(cx);
+    Py_RETURN_NONE;
+}
+
+/* _dispatches(o): is its class, or that of one of the items of a list, asked about ops? */
+static PyObject *dispatches(PyObject *Py_UNUSED(m), PyObject *o) {
+    bool found = classes && py_is_tensor(o) && py_dispatches(o);
+    for (Py_ssize_t i = 0; classes && PyList_Check(o) && i < PyList_GET_SIZE(o) && !found; i++)
+        found = py_is_tensor(PyList_GET_ITEM(o, i)) && py_dispatches(PyList_GET_ITEM(o, i));
+    return PyBool_FromLong(found);
+}
+
+/* _dispatch_off(by): by 1 in a block in which nobody is asked, by -1 at its end. */
+static PyObject *dispatch_off(PyObject *Py_UNUSED(m), PyObject *by) {
+    long step = PyLong_AsLong(by);
+    if (step == -1 && PyErr_Occurred()) return NULL;
+    off += (int)step;
+    Py_RETURN_NONE;
+}
+
+/* _dispatch_above(was): record operations again within a __torch_dispatch__; back with what that returned. */
+static PyObject *dispatch_above(PyObject *Py_UNUSED(m), PyObject *was) {
+    hg_ctx *cx = py_ctx();
+    int grad, below, mode;
+    if (!cx) return NULL;
+    if (was != Py_None) {
+        if (!PyArg_ParseTuple(was, "ppp:_dispatch_above", &grad, &below, &mode)) return NULL;
+        come_back(cx, (surroundings){grad, below, mode});
+        Py_RETURN_NONE;
+    }
+    PyObject *now = Py_BuildValue("iii", cx->grad_enabled, cx->below, cx->mode_below);
+    if (now) cx->grad_enabled = *hg_grad_mode(cx), cx->below = false;
+    return now;
+}
+
+/* _disabled_torch_dispatch_impl(func, types, args, kwargs): what Tensor has as __torch_dispatch__: run the function. */
+static PyObject *no_dispatch(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *function, *types, *positional = hg_py->empty_tuple, *kwargs = NULL;
+    if (!PyArg_ParseTuple(args, "OO|OO:_disabled_torch_dispatch_impl", &function, &types, &positional, &kwargs) ||
+        !(positional = PySequence_Tuple(positional)))
+        return NULL;
+    off++;
+    PyObject *made = PyObject_Call(function, positional, kwargs == Py_None ? NULL : kwargs);
+    off--;
+    Py_DECREF(positional);
+    return made;
+}
+
+/* _hollow(class, dtype, size, strides, offset, bytes): a tensor of that class that has no values. */
+static PyObject *hollow(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyTypeObject *type;
+    PyObject *dtype, *size, *strides;
+    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
+    int n = 0, n_strides = 0;
+    long long offset, bytes;
+    hg_dtype d;
+    hg_tensor *data;
+    hg_ctx *cx = py_ctx();
+    if (!cx ||
+        !PyArg_ParseTuple(args, "O!OOOLL:_hollow", &PyType_Type, &type, &dtype, &size, &strides, &offset, &bytes) ||
+        py_dtype(dtype, &d) || py_ints(size, shape, &n, "_hollow", "size") ||
+        py_ints(strides, stride, &n_strides, "_hollow", "strides"))
+        return NULL;
+    if (n != n_strides || !PyType_IsSubtype(type, hg_py->tensor_type))
+        return PyErr_SetString(PyExc_RuntimeError, "a tensor class, and as many strides as sizes, were expected"), NULL;
+    hg_status st = hg_tensor_hollow(cx, d, n, shape, stride, offset, (size_t)bytes, &data);
+    if (st != HG_OK) return py_raise(cx, st);
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self) st = hg_tensor_set_data(cx, TENSOR(self), data);
+    hg_release(cx, data);
+    if (st == HG_OK) return self;
+    Py_DECREF(self);
+    return py_raise(cx, st);
+}
+
+/* _is_hollow(tensor) */
+static PyObject *is_hollow(PyObject *Py_UNUSED(m), PyObject *o) {
+    return PyBool_FromLong(py_is_tensor(o) && hg_is_hollow(TENSOR(o)));
+}
+
+/* _share(tensor, of): it counts its versions with the other, and lies in its storage where both are hollow. */
+static PyObject *share(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *t, *of;
+    hg_ctx *cx = py_ctx();
+    if (!cx || !PyArg_ParseTuple(args, "O!O!:_share", hg_py->tensor_type, &t, hg_py->tensor_type, &of)) return NULL;
+    hg_status st = hg_share(cx, TENSOR(t), TENSOR(of));
+    if (st != HG_OK) return py_raise(cx, st);
+    Py_RETURN_NONE;
+}
+
+/* _dispatch_with(call): call(id, inplace, args, kwargs) asks. */
 static PyObject *dispatch_with(PyObject *Py_UNUSED(m), PyObject *call) {
     Py_XSETREF(hg_py->dispatch, Py_NewRef(call));
     Py_RETURN_NONE;
@@ -186,9 +391,22 @@ static PyMethodDef functions[] = {
     {"_dispatch_duals", dispatch_duals, METH_VARARGS, NULL},
     {"_has_duals", has_duals, METH_NOARGS, NULL},
     {"_without_duals", without_duals, METH_O, NULL},
+    {"_dispatch_classes", dispatch_classes, METH_NOARGS, NULL},
+    {"_dispatches", dispatches, METH_O, NULL},
+    {"_dispatch_off", dispatch_off, METH_O, NULL},
+    {"_dispatch_above", dispatch_above, METH_O, NULL},
     {"_dispatch_with", dispatch_with, METH_O, NULL},
+    {"_disabled_torch_dispatch_impl", no_dispatch, METH_VARARGS,
+     "The __torch_dispatch__ of tensors that count as plain ones: it runs the function."},
+    {"_hollow", hollow, METH_VARARGS, NULL},
+    {"_is_hollow", is_hollow, METH_O, NULL},
+    {"_share", share, METH_VARARGS, NULL},
     {"_op_of_row", op_of_row, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-int py_dispatch_init(PyObject *m) { return PyModule_AddFunctions(m, functions); }
+int py_dispatch_init(PyObject *m) {
+    if (PyModule_AddFunctions(m, functions)) return -1;
+    hg_py->no_dispatch = PyObject_GetAttrString(m, "_disabled_torch_dispatch_impl");
+    return hg_py->no_dispatch ? 0 : -1;
+}

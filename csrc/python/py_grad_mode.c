@@ -29,8 +29,8 @@ static PyObject *mode_enter(PyObject *self, PyObject *none) {
     (void)none;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    GRAD_MODE(self)->was = cx->grad_enabled;
-    cx->grad_enabled = GRAD_MODE(self)->mode;
+    GRAD_MODE(self)->was = *hg_grad_mode(cx);
+    *hg_grad_mode(cx) = GRAD_MODE(self)->mode;
     Py_RETURN_NONE;
 }
 
@@ -38,7 +38,7 @@ static PyObject *mode_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) 
     (void)args, (void)n;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    cx->grad_enabled = GRAD_MODE(self)->was;
+    *hg_grad_mode(cx) = GRAD_MODE(self)->was;
     Py_RETURN_NONE;
 }
 

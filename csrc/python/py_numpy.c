@@ -57,6 +57,8 @@ static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t 
         return PyErr_SetString(PyExc_RuntimeError,
                                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."),
                NULL;
+    if (py_dispatches(self))
+        return PyErr_SetString(PyExc_RuntimeError, ".numpy() is not supported for tensor subclasses."), NULL;
     return to_numpy(cx, TENSOR(self));
 }
 

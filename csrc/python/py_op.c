@@ -152,8 +152,8 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
         return tuple_of(cx, type, out, info->n_out);
     }
     if (op->truth) {
-        hg_arg truth;
-        st = hg_item(cx, out[0], &truth);
+        hg_arg truth = hg_b(*out[0]->data != 0); /* what stood in for an op that is no composite has said it itself */
+        if (info->op->flags & HG_ROW_COMPOSITE) st = hg_item(cx, out[0], &truth);
         hg_release(cx, out[0]);
         return st == HG_OK ? PyBool_FromLong(truth.u.i != 0) : py_raise(cx, st);
     }
@@ -431,7 +431,7 @@ static py_op *op_new(PyTypeObject *type, PyObject *name, const char *where, bool
 PyObject *py_op_of_row(int id, bool inplace) {
     PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", rows[id].info->name);
     py_op *op = name ? op_new(hg_py->op_type, name, "hookgrad", inplace, rows[id].info) : NULL;
-    if (op) op->rows[op->n_rows++] = &rows[id], op->truth = false;
+    if (op) op->rows[op->n_rows++] = &rows[id];
     return (PyObject *)op;
 }
 

@@ -46,6 +46,17 @@ static int tensor_set_dict(PyObject *self, PyObject *value, void *closure) {
     return failed;
 }
 
+/* A tensor of a class that is asked about ops does not become one of another class: it says what it is by itself. */
+static int check_retyped(PyObject *type, PyObject *from) {
+    if (!py_dispatches(from) || Py_TYPE(from) == (PyTypeObject *)type) return 0;
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "Creating a new Tensor subclass %.100s but the raw Tensor object is already associated to a python object of "
+        "type %.100s",
+        ((PyTypeObject *)type)->tp_name, Py_TYPE(from)->tp_name);
+    return -1;
+}
+
 /* ---- The constructor -------------------------------------------------------------------------------------------- */
 
 /* A tensor of the type that is what `from` is: new. The type's own constructor is not called. */
@@ -119,7 +130,7 @@ static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     PyObject *made = legacy_data(cx, args);
     Py_DECREF(args);
     if (!made || type == hg_py->tensor_type) return made;
-    PyObject *self = tensor_like(cx, type, TENSOR(made));
+    PyObject *self = check_retyped((PyObject *)type, made) ? NULL : tensor_like(cx, type, TENSOR(made));
     Py_DECREF(made);
     return self;
 }
@@ -134,6 +145,7 @@ static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args,
     if (!py_is_tensor(at[1]))
         return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'data' must be Tensor, not %.100s",
                             Py_TYPE(at[1])->tp_name);
+    if (check_retyped(at[0], at[1])) return NULL;
     int grad = py_bool(at[2], "_make_subclass", "require_grad");
     hg_ctx *cx = py_ctx();
     if (grad < 0 || !cx) return NULL;
@@ -217,6 +229,7 @@ static PyObject *empty_parameter(PyObject *Py_UNUSED(none), PyObject *const *arg
 static PyObject *as_subclass(PyObject *self, PyObject *cls) {
     if (!PyType_Check(cls) || !PyType_IsSubtype((PyTypeObject *)cls, hg_py->tensor_type))
         return PyErr_Format(PyExc_TypeError, "as_subclass(): argument 'cls' must be a subclass of Tensor, not %R", cls);
+    if (check_retyped(cls, self)) return NULL;
     hg_ctx *cx = py_ctx();
     PyObject *view = cx ? py_call_op(cx, HG_OP_ALIAS, (hg_arg[]){hg_t(TENSOR(self))}, 1) : NULL;
     PyTypeObject *type = (PyTypeObject *)cls;

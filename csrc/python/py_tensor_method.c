@@ -174,6 +174,9 @@ static PyObject *nested_list(const hg_tensor *t, int dim, int64_t *index) {
 }
 
 static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
+    if (py_dispatches(self))
+        return PyErr_Format(PyExc_RuntimeError, ".tolist() is not supported for tensor subclasses, got %s",
+                            Py_TYPE(self)->tp_name);
     int64_t index[HG_MAX_DIM] = {0};
     return nested_list(TENSOR(self), 0, index);
 }

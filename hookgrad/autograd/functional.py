@@ -379,3 +379,14 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
         strategy=outer_jacobian_strategy,
     )
     return result if inputs_tuple else result[0][0]
+
+
+def _construct_standard_basis_for(tensors, tensor_numels):
+    """For each tensor the rows of the standard basis of all their elements that fall to it: (elements in all, its own)."""
+    rows = sum(tensor_numels)
+    chunks = [t.new_zeros(rows, n) for t, n in zip(tensors, tensor_numels)]
+    first = 0
+    for chunk, n in zip(chunks, tensor_numels):
+        chunk.diagonal(-first).fill_(1)
+        first += n
+    return tuple(chunks)

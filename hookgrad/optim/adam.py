@@ -97,8 +97,8 @@ class Adam(_ByParameter):
     def _update_all(self, params, grads, states, group):
         if group["foreach"] and isinstance(group["lr"], hookgrad.Tensor):
             raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
-        if group["differentiable"]:
-            if any(state["step"].requires_grad for state in states):
+        if group["differentiable"] or _C._dispatches(params):
+            if group["differentiable"] and any(state["step"].requires_grad for state in states):
                 raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
             return super()._update_all(params, grads, states, group)
         beta1, beta2 = group["betas"]

@@ -68,7 +68,7 @@ class SGD(_ByParameter):
         return list(map(self.state.__getitem__, params))
 
     def _update_all(self, params, grads, states, group):
-        if group["differentiable"]:
+        if group["differentiable"] or _C._dispatches(params):
             return super()._update_all(params, grads, states, group)
         _C.sgd_step(
             params,

@@ -1,4 +1,4 @@
-"""Modes that see every op: `TorchDispatchMode`.
+"""What sees every op: modes (`TorchDispatchMode`), and tensor classes with a `__torch_dispatch__`.
 
 Inside a mode's `with`, each op that is no composite of others comes to the mode just before it computes, in forward and in
 backward, below the recording of the graph. What the mode returns is taken for the op's result.
@@ -11,12 +11,16 @@ backward, below the recording of the graph. What the mode returns is taken for t
     with Logged():
         torch.ones(2, 2) @ torch.ones(2, 2)   # aten.ones.default twice, then aten.mm.default
 
+A tensor class whose `__torch_dispatch__` is a classmethod of the same kind is asked of each op that one of its tensors takes part in.
+
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-native-api
 """
 
+from contextlib import contextmanager
+
 from .. import _C
 from .._modes import Mode, ModeStack
-from .._ops import overload_of
+from .._ops import ops, overload_of
 
 _stack = ModeStack(_C._dispatch_modes)
 
@@ -35,6 +39,11 @@ class TorchDispatchMode(Mode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         raise NotImplementedError
 
+    @classmethod
+    def is_infra_mode(cls):
+        """Is it there for the sake of others? See `is_in_torch_dispatch_mode`."""
+        return False
+
 
 class BaseTorchDispatchMode(TorchDispatchMode):
     """A mode that runs each op as it is."""
@@ -52,32 +61,129 @@ def _get_current_dispatch_mode_stack():
 
 
 def is_in_torch_dispatch_mode(include_infra_modes=True):
-    """Is a mode on in this thread?"""
-    return bool(_stack.modes)
+    """Is a mode on in this thread? Without "infra modes": one that does not say that it is such."""
+    return any(include_infra_modes or not mode.is_infra_mode() for mode in _stack.modes)
 
 
 _pop_mode_temporarily = _stack.without_top
 _disable_current_modes = _stack.without_all
 
 
+class _DisableTorchDispatch:
+    """A context in which neither modes nor tensor classes are asked."""
+
+    def __enter__(self):
+        _C._dispatch_off(1)
+
+    def __exit__(self, *exc):
+        _C._dispatch_off(-1)
+
+
+_C._DisableTorchDispatch = _DisableTorchDispatch
+
+
+@contextmanager
+def _above_again():
+    """Within a `__torch_dispatch__`: a context in which operations are recorded as they are outside of it."""
+    was = _C._dispatch_above(None)
+    try:
+        yield
+    finally:
+        _C._dispatch_above(was)
+
+
+# ---- Tensors made of tensors ----------------------------------------------------------------------------------------------
+
+
+def is_traceable_wrapper_subclass_type(t):
+    """Is it a class of tensors that are made of others, and say which (`__tensor_flatten__`)?"""
+    return issubclass(t, _C.Tensor) and t is not _C.Tensor and _says_its_parts(t)
+
+
 def is_traceable_wrapper_subclass(t):
-    """Is it a tensor that is made of others, and says which? There is none."""
-    return False
+    """Is it a tensor that is made of others, and says which?"""
+    return isinstance(t, _C.Tensor) and type(t) is not _C.Tensor and _says_its_parts(t)
+
+
+def _says_its_parts(t):
+    return hasattr(t, "__tensor_flatten__") and hasattr(t, "__tensor_unflatten__")
+
+
+def transform_subclass(t, callback, outer_size=None, outer_stride=None):
+    """A tensor of t's class made of what `callback(name, tensor)` makes of each of its parts."""
+    size = t.size() if outer_size is None else outer_size
+    stride = t.stride() if outer_stride is None else outer_stride
+    names, context = t.__tensor_flatten__()
+    parts = {name: callback(name, getattr(t, name)) for name in names}
+    made = type(t).__tensor_unflatten__(parts, context, size, stride)
+    for what, got, wanted in (("shape", made.shape, size), ("stride", made.stride(), stride)):
+        if got != wanted:
+            raise AssertionError(f"{type(t)}.__tensor_unflatten__() gave a tensor of {what} {got}, not {wanted}")
+    return made
+
+
+def return_and_correct_aliasing(func, args, kwargs, out):
+    """What the `__torch_dispatch__` of a class whose tensors are made of others returns for `out`, which it has made.
+
+    Of a view, `out` counts its versions with the tensor it is a view of, and lies in that one's memory. What `func` has written to,
+    in place or by `out=`, is returned itself.
+    """
+    if func._views:
+        for one in out if isinstance(out, (list, tuple)) else [out]:
+            if type(one) is not type(args[0]) and any(map(is_traceable_wrapper_subclass, (one, args[0]))):
+                raise AssertionError(
+                    f"Called {func} with {type(args[0])}: it gave a {type(one)}, and the two should be of one type"
+                )
+            _C._share(one, args[0])
+    if func._writes:
+        if "out" in (kwargs or {}):
+            return kwargs["out"]
+        if func._reshapes:  # the shape of the whole is changed, as that of its parts was
+            with _DisableTorchDispatch():
+                func(*args, **(kwargs or {}))
+        return args[0]
+    return out
 
 
 # ---- Asking ---------------------------------------------------------------------------------------------------------------
 
 
 def _dispatch(id, inplace, args, kwargs):
-    func = overload_of(id, inplace, args)
-    with _pop_mode_temporarily() as mode:
-        result = mode.__torch_dispatch__(func, (), args, kwargs)
-    if result is NotImplemented:
-        raise TypeError(
-            f"Multiple dispatch failed for '{func.name()}'; all __torch_dispatch__ handlers returned NotImplemented:\n\n"
-            f"  - mode object {mode!r}"
-        )
-    return result
+    func = ops.aten._local_scalar_dense.default if id < 0 else overload_of(id, inplace, args)
+    return _ask(func, args, kwargs)
+
+
+def _ask(func, args, kwargs):
+    """What the modes make of a call, or the classes of the tensors among its arguments, derived ones before their bases."""
+    asked = []
+    for arg in (*args, *kwargs.values()):
+        for one in arg if isinstance(arg, (list, tuple)) else (arg,):
+            cls = type(one)
+            if _C._dispatches(one) and cls not in map(type, asked):
+                asked.insert(
+                    next((i for i, other in enumerate(asked) if issubclass(cls, type(other))), len(asked)), one
+                )
+    types, refused = tuple(map(type, asked)), []
+    if _stack.modes:
+        with _pop_mode_temporarily() as mode:
+            if getattr(mode.__torch_dispatch__, "__self__", mode) is not mode:
+                raise RuntimeError(
+                    "Defining your mode's `__torch_dispatch__` as a classmethod is not supported, please make it a plain method"
+                )
+            result = mode.__torch_dispatch__(func, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
+        refused.append(f"mode object {mode!r}")
+    for one in asked:
+        result = one.__torch_dispatch__(func, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
+        refused.append(f"tensor subclass {type(one)!r}")
+    raise TypeError(
+        f"Multiple dispatch failed for '{func}'; all __torch_dispatch__ handlers returned NotImplemented:\n\n"
+        + "".join(f"  - {one}\n" for one in refused)
+        + "\nFor more information, try re-running with TORCH_LOGS=not_implemented"
+    )
 
 
 _C._dispatch_with(_dispatch)
