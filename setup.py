@@ -39,7 +39,8 @@ def compile_flags() -> list[str]:
     elif setting("SANITIZE"):
         flags += ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer", *sanitize_flags()]
     else:
-        flags += ["-O3", "-g0", "-DNDEBUG", "-fno-semantic-interposition"]
+        # Nothing unwinds through C here; the tables for it would be a tenth of the library.
+        flags += ["-O3", "-g0", "-DNDEBUG", "-fno-semantic-interposition", "-fno-asynchronous-unwind-tables"]
     return flags
 
 
