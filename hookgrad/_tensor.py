@@ -124,10 +124,10 @@ def __deepcopy__(self, memo):
 
 class _no_grad:
     def __enter__(self):
-        self.was = _C._set_grad_enabled(False)
+        self.was = _C._grad_mode(False)
 
     def __exit__(self, *exc):
-        _C._set_grad_enabled(self.was)
+        _C._grad_mode(self.was)
 
 
 # ---- Containers ----------------------------------------------------------------------------------------------------
@@ -403,6 +403,7 @@ for _name in "corrcoef cov diff histc histogram nanquantile quantile".split():
 for _name in "igamma igamma_ igammac igammac_".split():
     _late(_name, "._gamma")
 _late("i0", ".special")
+_late("i0_", ".special")
 _late("mvlgamma", ".special")
 
 
@@ -410,12 +411,6 @@ _late("mvlgamma", ".special")
 def conj_physical_(self):
     """Itself: it is real."""
     return self
-
-
-@_method
-def i0_(self):
-    """The modified Bessel function of order 0, written into it."""
-    return self.copy_(self.i0())
 
 
 @_method

@@ -14,8 +14,11 @@ A mode, `with Mode():`, is asked of every function called in the block, whatever
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-python-api
 """
 
-from functools import wraps
-from types import FunctionType, MethodDescriptorType
+import re
+from ast import literal_eval
+from functools import cache, wraps
+from inspect import Parameter, Signature, signature
+from types import FunctionType, GetSetDescriptorType, MethodDescriptorType
 
 from . import _C
 from ._modes import Mode, ModeStack
@@ -92,8 +95,14 @@ def _overrides(cls):
 def _call(function, args, kwargs):
     """A call that a mode is to see, or in which a tensor of an overriding class takes part."""
     layer = getattr(getattr(function, "__func__", None), "layer", None)
-    if _stack.modes and layer is not None:
+    if layer is not None:
         return _LAYERS[layer](function.__self__, *args)
+    name = getattr(function, "__name__", "")
+    if name not in _AS_GIVEN and name[-1:] != "_" and function is getattr(_C.nn, name, None):
+        composed = getattr(_F(), name)
+        if isinstance(composed, FunctionType):  # what a layer calls directly is seen under the function's signature
+            return composed(*args, **kwargs)
+        args, kwargs = _as_passed_on(_signature_of_op(name), args, kwargs)
     found = []
     for arg in (*args, *kwargs.values()):
         found.extend(arg if isinstance(arg, (list, tuple)) else [arg])
@@ -145,7 +154,7 @@ def _converted(result, cls):
 
 
 def _modes_changed(by):
-    _C._override_with(_call)
+    _begin()
     _C._override_modes(by, _attribute)
 
 
@@ -192,7 +201,7 @@ def _get_current_function_mode_stack():
     return list(_stack.modes)
 
 
-# What the layers in C call, for modes to see it.
+# What the layers in C call, for modes and classes to see it.
 
 
 def _batch_norm(m, x):
@@ -332,6 +341,71 @@ def is_tensor_method_or_property(func):
     return func.__name__ == "__get__" or func in Tensor.__dict__.values()
 
 
+# ---- Functions of layers -------------------------------------------------------------------------------------------------
+
+# Those that PyTorch has in C: their arguments come as they were given.
+_AS_GIVEN = frozenset(
+    """adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear channel_shuffle conv1d conv2d conv3d conv_tbc conv_transpose1d
+    conv_transpose2d conv_transpose3d cosine_similarity gelu hardshrink linear logsigmoid native_channel_shuffle one_hot
+    pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu scaled_dot_product_attention softplus softshrink""".split()
+)
+
+
+@cache
+def _begin():
+    """Something overrides, for the first time: functions of nn.functional that are made of others are asked about as one.
+
+    Before, none of them pays for it.
+    """
+    _C._override_with(_call)
+    F = _F()
+    for name in dir(F):
+        function = getattr(F, name)
+        if isinstance(function, FunctionType) and name[0] != "_" and function.__module__.endswith("nn.functional"):
+            setattr(F, name, _asking(function))
+
+
+def _asking(function):
+    @wraps(function)
+    def call(*args, **kwargs):
+        relevant = (*args, *kwargs.values())
+        if not has_torch_function(relevant):
+            return function(*args, **kwargs)
+        if function.__name__ not in _AS_GIVEN and not function.__name__.endswith("_"):
+            args, kwargs = _as_passed_on(signature(function), args, kwargs)
+        return _ask(call, relevant, args, kwargs)
+
+    return call
+
+
+def _as_passed_on(form, args, kwargs):
+    """PyTorch's functions in Python hand on what has no default by position, and all the rest by name."""
+    bound = form.bind(*args, **kwargs)
+    bound.apply_defaults()
+    by_name = {n: v for n, v in bound.arguments.items() if form.parameters[n].default is not Parameter.empty}
+    return tuple([v for n, v in bound.arguments.items() if n not in by_name]), by_name
+
+
+@cache
+def _signature_of_op(name):
+    """The signature of an op of nn.functional, from the table of ops."""
+    schema = max((row["schema"] for row in _C.op_table() if row["name"] == name and row["flags"] & _NN), key=len)
+    found = re.findall(r"[(,] ?[\w?\[\]]+ (\w+)(?:=([^,)]+))?", schema)
+    return Signature(
+        [
+            Parameter(
+                "input" if name == "self" else name,
+                Parameter.POSITIONAL_OR_KEYWORD,
+                default=literal_eval(default) if default else Parameter.empty,
+            )
+            for name, default in found
+        ]
+    )
+
+
+_NN = 4  # in the flags of such an op
+
+
 # ---- Attributes and methods ----------------------------------------------------------------------------------------------
 
 
@@ -340,8 +414,8 @@ _METHODS = (FunctionType, MethodDescriptorType, type(Tensor.__dict__["add"]), ty
 
 
 def _attribute(self, name):
-    """`__getattribute__` of overriding classes, and of all tensors while a mode is on: methods and tensor-valued attributes that
-    are Tensor's own are asked about."""
+    """`__getattribute__` of overriding classes, and of all tensors while a mode is on: methods and attributes that are Tensor's own
+    are asked about."""
     if _stack.modes:
         with _stack.without_all():
             value = object.__getattribute__(self, name)
@@ -353,7 +427,7 @@ def _attribute(self, name):
     if home is not Tensor:
         return value
     inherited = Tensor.__dict__[name]
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) or isinstance(inherited, GetSetDescriptorType):
         return _call(inherited.__get__, (self,), {})
     if not isinstance(inherited, _METHODS) or name in _NOT_ASKED:
         return value
@@ -367,6 +441,6 @@ def _attribute(self, name):
 
 def _watch(cls):
     """A subclass of Tensor that does not count as a plain tensor has been made: from here on functions ask it."""
-    _C._override_with(_call)
+    _begin()
     if cls.__getattribute__ is Tensor.__getattribute__:
         cls.__getattribute__ = _attribute

@@ -282,3 +282,10 @@ def test_views_of_an_inference_tensor_are_none_of_the_graph():
     for view in (t.view(-1), t[0], t.transpose(0, 1), t.expand(4, 2, 3), t.split(1)[0]):
         assert view.is_inference() and not view.requires_grad and not view._is_view() and view.is_leaf
     assert (t * 2).requires_grad
+
+
+def test_the_private_switch_returns_nothing_so_that_a_hook_may_be_it():
+    x = torch.ones(2, requires_grad=True)
+    x.register_hook(lambda grad: torch._C._set_grad_enabled(False))
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2, 2] and torch.is_grad_enabled()

@@ -60,6 +60,43 @@ def test_a_class_of_its_own_sees_each_function_once():
     assert Logged.calls == ["add", "add", "sum", "__getitem__", "cat"]
 
 
+class Traced(torch.Tensor):
+    calls = []
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        cls.calls.append((func.__name__, len(args), *sorted(kwargs or {})))
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def traced(call):
+    Traced.calls.clear()
+    call()
+    return Traced.calls[:]
+
+
+def test_layers_and_composed_functions_are_seen_as_functions_with_pytorchs_arguments():
+    x, image = torch.ones(2, 3).as_subclass(Traced), torch.ones(1, 1, 4, 4).as_subclass(Traced)
+    assert traced(lambda: nn.Linear(3, 2)(x)) == [("linear", 3)]
+    assert traced(lambda: nn.Sequential(nn.Identity(), nn.ReLU())(x)) == [("relu", 1, "inplace")]
+    assert traced(lambda: nn.Conv2d(1, 1, 2)(image)) == [("conv2d", 7)]
+    assert traced(lambda: nn.Dropout2d(0.5)(image)) == [("dropout2d", 1, "inplace", "p", "training")]
+    assert traced(lambda: nn.functional.layer_norm(x, (3,))) == [("layer_norm", 2, "bias", "eps", "weight")]
+    assert traced(lambda: nn.PixelShuffle(1)(image)) == [("pixel_shuffle", 2)]
+    settings = "reduce", "reduction", "size_average"
+    assert traced(lambda: nn.SoftMarginLoss()(x, torch.ones(2, 3))) == [("soft_margin_loss", 2, *settings)]
+    assert traced(lambda: nn.MSELoss()(x, torch.ones(2, 3))) == [("mse_loss", 2, *settings, "weight")]
+    assert traced(lambda: nn.functional.interpolate(image, scale_factor=2))[0][:2] == ("interpolate", 1)
+    assert traced(lambda: nn.functional.relu_(x.clone()))[1:] == [("relu_", 1)]
+
+
+def test_attributes_are_asked_about():
+    x = torch.ones(2, 3).as_subclass(Traced)
+    for name in "shape dtype device ndim requires_grad grad grad_fn is_leaf T data _version".split():
+        assert traced(lambda name=name: getattr(x, name)) == [("__get__", 1)]
+    assert type(x.shape) is torch.Size and type(x.T) is Traced
+
+
 def test_a_parameter_counts_as_a_plain_tensor():
     assert type(nn.Parameter(torch.ones(1)) + 1) is torch.Tensor
     assert not overrides.has_torch_function((nn.Parameter(torch.ones(1)), torch.ones(1)))

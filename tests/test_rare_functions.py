@@ -32,6 +32,14 @@ def test_special_functions_and_their_derivatives(function, expected):
     assert torch.autograd.gradcheck(function, X.clone().requires_grad_())
 
 
+def test_bessel_functions_in_place_go_backward():
+    x = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    y = (x * 1).i0_()
+    assert y.grad_fn.name() == "I0Backward0"
+    y.backward()
+    assert torch.allclose(x.grad, special.i1(x.detach()))
+
+
 def test_bessel_functions_at_the_ends():
     assert special.i0(torch.tensor(0.0)).item() == 1.0 and special.i1(torch.tensor(-1.0)).item() < 0
     assert special.i0e(torch.tensor(700.0, dtype=torch.float64)).item() == pytest.approx(

@@ -168,13 +168,19 @@ static PyObject *is_grad_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(non
     return cx ? PyBool_FromLong(*hg_grad_mode(cx)) : NULL;
 }
 
-static PyObject *set_grad_enabled(PyObject *Py_UNUSED(m), PyObject *mode) {
+static PyObject *grad_mode(PyObject *Py_UNUSED(m), PyObject *mode) {
     hg_ctx *cx = py_ctx();
     int on = flag_of(mode, "set_grad_enabled", "enabled");
     if (!cx || on < 0) return NULL;
     bool was = *hg_grad_mode(cx);
     *hg_grad_mode(cx) = on;
     return PyBool_FromLong(was);
+}
+
+static PyObject *set_grad_enabled(PyObject *m, PyObject *mode) {
+    PyObject *was = grad_mode(m, mode);
+    Py_XDECREF(was);
+    return was ? Py_NewRef(Py_None) : NULL;
 }
 
 static PyObject *is_inference_mode_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
@@ -371,7 +377,8 @@ static PyMethodDef functions[] = {
     {"grad", FAST(grad), METH_FASTCALL | METH_KEYWORDS, "Run backward, returning the gradients of inputs."},
     {"are_tensors", FAST(are_tensors), METH_FASTCALL, "(one, more): are they tensors, and more may be a list of some?"},
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "Are operations recorded?"},
-    {"_set_grad_enabled", set_grad_enabled, METH_O, "Record operations, or not; returns whether they were."},
+    {"_grad_mode", grad_mode, METH_O, "Record operations, or not; returns whether they were."},
+    {"_set_grad_enabled", set_grad_enabled, METH_O, "Record operations, or not."},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, "Is inference mode on?"},
     {"_set_inference_mode", set_inference_mode, METH_O, "Returns whether it was on."},
     {"_is_multithreading_enabled", is_multithreading_enabled, METH_NOARGS, "As _set_multithreading_enabled() left it."},

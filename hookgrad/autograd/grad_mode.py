@@ -92,17 +92,17 @@ class set_grad_enabled(_DecoratorContextManager):
 
     def __init__(self, mode):
         self.mode = mode
-        self._was = _C._set_grad_enabled(mode)
+        self._was = _C._grad_mode(mode)
 
     def __call__(self, function):
-        _C._set_grad_enabled(self._was)  # what it decorates is changed, not what follows
+        _C._grad_mode(self._was)  # what it decorates is changed, not what follows
         return super().__call__(function)
 
     def __enter__(self):
-        _C._set_grad_enabled(self.mode)
+        _C._grad_mode(self.mode)
 
     def __exit__(self, *exc):
-        _C._set_grad_enabled(self._was)
+        _C._grad_mode(self._was)
 
     def __str__(self):
         return f"{type(self).__module__}.{type(self).__name__}(mode={self.mode})"
@@ -130,11 +130,11 @@ class inference_mode(_DecoratorContextManager):
 
     def __enter__(self):
         self._was = _C._set_inference_mode(self.mode)
-        self._grad_was = _C._set_grad_enabled(not self.mode)
+        self._grad_was = _C._grad_mode(not self.mode)
 
     def __exit__(self, *exc):
         _C._set_inference_mode(self._was)
-        _C._set_grad_enabled(self._grad_was)
+        _C._grad_mode(self._grad_was)
 
     def clone(self):
         return type(self)(self.mode)

@@ -115,11 +115,11 @@ def _get_grad_fn_or_grad_acc(tensor):
     if isinstance(tensor, GradientEdge):
         return tensor.node
     if tensor.requires_grad and tensor.grad_fn is None:
-        was = _C._set_grad_enabled(True)
+        was = _C._grad_mode(True)
         try:
             node = tensor.view_as(tensor).grad_fn.next_functions[0][0]
         finally:
-            _C._set_grad_enabled(was)
+            _C._grad_mode(was)
     else:
         node = tensor.grad_fn
     if node is None:

@@ -149,7 +149,7 @@ def _refused(name):
 _ALLOWED = frozenset(
     """size copy_ is_complex is_floating_point half float double bfloat16 char short int long cuda cpu to get_device type
     __hash__ __deepcopy__ __reduce__ __reduce_ex__ __repr__ __format__ __setstate__ __dir__ __new__ __init__ __setattr__
-    __getattribute__ __delattr__ __torch_function__ __class__ __init_subclass__""".split()
+    __getattribute__ __delattr__ __torch_function__ __torch_dispatch__ __class__ __init_subclass__""".split()
 )
 for _name, _value in vars(hookgrad.Tensor).items():
     _private = _name.startswith("_") and not _name.startswith("__")

@@ -48,11 +48,11 @@ class _ByParameter(Optimizer):
 
             def step(self, closure=None):
                 """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
-                was = _C._set_grad_enabled(self.defaults.get("differentiable", False))
+                was = _C._grad_mode(self.defaults.get("differentiable", False))
                 try:
                     return self._step(closure)
                 finally:
-                    _C._set_grad_enabled(was)
+                    _C._grad_mode(was)
 
             step.__qualname__ = f"{cls.__qualname__}.step"
             cls.step = step
