@@ -71,8 +71,6 @@ void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_severa
 
 /* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */
 hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
-/* t in the same memory without history, known as t; whoever sees all ops is told of a detach. New, also on failure. */
-hg_status hg_known_alias(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
 hg_status hg_freed_already(hg_ctx *cx);
 void hg_packed_free(hg_lib *lib, struct hg_packed *p);

@@ -163,14 +163,16 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
     return HG_OK;
 }
 
-hg_status hg_known_alias(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
-    hg_status st = hg_told_detach(cx, t, out);
+/* t in the same memory without history, known as t. Whoever sees all ops is told of a detach where it has a `history`, or will.
+   New, also on failure. */
+static hg_status known_alias(hg_ctx *cx, hg_tensor *t, bool history, hg_tensor **out) {
+    hg_status st = history ? hg_told_detach(cx, t, out) : hg_tensor_detach(cx, t, out);
     return st == HG_OK && cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, *out) : st;
 }
 
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
     *version = hg_version(t->storage);
-    return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : hg_known_alias(cx, t, kept);
+    return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : known_alias(cx, t, t->grad_fn, kept);
 }
 
 /* Where the node keeps the tensor it saved; NULL: nowhere. */
@@ -326,7 +328,8 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
         *out = t;
         return HG_OK;
     }
-    hg_status st = hg_known_alias(cx, t, out); /* with its history again: this node. Indices never had one */
+    bool history = hg_dtype_is_float((hg_dtype)t->dtype) && !(n->op && n->op->constant_out >> nr & 1);
+    hg_status st = known_alias(cx, t, history, out); /* with its history again: this node. Indices never had one */
     if (st != HG_OK || !hg_dtype_is_float((hg_dtype)t->dtype)) return st;
     if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
         hg_release(cx, *out);
