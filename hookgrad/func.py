@@ -7,10 +7,13 @@ calls the function once for each entry of the batch.
 Source: https://docs.pytorch.org/docs/stable/func.html
 """
 
+import threading
+from contextlib import contextmanager
 from functools import wraps
 
 from . import _C
 from . import autograd as _autograd
+from .autograd import function
 from .autograd.grad_mode import enable_grad
 from .nn.utils import stateless
 from .utils._pytree import tree_flatten, tree_unflatten
@@ -126,7 +129,7 @@ class _Call:
         self.recording = _C.is_grad_enabled()
         leaves, self.rebuild = _flatten(tree)
         self.mine = _mine(leaves, self.recording)
-        with enable_grad():
+        with enable_grad(), _transforms.inside():
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         self.outputs, self.output = _flatten(result)
         _tensors(self.outputs, f"{name}: expected f(*args) to return only tensors")
@@ -142,6 +145,47 @@ class _Call:
     def gradients(self, starts):
         with enable_grad():
             return self.settled(_gradients(self.outputs, self.mine, starts))
+
+
+# ---- Functions applied in them --------------------------------------------------------------------------------------------
+
+
+class _Transforms(threading.local):
+    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap."""
+
+    depth = vmaps = 0
+
+    @contextmanager
+    def inside(self, vmap=False):
+        self.depth, self.vmaps = self.depth + 1, self.vmaps + vmap
+        try:
+            yield
+        finally:
+            self.depth, self.vmaps = self.depth - 1, self.vmaps - vmap
+
+    def check(self, cls):
+        """What a Function must have to be applied there."""
+        if cls.setup_context is function.Function.setup_context:
+            raise RuntimeError(
+                "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override "
+                "the setup_context staticmethod."
+            )
+        if not self.vmaps:
+            return
+        has_rule = cls.vmap is not function.Function.vmap
+        if cls.generate_vmap_rule and has_rule:
+            raise RuntimeError(
+                f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and an overridden vmap "
+                "staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid ambiguity."
+            )
+        if not cls.generate_vmap_rule and not has_rule:
+            raise RuntimeError(
+                f"You tried to vmap over {cls.__name__}, but it does not have vmap support. Please override and implement the "
+                "vmap staticmethod or set generate_vmap_rule=True."
+            )
+
+
+_transforms = function._transforms = _Transforms()
 
 
 # ---- Gradients --------------------------------------------------------------------------------------------------------
@@ -390,9 +434,10 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 "mapped dimension"
             )
         results = []
-        for i in range(sizes[0]):
-            own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
-            results.append(func(*own_args, **own_kwargs))
+        with _transforms.inside(vmap=True):
+            for i in range(sizes[0]):
+                own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
+                results.append(func(*own_args, **own_kwargs))
         return _stacked(results, out_dims, name)
 
     return wrapper

@@ -112,3 +112,51 @@ def test_gradients_for_each_sample():
 def test_errors(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+class WithoutSetup(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2
+
+
+class WithoutRule(torch.autograd.Function):
+    @staticmethod
+    def forward(x):
+        return x * 2
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2
+
+
+class WithRule(WithoutRule):
+    generate_vmap_rule = True
+
+
+class WithTwoRules(WithRule):
+    @staticmethod
+    def vmap(info, in_dims, x):
+        return WithTwoRules.apply(x), in_dims[0]
+
+
+def test_a_function_says_what_it_lacks_in_a_transform():
+    x = torch.ones(2)
+    for transform in (vmap, jacrev, grad):
+        with pytest.raises(RuntimeError, match="must override the setup_context staticmethod"):
+            transform(lambda x: WithoutSetup.apply(x).sum())(x)
+    with pytest.raises(RuntimeError, match="WithoutRule, but it does not have vmap support"):
+        vmap(WithoutRule.apply)(x)
+    with pytest.raises(RuntimeError, match="both generate_vmap_rule=True and an overridden vmap"):
+        vmap(WithTwoRules.apply)(x)
+    assert grad(lambda x: WithoutRule.apply(x).sum())(x).tolist() == [2, 2]
+    assert vmap(WithRule.apply)(x).tolist() == [2, 2]
+    assert WithoutSetup.apply(x).tolist() == [2, 2]  # outside again

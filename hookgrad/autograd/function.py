@@ -26,6 +26,7 @@ _LEGACY = (
     "(Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)"
 )
 _dual_apply = None  # what `Function.apply` is while there are dual tensors: forward_ad.py
+_transforms = None  # torch.func's, once it is imported: they look at what is applied in them
 _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
 
 
@@ -327,6 +328,8 @@ class Function(_SingleLevelFunction):
 
     @classmethod
     def _apply(cls, args, kwargs):
+        if _transforms is not None and _transforms.depth:
+            _transforms.check(cls)
         with_setup = cls.setup_context is not Function.setup_context
         if with_setup and (kwargs or len(args) < cls.forward.__code__.co_argcount):  # setup_context wants them all
             import inspect
