@@ -362,7 +362,7 @@ HG_VECTOR(sums,
 
 /* ---- All of it, by all threads ------------------------------------------------------------------------------------------------- */
 
-enum { ENOUGH_WORK = 1 << 19, ENOUGH_READ = 1 << 18 }; /* multiplications of a thread, with two matrices and with one */
+enum { ENOUGH_WORK = 1 << 19, ENOUGH_READ = 1 << 17 }; /* multiplications of a thread, with two matrices and with one */
 
 typedef enum way { BY_ROWS, BY_COLUMNS, BY_DOTS, BY_DOTS_OF_B, BY_SUMS, BY_SUMS_OF_A } way;
 
