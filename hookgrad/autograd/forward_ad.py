@@ -14,6 +14,7 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html#forward-mode-automati
 """
 
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 from .. import _C
@@ -69,7 +70,7 @@ def _call(id, inplace, args, kwargs, records):
     if not there:
         return None
     records = records and any(t.requires_grad for t in (*tensors, *there))
-    row = _C.op_table()[id]
+    row = _row(id)
     if row["name"] == "detach":
         return None
     op = _C._op_of_row(id, inplace)
@@ -91,6 +92,11 @@ def _call(id, inplace, args, kwargs, records):
             if tangent is not None:
                 _Level.tangents[out] = tangent
         return result
+
+
+@cache
+def _row(id):
+    return _C.op_table()[id]
 
 
 def _tuple(result):
