@@ -111,9 +111,7 @@ def _stand_ins(args, kwargs):
     """The arguments with tensors to differentiate by for those that have a tangent: ((args, kwargs), these, the tangents)."""
     duals, tangents = [], []
 
-    def of(a):
-        if isinstance(a, list):
-            return [of(one) for one in a]
+    def one(a):
         if not isinstance(a, _C.Tensor):
             return a
         tangent = _tangent(a)
@@ -124,6 +122,9 @@ def _stand_ins(args, kwargs):
         duals.append(dual)
         tangents.append(tangent.clone() if tangent.is_inference() else tangent)
         return dual
+
+    def of(a):
+        return list(map(one, a)) if isinstance(a, list) else one(a)
 
     return ([of(a) for a in args], {name: of(a) for name, a in kwargs.items()}), duals, tangents
 
