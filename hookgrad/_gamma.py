@@ -6,7 +6,7 @@ All is computed in float64. Draws take their numbers from the generator as PyTor
 import math
 
 from . import _C
-from .nn._whole import one_node, one_node_
+from .nn._whole import in_place, one_node
 from .type_info import finfo, scalar_type
 
 _MOST_TERMS = 3000
@@ -99,8 +99,7 @@ def gammaincc(input, other):
 
 
 igamma, igammac = gammainc, gammaincc
-igamma_ = one_node_("IgammaBackward0", gammainc.__wrapped__, 0, 1, saved="self other", derivative=_by_x(1))
-igammac_ = one_node_("IgammacBackward0", gammaincc.__wrapped__, 0, 1, saved="self other", derivative=_by_x(-1))
+igamma_, igammac_ = in_place(gammainc), in_place(gammaincc)
 
 
 # ---- Hurwitz's zeta function ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import math
 from functools import wraps
 
 from . import _C
-from .nn._whole import one_node, one_node_
+from .nn._whole import in_place, one_node
 from .return_types import named
 from .type_info import scalar_type
 
@@ -255,7 +255,7 @@ def put(input, index, source, accumulate=False):
     return made if input.is_contiguous() else _C.empty_like(input).copy_(made)
 
 
-put_ = one_node_("PutBackward0", put.__wrapped__, 0, 2, saved="- index source accumulate", derivative=_of_put)
+put_ = in_place(put)
 
 
 def new_empty_strided(input, size, stride, dtype=None, device=None, layout=None, requires_grad=False, pin_memory=False):
@@ -309,8 +309,7 @@ def lcm_(self, other):
     return self.copy_(lcm(self, other))
 
 
-ldexp_ = one_node_("LdexpBackward0", ldexp.__wrapped__, 0, 1, saved="+ other", results="result")
-renorm_ = one_node_("RenormBackward0", renorm.__wrapped__, 0, saved="self p dim maxnorm")
+ldexp_, renorm_ = in_place(ldexp), in_place(renorm)
 
 
 def _draw(self, generator):
@@ -341,7 +340,7 @@ def _drawn(name, draw):
         drawn = draw(self, *args, generator=generator, **kwargs)
         return fill(self, drawn)
 
-    fill = one_node_(name, _constant, 0, saved="- -")
+    fill = in_place(one_node(name, 0, saved="- -")(_constant))
     return method
 
 
@@ -477,14 +476,7 @@ def _index_reduce(input, dim, index, source, reduce, include_self):
     return input.scatter_reduce(dim, at, source, reduce, include_self=include_self)
 
 
-_index_reduce_ = one_node_(
-    "IndexReduceBackward0",
-    _index_reduce.__wrapped__,
-    0,
-    3,
-    saved="self dim index source reduce include_self",
-    results="result",
-)
+_index_reduce_ = in_place(_index_reduce)
 
 
 def is_same_size(input, other):

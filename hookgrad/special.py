@@ -4,7 +4,7 @@ import math
 
 from . import _C
 from ._gamma import gammainc, gammaincc, zeta  # noqa: F401 (names of this module)
-from .nn._whole import one_node, one_node_
+from .nn._whole import in_place, one_node
 
 globals().update({name: value for name, value in vars(_C.special).items() if not name.startswith("_")})
 
@@ -122,17 +122,13 @@ def _apart_from_0(x):
     return _C.where(x == 0, 1.0, x)
 
 
-def _of_i0(grad, x):
-    return grad * i1(x)
-
-
-@one_node("I0Backward0", 0, saved="self", derivative=_of_i0)
+@one_node("I0Backward0", 0, saved="self", derivative=lambda grad, x: grad * i1(x))
 def i0(input):
     """The modified Bessel function of order 0."""
     return _bessel(input, 0, False)
 
 
-i0_ = one_node_("I0Backward0", i0.__wrapped__, 0, saved="self", derivative=_of_i0)
+i0_ = in_place(i0)
 
 
 @one_node(

@@ -6,7 +6,7 @@ import hookgrad
 
 from .. import _C
 from . import functional as F
-from ._whole import one_node, one_node_
+from ._whole import in_place, one_node
 
 
 def dropout3d(input, p=0.5, training=True, inplace=False):
@@ -58,7 +58,7 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     """
     if input.dim() < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
-    return _alpha(input, p, training, inplace, input.new_empty([*input.shape[:2]] + [1] * (input.dim() - 2)))
+    return _alpha(input, p, training, inplace, input.new_empty(F._shape_of_channels(input)))
 
 
 def _slopes(grad, input, noise, *settings):
@@ -79,13 +79,14 @@ def _slopes_by_result(grad, input, noise, lower, upper, training, result):
     return _slopes(grad, input, noise)
 
 
-_scaled_ = one_node_(
-    "RreluWithNoiseBackward1",
-    _scaled.__wrapped__,
-    0,
-    saved="- noise lower upper training",
-    results="result",
-    derivative=_slopes_by_result,
+_scaled_ = in_place(
+    one_node(
+        "RreluWithNoiseBackward1",
+        0,
+        saved="- noise lower upper training",
+        results="result",
+        derivative=_slopes_by_result,
+    )(_scaled.__wrapped__)
 )
 
 

@@ -162,14 +162,15 @@ def one_node(name, *edges, saved="", results="", derivative=None):
             _record(_Whole(name, function, args, edges, saved, results, derivative), args, outputs, flags)
             return outputs if isinstance(result, tuple) else outputs[0]
 
+        call.whole = function, name, edges, saved, results, derivative
         return call
 
     return decorate
 
 
-def one_node_(name, function, *edges, saved="", results="", derivative=None):
-    """one_node() for a function that writes what `function` returns into its first argument."""
-    saved, results = saved.split(), results.split()
+def in_place(one):
+    """A function that writes what `one`, made by one_node(), returns into its first argument: it has the same node."""
+    function, name, edges, saved, results, derivative = one.whole
 
     @wraps(function)
     def call(*args, **kwargs):

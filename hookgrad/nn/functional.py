@@ -87,11 +87,16 @@ def _check_probability(p):
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
+def _shape_of_channels(input):
+    """One number for each channel of (N, C, *): that shape."""
+    return [*input.shape[:2]] + [1] * (input.dim() - 2)
+
+
 def _drop_channels(input, p, training, inplace):
     """Zero whole channels (dimension 1): one draw for each sample and channel."""
     if not training or p == 0.0:
         return input
-    mask = _nn.dropout(input.new_ones([*input.shape[:2]] + [1] * (input.dim() - 2)), p)
+    mask = _nn.dropout(input.new_ones(_shape_of_channels(input)), p)
     return input.mul_(mask) if inplace else input * mask
 
 
