@@ -3,10 +3,10 @@
 import hookgrad
 
 from . import constraints
-from .distribution import Distribution, broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from .trial import Trial
 
 
-class Binomial(Distribution):
+class Binomial(Trial):
     """How many of `total_count` trials succeed, each with probability `probs`, or with log-odds `logits`.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#binomial
@@ -20,26 +20,9 @@ class Binomial(Distribution):
     has_enumerate_support = True
 
     def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        self.total_count, self._param = broadcast_all(total_count, logits if probs is None else probs)
-        if probs is None:
-            self.logits = self._param
-        else:
-            self.probs = self._param
+        (self.total_count,) = self._set_odds(probs, logits, total_count)
         super().__init__(self._param.size(), validate_args=validate_args)
 
-    @lazy_property
-    def logits(self):
-        """The log-odds."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self):
-        """The probabilities of success."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    param_shape = property(lambda self: self._param.size())
     mean = property(lambda self: self.total_count * self.probs)
     mode = property(lambda self: ((self.total_count + 1) * self.probs).floor().clamp(max=self.total_count))
     variance = property(lambda self: self.total_count * self.probs * (1 - self.probs))
@@ -65,8 +48,7 @@ class Binomial(Distribution):
         most = int(self.total_count.max())
         if not self.total_count.min() == most:
             raise NotImplementedError("Inhomogeneous total count not supported by `enumerate_support`.")
-        values = hookgrad.arange(1 + most, dtype=self._param.dtype).view(-1, *[1] * len(self._batch_shape))
-        return values.expand(-1, *self._batch_shape) if expand else values
+        return self._first_numbers(1 + most, expand, self._param.dtype)
 
     def entropy(self):
         log_prob = self.log_prob(self.enumerate_support(False))

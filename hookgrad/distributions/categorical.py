@@ -69,5 +69,4 @@ class Categorical(Distribution):
 
     def enumerate_support(self, expand=True):
         """The numbers, along a new first dimension."""
-        values = hookgrad.arange(self._num_events).view((-1,) + (1,) * len(self._batch_shape))
-        return values.expand((-1, *self._batch_shape)) if expand else values
+        return self._first_numbers(self._num_events, expand)

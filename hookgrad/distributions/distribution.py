@@ -115,6 +115,11 @@ class Distribution:
     def _extended_shape(self, sample_shape=()):
         return hookgrad.Size((*sample_shape, *self._batch_shape, *self._event_shape))
 
+    def _first_numbers(self, n, expand, dtype=None):
+        """0 to n - 1, along a new first dimension: a support."""
+        values = hookgrad.arange(n, dtype=dtype).view(-1, *[1] * len(self._batch_shape))
+        return values.expand(-1, *self._batch_shape) if expand else values
+
     def _validate_sample(self, value):
         if not self._validate_args:
             return
