@@ -95,11 +95,9 @@ def __deepcopy__(self, memo):
             )
         copy.requires_grad = self.requires_grad
         memo[id(self)] = copy
-        from copyreg import _slotnames
+        from ._utils import _get_obj_state, _set_obj_state
 
-        for name in {*_slotnames(type(self)), *self.__dict__}:
-            if hasattr(self, name):
-                setattr(copy, name, deepcopy(getattr(self, name), memo))
+        _set_obj_state(copy, deepcopy(_get_obj_state(self), memo))
         if self.grad is not None:
             copy.grad = deepcopy(self.grad, memo)
         return copy
@@ -214,10 +212,7 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
         source = source._whole().view(self.dtype)
     if size is not None:
         if stride is None:
-            stride, step = [], 1
-            for n in reversed(size):
-                stride.insert(0, step)
-                step *= n
+            stride = _strides(size)
         source = source.as_strided(size, stride, storage_offset or 0)
     if self.requires_grad and _C.is_grad_enabled() and self.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -236,9 +231,15 @@ def as_strided_(self, size, stride, storage_offset=None):
     return self._as_strided_(size, stride, offset if storage_offset is None else storage_offset, self.stride(), offset)
 
 
-def _strides(size, memory_format):
-    """Those of a new tensor."""
-    return _C.empty(size, dtype=_C.bool, memory_format=memory_format).stride()
+def _strides(size, memory_format=None):
+    """Those of a new tensor. A contiguous one need not fit into memory."""
+    if memory_format not in (None, _C.contiguous_format):
+        return _C.empty(size, dtype=_C.bool, memory_format=memory_format).stride()
+    strides, step = [], 1
+    for n in reversed(size):
+        strides.insert(0, step)
+        step *= max(n, 1)
+    return strides
 
 
 _MOST_BYTES = 2**63 - 1
@@ -530,7 +531,7 @@ def _make_wrapper_subclass(
         raise TypeError(f"{cls.__name__} must define __torch_dispatch__")
     dtype = _C.get_default_dtype() if dtype is None else dtype
     if strides is None:
-        strides = _strides_of(size, memory_format)
+        strides = _strides(size, memory_format)
     offset = storage_offset or 0
     if storage_size is None:
         last = sum((n - 1) * step for n, step in zip(size, strides))
@@ -539,16 +540,6 @@ def _make_wrapper_subclass(
     if requires_grad:
         made.requires_grad_()
     return made
-
-
-def _strides_of(size, memory_format):
-    if memory_format not in (None, _C.contiguous_format):
-        return _strides(size, memory_format)
-    strides, step = [], 1
-    for n in reversed(size):
-        strides.insert(0, step)
-        step *= max(n, 1)
-    return strides
 
 
 Tensor._make_wrapper_subclass = staticmethod(_make_wrapper_subclass)

@@ -345,6 +345,7 @@ def test_data_shares_memory_but_not_history():
 def test_set_and_resize():
     x, y = torch.ones(2), torch.zeros(3)
     assert x.set_(y) is x and x.data_ptr() == y.data_ptr()
+    assert torch.empty(0).set_(y, 0, (2, 0, 3)).stride() == (3, 3, 1)
     assert x.resize_(2, 2).shape == (2, 2) and x.flatten()[:3].tolist() == [0.0, 0.0, 0.0]
 
 
