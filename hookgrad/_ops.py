@@ -5,6 +5,8 @@ functions that a dispatch mode is given (utils/_python_dispatch.py). There is an
 it looks for the function that is meant.
 """
 
+from functools import cache
+
 from . import _C
 
 # Rows of the table that PyTorch calls otherwise, or that PyTorch has under their composite's name.
@@ -185,14 +187,20 @@ ops = Ops()
 
 # ---- From the table -----------------------------------------------------------------------------------------------------
 
-_HAS_VIEW = 32  # HG_ROW_VIEW
+IS_VIEW = 32  # HG_ROW_VIEW, in a row's flags
 _view_names = set()
+
+
+@cache
+def row_of(id):
+    """A row of the table; an op keeps its number."""
+    return _C.op_table()[id]
 
 
 def _views():
     """The names of the ops whose result lies in the memory of an argument."""
     if not _view_names:
-        _view_names.update(["detach"], (_name(row) for row in _C.op_table() if row["flags"] & _HAS_VIEW))
+        _view_names.update(["detach"], (_name(row) for row in _C.op_table() if row["flags"] & IS_VIEW))
     return _view_names
 
 
@@ -229,7 +237,7 @@ def overload_of(id, inplace, args):
     """The overload that stands for row `id` of the table, called with these arguments."""
     found = _of_row.get((id, inplace))
     if found is None:
-        row = _C.op_table()[id]
+        row = row_of(id)
         name = _name(row)
         overload = _OVERLOADS.get(f"{name}.{row['overload']}".rstrip("."), row["overload"] or "default")
         packet = getattr(ops.aten, name + "_" if inplace and not name.endswith("_") else name)

@@ -366,16 +366,21 @@ def _begin():
 
 
 def _asking(function):
+    as_given = function.__name__ in _AS_GIVEN or function.__name__.endswith("_")
+
     @wraps(function)
     def call(*args, **kwargs):
         relevant = (*args, *kwargs.values())
         if not has_torch_function(relevant):
             return function(*args, **kwargs)
-        if function.__name__ not in _AS_GIVEN and not function.__name__.endswith("_"):
-            args, kwargs = _as_passed_on(signature(function), args, kwargs)
+        if not as_given:
+            args, kwargs = _as_passed_on(_signature(function), args, kwargs)
         return _ask(call, relevant, args, kwargs)
 
     return call
+
+
+_signature = cache(signature)
 
 
 def _as_passed_on(form, args, kwargs):
@@ -416,27 +421,27 @@ _METHODS = (FunctionType, MethodDescriptorType, type(Tensor.__dict__["add"]), ty
 def _attribute(self, name):
     """`__getattribute__` of overriding classes, and of all tensors while a mode is on: methods and attributes that are Tensor's own
     are asked about."""
-    if _stack.modes:
-        with _stack.without_all():
-            value = object.__getattribute__(self, name)
-    else:
-        value = object.__getattribute__(self, name)
     if name.startswith("__") or not _stack.modes and (_C._override_off(0) or not _overrides(type(self))):
-        return value
+        return _unasked(self, name)
     home = next((cls for cls in type(self).__mro__ if name in cls.__dict__), None)
-    if home is not Tensor:
-        return value
-    inherited = Tensor.__dict__[name]
-    if isinstance(value, Tensor) or isinstance(inherited, GetSetDescriptorType):
+    inherited = Tensor.__dict__[name] if home is Tensor else None
+    if isinstance(inherited, (GetSetDescriptorType, property)):
         return _call(inherited.__get__, (self,), {})
     if not isinstance(inherited, _METHODS) or name in _NOT_ASKED:
-        return value
+        return _unasked(self, name)
 
     def method(*args, **kwargs):
         return _call(getattr(Tensor, name), (self, *args), kwargs)
 
     method.__name__ = name
     return method
+
+
+def _unasked(self, name):
+    if not _stack.modes:
+        return object.__getattribute__(self, name)
+    with _stack.without_all():
+        return object.__getattribute__(self, name)
 
 
 def _watch(cls):

@@ -35,7 +35,7 @@ _SAFE = {
 }
 _SAFE_OURS = {
     "_utils": {"_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_from_type_v2"},
-    "storage": {"_typed", "_load_from_bytes", "UntypedStorage"},
+    "storage": {"UntypedStorage"},
     "nn.parameter": {"Parameter", "Buffer"},
     "": {"Tensor", "Size", "device", *(str(dtype)[len("torch.") :] for dtype in legacy_storages)}
     | {kind.__name__ for kind in legacy_storages.values()},
@@ -139,15 +139,15 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=2, _use_new_zipfile_seria
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.save.html
     """
-    root = os.path.splitext(os.path.basename(f))[0] if isinstance(f, (str, os.PathLike)) else "archive"
     if isinstance(f, (str, os.PathLike)):
+        root = os.path.splitext(os.path.basename(f))[0]
         with open(f, "wb") as file:
             return _save(obj, file, root, pickle_module, pickle_protocol)
     if not hasattr(f, "write"):
         raise AttributeError(
             f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}"
         )
-    _save(obj, f, root, pickle_module, pickle_protocol)
+    _save(obj, f, "archive", pickle_module, pickle_protocol)
 
 
 def _save(obj, file, root, pickle_module, protocol):

@@ -14,10 +14,10 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html#forward-mode-automati
 """
 
 from contextlib import contextmanager
-from functools import cache
 from typing import NamedTuple
 
 from .. import _C
+from .._ops import IS_VIEW, row_of
 from ..utils.weak import WeakIdKeyDictionary
 from . import function, grad
 from .function import Function
@@ -25,7 +25,6 @@ from .grad_mode import _DecoratorContextManager, enable_grad, inference_mode, no
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
 
-_IS_VIEW = 32  # HG_ROW_VIEW
 _RANDOM = frozenset("bernoulli_ cauchy_ exponential_ geometric_ log_normal_ normal_ random_ uniform_".split())
 
 
@@ -70,7 +69,7 @@ def _call(id, inplace, args, kwargs, records):
     if not there:
         return None
     records = records and any(t.requires_grad for t in (*tensors, *there))
-    row = _row(id)
+    row = row_of(id)
     if row["name"] == "detach":
         return None
     op = _C._op_of_row(id, inplace)
@@ -78,7 +77,7 @@ def _call(id, inplace, args, kwargs, records):
         if inplace:
             _write(row["name"], op, args, kwargs, records)
             return None
-        if row["flags"] & _IS_VIEW:
+        if row["flags"] & IS_VIEW:
             result = op(*args, **kwargs)
             with _recording(records):
                 moved = op(there[0], *args[1:], **kwargs)
@@ -92,11 +91,6 @@ def _call(id, inplace, args, kwargs, records):
             if tangent is not None:
                 _Level.tangents[out] = tangent
         return result
-
-
-@cache
-def _row(id):
-    return _C.op_table()[id]
 
 
 def _tuple(result):
