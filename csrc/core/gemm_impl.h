@@ -4,6 +4,11 @@
 
 #include "core_impl.h"
 
+static inline int64_t hg_least(int64_t x, int64_t y) { return x < y ? x : y; }
+static inline int64_t hg_most(int64_t x, int64_t y) { return x > y ? x : y; }
+/* n, and what fills the last unit */
+static inline int64_t hg_whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
 /* c = alpha * op(a) op(b) + beta * add, row-major; op transposes where ta, tb say so. op(a) is (m,k), op(b) (k,n), c (m,n), of
    dtype d, float32 or float64; lda, ldb and ldc are the elements from one stored row to the next. add, which is not read where
    it is NULL, may be c; add_row is from one of its rows to the next: 0 where it is one row for all. */

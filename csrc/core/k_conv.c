@@ -28,8 +28,6 @@ enum {
     ENOUGH_WORK = 1 << 19
 }; /* numbers; multiplications of a thread */
 
-static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
-
 bool hg_conv_has_tiles(const hg_conv_shape *s) {
     bool flat = s->d == 1 && s->od == 1 && s->kd == 1 && s->sd == 1 && s->pd == 0;
     if (!flat || s->dtype != HG_F32 || s->kh * s->kw <= 0 || s->in_channels <= 0 || s->out_channels <= 0) return false;
@@ -63,7 +61,7 @@ static void take_pieces(void *arg, int64_t begin, int64_t end) {
 hg_status hg_conv_pieces(hg_ctx *cx, int64_t n, int64_t threads, int64_t room, hg_conv_piece run, const void *job) {
     hg_storage *owned = NULL;
     crew c = {.run = run, .job = job, .n = n, .room = (room + LINE - 1) / LINE * LINE};
-    threads = least(threads, n);
+    threads = hg_least(threads, n);
     if (!(c.space = hg_conv_space(cx, threads * c.room, &owned))) return HG_MEMORY;
     hg_parallel_for(threads, 1, take_pieces, &c);
     hg_conv_space_free(cx, owned);
@@ -117,7 +115,8 @@ static void run_piece(const void *arg, int64_t number, float *space) {
     const hg_view *v = &j->v;
     const int64_t column = number % j->n_columns * v->width, rest = number / j->n_columns;
     const int64_t row = rest % j->n_rows * v->rows, plane = rest / j->n_rows, group = plane % r->groups;
-    const int64_t rows = least(v->high - row, v->rows), width = least(v->wide - column, v->width), n = rows * width;
+    const int64_t rows = hg_least(v->high - row, v->rows), width = hg_least(v->wide - column, v->width),
+                  n = rows * width;
     const float *weight = j->weight + group * r->out * j->n_k;
     const bool direct = r->sy == 1 && r->sx == 1 && (v->wide == r->wide || rows == 1);
     float *result = r->result + plane * r->out * r->high * r->wide + (row * r->sy + r->y) * r->wide + column * r->sx +
@@ -156,7 +155,7 @@ static void run_piece(const void *arg, int64_t number, float *space) {
 static void pick_weights(const hg_results *r, const float *weight, float *to) {
     const int64_t taps = r->v.n_y * r->v.n_x;
     for (int64_t o0 = 0, n; o0 < r->out; o0 += n, to += n * r->in * taps) {
-        n = least(r->out - o0, LINE);
+        n = hg_least(r->out - o0, LINE);
         for (int64_t c = 0; c < r->in; c++)
             for (int64_t o = 0; o < n; o++) {
                 const float *from = weight + (o0 + o) * r->lane + c * r->channel;
@@ -358,7 +357,7 @@ static void run_block(const void *arg, int64_t number, float *space) {
     const weight_job *j = arg;
     const hg_view *v = &j->v;
     const int64_t group = number / j->n_blocks, from = number % j->n_blocks * j->channels;
-    const int64_t channels = least(j->in - from, j->channels);
+    const int64_t channels = hg_least(j->in - from, j->channels);
     const int64_t plane = v->high * v->wide, taps = v->n_y * v->n_x;
     const bool alone = j->in == 1 && j->out == 1;
     float *pixels = space + j->slab, *sums = pixels + j->pixels * j->row;
@@ -366,7 +365,7 @@ static void run_block(const void *arg, int64_t number, float *space) {
     for (int64_t i = 0; i < j->n; i++)
         for (int64_t row = 0; row < v->high; row += v->rows)
             for (int64_t column = 0; column < v->wide; column += v->width, first = false) {
-                const int64_t rows = least(v->high - row, v->rows), n = rows * least(v->wide - column, v->width);
+                const int64_t rows = hg_least(v->high - row, v->rows), n = rows * hg_least(v->wide - column, v->width);
                 const float *output = j->output + (i * j->groups + group) * j->out * plane + row * v->wide + column;
                 hg_slab_load(v, j->image + ((i * j->groups + group) * j->in + from) * v->h * v->w, channels, row,
                              column, rows, space);
@@ -396,8 +395,8 @@ hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output
     HG_TRY(hg_conv_view(cx, s, &j.v));
     /* Rows an odd number of cache lines apart: see lies_well in k_gemm.c. */
     j.row = j.out == 1 ? 1 : (j.out + 31) / 32 * 32 + 16;
-    j.channels = least(j.in, SLAB / (taps * j.row) + 1);
-    if (j.groups < threads) j.channels = least(j.channels, (j.in + threads - 1) / threads);
+    j.channels = hg_least(j.in, SLAB / (taps * j.row) + 1);
+    if (j.groups < threads) j.channels = hg_least(j.channels, (j.in + threads - 1) / threads);
     hg_view_begin(&j.v, j.channels, SLAB, SLAB / (j.row * s->ow) + 1);
     j.n_blocks = (j.in + j.channels - 1) / j.channels;
     j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + 15) / 16 * 16, j.pixels = j.v.rows * j.v.width;

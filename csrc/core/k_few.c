@@ -14,9 +14,6 @@
 
 enum { LINE = 16, FEW = 256, MANY = 128, ROOM = 1 << 16, COLUMNS = 512, AHEAD = 4 };
 
-static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
-static inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 bool hg_conv_has_few(const hg_conv_shape *s) {
     const int64_t taps = s->kh * s->kw;
     return s->n * s->oh * s->ow <= FEW && s->out_channels >= MANY && s->in_channels % LINE == 0 &&
@@ -41,15 +38,15 @@ static void run_weights(const void *arg, int64_t number, float *space) {
     const weight_job *j = arg;
     const hg_view *v = &j->v;
     const int64_t group = number / j->n_blocks, from = number % j->n_blocks * j->channels;
-    const int64_t channels = least(j->in - from, j->channels);
+    const int64_t channels = hg_least(j->in - from, j->channels);
     const int64_t plane = v->high * v->wide, taps = v->n_y * v->n_x, n = channels * taps, pixels = j->n * plane;
     float *columns = space + j->slab;
     for (int64_t i = 0; i < j->n; i++) {
         hg_slab_load(v, j->image + ((i * j->groups + group) * j->in + from) * v->h * v->w, channels, 0, 0, v->high,
                      space);
         for (int64_t q = 0; q < n; q += HG_PANEL)
-            hg_turn_rows(space, j->at + q, least(n - q, HG_PANEL), plane, columns + q * pixels + i * plane * HG_PANEL,
-                         HG_PANEL);
+            hg_turn_rows(space, j->at + q, hg_least(n - q, HG_PANEL), plane,
+                         columns + q * pixels + i * plane * HG_PANEL, HG_PANEL);
     }
     hg_windows_run(&(hg_windows){.images = 1,
                                  .high = 1,
@@ -72,12 +69,12 @@ hg_status hg_conv_few_weight(hg_ctx *cx, const hg_conv_shape *s, const float *ou
     hg_status st = HG_MEMORY;
     HG_TRY(hg_conv_view(cx, s, &j.v));
     /* Channels come by 16, so that blocks are whole vectors. */
-    j.channels = least(j.in, (ROOM / (taps * pixels) + 1 + LINE - 1) / LINE * LINE);
+    j.channels = hg_least(j.in, hg_whole(ROOM / (taps * pixels) + 1, LINE));
     hg_view_begin(&j.v, j.channels, INT32_MAX, s->oh);
     j.v.rows = s->oh;
     j.n_blocks = (j.in + j.channels - 1) / j.channels;
-    j.row = (j.out + LINE - 1) / LINE * LINE + LINE;
-    j.slab = (j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK + LINE - 1) / LINE * LINE;
+    j.row = hg_whole(j.out, LINE) + LINE;
+    j.slab = hg_whole(j.channels * hg_slab_channel(&j.v) + HG_SLAB_SLACK, LINE);
     int32_t *at = hg_mem(cx, (size_t)(pixels + j.channels * taps) * sizeof *at);
     float *turned = at ? hg_conv_space(cx, j.groups * pixels * j.row, &owned) : NULL;
     if (turned) {
@@ -142,7 +139,7 @@ static void run_images(const void *arg, int64_t number, float *packed) {
     const hg_conv_shape *s = j->s;
     const int64_t taps = s->kh * s->kw, n_k = s->in_channels * taps, pixels = s->oh * s->ow;
     const int64_t group = number / j->n_blocks, from = number % j->n_blocks * j->channels;
-    const int64_t channels = least(s->in_channels - from, j->channels);
+    const int64_t channels = hg_least(s->in_channels - from, j->channels);
     float *columns = packed + j->n_packed;
     pack(j->weight + group * s->out_channels * n_k + from * taps, n_k, s->out_channels, channels * taps, packed);
     for (int64_t i = 0; i < s->n; i++) {
@@ -166,10 +163,10 @@ hg_status hg_conv_few_image(hg_ctx *cx, const hg_conv_shape *s, const float *out
                             const float *bias, float *image) {
     const int64_t taps = s->kh * s->kw;
     image_job j = {.s = s, .output = output, .weight = weight, .bias = bias, .image = image};
-    j.channels = least(s->in_channels, whole(COLUMNS / taps, LINE));
+    j.channels = hg_least(s->in_channels, hg_whole(COLUMNS / taps, LINE));
     j.n_blocks = (s->in_channels + j.channels - 1) / j.channels;
     j.high = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1, j.wide = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;
-    j.n_columns = whole(j.channels * taps, HG_PANEL), j.n_packed = j.n_columns * s->out_channels;
+    j.n_columns = hg_whole(j.channels * taps, HG_PANEL), j.n_packed = j.n_columns * s->out_channels;
     j.n_columns += LINE; /* so that rows do not get into each other's way in the first cache */
     int32_t *at = hg_mem(cx, (size_t)(s->out_channels + taps) * sizeof *at);
     if (!at) return HG_MEMORY;

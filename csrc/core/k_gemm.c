@@ -125,8 +125,6 @@ static const machine *this_machine(void) { return NULL; }
 
 bool hg_has_tiles(void) { return this_machine() != NULL; }
 
-static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
-
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 
 /* A thread's room for blocks of a and b; it goes with the thread. */
@@ -175,8 +173,8 @@ void hg_turn_rows(const float *x, const int32_t *at, int64_t n, int64_t k, float
     const float *row[16];
     assert(m);
     for (int64_t i = 0; i < n; i += m->lanes) {
-        for (int64_t q = 0; q < m->lanes; q++) row[q] = x + at[least(i + q, n - 1)];
-        m->turn(row, least(n - i, m->lanes), k, to + i, ld);
+        for (int64_t q = 0; q < m->lanes; q++) row[q] = x + at[hg_least(i + q, n - 1)];
+        m->turn(row, hg_least(n - i, m->lanes), k, to + i, ld);
     }
 }
 
@@ -189,7 +187,7 @@ static inline int64_t share(int64_t left, int64_t most) {
 
 /* The same in whole units, but for the last one. */
 static int64_t share_of(int64_t left, int64_t most, int64_t unit) {
-    return least(left, share((left + unit - 1) / unit, most / unit) * unit);
+    return hg_least(left, share((left + unit - 1) / unit, most / unit) * unit);
 }
 
 /* Tile t, whose columns lie in two images of c: computed aside, then put there. */
@@ -214,7 +212,7 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
     const float *a = t.a, *b = t.b;
     t.alpha = g->alpha, t.beta = first ? g->beta : 1;
     for (int64_t j = j0; j < j1; j += panel, b += b_panel) {
-        t.n = least(j1 - j, panel);
+        t.n = hg_least(j1 - j, panel);
         int wide = t.n > m->lanes ? 2 : 1;
         int64_t image = j / g->image, in_image = j - image * g->image;
         bool apart = in_image + t.n > g->image;
@@ -244,7 +242,7 @@ static void copy_rows(const float *x, int64_t row, int64_t rows, int64_t n, floa
 static int64_t crowd(int64_t rows, int64_t row) {
     int64_t lines = row / 16, together = row % 16 ? 2 : lines & -lines;
     if (together < 2) together = 2;
-    return rows * least(together, 64) / 64;
+    return rows * hg_least(together, 64) / 64;
 }
 
 /* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it makes do with
@@ -256,7 +254,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     bool makes_a = !g->a, makes_b = !g->b;
     bool copy_b = !makes_b && !g->b_at &&
                   (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel &&
-                                     (g->b_row > WIDE || crowd(least(g->k, DEEP), g->b_row) > WAYS)));
+                                     (g->b_row > WIDE || crowd(hg_least(g->k, DEEP), g->b_row) > WAYS)));
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
     bool copy_a = !makes_a && !g->b_at && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
     float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
@@ -276,7 +274,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
             } else if (copy_b) {
                 b_panel = panel * k;
                 for (int64_t q = 0; q < some; q += panel)
-                    turn(m, g->b + p * g->b_row + (j + q) * g->b_col, g->b_col, g->b_row, least(some - q, panel), k,
+                    turn(m, g->b + p * g->b_row + (j + q) * g->b_col, g->b_col, g->b_row, hg_least(some - q, panel), k,
                          room_b + q * k, panel);
             } else {
                 t.b = g->b + p * g->b_row + j, t.b_row = g->b_row, t.b_at = g->b_at ? g->b_at + p : NULL;
@@ -392,7 +390,7 @@ static void run_range(void *arg, int64_t begin, int64_t end) {
     const hg_product *g = j->g;
     const int64_t at = begin * j->unit,
                   all = j->way == BY_COLUMNS || j->way == BY_SUMS || j->way == BY_DOTS_OF_B ? g->n : g->m;
-    const int64_t stop = least(end * j->unit, all);
+    const int64_t stop = hg_least(end * j->unit, all);
     const float *add = g->add;
     switch (j->way) {
     case BY_ROWS: part(j->m, g, at, stop, 0, g->n); break;
@@ -486,7 +484,7 @@ void hg_windows_run(const hg_windows *w) {
                 const float *a = w->a + row / w->high * w->a_image + row % w->high * w->a_row;
                 for (int64_t x = 0, h; x < w->wide; x += h, c += h * w->c_row) {
                     h = share(w->wide - x, m->rows);
-                    m->windows[h - 1][wide - 1](least(w->k - p, deep), a + x, w->at + p, b, p == 0, c, w->c_row);
+                    m->windows[h - 1][wide - 1](hg_least(w->k - p, deep), a + x, w->at + p, b, p == 0, c, w->c_row);
                 }
             }
         }

@@ -14,10 +14,6 @@
 
 enum { LANES = 16, MOST_TAPS = 128, MOST_STRIDE = 8, ENOUGH_PIXELS = 512, ROOM = 1 << 17, FEW_PIXELS = 256 };
 
-static inline int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
-static inline int64_t most(int64_t x, int64_t y) { return x > y ? x : y; }
-static inline int64_t whole(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-
 typedef struct job {
     const hg_results *r;
     hg_view rows; /* of images with zeros around them */
@@ -32,7 +28,7 @@ typedef struct job {
 
 static void bounds(const int64_t *x, int64_t n, int64_t *low, int64_t *high) {
     *low = *high = x[0];
-    for (int64_t i = 1; i < n; i++) *low = least(*low, x[i]), *high = most(*high, x[i]);
+    for (int64_t i = 1; i < n; i++) *low = hg_least(*low, x[i]), *high = hg_most(*high, x[i]);
 }
 
 bool hg_results_suit(const hg_results *r) {
@@ -53,7 +49,7 @@ static void pack(void *arg, int64_t begin, int64_t end) {
     const int64_t blocks = (r->out + LANES - 1) / LANES, taps = r->v.n_y * r->v.n_x;
     float turned[MOST_TAPS * LANES] = {0};
     for (int64_t b = begin; b < end; b++) {
-        const int64_t o = b % blocks * LANES, n = least(r->out - o, LANES);
+        const int64_t o = b % blocks * LANES, n = hg_least(r->out - o, LANES);
         const float *from = r->weight + b / blocks * r->in * r->out * r->n_taps + o * r->lane;
         float *to = j->packed + b / blocks * j->n_packed + o / HG_PANEL * HG_PANEL * j->n_k + o % HG_PANEL;
         for (int64_t p = 0; n < LANES && p < j->n_k; p++) memset(to + p * HG_PANEL, 0, LANES * sizeof *to);
@@ -74,8 +70,8 @@ static void run_piece(const void *arg, int64_t number, float *space) {
     const hg_results *r = j->r;
     const hg_view *v = &r->v;
     const int64_t row = number % j->n_rows * j->high, rest = number / j->n_rows, group = rest % r->groups;
-    const int64_t first = rest / r->groups * j->images, images = least(r->n - first, j->images);
-    const int64_t high = least(v->high - row, j->high), pixels = high * v->wide, plane = r->high * r->wide;
+    const int64_t first = rest / r->groups * j->images, images = hg_least(r->n - first, j->images);
+    const int64_t high = hg_least(v->high - row, j->high), pixels = high * v->wide, plane = r->high * r->wide;
     float *sums = space + (j->in_place ? 0 : j->images * j->image),
           *turned = sums + j->images * j->high * v->wide * j->ld;
     const float *from = r->image + (first * r->groups + group) * r->in * v->h * v->w;
@@ -128,8 +124,8 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
     int64_t y, x[MOST_STRIDE], y_end, x_end;
     bounds(v->y, v->n_y, &y, &y_end), bounds(v->x, v->n_x, x, &x_end);
     for (int64_t i = 1; i < v->sx; i++) x[i] = x[0] + i;
-    job j = {.r = r, .n_k = r->in * v->n_y * v->n_x, .above = y_end - y, .ld = whole(r->out, HG_PANEL) + LANES};
-    j.n_packed = whole(r->out, HG_PANEL) * j.n_k;
+    job j = {.r = r, .n_k = r->in * v->n_y * v->n_x, .above = y_end - y, .ld = hg_whole(r->out, HG_PANEL) + LANES};
+    j.n_packed = hg_whole(r->out, HG_PANEL) * j.n_k;
     j.in_place = v->sx == 1 && y >= 0 && x[0] >= 0 && (v->high - 1) * v->sy + y_end < v->h && v->wide + x_end <= v->w &&
                  r->in * v->h * v->w < INT32_MAX;
     j.rows = (hg_view){.h = v->h,
@@ -137,7 +133,7 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
                        .sy = 1,
                        .sx = v->sx,
                        .n_y = 1,
-                       .n_x = least(v->sx, x_end - x[0] + 1),
+                       .n_x = hg_least(v->sx, x_end - x[0] + 1),
                        .y = &y,
                        .x = x,
                        .width = v->wide + (x_end - x[0]) / v->sx,
@@ -147,16 +143,17 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
     const int64_t line = r->in * j.rows.n_x * j.rows.width, each = line * v->sy + v->wide * j.ld;
     const int64_t parts = threads > 1 && r->n * r->groups < 2 * threads ? 2 * threads : 1,
                   all = (v->high + parts - 1) / parts;
-    j.high = most(least(all, (ROOM - line * j.above) / each), 1), j.images = 1;
+    j.high = hg_most(hg_least(all, (ROOM - line * j.above) / each), 1), j.images = 1;
     if (j.high == v->high) /* several images, so that the weights are read once for them */
-        j.images = most(least(least(FEW_PIXELS / (v->high * v->wide), 4 * ROOM / (each * v->high + line * j.above)),
-                              r->n * r->groups / threads),
-                        1);
+        j.images = hg_most(
+            hg_least(hg_least(FEW_PIXELS / (v->high * v->wide), 4 * ROOM / (each * v->high + line * j.above)),
+                     r->n * r->groups / threads),
+            1);
     j.n_rows = (v->high + j.high - 1) / j.high;
     j.rows.rows = (j.high - 1) * v->sy + 1 + j.above;
     j.row = j.in_place ? v->w : j.rows.width;
     const int64_t channel = j.in_place ? v->h * v->w : hg_slab_channel(&j.rows), pixels = j.high * v->wide;
-    j.image = j.in_place ? r->groups * r->in * channel : whole(r->in * channel, LANES);
+    j.image = j.in_place ? r->groups * r->in * channel : hg_whole(r->in * channel, LANES);
     const int64_t room = (j.in_place ? 0 : j.images * j.image) + (j.images * j.ld + r->out) * pixels + HG_SLAB_SLACK;
     hg_storage *owned = NULL;
     hg_status st = HG_MEMORY;

@@ -254,6 +254,8 @@ static int numbers(hg_ctx *cx, PyObject *const *args, int n, double *const *to) 
 /* The entries of that name in a list of states, which are dicts: a tuple, with None for those that lack it where that is
    allowed. */
 static PyObject *entries(PyObject *states, PyObject *name, bool may_lack) {
+    if (!PyList_Check(states))
+        return PyErr_Format(PyExc_TypeError, "states must be a list, not %.100s", Py_TYPE(states)->tp_name);
     Py_ssize_t n = PyList_GET_SIZE(states);
     PyObject *made = PyTuple_New(n);
     for (Py_ssize_t i = 0; made && i < n; i++) {
@@ -346,8 +348,7 @@ done:
 static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (n != 11 || !PyList_Check(args[2]))
-        return PyErr_SetString(PyExc_TypeError, "adam_step() takes 11 arguments, the third a list"), NULL;
+    if (n != 11) return PyErr_Format(PyExc_TypeError, "adam_step() takes 11 arguments, got %zd", n);
     hg_adam o = {0};
     double *const to[] = {&o.lr, &o.beta1, &o.beta2, &o.eps, &o.weight_decay};
     int amsgrad = PyObject_IsTrue(args[8]), maximize = PyObject_IsTrue(args[9]), decoupled = PyObject_IsTrue(args[10]);
