@@ -97,7 +97,7 @@ def _householder_product(A, tau):
 
 
 @one_node("LinalgLuFactorExBackward0", 0, saved="+ pivot", results="LU pivots")
-def _lu_factor(A, pivot):
+def _lu_factor(A):
     if not A.numel():
         return A.clone(), A.new_zeros(*A.shape[:-2], min(A.shape[-2:]), dtype=_C.int32)
     m, rows, pivots = A.size(-2), _C.arange(A.size(-2)), []
@@ -107,9 +107,8 @@ def _lu_factor(A, pivot):
         order = _C.where(rows == k, best, _C.where(rows == best, k, rows))
         A = A.gather(-2, order.unsqueeze(-1).expand(A.shape))
         pivot, below = A[..., k : k + 1, k:], A[..., k + 1 :, :]
-        factor = below[..., k : k + 1] / _C.where(
-            pivot[..., :1] == 0, 1, pivot[..., :1]
-        )  # below a zero there are zeros
+        nonzero = _C.where(pivot[..., :1] == 0, 1, pivot[..., :1])  # below a zero there are zeros
+        factor = below[..., k : k + 1] / nonzero
         below = _C.cat([below[..., :k], factor, below[..., k + 1 :] - factor * pivot[..., 1:]], -1)
         A = _C.cat([A[..., : k + 1, :], below], -2) if k + 1 < m else A
     return A, _C.cat(pivots, -1).to(_C.int32)
@@ -120,7 +119,7 @@ def _factored(name, A, pivot):
         raise RuntimeError(f"{name}: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
     if not pivot:
         raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
-    return _lu_factor(A, pivot)
+    return _lu_factor(A)
 
 
 def lu_factor(A, *, pivot=True):
