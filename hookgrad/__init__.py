@@ -7,6 +7,7 @@ What is imported here is what every program needs. The rest (`nn`, `optim`, `lin
 comes with its first use, as NumPy does with the first array.
 """
 
+import sys as _sys
 from math import e, inf, nan, pi
 
 from . import _C
@@ -176,6 +177,9 @@ for _home, _names in {
 _METHODS = frozenset(
     "as_strided_ conj_physical_ detach_ gcd_ get_device i0_ is_distributed lcm_ ldexp_ resize_as_".split()
 )
+
+
+_sys.modules[__name__].__class__ = _C._Package
 
 
 def __getattr__(name):

@@ -2,8 +2,10 @@
 
 from types import ModuleType
 
+from ._C import _Package
 
-class Package(ModuleType):
+
+class Package(_Package):
     """A package that keeps the functions named in `_functions_over_modules` where an import would put the module.
 
     The import of `hookgrad.autograd.gradcheck` sets the package's attribute `gradcheck` to the module; in PyTorch

@@ -10,7 +10,9 @@ import importlib
 import sys
 from dis import opmap
 from importlib.machinery import ModuleSpec, PathFinder
-from types import FunctionType
+from types import FunctionType, ModuleType
+
+from ._C import _Package
 
 HERE = __package__  # "hookgrad"
 THERE = "torch"
@@ -101,6 +103,8 @@ def present_as_torch(module) -> None:
                 pass  # an immutable type of the extension, of which a script sees no name
     if not module.__name__.rpartition(".")[2].startswith("_"):
         module.__getattr__ = Missing(module)
+        if type(module) is ModuleType:
+            module.__class__ = _Package
 
 
 class Missing:

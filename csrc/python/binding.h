@@ -25,7 +25,7 @@
 #define PY_TYPES(X)                                                                                                    \
     X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)          \
     X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)                    \
-    X(mapping_iterator) X(mapping_view) X(module_dict) X(walk) X(grad_mode)
+    X(mapping_iterator) X(mapping_view) X(module_dict) X(walk) X(grad_mode) X(package)
 /* clang-format on */
 
 /* Interned names, made once: NAME(forward). */

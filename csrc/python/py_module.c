@@ -27,8 +27,7 @@ static struct found {
     PyObject *value; /* borrowed from the dictionary while it has that version; NULL: nothing is there */
 } finds[256];
 
-/* What an instance's dictionary has under the name: borrowed; NULL where it has nothing, or failed. */
-static PyObject *own_attribute(PyObject *dict, PyObject *name) {
+PyObject *py_own_attribute(PyObject *dict, PyObject *name) {
     if (!HAS_VERSIONS || !PyUnicode_CheckExact(name)) return PyDict_GetItemWithError(dict, name);
     uint64_t version = VERSION(dict);
     struct found *f = &finds[(version ^ (uintptr_t)name >> 4) % (sizeof finds / sizeof *finds)];
@@ -100,7 +99,7 @@ static PyObject *module_getattro(PyObject *self, PyObject *name) {
     }
     if (dict) {
         Py_INCREF(dict);
-        found = Py_XNewRef(own_attribute(dict, name));
+        found = Py_XNewRef(py_own_attribute(dict, name));
         Py_DECREF(dict);
         if (found || PyErr_Occurred()) {
             Py_XDECREF(descr);
@@ -521,7 +520,7 @@ int py_module_init(PyObject *m) {
     if (py_type_add(m, &hg_py->module_type, &spec, NULL)) return -1;
     hg_py->training = _PyType_Lookup(hg_py->module_type, NAME(training));
     return py_module_dict_init(m) || py_layer_init(m) || py_module_walk_init(m) || py_module_state_init(m) ||
-                   py_construct_init(m) || PyModule_AddFunctions(m, py_module_hook_functions)
+                   py_construct_init(m) || py_package_init(m) || PyModule_AddFunctions(m, py_module_hook_functions)
                ? -1
                : 0;
 }

@@ -58,6 +58,9 @@ PyObject *py_no_attribute(PyObject *self, PyObject *name);
    itself, has another? */
 bool py_module_inherits(PyObject *self, PyObject *name);
 
+/* What a dictionary of attributes has under the name: borrowed; NULL where it has nothing, or failed. */
+PyObject *py_own_attribute(PyObject *dict, PyObject *name);
+
 /* hasattr(): 0, 1, or -1 failed. */
 int py_module_has_attribute(PyObject *self, PyObject *name);
 
@@ -105,6 +108,9 @@ PY_MODULE_METHODS(X)
 
 /* py_construct.c */
 int py_construct_init(PyObject *m);
+
+/* py_package.c */
+int py_package_init(PyObject *m);
 
 /* py_layer.c */
 PyObject *py_layer_call(PyObject *layer, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);

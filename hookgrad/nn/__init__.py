@@ -3,6 +3,9 @@
 Source: https://docs.pytorch.org/docs/stable/nn.html
 """
 
+import sys as _sys
+
+from .. import _C
 from . import functional, init, modules, parameter, utils
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
@@ -45,6 +48,7 @@ def factory_kwargs(kwargs):
 
 # Modules that come with their first use, like the layers that few programs use.
 _LATE = ("_reduction", "attention", "common_types", "grad", "parallel")
+_sys.modules[__name__].__class__ = _C._Package
 
 
 def __getattr__(name):

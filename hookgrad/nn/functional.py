@@ -7,6 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html
 """
 
 import math
+import sys as _sys
 
 import hookgrad
 
@@ -30,6 +31,7 @@ _LATE_FAMILIES = {
 }
 _LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
 
+_sys.modules[__name__].__class__ = _C._Package
 _nn = _C.nn
 globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_") and name not in _LATE})
 

@@ -3,6 +3,9 @@
 Source: https://docs.pytorch.org/docs/stable/optim.html
 """
 
+import sys as _sys
+
+from .. import _C
 from . import lr_scheduler
 from .adagrad import Adagrad
 from .adam import Adam
@@ -24,6 +27,9 @@ _LATE = {
     "Rprop": "rprop",
     "swa_utils": None,
 }
+
+
+_sys.modules[__name__].__class__ = _C._Package
 
 
 def __getattr__(name):
