@@ -188,7 +188,10 @@ def __getattr__(name):
     if name in _MODULES:
         return import_module("." + name, __name__)
     if name in _ELSEWHERE:
-        value = globals()[name] = getattr(import_module("." + _ELSEWHERE[name], __name__), name)
+        value = getattr(import_module("." + _ELSEWHERE[name], __name__), name)
+        if _C._overriding():
+            value = import_module(".overrides", __name__).asked_about(value, name)
+        globals()[name] = value
         return value
     if name in _METHODS:
         return getattr(Tensor, name)

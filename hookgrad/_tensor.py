@@ -16,7 +16,7 @@ def _asked(function):
     """The same for what Python calls by itself: a class with a `__torch_function__` is asked of it."""
 
     def method(self, *args, **kwargs):
-        if _C._overridden(self):
+        if _C._overridden(self) and (type(self) is not Tensor or function.__name__ != "__reduce_ex__"):
             from .overrides import _call
 
             return _call(getattr(Tensor, function.__name__), (self, *args), kwargs)
@@ -46,7 +46,7 @@ def __format__(self, spec):
 # ---- Copies and pickles --------------------------------------------------------------------------------------------
 
 
-@_method
+@_asked
 def __reduce_ex__(self, protocol):
     if self._backward_hooks:
         from .utils.hooks import warn_if_has_hooks
@@ -65,6 +65,10 @@ def module_load(self, other, assign=False):
 
 @_method
 def __copy__(self):
+    if _C._overridden(self):
+        from copy import _reconstruct
+
+        return _reconstruct(self, None, *self.__reduce_ex__(4))
     copy = self.detach() if type(self) is Tensor else Tensor._make_subclass(type(self), self)
     copy.requires_grad = self.requires_grad
     if self.__dict__:
@@ -72,7 +76,7 @@ def __copy__(self):
     return copy
 
 
-@_method
+@_asked
 def __deepcopy__(self, memo):
     if not self.is_leaf:
         raise RuntimeError(
@@ -138,7 +142,7 @@ def __contains__(self, element):
     raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
 
-@_method
+@_asked
 def __reversed__(self):
     return self if self.dim() == 0 else self.flip(0)
 

@@ -65,8 +65,7 @@ def _rebuild_from_type_v2(func, new_type, args, state):
     tensor = func(*args)
     if type(tensor) is not new_type:
         requires_grad = tensor.requires_grad
-        tensor = hookgrad.Tensor._make_subclass(new_type, tensor)
-        tensor.requires_grad = requires_grad
+        tensor = hookgrad.Tensor._make_subclass(new_type, tensor, requires_grad)
     if hasattr(new_type, "__setstate__"):
         tensor.__setstate__(state)
         return tensor

@@ -21,6 +21,8 @@ from inspect import Parameter, Signature, signature
 from types import FunctionType, GetSetDescriptorType, MethodDescriptorType
 
 from . import _C
+from ._in_python import names_its_own_class, names_of_functional, passed_on
+from ._in_python import table as _in_python
 from ._modes import Mode, ModeStack
 from ._tensor import DisableTorchFunctionSubclass
 
@@ -66,7 +68,7 @@ def wrap_torch_function(dispatcher):
 
 def handle_torch_function(public_api, relevant_args, *args, **kwargs):
     """What the modes, or the classes of `relevant_args`, make of a call of `public_api`."""
-    return _ask(public_api, relevant_args, args, kwargs)
+    return _ask(public_api, relevant_args, args, kwargs, in_python=True)
 
 
 def enable_reentrant_dispatch():
@@ -84,6 +86,7 @@ def get_default_nowrap_functions():
 # ---- Asking ------------------------------------------------------------------------------------------------------------
 
 _OWNED = ("_base", "grad")
+_TENSORS_OWN = ("tanh", "sigmoid")  # functions of nn.functional that are the methods
 
 
 def _overrides(cls):
@@ -102,21 +105,37 @@ def _call(function, args, kwargs):
         composed = getattr(_F(), name)
         if isinstance(composed, FunctionType):  # what a layer calls directly is seen under the function's signature
             return composed(*args, **kwargs)
-        args, kwargs = _as_passed_on(_signature_of_op(name), args, kwargs)
+        if name in _TENSORS_OWN:
+            return _call(getattr(Tensor, name), args, kwargs)
+        args, kwargs = passed_on(_signature_of_op(name), args, kwargs)
+        return _ask(function, _flat(args, kwargs), args, kwargs, in_python=True)
+    own = _in_python()
+    if function in own:
+        relevant = _flat(args, kwargs)
+        if own[function] is not None:
+            args, kwargs = passed_on(own[function], args, kwargs)
+            relevant = args if args[0] is relevant[0] else relevant
+        return _ask(function, relevant, args, kwargs, in_python=True)
+    return _ask(function, _flat(args, kwargs), args, kwargs)
+
+
+def _flat(args, kwargs):
     found = []
     for arg in (*args, *kwargs.values()):
         found.extend(arg if isinstance(arg, (list, tuple)) else [arg])
-    return _ask(function, found, args, kwargs)
+    return found
 
 
-def _ask(function, relevant_args, args, kwargs):
+def _ask(function, relevant_args, args, kwargs, in_python=False):
     asked = []  # one of each class, derived classes before their bases
     for arg in relevant_args:
         cls = type(arg)
-        if _overrides(cls) and cls not in map(type, asked):
+        if (_overrides(cls) or in_python and cls is Tensor) and cls not in map(type, asked):
             place = next((i for i, other in enumerate(asked) if issubclass(cls, type(other))), len(asked))
             asked.insert(place, arg)
     types = tuple(map(type, asked))
+    if not types and names_its_own_class(function):
+        types = (type(args[0]),)
     if _stack.modes:
         with _stack.without_top() as mode:
             result = mode.__torch_function__(function, types, args, kwargs)
@@ -306,7 +325,8 @@ def _index():
 
         for prefix, names in (
             ("torch", vars(_C)),
-            ("torch.functional", {name: getattr(torch, name) for name in ("einsum", "tensordot", "unique")}),
+            ("torch.functional", {name: getattr(torch, name) for name in names_of_functional()}),
+            ("torch.nn.init", vars(torch.nn.init)),
             ("torch.linalg", vars(_C.linalg)),
             ("torch.nn.functional", vars(_C.nn)),
             ("torch.nn.functional", vars(_F())),
@@ -315,7 +335,8 @@ def _index():
             for name, value in names.items():
                 if isinstance(value, _METHODS) or callable(value) and (name[0] != "_" or name.endswith("__")):
                     try:
-                        _index_of[value] = f"{prefix}.{name}"
+                        if name[0] != "_" or value not in _index_of:
+                            _index_of[value] = f"{prefix}.{name}"
                     except TypeError:
                         pass  # it cannot be hashed, and is no function
     return _index_of
@@ -331,14 +352,14 @@ def resolve_name(f):
     if isinstance(f, (OpOverload, OpOverloadPacket)):
         return str(f)
     owner = getattr(f, "__self__", None)
-    if getattr(f, "__name__", "") == "__get__" and owner is not None:
-        return f"torch.Tensor.{owner.__name__}.__get__"
-    return _index().get(f)
+    if owner is not None and getattr(f, "__name__", "") in ("__get__", "__set__"):
+        return f"torch.Tensor.{owner.fget.__name__ if isinstance(owner, property) else owner.__name__}.{f.__name__}"
+    return _index().get(f) or _names_of_asking.get(f)
 
 
 def is_tensor_method_or_property(func):
     """Is it a method of Tensor, or what reads one of its attributes?"""
-    return func.__name__ == "__get__" or func in Tensor.__dict__.values()
+    return func.__name__ in ("__get__", "__set__") or func in Tensor.__dict__.values()
 
 
 # ---- Functions of layers -------------------------------------------------------------------------------------------------
@@ -363,32 +384,60 @@ def _begin():
         function = getattr(F, name)
         if isinstance(function, FunctionType) and name[0] != "_" and function.__module__.endswith("nn.functional"):
             setattr(F, name, _asking(function))
+    import hookgrad as torch
+
+    for prefix, place in (("torch", torch), ("torch.linalg", torch.linalg), ("torch.special", torch.special)):
+        for name, function in list(vars(place).items()):
+            setattr(place, name, asked_about(function, name, prefix))
+
+
+_HOMES = frozenset(
+    "composites functional linalg old_linalg special windows _gamma _rare _recurrent _statistics".split()
+)
+_NO_OPS = frozenset(
+    """broadcast_shapes can_cast is_storage is_tensor result_type compile set_default_device get_default_device use_deterministic_algorithms
+    typename""".split()
+)
+
+
+def asked_about(function, name, prefix="torch"):
+    """A function of torch's, or of one of its modules', that hookgrad has in Python: asked about as one. Others: as they are."""
+    if (
+        isinstance(function, FunctionType)
+        and name[0] != "_"
+        and name not in _NO_OPS
+        and function.__module__.partition(".")[2] in _HOMES
+    ):
+        asking = _asking(function)
+        _names_of_asking[asking] = f"{prefix}.{name}"
+        return asking
+    return function
+
+
+_names_of_asking = {}
 
 
 def _asking(function):
-    as_given = function.__name__ in _AS_GIVEN or function.__name__.endswith("_")
+    own = _in_python()
+    if function in own and own[function] is None:
+        as_given, in_python = True, True
+    else:
+        in_python = function in own or function.__module__.endswith("nn.functional")
+        as_given = not in_python or function.__name__ in _AS_GIVEN or function.__name__.endswith("_")
 
     @wraps(function)
     def call(*args, **kwargs):
-        relevant = (*args, *kwargs.values())
+        relevant = _flat(args, kwargs)
         if not has_torch_function(relevant):
             return function(*args, **kwargs)
         if not as_given:
-            args, kwargs = _as_passed_on(_signature(function), args, kwargs)
-        return _ask(call, relevant, args, kwargs)
+            args, kwargs = passed_on(_signature(function), args, kwargs)
+        return _ask(call, relevant, args, kwargs, in_python=in_python)
 
     return call
 
 
 _signature = cache(signature)
-
-
-def _as_passed_on(form, args, kwargs):
-    """PyTorch's functions in Python hand on what has no default by position, and all the rest by name."""
-    bound = form.bind(*args, **kwargs)
-    bound.apply_defaults()
-    by_name = {n: v for n, v in bound.arguments.items() if form.parameters[n].default is not Parameter.empty}
-    return tuple([v for n, v in bound.arguments.items() if n not in by_name]), by_name
 
 
 @cache
@@ -401,11 +450,14 @@ def _signature_of_op(name):
             Parameter(
                 "input" if name == "self" else name,
                 Parameter.POSITIONAL_OR_KEYWORD,
-                default=literal_eval(default) if default else Parameter.empty,
+                default=_DEFAULTS.get(name, literal_eval(default)) if default else Parameter.empty,
             )
             for name, default in found
         ]
     )
+
+
+_DEFAULTS = {"_stacklevel": 3, "min_val": -1.0, "max_val": 1.0}  # what PyTorch's have, where the table has another
 
 
 _NN = 4  # in the flags of such an op

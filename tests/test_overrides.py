@@ -7,6 +7,8 @@ import pytest
 
 import hookgrad as torch
 from hookgrad import nn, overrides
+from hookgrad.nn import functional as F
+from hookgrad.overrides import TorchFunctionMode
 
 
 class Marked(torch.Tensor):
@@ -228,3 +230,115 @@ def test_a_mode_sees_what_is_done_with_plain_tensors_only():
     with Log() as log:
         torch.exp(x), x + x, x * 2.0, nn.functional.linear(x, x), x[0], torch.tensor([1.0])
     assert log.seen == ["exp", "add", "mul", "linear", "__getitem__", "tensor"]
+
+
+@pytest.fixture
+def watched():
+    """A class of tensors that notes the names of the functions it is asked of, and their arguments."""
+
+    class Watched(torch.Tensor):
+        seen, given = [], []
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            cls.seen.append(overrides.resolve_name(func) or func.__name__)
+            cls.given.append((args, kwargs or {}))
+            return super().__torch_function__(func, types, args, kwargs)
+
+    return Watched
+
+
+def test_setting_an_attribute_is_asked_about(watched):
+    x = torch.ones(2).as_subclass(watched)
+    x.requires_grad = True
+    x.grad = torch.ones(2)
+    x.data = torch.zeros(2)
+    x.note = 3  # not Tensor's
+    assert watched.seen == [f"torch.Tensor.{name}.__set__" for name in ("requires_grad", "grad", "data")]
+    assert torch.Tensor.requires_grad.__get__(x) and x.tolist() == [0.0, 0.0] and x.note == 3
+    with torch._C.DisableTorchFunctionSubclass():
+        watched.seen.clear()
+        x.grad = None
+        assert not watched.seen and x.grad is None
+
+
+@pytest.mark.parametrize(
+    "call, name, args, kwargs",
+    [
+        (lambda x: x.norm(), "torch.Tensor.norm", 1, dict(p="fro", dim=None, keepdim=False, dtype=None)),
+        (lambda x: x.split(1), "torch.Tensor.split", 2, dict(dim=0)),
+        (lambda x: torch.split(x, [1, 1], 0), "torch.functional.split", 2, dict(dim=0)),
+        (lambda x: torch.atleast_1d(x), "torch.functional.atleast_1d", 1, {}),
+        (lambda x: torch.unique(x).shape, "torch.functional.unique", 1, dict(sorted=True, return_inverse=False)),
+        (lambda x: x**2, "torch.Tensor.__pow__", 2, {}),
+        (lambda x: +x, "torch.Tensor.positive", 1, {}),
+        (lambda x: nn.init.uniform_(x, 1.0), "torch.nn.init.uniform_", 0, dict(a=1.0, b=1.0, generator=None)),
+        (lambda x: nn.init.constant_(x, 3), "torch.nn.init.constant_", 0, dict(val=3)),
+        (lambda x: torch.linalg.norm(x), "torch.linalg.norm", 1, {}),
+        (lambda x: torch.diff(x), "torch.diff", 1, {}),
+    ],
+)
+def test_functions_hand_on_their_arguments_as_pytorchs_do(watched, call, name, args, kwargs):
+    call(torch.ones(2, 2).as_subclass(watched))
+    assert watched.seen[0] == name
+    positional, by_name = watched.given[0]
+    assert len(positional) == args and kwargs.items() <= by_name.items()
+
+
+def test_backward_and_grad_are_asked_with_every_argument(watched):
+    x = torch.ones(2).as_subclass(watched).requires_grad_()
+    y = (x * 2).sum()
+    watched.seen.clear(), watched.given.clear()
+    y.backward(retain_graph=True)
+    assert watched.given == [((y,), dict(gradient=None, retain_graph=True, create_graph=False, inputs=None))]
+    (got,) = torch.autograd.grad(y, x)
+    assert type(got) is watched and watched.given[1][0] == ((y,), (x,))
+    assert list(watched.given[1][1]) == [
+        "grad_outputs", "retain_graph", "create_graph", "only_inputs", "allow_unused", "is_grads_batched",
+        "materialize_grads",
+    ]  # fmt: skip
+
+
+def test_copies_and_pickles_are_asked_once(watched):
+    x = torch.ones(2).as_subclass(watched)
+    assert type(copy.deepcopy(x)) is watched and watched.seen == ["torch.Tensor.__deepcopy__"]
+    watched.seen.clear()
+    assert type(copy.copy(x)) is watched and watched.seen == ["torch.Tensor.__reduce_ex__"]
+
+
+def test_a_layer_is_seen_where_a_parameter_overrides(watched):
+    linear = nn.Linear(2, 2)
+    linear.weight = nn.Parameter(torch.ones(2, 2).as_subclass(watched))
+    watched.seen.clear()
+    linear(torch.ones(1, 2))
+    assert watched.seen == ["torch.nn.functional.linear"]
+
+
+def test_the_types_of_a_call_are_pytorchs():
+    x = torch.ones(2, 2)
+    seen = {}
+
+    class Types(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen[func.__name__] = [t.__name__ for t in types]
+            return func(*args, **(kwargs or {}))
+
+    with Types():
+        x.tanh(), x.sum(0), x.norm(), F.relu(x), x.add_(1), x.zero_(), F.linear(x, x), torch.norm(x)
+        x.requires_grad, nn.Parameter(x).dim()
+    named = {name for name, types in seen.items() if types == ["Tensor"]}
+    assert named == {"tanh", "norm", "relu", "zero_", "__get__"} and seen["dim"] == ["Parameter"]
+    assert seen["sum"] == seen["add_"] == seen["linear"] == []
+
+
+def test_a_mode_sees_where_recording_is_turned_off():
+    seen = []
+
+    class Seen(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append((func.__name__, args))
+            return func(*args, **(kwargs or {}))
+
+    with Seen(), torch.no_grad():
+        assert not torch.is_grad_enabled()
+    assert seen == [("_set_grad_enabled", (False,)), ("_set_grad_enabled", (True,))] and torch.is_grad_enabled()

@@ -1,5 +1,6 @@
 /* Functions of the module about gradients, defaults and optimizer steps: what hookgrad.autograd and hookgrad.optim
    call. */
+#include "py_op.h"
 #include "py_tensor.h"
 
 #define FAST(function) ((PyCFunction)(void (*)(void))(function))
@@ -178,6 +179,12 @@ static PyObject *grad_mode(PyObject *Py_UNUSED(m), PyObject *mode) {
 }
 
 static PyObject *set_grad_enabled(PyObject *m, PyObject *mode) {
+    if (hg_py->function_modes && py_overrides(NULL, 0)) {
+        PyObject *itself = PyObject_GetAttrString(m, "_set_grad_enabled");
+        PyObject *asked = itself ? py_override(itself, &mode, 1, NULL) : NULL;
+        Py_XDECREF(itself);
+        return asked;
+    }
     PyObject *was = grad_mode(m, mode);
     Py_XDECREF(was);
     return was ? Py_NewRef(Py_None) : NULL;

@@ -25,21 +25,26 @@ static PyObject *mode_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     return decorated;
 }
 
+/* Modes see it as the function that it is in torch. */
+static PyObject *change(hg_ctx *cx, bool mode) {
+    if (hg_py->function_modes)
+        return PyObject_CallMethod(hg_py->module, "_set_grad_enabled", "O", mode ? Py_True : Py_False);
+    *hg_grad_mode(cx) = mode;
+    Py_RETURN_NONE;
+}
+
 static PyObject *mode_enter(PyObject *self, PyObject *none) {
     (void)none;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     GRAD_MODE(self)->was = *hg_grad_mode(cx);
-    *hg_grad_mode(cx) = GRAD_MODE(self)->mode;
-    Py_RETURN_NONE;
+    return change(cx, GRAD_MODE(self)->mode);
 }
 
 static PyObject *mode_exit(PyObject *self, PyObject *const *args, Py_ssize_t n) {
     (void)args, (void)n;
     hg_ctx *cx = py_ctx();
-    if (!cx) return NULL;
-    *hg_grad_mode(cx) = GRAD_MODE(self)->was;
-    Py_RETURN_NONE;
+    return cx ? change(cx, GRAD_MODE(self)->was) : NULL;
 }
 
 static int mode_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -84,8 +89,13 @@ static PyObject *without_grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
     if (!cx) return NULL;
     if (!n) return PyErr_SetString(PyExc_TypeError, "_without_grad() takes a callable and its arguments"), NULL;
     bool was = cx->grad_enabled;
-    cx->grad_enabled = false;
-    PyObject *made = PyObject_Vectorcall(args[0], args + 1, (size_t)(n - 1), kwnames);
+    PyObject *changed = change(cx, false);
+    PyObject *made = changed ? PyObject_Vectorcall(args[0], args + 1, (size_t)(n - 1), kwnames) : NULL;
+    if (made && hg_py->function_modes) {
+        Py_SETREF(changed, change(cx, was));
+        if (!changed) Py_CLEAR(made);
+    }
+    Py_XDECREF(changed);
     cx->grad_enabled = was;
     return made;
 }

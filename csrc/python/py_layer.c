@@ -48,6 +48,13 @@ static int bind(layer *l, PyObject *const *args, Py_ssize_t n, PyObject *kwnames
     return 0;
 }
 
+static bool parameters_override(PyObject *self) {
+    hg_table *t = MODULE(self)->params;
+    for (uint32_t i = 0; t && i < t->n; i++)
+        if (t->at[i].value.kind == HG_V_TENSOR && py_overrides((PyObject *[]){PY(t->at[i].value.obj)}, 1)) return true;
+    return false;
+}
+
 PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     layer *l = LAYER(o);
     PyObject *at[MAX_INPUTS];
@@ -55,7 +62,7 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     hg_ctx *cx = py_ctx();
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (!cx || bind(l, args, n, kwnames, at)) return NULL;
-    if (hg_py->override && py_overrides(at, wanted)) {
+    if (hg_py->override && (py_overrides(at, wanted) || parameters_override(self))) {
         PyObject *method = PyMethod_New(o, self), *made = method ? py_override(method, at, wanted, NULL) : NULL;
         Py_XDECREF(method);
         return made;

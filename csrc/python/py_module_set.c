@@ -2,6 +2,7 @@
    and the words are PyTorch's. */
 #include "py_hooks.h"
 #include "py_module.h"
+#include "py_op.h"
 
 /* An object's type as messages give it: builtins bare, tensors as torch.FloatTensor. New. */
 static PyObject *type_words(PyObject *o) {
@@ -140,6 +141,11 @@ static int put_parameter(PyObject *self, PyObject *name, PyObject *value) {
                          name);
         Py_XDECREF(words);
         return -1;
+    }
+    if (hg_py->override && py_overrides(&value, 1)) { /* modes see PyTorch ask for it */
+        PyObject *asked = PyObject_GetAttrString(value, "grad_fn");
+        if (!asked) return -1;
+        Py_DECREF(asked);
     }
     if (!hg_tensor_is_leaf(TENSOR(value))) {
         PyErr_Format(PyExc_ValueError,

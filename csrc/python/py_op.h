@@ -70,6 +70,7 @@ bool py_override_strangers(PyObject *const *args, Py_ssize_t n);
 /* Ask the classes of the arguments what the function, or the operator of that op, gives; new. */
 PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args, Py_ssize_t n);
+int py_override_set(PyObject *self, PyObject *name, PyObject *value);
 PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n);
 
 /* Row `id` of the table as a function of its own, or of the form in place; new. */

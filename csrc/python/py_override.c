@@ -72,6 +72,8 @@ static const struct {
     {HG_OP_BITWISE_OR, "__or__", "__ror__"},
     {HG_OP_BITWISE_XOR, "__xor__", "__rxor__"},
     {HG_OP_BITWISE_NOT, "__invert__", NULL},
+    {HG_OP_POW, "__pow__", "__rpow__"},
+    {HG_OP_POW_SCALAR, "__pow__", NULL},
     {HG_OP_BITWISE_LEFT_SHIFT, "__lshift__", "__rlshift__"},
     {HG_OP_BITWISE_RIGHT_SHIFT, "__rshift__", "__rrshift__"},
     {HG_OP_FLOOR_DIVIDE, "__floordiv__", "__rfloordiv__"},
@@ -92,6 +94,7 @@ PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args
     bool right = n == 2 && !py_is_tensor(args[0]) && py_is_tensor(args[1]);
     const char *operator= inplace ? NULL : operator_name(id, right);
     if (operator&& right) return py_override_slot(operator,(PyObject *[]){args[1], args[0]}, 2);
+    if (inplace && (id == HG_OP_POW || id == HG_OP_POW_SCALAR)) operator= "__ipow__";
     if (operator) return py_override_slot(operator, args, n);
     const hg_op_info *info = hg_op_at(cx->lib, id);
     PyObject *name = info ? PyUnicode_FromFormat(inplace ? "%s_" : "%s", info->name) : PyErr_NoMemory();
@@ -114,6 +117,18 @@ PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n
     return made;
 }
 
+/* Setting an attribute that is Tensor's: 1 where it was asked about, 0 where nobody does, -1 with the exception. */
+int py_override_set(PyObject *self, PyObject *name, PyObject *value) {
+    if (!value || !py_overrides(&self, 1)) return 0;
+    PyObject *found = _PyType_Lookup(hg_py->tensor_type, name);
+    if (!found || !Py_TYPE(found)->tp_descr_set || _PyType_Lookup(Py_TYPE(self), name) != found) return 0;
+    PyObject *set = PyObject_GetAttrString(found, "__set__");
+    PyObject *made = set ? py_override(set, (PyObject *[]){self, value}, 2, NULL) : NULL;
+    Py_XDECREF(set);
+    Py_XDECREF(made);
+    return made ? 1 : -1;
+}
+
 /* ---- For the package -------------------------------------------------------------------------------------------- */
 
 /* _override_with(call): there is a class that overrides; call(function, args, kwargs) asks it. */
@@ -122,9 +137,14 @@ static PyObject *override_with(PyObject *Py_UNUSED(m), PyObject *call) {
     Py_RETURN_NONE;
 }
 
-/* _overridden(tensor): does something ask about what is done with it? */
-static PyObject *overridden(PyObject *Py_UNUSED(m), PyObject *tensor) {
-    return PyBool_FromLong(py_overrides(&tensor, 1));
+/* _overridden(*args): does something ask about what is done with one of these, or with an item of one? */
+static PyObject *overridden(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    return PyBool_FromLong(py_overrides(args, n));
+}
+
+/* _overriding(): has there been anything that overrides? */
+static PyObject *overriding(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(hg_py->override != NULL);
 }
 
 /* _override_off(by): by 1 in a with that disables overrides in this thread, by -1 at its end; 0 asks. How deep it is. */
@@ -213,8 +233,9 @@ hg_status py_set_modes(void *Py_UNUSED(ud), void *kept) {
 
 static PyMethodDef functions[] = {
     {"_override_with", override_with, METH_O, NULL},
+    {"_overriding", overriding, METH_NOARGS, NULL},
     {"_override_off", override_off, METH_O, NULL},
-    {"_overridden", overridden, METH_O, NULL},
+    {"_overridden", (PyCFunction)(void (*)(void))overridden, METH_FASTCALL, NULL},
     {"_override_modes", override_modes, METH_VARARGS, NULL},
     {"_disabled_torch_function_impl", no_override, METH_VARARGS,
      "The __torch_function__ of classes whose tensors count as plain ones: it runs the function."},

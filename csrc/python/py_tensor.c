@@ -29,6 +29,8 @@ static void tensor_track(PyObject *self) {
 }
 
 static int tensor_setattro(PyObject *self, PyObject *name, PyObject *value) {
+    int asked = hg_py->override ? py_override_set(self, name, value) : 0;
+    if (asked) return asked < 0 ? -1 : 0;
     int failed = PyObject_GenericSetAttr(self, name, value);
     tensor_track(self);
     return failed;
@@ -284,9 +286,12 @@ static Py_ssize_t tensor_length(PyObject *self) {
 static PyObject *tensor_iter(PyObject *self) {
     hg_tensor *t = TENSOR(self);
     if (!t->n_dim) return PyErr_SetString(PyExc_TypeError, "iteration over a 0-d tensor"), NULL;
-    PyObject *unbind = PyObject_GetAttrString(self, "unbind");
-    PyObject *parts = unbind ? PyObject_CallNoArgs(unbind) : NULL, *iter = parts ? PyObject_GetIter(parts) : NULL;
-    Py_XDECREF(unbind);
+    if (hg_py->override && py_overrides(&self, 1)) {
+        PyObject *asked = py_override_slot("dim", &self, 1); /* PyTorch's reads it first */
+        if (!asked) return NULL;
+        Py_DECREF(asked);
+    }
+    PyObject *parts = PyObject_CallMethod(self, "unbind", "i", 0), *iter = parts ? PyObject_GetIter(parts) : NULL;
     Py_XDECREF(parts);
     return iter;
 }

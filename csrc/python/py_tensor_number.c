@@ -152,7 +152,10 @@ static PyObject *invert(PyObject *self) {
                NULL;
     return unary(self, HG_OP_BITWISE_NOT);
 }
-static PyObject *positive(PyObject *self) { return Py_NewRef(self); }
+static PyObject *positive(PyObject *self) {
+    if (hg_py->override && py_overrides(&self, 1)) return py_override_slot("positive", &self, 1);
+    return Py_NewRef(self);
+}
 
 /* ---- As a Python number ----------------------------------------------------------------------------------------- */
 

@@ -94,6 +94,12 @@ def _gradients(outputs, given, batched=False):
     return given
 
 
+def _asked(function, args, kwargs, relevant):
+    from ..overrides import handle_torch_function
+
+    return handle_torch_function(function, relevant, *args, **kwargs)
+
+
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None):
     """Add the gradients of `tensors` to `.grad` of the leaves they were computed from, or of `inputs`.
 
@@ -105,6 +111,9 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
     """
+    if _C._overridden(tensors):
+        given = {"retain_graph": retain_graph, "create_graph": create_graph, "inputs": inputs}
+        return _asked(backward, (_as_tuple(tensors),), {"grad_tensors": grad_tensors, **given}, _as_tuple(tensors))
     if grad_variables is not None:
         import warnings
 
@@ -152,6 +161,12 @@ def grad(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
     """
+    if _C._overridden(outputs, inputs):
+        given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
+        given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}
+        given |= {"is_grads_batched": is_grads_batched, "materialize_grads": materialize_grads}
+        outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
+        return _asked(grad, (outputs, inputs), given, (*outputs, *inputs))
     if (
         _C.are_tensors(outputs, inputs)
         and grad_outputs is None

@@ -4,6 +4,8 @@ After `manual_seed` the values are PyTorch's. Source: https://docs.pytorch.org/d
 """
 
 import math
+from functools import wraps
+from inspect import signature
 
 import hookgrad
 
@@ -33,21 +35,36 @@ def calculate_gain(nonlinearity, param=None):
     return math.sqrt(2.0 / (1 + slope**2))
 
 
+def _asked(function):
+    """A tensor class with a `__torch_function__`, or a mode, is asked of the function, with every argument by name."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        given = args[0] if args else kwargs.get("tensor")
+        if not _C._overridden(given):
+            return function(*args, **kwargs)
+        from ..overrides import handle_torch_function
+
+        bound = signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        return handle_torch_function(call, (given,), **bound.arguments)
+
+    return call
+
+
+@_asked
 def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """Fill with numbers drawn evenly from [a, b).
 
     >>> import hookgrad as torch
     >>> t = uniform_(torch.empty(3, 5))
     """
-    if generator is None:
-        return _C._without_grad(tensor.uniform_, a, b)
     return _C._without_grad(tensor.uniform_, a, b, generator=generator)
 
 
+@_asked
 def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """Fill with normally distributed numbers."""
-    if generator is None:
-        return _C._without_grad(tensor.normal_, mean, std)
     return _C._without_grad(tensor.normal_, mean, std, generator=generator)
 
 
@@ -102,6 +119,7 @@ def _draw_under_the_curve(tensor, mean, std, a, b, generator):
     return values
 
 
+@_asked
 def constant_(tensor, val):
     """Fill with one number.
 
@@ -114,7 +132,7 @@ def constant_(tensor, val):
 
 def ones_(tensor):
     """Fill with ones."""
-    return constant_(tensor, 1.0)
+    return _C._without_grad(tensor.fill_, 1.0)
 
 
 def zeros_(tensor):
@@ -158,8 +176,8 @@ def _calculate_fan_in_and_fan_out(tensor):
     """How many inputs feed one output of the weight (out, in, *kernel), and how many outputs one input feeds."""
     if tensor.dim() < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
-    n_out, n_in, *kernel = tensor.shape
-    field = math.prod(kernel)
+    n_in, n_out = tensor.size(1), tensor.size(0)
+    field = math.prod(tensor.shape[2:]) if tensor.dim() > 2 else 1
     return n_in * field, n_out * field
 
 
@@ -174,18 +192,19 @@ def _calculate_correct_fan(tensor, mode):
 def xavier_uniform_(tensor, gain=1.0, generator=None):
     """Fill evenly from [-a, a), a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio, 2010)."""
     bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
-    return uniform_(tensor, -bound, bound, generator)
+    return _C._without_grad(tensor.uniform_, -bound, bound, generator=generator)
 
 
 def xavier_normal_(tensor, gain=1.0, generator=None):
     """Fill normally with std = gain * sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio, 2010)."""
-    return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
+    return _C._without_grad(tensor.normal_, 0.0, _xavier_std(tensor, gain), generator=generator)
 
 
 def _xavier_std(tensor, gain):
     return gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor))))
 
 
+@_asked
 def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
     """Fill evenly from [-b, b), b = gain * sqrt(3 / fan) (He et al., 2015); `a` is the slope of leaky_relu.
 
@@ -196,7 +215,7 @@ def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gene
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
-    return uniform_(tensor, -bound, bound, generator)
+    return _C._without_grad(tensor.uniform_, -bound, bound, generator=generator)
 
 
 def _affine_(weight, bias):
@@ -206,7 +225,7 @@ def _affine_(weight, bias):
         return
     kaiming_uniform_(weight, a=math.sqrt(5))
     if bias is not None:
-        fan_in = math.prod(weight.shape[1:])
+        fan_in, _ = _calculate_fan_in_and_fan_out(weight)
         bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
         uniform_(bias, -bound, bound)
 
@@ -216,7 +235,8 @@ def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gener
     if 0 in tensor.shape:
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
-    return normal_(tensor, 0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+    std = _kaiming_std(tensor, a, mode, nonlinearity)
+    return _C._without_grad(tensor.normal_, 0, std, generator=generator)
 
 
 def _kaiming_std(tensor, a, mode, nonlinearity):
