@@ -73,6 +73,8 @@ IntTensor = _tensor.LegacyType("IntTensor", _C.int32)
 LongTensor = _tensor.LegacyType("LongTensor", _C.int64)
 BoolTensor = _tensor.LegacyType("BoolTensor", _C.bool)
 
+DisableTorchFunction = DisableTorchFunctionSubclass = _tensor.DisableTorchFunctionSubclass
+legacy_contiguous_format = contiguous_format  # noqa: F821 (a name of the core's)
 newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
@@ -88,6 +90,11 @@ _ELSEWHERE = {
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
     "_assert": "functional",
+    "cond": "functional",
+    "get_deterministic_debug_mode": "functional",
+    "set_deterministic_debug_mode": "functional",
+    "imag": "composites",
+    "view_as_real": "composites",
     "is_warn_always_enabled": "functional",
     "ops": "_ops",
     "set_flush_denormal": "functional",

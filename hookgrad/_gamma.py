@@ -6,6 +6,7 @@ All is computed in float64. Draws take their numbers from the generator as PyTor
 import math
 
 from . import _C
+from ._out import take_out
 from .nn._whole import in_place, one_node
 from .type_info import finfo, scalar_type
 
@@ -98,6 +99,7 @@ def gammaincc(input, other):
     return _lower(a, x)[1].to(dtype)
 
 
+take_out(globals(), "gammainc gammaincc")
 igamma, igammac = gammainc, gammaincc
 igamma_, igammac_ = in_place(gammainc), in_place(gammaincc)
 

@@ -6,6 +6,7 @@ Sources: the pages of the same names in https://docs.pytorch.org/docs/stable/tor
 import math
 
 from . import _C
+from ._out import take_out
 from .composites import _not_for
 from .return_types import named
 from .type_info import scalar_type
@@ -323,7 +324,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
     hist = _C.zeros(edges.numel() - 1, dtype=input.dtype).index_add(0, at, weights[inside])
     if density:
         hist = hist / (hist.sum() * edges.diff())
-    return named("histogram", "hist", "bin_edges")(hist, edges)
+    return named("histogram")(hist, edges)
 
 
 # ---- Choices and powers --------------------------------------------------------------------------------------------
@@ -364,3 +365,6 @@ def vander(x, N=None, *, increasing=False):
         powers[:, 1:].copy_(x.unsqueeze(-1))
         powers[:, 1:].copy_(powers[:, 1:].clone().cumprod(1))  # PyTorch makes no copy, and its backward fails
     return powers if increasing else powers.flip(1)
+
+
+take_out(globals(), "histc histogram nanquantile quantile")

@@ -11,3 +11,12 @@ def device_count():
 
 def current_accelerator(check_available=False):
     return None
+
+
+def current_device_index(*args, **kwargs):
+    """Fails, as what follows does."""
+    raise RuntimeError("Cannot access accelerator device when none is available.")
+
+
+current_device_idx = set_device_index = set_device_idx = current_stream = set_stream = current_device_index
+synchronize = memory_allocated = max_memory_allocated = memory_reserved = empty_cache = current_device_index

@@ -34,6 +34,13 @@ def _flags(module, names):
     return flags
 
 
+def _switch(module, value, get, put):
+    """Give the module a function of each name: one that gets the value, and one that sets it."""
+    at = [value]
+    setattr(module, get, lambda: at[0])
+    setattr(module, put, lambda value: at.__setitem__(0, value))
+
+
 cudnn = _backend(
     "cudnn",
     "CUDA's kernels for networks: not here.",
@@ -49,7 +56,25 @@ cudnn = _backend(
 cudnn.flags = _flags(
     cudnn, ("enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32", "fp32_precision")
 )
-cuda = _backend("cuda", "CUDA: not here.", is_built=_no, matmul=_backend("cuda.matmul", "", allow_tf32=False))
+cuda = _backend(
+    "cuda",
+    "CUDA: not here.",
+    is_built=_no,
+    matmul=_backend(
+        "cuda.matmul",
+        "",
+        allow_tf32=False,
+        allow_fp16_reduced_precision_reduction=True,
+        allow_bf16_reduced_precision_reduction=True,
+    ),
+)
+for _kind in ("flash", "mem_efficient", "math", "cudnn"):
+    _switch(cuda, True, f"{_kind}_sdp_enabled", f"enable_{_kind}_sdp")
+mha = _backend("mha", "Attention in one kernel, where nobody looks inside.")
+_switch(mha, True, "get_fastpath_enabled", "set_fastpath_enabled")
+nnpack = _backend("nnpack", "NNPACK: not here.", is_available=_no, enabled=False)
+nnpack.flags = _flags(nnpack, ("enabled",))
+opt_einsum = _backend("opt_einsum", "opt_einsum: not here.", is_available=_no, enabled=False, strategy=None)
 mps = _backend("mps", "Apple's graphics processors: not here.", is_available=_no, is_built=_no)
 cpu = _backend(
     "cpu",

@@ -8,6 +8,7 @@ import math
 from functools import wraps
 
 from . import _C
+from ._out import take_out
 from .nn._whole import in_place, one_node
 from .return_types import named
 from .type_info import scalar_type
@@ -400,7 +401,7 @@ def nanmedian(input, dim=None, keepdim=False):
     """
     if dim is None:
         return _nanmedian_of_all(input) if input.numel() else input.new_tensor(math.nan)
-    return named("nanmedian", "values", "indices")(*_nanmedian(input, dim, keepdim))
+    return named("nanmedian")(*_nanmedian(input, dim, keepdim))
 
 
 @one_node("NanmedianBackward0", 0, saved="self", results="result")
@@ -427,7 +428,7 @@ def frexp(input):
     if not input.is_floating_point():
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
     exponent = _C.from_numpy(numpy.frexp(input.detach().double().numpy())[1].astype("int32").reshape(input.shape))
-    return named("frexp", "mantissa", "exponent")(_mantissa(input, exponent), exponent)
+    return named("frexp")(_mantissa(input, exponent), exponent)
 
 
 @one_node("FrexpBackward0", 0, saved="- exponent")
@@ -588,3 +589,20 @@ def fake_quantize_per_channel_affine(input, scale, zero_point, axis, quant_min, 
     """The same with a scale and a zero point for each index of a dimension."""
     shape = [-1 if d == axis % input.dim() else 1 for d in range(input.dim())]
     return _per_channel(input, scale.view(shape), zero_point.view(shape), quant_min, quant_max)
+
+
+def imag(input):
+    """Fails: there are no complex numbers."""
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+
+def view_as_real(input):
+    """Fails: there are no complex numbers."""
+    raise RuntimeError("view_as_real is only supported for complex tensors")
+
+
+take_out(
+    globals(),
+    """angle conj_physical frexp gcd index_reduce lcm ldexp nanmedian narrow_copy nextafter renorm detach_copy diagonal_copy expand_copy
+    permute_copy select_copy slice_copy squeeze_copy t_copy transpose_copy unfold_copy unsqueeze_copy view_copy alias_copy""",
+)

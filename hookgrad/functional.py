@@ -1,6 +1,7 @@
 """Functions of torch's that are no ops: questions about tensors, dtypes and settings."""
 
 from . import _C
+from ._out import take_out
 
 
 def is_tensor(obj):
@@ -229,6 +230,31 @@ def is_deterministic_algorithms_warn_only_enabled():
     return _settings["warn_only"]
 
 
+_DEBUG_MODES = ("default", "warn", "error")
+
+
+def get_deterministic_debug_mode():
+    """0, 1 or 2: nothing is asked for, what is not deterministic warns, or fails."""
+    return _settings["deterministic"] + (_settings["deterministic"] and not _settings["warn_only"])
+
+
+def set_deterministic_debug_mode(debug_mode):
+    """Set what get_deterministic_debug_mode() says: a number, or "default", "warn" or "error"."""
+    if not isinstance(debug_mode, (int, str)):
+        raise TypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
+    known = _DEBUG_MODES if isinstance(debug_mode, str) else range(3)
+    if debug_mode not in known:
+        one_of = ", ".join(f"`{mode}`" if isinstance(mode, str) else str(mode) for mode in known)
+        raise RuntimeError(f"invalid value of debug_mode, expected one of {one_of}, but got {debug_mode}")
+    mode = known.index(debug_mode)
+    use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
+
+
+def cond(pred, true_fn, false_fn, operands=()):
+    """true_fn(*operands), or false_fn(*operands) where `pred`, a bool or a tensor of one element, is false."""
+    return (true_fn if pred else false_fn)(*operands)
+
+
 def set_float32_matmul_precision(precision):
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")
@@ -288,3 +314,21 @@ def is_warn_always_enabled():
 
 def set_warn_always(b):
     """Accepted: which warnings are shown is up to Python's filters."""
+
+
+take_out(globals(), "nonzero")
+
+
+def __getattr__(name):
+    if name in _ELSEWHERE:
+        import hookgrad
+
+        return getattr(hookgrad, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# Functions of torch's that are also known by this module.
+_ELSEWHERE = frozenset(
+    """block_diag broadcast_tensors cartesian_prod cdist chain_matmul lu meshgrid norm pca_lowrank split svd_lowrank
+    unravel_index Tensor""".split()
+)

@@ -14,7 +14,9 @@ __all__ = [
     "is_scripting",
     "is_tracing",
     "isinstance",
+    "script",
     "script_if_tracing",
+    "trace",
     "unused",
 ]
 
@@ -40,6 +42,19 @@ def unused(fn):
 
 
 export = script_if_tracing = unused
+
+
+def script(obj, *args, **kwargs):
+    """The function, class or module as it is."""
+    return obj
+
+
+def trace(func, example_inputs=None, *args, **kwargs):
+    """The function or module as it is: it is not run, and later calls follow their own inputs."""
+    return func
+
+
+freeze = optimize_for_inference = script
 
 
 def annotate(the_type, the_value):

@@ -1,9 +1,8 @@
 """Linear algebra. Source: https://docs.pytorch.org/docs/stable/linalg.html"""
 
-from typing import NamedTuple
-
 from . import _C
 from ._C import _LinAlgError as LinAlgError
+from ._out import take_out
 from .nn._whole import one_node
 from .return_types import named
 from .type_info import finfo, scalar_type
@@ -141,7 +140,7 @@ def lu_factor(A, *, pivot=True):
             f"torch.linalg.lu_factor: {where}U[{at + 1},{at + 1}] is zero and using it on lu_solve would result in a division "
             "by zero. linalg.lu(A) factors it all the same."
         )
-    return named("linalg_lu_factor", "LU", "pivots")(LU, pivots)
+    return named("linalg_lu_factor")(LU, pivots)
 
 
 def lu_factor_ex(A, *, pivot=True, check_errors=False):
@@ -152,7 +151,7 @@ def lu_factor_ex(A, *, pivot=True, check_errors=False):
     LU, pivots = lu_factor(A, pivot=pivot) if check_errors else _factored("linalg.lu_factor_ex", A, pivot)
     is_zero = LU.detach().diagonal(dim1=-2, dim2=-1) == 0
     info = _C.where(is_zero.any(-1), is_zero.int().argmax(-1) + 1, 0) if is_zero.size(-1) else _C.zeros(A.shape[:-2])
-    return named("linalg_lu_factor_ex", "LU", "pivots", "info")(LU, pivots, info.to(_C.int32))
+    return named("linalg_lu_factor_ex")(LU, pivots, info.to(_C.int32))
 
 
 def lu(A, *, pivot=True):
@@ -162,7 +161,7 @@ def lu(A, *, pivot=True):
     """
     _, pivots = _factored("linalg.lu", A.detach(), pivot)
     P = _permutation(pivots, A)
-    return named("linalg_lu", "P", "L", "U")(P, *_lu(A, P))
+    return named("linalg_lu")(P, *_lu(A, P))
 
 
 @one_node("LinalgLuBackward0", 0, saved="+ P", results="L U")
@@ -338,31 +337,24 @@ def _pinv(A, atol, rtol, hermitian):
 
 def inv_ex(A, *, check_errors=False):
     """The inverse, and zero where there is one, else the place of the first pivot that is zero."""
-    return _with_info(_inv, A, check_errors)
+    return named("linalg_inv_ex")(*_with_info(_inv, A, check_errors))
 
 
 def solve_ex(A, B, *, left=True, check_errors=False):
     """The solution of A X = B, and zero where there is one."""
-    return _with_info(lambda a: solve(a, B, left=left), A, check_errors)
+    return named("linalg_solve_ex")(*_with_info(lambda a: solve(a, B, left=left), A, check_errors))
 
 
 def _with_info(function, A, check_errors):
     info = _C.zeros(A.shape[:-2], dtype=_C.int32)
     try:
-        return ex_result(function(A), info)
+        return function(A), info
     except LinAlgError:
         if check_errors:
             raise
     bad = _C.det(A.detach()) == 0
     regular = _C.where(bad[..., None, None], _C.eye(A.size(-1), dtype=A.dtype), A)
-    return ex_result(function(regular), info + bad.to(_C.int32) * A.size(-1))
-
-
-class ex_result(NamedTuple):
-    """What `inv_ex` and `solve_ex` return."""
-
-    result: _C.Tensor
-    info: _C.Tensor
+    return function(regular), info + bad.to(_C.int32) * A.size(-1)
 
 
 def solve(A, B, *, left=True):
@@ -391,21 +383,12 @@ def lstsq(A, B, rcond=None, *, driver=None):
         residuals = (A @ solution - rhs).square().sum(-2)
     if with_values:
         values = svdvals(A.detach())
-    return lstsq_result(solution.squeeze(-1) if vector else solution, residuals, rank, values)
+    return named("linalg_lstsq")(solution.squeeze(-1) if vector else solution, residuals, rank, values)
 
 
 @one_node("LinalgLstsqBackward0", 0, 1, saved="self b", results="solution")
 def _least_squares(A, B, rcond):
     return pinv(A, rtol=rcond) @ B
-
-
-class lstsq_result(NamedTuple):
-    """What `lstsq` returns."""
-
-    solution: _C.Tensor
-    residuals: _C.Tensor
-    rank: _C.Tensor
-    singular_values: _C.Tensor
 
 
 def tensorinv(A, ind=2):
@@ -449,3 +432,10 @@ def vander(x, N=None):
         raise RuntimeError(f"N must be greater than 1, got {N}.")
     powers = x.unsqueeze(-1).expand(*x.shape, max(N - 1, 0)).cumprod(-1)
     return _C.cat([_C.ones_like(x).unsqueeze(-1)[..., :N], powers], -1)
+
+
+take_out(
+    globals(),
+    """cholesky cond eigh eigvalsh householder_product inv_ex lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm matrix_rank norm pinv
+    solve solve_ex svd svdvals tensorinv tensorsolve vecdot""",
+)

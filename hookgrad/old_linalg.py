@@ -1,33 +1,18 @@
 """Linear algebra under names outside torch.linalg: `torch.svd`, `torch.qr`, `torch.svd_lowrank` and their kin."""
 
 import warnings
-from typing import NamedTuple
 
 from . import _C, linalg
+from ._out import take_out
 from .nn._whole import one_node
 from .return_types import named
-
-
-class svd_result(NamedTuple):
-    U: _C.Tensor
-    S: _C.Tensor
-    V: _C.Tensor
-
-
-class triangular_solve_result(NamedTuple):
-    solution: _C.Tensor
-    cloned_coefficient: _C.Tensor
-
-
-svd_result.__name__ = "svd"
-triangular_solve_result.__name__ = "triangular_solve"
 
 
 def _deprecated(name, now=None):
     warnings.warn(
         f"torch.{name} is deprecated in favor of torch.linalg.{now or name} and will be removed in a future PyTorch release.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,  # past what takes `out=`
     )
 
 
@@ -39,15 +24,15 @@ def svd(input, some=True, compute_uv=True):
     if not compute_uv:
         m, n = input.shape[-2:]
         zeros = (input.new_zeros(*input.shape[:-2], k, k) for k in (m, n))
-        return svd_result(next(zeros), linalg.svdvals(input), next(zeros))
+        return named("svd")(next(zeros), linalg.svdvals(input), next(zeros))
     U, S, Vh = linalg.svd(input, not some)
-    return svd_result(U, S, Vh.mT)
+    return named("svd")(U, S, Vh.mT)
 
 
 def qr(input, some=True):
     """Q, R with input = Q R: see torch.linalg.qr."""
     _deprecated("qr")
-    return linalg.qr(input, "reduced" if some else "complete")
+    return named("qr")(*linalg.qr(input, "reduced" if some else "complete"))
 
 
 def cholesky(input, upper=False):
@@ -90,7 +75,7 @@ def orgqr(input, tau):
 
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """X with A X = b and A itself: see torch.linalg.solve_triangular."""
-    return triangular_solve_result(*_triangular_solve(b, A, upper, transpose, unitriangular))
+    return named("triangular_solve")(*_triangular_solve(b, A, upper, transpose, unitriangular))
 
 
 @one_node("TriangularSolveBackward0", 0, 1, saved="self A upper transpose unitriangular", results="solution")
@@ -104,7 +89,7 @@ def lu(A, pivot=True, get_infos=False):
     """LU and pivots of torch.linalg.lu_factor(), and with `get_infos` what lu_factor_ex() says besides."""
     _deprecated("lu", "lu_factor")
     found = linalg.lu_factor_ex(A, pivot=pivot, check_errors=not get_infos)
-    return named("_lu_with_info", "LU", "pivots", "info")(*found) if get_infos else tuple(found[:2])
+    return named("_lu_with_info")(*found) if get_infos else tuple(found[:2])
 
 
 def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
@@ -116,7 +101,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
         raise RuntimeError("torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype.")
     P = linalg._permutation(LU_pivots, LU_data) if unpack_pivots else LU_data.new_empty(0)
     L, U = _unpacked(LU_data, unpack_data)
-    return named("lu_unpack", "P", "L", "U")(P, L, U)
+    return named("lu_unpack")(P, L, U)
 
 
 @one_node("LuUnpackBackward0", 0, saved="-")
@@ -176,3 +161,8 @@ def pca_lowrank(A, q=None, center=True, niter=2):
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
+
+
+take_out(
+    globals(), "cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr qr svd triangular_solve"
+)

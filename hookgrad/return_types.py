@@ -2,8 +2,28 @@
 
 from . import _C
 
+# The fields of what functions made in Python return.
+_FIELDS = {
+    "frexp": "mantissa exponent",
+    "histogram": "hist bin_edges",
+    "linalg_inv_ex": "inverse info",
+    "linalg_lstsq": "solution residuals rank singular_values",
+    "linalg_lu": "P L U",
+    "linalg_lu_factor": "LU pivots",
+    "linalg_lu_factor_ex": "LU pivots info",
+    "linalg_solve_ex": "result info",
+    "lu_unpack": "P L U",
+    "nanmedian": "values indices",
+    "qr": "Q R",
+    "svd": "U S V",
+    "triangular_solve": "solution cloned_coefficient",
+    "_lu_with_info": "LU pivots info",
+}
+
 
 def __getattr__(name):
+    if name in _FIELDS:
+        return named(name)
     kind = None if name.startswith("__") else _C._result_type(name)
     if kind is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -11,11 +31,13 @@ def __getattr__(name):
     return kind
 
 
-def named(kind, *fields):
+def named(kind):
     """The class of named tuples that a function made in Python returns: `torch.return_types.<kind>`."""
     if kind in globals():
         return globals()[kind]
     from collections import namedtuple
+
+    fields = _FIELDS[kind].split()
 
     class Result(namedtuple(kind, fields)):
         __slots__ = ()

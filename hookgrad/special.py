@@ -4,6 +4,7 @@ import math
 
 from . import _C
 from ._gamma import gammainc, gammaincc, zeta  # noqa: F401 (names of this module)
+from ._out import take_out
 from .nn._whole import in_place, one_node
 
 globals().update({name: value for name, value in vars(_C.special).items() if not name.startswith("_")})
@@ -165,3 +166,6 @@ def i1(input):
 def i1e(input):
     """i1(x) exp(-abs(x))"""
     return _bessel(input, 1, True)
+
+
+take_out(globals(), "entr erfcx i0 i0e i1 i1e log_ndtr multigammaln mvlgamma ndtr ndtri xlog1py zeta")

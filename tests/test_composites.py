@@ -1,11 +1,13 @@
 """Functions made of other ops: their numbers are PyTorch's, they differentiate, and bad input is refused by name."""
 
+import operator
 import warnings
 
 import pytest
 from op_cases import check_error, inputs, numbers
 
 import hookgrad as torch
+import hookgrad.special
 from hookgrad.autograd import gradcheck
 
 # What PyTorch 2.13 gives. x is 2x3 from 0, v is (3, -1, 2).
@@ -146,3 +148,40 @@ def test_the_old_spelling_is_warned_of_once():
     assert said.startswith(
         "1 'This overload of add_ is deprecated:\\n\\tadd_(Number alpha, Tensor other)\\nConsider using one"
     )
+
+
+# ---- out= ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("angle", [torch.tensor([-1.0, 2.0])]),
+        ("lcm", [torch.tensor([4, 6]), torch.tensor([6, 4])]),
+        ("quantile", [torch.arange(5.0), 0.5]),
+        ("linalg.cholesky", [torch.eye(2) * 4]),
+        ("linalg.norm", [torch.arange(5.0)]),
+        ("special.i1", [torch.arange(3.0)]),
+        ("igamma", [torch.arange(1.0, 4.0), torch.ones(3)]),
+        ("nonzero", [torch.tensor([0, 1, 1])]),
+    ],
+)
+def test_results_are_written_where_they_are_wanted(name, args):
+    function = operator.attrgetter(name)(torch)
+    expected = function(*args)
+    out = torch.empty(0, dtype=expected.dtype)
+    assert function(*args, out=out) is out
+    assert out.equal(expected)
+
+
+def test_what_is_written_elsewhere_has_no_gradient():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"angle\(\): functions with out=... arguments don't support automatic"):
+        torch.angle(x, out=torch.empty(2))
+    with torch.no_grad():
+        assert torch.angle(x, out=torch.empty(2)).tolist() == [0.0, 0.0]
+    values, indices = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    torch.nanmedian(torch.tensor([[1.0, 3.0, 2.0]]), 1, out=(values, indices))
+    assert (values.tolist(), indices.tolist()) == ([2.0], [2])
+    with pytest.raises(TypeError, match=r"nanmedian\(\): argument 'out' must be tuple of Tensors, not Tensor"):
+        torch.nanmedian(torch.ones(1, 2), 1, out=values)

@@ -10,6 +10,7 @@ from hookgrad.utils.data import (
     ConcatDataset,
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -168,3 +169,17 @@ def test_a_loader_feeds_a_training_loop():
             torch.nn.functional.cross_entropy(model(inputs), targets).backward()
             optimizer.step()
     assert (model(x).argmax(1) == y).float().mean().item() > 0.9
+
+
+def test_processes_share_the_samples_of_a_pass():
+    data = range(10)
+    passes = [list(DistributedSampler(data, num_replicas=3, rank=rank)) for rank in range(3)]
+    assert passes[1] == [1, 3, 8, 4]  # PyTorch's
+    assert sorted(set().union(*passes)) == [*data] and {len(p) for p in passes} == {4}
+    plain = DistributedSampler(data, num_replicas=3, rank=1, shuffle=False, drop_last=True)
+    assert (list(plain), len(plain)) == ([1, 4, 7], 3)
+    later = DistributedSampler(data, num_replicas=3, rank=1)
+    later.set_epoch(1)
+    assert list(later) != passes[1]
+    with pytest.raises(ValueError, match=r"Invalid rank 3, rank should be in the interval \[0, 1\]"):
+        DistributedSampler(data, num_replicas=2, rank=3)

@@ -89,6 +89,10 @@ def test_decorators_of_compilers_return_the_function():
         torch.jit.unused,
         torch.jit.export,
         torch.jit.script_if_tracing,
+        torch.jit.script,
+        torch.jit.trace,
+        torch.compiler.assume_constant_result,
+        torch.compiler.set_stance("force_eager"),
         torch.compiler.disable,
         torch.compiler.disable(recursive=False),
         torch._dynamo.disable,
@@ -119,6 +123,63 @@ def test_what_is_not_there_says_so():
     assert "hookgrad" in torch.__config__.show()
     assert torch.set_flush_denormal(True) is False
     assert not torch.is_warn_always_enabled()
+
+
+def test_work_in_several_processes_fails_where_it_would_begin():
+    distributed = torch.distributed
+    for function in (distributed.get_rank, distributed.get_world_size, distributed.barrier):
+        with pytest.raises(ValueError, match="Default process group has not been initialized"):
+            function()
+    model = nn.Linear(1, 1)
+    assert not isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+    with pytest.raises(ValueError, match="Default process group has not been initialized"):
+        nn.parallel.DistributedDataParallel(model)
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    assert torch.multiprocessing.get_sharing_strategy() == "file_system"
+    torch.multiprocessing.set_sharing_strategy("file_descriptor")
+
+
+def test_other_devices_fail_where_they_are_used():
+    for make in (torch.cuda.Stream, torch.cuda.Event, torch.cuda.CUDAGraph):
+        with pytest.raises(RuntimeError, match="requires CUDA support"):
+            make()
+    with torch.cuda.device(None), torch.cuda.stream(None), torch.cpu.stream(torch.cpu.current_stream()):
+        assert torch.cuda.OutOfMemoryError is torch.OutOfMemoryError
+    with pytest.raises(RuntimeError, match="compiled without CUDA support"), torch.cuda.device(0):
+        raise AssertionError("there is such a device")
+    with pytest.raises(RuntimeError, match="Cannot access accelerator device"):
+        torch.accelerator.synchronize()
+    for fails in (torch.imag, torch.view_as_real):
+        with pytest.raises(RuntimeError, match="complex"):
+            fails(torch.ones(1))
+
+
+def test_switches_keep_what_they_are_set_to():
+    mha, cuda = torch.backends.mha, torch.backends.cuda
+    mha.set_fastpath_enabled(False)
+    cuda.enable_flash_sdp(False)
+    assert not mha.get_fastpath_enabled() and not cuda.flash_sdp_enabled() and cuda.math_sdp_enabled()
+    mha.set_fastpath_enabled(True)
+    cuda.enable_flash_sdp(True)
+    for mode, number in (("warn", 1), (2, 2), ("default", 0)):
+        torch.set_deterministic_debug_mode(mode)
+        assert torch.get_deterministic_debug_mode() == number
+        assert torch.are_deterministic_algorithms_enabled() == (number > 0)
+    with pytest.raises(RuntimeError, match="expected one of `default`, `warn`, `error`, but got x"):
+        torch.set_deterministic_debug_mode("x")
+
+
+def test_weights_of_convolutions_change_their_order_in_memory():
+    model = nn.Sequential(nn.Conv2d(2, 2, 3), nn.Linear(2, 2), nn.ConvTranspose2d(2, 2, 3))
+    assert nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last) is model
+    assert all(m.weight.is_contiguous(memory_format=torch.channels_last) for m in (model[0], model[2]))
+
+
+def test_a_condition_chooses_what_is_computed():
+    x = torch.ones(2, requires_grad=True)
+    torch.cond(x.sum() > 1, lambda x: x * 3, lambda x: x, (x,)).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    assert torch.cond(False, lambda: 1, lambda: 2) == 2
 
 
 def test_data_parallel_calls_its_module():

@@ -644,3 +644,20 @@ def test_ormqr_multiplies_by_the_whole_product_of_reflections():
     assert torch.allclose(Q[:, :2], torch.orgqr(A, tau))
     leaves = (A.requires_grad_(), tau.requires_grad_(), other.requires_grad_())
     assert torch.autograd.gradcheck(torch.ormqr, leaves)
+
+
+def test_factors_have_names():
+    a = torch.eye(2)
+    assert LINALG.inv_ex(a).inverse.equal(a) and LINALG.solve_ex(a, a).result.equal(a)
+    assert isinstance(torch.svd(a), torch.return_types.svd)
+    with pytest.warns(UserWarning, match="torch.linalg.qr"):
+        assert torch.qr(a).Q.shape == (2, 2)
+    assert LINALG.lstsq(a, a).solution.allclose(a)
+    assert repr(LINALG.inv_ex(a)).startswith("torch.return_types.linalg_inv_ex(\ninverse=tensor(")
+
+
+def test_matrices_go_by_their_documented_names():
+    a = torch.eye(2) * 2
+    assert LINALG.inv(A=a).equal(a / 4) and LINALG.det(A=a) == 4 and LINALG.vector_norm(x=a[0]) == 2
+    assert [len(part) for part in torch.split(tensor=a, split_size_or_sections=[1, 1])] == [1, 1]
+    assert torch.dropout(input=a, p=0.0, train=True).equal(a)

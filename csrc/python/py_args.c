@@ -255,6 +255,11 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
 
 /* ---- A call ----------------------------------------------------------------------------------------------------- */
 
+/* What some functions, not methods, call a parameter in PyTorch that has the second name in the table. */
+static const char *const spellings[][2] = {
+    {"A", "self"}, {"x", "self"}, {"tensor", "self"}, {"train", "training"}, {"split_size_or_sections", "split_size"},
+};
+
 /* The parameter of that name, NumPy's spellings included; -1: none. */
 static int param_of(const py_op *op, const op_row *row, PyObject *name) {
     int n = row->info->n_params;
@@ -269,6 +274,9 @@ static int param_of(const py_op *op, const op_row *row, PyObject *name) {
         also = NAME(self);
     for (int i = 0; i < n; i++)
         if (row->names[i] == also || PyUnicode_Compare(row->names[i], also) == 0) return i;
+    for (size_t k = 0; k < sizeof spellings / sizeof *spellings && !op->method; k++)
+        for (int i = 0; i < n && PyUnicode_CompareWithASCIIString(name, spellings[k][0]) == 0; i++)
+            if (!strcmp(row->info->params[i].name, spellings[k][1])) return i;
     return -1;
 }
 

@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 
+RemovableHandle = _C.RemovableHandle
+
+
 class Node(ABC):
     """What every node of the graph is an instance of, the `grad_fn` of a tensor and the context of a Function among them.
 

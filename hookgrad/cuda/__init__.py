@@ -1,5 +1,7 @@
 """CUDA, which hookgrad does not have: enough for programs to ask and go on without."""
 
+from .._C import OutOfMemoryError  # noqa: F401 (a name of this module)
+
 
 def __getattr__(name):
     if name == "amp":
@@ -44,3 +46,42 @@ def current_device():
 
 
 get_device_name = get_device_properties = get_device_capability = set_device = lambda *args, **kwargs: current_device()
+init = initial_seed = mem_get_info = can_device_access_peer = current_stream = default_stream = get_device_name
+get_rng_state = set_rng_state = get_device_name
+reset_max_memory_allocated = ipc_collect = set_stream = set_rng_state_all = _nothing
+memory_cached = max_memory_cached = memory_allocated
+get_rng_state_all = get_arch_list = list
+memory_stats = lambda device=None: {}  # noqa: E731 (one of many names for little)
+default_generators = ()
+
+
+class device:
+    """A context in which a device is the current one: of CUDA's there is none, and only no device can be asked for."""
+
+    def __init__(self, device=None):
+        self.device = device
+
+    def __enter__(self):
+        if self.device not in (None, -1):
+            raise RuntimeError("PyTorch was compiled without CUDA support: hookgrad runs on the CPU")
+
+    def __exit__(self, *exc):
+        return False
+
+
+stream = device
+
+
+class Stream:
+    """A queue of CUDA's, of which there is none."""
+
+    def __init__(self, *args, **kwargs):
+        raise RuntimeError(f"torch.cuda.{type(self).__name__} requires CUDA support: hookgrad runs on the CPU")
+
+
+class Event(Stream):
+    """A mark in such a queue."""
+
+
+class CUDAGraph(Stream):
+    """Work for such a queue."""

@@ -32,6 +32,11 @@ _LATE_FAMILIES = {
 _LATE = {name: family for family, names in _LATE_FAMILIES.items() for name in names.split()}
 
 _sys.modules[__name__].__class__ = _C._Package
+_OVERRIDES = frozenset(
+    "has_torch_function has_torch_function_unary has_torch_function_variadic handle_torch_function".split()
+)
+
+Tensor = _C.Tensor
 _nn = _C.nn
 globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_") and name not in _LATE})
 
@@ -47,6 +52,8 @@ def __getattr__(name):
         return import_module("._reduction", __package__)
     if name == "torch":
         return hookgrad
+    if name in _OVERRIDES:
+        return getattr(import_module("hookgrad.overrides"), name)
     if name not in _LATE:
         raise AttributeError(f"hookgrad has no torch.nn.functional.{name}")
     value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)
@@ -174,7 +181,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
     tensor([[0.6000, 0.8000]])
     """
     result = input / input.norm(p, dim, keepdim=True).clamp_min(eps).expand_as(input)
-    return result if out is None else out.copy_(result)
+    return result if out is None else hookgrad.clone(result, out=out)
 
 
 # ---- Distances ---------------------------------------------------------------------------------------------------

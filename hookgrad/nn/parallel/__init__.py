@@ -4,5 +4,6 @@ Source: https://docs.pytorch.org/docs/stable/nn.html#dataparallel-layers-multi-g
 """
 
 from .data_parallel import DataParallel, data_parallel
+from .distributed import DistributedDataParallel
 
-__all__ = ["DataParallel", "data_parallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]

@@ -22,7 +22,8 @@ _functions_over_modules = frozenset({"spectral_norm", "weight_norm"})
 sys.modules[__name__].__class__ = Package
 
 _FUSION = ("fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights")
-_LATE = ("fusion", "parametrizations", "parametrize", "prune", "rnn", "stateless")
+_FORMAT = ("convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format")
+_LATE = ("fusion", "memory_format", "parametrizations", "parametrize", "prune", "rnn", "stateless")
 
 
 def __getattr__(name):
@@ -34,6 +35,10 @@ def __getattr__(name):
         from . import fusion
 
         return getattr(fusion, name)
+    if name in _FORMAT:
+        from . import memory_format
+
+        return getattr(memory_format, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -42,6 +47,8 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "convert_conv2d_weight_memory_format",
+    "convert_conv3d_weight_memory_format",
     "fuse_conv_bn_eval",
     "fuse_conv_bn_weights",
     "fuse_linear_bn_eval",
