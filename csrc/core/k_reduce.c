@@ -12,7 +12,9 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
 
 #define SAME(x) (x)
 #define FOLD_ARGS                                                                                                      \
-    int64_t rows, int64_t row_step, int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra
+    int64_t rows, int64_t row_step, int64_t acc_step, int64_t n, char *const *p, const int64_t *step,                  \
+        const hg_extra_args *extra
+#define FOLD_NAMES          rows, row_step, acc_step, n, p, step, extra
 #define ACC(i)              (*(A *)(void *)(p[0] + (i)*step[0]))
 #define ELEMENT(r, i, load) (load(*(const E *)(const void *)(p[1] + (r)*row_step + (i)*step[1])))
 
@@ -28,8 +30,8 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
         const int wide = fused ? LANES : FEW;                                                                          \
         bool unit = step[1] == (int64_t)sizeof(E);                                                                     \
         if (step[0] == 0) {                                                                                            \
-            A total = ACC(0);                                                                                          \
             for (int64_t r = 0; r < rows; r++) {                                                                       \
+                A *acc = (A *)(void *)(p[0] + r * acc_step), total = *acc;                                             \
                 const E *in = (const E *)(const void *)(p[1] + r * row_step);                                          \
                 int64_t i = 0;                                                                                         \
                 while (unit && n - i >= wide) {                                                                        \
@@ -55,8 +57,8 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
                     L x = (L)ELEMENT(r, i, load);                                                                      \
                     total = (STEP);                                                                                    \
                 }                                                                                                      \
+                *acc = total;                                                                                          \
             }                                                                                                          \
-            ACC(0) = total;                                                                                            \
             return;                                                                                                    \
         }                                                                                                              \
         bool columns = unit && step[0] == (int64_t)sizeof(A);                                                          \
@@ -86,10 +88,10 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
 /* For every vector unit, or for what any processor has. */
 #define FAST_FOLD(fn, ...)                                                                                             \
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
-    HG_VECTOR(fn, (FOLD_ARGS), rows, row_step, n, p, step, extra)
+    HG_VECTOR(fn, (FOLD_ARGS), FOLD_NAMES)
 #define FOLD(fn, ...)                                                                                                  \
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
-    static void fn(FOLD_ARGS) { fn##_body(false, rows, row_step, n, p, step, extra); }
+    static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
 
 #define FOLD_INTS(id, first, STEP, MERGE)                                                                              \
     FOLD(id##_u8, uint8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                 \
@@ -133,50 +135,55 @@ HG_INLINE double row_sum(const float *in, int64_t n) {
             const float *x = in + i + l;
             lane[l] += (double)FOUR(x, 0);
         }
-    for (int half = QUAD / 2; half; half /= 2)
-        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    HG_JOIN_LANES(QUAD, lane[k] += lane[k + half]);
     for (; i < n; i++) total += (double)in[i];
     return lane[0] + total;
 }
 
+/* Columns of some rows, side by side. */
+HG_INLINE void column_sum(const int wide, int64_t rows, int64_t row_step, const char *in, double *restrict acc) {
+    double lane[2 * QUAD];
+    int64_t r = 0;
+    for (int l = 0; l < wide; l++) lane[l] = acc[l];
+    for (; rows - r >= 4; r += 4, in += 4 * row_step) {
+        const float *a = (const float *)(const void *)in, *b = (const float *)(const void *)(in + row_step);
+        const float *c = (const float *)(const void *)(in + 2 * row_step);
+        const float *d = (const float *)(const void *)(in + 3 * row_step);
+        for (int l = 0; l < wide; l++) lane[l] += (double)((a[l] + b[l]) + (c[l] + d[l]));
+    }
+    for (; r < rows; r++, in += row_step)
+        for (int l = 0; l < wide; l++) lane[l] += (double)((const float *)(const void *)in)[l];
+    for (int l = 0; l < wide; l++) acc[l] = lane[l];
+}
+
 HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
     bool unit = step[1] == sizeof(float);
-    double *acc = (double *)(void *)p[0];
     if (unit && step[0] == 0 && n >= 4 * QUAD) {
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r++) {
+            double *acc = (double *)(void *)(p[0] + r * acc_step);
             for (int64_t i = 0; i < n; i += BLOCK)
                 *acc += row_sum((const float *)(const void *)(p[1] + r * row_step) + i, n - i < BLOCK ? n - i : BLOCK);
+        }
         return;
     }
     if (!unit || step[0] != sizeof(double) || n < QUAD || rows < 8) {
-        sum_f32_body(fused, rows, row_step, n, p, step, extra);
+        sum_f32_body(fused, FOLD_NAMES);
         return;
     }
     int64_t whole = n / QUAD * QUAD;
     for (int64_t top = 0; top < rows; top += 4 * ROWS) {
-        int64_t bottom = rows - top < 4 * ROWS ? rows : top + 4 * ROWS;
-        for (int64_t i = 0; i < whole; i += QUAD) {
-            double lane[QUAD];
-            int64_t r = top;
-            for (int l = 0; l < QUAD; l++) lane[l] = acc[i + l];
-            for (; bottom - r >= 4; r += 4) {
-                const float *a = (const float *)(const void *)(p[1] + r * row_step) + i;
-                const float *b = (const float *)(const void *)((const char *)a + row_step);
-                const float *c = (const float *)(const void *)((const char *)b + row_step);
-                const float *d = (const float *)(const void *)((const char *)c + row_step);
-                for (int l = 0; l < QUAD; l++) lane[l] += (double)((a[l] + b[l]) + (c[l] + d[l]));
-            }
-            for (; r < bottom; r++)
-                for (int l = 0; l < QUAD; l++)
-                    lane[l] += (double)((const float *)(const void *)(p[1] + r * row_step))[i + l];
-            for (int l = 0; l < QUAD; l++) acc[i + l] = lane[l];
-        }
+        int64_t some = rows - top < 4 * ROWS ? rows - top : 4 * ROWS, i = 0;
+        const char *in = p[1] + top * row_step;
+        double *acc = (double *)(void *)p[0];
+        for (; whole - i >= 2 * QUAD; i += 2 * QUAD)
+            column_sum(2 * QUAD, some, row_step, in + i * (int64_t)sizeof(float), acc + i);
+        if (i < whole) column_sum(QUAD, some, row_step, in + i * (int64_t)sizeof(float), acc + i);
     }
     if (whole < n)
-        sum_f32_body(fused, rows, row_step, n - whole, (char *[]){p[0] + whole * step[0], p[1] + whole * step[1]}, step,
-                     extra);
+        sum_f32_body(fused, rows, row_step, acc_step, n - whole,
+                     (char *[]){p[0] + whole * step[0], p[1] + whole * step[1]}, step, extra);
 }
-HG_VECTOR(long_sum_f32, (FOLD_ARGS), rows, row_step, n, p, step, extra)
+HG_VECTOR(long_sum_f32, (FOLD_ARGS), FOLD_NAMES)
 
 const hg_fold hg_fold_sum = {
     .name = "sum",
@@ -220,46 +227,119 @@ COUNTING(all, all, 1, a &(x != 0), a &b)
 COUNTING(any, any, 0, a | (x != 0), a | b)
 COUNTING(count, sum, 0, a + (x != 0), a + b)
 
-#define NORM(KIND, id, joint, first, STEP, MERGE)                                                                      \
-    FOLD_FLOATS(KIND, id, double, first, STEP, MERGE)                                                                  \
+#define NORM(id, joint, first, STEP, MERGE)                                                                            \
+    FOLD_FLOATS(FOLD, id, double, first, STEP, MERGE)                                                                  \
     const hg_fold hg_fold_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}, .merge = &hg_fold_##joint, .first_f = first};
-NORM(FOLD, abs_sum, sum, 0, a + fabs(x), a + b)
-NORM(FAST_FOLD, square_sum, sum, 0, a + x * x, a + b)
-NORM(FOLD, power_sum, sum, 0, a + pow(fabs(x), extra->f[0]), a + b)
-NORM(FOLD, abs_max, max, 0, fabs(x) > a || x != x ? fabs(x) : a, b > a || b != b ? b : a)
-NORM(FOLD, abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != b ? b : a)
+NORM(abs_sum, sum, 0, a + fabs(x), a + b)
+NORM(power_sum, sum, 0, a + pow(fabs(x), extra->f[0]), a + b)
+NORM(abs_max, max, 0, fabs(x) > a || x != x ? fabs(x) : a, b > a || b != b ? b : a)
+NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != b ? b : a)
 
 /* Folds of x less a centre, one for each accumulator. */
-#define CENTRED(fn, E_, load, STEP)                                                                                    \
-    static void fn(FOLD_ARGS) {                                                                                        \
+#define CENTRED_BODY(fn, E_, load, STEP)                                                                               \
+    HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \
         typedef double A;                                                                                              \
         (void)extra;                                                                                                   \
+        const int wide = fused ? QUAD : FEW;                                                                           \
+        bool unit = step[1] == (int64_t)sizeof(E);                                                                     \
         for (int64_t r = 0; r < rows; r++) {                                                                           \
-            if (step[0] == 0 && step[2] == 0) {                                                                        \
-                double total = 0, center = *(const double *)(const void *)p[2];                                        \
-                for (int64_t i = 0; i < n; i++) {                                                                      \
-                    double d = (double)ELEMENT(r, i, load) - center, a = total;                                        \
-                    total = (STEP);                                                                                    \
+            const E *in = (const E *)(const void *)(p[1] + r * row_step);                                              \
+            int64_t i = 0;                                                                                             \
+            if (step[0] == 0) {                                                                                        \
+                double center = *(const double *)(const void *)(p[2] + r * acc_step), lane[QUAD] = {0};                \
+                for (; unit && n - i >= wide; i += wide)                                                               \
+                    for (int l = 0; l < wide; l++) {                                                                   \
+                        double d = (double)load(in[i + l]) - center, a = lane[l];                                      \
+                        lane[l] = (STEP);                                                                              \
+                    }                                                                                                  \
+                HG_JOIN_LANES(wide, lane[k] += lane[k + half]);                                                        \
+                for (; i < n; i++) {                                                                                   \
+                    double d = (double)ELEMENT(r, i, load) - center, a = lane[0];                                      \
+                    lane[0] = (STEP);                                                                                  \
                 }                                                                                                      \
-                ACC(0) += total;                                                                                       \
+                *(double *)(void *)(p[0] + r * acc_step) += lane[0];                                                   \
                 continue;                                                                                              \
             }                                                                                                          \
-            for (int64_t i = 0; i < n; i++) {                                                                          \
+            double *acc = (double *)(void *)p[0];                                                                      \
+            const double *center = (const double *)(const void *)p[2];                                                 \
+            int64_t side = unit && step[0] == 8 && step[2] == 8 ? n : 0;                                               \
+            for (; i < side; i++) {                                                                                    \
+                double d = (double)load(in[i]) - center[i], a = acc[i];                                                \
+                acc[i] = (STEP);                                                                                       \
+            }                                                                                                          \
+            for (; i < n; i++) {                                                                                       \
                 double d = (double)ELEMENT(r, i, load) - *(const double *)(const void *)(p[2] + i * step[2]),          \
                        a = ACC(i);                                                                                     \
                 ACC(i) = (STEP);                                                                                       \
             }                                                                                                          \
         }                                                                                                              \
     }
-#define CENTRED_FOLD(id, STEP)                                                                                         \
-    CENTRED(id##_f16, uint16_t, hg_half_to_float, STEP)                                                                \
-    CENTRED(id##_f32, float, SAME, STEP)                                                                               \
-    CENTRED(id##_f64, double, SAME, STEP)                                                                              \
-    CENTRED(id##_bf16, uint16_t, hg_bf16_to_float, STEP)                                                               \
-    const hg_fold hg_fold_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
-CENTRED_FOLD(deviation, a + d * d)
-CENTRED_FOLD(exp_sum, a + _Generic((E)0, double : exp(d), default : (double)hg_expf((float)d)))
+#define CENTRED(fn, ...)                                                                                               \
+    CENTRED_BODY(fn, __VA_ARGS__)                                                                                      \
+    static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
+#define EXP(d) _Generic((E)0, double : exp(d), default : (double)hg_expf((float)d))
+CENTRED(exp_sum_f16, uint16_t, hg_half_to_float, a + EXP(d))
+CENTRED(exp_sum_f32, float, SAME, a + EXP(d))
+CENTRED(exp_sum_f64, double, SAME, a + EXP(d))
+CENTRED(exp_sum_bf16, uint16_t, hg_bf16_to_float, a + EXP(d))
+const hg_fold hg_fold_exp_sum = {.name = "exp_sum", .loop = {FLOAT_ROWS(exp_sum)}};
+
+CENTRED(deviation_f16, uint16_t, hg_half_to_float, a + d * d)
+CENTRED_BODY(deviation_f32, float, SAME, a + d * d)
+CENTRED(deviation_f64, double, SAME, a + d * d)
+CENTRED(deviation_bf16, uint16_t, hg_bf16_to_float, a + d * d)
+
+FOLD(square_sum_f16, uint16_t, hg_half_to_float, double, double, 0, a + x * x, a + b)
+FOLD_BODY(square_sum_f32, float, SAME, double, double, 0, a + x * x, a + b)
+FAST_FOLD(square_sum_f64, double, SAME, double, double, 0, a + x * x, a + b)
+FOLD(square_sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x * x, a + b)
+
+/* Long rows of float32: four squares of distances from the centre are added up in float32. The centre is rounded for that, and what
+   the rounding adds taken off. */
+HG_INLINE double row_squares(const float *in, int64_t n, double center) {
+    const float near = (float)center;
+    double lane[QUAD] = {0}, away = center - (double)near;
+    int64_t i = 0;
+    for (; n - i >= 4 * QUAD; i += 4 * QUAD)
+        for (int l = 0; l < QUAD; l++) {
+            const float *x = in + i + l;
+            float a = x[0] - near, b = x[QUAD] - near, c = x[2 * QUAD] - near, d = x[3 * QUAD] - near;
+            lane[l] += (double)((a * a + b * b) + (c * c + d * d));
+        }
+    HG_JOIN_LANES(QUAD, lane[k] += lane[k + half]);
+    for (; i < n; i++) lane[0] += ((double)in[i] - (double)near) * ((double)in[i] - (double)near);
+    return lane[0] - (double)n * away * away;
+}
+
+/* Not where a square may be beyond float32's range, or lose digits at its lower end. */
+#define LONG_SQUARES(fn, of, center)                                                                                   \
+    HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
+        bool is_long = step[0] == 0 && step[1] == sizeof(float) && n >= 4 * QUAD;                                      \
+        for (int64_t r = 0; is_long && r < rows; r++) {                                                                \
+            char *at[] = {p[0] + r * acc_step, p[1] + r * row_step, (center) ? p[2] + r * acc_step : NULL};            \
+            double total = row_squares((const float *)(const void *)at[1], n,                                          \
+                                       (center) ? *(const double *)(const void *)at[2] : 0);                           \
+            if (total > 1e-30 && total < 1e30)                                                                         \
+                *(double *)(void *)at[0] += total;                                                                     \
+            else                                                                                                       \
+                of##_body(fused, 1, 0, 0, n, at, step, extra);                                                         \
+        }                                                                                                              \
+        if (!is_long) of##_body(fused, FOLD_NAMES);                                                                    \
+    }                                                                                                                  \
+    HG_VECTOR(fn, (FOLD_ARGS), FOLD_NAMES)
+LONG_SQUARES(long_deviation_f32, deviation_f32, true)
+LONG_SQUARES(long_square_sum_f32, square_sum_f32, false)
+const hg_fold hg_fold_deviation = {
+    .name = "deviation",
+    .loop = {
+        [HG_F16] = deviation_f16, [HG_F32] = long_deviation_f32, [HG_F64] = deviation_f64, [HG_BF16] = deviation_bf16}};
+const hg_fold hg_fold_square_sum = {.name = "square_sum",
+                                    .loop = {[HG_F16] = square_sum_f16,
+                                             [HG_F32] = long_square_sum_f32,
+                                             [HG_F64] = square_sum_f64,
+                                             [HG_BF16] = square_sum_bf16},
+                                    .merge = &hg_fold_sum};
 
 /* ---- Running a fold ---------------------------------------------------------------------------------------------------------- */
 
@@ -297,8 +377,9 @@ static void fold_range(void *arg, int64_t begin, int64_t end) {
     const hg_iter *it = j->it;
     assert(it->n_dim >= 0);
     int last = it->n_dim - 1, outer = last - 1;
-    bool has_rows = outer >= 0 && it->step[outer][0] == 0;
-    int64_t rows = has_rows ? it->shape[outer] : 1, row_step = has_rows ? it->step[outer][1] : 0;
+    /* rows into the same accumulators, or each into one of its own; the centre's step is that of its accumulator */
+    bool has_rows = outer >= 0 && (it->step[outer][0] == 0 || it->step[last][0] == 0);
+    int64_t rows = 1, row_step = has_rows ? it->step[outer][1] : 0, acc_step = has_rows ? it->step[outer][0] : 0;
     int64_t n = last < 0 ? 1 : it->shape[last], size[HG_MAX_DIM], at[HG_MAX_DIM] = {0};
     static const int64_t still[HG_ITER_MAX] = {0};
     const int64_t *step = last < 0 ? still : it->step[last];
@@ -310,9 +391,9 @@ static void fold_range(void *arg, int64_t begin, int64_t end) {
         for (int k = 0; k < it->n_operands; k++) p[k] += begin * it->step[j->split][k];
         if (j->split == last) n = end - begin;
     }
-    if (has_rows) outer--;
+    if (has_rows) rows = size[outer--];
     for (;;) {
-        j->loop(rows, row_step, n, p, step, j->extra);
+        j->loop(rows, row_step, acc_step, n, p, step, j->extra);
         int i = outer;
         for (; i >= 0; i--) {
             if (++at[i] < size[i]) {
@@ -347,8 +428,8 @@ static void fold_pieces(void *arg, int64_t begin, int64_t end) {
     const pieces *w = arg;
     for (int64_t i = begin; i < end; i++) {
         int64_t n = w->numel - i * PIECE < PIECE ? w->numel - i * PIECE : PIECE;
-        w->job.loop(1, 0, n, (char *[]){w->acc + i * 8, w->in + i * PIECE * w->itemsize}, (int64_t[]){0, w->itemsize},
-                    w->job.extra);
+        w->job.loop(1, 0, 0, n, (char *[]){w->acc + i * 8, w->in + i * PIECE * w->itemsize},
+                    (int64_t[]){0, w->itemsize}, w->job.extra);
     }
 }
 
@@ -372,24 +453,26 @@ static hg_status fold_all(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, c
     if (n > 1) acc_begin(fold, out->is_int, w.acc, n);
     hg_work(cx, n, 4, fold_pieces, &w);
     if (n > 1) {
-        fold->merge->loop[out->is_int ? HG_I64 : HG_F64](1, 0, n, (char *[]){out->at, w.acc}, (int64_t[]){0, 8}, extra);
+        fold->merge->loop[out->is_int ? HG_I64 : HG_F64](1, 0, 0, n, (char *[]){out->at, w.acc}, (int64_t[]){0, 8},
+                                                         extra);
         hg_mem_free(cx->lib, w.acc);
     }
     return HG_OK;
 }
 
 /* Few numbers that lie in order, of which the last dimensions go, or the first: folded at once. False: it is not so. */
-static bool fold_few(const hg_tensor *t, const hg_dims *d, hg_fold_loop loop, const hg_extra_args *extra, char *acc) {
+static bool fold_few(const hg_tensor *t, const hg_dims *d, hg_fold_loop loop, const hg_extra_args *extra,
+                     const hg_acc *center, char *acc) {
+    char *p[] = {acc, t->data, center ? center->at : NULL};
     int64_t size = (int64_t)hg_tensor_itemsize(t);
     int changes = 0;
     if (!t->contiguous || t->numel > HG_GRAIN) return false;
     for (int i = 1; i < t->n_dim; i++) changes += d->gone[i] != d->gone[i - 1];
     if (changes > 1) return false;
     if (d->gone[0])
-        loop(d->count, d->n * size, d->n, (char *[]){acc, t->data}, (int64_t[]){8, size}, extra);
+        loop(d->count, d->n * size, 0, d->n, p, (int64_t[]){8, size, 8}, extra);
     else
-        for (int64_t i = 0; i < d->n; i++)
-            loop(1, 0, d->count, (char *[]){acc + i * 8, t->data + i * d->count * size}, (int64_t[]){0, size}, extra);
+        loop(d->n, d->count * size, 8, d->count, p, (int64_t[]){0, size, 0}, extra);
     return true;
 }
 
@@ -405,7 +488,7 @@ hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const
     acc_begin(fold, out->is_int, out->at, d->n);
     if (t->numel == 0) return HG_OK;
     if (t->contiguous && d->n == 1 && !center) return fold_all(cx, fold, t, extra, out);
-    if (!center && fold_few(t, d, loop, extra, out->at)) return HG_OK;
+    if (fold_few(t, d, loop, extra, center, out->at)) return HG_OK;
     int64_t stride[HG_MAX_DIM], next = 1;
     for (int i = t->n_dim - 1; i >= 0; i--) {
         stride[i] = d->gone[i] ? 0 : next;

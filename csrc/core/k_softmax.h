@@ -14,9 +14,7 @@ HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REA
             if (y) y[k + j] = e;
             lane[j] += e;
         }
-    if (whole)
-        for (int half = SPAN / 2; half; half /= 2)
-            for (int j = 0; j < half; j++) lane[j] += lane[j + half];
+    if (whole) HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
     if (whole < n) {
         for (int j = 0; j < SPAN; j++) rest[j] = -(REAL)INFINITY;
         memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
@@ -35,8 +33,7 @@ HG_INLINE REAL KERNEL(max_row)(int64_t n, const REAL *x) { /* a NaN shows in the
     for (int j = 0; j < SPAN; j++) lane[j] = -(REAL)INFINITY;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    for (int half = SPAN / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lane[j] = lane[j + half] > lane[j] ? lane[j + half] : lane[j];
+    HG_JOIN_LANES(SPAN, lane[k] = lane[k + half] > lane[k] ? lane[k + half] : lane[k]);
     return lane[0] > most ? lane[0] : most;
 }
 
@@ -92,8 +89,7 @@ HG_INLINE void KERNEL_BODY(backward_row)(const bool fused, int64_t n, bool log_o
     (void)fused;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
-    for (int half = SPAN / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) lane[j] += lane[j + half];
+    HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
     for (int64_t k = whole; k < n; k++) sum += log_of ? g[k] : g[k] * y[k];
     sum += lane[0];
     if (log_of)

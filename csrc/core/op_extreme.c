@@ -141,13 +141,14 @@ done:
 }
 
 /* The first of the largest or smallest; NaN before all. Of elements side by side, none of which is a NaN, the value is found by
-   lanes, and then its first place. */
-enum { SIDE = 32 };
+   lanes, and then its first place, a block at a time. */
+enum { SIDE = 32, BLOCK = 256 };
 #define LANES_OF(fn, T_, better)                                                                                       \
     HG_INLINE void fn##_by_lanes_body(const bool fused, int64_t n, const T_ *x, T_ *value, int64_t *place,             \
                                       bool *found) {                                                                   \
         T_ lane[SIDE], best;                                                                                           \
-        int odd[SIDE] = {0}, any = 0;                                                                                  \
+        int odd[SIDE] = {0};                                                                                           \
+        int32_t at[SIDE];                                                                                              \
         int64_t whole = n / SIDE * SIDE, i = 0;                                                                        \
         (void)fused;                                                                                                   \
         for (int k = 0; k < SIDE; k++) lane[k] = x[k];                                                                 \
@@ -156,27 +157,27 @@ enum { SIDE = 32 };
                 odd[k] |= x[i + k] != x[i + k];                                                                        \
                 lane[k] = x[i + k] better lane[k] ? x[i + k] : lane[k];                                                \
             }                                                                                                          \
+        HG_JOIN_LANES(SIDE, odd[k] |= odd[k + half]);                                                                  \
+        HG_JOIN_LANES(SIDE, lane[k] = lane[k + half] better lane[k] ? lane[k + half] : lane[k]);                       \
         best = lane[0];                                                                                                \
-        for (int k = 0; k < SIDE; k++) best = lane[k] better best ? lane[k] : best, any |= odd[k];                     \
-        for (; i < n; i++) any |= x[i] != x[i], best = x[i] better best ? x[i] : best;                                 \
-        *found = !any;                                                                                                 \
-        if (any) return;                                                                                               \
-        for (i = 0; i < whole; i += SIDE) {                                                                            \
-            int hit = 0;                                                                                               \
-            for (int k = 0; k < SIDE; k++) hit |= x[i + k] == best;                                                    \
-            if (hit) break;                                                                                            \
+        for (; i < n; i++) odd[0] |= x[i] != x[i], best = x[i] better best ? x[i] : best;                              \
+        *found = !odd[0];                                                                                              \
+        if (odd[0]) return;                                                                                            \
+        for (i = 0, at[0] = BLOCK; i < whole && at[0] == BLOCK;) {                                                     \
+            int32_t size = whole - i < BLOCK ? (int32_t)(whole - i) : BLOCK;                                           \
+            for (int k = 0; k < SIDE; k++) at[k] = BLOCK;                                                              \
+            for (int32_t j = size - SIDE; j >= 0; j -= SIDE)                                                           \
+                for (int k = 0; k < SIDE; k++) at[k] = x[i + j + k] == best ? j + k : at[k];                           \
+            HG_JOIN_LANES(SIDE, at[k] = at[k + half] < at[k] ? at[k + half] : at[k]);                                  \
+            i += at[0] < BLOCK ? at[0] : size;                                                                         \
         }                                                                                                              \
         while (x[i] != best) i++;                                                                                      \
         *value = best, *place = i;                                                                                     \
     }
-#define LANES_PARAMETERS(T_) (int64_t n, const T_ *x, T_ *value, int64_t *place, bool *found)
-#define FIRST_EXTREME(fn, T_, better)                                                                                  \
+#define FIRST_EXTREME(fn, T_, better, found)                                                                           \
     static void fn(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {                      \
         T_ best = *(const T_ *)(const void *)row;                                                                      \
         int64_t at = 0;                                                                                                \
-        bool found = false;                                                                                            \
-        if (step == (int64_t)sizeof(T_) && c->n >= SIDE)                                                               \
-            fn##_by_lanes(c->n, (const T_ *)(const void *)row, (T_ *)(void *)value, place, &found);                    \
         if (found) return;                                                                                             \
         for (int64_t i = 1; i < c->n && best == best; i++) {                                                           \
             T_ x = *(const T_ *)(const void *)(row + i * step);                                                        \
@@ -184,15 +185,19 @@ enum { SIDE = 32 };
         }                                                                                                              \
         *(T_ *)(void *)value = best, *place = at;                                                                      \
     }
+/* Integers are met less often: one by one is enough. */
+#define FIRST_INTEGER(fn, T_, better) FIRST_EXTREME(fn, T_, better, false)
 #define FIRST_FLOAT(fn, T_, better)                                                                                    \
     LANES_OF(fn, T_, better)                                                                                           \
-    HG_VECTOR(fn##_by_lanes, LANES_PARAMETERS(T_), n, x, value, place, found)                                          \
-    FIRST_EXTREME(fn, T_, better)
-/* Integers are met less often: one version for every machine. */
-#define FIRST_INTEGER(fn, T_, better)                                                                                  \
-    LANES_OF(fn, T_, better)                                                                                           \
-    static void fn##_by_lanes LANES_PARAMETERS(T_) { fn##_by_lanes_body(false, n, x, value, place, found); }           \
-    FIRST_EXTREME(fn, T_, better)
+    HG_VECTOR(fn##_by_lanes, (int64_t n, const T_ *x, T_ *value, int64_t *place, bool *found), n, x, value, place,     \
+              found)                                                                                                   \
+    static bool fn##_found(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {              \
+        bool found = false;                                                                                            \
+        if (step == (int64_t)sizeof(T_) && c->n >= SIDE)                                                               \
+            fn##_by_lanes(c->n, (const T_ *)(const void *)row, (T_ *)(void *)value, place, &found);                    \
+        return found;                                                                                                  \
+    }                                                                                                                  \
+    FIRST_EXTREME(fn, T_, better, fn##_found(c, row, step, value, place))
 #define CHOICES(X, F, id, ...)                                                                                         \
     X(id##_u8, uint8_t, __VA_ARGS__)                                                                                   \
     X(id##_i8, int8_t, __VA_ARGS__)                                                                                    \

@@ -10,10 +10,11 @@
 
 #include "k_impl.h"
 
-/* Folds `rows` rows of n elements into the same accumulators. p[0] accumulators, p[1] input, p[2] what is subtracted first
-   where the fold is a centred one (doubles); steps in bytes. */
-typedef void (*hg_fold_loop)(int64_t rows, int64_t row_step, int64_t n, char *const *p, const int64_t *step,
-                             const hg_extra_args *extra);
+/* Folds `rows` rows of n elements. p[0] accumulators, p[1] input, p[2] what is subtracted first where the fold is a centred one
+   (doubles); steps in bytes. Where step[0] is 0 each row is folded into one accumulator, `acc_step` from one row's to the next's;
+   else all of them into the same n accumulators. */
+typedef void (*hg_fold_loop)(int64_t rows, int64_t row_step, int64_t acc_step, int64_t n, char *const *p,
+                             const int64_t *step, const hg_extra_args *extra);
 
 typedef struct hg_fold {
     const char *name;
