@@ -69,6 +69,10 @@ def __copy__(self):
         from copy import _reconstruct
 
         return _reconstruct(self, None, *self.__reduce_ex__(4))
+    if self._backward_hooks and type(self) is Tensor:  # a Parameter leaves them behind without a word
+        from .utils.hooks import warn_if_has_hooks
+
+        warn_if_has_hooks(self)
     copy = self.detach() if type(self) is Tensor else Tensor._make_subclass(type(self), self)
     copy.requires_grad = self.requires_grad
     if self.__dict__:

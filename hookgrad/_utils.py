@@ -44,15 +44,13 @@ def _reduce_parameter(parameter):
 def _rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks, metadata=None):
     tensor = _rebuild_tensor(storage, storage_offset, size, stride)
     tensor.requires_grad = requires_grad
-    if backward_hooks:
-        tensor._backward_hooks = backward_hooks
+    tensor._backward_hooks = backward_hooks
     return tensor
 
 
 def _rebuild_parameter(data, requires_grad, backward_hooks):
     parameter = hookgrad.nn.Parameter(data, requires_grad)
-    if backward_hooks:
-        parameter._backward_hooks = backward_hooks
+    parameter._backward_hooks = backward_hooks
     return parameter
 
 

@@ -247,6 +247,19 @@ def test_pickle_round_trip(name):
             assert back.dtype is t.dtype and back.stride() == t.stride() and torch.equal(back, t)
 
 
+def test_a_copy_or_pickle_of_a_tensor_has_none_of_its_hooks(recwarn):
+    tensor, parameter = torch.ones(2, requires_grad=True), torch.nn.Parameter(torch.ones(2))
+    for owner in (tensor, parameter):
+        owner.register_hook(print)
+    for copied in (copy.copy, lambda t: pickle.loads(pickle.dumps(t))):
+        with pytest.warns(UserWarning, match="backward hook .* on tensor will not be serialized"):
+            assert not copied(tensor)._backward_hooks
+        recwarn.clear()
+        assert not copied(parameter)._backward_hooks
+        assert not recwarn.list
+    assert pickle.loads(pickle.dumps(torch.ones(2)))._backward_hooks == {}
+
+
 def test_pickle_keeps_what_belongs_to_a_tensor():
     class_ = torch.nn.Parameter(torch.ones(2))
     class_.note = 3

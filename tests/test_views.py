@@ -470,3 +470,16 @@ def test_a_view_of_a_leaf_is_not_written_to():
     leaf_among_views = torch.ones(2, 3)[0].requires_grad_()
     with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used"):
         leaf_among_views[0].mul_(2)
+
+
+def test_a_hook_on_a_view_whose_base_was_written_to_goes_to_the_new_history():
+    x = torch.ones(2, requires_grad=True)
+    base, seen = x.clone(), []
+    early, late = base.view(2), base.view(2)
+    early.register_hook(lambda gradient: seen.append("old history"))
+    base.mul_(2)
+    for view in (early, late):
+        view.register_hook(lambda gradient: seen.append(gradient.tolist()))
+    (early.sum() + 3 * late.sum()).backward()
+    assert seen == [[3.0, 3.0], [1.0, 1.0]]
+    assert x.grad.tolist() == [8.0, 8.0]

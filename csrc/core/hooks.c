@@ -201,6 +201,8 @@ hg_status hg_tensor_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, bool make
         *out = !e ? NULL : kind == HG_HOOK_POST_ACCUMULATE ? e->post : e->hooks;
         return HG_OK;
     }
+    hg_node *fn; /* a stale view takes its new history first: its table stays with the old one */
+    if (kind == HG_HOOK_TENSOR && (st = hg_tensor_grad_fn(cx, t, &fn)) != HG_OK) return st;
     if ((st = hg_extra_of(cx, t, &e)) != HG_OK) return st;
     hg_hooks **slot = kind == HG_HOOK_POST_ACCUMULATE ? &e->post : &e->hooks;
     if ((st = demand(cx, slot, kind)) != HG_OK) return st;
