@@ -427,27 +427,16 @@ hg_status hg_raw_scalar(hg_ctx *cx, hg_arg number, hg_dtype d, hg_tensor **out) 
     return HG_OK;
 }
 
-static const char *element(const hg_tensor *t, const int64_t *index) {
-    int64_t at = 0;
-    for (int i = 0; i < t->n_dim; i++) at += index[i] * t->stride[i];
-    return t->data + at * (int64_t)hg_tensor_itemsize(t);
-}
-
-double hg_tensor_get_f(const hg_tensor *t, const int64_t *index) {
-    double f;
-    if (t->dtype == HG_F32) return *(const float *)(const void *)element(t, index);
-    hg_converter(HG_F64, (hg_dtype)t->dtype)(1, (char *)&f, 8, element(t, index), 8);
-    return f;
-}
-
-int64_t hg_tensor_get_i(const hg_tensor *t, const int64_t *index) {
-    int64_t i;
-    hg_converter(HG_I64, (hg_dtype)t->dtype)(1, (char *)&i, 8, element(t, index), 8);
-    return i;
+hg_arg hg_element(hg_dtype d, const char *at) {
+    hg_arg a = {.kind = hg_dtype_is_float(d) ? HG_A_FLOAT : d == HG_BOOL ? HG_A_BOOL : HG_A_INT};
+    if (d == HG_F32)
+        a.u.f = *(const float *)(const void *)at;
+    else
+        hg_converter(a.kind == HG_A_FLOAT ? HG_F64 : HG_I64, d)(1, (char *)&a.u, 8, at, 8);
+    return a;
 }
 
 hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
-    static const int64_t first[HG_MAX_DIM] = {0};
     if (t->numel != 1)
         return hg_fail(cx, HG_STATE, "a Tensor with %lld elements cannot be converted to Scalar", (long long)t->numel);
     if (hg_sees(cx, t)) {
@@ -455,11 +444,6 @@ hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
         hg_status st = cx->lib->watch.reading(cx, t, out);
         if (st != HG_OK || out->kind != HG_A_NONE) return st;
     }
-    if (hg_dtype_is_float((hg_dtype)t->dtype))
-        *out = hg_f(hg_tensor_get_f(t, first));
-    else if (t->dtype == HG_BOOL)
-        *out = hg_b(hg_tensor_get_i(t, first) != 0);
-    else
-        *out = hg_i(hg_tensor_get_i(t, first));
+    *out = hg_element((hg_dtype)t->dtype, t->data);
     return HG_OK;
 }

@@ -11,6 +11,12 @@ static bool is_void(const hg_tensor *t) { return t->n_dim == 1 && t->numel == 0;
 
 /* ---- cat and stack ---------------------------------------------------------------------------------------------------- */
 
+static bool any_requires_grad(hg_tensor *const *ts, int n) {
+    for (int i = 0; i < n; i++)
+        if (hg_tensor_requires_grad(ts[i])) return true;
+    return false;
+}
+
 /* cat checks, and hands on what its derivative needs of every input: the size along `dim`. */
 hg_status hg_cat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *const *ts = a[0].u.ts;
@@ -48,8 +54,10 @@ hg_status hg_cat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                     d, (long long)model->shape[k], (long long)t->shape[k], i);
         sizes[i] = t->shape[d];
     }
-    if (st == HG_OK)
-        st = hg_call_op(cx, HG_OP_CAT_SIZES, (hg_arg[]){a[0], hg_i(d), hg_ints(sizes, n), hg_d(dtype)}, 4, out);
+    hg_arg of[] = {a[0], hg_i(d), hg_ints(sizes, n), hg_d(dtype)};
+    bool alone = !cx->lib->watch.calling &&
+                 !(hg_records(cx) && any_requires_grad(ts, n)); /* nothing else is done about it */
+    if (st == HG_OK) st = alone ? hg_cat_sizes_fwd(cx, of, out) : hg_call_op(cx, HG_OP_CAT_SIZES, of, 4, out);
     if (sizes != few) hg_mem_free(cx->lib, sizes);
     return st;
 }

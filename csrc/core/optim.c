@@ -6,36 +6,38 @@
 
 /* ---- Tensors as arrays --------------------------------------------------------------------------------------------------------------- */
 
-/* A tensor to read or update as a dense array of float or double: itself where it is one, else a copy. */
+/* A tensor to read or update as a dense array of float or double: its own memory where that is one, else a copy's. */
 typedef struct array {
-    hg_tensor *tensor, *dense; /* borrowed; owned */
+    hg_tensor *tensor, *copy; /* borrowed; owned, NULL where there is none */
+    void *at;
 } array;
 
 static hg_dtype array_type(const hg_tensor *t) { return t->dtype == HG_F64 ? HG_F64 : HG_F32; }
 
-static hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *a) {
+static hg_status array_copy(hg_ctx *cx, hg_dtype d, array *a) {
     hg_tensor *typed;
-    a->tensor = t;
-    if (t->dtype == d && t->contiguous) {
-        hg_retain(cx, a->dense = t);
-        return HG_OK;
-    }
-    hg_status st = hg_raw_cast(cx, t, d, &typed);
+    hg_status st = hg_raw_cast(cx, a->tensor, d, &typed);
     if (st != HG_OK) return st;
-    st = hg_raw_contiguous(cx, typed, &a->dense);
+    st = hg_raw_contiguous(cx, typed, &a->copy);
     hg_release(cx, typed);
+    if (st == HG_OK) a->at = a->copy->data;
     return st;
 }
 
+static inline hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *a) {
+    *a = (array){t, NULL, t->data};
+    return t->dtype == d && t->contiguous ? HG_OK : array_copy(cx, d, a);
+}
+
 /* Write back what a copy has become, and count the change. */
-static hg_status array_commit(hg_ctx *cx, array *a) {
-    hg_status st = a->dense == a->tensor ? HG_OK : hg_raw_copy(cx, a->tensor, a->dense);
+static inline hg_status array_commit(hg_ctx *cx, array *a) {
+    hg_status st = a->copy ? hg_raw_copy(cx, a->tensor, a->copy) : HG_OK;
     if (st == HG_OK) ++*hg_version_of(a->tensor->storage);
     return st;
 }
 
-static void arrays_close(hg_ctx *cx, array *a, int n) {
-    for (int i = 0; i < n; i++) hg_release(cx, a[i].dense);
+static inline void array_close(hg_ctx *cx, const array *a) {
+    if (a->copy) hg_release(cx, a->copy);
 }
 
 static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *other, const char *what) {
@@ -84,23 +86,20 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     bool first = o->momentum != 0 && !*buf;
     if (first && (st = hg_tensor_empty(cx, (hg_dtype)param->dtype, param->n_dim, param->shape, buf)) != HG_OK)
         return st;
-    int n = o->momentum != 0 ? 3 : 2;
-    array a[3] = {{0}};
-    hg_tensor *of[3] = {param, grad, *buf};
-    for (int i = 0; i < n && st == HG_OK; i++) {
-        if (i != 1) st = hg_announce_write(cx, of[i]);
-        if (st == HG_OK) st = array_open(cx, of[i], array_type(param), &a[i]);
-    }
+    hg_dtype d = array_type(param);
+    array p = {0}, g = {0}, b = {0};
+    if ((st = hg_announce_write(cx, param)) == HG_OK) st = array_open(cx, param, d, &p);
+    if (st == HG_OK) st = array_open(cx, grad, d, &g);
+    if (st == HG_OK && *buf && (st = hg_announce_write(cx, *buf)) == HG_OK) st = array_open(cx, *buf, d, &b);
     if (st == HG_OK) {
-        void *b = n == 3 ? a[2].dense->data : NULL;
-        if (array_type(param) == HG_F64)
-            sgd_f64(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
+        if (d == HG_F64)
+            sgd_f64(o, param->numel, p.at, g.at, b.at, first);
         else
-            sgd_f32(o, param->numel, (void *)a[0].dense->data, (void *)a[1].dense->data, b, first);
-        st = array_commit(cx, &a[0]);
-        if (st == HG_OK && n == 3) st = array_commit(cx, &a[2]);
+            sgd_f32(o, param->numel, p.at, g.at, b.at, first);
+        st = array_commit(cx, &p);
+        if (st == HG_OK && *buf) st = array_commit(cx, &b);
     }
-    arrays_close(cx, a, 3);
+    array_close(cx, &p), array_close(cx, &g), array_close(cx, &b);
     return st;
 }
 
@@ -164,17 +163,15 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
     }
     if (st == HG_OK) st = hg_raw_fill(cx, step, hg_f(k));
     if (st == HG_OK) {
-        void *at[5] = {NULL};
-        for (int i = 0; i < n; i++) at[i] = a[i].dense->data;
         ++*hg_version_of(step->storage);
         if (array_type(param) == HG_F64)
-            adam_f64(o, s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+            adam_f64(o, s, param->numel, a[0].at, a[1].at, a[2].at, a[3].at, a[4].at);
         else
-            adam_f32(o, s, param->numel, at[0], at[1], at[2], at[3], at[4]);
+            adam_f32(o, s, param->numel, a[0].at, a[1].at, a[2].at, a[3].at, a[4].at);
         for (int i = 0; i < n && st == HG_OK; i++)
             if (i != 1) st = array_commit(cx, &a[i]);
     }
-    arrays_close(cx, a, 5);
+    for (int i = 0; i < n; i++) array_close(cx, &a[i]);
     return st;
 }
 

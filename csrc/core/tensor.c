@@ -14,26 +14,24 @@ static inline void set_strides(int n_dim, const int64_t *shape, int64_t *stride)
 
 void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride) { set_strides(n_dim, shape, stride); }
 
-/* What is said about t's strides: whether its elements lie in order, and whether the strides are those of a new tensor. */
-static void describe(hg_tensor *t) {
-    int64_t step = 1;
-    bool in_order = true, plain = true, empty = false;
+/* Give t, which has room for them, sizes and strides, and say what follows: how many elements there are, whether they lie in
+   order, and whether the strides are those of a new tensor. */
+static inline void set_dims(hg_tensor *t, const int64_t *shape, const int64_t *stride) {
+    int64_t step = 1, numel = 1;
+    bool in_order = true, plain = true;
     for (int i = t->n_dim - 1; i >= 0; i--) {
-        if (t->stride[i] != step) {
-            plain = false;
-            if (t->shape[i] != 1) in_order = false;
-        }
-        if (t->shape[i] == 0) empty = true;
-        if (t->shape[i] > 1) step *= t->shape[i];
+        int64_t n = shape[i], s = stride[i];
+        t->shape[i] = n, t->stride[i] = s;
+        numel *= n;
+        if (s != step) plain = false, in_order &= n == 1;
+        if (n > 1) step *= n;
     }
-    t->contiguous = in_order || empty;
+    t->numel = numel;
+    t->contiguous = in_order || numel == 0;
     t->plain = plain;
 }
 
-void hg_tensor_restride(hg_tensor *t, const int64_t *stride) {
-    hg_copy_dims(t->stride, stride, t->n_dim);
-    describe(t);
-}
+void hg_tensor_restride(hg_tensor *t, const int64_t *stride) { set_dims(t, t->shape, stride); }
 
 /* Give t room for n_dim sizes and strides; its old room goes. */
 static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
@@ -68,15 +66,8 @@ hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d
     hg_tensor *t;
     hg_status st = shell(cx, storage, data, d, n_dim, &t);
     if (st != HG_OK) return st;
-    int64_t numel = 1;
-    for (int i = 0; i < n_dim; i++) t->shape[i] = shape[i], numel *= shape[i];
-    t->numel = numel;
-    if (stride) {
-        hg_tensor_restride(t, stride);
-    } else {
-        set_strides(n_dim, shape, t->stride);
-        t->contiguous = t->plain = true;
-    }
+    if (!stride) set_strides(n_dim, shape, t->stride);
+    set_dims(t, shape, stride ? stride : t->stride);
     *out = t;
     return HG_OK;
 }

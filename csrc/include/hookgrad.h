@@ -316,9 +316,7 @@ hg_tensor_format(const hg_tensor *t); /* which channels-last format its strides 
 int64_t hg_tensor_offset(const hg_tensor *t); /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 
-/* Number k (in logical order) as a double or an int64, whatever the dtype. */
-double hg_tensor_get_f(const hg_tensor *t, const int64_t *index);
-int64_t hg_tensor_get_i(const hg_tensor *t, const int64_t *index);
+hg_arg hg_element(hg_dtype d, const char *at);            /* what lies there: BOOL, INT or FLOAT */
 hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out); /* of a one-element tensor: BOOL, INT or FLOAT */
 
 /* ---- Arguments and ops ------------------------------------------------------------------------------------------ */

@@ -294,22 +294,35 @@ static bool equally_long(const tensors *lists, int n, const char *function) {
     return true;
 }
 
-/* _C.with_grad(params): those that have a gradient, and their gradients; two lists. */
+/* _C.with_grad(params): those that have a gradient, and their gradients; two tuples. */
 static PyObject *with_grad(PyObject *Py_UNUSED(m), PyObject *params) {
-    PyObject *items = PySequence_Fast(params, "expected a sequence of parameters");
-    PyObject *with = items ? PyList_New(0) : NULL, *grads = with ? PyList_New(0) : NULL;
-    bool ok = grads;
-    for (Py_ssize_t i = 0; ok && i < PySequence_Fast_GET_SIZE(items); i++) {
+    PyObject *items = PySequence_Fast(params, "expected a sequence of parameters"), *both = NULL;
+    PyObject *pair[2] = {NULL, NULL}; /* made for the first that has one, with room for all that follow */
+    Py_ssize_t n = items ? PySequence_Fast_GET_SIZE(items) : 0, room = 0, found = 0;
+    bool ok = items;
+    for (Py_ssize_t i = 0; ok && i < n && i < PySequence_Fast_GET_SIZE(items); i++) {
         PyObject *param = PySequence_Fast_GET_ITEM(items, i);
         bool plain = Py_TYPE(param) == hg_py->tensor_type || (PyObject *)Py_TYPE(param) == hg_py->parameter;
         hg_tensor *leaf = plain && !TENSOR(param)->grad_fn ? TENSOR(param) : NULL;
         PyObject *grad = leaf ? py_wrap(leaf->grad) : PyObject_GetAttr(param, NAME(grad));
-        if (!grad) ok = false;
-        if (ok && grad != Py_None) ok = !PyList_Append(with, param) && !PyList_Append(grads, grad);
+        ok = grad;
+        if (ok && grad != Py_None && !room) {
+            room = n - i;
+            ok = (pair[0] = PyTuple_New(room)) && (pair[1] = PyTuple_New(room));
+        }
+        if (ok && grad != Py_None) {
+            PyTuple_SET_ITEM(pair[0], found, Py_NewRef(param));
+            PyTuple_SET_ITEM(pair[1], found++, Py_NewRef(grad));
+        }
         Py_XDECREF(grad);
     }
-    PyObject *both = ok ? PyTuple_Pack(2, with, grads) : NULL;
-    Py_XDECREF(items), Py_XDECREF(with), Py_XDECREF(grads);
+    for (int k = 0; ok && k < 2; k++)
+        if (found)
+            ok = found == room || !_PyTuple_Resize(&pair[k], found);
+        else
+            pair[k] = Py_NewRef(hg_py->empty_tuple);
+    if (ok) both = PyTuple_Pack(2, pair[0], pair[1]);
+    Py_XDECREF(items), Py_XDECREF(pair[0]), Py_XDECREF(pair[1]);
     return both;
 }
 

@@ -134,37 +134,16 @@ static PyObject *tensor_item(PyObject *self, PyObject *Py_UNUSED(none)) {
     return st == HG_OK ? py_number(&a) : py_raise(cx, st);
 }
 
-/* The element at index[n_dim], as Python's number. */
-static PyObject *element(const hg_tensor *t, const int64_t *index) {
-    if (hg_dtype_is_float(t->dtype)) return PyFloat_FromDouble(hg_tensor_get_f(t, index));
-    int64_t i = hg_tensor_get_i(t, index);
-    return t->dtype == HG_BOOL ? PyBool_FromLong(i != 0) : PyLong_FromLongLong(i);
-}
-
-/* The last dimension of float32: what is asked for most. */
-static PyObject *list_of_floats(const hg_tensor *t, const int64_t *index) {
-    int last = t->n_dim - 1;
-    int64_t at = 0;
-    for (int i = 0; i < last; i++) at += index[i] * t->stride[i];
-    const float *p = (const float *)(const void *)t->data + at;
-    PyObject *list = PyList_New((Py_ssize_t)t->shape[last]);
-    for (int64_t i = 0; list && i < t->shape[last]; i++) {
-        PyObject *one = PyFloat_FromDouble(p[i * t->stride[last]]);
-        if (!one)
-            Py_CLEAR(list);
-        else
-            PyList_SET_ITEM(list, i, one);
+static PyObject *nested_list(const hg_tensor *t, int dim, const char *at) {
+    if (dim == t->n_dim) {
+        hg_arg number = hg_element(t->dtype, at);
+        return py_number(&number);
     }
-    return list;
-}
-
-static PyObject *nested_list(const hg_tensor *t, int dim, int64_t *index) {
-    if (dim == t->n_dim) return element(t, index);
-    if (dim == t->n_dim - 1 && t->dtype == HG_F32) return list_of_floats(t, index);
-    PyObject *list = PyList_New((Py_ssize_t)t->shape[dim]);
-    for (int64_t i = 0; list && i < t->shape[dim]; i++) {
-        index[dim] = i;
-        PyObject *one = nested_list(t, dim + 1, index);
+    bool floats = dim == t->n_dim - 1 && t->dtype == HG_F32; /* what is asked for most */
+    Py_ssize_t n = (Py_ssize_t)t->shape[dim], step = (Py_ssize_t)t->stride[dim] * hg_dtypes[t->dtype].size;
+    PyObject *list = PyList_New(n);
+    for (Py_ssize_t i = 0; list && i < n; i++, at += step) {
+        PyObject *one = floats ? PyFloat_FromDouble(*(const float *)(const void *)at) : nested_list(t, dim + 1, at);
         if (!one)
             Py_CLEAR(list);
         else
@@ -177,8 +156,7 @@ static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (py_dispatches(self))
         return PyErr_Format(PyExc_RuntimeError, ".tolist() is not supported for tensor subclasses, got %s",
                             Py_TYPE(self)->tp_name);
-    int64_t index[HG_MAX_DIM] = {0};
-    return nested_list(TENSOR(self), 0, index);
+    return nested_list(TENSOR(self), 0, TENSOR(self)->data);
 }
 
 /* ---- The graph -------------------------------------------------------------------------------------------------- */
