@@ -134,24 +134,25 @@ static hg_status check_matrices(hg_ctx *cx, const hg_tensor *x, const hg_tensor 
     return HG_OK;
 }
 
-/* Two matrices that lie well, and at most a row to add: most products, and the small ones must not pay for the others. */
-static bool multiplies_at_once(const hg_tensor *x, const hg_tensor *y, const hg_tensor *add, const hg_arg *beta,
-                               hg_gemm_args *g) {
+/* Two matrices that lie well, each as it is or turned, and at most a row to add: most products, and the small ones must not
+   pay for the others. */
+static bool multiplies_at_once(const hg_tensor *x, bool tx, const hg_tensor *y, bool ty, const hg_tensor *add,
+                               const hg_arg *beta, hg_gemm_args *g) {
     operand a, b;
     hg_dtype d = (hg_dtype)x->dtype;
-    int64_t n = y->shape[1];
+    int64_t n = y->shape[!ty];
     if ((d != HG_F32 && d != HG_F64) || y->dtype != x->dtype ||
         (add && (!is_row_of(add, d, n) || hg_number_f(beta) == 0)))
         return false;
-    if (!lies_well(x->shape[0], x->shape[1], x->stride[0], x->stride[1], &a) ||
-        !lies_well(y->shape[0], n, y->stride[0], y->stride[1], &b))
+    if (!lies_well(x->shape[tx], x->shape[!tx], x->stride[tx], x->stride[!tx], &a) ||
+        !lies_well(y->shape[ty], n, y->stride[ty], y->stride[!ty], &b))
         return false;
     *g = (hg_gemm_args){.d = d,
                         .ta = a.t,
                         .tb = b.t,
-                        .m = x->shape[0],
+                        .m = x->shape[tx],
                         .n = n,
-                        .k = x->shape[1],
+                        .k = x->shape[!tx],
                         .lda = a.ld,
                         .ldb = b.ld,
                         .ldc = n,
@@ -167,7 +168,7 @@ static hg_status multiply(hg_ctx *cx, hg_tensor *x, hg_tensor *y, hg_tensor *add
     const int64_t shape[2] = {x->shape[0], y->shape[1]};
     hg_gemm_args g;
     hg_status st;
-    if (!*out && multiplies_at_once(x, y, add, &beta, &g)) {
+    if (!*out && multiplies_at_once(x, false, y, false, add, &beta, &g)) {
         if ((st = hg_tensor_empty(cx, g.d, 2, shape, &r)) != HG_OK) return st;
         g.alpha = hg_number_f(&alpha), g.beta = hg_number_f(&beta), g.c = r->data;
         hg_multiply(cx->lib, &g, 1, 0, 0, 0, 0);
@@ -211,19 +212,48 @@ static bool by_columns(hg_ctx *cx, hg_back *b, int param) {
     return from && from->op && from->op == hg_op_at(cx->lib, HG_OP_T);
 }
 
-/* The gradients of x@y: g @ y^T for x, x^T @ g for y; by columns as the transposed product of the transposed. */
-static hg_tensor *left_grad(hg_ctx *cx, hg_back *b, int x, int y) {
-    if (by_columns(cx, b, x)) return X(T, T(X(MM, T(IN(y)), T(X(T, T(G))))));
-    return X(MM, T(G), T(X(T, T(IN(y)))));
+/* Is nothing of a derivative recorded or watched, so that its products need no views? */
+static bool unseen(const hg_ctx *cx) { return !hg_records(cx) && !cx->lib->watch.calling; }
+
+/* The gradient as products read it. What sum() gives lies neither by rows nor by columns: it is copied once for all of them. */
+static hg_tensor *readable(hg_ctx *cx, hg_tensor *g) {
+    operand o;
+    hg_tensor *made;
+    if (!unseen(cx) || lies_well(g->shape[0], g->shape[1], g->stride[0], g->stride[1], &o)) return g;
+    hg_status st = hg_raw_contiguous(cx, g, &made);
+    return st == HG_OK ? hg_scope_keep(cx, made) : hg_x_fail(cx, st);
 }
-static hg_tensor *right_grad(hg_ctx *cx, hg_back *b, int x, int y) {
-    if (by_columns(cx, b, y)) return X(T, T(X(MM, T(X(T, T(G))), T(IN(x)))));
-    return X(MM, T(X(T, T(IN(x)))), T(G));
+
+/* x@y, each as it is or turned; by columns as the transposed product of the transposed. */
+static hg_tensor *turned_product(hg_ctx *cx, hg_tensor *x, bool tx, hg_tensor *y, bool ty, bool columns) {
+    hg_gemm_args g;
+    hg_tensor *r, *left = columns ? y : x, *right = columns ? x : y;
+    if (!left || !right) return NULL;
+    bool tl = columns ? !ty : tx, tr = columns ? !tx : ty;
+    if (!unseen(cx) || !multiplies_at_once(left, tl, right, tr, NULL, NULL, &g)) {
+        r = X(MM, T(tl ? X(T, T(left)) : left), T(tr ? X(T, T(right)) : right));
+        return columns ? X(T, T(r)) : r;
+    }
+    hg_status st = hg_tensor_empty(cx, g.d, 2, columns ? (int64_t[]){g.n, g.m} : (int64_t[]){g.m, g.n}, &r);
+    if (st != HG_OK) return hg_x_fail(cx, st);
+    if (columns) hg_tensor_restride(r, (int64_t[]){1, g.n});
+    g.alpha = 1, g.c = r->data;
+    hg_multiply(cx->lib, &g, 1, 0, 0, 0, 0);
+    return hg_scope_keep(cx, r);
+}
+
+/* The gradients of x@y: g @ y^T for x, x^T @ g for y. */
+static hg_tensor *left_grad(hg_ctx *cx, hg_back *b, hg_tensor *g, int x, int y) {
+    return turned_product(cx, g, false, IN(y), true, by_columns(cx, b, x));
+}
+static hg_tensor *right_grad(hg_ctx *cx, hg_back *b, hg_tensor *g, int x, int y) {
+    return turned_product(cx, IN(x), true, g, false, by_columns(cx, b, y));
 }
 
 hg_status hg_mm_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, left_grad(cx, b, 0, 1));
-    if (NEED(1)) GIVE(1, right_grad(cx, b, 0, 1));
+    hg_tensor *g = readable(cx, G);
+    if (NEED(0)) GIVE(0, left_grad(cx, b, g, 0, 1));
+    if (NEED(1)) GIVE(1, right_grad(cx, b, g, 0, 1));
     return HG_OK;
 }
 
@@ -249,9 +279,11 @@ hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_addmm_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
-    if (NEED(1)) GIVE(1, scaled(cx, left_grad(cx, b, 1, 2), ARG(4)));
-    if (NEED(2)) GIVE(2, scaled(cx, right_grad(cx, b, 1, 2), ARG(4)));
+    hg_tensor *g = readable(cx, G);
+    if (NEED(0))
+        GIVE(0, scaled(cx, hg_back_meta(b, 0, 0).n_dim == 2 ? G : g, ARG(3))); /* it is summed up, or as it came */
+    if (NEED(1)) GIVE(1, scaled(cx, left_grad(cx, b, g, 1, 2), ARG(4)));
+    if (NEED(2)) GIVE(2, scaled(cx, right_grad(cx, b, g, 1, 2), ARG(4)));
     return HG_OK;
 }
 
@@ -545,6 +577,7 @@ static hg_tensor *matmul(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
 
 hg_status hg_matmul_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
+    if (SELF->n_dim == 2 && a[1].u.t->n_dim == 2) return hg_call_op(cx, HG_OP_MM, a, 2, out);
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, matmul(cx, SELF, a[1].u.t), out);
 }
