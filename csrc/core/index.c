@@ -6,6 +6,7 @@
    result has their common shape in the place of the dimensions they index, or in front where these are not neighbours. A plan
    holds what follows from that: for every element of the common shape its offset in the tensor, and how to walk both. */
 #include "autograd_impl.h"
+#include "k_impl.h"
 #include "layout_impl.h"
 #include "shape_impl.h"
 
@@ -591,6 +592,15 @@ static hg_status assign_at(hg_ctx *cx, taken *k, hg_arg value) {
     return hg_call_inplace(cx, HG_OP_INDEX_PUT, (hg_arg[]){hg_t(k->view), hg_ts(k->index, k->n), hg_t(v)}, 3);
 }
 
+/* x[i, j] = number, where nobody records or watches it. */
+static hg_status put_element(hg_ctx *cx, hg_tensor *t, int64_t offset, hg_arg number) {
+    hg_status st = hg_check_inplace(cx, t, false);
+    if (st != HG_OK || (st = hg_check_number(cx, number, (hg_dtype)t->dtype)) != HG_OK) return st;
+    hg_put_number(number, (hg_dtype)t->dtype, t->data + offset * (int64_t)hg_tensor_itemsize(t));
+    ++*hg_version_of(t->storage);
+    return HG_OK;
+}
+
 hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_arg value) {
     taken k;
     if (n == 1 && at[0].kind == HG_IX_BOOL && !at[0].start) return HG_OK; /* x[False] names nothing */
@@ -600,10 +610,12 @@ hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_a
     bool recorded = cx->grad_enabled &&
                     (hg_tensor_requires_grad(t) || (value.kind == HG_A_TENSOR && hg_tensor_requires_grad(value.u.t)));
     bool watched = cx->lib->watch.calling || cx->lib->watch.writing;
+    bool direct = !recorded && !watched && views_at_once(t, at, n, &v);
+    if (direct && v.n_dim == 0 && value.kind != HG_A_TENSOR) return put_element(cx, t, v.offset, value);
     hg_scope s;
     hg_status st;
     hg_scope_begin(cx, &s);
-    if (!recorded && !watched && views_at_once(t, at, n, &v)) {
+    if (direct) {
         hg_tensor *view = NULL; /* nobody asks where it came from */
         st = hg_raw_view(cx, t, v.n_dim, v.shape, v.stride, v.offset, &view);
         if (st == HG_OK) st = assign(cx, view, value);

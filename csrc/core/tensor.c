@@ -33,11 +33,11 @@ static inline void set_dims(hg_tensor *t, const int64_t *shape, const int64_t *s
 
 void hg_tensor_restride(hg_tensor *t, const int64_t *stride) { set_dims(t, t->shape, stride); }
 
-/* Give t room for n_dim sizes and strides; its old room goes. */
-static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
+/* Give t room for n_dim sizes and strides; it has none, or its old room goes. */
+static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim, bool fresh) {
     int64_t *room = t->dims;
     if (n_dim > HG_INLINE_DIM && !(room = hg_mem(cx, 2 * (size_t)n_dim * sizeof *room))) return HG_MEMORY;
-    if (t->shape && t->shape != t->dims) hg_mem_free(cx->lib, t->shape);
+    if (!fresh && t->shape && t->shape != t->dims) hg_mem_free(cx->lib, t->shape);
     t->shape = room;
     t->stride = room + (n_dim > HG_INLINE_DIM ? n_dim : HG_INLINE_DIM);
     t->n_dim = (uint8_t)n_dim;
@@ -48,7 +48,7 @@ static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim) {
 static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, hg_tensor **out) {
     hg_tensor *t = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_TENSOR, sizeof *t);
     if (!t) return hg_no_memory(cx);
-    hg_status st = make_room(cx, t, n_dim);
+    hg_status st = make_room(cx, t, n_dim, true);
     if (st != HG_OK) {
         hg_release(cx, t);
         return st;
@@ -91,35 +91,42 @@ hg_status hg_tensor_empty_like(hg_ctx *cx, const hg_tensor *like, hg_dtype d, hg
     return HG_OK;
 }
 
-/* The bytes of so many elements; fails on negative sizes and overflow. */
-static hg_status count_bytes(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, size_t *size) {
+/* hg_tensor_empty() where there are many dimensions, or a size that cannot be. */
+static __attribute__((noinline)) hg_status empty_checked(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape,
+                                                         hg_tensor **out) {
     int64_t numel;
+    size_t size;
+    hg_storage *s;
     hg_status st = hg_numel(cx, n_dim, shape, &numel);
-    if (st == HG_OK && __builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, size))
+    if (st == HG_OK && __builtin_mul_overflow((size_t)numel, (size_t)hg_dtypes[d].size, &size))
         st = hg_fail(cx, HG_STATE, "Storage size calculation overflowed with %lld elements of %s", (long long)numel,
                      hg_dtypes[d].name);
+    if (st != HG_OK || (st = hg_storage_new(cx, size, &s)) != HG_OK) return st;
+    if ((st = hg_tensor_make(cx, s, s->data, d, n_dim, shape, NULL, out)) != HG_OK) hg_storage_release(cx->lib, s);
     return st;
 }
 
 hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out) {
-    int64_t bytes = hg_dtypes[d].size;
+    const int64_t item = hg_dtypes[d].size;
+    int64_t bytes = item, step = 1;
     hg_storage *s;
-    hg_status st = HG_OK;
-    bool plain = n_dim <= HG_MAX_DIM; /* no size is negative, and nothing overflows */
-    for (int i = 0; i < n_dim && plain; i++) plain = shape[i] >= 0 && !__builtin_mul_overflow(bytes, shape[i], &bytes);
-    size_t size = (size_t)bytes;
-    if (!plain && (st = count_bytes(cx, d, n_dim, shape, &size)) != HG_OK) return st;
-    if ((st = hg_storage_new(cx, size, &s)) != HG_OK) return st;
-    st = plain ? shell(cx, s, s->data, d, n_dim, out) : hg_tensor_make(cx, s, s->data, d, n_dim, shape, NULL, out);
-    if (st != HG_OK) {
+    if (n_dim > HG_INLINE_DIM) return empty_checked(cx, d, n_dim, shape, out);
+    for (int i = 0; i < n_dim; i++)
+        if (shape[i] < 0 || __builtin_mul_overflow(bytes, shape[i], &bytes))
+            return empty_checked(cx, d, n_dim, shape, out);
+    hg_status st = hg_storage_new(cx, (size_t)bytes, &s);
+    if (st != HG_OK) return st;
+    if ((st = shell(cx, s, s->data, d, n_dim, out)) != HG_OK) {
         hg_storage_release(cx->lib, s);
         return st;
     }
-    if (!plain) return HG_OK;
     hg_tensor *t = *out;
-    hg_copy_dims(t->shape, shape, n_dim);
-    set_strides(n_dim, shape, t->stride);
-    t->numel = bytes >> __builtin_ctz((unsigned)hg_dtypes[d].size);
+    for (int i = n_dim - 1; i >= 0; i--) {
+        int64_t n = shape[i];
+        t->dims[i] = n, t->dims[HG_INLINE_DIM + i] = step;
+        step *= n > 1 ? n : 1;
+    }
+    t->numel = bytes ? step : 0;
     t->contiguous = t->plain = true;
     return HG_OK;
 }
@@ -292,7 +299,7 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
     bool differs = t->dtype != from->dtype || !t->shape || !hg_same_shape(t, from);
     if (t->extra && differs) t->extra->accumulator = NULL;
     if (t->n_dim != from->n_dim || !t->shape) {
-        hg_status st = make_room(cx, t, from->n_dim);
+        hg_status st = make_room(cx, t, from->n_dim, false);
         if (st != HG_OK) return st;
     }
     hg_storage *old = t->storage;
