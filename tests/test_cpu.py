@@ -110,7 +110,7 @@ CASES["matmul"] = lambda: (
 CASES["gradient of linear"] = lambda: gradients(
     F.linear, numbers(33 * 20).view(33, 20), numbers(17 * 20, 1).view(17, 20), numbers(17, 2)
 )
-for _size, _channels, _kernel, _stride in ((9, 4, 3, 1), (11, 3, 5, 2), (8, 32, 3, 1)):
+for _size, _channels, _kernel, _stride in ((9, 4, 3, 1), (11, 3, 5, 2), (8, 32, 3, 1), (28, 1, 5, 1), (15, 6, 3, 1)):
     CASES[f"gradient of conv2d, {_channels} channels, {_kernel}x{_kernel} by {_stride}"] = (
         lambda s=_size, c=_channels, k=_kernel, by=_stride: gradients(
             lambda x, w: F.conv2d(x, w, None, by, 1),

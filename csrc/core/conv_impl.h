@@ -57,6 +57,34 @@ typedef struct hg_results {
 bool hg_results_suit(const hg_results *r); /* Is it worth it to have channels in vectors? */
 hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads);
 
+/* ---- Planes with zeros around them (k_plane.c) ------------------------------------------------------------------------------- */
+
+enum { HG_MOST_SEE = 6, HG_RAKE = 8 };
+/* How many channels of a result are computed together, and how many planes of its gradient. */
+#define HG_SEE(X)  X(1) X(2) X(3) X(4) X(5) X(6)
+#define HG_MEET(X) X(6) X(4) X(2) X(1)
+
+/* What one instruction set has: k_plane.h. */
+typedef struct hg_sight {
+    int64_t images, high, wide, k, n_x, a_image, a_row, c_image, c_row, c_plane;
+    const int32_t *at;
+} hg_sight;
+typedef void hg_see(const hg_sight *s, const float *a, const float *weight, const float *bias, float *c);
+typedef struct hg_plane_tiles {
+    int64_t lanes, high;
+    void (*frame)(const float *image, int64_t h, int64_t w, int64_t y, int64_t n, float *to, int64_t pitch);
+    hg_see *see[HG_MOST_SEE]; /* by channels - 1 */
+    hg_see *rake[2];          /* for a kernel of three rows, and of five, side by side */
+    /* by HG_MEET's order, and taps - 2 */
+    void (*meet[4][2])(const hg_sight *s, const float *a, const int32_t *at, const float *c, float *sums);
+} hg_plane_tiles;
+const hg_plane_tiles *hg_get_plane_tiles(void); /* where hg_has_tiles() */
+
+bool hg_planes_suit(const hg_results *r);
+hg_status hg_planes_run(hg_ctx *cx, const hg_results *r, int64_t threads);
+bool hg_planes_weight_suits(const hg_conv_shape *s);
+hg_status hg_planes_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight);
+
 /* ---- All windows (k_conv.c) ----------------------------------------------------------------------------------------------- */
 
 /* How many threads are worth it. */

@@ -9,7 +9,8 @@
    The gradient of the images is the same, of the weights turned round and the windows of the output's gradient, once for each
    remainder that a pixel's place leaves when it is divided by the stride. That of the weights is a product of slabs, whose rows
    are channels or columns of the kernel, and the output's gradient turned. Where there are channels and pixels enough, vectors
-   are of channels (Note [Windows] in k_window.c). Where every channel stands alone there are no
+   are of channels (Note [Windows] in k_window.c); where there are few channels and rows fill
+   vectors, images are not copied for each column (Note [Planes] in k_plane.c). Where every channel stands alone there are no
    products, and vectors of pixels are added up instead (k_depthwise.c). */
 #include "conv_impl.h"
 #include "gemm_impl.h"
@@ -199,7 +200,7 @@ done:
 }
 
 static hg_status run(hg_ctx *cx, const hg_results *r, int64_t threads) {
-    return (hg_results_suit(r) ? hg_results_run : run_slabs)(cx, r, threads);
+    return (hg_planes_suit(r) ? hg_planes_run : hg_results_suit(r) ? hg_results_run : run_slabs)(cx, r, threads);
 }
 
 /* A product for each image and group; a is (groups, out, in), or `turned`. */
@@ -384,6 +385,7 @@ static void run_block(const void *arg, int64_t number, float *space) {
 
 hg_status hg_conv_weight(hg_ctx *cx, const hg_conv_shape *s, const float *output, const float *image, float *weight) {
     if (hg_conv_has_few(s)) return hg_conv_few_weight(cx, s, output, image, weight);
+    if (hg_planes_weight_suits(s)) return hg_planes_weight(cx, s, output, image, weight);
     const int64_t taps = s->kh * s->kw, threads = hg_conv_threads(s);
     weight_job j = {.image = image,
                     .output = output,

@@ -9,6 +9,7 @@
    on how the work is cut nor on the instruction set. Blocks of k are cut where MKL cuts them, so that sums have the bits that
    PyTorch's have. */
 #include "gemm_impl.h"
+#include "conv_impl.h"
 #include "cpu_impl.h"
 #include "pool_impl.h"
 
@@ -36,6 +37,7 @@ typedef struct machine {
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
     void (*windows[MAX_ROWS][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
                                  int64_t c_row); /* so too */
+    hg_plane_tiles planes;
 } machine;
 
 /* ---- Instruction sets ----------------------------------------------------------------------------------------------------- */
@@ -68,6 +70,8 @@ typedef struct machine {
                                                              _mm_loadu_ps(row[4 + q] + p), 1),                         \
                                           _mm_loadu_ps(row[8 + q] + p), 2),                                            \
                        _mm_loadu_ps(row[12 + q] + p), 3)
+#define HIGH 4
+#include "k_plane.h"
 #include "k_gemm.h"
 #undef NAME
 #undef TARGET
@@ -90,6 +94,7 @@ typedef struct machine {
 #undef UNPACK_HIGH
 #undef SHUFFLE
 #undef FOUR
+#undef HIGH
 
 static const int32_t some_avx2[] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 #define NAME(f)                f##_avx2
@@ -114,6 +119,8 @@ static const int32_t some_avx2[] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 
 #define SHUFFLE(x, y, how)     _mm256_shuffle_ps(x, y, how)
 #define FOUR(row, q, p)                                                                                                \
     _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[q] + p)), _mm_loadu_ps(row[4 + q] + p), 1)
+#define HIGH 2
+#include "k_plane.h"
 #include "k_gemm.h"
 
 static const machine *this_machine(void) {
@@ -124,6 +131,8 @@ static const machine *this_machine(void) { return NULL; }
 #endif
 
 bool hg_has_tiles(void) { return this_machine() != NULL; }
+
+const hg_plane_tiles *hg_get_plane_tiles(void) { return &this_machine()->planes; }
 
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 

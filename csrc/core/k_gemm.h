@@ -168,4 +168,5 @@ static const machine NAME(machine) = {
             TILES(WINDOWS)
 #undef WINDOWS
         },
+    .planes = {LANES, HIGH, NAME(frame), {HG_SEE(SEE_IN)}, {NAME(rake_3), NAME(rake_5)}, {HG_MEET(MEET_IN)}},
 };
