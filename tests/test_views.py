@@ -4,6 +4,7 @@ import pytest
 from op_cases import check_derivatives, check_error, check_result
 
 import hookgrad as torch
+import hookgrad.nn.functional as F
 
 # What PyTorch 2.13 gives: the numbers, and the name of the node that made them.
 RESULTS = [
@@ -483,3 +484,25 @@ def test_a_hook_on_a_view_whose_base_was_written_to_goes_to_the_new_history():
     (early.sum() + 3 * late.sum()).backward()
     assert seen == [[3.0, 3.0], [1.0, 1.0]]
     assert x.grad.tolist() == [8.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+        lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"),
+        lambda x: F.grid_sample(x, torch.zeros(1, 3, 3, 2)),
+        lambda x: F.fold(x.reshape(1, 4, 8), (2, 9), 2),
+        lambda x: torch.cross(x[0, 0, :3, :3], x[0, 1, :3, :3] + 1, dim=1),
+    ],
+)
+def test_a_result_of_several_ops_is_no_view_and_can_be_written_to(function):
+    x = torch.rand(1, 2, 4, 4, requires_grad=True)
+    (expected,) = torch.autograd.grad(function(x).square().sum(), x)
+    y = function(x)
+    assert not y._is_view() and y._base is None
+    before = y.detach().clone()
+    y.clamp_(min=-100).add_(before)
+    y.mul_(0.5)
+    (got,) = torch.autograd.grad((2 * y * before).sum(), x)
+    assert torch.allclose(got, expected / 2, atol=1e-5)

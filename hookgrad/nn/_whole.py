@@ -119,12 +119,12 @@ def lying_as(like, tensor):
 
 
 def _own(tensor, args):
-    """The tensor, or a copy where it is an argument or a view of one."""
+    """The tensor, or a copy where it is an argument or a view of one; it is no view of what the function made on the way."""
     base = tensor._base
     for a in args:
         if isinstance(a, _C.Tensor) and (tensor is a or base is not None and (base is a or base is a._base)):
             return tensor.clone()
-    return tensor
+    return tensor if base is None else tensor.data
 
 
 def _by_position(function, args, kwargs):
