@@ -5,11 +5,12 @@ import hookgrad
 from ..autograd.grad_mode import no_grad
 from ..nn.functional import binary_cross_entropy_with_logits
 from . import constraints
-from .distribution import broadcast_all
+from .exp_family import ExponentialFamily
 from .trial import Trial
+from .utils import broadcast_all
 
 
-class Bernoulli(Trial):
+class Bernoulli(Trial, ExponentialFamily):
     """1 with probability `probs`, the sigmoid of `logits`; one of the two is given.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#bernoulli
@@ -24,6 +25,7 @@ class Bernoulli(Trial):
         super().__init__(self._param.size(), validate_args=validate_args)
 
     mean = property(lambda self: self.probs)
+    mode = property(lambda self: (self.probs >= 0.5).to(self.probs).masked_fill(self.probs == 0.5, float("nan")))
     variance = property(lambda self: self.probs * (1 - self.probs))
 
     def sample(self, sample_shape=()):

@@ -4,10 +4,11 @@ import hookgrad
 
 from . import constraints
 from .dirichlet import Dirichlet
-from .distribution import Distribution, broadcast_all
+from .exp_family import ExponentialFamily
+from .utils import broadcast_all
 
 
-class Beta(Distribution):
+class Beta(ExponentialFamily):
     """Beta of two concentrations.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#beta
@@ -24,6 +25,7 @@ class Beta(Distribution):
 
     concentration1 = property(lambda self: self._dirichlet.concentration[..., 0])
     concentration0 = property(lambda self: self._dirichlet.concentration[..., 1])
+    mode = property(lambda self: self._dirichlet.mode[..., 0])
     mean = property(lambda self: self.concentration1 / (self.concentration1 + self.concentration0))
 
     @property

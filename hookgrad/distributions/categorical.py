@@ -4,7 +4,8 @@ import hookgrad
 
 from ..autograd.grad_mode import no_grad
 from . import constraints
-from .distribution import Distribution, lazy_property, logits_to_probs, probs_to_logits
+from .distribution import Distribution
+from .utils import lazy_property, logits_to_probs, probs_to_logits
 
 
 class Categorical(Distribution):
@@ -45,7 +46,9 @@ class Categorical(Distribution):
         """The probabilities."""
         return logits_to_probs(self.logits)
 
-    support = property(lambda self: constraints.integer_interval(0, self._num_events - 1))
+    support = constraints.dependent_property(
+        lambda self: constraints.integer_interval(0, self._num_events - 1), is_discrete=True, event_dim=0
+    )
     param_shape = property(lambda self: self._param.size())
     mean = variance = property(lambda self: hookgrad.full(self._batch_shape, float("nan"), dtype=self.probs.dtype))
     mode = property(lambda self: self.probs.argmax(dim=-1))

@@ -4,10 +4,10 @@ import hookgrad
 
 from .._gamma import _standard_gamma
 from . import constraints
-from .distribution import Distribution
+from .exp_family import ExponentialFamily
 
 
-class Dirichlet(Distribution):
+class Dirichlet(ExponentialFamily):
     """Dirichlet of `concentration`, along its last dimension. Draws are differentiated through those from Gamma they are made of.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#dirichlet
@@ -24,6 +24,14 @@ class Dirichlet(Distribution):
         super().__init__(concentration.shape[:-1], concentration.shape[-1:], validate_args=validate_args)
 
     mean = property(lambda self: self.concentration / self.concentration.sum(-1, True))
+
+    @property
+    def mode(self):
+        """The most probable vector; where every concentration is below one, the corner of the largest."""
+        above = (self.concentration - 1).clamp(min=0.0)
+        mode = above / above.sum(-1, True)
+        corner = hookgrad.nn.functional.one_hot(mode.argmax(-1), mode.shape[-1]).to(mode)
+        return hookgrad.where((self.concentration < 1).all(-1, True), corner, mode)
 
     @property
     def variance(self):

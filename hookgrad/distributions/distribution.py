@@ -1,47 +1,13 @@
 """What distributions share."""
 
+import warnings
+
 import hookgrad
 
 from .. import _C
 from ..autograd.grad_mode import no_grad
-
-
-def broadcast_all(*values):
-    """Numbers and tensors as tensors of one shape; numbers get the dtype of a tensor among them."""
-    tensors = [v for v in values if isinstance(v, _C.Tensor)]
-    if not all(isinstance(v, (_C.Tensor, int, float)) for v in values):
-        raise ValueError(
-            "Input arguments must all be instances of Number, torch.Tensor or objects implementing __torch_function__."
-        )
-    dtype = tensors[0].dtype if tensors else hookgrad.get_default_dtype()
-    return hookgrad.broadcast_tensors(*[v if isinstance(v, _C.Tensor) else _C.tensor(v, dtype=dtype) for v in values])
-
-
-def logits_to_probs(logits, is_binary=False):
-    """Probabilities of log-odds, or of unnormalised log-probabilities along the last dimension."""
-    return logits.sigmoid() if is_binary else logits.softmax(-1)
-
-
-def probs_to_logits(probs, is_binary=False):
-    """The other way round; probabilities are kept off 0 and 1 by the dtype's epsilon."""
-    eps = hookgrad.finfo(probs.dtype).eps
-    probs = probs.clamp(min=eps, max=1 - eps)
-    return probs.log() - (-probs).log1p() if is_binary else probs.log()
-
-
-class lazy_property:
-    """An attribute that is computed when it is first asked for, with gradients enabled."""
-
-    def __init__(self, wrapped):
-        self.wrapped, self.__doc__ = wrapped, wrapped.__doc__
-
-    def __get__(self, instance, owner=None):
-        if instance is None:
-            return self
-        with hookgrad.enable_grad():
-            value = self.wrapped(instance)
-        setattr(instance, self.wrapped.__name__, value)
-        return value
+from . import constraints
+from .utils import lazy_property
 
 
 class Distribution:
@@ -49,7 +15,7 @@ class Distribution:
 
     has_rsample = False
     has_enumerate_support = False
-    arg_constraints = {}
+    _shared = "_unbroadcasted", "temperature"  # how the names begin of what expand() leaves as it is
     _validate_args = __debug__
 
     @staticmethod
@@ -65,9 +31,18 @@ class Distribution:
             self._validate_args = validate_args
         if not self._validate_args:
             return
-        for name, constraint in self.arg_constraints.items():
+        try:
+            arg_constraints = self.arg_constraints
+        except NotImplementedError:
+            arg_constraints = {}
+            warnings.warn(
+                f"{self.__class__} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or initialize the "
+                "distribution with `validate_args=False` to turn off validation.",
+                stacklevel=2,
+            )
+        for name, constraint in arg_constraints.items():
             lazy = name not in self.__dict__ and isinstance(getattr(type(self), name, None), lazy_property)
-            if lazy or constraint is None:
+            if lazy or constraints.is_dependent(constraint):
                 continue
             value = getattr(self, name)
             if not constraint.check(value).all():
@@ -86,6 +61,49 @@ class Distribution:
         """The shape of one draw."""
         return self._event_shape
 
+    @property
+    def arg_constraints(self):
+        """What each parameter must be: a dict of constraints."""
+        raise NotImplementedError
+
+    @property
+    def support(self):
+        """What a draw can be: a constraint."""
+        raise NotImplementedError
+
+    @property
+    def mean(self):
+        """The mean."""
+        raise NotImplementedError
+
+    @property
+    def mode(self):
+        """The most probable value."""
+        raise NotImplementedError(f"{self.__class__} does not implement mode")
+
+    @property
+    def variance(self):
+        """The variance."""
+        raise NotImplementedError
+
+    def expand(self, batch_shape, _instance=None):
+        """The same distributions, broadcast to a batch of that shape.
+
+        What has the batch's shape on its left is expanded, distributions within included; the rest is shared. A subclass that
+        has made the new instance passes it, with what it set itself, as `_instance`.
+        """
+        new = self.__new__(type(self)) if _instance is None else _instance
+        batch_shape, n = hookgrad.Size(batch_shape), len(self._batch_shape)
+        for name, value in self.__dict__.items():
+            if name in new.__dict__:
+                continue
+            shape = value.batch_shape if isinstance(value, Distribution) else getattr(value, "shape", None)
+            if isinstance(value, (_C.Tensor, Distribution)) and not name.startswith(self._shared):
+                value = value.expand(batch_shape + shape[n:] if shape[:n] == self._batch_shape else batch_shape)
+            new.__dict__[name] = value
+        new._batch_shape = batch_shape
+        return new
+
     def sample(self, sample_shape=()):
         """Draws, without gradients."""
         with no_grad():
@@ -99,6 +117,18 @@ class Distribution:
         """The logarithm of the probability, or density, at value."""
         raise NotImplementedError
 
+    def cdf(self, value):
+        """The probability of no more than value."""
+        raise NotImplementedError
+
+    def icdf(self, value):
+        """The value that is exceeded with probability 1 - value."""
+        raise NotImplementedError
+
+    def enumerate_support(self, expand=True):
+        """Every value there can be, along a new first dimension."""
+        raise NotImplementedError
+
     def entropy(self):
         """The entropy of each distribution of the batch."""
         raise NotImplementedError
@@ -107,6 +137,11 @@ class Distribution:
     def stddev(self):
         """The standard deviation."""
         return self.variance.sqrt()
+
+    def sample_n(self, n):
+        """n draws: sample((n,))."""
+        warnings.warn("`sample_n(n)` will be deprecated. Use `sample((n,))` instead.", FutureWarning, stacklevel=2)
+        return self.sample((n,))
 
     def perplexity(self):
         """exp of the entropy."""
@@ -136,10 +171,19 @@ class Distribution:
                     f"Value is not broadcastable with batch_shape+event_shape: {value.shape} vs "
                     f"{self._batch_shape + self._event_shape}."
                 )
-        if not self.support.check(value).all():
+        try:
+            support = self.support
+        except NotImplementedError:
+            warnings.warn(
+                f"{self.__class__} does not define `support` to enable sample validation. Please initialize the distribution with "
+                "`validate_args=False` to turn off validation.",
+                stacklevel=2,
+            )
+            return
+        if not support.check(value).all():
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support "
-                f"({self.support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
+                f"({support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
             )
 
     def __repr__(self):

@@ -3,10 +3,11 @@
 import hookgrad
 
 from . import constraints
-from .distribution import Distribution, broadcast_all
+from .exp_family import ExponentialFamily
+from .utils import broadcast_all
 
 
-class Exponential(Distribution):
+class Exponential(ExponentialFamily):
     """Density rate * exp(-rate x).
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#exponential

@@ -4,10 +4,11 @@ import hookgrad
 
 from .._gamma import _least, _standard_gamma
 from . import constraints
-from .distribution import Distribution, broadcast_all
+from .exp_family import ExponentialFamily
+from .utils import broadcast_all
 
 
-class Gamma(Distribution):
+class Gamma(ExponentialFamily):
     """Gamma of shape `concentration` and rate `rate`.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#gamma
@@ -37,6 +38,11 @@ class Gamma(Distribution):
             self._validate_sample(value)
         a, b = self.concentration, self.rate
         return hookgrad.xlogy(a, b) + hookgrad.xlogy(a - 1, value) - b * value - a.lgamma()
+
+    def cdf(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return hookgrad.special.gammainc(self.concentration, self.rate * value)
 
     def entropy(self):
         a = self.concentration

@@ -2,6 +2,7 @@
 
 from . import constraints
 from .distribution import Distribution
+from .utils import _sum_rightmost
 
 
 class Independent(Distribution):
@@ -22,14 +23,22 @@ class Independent(Distribution):
         self.base_dist, self.reinterpreted_batch_ndims = base_distribution, n
         super().__init__(shape[:at], shape[at:], validate_args=validate_args)
 
+    arg_constraints = {}
     has_rsample = property(lambda self: self.base_dist.has_rsample)
-    support = property(lambda self: constraints.independent(self.base_dist.support, self.reinterpreted_batch_ndims))
+    has_enumerate_support = property(lambda self: self.base_dist.has_enumerate_support)
+
+    @constraints.dependent_property
+    def support(self):
+        """The base distribution's, of more dimensions."""
+        n = self.reinterpreted_batch_ndims
+        return constraints.independent(self.base_dist.support, n) if n else self.base_dist.support
+
     mean = property(lambda self: self.base_dist.mean)
     mode = property(lambda self: self.base_dist.mode)
     variance = property(lambda self: self.base_dist.variance)
 
     def _summed(self, value):
-        return value.sum(tuple(range(-self.reinterpreted_batch_ndims, 0))) if self.reinterpreted_batch_ndims else value
+        return _sum_rightmost(value, self.reinterpreted_batch_ndims)
 
     def sample(self, sample_shape=()):
         return self.base_dist.sample(sample_shape)
@@ -42,6 +51,11 @@ class Independent(Distribution):
 
     def entropy(self):
         return self._summed(self.base_dist.entropy())
+
+    def enumerate_support(self, expand=True):
+        if self.reinterpreted_batch_ndims > 0:
+            raise NotImplementedError("Enumeration over cartesian product is not implemented")
+        return self.base_dist.enumerate_support(expand=expand)
 
     def __repr__(self):
         return f"{self.__class__.__name__}({self.base_dist}, {self.reinterpreted_batch_ndims})"

@@ -3,7 +3,8 @@
 import hookgrad
 
 from . import constraints
-from .distribution import Distribution, broadcast_all
+from .distribution import Distribution
+from .utils import broadcast_all
 
 
 class Laplace(Distribution):
@@ -37,6 +38,11 @@ class Laplace(Distribution):
     def cdf(self, value):
         """The probability of less than value."""
         return 0.5 - 0.5 * (value - self.loc).sign() * (-(value - self.loc).abs() / self.scale).expm1()
+
+    def icdf(self, value):
+        """The value that is exceeded with probability 1 - value."""
+        middle = value - 0.5
+        return self.loc - self.scale * middle.sign() * (-2 * middle.abs()).log1p()
 
     def entropy(self):
         return 1 + (2 * self.scale).log()

@@ -8,6 +8,22 @@ from . import constraints
 from .distribution import Distribution
 
 
+def _choice(error, covariance_matrix, precision_matrix, scale_tril):
+    """(The name of the one that is given, the matrix)."""
+    given = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix, "scale_tril": scale_tril}
+    given = [(name, matrix) for name, matrix in given.items() if matrix is not None]
+    if len(given) != 1:
+        raise error("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+    return given[0]
+
+
+def _as_factor(name, matrix):
+    """The lower Cholesky factor of the covariance."""
+    if name == "scale_tril":
+        return matrix
+    return hookgrad.linalg.cholesky(matrix if name == "covariance_matrix" else hookgrad.linalg.inv(matrix))
+
+
 class MultivariateNormal(Distribution):
     """Normal vectors with mean `loc`, and a covariance, its inverse, or its lower Cholesky factor.
 
@@ -24,13 +40,9 @@ class MultivariateNormal(Distribution):
     has_rsample = True
 
     def __init__(self, loc, covariance_matrix=None, precision_matrix=None, scale_tril=None, validate_args=None):
-        given = {"covariance_matrix": covariance_matrix, "scale_tril": scale_tril, "precision_matrix": precision_matrix}
-        given = {name: matrix for name, matrix in given.items() if matrix is not None}
         if loc.dim() < 1:
             raise ValueError("loc must be at least one-dimensional.")
-        if len(given) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        ((name, matrix),) = given.items()
+        name, matrix = _choice(ValueError, covariance_matrix, precision_matrix, scale_tril)
         if matrix.dim() < 2:
             raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
         batch_shape = hookgrad.broadcast_shapes(matrix.shape[:-2], loc.shape[:-1])
@@ -39,12 +51,7 @@ class MultivariateNormal(Distribution):
         self.loc = loc.expand((*batch_shape, -1))
         self.arg_constraints = {key: type(self).arg_constraints[key] for key in ("loc", name)}
         super().__init__(batch_shape, self.loc.shape[-1:], validate_args=validate_args)
-        if name == "scale_tril":
-            self._unbroadcasted_scale_tril = matrix
-        elif name == "covariance_matrix":
-            self._unbroadcasted_scale_tril = hookgrad.linalg.cholesky(matrix)
-        else:
-            self._unbroadcasted_scale_tril = hookgrad.linalg.cholesky(hookgrad.linalg.inv(matrix))
+        self._unbroadcasted_scale_tril = _as_factor(name, matrix)
 
     def _is(self, name, other):
         return self._matrix if self._given == name else other()

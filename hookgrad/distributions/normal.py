@@ -6,10 +6,11 @@ import hookgrad
 
 from ..autograd.grad_mode import no_grad
 from . import constraints
-from .distribution import Distribution, broadcast_all
+from .exp_family import ExponentialFamily
+from .utils import broadcast_all
 
 
-class Normal(Distribution):
+class Normal(ExponentialFamily):
     """Normal with mean `loc` and standard deviation `scale`.
 
     >>> import hookgrad as torch
@@ -56,7 +57,3 @@ class Normal(Distribution):
 
     def entropy(self):
         return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()
-
-    def expand(self, batch_shape, _instance=None):
-        """The same distributions, broadcast to a batch."""
-        return type(self)(self.loc.expand(batch_shape), self.scale.expand(batch_shape), validate_args=False)

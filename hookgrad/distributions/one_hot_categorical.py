@@ -24,10 +24,14 @@ class OneHotCategorical(Distribution):
     probs = mean = property(lambda self: self._categorical.probs)
     logits = property(lambda self: self._categorical.logits)
     variance = property(lambda self: self.probs * (1 - self.probs))
+    param_shape = property(lambda self: self._categorical.param_shape)
+    mode = property(lambda self: self._one_hot(self._categorical.mode))
+
+    def _one_hot(self, index):
+        return hookgrad.nn.functional.one_hot(index, self._event_shape[0]).to(self.probs)
 
     def sample(self, sample_shape=()):
-        index = self._categorical.sample(sample_shape)
-        return hookgrad.nn.functional.one_hot(index, self._event_shape[0]).to(self.probs)
+        return self._one_hot(self._categorical.sample(sample_shape))
 
     def log_prob(self, value):
         if self._validate_args:
@@ -42,3 +46,16 @@ class OneHotCategorical(Distribution):
         n = self._event_shape[0]
         values = hookgrad.eye(n, dtype=self.probs.dtype).view((n,) + (1,) * len(self._batch_shape) + (n,))
         return values.expand((n, *self._batch_shape, n)) if expand else values
+
+
+class OneHotCategoricalStraightThrough(OneHotCategorical):
+    """Draws whose gradients are those of the probabilities.
+
+    Source: https://docs.pytorch.org/docs/stable/distributions.html#onehotcategoricalstraightthrough
+    """
+
+    has_rsample = True
+
+    def rsample(self, sample_shape=()):
+        probs = self._categorical.probs
+        return self.sample(sample_shape) + (probs - probs.detach())

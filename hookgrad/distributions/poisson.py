@@ -3,10 +3,11 @@
 import hookgrad
 
 from . import constraints
-from .distribution import Distribution, broadcast_all
+from .exp_family import ExponentialFamily
+from .utils import broadcast_all
 
 
-class Poisson(Distribution):
+class Poisson(ExponentialFamily):
     """How many events occur, where `rate` do on average.
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#poisson

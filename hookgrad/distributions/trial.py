@@ -1,6 +1,7 @@
 """What distributions of trials that succeed or fail have in common."""
 
-from .distribution import Distribution, broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from .distribution import Distribution
+from .utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
 
 
 class Trial(Distribution):

@@ -3,7 +3,8 @@
 import hookgrad
 
 from . import constraints
-from .distribution import Distribution, broadcast_all
+from .distribution import Distribution
+from .utils import broadcast_all
 
 
 class Uniform(Distribution):
@@ -23,7 +24,10 @@ class Uniform(Distribution):
         """Each bound keeps to its side of the other."""
         return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
 
-    support = property(lambda self: constraints.interval(self.low, self.high))
+    support = constraints.dependent_property(
+        lambda self: constraints.interval(self.low, self.high), is_discrete=False, event_dim=0
+    )
+    mode = property(lambda self: float("nan") * self.high)
     mean = property(lambda self: (self.high + self.low) / 2)
     variance = property(lambda self: (self.high - self.low).pow(2) / 12)
     stddev = property(lambda self: (self.high - self.low) / 12**0.5)
