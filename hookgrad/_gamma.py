@@ -7,7 +7,7 @@ import math
 
 from . import _C
 from ._out import take_out
-from .nn._whole import in_place, one_node
+from .nn._whole import in_place, one_node, without_derivative
 from .type_info import finfo, scalar_type
 
 _MOST_TERMS = 3000
@@ -278,6 +278,7 @@ def _one_binomial(source, count, p):
             return k
 
 
+@without_derivative("binomial", 0, 1)
 def binomial(count, prob, generator=None):
     """Draws of how many of `count` trials succeed, each with probability `prob`. They have no history.
 

@@ -414,24 +414,9 @@ for _name in "igamma igamma_ igammac igammac_".split():
 _late("i0", ".special")
 _late("i0_", ".special")
 _late("mvlgamma", ".special")
-
-
-@_method
-def conj_physical_(self):
-    """Itself: it is real."""
-    return self
-
-
-@_method
-def mvlgamma_(self, p):
-    """The logarithm of the multivariate gamma function, written into it."""
-    return self.copy_(self.mvlgamma(p))
-
-
-@_method
-def polygamma_(self, n):
-    """The n-th derivative of digamma, written into it."""
-    return self.copy_(self.polygamma(n))
+_late("mvlgamma_", ".special")
+_late("polygamma_", ".special")
+_late("conj_physical_", ".composites")
 
 
 @_method

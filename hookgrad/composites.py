@@ -9,7 +9,7 @@ from functools import wraps
 
 from . import _C
 from ._out import take_out
-from .nn._whole import in_place, one_node
+from .nn._whole import in_place, one_node, without_derivative
 from .return_types import named
 from .type_info import scalar_type
 
@@ -282,6 +282,7 @@ def conj(input):
 
 
 conj_physical = resolve_conj = resolve_neg = conj
+conj_physical_ = in_place(one_node("ConjPhysicalBackward1", 0, saved="-")(conj))
 
 
 def is_conj(input):
@@ -436,20 +437,19 @@ def _mantissa(input, exponent):
     return input * (-exponent.double()).exp2().to(input.dtype)
 
 
+def _by_nextafter(grad, input, other):
+    return _C.where(input != other, grad, 0), _C.zeros_like(grad)
+
+
+@one_node("NextafterBackward0", 0, 1, saved="self other", derivative=_by_nextafter)
 def nextafter(input, other):
-    """The next number of the dtype from input towards other. It has no derivative: asking for it is an error."""
+    """The next number of the dtype from input towards other."""
     import numpy
 
-    if _C.is_grad_enabled() and (input.requires_grad or other.requires_grad):
-        from .autograd.function import _Nextafter
-
-        return _Nextafter.apply(input, other)
     return _C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy())))
 
 
-def nextafter_(input, other):
-    """The same, written into input."""
-    return input.copy_(nextafter(input, other))
+nextafter_ = in_place(nextafter)
 
 
 def index_reduce(input, dim, index, source, reduce, *, include_self=True):
@@ -543,8 +543,9 @@ for _name, _node in {
     globals()[f"{_name}_copy"] = _copying(_name, _node)
 
 
+@without_derivative("detach_copy", 0)
 def detach_copy(input):
-    """A copy without history."""
+    """A copy; it has no derivative."""
     return input.detach().clone()
 
 

@@ -98,6 +98,14 @@ def multigammaln(input, p):
 
 
 mvlgamma = multigammaln
+mvlgamma_ = in_place(mvlgamma)
+
+
+@in_place
+@one_node("PolygammaBackward1", 0, saved="self n", derivative=lambda grad, x, n: grad * _C.special.polygamma(n + 1, x))
+def polygamma_(input, n):
+    """The n-th derivative of digamma, written into its argument."""
+    return _C.special.polygamma(n, input)
 
 
 # ---- Modified Bessel functions: integrals over half a circle, whose sums converge faster than any power ------------------------

@@ -568,13 +568,20 @@ def test_a_leaf_that_became_a_result_gets_no_gradient():
 # ---- What has no derivative
 
 
+IN_PLACE_ONLY = {  # asinh() and the others have a derivative
+    name: node
+    for h, node in (("sinh", "AsinhBackward1"), ("cosh", "AcoshBackward1"), ("tanh", "AtanhBackward1"))
+    for name in (f"a{h}_", f"arc{h}_")
+}
+
+
 @pytest.mark.parametrize(
     "function, node",
     [
         (lambda x: x.unique(), "Unique2Backward0"),
         (lambda x: torch.unique(x, dim=0), "UniqueDimBackward0"),
         (lambda x: torch.unique_consecutive(x), "UniqueConsecutiveBackward0"),
-        (lambda x: torch.nextafter(x, x + 1), "NextafterBackward0"),
+        *[((lambda x, name=name: getattr(x * 1, name)()), node) for name, node in IN_PLACE_ONLY.items()],
     ],
 )
 def test_a_function_without_derivative_is_recorded_and_backward_says_so(function, node):
@@ -582,6 +589,45 @@ def test_a_function_without_derivative_is_recorded_and_backward_says_so(function
     assert out.requires_grad and out.grad_fn.name() == node
     with pytest.raises(NotImplementedError, match="the derivative for '.*' is not implemented"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize("name", IN_PLACE_ONLY)
+def test_what_has_no_derivative_in_place_is_computed_there_without_gradients(name):
+    x = torch.tensor([0.5]) + ("cosh" in name)
+    expected = getattr(x, name.strip("_"))()
+    assert getattr(x, name)() is x and x.equal(expected)
+
+
+@pytest.mark.parametrize(
+    "op, function",
+    [
+        ("detach_copy", torch.detach_copy),
+        ("binomial", lambda x: torch.binomial(torch.tensor([4.0, 4.0]), x)),
+        ("floor_divide", lambda x: x.floor_divide(2)),
+    ],
+)
+def test_going_backward_through_a_function_without_formula_is_an_error(op, function):
+    out = function(leaf(0.25, 0.5))
+    assert out.grad_fn.name() == "torch::autograd::NotImplemented"
+    with pytest.raises(RuntimeError, match=f"derivative for aten::{op} is not implemented"):
+        out.sum().backward()
+
+
+def test_nextafter_hands_its_gradient_on_where_the_number_changed():
+    x, y = leaf(1.0, 2.0), leaf(1.0, 3.0)
+    torch.nextafter(x, y).sum().backward()
+    assert x.grad.tolist() == [0.0, 1.0] and y.grad.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("name, args", [("polygamma_", (1,)), ("mvlgamma_", (2,)), ("nextafter_", (torch.ones(2),))])
+def test_a_function_written_into_its_argument_has_the_derivative_of_the_function(name, args):
+    x, z = leaf(2.5, 3.0), leaf(2.5, 3.0)
+    y = z * 1
+    assert getattr(y, name)(*args) is y
+    y.sum().backward()
+    function = (lambda x, n: torch.polygamma(n, x)) if name == "polygamma_" else getattr(torch, name[:-1])
+    function(x, *args).sum().backward()
+    assert torch.allclose(z.grad, x.grad)
 
 
 def test_places_and_counts_of_unique_elements_need_no_gradient():

@@ -182,6 +182,13 @@ hg_status hg_d_missing(hg_ctx *cx, hg_back *b) {
     return hg_fail(cx, HG_STATE, "derivative for aten::%s is not implemented", b->info->name);
 }
 
+/* "arcsinh_" and "asinh_" are asinh. */
+hg_status hg_d_in_place(hg_ctx *cx, hg_back *b) {
+    const char *rest = b->info->name + (strncmp(b->info->name, "arc", 3) ? 1 : 3);
+    return hg_fail(cx, HG_MISSING, "the derivative for 'inplace version of a%.*s' is not implemented.",
+                   (int)strlen(rest) - 1, rest);
+}
+
 hg_status hg_op_floor_divide(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return divide(cx, &hg_k_floor_divide, a, out);
 }

@@ -295,5 +295,5 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
 
 hg_status hg_no_backward(hg_ctx *cx, hg_back *b) {
     return hg_fail(cx, HG_MISSING, "the derivative for '%s' is not implemented.",
-                   b->info->name + (b->info->name[0] == '_'));
+                   b->info->name + (b->info->name[0] == '_' && b->info->id != HG_OP_UNIQUE));
 }

@@ -467,24 +467,9 @@ class _UndefinedGrad(Function):
         return (None,) * len(grads)
 
 
-class _Nextafter(Function):
-    """`nextafter`, which has no derivative."""
-
-    @staticmethod
-    def forward(ctx, input, other):
-        from ..composites import nextafter
-
-        return nextafter(input, other)
-
-    @staticmethod
-    def backward(ctx, grad):
-        raise NotImplementedError("the derivative for 'nextafter' is not implemented.")
-
-
 # As PyTorch's nodes are called.
 _Error._backward_cls.__name__ = "Error"
 _UndefinedGrad._backward_cls.__name__ = "UndefinedGradBackward"
-_Nextafter._backward_cls.__name__ = "NextafterBackward0"
 
 
 class DelayedError:

@@ -168,6 +168,15 @@ def one_node(name, *edges, saved="", results="", derivative=None):
     return decorate
 
 
+def without_derivative(op, *edges):
+    """A decorator: as one_node(), for a function through which PyTorch refuses to go backward; `op` is its name there."""
+
+    def refuse(*given):
+        raise RuntimeError(f"derivative for aten::{op} is not implemented")
+
+    return one_node("NotImplemented", *edges, saved="- " * 8, derivative=refuse)
+
+
 def in_place(one):
     """A function that writes what `one`, made by one_node(), returns into its first argument: it has the same node."""
     function, name, edges, saved, results, derivative = one.whole
