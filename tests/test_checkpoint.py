@@ -8,6 +8,7 @@ import pytest
 
 import hookgrad as torch
 from hookgrad.utils import checkpoint as C
+from hookgrad.utils._python_dispatch import TorchDispatchMode
 
 BOTH = pytest.mark.parametrize("use_reentrant", [True, False])
 
@@ -290,3 +291,23 @@ def test_helpers():
     (y, n) = C.detach_variable((x, 3))
     assert n == 3 and y.requires_grad and y is not x
     assert C.get_device_states(x) == ([], []) and C.DefaultDeviceType.get_device_type() == "cpu"
+
+
+def test_what_a_node_saves_is_packed_before_its_op_runs_so_early_stop_leaves_the_last_op_out():
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            ran.append(func.__name__)
+            return func(*args, **kwargs or {})
+
+    def backward_through(early_stop):
+        ran.clear()
+        x = torch.ones(2, requires_grad=True)
+        with C.set_checkpoint_early_stop(early_stop):
+            y = C.checkpoint(lambda x: x.sin().cos(), x, use_reentrant=False)
+        with Count():
+            y.backward(torch.ones(2))
+        return [name for name in ran if name.startswith(("sin", "cos"))]
+
+    ran = []
+    assert backward_through(early_stop=True) == ["sin.default", "sin.default", "cos.default"]
+    assert backward_through(early_stop=False) == ["sin.default", "cos.default", "sin.default", "cos.default"]

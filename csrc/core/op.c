@@ -78,7 +78,12 @@ static hg_status save_inputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a
     hg_status st = HG_OK;
     for (int i = 0; save_in && i < info->n_params && st == HG_OK; i++) {
         int j = info->in_order[i];
-        if (save_in >> j & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &n->args[j].u.t, &n->args[j].n);
+        if (!(save_in >> j & 1) || a[j].kind != HG_A_TENSOR) continue;
+        if (cx->packed_first && cx->packed_first[j].u.t) {
+            n->args[j].u.t = cx->packed_first[j].u.t, n->args[j].n = cx->packed_first[j].n;
+            cx->packed_first[j].u.t = NULL;
+        } else
+            st = hg_save(cx, a[j].u.t, &n->args[j].u.t, &n->args[j].n);
     }
     return st;
 }
@@ -340,6 +345,29 @@ static inline hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg
     return watched ? compute_watched(cx, info, a, into, out) : info->op->forward(cx, a, out);
 }
 
+/* Note [Packed first]
+   In PyTorch a node packs the arguments it saves before the op runs. That is seen where modes or classes watch the ops: a pack
+   hook that raises, as the early stop of a checkpoint does, leaves the op uncalled. There they are packed first here, too. */
+static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **made) {
+    hg_arg packed[HG_MAX_PARAMS] = {{.kind = HG_A_NONE}};
+    uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, out;
+    hg_status st = HG_OK;
+    if (want && plain_sizes(info, a) >= 0)
+        needed(info, want, &in, &out); /* the entries of a list: when it is recorded */
+    for (int i = 0; in && i < info->n_params && st == HG_OK; i++) {
+        int j = info->in_order[i];
+        if (in >> j & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &packed[j].u.t, &packed[j].n);
+    }
+    if (st == HG_OK) st = compute(cx, info, a, NULL, made);
+    if (st == HG_OK) {
+        cx->packed_first = packed;
+        st = finish(cx, info, a, want, made, info->n_out);
+        cx->packed_first = NULL;
+    }
+    for (int i = 0; i < info->n_params; i++) hg_release(cx, packed[i].u.t);
+    return st;
+}
+
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
     const hg_op_info *info = cx->lib->ops[id];
     if (!info && !(info = hg_op_at(cx->lib, id))) return hg_no_memory(cx);
@@ -352,9 +380,13 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
         return st;
     }
     hg_tensor *made[HG_MAX_OUT] = {NULL};
-    st = compute(cx, info, a, NULL, made);
-    if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
-        st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, made, info->n_out);
+    if (cx->saved && cx->lib->watch.calling && !(info->op->flags & HG_ROW_COMPOSITE))
+        st = call_packed_first(cx, info, a, made);
+    else {
+        st = compute(cx, info, a, NULL, made);
+        if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
+            st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, made, info->n_out);
+    }
     if (st != HG_OK) {
         drop_all(cx, made, HG_MAX_OUT);
         return st;

@@ -161,6 +161,7 @@ struct hg_ctx {
     uint64_t next_seq;      /* of the next node, per thread */
     struct hg_run *run;     /* the innermost backward running in this thread */
     struct hg_saved_level *saved; /* saved-tensor hooks in force, innermost first */
+    hg_arg *packed_first;         /* arguments that an op's node saves, packed before the op has run; else NULL */
     char *no_saved_hooks;         /* why there may be none; NULL: there may */
     uint32_t n_changes;           /* of the two above, and of the host's modes, which it counts here */
     struct hg_scope *scope;       /* temporaries of the derivative being computed */
