@@ -368,10 +368,17 @@ def _is_view(self):
 
 @_method
 def _view_func(self, new_base):
-    """The same view of another base; None where this tensor is no view."""
+    """The same view of another base; None where this tensor is no view, or that base is made otherwise than its own."""
     base = self._base
-    if base is None:
+    if base is None or base.shape != new_base.shape or base.stride() != new_base.stride():
         return None
+    return self._view_func_unsafe(new_base)
+
+
+@_method
+def _view_func_unsafe(self, new_base):
+    """The same view of another base, however that is made."""
+    base = self._base
     return new_base.as_strided(
         self.size(), self.stride(), self.storage_offset() - base.storage_offset() + new_base.storage_offset()
     )

@@ -20,6 +20,7 @@ from .utils._pytree import tree_flatten, tree_unflatten
 
 __all__ = [
     "functional_call",
+    "functionalize",
     "grad",
     "grad_and_value",
     "hessian",
@@ -300,6 +301,28 @@ def linearize(func, *primals):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.linearize.html
     """
     return func(*primals), lambda *tangents: jvp(func, primals, tangents)[1]
+
+
+def functionalize(func, *, remove="mutations"):
+    """The function itself, under PyTorch's name for one whose in-place operations a tracer is not to see: there is none here.
+
+    >>> import hookgrad as torch
+    >>> functionalize(lambda x: x.clone().add_(1))(torch.zeros(2))
+    tensor([1., 1.])
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.functionalize.html
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}. Valid options are: "
+            "remove='mutations' and remove='mutations_and_views'"
+        )
+
+    @wraps(func)
+    def wrapped(*args, **kwargs):
+        return func(*args, **kwargs)
+
+    return wrapped
 
 
 # ---- Jacobians --------------------------------------------------------------------------------------------------------

@@ -158,6 +158,7 @@ typedef struct py_node {
 static inline bool py_is(PyObject *o, PyTypeObject *type) {
     return Py_TYPE(o) == type || PyType_IsSubtype(Py_TYPE(o), type);
 }
+bool py_is_node(PyObject *o);
 static inline bool py_is_tensor(PyObject *o) { return py_is(o, hg_py->tensor_type); }
 /* A NumPy array? Told by its type's name: NumPy may not be loaded. */
 static inline bool py_is_array(PyObject *o) { return !strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray"); }

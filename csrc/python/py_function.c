@@ -105,7 +105,7 @@ PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs
 }
 
 static hg_node *node_of(PyObject *o) {
-    if (py_is(o, hg_py->node_type) && hg_function_data(NODE(o))) return NODE(o);
+    if (py_is_node(o) && hg_function_data(NODE(o))) return NODE(o);
     PyErr_Format(PyExc_TypeError, "expected the node of an autograd.Function, got %.100s", Py_TYPE(o)->tp_name);
     return NULL;
 }

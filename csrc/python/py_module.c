@@ -338,7 +338,7 @@ static PyObject *maybe_warn(PyObject *self, PyObject *const *args, Py_ssize_t n,
     hg_ctx *cx = py_ctx();
     if (!cx || py_parse("_maybe_warn_non_full_backward_hook", "inputs,result,grad_fn", 3, args, n, kwnames, at))
         return NULL;
-    if (!py_is(at[2], hg_py->node_type))
+    if (!py_is_node(at[2]))
         return PyErr_Format(PyExc_TypeError,
                             "_maybe_warn_non_full_backward_hook(): 'grad_fn' must be a node, not %.100s",
                             Py_TYPE(at[2])->tp_name);

@@ -3,7 +3,8 @@
    Note [Types of nodes]
    In PyTorch every node has a type of its own, AddBackward0, MulBackward0 ... Here the core allocates nodes of one
    type, and one that Python gets to see is given the type that bears its name, made at first use. Those types
-   differ in nothing but the name: same layout, same slots, and no Python class can be derived from them.
+   differ in nothing but the name: same layout, same slots, and no Python class can be derived from them. As in PyTorch their
+   only base is object; what makes one a type of nodes is its destructor.
    The node of an autograd.Function has that Function's own class, its _backward_cls, from the start: it is made with the
    Function, of _FunctionBase and the classes in hookgrad/autograd/function.py. */
 #include "py_hooks.h"
@@ -408,22 +409,27 @@ static PyType_Spec node_spec = {"hookgrad._C.Node", sizeof(py_node), 1, NODE_FLA
 
 /* ---- A type for every name -------------------------------------------------------------------------------------- */
 
+static bool is_node_type(PyTypeObject *type) { return type->tp_dealloc == node_dealloc; }
+
+bool py_is_node(PyObject *o) { return is_node_type(Py_TYPE(o)); }
+
 /* The name is what type(fn).__name__ and "<class 'AddBackward0'>" show; a spec wants a module as well, which goes
-   again. */
-static PyObject *type_make(const char *name, PyObject *bases, newfunc make) {
+   again. `bases`, of a class of a Function's nodes, begin with such a class; NULL: there are none. */
+static PyObject *type_make(const char *name, PyObject *bases) {
     char full[160];
     snprintf(full, sizeof full, "builtins.%s", name);
     /* As in every type made from a spec the destructor is not handed down. */
     PyType_Slot slots[] = {{Py_tp_dealloc, node_dealloc},
                            {Py_tp_traverse, node_traverse},
                            {Py_tp_clear, node_clear},
-                           {make ? Py_tp_new : 0, make},
+                           {Py_tp_new, py_function_bare},
                            {0, NULL}};
-    PyType_Spec spec = {full, 0, 0, make ? NODE_FLAGS & ~Py_TPFLAGS_DISALLOW_INSTANTIATION : NODE_FLAGS, slots};
-    PyTypeObject *base = (PyTypeObject *)PyTuple_GET_ITEM(bases, 0);
-    base->tp_flags |= Py_TPFLAGS_BASETYPE; /* for this one only: the class statement must not get at it */
-    PyObject *type = PyType_FromSpecWithBases(&spec, bases);
-    base->tp_flags &= ~Py_TPFLAGS_BASETYPE;
+    PyType_Spec first = {full, sizeof(py_node), 1, NODE_FLAGS, node_slots},
+                derived = {full, 0, 0, NODE_FLAGS & ~Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    PyTypeObject *base = bases ? (PyTypeObject *)PyTuple_GET_ITEM(bases, 0) : NULL;
+    if (base) base->tp_flags |= Py_TPFLAGS_BASETYPE; /* for this one only: the class statement must not get at it */
+    PyObject *type = base ? PyType_FromSpecWithBases(&derived, bases) : PyType_FromSpec(&first);
+    if (base) base->tp_flags &= ~Py_TPFLAGS_BASETYPE;
     PyObject *bare = type ? PyUnicode_FromString(name) : NULL;
     if (!bare || PyObject_SetAttr(type, NAME(__name__), bare)) Py_CLEAR(type);
     Py_XDECREF(bare);
@@ -432,15 +438,14 @@ static PyObject *type_make(const char *name, PyObject *bases, newfunc make) {
 
 /* Borrowed. */
 static PyTypeObject *type_named(const char *name) {
-    PyObject *key = PyUnicode_FromString(name), *bases = PyTuple_Pack(1, hg_py->node_type);
-    PyObject *type = key && bases ? PyDict_GetItemWithError(hg_py->node_types, key) : NULL;
-    if (key && bases && !type && !PyErr_Occurred() && (type = type_make(name, bases, NULL))) {
+    PyObject *key = PyUnicode_FromString(name);
+    PyObject *type = key ? PyDict_GetItemWithError(hg_py->node_types, key) : NULL;
+    if (key && !type && !PyErr_Occurred() && (type = type_make(name, NULL))) {
         int failed = PyDict_SetItem(hg_py->node_types, key, type);
         Py_DECREF(type); /* the dict's */
         if (failed) type = NULL;
     }
     Py_XDECREF(key);
-    Py_XDECREF(bases);
     return (PyTypeObject *)type;
 }
 
@@ -476,13 +481,19 @@ static PyObject *function_class(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *base = PyTuple_GET_SIZE(bases) ? PyTuple_GET_ITEM(bases, 0) : NULL;
     if (!base || !PyType_Check(base) || !PyType_IsSubtype((PyTypeObject *)base, hg_py->function_type))
         return PyErr_Format(PyExc_TypeError, "_function_class(): the first base must be a class of such nodes");
-    PyObject *type = type_make(name, bases, py_function_bare);
+    PyObject *type = type_make(name, bases);
     while (type && PyDict_Next(attributes, &pos, &key, &value))
         if (PyObject_SetAttr(type, key, value)) Py_CLEAR(type);
     return type;
 }
 
+/* _C._is_node_class(class) */
+static PyObject *is_node_class(PyObject *Py_UNUSED(m), PyObject *class) {
+    return PyBool_FromLong(PyType_Check(class) && is_node_type((PyTypeObject *)class));
+}
+
 static PyMethodDef functions[] = {
+    {"_is_node_class", is_node_class, METH_O, NULL},
     {"_function_class", function_class, METH_VARARGS, NULL},
     {"_node_class", node_class, METH_O, NULL},
     {NULL, NULL, 0, NULL},
@@ -492,12 +503,11 @@ int py_node_init(PyObject *m) {
     if (!(hg_py->node_types = PyDict_New()) || py_saved_init(m)) return -1;
     if (PyModule_AddFunctions(m, functions)) return -1;
     if (py_type_add(m, &hg_py->node_type, &node_spec, NULL)) return -1;
-    PyObject *bases = PyTuple_Pack(1, hg_py->node_type), *module = PyUnicode_FromString("torch._C");
-    hg_py->function_type = bases ? (PyTypeObject *)type_make("_FunctionBase", bases, NULL) : NULL;
+    PyObject *module = PyUnicode_FromString("torch._C");
+    hg_py->function_type = (PyTypeObject *)type_make("_FunctionBase", NULL);
     int failed = !module || !hg_py->function_type ||
                  PyObject_SetAttr((PyObject *)hg_py->function_type, NAME(__module__), module) ||
                  PyModule_AddObjectRef(m, "_FunctionBase", (PyObject *)hg_py->function_type);
-    Py_XDECREF(bases);
     Py_XDECREF(module);
     return failed ? -1 : 0;
 }

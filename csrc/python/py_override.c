@@ -231,7 +231,13 @@ hg_status py_set_modes(void *Py_UNUSED(ud), void *kept) {
     return got ? HG_OK : PY_FAILED;
 }
 
+static PyObject *override_enabled(PyObject *Py_UNUSED(m), PyObject *none) {
+    (void)none;
+    return PyBool_FromLong(!disabled);
+}
+
 static PyMethodDef functions[] = {
+    {"_is_torch_function_enabled", override_enabled, METH_NOARGS, "Is the __torch_function__ of classes asked?"},
     {"_override_with", override_with, METH_O, NULL},
     {"_overriding", overriding, METH_NOARGS, NULL},
     {"_override_off", override_off, METH_O, NULL},

@@ -23,7 +23,7 @@ static PyObject *will_engine_execute_node(PyObject *Py_UNUSED(m), PyObject *node
     hg_ctx *cx = py_ctx();
     bool runs;
     if (!cx) return NULL;
-    if (!py_is(node, hg_py->node_type))
+    if (!py_is_node(node))
         return PyErr_Format(PyExc_RuntimeError, "_will_engine_execute_node expects an grad_fn, but got %.100s",
                             Py_TYPE(node)->tp_name);
     if (hg_backward_id(cx) < 0)
@@ -69,7 +69,8 @@ static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
     int k;
     hg_tensor *t;
     hg_ctx *cx = py_ctx();
-    if (!cx || !PyArg_ParseTuple(args, "O!i:_node_output", hg_py->node_type, &node, &k)) return NULL;
+    if (!cx || !PyArg_ParseTuple(args, "Oi:_node_output", &node, &k)) return NULL;
+    if (!py_is_node(node)) return PyErr_Format(PyExc_TypeError, "expected a node, got %.100s", Py_TYPE(node)->tp_name);
     hg_status st = hg_node_output(cx, NODE(node), k, &t);
     return st == HG_OK ? py_own(t) : py_raise(cx, st);
 }

@@ -245,6 +245,7 @@ _functions_over_modules = frozenset({"gradcheck"})
 sys.modules[__name__].__class__ = Package
 
 _LATE = {
+    "_functions": "_functions",
     "anomaly_mode": "anomaly_mode",
     "detect_anomaly": "anomaly_mode",
     "forward_ad": "forward_ad",

@@ -176,7 +176,7 @@ class _Context(FunctionCtx, _HookMixin):
             result = result[:n]
         if len(result) != n:
             raise RuntimeError(
-                f"function {_C.Node.name(self)} returned an incorrect number of gradients "
+                f"function {_C._FunctionBase.name(self)} returned an incorrect number of gradients "
                 f"(expected {n}, got {len(result)})"
             )
         for i, (g, is_tensor) in enumerate(zip(result, given)):
@@ -184,7 +184,7 @@ class _Context(FunctionCtx, _HookMixin):
                 continue
             if not is_tensor:
                 raise RuntimeError(
-                    f"function {_C.Node.name(self)} returned a gradient different than None at position {i + 1}, "
+                    f"function {_C._FunctionBase.name(self)} returned a gradient different than None at position {i + 1}, "
                     "but the corresponding forward input was not a Variable"
                 )
             if not isinstance(g, _C.Tensor):

@@ -187,6 +187,14 @@ class _force_original_view_tracking(_Remembered):
 
     _now = False
 
+    @classmethod
+    def _set(cls, now):
+        cls._now = now
+
+
+_C._is_view_replay_enabled = lambda: _force_original_view_tracking._now
+_C._set_view_replay_enabled = _force_original_view_tracking._set
+
 
 class enforce_grad_layout_policy(_Remembered):
     """Whether gradients must be laid out as their parameters; here they always are.

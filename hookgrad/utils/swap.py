@@ -45,9 +45,9 @@ def _poison(tensor, name):
     import gc
 
     for holder in gc.get_referrers(tensor):
-        if isinstance(holder, _C.Node) and holder.name() == "torch::autograd::AccumulateGrad":
+        if _C._is_node_class(type(holder)) and holder.name() == "torch::autograd::AccumulateGrad":
             holder.register_prehook(_refuse)
-        elif isinstance(holder, (_C.Node, _C.Tensor)):
+        elif _C._is_node_class(type(holder)) or isinstance(holder, _C.Tensor):
             raise RuntimeError(
                 f"Expected use_count of {name} to be 1 or 2 with an AccumulateGrad node, but {holder!r} holds it too: make "
                 "sure you are not holding references to the tensor in other places."

@@ -76,8 +76,12 @@ sys.modules[__name__].__class__ = _GlobalHooks
 
 
 def _has_any_global_hook():
-    kinds = "forward_pre", "forward", "full_backward_pre", "full_backward"
-    return any(_C._global_hooks(kind) for kind in kinds)
+    """The first of the tables that has hooks; the last, which is empty, where none has."""
+    for kind in ("full_backward_pre", "full_backward", "forward", "forward_pre"):
+        table = _C._global_hooks(kind)
+        if table:
+            break
+    return table
 
 
 def _addindent(text, spaces):

@@ -1,0 +1,87 @@
+"""Private names of PyTorch's autograd that programs lean on. Expected values are PyTorch's."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.autograd._functions import Resize
+from hookgrad.nn.modules import module as modules
+
+
+def leaf(*values):
+    return torch.tensor(values, requires_grad=True)
+
+
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * 2
+
+
+def test_the_class_of_a_node_has_no_base_but_object_and_is_a_node_to_isinstance():
+    add = (leaf(1.0) + 1).grad_fn
+    assert type(add).__mro__ == (type(add), object)
+    accumulate = add.next_functions[0][0]
+    assert type(accumulate).__mro__ == (type(accumulate), object)
+    for node in (add, accumulate, Double.apply(leaf(1.0)).grad_fn):
+        assert isinstance(node, torch.autograd.graph.Node) and issubclass(type(node), torch.autograd.graph.Node)
+    assert not isinstance(leaf(1.0), torch.autograd.graph.Node)
+    assert not issubclass(Double, torch.autograd.graph.Node)
+
+
+def test_the_class_of_a_functions_nodes_has_pytorchs_bases():
+    names = [c.__name__ for c in type(Double.apply(leaf(1.0)).grad_fn).__mro__]
+    assert names == ["DoubleBackward", "BackwardCFunction", "_FunctionBase", "FunctionCtx", "_HookMixin", "object"]
+
+
+def test_whether_views_are_replayed_is_remembered():
+    assert not torch.autograd.is_view_replay_enabled()
+    with torch.autograd._force_original_view_tracking(True):
+        assert torch._C._is_view_replay_enabled()
+    torch._C._set_view_replay_enabled(True)
+    assert torch.autograd.is_view_replay_enabled()
+    torch._C._set_view_replay_enabled(False)
+    assert not torch.autograd.is_view_replay_enabled()
+
+
+def test_a_view_is_made_again_of_another_base():
+    view = torch.arange(6.0).view(2, 3).t()[1:]
+    new = torch.arange(6.0) * 10
+    again = view._view_func(new)
+    assert again.tolist() == [[10.0, 40.0], [20.0, 50.0]] and again._base is new
+    assert view._view_func_unsafe(new).equal(again)
+    assert view._view_func(torch.arange(7.0)) is None
+    assert new._view_func(new) is None
+
+
+def test_whether_the_torch_function_of_classes_is_asked_can_be_read():
+    assert torch._C._is_torch_function_enabled()
+    with torch._C.DisableTorchFunctionSubclass():
+        assert not torch._C._is_torch_function_enabled()
+
+
+def test_has_any_global_hook_gives_a_table():
+    assert modules._has_any_global_hook() == {}
+    handle = modules.register_module_forward_hook(lambda module, args, output: None)
+    assert len(modules._has_any_global_hook()) == 1
+    handle.remove()
+    assert not modules._has_any_global_hook()
+
+
+def test_resize_is_a_function():
+    x = leaf(1.0, 2.0)
+    y = Resize.apply(x, (2, 1))
+    assert y.shape == (2, 1) and y.grad_fn.name() == "ResizeBackward"
+    (y * torch.tensor([[2.0], [3.0]])).sum().backward()
+    assert x.grad.tolist() == [2.0, 3.0]
+    with pytest.raises(RuntimeError, match=r"requested resize to 3 \(3 elements in total\)"):
+        Resize.apply(x, (3,))
+
+
+def test_functionalize_gives_the_function_and_checks_what_is_to_be_removed():
+    assert torch.func.functionalize(lambda x: x.clone().add_(1))(torch.zeros(2)).tolist() == [1.0, 1.0]
+    with pytest.raises(RuntimeError, match="received invalid argument for remove=foo"):
+        torch.func.functionalize(lambda x: x, remove="foo")
