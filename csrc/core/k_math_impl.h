@@ -97,7 +97,7 @@ HG_INLINE float hg_fine_exp(const bool fused, float x) {
 
 /* exp(x) for x up to 87; 0 where it would be below the normal numbers. */
 HG_INLINE float hg_low_exp(const bool fused, float x) {
-    float y = hg_near_exp(fused, -87.0f > x ? -87.0f : x);
+    float y = hg_near_exp(fused, x); /* whatever it is */
     return x < -87.0f ? 0.0f : y;
 }
 

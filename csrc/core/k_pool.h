@@ -7,32 +7,31 @@
             for (int64_t at = (z * p->y.in + y) * p->x.in + w.cols.from, end_ = at - w.cols.from + w.cols.to;          \
                  at < end_; at += p->x.dilation)
 
-/* Tap `from` of `n` windows side by side, `step` apart: larger than what they have seen, or NaN? */
-#define SEE(step)                                                                                                      \
-    for (int64_t i = 0; i < n; i++) {                                                                                  \
-        REAL v = from[i * (step)];                                                                                     \
-        bool takes = (v > most[i]) | (v != v);                                                                         \
-        most[i] = takes ? v : most[i], which[i] = takes ? at + (int32_t)(i * (step)) : which[i];                       \
+/* A tap of n windows side by side, whose places are `stride` apart and whose values `step`: larger than what they have seen, or
+   NaN? */
+HG_INLINE void KERNEL(see)(int64_t n, const int64_t step, int32_t stride, const REAL *restrict from, int32_t at,
+                           REAL *restrict most, int32_t *restrict which) {
+    for (int64_t i = 0; i < n; i++) {
+        REAL v = from[i * step];
+        bool takes = (v > most[i]) | (v != v);
+        most[i] = takes ? v : most[i], which[i] = takes ? at + (int32_t)i * stride : which[i];
     }
-HG_INLINE void KERNEL_BODY(see)(const bool fused, int64_t n, int64_t step, const REAL *restrict from, int32_t at,
-                                REAL *restrict most, int32_t *restrict which) {
-    (void)fused;
-    if (step == 1)
-        SEE(1)
-    else if (step == 2)
-        SEE(2)
-    else
-        SEE(step)
 }
-HG_VECTOR(KERNEL(see), (int64_t n, int64_t step, const REAL *from, int32_t at, REAL *most, int32_t *which), n, step,
-          from, at, most, which)
-#undef SEE
 
-/* Windows that slide, up to MANY side by side: tap by tap, from a copy of the input's row with a margin, where there are always
-   as many windows as a vector has room for. */
-static void KERNEL(max_slide)(const pool *p, const REAL *x, REAL *to, int64_t *index) {
-    REAL most[MANY], line[LINE];
+/* The even numbers of n, and from LINE / 2 on the odd ones: compilers read every second number one by one. */
+HG_INLINE const REAL *KERNEL(split)(int64_t n, const REAL *restrict from, REAL *restrict to) {
+    for (int64_t i = 0; i < n / 2; i++) to[i] = from[2 * i], to[LINE / 2 + i] = from[2 * i + 1];
+    if (n % 2) to[n / 2] = from[n - 1];
+    return to;
+}
+
+/* Windows that slide, up to MANY side by side, tap by tap: from the input's row, or where there are not as many windows as a vector
+   has room for, or they reach beyond it, from a copy of it with a margin. */
+HG_INLINE void KERNEL_BODY(max_slide)(const bool fused, const pool *p, const REAL *x, REAL *to, int64_t *index) {
+    REAL most[MANY], line[LINE], halves[LINE];
     int32_t which[MANY];
+    const int32_t stride = (int32_t)p->x.stride;
+    (void)fused;
     for (int64_t oz = 0; oz < p->z.out; oz++)
         for (int64_t oy = 0; oy < p->y.out; oy++)
             for (int64_t x0 = 0; x0 < p->x.out; x0 += MANY) {
@@ -41,27 +40,36 @@ static void KERNEL(max_slide)(const pool *p, const REAL *x, REAL *to, int64_t *i
                 /* line[i] is the row's number start + i */
                 const int64_t start = x0 * p->x.stride - p->x.padding, skip = start < 0 ? -start : 0;
                 const int64_t size = (whole - 1) * p->x.stride + (p->x.kernel - 1) * p->x.dilation + 1;
+                const int32_t first = (int32_t)((slabs.from * p->y.in + rows.from) * p->x.in);
+                const bool inside = start >= 0 && start + size <= p->x.in;
                 int64_t stop = p->x.in - start < size ? p->x.in - start : size;
                 if (stop < skip) stop = skip;
                 for (int64_t i = 0; i < skip; i++) line[i] = -(REAL)INFINITY;
                 for (int64_t i = stop; i < size; i++) line[i] = -(REAL)INFINITY;
-                for (int64_t i = 0; i < whole; i++) {
-                    most[i] = -(REAL)INFINITY;
-                    which[i] = (int32_t)((slabs.from * p->y.in + rows.from) * p->x.in + span_at(&p->x, x0 + i).from);
-                }
+                for (int64_t i = 0; i < whole; i++) most[i] = -(REAL)INFINITY;
+                for (int64_t i = 0; inside && i < whole; i++) which[i] = first + (int32_t)start + (int32_t)i * stride;
+                for (int64_t i = 0; !inside && i < whole; i++) which[i] = first + (int32_t)span_at(&p->x, x0 + i).from;
                 for (int64_t z = slabs.from; z < slabs.to; z += p->z.dilation)
                     for (int64_t y = rows.from; y < rows.to; y += p->y.dilation) {
                         const int64_t at = (z * p->y.in + y) * p->x.in + start;
-                        memcpy(line + skip, x + at + skip, (size_t)(stop - skip) * sizeof *line);
+                        const REAL *from = inside ? x + at : line;
+                        if (!inside) memcpy(line + skip, x + at + skip, (size_t)(stop - skip) * sizeof *line);
+                        if (stride == 2) from = KERNEL(split)(size, from, halves);
                         for (int64_t k = 0; k < p->x.kernel; k++) {
-                            int64_t tap = k * p->x.dilation;
-                            KERNEL(see)(whole, p->x.stride, line + tap, (int32_t)(at + tap), most, which);
+                            const int64_t tap = k * p->x.dilation;
+                            const int32_t place = (int32_t)(at + tap);
+                            if (stride <= 2) KERNEL(see)
+                            (whole, 1, stride, from + (stride == 2 ? tap % 2 * (LINE / 2) + tap / 2 : tap), place, most,
+                             which);
+                            else KERNEL(see)(whole, stride, stride, from + tap, place, most, which);
                         }
                     }
                 /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the first n of `whole` */
-                for (int64_t i = 0; i < n; i++) *to++ = most[i], *index++ = which[i];
+                for (int64_t i = 0; i < n; i++) to[i] = most[i], index[i] = which[i];
+                to += n, index += n;
             }
 }
+KERNEL_VERSIONS(max_slide, (const pool *p, const REAL *x, REAL *to, int64_t *index), p, x, to, index)
 
 /* The largest of each window and its place in the plane; NaN counts as larger than anything. */
 static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int64_t *index, int64_t from,
@@ -106,8 +114,13 @@ HG_INLINE void KERNEL(add_rows)(const int64_t stride, const even *r, const REAL 
             for (int64_t i = 0; i < r->n; i++) to[i] += from[i * stride + k];
 }
 
-HG_INLINE void KERNEL_BODY(mean_row)(const bool fused, const even *r, const REAL *restrict from, REAL *restrict to) {
-    (void)fused;
+HG_INLINE void KERNEL(mean_row)(const even *r, const REAL *restrict from, REAL *restrict to) {
+    if (r->stride == 2 && r->kernel == 2 && r->rows == 2) {
+        const REAL *below = from + r->row;
+        for (int64_t i = 0; i < r->n; i++)
+            to[i] = (((from[2 * i] + from[2 * i + 1]) + below[2 * i]) + below[2 * i + 1]) / (REAL)r->divisor;
+        return;
+    }
     for (int64_t i = 0; i < r->n; i++) to[i] = 0;
     if (r->stride == 1)
         KERNEL(add_rows)(1, r, from, to);
@@ -117,11 +130,9 @@ HG_INLINE void KERNEL_BODY(mean_row)(const bool fused, const even *r, const REAL
         KERNEL(add_rows)(r->stride, r, from, to);
     for (int64_t i = 0; i < r->n; i++) to[i] /= (REAL)r->divisor;
 }
-HG_VECTOR(KERNEL(mean_row), (const even *r, const REAL *from, REAL *to), r, from, to)
 
 /* The other way: a row of gradients is shared among what its windows saw. */
-HG_INLINE void KERNEL_BODY(share_row)(const bool fused, const even *r, const REAL *restrict from, REAL *restrict to) {
-    (void)fused;
+HG_INLINE void KERNEL(share_row)(const even *r, const REAL *restrict from, REAL *restrict to) {
     for (int64_t y = 0; y < r->rows; y++, to += r->row)
         if (r->kernel == 2 && r->stride == 2)
             for (int64_t i = 0; i < r->n; i++) {
@@ -132,18 +143,31 @@ HG_INLINE void KERNEL_BODY(share_row)(const bool fused, const even *r, const REA
             for (int64_t k = 0; k < r->kernel; k++)
                 for (int64_t i = 0; i < r->n; i++) to[i * r->stride + k] += from[i] / (REAL)r->divisor;
 }
-HG_VECTOR(KERNEL(share_row), (const even *r, const REAL *from, REAL *to), r, from, to)
+
+/* Rows of a plane: of means, or where `shares` of what becomes of gradients. */
+HG_INLINE void KERNEL_BODY(even_plane)(const bool fused, const pool *p, bool shares, const REAL *from, REAL *to) {
+    (void)fused;
+    for (int64_t y = 0; y < p->y.out; y++) {
+        const even r = even_row(p, y);
+        if (shares)
+            KERNEL(share_row)(&r, from + y * p->x.out, to + r.first * p->x.in);
+        else
+            KERNEL(mean_row)(&r, from + r.first * p->x.in, to + y * p->x.out);
+    }
+}
+KERNEL_VERSIONS(even_plane, (const pool *p, bool shares, const REAL *from, REAL *to), p, shares, from, to)
 
 static void KERNEL(avg_pool)(const pool *p, const void *input, void *output, int64_t from, int64_t end) {
     const int64_t out = p->z.out * p->y.out * p->x.out;
     const REAL *x = (const REAL *)input + from * plane_in(p);
     REAL *to = (REAL *)output + from * out;
     for (int64_t c = from; c < end; c++, x += plane_in(p)) {
-        for (int64_t y = 0; is_even(p) && y < p->y.out; y++, to += p->x.out) {
-            const even r = even_row(p, y);
-            KERNEL(mean_row)(&r, x + r.first * p->x.in, to);
+        if (is_even(p)) {
+            KERNEL(even_plane)(p, false, x, to);
+            to += out;
+            continue;
         }
-        for (window w = window_first(p); !is_even(p) && !w.done; window_next(p, &w)) {
+        for (window w = window_first(p); !w.done; window_next(p, &w)) {
             REAL sum = 0;
             EACH_SEEN(w, at) sum += x[at];
             bool sees = w.slabs.from < w.slabs.to && w.rows.from < w.rows.to && w.cols.from < w.cols.to;
@@ -153,15 +177,17 @@ static void KERNEL(avg_pool)(const pool *p, const void *input, void *output, int
 }
 
 static void KERNEL(avg_unpool)(const pool *p, const void *grad, void *image, int64_t from, int64_t end) {
-    const REAL *g = (const REAL *)grad + from * p->z.out * p->y.out * p->x.out;
+    const int64_t out = p->z.out * p->y.out * p->x.out;
+    const REAL *g = (const REAL *)grad + from * out;
     REAL *to = (REAL *)image + from * plane_in(p);
     memset(to, 0, (size_t)((end - from) * plane_in(p)) * sizeof *to);
     for (int64_t c = from; c < end; c++, to += plane_in(p)) {
-        for (int64_t y = 0; is_even(p) && y < p->y.out; y++, g += p->x.out) {
-            const even r = even_row(p, y);
-            KERNEL(share_row)(&r, g, to + r.first * p->x.in);
+        if (is_even(p)) {
+            KERNEL(even_plane)(p, true, g, to);
+            g += out;
+            continue;
         }
-        for (window w = window_first(p); !is_even(p) && !w.done; window_next(p, &w)) {
+        for (window w = window_first(p); !w.done; window_next(p, &w)) {
             REAL share = *g++ / (REAL)divisor(p, &w);
             EACH_SEEN(w, at) to[at] += share;
         }

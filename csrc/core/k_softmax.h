@@ -3,17 +3,22 @@
    is filled up on the stack with what changes nothing. Else up to SPAN neighbours along inner go side by side: each has its
    row of n values, and what one step does to all of them is a vector operation. */
 
-/* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. */
+/* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. What is read and written next but one is fetched meanwhile. */
 HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REAL *x, REAL *y) {
     REAL lane[SPAN] = {0}, rest[SPAN], sum = 0;
     int64_t whole = n / SPAN * SPAN;
     (void)fused;
-    for (int64_t k = 0; k < whole; k += SPAN)
+    for (int64_t k = 0; k < whole; k += SPAN) {
+        for (int j = 0; j < SPAN; j += 64 / (int)sizeof(REAL)) {
+            __builtin_prefetch(x + k + j + AHEAD, 0);
+            if (y) __builtin_prefetch(y + k + j + AHEAD, 1);
+        }
         for (int j = 0; j < SPAN; j++) {
             REAL e = EXP(x[k + j] - most);
             if (y) y[k + j] = e;
             lane[j] += e;
         }
+    }
     if (whole) HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
     if (whole < n) {
         for (int j = 0; j < SPAN; j++) rest[j] = -(REAL)INFINITY;

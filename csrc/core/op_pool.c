@@ -109,20 +109,25 @@ static even even_row(const pool *p, int64_t y) {
 }
 
 enum { MANY = 64, LINE = 1024 }; /* windows side by side; numbers they see of a row */
-#define REAL              float
-#define KERNEL(name)      name##_f32
-#define KERNEL_BODY(name) name##_f32_body
+#define REAL                                   float
+#define KERNEL(name)                           name##_f32
+#define KERNEL_BODY(name)                      name##_f32_body
+#define KERNEL_VERSIONS(name, parameters, ...) HG_VECTOR(name##_f32, parameters, __VA_ARGS__)
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
+#undef KERNEL_VERSIONS
 #define REAL              double
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
+#define KERNEL_VERSIONS(name, parameters, ...)                                                                         \
+    static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
+#undef KERNEL_VERSIONS
 
 /* ---- Arguments ------------------------------------------------------------------------------------------------------------ */
 
