@@ -103,6 +103,11 @@ for _name in ("sum", "prod", "amax", "amin", "mean", "var", "norm", "softmax", "
 for _name in ("sum", "nansum", "prod", "max", "min", "norm", "mean", "std"):
     _f = getattr(torch, _name)
     CASES[_name] = lambda f=_f: [f(numbers(n, scale=1.0)) for n in (2, 33, 500, 70_000, 200_000)]
+for _name in ("max", "min", "sort"):
+    _f = getattr(torch, _name)
+    CASES[f"{_name} along rows"] = lambda f=_f: [
+        part for n, m in ((300, 300), (5, 40), (11, 77)) for part in f(numbers(n * m).view(n, m).floor(), dim=1)]  # fmt: skip
+CASES["gradient of a square"] = lambda: gradients(lambda x: x**2, numbers(300))
 CASES["matmul"] = lambda: (
     [numbers(m * 40).view(m, 40) @ numbers(40 * n, 1).view(40, n) for m in (1, 5, 31) for n in (1, 9, 50)]
     + [torch.bmm(numbers(90).view(5, 3, 6), numbers(60, 1).view(5, 2, 6).transpose(1, 2))]
@@ -118,6 +123,12 @@ for _size, _channels, _kernel, _stride in ((9, 4, 3, 1), (11, 3, 5, 2), (8, 32, 
     )  # fmt: skip
 CASES["gradient of max_pool2d"] = lambda: gradients(
     lambda x: F.max_pool2d(x, 3, 2, 1), numbers(2 * 3 * 19 * 40).view(2, 3, 19, 40)
+)
+CASES["gradient of max_pool2d, whole rows"] = lambda: gradients(
+    lambda x: F.max_pool2d(x, 2), numbers(2 * 3 * 10 * 64).view(2, 3, 10, 64)
+)
+CASES["gradient of avg_pool2d"] = lambda: gradients(
+    lambda x: F.avg_pool2d(x, 2), numbers(2 * 3 * 11 * 41).view(2, 3, 11, 41)
 )
 CASES["gradient of attention"] = lambda: gradients(
     F.scaled_dot_product_attention, *(numbers(2 * 3 * 20 * 8, i, 1.0).view(2, 3, 20, 8) for i in range(3))

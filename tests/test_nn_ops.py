@@ -397,3 +397,28 @@ def test_derivatives_of_half_precision_round_once(layer, dtype):
         gradients.append(t.grad)
     half, exact = gradients
     assert half.dtype == dtype and torch.equal(half, exact.to(dtype))
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, padding, dilation", [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 0, 2), (2, 3, 0, 1), (3, 2, 0, 2)]
+)
+@pytest.mark.parametrize("width", (5, 32, 37, 64, 150))
+def test_max_pooling_finds_what_each_window_sees(width, kernel, stride, padding, dilation):
+    """The first of the largest; a window of minus infinities has its first place."""
+    height, inf = 9, float("inf")
+    x = [
+        [-inf if (r * width + c) % 5 < 3 else float((r * 7 + c * 3) % 11) for c in range(width)] for r in range(height)
+    ]
+    values, places = torch.nn.functional.max_pool2d(
+        torch.tensor([[x]]), kernel, stride, padding, dilation, return_indices=True
+    )
+    for i, (got, at) in enumerate(zip(values[0, 0].tolist(), places[0, 0].tolist())):
+        for k in range(len(got)):
+            seen = [
+                (r, c)
+                for r in range(i * stride - padding, i * stride - padding + kernel * dilation, dilation)
+                for c in range(k * stride - padding, k * stride - padding + kernel * dilation, dilation)
+                if 0 <= r < height and 0 <= c < width
+            ]
+            r, c = max(seen, key=lambda place: x[place[0]][place[1]])
+            assert (got[k], at[k]) == (x[r][c], r * width + c)

@@ -84,6 +84,18 @@ def test_a_sum_of_float32_is_exact_to_its_last_bit():
     assert same(x.view(1000, 1000).sum(0), [100.0] * 1000)
 
 
+@pytest.mark.parametrize("scale", (1e-22, 1e-12, 1.0, 1e12, 1e18))
+def test_squares_beyond_float32_do_not_spoil_what_is_within(scale):
+    x = [(i * 37 % 101 - 50) * scale for i in range(400)]
+    mean = sum(x) / 400
+    spread = math.sqrt(sum((v - mean) ** 2 for v in x) / 399)
+    t = torch.tensor(x)
+    assert math.isclose(t.std().item(), spread, rel_tol=1e-6)
+    assert math.isclose(t.norm().item(), math.sqrt(sum(v * v for v in x)), rel_tol=1e-6)
+    assert torch.stack([t, t, t]).std(1).tolist() == [t.std().item()] * 3
+    assert all(math.isclose(v, spread, rel_tol=1e-6) for v in torch.stack([t] * 40, 1).std(0).tolist())
+
+
 def test_dtypes_of_results():
     ints = torch.arange(6).view(2, 3)
     assert ints.int().sum().dtype is torch.int64 and ints.bool().sum().item() == 5

@@ -131,3 +131,19 @@ def test_unique_consecutive():
     values, counts = torch.unique_consecutive(torch.tensor([1, 1, 2, 1]), return_counts=True)
     assert values.tolist() == [1, 2, 1]
     assert counts.tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize("descending", (False, True))
+@pytest.mark.parametrize("rows, n", [(1, 70), (3, 9), (4, 1), (5, 2), (8, 65), (13, 256), (9, 1501)])
+def test_rows_of_float32_are_sorted_stably_whatever_their_number(rows, n, descending):
+    """NaN is the largest, the zeros are one, and equal numbers stay in their order; values are those that were there."""
+    kinds = [0.0, -0.0, float("nan"), float("inf"), -float("inf"), 1e-40, -1e-40, 1.0, -1.0, 3e38]
+    x = [[kinds[(i * i * 7 + r * 3 + i) % 13 % len(kinds)] for i in range(n)] for r in range(rows)]
+    x = torch.tensor(x).tolist()
+    for t in (torch.tensor(x), torch.tensor(x).t().contiguous().t()):
+        values, places = t.sort(1, descending=descending)
+        for row, got, at in zip(x, values.tolist(), places.tolist()):
+            rank = [(v != v, v if v == v else 0.0) for v in row]
+            wanted = sorted(range(n), key=lambda i: rank[i], reverse=descending)
+            assert at == wanted
+            assert list(map(str, got)) == [str(row[i]) for i in wanted]

@@ -110,6 +110,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
      (V)0.5 * (y) * (1 - (t) * (t)) * (V)(M_SQRT2 * M_2_SQRTPI * 0.5) * (1 + (V)(3 * 0.044715) * (y) * (y)))
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
     K(div, x / y)                                                                                                      \
+    K(mul_scaled, x *(y * f(0)))                                                                                       \
     K(sigmoid_backward, x *(1 - y) * y)                                                                                \
     K(tanh_backward, x *(1 - y * y))                                                                                   \
     K(leaky_relu_backward, y > 0 ? x : x * f(0))

@@ -234,7 +234,15 @@ hg_status hg_d_pow_scalar(hg_ctx *cx, hg_back *b) {
     }
     hg_arg less = n->kind == HG_A_FLOAT ? hg_f(e - 1) : hg_i(n->u.i - 1);
     bool is_square = e == 2 && !cx->grad_enabled; /* recorded, the power is one: its own derivative is zero, not none */
-    hg_tensor *x = IN(0), *power = is_square ? x : X(POW_SCALAR, T(x), less);
+    hg_tensor *x = IN(0), *g = NULL;
+    if (is_square && x && G->dtype == x->dtype && (x->dtype == HG_F32 || x->dtype == HG_F64) &&
+        !cx->lib->watch.calling) { /* in one pass */
+        hg_status st = hg_run(cx, &hg_k_mul_scaled, (hg_dtype)x->dtype, (hg_arg[]){T(G), T(x)}, 2,
+                              &(hg_extra_args){.f = {2}}, &g);
+        if (st == HG_OK) GIVE(0, hg_scope_keep(cx, g));
+        return st;
+    }
+    hg_tensor *power = is_square ? x : X(POW_SCALAR, T(x), less);
     GIVE(0, X(MUL, T(G), T(X(MUL, T(power), *n))));
     return HG_OK;
 }

@@ -1,4 +1,5 @@
 /* Running sums, products and extremes along one dimension. */
+#include "cpu_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
@@ -38,7 +39,38 @@ static double log_plus(double total, double x) {
     return x != x || total != total ? x + total : isinf(top) ? top : top + log1p(exp(low - top));
 }
 /* float32 in double, as torch does: a running sum rounds at each element, not in between. */
-SCAN(sum_f32, float, double, 0, PLUS)
+SCAN(sum_any_f32, float, double, 0, PLUS)
+
+/* Numbers side by side eight at a time: each takes the one before it, then the two before, then the four. */
+typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
+#define SHIFTED(x, ...) __builtin_shufflevector(x, (eight){0}, __VA_ARGS__)
+HG_INLINE void run_row_body(const bool fused, int64_t n, const float *from, float *to) {
+    double total = 0, some[8];
+    (void)fused;
+    int64_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        for (int k = 0; k < 8; k++) some[k] = (double)from[i + k];
+        eight x = *(const eight *)some;
+        x += SHIFTED(x, 8, 0, 1, 2, 3, 4, 5, 6);
+        x += SHIFTED(x, 8, 8, 0, 1, 2, 3, 4, 5);
+        x += SHIFTED(x, 8, 8, 8, 8, 0, 1, 2, 3);
+        *(eight *)some = x + total;
+        total += x[7]; /* as the last of them, but sooner */
+        for (int k = 0; k < 8; k++) to[i + k] = (float)some[k];
+    }
+    for (; i < n; i++) total += (double)from[i], to[i] = (float)total;
+}
+HG_VECTOR(run_row, (int64_t n, const float *from, float *to), n, from, to)
+
+static void sum_f32(ROWS) {
+    const int64_t n = *(const int64_t *)arg, unit = sizeof(float);
+    if (n < 16 || step[0] != unit || step[1] != unit) {
+        sum_any_f32(arg, room, rows, p, row_step, step);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        run_row(n, (const float *)(const void *)(p[0] + i * row_step[0]), (float *)(void *)(p[1] + i * row_step[1]));
+}
 SCAN(sum_f64, double, double, 0, PLUS)
 SCAN(sum_i64, uint64_t, uint64_t, 0, PLUS)
 SCAN(product_f32, float, double, 1, TIMES)

@@ -4,7 +4,11 @@
    Every value has a key, an unsigned number that grows with it: NaN is the largest, and the two zeros are one. Sorting pairs
    of key and position is then the same for every dtype; descending order takes the keys' complement. A whole row is sorted byte
    by byte, from the last on, which is stable and asks nothing twice; bytes that all keys share are passed over, and float32
-   has four of them in eight. */
+   has four of them in eight.
+
+   Several rows of float32 that are not long go side by side: key and position are one number, one of each row a vector, and
+   exchanges, which are the same whatever the numbers, put all rows in order. */
+#include "k_math_impl.h"
 #include "layout_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
@@ -215,6 +219,38 @@ static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, boo
         })
 }
 
+enum { ABREAST = 8, ABREAST_FEW = 4, ABREAST_N = 1500 }; /* rows side by side, for how many it pays, and their length */
+
+/* ABREAST rows of n, number i of row r at p[i * ABREAST + r], by Batcher's merges (Knuth's algorithm 5.2.2M). */
+HG_INLINE void exchange_body(const bool fused, int64_t n, int64_t *p) {
+    int64_t top = 1;
+    (void)fused;
+    while (top * 2 < n) top *= 2;
+    for (int64_t gap = top; gap > 0; gap /= 2)
+        for (int64_t q = top, first = 0, apart = gap;; apart = q - gap, q /= 2, first = gap) {
+            for (int64_t from = first; from < n - apart; from += 2 * gap) {
+                int64_t *low = p + from * ABREAST, *high = low + apart * ABREAST;
+                const int64_t count = n - apart - from < gap ? n - apart - from : gap;
+                HG_IVDEP for (int64_t k = 0; k < count * ABREAST; k++) {
+                    const int64_t a = low[k], b = high[k];
+                    low[k] = a < b ? a : b, high[k] = a < b ? b : a;
+                }
+            }
+            if (q == gap) break;
+        }
+}
+HG_VECTOR(exchange, (int64_t n, int64_t *p), n, p)
+
+/* n numbers of a row where exchange() expects them: the key, as a signed number, before the position. */
+static void spread_keys(const char *from, int64_t step, int64_t n, bool descending, int64_t *p) {
+    for (int64_t i = 0; i < n; i++, from += step) {
+        const float x = *(const float *)(const void *)from;
+        const uint32_t u = hg_float_to_bits(x == 0 ? 0.0f : x);
+        const uint32_t key = x != x ? INT32_MAX : u ^ (u >> 31 ? 0x7fffffffu : 0);
+        p[i * ABREAST] = (int64_t)((uint64_t)(descending ? ~key : key) << 32 | (uint64_t)i);
+    }
+}
+
 typedef enum choice { WHOLE, FIRST, KTH } choice;
 
 typedef struct sorting {
@@ -224,6 +260,25 @@ typedef struct sorting {
     int64_t n, skip, keep;
 } sorting;
 
+/* Rows from `first` on, side by side. */
+static void sort_abreast(const sorting *s, char *room, int64_t rows, int64_t first, char *const *p,
+                         const int64_t *row_step, const int64_t *step) {
+    int64_t *keys = (int64_t *)(void *)room, n_rows = rows - first < ABREAST ? rows - first : ABREAST;
+    const int places = s->with_values ? 2 : 1;
+    for (int64_t r = 0; r < ABREAST; r++) /* what is left over repeats a row */
+        spread_keys(p[0] + (first + r % n_rows) * row_step[0], step[0], s->n, s->descending, keys + r);
+    exchange(s->n, keys);
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t i = 0; i < s->n; i++) {
+            const int64_t at = (uint32_t)keys[i * ABREAST + r];
+            if (s->with_values)
+                *(float *)(void *)(p[1] + (first + r) * row_step[1] + i * step[1]) = *(
+                    const float *)(const void *)(p[0] + (first + r) * row_step[0] + at * step[0]);
+            if (s->with_places)
+                *(int64_t *)(void *)(p[places] + (first + r) * row_step[places] + i * step[places]) = at;
+        }
+}
+
 /* The operands are the tensor, then of values and places what is wanted. */
 static void sort_some(void *arg, char *room, int64_t rows, char *const *p, const int64_t *row_step,
                       const int64_t *step) {
@@ -231,7 +286,10 @@ static void sort_some(void *arg, char *room, int64_t rows, char *const *p, const
     pair *pairs = (pair *)(void *)room, *chosen = pairs + s->skip;
     int values = 1, places = s->with_values ? 2 : 1;
     size_t size = hg_dtypes[s->dtype].size;
-    for (int64_t row = 0; row < rows; row++) {
+    int64_t row = 0;
+    if (s->how == WHOLE && s->dtype == HG_F32 && s->n <= ABREAST_N)
+        for (; rows - row >= ABREAST_FEW; row += ABREAST) sort_abreast(s, room, rows, row, p, row_step, step);
+    for (; row < rows; row++) {
         char *from = p[0] + row * row_step[0];
         read_keys(s->dtype, from, step[0], s->n, s->descending, pairs);
         if (s->how == WHOLE)
@@ -265,7 +323,7 @@ static hg_status sort_rows(hg_ctx *cx, hg_tensor *t, int d, choice how, bool des
     if (t->numel == 0 || keep == 0) return HG_OK;
     if (values) operands[n++] = values;
     if (places) operands[n++] = places;
-    return hg_along(cx, d, n, operands, 2 * (size_t)s.n * sizeof(pair), sort_some, &s);
+    return hg_along(cx, d, n, operands, (size_t)s.n * ABREAST * sizeof(int64_t), sort_some, &s); /* or two of pairs */
 }
 
 /* Outputs of t's shape with `keep` along d, and the rows sorted into them. */
