@@ -194,8 +194,9 @@ static inline int64_t share(int64_t left, int64_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
-/* The same in whole units, but for the last one. */
+/* The same in whole units, but for the last one. A small product has less than one, and no time to divide. */
 static int64_t share_of(int64_t left, int64_t most, int64_t unit) {
+    if (left <= unit) return left;
     return hg_least(left, share((left + unit - 1) / unit, most / unit) * unit);
 }
 
@@ -223,7 +224,7 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
     for (int64_t j = j0; j < j1; j += panel, b += b_panel) {
         t.n = hg_least(j1 - j, panel);
         int wide = t.n > m->lanes ? 2 : 1;
-        int64_t image = j / g->image, in_image = j - image * g->image;
+        int64_t image = j < g->image ? 0 : j / g->image, in_image = j - image * g->image;
         bool apart = in_image + t.n > g->image;
         float *c = g->c + image * g->c_image + in_image;
         const float *from = a;
@@ -426,7 +427,8 @@ static void run(const machine *m, const hg_product *g) {
     if (j.way == BY_ROWS) j.unit = m->rows;
     if (j.way == BY_COLUMNS || j.way == BY_SUMS || j.way == BY_SUMS_OF_A) j.unit = 2 * m->lanes;
     int64_t all = j.way == BY_COLUMNS || j.way == BY_SUMS || j.way == BY_DOTS_OF_B ? g->n : g->m;
-    int64_t units = (all + j.unit - 1) / j.unit, enough = j.way <= BY_COLUMNS ? ENOUGH_WORK : ENOUGH_READ;
+    int64_t units = all <= j.unit ? 1 : (all + j.unit - 1) / j.unit,
+            enough = j.way <= BY_COLUMNS ? ENOUGH_WORK : ENOUGH_READ;
     int64_t work = g->m * g->n * g->k, threads = work < 2 * enough ? 1 : hg_get_num_threads();
     if (threads == 1)
         run_range(&j, 0, units);
