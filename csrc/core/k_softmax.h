@@ -1,12 +1,13 @@
 /* Loops of softmax and log_softmax, for one floating type: included by op_softmax.c once with REAL float, once with double.
-   A tensor is (outer, n, inner). With inner 1 rows are contiguous, and vectors run along them, in blocks of SPAN; the last block
-   is filled up on the stack with what changes nothing. Else up to SPAN neighbours along inner go side by side: each has its
+   A tensor is (outer, n, inner). With inner 1 rows are contiguous, and vectors run along them, in blocks of SPAN; of the last block
+   what is there counts. Else up to SPAN neighbours along inner go side by side: each has its
    row of n values, and what one step does to all of them is a vector operation. */
 
 /* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. What is read and written next but one is fetched meanwhile. */
 HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REAL *x, REAL *y) {
-    REAL lane[SPAN] = {0}, rest[SPAN], sum = 0;
+    REAL lane[SPAN] = {0};
     int64_t whole = n / SPAN * SPAN;
+    int left = (int)(n - whole);
     (void)fused;
     for (int64_t k = 0; k < whole; k += SPAN) {
         for (int j = 0; j < SPAN; j += 64 / (int)sizeof(REAL)) {
@@ -19,15 +20,14 @@ HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REA
             lane[j] += e;
         }
     }
-    if (whole) HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
-    if (whole < n) {
-        for (int j = 0; j < SPAN; j++) rest[j] = -(REAL)INFINITY;
-        memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
-        for (int j = 0; j < SPAN; j++) rest[j] = EXP(rest[j] - most);
-        for (int64_t k = whole; k < n; k++) sum += rest[k - whole];
-        if (y) memcpy(y + whole, rest, (size_t)(n - whole) * sizeof *y);
-    }
-    return lane[0] + sum;
+    if (left)
+        for (int j = 0; j < SPAN; j++) {
+            REAL e = j < left ? EXP(x[whole + j] - most) : 0;
+            if (y && j < left) y[whole + j] = e;
+            lane[j] += e;
+        }
+    HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
+    return lane[0];
 }
 
 HG_INLINE REAL KERNEL(max_row)(int64_t n, const REAL *x) { /* a NaN shows in the sum */
@@ -132,7 +132,8 @@ static void KERNEL(softmax_units)(void *arg, int64_t begin, int64_t end) {
     int64_t a_plane = blocks_of(r);
     int64_t together = r->n < FEW_TOGETHER / TOGETHER ? TOGETHER : 1;
     for (int64_t u = begin, n_rows; u < end; u += n_rows) {
-        int64_t i = u % a_plane * SPAN, at = u / a_plane * r->n * r->inner + i;
+        int64_t plane = a_plane == 1 ? u : u / a_plane, i = (u - plane * a_plane) * SPAN;
+        int64_t at = plane * r->n * r->inner + i;
         int wide = (int)(r->inner - i < SPAN ? r->inner - i : SPAN);
         const REAL *x = (const REAL *)w->x + at, *g = w->grad ? (const REAL *)w->grad + at : NULL;
         REAL *to = (REAL *)w->to + at;

@@ -8,6 +8,7 @@ hg_status hg_real(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {
     hg_tensor *cast;
     *out = NULL;
     if (!t) return HG_OK;
+    if (t->dtype == d && t->contiguous) return hg_retain(cx, *out = t), HG_OK;
     HG_TRY(hg_raw_cast(cx, t, d, &cast));
     hg_status st = hg_raw_contiguous(cx, cast, out);
     hg_release(cx, cast);
