@@ -331,8 +331,7 @@ static PyObject *with_grad(PyObject *Py_UNUSED(m), PyObject *params) {
 static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (n != 9 || !PyList_Check(args[2]))
-        return PyErr_SetString(PyExc_TypeError, "sgd_step() takes 9 arguments, the third a list"), NULL;
+    if (n != 9) return PyErr_Format(PyExc_TypeError, "sgd_step() takes 9 arguments, got %zd", n);
     hg_sgd o = {0};
     double *const to[] = {&o.lr, &o.weight_decay, &o.momentum, &o.dampening};
     int nesterov = PyObject_IsTrue(args[7]), maximize = PyObject_IsTrue(args[8]);

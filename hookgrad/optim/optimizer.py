@@ -228,7 +228,7 @@ class Optimizer:
             self = args[0]
             pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
             if not (pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks):
-                return func(*args, **kwargs)
+                return func(*args, **kwargs) if kwargs else func(*args)
             for table in (_global_optimizer_pre_hooks, pre):
                 for key, hook in table.items():
                     result = _C._call_hook("optimizer step pre-hook", _site(table, key), self, hook, self, args, kwargs)

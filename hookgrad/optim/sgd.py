@@ -1,10 +1,14 @@
 """Stochastic gradient descent."""
 
+from itertools import repeat
+
 import hookgrad
 
 from .. import _C
 from ._by_parameter import _ByParameter, _decayed
 from .optimizer import _check_fused, _check_not_negative, _check_rate, _number, _to_scalar
+
+_NO_STATES = repeat({})  # one for as many parameters as there are
 
 
 class SGD(_ByParameter):
@@ -64,7 +68,7 @@ class SGD(_ByParameter):
 
     def _states_of(self, params, group):
         if group["momentum"] == 0:
-            return [{}] * len(params)
+            return _NO_STATES
         return list(map(self.state.__getitem__, params))
 
     def _update_all(self, params, grads, states, group):
