@@ -49,9 +49,10 @@ bool hg_run_wants(const struct hg_run *run, const hg_node *to);
 /* The same of an argument that an op's new node is to lead to; *e is zero. */
 static inline hg_status hg_wanted_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
     if (t->base) return hg_gradient_edge(cx, t, e);
-    if (!t->grad_fn) return hg_tensor_accumulator(cx, t, &e->node);
-    hg_retain(cx, t->grad_fn);
-    e->node = t->grad_fn, e->nr = t->out_nr;
+    hg_node *n = t->grad_fn ? t->grad_fn : t->extra ? t->extra->accumulator : NULL;
+    if (!n) return hg_tensor_accumulator(cx, t, &e->node);
+    hg_retain(cx, n);
+    e->node = n, e->nr = t->grad_fn ? t->out_nr : 0;
     return HG_OK;
 }
 

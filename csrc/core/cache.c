@@ -63,6 +63,8 @@ static void give_back_oldest(hg_lib *lib) {
 }
 
 void hg_empty_cache(hg_lib *lib) {
+    hg_resting_free(lib);
+    hg_ready_free(lib);
     while (lib->cache.oldest) give_back_oldest(lib);
 }
 

@@ -56,6 +56,9 @@ struct hg_lib {
     hg_cache cache;
     hg_work_state work;
     hg_spare spare[HG_SPARE_CLASSES];
+    hg_tensor *ready; /* Note [Ready tensors] in tensor.c: linked by `grad` */
+    int n_ready, n_resting;
+    hg_node *resting[HG_N_OPS]; /* Note [Resting nodes] in node.c: linked by `next_dying` */
 };
 
 #define HOST(cx) (&(cx)->lib->host)
@@ -83,13 +86,22 @@ hg_status hg_storage_new(hg_ctx *cx, size_t size, hg_storage **out);
 /* One whose count is zero: at once, or when the kernels that may be using it are done (work.c). */
 void hg_storage_die(hg_lib *lib, hg_storage *s);
 void hg_storage_free(hg_lib *lib, hg_storage *s);
-bool hg_storage_is_used(hg_lib *lib);
+bool hg_storage_is_used_here(hg_lib *lib);
+static inline bool hg_storage_is_used(hg_lib *lib) { return lib->work.oldest && hg_storage_is_used_here(lib); }
 void hg_storage_bury_later(hg_lib *lib, hg_storage *s);
 static inline void hg_storage_retain(hg_storage *s) { s->n_ref++; }
 static inline void hg_storage_release(hg_lib *lib, hg_storage *s) {
     if (s && --s->n_ref == 0) hg_storage_die(lib, s);
 }
 void hg_spare_free(hg_lib *lib); /* what was kept goes back to the host */
+void hg_ready_free(hg_lib *lib);
+void hg_resting_free(hg_lib *lib);
+/* How many tensors, and nodes, are kept for those to come. Sanitizers see every object freed. */
+#if defined(__SANITIZE_ADDRESS__)
+enum { HG_KEPT = 0 };
+#else
+enum { HG_KEPT = 1024 };
+#endif
 
 /* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel, contiguous and plain. */
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,

@@ -29,6 +29,9 @@ typedef struct hg_kernel {
 /* Run kernel k over in[n_in], tensors or numbers, computing in dtype d, broadcast, into *out. */
 hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
                  hg_tensor **out);
+/* Note [Plain calls] in pointwise.c. *out stays NULL where the operands, info->n_plain of them, are not plain. */
+void hg_plan_plain(hg_op_info *info);
+hg_status hg_run_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **out);
 /* d where it is floating, else the default dtype. */
 static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_is_float(d) ? d : hg_default_dtype(cx); }
 

@@ -102,9 +102,9 @@ void hg_close(hg_ctx *cx) {
     for (int i = 0; i < HG_N_NAMES; i++)
         if (lib->names[i]) lib->host.drop(lib->host.ud, lib->names[i]);
     for (int i = 0; i < HG_N_OPS; i++) hg_mem_free(lib, lib->ops[i]);
+    hg_empty_cache(lib);
     hg_spare_free(lib);
     hg_blas_close(lib);
-    hg_empty_cache(lib);
     hg_ctx_free(cx);
     lib->host.mem(lib->host.ud, lib, 0);
 }

@@ -94,8 +94,8 @@ static void host_free(void *ud, hg_kind kind, void *core) {
     h->n_objects--;
 }
 
-static void host_revive(void *ud, void *core) {
-    (void)ud;
+static void host_revive(void *ud, hg_kind kind, void *core) {
+    (void)ud, (void)kind;
     OBJECT(core)->is.count = 1;
 }
 

@@ -15,7 +15,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     char *at = (char *)(n + 1);
     n->type = type, n->op = op;
     n->seq = type == &hg_accumulate_node ? UINT64_MAX : cx->next_seq++;
-    n->n_next = n_next, n->n_args = n_args, n->n_out = n_out;
+    n->n_next = n_next, n->n_args = n_args, n->n_out = n_out, n->n_pool = (uint32_t)n_pool;
     n->next = (hg_edge *)(void *)at, at += next;
     n->args = (hg_arg *)(void *)at, at += args;
     n->saved_out = saves_out ? (hg_arg *)(void *)at : NULL, at += saved;
@@ -29,6 +29,41 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
     }
     *out = n;
     return HG_OK;
+}
+
+/* Note [Resting nodes]
+   Where an op has made a node it will make more. A dead one without hooks stays with its op, its layout as it is, and is revived
+   as the next one: only what differs is written again. */
+hg_status hg_node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool,
+                        hg_node **out) {
+    hg_lib *lib = cx->lib;
+    hg_node *n = lib->resting[op->id];
+    if (!n || n->n_pool < n_pool || n->n_out != n_out || (n->saved_out != NULL) != saves_out || lib->watch.born)
+        return hg_node_make(cx, &hg_op_node, op, op->n_edges, op->n_params, n_out, saves_out, n_pool < 2 ? 2 : n_pool,
+                            out);
+    lib->resting[op->id] = n->next_dying, lib->n_resting--;
+    lib->host.revive(lib->host.ud, HG_KIND_NODE, n);
+    n->seq = cx->next_seq++;
+    n->freed = false;
+    *out = n;
+    return HG_OK;
+}
+
+/* n, which is dead and owns nothing. */
+static bool rest_with_op(hg_lib *lib, hg_node *n) {
+    const hg_op_info *op = n->op;
+    if (n->type != &hg_op_node || n->hooks || n->function || n->first_edge != op->first_edge ||
+        n->n_next != op->n_edges || lib->n_resting >= HG_KEPT || !lib->host.revive)
+        return false;
+    n->next_dying = lib->resting[op->id];
+    lib->resting[op->id] = n, lib->n_resting++;
+    return true;
+}
+
+void hg_resting_free(hg_lib *lib) {
+    for (int i = 0; i < HG_N_OPS; i++)
+        for (hg_node *n; (n = lib->resting[i]); lib->host.free(lib->host.ud, HG_KIND_NODE, n))
+            lib->resting[i] = n->next_dying;
 }
 
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {
@@ -148,7 +183,7 @@ hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
         HOST(cx)->free(HOST(cx)->ud, HG_KIND_NODE, n); /* the leaf was given other data */
         return NULL;
     }
-    HOST(cx)->revive(HOST(cx)->ud, n);
+    HOST(cx)->revive(HOST(cx)->ud, HG_KIND_NODE, n);
     n->seq = UINT64_MAX;
     return n;
 }
@@ -167,6 +202,7 @@ void hg_node_die(hg_lib *lib, hg_node *n) {
         lib->dying = n->next_dying;
         if (rest(lib, n)) continue;
         hg_node_clear(lib, n);
+        if (rest_with_op(lib, n)) continue;
         hg_mem_free(lib, n->hooks);
         n->hooks = NULL;
         hg_function_free(lib, n);

@@ -51,7 +51,7 @@ struct hg_node {
     const uint32_t
         *first_edge; /* [n_args]: the edge of that argument, or of a list's first entry; the op's own, or behind
                                    the pool */
-    uint32_t n_next, n_out, n_args;
+    uint32_t n_next, n_out, n_args, n_pool;
     struct hg_function *function; /* owned; of a host's function */
     bool freed;                   /* what it saved is gone */
 };
@@ -78,6 +78,9 @@ extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_c
 /* A new node with room for that much; everything zero but the layout. */
 hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
                        uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
+/* The node of an op without lists among its arguments, with an edge for each that is differentiable. What `args` holds is of no
+   meaning yet, but that they own nothing. */
+hg_status hg_node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
 hg_node *hg_node_revive(hg_ctx *cx,

@@ -1,5 +1,6 @@
 /* Calling ops: defaults, forward, and the record of what was done. */
 #include "autograd_impl.h"
+#include "k_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -104,8 +105,7 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
     size_t pool = (size_t)n_sizes;
     hg_node *n;
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
-    hg_status st = hg_node_make(cx, &hg_op_node, info, info->n_edges, info->n_params, (uint32_t)n_out, saves_out, pool,
-                                &n);
+    hg_status st = hg_node_of_op(cx, info, (uint32_t)n_out, saves_out, pool, &n);
     if (st != HG_OK) return st;
     int64_t *free_pool = n->pool;
     const hg_arg *from = a;
@@ -114,8 +114,10 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
             hg_copy_dims(free_pool, from->u.ints, (int)from->n);
             *to = hg_ints(free_pool, (int)from->n);
             free_pool += from->n;
-        } else if (from->kind != HG_A_TENSOR)
-            to->kind = from->kind, to->u.i = from->u.i;
+        } else {
+            bool saved = from->kind == HG_A_TENSOR; /* or not at all: see below */
+            to->kind = saved ? HG_A_NONE : from->kind, to->u.i = saved ? 0 : from->u.i;
+        }
     }
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     for (uint32_t left = save_in; left; left &= left - 1) { /* their places: they are saved below */
@@ -368,12 +370,29 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
     return st;
 }
 
-hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
-    const hg_op_info *info = cx->lib->ops[id];
-    if (!info && !(info = hg_op_at(cx->lib, id))) return hg_no_memory(cx);
+/* A plain call has been computed, and is recorded. */
+static hg_status record_call(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_tensor **out) {
     hg_arg room[HG_MAX_PARAMS];
     hg_status st = complete(cx, info, a, n, room);
-    if (st != HG_OK) return st;
+    if (st == HG_OK) st = record_outputs(cx, info, room, wanted(info, room), out, 1);
+    if (st != HG_OK) drop_all(cx, out, 1);
+    return st;
+}
+
+hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
+    const hg_op_info *info = cx->lib->ops[id];
+    hg_status st;
+    if (!info && !(info = hg_op_at(cx->lib, id))) return hg_no_memory(cx);
+    if (info->plain && n == info->n_plain && !cx->lib->watch.calling) {
+        out[0] = NULL;
+        if ((st = hg_run_plain(cx, info, a, out)) != HG_OK) return st;
+        bool wants = hg_records(cx) && out[0] && out[0]->dtype == HG_F32 &&
+                     (wants_grad(&a[0]) || (n == 2 && wants_grad(&a[1])));
+        if (wants) return record_call(cx, info, a, n, out);
+        if (out[0]) return HG_OK;
+    }
+    hg_arg room[HG_MAX_PARAMS];
+    if ((st = complete(cx, info, a, n, room)) != HG_OK) return st;
     a = room;
     if (info->op->flags & HG_ROW_MUTATES) {
         if ((st = hg_call_inplace(cx, id, a, info->n_params)) == HG_OK) hg_retain(cx, out[0] = a[0].u.t);

@@ -174,6 +174,74 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     return HG_OK;
 }
 
+/* Note [Plain calls]
+   Small programs call elementwise ops on float32 tensors as they are made, of one shape, or on one and a number. There these
+   forwards are their kernels and no more: what they, and hg_run(), ask of their arguments is answered here at once. */
+static const struct plain_op {
+    hg_status (*forward)(hg_ctx *cx, const hg_arg *a, hg_tensor **out);
+    const hg_kernel *kernel;
+    uint8_t n;
+} plain_ops[] = {
+#define PLAIN(name, n)                                                                                                 \
+    { hg_op_##name, &hg_k_##name, n }
+    PLAIN(add, 2),
+    PLAIN(sub, 2),
+    PLAIN(mul, 2),
+    PLAIN(div, 2),
+    PLAIN(eq, 2),
+    PLAIN(ne, 2),
+    PLAIN(lt, 2),
+    PLAIN(le, 2),
+    PLAIN(gt, 2),
+    PLAIN(ge, 2),
+    PLAIN(neg, 1),
+    PLAIN(abs, 1),
+    PLAIN(exp, 1),
+    PLAIN(log, 1),
+    PLAIN(sqrt, 1),
+    PLAIN(sin, 1),
+    PLAIN(cos, 1),
+    PLAIN(tanh, 1),
+    PLAIN(sigmoid, 1),
+    PLAIN(relu, 1),
+    PLAIN(silu, 1),
+    PLAIN(sigmoid_backward, 2),
+    PLAIN(tanh_backward, 2),
+#undef PLAIN
+};
+
+void hg_plan_plain(hg_op_info *info) {
+    for (size_t i = 0; i < sizeof plain_ops / sizeof *plain_ops; i++)
+        if (info->op->forward == plain_ops[i].forward)
+            info->plain = plain_ops[i].kernel, info->n_plain = plain_ops[i].n;
+}
+
+hg_status hg_run_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **out) {
+    const hg_kernel *k = info->plain;
+    const int64_t size = sizeof(float);
+    const hg_tensor *x = a[0].u.t;
+    char *p[HG_ITER_MAX];
+    int64_t step[HG_ITER_MAX];
+    float number;
+    if (!is_plain(&a[0], HG_F32) || x->numel > HG_GRAIN) return HG_OK;
+    p[1] = x->data, step[1] = size;
+    if (info->n_plain == 2) {
+        if (is_plain(&a[1], HG_F32)) {
+            if (!hg_same_shape(x, a[1].u.t)) return HG_OK;
+            p[2] = a[1].u.t->data, step[2] = size;
+        } else {
+            if (a[1].kind != HG_A_FLOAT && a[1].kind != HG_A_INT) return HG_OK;
+            number = a[1].kind == HG_A_FLOAT ? (float)a[1].u.f : (float)a[1].u.i;
+            p[2] = (char *)&number, step[2] = 0;
+        }
+    }
+    hg_status st = hg_tensor_empty_like(cx, x, k->to_bool ? HG_BOOL : HG_F32, out);
+    if (st != HG_OK) return st;
+    p[0] = (*out)->data, step[0] = k->to_bool ? 1 : size;
+    if (x->numel) k->loop[HG_F32](x->numel, p, step, NULL);
+    return HG_OK;
+}
+
 bool hg_raw_add_plain(hg_tensor *to, const hg_tensor *from) {
     hg_loop loop = hg_k_add.loop[to->dtype];
     if (!loop || to->dtype != from->dtype || !to->plain || !from->plain || to->numel > HG_GRAIN ||

@@ -1,5 +1,5 @@
 /* The op table, and what is read off its schemas: names, parameters, defaults, what derivatives need. */
-#include "op_impl.h"
+#include "k_impl.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -288,6 +288,7 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
     plan_saving(info);
     plan_edges(info);
     plan_defaults(info);
+    hg_plan_plain(info);
     make_node_name(info);
     make_twice_name(info);
     return lib->ops[id] = info;

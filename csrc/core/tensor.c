@@ -60,6 +60,58 @@ static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dt
     return HG_OK;
 }
 
+/* Note [Ready tensors]
+   Most tensors are small and die alone, their storage with them. Such a pair stays together, ready for the next small tensor: it
+   has room for HG_INLINE_DIM dimensions and READY_BYTES, owns nothing but its storage, which has a count of one, and `grad` is the
+   next one in the list. */
+enum { READY_BYTES = 64 };
+
+static inline hg_tensor *take_ready(hg_ctx *cx, size_t size, hg_dtype d, int n_dim) {
+    hg_lib *lib = cx->lib;
+    hg_tensor *t = lib->ready;
+    if (!t || size > READY_BYTES || n_dim > HG_INLINE_DIM) return NULL;
+    lib->ready = t->grad, lib->n_ready--;
+    lib->host.revive(lib->host.ud, HG_KIND_TENSOR, t);
+    hg_storage *s = t->storage;
+    s->size = size, s->version = 0, s->read_only = false;
+    t->data = s->data, t->grad = NULL;
+    t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false, t->is_inference = cx->inference;
+    t->view_kind = 0, t->out_nr = t->seen_version = 0;
+    return t;
+}
+
+bool hg_tensor_retire(hg_lib *lib, hg_tensor *t) {
+    hg_storage *s = t->storage;
+    if (!s || s->n_ref != 1 || s->spare != 1 || t->extra || t->base || t->shape != t->dims || s->counter || s->free ||
+        lib->n_ready >= HG_KEPT || hg_storage_is_used(lib))
+        return false;
+    hg_node *fn = t->grad_fn;
+    hg_tensor *grad = t->grad;
+    t->grad_fn = NULL;
+    t->grad = lib->ready;
+    lib->ready = t, lib->n_ready++;
+    if (fn) lib->host.release(lib->host.ud, fn);
+    if (grad) lib->host.release(lib->host.ud, grad);
+    return true;
+}
+
+void hg_ready_free(hg_lib *lib) {
+    for (hg_tensor *t; (t = lib->ready);) {
+        lib->ready = t->grad;
+        hg_storage_release(lib, t->storage);
+        lib->host.free(lib->host.ud, HG_KIND_TENSOR, t);
+    }
+}
+
+/* A new tensor on a new storage of that many bytes, with room for its sizes. */
+static inline hg_status fresh(hg_ctx *cx, size_t size, hg_dtype d, int n_dim, hg_tensor **out) {
+    hg_storage *s;
+    if ((*out = take_ready(cx, size, d, n_dim))) return HG_OK;
+    hg_status st = hg_storage_new(cx, size, &s);
+    if (st == HG_OK && (st = shell(cx, s, s->data, d, n_dim, out)) != HG_OK) hg_storage_release(cx->lib, s);
+    return st;
+}
+
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,
                          const int64_t *stride, hg_tensor **out) {
     if (n_dim > HG_MAX_DIM) return hg_fail(cx, HG_STATE, "tensor has too many (>%d) dims", HG_MAX_DIM);
@@ -74,15 +126,10 @@ hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d
 
 hg_status hg_tensor_empty_like(hg_ctx *cx, const hg_tensor *like, hg_dtype d, hg_tensor **out) {
     size_t size; /* in another dtype there may be more bytes */
-    hg_storage *s;
     if (__builtin_mul_overflow((size_t)like->numel, (size_t)hg_dtypes[d].size, &size))
         return hg_tensor_empty(cx, d, like->n_dim, like->shape, out);
-    hg_status st = hg_storage_new(cx, size, &s);
+    hg_status st = fresh(cx, size, d, like->n_dim, out);
     if (st != HG_OK) return st;
-    if ((st = shell(cx, s, s->data, d, like->n_dim, out)) != HG_OK) {
-        hg_storage_release(cx->lib, s);
-        return st;
-    }
     hg_tensor *t = *out;
     hg_copy_dims(t->shape, like->shape, like->n_dim);
     set_strides(like->n_dim, like->shape, t->stride);
@@ -109,17 +156,12 @@ static __attribute__((noinline)) hg_status empty_checked(hg_ctx *cx, hg_dtype d,
 hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out) {
     const int64_t item = hg_dtypes[d].size;
     int64_t bytes = item, step = 1;
-    hg_storage *s;
     if (n_dim > HG_INLINE_DIM) return empty_checked(cx, d, n_dim, shape, out);
     for (int i = 0; i < n_dim; i++)
         if (shape[i] < 0 || __builtin_mul_overflow(bytes, shape[i], &bytes))
             return empty_checked(cx, d, n_dim, shape, out);
-    hg_status st = hg_storage_new(cx, (size_t)bytes, &s);
+    hg_status st = fresh(cx, (size_t)bytes, d, n_dim, out);
     if (st != HG_OK) return st;
-    if ((st = shell(cx, s, s->data, d, n_dim, out)) != HG_OK) {
-        hg_storage_release(cx->lib, s);
-        return st;
-    }
     hg_tensor *t = *out;
     for (int i = n_dim - 1; i >= 0; i--) {
         int64_t n = shape[i];

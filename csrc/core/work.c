@@ -22,7 +22,7 @@ struct hg_at_work {
 /* A dead storage's data points to the next one, and its count is the number of a kernel. */
 static hg_storage *next_dead(const hg_storage *s) { return (hg_storage *)(void *)s->data; }
 
-bool hg_storage_is_used(hg_lib *lib) {
+bool hg_storage_is_used_here(hg_lib *lib) {
     hg_work_state *w = &lib->work;
     if (w->oldest && w->process != (int64_t)getpid()) w->oldest = w->newest = NULL;
     return w->oldest != NULL;

@@ -105,7 +105,7 @@ typedef struct hg_host {
     void (*free)(void *ud, hg_kind kind, void *obj); /* the memory of an object hg_finalize() has emptied */
     /* One whose count reached zero, and that hg_finalize() has not had freed, begins again with count 1, of the same kind
        and size. May be NULL: then none is kept. */
-    void (*revive)(void *ud, void *obj);
+    void (*revive)(void *ud, hg_kind kind, void *obj);
     void (*retain)(void *ud, void *obj);              /* core objects */
     void (*release)(void *ud, void *obj);             /* at zero the host calls hg_finalize() */
     bool (*unique)(void *ud, void *obj);              /* is the caller's the only reference? */
@@ -204,6 +204,9 @@ const char *hg_cpu_name(void);
 void hg_retain(hg_ctx *cx, void *obj);
 void hg_release(hg_ctx *cx, void *obj);
 void hg_finalize(hg_lib *lib, hg_kind kind, void *obj);
+/* In place of that, for a tensor that is an object of the host's like any other: the core keeps it for a tensor to come. false:
+   it does not, and hg_finalize() is to be called. */
+bool hg_tensor_retire(hg_lib *lib, hg_tensor *t);
 void hg_clear(hg_lib *lib, hg_kind kind, void *obj);
 typedef int (*hg_visit_fn)(void *obj, bool is_core, void *arg); /* is_core: a core object, else a host reference */
 int hg_visit(hg_kind kind, void *obj, hg_visit_fn visit, void *arg);
@@ -249,7 +252,7 @@ typedef enum hg_format {
 } hg_format;
 
 /* The memory of storages of 4 KiB and more, in bytes. Freed blocks wait for storages to come; hg_empty_cache() gives them back
-   to the host. */
+   to the host, and the small tensors and nodes that wait for their like. */
 typedef struct hg_memory {
     size_t in_use, peak, waiting;
     int64_t n_in_use, n_taken; /* blocks: now, and ever */
@@ -426,7 +429,10 @@ typedef struct hg_op_info {
     uint32_t always_in, always_out;  /* what is saved whichever gradient is wanted: Note [What is saved] in schema.c */
     uint8_t in_order[HG_MAX_PARAMS]; /* the parameters by name: the order in which they are saved and unpacked */
     uint8_t out_order[4];            /* likewise the outputs */
-    hg_arg defaults[HG_MAX_PARAMS];  /* what stands for an argument not given; HG_DEFAULT: it must be given */
+    const struct hg_kernel
+        *plain;      /* what the op is for `n_plain` plain operands, which stand first: Note [Plain calls] in */
+    uint8_t n_plain; /* pointwise.c; NULL, 0: nothing so simple */
+    hg_arg defaults[HG_MAX_PARAMS]; /* what stands for an argument not given; HG_DEFAULT: it must be given */
     hg_param params[HG_MAX_PARAMS];
 } hg_op_info;
 

@@ -115,10 +115,10 @@ static void host_free(void *ud, hg_kind kind, void *obj) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__)
-static void host_revive(void *ud, void *obj) {
+static void host_revive(void *ud, hg_kind kind, void *obj) {
     (void)ud;
     reborn(PY(obj));
-    PyObject_GC_Track(PY(obj));
+    if (kind != HG_KIND_TENSOR) PyObject_GC_Track(PY(obj));
 }
 #endif
 

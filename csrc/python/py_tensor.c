@@ -19,7 +19,8 @@ static void tensor_dealloc(PyObject *self) {
     py_tensor *t = (py_tensor *)self;
     PyObject_GC_UnTrack(self);
     if (t->weakrefs) PyObject_ClearWeakRefs(self);
-    Py_CLEAR(t->dict);
+    if (t->dict) Py_CLEAR(t->dict);
+    if (Py_TYPE(self) == hg_py->tensor_type && hg_tensor_retire(hg_py->lib, &t->core)) return;
     py_core_dealloc(HG_KIND_TENSOR, self);
 }
 
