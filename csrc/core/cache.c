@@ -2,7 +2,7 @@
 
    Note [Cache]
    What holds HG_BLOCK bytes or more comes in size classes, eight to a doubling, and a freed block waits for the next storage of
-   its class: a training loop settles into the same memory, whose pages are there already. Blocks in use and blocks waiting
+   its class, or of one that is up to a third smaller: a training loop settles into the same memory, whose pages are there already. Blocks in use and blocks waiting
    together never take more than the most that was ever in use, and SLACK: before more is asked of the host, what has waited
    longest goes back. So the cache does not raise the peak of a program by more than SLACK.
 
@@ -25,7 +25,7 @@
 #define KEEPS_NOTHING
 #endif
 
-enum { STEPS = 8, STEP_BITS = 3, FIRST_BIT = 12, LINE = 64 };
+enum { LARGER = 4, STEPS = 8, STEP_BITS = 3, FIRST_BIT = 12, LINE = 64 };
 static const size_t SLACK = (size_t)32 << 20, HUGE_FROM = (size_t)4 << 20, HUGE_PAGE = (size_t)2 << 20;
 
 _Static_assert(HG_BLOCK == 1 << FIRST_BIT, "the first class is that of the smallest block");
@@ -101,11 +101,13 @@ hg_storage *hg_block_take(hg_lib *lib, size_t size) {
     if (size > PTRDIFF_MAX / 2) return NULL;
     int class = class_of(size, &room);
     hg_block *b = c->top[class];
+    for (int i = 1; !b && i <= LARGER && class + i < HG_N_BLOCK_CLASSES; i++)
+        if ((b = c->top[class + i])) class += i;
     if (b)
         unlink_block(c, b, class);
     else if (!(b = block_new(lib, room)))
         return NULL;
-    c->in_use += room, c->n_in_use++, c->n_taken++;
+    c->in_use += b->room, c->n_in_use++, c->n_taken++;
     if (c->in_use > c->peak) c->peak = c->in_use;
     b->storage.data = b->data;
     return &b->storage;
