@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { STEP = 16 };
+enum { STEP = 16, SHORT = 64 };
 
 /* Two numbers, and the first of them as bits: a vector's worth of moving is said so, or in bytes, as vector types would be taken
    apart before a body is part of a version. */
@@ -30,6 +30,17 @@ HG_INLINE void copy(float *restrict to, const float *restrict from, int64_t n, i
     for (; x < n; x++) to[x] = from[x * step];
 }
 
+/* A step of them, with zeros where `keep` is zero. */
+HG_INLINE void keep_some(float *restrict to, const float *restrict from, int64_t step, const word *restrict keep) {
+    word some[STEP];
+    if (step == 1)
+        memcpy(some, from, sizeof some);
+    else
+        for (int q = 0; q < STEP; q++) some[q] = (word)((const pair *)from)[q];
+    for (int q = 0; q < STEP; q++) some[q] &= keep[q];
+    memcpy(to, some, sizeof some);
+}
+
 /* `n` rows of a plane, every sy-th from row y on, as the tap sees them whose first column is x. What is written too much lies in
    the next row, which is written next, or in the slack. */
 HG_INLINE void load_rows(const hg_view *v, const float *plane, const float *end, int64_t y, int64_t n, int64_t x,
@@ -50,9 +61,15 @@ HG_INLINE void load_rows(const hg_view *v, const float *plane, const float *end,
         clear(first + rows * width, (n - top - rows) * width);
         return;
     }
-    for (; n > 0; n--, y += v->sy, to += width, from += v->sy * v->w)
+    const float *whole = plane + y * v->w + x; /* what the margins would be */
+    const bool short_row = width <= SHORT && step <= 2;
+    word keep[SHORT];
+    for (int64_t i = 0; short_row && i < SHORT; i++) keep[i] = i >= lo && i < hi ? ~(word)0 : 0;
+    for (; n > 0; n--, y += v->sy, to += width, from += v->sy * v->w, whole += v->sy * v->w)
         if (y < 0 || y >= v->h || lo == hi) {
             clear(to, width);
+        } else if (short_row && whole >= plane && end - whole >= step * SHORT) {
+            for (int64_t i = 0; i < width; i += STEP) keep_some(to + i, whole + step * i, step, keep + i);
         } else {
             clear(to, lo);
             copy(to + lo, from, hi - lo, step, end);
