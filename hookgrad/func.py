@@ -126,11 +126,11 @@ def _with_aux(result, has_aux, name):
 class _Call:
     """One call of func on tensors of our own in the place of those in `tree`; its outputs flat, and what they form."""
 
-    def __init__(self, call, tree, has_aux, name):
+    def __init__(self, call, tree, has_aux, name, forward=False):
         self.recording = _C.is_grad_enabled()
         leaves, self.rebuild = _flatten(tree)
         self.mine = _mine(leaves, self.recording)
-        with enable_grad(), _transforms.inside():
+        with enable_grad(), _transforms.inside(forward=forward):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         self.outputs, self.output = _flatten(result)
         _tensors(self.outputs, f"{name}: expected f(*args) to return only tensors")
@@ -151,18 +151,31 @@ class _Call:
 # ---- Functions applied in them --------------------------------------------------------------------------------------------
 
 
-class _Transforms(threading.local):
-    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap."""
+class _ByItsJvp(BaseException):
+    """A Function with a `jvp` of its own has been met, at the level of a `jvp` transform."""
 
-    depth = vmaps = 0
+
+class _Transforms(threading.local):
+    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap, or go forward; and at
+    which depth a `jvp` asks to be told of Functions that have their own."""
+
+    depth = vmaps = forwards = asks = 0
 
     @contextmanager
-    def inside(self, vmap=False):
-        self.depth, self.vmaps = self.depth + 1, self.vmaps + vmap
+    def inside(self, vmap=False, forward=False):
+        self.depth, self.vmaps, self.forwards = self.depth + 1, self.vmaps + vmap, self.forwards + forward
         try:
             yield
         finally:
-            self.depth, self.vmaps = self.depth - 1, self.vmaps - vmap
+            self.depth, self.vmaps, self.forwards = self.depth - 1, self.vmaps - vmap, self.forwards - forward
+
+    @contextmanager
+    def asking(self):
+        was, self.asks = self.asks, self.depth + 1
+        try:
+            yield
+        finally:
+            self.asks = was
 
     def check(self, cls):
         """What a Function must have to be applied there."""
@@ -171,8 +184,16 @@ class _Transforms(threading.local):
                 "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override "
                 "the setup_context staticmethod."
             )
-        if not self.vmaps:
+        if self.vmaps:
+            self._check_vmap(cls)
+        if not self.forwards:
             return
+        if cls.jvp is function.Function.jvp:
+            cls.jvp(None)
+        if self.depth == self.asks:
+            raise _ByItsJvp
+
+    def _check_vmap(self, cls):
         has_rule = cls.vmap is not function.Function.vmap
         if cls.generate_vmap_rule and has_rule:
             raise RuntimeError(
@@ -266,7 +287,8 @@ def vjp(func, *primals, has_aux=False):
 
 
 def jvp(func, primals, tangents, *, strict=False, has_aux=False):
-    """(func(*primals), its Jacobian times the tangents), by differentiating a vector-Jacobian product.
+    """(func(*primals), its Jacobian times the tangents), by differentiating a vector-Jacobian product; where func applies a
+    Function with a `jvp` of its own, by that.
 
     >>> import hookgrad as torch
     >>> jvp(torch.square, (torch.tensor([1.0, 2.0]),), (torch.ones(2),))
@@ -281,13 +303,36 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     flat = _flatten(tangents)[0]
     if len(flat) != len(_flatten(primals)[0]):
         raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure")
-    call = _Call(lambda values: func(*values), primals, has_aux, "jvp(f, primals, tangents)")
+    name = "jvp(f, primals, tangents)"
+    try:
+        with _transforms.asking():
+            call = _Call(lambda values: func(*values), primals, has_aux, name, forward=True)
+    except _ByItsJvp:
+        return _dual_jvp(func, primals, flat, has_aux, name)
     with enable_grad():
         vs = [_C.zeros_like(o, requires_grad=True) for o in call.outputs]
         products = _gradients(call.outputs, call.mine, vs)
         results = _settled(_gradients(products, vs, flat), [*call.mine, *vs], call.recording)
     out = call.output(results)
     return (call.value(), out, call.aux) if has_aux else (call.value(), out)
+
+
+def _dual_jvp(func, primals, tangents, has_aux, name):
+    """The same by dual tensors."""
+    from .autograd import forward_ad
+
+    leaves, rebuild = _flatten(primals)
+    with forward_ad.dual_level(), _transforms.inside(forward=True):
+        duals = [forward_ad.make_dual(x, t) for x, t in zip(leaves, tangents)]
+        result, aux = _with_aux(func(*rebuild(duals)), has_aux, name)
+        outputs, build = _flatten(result)
+        pairs = [
+            forward_ad.unpack_dual(out)
+            for out in _tensors(outputs, f"{name}: expected f(*args) to return only tensors")
+        ]
+    value = build([p.primal for p in pairs])
+    out = build([_C.zeros_like(p.primal) if p.tangent is None else p.tangent for p in pairs])
+    return (value, out, aux) if has_aux else (value, out)
 
 
 def linearize(func, *primals):
@@ -374,7 +419,14 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.jacfwd.html
     """
-    return jacrev(func, argnums, has_aux=has_aux)
+    rows = jacrev(func, argnums, has_aux=has_aux)
+
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        with _transforms.inside(vmap=True, forward=True):
+            return rows(*args, **kwargs)
+
+    return wrapper
 
 
 def hessian(func, argnums=0):

@@ -755,3 +755,18 @@ def test_in_inference_mode_a_tensor_that_requires_a_gradient_can_be_resized():
         assert torch.ones(2, 3, requires_grad=True).resize_(4).shape == (4,)
     with pytest.raises(RuntimeError, match="cannot resize"):
         leaf(1.0, 2.0).resize_(1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda root, x: torch.autograd.grad(root, x), lambda root, x: torch.autograd.backward(root, inputs=[x])],
+)
+def test_roots_are_looked_at_before_inputs(call):
+    plain, hidden = torch.tensor(1.0), leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match="element 0 of tensors does not require grad"):
+        call(plain, plain)
+    with pytest.raises(RuntimeError, match="element 0 of tensors does not require grad"):
+        call(plain, hidden)
+    assert not hidden.retains_grad
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+        call(leaf(1.0, 2.0) * 1, plain)

@@ -160,3 +160,57 @@ def test_a_function_says_what_it_lacks_in_a_transform():
     assert grad(lambda x: WithoutRule.apply(x).sum())(x).tolist() == [2, 2]
     assert vmap(WithRule.apply)(x).tolist() == [2, 2]
     assert WithoutSetup.apply(x).tolist() == [2, 2]  # outside again
+
+
+def test_jvp_goes_by_a_functions_own_jvp_and_says_where_there_is_none():
+    class Plain(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x * 2
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    class Forward(Plain):
+        @staticmethod
+        def jvp(ctx, tangent):
+            return tangent * 5  # to be told from the derivative
+
+    x, t = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
+    with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
+        torch.func.jvp(Plain.apply, (x,), (t,))
+    value, out = torch.func.jvp(lambda x: Forward.apply(x * 1).sin(), (x,), (t,))
+    assert torch.allclose(value, (2 * x).sin()) and torch.allclose(out, 5 * t * (2 * x).cos())
+    value, out, aux = torch.func.jvp(lambda x: (Forward.apply(x), x), (x,), (t,), has_aux=True)
+    assert out.equal(5 * t) and aux.equal(x)
+    assert torch.func.vjp(Forward.apply, x)[1](t)[0].equal(2 * t)
+
+
+def test_jacfwd_asks_of_a_function_what_a_map_over_tangents_needs():
+    class Plain(torch.autograd.Function):
+        generate_vmap_rule = False
+
+        @staticmethod
+        def forward(x):
+            return x * 2
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    x = torch.tensor([1.0, 2.0])
+    assert torch.func.jacrev(Plain.apply)(x).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    with pytest.raises(RuntimeError, match="does not have vmap support"):
+        torch.func.jacfwd(Plain.apply)(x)
+    Plain.generate_vmap_rule = True
+    with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
+        torch.func.jacfwd(Plain.apply)(x)

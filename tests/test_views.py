@@ -506,3 +506,38 @@ def test_a_result_of_several_ops_is_no_view_and_can_be_written_to(function):
     y.mul_(0.5)
     (got,) = torch.autograd.grad((2 * y * before).sum(), x)
     assert torch.allclose(got, expected / 2, atol=1e-5)
+
+
+# ---- In place, but only how it lies
+
+
+MOVES = {
+    "t_": (lambda v: v.t_(), "TBackward1"),
+    "transpose_": (lambda v: v.transpose_(0, -1), "TransposeBackward1"),
+    "squeeze_": (lambda v: v.squeeze_(), "SqueezeBackward3"),
+    "unsqueeze_": (lambda v: v.unsqueeze_(0), "UnsqueezeBackward1"),
+    "as_strided_": (lambda v: v.as_strided_((2,), (1,)), "AsStridedBackward1"),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_a_view_that_is_laid_out_anew_is_a_view_still_and_its_base_has_not_changed(name):
+    move, node = MOVES[name]
+    x = torch.arange(6.0, requires_grad=True)
+    base = x * 1
+    view = base.view(2, 3)[:1]
+    move(view)
+    assert view.grad_fn.name() == node and view.grad_fn.next_functions[0][0].name() == "SliceBackward0"
+    assert base.grad_fn.name() == "MulBackward0" and view._base is base and view._version == base._version == 1
+    n = view.numel()
+    view.mul_(2)
+    assert view.grad_fn.name() == "AsStridedBackward0" and base.grad_fn.name() == "torch::autograd::CopySlices"
+    base.sum().backward()
+    assert x.grad.tolist() == [2.0] * n + [1.0] * (6 - n)
+
+
+@pytest.mark.parametrize("name", ["mT", "mH", "H"])
+def test_the_transpose_of_a_number_is_that_number_with_a_warning(name):
+    x = torch.tensor(2.0)
+    with pytest.warns(UserWarning, match=rf"Tensor.{name} is deprecated on 0-D tensors"):
+        assert getattr(x, name) is x

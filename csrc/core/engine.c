@@ -572,28 +572,41 @@ static hg_status run_thens(hg_ctx *cx, struct hg_run *run, hg_status st) {
 
 /* ---- Backward --------------------------------------------------------------------------------------------------------------- */
 
-/* The gradient to start from at a root: what was given, checked, or one. New. */
-static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, int i, hg_tensor **out) {
+/* As in PyTorch gradients are looked at first, then roots; inputs come after both. */
+static hg_status check_roots(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *grads, int n) {
     char a[256], b[256];
-    hg_node *fn = NULL;
-    hg_status st = hg_tensor_grad_fn(cx, root, &fn);
-    if (st != HG_OK) return st;
-    if (!fn && !root->requires_grad)
-        return hg_fail(cx, HG_STATE, "element %d of tensors does not require grad and does not have a grad_fn", i);
-    if (given) {
-        if (!hg_same_shape(root, given))
+    hg_node *fn;
+    int without = n;
+    for (int i = n - 1; i >= 0; i--) {
+        hg_status st = hg_tensor_grad_fn(cx, roots[i], &fn);
+        if (st != HG_OK) return st;
+        if (!fn && !roots[i]->requires_grad) without = i;
+    }
+    for (int i = 0; i < n; i++) {
+        hg_tensor *root = roots[i], *given = grads ? grads[i] : NULL;
+        if (given && !hg_same_shape(root, given))
             return hg_fail(cx, HG_STATE,
                            "Mismatch in shape: grad_output[%d] has a shape of torch.Size(%s) and output[%d] has a "
                            "shape of torch.Size(%s).",
                            i, hg_show_shape(given, a), i, hg_show_shape(root, b));
+        if (!given && root->numel != 1 && i < without)
+            return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
+    }
+    if (without == n) return HG_OK;
+    return hg_fail(cx, HG_STATE, "element %d of tensors does not require grad and does not have a grad_fn", without);
+}
+
+/* The gradient to start from at a root: what was given, or one. New. */
+static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, hg_tensor **out) {
+    if (given) {
         hg_retain(cx, given);
         *out = given;
         return HG_OK;
     }
-    if (root->numel != 1) return hg_fail(cx, HG_STATE, "grad can be implicitly created only for scalar outputs");
     if (!root->plain || cx->lib->watch.calling) return hg_call_op(cx, HG_OP_ONES_LIKE, (hg_arg[]){hg_t(root)}, 1, out);
     hg_tensor *one;
-    if ((st = hg_tensor_empty_like(cx, root, (hg_dtype)root->dtype, &one)) != HG_OK) return st;
+    hg_status st = hg_tensor_empty_like(cx, root, (hg_dtype)root->dtype, &one);
+    if (st != HG_OK) return st;
     if ((st = hg_raw_fill(cx, one, hg_i(1))) == HG_OK)
         *out = one;
     else
@@ -607,7 +620,7 @@ static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots
         hg_tensor *g = NULL;
         hg_edge e = {NULL, 0};
         hg_task *t = NULL;
-        if ((st = root_grad(cx, roots[i], grads ? grads[i] : NULL, i, &g)) != HG_OK) return st;
+        if ((st = root_grad(cx, roots[i], grads ? grads[i] : NULL, &g)) != HG_OK) return st;
         if ((st = hg_gradient_edge(cx, roots[i], &e)) == HG_OK && !(t = task_of(run, e.node)))
             st = task_new(cx, run, e.node, &t);
         if (st == HG_OK) st = walk(cx, run, t);
@@ -668,6 +681,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
     cx->run = &run;
     cx->grad_enabled = create_graph;
     st = hg_locals_keep(cx, &run.locals);
+    if (st == HG_OK) st = check_roots(cx, roots, grads, n);
     for (int i = 0; i < n_inputs && st == HG_OK; i++) st = want_input(cx, &run, inputs[i], i, results == NULL);
     if (st == HG_OK) st = prepare(cx, &run, roots, grads, n);
     if (st == HG_OK) st = push_roots(cx, &run, roots, n);

@@ -522,7 +522,10 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     for (int i = 1; in && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);
-    st = hg_rebase_history(cx, self, node);
+    if (info->op->flags & HG_ROW_MOVES && self->base && self->view_kind != HG_VIEW_PASSED)
+        hg_set_history(cx, self, node, 0);
+    else
+        st = hg_rebase_history(cx, self, node);
     if (st == HG_OK && save_out) st = save_output(cx, node, 0, self);
     hg_release(cx, node);
 done:

@@ -384,6 +384,8 @@ enum {
     HG_ROW_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
     HG_ROW_MUTATES = 256,    /* the op itself is in-place: writes its first argument, whose name ends in _ */
     HG_ROW_SPECIAL = 512,    /* torch.special.name */
+    HG_ROW_MOVES =
+        2048, /* one that MUTATES how the argument lies in its memory, not what is there: of a view no base sees it */
     HG_ROW_TWICE = 1024, /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
 };
 

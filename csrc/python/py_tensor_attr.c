@@ -39,18 +39,37 @@ static PyObject *swapped(PyObject *self, int a, int b) {
     return cx ? py_call_op(cx, HG_OP_TRANSPOSE, (hg_arg[]){hg_t(TENSOR(self)), hg_i(a), hg_i(b)}, 3) : NULL;
 }
 
+static const char identity[] = "This function is the identity in these cases.",
+                  conjugate[] = "Consider using x.conj().";
+
+static hg_status warn_of_number(hg_ctx *cx, const char *what, const char *advice) {
+    char text[120];
+    snprintf(text, sizeof text, "Tensor.%s is deprecated on 0-D tensors. %s", what, advice);
+    return hg_warn(cx, "UserWarning", text);
+}
+
+/* A number, as the transpose of itself. */
+static PyObject *as_it_is(PyObject *self, const char *what, const char *advice) {
+    hg_ctx *cx = py_ctx();
+    hg_status st = cx ? warn_of_number(cx, what, advice) : HG_OK;
+    return !cx ? NULL : st == HG_OK ? Py_NewRef(self) : py_raise(cx, st);
+}
+
 static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     int64_t dims[HG_MAX_DIM];
     int n = TENSOR(self)->n_dim;
-    if (n != 2 && n != 0) {
-        hg_status st = hg_warn(
-            cx, "UserWarning",
-            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
-            "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches "
-            "of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
-            "tensor.");
+    if (n != 2) {
+        hg_status st =
+            n == 0
+                ? warn_of_number(cx, "T", identity)
+                : hg_warn(
+                      cx, "UserWarning",
+                      "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+                      "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches "
+                      "of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "
+                      "tensor.");
         if (st != HG_OK) return py_raise(cx, st);
     }
     for (int i = 0; i < n; i++) dims[i] = n - 1 - i;
@@ -58,6 +77,7 @@ static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
 }
 
 static PyObject *get_mT(PyObject *self, UNUSED_CLOSURE) {
+    if (TENSOR(self)->n_dim == 0) return as_it_is(self, "mT", identity);
     if (TENSOR(self)->n_dim < 2)
         return PyErr_Format(PyExc_RuntimeError,
                             "tensor.mT is only supported on matrices or batches of matrices. Got %d-D tensor.",
@@ -65,7 +85,13 @@ static PyObject *get_mT(PyObject *self, UNUSED_CLOSURE) {
     return swapped(self, -2, -1);
 }
 
+static PyObject *get_mH(PyObject *self, UNUSED_CLOSURE) {
+    if (TENSOR(self)->n_dim == 0) return as_it_is(self, "mH", conjugate);
+    return get_mT(self, NULL);
+}
+
 static PyObject *get_H(PyObject *self, UNUSED_CLOSURE) {
+    if (TENSOR(self)->n_dim == 0) return as_it_is(self, "H", conjugate);
     if (TENSOR(self)->n_dim == 2) return swapped(self, 0, 1);
     return PyErr_Format(PyExc_RuntimeError, "tensor.H is only supported on matrices (2-D tensors). Got %d-D tensor.",
                         TENSOR(self)->n_dim);
@@ -222,7 +248,7 @@ PyGetSetDef py_tensor_attributes[] = {
     {"T", get_T, NULL, "With its dimensions reversed.", NULL},
     {"mT", get_mT, NULL, "With its last two dimensions swapped.", NULL},
     {"H", get_H, NULL, "A matrix, transposed and conjugated.", NULL},
-    {"mH", get_mT, NULL, "With its last two dimensions swapped, and conjugated.", NULL},
+    {"mH", get_mH, NULL, "With its last two dimensions swapped, and conjugated.", NULL},
     {"requires_grad", get_requires_grad, set_requires_grad, "Are gradients computed for it?", NULL},
     {"is_leaf", get_is_leaf, NULL, "Was it made by the user, not by an operation that is differentiated?", NULL},
     {"grad_fn", get_grad_fn, NULL, "The node that made it, None for a leaf.", NULL},

@@ -13,6 +13,7 @@ same view of its tangent; an op in place writes the tangent in place, so that vi
 Source: https://docs.pytorch.org/docs/stable/autograd.html#forward-mode-automatic-differentiation
 """
 
+import threading
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -226,13 +227,21 @@ class _JvpContext:
 
 
 _plain_finish = Function.__dict__["_finish"]
-_finished = []  # of the call that has just been made: its context, and the tensors that it marked
+
+
+class _Finished(threading.local):
+    """Of the call that this thread has just made: its context, the tensors that it marked, and what forward returned."""
+
+    call = None
+
+
+_finished = _Finished()
 
 
 def _finish(cls, ctx, node, inputs, output, with_setup):
     marked = ctx.dirty_tensors or (), ctx.non_differentiable or ()
     result = _plain_finish.__func__(cls, ctx, node, inputs, output, with_setup)
-    _finished[:] = [ctx, *marked, output if isinstance(output, tuple) else (output,)]
+    _finished.call = (ctx, *marked, output if isinstance(output, tuple) else (output,))
     return result
 
 
@@ -241,8 +250,7 @@ def _apply(cls, args, kwargs):
     enabled, _Level.enabled = _Level.enabled, False
     try:
         result = cls._apply(args, kwargs)
-        ctx, dirty, frozen, returned = _finished
-        _finished.clear()
+        (ctx, dirty, frozen, returned), _finished.call = _finished.call, None
     finally:
         _Level.enabled = enabled
     given = [_tangent(a) if isinstance(a, _C.Tensor) else None for a in args]
