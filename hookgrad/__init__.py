@@ -89,7 +89,11 @@ _ELSEWHERE = {
     "is_autocast_cache_enabled": "amp",
     "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
-    "_assert": "functional",
+    **dict.fromkeys(
+        """_assert _assert_async _check _check_index _check_is_size _check_not_implemented _check_tensor_all _check_type _check_value
+        _check_with""".split(),
+        "functional",
+    ),
     "cond": "functional",
     "get_deterministic_debug_mode": "functional",
     "set_deterministic_debug_mode": "functional",

@@ -28,6 +28,8 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
     if n == 0:
         return input.clone()
     parts = [part for part in (prepend, input, append) if part is not None]
+    if any(part.dim() != input.dim() for part in parts):
+        raise RuntimeError("diff expects prepend or append to be the same dimension as input")
     out = _C.cat(parts, dim) if len(parts) > 1 else input
     for _ in range(min(n, out.size(dim))):
         size = out.size(dim)

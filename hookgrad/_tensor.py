@@ -320,8 +320,20 @@ def is_nonzero(self):
 
 @_method
 def dim_order(self, ambiguity_check=False):
-    """Its dimensions from the outermost in memory to the innermost."""
+    """Its dimensions from the outermost in memory to the innermost.
+
+    With `ambiguity_check` there must be one such order only, or that of one of the memory formats in the list.
+    """
     strides = self.stride()
+    if not isinstance(ambiguity_check, (bool, list)):
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
+    formats = ambiguity_check if isinstance(ambiguity_check, list) else []
+    unique = 1 not in self.shape and len(set(strides)) == len(strides)
+    if ambiguity_check and not unique:
+        if sum(self.is_contiguous(memory_format=form) for form in formats) != 1:
+            raise RuntimeError(
+                "The tensor does not have unique dim order, or cannot map to exact one of the given memory formats."
+            )
     return tuple(sorted(range(self.dim()), key=lambda i: -strides[i]))
 
 
@@ -349,7 +361,10 @@ def map_(self, other, function):
 def apply_(self, function):
     """Replace each element by function(element)."""
     _refuse_gradient(self, "apply_")
-    return _replace(self, [function(x) for x in self.flatten().tolist()])
+    values = [function(x) for x in self.flatten().tolist()]
+    if any(isinstance(value, str) for value in values):
+        raise TypeError("must be real number, not str")
+    return _replace(self, values)
 
 
 def _imag(self):

@@ -302,6 +302,62 @@ def _assert(condition, message):
         raise AssertionError(message)
 
 
+def _check_with(error_type, cond, message=None):
+    """Raise the error, with what `message` returns, unless the bool holds."""
+    if not isinstance(cond, bool):
+        raise TypeError(f"cond must be a bool, but got {type(cond)}")
+    if cond:
+        return
+    if message is None:
+        raise error_type(
+            "Expected cond to be True, but got False. (Could this error message be improved? If so, please report an "
+            "enhancement request to PyTorch.)"
+        )
+    if not callable(message):
+        raise TypeError("message must be a callable")
+    raise error_type(str(message()))
+
+
+def _check(cond, message=None):
+    """RuntimeError unless the bool holds.
+
+    >>> import hookgrad as torch
+    >>> torch._check(torch.ones(2).dim() == 1, lambda: "one dimension, please")
+    """
+    _check_with(RuntimeError, cond, message)
+
+
+def _check_value(cond, message=None):
+    _check_with(ValueError, cond, message)
+
+
+def _check_type(cond, message=None):
+    _check_with(TypeError, cond, message)
+
+
+def _check_index(cond, message=None):
+    _check_with(IndexError, cond, message)
+
+
+def _check_not_implemented(cond, message=None):
+    _check_with(NotImplementedError, cond, message)
+
+
+def _check_is_size(i, message=None, *, max=None):
+    _check(i >= 0 and (max is None or i <= max), message)
+
+
+def _check_tensor_all(cond, message=None):
+    """RuntimeError unless every element of a tensor of bool holds."""
+    _check(bool(cond.all()), message)
+
+
+def _assert_async(input, assert_msg="Expected Tensor with single nonzero value, but got zero"):
+    """RuntimeError where the one element of the tensor is zero: at once, for there is nothing to wait for."""
+    if not input:
+        raise RuntimeError(assert_msg)
+
+
 def set_flush_denormal(mode):
     """Asks for denormal numbers to become zero; hookgrad keeps them, and says so with False."""
     return False

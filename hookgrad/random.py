@@ -3,7 +3,18 @@
 Source: https://docs.pytorch.org/docs/stable/random.html
 """
 
-from ._C import default_generator
+import copyreg
+
+from ._C import Generator, default_generator
+
+
+def _generator_of(state):
+    generator = Generator()
+    generator.set_state(state)
+    return generator
+
+
+copyreg.pickle(Generator, lambda generator: (_generator_of, (generator.get_state(),)))
 
 
 def manual_seed(seed):

@@ -214,3 +214,32 @@ def test_a_layer_fused_with_its_normalisation_does_what_both_did(layer, norm, x,
     fused = fuse(layer, norm)
     assert type(fused) is type(layer) and fused is not layer
     torch.testing.assert_close(fused(x), norm(layer(x)))
+
+
+def test_checks_fail_with_the_error_they_are_named_for():
+    torch._check(True, lambda: 1 / 0)
+    for check, error in (
+        (torch._check, RuntimeError),
+        (torch._check_value, ValueError),
+        (torch._check_type, TypeError),
+        (torch._check_index, IndexError),
+        (torch._check_not_implemented, NotImplementedError),
+    ):
+        with pytest.raises(error, match="three is odd"):
+            check(False, lambda: "three is odd")
+        with pytest.raises(error, match="Expected cond to be True"):
+            check(False)
+    with pytest.raises(TypeError, match="cond must be a bool"):
+        torch._check(1)
+    with pytest.raises(TypeError, match="message must be a callable"):
+        torch._check(False, "three is odd")
+    torch._check_is_size(3)
+    torch._check_tensor_all(torch.ones(2) > 0)
+    torch._assert_async(torch.tensor(2.0))
+    for fails in (
+        lambda: torch._check_is_size(-1),
+        lambda: torch._check_tensor_all(torch.tensor([True, False])),
+        lambda: torch._assert_async(torch.tensor(0)),
+    ):
+        with pytest.raises(RuntimeError):
+            fails()

@@ -1,6 +1,8 @@
 """Random tensors: the same seed gives PyTorch's numbers, bit for bit where no logarithm is involved."""
 
+import copy
 import math
+import pickle
 
 import pytest
 
@@ -246,3 +248,11 @@ def test_a_function_under_fork_rng_draws_beside_the_stream():
     torch.manual_seed(0)
     assert draw().equal(draw()) and draw().equal(torch.rand(1))
     assert draw.__name__ == "draw"
+
+
+def test_a_generator_is_copied_where_it_stands():
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(5, generator=generator)
+    copies = [copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))]
+    drawn = torch.rand(3, generator=generator)
+    assert all(torch.rand(3, generator=c).equal(drawn) for c in copies)

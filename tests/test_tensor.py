@@ -495,3 +495,26 @@ def test_detach_in_place_keeps_the_mark_of_retain_grad():
     y = torch.ones(2, requires_grad=True) * 2
     y.retain_grad()
     assert y.detach_().retains_grad and y.is_leaf
+
+
+@pytest.mark.parametrize("name", ["cuda: 2", "cuda:", "cuda:02", "cuda:-1", "cpu:0x"])
+def test_a_device_is_named_by_plain_digits(name):
+    with pytest.raises(RuntimeError, match="Invalid device string"):
+        torch.device(name)
+
+
+def test_an_order_of_dimensions_may_have_to_be_the_only_one():
+    x = torch.empty(1, 2, 3, 4)
+    assert x.dim_order() == (0, 1, 2, 3) == x.dim_order(ambiguity_check=[torch.contiguous_format])
+    assert torch.empty(2, 3, 4).mT.dim_order(ambiguity_check=True) == (0, 2, 1)
+    with pytest.raises(RuntimeError, match="does not have unique dim order"):
+        x.dim_order(ambiguity_check=True)
+    with pytest.raises(TypeError, match="must be a bool or a list of memory formats"):
+        x.dim_order(ambiguity_check="x")
+
+
+def test_what_has_no_dtype_of_its_own_fills_any():
+    out = torch.empty(0, dtype=torch.int64)
+    assert torch.ones(2, out=out) is out and out.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        torch.exp(torch.ones(1), out=out)

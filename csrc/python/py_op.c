@@ -80,9 +80,11 @@ static bool same_shape(const hg_tensor *a, const hg_tensor *b) {
 /* How much of "FloatTensor" is "Float". */
 static int name_length(const hg_tensor *t) { return (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")); }
 
-/* What out= means: the result is computed as ever and copied there; an `out` of another shape takes the result's. */
-static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out) {
-    if (!hg_dtype_is_float(out->dtype) && hg_dtypes[result->dtype].category > hg_dtypes[out->dtype].category)
+/* What out= means: the result is computed as ever and copied there; an `out` of another shape takes the result's. Where a
+   function fills a tensor with what has no dtype of its own, any_dtype may be there. */
+static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any_dtype) {
+    if (!any_dtype && !hg_dtype_is_float(out->dtype) &&
+        hg_dtypes[result->dtype].category > hg_dtypes[out->dtype].category)
         return hg_fail(cx, HG_STATE, "result type %.*s can't be cast to the desired output type %.*s",
                        name_length(result), hg_dtypes[result->dtype].tensor_name, name_length(out),
                        hg_dtypes[out->dtype].tensor_name);
@@ -117,7 +119,7 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
     }
     for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
         st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
-                     TENSOR(several ? PyTuple_GET_ITEM(out, i) : out));
+                     TENSOR(several ? PyTuple_GET_ITEM(out, i) : out), op->rows[0]->creation);
     return st == HG_OK ? Py_NewRef(out) : py_raise(cx, st);
 }
 

@@ -140,7 +140,9 @@ static int parse_device(const char *name, int *kind, int64_t *index) {
     if (!name[length]) return 0;
     char *end;
     long long i = strtoll(name + length + 1, &end, 10);
-    if (!name[length + 1] || *end || i < 0) {
+    const char *digits = name + length + 1;
+    bool padded = digits[0] == '0' && digits[1];
+    if (digits[0] < '0' || digits[0] > '9' || padded || *end) {
         PyErr_Format(PyExc_RuntimeError, "Invalid device string: '%.100s'", name);
         return -1;
     }

@@ -44,7 +44,8 @@ class TestCase(unittest.TestCase):
     ):  # fmt: skip
         """Tensors and numbers within their dtype's tolerance, sequences and mappings item by item, the rest by ==."""
         if isinstance(x, hookgrad.Tensor) != isinstance(y, hookgrad.Tensor) and x is not None and y is not None:
-            x, y, exact_dtype = _as_tensor(x), _as_tensor(y), False
+            exact_dtype = exact_dtype and _is_array(x if isinstance(y, hookgrad.Tensor) else y)
+            x, y = _as_tensor(x), _as_tensor(y)
         if _is_comparable(x) and _is_comparable(y):
             assert_close(
                 x,
@@ -98,15 +99,19 @@ def _is_number(x):
 
 
 def _is_comparable(x):
-    return _is_number(x) or isinstance(x, hookgrad.Tensor) or type(x).__module__ == "numpy"
+    return _is_number(x) or isinstance(x, hookgrad.Tensor) or _is_array(x)
 
 
 def _as_tensor(x):
-    return hookgrad.as_tensor(x) if isinstance(x, (int, float, list, tuple)) else x
+    return hookgrad.as_tensor(x) if isinstance(x, (int, float, list, tuple, range)) or _is_array(x) else x
+
+
+def _is_array(x):
+    return type(x).__module__ == "numpy"
 
 
 def _is_sequence(x):
-    return isinstance(x, (list, tuple)) and not isinstance(x, hookgrad.Size)
+    return isinstance(x, (list, tuple, range))
 
 
 def run_tests(argv=None):
