@@ -446,3 +446,12 @@ def test_products_by_index_with_several_zeros_are_not_differentiated_twice():
     assert torch.autograd.grad(to_x.square().sum(), src, retain_graph=True)[0].tolist() == [0.0, 0.0, 4.0, 8.0]
     with pytest.raises(RuntimeError, match="scatter_reduce.*Double backward is unsupported for src when >1 zeros"):
         torch.autograd.grad(to_src.sum(), [x, src])
+
+
+def test_a_tensor_of_one_byte_is_a_mask():
+    x, yes, no = torch.arange(6.0).view(2, 3), torch.tensor(1, dtype=torch.uint8), torch.tensor(0, dtype=torch.uint8)
+    assert x[yes].equal(x[None]) and x[no].shape == (0, 2, 3) and x[0, yes].equal(x[:1])
+    x[no] = 7.0
+    assert x.sum() == 15
+    x[yes] = 7.0
+    assert x.sum() == 42

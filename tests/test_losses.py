@@ -359,3 +359,10 @@ def test_cross_entropy_of_no_classes_is_nan():
     none = torch.zeros(5, 0)
     assert torch.isnan(F.cross_entropy(none, none))
     assert F.cross_entropy(none, none, reduction="none").tolist() == [0.0] * 5
+
+
+def test_cross_entropy_of_logits_has_the_dtype_of_the_targets():
+    x, target = torch.zeros(2, dtype=torch.float64, requires_grad=True), torch.ones(2)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(x, target)
+    loss.backward()
+    assert (loss.dtype, x.grad.dtype) == (torch.float32, torch.float64)

@@ -256,3 +256,10 @@ def test_a_generator_is_copied_where_it_stands():
     copies = [copy.deepcopy(generator), pickle.loads(pickle.dumps(generator))]
     drawn = torch.rand(3, generator=generator)
     assert all(torch.rand(3, generator=c).equal(drawn) for c in copies)
+
+
+@pytest.mark.parametrize("std", [-1.0, torch.tensor([1.0, -1.0])], ids=["a number", "a tensor"])
+def test_a_deviation_below_zero_is_refused(std):
+    with pytest.raises(RuntimeError, match="normal expects (all elements of )?std >= 0.0"):
+        torch.normal(torch.zeros(2), std)
+    assert torch.normal(torch.zeros(0), torch.zeros(0)).shape == (0,)

@@ -337,6 +337,22 @@ hg_status hg_op_normal_size(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                : st;
 }
 
+static hg_status check_std(hg_ctx *cx, const hg_arg *std) {
+    if (hg_is_number(std))
+        return hg_number_f(std) >= 0
+                   ? HG_OK
+                   : hg_fail(cx, HG_STATE, "normal expects std >= 0.0, but found std %g", hg_number_f(std));
+    if (!std->u.t->numel) return HG_OK;
+    hg_tensor *least = NULL;
+    hg_arg number;
+    hg_status st = hg_op_min(cx, std, &least);
+    if (st == HG_OK) st = hg_item(cx, least, &number);
+    hg_release(cx, least);
+    if (st == HG_OK && hg_number_f(&number) < 0)
+        st = hg_fail(cx, HG_STATE, "normal expects all elements of std >= 0.0");
+    return st;
+}
+
 /* Standard normals, scaled and moved. */
 hg_status hg_op_normal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n_dim = 0;
@@ -351,8 +367,7 @@ hg_status hg_op_normal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if ((st = hg_broadcast(cx, n_dim, shape, t->n_dim, t->shape, &n_dim, shape)) != HG_OK) return st;
     }
     if (d == HG_NO_DTYPE) d = hg_default_dtype(cx);
-    if (hg_is_number(&a[1]) && !(hg_number_f(&a[1]) >= 0))
-        return hg_fail(cx, HG_STATE, "normal expects std >= 0.0, but found std %g", hg_number_f(&a[1]));
+    if ((st = check_std(cx, &a[1])) != HG_OK) return st;
     if ((st = hg_tensor_empty(cx, d, n_dim, shape, &z)) != HG_OK) return st;
     if ((st = fill_normal(cx, generator(cx, &a[2]), 0, 1, z)) == HG_OK &&
         (st = hg_run(cx, &hg_k_mul, d, (hg_arg[]){hg_t(z), a[1]}, 2, NULL, &scaled)) == HG_OK)

@@ -70,7 +70,8 @@ static int put(PyObject *o, subscript *s) {
         hg_tensor *t = TENSOR(o);
         *to = (hg_index){.kind = HG_IX_TENSOR, .t = t};
         s->n++;
-        if (t->n_dim || hg_dtype_is_float(t->dtype) || t->dtype == HG_BOOL) return 0;
+        bool mask = t->dtype == HG_BOOL || t->dtype == HG_U8;
+        if (t->n_dim || mask || hg_dtype_is_float(t->dtype)) return 0;
         to->kind = HG_IX_INT; /* an integer in disguise: a view, as with the integer itself */
         return py_int64(o, &to->start);
     }

@@ -463,7 +463,8 @@ def binary_cross_entropy_with_logits(
 ):
     """binary_cross_entropy of sigmoid(input), computed without loss; `pos_weight` weighs the positive targets."""
     reduction = _reduction(size_average, reduce, reduction)
-    return _nn.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
+    loss = _nn.binary_cross_entropy_with_logits(input, target, weight, reduction=reduction, pos_weight=pos_weight)
+    return loss.to(target.dtype) if target.is_floating_point() and target.dtype != loss.dtype else loss
 
 
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
