@@ -49,6 +49,7 @@ class Tensor:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     H: Tensor
     T: Tensor
+    def _address(self, *args: Any, **kwargs: Any) -> Any: ...
     _backward_hooks: Any
     _base: Tensor | None
     _cdata: Any

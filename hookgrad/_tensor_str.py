@@ -175,6 +175,8 @@ def _join(nested, dim, indent, write):
 
 def _contents(t, indent):
     """What stands in the parentheses first: the elements of `t`, laid out from column `indent`."""
+    if t.is_meta:
+        return "..."
     if t.numel() == 0:
         return "[]"
     t = t.detach()
@@ -187,7 +189,12 @@ def _suffixes(t):
     """What follows the elements: size, dtype and origin, where they are not what one would assume."""
     default = hookgrad.get_default_dtype()
     dtype = t.dtype
-    if t.numel() == 0:
+    if t.is_meta:
+        yield "device='meta'"
+        yield f"size={tuple(t.shape)}"
+        if dtype != default:
+            yield f"dtype={dtype}"
+    elif t.numel() == 0:
         # With no element to tell an integer by, every dtype but the default is named.
         if t.dim() != 1:
             yield f"size={tuple(t.shape)}"

@@ -23,6 +23,9 @@ def _reduce_tensor(tensor):
     """How a tensor pickles: a function and its arguments."""
     from .storage import TypedStorage
 
+    if tensor.is_meta and type(tensor) is hookgrad.Tensor:
+        settings = tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.requires_grad
+        return _rebuild_meta_tensor_no_storage, settings
     where = tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
     made = _rebuild_tensor_v2, (TypedStorage(tensor), *where, tensor.requires_grad, OrderedDict())
     state = _get_obj_state(tensor)
@@ -46,6 +49,10 @@ def _rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, bac
     tensor.requires_grad = requires_grad
     tensor._backward_hooks = backward_hooks
     return tensor
+
+
+def _rebuild_meta_tensor_no_storage(dtype, size, stride, requires_grad):
+    return _C.empty_strided(size, stride, dtype=dtype, device="meta", requires_grad=requires_grad)
 
 
 def _rebuild_parameter(data, requires_grad, backward_hooks):

@@ -266,13 +266,17 @@ def get_float32_matmul_precision():
 
 
 def set_default_device(device):
-    """Everything lives on the CPU: any other device is refused."""
-    if device is not None:
-        _C.device(device)
+    """Where tensors are made that are not told where: "cpu", which None stands for, or "meta"."""
+    from .utils import _device
+
+    _device.set_default_device(device)
 
 
 def get_default_device():
-    return _C.device("cpu")
+    """Where a tensor is made that is not told where."""
+    from .utils import _device
+
+    return _device.get_default_device()
 
 
 def set_default_tensor_type(t):

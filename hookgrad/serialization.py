@@ -34,7 +34,13 @@ _SAFE = {
     "_codecs": {"encode"},
 }
 _SAFE_OURS = {
-    "_utils": {"_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_from_type_v2"},
+    "_utils": {
+        "_rebuild_tensor_v2",
+        "_rebuild_parameter",
+        "_rebuild_parameter_with_state",
+        "_rebuild_from_type_v2",
+        "_rebuild_meta_tensor_no_storage",
+    },
     "storage": {"UntypedStorage"},
     "nn.parameter": {"Parameter", "Buffer"},
     "": {"Tensor", "Size", "device", *(str(dtype)[len("torch.") :] for dtype in legacy_storages)}
@@ -173,7 +179,8 @@ def _save(obj, file, root, pickle_module, protocol):
 
 
 def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None, encoding="utf-8", **options):
-    """Read what `save` wrote, here or in PyTorch: its archives, and the files of before 1.6. `map_location` may only name the CPU.
+    """Read what `save` wrote, here or in PyTorch: its archives, and the files of before 1.6. `map_location` may name
+    the CPU, or "meta": then nothing but shapes is read.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.load.html
     """
@@ -191,11 +198,12 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
     if not zipfile.is_zipfile(f):
         f.seek(0)
         return _load_old(f, weights_only, encoding)
+    device = "cpu" if callable(map_location) or not map_location else str(map_location)
     with zipfile.ZipFile(f) as archive:
-        return _load_archive(archive, weights_only, encoding)
+        return _load_archive(archive, weights_only, encoding, device)
 
 
-def _load_archive(archive, weights_only, encoding):
+def _load_archive(archive, weights_only, encoding, device):
     names = archive.namelist()
     root = next(
         (name[: -len("data.pkl")] for name in names if name.count("/") == 1 and name.endswith("/data.pkl")), None
@@ -207,6 +215,8 @@ def _load_archive(archive, weights_only, encoding):
 
     def storage_of(key, n_bytes):
         storage = UntypedStorage(n_bytes)
+        if device == "meta":
+            return UntypedStorage(storage._whole().to(device))
         with archive.open(f"{root}data/{key}") as record:
             if n_bytes and record.readinto(memoryview(storage._whole())) != n_bytes:
                 raise RuntimeError(f"load(): storage {key} is shorter than its tensors")

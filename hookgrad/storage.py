@@ -33,7 +33,7 @@ class UntypedStorage:
 
     def _key(self):
         whole = self._whole()
-        return whole.data_ptr(), whole.numel()
+        return whole._address(), whole.numel()
 
     def nbytes(self):
         return self._whole().numel()
@@ -47,7 +47,7 @@ class UntypedStorage:
 
     @property
     def _cdata(self):
-        return self._whole().data_ptr()
+        return self._whole()._address()
 
     def tolist(self):
         return self._whole().tolist()
@@ -72,7 +72,7 @@ class UntypedStorage:
 
     @property
     def device(self):
-        return _C.device("cpu")
+        return self._tensor.device
 
     def is_shared(self):
         return self.data_ptr() in _shared

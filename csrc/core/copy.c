@@ -440,6 +440,7 @@ hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
     if (t->numel != 1)
         return hg_fail(cx, HG_STATE, "a Tensor with %lld elements cannot be converted to Scalar", (long long)t->numel);
     if (hg_sees(cx, t)) {
+        if (hg_is_meta(t)) return hg_fail(cx, HG_STATE, "Tensor.item() cannot be called on meta tensors");
         *out = HG_NONE;
         hg_status st = cx->lib->watch.reading(cx, t, out);
         if (st != HG_OK || out->kind != HG_A_NONE) return st;

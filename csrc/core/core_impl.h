@@ -46,7 +46,8 @@ struct hg_lib {
     hg_hooks *globals[HG_N_HOOK_KINDS];
     hg_host_forward host_forward;
     hg_watch watch;
-    int64_t n_runs; /* of backward, so far: they are numbered */
+    bool metas, metas_off; /* Note [Meta tensors]: there have been some; ops run on their memory as on any */
+    int64_t n_runs;        /* of backward, so far: they are numbered */
     hg_generator generator;
     const char *(*find_blas)(void *ud);
     void *find_blas_ud;
@@ -121,6 +122,13 @@ void hg_tensor_restride(hg_tensor *t, const int64_t *stride);
 #else
 #define HG_ONE_BY_ONE (void)0
 #endif
+/* What was made by the op's forward, which has filled `out`: an array, borrowed, and how many. */
+int hg_n_made(const hg_op_info *info, hg_tensor **out, hg_tensor ***at);
+/* The op, where meta tensors may be among its arguments: meta.c. */
+hg_status hg_meta_compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out);
+/* The storage whose memory this one shows. */
+const hg_storage *hg_storage_own(const hg_storage *s);
+
 /* Is anybody told of ops on t? NULL: on tensors of any kind. */
 static inline hg_seen hg_sees(hg_ctx *cx, const hg_tensor *t) {
     return cx->lib->watch.calling ? cx->lib->watch.seeing(t) : HG_UNSEEN;

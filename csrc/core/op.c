@@ -21,6 +21,12 @@ hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at) {
     return HG_OK;
 }
 
+int hg_n_made(const hg_op_info *info, hg_tensor **out, hg_tensor ***at) {
+    const list *l = (const list *)(void *)out;
+    *at = info->n_out ? out : l->at;
+    return info->n_out ? info->n_out : l->n;
+}
+
 void hg_list_free(hg_ctx *cx, hg_tensor **at, int n) {
     for (int i = 0; at && i < n; i++) hg_release(cx, at[i]);
     hg_mem_free(cx->lib, at);
@@ -338,7 +344,7 @@ static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_ar
     int n = 0;
     hg_status st = cx->lib->watch.calling(cx, info, a, into, &made, &n);
     if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, a, into, made, n, out);
-    return info->op->forward(cx, a, out);
+    return cx->lib->metas ? hg_meta_compute(cx, info, a, into, out) : info->op->forward(cx, a, out);
 }
 
 /* `into`: what is written to, in place. */

@@ -274,9 +274,14 @@ static void release_lender(void *owner) {
     hg_mem_free(lib, pair);
 }
 
+const hg_storage *hg_storage_own(const hg_storage *s) {
+    while (s->free == release_lender) s = *(hg_storage **)s->owner;
+    return s;
+}
+
 /* The same bytes under a version of their own: a storage that borrows from the one that owns them. New. */
 static hg_status lend(hg_ctx *cx, hg_storage *s, hg_storage **out) {
-    while (s->free == release_lender) s = *(hg_storage **)s->owner;
+    s = (hg_storage *)hg_storage_own(s);
     hg_storage **pair = hg_mem(cx, 2 * sizeof *pair), *lent = hg_mem(cx, sizeof *lent);
     if (!pair || !lent) {
         hg_mem_free(cx->lib, pair), hg_mem_free(cx->lib, lent);

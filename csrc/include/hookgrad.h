@@ -295,6 +295,11 @@ hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const in
 hg_status hg_tensor_hollow(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
                            int64_t offset, size_t size, hg_tensor **out);
 bool hg_is_hollow(const hg_tensor *t);
+/* t on the device "meta" from here on, in memory of its own and without values; its history stays. */
+hg_status hg_make_meta(hg_ctx *cx, hg_tensor *t);
+bool hg_is_meta(const hg_tensor *t);
+bool hg_has_metas(const hg_lib *lib);         /* have there been any? */
+bool hg_without_metas(hg_lib *lib, bool off); /* ops run on them as on zeros meanwhile; returns what it was */
 /* t, made to stand for a view of `of`, or for what it is when detached, counts its versions with it from here on, and lies in
    its storage where both are hollow. */
 hg_status hg_share(hg_ctx *cx, hg_tensor *t, const hg_tensor *of);

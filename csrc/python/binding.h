@@ -216,8 +216,11 @@ int py_dtype(PyObject *o, hg_dtype *out);  /* torch.float32, or float, int, bool
 bool py_format(PyObject *o, hg_format *f); /* false: o is no memory format */
 /* A memory_format argument; None or NULL leaves *f as it is. -1: TypeError set. */
 int py_format_or(PyObject *o, const char *function, hg_format *f);
-int py_device(PyObject *o, const char *function); /* None, "cpu", device('cpu'): 0; any other: -1 with the reason */
-hg_generator *py_generator(PyObject *o);          /* borrowed; None: the default one; NULL failed */
+bool py_is_meta(PyObject *o);                      /* is it "meta", or the device of that name? o may be NULL */
+PyObject *py_device_of(const hg_tensor *t);        /* new */
+PyObject *py_on(PyObject *device, PyObject *made); /* made, which may be NULL, on that device: steals it, new */
+int py_device(PyObject *o, const char *function);  /* None, "cpu", device('cpu'): 0; any other: -1 with the reason */
+hg_generator *py_generator(PyObject *o);           /* borrowed; None: the default one; NULL failed */
 /* A sequence of ints, or one int: *n of them at `space`, which holds HG_MAX_DIM. -1 failed. */
 int py_ints(PyObject *o, int64_t *space, int *n, const char *function, const char *name);
 PyObject *py_size(const int64_t *at, int n);      /* new torch.Size */
@@ -260,13 +263,14 @@ int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
-int py_dispatch_modes(void);          /* py_dispatch.c: how many are on in this thread */
-bool py_dispatches(PyObject *tensor); /* is its class asked about ops? */
-int py_dispatch_init(PyObject *m);    /* py_dispatch.c */
-int py_hook_call_init(PyObject *m);   /* py_hook_call.c */
-int py_grad_mode_init(PyObject *m);   /* py_grad_mode.c */
-int py_numpy_init(PyObject *m);       /* numpy.c */
-int py_dlpack_init(PyObject *m);      /* dlpack.c */
+int py_dispatch_modes(void);
+/* there may be meta tensors from here on */ /* py_dispatch.c: how many are on in this thread */
+bool py_dispatches(PyObject *tensor);        /* is its class asked about ops? */
+int py_dispatch_init(PyObject *m);           /* py_dispatch.c */
+int py_hook_call_init(PyObject *m);          /* py_hook_call.c */
+int py_grad_mode_init(PyObject *m);          /* py_grad_mode.c */
+int py_numpy_init(PyObject *m);              /* numpy.c */
+int py_dlpack_init(PyObject *m);             /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */

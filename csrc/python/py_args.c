@@ -292,7 +292,10 @@ static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject 
         b->requires_grad = value == Py_True;
         return MATCH_YES;
     }
-    if (name == NAME(device)) return py_device(value, op->chars) ? MATCH_FAILED : MATCH_YES;
+    if (name == NAME(device)) {
+        b->device = value == Py_None ? NULL : value;
+        return !py_is_meta(value) && py_device(value, op->chars) ? MATCH_FAILED : MATCH_YES;
+    }
     if (name == NAME(layout)) return value == hg_py->strided || value == Py_None ? MATCH_YES : MATCH_NO;
     if (name == NAME(pin_memory)) return PyBool_Check(value) || value == Py_None ? MATCH_YES : MATCH_NO;
     if (name == NAME(names)) return value == Py_None ? MATCH_YES : MATCH_NO;
@@ -404,7 +407,7 @@ static match bind_keywords(const py_op *op, const op_row *row, PyObject *const *
 
 match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, bound *b) {
     const hg_op_info *info = row->info;
-    b->out = NULL, b->requires_grad = false;
+    b->out = NULL, b->requires_grad = false, b->device = NULL;
     b->n_ints = b->n_tensors = b->n_owned = b->n_held = 0;
     for (int i = 0; i < info->n_params; i++) b->at[i].kind = HG_A_DEFAULT;
     match m = bind_positional(row, args, n, b);

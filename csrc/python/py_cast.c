@@ -16,11 +16,21 @@ static PyObject *cast(PyObject *self, hg_dtype d, bool copy, PyObject *memory_fo
     return cx ? py_call_op(cx, HG_OP_TO_COPY, (hg_arg[]){hg_t(t), dtype, hg_format_arg(f)}, 3) : NULL;
 }
 
+/* The tensor where `device` says, NULL: where it is. Nothing comes back from "meta". */
+static PyObject *moved(PyObject *self, PyObject *device, hg_dtype d, bool copy, PyObject *memory_format,
+                       const char *function) {
+    bool meta = py_is_meta(device), was = hg_is_meta(TENSOR(self));
+    if (was && device && device != Py_None && !meta)
+        return PyErr_SetString(PyExc_NotImplementedError, "Cannot copy out of meta tensor; no data!"), NULL;
+    PyObject *made = cast(self, d, copy || (meta && !was), memory_format, function);
+    return meta && !was ? py_on(device, made) : made;
+}
+
 /* to(dtype), to(device, dtype), to(other), each with non_blocking=, copy=, memory_format=. */
 static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     hg_dtype d = HG_NO_DTYPE;
     int copy = 0;
-    PyObject *at[6] = {NULL};
+    PyObject *at[6] = {NULL}, *device = NULL, *made;
     PyObject *first = n > 0 ? args[0] : NULL;
     const char *names = "device,dtype,non_blocking,copy,memory_format";
     if (first && (Py_TYPE(first) == hg_py->dtype_type || PyType_Check(first)))
@@ -37,6 +47,7 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
             return PyErr_Format(PyExc_TypeError, "to(): argument 'other' must be Tensor, not %.100s",
                                 at[0] ? Py_TYPE(at[0])->tp_name : "nothing");
         d = (hg_dtype)TENSOR(at[0])->dtype;
+        if (!(device = py_device_of(TENSOR(at[0])))) return NULL;
         copy = py_bool(at[2], "to", "copy");
     } else if (names[1] == 't') {
         if (at[0] && py_dtype(at[0], &d)) return NULL;
@@ -47,11 +58,14 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
                                 "to() received an invalid combination of arguments - got (%.100s), but expected a "
                                 "torch.device, a torch.dtype or a Tensor",
                                 Py_TYPE(at[0])->tp_name);
-        if (py_device(at[0], "to") || (at[1] && py_dtype(at[1], &d))) return NULL;
+        if ((!py_is_meta(at[0]) && py_device(at[0], "to")) || (at[1] && py_dtype(at[1], &d))) return NULL;
+        device = Py_XNewRef(at[0]);
         copy = py_bool(at[3], "to", "copy");
     }
     PyObject *memory_format = names[0] == 'd' && names[1] == 'e' ? at[4] : at[3];
-    return copy < 0 ? NULL : cast(self, d, copy, memory_format, "to");
+    made = copy < 0 ? NULL : moved(self, device, d, copy, memory_format, "to");
+    Py_XDECREF(device);
+    return made;
 }
 
 /* "torch.DoubleTensor" */
@@ -112,8 +126,13 @@ CAST(to_short, HG_I16)
 CAST(to_int, HG_I32)
 CAST(to_long, HG_I64)
 CAST(to_bool, HG_BOOL)
-CAST(to_cpu, HG_NO_DTYPE) /* it is there already */
 #undef CAST
+
+static PyObject *to_cpu(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *at[1];
+    if (py_parse("cpu", "memory_format", 0, args, n, kwnames, at)) return NULL;
+    return moved(self, hg_py->cpu, HG_NO_DTYPE, false, at[0], "cpu");
+}
 
 static PyObject *itself(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
 

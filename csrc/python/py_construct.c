@@ -110,7 +110,7 @@ static PyObject *add_statistics(PyObject *Py_UNUSED(m), PyObject *const *args, P
 static bool is_plain(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
     return (type == (PyTypeObject *)hg_py->parameter || type == hg_py->tensor_type) && !hg_py->function_modes &&
-           !hg_py->dispatch;
+           !hg_py->dispatch && !hg_is_meta(TENSOR(o));
 }
 
 static int fill_one(hg_ctx *cx, PyObject *t, PyObject *number) {

@@ -288,8 +288,9 @@ static PyObject *with_grad(hg_ctx *cx, PyObject *t, int requires_grad) {
 /* What torch.tensor(data, dtype=..., device=..., requires_grad=..., pin_memory=...) and its kin make. */
 static PyObject *make(hg_ctx *cx, const char *function, PyObject *const at[5], hg_dtype d, bool copy) {
     int grad = py_bool(at[3], function, "requires_grad");
-    if (grad < 0 || dtype_of(at[1], function, &d) || py_device(at[2], function)) return NULL;
-    return with_grad(cx, py_as_tensor(at[0], d, copy), grad);
+    if (grad < 0 || dtype_of(at[1], function, &d)) return NULL;
+    if (!py_is_meta(at[2]) && py_device(at[2], function)) return NULL;
+    return with_grad(cx, py_on(at[2], py_as_tensor(at[0], d, copy || py_is_meta(at[2]))), grad);
 }
 
 static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
@@ -320,7 +321,9 @@ static PyObject *as_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssi
     hg_dtype d = HG_NO_DTYPE;
     hg_ctx *cx = py_ctx();
     if (!cx || py_parse("as_tensor", "data,dtype,device", 1, args, n, kwnames, at)) return NULL;
-    if (dtype_of(at[1], "as_tensor", &d) || py_device(at[2], "as_tensor")) return NULL;
+    if (dtype_of(at[1], "as_tensor", &d)) return NULL;
+    if (py_is_meta(at[2])) return py_on(at[2], py_as_tensor(at[0], d, true));
+    if (py_device(at[2], "as_tensor")) return NULL;
     if (py_is_tensor(at[0]) && d != HG_NO_DTYPE && d != TENSOR(at[0])->dtype) /* recorded, unlike a tensor made anew */
         return py_call_op(cx, HG_OP_TO_COPY, (hg_arg[]){hg_t(TENSOR(at[0])), hg_d(d)}, 2);
     return py_as_tensor(at[0], d, false);
@@ -377,6 +380,12 @@ static PyObject *new_tensor(PyObject *self, PyObject *const *args, Py_ssize_t n,
     if (!cx || py_parse("new_tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at))
         return NULL;
     hg_dtype d = (hg_dtype)(py_is_tensor(at[0]) ? TENSOR(at[0]) : TENSOR(self))->dtype;
+    if (!at[2] && hg_is_meta(TENSOR(self))) {
+        PyObject *meta = py_device_of(TENSOR(self)), *on[] = {at[0], at[1], meta, at[3], at[4]};
+        PyObject *made = meta ? make(cx, "new_tensor", on, d, true) : NULL;
+        Py_XDECREF(meta);
+        return made;
+    }
     return make(cx, "new_tensor", at, d, true);
 }
 

@@ -29,7 +29,7 @@ bool py_dispatches(PyObject *tensor) { return classes && !off && class_dispatche
 static hg_seen seeing(const hg_tensor *t) {
     if (off) return HG_UNSEEN;
     if (t && py_dispatches(PY(t))) return HG_SEEN_BY_CLASS;
-    return modes ? HG_SEEN : HG_UNSEEN;
+    return modes || (t && hg_is_meta(t)) ? HG_SEEN : HG_UNSEEN;
 }
 
 static bool any_dispatches(const hg_op_info *info, const hg_arg *a) {
@@ -237,7 +237,7 @@ int py_dispatch_modes(void) { return modes; }
 static void watch(hg_ctx *cx) {
     hg_watch *w = hg_watching(cx->lib);
     w->seeing = seeing, w->reading = reading;
-    w->calling = modes_anywhere || classes || hg_py->dual_call ? calling : NULL;
+    w->calling = modes_anywhere || classes || hg_py->dual_call || hg_has_metas(cx->lib) ? calling : NULL;
 }
 
 /* _dispatch_modes(by): so many more are on in this thread; returns how many. */

@@ -59,6 +59,11 @@ static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t 
                NULL;
     if (py_dispatches(self))
         return PyErr_SetString(PyExc_RuntimeError, ".numpy() is not supported for tensor subclasses."), NULL;
+    if (hg_is_meta(TENSOR(self)))
+        return PyErr_SetString(PyExc_TypeError,
+                               "can't convert meta device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
+                               "host memory first."),
+               NULL;
     return to_numpy(cx, TENSOR(self));
 }
 

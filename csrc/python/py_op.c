@@ -159,6 +159,8 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
         hg_release(cx, out[0]);
         return st == HG_OK ? PyBool_FromLong(truth.u.i != 0) : py_raise(cx, st);
     }
+    if (b->device && py_is_meta(b->device) && (st = hg_make_meta(cx, out[0])) != HG_OK)
+        return hg_release(cx, out[0]), py_raise(cx, st);
     if (b->requires_grad && !hg_dtype_is_float(out[0]->dtype)) {
         hg_release(cx, out[0]);
         return PyErr_SetString(PyExc_RuntimeError,
@@ -245,6 +247,17 @@ static PyObject *respelled(const py_op *op, PyObject *const *args, Py_ssize_t n,
     return result;
 }
 
+/* An op that makes a tensor on a device that was named. For "meta" no numbers are drawn; what is like a meta tensor, on the CPU,
+   has values. */
+static PyObject *call_on(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
+    hg_generator *g = hg_default_generator(cx->lib), before = *g;
+    bool was = hg_without_metas(cx->lib, !py_is_meta(b->device));
+    PyObject *made = call_row(cx, op, row, b);
+    hg_without_metas(cx->lib, was);
+    if (py_is_meta(b->device)) *g = before;
+    return made;
+}
+
 /* Whatever the arguments are: by position, by name, lists, of classes that override. */
 static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     const py_op *op = (py_op *)self;
@@ -256,9 +269,10 @@ static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_
         if (m == MATCH_NO) continue;
         if (m == MATCH_FAILED) return NULL;
         bool refused = !op->method && hg_py->uninitialized && check_initialized(op, op->rows[r], &b);
-        PyObject *result = refused ? NULL
-                           : b.out ? call_into(cx, op, op->rows[r], &b)
-                                   : call_row(cx, op, op->rows[r], &b);
+        PyObject *result = refused    ? NULL
+                           : b.out    ? call_into(cx, op, op->rows[r], &b)
+                           : b.device ? call_on(cx, op, op->rows[r], &b)
+                                      : call_row(cx, op, op->rows[r], &b);
         if (b.n_owned | b.n_held) bound_done(&b);
         return result;
     }

@@ -40,6 +40,7 @@ typedef struct bound {
     hg_arg at[HG_MAX_PARAMS];
     PyObject *out;      /* borrowed; NULL: not given */
     bool requires_grad; /* of a creation op */
+    PyObject *device;   /* of a creation op; borrowed, may be NULL */
     uint8_t n_ints, n_tensors, n_owned, n_held;
     int64_t ints[BOUND_INTS];
     hg_tensor *tensors[BOUND_TENSORS];

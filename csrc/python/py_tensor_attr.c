@@ -7,7 +7,9 @@
 
 static PyObject *get_shape(PyObject *self, UNUSED_CLOSURE) { return py_size(TENSOR(self)->shape, TENSOR(self)->n_dim); }
 static PyObject *get_dtype(PyObject *self, UNUSED_CLOSURE) { return Py_NewRef(hg_py->dtypes[TENSOR(self)->dtype]); }
-static PyObject *get_device(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return Py_NewRef(hg_py->cpu); }
+static PyObject *get_device(PyObject *self, UNUSED_CLOSURE) { return py_device_of(TENSOR(self)); }
+static PyObject *get_is_meta(PyObject *self, UNUSED_CLOSURE) { return PyBool_FromLong(hg_is_meta(TENSOR(self))); }
+static PyObject *get_is_cpu(PyObject *self, UNUSED_CLOSURE) { return PyBool_FromLong(!hg_is_meta(TENSOR(self))); }
 static PyObject *get_layout(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { return Py_NewRef(hg_py->strided); }
 static PyObject *get_ndim(PyObject *self, UNUSED_CLOSURE) { return PyLong_FromLong(TENSOR(self)->n_dim); }
 static PyObject *get_itemsize(PyObject *self, UNUSED_CLOSURE) {
@@ -30,7 +32,6 @@ static PyObject *get_base(PyObject *self, UNUSED_CLOSURE) {
     return py_wrap(base);
 }
 static PyObject *get_false(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_FALSE; }
-static PyObject *get_true(PyObject *Py_UNUSED(self), UNUSED_CLOSURE) { Py_RETURN_TRUE; }
 
 /* ---- Its transposes --------------------------------------------------------------------------------------------- */
 
@@ -226,6 +227,11 @@ static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
                         "data set to a tensor that requires gradients must be floating point or complex dtype");
         return -1;
     }
+    if (TENSOR(self)->storage && hg_is_meta(TENSOR(self)) != hg_is_meta(TENSOR(value)))
+        return PyErr_SetString(PyExc_RuntimeError,
+                               "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have "
+                               "incompatible tensor type."),
+               -1;
     hg_status st = hg_tensor_assign(cx, TENSOR(self), TENSOR(value));
     return st == HG_OK ? 0 : py_fail(cx, st);
 }
@@ -265,11 +271,11 @@ PyGetSetDef py_tensor_attributes[] = {
     {"output_nr", get_output_nr, NULL, "Which output of grad_fn it is.", NULL},
     {"_version", get_version, NULL, "How often it was changed in place.", NULL},
     {"_base", get_base, NULL, "What it is a view of, or None.", NULL},
-    {"is_cpu", get_true, NULL, NULL, NULL},
+    {"is_cpu", get_is_cpu, NULL, NULL, NULL},
     {"is_cuda", get_false, NULL, NULL, NULL},
     {"is_mps", get_false, NULL, NULL, NULL},
     {"is_xpu", get_false, NULL, NULL, NULL},
-    {"is_meta", get_false, NULL, NULL, NULL},
+    {"is_meta", get_is_meta, NULL, NULL, NULL},
     {"is_sparse", get_false, NULL, NULL, NULL},
     {"is_sparse_csr", get_false, NULL, NULL, NULL},
     {"is_quantized", get_false, NULL, NULL, NULL},

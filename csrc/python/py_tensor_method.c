@@ -60,7 +60,11 @@ static PyObject *tensor_storage_offset(PyObject *self, PyObject *Py_UNUSED(none)
 
 /* torch gives 0 for a tensor without elements. */
 static PyObject *tensor_data_ptr(PyObject *self, PyObject *Py_UNUSED(none)) {
-    return PyLong_FromVoidPtr(TENSOR(self)->numel ? TENSOR(self)->data : NULL);
+    return PyLong_FromVoidPtr(TENSOR(self)->numel && !hg_is_meta(TENSOR(self)) ? TENSOR(self)->data : NULL);
+}
+
+static PyObject *tensor_address(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyLong_FromVoidPtr(TENSOR(self)->data);
 }
 
 /* Every byte of its storage, as a tensor. */
@@ -156,6 +160,8 @@ static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (py_dispatches(self))
         return PyErr_Format(PyExc_RuntimeError, ".tolist() is not supported for tensor subclasses, got %s",
                             Py_TYPE(self)->tp_name);
+    if (hg_is_meta(TENSOR(self)))
+        return PyErr_SetString(PyExc_NotImplementedError, "Cannot copy out of meta tensor; no data!"), NULL;
     return nested_list(TENSOR(self), 0, TENSOR(self)->data);
 }
 
@@ -236,6 +242,7 @@ PyMethodDef py_tensor_methods[] = {
     {"element_size", tensor_element_size, METH_NOARGS, "Bytes an element."},
     {"storage_offset", tensor_storage_offset, METH_NOARGS, "Where in its storage it begins, in elements."},
     {"data_ptr", tensor_data_ptr, METH_NOARGS, "The address of its first element."},
+    {"_address", tensor_address, METH_NOARGS, NULL},
     {"_storage_bytes", tensor_storage_bytes, METH_NOARGS, NULL},
     {"is_contiguous", FAST(tensor_is_contiguous), KEYWORDS, "Do its elements lie side by side, in order?"},
     {"get_device", tensor_get_device, METH_NOARGS, "-1: the CPU."},

@@ -228,11 +228,24 @@ static PyObject *device_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
     return Py_BuildValue("O(sL)", Py_TYPE(self), name, (long long)DEVICE(self)->index);
 }
 
+/* While a mode is on, or for "meta", it is a mode that gives its device to what makes tensors; the CPU needs none. */
 static PyObject *device_enter(PyObject *self, PyObject *Py_UNUSED(none)) {
-    return check_present(DEVICE(self)->kind) ? NULL : Py_NewRef(self);
+    bool meta = py_is_meta(self);
+    if (!meta && check_present(DEVICE(self)->kind)) return NULL;
+    if (!meta && !hg_py->function_modes) return Py_NewRef(self);
+    PyObject *module = PyImport_ImportModule("hookgrad.utils._device");
+    PyObject *entered = module ? PyObject_CallMethod(module, "enter", "O", self) : NULL;
+    Py_XDECREF(module);
+    return entered;
 }
 
-static PyObject *device_exit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args)) { Py_RETURN_NONE; }
+static PyObject *device_exit(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(args)) {
+    if (!hg_py->function_modes) Py_RETURN_NONE;
+    PyObject *module = PyImport_ImportModule("hookgrad.utils._device");
+    PyObject *left = module ? PyObject_CallMethod(module, "leave", NULL) : NULL;
+    Py_XDECREF(module);
+    return left;
+}
 
 static PyGetSetDef device_attributes[] = {
     {"type", device_get_type, NULL, "Its kind: 'cpu'.", NULL},
@@ -265,6 +278,26 @@ static PyType_Spec device_spec = {
     .flags = Py_TPFLAGS_DEFAULT,
     .slots = device_slots,
 };
+
+bool py_is_meta(PyObject *o) {
+    if (!o) return false;
+    if (PyUnicode_Check(o)) return PyUnicode_CompareWithASCIIString(o, "meta") == 0;
+    return Py_TYPE(o) == hg_py->device_type && !strcmp(device_kinds[DEVICE(o)->kind], "meta");
+}
+
+PyObject *py_device_of(const hg_tensor *t) {
+    if (!hg_is_meta(t)) return Py_NewRef(hg_py->cpu);
+    return PyObject_CallFunction((PyObject *)hg_py->device_type, "s", "meta");
+}
+
+PyObject *py_on(PyObject *device, PyObject *made) {
+    hg_ctx *cx = py_ctx();
+    if (!made || !cx || !py_is_meta(device) || !py_is_tensor(made)) return made;
+    hg_status st = hg_make_meta(cx, TENSOR(made));
+    if (st == HG_OK) return made;
+    Py_DECREF(made);
+    return py_raise(cx, st);
+}
 
 int py_device(PyObject *o, const char *function) {
     if (!o || o == Py_None) return 0;

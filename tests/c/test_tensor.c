@@ -81,3 +81,20 @@ TEST(data_has_a_version_of_its_own) {
     CHECK_EQ(value_at(data, 0), 11);
     drop(data);
 }
+
+TEST(a_meta_tensor_gives_shapes_and_keeps_its_values_to_itself) {
+    hg_tensor *t = tensor_of(SHAPE(2, 3), VALUES(1, 2, 3, 4, 5, 6)), *sum, *row;
+    hg_arg number;
+    CHECK(!hg_is_meta(t) && !hg_has_metas(cx->lib));
+    CHECK_OK(hg_make_meta(cx, t));
+    CHECK_OK(hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(t), hg_i(1)}, 2, &sum));
+    CHECK(hg_is_meta(sum) && sum->n_dim == 2 && sum->shape[1] == 3);
+    CHECK_OK(hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(t), hg_i(0), hg_i(1)}, 3, &row));
+    CHECK(hg_is_meta(row) && row->storage == t->storage && row->numel == 3);
+    drop(row);
+    CHECK_OK(hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(sum), hg_i(1), hg_i(1)}, 3, &row));
+    drop(sum);
+    CHECK_OK(hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(row), hg_i(0), hg_i(1)}, 3, &sum));
+    CHECK_FAIL(HG_STATE, "meta tensors", hg_item(cx, sum, &number));
+    drop(t), drop(sum), drop(row);
+}

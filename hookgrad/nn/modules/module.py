@@ -481,6 +481,11 @@ class Module(_C.Module):
         def convert(t):
             wanted = dtype if dtype is not None and t.is_floating_point() else t.dtype
             form = memory_format if memory_format is not None and t.dim() in (4, 5) else hookgrad.preserve_format
+            if t.is_meta and device is not None and device.type != "meta":
+                raise NotImplementedError(
+                    "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of "
+                    "torch.nn.Module.to() when moving module from meta to a different device."
+                )
             return t.to(device=device, dtype=wanted, memory_format=form)
 
         return self._apply(convert)
@@ -730,6 +735,12 @@ class Module(_C.Module):
                     f"the shape in current model is {tensor.shape}."
                 )
                 continue
+            if not lazy and tensor.is_meta and not given.is_meta and not assign:
+                _warn(
+                    f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current model, "
+                    "which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary to their "
+                    "corresponding key in the module instead of copying them in place?)"
+                )
             try:
                 with hookgrad.no_grad():
                     if swap:
@@ -848,7 +859,15 @@ class Module(_C.Module):
 _C._set_module_methods({name: value for base in reversed(Module.__mro__) for name, value in vars(base).items()})
 
 
+def _warn(words):
+    import warnings
+
+    warnings.warn(words, stacklevel=3)
+
+
 def _fill_parameter(module, name, parameter, value, fn):
+    if value.is_meta != parameter.is_meta:
+        return _overwrite_parameter(module, name, parameter, value, fn)
     grad = parameter.grad
     if value is not parameter:
         parameter.data = value
