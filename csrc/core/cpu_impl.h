@@ -56,23 +56,6 @@ void hg_cpu_choose(void);
 
 #define HG_VECTOR(name, parameters, ...) HG_VECTOR_(name, parameters, __VA_ARGS__) /* `name` may be a macro */
 
-/* Joins `all` lanes two by two, at most 64, until one is left: the statement joins lane k + half to lane k. Every step is a loop of its
-   own, as compilers make vectors of a loop whose length they know. */
-#define HG_JOIN_LANES(all, ...)                                                                                        \
-    do {                                                                                                               \
-        HG_JOIN_HALF(all, 32, __VA_ARGS__)                                                                             \
-        HG_JOIN_HALF(all, 16, __VA_ARGS__)                                                                             \
-        HG_JOIN_HALF(all, 8, __VA_ARGS__)                                                                              \
-        HG_JOIN_HALF(all, 4, __VA_ARGS__)                                                                              \
-        HG_JOIN_HALF(all, 2, __VA_ARGS__)                                                                              \
-        HG_JOIN_HALF(all, 1, __VA_ARGS__)                                                                              \
-    } while (0)
-#define HG_JOIN_HALF(all, half_, ...)                                                                                  \
-    if ((all) > (half_)) {                                                                                             \
-        const int half = half_;                                                                                        \
-        for (int k = 0; k < half; k++) { __VA_ARGS__; }                                                                \
-    }
-
 /* HG_IVDEP before a for: iterations do not depend on one another, although the compiler cannot know: in place, a result
    lies exactly on its operand. */
 #if defined(__clang__)

@@ -12,8 +12,7 @@
         int64_t end = i + (n - i < 16 * wide ? (n - i) / wide * wide : 16 * wide);                                     \
         for (; i < end; i += wide)                                                                                     \
             for (int k = 0; k < wide; k++) lane[k] += term(i + k);                                                     \
-        HG_JOIN_LANES(wide, lane[k] += lane[k + half]);                                                                \
-        total += (double)lane[0];                                                                                      \
+        total += (double)KERNEL(hg_sum_lanes)(fused, wide, lane);                                                      \
     }                                                                                                                  \
     for (; i < n; i++) total += (double)(term(i));                                                                     \
     return total

@@ -1,5 +1,6 @@
 /* Folding rows of numbers: see Note [Reductions]. */
 #include "k_math_impl.h"
+#include "lanes_impl.h"
 #include "pool_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
@@ -85,13 +86,18 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
                 }                                                                                                      \
         }                                                                                                              \
     }
-/* For every vector unit, or for what any processor has. */
+/* For every vector unit; or, for what is met less often, few instructions. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define PLAIN __attribute__((optimize("O2", "tree-vectorize", "vect-cost-model=dynamic", "peel-loops")))
+#else
+#define PLAIN
+#endif
 #define FAST_FOLD(fn, ...)                                                                                             \
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
     HG_VECTOR(fn, (FOLD_ARGS), FOLD_NAMES)
 #define FOLD(fn, ...)                                                                                                  \
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
-    static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
+    PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
 
 #define FOLD_INTS(id, first, STEP, MERGE)                                                                              \
     FOLD(id##_u8, uint8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                 \
@@ -122,7 +128,7 @@ FOLD(sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x, a + b)
    as large as a unit in the last place of those few, not of the sum. */
 #define FOUR(x, at) ((x[(at)*QUAD] + x[((at) + 1) * QUAD]) + (x[((at) + 2) * QUAD] + x[((at) + 3) * QUAD]))
 #define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
-HG_INLINE double row_sum(const float *in, int64_t n) {
+HG_INLINE double row_sum(const bool fused, const float *in, int64_t n) {
     double lane[QUAD] = {0}, total = 0;
     int64_t i = 0;
     for (; n - i >= 16 * QUAD; i += 16 * QUAD)
@@ -135,9 +141,8 @@ HG_INLINE double row_sum(const float *in, int64_t n) {
             const float *x = in + i + l;
             lane[l] += (double)FOUR(x, 0);
         }
-    HG_JOIN_LANES(QUAD, lane[k] += lane[k + half]);
     for (; i < n; i++) total += (double)in[i];
-    return lane[0] + total;
+    return hg_sum_lanes_f64(fused, QUAD, lane) + total;
 }
 
 /* Columns of some rows, side by side. */
@@ -162,7 +167,8 @@ HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
         for (int64_t r = 0; r < rows; r++) {
             double *acc = (double *)(void *)(p[0] + r * acc_step);
             for (int64_t i = 0; i < n; i += BLOCK)
-                *acc += row_sum((const float *)(const void *)(p[1] + r * row_step) + i, n - i < BLOCK ? n - i : BLOCK);
+                *acc += row_sum(fused, (const float *)(const void *)(p[1] + r * row_step) + i,
+                                n - i < BLOCK ? n - i : BLOCK);
         }
         return;
     }
@@ -253,7 +259,7 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
                         double d = (double)load(in[i + l]) - center, a = lane[l];                                      \
                         lane[l] = (STEP);                                                                              \
                     }                                                                                                  \
-                HG_JOIN_LANES(wide, lane[k] += lane[k + half]);                                                        \
+                lane[0] = hg_sum_lanes_f64(fused, wide, lane);                                                         \
                 for (; i < n; i++) {                                                                                   \
                     double d = (double)ELEMENT(r, i, load) - center, a = lane[0];                                      \
                     lane[0] = (STEP);                                                                                  \
@@ -277,10 +283,11 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
     }
 #define CENTRED(fn, ...)                                                                                               \
     CENTRED_BODY(fn, __VA_ARGS__)                                                                                      \
-    static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
+    PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
 #define EXP(d) _Generic((E)0, double : exp(d), default : (double)hg_expf((float)d))
 CENTRED(exp_sum_f16, uint16_t, hg_half_to_float, a + EXP(d))
-CENTRED(exp_sum_f32, float, SAME, a + EXP(d))
+CENTRED_BODY(exp_sum_f32, float, SAME, a + EXP(d))
+static void exp_sum_f32(FOLD_ARGS) { exp_sum_f32_body(false, FOLD_NAMES); } /* e^x gains by vectors */
 CENTRED(exp_sum_f64, double, SAME, a + EXP(d))
 CENTRED(exp_sum_bf16, uint16_t, hg_bf16_to_float, a + EXP(d))
 const hg_fold hg_fold_exp_sum = {.name = "exp_sum", .loop = {FLOAT_ROWS(exp_sum)}};
@@ -297,7 +304,7 @@ FOLD(square_sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x * x, 
 
 /* Long rows of float32: four squares of distances from the centre are added up in float32. The centre is rounded for that, and what
    the rounding adds taken off. */
-HG_INLINE double row_squares(const float *in, int64_t n, double center) {
+HG_INLINE double row_squares(const bool fused, const float *in, int64_t n, double center) {
     const float near = (float)center;
     double lane[QUAD] = {0}, away = center - (double)near;
     int64_t i = 0;
@@ -307,7 +314,7 @@ HG_INLINE double row_squares(const float *in, int64_t n, double center) {
             float a = x[0] - near, b = x[QUAD] - near, c = x[2 * QUAD] - near, d = x[3 * QUAD] - near;
             lane[l] += (double)((a * a + b * b) + (c * c + d * d));
         }
-    HG_JOIN_LANES(QUAD, lane[k] += lane[k + half]);
+    lane[0] = hg_sum_lanes_f64(fused, QUAD, lane);
     for (; i < n; i++) lane[0] += ((double)in[i] - (double)near) * ((double)in[i] - (double)near);
     return lane[0] - (double)n * away * away;
 }
@@ -318,7 +325,7 @@ HG_INLINE double row_squares(const float *in, int64_t n, double center) {
         bool is_long = step[0] == 0 && step[1] == sizeof(float) && n >= 4 * QUAD;                                      \
         for (int64_t r = 0; is_long && r < rows; r++) {                                                                \
             char *at[] = {p[0] + r * acc_step, p[1] + r * row_step, (center) ? p[2] + r * acc_step : NULL};            \
-            double total = row_squares((const float *)(const void *)at[1], n,                                          \
+            double total = row_squares(fused, (const float *)(const void *)at[1], n,                                   \
                                        (center) ? *(const double *)(const void *)at[2] : 0);                           \
             if (total > 1e-30 && total < 1e30)                                                                         \
                 *(double *)(void *)at[0] += total;                                                                     \

@@ -3,17 +3,15 @@
    what is there counts. Else up to SPAN neighbours along inner go side by side: each has its
    row of n values, and what one step does to all of them is a vector operation. */
 
-/* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. What is read and written next but one is fetched meanwhile. */
-HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REAL *x, REAL *y) {
+/* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. Meanwhile what is read and written next is fetched. */
+HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REAL *x, REAL *y, const REAL *next_x,
+                               const REAL *next_y) {
     REAL lane[SPAN] = {0};
     int64_t whole = n / SPAN * SPAN;
     int left = (int)(n - whole);
-    (void)fused;
     for (int64_t k = 0; k < whole; k += SPAN) {
-        for (int j = 0; j < SPAN; j += 64 / (int)sizeof(REAL)) {
-            __builtin_prefetch(x + k + j + AHEAD, 0);
-            if (y) __builtin_prefetch(y + k + j + AHEAD, 1);
-        }
+        for (int j = 0; j < SPAN; j += 64 / (int)sizeof(REAL))
+            __builtin_prefetch(next_x + k + j), __builtin_prefetch(next_y + k + j, 1);
         for (int j = 0; j < SPAN; j++) {
             REAL e = EXP(x[k + j] - most);
             if (y) y[k + j] = e;
@@ -26,38 +24,36 @@ HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REA
             if (y && j < left) y[whole + j] = e;
             lane[j] += e;
         }
-    HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
-    return lane[0];
+    return KERNEL(hg_sum_lanes)(fused, SPAN, lane);
 }
 
-HG_INLINE REAL KERNEL(max_row)(int64_t n, const REAL *x) { /* a NaN shows in the sum */
-    REAL lane[SPAN], most = -(REAL)INFINITY;
+HG_INLINE REAL KERNEL(max_row)(const bool fused, int64_t n, const REAL *x) { /* a NaN shows in the sum */
+    REAL lane[SPAN];
     int64_t whole = n / SPAN * SPAN;
-    for (int64_t k = whole; k < n; k++) most = x[k] > most ? x[k] : most;
-    if (!whole) return most;
-    for (int j = 0; j < SPAN; j++) lane[j] = -(REAL)INFINITY;
+    int left = (int)(n - whole);
+    for (int j = 0; j < SPAN; j++) lane[j] = j < left ? x[whole + j] : -(REAL)INFINITY;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    HG_JOIN_LANES(SPAN, lane[k] = lane[k + half] > lane[k] ? lane[k + half] : lane[k]);
-    return lane[0] > most ? lane[0] : most;
+    return KERNEL(hg_max_lanes)(fused, SPAN, lane);
 }
 
 /* Up to TOGETHER rows, step by step: what a row's lanes add up to comes late, and the next row's need not wait for it. */
 HG_INLINE void KERNEL_BODY(softmax_rows)(const bool fused, int64_t rows, int64_t n, bool log_of, const REAL *x,
                                          REAL *y) {
     REAL most[TOGETHER], sum[TOGETHER];
-    for (int64_t i = 0; i < rows; i++) most[i] = KERNEL(max_row)(n, x + i * n);
-    if (log_of) {
-        for (int64_t i = 0; i < rows; i++) sum[i] = LOG(KERNEL(exp_row)(fused, n, most[i], x + i * n, NULL));
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] = x[k] - most[i] - sum[i];
-    } else {
-        for (int64_t i = 0; i < rows; i++) sum[i] = 1 / KERNEL(exp_row)(fused, n, most[i], x + i * n, y + i * n);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] *= sum[i];
-    }
+    const int64_t ahead = n < AHEAD ? AHEAD : n;
+    for (int j = 0; j < TOGETHER; j++) sum[j] = 1;
+    for (int64_t i = 0; i < rows; i++) most[i] = KERNEL(max_row)(fused, n, x + i * n);
+    for (int64_t i = 0; i < rows; i++)
+        sum[i] = KERNEL(exp_row)(fused, n, most[i], x + i * n, log_of ? NULL : y + i * n, x + i * n + ahead,
+                                 y + i * n + (log_of ? 0 : AHEAD));
+    for (int j = 0; j < TOGETHER; j++) sum[j] = log_of ? LOG(sum[j]) : 1 / sum[j];
+    for (int64_t i = 0; log_of && i < rows; i++)
+        for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] = x[k] - most[i] - sum[i];
+    for (int64_t i = 0; !log_of && i < rows; i++)
+        for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] *= sum[i];
 }
-HG_VECTOR(KERNEL(softmax_rows), (int64_t rows, int64_t n, bool log_of, const REAL *x, REAL *y), rows, n, log_of, x, y)
+KERNEL_VERSIONS(softmax_rows, (int64_t rows, int64_t n, bool log_of, const REAL *x, REAL *y), rows, n, log_of, x, y)
 
 /* `wide` rows side by side, at a step of `step` from one value of a row to the next. */
 HG_INLINE void KERNEL(softmax_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
@@ -83,8 +79,8 @@ HG_INLINE void KERNEL_BODY(softmax_side)(const bool fused, int64_t n, int64_t st
     else
         for (int j = 0; j < wide; j++) KERNEL(softmax_columns)(fused, n, step, 1, log_of, x + j, y + j);
 }
-HG_VECTOR(KERNEL(softmax_side), (int64_t n, int64_t step, int wide, bool log_of, const REAL *x, REAL *y), n, step, wide,
-          log_of, x, y)
+KERNEL_VERSIONS(softmax_side, (int64_t n, int64_t step, int wide, bool log_of, const REAL *x, REAL *y), n, step, wide,
+                log_of, x, y)
 
 /* softmax: (g - sum(g * y)) * y; log_softmax: g - exp(y) * sum(g). */
 HG_INLINE void KERNEL_BODY(backward_row)(const bool fused, int64_t n, bool log_of, const REAL *g, const REAL *y,
@@ -94,15 +90,14 @@ HG_INLINE void KERNEL_BODY(backward_row)(const bool fused, int64_t n, bool log_o
     (void)fused;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
-    HG_JOIN_LANES(SPAN, lane[k] += lane[k + half]);
     for (int64_t k = whole; k < n; k++) sum += log_of ? g[k] : g[k] * y[k];
-    sum += lane[0];
+    sum += KERNEL(hg_sum_lanes)(fused, SPAN, lane);
     if (log_of)
         for (int64_t k = 0; k < n; k++) to[k] = g[k] - EXP(y[k]) * sum;
     else
         for (int64_t k = 0; k < n; k++) to[k] = (g[k] - sum) * y[k];
 }
-HG_VECTOR(KERNEL(backward_row), (int64_t n, bool log_of, const REAL *g, const REAL *y, REAL *to), n, log_of, g, y, to)
+KERNEL_VERSIONS(backward_row, (int64_t n, bool log_of, const REAL *g, const REAL *y, REAL *to), n, log_of, g, y, to)
 
 HG_INLINE void KERNEL(backward_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
                                         const REAL *g, const REAL *y, REAL *to) {
@@ -121,9 +116,8 @@ HG_INLINE void KERNEL_BODY(backward_side)(const bool fused, int64_t n, int64_t s
     else
         for (int j = 0; j < wide; j++) KERNEL(backward_columns)(fused, n, step, 1, log_of, g + j, y + j, to + j);
 }
-HG_VECTOR(KERNEL(backward_side),
-          (int64_t n, int64_t step, int wide, bool log_of, const REAL *g, const REAL *y, REAL *to), n, step, wide,
-          log_of, g, y, to)
+KERNEL_VERSIONS(backward_side, (int64_t n, int64_t step, int wide, bool log_of, const REAL *g, const REAL *y, REAL *to),
+                n, step, wide, log_of, g, y, to)
 
 /* Rows, or blocks of SPAN neighbours, from begin to end: op_softmax.c counts them. */
 static void KERNEL(softmax_units)(void *arg, int64_t begin, int64_t end) {

@@ -5,6 +5,7 @@
 #include "gemm_impl.h"
 #include "iter_impl.h"
 #include "k_math_impl.h"
+#include "lanes_impl.h"
 #include "layout_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
@@ -35,36 +36,16 @@ typedef struct attention {
 
 /* ---- Kernels ----------------------------------------------------------------------------------------------------------------- */
 
-enum { SPAN = 16 };
-
-/* SPAN numbers at any address; what compares them. */
-typedef float lanes __attribute__((vector_size(SPAN * sizeof(float)), aligned(4), may_alias));
-typedef int32_t marks __attribute__((vector_size(SPAN * sizeof(int32_t)), aligned(4), may_alias));
-#define SEEN(p) (*(const lanes *)(p))
-
-/* One number of all of x, joined two by two: each half with the other. */
-#define FOLD(x, join)                                                                                                  \
-    x = join(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));            \
-    x = join(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));                        \
-    x = join(x, __builtin_shufflevector(x, x, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));                        \
-    x = join(x, __builtin_shufflevector(x, x, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1))
-#define SUM(x, y)    ((x) + (y))
-#define LARGER(x, y) ((lanes)(((marks)(x) & ((x) > (y))) | ((marks)(y) & ~((x) > (y)))))
-
-HG_INLINE float total(const float *of) {
-    lanes x = SEEN(of);
-    FOLD(x, SUM);
-    return x[0];
-}
+enum { SPAN = HG_LANES };
 
 /* The largest of n numbers, n a multiple of SPAN, and of SPAN more. */
 HG_INLINE float largest(int64_t n, const float *of, const float *more) {
-    lanes x = SEEN(more);
+    hg_lanes_f32 x = *(const hg_lanes_f32 *)more;
     for (int64_t k = 0; k < n; k += SPAN) {
-        const lanes next = SEEN(of + k);
-        x = LARGER(next, x);
+        const hg_lanes_f32 next = *(const hg_lanes_f32 *)(of + k);
+        x = HG_LARGER_F32(next, x);
     }
-    FOLD(x, LARGER);
+    HG_FOLD(x, HG_LARGER_F32);
     return x[0];
 }
 
@@ -87,7 +68,7 @@ HG_INLINE void weigh_body(const bool fused, int64_t n, int64_t all, float *x, fl
             x[k + j] = e, lane[j] += e;
         }
     if (n < all) memset(x + n, 0, (size_t)(all - n) * sizeof *x);
-    *shift = from, *sum = total(lane);
+    *shift = from, *sum = hg_sum_lanes_f32(fused, SPAN, lane);
 }
 HG_VECTOR(weigh, (int64_t n, int64_t all, float *x, float *shift, float *sum), n, all, x, shift, sum)
 
@@ -108,7 +89,7 @@ HG_INLINE void weigh_again_body(const bool fused, int64_t n, int64_t all, float 
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] += out[k + j] * grad[k + j];
     for (int64_t k = whole; k < d; k++) mean += out[k] * grad[k];
-    mean += total(lane);
+    mean += hg_sum_lanes_f32(fused, SPAN, lane);
     HG_IVDEP
     for (int64_t k = 0; k < n; k++) {
         float e = hg_low_exp(fused, x[k] - sum);

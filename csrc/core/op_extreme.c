@@ -1,5 +1,5 @@
 /* Reductions that choose an element: extremes, their places, medians, modes. */
-#include "cpu_impl.h"
+#include "lanes_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
@@ -142,13 +142,12 @@ done:
 
 /* The first of the largest or smallest; NaN before all. Of elements side by side, none of which is a NaN, the value is found by
    lanes, and then its first place, a block at a time. */
-enum { SIDE = 32, BLOCK = 256 };
-#define LANES_OF(fn, T_, better)                                                                                       \
+enum { SIDE = 2 * HG_LANES, BLOCK = 256 };
+#define LANES_OF(fn, T_, better, best_of)                                                                              \
     HG_INLINE void fn##_by_lanes_body(const bool fused, int64_t n, const T_ *x, T_ *value, int64_t *place,             \
                                       bool *found) {                                                                   \
         T_ lane[SIDE], best;                                                                                           \
-        int odd[SIDE] = {0};                                                                                           \
-        int32_t at[SIDE];                                                                                              \
+        int32_t odd[SIDE] = {0}, at[SIDE];                                                                             \
         int64_t whole = n / SIDE * SIDE, i = 0;                                                                        \
         (void)fused;                                                                                                   \
         for (int k = 0; k < SIDE; k++) lane[k] = x[k];                                                                 \
@@ -157,19 +156,23 @@ enum { SIDE = 32, BLOCK = 256 };
                 odd[k] |= x[i + k] != x[i + k];                                                                        \
                 lane[k] = x[i + k] better lane[k] ? x[i + k] : lane[k];                                                \
             }                                                                                                          \
-        HG_JOIN_LANES(SIDE, odd[k] |= odd[k + half]);                                                                  \
-        HG_JOIN_LANES(SIDE, lane[k] = lane[k + half] better lane[k] ? lane[k + half] : lane[k]);                       \
-        best = lane[0];                                                                                                \
-        for (; i < n; i++) odd[0] |= x[i] != x[i], best = x[i] better best ? x[i] : best;                              \
-        *found = !odd[0];                                                                                              \
-        if (odd[0]) return;                                                                                            \
-        for (i = 0, at[0] = BLOCK; i < whole && at[0] == BLOCK;) {                                                     \
+        best = _Generic((T_)0, float : best_of##_f32, default : best_of##_f64)(fused, SIDE, lane);                     \
+        hg_marks_f32 any = *(const hg_marks_f32 *)odd | *(const hg_marks_f32 *)(odd + HG_LANES);                       \
+        HG_FOLD(any, HG_EITHER);                                                                                       \
+        int32_t is_odd = any[0];                                                                                       \
+        for (; i < n; i++) is_odd |= x[i] != x[i], best = x[i] better best ? x[i] : best;                              \
+        *found = !is_odd;                                                                                              \
+        if (is_odd) return;                                                                                            \
+        int32_t hit = BLOCK;                                                                                           \
+        for (i = 0; i < whole && hit == BLOCK;) {                                                                      \
             int32_t size = whole - i < BLOCK ? (int32_t)(whole - i) : BLOCK;                                           \
             for (int k = 0; k < SIDE; k++) at[k] = BLOCK;                                                              \
             for (int32_t j = size - SIDE; j >= 0; j -= SIDE)                                                           \
                 for (int k = 0; k < SIDE; k++) at[k] = x[i + j + k] == best ? j + k : at[k];                           \
-            HG_JOIN_LANES(SIDE, at[k] = at[k + half] < at[k] ? at[k + half] : at[k]);                                  \
-            i += at[0] < BLOCK ? at[0] : size;                                                                         \
+            hg_marks_f32 a = *(const hg_marks_f32 *)at, b = *(const hg_marks_f32 *)(at + HG_LANES);                    \
+            a = HG_SMALLER(a, b);                                                                                      \
+            HG_FOLD(a, HG_SMALLER);                                                                                    \
+            hit = a[0], i += hit < BLOCK ? hit : size;                                                                 \
         }                                                                                                              \
         while (x[i] != best) i++;                                                                                      \
         *value = best, *place = i;                                                                                     \
@@ -186,9 +189,9 @@ enum { SIDE = 32, BLOCK = 256 };
         *(T_ *)(void *)value = best, *place = at;                                                                      \
     }
 /* Integers are met less often: one by one is enough. */
-#define FIRST_INTEGER(fn, T_, better) FIRST_EXTREME(fn, T_, better, false)
-#define FIRST_FLOAT(fn, T_, better)                                                                                    \
-    LANES_OF(fn, T_, better)                                                                                           \
+#define FIRST_INTEGER(fn, T_, better, best_of) FIRST_EXTREME(fn, T_, better, false)
+#define FIRST_FLOAT(fn, T_, better, best_of)                                                                           \
+    LANES_OF(fn, T_, better, best_of)                                                                                  \
     HG_VECTOR(fn##_by_lanes, (int64_t n, const T_ *x, T_ *value, int64_t *place, bool *found), n, x, value, place,     \
               found)                                                                                                   \
     static bool fn##_found(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {              \
@@ -209,8 +212,8 @@ enum { SIDE = 32, BLOCK = 256 };
     static choose_fn *const id[HG_N_DTYPES] = {                                                                        \
         [HG_U8] = id##_u8,   [HG_BOOL] = id##_u8, [HG_I8] = id##_i8,   [HG_I16] = id##_i16,                            \
         [HG_I32] = id##_i32, [HG_I64] = id##_i64, [HG_F32] = id##_f32, [HG_F64] = id##_f64};
-CHOICES(FIRST_INTEGER, FIRST_FLOAT, largest, >)
-CHOICES(FIRST_INTEGER, FIRST_FLOAT, smallest, <)
+CHOICES(FIRST_INTEGER, FIRST_FLOAT, largest, >, hg_max_lanes)
+CHOICES(FIRST_INTEGER, FIRST_FLOAT, smallest, <, hg_min_lanes)
 
 static hg_status by_dim(hg_ctx *cx, choose_fn *const fns[], const char *name, const hg_arg *a, bool needs_room,
                         hg_tensor **out) {

@@ -4,6 +4,7 @@
    and a fused derivative with three results: the gradients of input, weight and bias. Derivatives of those: Note [Derivatives
    of derivatives] in nn_impl.h. */
 #include "iter_impl.h"
+#include "lanes_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
 

@@ -1,6 +1,7 @@
 /* softmax and log_softmax. */
 #include "iter_impl.h"
 #include "k_math_impl.h"
+#include "lanes_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
 
@@ -23,26 +24,31 @@ enum { SPAN = 32, TOGETHER = 8, FEW_TOGETHER = 8192, AHEAD = 2048 }; /* so many 
 
 static int64_t blocks_of(const rows *r) { return (r->inner + SPAN - 1) / SPAN; }
 
-#define REAL              float
-#define KERNEL(name)      name##_f32
-#define KERNEL_BODY(name) name##_f32_body
-#define EXP(x)            hg_low_exp(fused, x)
-#define LOG               logf
+#define REAL                                   float
+#define KERNEL(name)                           name##_f32
+#define KERNEL_BODY(name)                      name##_f32_body
+#define KERNEL_VERSIONS(name, parameters, ...) HG_VECTOR(name##_f32, parameters, __VA_ARGS__)
+#define EXP(x)                                 hg_low_exp(fused, x)
+#define LOG(x)                                 ((x) == (x) ? hg_near_log(fused, x) : (x))
 #include "k_softmax.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
+#undef KERNEL_VERSIONS
 #undef EXP
 #undef LOG
 #define REAL              double
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
-#define EXP               exp
-#define LOG               log
+#define KERNEL_VERSIONS(name, parameters, ...)                                                                         \
+    static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
+#define EXP exp
+#define LOG log
 #include "k_softmax.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
+#undef KERNEL_VERSIONS
 #undef EXP
 #undef LOG
 
