@@ -164,6 +164,10 @@ def can_cast(from_, to):
     return _category(from_) <= _category(to)
 
 
+def _sizes(shape):
+    return shape if isinstance(shape, (tuple, list)) else (shape,)
+
+
 def broadcast_shapes(*shapes):
     """The shape tensors of these shapes take together.
 
@@ -171,6 +175,9 @@ def broadcast_shapes(*shapes):
     >>> torch.broadcast_shapes((2, 1), (3,))
     torch.Size([2, 3])
     """
+    for shape in shapes:
+        if not isinstance(shape, int) and not all(hasattr(size, "__index__") for size in _sizes(shape)):
+            raise RuntimeError("Input shapes should be of type ints, a tuple of ints, or a list of ints, got ", shape)
     shapes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     out = []
     for i in range(1, max(map(len, shapes), default=0) + 1):

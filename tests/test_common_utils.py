@@ -4,6 +4,7 @@ import io
 import unittest
 import warnings
 
+import numpy
 import pytest
 
 import hookgrad as torch
@@ -120,3 +121,18 @@ def test_warnings_are_suppressed_in_one_place_and_shown_in_another():
         assert noisy(3) == 3
     with set_warn_always_context(True), pytest.warns(UserWarning, match="loud"):
         warnings.warn("loud", stacklevel=1)
+
+
+class Comparisons(TestCase):
+    def test_arrays_tensors_and_sizes(self):
+        array = numpy.arange(3.0, dtype=numpy.float32)
+        self.assertEqual(torch.arange(3.0), array)
+        self.assertEqual(array, torch.arange(3.0))
+        self.assertEqual(torch.Size([2, 3]), [2, 3])
+        self.compare_with_numpy(torch.exp, numpy.exp, [1.0, 2.0], dtype=torch.float64)
+        with self.assertRaises(AssertionError):
+            self.assertEqual(torch.arange(3.0), array + 1)
+        with self.assertRaises(AssertionError):
+            self.assertEqual(torch.Size([2, 3]), [2, 4])
+        with self.assertRaises(AssertionError):
+            self.compare_with_numpy(torch.exp, numpy.sin, [1.0, 2.0])

@@ -779,3 +779,22 @@ def test_options_go_by_keyword():
         Add().register_forward_hook(print, True)
     with pytest.raises(TypeError, match="unexpected keyword argument 'always_call'"):
         Add().register_forward_pre_hook(print, always_call=True)
+
+
+def test_a_multi_grad_hook_does_not_count_the_only_root():
+    def calls(roots, *watched):
+        handle = torch.autograd.graph.register_multi_grad_hook(
+            watched, lambda grads: seen.append([g is not None for g in grads])
+        )
+        seen = []
+        torch.autograd.backward(roots, retain_graph=True)
+        handle.remove()
+        return seen
+
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    z, w = y.sum(), y.prod()
+    assert calls([z], y, z) == [[False, True], [True, False]]
+    assert calls([z], x, y, z) == [[False, True, True]]
+    assert calls([z], z) == []
+    assert calls([z, w], y, z, w) == [[True, True, True]]

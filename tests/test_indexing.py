@@ -455,3 +455,11 @@ def test_a_tensor_of_one_byte_is_a_mask():
     assert x.sum() == 15
     x[yes] = 7.0
     assert x.sum() == 42
+
+
+@pytest.mark.parametrize("value", [2.0, torch.tensor(2.0)])
+def test_a_number_is_not_put_where_elements_share_their_memory(value):
+    x = torch.ones(1).expand(3)
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory"):
+        x[0:2] = value
+    assert x.fill_(3.0).tolist() == [3.0] * 3

@@ -320,3 +320,11 @@ def test_gradients_at_values_that_are_not_finite():
     assert gradient(lambda x: x.logsumexp(0), inf, 1.0).isnan().tolist() == [True, False]
     assert gradient(lambda x: x.logsumexp(0), -inf, 1.0).tolist() == [0, 1]
     assert gradient(lambda x: x.logsumexp(0), -inf, -inf).isnan().all()
+
+
+@pytest.mark.parametrize("product", [lambda x: x.prod(), lambda x: x.prod(0)[0]])
+def test_the_gradient_of_a_product_is_the_gradient_times_what_the_others_make(product):
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(product(x), x, create_graph=True)
+    assert gradient.grad_fn.name() == "MulBackward0"
+    assert "DivBackward0" in [node.name() for node, _ in gradient.grad_fn.next_functions if node]

@@ -63,7 +63,7 @@ struct hg_run {
     hg_task **heap;    /* ready, newest on top */
     hg_task **few;     /* the heap a run starts with, which is not its own */
     size_t n_heap, heap_cap;
-    bool keep_graph, everything;
+    bool keep_graph, everything, one_root;
     hg_locals locals;
     capture *captures;
     hg_tensor **results;
@@ -520,7 +520,9 @@ hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out) {
         return hg_fail(cx, HG_STATE,
                        "A leaf node was passed to _will_engine_execute_node but we are currently running "
                        "autograd.grad(). This is currently not supported.");
-    *out = t && (t->needed || t->captures);
+    /* As in PyTorch the node that a run starts from, being the only one, does not count. */
+    bool starts = t && t->is_root && cx->run->one_root;
+    *out = t && !starts && (t->needed || t->captures);
     return HG_OK;
 }
 
@@ -671,6 +673,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
                          .depth = hg_backward_depth(cx) + 1,
                          .keep_graph = keep_graph,
                          .everything = n_inputs < 0,
+                         .one_root = n == 1,
                          .results = results,
                          .id = cx->lib->n_runs++,
                          .last_then = &run.thens};

@@ -173,7 +173,7 @@ hg_status hg_d_prod(hg_ctx *cx, hg_back *b) {
     if (!x || x->numel == 0) {
         GIVE(0, X(ZEROS_LIKE, T(x)));
     } else if (!has_zero(cx, x)) {
-        GIVE(0, X(DIV, T(X(MUL, T(G), T(OUT(0)))), T(x)));
+        GIVE(0, X(MUL, T(G), T(X(DIV, T(OUT(0)), T(x)))));
     } else {
         hg_tensor *flat = X(RESHAPE, T(x), hg_ints((int64_t[]){-1}, 1));
         hg_tensor *g = X(MUL, T(hg_x_product_of_others(cx, flat, 0)), T(G));
@@ -189,7 +189,7 @@ hg_status hg_d_prod_dim(hg_ctx *cx, hg_back *b) {
         GIVE(0, X(ZEROS_LIKE, T(x)));
     } else if (!has_zero(cx, x)) {
         hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(1), ARG(2)->u.i != 0);
-        GIVE(0, X(DIV, T(X(MUL, T(g), T(r))), T(x)));
+        GIVE(0, X(MUL, T(g), T(X(DIV, T(r), T(x)))));
     } else {
         int dim;
         hg_status st = hg_wrap_dim(cx, ARG(1)->u.i, x->n_dim, &dim);

@@ -483,8 +483,8 @@ def _register_all(tensors, fn):
             run.n_left -= 1
             run.gradients[i] = grad
             if run.n_left == 0:
-                gradients, run.gradients = run.gradients, None
-                _call(fn, site, gradients)
+                del runs[number]  # what comes still is counted anew
+                _call(fn, site, run.gradients)
 
         return inner_hook
 

@@ -68,6 +68,11 @@ class TestCase(unittest.TestCase):
         else:
             super().assertEqual(x, y, msg)
 
+    def compare_with_numpy(self, torch_fn, np_fn, tensor_like, device=None, dtype=None, **options):
+        """Do both functions give the same, one of the tensor, one of the array?"""
+        tensor = hookgrad.as_tensor(tensor_like, dtype=dtype)
+        self.assertEqual(torch_fn(tensor), np_fn(tensor.numpy()), exact_dtype=False, **options)
+
     def assertNotEqual(self, x, y, msg=None, *, atol=None, rtol=None, **options):
         with self.assertRaises(AssertionError, msg=msg):
             self.assertEqual(x, y, msg, atol=atol, rtol=rtol, **options)
