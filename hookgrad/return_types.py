@@ -44,6 +44,10 @@ def named(kind):
         n_fields = n_sequence_fields = len(fields)
         n_unnamed_fields = 0
 
+        def __new__(cls, *values):
+            """From the values, or as a struct sequence from one iterable of them."""
+            return super().__new__(cls, *(values[0] if len(values) == 1 else values))
+
         def __repr__(self):
             shown = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self))
             return f"torch.return_types.{kind}(\n{shown})"

@@ -256,9 +256,13 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
 /* ---- A call ----------------------------------------------------------------------------------------------------- */
 
 /* What some functions, not methods, call a parameter in PyTorch that has the second name in the table. */
-static const char *const spellings[][2] = {
-    {"A", "self"}, {"x", "self"}, {"tensor", "self"}, {"train", "training"}, {"split_size_or_sections", "split_size"},
-};
+static const char *const spellings[][2] = {{"A", "self"},
+                                           {"x", "self"},
+                                           {"x1", "self"},
+                                           {"x2", "other"},
+                                           {"tensor", "self"},
+                                           {"train", "training"},
+                                           {"split_size_or_sections", "split_size"}};
 
 /* The parameter of that name, NumPy's spellings included; -1: none. */
 static int param_of(const py_op *op, const op_row *row, PyObject *name) {

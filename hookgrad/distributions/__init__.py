@@ -6,40 +6,27 @@ Source: https://docs.pytorch.org/docs/stable/distributions.html
 import sys
 from types import ModuleType
 
-from . import _counts, _matrices, _numbers, _transformed, constraints, transforms
-from .bernoulli import Bernoulli
-from .beta import Beta
-from .binomial import Binomial
-from .categorical import Categorical
-from .constraint_registry import biject_to, transform_to
-from .dirichlet import Dirichlet
+from . import _composed, _counts, _numbers, _transformed, _vectors, constraints, distribution, transforms
 from .distribution import Distribution
-from .exp_family import ExponentialFamily
-from .exponential import Exponential
-from .gamma import Gamma
-from .independent import Independent
 from .kl import kl_divergence, register_kl
-from .laplace import Laplace
-from .mixture_same_family import MixtureSameFamily
-from .multivariate_normal import MultivariateNormal
-from .normal import Normal
-from .one_hot_categorical import OneHotCategorical, OneHotCategoricalStraightThrough
-from .poisson import Poisson
-from .transformed_distribution import TransformedDistribution
 from .transforms import *  # noqa: F403
-from .uniform import Uniform
 
 # Modules of PyTorch's that have no file of their own here, by where their classes are.
 _MODULES = {
-    _numbers: """cauchy.Cauchy chi2.Chi2 continuous_bernoulli.ContinuousBernoulli fishersnedecor.FisherSnedecor
-        generalized_pareto.GeneralizedPareto studentT.StudentT von_mises.VonMises""",
-    _counts: "geometric.Geometric multinomial.Multinomial negative_binomial.NegativeBinomial",
+    _composed: "independent.Independent mixture_same_family.MixtureSameFamily transformed_distribution.TransformedDistribution",
+    _counts: """bernoulli.Bernoulli binomial.Binomial categorical.Categorical continuous_bernoulli.ContinuousBernoulli
+        geometric.Geometric multinomial.Multinomial negative_binomial.NegativeBinomial one_hot_categorical.OneHotCategorical
+        one_hot_categorical.OneHotCategoricalStraightThrough poisson.Poisson""",
+    _numbers: """beta.Beta cauchy.Cauchy chi2.Chi2 dirichlet.Dirichlet exponential.Exponential fishersnedecor.FisherSnedecor gamma.Gamma
+        generalized_pareto.GeneralizedPareto laplace.Laplace normal.Normal studentT.StudentT uniform.Uniform von_mises.VonMises""",
     _transformed: """gumbel.Gumbel half_cauchy.HalfCauchy half_normal.HalfNormal inverse_gamma.InverseGamma kumaraswamy.Kumaraswamy
         log_normal.LogNormal logistic_normal.LogisticNormal pareto.Pareto relaxed_bernoulli.LogitRelaxedBernoulli
         relaxed_bernoulli.RelaxedBernoulli relaxed_categorical.ExpRelaxedCategorical relaxed_categorical.RelaxedOneHotCategorical
         weibull.Weibull""",
-    _matrices: """lkj_cholesky.LKJCholesky lowrank_multivariate_normal.LowRankMultivariateNormal
-        wishart.Wishart""",
+    _vectors: """lkj_cholesky.LKJCholesky lowrank_multivariate_normal.LowRankMultivariateNormal
+        multivariate_normal.MultivariateNormal wishart.Wishart""",
+    distribution: "exp_family.ExponentialFamily",
+    transforms: "constraint_registry.ConstraintRegistry constraint_registry.biject_to constraint_registry.transform_to",
 }
 
 for _home, _names in _MODULES.items():
@@ -49,7 +36,8 @@ for _home, _names in _MODULES.items():
         _made = sys.modules.setdefault(_full, ModuleType(_full))
         globals()[_module] = _made
         _found = globals()[_class] = vars(_made)[_class] = getattr(_home, _class)
-        _found.__module__ = f"{_found.__module__.rpartition('.')[0]}.{_module}"
+        if isinstance(_found, type):
+            _found.__module__ = f"{_found.__module__.rpartition('.')[0]}.{_module}"
 
 __all__ = """Bernoulli Beta Binomial Categorical Cauchy Chi2 ContinuousBernoulli Dirichlet Distribution Exponential ExponentialFamily
     FisherSnedecor Gamma GeneralizedPareto Geometric Gumbel HalfCauchy HalfNormal Independent InverseGamma Kumaraswamy LKJCholesky Laplace

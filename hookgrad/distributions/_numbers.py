@@ -1,4 +1,4 @@
-"""Distributions of one real number.
+"""Distributions of a real number, and of probabilities.
 
 Source: https://docs.pytorch.org/docs/stable/distributions.html
 """
@@ -8,14 +8,294 @@ import math
 import hookgrad
 
 from .. import _C
+from .._gamma import _least, _standard_gamma
 from ..autograd.grad_mode import no_grad
-from ..nn.functional import binary_cross_entropy_with_logits
 from . import constraints
-from .distribution import Distribution
-from .exp_family import ExponentialFamily
-from .gamma import Gamma
-from .trial import Trial
-from .utils import _standard_normal, broadcast_all, clamp_probs, lazy_property
+from .distribution import Distribution, ExponentialFamily
+from .utils import _standard_normal, broadcast_all
+
+
+class Normal(ExponentialFamily):
+    """Normal with mean `loc` and standard deviation `scale`.
+
+    >>> import hookgrad as torch
+    >>> Normal(torch.tensor([0.0]), torch.tensor([1.0])).log_prob(torch.tensor([0.0]))
+    tensor([-0.9189])
+    """
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+    has_rsample = True
+
+    def __init__(self, loc, scale, validate_args=None):
+        self.loc, self.scale = broadcast_all(loc, scale)
+        super().__init__(self.loc.size(), validate_args=validate_args)
+
+    mean = mode = property(lambda self: self.loc)
+    stddev = property(lambda self: self.scale)
+    variance = property(lambda self: self.scale.pow(2))
+
+    def sample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        with no_grad():
+            return hookgrad.normal(self.loc.expand(shape), self.scale.expand(shape))
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        eps = hookgrad.normal(hookgrad.zeros(shape, dtype=self.loc.dtype), hookgrad.ones(shape, dtype=self.loc.dtype))
+        return self.loc + eps * self.scale
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return -((value - self.loc) ** 2) / (2 * self.variance) - self.scale.log() - math.log(math.sqrt(2 * math.pi))
+
+    def cdf(self, value):
+        """The probability of less than value."""
+        return 0.5 * (1 + hookgrad.erf((value - self.loc) * self.scale.reciprocal() / math.sqrt(2)))
+
+    def icdf(self, value):
+        """The value that is exceeded with probability 1 - value."""
+        return self.loc + self.scale * hookgrad.erfinv(2 * value - 1) * math.sqrt(2)
+
+    def entropy(self):
+        return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()
+
+
+class Laplace(Distribution):
+    """Density exp(-|x - loc| / scale) / (2 scale)."""
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+    has_rsample = True
+
+    def __init__(self, loc, scale, validate_args=None):
+        self.loc, self.scale = broadcast_all(loc, scale)
+        super().__init__(self.loc.size(), validate_args=validate_args)
+
+    mean = mode = property(lambda self: self.loc)
+    variance = property(lambda self: 2 * self.scale.pow(2))
+    stddev = property(lambda self: 2**0.5 * self.scale)
+
+    def rsample(self, sample_shape=()):
+        shape, dtype = self._extended_shape(sample_shape), self.loc.dtype
+        u = hookgrad.empty(shape, dtype=dtype).uniform_(hookgrad.finfo(dtype).eps - 1, 1)
+        return self.loc - self.scale * u.sign() * (-u.abs()).log1p()
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
+
+    def cdf(self, value):
+        """The probability of less than value."""
+        return 0.5 - 0.5 * (value - self.loc).sign() * (-(value - self.loc).abs() / self.scale).expm1()
+
+    def icdf(self, value):
+        """The value that is exceeded with probability 1 - value."""
+        middle = value - 0.5
+        return self.loc - self.scale * middle.sign() * (-2 * middle.abs()).log1p()
+
+    def entropy(self):
+        return 1 + (2 * self.scale).log()
+
+
+class Uniform(Distribution):
+    """Even on [low, high)."""
+
+    has_rsample = True
+
+    def __init__(self, low, high, validate_args=None):
+        self.low, self.high = broadcast_all(low, high)
+        super().__init__(self.low.size(), validate_args=validate_args)
+
+    @property
+    def arg_constraints(self):
+        """Each bound keeps to its side of the other."""
+        return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
+
+    support = constraints.dependent_property(
+        lambda self: constraints.interval(self.low, self.high), is_discrete=False, event_dim=0
+    )
+    mode = property(lambda self: float("nan") * self.high)
+    mean = property(lambda self: (self.high + self.low) / 2)
+    variance = property(lambda self: (self.high - self.low).pow(2) / 12)
+    stddev = property(lambda self: (self.high - self.low) / 12**0.5)
+
+    def rsample(self, sample_shape=()):
+        rand = hookgrad.rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
+        return self.low + rand * (self.high - self.low)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        inside = self.low.le(value).type_as(self.low) * self.high.gt(value).type_as(self.low)
+        return inside.log() - (self.high - self.low).log()
+
+    def cdf(self, value):
+        """The probability of less than value."""
+        return ((value - self.low) / (self.high - self.low)).clamp(min=0, max=1)
+
+    def icdf(self, value):
+        """The value that is exceeded with probability 1 - value."""
+        return value * (self.high - self.low) + self.low
+
+    def entropy(self):
+        return (self.high - self.low).log()
+
+
+class Exponential(ExponentialFamily):
+    """Density rate * exp(-rate x)."""
+
+    arg_constraints = {"rate": constraints.positive}
+    support = constraints.nonnegative
+    has_rsample = True
+
+    def __init__(self, rate, validate_args=None):
+        (self.rate,) = broadcast_all(rate)
+        super().__init__(self.rate.size(), validate_args=validate_args)
+
+    mean = stddev = property(lambda self: self.rate.reciprocal())
+    mode = property(lambda self: hookgrad.zeros_like(self.rate))
+    variance = property(lambda self: self.rate.pow(-2))
+
+    def rsample(self, sample_shape=()):
+        return hookgrad.empty(self._extended_shape(sample_shape), dtype=self.rate.dtype).exponential_() / self.rate
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return self.rate.log() - self.rate * value
+
+    def cdf(self, value):
+        """The probability of less than value."""
+        return 1 - (-self.rate * value).exp()
+
+    def icdf(self, value):
+        """The value that is exceeded with probability 1 - value."""
+        return -(-value).log1p() / self.rate
+
+    def entropy(self):
+        return 1.0 - self.rate.log()
+
+
+class Gamma(ExponentialFamily):
+    """Gamma of shape `concentration` and rate `rate`."""
+
+    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
+    support = constraints.nonnegative
+    has_rsample = True
+
+    def __init__(self, concentration, rate, validate_args=None):
+        self.concentration, self.rate = broadcast_all(concentration, rate)
+        super().__init__(self.concentration.size(), validate_args=validate_args)
+
+    mean = property(lambda self: self.concentration / self.rate)
+    mode = property(lambda self: ((self.concentration - 1) / self.rate).clamp(min=0))
+    variance = property(lambda self: self.concentration / self.rate.pow(2))
+
+    def rsample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        value = _standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape)
+        value.detach().clamp_(min=_least(value))  # behind autograd's back, as PyTorch does
+        return value
+
+    def log_prob(self, value):
+        value = hookgrad.as_tensor(value, dtype=self.rate.dtype)
+        if self._validate_args:
+            self._validate_sample(value)
+        a, b = self.concentration, self.rate
+        return hookgrad.xlogy(a, b) + hookgrad.xlogy(a - 1, value) - b * value - a.lgamma()
+
+    def cdf(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return hookgrad.special.gammainc(self.concentration, self.rate * value)
+
+    def entropy(self):
+        a = self.concentration
+        return a - self.rate.log() + a.lgamma() + (1.0 - a) * a.digamma()
+
+
+class Dirichlet(ExponentialFamily):
+    """Dirichlet of `concentration`, along its last dimension. Draws are differentiated through those from Gamma they are made of."""
+
+    arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
+    support = constraints.simplex
+    has_rsample = True
+
+    def __init__(self, concentration, validate_args=None):
+        if concentration.dim() < 1:
+            raise ValueError("`concentration` parameter must be at least one-dimensional.")
+        self.concentration = concentration
+        super().__init__(concentration.shape[:-1], concentration.shape[-1:], validate_args=validate_args)
+
+    mean = property(lambda self: self.concentration / self.concentration.sum(-1, True))
+
+    @property
+    def mode(self):
+        """The most probable vector; where every concentration is below one, the corner of the largest."""
+        above = (self.concentration - 1).clamp(min=0.0)
+        mode = above / above.sum(-1, True)
+        corner = hookgrad.nn.functional.one_hot(mode.argmax(-1), mode.shape[-1]).to(mode)
+        return hookgrad.where((self.concentration < 1).all(-1, True), corner, mode)
+
+    @property
+    def variance(self):
+        """The variance of each entry."""
+        total = self.concentration.sum(-1, True)
+        return self.concentration * (total - self.concentration) / (total.pow(2) * (total + 1))
+
+    def rsample(self, sample_shape=()):
+        gammas = _standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)).double())
+        return (gammas / gammas.sum(-1, keepdim=True)).to(self.concentration.dtype)
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        a = self.concentration
+        return hookgrad.xlogy(a - 1.0, value).sum(-1) + a.sum(-1).lgamma() - a.lgamma().sum(-1)
+
+    def entropy(self):
+        a, k = self.concentration, self.concentration.size(-1)
+        total = a.sum(-1)
+        return a.lgamma().sum(-1) - total.lgamma() - (k - total) * total.digamma() - ((a - 1.0) * a.digamma()).sum(-1)
+
+
+class Beta(ExponentialFamily):
+    """Beta of two concentrations."""
+
+    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    support = constraints.unit_interval
+    has_rsample = True
+
+    def __init__(self, concentration1, concentration0, validate_args=None):
+        both = hookgrad.stack(broadcast_all(concentration1, concentration0), -1)
+        self._dirichlet = Dirichlet(both, validate_args=validate_args)
+        super().__init__(both.shape[:-1], validate_args=validate_args)
+
+    concentration1 = property(lambda self: self._dirichlet.concentration[..., 0])
+    concentration0 = property(lambda self: self._dirichlet.concentration[..., 1])
+    mode = property(lambda self: self._dirichlet.mode[..., 0])
+    mean = property(lambda self: self.concentration1 / (self.concentration1 + self.concentration0))
+
+    @property
+    def variance(self):
+        """The variance."""
+        total = self.concentration1 + self.concentration0
+        return self.concentration1 * self.concentration0 / (total.pow(2) * (total + 1))
+
+    def rsample(self, sample_shape=()):
+        return self._dirichlet.rsample(sample_shape)[..., 0]
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        return self._dirichlet.log_prob(hookgrad.stack([value, 1.0 - value], -1))
+
+    def entropy(self):
+        return self._dirichlet.entropy()
+
 
 _where, _nan, _inf = _C.where, float("nan"), float("inf")
 
@@ -221,81 +501,6 @@ class GeneralizedPareto(Distribution):
 
     def entropy(self):
         return self.scale.log() + self.concentration + 1
-
-
-class ContinuousBernoulli(Trial, ExponentialFamily):
-    """Density proportional to probs^x (1 - probs)^(1 - x) on [0, 1]. Between `lims` Taylor series stand for what cancels out."""
-
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
-    support = constraints.unit_interval
-    has_rsample = True
-
-    def __init__(self, probs=None, logits=None, lims=(0.499, 0.501), validate_args=None):
-        self._lims = lims
-        self._set_odds(probs, logits)
-        if probs is not None:
-            if validate_args is not None and not constraints.unit_interval.check(self.probs).all():
-                raise ValueError("The parameter probs has invalid values")
-            self.probs = self._param = clamp_probs(self.probs)
-        super().__init__(self._param.size(), validate_args=validate_args)
-
-    @lazy_property
-    def probs(self):
-        """The parameter, which is not the mean."""
-        return clamp_probs(self.logits.sigmoid())
-
-    def _outside(self):
-        return (self.probs <= self._lims[0]) | (self.probs > self._lims[1])
-
-    def _cut(self):
-        return _where(self._outside(), self.probs, self._lims[0])
-
-    def _cont_bern_log_norm(self):
-        p, x = self._cut(), (self.probs - 0.5) ** 2
-        below = p <= 0.5
-        ends = _where(below, (-2.0 * _where(below, p, 0.0)).log1p(), (2.0 * _where(p >= 0.5, p, 1.0) - 1.0).log())
-        log_norm = ((-p).log1p() - p.log()).abs().log() - ends
-        return _where(self._outside(), log_norm, math.log(2.0) + (4.0 / 3.0 + 104.0 / 45.0 * x) * x)
-
-    @property
-    def mean(self):
-        """The mean."""
-        p, x = self._cut(), self.probs - 0.5
-        mean = p / (2.0 * p - 1.0) + 1.0 / ((-p).log1p() - p.log())
-        return _where(self._outside(), mean, 0.5 + (1.0 / 3.0 + 16.0 / 45.0 * x**2) * x)
-
-    @property
-    def variance(self):
-        """The variance."""
-        p, x = self._cut(), (self.probs - 0.5) ** 2
-        variance = p * (p - 1.0) / (1.0 - 2.0 * p) ** 2 + 1.0 / ((-p).log1p() - p.log()) ** 2
-        return _where(self._outside(), variance, 1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * x) * x)
-
-    def rsample(self, sample_shape=()):
-        return self.icdf(hookgrad.rand(self._extended_shape(sample_shape), dtype=self.probs.dtype))
-
-    def log_prob(self, value):
-        if self._validate_args:
-            self._validate_sample(value)
-        logits, value = broadcast_all(self.logits, value)
-        likely = -binary_cross_entropy_with_logits(logits, value, reduction="none")
-        return likely + self._cont_bern_log_norm()
-
-    def cdf(self, value):
-        if self._validate_args:
-            self._validate_sample(value)
-        p = self._cut()
-        below = (p**value * (1.0 - p) ** (1.0 - value) + p - 1.0) / (2.0 * p - 1.0)
-        return _where(value <= 0, 0.0, _where(value >= 1, 1.0, _where(self._outside(), below, value)))
-
-    def icdf(self, value):
-        p = self._cut()
-        other = ((-p + value * (2.0 * p - 1.0)).log1p() - (-p).log1p()) / (p.log() - (-p).log1p())
-        return _where(self._outside(), other, value)
-
-    def entropy(self):
-        log_0, log_1 = (-self.probs).log1p(), self.probs.log()
-        return self.mean * (log_0 - log_1) - self._cont_bern_log_norm() - log_0
 
 
 def _log_bessel(x, order):

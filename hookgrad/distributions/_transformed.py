@@ -9,13 +9,10 @@ import hookgrad
 
 from .. import _C
 from . import constraints
-from ._numbers import Cauchy
-from .categorical import Categorical
+from ._composed import TransformedDistribution
+from ._counts import Categorical, Trial
+from ._numbers import Cauchy, Exponential, Gamma, Normal, Uniform
 from .distribution import Distribution
-from .exponential import Exponential
-from .gamma import Gamma
-from .normal import Normal
-from .transformed_distribution import TransformedDistribution
 from .transforms import (
     AbsTransform,
     AffineTransform,
@@ -24,8 +21,6 @@ from .transforms import (
     SigmoidTransform,
     StickBreakingTransform,
 )
-from .trial import Trial
-from .uniform import Uniform
 from .utils import broadcast_all, clamp_probs, euler_constant
 
 

@@ -5,6 +5,7 @@ import warnings
 import hookgrad
 
 from .. import _C
+from ..autograd import grad
 from ..autograd.grad_mode import no_grad
 from . import constraints
 from .utils import lazy_property
@@ -190,3 +191,34 @@ class Distribution:
         names = [name for name in self.arg_constraints if name in self.__dict__]
         shown = ", ".join(f"{n}: {v if v.numel() == 1 else v.size()}" for n in names for v in [self.__dict__[n]])
         return f"{self.__class__.__name__}({shown})"
+
+
+class ExponentialFamily(Distribution):
+    """Distributions whose density is h(x) exp(<parameters, statistics of x> - the logarithm of a norm).
+
+    A subclass that defines `_natural_params`, `_log_normalizer` and `_mean_carrier_measure` has its entropy from their derivatives.
+    """
+
+    @property
+    def _natural_params(self):
+        raise NotImplementedError
+
+    def _log_normalizer(self, *natural_params):
+        raise NotImplementedError
+
+    @property
+    def _mean_carrier_measure(self):
+        raise NotImplementedError
+
+    def _norm_and_means(self):
+        """The parameters, the logarithm of the norm, and its derivatives: the means of the statistics."""
+        params = [p.detach().requires_grad_() for p in self._natural_params]
+        log_norm = self._log_normalizer(*params)
+        return params, log_norm, grad(log_norm.sum(), params, create_graph=True)
+
+    def entropy(self):
+        carrier = self._mean_carrier_measure
+        params, result, means = self._norm_and_means()
+        for p, mean in zip(params, means):
+            result = result - (p * mean).reshape((*self._batch_shape, -1)).sum(-1)
+        return result - carrier

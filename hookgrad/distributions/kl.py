@@ -8,26 +8,12 @@ import warnings
 
 import hookgrad
 
-from ._counts import Geometric
-from ._matrices import LowRankMultivariateNormal
-from ._numbers import Cauchy, ContinuousBernoulli
+from ._composed import Independent, TransformedDistribution
+from ._counts import Bernoulli, Binomial, Categorical, ContinuousBernoulli, Geometric, OneHotCategorical, Poisson
+from ._numbers import Beta, Cauchy, Dirichlet, Exponential, Gamma, Laplace, Normal, Uniform
 from ._transformed import Gumbel, HalfNormal, Pareto
-from .bernoulli import Bernoulli
-from .beta import Beta
-from .binomial import Binomial
-from .categorical import Categorical
-from .dirichlet import Dirichlet
-from .exp_family import ExponentialFamily
-from .exponential import Exponential
-from .gamma import Gamma
-from .independent import Independent
-from .laplace import Laplace
-from .multivariate_normal import MultivariateNormal
-from .normal import Normal
-from .one_hot_categorical import OneHotCategorical
-from .poisson import Poisson
-from .transformed_distribution import TransformedDistribution
-from .uniform import Uniform
+from ._vectors import LowRankMultivariateNormal, MultivariateNormal
+from .distribution import ExponentialFamily
 from .utils import _sum_rightmost, euler_constant
 
 _registry = {}  # (class of p, class of q) -> function
