@@ -333,8 +333,21 @@ static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_
     return MATCH_YES;
 }
 
+/* A tuple holds its items while the call holds it. */
+static match plain_tuple(PyObject *o, hg_arg *a, hg_tensor **to) {
+    Py_ssize_t n = PyTuple_GET_SIZE(o);
+    if (n > PLAIN_MAX) return MATCH_FAILED;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *one = PyTuple_GET_ITEM(o, i);
+        if (Py_TYPE(one) != hg_py->tensor_type) return MATCH_FAILED;
+        to[i] = TENSOR(one);
+    }
+    *a = hg_ts(to, (int)n);
+    return MATCH_YES;
+}
+
 /* One plain value. MATCH_FAILED: it takes more to tell. */
-static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64_t *ints) {
+static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64_t *ints, hg_tensor **tensors) {
     PyTypeObject *type = Py_TYPE(o);
     if (type == hg_py->tensor_type) {
         *a = hg_t(TENSOR(o));
@@ -344,6 +357,7 @@ static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64
         *a = hg_f(PyFloat_AS_DOUBLE(o));
         return p->kind == HG_A_FLOAT || (p->kind == HG_A_TENSOR && p->or_number) ? MATCH_YES : MATCH_NO;
     }
+    if (type == &PyTuple_Type && p->kind == HG_A_TENSORS) return plain_tuple(o, a, tensors);
     if (type != &PyLong_Type) return MATCH_FAILED;
     int overflow;
     *a = hg_i(PyLong_AsLongLongAndOverflow(o, &overflow));
@@ -365,7 +379,7 @@ static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64
     }
 }
 
-const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n_args, hg_arg *a, int64_t *ints) {
+const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n_args, hg_arg *a, plain_lists *lists) {
     Py_ssize_t n = *n_args;
     for (int r = 0; r < op->n_rows; r++) {
         const op_row *row = op->rows[r];
@@ -377,19 +391,20 @@ const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *
             if (most && n >= most && p[most - 1].kind == HG_A_TENSORS) return NULL;
             continue;
         }
-        int n_used = 0; /* of ints */
+        int n_used = 0, n_tuples = 0; /* of lists->ints, and lists of tensors */
         for (Py_ssize_t i = 0; i < n && m == MATCH_YES; i++) {
             if (i >= most - 1 && sizes) {
                 if (!PyLong_CheckExact(args[i])) return NULL;
-                m = plain_value(args[i], &p[most - 1], &a[most - 1], &ints[n_used++]);
+                m = plain_value(args[i], &p[most - 1], &a[most - 1], &lists->ints[n_used++], NULL);
                 continue;
             }
-            if (p[i].kind == HG_A_INTS && n_used++) return NULL; /* two lists */
-            m = plain_value(args[i], &p[i], &a[i], ints);
+            if ((p[i].kind == HG_A_INTS && n_used++) || (p[i].kind == HG_A_TENSORS && n_tuples++))
+                return NULL; /* two lists */
+            m = plain_value(args[i], &p[i], &a[i], lists->ints, lists->tensors);
         }
         if (m == MATCH_FAILED) return NULL;
         if (m == MATCH_NO) continue;
-        if (sizes) a[most - 1] = hg_ints(ints, n_used), *n_args = most;
+        if (sizes) a[most - 1] = hg_ints(lists->ints, n_used), *n_args = most;
         return row;
     }
     return NULL;

@@ -289,12 +289,12 @@ static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged
     if (!cx) return NULL;
     if (kwnames || !op->plain || n > PLAIN_MAX || hg_py->function_modes) return call_any(cx, self, args, n, kwnames);
     hg_arg a[PLAIN_MAX];
-    int64_t ints[PLAIN_MAX];
+    plain_lists lists;
     const op_row *row = op->rows[0];
     a[0].kind = HG_A_NONE;
     for (; i < n && i < op->n_plain && Py_TYPE(args[i]) == hg_py->tensor_type; i++)
         a[i].kind = HG_A_TENSOR, a[i].u.t = TENSOR(args[i]);
-    if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, a, ints);
+    if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, a, &lists);
     if (row && !op->inplace) return py_call_op(cx, row->info->id, a, (int)n);
     if (row && a[0].kind == HG_A_TENSOR) return call_in_place(cx, row, a, (int)n);
     return call_any(cx, self, args, PyVectorcall_NARGS(n_flagged), NULL);

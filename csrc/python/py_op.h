@@ -51,9 +51,13 @@ typedef struct bound {
 void bound_done(bound *b);
 
 typedef enum match { MATCH_NO, MATCH_YES, MATCH_FAILED } match;
-/* The same where the arguments are plain tensors, ints and floats, which nobody overrides, few and by position: the row, its
-   arguments in a[PLAIN_MAX], *n of them, and sizes in ints[PLAIN_MAX]. NULL: they are not, or fit no row. */
-const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n, hg_arg *a, int64_t *ints);
+/* The same where the arguments are plain tensors, short tuples of them, ints and floats, which nobody overrides, few and by
+   position: the row, its arguments in a[PLAIN_MAX], *n of them, and what they point to. NULL: they are not, or fit no row. */
+typedef struct plain_lists {
+    int64_t ints[PLAIN_MAX];
+    hg_tensor *tensors[PLAIN_MAX];
+} plain_lists;
+const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n, hg_arg *a, plain_lists *lists);
 /* MATCH_FAILED: an exception is set. Unless MATCH_YES, nothing is left to be released. */
 match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, bound *b);
 /* Set the TypeError of a call that fits no row; NULL. */
