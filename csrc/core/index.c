@@ -527,6 +527,28 @@ static bool views_at_once(const hg_tensor *t, const hg_index *at, int n, at_once
     return true;
 }
 
+/* Are these integers alone, that are there? */
+static bool only_ints(const hg_tensor *t, const hg_index *at, int n) {
+    if (n == 0 || n > t->n_dim) return false;
+    for (int i = 0; i < n; i++)
+        if (at[i].kind != HG_IX_INT || at[i].start >= t->shape[i] || at[i].start < -t->shape[i]) return false;
+    return true;
+}
+
+/* x[i, j]: the view of a view. */
+static hg_status select_all(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_tensor **out) {
+    hg_status st = HG_OK;
+    hg_tensor *view = NULL;
+    for (int i = 0; i < n && st == HG_OK; i++) {
+        hg_tensor *of = view ? view : t, *next = NULL;
+        st = hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(of), hg_i(0), hg_i(at[i].start)}, 3, &next);
+        hg_release(cx, view);
+        view = next;
+    }
+    *out = view;
+    return st;
+}
+
 hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_tensor **out) {
     at_once v;
     bool told = (hg_records(cx) && hg_tensor_requires_grad(t)) || hg_sees(cx, t) || cx->lib->watch.known_as;
@@ -535,8 +557,7 @@ hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_t
         if (st == HG_OK) hg_made_view(cx, *out, t, false);
         return st;
     }
-    if (n == 1 && at[0].kind == HG_IX_INT && t->n_dim && at[0].start < t->shape[0] && at[0].start >= -t->shape[0])
-        return hg_call_op(cx, HG_OP_SELECT, (hg_arg[]){hg_t(t), hg_i(0), hg_i(at[0].start)}, 3, out);
+    if (only_ints(t, at, n)) return select_all(cx, t, at, n, out);
     if (n == 1 && at[0].kind == HG_IX_SLICE && t->n_dim && at[0].step > 0) {
         int64_t start = at[0].start == INT64_MIN ? 0 : at[0].start == INT64_MAX ? t->shape[0] : at[0].start;
         hg_arg a[] = {hg_t(t), hg_i(0), hg_i(start), hg_i(at[0].stop), hg_i(at[0].step)};

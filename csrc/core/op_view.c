@@ -74,9 +74,21 @@ static bool strides_for(const hg_tensor *t, int n, const int64_t *shape, int64_t
     return to < 0;
 }
 
+/* The strides of a new tensor of that shape; false where it has not so many elements, or leaves a size open. */
+static bool plain_strides(int64_t numel, int n, const int64_t *shape, int64_t *stride) {
+    int64_t step = 1;
+    for (int i = n - 1; i >= 0; i--) {
+        stride[i] = step;
+        if (shape[i] <= 0 || __builtin_mul_overflow(step, shape[i], &step)) return false;
+    }
+    return step == numel;
+}
+
 hg_status hg_view_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM];
     int n = (int)a[1].n;
+    if (SELF->plain && n <= HG_MAX_DIM && plain_strides(SELF->numel, n, a[1].u.ints, stride))
+        return view_out(cx, SELF, n, a[1].u.ints, stride, 0, out);
     hg_status st = infer_shape(cx, SELF, n, a[1].u.ints, shape);
     if (st != HG_OK) return st;
     if (!strides_for(SELF, n, shape, stride))
