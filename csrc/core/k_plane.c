@@ -17,7 +17,8 @@
 /* FIRST, ROOM: numbers of the first cache, and the second */
 enum {
     LANES = 16,
-    MOST_CHANNELS = 16,
+    FEW_CHANNELS = 16,
+    MOST_CHANNELS = 64,
     FIRST = 1 << 13,
     ROOM = 1 << 17,
     MOST_SUMS = 1 << 17,
@@ -78,7 +79,9 @@ static const float *frame_load(const frame *f, const hg_view *v, int64_t channel
 
 bool hg_planes_suit(const hg_results *r) {
     const hg_view *v = &r->v;
-    return r->out <= MOST_CHANNELS && v->n_y > 0 && fits(v, r->in, llabs(v->y[v->n_y - 1] - v->y[0]) + 1);
+    /* With many channels vectors of these are as good, unless all of a row's are full. */
+    const int64_t most = v->wide % LANES ? FEW_CHANNELS : MOST_CHANNELS;
+    return r->out <= most && v->n_y > 0 && fits(v, r->in, llabs(v->y[v->n_y - 1] - v->y[0]) + 1);
 }
 
 typedef struct job {

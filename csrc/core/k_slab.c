@@ -64,7 +64,7 @@ HG_INLINE void load_rows(const hg_view *v, const float *plane, const float *end,
     const float *whole = plane + y * v->w + x; /* what the margins would be */
     const bool short_row = width <= SHORT && step <= 2;
     word keep[SHORT];
-    for (int64_t i = 0; short_row && i < SHORT; i++) keep[i] = i >= lo && i < hi ? ~(word)0 : 0;
+    for (int64_t i = 0; short_row && i < width + STEP && i < SHORT; i++) keep[i] = i >= lo && i < hi ? ~(word)0 : 0;
     for (; n > 0; n--, y += v->sy, to += width, from += v->sy * v->w, whole += v->sy * v->w)
         if (y < 0 || y >= v->h || lo == hi) {
             clear(to, width);
