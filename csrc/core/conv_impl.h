@@ -66,9 +66,9 @@ enum { HG_MOST_SEE = 6, HG_RAKE = 8 };
 
 /* What one instruction set has: k_plane.h. */
 typedef struct hg_sight {
-    int64_t images, high, wide, k, n_x, a_image, a_row, c_image, c_row, c_plane;
+    int64_t images, high, wide, k, n_x, first, a_image, a_row, c_image, c_row, c_plane;
     const int32_t *at;
-} hg_sight;
+} hg_sight; /* n_x, first: columns of the kernel, and which of its rows sees the uppermost row: the first or the last */
 typedef void hg_see(const hg_sight *s, const float *a, const float *weight, const float *bias, float *c);
 typedef struct hg_plane_tiles {
     int64_t lanes, high;

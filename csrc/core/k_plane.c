@@ -89,7 +89,7 @@ typedef struct job {
     frame f;
     const float *packed; /* (groups, blocks of channels, in, taps, channels of the block) */
     hg_see *rake;        /* NULL: none suits */
-    int64_t n_k, n_parts, slab;
+    int64_t n_k, n_parts, slab, first;
 } job;
 
 /* How many of `left` channels go together. */
@@ -118,7 +118,8 @@ static void run_piece(const void *arg, int64_t number, float *space) {
     const bool direct = r->sy == 1 && r->sx == 1;
     float *aside = space + j->slab;
     const float *from = frame_load(&j->f, v, r->in, r->image + plane * r->in * v->h * v->w, row, rows, space);
-    hg_sight s = {.wide = v->wide, .k = j->n_k, .n_x = v->n_x, .a_row = v->sy * j->f.pitch, .at = j->f.at};
+    hg_sight s = {
+        .wide = v->wide, .k = j->n_k, .n_x = v->n_x, .first = j->first, .a_row = v->sy * j->f.pitch, .at = j->f.at};
     s.c_row = direct ? r->wide : v->wide, s.c_plane = direct ? r->high * r->wide : rows * v->wide;
     for (int64_t y = 0; y < rows; y += step)
         for (int64_t o = 0, m; o < r->out; o += m) {
@@ -139,13 +140,15 @@ static void run_piece(const void *arg, int64_t number, float *space) {
 hg_status hg_planes_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
     const hg_view *v = &r->v;
     job j = {.r = r, .n_k = r->in * v->n_y * v->n_x};
+    const int64_t step = v->y[v->n_y - 1] < v->y[0] ? -1 : 1;
     bool rakes = v->sy == 1;
     hg_storage *owned = NULL;
     hg_status st = HG_MEMORY;
     const int64_t planes = r->n * r->groups, parts = threads > 1 && planes < 4 * threads ? 4 * threads : 1;
     HG_TRY(frame_begin(cx, v, r->in, (v->high + parts - 1) / parts, FIRST, &j.f));
-    for (int64_t i = 1; i < v->n_y; i++) rakes &= v->y[i] == v->y[0] + i;
+    for (int64_t i = 1; i < v->n_y; i++) rakes &= v->y[i] == v->y[0] + step * i;
     if (rakes && (v->n_y == 3 || v->n_y == 5)) j.rake = j.f.m->rake[v->n_y == 5];
+    j.first = step < 0 ? v->n_y - 1 : 0;
     j.n_parts = (v->high + j.f.rows - 1) / j.f.rows, j.slab = frame_room(&j.f, r->in);
     float *packed = hg_conv_space(cx, r->groups * r->out * j.n_k, &owned);
     if (packed) {

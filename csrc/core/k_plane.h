@@ -68,9 +68,9 @@ TARGET HG_INLINE void NAME(rake)(const int rows, const hg_sight *s, const float 
             for (int r = 0; r < HG_RAKE; r++) sum[r] = ZERO;
             for (int64_t p = 0; p < s->k; p += rows * s->n_x, by += rows * s->n_x)
                 for (int64_t j = 0; j < s->n_x; j++) {
-                    const float *from = a + x + s->at[p + j];
+                    const float *from = a + x + s->at[p + s->first * s->n_x + j];
 #pragma GCC unroll 5
-                    for (int i = 0; i < rows; i++) one[i] = SPREAD(by[i * s->n_x + j]);
+                    for (int i = 0; i < rows; i++) one[i] = SPREAD(by[(s->first ? s->first - i : i) * s->n_x + j]);
 #pragma GCC unroll 12
                     for (int q = 0; q < HG_RAKE + rows - 1; q++, from += s->a_row) {
                         const VEC seen = LOAD(from);
