@@ -770,3 +770,12 @@ def test_roots_are_looked_at_before_inputs(call):
     assert not hidden.retains_grad
     with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
         call(leaf(1.0, 2.0) * 1, plain)
+
+
+def test_a_node_that_had_another_life_leads_to_a_leaf():
+    x = torch.ones(3, requires_grad=True)
+    for _ in range(3):
+        torch.aminmax(x * 2)[1].exp().backward()  # the edge leads to the second output
+        leaf = torch.ones((), requires_grad=True)
+        leaf.exp().backward()
+        assert leaf.grad.item() == pytest.approx(2.71828, rel=1e-5)

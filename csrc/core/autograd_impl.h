@@ -50,7 +50,7 @@ bool hg_run_wants(const struct hg_run *run, const hg_node *to);
 static inline hg_status hg_wanted_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
     if (t->base) return hg_gradient_edge(cx, t, e);
     hg_node *n = t->grad_fn ? t->grad_fn : t->extra ? t->extra->accumulator : NULL;
-    if (!n) return hg_tensor_accumulator(cx, t, &e->node);
+    if (!n) return e->nr = 0, hg_tensor_accumulator(cx, t, &e->node); /* the node may have had another life */
     hg_retain(cx, n);
     e->node = n, e->nr = t->grad_fn ? t->out_nr : 0;
     return HG_OK;
