@@ -1,4 +1,5 @@
 /* Rows of a table, picked by number. */
+#include "cpu_impl.h"
 #include "iter_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
@@ -81,7 +82,8 @@ typedef struct adding {
 } adding;
 
 #define ADD_ROWS(name, REAL)                                                                                           \
-    static void name(void *arg, int64_t begin, int64_t end) {                                                          \
+    HG_INLINE void name##_body(const bool fused, void *arg, int64_t begin, int64_t end) {                              \
+        (void)fused;                                                                                                   \
         const adding *a = arg;                                                                                         \
         const REAL *g = a->grad;                                                                                       \
         memset((REAL *)a->table + begin * a->width, 0, (size_t)((end - begin) * a->width) * sizeof *g);                \
@@ -89,9 +91,10 @@ typedef struct adding {
             int64_t row = a->row[i];                                                                                   \
             if (row < begin || row >= end || row == a->skip) continue;                                                 \
             REAL *to = (REAL *)a->table + row * a->width, by = a->scale ? (REAL)a->scale[row] : 1;                     \
-            for (int64_t k = 0; k < a->width; k++) to[k] += g[k] * by;                                                 \
+            HG_IVDEP for (int64_t k = 0; k < a->width; k++) to[k] += g[k] * by;                                        \
         }                                                                                                              \
-    }
+    }                                                                                                                  \
+    HG_VECTOR(name, (void *arg, int64_t begin, int64_t end), arg, begin, end)
 ADD_ROWS(add_rows_f32, float)
 ADD_ROWS(add_rows_f64, double)
 #undef ADD_ROWS
