@@ -4,6 +4,8 @@ import gc
 import threading
 import weakref
 
+import pytest
+
 import hookgrad as torch
 
 
@@ -229,3 +231,45 @@ def test_a_handle_that_takes_the_place_of_a_dead_one_has_nothing_of_it():
     for handle in handles:
         handle.remove()
     assert len(module._forward_hooks) == 3
+
+
+def test_a_node_that_has_run_comes_back_as_one_that_has_not():
+    x, w = torch.ones(3, requires_grad=True), torch.full((2, 3), 2.0)
+    cases = ((lambda: x * w[0], (3,), [True, False], 2.0), (lambda: w * x, (2, 3), [False, True], 4.0))
+    for _ in range(3):
+        for make, shape, leads, slope in cases:
+            x.grad = None
+            y = make()
+            assert [node is not None for node, _ in y.grad_fn.next_functions] == leads and y.shape == shape
+            y.sum().backward()
+            assert x.grad.tolist() == [slope] * 3
+            with pytest.raises(RuntimeError, match="second time"):
+                y.sum().backward()
+
+
+def test_a_storage_that_is_held_by_something_else_is_not_taken_again():
+    views, arrays = [], []
+    for i in range(20):
+        t = torch.full((4,), float(i))
+        views.append(t[1:])
+        arrays.append(memoryview(t.numpy()))
+        del t
+    many(lambda: torch.full((4,), -1.0))
+    assert [v.tolist() for v in views] == [[float(i)] * 3 for i in range(20)]
+    assert [a.tolist() for a in arrays] == [[float(i)] * 4 for i in range(20)]
+
+
+def test_calls_of_plain_tensors_and_of_others_give_the_same():
+    x, y = torch.tensor([0.5, -1.5, 2.0, 1.0]), torch.tensor([2.0, 0.25, 2.0, -1.0])
+    wide = torch.stack((x, y), dim=1)
+    strided, other = wide[:, 0], wide[:, 1]
+    for name in ("add", "sub", "mul", "div", "eq", "ne", "lt", "le", "gt", "ge"):
+        op = getattr(torch, name)
+        for second, same in ((y, other), (2, 2), (0.5, 0.5), (2**40, 2**40)):
+            plain, general = op(x, second), op(strided, same)
+            assert plain.dtype is general.dtype and plain.tolist() == general.tolist(), (name, second)
+            assert op(x.double(), second).dtype in (torch.float64, torch.bool)
+    for name in ("neg", "abs", "exp", "sin", "cos", "tanh", "sigmoid", "relu"):
+        op = getattr(torch, name)
+        assert torch.allclose(op(x), op(strided), rtol=0, atol=1e-7), name
+        assert op(x[:0]).shape == (0,) and op(x[0]).shape == ()

@@ -8,6 +8,7 @@
    The state of a run hangs on the nodes as tasks: a node may be part of several runs at once (a backward from within a hook,
    or from another thread while a hook waits), each of which finds its own task. */
 #include "autograd_impl.h"
+#include "k_impl.h"
 
 #include <assert.h>
 #include <string.h>
@@ -609,11 +610,9 @@ static hg_status root_grad(hg_ctx *cx, hg_tensor *root, hg_tensor *given, hg_ten
     hg_tensor *one;
     hg_status st = hg_tensor_empty_like(cx, root, (hg_dtype)root->dtype, &one);
     if (st != HG_OK) return st;
-    if ((st = hg_raw_fill(cx, one, hg_i(1))) == HG_OK)
-        *out = one;
-    else
-        hg_release(cx, one);
-    return st;
+    hg_put_number(hg_i(1), (hg_dtype)one->dtype, one->data);
+    *out = one;
+    return HG_OK;
 }
 
 static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, hg_tensor *const *grads, int n) {

@@ -157,7 +157,7 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
 void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
     if (n->type == &hg_accumulate_node) return;
     n->freed = true;
-    each_saved(n, release_slot, cx->lib);
+    if (!n->op || n->op->saves) each_saved(n, release_slot, cx->lib);
     if (n->inner && n->inner->outer == n) hg_node_free_saved(cx, n->inner);
 }
 
@@ -263,13 +263,19 @@ bool hg_back_needs_at(const hg_back *b, int param, int j) {
     return b->node->next[b->node->first_edge[param] + (uint32_t)j].node && (!b->run || leads_to_wanted(b, param));
 }
 
-bool hg_back_needs(const hg_back *b, int param) {
-    const hg_arg *a = &b->node->args[param];
-    if (!(b->info->differentiable >> param & 1)) return false;
-    if (a->kind != HG_A_TENSORS) return hg_back_needs_at(b, param, 0);
-    for (uint32_t j = 0; j < a->n; j++)
-        if (hg_back_needs_at(b, param, (int)j)) return true;
-    return false;
+void hg_back_plan(hg_back *b) {
+    b->need = 0;
+    for (uint32_t left = b->info->differentiable; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (!b->run && b->info->flat) {
+            b->need |= (uint32_t)(b->node->next[b->node->first_edge[i]].node != NULL) << i;
+            continue;
+        }
+        const hg_arg *a = &b->node->args[i];
+        uint32_t n = a->kind == HG_A_TENSORS ? a->n : 1;
+        for (uint32_t j = 0; j < n && !(b->need >> i & 1); j++)
+            if (hg_back_needs_at(b, i, (int)j)) b->need |= 1u << i;
+    }
 }
 
 static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
@@ -286,7 +292,7 @@ static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
 /* Does a wanted derivative need a number that stands in a tensor's place? It counts as saved: of x * 2 the 2. */
 static bool saved_number(const hg_back *b) {
     for (int i = 0; i < b->info->n_params; i++)
-        for (int j = 0; hg_back_needs(b, i) && j < b->info->n_params; j++)
+        for (int j = 0; b->need >> i & 1 && j < b->info->n_params; j++)
             if (b->info->saves_in[i] >> j & 1 && b->info->params[j].kind == HG_A_TENSOR &&
                 hg_is_number(&b->node->args[j]))
                 return true;
@@ -333,7 +339,7 @@ hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {
 
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
     uint32_t e = b->node->first_edge[param] + (uint32_t)j;
-    if (!grad || b->grad_in[e] || !hg_back_needs_at(b, param, j)) return;
+    if (!grad || b->grad_in[e] || !b->node->next[e].node || !(b->need >> param & 1)) return;
     hg_retain(cx, grad);
     b->grad_in[e] = grad;
 }
@@ -345,12 +351,13 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     for (uint32_t i = 0; i < n->n_next && !leads; i++) leads = n->next[i].node != NULL;
     hg_back b;
     b.node = n, b.info = n->op, b.grad = grad, b.grad_in = grad_in, b.run = hg_partial_run(cx, n);
-    for (int i = 0; i < HG_MAX_PARAMS; i++) b.in[i] = NULL;
+    hg_back_plan(&b);
+    for (int i = 0; i < n->op->n_params; i++) b.in[i] = NULL;
     for (int k = 0; k < HG_MAX_OUT; k++) b.out[k] = NULL;
     hg_scope s;
     hg_scope_begin(cx, &s);
     bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE;
-    if (hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK && any && leads)
+    if ((!n->op->saves || hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK) && any && leads)
         hg_scope_fail(cx, as_one ? hg_backward_as_one(cx, &b) : n->op->op->backward(cx, &b));
     return hg_scope_end(cx, &s);
 }

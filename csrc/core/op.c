@@ -114,26 +114,21 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
     hg_status st = hg_node_of_op(cx, info, (uint32_t)n_out, saves_out, pool, &n);
     if (st != HG_OK) return st;
     int64_t *free_pool = n->pool;
-    const hg_arg *from = a;
-    for (hg_arg *to = n->args, *end = to + info->n_params; to != end; to++, from++) {
-        if (from->kind == HG_A_INTS) {
+    for (int i = 0; i < info->n_params && st == HG_OK; i++) {
+        const hg_arg *from = &a[i];
+        hg_arg *to = &n->args[i];
+        if (from->kind == HG_A_TENSOR) { /* what is saved has its place: it is saved below */
+            to->kind = save_in >> i & 1 ? HG_A_TENSOR : HG_A_NONE, to->u.t = NULL;
+            if (want >> i & 1) st = hg_wanted_edge(cx, from->u.t, &n->next[info->first_edge[i]]);
+        } else if (from->kind == HG_A_INTS) {
             hg_copy_dims(free_pool, from->u.ints, (int)from->n);
             *to = hg_ints(free_pool, (int)from->n);
             free_pool += from->n;
         } else {
-            bool saved = from->kind == HG_A_TENSOR; /* or not at all: see below */
-            to->kind = saved ? HG_A_NONE : from->kind, to->u.i = saved ? 0 : from->u.i;
+            to->kind = from->kind, to->u.i = from->u.i;
         }
     }
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
-    for (uint32_t left = save_in; left; left &= left - 1) { /* their places: they are saved below */
-        int i = __builtin_ctz(left);
-        if (a[i].kind == HG_A_TENSOR) n->args[i].kind = HG_A_TENSOR;
-    }
-    for (; want && st == HG_OK; want &= want - 1) {
-        int i = __builtin_ctz(want);
-        st = hg_wanted_edge(cx, a[i].u.t, &n->next[info->first_edge[i]]);
-    }
     if (st == HG_OK && save_in) st = save_inputs(cx, info, saved, save_in, n);
     if (st == HG_OK)
         *result = n;
@@ -146,7 +141,7 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
    New. */
 static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
                         uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
-    int n_sizes = plain_sizes(info, a);
+    int n_sizes = info->flat ? 0 : plain_sizes(info, a);
     if (n_sizes >= 0) return record_plain(cx, info, a, saved, want, save_in, outs, n_out, saves_out, n_sizes, result);
     uint32_t n_next = 0;
     size_t pool = 0;
@@ -379,8 +374,13 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
 /* A plain call has been computed, and is recorded. */
 static hg_status record_call(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_tensor **out) {
     hg_arg room[HG_MAX_PARAMS];
-    hg_status st = complete(cx, info, a, n, room);
-    if (st == HG_OK) st = record_outputs(cx, info, room, wanted(info, room), out, 1);
+    uint32_t want = 0;
+    for (int i = 0; i < n; i++) {
+        copy_arg(&room[i], &a[i]);
+        want |= (uint32_t)wants_grad(&a[i]) << i;
+    }
+    for (int i = n; i < info->n_params; i++) copy_arg(&room[i], &info->defaults[i]);
+    hg_status st = record_outputs(cx, info, room, want & info->differentiable, out, 1);
     if (st != HG_OK) drop_all(cx, out, 1);
     return st;
 }

@@ -73,10 +73,11 @@ struct hg_back {
     hg_tensor **grad;    /* [n_out]; NULL where no gradient arrived (never for an op with a single output) */
     hg_tensor **grad_in; /* [edges]; what GIVE fills: owned */
     hg_tensor *in[HG_MAX_PARAMS], *out[HG_MAX_OUT]; /* what was saved, unpacked; the scope's */
-    const struct hg_run *run;                       /* where only some inputs' gradients are wanted; else NULL */
+    uint32_t need;            /* bit i: the gradient of parameter i is wanted, or of any of a list's */
+    const struct hg_run *run; /* where only some inputs' gradients are wanted; else NULL */
 };
 
-bool hg_back_needs(const hg_back *b, int param);                       /* any of a list's */
+void hg_back_plan(hg_back *b);                                         /* sets `need` */
 bool hg_back_needs_at(const hg_back *b, int param, int j);             /* of a list's entry j */
 hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j); /* entry j of a saved list; the scope's */
 const hg_arg *hg_back_arg(const hg_back *b, int param);   /* of a plain argument, or a list's length in n */
@@ -87,7 +88,7 @@ int hg_back_made_by(const hg_back *b, int param); /* the op whose result it is (
 hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k);
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad); /* retains; NULL leaves it */
 
-#define NEED(param)       hg_back_needs(b, param)
+#define NEED(param)       (b->need >> (param)&1)
 #define IN(param)         (b->in[param]) /* NULL: None was given */
 #define OUT(k)            (b->out[k])
 #define ARG(param)        hg_back_arg(b, param)

@@ -248,7 +248,10 @@ bool hg_raw_add_plain(hg_tensor *to, const hg_tensor *from) {
         to->storage == from->storage || to->storage->free || from->storage->free || !hg_same_shape(to, from))
         return false;
     int64_t size = hg_dtypes[to->dtype].size;
-    char *p[HG_ITER_MAX] = {to->data, to->data, from->data};
-    if (to->numel) loop(to->numel, p, (int64_t[HG_ITER_MAX]){size, size, size}, NULL);
+    char *p[HG_ITER_MAX]; /* the rest of them nobody reads */
+    int64_t step[HG_ITER_MAX];
+    p[0] = p[1] = to->data, p[2] = from->data;
+    step[0] = step[1] = step[2] = size;
+    if (to->numel) loop(to->numel, p, step, NULL);
     return true;
 }

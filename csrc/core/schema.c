@@ -214,6 +214,7 @@ static void plan_saving(hg_op_info *info) {
         info->always_in |= once & info->saves_in[i];
         once |= info->saves_in[i];
         info->always_out |= info->saves_out[i];
+        info->saves |= (info->saves_in[i] | info->saves_out[i]) != 0;
     }
     for (int i = 0; i < info->n_params; i++) {
         int at = i;
@@ -230,7 +231,9 @@ static void plan_saving(hg_op_info *info) {
 }
 
 static void plan_edges(hg_op_info *info) {
+    info->flat = true;
     for (int i = 0; i < info->n_params; i++) {
+        info->flat &= info->params[i].kind < HG_A_INTS;
         info->first_edge[i] = info->n_edges;
         info->n_edges += info->differentiable >> i & 1;
     }

@@ -94,6 +94,7 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     cx->grad_enabled = true;
     stand_in(cx, &in, create_graph, by, of, &n_by);
     hg_back b = {.node = first, .info = first->op, .grad_in = made};
+    hg_back_plan(&b);
     scatter(&in, &b, grads);
     if (hg_scope_ok(cx)) hg_scope_fail(cx, first->op->op->backward(cx, &b));
     cx->grad_enabled = create_graph;

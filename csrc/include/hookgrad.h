@@ -433,6 +433,8 @@ typedef struct hg_op_info {
     uint8_t n_edges;                    /* of a node whose arguments are no lists: one for each of those */
     uint32_t first_edge[HG_MAX_PARAMS]; /* where that of parameter i is, or would be */
     uint32_t constant_out;              /* bit k: output k has no gradient */
+    bool saves;                         /* is anything saved? */
+    bool flat;                          /* no parameter is a list, or anything but a tensor or a number */
     uint32_t always_in, always_out;  /* what is saved whichever gradient is wanted: Note [What is saved] in schema.c */
     uint8_t in_order[HG_MAX_PARAMS]; /* the parameters by name: the order in which they are saved and unpacked */
     uint8_t out_order[4];            /* likewise the outputs */
