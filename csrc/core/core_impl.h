@@ -57,8 +57,8 @@ struct hg_lib {
     hg_cache cache;
     hg_work_state work;
     hg_spare spare[HG_SPARE_CLASSES];
-    hg_tensor *ready; /* Note [Ready tensors] in tensor.c: linked by `grad` */
-    int n_ready, n_resting;
+    hg_tensor *ready, *bare; /* Note [Ready tensors] in tensor.c: linked by `grad` */
+    int n_ready, n_bare, n_resting;
     hg_node *resting[HG_N_OPS]; /* Note [Resting nodes] in node.c: linked by `next_dying` */
 };
 

@@ -64,6 +64,7 @@ void hg_resting_free(hg_lib *lib) {
     for (int i = 0; i < HG_N_OPS; i++)
         for (hg_node *n; (n = lib->resting[i]); lib->host.free(lib->host.ud, HG_KIND_NODE, n))
             lib->resting[i] = n->next_dying;
+    lib->n_resting = 0;
 }
 
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {

@@ -44,37 +44,18 @@ static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim, bool fres
     return HG_OK;
 }
 
-/* A new tensor on the storage, which it takes over, with room for its sizes. */
-static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, hg_tensor **out) {
-    hg_tensor *t = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_TENSOR, sizeof *t);
-    if (!t) return hg_no_memory(cx);
-    hg_status st = make_room(cx, t, n_dim, true);
-    if (st != HG_OK) {
-        hg_release(cx, t);
-        return st;
-    }
-    t->storage = storage, t->data = data;
-    t->dtype = (uint8_t)d;
-    t->is_inference = cx->inference;
-    *out = t;
-    return HG_OK;
-}
-
 /* Note [Ready tensors]
-   Most tensors are small and die alone, their storage with them. Such a pair stays together, ready for the next small tensor: it
-   has room for HG_INLINE_DIM dimensions and READY_BYTES, owns nothing but its storage, which has a count of one, and `grad` is the
-   next one in the list. */
+   Most tensors are small and die alone, their storage with them. Such a pair stays together, ready for the next small tensor; one
+   that shared its storage, as views do, waits without. Both have room for HG_INLINE_DIM dimensions, a ready one for READY_BYTES
+   in a storage with a count of one; they own nothing else, and `grad` is the next one in the list. */
 enum { READY_BYTES = 64 };
 
-static inline hg_tensor *take_ready(hg_ctx *cx, size_t size, hg_dtype d, int n_dim) {
-    hg_lib *lib = cx->lib;
-    hg_tensor *t = lib->ready;
-    if (!t || size > READY_BYTES || n_dim > HG_INLINE_DIM) return NULL;
-    lib->ready = t->grad, lib->n_ready--;
-    lib->host.revive(lib->host.ud, HG_KIND_TENSOR, t);
-    hg_storage *s = t->storage;
-    s->size = size, s->version = 0, s->read_only = false;
-    t->data = s->data, t->grad = NULL;
+/* The first of the list begins again, with room for n_dim sizes. */
+static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_dim) {
+    hg_tensor *t = *list;
+    *list = t->grad;
+    HOST(cx)->revive(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    t->grad = NULL;
     t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false, t->is_inference = cx->inference;
     t->view_kind = 0, t->out_nr = t->seen_version = 0;
     return t;
@@ -82,31 +63,64 @@ static inline hg_tensor *take_ready(hg_ctx *cx, size_t size, hg_dtype d, int n_d
 
 bool hg_tensor_retire(hg_lib *lib, hg_tensor *t) {
     hg_storage *s = t->storage;
-    if (!s || s->n_ref != 1 || s->spare != 1 || t->extra || t->base || t->shape != t->dims || s->counter || s->free ||
-        lib->n_ready >= HG_KEPT || hg_storage_is_used(lib))
-        return false;
-    hg_node *fn = t->grad_fn;
-    hg_tensor *grad = t->grad;
-    t->grad_fn = NULL;
-    t->grad = lib->ready;
-    lib->ready = t, lib->n_ready++;
-    if (fn) lib->host.release(lib->host.ud, fn);
-    if (grad) lib->host.release(lib->host.ud, grad);
+    bool whole = s && s->n_ref == 1 && s->spare == 1 && !s->counter && !s->free && !hg_storage_is_used(lib);
+    hg_tensor **list = whole ? &lib->ready : &lib->bare;
+    int *n = whole ? &lib->n_ready : &lib->n_bare;
+    if (t->extra || t->shape != t->dims || *n >= HG_KEPT) return false;
+    void *owned[] = {t->grad_fn, t->grad, t->base};
+    t->grad_fn = NULL, t->base = NULL;
+    if (!whole) t->storage = NULL;
+    t->grad = *list;
+    *list = t, ++*n;
+    for (int i = 0; i < 3; i++)
+        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
+    if (!whole) hg_storage_release(lib, s);
     return true;
 }
 
 void hg_ready_free(hg_lib *lib) {
-    for (hg_tensor *t; (t = lib->ready);) {
-        lib->ready = t->grad;
-        hg_storage_release(lib, t->storage);
-        lib->host.free(lib->host.ud, HG_KIND_TENSOR, t);
+    hg_tensor **lists[] = {&lib->ready, &lib->bare};
+    for (int i = 0; i < 2; i++)
+        for (hg_tensor *t; (t = *lists[i]);) {
+            *lists[i] = t->grad;
+            hg_storage_release(lib, t->storage);
+            lib->host.free(lib->host.ud, HG_KIND_TENSOR, t);
+        }
+    lib->n_ready = lib->n_bare = 0;
+}
+
+/* A new tensor on the storage, which it takes over, with room for its sizes. */
+static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, hg_tensor **out) {
+    hg_tensor *t;
+    if (cx->lib->bare && n_dim <= HG_INLINE_DIM) {
+        t = revive(cx, &cx->lib->bare, d, n_dim);
+        cx->lib->n_bare--;
+    } else {
+        if (!(t = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_TENSOR, sizeof *t))) return hg_no_memory(cx);
+        hg_status st = make_room(cx, t, n_dim, true);
+        if (st != HG_OK) {
+            hg_release(cx, t);
+            return st;
+        }
+        t->dtype = (uint8_t)d;
+        t->is_inference = cx->inference;
     }
+    t->storage = storage, t->data = data;
+    *out = t;
+    return HG_OK;
 }
 
 /* A new tensor on a new storage of that many bytes, with room for its sizes. */
 static inline hg_status fresh(hg_ctx *cx, size_t size, hg_dtype d, int n_dim, hg_tensor **out) {
     hg_storage *s;
-    if ((*out = take_ready(cx, size, d, n_dim))) return HG_OK;
+    if (cx->lib->ready && size <= READY_BYTES && n_dim <= HG_INLINE_DIM) {
+        hg_tensor *t = *out = revive(cx, &cx->lib->ready, d, n_dim);
+        cx->lib->n_ready--;
+        s = t->storage;
+        s->size = size, s->version = 0, s->read_only = false;
+        t->data = s->data;
+        return HG_OK;
+    }
     hg_status st = hg_storage_new(cx, size, &s);
     if (st == HG_OK && (st = shell(cx, s, s->data, d, n_dim, out)) != HG_OK) hg_storage_release(cx->lib, s);
     return st;
