@@ -400,7 +400,8 @@ static hg_status run_node_hooks(hg_ctx *cx, hg_node *n, hg_hooks *h, hg_tensor *
     if (!h || !h->n) return HG_OK;
     bool pre = h->kind == HG_HOOK_NODE_PRE;
     hg_call call = {.kind = h->kind, .node = n};
-    hg_status st = tuple_of(cx, grad, grad ? n->n_out : 0, &call.grad_output);
+    uint32_t n_out = (uint32_t)hg_node_n_out(n);
+    hg_status st = tuple_of(cx, grad, grad ? n_out : 0, &call.grad_output);
     if (st == HG_OK && !pre) st = tuple_of(cx, grad_in, n->n_next, &call.grad_input);
     if (st == HG_OK) {
         hg_retain(cx, h);
@@ -408,7 +409,7 @@ static hg_status run_node_hooks(hg_ctx *cx, hg_node *n, hg_hooks *h, hg_tensor *
         hg_release(cx, h);
     }
     if (st == HG_OK)
-        st = pre ? tuple_back(cx, call.grad_output, grad, n->n_out, n)
+        st = pre ? tuple_back(cx, call.grad_output, grad, n_out, n)
                  : tuple_back(cx, call.grad_input, grad_in, n->n_next, n);
     hg_value_release(cx, call.grad_output);
     hg_value_release(cx, call.grad_input);

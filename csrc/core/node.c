@@ -391,10 +391,21 @@ const char *hg_node_short_name(const hg_node *n, char buf[80]) {
     return buf;
 }
 
-hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
-    return n->type->apply(cx, n, grad, grad_in);
+int hg_node_n_out(const hg_node *n) {
+    uint32_t k = n->n_out;
+    while (n->op && k > 1 &&
+           !(hg_dtype_is_float((hg_dtype)n->outs[k - 1].dtype) && !(n->op->constant_out >> (k - 1) & 1)))
+        k--;
+    return (int)k;
 }
-int hg_node_n_out(const hg_node *n) { return (int)n->n_out; }
+
+hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
+    size_t shown = (size_t)hg_node_n_out(n);
+    if (shown == n->n_out) return n->type->apply(cx, n, grad, grad_in);
+    hg_tensor *all[HG_MAX_OUT] = {NULL};
+    memcpy(all, grad, shown * sizeof *grad);
+    return n->type->apply(cx, n, all, grad_in);
+}
 bool hg_node_needs(const hg_node *n, int i) { return n->next[i].node != NULL; }
 uint64_t hg_node_seq(const hg_node *n) { return n->seq; }
 void hg_node_set_seq(hg_node *n, uint64_t seq) { n->seq = seq; }

@@ -611,12 +611,13 @@ hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out); /* new; NU
 bool hg_function_saved_is_output(const hg_node *n, int i);
 hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n); /* fails where a backward has let go of it */
 void *hg_function_data(const hg_node *n);                    /* borrowed; NULL: no function's node */
-/* What the node makes of grad[n_out] (borrowed, may be NULL): new references, or NULL, in grad_in[n_next]. No hook runs. */
+/* How many gradients the node takes: of an op's results those up to the last that has one, as hooks are shown them. */
+int hg_node_n_out(const hg_node *n);
+/* What it makes of as many (borrowed, may be NULL): new references, or NULL, in grad_in[n_next]. No hook runs. */
 hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in);
 /* For a host that runs code of others before it finalizes a node whose count is zero: nobody finds it any more. */
 void hg_node_unlink(hg_node *n);
 bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
-int hg_node_n_out(const hg_node *n);
 /* A tensor of zeros like the node's output k: new. */
 hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);
 /* A tensor whose gradient is what arrives at output k: the leaf of an AccumulateGrad node, else zeros with that history. New. */

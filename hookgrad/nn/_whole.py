@@ -36,6 +36,7 @@ class _Whole:
                 self._shapes[i] = tuple(a.shape)
         self._edges = edges
         self._derivative = derivative
+        self._n_results = 1
 
     def _saved_attribute(self, name):
         """`_saved_x` and `_raw_saved_x` of the node, `self`; NotImplemented where it has no such attribute."""
@@ -76,6 +77,7 @@ class _Whole:
         if self._derivative:
             if all(g is None for g in grads):
                 return (None,) * len(edges)
+            grads += (None,) * (self._n_results - len(grads))
             got = self._derivative(*grads, *args, *saved)
             got = got if isinstance(got, tuple) else (got,)
             return tuple([g if is_tensor[i] and args[i].requires_grad else None for i, g in zip(edges, got)])
@@ -208,6 +210,8 @@ def _records(args, edges):
 def _record(whole, args, outputs, flags, was=None):
     """Make the node: its edges lead to `args`; it saves them, or what they `was`."""
     node = _C._function_new(whole._name, whole, tuple([args[i] for i in whole._edges]))
-    _C._function_outputs(node, outputs, flags)
+    whole._n_results = len(outputs)
+    n = max((i + 1 for i, flag in enumerate(flags) if flag), default=len(flags))  # hooks see no more, as of ops
+    _C._function_outputs(node, outputs[:n], flags[:n])
     tensors = [a for a, saved in zip(was or args, whole._is_saved) if saved]
     _C._function_save(node, (*tensors, *outputs[: len(whole._result_names)]), False)

@@ -247,3 +247,25 @@ def the_order_of_a_backward_can_be_asked_for(torch, log):
         z.backward(retain_graph=True)
         torch.autograd.grad(z, y)
     log.error(torch._C._current_graph_task_execution_order)
+
+
+def node_hooks_see_no_gradient_of_results_that_have_none(torch, log):
+    F = torch.nn.functional
+    made = {
+        "max": lambda x: x.max(0).values,
+        "sort": lambda x: x.sort().values,
+        "median": lambda x: x.median(1).values,
+        "layer_norm": lambda x: F.layer_norm(x, (4,)),
+        "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+        "nll_loss": lambda x: F.nll_loss(x, torch.tensor([0, 1])),
+        "max_pool": lambda x: F.max_pool2d(x.view(1, 1, 2, 4), 2),
+        "max_pool3d": lambda x: F.max_pool3d(x.view(1, 1, 2, 2, 2), 2, return_indices=True)[0],
+        "adaptive_max_pool": lambda x: F.adaptive_max_pool2d(x.view(1, 2, 2, 2), 1),
+        "split": lambda x: x.split(1)[0],
+    }
+    for name, make in made.items():
+        y = make(torch.arange(8.0).view(2, 4).requires_grad_() * 1)
+        y.grad_fn.register_prehook(lambda go: tuple(None if g is None else g * 2 for g in go))
+        y.grad_fn.register_hook(lambda gi, go, name=name: log(name, [g is None for g in gi], go))
+        y.sum().backward(retain_graph=True)
+        log("takes", len(y.grad_fn._input_metadata))
