@@ -342,3 +342,17 @@ def test_a_mode_sees_where_recording_is_turned_off():
     with Seen(), torch.no_grad():
         assert not torch.is_grad_enabled()
     assert seen == [("_set_grad_enabled", (False,)), ("_set_grad_enabled", (True,))] and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear(2, 2), nn.ReLU, lambda: nn.Sequential(nn.Linear(2, 2), nn.Tanh())])
+def test_full_backward_hooks_pass_on_tensors_of_the_class(make):
+    layer, seen = make(), []
+    layer.register_forward_pre_hook(lambda module, args: seen.append(type(args[0])))
+    layer.register_forward_hook(lambda module, args, out: seen.append(type(out)))
+    layer.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append(type(grad_input[0])))
+    x = torch.ones(1, 2).as_subclass(Logged).requires_grad_()
+    y = layer(x)
+    y.sum().backward()
+    assert seen == [Logged, Logged, torch.Tensor]
+    assert type(y) is Logged and y.grad_fn.name() == "BackwardHookFunctionBackward"
+    assert x.grad is not None

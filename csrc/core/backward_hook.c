@@ -86,11 +86,14 @@ static const hg_node_type identity_node = {"BackwardHookFunctionBackward", apply
 
 /* The tensor that takes t's place: a view of it, which whoever sees all ops is told of. */
 static hg_status passed_on(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
-    if (!hg_sees(cx, t)) return hg_raw_detach(cx, t, out);
+    hg_status st = HG_OK;
+    *out = NULL;
     cx->grad_enabled = false; /* it was enabled, or there would be no node */
-    hg_status st = hg_call_op(cx, HG_OP_VIEW_SIZE, (hg_arg[]){hg_t(t), hg_ints(t->shape, t->n_dim)}, 2, out);
+    if (cx->lib->watch.passing) st = cx->lib->watch.passing(cx, t, out);
+    if (st == HG_OK && !*out && hg_sees(cx, t))
+        st = hg_call_op(cx, HG_OP_VIEW_SIZE, (hg_arg[]){hg_t(t), hg_ints(t->shape, t->n_dim)}, 2, out);
     cx->grad_enabled = true;
-    return st;
+    return st != HG_OK ? st : *out ? HG_OK : hg_raw_detach(cx, t, out);
 }
 
 /* Replace the tensors of at[n] by what has passed through a new node; at[] owns them from then on. */

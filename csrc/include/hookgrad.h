@@ -547,7 +547,9 @@ typedef struct hg_watch {
     hg_status (*born)(hg_ctx *cx, hg_node *n); /* a node has been made */
     void (*failed)(hg_ctx *cx, hg_node *n);    /* its backward has failed: the error is in the context, or the host's */
     hg_status (*writing)(hg_ctx *cx, hg_tensor *t); /* t is about to be changed in place */
-    bool check_nan;                                 /* a nan among the gradients a node gives is a failure */
+    /* A full backward hook passes t on: *out is a view of it, new, of a class of the host's; NULL: a plain one will do. */
+    hg_status (*passing)(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
+    bool check_nan; /* a nan among the gradients a node gives is a failure */
 } hg_watch;
 hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
 

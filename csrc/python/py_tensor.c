@@ -297,7 +297,7 @@ static PyObject *tensor_iter(PyObject *self) {
     return iter;
 }
 
-static Py_hash_t tensor_hash(PyObject *self) { return PyBaseObject_Type.tp_hash(self); }
+static Py_hash_t tensor_hash(PyObject *self) { return (Py_hash_t)self; } /* id(), as in torch */
 
 /* ---- The type --------------------------------------------------------------------------------------------------- */
 
