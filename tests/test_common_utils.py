@@ -30,7 +30,7 @@ def case():
 
 EQUAL = [
     (torch.ones(2), torch.ones(2)), (torch.tensor(3.0), 3), (torch.tensor([1.0, 2.0]), [1.0, 2.0]), (1.0, 1.0 + 1e-9),
-    ([torch.ones(1), 2], [torch.ones(1), 2]), ({"a": torch.ones(1)}, {"a": torch.ones(1)}), (torch.Size([1]), (1,)), ([1, 2], torch.Size([1, 2])), (torch.arange(2.0), range(2)),
+    ([torch.ones(1), 2], [torch.ones(1), 2]), ({"a": torch.ones(1)}, {"a": torch.ones(1)}), (torch.Size([1]), (1,)), ([1, 2], torch.Size([1, 2])), (torch.arange(2.0), range(2)), (torch.ones(1), 1.0), (0, 1e-7),
     (torch.ones(2), torch.ones(2).numpy()),
     (None, None), ("a", "a"), (torch.float32, torch.float32), (torch.tensor(float("nan")), torch.tensor(float("nan"))),
 ]  # fmt: skip

@@ -213,3 +213,17 @@ def test_a_distribution_that_says_little_is_warned_of():
         d.mode  # noqa: B018
     with pytest.warns(FutureWarning, match="sample_n"):
         assert D.Normal(0.0, 1.0).sample_n(3).shape == (3,)
+
+
+def test_draws_of_probabilities_stay_off_the_ends():
+    torch.manual_seed(0)
+    little = torch.full((500,), 0.01)
+    for draws in (D.Beta(little, little).sample(), D.Dirichlet(little.expand(3, 500).T).sample()):
+        assert (draws > 0).all() and (draws < 1).all()
+
+
+def test_a_precision_that_is_hard_to_invert_gives_a_factor():
+    p = torch.diag(torch.logspace(-6, 6, 8)) + 1e-7
+    assert D.MultivariateNormal(torch.zeros(8), precision_matrix=p).scale_tril.isfinite().all()
+    q = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
+    assert D.MultivariateNormal(torch.zeros(2), precision_matrix=q).covariance_matrix.allclose(torch.linalg.inv(q))

@@ -248,7 +248,10 @@ class Dirichlet(ExponentialFamily):
 
     def rsample(self, sample_shape=()):
         gammas = _standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)).double())
-        return (gammas / gammas.sum(-1, keepdim=True)).to(self.concentration.dtype)
+        value = (gammas / gammas.sum(-1, keepdim=True)).to(self.concentration.dtype)
+        info = hookgrad.finfo(value.dtype)
+        value.detach().clamp_(min=info.tiny, max=1 - info.eps / 2)  # behind autograd's back, as PyTorch does
+        return value
 
     def log_prob(self, value):
         if self._validate_args:

@@ -27,7 +27,10 @@ def _as_factor(name, matrix):
     """The lower Cholesky factor of the covariance."""
     if name == "scale_tril":
         return matrix
-    return hookgrad.linalg.cholesky(matrix if name == "covariance_matrix" else hookgrad.linalg.inv(matrix))
+    if name == "covariance_matrix":
+        return hookgrad.linalg.cholesky(matrix)
+    upper = hookgrad.linalg.cholesky(matrix.flip(-2, -1)).flip(-2, -1)  # U with U U^T the matrix, which is not inverted
+    return hookgrad.linalg.solve_triangular(upper.mT, hookgrad.eye(matrix.size(-1), dtype=matrix.dtype), upper=False)
 
 
 class MultivariateNormal(Distribution):
