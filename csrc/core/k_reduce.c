@@ -141,6 +141,8 @@ HG_INLINE double row_sum(const bool fused, const float *in, int64_t n) {
             const float *x = in + i + l;
             lane[l] += (double)FOUR(x, 0);
         }
+    for (; n - i >= QUAD; i += QUAD)
+        for (int l = 0; l < QUAD; l++) lane[l] += (double)in[i + l];
     for (; i < n; i++) total += (double)in[i];
     return hg_sum_lanes_f64(fused, QUAD, lane) + total;
 }
