@@ -81,7 +81,9 @@ class OpOverload:
         self.__module__ = f"torch._ops.{self.namespace}"
         self._op = None  # the row that was last seen under this name
         name = packet.__name__
-        self._writes = name[-1] == "_" and name[-2:-1] != "_" or overload == "out"
+        self._writes = (
+            name[-1] == "_" and name[-2:-1] != "_" or overload.endswith("out") or overload.startswith("dim_m")
+        )
         self._reshapes = self._writes and name[:-1] in _RESHAPE
         self._views = not self._writes and name in _views()
 
@@ -233,7 +235,17 @@ def _function(name):
     raise NotImplementedError(f"hookgrad has no torch.ops.aten.{name} that can be called")
 
 
-def overload_of(id, inplace, args):
+def _writing(packet, overload, kwargs):
+    """The overload for a call with out=: PyTorch names most of them after the one without."""
+    name = packet.__name__
+    if overload == "dim" and isinstance(kwargs["out"], tuple) and name in ("max", "min"):
+        return f"dim_{name}"
+    if overload in ("default", "Tensor"):
+        return "out"
+    return "IntList_out" if overload == "dim_IntList" else f"{overload}_out"
+
+
+def overload_of(id, inplace, args, kwargs=()):
     """The overload that stands for row `id` of the table, called with these arguments."""
     found = _of_row.get((id, inplace))
     if found is None:
@@ -243,8 +255,10 @@ def overload_of(id, inplace, args):
         packet = getattr(ops.aten, name + "_" if inplace and not name.endswith("_") else name)
         found = _of_row[id, inplace] = (packet, overload, _C._op_of_row(id, inplace))
     packet, overload, op = found
+    if packet.__name__ == "arange" and len(args) == 2:
+        overload = "start"
     if packet.__name__.rstrip("_") in _TENSOR_OR_SCALAR:
         overload = "Tensor" if isinstance(args[1], _C.Tensor) else "Scalar"
-    func = getattr(packet, overload)
+    func = getattr(packet, _writing(packet, overload, kwargs) if "out" in kwargs else overload)
     func._op = op
     return func

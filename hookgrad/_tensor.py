@@ -117,9 +117,10 @@ def __deepcopy__(self, memo):
             memo[key] = self.untyped_storage()._whole().clone()
         copy = memo[key].view(self.dtype) if self.dtype != _C.uint8 else memo[key]
         copy = copy.as_strided(self.shape, self.stride(), self.storage_offset()).detach()
-    if type(self) is not Tensor:
-        copy = Tensor._make_subclass(type(self), copy)
-    copy.requires_grad = self.requires_grad
+    if type(self) is Tensor:
+        copy.requires_grad = self.requires_grad
+    else:
+        copy = Tensor._make_subclass(type(self), copy, self.requires_grad)
     memo[id(self)] = copy
     if self.__dict__:
         copy.__dict__.update(deepcopy(self.__dict__, memo))

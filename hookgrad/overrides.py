@@ -15,6 +15,7 @@ Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torc
 """
 
 import re
+import threading
 from ast import literal_eval
 from functools import cache, wraps
 from inspect import Parameter, Signature, signature
@@ -37,6 +38,8 @@ def is_tensor_like(inp):
 
 def has_torch_function(relevant_args):
     """Is a mode on, or does one of these belong to a class with a `__torch_function__` of its own?"""
+    if _C._skips():
+        return False
     return bool(_stack.modes) or _C._override_off(0) == 0 and any(_overrides(type(arg)) for arg in relevant_args)
 
 
@@ -71,6 +74,14 @@ def handle_torch_function(public_api, relevant_args, *args, **kwargs):
     return _ask(public_api, relevant_args, args, kwargs, in_python=True)
 
 
+def redispatch_function(func, types, args, kwargs):
+    """Call the function itself, in a `__torch_function__`: what it calls in turn is asked about again.
+
+    Source: https://docs.pytorch.org/docs/stable/torch.overrides.html
+    """
+    return _C._skip_one_hop_torch_function(func, types, args, kwargs)
+
+
 def enable_reentrant_dispatch():
     """Within a `__torch_dispatch__`: a context in which operations are recorded as they are outside of it."""
     from .utils._python_dispatch import _above_again
@@ -103,6 +114,8 @@ def _call(function, args, kwargs):
     name = getattr(function, "__name__", "")
     if name not in _AS_GIVEN and name[-1:] != "_" and function is getattr(_C.nn, name, None):
         composed = getattr(_F(), name)
+        if isinstance(composed, FunctionType) and name in _within.names:
+            return _ask(function, _flat(args, kwargs), args, kwargs)
         if isinstance(composed, FunctionType):  # what a layer calls directly is seen under the function's signature
             return composed(*args, **kwargs)
         if name in _TENSORS_OWN:
@@ -427,6 +440,12 @@ def _asking(function):
 
     @wraps(function)
     def call(*args, **kwargs):
+        if _C._skips():  # it has been asked about: what it calls is
+            _within.names.append(function.__name__)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _within.names.pop()
         relevant = _flat(args, kwargs)
         if not has_torch_function(relevant):
             return function(*args, **kwargs)
@@ -437,6 +456,14 @@ def _asking(function):
     return call
 
 
+class _Within(threading.local):
+    """The functions of nn.functional that run, having been asked about."""
+
+    def __init__(self):
+        self.names = []
+
+
+_within = _Within()
 _signature = cache(signature)
 
 

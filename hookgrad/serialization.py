@@ -10,6 +10,8 @@ import pickle
 import pickletools
 import sys
 import zipfile
+from enum import Enum
+from mmap import MAP_PRIVATE, MAP_SHARED
 
 from . import _C
 from .storage import TypedStorage, UntypedStorage, _typed, legacy_storages
@@ -23,14 +25,13 @@ _SAFE = {
         "frozenset",
         "list",
         "set",
-        "slice",
         "tuple",
         "int",
         "float",
         "bool",
         "str",
     },
-    "collections": {"OrderedDict", "Counter", "defaultdict", "deque"},
+    "collections": {"OrderedDict", "Counter"},
     "_codecs": {"encode"},
 }
 _SAFE_OURS = {
@@ -87,6 +88,111 @@ class safe_globals:
         _safe_globals[:] = self._before
 
 
+def _is_safe(module, name):
+    """May what a file calls `module.name` be built from one that is not trusted?"""
+    inside = module[len("hookgrad") :].lstrip(".") if module.startswith("hookgrad") else None
+    return name in _SAFE.get(module, ()) or (inside is not None and name in _SAFE_OURS.get(inside, ()))
+
+
+def _home(module):
+    """Where hookgrad has what a file says lies in `module`."""
+    if module == "__builtin__":  # as protocol 2 calls it
+        return "builtins"
+    for root in ("torch", "hookgrad"):
+        if module == root or module.startswith(root + "."):
+            return "hookgrad" + module[len(root) :]
+    return module
+
+
+def get_unsafe_globals_in_checkpoint(f):
+    """The names, "module.name", of what a file wants built that `load` does not build by itself."""
+    with zipfile.ZipFile(f) as archive:
+        data = next(archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+    names, strings = [], []
+    for opcode, arg, _ in pickletools.genops(data):
+        if isinstance(arg, str) and opcode.name != "GLOBAL":
+            strings.append(arg)
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
+            module, name = arg.split(" ", 1) if opcode.name == "GLOBAL" else strings[-2:]
+            allowed = any(g.__module__ == module and g.__qualname__ == name for g in _safe_globals)
+            if not allowed and not _is_safe(_home(module), name):
+                names.append(f"{module}.{name}")
+    return list(dict.fromkeys(names))
+
+
+class skip_data:
+    """Within a `with` block `save` leaves out what tensors hold, and `load` does not read it: the files have their full length.
+
+    Source: https://docs.pytorch.org/docs/stable/notes/serialization.html#torch.serialization.skip_data
+    """
+
+    on = False
+
+    def __init__(self, materialize_fake_tensors=False):
+        pass
+
+    def __enter__(self):
+        self._was, skip_data.on = skip_data.on, True
+
+    def __exit__(self, *exc):
+        skip_data.on = self._was
+
+
+class LoadEndianness(Enum):
+    """The byte order of files that do not say theirs."""
+
+    NATIVE = 1
+    LITTLE = 2
+    BIG = 3
+
+
+_settings = {"endianness": None, "crc32": True, "mmap": MAP_PRIVATE}
+
+
+def get_default_load_endianness():
+    """What `set_default_load_endianness` has set, or None."""
+    return _settings["endianness"]
+
+
+def set_default_load_endianness(endianness):
+    """Which byte order files have that do not say theirs: kept, for those of save() say it."""
+    if not isinstance(endianness, LoadEndianness) and endianness is not None:
+        raise TypeError("Invalid argument type in function set_default_load_endianness")
+    _settings["endianness"] = endianness
+
+
+def get_crc32_options():
+    """Does `save` compute checksums? They are always computed: this is what `set_crc32_options` has set."""
+    return _settings["crc32"]
+
+
+def set_crc32_options(compute_crc32):
+    """Accepted: checksums are computed either way."""
+    _settings["crc32"] = compute_crc32
+
+
+def get_default_mmap_options():
+    """How `load(mmap=True)` maps files: mmap.MAP_PRIVATE or mmap.MAP_SHARED."""
+    return _settings["mmap"]
+
+
+class set_default_mmap_options:
+    """Map files so from here on, or within a `with` block: MAP_PRIVATE, changes stay here; MAP_SHARED, they go to the file."""
+
+    def __init__(self, flags):
+        if flags not in (MAP_PRIVATE, MAP_SHARED):
+            raise ValueError(
+                f"Invalid argument in function set_default_mmap_options, expected mmap.MAP_PRIVATE or mmap.MAP_SHARED, got {flags}"
+            )
+        self._was, _settings["mmap"] = _settings["mmap"], flags
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        _settings["mmap"] = self._was
+
+
 class _Unpickler(pickle.Unpickler):
     """Builds only what is known to be harmless, and knows our own names under torch's; `storage_of` is asked for memory."""
 
@@ -106,21 +212,23 @@ class _Unpickler(pickle.Unpickler):
         return _typed(self._storages[key], dtype)
 
     def find_class(self, module, name):
-        ours = module
-        for root in ("torch", "hookgrad"):
-            if module == root or module.startswith(root + "."):
-                ours = "hookgrad" + module[len(root) :]
+        ours = _home(module)
         if ours == "hookgrad._C" and not name.startswith("_hook_"):  # _hook_table() and _hook_flags() are at home there
             ours = "hookgrad"
-        found = super().find_class(ours, name)
+        try:
+            found = super().find_class(ours, name)
+        except (ImportError, AttributeError):
+            if ours == module:
+                raise
+            found = super().find_class(module, name)  # what the program has put into torch's place itself
         if not self._weights_only or any(found is g for g in _safe_globals):
             return found
-        inside = ours[len("hookgrad") :].lstrip(".") if ours.startswith("hookgrad") else None
-        if name in _SAFE.get(ours, ()) or (inside is not None and name in _SAFE_OURS.get(inside, ())):
+        if _is_safe(ours, name):
             return found
         raise pickle.UnpicklingError(
-            f"Weights only load failed. {module}.{name} is not among what may be built from a file. Pass "
-            "weights_only=False if you trust whoever wrote it, or torch.serialization.add_safe_globals([...])."
+            f"Weights only load failed. WeightsUnpickler error: Unsupported global: GLOBAL {module}.{name} was not an allowed global "
+            f"by default. If you trust whoever wrote the file, allow it with `torch.serialization.add_safe_globals([{name}])` or the "
+            f"`torch.serialization.safe_globals([{name}])` context manager, or pass `weights_only=False`."
         )
 
 
@@ -146,6 +254,9 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=2, _use_new_zipfile_seria
     Source: https://docs.pytorch.org/docs/stable/generated/torch.save.html
     """
     if isinstance(f, (str, os.PathLike)):
+        parent = os.path.dirname(os.fspath(f))
+        if parent and not os.path.isdir(parent):
+            raise RuntimeError(f"Parent directory {parent} does not exist.")
         root = os.path.splitext(os.path.basename(f))[0]
         with open(f, "wb") as file:
             return _save(obj, file, root, pickle_module, pickle_protocol)
@@ -174,8 +285,24 @@ def _save(obj, file, root, pickle_module, protocol):
         archive.writestr(zipfile.ZipInfo(f"{root}/data.pkl"), _with_torch_names(pickled.getvalue()))
         archive.writestr(zipfile.ZipInfo(f"{root}/byteorder"), sys.byteorder)
         for number, storage in seen.values():
-            archive.writestr(zipfile.ZipInfo(f"{root}/data/{number}"), storage._bytes())
+            archive.writestr(_aligned(archive, f"{root}/data/{number}"), _bytes(storage))
         archive.writestr(zipfile.ZipInfo(f"{root}/version"), "3\n")
+
+
+def _bytes(storage):
+    return bytes(storage.nbytes()) if skip_data.on else storage._bytes()
+
+
+_ALIGNMENT = 64
+
+
+def _aligned(archive, name):
+    """The entry that comes next, with a field that makes its contents begin at a multiple of 64 bytes: it can be mapped."""
+    start = archive.fp.tell() + 30 + len(name) + 4  # after the header, the name and the field's own
+    n = -start % _ALIGNMENT
+    info = zipfile.ZipInfo(name)
+    info.extra = b"FB" + n.to_bytes(2, "little") + b"Z" * n
+    return info
 
 
 def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None, encoding="utf-8", **options):
@@ -184,26 +311,60 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=No
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.load.html
     """
+    if weights_only and pickle_module is not None:
+        raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
+    if mmap and not isinstance(f, (str, os.PathLike)):
+        raise ValueError("f must be a file path in order to use the mmap argument")
+    located = _located(map_location)
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
-            return load(file, map_location, pickle_module, weights_only=weights_only, encoding=encoding)
-    if map_location is not None and not callable(map_location) and not isinstance(map_location, dict):
-        _C.device(map_location)
+            if mmap and not zipfile.is_zipfile(file):
+                raise RuntimeError(
+                    "mmap can only be used with files saved with `torch.save(_use_new_zipfile_serialization=True)`: save it so, in "
+                    "order to map it"
+                )
+            return _load(file, located, weights_only, encoding, f if mmap else None)
     if not hasattr(f, "read"):
         raise AttributeError(
             f"expected 'f' to be string, path, or a file-like object with a 'read' attribute, not {type(f)}"
         )
     if not hasattr(f, "seek") or not hasattr(f, "readline") or f.tell():
         f = io.BytesIO(f.read())
-    if not zipfile.is_zipfile(f):
-        f.seek(0)
-        return _load_old(f, weights_only, encoding)
-    device = "cpu" if callable(map_location) or not map_location else str(map_location)
-    with zipfile.ZipFile(f) as archive:
-        return _load_archive(archive, weights_only, encoding, device)
+    return _load(f, located, weights_only, encoding, None)
 
 
-def _load_archive(archive, weights_only, encoding, device):
+def _located(map_location):
+    """What makes of a storage, that a file has, the one that is used."""
+    if callable(map_location):
+        return lambda storage: map_location(storage, "cpu") or storage
+    where = map_location.get("cpu") if isinstance(map_location, dict) else map_location
+    device = _C.device("cpu" if where is None else where)
+    if device.type not in ("cpu", "meta"):
+        raise RuntimeError(
+            f"Attempting to deserialize object on a {device.type.upper()} device but torch.{device.type}.is_available() is False: "
+            "pass map_location=torch.device('cpu') to load it on the CPU"
+        )
+    return lambda storage: UntypedStorage(storage._whole().to(device)) if device.type == "meta" else storage
+
+
+def _load(file, located, weights_only, encoding, path):
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        return _load_old(file, weights_only, encoding)
+    with zipfile.ZipFile(file) as archive:
+        return _load_archive(archive, weights_only, encoding, located, path)
+
+
+def _mapped(path):
+    """The file as bytes, which are read where they are asked for."""
+    from mmap import ACCESS_COPY, ACCESS_WRITE, mmap
+
+    shared = _settings["mmap"] == MAP_SHARED
+    with open(path, "r+b" if shared else "rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_WRITE if shared else ACCESS_COPY)
+
+
+def _load_archive(archive, weights_only, encoding, located, path):
     names = archive.namelist()
     root = next(
         (name[: -len("data.pkl")] for name in names if name.count("/") == 1 and name.endswith("/data.pkl")), None
@@ -212,15 +373,18 @@ def _load_archive(archive, weights_only, encoding, device):
         raise RuntimeError("load(): the archive has no data.pkl: it is not one of torch.save")
     if root + "byteorder" in names and archive.read(root + "byteorder").decode() != sys.byteorder:
         raise RuntimeError(f"load(): the file's byte order is not this machine's, {sys.byteorder}")
+    whole = None if path is None else memoryview(_mapped(path))
 
     def storage_of(key, n_bytes):
-        storage = UntypedStorage(n_bytes)
-        if device == "meta":
-            return UntypedStorage(storage._whole().to(device))
+        if whole is not None and n_bytes:
+            start = archive.getinfo(f"{root}data/{key}").header_offset
+            start += 30 + sum(int.from_bytes(whole[start + i : start + i + 2], "little") for i in (26, 28))
+            return located(UntypedStorage(_C.frombuffer(whole[start : start + n_bytes], dtype=_C.uint8)))
         with archive.open(f"{root}data/{key}") as record:
-            if n_bytes and record.readinto(memoryview(storage._whole())) != n_bytes:
+            storage = UntypedStorage(n_bytes)
+            if n_bytes and not skip_data.on and record.readinto(memoryview(storage._whole())) != n_bytes:
                 raise RuntimeError(f"load(): storage {key} is shorter than its tensors")
-        return storage
+        return located(storage)
 
     return _Unpickler(io.BytesIO(archive.read(root + "data.pkl")), storage_of, weights_only, encoding).load()
 

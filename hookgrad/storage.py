@@ -77,6 +77,12 @@ class UntypedStorage:
     def is_shared(self):
         return self.data_ptr() in _shared
 
+    def share_memory_(self):
+        """Move these bytes into memory that processes forked from now on share; returns itself. Tensors stay where they are."""
+        if not self.is_shared():
+            self._tensor = shared_copy(self._whole())
+        return self
+
     def untyped(self):
         return self
 

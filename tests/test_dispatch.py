@@ -149,3 +149,37 @@ def test_operations_are_counted_by_module():
     forward = 2 * 5 * (3 * 4 + 4 * 2)
     assert counter.get_total_flops() == counts["Global"] == counts["Sequential"] == 2 * forward + 2 * 5 * 4 * 2
     assert counts["Sequential.0"] == 2 * 2 * 5 * 3 * 4
+
+
+def test_functions_that_make_tensors_show_where():
+    class Given(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            calls.append((str(func), args, kwargs))
+            return func(*args, **kwargs)
+
+    calls, x = [], torch.ones(2, 3)
+    with Given():
+        torch.empty(2), torch.zeros(2, dtype=torch.float64), torch.zeros_like(x), torch.arange(1, 3)
+    there = {"device": torch.device("cpu"), "pin_memory": False}
+    assert calls[0] == ("aten.empty.memory_format", ([2],), there)
+    assert calls[1] == ("aten.zeros.default", ([2],), {"dtype": torch.float64, **there})
+    assert calls[2][0] == "aten.zeros_like.default" and calls[2][2] == {"pin_memory": False}
+    assert calls[3] == ("aten.arange.start", (1, 3), there)
+
+
+def test_out_is_an_overload_of_its_own():
+    class Given(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            calls.append((str(func), len(args), list(kwargs)))
+            return func(*args, **kwargs)
+
+    calls, x, out = [], -torch.ones(2, 3), torch.empty(2, 3)
+    with Given():
+        assert torch.abs(x, out=out) is out
+        torch.add(x, x, out=out), torch.sum(x, 0, out=torch.ones(3))
+    assert [name for name, *_ in calls if name != "aten.ones.default"] == [
+        "aten.abs.out",
+        "aten.add.out",
+        "aten.sum.IntList_out",
+    ]
+    assert calls[0] == ("aten.abs.out", 1, ["out"]) and out.tolist() == [[-2.0] * 3] * 2

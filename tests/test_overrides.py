@@ -356,3 +356,24 @@ def test_full_backward_hooks_pass_on_tensors_of_the_class(make):
     assert seen == [Logged, Logged, torch.Tensor]
     assert type(y) is Logged and y.grad_fn.name() == "BackwardHookFunctionBackward"
     assert x.grad is not None
+
+
+def test_redispatching_runs_the_function_and_sees_what_it_calls():
+    seen = []
+
+    class Deep(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return overrides.redispatch_function(func, types, args, kwargs)
+
+    def scaled(a, b):
+        if overrides.has_torch_function((a, b)):
+            return overrides.handle_torch_function(scaled, (a, b), a, b)
+        return a * b + 1
+
+    x = torch.ones(2).as_subclass(Deep)
+    out = scaled(x, x)
+    assert seen == ["scaled", "mul"] and type(out) is torch.Tensor and out.tolist() == [2.0, 2.0]
+    seen.clear()
+    assert type(F.mse_loss(x, x)) is torch.Tensor and seen[0] == "mse_loss"

@@ -43,6 +43,13 @@ static bool any_dispatches(const hg_op_info *info, const hg_arg *a) {
 
 /* ---- Arguments as objects ----------------------------------------------------------------------------------------- */
 
+static const char *const format_names[] = {
+    [HG_FORMAT_CONTIGUOUS] = "contiguous_format",
+    [HG_FORMAT_PRESERVE] = "preserve_format",
+    [HG_FORMAT_CHANNELS_LAST] = "channels_last",
+    [HG_FORMAT_CHANNELS_LAST_3D] = "channels_last_3d",
+};
+
 static PyObject *object_of(const hg_arg *a) {
     PyObject *list;
     switch (a->kind) {
@@ -52,6 +59,7 @@ static PyObject *object_of(const hg_arg *a) {
     case HG_A_FLOAT: return py_number(a);
     case HG_A_STR: return PyUnicode_FromString(a->u.s);
     case HG_A_DTYPE: return Py_NewRef(hg_py->dtypes[a->u.i]);
+    case HG_A_FORMAT: return PyObject_GetAttrString(hg_py->module, format_names[a->u.i]);
     case HG_A_INTS:
     case HG_A_FLOATS:
     case HG_A_TENSORS: break;
@@ -73,6 +81,7 @@ static PyObject *object_of(const hg_arg *a) {
 static bool is_default(const hg_param *p, const hg_arg *a) {
     const hg_arg *b = &p->fallback;
     if (!p->has_default) return false;
+    if (a->kind == HG_A_DEFAULT || (a->kind == HG_A_FORMAT && a->u.i == HG_FORMAT_PRESERVE)) return true;
     if (a->kind != b->kind || a->n != b->n) return a->kind == HG_A_NONE && b->kind == HG_A_DEFAULT;
     switch (a->kind) {
     case HG_A_NONE: return true;
@@ -102,6 +111,10 @@ static int objects_of(const hg_op_info *info, const hg_arg *a, PyObject **args, 
         else
             failed = PyDict_SetItemString(*kwargs, info->params[i].name, one), Py_DECREF(one);
     }
+    if (failed || !py_makes_tensors(info)) return failed;
+    bool like = info->n_params && a[0].kind == HG_A_TENSOR; /* where that one is */
+    failed = (!like && PyDict_SetItem(*kwargs, NAME(device), hg_py->cpu)) ||
+             PyDict_SetItem(*kwargs, NAME(pin_memory), Py_False);
     return failed;
 }
 
@@ -211,6 +224,17 @@ static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg
     Py_DECREF(result);
     if (st != HG_OK) drop(made, *n);
     return st;
+}
+
+PyObject *py_dispatch_out(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, PyObject *out) {
+    if (off || info->op->flags & HG_ROW_COMPOSITE) return NULL;
+    if (!modes && !(classes && (any_dispatches(info, a) || (py_is_tensor(out) && class_dispatches(out))))) return NULL;
+    PyObject *args, *kwargs, *result = NULL;
+    if (objects_of(info, a, &args, &kwargs) || PyDict_SetItem(kwargs, NAME(out), out)) Py_CLEAR(args);
+    result = ask(cx, info->id, false, args, kwargs);
+    if (!result) return NULL;
+    Py_DECREF(result);
+    return Py_NewRef(out);
 }
 
 /* The number in t. */

@@ -189,6 +189,8 @@ static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const
                             "%s(): functions with out=... arguments don't support automatic differentiation, but "
                             "one of the arguments requires grad.",
                             op->chars);
+    PyObject *told = hg_py->dispatch ? py_dispatch_out(cx, row->info, b->at, b->out) : NULL;
+    if (told || PyErr_Occurred()) return told;
     bool was = cx->grad_enabled;
     cx->grad_enabled = false;
     PyObject *made = call_row(cx, op, row, b), *result = NULL;
@@ -411,6 +413,14 @@ static int count_plain(const hg_op_info *info) {
     return n;
 }
 
+bool py_makes_tensors(const hg_op_info *info) {
+    for (int i = 0; i < info->n_params; i++)
+        if (info->params[i].kind == HG_A_DTYPE && info->params[i].keyword_only)
+            return !info->differentiable && info->n_out == 1 && !(info->op->flags & HG_ROW_COMPOSITE) &&
+                   info->op->flags & (HG_ROW_FUNCTION | HG_ROW_METHOD);
+    return false;
+}
+
 static int row_init(op_row *row, const hg_op_info *info) {
     row->info = info;
     for (int i = 0; i < info->n_params; i++)
@@ -420,10 +430,8 @@ static int row_init(op_row *row, const hg_op_info *info) {
         const hg_param *p = &info->params[i];
         if (!(row->names[i] = PyUnicode_InternFromString(p->name))) return -1;
         if (i == first && info->n_positional == i + 1 && p->kind == HG_A_INTS && p->n_list == 0) row->varargs = true;
-        if (p->kind == HG_A_DTYPE && p->keyword_only && !info->differentiable && info->n_out == 1 &&
-            !(info->op->flags & HG_ROW_COMPOSITE) && info->op->flags & (HG_ROW_FUNCTION | HG_ROW_METHOD))
-            row->creation = true;
     }
+    row->creation = py_makes_tensors(info);
     return 0;
 }
 

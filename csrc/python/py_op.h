@@ -75,6 +75,9 @@ bool py_override_strangers(PyObject *const *args, Py_ssize_t n);
 /* Ask the classes of the arguments what the function, or the operator of that op, gives; new. */
 PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args, Py_ssize_t n);
+/* What a mode, or a class, makes of the op that writes into `out`: that, new. NULL: there is none, or with an exception. */
+PyObject *py_dispatch_out(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, PyObject *out);
+bool py_makes_tensors(const hg_op_info *info); /* is it one that takes device=, pin_memory=? */
 int py_override_set(PyObject *self, PyObject *name, PyObject *value);
 PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n);
 

@@ -14,6 +14,8 @@
 static _Thread_local int disabled; /* how many withs deep */
 static _Thread_local int modes;    /* how many are on */
 
+static _Thread_local bool skip; /* the next call is not asked about */
+
 static bool class_overrides(PyObject *o) {
     PyTypeObject *type = Py_TYPE(o);
     if (type == hg_py->tensor_type || !py_is_tensor(o)) return false;
@@ -21,7 +23,7 @@ static bool class_overrides(PyObject *o) {
 }
 
 bool py_overrides(PyObject *const *args, Py_ssize_t n) {
-    if (!hg_py->override) return false;
+    if (!hg_py->override || skip) return skip = false;
     if (modes) return true;
     if (disabled) return false;
     for (Py_ssize_t i = 0; i < n; i++) {
@@ -209,6 +211,25 @@ static PyObject *override_modes(PyObject *Py_UNUSED(m), PyObject *args) {
     return PyLong_FromLong(modes);
 }
 
+/* _skips(): is the call that asks this not to be asked about? Once. */
+static PyObject *skips(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    bool was = skip;
+    skip = false;
+    return PyBool_FromLong(was);
+}
+
+/* _skip_one_hop_torch_function(func, types, args, kwargs): the call, which nobody is asked about; what it calls is. */
+static PyObject *skip_one_hop(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *function, *types, *positional, *kwargs = NULL;
+    if (!PyArg_ParseTuple(args, "OOO!|O:_skip_one_hop_torch_function", &function, &types, &PyTuple_Type, &positional,
+                          &kwargs))
+        return NULL;
+    skip = true;
+    PyObject *made = PyObject_Call(function, positional, kwargs == Py_None ? NULL : kwargs);
+    skip = false;
+    return made;
+}
+
 /* What a class has as __torch_function__ that counts as a plain tensor: run the function. */
 static PyObject *no_override(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *function, *types, *positional = hg_py->empty_tuple, *kwargs = NULL;
@@ -255,6 +276,9 @@ static PyObject *override_enabled(PyObject *Py_UNUSED(m), PyObject *none) {
 static PyMethodDef functions[] = {
     {"_is_torch_function_enabled", override_enabled, METH_NOARGS, "Is the __torch_function__ of classes asked?"},
     {"_override_with", override_with, METH_O, NULL},
+    {"_skips", skips, METH_NOARGS, NULL},
+    {"_skip_one_hop_torch_function", skip_one_hop, METH_VARARGS,
+     "The call (func, types, args, kwargs), not asked about."},
     {"_overriding", overriding, METH_NOARGS, NULL},
     {"_override_off", override_off, METH_O, NULL},
     {"_overridden", (PyCFunction)(void (*)(void))overridden, METH_FASTCALL, NULL},

@@ -149,7 +149,7 @@ def return_and_correct_aliasing(func, args, kwargs, out):
 
 
 def _dispatch(id, inplace, args, kwargs):
-    func = ops.aten._local_scalar_dense.default if id < 0 else overload_of(id, inplace, args)
+    func = ops.aten._local_scalar_dense.default if id < 0 else overload_of(id, inplace, args, kwargs)
     return _ask(func, args, kwargs)
 
 
