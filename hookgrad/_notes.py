@@ -68,13 +68,13 @@ def _print_notes():
 
 def describe(owner):
     """A module by its path and class, a node by its name, an optimizer by its class."""
-    from ._C import Module, Node
+    from ._C import Module, _is_node_class
 
     if owner is None:
         return "a tensor"
     if isinstance(owner, str):
         return owner
-    if issubclass(type(owner), Node):
+    if _is_node_class(type(owner)):
         return f"what {owner.name()} made" if owner.name() != "torch::autograd::AccumulateGrad" else "a leaf"
     if not issubclass(type(owner), Module):
         return f"optimizer {type(owner).__name__}"

@@ -186,7 +186,7 @@ def test_devices_that_are_not_there_can_be_named():
         with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"):
             use()
     with pytest.raises(NotImplementedError, match="runs on the CPU"):
-        torch.ones(1, device="meta")
+        torch.ones(1, device="mps")
     for wrong in ("foo", "cuda:x", "cpu:"):
         with pytest.raises(RuntimeError):
             torch.device(wrong)
