@@ -75,6 +75,7 @@ def __copy__(self):
         warn_if_has_hooks(self)
     copy = self.detach() if type(self) is Tensor else Tensor._make_subclass(type(self), self)
     copy.requires_grad = self.requires_grad
+    copy._backward_hooks = {}
     if self.__dict__:
         copy.__dict__.update(self.__dict__)
     return copy

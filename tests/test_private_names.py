@@ -1,5 +1,7 @@
 """Private names of PyTorch's autograd that programs lean on. Expected values are PyTorch's."""
 
+import copy
+
 import pytest
 
 import hookgrad as torch
@@ -85,3 +87,17 @@ def test_functionalize_gives_the_function_and_checks_what_is_to_be_removed():
     assert torch.func.functionalize(lambda x: x.clone().add_(1))(torch.zeros(2)).tolist() == [1.0, 1.0]
     with pytest.raises(RuntimeError, match="received invalid argument for remove=foo"):
         torch.func.functionalize(lambda x: x, remove="foo")
+
+
+def test_a_copied_tensor_has_an_empty_table_of_hooks_of_its_own():
+    for x in (torch.ones(2), torch.nn.Parameter(torch.ones(2))):
+        made = copy.copy(x)
+        assert made._backward_hooks == {} and made._backward_hooks is not x._backward_hooks
+
+
+def test_the_norms_of_weight_norm_have_no_gradient_for_a_hook_to_see():
+    seen = []
+    w = torch._weight_norm(torch.ones(3, 2, requires_grad=True), torch.ones(3, 1, requires_grad=True), 0)
+    w.grad_fn.register_hook(lambda grad_inputs, grad_outputs: seen.append((len(grad_inputs), len(grad_outputs))))
+    w.sum().backward()
+    assert seen == [(2, 1)]

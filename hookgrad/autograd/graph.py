@@ -52,6 +52,15 @@ class Node(ABC):
     def metadata(self):
         """A dict of the user's."""
 
+    @property
+    @abstractmethod
+    def _input_metadata(self):
+        """Shape, dtype and device of each gradient that the node takes."""
+
+    @abstractmethod
+    def _sequence_nr(self):
+        """Nodes made later on this thread have larger numbers, and run earlier."""
+
     @abstractmethod
     def register_hook(self, fn):
         """Call fn(grad_inputs, grad_outputs) each time the node has run; what it returns replaces grad_inputs."""
@@ -59,6 +68,10 @@ class Node(ABC):
     @abstractmethod
     def register_prehook(self, fn):
         """Call fn(grad_outputs) each time before the node runs; what it returns replaces grad_outputs."""
+
+    @abstractmethod
+    def _register_hook_dict(self, hooks):
+        """Call a table's hooks, too, each time the node has run."""
 
     @classmethod
     def __subclasshook__(cls, other):

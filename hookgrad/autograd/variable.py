@@ -10,7 +10,7 @@ class VariableMeta(type):
         return isinstance(instance, _C.Tensor)
 
 
-class ImperativeEngine:
+class _EngineBase:
     """The engine runs in the thread that calls backward; this gives access to the run under way there."""
 
     @staticmethod
@@ -37,7 +37,7 @@ class ImperativeEngine:
 class Variable(metaclass=VariableMeta):
     """Every tensor is one; `Variable(data)` is a tensor that shares its memory with data."""
 
-    _execution_engine = ImperativeEngine()
+    _execution_engine = _EngineBase()
 
     def __new__(cls, data=None, requires_grad=False, volatile=None):
         if data is None:

@@ -137,7 +137,7 @@ def _by_position(function, args, kwargs):
     return bound.args
 
 
-def one_node(name, *edges, saved="", results="", derivative=None):
+def one_node(name, *edges, saved="", results="", derivative=None, differentiable=None):
     """A decorator: the results of a function of tensors and settings come from one node `name`.
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
@@ -145,7 +145,8 @@ def one_node(name, *edges, saved="", results="", derivative=None):
     shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. A tensor of which it
     shows no more is one that no derivative depends on, and not saved; with a "+" before its word it is. `results` has a word
     for each of the first results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges
-    from those of the outputs, the arguments and the results saved; it is written in terms of ops.
+    from those of the outputs, the arguments and the results saved; it is written in terms of ops. Of the results the first
+    `differentiable` have a gradient, where they are floating point; all, where it is None.
     """
     saved, results = saved.split(), results.split()
 
@@ -160,7 +161,8 @@ def one_node(name, *edges, saved="", results="", derivative=None):
                 result = function(*args)
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
-            flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs])
+            flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs[:differentiable]])
+            flags += bytes(len(outputs) - len(flags))
             _record(_Whole(name, function, args, edges, saved, results, derivative), args, outputs, flags)
             return outputs if isinstance(result, tuple) else outputs[0]
 

@@ -21,7 +21,7 @@ def norm_except_dim(v, pow=2, dim=0):
     return flat.norm(pow, dim=1).view([-1 if d == dim else 1 for d in range(v.dim())])
 
 
-@one_node("WeightNormInterfaceBackward0", 0, 1, saved="v g dim", results="- result1")
+@one_node("WeightNormInterfaceBackward0", 0, 1, saved="v g dim", results="- result1", differentiable=1)
 def _weight_norm_interface(v, g, dim=0):
     norm = norm_except_dim(v, 2, dim)
     return v * (g / norm), norm
