@@ -64,6 +64,47 @@ def test_derivatives_of_sampling(mode, padding, align):
     assert torch.autograd.gradcheck(lambda x, g: F.grid_sample(x, g, mode, padding, align), (x, grid))
 
 
+# ... and the node of its derivative when that is differentiated: a kernel's, or that of the function the other way round.
+SECOND = {
+    "nearest": "UpsampleNearest1DBackwardBackward0",
+    "bilinear": "UpsampleBilinear2DBackwardBackward0",
+    "antialias": "UpsampleBilinear2DAaBackwardBackward0",
+    "pixel_shuffle": "PixelUnshuffleBackward0",
+    "pixel_unshuffle": "PixelShuffleBackward0",
+    "channel_shuffle": "ChannelShuffleBackward0",
+    "unfold": "Col2ImBackward0",
+    "fold": "Im2ColBackward0",
+    "pdist": "PdistBackwardBackward0",
+}
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_node_of_a_derivative(name):
+    function, shape, _ = FUNCTIONS[name]
+    x = double(*shape)
+    (gradient,) = torch.autograd.grad((function(x) ** 2).sum(), x, create_graph=True)
+    assert gradient.grad_fn.name() == SECOND[name]
+    assert gradient.grad_fn.next_functions[0][0].name() == "MulBackward0"  # of the square
+
+
+def test_a_derivative_that_is_one_node_has_all_its_inputs_and_derivatives():
+    torch.manual_seed(2)
+    x, target = double(4), torch.tensor([1.0, -1, 1, -1], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(F.soft_margin_loss(x, target), x, create_graph=True)
+    assert gradient.grad_fn.name() == "SoftMarginLossBackwardBackward0"
+    assert [n and n.name() for n, _ in gradient.grad_fn.next_functions] == [None, "torch::autograd::AccumulateGrad"]
+    (second,) = torch.autograd.grad(gradient.sum(), x, create_graph=True)
+    (third,) = torch.autograd.grad(second.sum(), x)
+    s = x.sigmoid()
+    assert close(second, s * (1 - s) / 4) and close(third, s * (1 - s) * (1 - 2 * s) / 4)
+    image, grid = double(1, 2, 3, 3), (torch.rand(1, 2, 2, 2, dtype=torch.float64) - 0.5).requires_grad_()
+    sample = lambda x, g: F.grid_sample(x, g, align_corners=False)  # noqa: E731
+    by_both = torch.autograd.grad(sample(image, grid).pow(2).sum(), (image, grid), create_graph=True)
+    assert by_both[0].grad_fn is by_both[1].grad_fn and by_both[0].grad_fn.name() == "GridSampler2DBackwardBackward0"
+    assert len(by_both[0].grad_fn.next_functions) == 3
+    assert torch.autograd.gradgradcheck(sample, (image, grid))
+
+
 def test_sampling_at_its_own_places_changes_nothing():
     x = torch.randn(2, 3, 4, 5)
     for align in (True, False):

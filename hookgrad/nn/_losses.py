@@ -188,7 +188,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
 # ---- Of classes ----------------------------------------------------------------------------------------------------------
 
 
-@one_node("SoftMarginLossBackward0", 0, saved="self target reduction")
+@one_node("SoftMarginLossBackward0", 0, saved="self target reduction", twice=True)
 def _soft_margin(input, target, reduction):
     return _reduced((input * -target).exp().log1p(), reduction)
 

@@ -149,7 +149,7 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     return input / mean.mul(alpha).add(k).pow(beta)
 
 
-@one_node("PdistBackward0", 0, saved="self p", results="result")
+@one_node("PdistBackward0", 0, saved="self p", results="result", twice=True)
 def _pdist(input, p):
     rows, cols = _C.triu_indices(input.shape[0], input.shape[0], 1)
     return (input[rows] - input[cols]).norm(p, -1)

@@ -203,8 +203,8 @@ def _take(input, indices, n):
     return input.flatten(-n).gather(-1, indices.flatten(-n)).view(indices.shape)
 
 
-_take2d = one_node("FractionalMaxPool2DBackward0", 0, saved="self")(_take)
-_take3d = one_node("FractionalMaxPool3DBackward0", 0, saved="self")(_take)
+_take2d = one_node("FractionalMaxPool2DBackward0", 0, saved="self", twice=True)(_take)
+_take3d = one_node("FractionalMaxPool3DBackward0", 0, saved="self", twice=True)(_take)
 
 
 def _check_samples(samples, planes, n):

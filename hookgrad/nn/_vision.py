@@ -133,7 +133,7 @@ def _resized(mode, antialias, input, tables, sizes, factors, align_corners):
         def resize(input, tables, sizes, align_corners, *factors):
             return lying_as(input, function(input, tables))
 
-        _made[name] = one_node(name, 0, saved=f"self_sym_sizes - output_size {corners} {scales}")(resize)
+        _made[name] = one_node(name, 0, saved=f"self_sym_sizes - output_size {corners} {scales}", twice=True)(resize)
     return _made[name](input, tables, tuple(sizes), align_corners, *factors)
 
 
@@ -363,10 +363,10 @@ def _grid_sample(input, grid, mode, padding_mode, align_corners):
 
 
 _grid_sample2d = one_node(
-    "GridSampler2DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners"
+    "GridSampler2DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners", twice=True
 )(_grid_sample)
 _grid_sample3d = one_node(
-    "GridSampler3DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners"
+    "GridSampler3DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners", twice=True
 )(_grid_sample)
 
 _OLD_CORNERS = (
@@ -476,7 +476,7 @@ def _check_image(name, input):
         )
 
 
-@one_node("PixelShuffleBackward0", 0, saved="- upscale_factor")
+@one_node("PixelShuffleBackward0", 0, saved="- upscale_factor", derivative=lambda g, x, r: _pixel_unshuffle(g, r))
 def _pixel_shuffle(input, r):
     *rest, c, h, w = input.shape
     blocks = input.reshape(*rest, c // (r * r), r, r, h, w)
@@ -499,7 +499,7 @@ def pixel_shuffle(input, upscale_factor):
     return _pixel_shuffle(input, upscale_factor)
 
 
-@one_node("PixelUnshuffleBackward0", 0, saved="- downscale_factor")
+@one_node("PixelUnshuffleBackward0", 0, saved="- downscale_factor", derivative=lambda g, x, r: _pixel_shuffle(g, r))
 def _pixel_unshuffle(input, r):
     *rest, c, h, w = input.shape
     blocks = input.reshape(*rest, c, h // r, r, w // r, r)
@@ -523,7 +523,9 @@ def pixel_unshuffle(input, downscale_factor):
     return _pixel_unshuffle(input, downscale_factor)
 
 
-@one_node("ChannelShuffleBackward0", 0, saved="- groups")
+@one_node(
+    "ChannelShuffleBackward0", 0, saved="- groups", derivative=lambda g, x, n: _channel_shuffle(g, x.shape[1] // n)
+)
 def _channel_shuffle(input, groups):
     return lying_as(input, input.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2))
 
@@ -559,14 +561,24 @@ def _patch_places(size, kernel, dilation, padding, stride):
     return places.flatten(0, 1).flatten(1), padded
 
 
-@one_node("Im2ColBackward0", 0, saved="- kernel_size dilation padding stride")
+@one_node(
+    "Im2ColBackward0",
+    0,
+    saved="- kernel_size dilation padding stride",
+    derivative=lambda g, x, *settings: _col2im(g, x.shape[2:], *settings),
+)
 def _im2col(input, kernel, dilation, padding, stride):
     places, _ = _patch_places(input.shape[2:], kernel, dilation, padding, stride)
     padded = F.pad(input, (padding[1], padding[1], padding[0], padding[0]))
     return padded.flatten(2)[:, :, places].flatten(1, 2)
 
 
-@one_node("Col2ImBackward0", 0, saved="- - kernel_size dilation padding stride")
+@one_node(
+    "Col2ImBackward0",
+    0,
+    saved="- - kernel_size dilation padding stride",
+    derivative=lambda g, x, output_size, *settings: _im2col(g, *settings),
+)
 def _col2im(input, output_size, kernel, dilation, padding, stride):
     places, padded = _patch_places(output_size, kernel, dilation, padding, stride)
     n, width, _ = input.shape

@@ -1,7 +1,8 @@
 """Functions made of several ops that are one node of the graph, as they are in PyTorch, which has a kernel for each.
 
 The node saves the function's arguments. Its derivative runs the function once more, recorded, and backward through that.
-An argument that the derivative does not depend on is not saved: there its zeros stand in.
+An argument that the derivative does not depend on is not saved: there its zeros stand in. Where that derivative is a kernel in
+PyTorch, it is one node in turn when it is recorded itself (as of ops: Note [One node for a derivative], twice.c).
 """
 
 from functools import wraps
@@ -21,7 +22,7 @@ _NUMBERS = {  # settings that PyTorch's kernels know by number
 class _Whole:
     """The context of such a node: the function, and its arguments; None for a saved tensor, a `_Blank` for one that is not."""
 
-    def __init__(self, name, function, args, edges, saved, results, derivative=None):
+    def __init__(self, name, function, args, edges, saved, results, derivative=None, twice=False):
         self._name = name  # which the core's node does not own
         self._saved_names = [word.removeprefix("+") for word in saved]
         self._result_names = results
@@ -36,6 +37,7 @@ class _Whole:
                 self._shapes[i] = tuple(a.shape)
         self._edges = edges
         self._derivative = derivative
+        self._twice = twice
         self._n_results = 1
 
     def _saved_attribute(self, name):
@@ -66,36 +68,56 @@ class _Whole:
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
-        from ..autograd import grad
-
-        create_graph = _C.is_grad_enabled()
         saved = iter(self.saved_tensors if any(self._is_saved) else ())
         edges = self._edges
         args = [next(saved) if kept else a for a, kept in zip(self._args, self._is_saved)]
-        args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
-        is_tensor = [isinstance(a, _C.Tensor) for a in args]
+        if all(g is None for g in grads):
+            return (None,) * len(edges)
         if self._derivative:
-            if all(g is None for g in grads):
-                return (None,) * len(edges)
+            args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
             grads += (None,) * (self._n_results - len(grads))
             got = self._derivative(*grads, *args, *saved)
             got = got if isinstance(got, tuple) else (got,)
-            return tuple([g if is_tensor[i] and args[i].requires_grad else None for i, g in zip(edges, got)])
-        with enable_grad():
-            # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs.
-            for i in edges:
-                if is_tensor[i] and args[i].requires_grad:
-                    args[i] = args[i].view_as(args[i]) if create_graph else args[i].detach().requires_grad_()
-            outputs = self._function(*args)
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        used = [(out, g) for out, g in zip(outputs, grads) if g is not None and out.requires_grad]
-        by = [args[i] for i in edges if is_tensor[i] and args[i].requires_grad]
-        if not used:
-            return (None,) * len(edges)
-        outputs, grads = zip(*used)
-        got = grad(outputs, by, grads, create_graph=create_graph, allow_unused=True)
-        got = iter([g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g) for g in got])
-        return tuple([next(got) if is_tensor[i] and args[i].requires_grad else None for i in edges])
+            return tuple([g if _is_wanted(args[i]) else None for i, g in zip(edges, got)])
+        n = len(grads)
+        as_one = self._twice and _C.is_grad_enabled()
+
+        def through(*given):
+            return _through(self._function, edges, given[:n], given[n:], as_one)
+
+        if as_one:
+            sources = [*range(n), *(n + i for i in edges if isinstance(args[i], _C.Tensor))]
+            through = one_node(self._name[:-1] + "Backward0", *sources)(through)
+        got = iter(through(*grads, *args))
+        return tuple([next(got) if _is_wanted(args[i]) else None for i in edges])
+
+
+def _is_wanted(arg):
+    if isinstance(arg, _Blank):
+        return arg._settings["requires_grad"]
+    return isinstance(arg, _C.Tensor) and arg.requires_grad
+
+
+def _through(function, edges, grads, args, materialize):
+    """The function's gradients by those of the edges that need one, from the outputs'."""
+    from ..autograd import grad
+
+    create_graph = _C.is_grad_enabled()
+    args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
+    wanted = [i for i in edges if _is_wanted(args[i])]
+    with enable_grad():
+        # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs.
+        for i in wanted:
+            args[i] = args[i].view_as(args[i]) if create_graph else args[i].detach().requires_grad_()
+        outputs = function(*args)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    used = [(out, g) for out, g in zip(outputs, grads) if g is not None and out.requires_grad]
+    if not used:
+        return (None,) * len(wanted)
+    outputs, grads = zip(*used)
+    by = [args[i] for i in wanted]
+    got = grad(outputs, by, grads, create_graph=create_graph, allow_unused=True, materialize_grads=materialize)
+    return tuple([g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g) for g in got])
 
 
 def _is_blank(word):
@@ -137,7 +159,7 @@ def _by_position(function, args, kwargs):
     return bound.args
 
 
-def one_node(name, *edges, saved="", results="", derivative=None, differentiable=None):
+def one_node(name, *edges, saved="", results="", derivative=None, twice=False, differentiable=None):
     """A decorator: the results of a function of tensors and settings come from one node `name`.
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
@@ -145,8 +167,9 @@ def one_node(name, *edges, saved="", results="", derivative=None, differentiable
     shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. A tensor of which it
     shows no more is one that no derivative depends on, and not saved; with a "+" before its word it is. `results` has a word
     for each of the first results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges
-    from those of the outputs, the arguments and the results saved; it is written in terms of ops. Of the results the first
-    `differentiable` have a gradient, where they are floating point; all, where it is None.
+    from those of the outputs, the arguments and the results saved; it is written in terms of ops. `twice` says that the
+    derivative is one node, too, when it is differentiated. Of the results the first `differentiable` have a gradient, where they
+    are floating point; all, where it is None.
     """
     saved, results = saved.split(), results.split()
 
@@ -163,7 +186,7 @@ def one_node(name, *edges, saved="", results="", derivative=None, differentiable
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
             flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs[:differentiable]])
             flags += bytes(len(outputs) - len(flags))
-            _record(_Whole(name, function, args, edges, saved, results, derivative), args, outputs, flags)
+            _record(_Whole(name, function, args, edges, saved, results, derivative, twice), args, outputs, flags)
             return outputs if isinstance(result, tuple) else outputs[0]
 
         call.whole = function, name, edges, saved, results, derivative
