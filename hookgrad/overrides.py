@@ -108,9 +108,6 @@ def _overrides(cls):
 
 def _call(function, args, kwargs):
     """A call that a mode is to see, or in which a tensor of an overriding class takes part."""
-    layer = getattr(getattr(function, "__func__", None), "layer", None)
-    if layer is not None:
-        return _LAYERS[layer](function.__self__, *args)
     name = getattr(function, "__name__", "")
     if name not in _AS_GIVEN and name[-1:] != "_" and function is getattr(_C.nn, name, None):
         composed = getattr(_F(), name)
@@ -233,83 +230,10 @@ def _get_current_function_mode_stack():
     return list(_stack.modes)
 
 
-# What the layers in C call, for modes and classes to see it.
-
-
-def _batch_norm(m, x):
-    m._check_input_dim(x)
-    if m.training and m.num_batches_tracked is not None:
-        m.num_batches_tracked.add_(1)
-    average = 0.0 if m.momentum is None else m.momentum
-    if m.momentum is None and m.training and m.num_batches_tracked is not None:
-        average = 1.0 / float(m.num_batches_tracked)
-    own = m.training or m.running_mean is None and m.running_var is None
-    mean, var = (m.running_mean, m.running_var) if not m.training or m.track_running_stats else (None, None)
-    return _F().batch_norm(x, mean, var, m.weight, m.bias, own, average, m.eps)
-
-
-def _conv(name, dims):
-    def run(m, x):
-        padding = m.padding
-        if m.padding_mode != "zeros":
-            x = _F().pad(x, m._reversed_padding_repeated_twice, mode=m.padding_mode)
-            padding = (0,) * dims
-        return getattr(_F(), name)(x, m.weight, m.bias, m.stride, padding, m.dilation, m.groups)
-
-    return run
-
-
-def _max_pool(name):
-    def run(m, x):
-        settings = dict(ceil_mode=m.ceil_mode, return_indices=m.return_indices)
-        return getattr(_F(), name)(x, m.kernel_size, m.stride, m.padding, m.dilation, **settings)
-
-    return run
-
-
-def _sequential(m, x):
-    for child in m:
-        x = child(x)
-    return x
-
-
 def _F():
     from .nn import functional
 
     return functional
-
-
-_LAYERS = {
-    "adaptive_avg_pool1d": lambda m, x: _F().adaptive_avg_pool1d(x, m.output_size),
-    "adaptive_avg_pool2d": lambda m, x: _F().adaptive_avg_pool2d(x, m.output_size),
-    "avg_pool1d": lambda m, x: _F().avg_pool1d(x, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad),
-    "avg_pool2d": lambda m, x: _F().avg_pool2d(
-        x, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad, m.divisor_override
-    ),
-    "batch_norm": _batch_norm,
-    "conv1d": _conv("conv1d", 1),
-    "conv2d": _conv("conv2d", 2),
-    "conv3d": _conv("conv3d", 3),
-    "dropout": lambda m, x: _F().dropout(x, m.p, m.training, m.inplace),
-    "embedding": lambda m, x: _F().embedding(
-        x, m.weight, m.padding_idx, m.max_norm, m.norm_type, m.scale_grad_by_freq, m.sparse
-    ),
-    "flatten": lambda m, x: x.flatten(m.start_dim, m.end_dim),
-    "gelu": lambda m, x: _F().gelu(x, approximate=m.approximate),
-    "identity": lambda m, x: x,
-    "layer_norm": lambda m, x: _F().layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps),
-    "leaky_relu": lambda m, x: _F().leaky_relu(x, m.negative_slope, m.inplace),
-    "linear": lambda m, x: _F().linear(x, m.weight, m.bias),
-    "log_softmax": lambda m, x: _F().log_softmax(x, m.dim, _stacklevel=5),
-    "max_pool1d": _max_pool("max_pool1d"),
-    "max_pool2d": _max_pool("max_pool2d"),
-    "relu": lambda m, x: _F().relu(x, inplace=m.inplace),
-    "sequential": _sequential,
-    "sigmoid": lambda m, x: _C.sigmoid(x),
-    "silu": lambda m, x: _F().silu(x, inplace=m.inplace),
-    "softmax": lambda m, x: _F().softmax(x, m.dim, _stacklevel=5),
-    "tanh": lambda m, x: _C.tanh(x),
-}
 
 
 # ---- Names ------------------------------------------------------------------------------------------------------------------
@@ -396,12 +320,12 @@ def _begin():
     for name in dir(F):
         function = getattr(F, name)
         if isinstance(function, FunctionType) and name[0] != "_" and function.__module__.endswith("nn.functional"):
-            setattr(F, name, _asking(function))
+            vars(F)[name] = _asking(function)  # not by setattr(): that is a program's way (py_package.c)
     import hookgrad as torch
 
     for prefix, place in (("torch", torch), ("torch.linalg", torch.linalg), ("torch.special", torch.special)):
         for name, function in list(vars(place).items()):
-            setattr(place, name, asked_about(function, name, prefix))
+            vars(place)[name] = asked_about(function, name, prefix)
 
 
 _HOMES = frozenset(

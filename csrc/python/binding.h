@@ -79,6 +79,9 @@ typedef struct mod_state {
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
     PyObject *training;       /* borrowed from the type: what looks the attribute of that name up */
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
+    PyObject *
+        originals; /* dict: what stood in the package's modules where programs have put something else (py_package.c) */
+    Py_ssize_t n_replaced; /* how many those are */
     PyObject
         *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     uint64_t n_odd_keys;         /* so many keys of hook tables, of those that are no ids, had one given (py_hooks.c) */

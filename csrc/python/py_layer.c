@@ -1,4 +1,8 @@
-/* `forward` of a layer written in C: what a class like nn.Linear has under that name. It behaves as a method. */
+/* `forward` of a layer written in C: what a class like nn.Linear has under that name. It behaves as a method.
+
+   Note [Layers in Python]
+   The C function asks nobody. Where somebody is to be asked, hookgrad/nn/_layers.py has the same layer as calls of Python's:
+   a class or mode asks about calls; a program has put a function in the place of one of the package's (py_package.c). */
 #include "py_module.h"
 #include "py_op.h"
 
@@ -8,6 +12,7 @@ typedef struct layer {
     PyObject *name;   /* "linear" */
     PyObject *inputs; /* tuple of the names of what it takes: mostly ("input",) */
     PyObject *title;  /* "Linear.forward", once a class has it; "forward" before */
+    PyObject *calls;  /* the function of hookgrad.nn._layers; NULL until it is needed */
     vectorcallfunc call;
 } layer;
 
@@ -55,6 +60,21 @@ static bool parameters_override(PyObject *self) {
     return false;
 }
 
+/* Note [Layers in Python] */
+static PyObject *in_python(layer *l, PyObject *self, PyObject *const *in, Py_ssize_t n) {
+    PyObject *all[MAX_INPUTS + 1] = {self};
+    if (!l->calls) {
+        PyObject *module = PyImport_ImportModule("hookgrad.nn._layers");
+        PyObject *table = module ? PyObject_GetAttrString(module, "table") : NULL;
+        l->calls = table ? PyObject_GetItem(table, l->name) : NULL;
+        Py_XDECREF(module);
+        Py_XDECREF(table);
+        if (!l->calls) return NULL;
+    }
+    memcpy(all + 1, in, (size_t)n * sizeof *in);
+    return PyObject_Vectorcall(l->calls, all, (size_t)n + 1, NULL);
+}
+
 PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     layer *l = LAYER(o);
     PyObject *at[MAX_INPUTS];
@@ -62,11 +82,8 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     hg_ctx *cx = py_ctx();
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (!cx || bind(l, args, n, kwnames, at)) return NULL;
-    if (hg_py->override && (py_overrides(at, wanted) || parameters_override(self))) {
-        PyObject *method = PyMethod_New(o, self), *made = method ? py_override(method, at, wanted, NULL) : NULL;
-        Py_XDECREF(method);
-        return made;
-    }
+    if (hg_py->n_replaced || (hg_py->override && (py_overrides(at, wanted) || parameters_override(self))))
+        return in_python(l, self, at, wanted);
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
     if (st != HG_OK) return py_raise(cx, st);
@@ -130,6 +147,7 @@ static void layer_dealloc(PyObject *o) {
     Py_XDECREF(LAYER(o)->name);
     Py_XDECREF(LAYER(o)->inputs);
     Py_XDECREF(LAYER(o)->title);
+    Py_XDECREF(LAYER(o)->calls);
     type->tp_free(o);
     Py_DECREF(type);
 }

@@ -1,4 +1,4 @@
-/* Package: the type of a module of Python's that finds some of its names late.
+/* Package: the type of a module of Python's that finds some of its names late, and knows what was put in their place.
 
    Python caches no look-up in a module with a __getattr__, and asks three dictionaries each time: `torch.zeros` took 20 ns
    longer than another module's name. Of a name that the module has there is nothing to decide, so its own dictionary comes
@@ -11,7 +11,34 @@ static PyObject *package_getattro(PyObject *self, PyObject *name) {
     return PyErr_Occurred() ? NULL : PyModule_Type.tp_getattro(self, name);
 }
 
-static PyType_Slot slots[] = {{Py_tp_getattro, package_getattro}, {0, NULL}};
+/* A function, or class, was replaced or put back: layers in C ask whether any is. The key is (module, name). */
+static int note_replaced(PyObject *self, PyObject *name, PyObject *was, PyObject *value) {
+    if (!hg_py->originals && !(hg_py->originals = PyDict_New())) return -1;
+    PyObject *originals = hg_py->originals, *key = PyTuple_Pack(2, self, name);
+    PyObject *original = key ? PyDict_GetItemWithError(originals, key) : NULL;
+    int failed = !key || (!original && PyErr_Occurred()) ? -1 : 0;
+    if (!failed && original && original == value)
+        failed = PyDict_DelItem(originals, key);
+    else if (!failed && !original && was && was != value && PyCallable_Check(was))
+        failed = PyDict_SetItem(originals, key, was);
+    Py_XDECREF(key);
+    hg_py->n_replaced = PyDict_GET_SIZE(originals);
+    return failed;
+}
+
+static int package_setattro(PyObject *self, PyObject *name, PyObject *value) {
+    PyObject *was = Py_XNewRef(PyDict_GetItemWithError(PyModule_GetDict(self), name));
+    int failed = !was && PyErr_Occurred() ? -1 : PyModule_Type.tp_setattro(self, name, value);
+    if (!failed) failed = note_replaced(self, name, was, value);
+    Py_XDECREF(was);
+    return failed;
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_getattro, package_getattro},
+    {Py_tp_setattro, package_setattro},
+    {0, NULL},
+};
 
 static PyType_Spec spec = {
     .name = "hookgrad._C._Package",
