@@ -260,6 +260,41 @@ def test_derivatives_that_are_one_node_when_they_are_differentiated(make, name):
     assert x.grad.isfinite().all()
 
 
+def test_the_derivative_of_a_convolution_is_one_node_by_whichever_argument():
+    x, w, b = (torch.ones(s, dtype=torch.float64).requires_grad_() for s in ((1, 2, 4, 4), (3, 2, 3, 3), (3,)))
+    for by in (x, w, b):
+        (gradient,) = torch.autograd.grad(nn.functional.conv2d(x, w, b), by, torch.ones(1, 3, 2, 2), create_graph=True)
+        assert gradient.grad_fn.name() == "ConvolutionBackwardBackward0"
+        assert [n and n.variable for n, _ in gradient.grad_fn.next_functions] == [None, x, w]
+    (frozen,) = torch.autograd.grad(nn.functional.conv2d(x, w.detach()).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(frozen.sum(), x, materialize_grads=True)  # frozen depends on x in the graph alone
+    assert second.count_nonzero() == 0
+    assert torch.autograd.gradgradcheck(nn.functional.conv2d, (x, w, b))
+
+
+@pytest.mark.parametrize("op", ["max", "min", "median"])
+def test_equal_extremes_share_a_gradient_that_fills_zeros(op):
+    x = torch.tensor([[2.0, 2.0], [2.0, 2.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(getattr(x, op)() ** 2, x, create_graph=True)
+    assert gradient.tolist() == [[1, 1], [1, 1]] and gradient.grad_fn.name() == "MaskedFillBackward1"
+    edges = gradient.grad_fn.next_functions
+    assert edges[0][0] is None and edges[1][0].name() == "DivBackward0"
+    gradient.sum().backward()
+    assert x.grad.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    infinite = torch.tensor([1.0, 1.0, 3.0], requires_grad=True)
+    (gradient,) = torch.autograd.grad(getattr(infinite, op)(), infinite, torch.tensor(torch.inf))
+    assert not gradient.isnan().any()  # elsewhere it is zero, not zero times the gradient
+
+
+@pytest.mark.parametrize("op", ["var", "std"])
+def test_the_spread_of_all_is_about_the_mean_of_all(op):
+    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]], requires_grad=True)
+    for args, name in (((), "MeanBackward0"), ((1,), "MeanBackward1")):
+        (gradient,) = torch.autograd.grad(getattr(x, op)(*args).sum(), x, create_graph=True)
+        away = gradient.grad_fn.next_functions[1 if op == "std" else -1][0]
+        assert away.name() == "SubBackward0" and away.next_functions[1][0].name() == name
+
+
 def test_derivatives_of_every_order_through_such_a_node():
     def f(x):
         return nn.functional.softplus(x) * nn.functional.mse_loss(x, x.detach() * 0)

@@ -62,8 +62,9 @@ static hg_tensor *spread(hg_ctx *cx, hg_tensor *equal, hg_tensor *g, const hg_ar
 
 hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
     hg_tensor *both_nan = X(LOGICAL_AND, T(X(ISNAN, T(IN(0)))), T(X(ISNAN, T(OUT(0)))));
-    hg_tensor *g = spread(cx, X(LOGICAL_OR, T(X(EQ, T(IN(0)), T(OUT(0)))), T(both_nan)), G, &HG_NONE);
-    GIVE(0, g && !g->plain ? X(CONTIGUOUS, T(g)) : g); /* plain, however the operand lies */
+    hg_tensor *equal = X(LOGICAL_OR, T(X(EQ, T(IN(0)), T(OUT(0)))), T(both_nan));
+    hg_tensor *zeros = X(ZEROS_LIKE, T(IN(0)), HG_NONE, hg_format_arg(HG_FORMAT_CONTIGUOUS));
+    GIVE(0, X(MASKED_FILL_TENSOR, T(zeros), T(equal), T(X(DIV, T(G), T(X(SUM, T(equal)))))));
     return HG_OK;
 }
 static hg_tensor *spread_kept(hg_ctx *cx, hg_back *b, hg_tensor *result, hg_tensor *g) {

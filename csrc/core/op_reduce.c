@@ -250,10 +250,10 @@ hg_status hg_op_std_mean(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 static hg_tensor *variance_gradient(hg_ctx *cx, hg_back *b, hg_tensor *g) {
     bool kept = ARG(3)->u.i != 0;
     double freedom = (double)count_gone(cx, META(0), ARG(1)) - correction_of(ARG(2));
-    hg_tensor *x = IN(0);
-    hg_tensor *mean = X(MEAN_DIM, T(x), *ARG(1), hg_b(true)), *away = X(SUB, T(x), T(mean));
-    g = X(MUL, T(hg_x_keep_dims(cx, g, META(0), ARG(1), kept)), hg_f(2 / (freedom > 0 ? freedom : 0)));
-    return X(MUL, T(g), T(away));
+    bool whole = !hg_given(ARG(1));
+    hg_tensor *x = IN(0), *mean = whole ? X(MEAN, T(x)) : X(MEAN_DIM, T(x), *ARG(1), hg_b(true));
+    if (!whole) g = hg_x_keep_dims(cx, g, META(0), ARG(1), kept);
+    return X(MUL, T(X(MUL, T(g), hg_f(2 / (freedom > 0 ? freedom : 0)))), T(X(SUB, T(x), T(mean))));
 }
 /* ... and one of the standard deviation `result`, of the variance. */
 static hg_tensor *root_gradient(hg_ctx *cx, hg_tensor *g, hg_tensor *result) {
@@ -262,7 +262,8 @@ static hg_tensor *root_gradient(hg_ctx *cx, hg_tensor *g, hg_tensor *result) {
 }
 static hg_tensor *plus_mean_gradient(hg_ctx *cx, hg_back *b, hg_tensor *of_spread) {
     if (!b->grad[1]) return of_spread;
-    hg_tensor *g = expanded(cx, hg_x_keep_dims(cx, b->grad[1], META(0), ARG(1), ARG(3)->u.i != 0), META(0));
+    bool kept = !hg_given(ARG(1)) || ARG(3)->u.i != 0;
+    hg_tensor *g = expanded(cx, hg_x_keep_dims(cx, b->grad[1], META(0), ARG(1), kept), META(0));
     g = X(DIV, T(g), hg_i(count_gone(cx, META(0), ARG(1))));
     return of_spread ? X(ADD, T(of_spread), T(g)) : g;
 }

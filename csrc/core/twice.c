@@ -95,6 +95,8 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     stand_in(cx, &in, create_graph, by, of, &n_by);
     hg_back b = {.node = first, .info = first->op, .grad_in = made};
     hg_back_plan(&b);
+    for (int i = 0; i < b.info->n_params; i++) /* what nothing comes back from need not be made again */
+        if (b.need >> i & 1 && !grad[first->first_edge[i]]) b.need &= ~(1U << i);
     scatter(&in, &b, grads);
     if (hg_scope_ok(cx)) hg_scope_fail(cx, first->op->op->backward(cx, &b));
     cx->grad_enabled = create_graph;
