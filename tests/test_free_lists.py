@@ -247,6 +247,24 @@ def test_a_node_that_has_run_comes_back_as_one_that_has_not():
                 y.sum().backward()
 
 
+def test_a_node_is_without_a_result_while_that_is_packed_whatever_was_there_before():
+    x = torch.ones(3, requires_grad=True)
+    seen = []
+
+    def pack(t):
+        seen.append(t.grad_fn._saved_result)
+        with pytest.raises(RuntimeError):
+            t.grad_fn(torch.ones(3))
+        return t.detach()
+
+    for _ in range(3):
+        x.exp().sum().backward()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            x.exp().sum().backward()
+    assert seen == [None] * 3
+    assert torch.allclose(x.grad, 6 * x.exp())
+
+
 def test_a_storage_that_is_held_by_something_else_is_not_taken_again():
     views, arrays = [], []
     for i in range(20):

@@ -45,6 +45,7 @@ hg_status hg_node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool s
     lib->host.revive(lib->host.ud, HG_KIND_NODE, n);
     n->seq = cx->next_seq++;
     n->freed = false;
+    for (uint32_t k = 0; saves_out && k < n_out; k++) n->saved_out[k].kind = HG_A_NONE; /* pack hooks may look now */
     *out = n;
     return HG_OK;
 }
