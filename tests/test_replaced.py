@@ -110,3 +110,128 @@ def test_batches_are_counted_and_averaged_alike():
         ours(batch)
     assert other.num_batches_tracked.item() == 3
     assert torch.equal(ours.running_mean, other.running_mean) and torch.equal(ours.running_var, other.running_var)
+
+
+# ---- How modules are called ------------------------------------------------------------------------------------------------
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+
+    def forward(self, input):
+        return self.layers(input)
+
+
+def noting(original, log):
+    def call(self, *args, **kwargs):
+        log.append(type(self).__name__)
+        return original(self, *args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["_call_impl", "__call__"])
+def test_every_call_of_a_module_goes_to_what_was_put_into_module(name):
+    log, net = [], Net()
+    net.layers[0].register_forward_hook(lambda *_: log.append("hook"))
+    net(IMAGES)
+    assert log == ["hook"]
+    log.clear()
+    with mock.patch.object(nn.Module, name, noting(getattr(nn.Module, name), log)):
+        net(IMAGES)
+    assert log == ["Net", "Sequential", "Linear", "hook", "ReLU"]
+    log.clear()
+    net(IMAGES)
+    assert log == ["hook"]
+
+
+def test_a_class_that_is_given_a_call_impl_later_is_called_by_it():
+    log, net = [], Net()
+    net(IMAGES)
+    nn.Linear._call_impl = noting(nn.Module._call_impl, log)
+    try:
+        net(IMAGES)
+    finally:
+        del nn.Linear._call_impl
+    net(IMAGES)
+    assert log == ["Linear"]
+
+
+def test_a_module_that_is_given_a_call_impl_is_called_by_it():
+    layer = nn.Linear(8, 8)
+    for _ in range(3):
+        layer(IMAGES)
+    layer._call_impl = lambda *args, **kwargs: (args, kwargs)
+    assert layer(1, x=2) == ((1,), {"x": 2})
+    del layer._call_impl
+    assert layer(IMAGES).shape == IMAGES.shape
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_forward_put_on_an_instance_or_a_class_is_what_runs(times):
+    layer = nn.Linear(8, 8)
+    for _ in range(times):
+        layer(IMAGES)
+    layer.forward = lambda input: "the instance's"
+    assert nn.Sequential(layer)(IMAGES) == "the instance's"
+    del layer.forward
+    with mock.patch.object(nn.Linear, "forward", lambda self, input: "the class's"):
+        assert nn.Sequential(layer)(IMAGES) == "the class's"
+    assert layer(IMAGES).shape == IMAGES.shape
+
+
+# ---- Where layers find their weights ---------------------------------------------------------------------------------------
+
+
+def test_a_class_with_a_getattr_is_asked_for_its_parameters():
+    asked = []
+
+    class Zeroed(nn.Linear):
+        def __getattr__(self, name):
+            asked.append(name)
+            found = super().__getattr__(name)
+            return found * 0 if name == "weight" else found
+
+    layer = Zeroed(8, 2, bias=False)
+    asked.clear()
+    assert layer(IMAGES).abs().max() == 0
+    assert asked == ["weight", "bias"]
+    assert layer.weight.abs().max() == 0
+    assert layer._parameters["weight"].abs().max() > 0
+    with pytest.raises(AttributeError, match="'Zeroed' object has no attribute 'other'"):
+        layer.other()
+
+
+def test_a_class_with_a_getattribute_is_asked_for_its_parameters():
+    asked = []
+
+    class Asked(nn.Linear):
+        def __getattribute__(self, name):
+            asked.append(name)
+            return super().__getattribute__(name)
+
+    layer = Asked(8, 2)
+    asked.clear()
+    layer(IMAGES)
+    assert [name for name in asked if name in ("weight", "bias")] == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_an_attribute_of_the_instance_goes_before_a_parameter(times):
+    layer = nn.Linear(8, 2, bias=False)
+    for _ in range(times):
+        layer(IMAGES)
+    object.__setattr__(layer, "weight", torch.zeros(2, 8))
+    for _ in range(3):
+        assert layer(IMAGES).abs().max() == 0
+    assert len(list(layer.parameters())) == 1
+    del layer.__dict__["weight"]
+    assert layer(IMAGES).abs().max() > 0
+
+
+def test_an_attribute_of_the_instance_goes_before_a_buffer():
+    layer = nn.BatchNorm1d(8).eval()
+    layer.__dict__["running_mean"] = torch.full((8,), 5.0)
+    assert layer(torch.full((2, 8), 5.0)).abs().max() == 0

@@ -138,7 +138,7 @@ typedef struct py_module {
     PyObject *non_persistent; /* the set of names; NULL: empty so far */
     PyObject *full_backward;  /* `_is_full_backward_hook`: True, False, or NULL for None */
     uint32_t present;         /* which of PyTorch's attributes are there: none before __init__ */
-    uint32_t hides; /* may `dict`, when it was `dict_version`, hide a method? See hides_method() in py_module.c */
+    uint32_t hides; /* what `dict` hides, when it was `dict_version`: Note [What an instance hides] in py_module.c */
     uint64_t dict_version;
 } py_module;
 

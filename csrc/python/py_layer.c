@@ -2,7 +2,8 @@
 
    Note [Layers in Python]
    The C function asks nobody. Where somebody is to be asked, hookgrad/nn/_layers.py has the same layer as calls of Python's:
-   a class or mode asks about calls; a program has put a function in the place of one of the package's (py_package.c). */
+   a class or mode asks about calls; a program has put a function in the place of one of the package's (py_package.c); a class with a __getattr__, or an
+   attribute of the instance, says what `module.weight` is. */
 #include "py_module.h"
 #include "py_op.h"
 
@@ -34,6 +35,7 @@ static int bind(layer *l, PyObject *const *args, Py_ssize_t n, PyObject *kwnames
         return -1;
     }
     for (Py_ssize_t i = 0; i < wanted; i++) at[i] = i < n ? args[i] : NULL;
+    if (n == wanted && !kwnames) return 0;
     for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); k++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, k);
         Py_ssize_t i = input_named(l, name);
@@ -82,7 +84,8 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     hg_ctx *cx = py_ctx();
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (!cx || bind(l, args, n, kwnames, at)) return NULL;
-    if (hg_py->n_replaced || (hg_py->override && (py_overrides(at, wanted) || parameters_override(self))))
+    if (hg_py->n_replaced || !py_module_looks_up_alike(self) ||
+        (hg_py->override && (py_overrides(at, wanted) || parameters_override(self))))
         return in_python(l, self, at, wanted);
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);

@@ -39,24 +39,33 @@ PyObject *py_own_attribute(PyObject *dict, PyObject *name) {
     return value;
 }
 
-/* Does an attribute of the instance itself, which has a dictionary, hide the method of Module of that name? All its attributes are gone through once
-   for a version of the dictionary, and that when it is met again: it may change at every call. */
+/* Note [What an instance hides]
+   An attribute in a module's own dictionary hides a method of Module, or a parameter or buffer, of that name. All of them are
+   gone through once for a version of the dictionary, and that when it is met again: it may change at every call. */
+enum { HIDES_UNKNOWN, HIDES_NOTHING, HIDES_SOME };
+
+static inline bool hides_nothing(py_module *m) {
+    return !m->dict || (HAS_VERSIONS && m->hides == HIDES_NOTHING && m->dict_version == VERSION(m->dict));
+}
+
+static bool find_hiding(py_module *m, hg_module *in_core) {
+    PyObject *key, *value;
+    Py_ssize_t pos = 0;
+    while (PyDict_Next(m->dict, &pos, &key, &value))
+        if (!PyUnicode_CheckExact(key) || PyDict_Contains(hg_py->module_methods, key) ||
+            py_table_get(in_core->params, key) || py_table_get(in_core->buffers, key))
+            return true;
+    return false;
+}
+
+/* The method of that name, where hides_nothing() does not know. */
 static bool hides_method(PyObject *self, PyObject *name) {
-    enum { MET, NONE, SOME };
     py_module *m = SELF(self);
     if (HAS_VERSIONS && hg_py->module_methods && m->dict_version != VERSION(m->dict)) {
-        m->dict_version = VERSION(m->dict), m->hides = MET;
-    } else if (HAS_VERSIONS && hg_py->module_methods) {
-        PyObject *key, *value;
-        Py_ssize_t pos = 0;
-        if (m->hides == NONE) return false;
-        if (m->hides == MET) {
-            uint32_t hides = NONE;
-            while (hides == NONE && PyDict_Next(m->dict, &pos, &key, &value))
-                if (!PyUnicode_CheckExact(key) || PyDict_Contains(hg_py->module_methods, key)) hides = SOME;
-            m->hides = hides;
-            if (hides == NONE) return false;
-        }
+        m->dict_version = VERSION(m->dict), m->hides = HIDES_UNKNOWN;
+    } else if (HAS_VERSIONS && hg_py->module_methods && m->hides == HIDES_UNKNOWN) {
+        m->hides = find_hiding(m, MODULE(self)) ? HIDES_SOME : HIDES_NOTHING;
+        if (m->hides == HIDES_NOTHING) return false;
     }
     return PyDict_GetItemWithError(m->dict, name) != NULL;
 }
@@ -79,12 +88,21 @@ static PyObject *registered_or_missing(PyObject *self, PyObject *name) {
     return found ? Py_NewRef(found) : py_no_attribute(self, name);
 }
 
+static PyObject *module_getattro(PyObject *self, PyObject *name);
+
+/* The same, unless the class has a __getattr__ or __getattribute__ of its own: then Python calls __getattr__ next, with
+   which the tables are looked into for the first time. */
+static PyObject *last_look(PyObject *self, PyObject *name) {
+    bool ours = Py_TYPE(self)->tp_getattro == module_getattro;
+    return ours ? registered_or_missing(self, name) : py_no_attribute(self, name);
+}
+
 static PyObject *descriptor_value(PyObject *descr, descrgetfunc get, PyObject *self, PyObject *name) {
     PyObject *found = get(descr, self, (PyObject *)Py_TYPE(self));
     Py_DECREF(descr);
     if (found || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
     PyErr_Clear();
-    return registered_or_missing(self, name);
+    return last_look(self, name);
 }
 
 /* As every Python object does, and then the tables. The type's cache answers for most names. */
@@ -107,7 +125,26 @@ static PyObject *module_getattro(PyObject *self, PyObject *name) {
         }
     }
     if (descr) return get ? descriptor_value(descr, get, self, name) : descr;
-    return registered_or_missing(self, name);
+    return last_look(self, name);
+}
+
+/* Has the class no __getattr__ or __getattribute__ of its own? It goes by Python's slot also where one was put into nn.Module
+   and taken back. */
+static bool attributes_alike(PyTypeObject *type) {
+    PyTypeObject *base = hg_py->module_type;
+    return _PyType_Lookup(type, NAME(__getattr__)) == _PyType_Lookup(base, NAME(__getattr__)) &&
+           _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__));
+}
+
+bool py_module_looks_up_alike(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (type->tp_getattro != module_getattro && !attributes_alike(type)) return false;
+    if (hides_nothing(SELF(self))) return true;
+    hg_table *tables[] = {MODULE(self)->params, MODULE(self)->buffers};
+    for (int i = 0; i < 2; i++)
+        for (uint32_t k = 0; tables[i] && k < tables[i]->n; k++)
+            if (PyDict_GetItemWithError(SELF(self)->dict, tables[i]->at[k].name)) return false;
+    return true;
 }
 
 int py_module_has_attribute(PyObject *self, PyObject *name) {
@@ -132,8 +169,9 @@ static PyObject *module_getattr(PyObject *self, PyObject *name) {
 /* ---- Being called ----------------------------------------------------------------------------------------------- */
 
 /* Note [Calls of modules]
-   module_vectorcall is what Python calls. Where the class has a __call__ of its own it steps aside; with hooks it
-   goes to the core's call sequence, which comes back to py_module_forward; without, it runs forward directly.
+   module_vectorcall is what Python calls. Where the class has a __call__ of its own it steps aside, and so it does where the
+   class, the instance or nn.Module has been given a _call_impl; with hooks it goes to the core's call sequence, which comes
+   back to py_module_forward; without, it runs forward directly.
    `forward` is a C layer (LayerForward), a Python function, or anything else that an attribute can be. */
 
 static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs);
@@ -185,11 +223,11 @@ bool py_module_inherits(PyObject *self, PyObject *name) {
     if (!version || a->version != version || a->name != name) {
         bool inherits = class_inherits(type, name);
         if (!hg_py->module_methods || !(type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG))
-            return inherits && !(SELF(self)->dict && hides_method(self, name));
+            return inherits && (hides_nothing(SELF(self)) || !hides_method(self, name));
         a->version = type->tp_version_tag, a->inherits = inherits;
         Py_XSETREF(a->name, Py_NewRef(name));
     }
-    return a->inherits && !(SELF(self)->dict && hides_method(self, name));
+    return a->inherits && (hides_nothing(SELF(self)) || !hides_method(self, name));
 }
 
 bool py_module_set_mode(PyObject *self, PyObject *mode) {
@@ -200,13 +238,34 @@ bool py_module_set_mode(PyObject *self, PyObject *mode) {
     return true;
 }
 
-/* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
-static PyObject *method_forward(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
+/* What a call asks of a class, by its version tag as above. */
+typedef struct manner {
+    unsigned int version;
+    bool calls_alike;  /* it has Module's own _call_impl: neither it nor nn.Module has been given another */
+    PyObject *forward; /* borrowed from the class: a C layer or a method; NULL where it is to be looked up */
+} manner;
+
+static const manner *learn_manner(PyTypeObject *type, manner *m) {
     PyObject *fn = _PyType_Lookup(type, NAME(forward));
-    if (!fn || !PyType_HasFeature(Py_TYPE(fn), Py_TPFLAGS_METHOD_DESCRIPTOR) || !plain_lookup(type)) return NULL;
-    if (SELF(self)->dict && hides_method(self, NAME(forward))) return NULL;
-    return Py_NewRef(fn);
+    bool plain = fn && PyType_HasFeature(Py_TYPE(fn), Py_TPFLAGS_METHOD_DESCRIPTOR) && plain_lookup(type);
+    m->forward = plain ? fn : NULL;
+    m->calls_alike = _PyType_Lookup(type, NAME(_call_impl)) == _PyType_Lookup(hg_py->module_type, NAME(_call_impl));
+    m->version = type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
+    return m;
+}
+
+/* Good until another class is asked about. */
+static inline const manner *manner_of(PyTypeObject *type) {
+    static manner manners[64];
+    unsigned int version = type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
+    manner *m = &manners[version % (sizeof manners / sizeof *manners)];
+    return version && m->version == version ? m : learn_manner(type, m);
+}
+
+/* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
+static inline PyObject *method_forward(PyObject *self) {
+    PyObject *fn = manner_of(Py_TYPE(self))->forward;
+    return fn && (hides_nothing(SELF(self)) || !hides_method(self, NAME(forward))) ? Py_NewRef(fn) : NULL;
 }
 
 static PyObject *forward(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
@@ -285,12 +344,26 @@ static PyObject *run(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
     return made;
 }
 
+/* What __call__ is: the _call_impl that the module has. */
+static PyObject *wrapped_call_impl(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *impl = PyObject_GetAttr(self, NAME(_call_impl));
+    PyObject *made = impl ? PyObject_Vectorcall(impl, args, (size_t)n, kwnames) : NULL;
+    Py_XDECREF(impl);
+    return made;
+}
+
+static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    if (manner_of(Py_TYPE(self))->calls_alike && (hides_nothing(SELF(self)) || !hides_method(self, NAME(_call_impl))))
+        return run(self, args, nargsf, kwnames);
+    return wrapped_call_impl(self, args, PyVectorcall_NARGS(nargsf), kwnames);
+}
+
 static PyObject *module_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
-    ternaryfunc call = Py_TYPE(self)->tp_call;
-    if (call == module_tp_call) return run(self, args, nargsf, kwnames);
+    ternaryfunc own = Py_TYPE(self)->tp_call;
+    if (own == module_tp_call) return call(self, args, nargsf, kwnames);
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
     PyObject *tuple = args_tuple(args, n), *kwargs = NULL, *made = NULL;
-    if (tuple && (!kwnames || (kwargs = kwargs_dict(args + n, kwnames)))) made = call(self, tuple, kwargs);
+    if (tuple && (!kwnames || (kwargs = kwargs_dict(args + n, kwnames)))) made = own(self, tuple, kwargs);
     Py_XDECREF(tuple);
     Py_XDECREF(kwargs);
     return made;
@@ -300,7 +373,7 @@ static PyObject *module_vectorcall(PyObject *self, PyObject *const *args, size_t
 static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs) {
     Py_ssize_t n = PyTuple_GET_SIZE(args), n_kw = kwargs ? PyDict_GET_SIZE(kwargs) : 0, pos = 0, k = 0;
     PyObject **items = ((PyTupleObject *)args)->ob_item, *name, *value, *made = NULL;
-    if (!n_kw) return run(self, items, (size_t)n, NULL);
+    if (!n_kw) return call(self, items, (size_t)n, NULL);
     PyObject *names = PyTuple_New(n_kw), **at = PyMem_New(PyObject *, (size_t)(n + n_kw));
     if (names && at) {
         for (Py_ssize_t i = 0; i < n; i++) at[i] = items[i];
@@ -308,7 +381,7 @@ static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs
             PyTuple_SET_ITEM(names, k, Py_NewRef(name));
             at[n + k++] = Py_NewRef(value);
         }
-        made = run(self, at, (size_t)n, names);
+        made = call(self, at, (size_t)n, names);
         while (k--) Py_DECREF(at[n + k]);
     } else {
         PyErr_NoMemory();
@@ -321,14 +394,6 @@ static PyObject *module_tp_call(PyObject *self, PyObject *args, PyObject *kwargs
 /* The call sequence under the name that code calls or overrides. */
 static PyObject *call_impl(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     return run(self, args, (size_t)n, kwnames);
-}
-
-/* What __call__ is where a class has a _call_impl of its own. */
-static PyObject *wrapped_call_impl(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    PyObject *impl = PyObject_GetAttr(self, NAME(_call_impl));
-    PyObject *made = impl ? PyObject_Vectorcall(impl, args, (size_t)n, kwnames) : NULL;
-    Py_XDECREF(impl);
-    return made;
 }
 
 /* The warnings of backward hooks of the older sort, which a call gives itself. */
@@ -425,13 +490,8 @@ static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 static PyObject *module_init_subclass(PyObject *class, PyObject *args, PyObject *kwargs) {
     PyTypeObject *type = (PyTypeObject *)class, *base = hg_py->module_type;
     if (py_module_unhide(type)) return NULL;
-    if (type->tp_call == module_tp_call && PyDict_Contains(type->tp_dict, NAME(_call_impl)) == 1 &&
-        PyObject_SetAttr(class, NAME(__call__), _PyType_Lookup(base, NAME(_wrapped_call_impl))))
-        return NULL;
     if (type->tp_call == module_tp_call) type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
-    if (_PyType_Lookup(type, NAME(__getattr__)) == _PyType_Lookup(base, NAME(__getattr__)) &&
-        _PyType_Lookup(type, NAME(__getattribute__)) == _PyType_Lookup(base, NAME(__getattribute__)))
-        type->tp_getattro = module_getattro;
+    if (attributes_alike(type)) type->tp_getattro = module_getattro;
     /* A class that comes before Module among the bases brings a __dict__ of the plain sort: ours goes before it. */
     PyObject *dict = _PyType_Lookup(base, NAME(__dict__));
     if (_PyType_Lookup(type, NAME(__dict__)) != dict && PyDict_SetItem(type->tp_dict, NAME(__dict__), dict))

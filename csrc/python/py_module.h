@@ -61,6 +61,10 @@ bool py_module_inherits(PyObject *self, PyObject *name);
 /* What a dictionary of attributes has under the name: borrowed; NULL where it has nothing, or failed. */
 PyObject *py_own_attribute(PyObject *dict, PyObject *name);
 
+/* Is what the module has under the name of a parameter or buffer what its tables have: no class of its own, nor the instance
+   itself, has a say in that? */
+bool py_module_looks_up_alike(PyObject *self);
+
 /* hasattr(): 0, 1, or -1 failed. */
 int py_module_has_attribute(PyObject *self, PyObject *name);
 
