@@ -8,6 +8,7 @@ import math
 from . import _C
 from ._out import take_out
 from .composites import _not_for
+from .nn._whole import without_derivative
 from .return_types import named
 from .type_info import scalar_type
 
@@ -314,6 +315,11 @@ def _count(flat, low, high, bins):
 
 def histogram(input, bins, *, range=None, weight=None, density=False):
     """How many elements fall into each bin, and the edges of the bins: `bins` even ones within `range`, or between edges."""
+    return named("histogram")(*_histogram(input, bins, range, weight, density))
+
+
+@without_derivative("histogram", 0, 3)
+def _histogram(input, bins, range, weight, density):
     if isinstance(bins, _C.Tensor):
         edges = bins
     else:
@@ -326,7 +332,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False):
     hist = _C.zeros(edges.numel() - 1, dtype=input.dtype).index_add(0, at, weights[inside])
     if density:
         hist = hist / (hist.sum() * edges.diff())
-    return named("histogram")(hist, edges)
+    return hist, edges
 
 
 # ---- Choices and powers --------------------------------------------------------------------------------------------

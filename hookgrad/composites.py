@@ -446,7 +446,11 @@ def nextafter(input, other):
     """The next number of the dtype from input towards other."""
     import numpy
 
-    return _C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy())))
+    result = _C.where(
+        input != other, input, other.detach()
+    )  # whose tangent, in forward mode, is that of the next number
+    result.data.copy_(_C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy()))))
+    return result
 
 
 nextafter_ = in_place(nextafter)

@@ -121,6 +121,17 @@ def test_a_tangent_is_its_own_memory_and_lives_as_long_as_its_tensor():
             fw.make_dual(torch.ones(2), fw.make_dual(torch.ones(2), torch.ones(2)))
 
 
+def test_the_next_number_has_its_numbers_tangent():
+    x, t, up = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), torch.tensor([2.0, 2.0])
+    with fw.dual_level():
+        after = torch.nextafter(fw.make_dual(x, t), up)
+        written = fw.make_dual(x, t) * 1
+        written.nextafter_(up)
+        for y in after, written:
+            primal, tangent = fw.unpack_dual(y)
+            assert tangent.tolist() == [3, 0] and primal[0] > 1 and primal[0] - 1 < 2e-7 and primal[1] == 2
+
+
 def test_both_modes_together():
     a = torch.tensor([0.1, 0.2], dtype=torch.float64, requires_grad=True)
     with fw.dual_level():

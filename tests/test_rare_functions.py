@@ -111,6 +111,13 @@ def test_histogram_counts_and_weighs():
     assert torch.histogram(x, 2, density=True).hist.sum().item() == pytest.approx(2.0)
 
 
+def test_a_histogram_cannot_be_differentiated():
+    for made in torch.histogram(torch.ones(3, requires_grad=True), 2):
+        assert made.grad_fn.name() == "torch::autograd::NotImplemented"
+        with pytest.raises(RuntimeError, match="derivative for aten::histogram is not implemented"):
+            made.sum().backward()
+
+
 @pytest.mark.parametrize("name", "hann hamming blackman bartlett kaiser".split())
 def test_windows_are_symmetric_and_periodic_ones_a_sample_longer(name):
     window = getattr(torch, name + "_window")

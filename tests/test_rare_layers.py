@@ -323,6 +323,43 @@ def test_fractional_pooling():
     fixed = torch.full((2, 3, 2), 0.25)
     a, b = (F.fractional_max_pool2d(x, 2, (4, 5), _random_samples=fixed) for _ in range(2))
     assert torch.equal(a, b)
+    pooled, indices = layer(x.requires_grad_())
+    node = pooled.grad_fn
+    assert node._saved_kernel_size == (2, 2) and node._saved_output_size == (4, 5)
+    assert torch.equal(node._saved_result1, indices)
+
+
+def test_bags_say_where_their_rows_came_from():
+    weight = torch.tensor([[1.0, 5], [2, 4], [3, 3], [4, 2], [5, 1]], requires_grad=True)
+    indices, offsets = torch.tensor([1, 2, 3]), torch.tensor([0, 2, 2])
+    # by mode: the bag of each index, the bags' sizes, and where the maxima were
+    expected = [
+        ([], [0, 0, 0], [0, 0, 0]),
+        ([0, 0, 2], [2, 0, 1], [2, 0, 1]),
+        ([0, 0, 2], [2, 0, 1], [[2, 1], [0, 0], [3, 3]]),
+    ]
+    for mode, results in enumerate(expected):
+        bags, *found = torch.embedding_bag(weight, indices, offsets, mode=mode)
+        assert [t.tolist() for t in found] == [*results]
+        node = bags.grad_fn
+        assert [getattr(node, f"_saved_result{i}").tolist() for i in (1, 2, 3)] == [*results]
+        assert node._saved_offsets is offsets and node._saved_indices is indices and node._saved_mode == mode
+        assert (node._saved_weight_sym_argsize_0, node._saved_sparse, node._saved_padding_idx) == (5, False, 2**64 - 1)
+    bags, *found = torch.embedding_bag(weight, indices, offsets, False, 2, False, None, False, 2)
+    assert [t.tolist() for t in found] == [[0, 0, 2], [1, 0, 1], [[1, 1], [0, 0], [3, 3]]]
+    assert bags.grad_fn._saved_padding_idx == 2
+
+
+def test_losses_of_torch_itself_do_not_reduce_unless_asked():
+    a, b, sign = torch.tensor([-1.0, -2.0]), torch.tensor([0.5, 0.25]), torch.tensor([1.0, -1.0])
+    pair, row = (a[None], b[None]), sign[None]
+    assert torch.kl_div(a, b).shape == torch.hinge_embedding_loss(a, sign).shape == (2,)
+    assert torch.binary_cross_entropy_with_logits(a, b).shape == torch.margin_ranking_loss(a, b, sign).shape == (2,)
+    assert torch.cosine_embedding_loss(*pair, sign[:1]).shape == torch.triplet_margin_loss(*pair, row).shape == (1,)
+    lengths = torch.tensor([3]), torch.tensor([1])
+    assert torch.ctc_loss(torch.zeros(3, 1, 2), torch.tensor([[1]]), *lengths).shape == (1,)
+    assert torch.hinge_embedding_loss(a, sign, reduction=1) == torch.hinge_embedding_loss(a, sign).mean()
+    assert torch.kl_div(a, b, 2) == torch.kl_div(a, b).sum()
 
 
 def test_an_in_place_operation_follows_what_made_the_tensor():

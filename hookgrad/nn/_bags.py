@@ -9,8 +9,13 @@ from ._whole import one_node
 _MODES = ("sum", "mean", "max")
 
 
-def _bag(weight, per_sample_weights, indices, bag_of, n_bags, counts, padding_idx, scale_grad_by_freq, mode):
+_NO_PADDING = 2**64 - 1  # -1, as PyTorch's node shows it
+
+
+def _bag(weight, per_sample_weights, indices, padding_idx, scale_grad_by_freq, mode, bag_of, n_bags, counts, *shown):
     """The bags (N, D) of the rows of weight that the indices name; bag_of says in which bag each is."""
+    if padding_idx == _NO_PADDING:
+        padding_idx = None
     rows = _C.embedding(weight, indices, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
     if padding_idx is not None:
         counted = (indices != padding_idx).unsqueeze(1)
@@ -33,8 +38,19 @@ _bag = one_node(
     "EmbeddingBagBackward0",
     0,
     1,
-    saved="+weight_sym_sizes per_sample_weights indices result1 + result2 padding_idx scale_grad_by_freq mode",
+    saved="weight per_sample_weights indices padding_idx scale_grad_by_freq mode + + + "
+    "offsets result1 result2 result3 sparse weight_sym_argsize_0",
 )(_bag)
+
+
+def _places_of_maxima(weight, indices, bag_of, n_bags, padding_idx):
+    """For each bag and column the index whose row has the maximum: (N, D), 0 in a bag of nothing."""
+    places = indices.new_zeros((n_bags, weight.shape[1]))
+    for i in range(n_bags):
+        inside = indices[(bag_of == i) & (indices != (-1 if padding_idx is None else padding_idx))]
+        if inside.numel():
+            places[i] = inside[weight[inside].argmax(0)]
+    return places
 
 
 def torch_embedding_bag(
@@ -93,8 +109,17 @@ def torch_embedding_bag(
     counts = hookgrad.tensor(sizes, dtype=hookgrad.int64)
     if padding_idx is not None:
         counts = hookgrad.zeros_like(counts).index_add(0, bag_of, (indices != padding_idx).long())
-    bags = _bag(weight, per_sample_weights, indices, bag_of, len(sizes), counts, padding_idx, scale_grad_by_freq, mode)
-    return bags, bag_of, counts, hookgrad.zeros(len(sizes), dtype=hookgrad.int64)
+    n = len(sizes)
+    found = bag_of, counts, counts
+    if mode == 2:
+        with hookgrad.no_grad():
+            found = bag_of, counts, _places_of_maxima(weight, indices, bag_of, n, padding_idx)
+    elif mode == 0:  # PyTorch's kernel has no need of them
+        is_fast = padding_idx is None and weight.dtype != hookgrad.float64
+        found = bag_of[:0] if is_fast else bag_of, hookgrad.zeros_like(counts), hookgrad.zeros_like(counts)
+    settings = _NO_PADDING if padding_idx is None else padding_idx, scale_grad_by_freq, mode
+    shown = offsets, *found, sparse, weight.shape[0]
+    return _bag(weight, per_sample_weights, indices, *settings, bag_of, n, counts, *shown), *found
 
 
 def embedding_bag(

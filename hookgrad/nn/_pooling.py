@@ -198,13 +198,15 @@ def _fractional_indices(input, kernel_size, output_size, samples):
     return windows.gather(-1, values.argmax(-1, keepdim=True)).squeeze(-1)
 
 
-def _take(input, indices, n):
-    """The elements of the planes, of n dimensions, that the indices name."""
+def _take(input, indices, kernel_size, output_size):
+    """The elements of the planes that the indices name."""
+    n = len(output_size)
     return input.flatten(-n).gather(-1, indices.flatten(-n)).view(indices.shape)
 
 
-_take2d = one_node("FractionalMaxPool2DBackward0", 0, saved="self", twice=True)(_take)
-_take3d = one_node("FractionalMaxPool3DBackward0", 0, saved="self", twice=True)(_take)
+_TAKEN = "self result1 kernel_size output_size"
+_take2d = one_node("FractionalMaxPool2DBackward0", 0, saved=_TAKEN, twice=True)(_take)
+_take3d = one_node("FractionalMaxPool3DBackward0", 0, saved=_TAKEN, twice=True)(_take)
 
 
 def _check_samples(samples, planes, n):
@@ -256,7 +258,7 @@ def _fractional(n, input, kernel_size, output_size, output_ratio, samples):
         indices = _fractional_indices(planes.detach(), kernel_size, output_size, samples)
     if not is_batched:
         indices = indices.squeeze(0)
-    return (_take3d if n == 3 else _take2d)(input, indices, n), indices
+    return (_take3d if n == 3 else _take2d)(input, indices, kernel_size, tuple(output_size)), indices
 
 
 def fractional_max_pool2d_with_indices(
