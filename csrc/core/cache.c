@@ -2,27 +2,18 @@
 
    Note [Cache]
    What holds HG_BLOCK bytes or more comes in size classes, eight to a doubling, and a freed block waits for the next storage of
-   its class, or of one that is up to a third smaller: a training loop settles into the same memory, whose pages are there already. Blocks in use and blocks waiting
-   together never take more than the most that was ever in use, and SLACK: before more is asked of the host, what has waited
-   longest goes back. So the cache does not raise the peak of a program by more than SLACK.
+   its class, or of one that is up to a third smaller: a training loop settles into the same memory, whose pages are there
+   already. Blocks in use and blocks waiting together never take more than the most that was ever in use, and SLACK: before more
+   is asked of the host, what has waited longest goes back. So the cache does not raise the peak of a program by more than SLACK.
 
    All this happens with the host's lock held; what a kernel that runs without it may still read never gets here (Note
-   [Running unlocked] in work.c). A build with AddressSanitizer keeps nothing, so that it sees every use of freed memory. */
+   [Running unlocked] in work.c). */
 #include "cache_impl.h"
 #include "core_impl.h"
 
 #include <string.h>
 #ifdef __linux__
 #include <sys/mman.h>
-#endif
-
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define KEEPS_NOTHING
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define KEEPS_NOTHING
 #endif
 
 enum { LARGER = 4, STEPS = 8, STEP_BITS = 3, FIRST_BIT = 12, LINE = 64 };
@@ -119,10 +110,10 @@ void hg_block_give(hg_lib *lib, hg_storage *s) {
     size_t room;
     int class = class_of(b->room, &room);
     c->in_use -= b->room, c->n_in_use--;
-#ifdef KEEPS_NOTHING
-    (void)class;
-    hg_mem_free(lib, b);
-#else
+    if (HG_FREES_ALL) {
+        hg_mem_free(lib, b);
+        return;
+    }
     b->newer = NULL, b->older = c->newest;
     *(c->newest ? &c->newest->newer : &c->oldest) = b;
     c->newest = b;
@@ -130,7 +121,6 @@ void hg_block_give(hg_lib *lib, hg_storage *s) {
     if (b->under) b->under->over = b;
     c->top[class] = b;
     c->waiting += b->room;
-#endif
 }
 
 hg_memory hg_memory_stats(const hg_lib *lib) {

@@ -97,12 +97,7 @@ static inline void hg_storage_release(hg_lib *lib, hg_storage *s) {
 void hg_spare_free(hg_lib *lib); /* what was kept goes back to the host */
 void hg_ready_free(hg_lib *lib);
 void hg_resting_free(hg_lib *lib);
-/* How many tensors, and nodes, are kept for those to come. Sanitizers see every object freed. */
-#if defined(__SANITIZE_ADDRESS__)
-enum { HG_KEPT = 0 };
-#else
-enum { HG_KEPT = 1024 };
-#endif
+enum { HG_KEPT = HG_FREES_ALL ? 0 : 1024 }; /* so many tensors, and nodes, for those to come */
 
 /* A new tensor with room for n_dim and no storage yet: steals `storage` on success. Sets numel, contiguous and plain. */
 hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d, int n_dim, const int64_t *shape,

@@ -10,11 +10,7 @@
 /* The bytes follow the header in one allocation, on a boundary that vector loads like. Large ones come from the cache. */
 #define HEADER ((sizeof(hg_storage) + 63) / 64 * 64)
 
-#if defined(__SANITIZE_ADDRESS__)
-enum { KEPT = 0 };
-#else
-enum { KEPT = 256 };
-#endif
+enum { KEPT = HG_FREES_ALL ? 0 : 256 };
 static const size_t spare_sizes[HG_SPARE_CLASSES] = {64, 256};
 
 static hg_storage *small_new(hg_lib *lib, size_t size) {

@@ -12,6 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* AddressSanitizer is to see the end of every object and every block of memory: built with it nothing is kept for what comes. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define HG_FREES_ALL 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define HG_FREES_ALL 1
+#endif
+#ifndef HG_FREES_ALL
+#define HG_FREES_ALL 0
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

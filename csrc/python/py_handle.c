@@ -12,7 +12,7 @@ typedef struct handle {
 #define HANDLE(o) ((handle *)(o))
 
 /* Dead handles of the type itself, each with the next where its table was: see Note [Free lists] in py_host.c. */
-#if defined(__SANITIZE_ADDRESS__) || defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
+#if HG_FREES_ALL || defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
 enum { KEPT = 0 };
 #else
 enum { KEPT = 64 };

@@ -7,11 +7,7 @@
    sees every object freed: what is used afterwards must stay visible. */
 #include "binding.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-enum { KEPT = 0 };
-#else
-enum { KEPT = 1024 };
-#endif
+enum { KEPT = HG_FREES_ALL ? 0 : 1024 };
 enum { NODE_STEP = 64, NODE_CLASSES = 16 };
 
 typedef struct free_list {
@@ -114,13 +110,11 @@ static void host_free(void *ud, hg_kind kind, void *obj) {
     }
 }
 
-#if !defined(__SANITIZE_ADDRESS__)
 static void host_revive(void *ud, hg_kind kind, void *obj) {
     (void)ud;
     reborn(PY(obj));
     if (kind != HG_KIND_TENSOR) PyObject_GC_Track(PY(obj));
 }
-#endif
 
 static void host_retain(void *ud, void *obj) {
     (void)ud;
@@ -408,17 +402,34 @@ static void host_unstash(void *ud, void *stashed) {
 #endif
 
 void py_host(hg_host *host) {
-    *host = (hg_host) {
-        .alloc = host_alloc, .free = host_free,
-#if !defined(__SANITIZE_ADDRESS__) /* see Note [Free lists] */
-        .revive = host_revive,
-#endif
-        .retain = host_retain, .release = host_release, .unique = host_unique, .track = host_track, .mem = host_mem,
-        .hold = host_hold, .drop = host_drop, .name = host_name, .name_chars = host_name_chars,
-        .tuple_size = host_tuple_size, .tuple_at = host_tuple_at, .tuple_new = host_tuple_new, .attr = host_attr,
-        .call = host_call, .warn = host_warn, .stash = host_stash, .unstash = host_unstash, .explain = host_explain,
-        .show_type = host_show_type, .first_tensor = host_first_tensor, .unlock = host_unlock, .lock = host_lock,
-        .modes = py_modes, .set_modes = py_set_modes,
+    *host = (hg_host){
+        .alloc = host_alloc,
+        .free = host_free,
+        .revive = HG_FREES_ALL ? NULL : host_revive, /* see Note [Free lists] */
+        .retain = host_retain,
+        .release = host_release,
+        .unique = host_unique,
+        .track = host_track,
+        .mem = host_mem,
+        .hold = host_hold,
+        .drop = host_drop,
+        .name = host_name,
+        .name_chars = host_name_chars,
+        .tuple_size = host_tuple_size,
+        .tuple_at = host_tuple_at,
+        .tuple_new = host_tuple_new,
+        .attr = host_attr,
+        .call = host_call,
+        .warn = host_warn,
+        .stash = host_stash,
+        .unstash = host_unstash,
+        .explain = host_explain,
+        .show_type = host_show_type,
+        .first_tensor = host_first_tensor,
+        .unlock = host_unlock,
+        .lock = host_lock,
+        .modes = py_modes,
+        .set_modes = py_set_modes,
     };
 }
 
