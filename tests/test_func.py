@@ -163,27 +163,14 @@ def test_a_function_says_what_it_lacks_in_a_transform():
 
 
 def test_jvp_goes_by_a_functions_own_jvp_and_says_where_there_is_none():
-    class Plain(torch.autograd.Function):
-        @staticmethod
-        def forward(x):
-            return x * 2
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            pass
-
-        @staticmethod
-        def backward(ctx, grad):
-            return grad * 2
-
-    class Forward(Plain):
+    class Forward(WithoutRule):
         @staticmethod
         def jvp(ctx, tangent):
             return tangent * 5  # to be told from the derivative
 
     x, t = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
     with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
-        torch.func.jvp(Plain.apply, (x,), (t,))
+        torch.func.jvp(WithoutRule.apply, (x,), (t,))
     value, out = torch.func.jvp(lambda x: Forward.apply(x * 1).sin(), (x,), (t,))
     assert torch.allclose(value, (2 * x).sin()) and torch.allclose(out, 5 * t * (2 * x).cos())
     value, out, aux = torch.func.jvp(lambda x: (Forward.apply(x), x), (x,), (t,), has_aux=True)
@@ -192,25 +179,9 @@ def test_jvp_goes_by_a_functions_own_jvp_and_says_where_there_is_none():
 
 
 def test_jacfwd_asks_of_a_function_what_a_map_over_tangents_needs():
-    class Plain(torch.autograd.Function):
-        generate_vmap_rule = False
-
-        @staticmethod
-        def forward(x):
-            return x * 2
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            pass
-
-        @staticmethod
-        def backward(ctx, grad):
-            return grad * 2
-
     x = torch.tensor([1.0, 2.0])
-    assert torch.func.jacrev(Plain.apply)(x).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert torch.func.jacrev(WithoutRule.apply)(x).tolist() == [[2.0, 0.0], [0.0, 2.0]]
     with pytest.raises(RuntimeError, match="does not have vmap support"):
-        torch.func.jacfwd(Plain.apply)(x)
-    Plain.generate_vmap_rule = True
+        torch.func.jacfwd(WithoutRule.apply)(x)
     with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
-        torch.func.jacfwd(Plain.apply)(x)
+        torch.func.jacfwd(WithRule.apply)(x)
