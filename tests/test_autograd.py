@@ -779,3 +779,50 @@ def test_a_node_that_had_another_life_leads_to_a_leaf():
         leaf = torch.ones((), requires_grad=True)
         leaf.exp().backward()
         assert leaf.grad.item() == pytest.approx(2.71828, rel=1e-5)
+
+
+# ---- The warning of create_graph
+
+WARNS = """
+import warnings
+import hookgrad as torch
+log, p = [], torch.ones(2, requires_grad=True)
+warnings.simplefilter(%r)
+warnings.showwarning = lambda message, *_: log.append(str(message)[:38])
+p.register_hook(lambda grad: log.append("hook"))
+def run(fails=False, **options):
+    if fails:
+        p.register_hook(lambda grad: 1 / 0)
+    try:
+        (p * 2).sum().backward(**options)
+    except (UserWarning, ZeroDivisionError) as error:
+        log.append(type(error).__name__)
+"""
+
+SAID = "Using backward() with create_graph=True"[:38]
+
+
+@pytest.mark.parametrize(
+    "filter, calls, expected",
+    [
+        ("always", "run(); run(create_graph=True); run(create_graph=True)", ["hook", "hook", SAID, "hook"]),
+        ("always", "run(fails=True, create_graph=True)", ["hook", SAID, "ZeroDivisionError"]),
+        ("error", "run(create_graph=True); log += p.grad.tolist()", ["hook", "UserWarning", 2.0, 2.0]),
+        ("error", "run(fails=True, create_graph=True)", ["hook", "ZeroDivisionError"]),
+    ],
+)
+def test_the_warning_of_create_graph_comes_once_and_after_the_hooks(run_python, filter, calls, expected):
+    done = run_python("-c", f"{WARNS % filter}\n{calls}\nprint(log)")
+    assert done.stdout == f"{expected}\n"
+
+
+def test_a_backward_that_cannot_begin_does_not_warn_of_its_graph(run_python):
+    calls = """
+try:
+    torch.ones(()).backward(create_graph=True)
+except RuntimeError:
+    log.append("refused")
+run(create_graph=True)
+print(log)
+"""
+    assert run_python("-c", WARNS % "always" + calls).stdout == f"{['refused', 'hook', SAID]}\n"

@@ -52,23 +52,38 @@ fail:
 
 /* ---- Backward --------------------------------------------------------------------------------------------------- */
 
-/* Under create_graph `.grad` is part of a graph that leads back to its tensor: said once. */
-static int warn_of_cycle(void) {
-    if (hg_py->warned_of_cycle) return 0;
-    hg_py->warned_of_cycle = true;
-    return PyErr_WarnEx(
+/* Under create_graph `.grad` is part of a graph that leads back to its tensor: said once, by the first backward that runs
+   at all. Its words come when it has ended: where it failed, its exception stays. */
+static bool is_to_warn(const tensors *roots, bool create) {
+    if (!create || hg_py->warned_of_cycle) return false;
+    for (int i = 0; i < roots->n; i++)
+        if (!hg_tensor_requires_grad(roots->at[i])) return false;
+    return hg_py->warned_of_cycle = true;
+}
+
+/* Takes the result: NULL with the exception; new. */
+static PyObject *warn_of_cycle(PyObject *result) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    int failed = PyErr_WarnEx(
         PyExc_UserWarning,
         "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
         "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
         "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
         "to None after use to break the cycle and avoid the leak.",
         1);
+    if (!failed || type) {
+        if (failed) PyErr_Print();
+        PyErr_Restore(type, value, traceback);
+        return result;
+    }
+    Py_XDECREF(result);
+    return NULL;
 }
 
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs) {
     tensors r, g, in = {.n = -1};
     PyObject *result = NULL;
-    if (create && warn_of_cycle()) return NULL;
     if (tensors_get(roots, &r, false, "backward", "tensors")) return NULL;
     if (tensors_get(grads, &g, true, "backward", "grad_tensors")) goto done_roots;
     if (inputs != Py_None && tensors_get(inputs, &in, false, "backward", "inputs")) goto done_grads;
@@ -77,8 +92,10 @@ PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool kee
     } else if (g.n != r.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", r.n, g.n);
     } else {
+        bool warns = is_to_warn(&r, create);
         hg_status st = py_backward(cx, &(py_backward_call){r.at, g.at, r.n, keep, create, in.at, in.n, true, NULL});
         result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
+        if (warns) result = warn_of_cycle(result);
     }
     if (in.held) tensors_free(&in);
 done_grads:
