@@ -405,14 +405,24 @@ def nanmedian(input, dim=None, keepdim=False):
     return named("nanmedian")(*_nanmedian(input, dim, keepdim))
 
 
-@one_node("NanmedianBackward0", 0, saved="self", results="result")
+def _shared(grad, input, result):
+    """Elements equal to the result share its gradient."""
+    ties = input.isnan() if result.isnan() else input == result
+    return _C.zeros_like(input).masked_fill(ties, grad / ties.sum())
+
+
+@one_node("NanmedianBackward0", 0, saved="self", results="result", derivative=_shared)
 def _nanmedian_of_all(input):
-    value = _nanmedian(input.detach().reshape(-1), 0, False)[0]
-    ties = input.isnan() if value.isnan() else input == value
-    return input[ties].max()  # all are equal: the gradient is shared among them
+    return _nanmedian(input.reshape(-1), 0, False)[0]
 
 
-@one_node("NanmedianBackward1", 0, saved="+self_sym_sizes dim keepdim", results="- indices")
+def _by_place(grad, _, input, dim, keepdim, values, indices):
+    if not keepdim and input.dim():
+        grad, indices = grad.unsqueeze(dim), indices.unsqueeze(dim)
+    return input.detach().scatter(dim, indices, grad)  # into zeros, which stand for the input
+
+
+@one_node("NanmedianBackward1", 0, saved="self_sym_sizes dim keepdim", results="- indices", derivative=_by_place)
 def _nanmedian(input, dim, keepdim):
     values, indices = input.sort(stable=True, dim=dim)
     at = ((~input.isnan()).sum(dim, keepdim=True) - 1).clamp(min=0) // 2

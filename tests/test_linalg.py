@@ -661,3 +661,13 @@ def test_matrices_go_by_their_documented_names():
     assert LINALG.inv(A=a).equal(a / 4) and LINALG.det(A=a) == 4 and LINALG.vector_norm(x=a[0]) == 2
     assert [len(part) for part in torch.split(tensor=a, split_size_or_sections=[1, 1])] == [1, 1]
     assert torch.dropout(input=a, p=0.0, train=True).equal(a)
+
+
+def test_the_derivative_of_singular_values_multiplies_the_smaller_matrix():
+    for shape, scaled in (((3, 2), 1), ((2, 3), 0)):
+        A = torch.rand(shape, requires_grad=True)
+        (gradient,) = torch.autograd.grad(torch.linalg.svdvals(A).square().sum(), A, create_graph=True)
+        assert gradient.grad_fn.name() == "MmBackward0"
+        edges = [node.name() for node, _ in gradient.grad_fn.next_functions]
+        assert edges.index("MulBackward0") == scaled and edges[1 - scaled] == "LinalgSvdBackward0"
+        assert torch.allclose(gradient, 2 * A, atol=1e-5)

@@ -65,6 +65,18 @@ def test_nanmedian_leaves_out_nan_and_differentiates():
     assert repr(torch.nanmedian(x.detach(), 1)).startswith("torch.return_types.nanmedian(\nvalues=")
 
 
+def test_the_derivative_of_nanmedian_fills_or_scatters_into_zeros():
+    x = torch.tensor([1.0, torch.nan, 3.0, 3.0, 5.0], requires_grad=True)
+    for loss, name, second in (
+        (lambda: x.nanmedian() ** 2, "MaskedFillBackward1", [0, 0, 1, 1, 0]),
+        (lambda: x.nanmedian(0)[0] ** 2, "ScatterBackward0", [0, 0, 2, 0, 0]),
+        (lambda: x.nanmedian(0, keepdim=True)[0].sum() ** 2, "ScatterBackward0", [0, 0, 2, 0, 0]),
+    ):
+        (gradient,) = torch.autograd.grad(loss(), x, create_graph=True)
+        assert gradient.grad_fn.name() == name
+        assert torch.autograd.grad(gradient.sum(), x)[0].tolist() == second
+
+
 def test_nanmedian_of_all_shares_its_gradient_among_ties():
     x = torch.tensor([1.0, 2.0, 2.0, math.nan, 2.0, 3.0, 2.0], requires_grad=True)
     x.nanmedian().backward()

@@ -372,17 +372,17 @@ hg_status hg_svd_bwd(hg_ctx *cx, hg_back *b) {
     if (u->n_dim < 2)
         return hg_fail(cx, HG_STATE, "linalg_svd_backward: the derivative needs U and Vh, which were not computed");
     int64_t m = META(0).shape[META(0).n_dim - 2], n = META(0).shape[META(0).n_dim - 1], k = m < n ? m : n;
-    hg_arg first[3] = {hg_i(-1), hg_i(0), hg_i(k)};
-    v = turned(cx, v), gv = gv ? turned(cx, gv) : NULL;
     if (ARG(1)->u.i) { /* of the full matrices only what the values belong to has a derivative */
-        u = X(NARROW, T(u), first[0], first[1], first[2]), v = X(NARROW, T(v), first[0], first[1], first[2]);
-        if (gu) gu = X(NARROW, T(gu), first[0], first[1], first[2]);
-        if (gv) gv = X(NARROW, T(gv), first[0], first[1], first[2]);
+        u = X(NARROW, T(u), hg_i(-1), hg_i(0), hg_i(k)), v = X(NARROW, T(v), hg_i(-2), hg_i(0), hg_i(k));
+        if (gu) gu = X(NARROW, T(gu), hg_i(-1), hg_i(0), hg_i(k));
+        if (gv) gv = X(NARROW, T(gv), hg_i(-2), hg_i(0), hg_i(k));
     }
     if (!gu && !gv) {
-        GIVE(0, times(cx, X(MUL, T(u), T(row_vector(cx, gs))), turned(cx, v)));
+        GIVE(0, m < n ? times(cx, X(MUL, T(u), T(row_vector(cx, gs))), v)
+                      : times(cx, u, X(MUL, T(column_vector(cx, gs)), T(v))));
         return HG_OK;
     }
+    v = turned(cx, v), gv = gv ? turned(cx, gv) : NULL;
     hg_tensor *gaps = differences(cx, X(MUL, T(s), T(s)));
     hg_tensor *row = row_vector(cx, s), *column = column_vector(cx, s);
     if (gu) inner = X(MUL, T(skewed(cx, times(cx, turned(cx, u), gu), gaps)), T(row));

@@ -68,7 +68,7 @@ class _Whole:
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
-        saved = iter(self.saved_tensors if any(self._is_saved) else ())
+        saved = iter(self.saved_tensors if any(self._is_saved) or self._result_names else ())
         edges = self._edges
         args = [next(saved) if kept else a for a, kept in zip(self._args, self._is_saved)]
         if all(g is None for g in grads):
