@@ -352,7 +352,7 @@ static PyObject *wrapped_call_impl(PyObject *self, PyObject *const *args, Py_ssi
     return made;
 }
 
-static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+static inline PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
     if (manner_of(Py_TYPE(self))->calls_alike && (hides_nothing(SELF(self)) || !hides_method(self, NAME(_call_impl))))
         return run(self, args, nargsf, kwnames);
     return wrapped_call_impl(self, args, PyVectorcall_NARGS(nargsf), kwnames);
