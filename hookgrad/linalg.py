@@ -322,7 +322,19 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
     return _pinv(A, atol, rtol, hermitian)
 
 
-@one_node("LinalgPinvBackward0", 0, saved="self", results="result")
+def _by_pseudo_inverse(grad, A, atol, rtol, hermitian, P):
+    """By Golub and Pereyra: it needs no singular vectors, which equal singular values leave open; products of the smaller side."""
+    g, Pt = grad.mT, P.mT
+    if A.size(-2) <= A.size(-1):
+        inner = g @ P
+        outer = inner @ Pt
+        return -(P @ inner).mT + outer - (A @ P) @ outer + (Pt @ P) @ (g - inner @ A)
+    inner = P @ g
+    outer = Pt @ inner
+    return -(inner @ P).mT + (g - A @ inner) @ (P @ Pt) + outer - outer @ P @ A
+
+
+@one_node("LinalgPinvBackward0", 0, saved="self", results="result", derivative=_by_pseudo_inverse)
 def _pinv(A, atol, rtol, hermitian):
     if hermitian:
         s, U = eigh(A)

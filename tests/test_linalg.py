@@ -671,3 +671,15 @@ def test_the_derivative_of_singular_values_multiplies_the_smaller_matrix():
         edges = [node.name() for node, _ in gradient.grad_fn.next_functions]
         assert edges.index("MulBackward0") == scaled and edges[1 - scaled] == "LinalgSvdBackward0"
         assert torch.allclose(gradient, 2 * A, atol=1e-5)
+
+
+def test_the_pseudo_inverse_is_differentiated_where_singular_values_are_equal():
+    one = torch.eye(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.linalg.pinv(one).square().sum(), one, create_graph=True)
+    assert torch.allclose(gradient, -2 * torch.eye(3)) and gradient.grad_fn.name() == "AddBackward0"
+    flat = torch.diag(torch.tensor([2.0, 2.0, 0.0])).requires_grad_()
+    weights = torch.arange(9.0).view(3, 3)
+    expected = torch.tensor([[0.0, -0.25, 1.5], [-0.75, -1.0, 1.75], [0.5, 1.25, 0.0]])
+    for hermitian in (False, True):
+        (gradient,) = torch.autograd.grad((torch.linalg.pinv(flat, hermitian=hermitian) * weights).sum(), flat)
+        assert torch.allclose(gradient, expected)
