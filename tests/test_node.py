@@ -67,7 +67,8 @@ def test_saved_tensors():
     fn = (x * y).grad_fn
     assert fn._saved_self is x and fn._saved_other is y
     half = (x * 2).grad_fn
-    assert half._saved_self is None and half._saved_other.item() == 2
+    assert half._saved_self is None and half._saved_other.item() == 2 and half._saved_other.dtype is torch.int64
+    assert [fn._saved_other.dtype for fn in ((x * 0.1).grad_fn, (x / 0.1).grad_fn)] == [torch.float64] * 2
     result = x.exp()
     assert torch.equal(result.grad_fn._saved_result, result)
     assert result.grad_fn._saved_result.grad_fn is result.grad_fn

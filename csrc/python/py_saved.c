@@ -199,7 +199,7 @@ static PyObject *plain(const hg_arg *a, const hg_param *p) {
         if (a->kind == HG_A_INT && p->kind == HG_A_INT) return integer(a->u.i);
         number = py_number(a);
         if (!number || !is_tensor_kind(p)) return number;
-        tensor = py_as_tensor(number, HG_NO_DTYPE, true);
+        tensor = py_as_tensor(number, a->kind == HG_A_FLOAT ? HG_F64 : HG_NO_DTYPE, true);
         Py_DECREF(number);
         return tensor;
     default: /* what PyTorch's kernels put in place of nothing */
