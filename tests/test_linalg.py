@@ -683,3 +683,14 @@ def test_the_pseudo_inverse_is_differentiated_where_singular_values_are_equal():
     for hermitian in (False, True):
         (gradient,) = torch.autograd.grad((torch.linalg.pinv(flat, hermitian=hermitian) * weights).sum(), flat)
         assert torch.allclose(gradient, expected)
+
+
+def test_the_derivative_of_a_determinant_solves_for_a_flipped_diagonal():
+    A = torch.tensor([[2.0, 1.0], [1.0, 3.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch.linalg.det(A), A, create_graph=True)
+    assert gradient.grad_fn.name() == "LinalgSolveExBackward0"
+    flipped = [node for node, _ in gradient.grad_fn.next_functions]
+    assert [node.name() for node in flipped] == ["TransposeBackward0"] * 2
+    assert flipped[0].next_functions[0][0].variable is A
+    assert flipped[1].next_functions[0][0].name() == "DiagEmbedBackward0"
+    assert torch.allclose(gradient, torch.tensor([[3.0, -1.0], [-1.0, 2.0]]))

@@ -507,7 +507,8 @@ static hg_tensor *turned_inverse(hg_ctx *cx, hg_tensor *a, hg_tensor *factor) {
     if (!hg_scope_ok(cx)) return NULL;
     hg_arg shape = hg_ints(a->shape, a->n_dim - 1);
     hg_tensor *diagonal = X(EXPAND, T(X(UNSQUEEZE, T(factor), hg_i(-1))), shape);
-    return X(SOLVE, T(flipped_over(cx, a)), T(X(DIAG_EMBED, T(diagonal), hg_i(0), hg_i(-2), hg_i(-1))));
+    diagonal = X(DIAG_EMBED, T(diagonal), hg_i(0), hg_i(-2), hg_i(-1));
+    return X(SOLVE, T(flipped_over(cx, a)), T(flipped_over(cx, diagonal))); /* flipped in torch's graph, too */
 }
 
 hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
