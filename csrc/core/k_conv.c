@@ -56,7 +56,12 @@ typedef struct crew {
 static void take_pieces(void *arg, int64_t begin, int64_t end) {
     crew *c = arg;
     for (int64_t worker = begin; worker < end; worker++)
-        for (int64_t i; (i = atomic_fetch_add(&c->next, 1)) < c->n;) c->run(c->job, i, c->space + worker * c->room);
+        for (int64_t i; (i = atomic_fetch_add(&c->next, 1)) < c->n;) {
+            float *space = c->space + worker * c->room;
+            /* No piece may use what another has left: with sanitizers it finds NaN. */
+            if (HG_FREES_ALL) memset(space, 0xff, (size_t)c->room * sizeof *space);
+            c->run(c->job, i, space);
+        }
 }
 
 hg_status hg_conv_pieces(hg_ctx *cx, int64_t n, int64_t threads, int64_t room, hg_conv_piece run, const void *job) {

@@ -68,10 +68,12 @@ static int64_t frame_room(const frame *f, int64_t channels) {
 /* What `rows` rows of results from `row` on see; where the first one's column 0 is. */
 static const float *frame_load(const frame *f, const hg_view *v, int64_t channels, const float *image, int64_t row,
                                int64_t rows, float *space) {
-    float *first = space + f->pitch;
-    memset(space, 0, (size_t)f->pitch * sizeof *space);
-    for (int64_t c = 0; c < channels; c++, image += v->h * v->w)
-        f->m->frame(image, v->h, v->w, row * v->sy + f->low, rows * v->sy + f->above, first + c * f->plane, f->pitch);
+    float *first = space + f->pitch, *plane = first;
+    for (int64_t c = 0; c < channels; c++, image += v->h * v->w, plane += f->plane) {
+        /* The zeros in front of its first row: the plane before it ends with them, if all its rows are there. */
+        if (c == 0 || rows < f->rows) memset(plane - f->pitch, 0, (size_t)f->pitch * sizeof *plane);
+        f->m->frame(image, v->h, v->w, row * v->sy + f->low, rows * v->sy + f->above, plane, f->pitch);
+    }
     return first;
 }
 
