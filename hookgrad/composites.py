@@ -456,9 +456,8 @@ def nextafter(input, other):
     """The next number of the dtype from input towards other."""
     import numpy
 
-    result = _C.where(
-        input != other, input, other.detach()
-    )  # whose tangent, in forward mode, is that of the next number
+    # Whose tangent, in forward mode, is that of the next number.
+    result = _C.where(input != other, input, other.detach())
     result.data.copy_(_C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy()))))
     return result
 
