@@ -401,6 +401,38 @@ def test_attributes_and_weak_references():
     assert ref() is None
 
 
+def test_an_attribute_belongs_to_one_tensor_alone():
+    class Careful(torch.Tensor):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+
+    class Kind(torch.Tensor):
+        pass
+
+    a, b, c, d = torch.ones(1), torch.ones(1), torch.ones(1).as_subclass(Careful), torch.nn.Parameter(torch.ones(1))
+    a.note, b.__dict__["note"], c.note, d.note = 1, 2, 3, 4
+    kind = torch.ones(1).as_subclass(Kind)
+    assert [t.__dict__ for t in (a, b, c, d)] == [{"note": n} for n in (1, 2, 3, 4)]
+    assert not any(hasattr(t, "note") for t in (torch.ones(1), kind, torch.nn.Parameter(torch.ones(1))))
+    assert torch.ones(1).__dict__ == {} and vars(kind) == {}
+    del a.note
+    b.__dict__ = {}
+    assert not hasattr(a, "note") and not hasattr(b, "note")
+    with pytest.raises(AttributeError):
+        del torch.ones(1).note
+
+
+def test_an_attribute_hides_a_method_of_its_tensor_alone():
+    """Also where Python has remembered, over many calls, where it found the method."""
+    a, b = torch.ones(1), torch.ones(1)
+    dims = lambda: [t.dim() for t in (a, b)]
+    assert [dims() for _ in range(100)] == [[1, 1]] * 100
+    a.dim = lambda: "mine"
+    assert [dims() for _ in range(100)] == [["mine", 1]] * 100
+    del a.dim
+    assert [dims() for _ in range(100)] == [[1, 1]] * 100
+
+
 @pytest.mark.parametrize("by", ["attribute", "dict", "grad", "subclass"])
 def test_cycles_through_a_tensor_are_collected(by):
     class Kind(torch.Tensor):

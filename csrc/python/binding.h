@@ -100,6 +100,7 @@ typedef struct mod_state {
     PyObject *dual_call, *dual_as;
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */
+    PyObject *no_attributes; /* Note [Tensors without attributes] in py_tensor.c; NULL but on Python 3.11 */
 } mod_state;
 
 extern mod_state *hg_py; /* NULL before the first import */
@@ -110,7 +111,7 @@ extern mod_state *hg_py; /* NULL before the first import */
 typedef struct py_tensor {
     PyObject_HEAD
     hg_tensor core;
-    PyObject *dict;     /* may be NULL */
+    PyObject *dict;     /* may be NULL, or no_attributes, which is borrowed */
     PyObject *weakrefs; /* may be NULL */
 } py_tensor;
 

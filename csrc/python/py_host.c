@@ -53,6 +53,7 @@ static PyObject *tensor_alloc(void) {
     else if (!(o = (PyObject *)PyObject_GC_New(py_tensor, hg_py->tensor_type)))
         return NULL;
     memset(CORE(o), 0, sizeof(py_tensor) - sizeof(PyObject));
+    ((py_tensor *)o)->dict = hg_py->no_attributes;
     return o;
 }
 

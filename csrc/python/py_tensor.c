@@ -4,13 +4,32 @@
 
 /* ---- Life ------------------------------------------------------------------------------------------------------- */
 
+/* Note [Tensors without attributes]
+   Where Python 3.11 has found a method it remembers only for objects that have a dictionary; later versions do for those that
+   have none yet. So on 3.11 a tensor without attributes points to an empty dictionary, the same one for all, that it does not
+   own. Nobody sees or fills it: whoever asks for a tensor's dictionary, or is about to write to it, takes it away first. */
+static inline bool has_attributes(const py_tensor *t) { return t->dict && t->dict != hg_py->no_attributes; }
+
+/* A dictionary of its own, or none. */
+static inline void own_attributes_only(PyObject *self) {
+    py_tensor *t = (py_tensor *)self;
+    if (t->dict == hg_py->no_attributes) t->dict = NULL;
+}
+
+static inline void drop_attributes(py_tensor *t) {
+    PyObject *dict = t->dict;
+    if (dict == hg_py->no_attributes) return;
+    t->dict = hg_py->no_attributes;
+    Py_XDECREF(dict);
+}
+
 static int tensor_traverse(PyObject *self, visitproc visit, void *arg) {
-    Py_VISIT(((py_tensor *)self)->dict);
+    if (has_attributes((py_tensor *)self)) Py_VISIT(((py_tensor *)self)->dict);
     return py_core_traverse(HG_KIND_TENSOR, self, visit, arg);
 }
 
 static int tensor_clear(PyObject *self) {
-    Py_CLEAR(((py_tensor *)self)->dict);
+    drop_attributes((py_tensor *)self);
     py_core_clear(HG_KIND_TENSOR, self);
     return 0;
 }
@@ -19,31 +38,36 @@ static void tensor_dealloc(PyObject *self) {
     py_tensor *t = (py_tensor *)self;
     PyObject_GC_UnTrack(self);
     if (t->weakrefs) PyObject_ClearWeakRefs(self);
-    if (t->dict) Py_CLEAR(t->dict);
+    drop_attributes(t);
     if (Py_TYPE(self) == hg_py->tensor_type && hg_tensor_retire(hg_py->lib, &t->core)) return;
     py_core_dealloc(HG_KIND_TENSOR, self);
 }
 
 /* A plain tensor is shown to the collector from the moment it owns anything, a dictionary included. */
 static void tensor_track(PyObject *self) {
-    if (((py_tensor *)self)->dict && !PyObject_GC_IsTracked(self)) PyObject_GC_Track(self);
+    py_tensor *t = (py_tensor *)self;
+    if (!t->dict) t->dict = hg_py->no_attributes;
+    if (has_attributes(t) && !PyObject_GC_IsTracked(self)) PyObject_GC_Track(self);
 }
 
 static int tensor_setattro(PyObject *self, PyObject *name, PyObject *value) {
     int asked = hg_py->override ? py_override_set(self, name, value) : 0;
     if (asked) return asked < 0 ? -1 : 0;
+    own_attributes_only(self);
     int failed = PyObject_GenericSetAttr(self, name, value);
     tensor_track(self);
     return failed;
 }
 
 static PyObject *tensor_get_dict(PyObject *self, void *closure) {
+    own_attributes_only(self);
     PyObject *dict = PyObject_GenericGetDict(self, closure);
     tensor_track(self);
     return dict;
 }
 
 static int tensor_set_dict(PyObject *self, PyObject *value, void *closure) {
+    own_attributes_only(self);
     int failed = PyObject_GenericSetDict(self, value, closure);
     tensor_track(self);
     return failed;
@@ -66,6 +90,7 @@ static int check_retyped(PyObject *type, PyObject *from) {
 static PyObject *tensor_like(hg_ctx *cx, PyTypeObject *type, const hg_tensor *from) {
     PyObject *self = type->tp_alloc(type, 0);
     if (!self) return NULL;
+    ((py_tensor *)self)->dict = hg_py->no_attributes;
     hg_status st = hg_tensor_set_data(cx, TENSOR(self), from);
     if (st == HG_OK) return self;
     Py_DECREF(self);
@@ -369,6 +394,9 @@ static int put_together(void) {
 }
 
 int py_tensor_init(PyObject *m) {
+#if PY_VERSION_HEX >= 0x030B0000 && PY_VERSION_HEX < 0x030C0000
+    if (!(hg_py->no_attributes = PyDict_New())) return -1;
+#endif
     if (put_together() || py_type_add(m, &hg_py->tensor_type, &spec, NULL)) return -1;
     /* Where Python names the type of an operand it shall say 'Tensor', as for torch's, which is a class of Python's. */
     hg_py->tensor_type->tp_name = strrchr(spec.name, '.') + 1;
