@@ -269,18 +269,24 @@ static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, hg_backw
     return backward ? hg_backward_hook_outputs(cx, bw, call->args, &call->output) : HG_OK;
 }
 
+static bool is_stopping(hg_ctx *cx, hg_status st) {
+    return st == HG_HOST && HOST(cx)->stopping && HOST(cx)->stopping(HOST(cx)->ud);
+}
+
 /* The call has failed: hooks that are always to be called and were not yet are called now, with the output there is. Why
-   the call failed stands in the context, or with the host, and must survive whatever they do. */
-static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started) {
+   the call failed stands in the context, or with the host, and must survive whatever they do, except an order to stop, which
+   calls none of them and goes on out of one, and a warning that is an error. */
+static hg_status run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started, hg_status why) {
     hook_list list;
-    hg_status why = cx->status;
+    bool stopping = is_stopping(cx, why);
+    if (stopping) return why;
     char words[sizeof cx->words];
     memcpy(words, cx->words, sizeof words);
     void *stashed = HOST(cx)->stash ? HOST(cx)->stash(HOST(cx)->ud) : NULL;
     call->kind = HG_HOOK_FORWARD;
     list_init(&list);
     if (list_fill(cx, &list, HG_HOOK_FORWARD, call->module) != HG_OK) list.n = 0;
-    for (uint32_t i = 0; i < list.n; i++) {
+    for (uint32_t i = 0; i < list.n && !stopping; i++) {
         const hg_hook *hook = &list.at[i];
         bool global = i < list.n_global, ran = false;
         for (uint32_t k = 0; k < started->n_started; k++) ran |= started->at[k].id == hook->id;
@@ -288,19 +294,20 @@ static void run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *started
         /* Here torch gives global hooks no kwargs, whatever they were registered with. */
         uint32_t flags = global ? hook->flags & ~(uint32_t)HG_HOOK_WITH_KWARGS : hook->flags;
         hg_status st = run_hook(cx, hook, flags, call);
-        if (st == HG_OK) continue;
+        stopping = is_stopping(cx, st);
+        if (st == HG_OK || stopping) continue;
         if (st == HG_HOST && HOST(cx)->explain) HOST(cx)->explain(HOST(cx)->ud, cx->words, sizeof cx->words);
         char hook_words[sizeof cx->words];
         memcpy(hook_words, cx->words, sizeof hook_words);
-        hg_warn(cx, "UserWarning",
-                "%smodule forward hook with ``always_call=True`` raised an exception that was silenced as "
-                "another error was raised in forward: %s",
-                global ? "global " : "", hook_words);
+        stopping = hg_warn(cx, "UserWarning",
+                           "%smodule forward hook with ``always_call=True`` raised an exception that was silenced as "
+                           "another error was raised in forward: %s",
+                           global ? "global " : "", hook_words) != HG_OK;
     }
     list_end(cx, &list);
     if (HOST(cx)->unstash) HOST(cx)->unstash(HOST(cx)->ud, stashed);
     memcpy(cx->words, words, sizeof words);
-    cx->status = why;
+    return cx->status = stopping ? HG_HOST : why;
 }
 
 hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_value args, hg_value kwargs,
@@ -318,7 +325,7 @@ hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_val
     if (st == HG_OK)
         *out = call.output, call.output = (hg_value){0};
     else
-        run_always_hooks(cx, &call, &after);
+        st = run_always_hooks(cx, &call, &after, st);
     if (backward) hg_backward_hook_end(cx, &bw);
     list_end(cx, &after);
     hg_value_release(cx, call.output);

@@ -143,9 +143,12 @@ typedef struct hg_host {
     hg_status (*call)(void *ud, hg_module *m, const hg_value *args, size_t n, hg_value *out);
     /* A warning of the category ("UserWarning"); a host may turn it into an error. */
     hg_status (*warn)(void *ud, const char *category, const char *words);
-    /* Save what the host has in flight (an exception) and give it back: for clean-up that calls out. May be NULL. */
+    /* Save what the host has in flight (an exception) and give it back: for clean-up that calls out. A failure in flight when
+       it is given back stays, with the saved one as its context. May be NULL. */
     void *(*stash)(void *ud);
     void (*unstash)(void *ud, void *stashed);
+    /* Whether the failure in flight is an order to stop, which nothing may hold up or silence. May be NULL. */
+    bool (*stopping)(void *ud);
     /* The words of the failure in flight (of status HG_HOST), which is dropped. May be NULL. */
     void (*explain)(void *ud, char *words, size_t size);
     /* How the host writes the type of a value, "<class 'dict'>", for messages. May be NULL. */

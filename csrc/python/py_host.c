@@ -371,16 +371,19 @@ static hg_status host_first_tensor(void *ud, hg_value v, hg_value *out) {
     return HG_OK;
 }
 
+/* KeyboardInterrupt, SystemExit and their like, which are no Exception. */
+static bool host_stopping(void *ud) {
+    (void)ud;
+    return PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception);
+}
+
 #if PY_VERSION_HEX >= 0x030C0000
 static void *host_stash(void *ud) {
     (void)ud;
     return PyErr_GetRaisedException();
 }
 
-static void host_unstash(void *ud, void *stashed) {
-    (void)ud;
-    if (stashed) PyErr_SetRaisedException(stashed);
-}
+static void raise_stashed(PyObject *value) { PyErr_SetRaisedException(value); }
 #else
 static void *host_stash(void *ud) {
     (void)ud;
@@ -394,13 +397,16 @@ static void *host_stash(void *ud) {
     return value;
 }
 
-static void host_unstash(void *ud, void *stashed) {
-    (void)ud;
-    if (!stashed) return;
-    PyObject *value = stashed;
+static void raise_stashed(PyObject *value) {
     PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), value, PyException_GetTraceback(value));
 }
 #endif
+
+static void host_unstash(void *ud, void *stashed) {
+    PyObject *newer = host_stash(ud);
+    if (newer && stashed) PyException_SetContext(newer, stashed); /* steals it */
+    if (newer || stashed) raise_stashed(newer ? newer : stashed);
+}
 
 void py_host(hg_host *host) {
     *host = (hg_host){
@@ -424,6 +430,7 @@ void py_host(hg_host *host) {
         .warn = host_warn,
         .stash = host_stash,
         .unstash = host_unstash,
+        .stopping = host_stopping,
         .explain = host_explain,
         .show_type = host_show_type,
         .first_tensor = host_first_tensor,

@@ -101,6 +101,29 @@ def an_always_call_hook_that_raises_itself(torch, log):
     log.error(m, torch.ones(1))
 
 
+def an_order_to_stop_is_not_for_always_call_hooks(torch, log):
+    class Fails(torch.nn.Module):
+        def forward(self, error):
+            raise error
+
+    def stop(m, args, out):
+        raise KeyboardInterrupt("in a hook")
+
+    def call(m, error):
+        try:
+            m(error)
+        except BaseException as e:
+            log(type(e).__name__, str(e), type(e.__context__).__name__)
+
+    for error in (KeyboardInterrupt("stop"), SystemExit("stop"), ValueError("forward")):
+        m = Fails()
+        m.register_forward_hook(lambda m, args, out: log("always", out), always_call=True)
+        call(m, error)
+        m.register_forward_hook(stop, always_call=True)
+        m.register_forward_hook(lambda m, args, out: log("never"), always_call=True)
+        call(m, error)
+
+
 def always_call_hooks_and_a_hook_that_fails(torch, log):
     def stop(m, args, out):
         raise ValueError("stop")
