@@ -45,8 +45,8 @@ def compile_flags() -> list[str]:
 
 
 # What a small call runs through is optimised as one; more files would gain nothing, and every link would take longer.
-JOINED = """autograd engine expr lib node op pointwise saved storage tensor py_args py_host py_index py_op py_tensor
-            py_tensor_number""".split()
+JOINED = """autograd engine expr lib node op pointwise saved storage tensor py_args py_host py_index py_op py_op_method
+            py_tensor py_tensor_number""".split()
 # Together with the binding, what has no loops over elements.
 CALLS = """autograd backward_hook engine expr function hooks lib module node op pointwise saved schema storage table
            tensor""".split()

@@ -1035,9 +1035,6 @@ class Node:
 class Op:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
-class OpMethod:
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-
 class OutOfMemoryError(RuntimeError, MemoryError): ...
 
 class RemovableHandle:

@@ -34,7 +34,7 @@ from .version import __version__
 
 # Ops, dtypes and functions of the core have PyTorch's names already; a few are for the package's own use.
 _OWN = frozenset(
-    "Module RemovableHandle Op OpMethod Node adam_step grad layer_forward linalg nn op_table run_backward sgd_step special".split()
+    "Module RemovableHandle Op Node adam_step grad layer_forward linalg nn op_table run_backward sgd_step special".split()
 )
 globals().update({name: value for name, value in vars(_C).items() if name[0] != "_" and name not in _OWN})
 

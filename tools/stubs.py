@@ -139,7 +139,7 @@ def ops(flag, method, indent, decorator=None):
 
 
 def is_op(value):
-    return type(value).__name__ in ("Op", "OpMethod")
+    return type(value).__name__ == "Op"
 
 
 def name_of(cls):

@@ -23,7 +23,7 @@
 /* Our types, by their C names: hg_py->tensor_type ... */
 /* clang-format off */
 #define PY_TYPES(X)                                                                                                    \
-    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(op_method)          \
+    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op)          \
     X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)                    \
     X(mapping_iterator) X(mapping_view) X(module_dict) X(walk) X(grad_mode) X(package)
 /* clang-format on */

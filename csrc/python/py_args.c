@@ -379,8 +379,13 @@ static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64
     }
 }
 
-const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n_args, hg_arg *a, plain_lists *lists) {
+const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n_args, Py_ssize_t n_bound, hg_arg *a,
+                            plain_lists *lists) {
     Py_ssize_t n = *n_args;
+    const op_row *first = op->rows[0];
+    if (n_bound == n - 1 && n >= first->n_least && n <= first->info->n_positional &&
+        plain_value(args[n - 1], &first->info->params[n - 1], &a[n - 1], lists->ints, lists->tensors) == MATCH_YES)
+        return first;
     for (int r = 0; r < op->n_rows; r++) {
         const op_row *row = op->rows[r];
         const hg_param *p = row->info->params;

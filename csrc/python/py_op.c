@@ -243,7 +243,7 @@ static PyObject *respelled(const py_op *op, PyObject *const *args, Py_ssize_t n,
     for (Py_ssize_t i = 0; i < n && !failed; i++) PyTuple_SET_ITEM(by_place, i, Py_NewRef(args[i]));
     for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames) && !failed; k++)
         failed = PyDict_SetItem(by_name, PyTuple_GET_ITEM(kwnames, k), args[n + k]) < 0;
-    if (!failed) result = PyObject_CallMethod(module, "respelled", "OOOO", op, op->name, by_place, by_name);
+    if (!failed) result = PyObject_CallMethod(module, "respelled", "OOOO", op->face, op->name, by_place, by_name);
     Py_XDECREF(module), Py_XDECREF(by_place), Py_XDECREF(by_name);
     if (result == Py_NotImplemented) Py_CLEAR(result);
     return result;
@@ -261,10 +261,9 @@ static PyObject *call_on(hg_ctx *cx, const py_op *op, const op_row *row, const b
 }
 
 /* Whatever the arguments are: by position, by name, lists, of classes that override. */
-static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    const py_op *op = (py_op *)self;
+static PyObject *call_any(hg_ctx *cx, const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     if (hg_py->override && py_overrides(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
-        return py_override(self, args, n, kwnames);
+        return py_override(op->face, args, n, kwnames);
     for (int r = 0; r < op->n_rows; r++) {
         bound b;
         match m = py_bind(op, op->rows[r], args, n, kwnames, &b);
@@ -279,48 +278,39 @@ static PyObject *call_any(hg_ctx *cx, PyObject *self, PyObject *const *args, Py_
         return result;
     }
     if (py_override_strangers(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
-        return py_override(self, args, n, kwnames);
+        return py_override(op->face, args, n, kwnames);
     PyObject *result = respelled(op, args, n, kwnames);
     return result || PyErr_Occurred() ? result : py_op_error(op, args, n, kwnames);
 }
 
-static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
-    const py_op *op = (py_op *)self;
-    Py_ssize_t n = PyVectorcall_NARGS(n_flagged), i = 0;
+PyObject *py_op_call(const py_op *op, PyObject *const *args, Py_ssize_t n_args, PyObject *kwnames) {
+    Py_ssize_t n = n_args, i = 0;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (kwnames || !op->plain || n > PLAIN_MAX || hg_py->function_modes) return call_any(cx, self, args, n, kwnames);
+    if (kwnames || !op->plain || n > PLAIN_MAX || hg_py->function_modes) return call_any(cx, op, args, n, kwnames);
     hg_arg a[PLAIN_MAX];
     plain_lists lists;
     const op_row *row = op->rows[0];
     a[0].kind = HG_A_NONE;
     for (; i < n && i < op->n_plain && Py_TYPE(args[i]) == hg_py->tensor_type; i++)
         a[i].kind = HG_A_TENSOR, a[i].u.t = TENSOR(args[i]);
-    if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, a, &lists);
+    if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, i, a, &lists);
     if (row && !op->inplace) return py_call_op(cx, row->info->id, a, (int)n);
     if (row && a[0].kind == HG_A_TENSOR) return call_in_place(cx, row, a, (int)n);
-    return call_any(cx, self, args, PyVectorcall_NARGS(n_flagged), NULL);
+    return call_any(cx, op, args, n_args, NULL);
+}
+
+static PyObject *op_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
+    return py_op_call((py_op *)self, args, PyVectorcall_NARGS(n_flagged), kwnames);
 }
 
 /* ---- The objects ------------------------------------------------------------------------------------------------ */
 
 static PyObject *op_repr(PyObject *self) {
-    py_op *op = (py_op *)self;
-    return PyUnicode_FromFormat(
-        op->method ? "<method '%U' of 'torch._C.TensorBase' objects>" : "<built-in function %U>", op->name);
-}
-
-static PyObject *op_get(PyObject *self, PyObject *obj, PyObject *Py_UNUSED(type)) {
-    if (!obj || obj == Py_None) return Py_NewRef(self);
-    return PyMethod_New(self, obj);
+    return PyUnicode_FromFormat("<built-in function %U>", ((py_op *)self)->name);
 }
 
 static PyObject *op_get_name(PyObject *self, void *Py_UNUSED(closure)) { return Py_NewRef(((py_op *)self)->name); }
-
-static PyObject *op_get_qualname(PyObject *self, void *Py_UNUSED(closure)) {
-    py_op *op = (py_op *)self;
-    return op->method ? PyUnicode_FromFormat("Tensor.%U", op->name) : Py_NewRef(op->name);
-}
 
 static PyObject *op_get_doc(PyObject *self, void *Py_UNUSED(closure)) {
     py_op *op = (py_op *)self;
@@ -338,20 +328,13 @@ static PyObject *op_get_module(PyObject *self, void *Py_UNUSED(closure)) {
 }
 
 /* Pickled as the name that finds it again. */
-static PyObject *op_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
-    py_op *op = (py_op *)self;
-    if (!op->method) return Py_NewRef(op->name);
-    PyObject *builtins = PyImport_ImportModule("builtins");
-    PyObject *getattr = builtins ? PyObject_GetAttrString(builtins, "getattr") : NULL;
-    Py_XDECREF(builtins);
-    return getattr ? Py_BuildValue("N(OO)", getattr, hg_py->tensor_type, op->name) : NULL;
-}
+static PyObject *op_reduce(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(((py_op *)self)->name); }
 
 static PyObject *op_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return Py_NewRef(self); }
 
 static PyGetSetDef op_attributes[] = {
     {"__name__", op_get_name, NULL, NULL, NULL},
-    {"__qualname__", op_get_qualname, NULL, NULL, NULL},
+    {"__qualname__", op_get_name, NULL, NULL, NULL},
     {"__module__", op_get_module, NULL, NULL, NULL},
     {"__doc__", op_get_doc, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -381,25 +364,6 @@ static PyType_Spec op_spec = {
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE |
              Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = op_slots,
-};
-
-/* A method of Tensor. */
-static PyType_Slot method_slots[] = {
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_repr, op_repr},
-    {Py_tp_getset, op_attributes},
-    {Py_tp_descr_get, op_get},
-    {Py_tp_methods, op_methods},
-    {Py_tp_members, op_members},
-    {0, NULL},
-};
-
-static PyType_Spec method_spec = {
-    .name = "hookgrad._C.OpMethod",
-    .basicsize = sizeof(py_op),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE |
-             Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = method_slots,
 };
 
 /* ---- From the table --------------------------------------------------------------------------------------------- */
@@ -442,21 +406,21 @@ static bool tells_truth(const char *name) {
     return false;
 }
 
-/* A function without rows yet; steals name. */
-static py_op *op_new(PyTypeObject *type, PyObject *name, const char *where, bool inplace, const hg_op_info *info) {
-    py_op *op = PyObject_New(py_op, type);
+/* A function of one row; steals name. */
+static py_op *op_new(PyObject *name, const char *where, bool method, bool inplace, op_row *row) {
+    py_op *op = PyObject_New(py_op, hg_py->op_type);
     if (!op) return Py_DECREF(name), NULL;
     op->call = op_call, op->name = name, op->chars = PyUnicode_AsUTF8(name), op->where = where;
-    op->method = type == hg_py->op_method_type, op->inplace = inplace, op->truth = tells_truth(info->name),
-    op->n_rows = 0, op->plain = false, op->n_plain = 0;
-    return op;
+    op->face = (PyObject *)op, op->method = method, op->inplace = inplace, op->truth = tells_truth(row->info->name);
+    op->rows[0] = row, op->n_rows = 1, op->plain = op->alone = false, op->n_plain = 0;
+    if (!method || (op->face = py_op_method_new(op))) return op;
+    Py_DECREF(op);
+    return NULL;
 }
 
 PyObject *py_op_of_row(int id, bool inplace) {
     PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", rows[id].info->name);
-    py_op *op = name ? op_new(hg_py->op_type, name, "hookgrad", inplace, rows[id].info) : NULL;
-    if (op) op->rows[op->n_rows++] = &rows[id];
-    return (PyObject *)op;
+    return name ? (PyObject *)op_new(name, "hookgrad", false, inplace, &rows[id]) : NULL;
 }
 
 /* Another row under a name of a namespace; names that are something else already stay what they are. */
@@ -464,23 +428,26 @@ static int expose(PyObject *space, const char *where, bool method, bool inplace,
     PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", row->info->name);
     if (!name) return -1;
     PyUnicode_InternInPlace(&name);
-    PyTypeObject *type = method ? hg_py->op_method_type : hg_py->op_type;
-    py_op *op = (py_op *)PyDict_GetItemWithError(space, name);
-    if (!op && !PyErr_Occurred() && (op = op_new(type, Py_NewRef(name), where, inplace, row->info))) {
-        int failed = PyDict_SetItem(space, name, (PyObject *)op);
-        Py_DECREF(op);
-        if (failed) op = NULL;
+    PyObject *there = PyDict_GetItemWithError(space, name);
+    py_op *op = NULL;
+    if (there) {
+        op = method ? py_op_of_method(there) : Py_TYPE(there) == hg_py->op_type ? (py_op *)there : NULL;
+        Py_DECREF(name);
+        if (!op) return 0;
+        if (op->n_rows == OP_ROWS_MAX) {
+            PyErr_Format(PyExc_SystemError, "more than %d rows are called %s", OP_ROWS_MAX, op->chars);
+            return -1;
+        }
+        op->rows[op->n_rows++] = row;
+    } else {
+        if (!PyErr_Occurred()) op = op_new(Py_NewRef(name), where, method, inplace, row);
+        int failed = op ? PyDict_SetItem(space, name, op->face) : -1;
+        Py_DECREF(name);
+        if (failed) return -1;
     }
-    Py_DECREF(name);
-    if (!op) return -1;
-    if (Py_TYPE(op) != type) return 0;
-    if (op->n_rows == OP_ROWS_MAX) {
-        PyErr_Format(PyExc_SystemError, "more than %d rows are called %s", OP_ROWS_MAX, op->chars);
-        return -1;
-    }
-    op->rows[op->n_rows++] = row;
     op->plain = !op->truth && (op->n_rows == 1 || op->plain) && row->info->n_out == 1;
     op->n_plain = (uint8_t)count_plain(op->rows[0]->info);
+    op->alone = op->plain && !inplace && op->n_plain && op->rows[0]->n_least <= 1;
     return 0;
 }
 
@@ -568,9 +535,7 @@ static PyMethodDef functions[] = {
 };
 
 int py_op_init(PyObject *m) {
-    if (py_type_add(m, &hg_py->op_type, &op_spec, NULL) || py_type_add(m, &hg_py->op_method_type, &method_spec, NULL) ||
-        PyModule_AddFunctions(m, functions))
-        return -1;
+    if (py_type_add(m, &hg_py->op_type, &op_spec, NULL) || PyModule_AddFunctions(m, functions)) return -1;
     PyObject *torch = PyModule_GetDict(m), *methods = hg_py->tensor_type->tp_dict;
     PyObject *nn = space_new(m, "nn"), *linalg = space_new(m, "linalg"), *special = space_new(m, "special");
     if (!nn || !linalg || !special) return -1;

@@ -23,6 +23,7 @@ typedef struct op_row {
 typedef struct py_op {
     PyObject_HEAD
     vectorcallfunc call;
+    PyObject *face;    /* what Python knows: itself, borrowed, or the descriptor of a method, owned */
     PyObject *name;    /* interned */
     const char *chars; /* of the name */
     const char *where; /* the module it is found in */
@@ -30,6 +31,7 @@ typedef struct py_op {
     bool inplace;      /* "add_": the result goes into self */
     bool truth;        /* the result is told as a bool: equal, allclose */
     bool plain;        /* each row gives one tensor, which is the result */
+    bool alone;        /* and a plain tensor may be the only argument, of the first row */
     uint8_t n_plain;   /* up to so many plain tensors and nothing else are arguments of the first row */
     uint8_t n_rows;
     op_row *rows[OP_ROWS_MAX];
@@ -50,14 +52,23 @@ typedef struct bound {
 
 void bound_done(bound *b);
 
+/* A call of the op; of a method, with self in front. */
+PyObject *py_op_call(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
+/* The descriptor of a method: new. It keeps the op, whose first row is there. See Note [A function for each method]. */
+PyObject *py_op_method_new(py_op *op);
+/* The op of such a descriptor; borrowed. NULL: it is something else. */
+py_op *py_op_of_method(PyObject *method);
+
 typedef enum match { MATCH_NO, MATCH_YES, MATCH_FAILED } match;
 /* The same where the arguments are plain tensors, short tuples of them, ints and floats, which nobody overrides, few and by
-   position: the row, its arguments in a[PLAIN_MAX], *n of them, and what they point to. NULL: they are not, or fit no row. */
+   position: the row, its arguments in a[PLAIN_MAX], *n of them, and what they point to. The first n_bound are there
+   already: plain tensors for the first row. NULL: they are not so, or fit no row. */
 typedef struct plain_lists {
     int64_t ints[PLAIN_MAX];
     hg_tensor *tensors[PLAIN_MAX];
 } plain_lists;
-const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n, hg_arg *a, plain_lists *lists);
+const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n, Py_ssize_t n_bound, hg_arg *a,
+                            plain_lists *lists);
 /* MATCH_FAILED: an exception is set. Unless MATCH_YES, nothing is left to be released. */
 match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, bound *b);
 /* Set the TypeError of a call that fits no row; NULL. */
