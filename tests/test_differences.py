@@ -51,6 +51,30 @@ def test_a_table_of_hooks_takes_over_what_a_mapping_holds():
     assert seen == ["a"]
 
 
+@pytest.mark.parametrize("kind", ["register_full_backward_pre_hook", "register_full_backward_hook"])
+def test_tangents_and_transforms_pass_full_backward_hooks(kind):
+    module, seen, x = nn.Tanh(), [], torch.ones(2)
+    getattr(module, kind)(lambda module, *gradients: seen.append(gradients[0][0].tolist()))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.full((2,), 3.0))
+        tangent = torch.autograd.forward_ad.unpack_dual(module(dual)).tangent
+    assert torch.allclose(tangent, 3 * (1 - x.tanh() ** 2)) and not seen
+    slope = torch.func.grad(lambda x: module(x).sum())(x)
+    assert torch.allclose(slope, 1 - x.tanh() ** 2) and len(seen) == 1
+
+
+def test_an_output_of_a_type_of_return_types_passes_full_backward_hooks():
+    class Max(nn.Module):
+        def forward(self, x):
+            return x.max(0)
+
+    module, seen, x = Max(), [], torch.tensor([1.0, 2.0], requires_grad=True)
+    module.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append(grad_input[0].tolist()))
+    out = module(x)
+    out.values.backward()
+    assert type(out) is torch.return_types.max and seen == [[0.0, 1.0]] and out.indices.item() == 1
+
+
 def test_training_is_a_truth():
     module = nn.Identity()
     module.training = 3

@@ -209,3 +209,15 @@ def test_what_a_jvp_returns_is_checked(how, words):
     else:
         with pytest.raises(RuntimeError, match=words):
             check()
+
+
+def test_a_checkpoint_has_tangents_and_packs_what_forward_alone_saves():
+    packed = []
+    with fw.dual_level(), torch.autograd.graph.saved_tensors_hooks(packed.append, lambda none: none):
+        x = fw.make_dual(torch.ones(2), torch.full((2,), 3.0))
+        assert fw.unpack_dual(x * x).tangent.tolist() == [6.0, 6.0]
+    assert not packed
+    with fw.dual_level():
+        x = fw.make_dual(torch.ones(2), torch.full((2,), 3.0))
+        out = torch.utils.checkpoint.checkpoint(lambda x: x * x, x, use_reentrant=False)
+        assert fw.unpack_dual(out).tangent.tolist() == [6.0, 6.0]

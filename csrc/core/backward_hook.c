@@ -93,7 +93,8 @@ static hg_status passed_on(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     if (st == HG_OK && !*out && hg_sees(cx, t))
         st = hg_call_op(cx, HG_OP_VIEW_SIZE, (hg_arg[]){hg_t(t), hg_ints(t->shape, t->n_dim)}, 2, out);
     cx->grad_enabled = true;
-    return st != HG_OK ? st : *out ? HG_OK : hg_raw_detach(cx, t, out);
+    if (st == HG_OK && !*out) st = hg_raw_detach(cx, t, out);
+    return st == HG_OK && cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, *out) : st;
 }
 
 /* Replace the tensors of at[n] by what has passed through a new node; at[] owns them from then on. */

@@ -51,12 +51,20 @@ def _tangent(tensor):
 
 @contextmanager
 def _off():
-    """A context in which no op is told of tangents."""
-    was = _C._without_duals(True)
+    """A context in which no op is told of tangents, nor saved-tensor hooks in force of what the small backwards save."""
+    was, hooks = _C._without_duals(True), _C._autograd._top_saved_tensors_default_hooks(False)
+    if hooks:
+        _C._autograd._push_saved_tensors_default_hooks(_as_it_is, _as_it_is)
     try:
         yield
     finally:
         _C._without_duals(was)
+        if hooks:
+            _C._autograd._pop_saved_tensors_default_hooks()
+
+
+def _as_it_is(tensor):
+    return tensor
 
 
 # ---- Ops ----------------------------------------------------------------------------------------------------------------

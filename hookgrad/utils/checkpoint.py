@@ -222,6 +222,10 @@ class _SavedInputs(Function):
     def backward(ctx, *grads):
         raise AssertionError("a checkpoint's inputs are not part of the graph")
 
+    @staticmethod
+    def jvp(ctx, *tangents):
+        return None
+
 
 class _Frame:
     """One call of checkpoint(): how to run it again, and what it saved."""
