@@ -108,6 +108,7 @@ _ELSEWHERE = {
     "i0": "special",
     "mvlgamma": "special",
     "UntypedStorage": "storage",
+    "TypedStorage": "storage",
     **dict.fromkeys(
         """BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage
         ShortStorage""".split(),

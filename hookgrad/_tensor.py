@@ -112,11 +112,12 @@ def __deepcopy__(self, memo):
         return copy
 
     # Tensors on one storage stay together: the storage is copied once, and each is a view of the copy.
-    key = ("hookgrad storage", self.untyped_storage()._key())
+    from .storage import copied
+
     with _no_grad():
-        if key not in memo:
-            memo[key] = self.untyped_storage()._whole().clone()
-        copy = memo[key].view(self.dtype) if self.dtype != _C.uint8 else memo[key]
+        copy = copied(self.detach()._storage_bytes(), memo)
+        if self.dtype != _C.uint8:
+            copy = copy.view(self.dtype)
         copy = copy.as_strided(self.shape, self.stride(), self.storage_offset()).detach()
     if type(self) is Tensor:
         copy.requires_grad = self.requires_grad
@@ -125,6 +126,12 @@ def __deepcopy__(self, memo):
     memo[id(self)] = copy
     if self.__dict__:
         copy.__dict__.update(deepcopy(self.__dict__, memo))
+    if type(self) is not Tensor:
+        from copyreg import _slotnames
+
+        for name in _slotnames(type(self)):
+            if hasattr(self, name):
+                setattr(copy, name, deepcopy(getattr(self, name), memo))
     if self.is_leaf and self.grad is not None:
         copy.grad = deepcopy(self.grad, memo)
     return copy
@@ -171,15 +178,23 @@ def untyped_storage(self):
     """The bytes it lies in, which other tensors may share."""
     from .storage import UntypedStorage
 
-    return UntypedStorage(self)
+    return UntypedStorage._of(self)
 
 
 @_method
 def storage(self):
     """The bytes it lies in, as elements of its dtype."""
-    from .storage import TypedStorage
+    from .storage import _warn, typed_of
 
-    return TypedStorage(self)
+    _warn()
+    return typed_of(self)
+
+
+@_method
+def _typed_storage(self):
+    from .storage import typed_of
+
+    return typed_of(self)
 
 
 @_method
@@ -582,6 +597,8 @@ def _legacy(dtype, args, device=None):
         if args[0].dtype != dtype:
             raise TypeError(f"expected {dtype} (got {args[0].dtype})")
         return args[0].detach()
+    if len(args) == 1 and hasattr(args[0], "_whole"):
+        return _C.empty(0, dtype=dtype).set_(args[0])
     if len(args) == 1 and not isinstance(args[0], (int, _C.Size)):
         return _C.tensor(args[0], dtype=dtype)
     size = args[0] if len(args) == 1 and isinstance(args[0], _C.Size) else args

@@ -21,13 +21,13 @@ def _rebuild_tensor(storage, storage_offset, size, stride):
 
 def _reduce_tensor(tensor):
     """How a tensor pickles: a function and its arguments."""
-    from .storage import TypedStorage
+    from .storage import typed_of
 
     if tensor.is_meta and type(tensor) is hookgrad.Tensor:
         settings = tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.requires_grad
         return _rebuild_meta_tensor_no_storage, settings
     where = tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
-    made = _rebuild_tensor_v2, (TypedStorage(tensor), *where, tensor.requires_grad, OrderedDict())
+    made = _rebuild_tensor_v2, (typed_of(tensor), *where, tensor.requires_grad, OrderedDict())
     state = _get_obj_state(tensor)
     if type(tensor) is hookgrad.Tensor and not state:
         return made
@@ -78,9 +78,12 @@ def _rebuild_from_type_v2(func, new_type, args, state):
 
 
 def _get_obj_state(obj):
-    """The attributes of an object, those in slots apart: None, a dict, or a pair of dicts."""
+    """The attributes of an object, those in slots apart: a dict, or a pair of dicts, or what its class says they are."""
     from copyreg import _slotnames
 
+    own = getattr(type(obj), "__getstate__", None)
+    if own is not getattr(object, "__getstate__", None):
+        return obj.__getstate__()
     slots = {name: getattr(obj, name) for name in _slotnames(type(obj)) if hasattr(obj, name)}
     state = dict(obj.__dict__)
     return (state, slots) if slots else state

@@ -11,9 +11,9 @@ def is_tensor(obj):
 
 def is_storage(obj):
     """Is it the memory of a tensor?"""
-    from .storage import UntypedStorage
+    from .storage import TypedStorage, UntypedStorage
 
-    return isinstance(obj, UntypedStorage)
+    return isinstance(obj, (UntypedStorage, TypedStorage))
 
 
 def is_floating_point(input):

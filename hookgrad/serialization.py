@@ -12,9 +12,12 @@ import sys
 import zipfile
 from enum import Enum
 from mmap import MAP_PRIVATE, MAP_SHARED
+from warnings import warn
 
 from . import _C
-from .storage import TypedStorage, UntypedStorage, _typed, legacy_storages
+from .storage import TypedStorage, UntypedStorage, legacy_storages, typed
+
+DEFAULT_PROTOCOL = 2
 
 # What may be built from a file that is not trusted, beside what this package itself defines for tensors.
 _SAFE = {
@@ -51,7 +54,7 @@ _safe_globals = []
 
 
 def add_safe_globals(safe_globals):
-    """Let `load` build these classes and functions too."""
+    """Let `load` build these classes and functions too; (class, "module.name") is one that files call otherwise."""
     _safe_globals.extend(safe_globals)
 
 
@@ -88,6 +91,14 @@ class safe_globals:
         _safe_globals[:] = self._before
 
 
+def _is_allowed(module, name):
+    """Has the program allowed what a file calls `module.name`?"""
+    return any(
+        (g[1] if isinstance(g, tuple) else f"{g.__module__}.{g.__qualname__}") == f"{module}.{name}"
+        for g in _safe_globals
+    )
+
+
 def _is_safe(module, name):
     """May what a file calls `module.name` be built from one that is not trusted?"""
     inside = module[len("hookgrad") :].lstrip(".") if module.startswith("hookgrad") else None
@@ -114,8 +125,7 @@ def get_unsafe_globals_in_checkpoint(f):
             strings.append(arg)
         if opcode.name in ("GLOBAL", "STACK_GLOBAL"):
             module, name = arg.split(" ", 1) if opcode.name == "GLOBAL" else strings[-2:]
-            allowed = any(g.__module__ == module and g.__qualname__ == name for g in _safe_globals)
-            if not allowed and not _is_safe(_home(module), name):
+            if not _is_allowed(module, name) and not _is_safe(_home(module), name):
                 names.append(f"{module}.{name}")
     return list(dict.fromkeys(names))
 
@@ -155,7 +165,7 @@ def get_default_load_endianness():
 
 
 def set_default_load_endianness(endianness):
-    """Which byte order files have that do not say theirs: kept, for those of save() say it."""
+    """Which byte order files have that do not say theirs."""
     if not isinstance(endianness, LoadEndianness) and endianness is not None:
         raise TypeError("Invalid argument type in function set_default_load_endianness")
     _settings["endianness"] = endianness
@@ -193,43 +203,152 @@ class set_default_mmap_options:
         _settings["mmap"] = self._was
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds only what is known to be harmless, and knows our own names under torch's; `storage_of` is asked for memory."""
+class SourceChangeWarning(Warning):
+    """Of files that hold the source of a module: PyTorch compares it. Here it is not looked at."""
 
-    def __init__(self, file, storage_of, weights_only, encoding):
+
+# ---- Where storages are --------------------------------------------------------------------------------------------
+
+_packages = []
+
+
+def register_package(priority, tagger, deserializer):
+    """Have `tagger(storage)` say where a storage is that is saved, and `deserializer(storage, location)` bring it there. Those of
+    lower priority are asked first; None leaves it to the next.
+
+    Source: https://docs.pytorch.org/docs/stable/notes/serialization.html#torch.serialization.register_package
+    """
+    _packages.append((priority, tagger, deserializer))
+    _packages.sort(key=lambda package: package[0])
+
+
+def location_tag(storage):
+    """Where a storage is, as files say it: "cpu"."""
+    for _, tagger, _ in _packages:
+        if (location := tagger(storage)) is not None:
+            return location
+    raise RuntimeError(f"don't know how to determine data location of {type(storage).__name__}")
+
+
+def default_restore_location(storage, location):
+    """The storage at that place: itself, or one on the device "meta"."""
+    for _, _, deserializer in _packages:
+        if (made := deserializer(storage, location)) is not None:
+            return made
+    raise RuntimeError(
+        f"don't know how to restore data location of torch.storage.UntypedStorage (tagged with {location})"
+    )
+
+
+def _to_device(storage, location):
+    kind = location.partition(":")[0]
+    if kind == "meta":
+        return storage.to(device="meta")
+    if kind in ("cuda", "xpu", "mps", "hpu", "mtia"):
+        raise RuntimeError(
+            f"Attempting to deserialize object on a {kind.upper()} device but torch.{kind}.is_available() is False. On a CPU-only "
+            "machine, please use torch.load with map_location=torch.device('cpu') to have the storages on the CPU."
+        )
+    return None
+
+
+register_package(
+    10,
+    lambda storage: storage.device.type if storage.device.type == "cpu" else None,
+    lambda storage, location: storage if location == "cpu" else None,
+)
+register_package(20, lambda storage: storage.device.type, _to_device)
+
+
+def _located(map_location):
+    """What makes of a storage, and of where the file says it was, the one that is used."""
+    if map_location is None:
+        return default_restore_location
+    if isinstance(map_location, dict):
+        return lambda storage, where: default_restore_location(storage, map_location.get(where, where))
+    if isinstance(map_location, (str, bytes, _C.device)):
+        place = map_location.decode("ascii") if isinstance(map_location, bytes) else str(map_location)
+        return lambda storage, where: default_restore_location(storage, place)
+
+    def located(storage, where):
+        made = map_location(storage, where)
+        return default_restore_location(storage, where) if made is None else made
+
+    return located
+
+
+# ---- Pickles -------------------------------------------------------------------------------------------------------
+
+
+def _text(name):
+    return name.decode("ascii") if isinstance(name, bytes) else name  # load() may have been told encoding="bytes"
+
+
+class _Building:
+    """Of an unpickler: knows our own names under torch's, and asks `storage_of` for memory."""
+
+    def __init__(self, file, storage_of, encoding):
         super().__init__(file, encoding=encoding)
-        self._weights_only = weights_only
         self._storage_of = storage_of
         self._storages = {}
 
     def persistent_load(self, pid):
-        if pid[0] != "storage":
+        if _text(pid[0]) != "storage":
             raise pickle.UnpicklingError(f"unsupported persistent id: {pid[0]}")
-        kind, key, n = pid[1], pid[2], pid[4]
+        kind, key, location, n = pid[1:5]
         dtype = getattr(kind, "dtype", _C.uint8)
         if key not in self._storages:
-            self._storages[key] = self._storage_of(key, n * dtype.itemsize)
-        return _typed(self._storages[key], dtype)
+            self._storages[key] = self._storage_of(_text(key), n, dtype, _text(location))
+        return typed(self._storages[key], dtype)
 
     def find_class(self, module, name):
         ours = _home(module)
         if ours == "hookgrad._C" and not name.startswith("_hook_"):  # _hook_table() and _hook_flags() are at home there
             ours = "hookgrad"
         try:
-            found = super().find_class(ours, name)
+            return super().find_class(ours, name)
         except (ImportError, AttributeError):
             if ours == module:
                 raise
-            found = super().find_class(module, name)  # what the program has put into torch's place itself
-        if not self._weights_only or any(found is g for g in _safe_globals):
-            return found
-        if _is_safe(ours, name):
+            return super().find_class(module, name)  # what the program has put into torch's place itself
+
+
+class _Unpickler(_Building, pickle.Unpickler):
+    """Builds what a file asks for."""
+
+
+class _CarefulUnpickler(_Unpickler):
+    """Builds only what is known to be harmless."""
+
+    def find_class(self, module, name):
+        if module.partition(".")[0] in ("sys", "os", "posix", "nt"):
+            raise pickle.UnpicklingError(
+                f"Weights only load failed. Trying to load unsupported GLOBAL {module}.{name} whose module {module} is blocked."
+            )
+        for g in _safe_globals:
+            if isinstance(g, tuple) and g[1] == f"{module}.{name}":
+                return g[0]
+        found = super().find_class(module, name)
+        ours = "hookgrad" if module == "torch._C" else _home(module)
+        if _is_safe(ours, name) or any(found is g for g in _safe_globals):
             return found
         raise pickle.UnpicklingError(
-            f"Weights only load failed. WeightsUnpickler error: Unsupported global: GLOBAL {module}.{name} was not an allowed global "
-            f"by default. If you trust whoever wrote the file, allow it with `torch.serialization.add_safe_globals([{name}])` or the "
-            f"`torch.serialization.safe_globals([{name}])` context manager, or pass `weights_only=False`."
+            "Weights only load failed. This file can still be loaded, if you trust whoever wrote it: pass `weights_only=False`, which "
+            "lets the file do anything (arbitrary code execution), or use "
+            f"`torch.serialization.add_safe_globals([{name}])` or the `torch.serialization.safe_globals([{name}])` context manager "
+            "to allowlist what is named below.\n"
+            f"\tWeightsUnpickler error: Unsupported global: GLOBAL {module}.{name} was not an allowed global by default.\n"
+            "Check the documentation of torch.load for the types that are built by default with weights_only"
         )
+
+
+def _unpickler(weights_only, pickle_module):
+    """Of which class: `storage_of` gets a key, how many elements of which dtype, and where they were."""
+    if weights_only:
+        return _CarefulUnpickler
+    if pickle_module in (None, pickle):
+        return _Unpickler
+    return type("Unpickler", (_Building, pickle_module.Unpickler), {})
 
 
 def _with_torch_names(data):
@@ -253,40 +372,87 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=2, _use_new_zipfile_seria
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.save.html
     """
+    if _use_new_zipfile_serialization:
+        write, settings = _save, (pickle_module, pickle_protocol)
+    else:
+        write, settings = _legacy_save, (pickle_module, pickle_protocol)
     if isinstance(f, (str, os.PathLike)):
         parent = os.path.dirname(os.fspath(f))
         if parent and not os.path.isdir(parent):
             raise RuntimeError(f"Parent directory {parent} does not exist.")
-        root = os.path.splitext(os.path.basename(f))[0]
         with open(f, "wb") as file:
-            return _save(obj, file, root, pickle_module, pickle_protocol)
+            return write(obj, file, *settings, os.path.splitext(os.path.basename(f))[0])
     if not hasattr(f, "write"):
         raise AttributeError(
             f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}"
         )
-    _save(obj, f, "archive", pickle_module, pickle_protocol)
+    write(obj, f, *settings)
 
 
-def _save(obj, file, root, pickle_module, protocol):
-    seen, pickled = {}, io.BytesIO()
+def _pickled(obj, pickle_module, protocol, views=()):
+    """The pickle of an object without its storages, and these with how many bytes an element of theirs has, under their numbers.
+    `views` ends what is said of each."""
+    seen, dtypes, pickled = {}, {}, io.BytesIO()
 
     class Pickler(pickle_module.Pickler):
         """Writes memory that several tensors share once."""
 
         def persistent_id(self, obj):
-            if not isinstance(obj, UntypedStorage):
+            if not isinstance(obj, (UntypedStorage, TypedStorage)):
                 return None
-            number, _ = seen.setdefault(obj._key(), (str(len(seen)), obj))  # held: its address shall be nobody else's
-            kind = legacy_storages[obj.dtype] if isinstance(obj, TypedStorage) else UntypedStorage
-            return "storage", kind, number, "cpu", len(obj)
+            typed, storage = isinstance(obj, TypedStorage), obj.untyped()
+            dtype = obj.dtype if typed else _C.uint8
+            entry = str(len(seen)), storage, obj.element_size()  # held: its address shall be nobody else's
+            number = seen.setdefault(storage._cdata, entry)[0]
+            if storage.nbytes() and dtypes.setdefault(number, dtype) != dtype:
+                raise RuntimeError(
+                    "Cannot save multiple tensors or storages that view the same data as different types"
+                )
+            kind = legacy_storages[dtype] if typed else UntypedStorage
+            return "storage", kind, number, location_tag(storage), len(obj), *views
 
     Pickler(pickled, protocol=protocol).dump(obj)
+    return _with_torch_names(pickled.getvalue()), seen.values()
+
+
+class _Stream:
+    """A file that is written from the beginning to the end: one that compresses cannot go back."""
+
+    def __init__(self, file):
+        self.write = file.write
+
+    def flush(self):
+        pass
+
+
+def _save(obj, file, pickle_module, protocol, root="archive"):
+    data, storages = _pickled(obj, pickle_module, protocol)
+    if not isinstance(file, (io.BytesIO, io.FileIO, io.BufferedWriter, io.BufferedRandom)):
+        file = _Stream(file)
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo(f"{root}/data.pkl"), _with_torch_names(pickled.getvalue()))
+        archive.writestr(zipfile.ZipInfo(f"{root}/data.pkl"), data)
         archive.writestr(zipfile.ZipInfo(f"{root}/byteorder"), sys.byteorder)
-        for number, storage in seen.values():
+        for number, storage, _ in storages:
             archive.writestr(_aligned(archive, f"{root}/data/{number}"), _bytes(storage))
         archive.writestr(zipfile.ZipInfo(f"{root}/version"), "3\n")
+
+
+MAGIC_NUMBER, PROTOCOL_VERSION = 0x1950A86A20F9469CFC6C, 1001
+
+
+def _legacy_save(obj, file, pickle_module, protocol, root=None):
+    """One pickle after the other: a number, a version, the machine's sizes, the object, its storages' names; then these."""
+    data, storages = _pickled(obj, pickle_module, protocol, (None,))
+    sizes = {"short": 2, "int": 4, "long": 4}
+    system = {"protocol_version": PROTOCOL_VERSION, "little_endian": sys.byteorder == "little", "type_sizes": sizes}
+    for part in (MAGIC_NUMBER, PROTOCOL_VERSION, system):
+        pickle_module.dump(part, file, protocol=protocol)
+    file.write(data)
+    pickle_module.dump([number for number, *_ in storages], file, protocol=protocol)
+    for _, storage, element_size in storages:
+        storage._write_file(file, False, True, element_size)
+    if hasattr(file, "flush"):
+        file.flush()
 
 
 def _bytes(storage):
@@ -305,54 +471,84 @@ def _aligned(archive, name):
     return info
 
 
-def load(f, map_location=None, pickle_module=None, *, weights_only=True, mmap=None, encoding="utf-8", **options):
-    """Read what `save` wrote, here or in PyTorch: its archives, and the files of before 1.6. `map_location` may name
-    the CPU, or "meta": then nothing but shapes is read.
+def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=None, encoding="utf-8", **options):
+    """Read what `save` wrote, here or in PyTorch: its archives, and the files of before 1.6. `map_location` is a device,
+    a dict of devices' names, or a function of a storage and the name of where it was; on "meta" nothing but shapes is read.
+    `weights_only` is true unless a pickle_module is given.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.load.html
     """
-    if weights_only and pickle_module is not None:
-        raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
+    weights_only = _careful(weights_only, pickle_module)
     if mmap and not isinstance(f, (str, os.PathLike)):
         raise ValueError("f must be a file path in order to use the mmap argument")
-    located = _located(map_location)
+    how = _located(map_location), _unpickler(weights_only, pickle_module), encoding
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
-            if mmap and not zipfile.is_zipfile(file):
+            if mmap and not _is_zipfile(file):
                 raise RuntimeError(
                     "mmap can only be used with files saved with `torch.save(_use_new_zipfile_serialization=True)`: save it so, in "
                     "order to map it"
                 )
-            return _load(file, located, weights_only, encoding, f if mmap else None)
-    if not hasattr(f, "read"):
-        raise AttributeError(
-            f"expected 'f' to be string, path, or a file-like object with a 'read' attribute, not {type(f)}"
-        )
-    if not hasattr(f, "seek") or not hasattr(f, "readline") or f.tell():
-        f = io.BytesIO(f.read())
-    return _load(f, located, weights_only, encoding, None)
+            return _load(file, *how, f if mmap else None)
+    try:
+        f.seek(f.tell())
+    except (AttributeError, io.UnsupportedOperation) as error:
+        raise type(error)(
+            f"{error}. You can only torch.load from a file that is seekable. Read it into an io.BytesIO first, and load from that"
+        ) from None
+    return _load(f, *how, None)
 
 
-def _located(map_location):
-    """What makes of a storage, that a file has, the one that is used."""
-    if callable(map_location):
-        return lambda storage: map_location(storage, "cpu") or storage
-    where = map_location.get("cpu") if isinstance(map_location, dict) else map_location
-    device = _C.device("cpu" if where is None else where)
-    if device.type not in ("cpu", "meta"):
+def _careful(weights_only, pickle_module):
+    """Is only to be built what is known to be harmless? Two variables of the environment may have decided."""
+
+    def forced(name):
+        return os.environ.get(name, "0") in ("1", "y", "yes", "true")
+
+    careful, careless = forced("TORCH_FORCE_WEIGHTS_ONLY_LOAD"), forced("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    if careful and careless:
         raise RuntimeError(
-            f"Attempting to deserialize object on a {device.type.upper()} device but torch.{device.type}.is_available() is False: "
-            "pass map_location=torch.device('cpu') to load it on the CPU"
+            "Only one of `TORCH_FORCE_WEIGHTS_ONLY_LOAD` or `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` should be set"
         )
-    return lambda storage: UntypedStorage(storage._whole().to(device)) if device.type == "meta" else storage
+    if careful:
+        weights_only = True
+    elif weights_only is None:
+        weights_only = pickle_module is None and not careless
+        if careless:
+            warn(
+                "Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected, since the `weights_only` argument was not explicitly "
+                "passed to `torch.load`, forcing weights_only=False: the file may do anything",
+                UserWarning,
+                stacklevel=3,
+            )
+    if weights_only and pickle_module is not None:
+        raise RuntimeError("Can not safely load weights when explicit pickle_module is specified")
+    return weights_only
 
 
-def _load(file, located, weights_only, encoding, path):
-    if not zipfile.is_zipfile(file):
-        file.seek(0)
-        return _load_old(file, weights_only, encoding)
+def _is_zipfile(file):
+    """Does an archive begin where the file stands? It stays there."""
+    start = file.tell()
+    magic = file.read(4)
+    file.seek(start)
+    return magic == b"PK\3\4"
+
+
+def _load(file, located, unpickler, encoding, path):
+    if not _is_zipfile(file):
+        if not hasattr(file, "readinto") or not hasattr(file, "readline"):
+            file = io.BytesIO(file.read())
+        return _load_old(file, located, unpickler, encoding)
+    if file.tell() or not hasattr(file, "seekable"):
+        file = io.BytesIO(file.read())
     with zipfile.ZipFile(file) as archive:
-        return _load_archive(archive, weights_only, encoding, located, path)
+        return _load_archive(archive, located, unpickler, encoding, path)
+
+
+def _order_unsaid():
+    """The byte order of a file that does not say its own."""
+    set_to = _settings["endianness"]
+    return sys.byteorder if set_to in (None, LoadEndianness.NATIVE) else set_to.name.lower()
 
 
 def _mapped(path):
@@ -364,54 +560,73 @@ def _mapped(path):
         return mmap(file.fileno(), 0, access=ACCESS_WRITE if shared else ACCESS_COPY)
 
 
-def _load_archive(archive, weights_only, encoding, located, path):
+def _load_archive(archive, located, unpickler, encoding, path):
     names = archive.namelist()
     root = next(
         (name[: -len("data.pkl")] for name in names if name.count("/") == 1 and name.endswith("/data.pkl")), None
     )
     if root is None:
         raise RuntimeError("load(): the archive has no data.pkl: it is not one of torch.save")
-    if root + "byteorder" in names and archive.read(root + "byteorder").decode() != sys.byteorder:
-        raise RuntimeError(f"load(): the file's byte order is not this machine's, {sys.byteorder}")
+    order = archive.read(root + "byteorder").decode() if root + "byteorder" in names else _order_unsaid()
+    if order not in ("little", "big"):
+        raise ValueError(f"Unknown endianness type: {order}")
     whole = None if path is None else memoryview(_mapped(path))
 
-    def storage_of(key, n_bytes):
+    def storage_of(key, n, dtype, where):
+        n_bytes = n * dtype.itemsize
         if whole is not None and n_bytes:
             start = archive.getinfo(f"{root}data/{key}").header_offset
             start += 30 + sum(int.from_bytes(whole[start + i : start + i + 2], "little") for i in (26, 28))
-            return located(UntypedStorage(_C.frombuffer(whole[start : start + n_bytes], dtype=_C.uint8)))
+            return located(UntypedStorage._of(_C.frombuffer(whole[start : start + n_bytes], dtype=_C.uint8)), where)
         with archive.open(f"{root}data/{key}") as record:
             storage = UntypedStorage(n_bytes)
-            if n_bytes and not skip_data.on and record.readinto(memoryview(storage._whole())) != n_bytes:
+            if not skip_data.on:
+                _fill(storage, record, key)
+        if order != sys.byteorder and not skip_data.on:
+            storage.byteswap(dtype)
+        return located(storage, where)
+
+    return unpickler(io.BytesIO(archive.read(root + "data.pkl")), storage_of, encoding).load()
+
+
+def _fill(storage, file, key):
+    """Read a storage's bytes, of which a compressed file gives some at a time."""
+    if storage.nbytes():
+        left = memoryview(storage._whole())
+        while len(left):
+            n = file.readinto(left)
+            if not n:
                 raise RuntimeError(f"load(): storage {key} is shorter than its tensors")
-        return located(storage)
-
-    return _Unpickler(io.BytesIO(archive.read(root + "data.pkl")), storage_of, weights_only, encoding).load()
+            left = left[n:]
 
 
-_OLD_FILE = 0x1950A86A20F9469CFC6C
+def _load_old(file, located, unpickler, encoding):
+    """What _legacy_save writes."""
+    read, dtypes, given = (
+        {},
+        {},
+        {},
+    )  # the storages that the file's bytes go to, and those that tensors get: both until all is read
 
-
-def _load_old(file, weights_only, encoding):
-    """One pickle after the other: a number, a version, the machine's sizes, the object, its storages' names; then these."""
-    storages = {}
-
-    def storage_of(key, n_bytes):
-        return storages.setdefault(key, UntypedStorage(n_bytes))
+    def storage_of(key, n, dtype, where):
+        read[key], dtypes[key] = UntypedStorage(n * dtype.itemsize), dtype
+        given[key] = located(read[key], where)
+        return given[key]
 
     def part():
-        return _Unpickler(file, storage_of, weights_only, encoding).load()
+        return unpickler(file, storage_of, encoding).load()
 
-    if part() != _OLD_FILE:
-        raise RuntimeError("load(): this is not a file of torch.save")
-    if (version := part()) != 1001:
-        raise RuntimeError(f"load(): version {version} of the format is not known")
-    if not part().get("little_endian", True):
-        raise RuntimeError("load(): the file is of a machine whose bytes stand in the other order")
+    if part() != MAGIC_NUMBER:
+        raise RuntimeError("Invalid magic number; corrupt file? It is not one of torch.save")
+    if (version := part()) != PROTOCOL_VERSION:
+        raise RuntimeError(f"Invalid protocol version: {version}")
+    swapped = part().get("little_endian", True) != (sys.byteorder == "little")
     made = part()
-    for key in part():
+    for key in map(_text, part()):
         file.read(8)  # how many elements follow, which the storage has been told
-        whole = storages[key]._whole()
-        if len(whole) and file.readinto(memoryview(whole)) != len(whole):
-            raise RuntimeError(f"load(): storage {key} is shorter than its tensors")
+        _fill(read[key], file, key)
+        if swapped:
+            read[key].byteswap(dtypes[key])
+        if given[key] is not read[key] and given[key].device.type == "cpu":
+            given[key].copy_(read[key])
     return made

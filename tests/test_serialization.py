@@ -1,7 +1,11 @@
 """torch.save and torch.load: what is built from a file, where its memory comes from, and how it fails."""
 
+import copy
+import gzip
 import io
+import os
 import pickle
+import zipfile
 from collections import Counter, OrderedDict
 
 import pytest
@@ -27,7 +31,24 @@ def test_what_is_not_allowed_is_named():
         torch.load(saved({"w": torch.ones(2), "o": Other(1)}))
     assert torch.load(saved(Other(1)), weights_only=False).value == 1
     with pytest.raises(RuntimeError, match="explicit pickle_module"):
-        torch.load(saved([1]), pickle_module=pickle)
+        torch.load(saved([1]), pickle_module=pickle, weights_only=True)
+    assert torch.load(saved(Other(2)), pickle_module=pickle).value == 2
+    with torch.serialization.safe_globals([(Other, f"{__name__}.Other")]):
+        assert torch.load(saved(Other(3))).value == 3
+
+
+def test_the_environment_decides_what_is_built(monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.warns(UserWarning, match="TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected"):
+        assert torch.load(saved(Other(1))).value == 1
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(saved(Other(1)), weights_only=True)
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.raises(RuntimeError, match="Only one of"):
+        torch.load(saved(Other(1)))
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(saved(Other(1)), weights_only=False)
 
 
 def test_classes_are_allowed_for_good_or_in_a_block():
@@ -83,6 +104,64 @@ def test_map_location_is_asked_or_refused():
     assert torch.load(saved(torch.ones(1)), map_location={"cuda:0": "cpu"}).item() == 1
     with pytest.raises(RuntimeError, match="Attempting to deserialize object on a CUDA device"):
         torch.load(saved(torch.ones(1)), map_location="cuda")
+    with pytest.raises(RuntimeError, match=r"don't know how to restore data location .* \(tagged with foo\)"):
+        torch.load(saved(torch.ones(1)), map_location="foo")
+
+
+def test_packages_say_where_storages_are(monkeypatch):
+    monkeypatch.setattr(torch.serialization, "_packages", list(torch.serialization._packages))
+    asked = []
+    torch.serialization.register_package(
+        5,
+        lambda storage: "here",
+        lambda storage, where: (asked.append(where), storage)[1] if where == "here" else None,
+    )
+    assert torch.load(saved(torch.ones(2))).tolist() == [1.0, 1.0] and asked == ["here"]
+    assert torch.load(saved(torch.ones(2)), map_location="cpu").tolist() == [1.0, 1.0] and asked == ["here"]
+
+
+def test_the_old_format():
+    x = torch.arange(4.0)
+    file = io.BytesIO()
+    torch.save({"x": x, "tail": x[1:]}, file, _use_new_zipfile_serialization=False)
+    torch.save(torch.nn.Linear(2, 1), file, _use_new_zipfile_serialization=False)
+    file.seek(0)
+    read = torch.load(file)
+    read["x"][1] = 9
+    assert read["tail"].tolist() == [9.0, 2.0, 3.0]
+    assert str(torch.load(file, weights_only=False)) == "Linear(in_features=2, out_features=1, bias=True)"
+    file.seek(0)
+    assert torch.load(file, map_location="meta")["tail"].is_meta and file.read() != b""
+    seen = []
+    file.seek(0)
+    torch.load(file, map_location=lambda storage, where: seen.append((storage.nbytes(), where)))
+    assert seen == [(16, "cpu")]
+    with pytest.raises(RuntimeError, match="Invalid magic number; corrupt file"):
+        torch.load(io.BytesIO(pickle.dumps(3, protocol=2)))
+
+
+def test_pickles_of_pytorch_hold_storages_as_old_files():
+    file = io.BytesIO()
+    torch.save(torch.arange(2.0)._typed_storage(), file, _use_new_zipfile_serialization=False)
+    assert torch.storage._load_from_bytes(file.getvalue()).tolist() == [0.0, 1.0]
+
+
+def test_memory_is_saved_as_one_dtype_only():
+    x = torch.zeros(2)
+    with pytest.raises(RuntimeError, match="view the same data as different types"):
+        saved([x, x.view(torch.int32)])
+
+
+def test_files_that_cannot_be_sought_in():
+    class Stream:
+        def __init__(self, file):
+            self.read = file.read
+
+    with pytest.raises(AttributeError, match="You can only torch.load from a file that is seekable"):
+        torch.load(Stream(saved(1)))
+    file = io.BytesIO(b"abc" + saved(torch.ones(1)).getvalue())
+    file.seek(3)
+    assert torch.load(file).item() == 1
 
 
 def test_a_directory_that_is_not_there(tmp_path):
@@ -92,5 +171,74 @@ def test_a_directory_that_is_not_there(tmp_path):
 
 def test_shared_storages():
     x = torch.ones(2)
-    assert not x.is_shared() and x.share_memory_().is_shared() and x.storage().is_shared()
+    assert not x.is_shared() and x.share_memory_().is_shared() and x._typed_storage().is_shared()
     assert torch.ones(3).untyped_storage().share_memory_().is_shared()
+
+
+class Slotted(torch.Tensor):
+    __slots__ = ["inner"]
+
+
+class OfItsOwnState(torch.Tensor):
+    def __getstate__(self):
+        return "state", self.__dict__
+
+    def __setstate__(self, state):
+        self.mark, self.__dict__ = state[0], {**state[1], "mark": state[0]}
+
+
+def test_attributes_of_tensor_classes_are_copied_and_saved():
+    x = torch.ones(2).as_subclass(Slotted)
+    x.inner, x.other = [torch.zeros(1)], 3
+    for y in (copy.deepcopy(x), torch.load(saved(x), weights_only=False), pickle.loads(pickle.dumps(x))):
+        assert type(y) is Slotted and y.inner[0].item() == 0 and y.inner is not x.inner and y.other == 3
+    z = torch.ones(2).as_subclass(OfItsOwnState)
+    z.other = 4
+    with torch.serialization.safe_globals([OfItsOwnState]):
+        y = torch.load(saved(z))
+    assert type(y) is OfItsOwnState and y.mark == "state" and y.other == 4
+
+
+def test_modules_that_are_never_built_from():
+    with torch.serialization.safe_globals([os.getcwd]):
+        with pytest.raises(pickle.UnpicklingError, match="unsupported GLOBAL .*getcwd whose module .* is blocked"):
+            torch.load(saved(os.getcwd))
+
+
+def test_compressed_files_and_bytes_for_strings(tmp_path):
+    x = torch.arange(100_000.0)
+    for new in (True, False):
+        with gzip.open(tmp_path / "x.gz", "wb") as file:
+            torch.save(x, file, _use_new_zipfile_serialization=new)
+        with gzip.open(tmp_path / "x.gz", "rb") as file:
+            assert torch.equal(torch.load(file), x)
+        assert torch.equal(torch.load(saved(x, _use_new_zipfile_serialization=new), encoding="bytes"), x)
+
+
+def test_files_of_machines_with_the_other_byte_order():
+    source = saved({"w": torch.tensor([1, 2], dtype=torch.int16), "b": torch.tensor([True])})
+
+    def turned(order):
+        file = io.BytesIO()
+        source.seek(0)
+        with zipfile.ZipFile(source) as archive, zipfile.ZipFile(file, "w") as written:
+            for name in archive.namelist():
+                if not name.endswith("byteorder"):
+                    written.writestr(name, archive.read(name))
+                elif order:
+                    written.writestr(name, order)
+        file.seek(0)
+        return file
+
+    assert torch.load(turned("big"))["w"].tolist() == [256, 512] and torch.load(turned("little"))["w"].tolist() == [
+        1,
+        2,
+    ]
+    with pytest.raises(ValueError, match="Unknown endianness type: middle"):
+        torch.load(turned("middle"))
+    assert torch.load(turned(None))["w"].tolist() == [1, 2]
+    torch.serialization.set_default_load_endianness(torch.serialization.LoadEndianness.BIG)
+    try:
+        assert torch.load(turned(None))["w"].tolist() == [256, 512]
+    finally:
+        torch.serialization.set_default_load_endianness(None)

@@ -121,8 +121,6 @@ void hg_tensor_restride(hg_tensor *t, const int64_t *stride);
 int hg_n_made(const hg_op_info *info, hg_tensor **out, hg_tensor ***at);
 /* The op, where meta tensors may be among its arguments: meta.c. */
 hg_status hg_meta_compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out);
-/* The storage whose memory this one shows. */
-const hg_storage *hg_storage_own(const hg_storage *s);
 
 /* Is anybody told of ops on t? NULL: on tensors of any kind. */
 static inline hg_seen hg_sees(hg_ctx *cx, const hg_tensor *t) {

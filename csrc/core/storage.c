@@ -57,6 +57,15 @@ void hg_storage_die(hg_lib *lib, hg_storage *s) {
         hg_storage_free(lib, s);
 }
 
+bool hg_storage_resize(hg_storage *s, size_t size) {
+    s = (hg_storage *)hg_storage_own(s);
+    if (s->free) return false;
+    size_t room = (size_t)s->owner > s->size ? (size_t)s->owner : s->size;
+    if (size > room) return false;
+    s->owner = (void *)room, s->size = size;
+    return true;
+}
+
 void hg_spare_free(hg_lib *lib) {
     for (int i = 0; i < HG_SPARE_CLASSES; i++)
         for (hg_storage *s; (s = lib->spare[i].first); hg_mem_free(lib, s)) lib->spare[i].first = s->owner;

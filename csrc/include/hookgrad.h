@@ -251,10 +251,15 @@ struct hg_storage {
     bool read_only;
     bool cached;               /* the memory goes to the cache, not to the host */
     uint8_t spare;             /* to which list of spare ones it goes, counted from 1; 0: to none */
-    void (*free)(void *owner); /* NULL: the bytes follow this header, or come from host->mem when own is set */
-    void *owner;
+    void (*free)(void *owner); /* NULL: the bytes follow this header */
+    void *owner;               /* where free is NULL: how many bytes it has had (hg_storage_resize) */
     hg_counter *counter; /* owned; where the version is shared with another storage: it counts, `version` does not */
 };
+
+/* The storage whose memory this one shows: `.data` has a version of its own. */
+const hg_storage *hg_storage_own(const hg_storage *s);
+/* Its memory counts as so many bytes from here on, and stays where it is. False: it never had so many, or is somebody else's. */
+bool hg_storage_resize(hg_storage *s, size_t size);
 
 static inline uint32_t *hg_version_of(hg_storage *s) { return s->counter ? &s->counter->version : &s->version; }
 static inline uint32_t hg_version(const hg_storage *s) { return s->counter ? s->counter->version : s->version; }

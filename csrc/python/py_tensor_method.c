@@ -72,12 +72,18 @@ static PyObject *tensor_storage_bytes(PyObject *self, PyObject *Py_UNUSED(none))
     hg_ctx *cx = py_ctx();
     hg_tensor *t = TENSOR(self), *whole;
     if (!cx) return NULL;
-    int64_t n = t->storage ? (int64_t)(t->storage->size / hg_tensor_itemsize(t)) : 0, step = 1;
+    int64_t n = t->storage ? (int64_t)(hg_storage_own(t->storage)->size / hg_tensor_itemsize(t)) : 0, step = 1;
     hg_status st = hg_tensor_alias(cx, t, 1, &n, &step, 0, &whole);
     if (st != HG_OK) return py_raise(cx, st);
     PyObject *bytes = py_call_op(cx, HG_OP_VIEW_DTYPE, (hg_arg[]){hg_t(whole), hg_d(HG_U8)}, 2);
     hg_release(cx, whole);
     return bytes;
+}
+
+static PyObject *tensor_storage_resize(PyObject *self, PyObject *size) {
+    size_t n = PyLong_AsSize_t(size);
+    if (n == (size_t)-1 && PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(TENSOR(self)->storage && hg_storage_resize(TENSOR(self)->storage, n));
 }
 
 static PyObject *tensor_is_contiguous(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
@@ -244,6 +250,7 @@ PyMethodDef py_tensor_methods[] = {
     {"data_ptr", tensor_data_ptr, METH_NOARGS, "The address of its first element."},
     {"_address", tensor_address, METH_NOARGS, NULL},
     {"_storage_bytes", tensor_storage_bytes, METH_NOARGS, NULL},
+    {"_storage_resize", tensor_storage_resize, METH_O, NULL},
     {"is_contiguous", FAST(tensor_is_contiguous), KEYWORDS, "Do its elements lie side by side, in order?"},
     {"get_device", tensor_get_device, METH_NOARGS, "-1: the CPU."},
     {"is_floating_point", tensor_is_floating_point, METH_NOARGS, "Is its dtype a floating-point one?"},
