@@ -102,7 +102,7 @@ def present_as_torch(module) -> None:
             except TypeError:
                 pass  # an immutable type of the extension, of which a script sees no name
     if not module.__name__.rpartition(".")[2].startswith("_"):
-        module.__getattr__ = Missing(module)
+        vars(module)["__getattr__"] = Missing(module)  # no setattr: layers would look for what a program has replaced
         if type(module) is ModuleType:
             module.__class__ = _Package
 

@@ -1,5 +1,6 @@
 """Functions of the package that a program replaces, as profilers and mocks do: the layers written in C call the new ones."""
 
+import contextlib
 from unittest import mock
 
 import pytest
@@ -98,6 +99,15 @@ def test_a_function_replaced_twice_and_put_back_is_no_longer_replaced():
     F.relu = original
     nn.ReLU()(IMAGES)
     assert len(calls) == 2
+
+
+def test_statistics_that_are_not_tracked_stay_as_they_are():
+    for replaced in (contextlib.nullcontext(), mock.patch.object(F, "relu", lambda *_: None)):
+        layer = nn.BatchNorm1d(8)
+        layer.track_running_stats = False
+        with replaced:
+            layer(torch.arange(16.0).reshape(2, 8))
+        assert layer.num_batches_tracked.item() == 0 and layer.running_mean.tolist() == [0.0] * 8
 
 
 def test_batches_are_counted_and_averaged_alike():

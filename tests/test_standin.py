@@ -58,6 +58,22 @@ print(x.grad)
     assert output(run_python("-c", source)) == ["tensor([1., 1.])"]
 
 
+def test_a_script_replaces_nothing_by_being_run(run_script):
+    """Layers in C would run in Python (Note [Layers in Python])."""
+    source = """
+import torch
+from hookgrad.nn import _layers
+_layers.table.clear()
+print(torch.nn.ReLU()(torch.ones(1)))
+torch.relu = None
+try:
+    torch.nn.ReLU()(torch.ones(1))
+except KeyError as error:
+    print(error)
+"""
+    assert output(run_script(source)) == ["tensor([1.])", "'relu'"]
+
+
 @pytest.mark.parametrize(
     "code, error",
     [

@@ -13,11 +13,11 @@ from . import functional as F
 
 def _batch_norm(m, x):
     m._check_input_dim(x)
-    if m.training and m.num_batches_tracked is not None:
-        m.num_batches_tracked.add_(1)
     average = 0.0 if m.momentum is None else m.momentum
-    if m.momentum is None and m.training and m.num_batches_tracked is not None:
-        average = 1.0 / float(m.num_batches_tracked)
+    if m.training and m.track_running_stats and m.num_batches_tracked is not None:
+        m.num_batches_tracked.add_(1)
+        if m.momentum is None:
+            average = 1.0 / float(m.num_batches_tracked)
     own = m.training or m.running_mean is None and m.running_var is None
     mean, var = (m.running_mean, m.running_var) if not m.training or m.track_running_stats else (None, None)
     return F.batch_norm(x, mean, var, m.weight, m.bias, own, average, m.eps)
