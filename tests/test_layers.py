@@ -624,6 +624,7 @@ def test_instance_norm():
     assert near(y.flatten()[:6], [-1.16247, 1.27871, -0.116247, 1.22474, -4.30628e-08, -1.22474])
     (y * numbers(2, 2, 3)).sum().backward()
     assert near(x.grad.flatten()[:6], [-2.27404e-05, 2.48399e-05, -2.3073e-06, 1.8469e-05, -5.50419e-13, -1.8469e-05])
+    assert nn.InstanceNorm1d(2, eps=0)(torch.ones(1, 2, 3)).tolist() == [[[0.0] * 3] * 2]
     tracking = nn.InstanceNorm2d(2, affine=True, track_running_stats=True)
     tracking(numbers(2, 2, 2, 2))
     assert near(tracking.running_mean, [-0.011875, 0.035])

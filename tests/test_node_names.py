@@ -130,6 +130,24 @@ def test_a_derivative_with_a_kernel_of_its_own_is_one_node():
     )
 
 
+def test_the_derivative_of_rrelu_is_one_node_in_any_order():
+    y = v.detach().double().requires_grad_()
+    (gradient,) = torch.autograd.grad(F.rrelu(y - 0.4, 0.2, 0.4).square().sum(), y, create_graph=True)
+    assert gradient.grad_fn.name() == "RreluWithNoiseBackwardBackward0"
+    (again,) = torch.autograd.grad(gradient.sum(), y, create_graph=True)
+    assert torch.allclose(again, torch.where(y < 0.4, 0.18, 2.0).double())
+    (gradient,) = torch.autograd.grad(F.rrelu_(y - 0.4, 0.2, 0.4, True).square().sum(), y, create_graph=True)
+    assert gradient.grad_fn.name() == "RreluWithNoiseBackwardBackward0"
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_gradient_of_a_mean_over_logits_is_divided_last(reduction):
+    y = v.detach().requires_grad_()
+    out = F.binary_cross_entropy_with_logits(y, torch.ones(3), reduction=reduction)
+    (gradient,) = torch.autograd.grad(out.sum(), y, create_graph=True)
+    assert gradient.grad_fn.name() == ("DivBackward1" if reduction == "mean" else "MulBackward0")
+
+
 def test_silu_is_written_out_where_it_is_differentiated_twice():
     (grad,) = torch.autograd.grad(F.silu(x).sum(), x, create_graph=True)
     assert chain(grad.grad_fn) == "Mul Mul None Sigmoid x AddBackward1 Mul 3 Sub None 2"

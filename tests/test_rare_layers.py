@@ -146,6 +146,14 @@ def test_unpooling_puts_the_maxima_back(n):
         getattr(nn, f"MaxUnpool{n}d")(2)(pooled, indices.fill_(99))
 
 
+def test_patches_of_no_images():
+    x = torch.ones(0, 3, 3, 4, requires_grad=True)
+    patches = nn.Unfold((2, 3))(x)
+    patches.sum().backward()
+    assert patches.shape == (0, 18, 4) and x.grad.shape == x.shape
+    assert nn.Fold((3, 4), (2, 3))(patches).shape == x.shape
+
+
 def test_folding_what_was_unfolded_counts_the_overlaps():
     x = torch.randn(2, 3, 5, 6)
     settings = {"kernel_size": 3, "padding": 1, "stride": 2}

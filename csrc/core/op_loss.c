@@ -111,8 +111,12 @@ hg_status hg_huber_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* ---- Derivatives ------------------------------------------------------------------------------------------------------------ */
 
 /* The gradient that every element gets: g, over n where the loss is a mean. */
+static hg_tensor *mean_of(hg_ctx *cx, hg_back *b, int reduction, hg_tensor *g, int64_t n) {
+    return strcmp(ARG(reduction)->u.s, "mean") == 0 ? X(DIV, T(g), hg_f((double)n)) : g;
+}
+
 static hg_tensor *spread_grad(hg_ctx *cx, hg_back *b, int reduction, int64_t n) {
-    return strcmp(ARG(reduction)->u.s, "mean") == 0 ? X(DIV, T(G), hg_f((double)n)) : G;
+    return mean_of(cx, b, reduction, G, n);
 }
 
 /* The same for input and target but for the sign. */
@@ -214,7 +218,7 @@ hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(SELF), *y = IN(TARGET), *w = IN(WEIGHT), *pos = IN(3);
     if (!x) return HG_OK;
-    hg_tensor *g = spread_grad(cx, b, 4, x->numel);
+    hg_tensor *g = G;
     if (w) g = X(MUL, T(g), T(w));
     if (NEED(SELF)) {
         hg_tensor *p = X(SIGMOID, T(x)), *slope;
@@ -225,12 +229,12 @@ hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
         } else {
             slope = X(SUB, T(p), T(y));
         }
-        GIVE(SELF, X(MUL, T(slope), T(g)));
+        GIVE(SELF, mean_of(cx, b, 4, X(MUL, T(slope), T(g)), x->numel));
     }
     if (NEED(TARGET)) {
         hg_tensor *slope = X(NEG, T(x));
         if (pos) slope = X(SUB, T(X(LOG_SIGMOID, T(slope))), T(X(MUL, T(pos), T(X(LOG_SIGMOID, T(x))))));
-        GIVE(TARGET, X(MUL, T(slope), T(g)));
+        GIVE(TARGET, mean_of(cx, b, 4, X(MUL, T(slope), T(g)), x->numel));
     }
     return HG_OK;
 }

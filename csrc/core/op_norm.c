@@ -161,7 +161,7 @@ static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, w
         }
     }
     for (int64_t c = 0; c < b->channels && st == HG_OK; c++) {
-        double invstd = 1 / sqrt(var[c] + a[B_EPS].u.f);
+        double spread = var[c] + a[B_EPS].u.f, invstd = spread != 0 ? 1 / sqrt(spread) : 0;
         if (w->d == HG_F64) {
             ((double *)(void *)w->out[1]->data)[c] = stats[c], ((double *)(void *)w->out[2]->data)[c] = invstd;
         } else {

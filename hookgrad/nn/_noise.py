@@ -61,7 +61,12 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     return _alpha(input, p, training, inplace, input.new_empty(F._shape_of_channels(input)))
 
 
-def _slopes(grad, input, noise, *settings):
+def _slopes_again(g, grad, input, *noise_and_settings):
+    return _slopes(g, input, *noise_and_settings), hookgrad.zeros_like(input)
+
+
+@one_node("RreluWithNoiseBackwardBackward0", 0, 1, saved="- self noise lower upper training", derivative=_slopes_again)
+def _slopes(grad, input, noise, lower, upper, training):
     return noise * grad  # lies as the noise does, which is as the input
 
 
@@ -76,7 +81,7 @@ def _slopes_by_result(grad, input, noise, lower, upper, training, result):
             "In-place leakyReLu backward calculation is triggered with a negative slope which is not supported. This is "
             "caused by calling in-place forward function with a negative slope, please call out-of-place version instead."
         )
-    return _slopes(grad, input, noise)
+    return _slopes(grad, result, noise, lower, upper, training)
 
 
 _scaled_ = in_place(
