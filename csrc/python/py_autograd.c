@@ -9,7 +9,7 @@
 
 /* The tensors of a sequence, or of one tensor, held while we use them. None stands for none, where that is allowed. */
 typedef struct tensors {
-    PyObject *held; /* a tuple; NULL: nothing is held */
+    PyObject *held; /* a tuple, or the one; NULL: nothing is held */
     hg_tensor **at; /* `few`, or PyMem */
     int n;
     hg_tensor *few[4];
@@ -23,23 +23,24 @@ static void tensors_free(tensors *list) {
 
 static int tensors_get(PyObject *o, tensors *list, bool none_allowed, const char *function, const char *name) {
     list->at = NULL, list->n = 0;
-    list->held = py_is_tensor(o) || o == Py_None ? PyTuple_Pack(1, o) : PySequence_Tuple(o);
+    bool one = py_is_tensor(o) || (o == Py_None && none_allowed);
+    list->held = one ? Py_NewRef(o) : PySequence_Tuple(o);
     if (!list->held) return -1;
-    Py_ssize_t n = PyTuple_GET_SIZE(list->held);
+    Py_ssize_t n = one ? 1 : PyTuple_GET_SIZE(list->held);
     list->at = n <= (Py_ssize_t)(sizeof list->few / sizeof *list->few) ? list->few : PyMem_New(hg_tensor *, (size_t)n);
     if (!list->at) {
         PyErr_NoMemory();
         goto fail;
     }
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *one = PyTuple_GET_ITEM(list->held, i);
-        if (py_is_tensor(one)) {
-            list->at[i] = TENSOR(one);
-        } else if (one == Py_None && none_allowed) {
+        PyObject *item = one ? o : PyTuple_GET_ITEM(list->held, i);
+        if (py_is_tensor(item)) {
+            list->at[i] = TENSOR(item);
+        } else if (item == Py_None && none_allowed) {
             list->at[i] = NULL;
         } else {
             PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be tensors; element %zd is %.100s", function, name,
-                         i, Py_TYPE(one)->tp_name);
+                         i, Py_TYPE(item)->tp_name);
             goto fail;
         }
     }
@@ -161,9 +162,10 @@ done_out:
     return result;
 }
 
-/* _C.are_tensors(one, more): is `one` a tensor, and `more` another or a list or tuple of some, not empty? */
+/* _C.are_tensors(one, more): is `one` a tensor, and `more` another or a list or tuple of some, not empty, and nobody is asked
+   about them? */
 static PyObject *are_tensors(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
-    bool all = n == 2 && py_is_tensor(args[0]);
+    bool all = n == 2 && py_is_tensor(args[0]) && !(hg_py->override && py_overrides(args, n));
     if (all && !py_is_tensor(args[1])) {
         all = (PyTuple_CheckExact(args[1]) || PyList_CheckExact(args[1])) && PySequence_Fast_GET_SIZE(args[1]);
         for (Py_ssize_t i = 0; all && i < PySequence_Fast_GET_SIZE(args[1]); i++)

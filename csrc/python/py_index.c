@@ -17,9 +17,21 @@ static void subscript_done(subscript *s) {
     Py_XDECREF(s->tuple);
 }
 
+/* A plain bound of a slice, `none` where it is open. */
+static inline bool plain_bound(PyObject *o, int64_t none, int64_t *to) {
+    int overflow = 0;
+    if (o != Py_None && !PyLong_CheckExact(o)) return false;
+    *to = o == Py_None ? none : PyLong_AsLongLongAndOverflow(o, &overflow);
+    return !overflow;
+}
+
 static int put_slice(PyObject *o, hg_index *to) {
     Py_ssize_t start, stop, step;
-    PyObject *given = ((PySliceObject *)o)->step;
+    PySliceObject *slice = (PySliceObject *)o;
+    PyObject *given = slice->step;
+    to->kind = HG_IX_SLICE, to->step = 1, to->t = NULL;
+    if (given == Py_None && plain_bound(slice->start, 0, &to->start) && plain_bound(slice->stop, INT64_MAX, &to->stop))
+        return 0;
     if (PyIndex_Check(given)) {
         int64_t wanted;
         if (py_int64(given, &wanted)) return -1;
@@ -54,7 +66,7 @@ static int put(PyObject *o, subscript *s) {
     }
     hg_index *to = &s->at[s->n];
     if (PyLong_CheckExact(o)) {
-        *to = (hg_index){.kind = HG_IX_INT};
+        to->kind = HG_IX_INT, to->t = NULL;
         return s->n++, py_int64(o, &to->start);
     }
     if (PySlice_Check(o)) return s->n++, put_slice(o, to);

@@ -6,7 +6,8 @@
 #include "py_module.h"
 
 static PyObject *package_getattro(PyObject *self, PyObject *name) {
-    PyObject *found = py_own_attribute(PyModule_GetDict(self), name);
+    PyObject *dict = *(PyObject **)((char *)self + PyModule_Type.tp_dictoffset);
+    PyObject *found = py_own_attribute(dict, name);
     if (found) return Py_NewRef(found);
     return PyErr_Occurred() ? NULL : PyModule_Type.tp_getattro(self, name);
 }

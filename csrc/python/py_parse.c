@@ -67,10 +67,10 @@ int py_bool(PyObject *o, const char *function, const char *name) {
 }
 
 int py_int64(PyObject *o, int64_t *out) {
-    PyObject *whole = PyLong_CheckExact(o) ? Py_NewRef(o) : PyNumber_Index(o);
-    if (!whole) return -1;
-    long long i = PyLong_AsLongLong(whole);
-    Py_DECREF(whole);
+    PyObject *whole = PyLong_CheckExact(o) ? NULL : PyNumber_Index(o);
+    if (!whole && !PyLong_CheckExact(o)) return -1;
+    long long i = PyLong_AsLongLong(whole ? whole : o);
+    Py_XDECREF(whole);
     if (i == -1 && PyErr_Occurred()) return -1;
     *out = i;
     return 0;

@@ -16,9 +16,8 @@ static inline void own_attributes_only(PyObject *self) {
     if (t->dict == hg_py->no_attributes) t->dict = NULL;
 }
 
-static inline void drop_attributes(py_tensor *t) {
-    PyObject *dict = t->dict;
-    if (dict == hg_py->no_attributes) return;
+static void drop_attributes(py_tensor *t) {
+    PyObject *dict = t->dict == hg_py->no_attributes ? NULL : t->dict;
     t->dict = hg_py->no_attributes;
     Py_XDECREF(dict);
 }
@@ -38,7 +37,7 @@ static void tensor_dealloc(PyObject *self) {
     py_tensor *t = (py_tensor *)self;
     PyObject_GC_UnTrack(self);
     if (t->weakrefs) PyObject_ClearWeakRefs(self);
-    drop_attributes(t);
+    if (t->dict != hg_py->no_attributes) drop_attributes(t);
     if (Py_TYPE(self) == hg_py->tensor_type && hg_tensor_retire(hg_py->lib, &t->core)) return;
     py_core_dealloc(HG_KIND_TENSOR, self);
 }

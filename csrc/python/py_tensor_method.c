@@ -152,12 +152,11 @@ static PyObject *nested_list(const hg_tensor *t, int dim, const char *at) {
     bool floats = dim == t->n_dim - 1 && t->dtype == HG_F32; /* what is asked for most */
     Py_ssize_t n = (Py_ssize_t)t->shape[dim], step = (Py_ssize_t)t->stride[dim] * hg_dtypes[t->dtype].size;
     PyObject *list = PyList_New(n);
-    for (Py_ssize_t i = 0; list && i < n; i++, at += step) {
+    if (!list) return NULL;
+    for (PyObject **to = ((PyListObject *)list)->ob_item, **end = to + n; to < end; at += step) {
         PyObject *one = floats ? PyFloat_FromDouble(*(const float *)(const void *)at) : nested_list(t, dim + 1, at);
-        if (!one)
-            Py_CLEAR(list);
-        else
-            PyList_SET_ITEM(list, i, one);
+        if (!one) return Py_DECREF(list), NULL;
+        *to++ = one;
     }
     return list;
 }

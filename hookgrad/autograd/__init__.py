@@ -161,20 +161,20 @@ def grad(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
     """
+    if (
+        grad_outputs is None
+        and only_inputs
+        and not (is_grads_batched or materialize_grads)
+        and _C.are_tensors(outputs, inputs)
+    ):
+        keep = create_graph if retain_graph is None else retain_graph
+        return _C.grad(outputs, None, inputs, keep, create_graph, not not allow_unused)
     if _C._overridden(outputs, inputs):
         given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
         given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}
         given |= {"is_grads_batched": is_grads_batched, "materialize_grads": materialize_grads}
         outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
         return _asked(grad, (outputs, inputs), given, (*outputs, *inputs))
-    if (
-        _C.are_tensors(outputs, inputs)
-        and grad_outputs is None
-        and only_inputs
-        and not (is_grads_batched or materialize_grads)
-    ):
-        keep = create_graph if retain_graph is None else retain_graph
-        return _C.grad(outputs, None, inputs, keep, create_graph, bool(allow_unused))
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
