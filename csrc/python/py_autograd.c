@@ -303,6 +303,24 @@ static int entries_get(PyObject *states, PyObject *name, tensors *list, bool may
     return failed;
 }
 
+/* _C.states_of(states, params): what the mapping has for each parameter, a list; and whether all of it is true. */
+static PyObject *states_of(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n_args) {
+    if (n_args != 2 || !PyTuple_Check(args[1]))
+        return PyErr_SetString(PyExc_TypeError, "states_of() takes a mapping and a tuple"), NULL;
+    PyObject *states = args[0], *params = args[1], *list = PyList_New(PyTuple_GET_SIZE(params));
+    int all = 1;
+    for (Py_ssize_t i = 0; list && i < PyTuple_GET_SIZE(params); i++) {
+        PyObject *param = PyTuple_GET_ITEM(params, i), *state = PyObject_GetItem(states, param);
+        if (state) PyList_SET_ITEM(list, i, state);
+        int full = state ? PyObject_IsTrue(state) : -1;
+        if (full < 0) Py_CLEAR(list);
+        all &= full;
+    }
+    PyObject *both = list ? PyTuple_Pack(2, list, all ? Py_True : Py_False) : NULL;
+    Py_XDECREF(list);
+    return both;
+}
+
 static bool equally_long(const tensors *lists, int n, const char *function) {
     for (int i = 1; i < n; i++)
         if (lists[i].n != lists[0].n) {
@@ -426,6 +444,8 @@ static PyMethodDef functions[] = {
     {"set_default_dtype", set_default_dtype, METH_O, "Choose the dtype of new floating-point tensors."},
     {"promote_types", FAST(promote_types), METH_FASTCALL | METH_KEYWORDS, "The dtype two dtypes meet in."},
     {"with_grad", with_grad, METH_O, "The tensors of a sequence that have a gradient, and their gradients."},
+    {"states_of", FAST(states_of), METH_FASTCALL,
+     "What a mapping has for each parameter of a tuple, and is it all true?"},
     {"sgd_step", FAST(sgd_step), METH_FASTCALL, "One step of SGD over lists of tensors, in place."},
     {"adam_step", FAST(adam_step), METH_FASTCALL, "One step of Adam or AdamW over lists of tensors, in place."},
     {NULL, NULL, 0, NULL},

@@ -35,8 +35,8 @@ class _ByParameter(Optimizer):
         raise NotImplementedError
 
     def _states_of(self, params, group):
-        states = list(map(self.state.__getitem__, params))
-        if not all(states):
+        states, full = _C.states_of(self.state, params)
+        if not full:
             for param, state in zip(params, states):
                 if not state:
                     state.update(self._first_state(param, group))

@@ -69,7 +69,7 @@ class SGD(_ByParameter):
     def _states_of(self, params, group):
         if group["momentum"] == 0:
             return _NO_STATES
-        return list(map(self.state.__getitem__, params))
+        return _C.states_of(self.state, params)[0]
 
     def _update_all(self, params, grads, states, group):
         if group["differentiable"] or _C._dispatches(params):
