@@ -416,7 +416,7 @@ def _nanmedian_of_all(input):
     return _nanmedian(input.reshape(-1), 0, False)[0]
 
 
-def _by_place(grad, _, input, dim, keepdim, values, indices):
+def _by_place(grad, _, input, dim, keepdim, indices):
     if not keepdim and input.dim():
         grad, indices = grad.unsqueeze(dim), indices.unsqueeze(dim)
     return input.detach().scatter(dim, indices, grad)  # into zeros, which stand for the input

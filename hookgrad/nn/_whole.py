@@ -20,12 +20,15 @@ _NUMBERS = {  # settings that PyTorch's kernels know by number
 
 
 class _Whole:
-    """The context of such a node: the function, and its arguments; None for a saved tensor, a `_Blank` for one that is not."""
+    """The context of such a node: the function, and its arguments; None for a saved tensor, a `_Blank` for one that is not.
+
+    As nodes of the core it saves arguments by name, then results by name."""
 
     def __init__(self, name, function, args, edges, saved, results, derivative=None, twice=False):
         self._name = name  # which the core's node does not own
         self._saved_names = [word.removeprefix("+") for word in saved]
-        self._result_names = results
+        self._result_names = sorted(n for n in results if n != "-")
+        self._results = [results.index(n) for n in self._result_names]
         self._function = function
         self._args = [*args]
         self._is_saved = [False] * len(args)
@@ -35,6 +38,8 @@ class _Whole:
                 self._is_saved[i] = i >= len(saved) or not _is_blank(saved[i])
                 self._args[i] = None if self._is_saved[i] else _Blank(a)
                 self._shapes[i] = tuple(a.shape)
+        names = dict(enumerate(self._saved_names))
+        self._order = sorted([i for i, kept in enumerate(self._is_saved) if kept], key=lambda i: names.get(i) or "~")
         self._edges = edges
         self._derivative = derivative
         self._twice = twice
@@ -45,14 +50,14 @@ class _Whole:
         raw = name.startswith("_raw_saved_")
         name = name.removeprefix("_raw_saved_" if raw else "_saved_")
         if name in self._result_names:
-            which = sum(self._is_saved) + self._result_names.index(name)
+            which = len(self._order) + self._result_names.index(name)
             return (self._raw_saved_tensors if raw else self.saved_tensors)[which]
         if name not in self._saved_names:
             return NotImplemented
         at = self._saved_names.index(name)
         sizes = name.endswith("_sym_sizes")
         if self._is_saved[at] and not sizes:
-            return (self._raw_saved_tensors if raw else self.saved_tensors)[sum(self._is_saved[:at])]
+            return (self._raw_saved_tensors if raw else self.saved_tensors)[self._order.index(at)]
         if raw:
             return NotImplemented
         if sizes:
@@ -63,14 +68,15 @@ class _Whole:
     def __dir__(self):
         shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-")]
         raw = ["_raw_saved_" + n for n, saved in shown if saved and not n.endswith("_sym_sizes")]
-        results = [kind + n for n in self._result_names if n != "-" for kind in ("_saved_", "_raw_saved_")]
+        results = [kind + n for n in self._result_names for kind in ("_saved_", "_raw_saved_")]
         return ["_saved_" + n for n, _ in shown] + raw + results
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
-        saved = iter(self.saved_tensors if any(self._is_saved) or self._result_names else ())
-        edges = self._edges
-        args = [next(saved) if kept else a for a, kept in zip(self._args, self._is_saved)]
+        saved = iter(self.saved_tensors if self._order or self._results else ())
+        edges, args = self._edges, [*self._args]
+        for i, tensor in zip(self._order, saved):
+            args[i] = tensor
         if all(g is None for g in grads):
             return (None,) * len(edges)
         if self._derivative:
@@ -238,5 +244,5 @@ def _record(whole, args, outputs, flags, was=None):
     whole._n_results = len(outputs)
     n = max((i + 1 for i, flag in enumerate(flags) if flag), default=len(flags))  # hooks see no more, as of ops
     _C._function_outputs(node, outputs[:n], flags[:n])
-    tensors = [a for a, saved in zip(was or args, whole._is_saved) if saved]
-    _C._function_save(node, (*tensors, *outputs[: len(whole._result_names)]), False)
+    tensors = [(was or args)[i] for i in whole._order]
+    _C._function_save(node, (*tensors, *[outputs[k] for k in whole._results]), False)

@@ -314,7 +314,12 @@ def _attention_of_ops(query, *settings):
     return output.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
 
 
-@one_node("SafeSoftmaxBackward0", 0, saved="+", results="result")
+def _of_softmax(grad, _, result):
+    weighted = grad * result
+    return weighted - result * weighted.sum(-1, keepdim=True)
+
+
+@one_node("SafeSoftmaxBackward0", 0, saved="-", results="result", derivative=_of_softmax)
 def _safe_softmax(scores):
     """softmax over the last dimension, zeros where everything is minus infinity."""
     is_masked = (scores == -math.inf).all(-1, keepdim=True)

@@ -159,5 +159,7 @@ def what_layers_save(torch, log):
         "softplus": lambda: F.softplus(x(2, 3)),
         "elu": lambda: F.elu(x(2, 3)),
         "dropout": lambda: F.dropout(x(2, 3), 0.5),
+        "weight_norm": lambda: torch._weight_norm(x(2, 3), x(2, 1), 0),
+        "attention": lambda: F.scaled_dot_product_attention(x(1, 2, 3), x(1, 2, 3), x(1, 2, 3)),
     }
     _logged(torch, log, ops)
