@@ -242,8 +242,8 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
     if self.requires_grad and _C.is_grad_enabled() and self.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     source = source.detach()  # it may be self
-    # Another shape in between: a leaf gets a new accumulator, whatever its shape was.
-    self.data = source[None]
+    # Another dtype in between: a leaf gets a new accumulator, whatever its shape was.
+    self.data = source.to(_C.float32 if source.dtype == _C.float64 else _C.float64)
     self.data = source
     _C._increment_version(self)
     return self

@@ -245,3 +245,79 @@ def test_a_tensor_set_to_itself_is_what_it_was():
     assert x.set_(x) is x and x.tolist() == [0.0, 1.0, 2.0, 3.0]
     x.set_(x[1:])
     assert x.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_view_counts_as_a_leaf_where_another_one_was_written_to_and_it_was_not_asked_since():
+    for look, refused in ((lambda row: None, True), (lambda row: row.grad_fn, False), (lambda row: row * 2, False)):
+        table = torch.zeros(2, 3)
+        first, second = table[0], table[1]
+        first.copy_(leaf(3))
+        look(second)
+        if refused:
+            with pytest.raises(RuntimeError, match="^a leaf Variable that requires grad is being used in an in-place"):
+                second.copy_(leaf(3))
+            assert table.tolist() == [[1, 1, 1], [0, 0, 0]]
+        else:
+            assert second.copy_(leaf(3)).grad_fn.name() == "AsStridedBackward0"
+
+
+def test_nothing_is_written_where_an_argument_cannot_follow_its_base():
+    x = leaf(2, 2)
+    y, part = x.clone(), x.unbind()[0]
+    with torch.no_grad():
+        x.mul_(2)
+    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and its base or another view of its base"):
+        y[0].copy_(part)
+    assert y.tolist() == [[1, 1], [1, 1]] and y._version == 0
+
+
+def test_a_view_that_leads_nowhere_is_not_saved():
+    packed = []
+    x = leaf(2) * 1
+    with torch.no_grad():
+        view = x[:]
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+        y, z = view * view, view.sin()
+    assert len(packed) == 1 and y.requires_grad and y.grad_fn.next_functions == ((None, 0), (None, 0))
+    assert y.grad_fn._saved_self is None and z.requires_grad and packed[0] is view
+
+
+def test_the_accumulator_that_a_graph_holds_refuses_another_shape():
+    x = leaf(2, 3)
+    y = x * 2
+    x.data = torch.ones(3, 2)
+    with pytest.raises(RuntimeError, match="MulBackward0 returned an invalid gradient at index 0 - got"):
+        (x * 3).sum().backward()
+    del y
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [[3, 3]] * 3
+
+
+def test_a_function_of_several_outputs_may_not_change_a_view():
+    class Both(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            x.mul_(2)
+            return x, x + 1
+
+        @staticmethod
+        def backward(ctx, a, b):
+            return a + b
+
+    x = leaf(2, 2)
+    with torch.no_grad():
+        frozen = x.view(4)
+    for view, words in (
+        (lambda: frozen, "a leaf Variable that requires grad has been used in an in-place operation"),
+        (lambda: x.unbind()[0], "If your Function modifies inplace an input that is a view of another Tensor"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            Both.apply(view())
+
+
+def test_detach_in_place_does_nothing_in_inference_mode():
+    y = leaf(2) * 2
+    with torch.inference_mode():
+        assert y.detach_() is y
+    assert y.requires_grad and y.grad_fn is not None

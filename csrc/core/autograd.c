@@ -69,7 +69,6 @@ hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
 
 void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     hg_node *old = t->grad_fn;
-    uint32_t old_nr = t->out_nr;
     t->grad_fn = node, t->out_nr = nr;
     t->requires_grad = false;
     t->seen_version = hg_version(t->storage);
@@ -79,8 +78,8 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
         hg_hooks *hooks = e->hooks;
         e->hooks = NULL;
         hg_release(cx, hooks);
-        if (e->retains_grad && old->hooks && old->hooks->out[old_nr].retains == t) {
-            old->hooks->out[old_nr].retains = NULL;
+        if (e->keeps) {
+            hg_keep_no_grad(cx->lib, t, e);
             e->retains_grad = false;
             hg_tensor_retain_grad(cx, t); /* on the new node; fails only for want of memory */
         }
@@ -88,8 +87,18 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     hg_release(cx, old);
 }
 
+void hg_move_history(hg_ctx *cx, hg_tensor *t, hg_node *node) {
+    hg_node *old = t->grad_fn;
+    t->grad_fn = node, t->out_nr = 0, t->requires_grad = false;
+    t->seen_version = hg_version(t->storage);
+    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    hg_release(cx, old);
+}
+
 /* Can a write to such a view, or to its base, go into its history? */
 static bool is_recordable(uint8_t view_kind) { return view_kind == HG_VIEW_NORMAL || view_kind == HG_VIEW_PASSED; }
+
+bool hg_can_follow(const hg_tensor *t) { return !t->base || is_recordable(t->view_kind); }
 
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     if (view->storage != of->storage || view == of) return; /* a copy after all */
@@ -156,12 +165,17 @@ hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
         hg_status st = refuse_view(cx, t, false);
         if (st != HG_OK) return st;
         hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
-        bool grad = cx->grad_enabled;
-        cx->grad_enabled = true;
+        bool grad = cx->grad_enabled, leads = hg_tensor_requires_grad(base);
+        cx->grad_enabled = true, base->requires_grad |= !leads; /* a base that was detached ends the new history */
         st = hg_call_op(cx, HG_OP_AS_STRIDED, a, 4, &again);
-        cx->grad_enabled = grad;
+        cx->grad_enabled = grad, base->requires_grad &= leads;
         if (st != HG_OK) return st;
         if (again->grad_fn) {
+            hg_node *accumulator = again->grad_fn->next[0].node;
+            if (!leads) {
+                again->grad_fn->next[0].node = NULL;
+                hg_release(cx, accumulator);
+            }
             hg_retain(cx, again->grad_fn);
             hg_set_history(cx, t, again->grad_fn, again->out_nr);
         }
@@ -204,7 +218,8 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
             return hg_fail(cx, HG_STATE, "a %sleaf Variable that requires grad is being used in an in-place operation.",
                            same ? "" : "view of a ");
     }
-    if (t->requires_grad && !t->grad_fn)
+    /* As in PyTorch also a view of what was no leaf's until another view was written to, unless it was asked since. */
+    if (!t->grad_fn && hg_tensor_requires_grad(t))
         return hg_fail(cx, HG_STATE, "a leaf Variable that requires grad is being used in an in-place operation.");
     return HG_OK;
 }
@@ -511,6 +526,7 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
 const hg_node_type hg_accumulate_node = {"AccumulateGrad", apply_accumulate};
 
 hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
+    if (cx->inference) return HG_OK;
     if (t->base)
         return hg_fail(
             cx, HG_STATE,
@@ -521,6 +537,7 @@ hg_status hg_tensor_detach_(hg_ctx *cx, hg_tensor *t) {
     hg_node *old = t->grad_fn;
     t->grad_fn = NULL, t->out_nr = 0, t->requires_grad = false;
     hg_release(cx, old);
+    if (t->extra) hg_keep_no_grad(cx->lib, t, t->extra);
     return cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, NULL) : HG_OK;
 }
 

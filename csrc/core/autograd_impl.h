@@ -33,6 +33,8 @@ struct hg_extra {
     hg_node *resting;         /* owned; an accumulator that no graph holds: see Note [Resting accumulators] in node.c */
     struct hg_packed *packed; /* owned; this tensor only stands for one that saved-tensor hooks took away */
     hg_node *stands_for;      /* owned; the accumulator of the leaf this was unpacked as */
+    hg_node *keeps;           /* owned; whose output keeps_nr fills .grad: most often grad_fn */
+    uint32_t keeps_nr;
     bool retains_grad;
     bool has_grad_dtype; /* grad_dtype was set */
     uint8_t grad_dtype;  /* of what may become .grad; HG_NO_DTYPE: any */
@@ -57,10 +59,17 @@ static inline hg_status hg_wanted_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
 }
 
 hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out);
+/* No node fills .grad of t, which e is the extra of, any more. */
+void hg_keep_no_grad(hg_lib *lib, hg_tensor *t, struct hg_extra *e);
 hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t); /* t is about to be changed: tell who watches */
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording);
 /* t was made by output nr of the node: steals node. */
 void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);
+/* t shows its memory another way from here on, by the node (t.t_()): steals node. As in PyTorch its hooks, those to come too,
+   and its retained gradient stay with the old one. */
+void hg_move_history(hg_ctx *cx, hg_tensor *t, hg_node *node);
+/* Does t, if it is a view, take a new history when its base is written to? */
+bool hg_can_follow(const hg_tensor *t);
 /* t was changed in place by the node: steals node (also on failure). */
 hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node);
 /* t is output nr of the node again, as a derivative sees it: of an operation done through a view, the view's part of what

@@ -347,17 +347,18 @@ static hg_status fill_retained(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     return HG_OK;
 }
 
-/* Tensor hooks in the order of registration, then the one of retain_grad: it sees the final value. */
+/* Tensor hooks in the order of registration, by output, then those of retain_grad: they see the final value. */
 static hg_status before_node(hg_ctx *cx, hg_node *n, hg_tensor **grad) {
     hg_status st = HG_OK;
     if (n->type == &hg_accumulate_node) {
         hg_tensor *var = n->args[0].u.t;
         return var && var->extra ? run_tensor_hooks(cx, var->extra->hooks, &grad[0]) : HG_OK;
     }
+    for (uint32_t k = n->hooks ? n->hooks->first : 0; k && st == HG_OK; k = n->hooks->out[k - 1].next)
+        st = run_tensor_hooks(cx, n->hooks->out[k - 1].hooks, &grad[k - 1]);
     for (uint32_t k = 0; n->hooks && k < n->n_out && st == HG_OK; k++) {
-        st = run_tensor_hooks(cx, n->hooks->out[k].hooks, &grad[k]);
         hg_tensor *keeper = n->hooks->out[k].retains;
-        if (st != HG_OK || !keeper) continue;
+        if (!keeper) continue;
         hg_retain(cx, keeper);
         st = fill_retained(cx, keeper, grad[k]);
         hg_release(cx, keeper);
@@ -524,7 +525,7 @@ hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out) {
                        "autograd.grad(). This is currently not supported.");
     /* As in PyTorch the node that a run starts from, being the only one, does not count. */
     bool starts = t && t->is_root && cx->run->one_root;
-    *out = t && !starts && (t->needed || t->captures);
+    *out = t && !starts && t->visited && (t->needed || t->captures);
     return HG_OK;
 }
 

@@ -54,6 +54,7 @@ static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t 
         hg_retain(cx, n);
         st = hg_rebase_history(cx, out, n);
         if (!out->base) out->out_nr = k;
+        if (st == HG_OK) st = hg_tensor_set_grad(cx, out, NULL);
         return st;
     }
     if (differentiable) {

@@ -186,8 +186,13 @@ static hg_status hang_on_node(hg_ctx *cx, hg_tensor *t, hg_hooks *h) {
     hg_status st = hg_tensor_grad_fn(cx, t, &fn);
     if (st != HG_OK || !fn) return st;
     if ((st = node_extra(cx, fn)) != HG_OK) return st;
-    hg_hooks **slot = &fn->hooks->out[t->out_nr].hooks, *old = *slot;
+    hg_node_extra *e = fn->hooks;
+    hg_hooks **slot = &e->out[t->out_nr].hooks, *old = *slot;
     if (old == h) return HG_OK;
+    if (!old) {
+        *(e->last ? &e->out[e->last - 1].next : &e->first) = t->out_nr + 1;
+        e->last = t->out_nr + 1;
+    }
     hg_retain(cx, h);
     *slot = h;
     hg_release(cx, old);
@@ -201,13 +206,17 @@ hg_status hg_tensor_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, bool make
         *out = !e ? NULL : kind == HG_HOOK_POST_ACCUMULATE ? e->post : e->hooks;
         return HG_OK;
     }
-    hg_node *fn; /* a stale view takes its new history first: its table stays with the old one */
-    if (kind == HG_HOOK_TENSOR && (st = hg_tensor_grad_fn(cx, t, &fn)) != HG_OK) return st;
     if ((st = hg_extra_of(cx, t, &e)) != HG_OK) return st;
     hg_hooks **slot = kind == HG_HOOK_POST_ACCUMULATE ? &e->post : &e->hooks;
+    hg_node *fn; /* a stale view takes its new history first: its table stays with the old one */
+    hg_status stale = HG_OK;
+    bool hangs = *slot && !hg_can_follow(t); /* as in PyTorch, then, it is an error once: there is a table now */
+    if (kind == HG_HOOK_TENSOR && !hangs) stale = hg_tensor_grad_fn(cx, t, &fn);
+    hangs = *slot != NULL;
     if ((st = demand(cx, slot, kind)) != HG_OK) return st;
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
-    if (kind == HG_HOOK_TENSOR && (st = hang_on_node(cx, t, *slot)) != HG_OK) return st;
+    if (stale != HG_OK) return stale;
+    if (kind == HG_HOOK_TENSOR && !hangs && (st = hang_on_node(cx, t, *slot)) != HG_OK) return st;
     *out = *slot;
     return HG_OK;
 }
@@ -242,11 +251,23 @@ hg_status hg_tensor_retain_grad(hg_ctx *cx, hg_tensor *t) {
     hg_status st;
     if (!hg_tensor_requires_grad(t))
         return hg_fail(cx, HG_STATE, "can't retain_grad on Tensor that has requires_grad=False");
-    if ((st = hg_tensor_grad_fn(cx, t, &fn)) != HG_OK || !fn) return st; /* a leaf keeps its gradient anyway */
+    if (t->extra && t->extra->retains_grad) return HG_OK; /* where it does: see hg_move_history() */
+    if (!t->grad_fn) return HG_OK;                        /* a leaf keeps its gradient anyway */
+    if ((st = hg_tensor_grad_fn(cx, t, &fn)) != HG_OK) return st;
     if ((st = hg_extra_of(cx, t, &e)) != HG_OK || (st = node_extra(cx, fn)) != HG_OK) return st;
     fn->hooks->out[t->out_nr].retains = t;
-    e->retains_grad = true;
+    hg_retain(cx, fn);
+    e->keeps = fn, e->keeps_nr = t->out_nr, e->retains_grad = true;
     return HG_OK;
+}
+
+void hg_keep_no_grad(hg_lib *lib, hg_tensor *t, struct hg_extra *e) {
+    hg_node *n = e->keeps;
+    if (!n) return;
+    e->keeps = NULL;
+    hg_tensor **slot = &n->hooks->out[e->keeps_nr].retains;
+    if (*slot == t) *slot = NULL;
+    lib->host.release(lib->host.ud, n);
 }
 
 bool hg_tensor_retains_grad(const hg_tensor *t) { return t->extra && t->extra->retains_grad; }

@@ -18,10 +18,12 @@ typedef struct hg_edge {
 typedef struct hg_out_hooks {
     hg_hooks *hooks;    /* owned; tensor hooks of that output */
     hg_tensor *retains; /* borrowed; whose .grad to fill, cleared when it dies */
+    uint32_t next;      /* 1 + the output whose tensor hooks come next: they run as they were registered */
 } hg_out_hooks;
 
 typedef struct hg_node_extra {
     hg_hooks *pre, *post; /* owned */
+    uint32_t first, last; /* 1 + the output whose tensor hooks run first, last; 0: none */
     hg_out_hooks out[];   /* [n_out] */
 } hg_node_extra;
 

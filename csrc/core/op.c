@@ -70,12 +70,16 @@ static inline uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
     return mask;
 }
 
+/* A view made under no_grad() wants a gradient where its base does, and leads nowhere. */
+static inline bool leads(const hg_tensor *t) { return t->grad_fn || !t->base || t->requires_grad || hg_can_follow(t); }
+
 /* Which arguments and outputs are saved: Note [What is saved] in schema.c. */
-static inline void needed(const hg_op_info *info, uint32_t want, uint32_t *in, uint32_t *out) {
+static inline void needed(const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t *in, uint32_t *out) {
+    bool one = !(info->differentiable & (info->differentiable - 1));
     *in = info->always_in, *out = info->always_out;
     for (; want; want &= want - 1) {
         int i = __builtin_ctz(want);
-        *in |= info->saves_in[i];
+        if (one || a[i].kind != HG_A_TENSOR || leads(a[i].u.t)) *in |= info->saves_in[i];
     }
 }
 
@@ -235,7 +239,7 @@ static inline void begin_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32
 static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want,
                                 hg_tensor *const *outs, int n_out) {
     uint32_t in, out;
-    needed(info, want, &in, &out);
+    needed(info, a, want, &in, &out);
     hg_node *n;
     hg_status st = record(cx, info, a, a, want, in, outs, n_out, out != 0, &n);
     if (st != HG_OK) return st;
@@ -356,7 +360,7 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
     uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, out;
     hg_status st = HG_OK;
     if (want && plain_sizes(info, a) >= 0)
-        needed(info, want, &in, &out); /* the entries of a list: when it is recorded */
+        needed(info, a, want, &in, &out); /* the entries of a list: when it is recorded */
     for (int i = 0; in && i < info->n_params && st == HG_OK; i++) {
         int j = info->in_order[i];
         if (in >> j & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &packed[j].u.t, &packed[j].n);
@@ -476,11 +480,13 @@ static bool is_view_of_self(const hg_arg *a, int i) {
     return i && t && t != self && t->base && t->storage == self->storage;
 }
 
-static hg_status refresh_views(hg_ctx *cx, const hg_op_info *info, const hg_arg *a) {
+/* Other views as well: one that cannot follow its base is an error before anything is written. */
+static hg_status refresh_views(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want) {
     hg_node *fn;
     hg_status st = HG_OK;
     for (int i = 1; i < info->n_params && st == HG_OK; i++)
-        if (is_view_of_self(a, i)) st = hg_tensor_grad_fn(cx, a[i].u.t, &fn);
+        if (is_view_of_self(a, i) || (want >> i & 1 && a[i].kind == HG_A_TENSOR))
+            st = hg_tensor_grad_fn(cx, a[i].u.t, &fn);
     return st;
 }
 
@@ -506,7 +512,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
         if ((st = compute(cx, info, a, self, out)) == HG_OK) ++*hg_version_of(self->storage);
         return st;
     }
-    needed(info, want, &in, &save_out);
+    needed(info, a, want, &in, &save_out);
     memcpy(saved, a, info->n_params * sizeof *a);
     if (in & 1) {
         /* What it is about to overwrite, with its history. */
@@ -516,7 +522,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     if (in && (st = save_overwritten(cx, info, saved, in, self, &alias)) != HG_OK) goto done;
     for (hg_tensor *t = self; t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
-    if ((st = refresh_views(cx, info, a)) != HG_OK) goto done;
+    if ((st = refresh_views(cx, info, a, want)) != HG_OK) goto done;
     if ((st = compute(cx, info, a, self, out)) != HG_OK) goto done;
     ++*hg_version_of(self->storage);
     for (hg_tensor *t = self; t; t = t->base)
@@ -528,8 +534,8 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     for (int i = 1; in && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);
-    if (info->op->flags & HG_ROW_MOVES && self->base && self->view_kind != HG_VIEW_PASSED)
-        hg_set_history(cx, self, node, 0);
+    if (info->op->flags & HG_ROW_MOVES && self->view_kind != HG_VIEW_PASSED)
+        hg_move_history(cx, self, node);
     else
         st = hg_rebase_history(cx, self, node);
     if (st == HG_OK && save_out) st = save_output(cx, node, 0, self);

@@ -356,9 +356,9 @@ hg_status hg_tensor_assign(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
 }
 
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
-    /* An accumulator checks gradients against what its tensor was: another tensor needs another. */
-    bool differs = t->dtype != from->dtype || !t->shape || !hg_same_shape(t, from);
-    if (t->extra && differs) t->extra->accumulator = NULL;
+    /* An accumulator checks gradients against what its tensor was. As in PyTorch another dtype needs another accumulator;
+       of another shape the one that a graph holds refuses the gradient. */
+    if (t->extra && t->dtype != from->dtype) t->extra->accumulator = NULL;
     if (t->n_dim != from->n_dim || !t->shape) {
         hg_status st = make_room(cx, t, from->n_dim, false);
         if (st != HG_OK) return st;
@@ -382,7 +382,7 @@ static void settle(hg_ctx *cx, hg_tensor *t, hg_tensor *was) {
     bool inlined = t->shape == was->dims;
     if (inlined) t->stride = t->dims + (t->stride - was->dims), t->shape = t->dims;
     struct hg_extra *e = t->extra;
-    if (e && e->retains_grad && t->grad_fn && t->grad_fn->hooks) t->grad_fn->hooks->out[t->out_nr].retains = t;
+    if (e && e->keeps) e->keeps->hooks->out[e->keeps_nr].retains = t;
     if (e && e->accumulator && e->accumulator->args[0].u.t == was) {
         hg_retain(cx, t);
         e->accumulator->args[0].u.t = t;
@@ -410,10 +410,7 @@ static void drop_extra(hg_lib *lib, hg_tensor *t) {
     struct hg_extra *e = t->extra;
     if (!e) return;
     t->extra = NULL;
-    if (e->retains_grad && t->grad_fn && t->grad_fn->hooks) { /* nobody is left to look at .grad */
-        hg_out_hooks *o = &t->grad_fn->hooks->out[t->out_nr];
-        if (o->retains == t) o->retains = NULL;
-    }
+    hg_keep_no_grad(lib, t, e); /* nobody is left to look at .grad */
     void *owned[] = {e->hooks, e->post, e->stands_for};
     struct hg_packed *packed = e->packed;
     if (e->resting) lib->host.free(lib->host.ud, HG_KIND_NODE, e->resting);
@@ -442,7 +439,7 @@ void hg_tensor_finalize(hg_lib *lib, hg_tensor *t) {
 
 int hg_tensor_visit(hg_tensor *t, hg_visit_fn visit, void *arg) {
     struct hg_extra none = {0}, *e = t->extra ? t->extra : &none;
-    void *owned[] = {t->grad_fn, t->grad, t->base, e->hooks, e->post, e->stands_for};
+    void *owned[] = {t->grad_fn, t->grad, t->base, e->hooks, e->post, e->stands_for, e->keeps};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         if (owned[i]) {
             int r = visit(owned[i], true, arg);

@@ -23,8 +23,12 @@ static PyObject *tensor_register_hook(PyObject *self, PyObject *fn) {
 static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObject *fn) {
     if (!hg_tensor_requires_grad(TENSOR(self)))
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
-    if (!hg_tensor_is_leaf(TENSOR(self)))
-        return refuse("post accumulate grad hooks cannot be registered on non-leaf tensors");
+    hg_node *made_by;
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    hg_status st = hg_tensor_grad_fn(cx, TENSOR(self), &made_by);
+    if (st != HG_OK) return py_raise(cx, st);
+    if (made_by) return refuse("post accumulate grad hooks cannot be registered on non-leaf tensors");
     return register_on(self, HG_HOOK_POST_ACCUMULATE, fn, "register_post_accumulate_grad_hook");
 }
 

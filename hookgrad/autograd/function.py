@@ -415,7 +415,7 @@ class Function(_SingleLevelFunction):
                 return out.detach()
             return out if base is not None else out.detach_()
         if kind & _DIRTY:
-            if base is not None and n_outputs > 1:
+            if base is not None and n_outputs > 1 and not _is_written_leaf(out):
                 raise RuntimeError(
                     "If your Function modifies inplace an input that is a view of another Tensor, your Function cannot "
                     "return more than one Tensor. This is not supported by the current autograd engine. You should either "
@@ -434,6 +434,14 @@ class Function(_SingleLevelFunction):
                 "x.view_as(x) or setup ctx inside the forward function itself."
             )
         return out.view_as(out)
+
+
+def _is_written_leaf(out):
+    """Is it a leaf that requires a gradient, such as a view made under no_grad? That is the first error to raise."""
+    try:
+        return out.is_leaf and out.requires_grad
+    except RuntimeError as stale:  # such a view says of what it is not an output
+        return not str(stale).startswith("Output")
 
 
 class _Error(Function):

@@ -402,3 +402,108 @@ def grad_dtype(torch, log):
     log(x.grad.dtype, x.grad_dtype)
     y = x * 2
     log.error(lambda: y.grad_dtype)
+
+
+def turning_a_tensor_in_place_leaves_its_hooks_and_its_gradient_behind(torch, log):
+    for turn in ("t_", "squeeze_"):
+        x = torch.ones(1, 2, requires_grad=True)
+        y = x * 2
+        y.register_hook(log.hook("before"))
+        y.retain_grad()
+        getattr(y, turn)()
+        y.register_hook(log.hook("after"))
+        y.retain_grad()
+        y.grad_fn.register_prehook(log.hook("node"))
+        log(y.retains_grad, len(y._backward_hooks))
+        y.sum().backward()
+        log(y.grad.shape, x.grad)
+
+
+def hooks_of_a_tensor_first_hooked_when_it_was_turned_in_place(torch, log):
+    x = torch.ones(1, 2, requires_grad=True)
+    y = (x * 2).t_()
+    y.retain_grad()
+    y.register_hook(log.hook("turned"))
+    y.mul_(3)
+    y.register_hook(log.hook("changed"))
+    y.sum().backward()
+    log(y.grad, x.grad)
+
+
+def detaching_in_place_leaves_the_retained_gradient_behind(torch, log):
+    x = _leaf(torch)
+    y = x * 2
+    y.retain_grad()
+    z = y * 3
+    y.detach_()
+    log(y.retains_grad, y.requires_grad)
+    del y
+    z.sum().backward()
+    log(x.grad)
+
+
+def hooks_of_several_outputs_run_as_they_were_registered(torch, log):
+    x = torch.ones(3, 2, requires_grad=True)
+    a, b, c = x.unbind()
+    for name, part in (("c", c), ("a", a), ("c again", c), ("b", b)):
+        part.register_hook(log.hook(name))
+    c.retain_grad()
+    a.register_hook(lambda g: log("c has", c.grad))
+    (a + c).sum().backward()
+    log(c.grad)
+
+
+def a_view_that_cannot_follow_its_base_refuses_one_hook(torch, log):
+    x = torch.ones(2, 2, requires_grad=True)
+    a, _ = x.unbind()
+    with torch.no_grad():
+        b = x.view(4)
+        x.mul_(2)
+    for view in (a, b):
+        log.error(lambda view=view: view.register_post_accumulate_grad_hook(log.hook("never")))
+        log.error(lambda view=view: view.register_hook(log.hook("never")))
+        log(view.register_hook(log.hook("never")) is not None, len(view._backward_hooks))
+    log.error(a.retain_grad)
+    log(b.retain_grad(), b.retains_grad)
+    log.error(lambda: b.is_leaf)
+
+
+def a_custom_function_that_changes_its_input_drops_the_gradient_it_had(torch, log):
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    x = _leaf(torch)
+    y = x * 1
+    y.retain_grad()
+    y.register_hook(log.hook("before"))
+    y.sum().backward(retain_graph=True)
+    z = Double.apply(y)
+    log(z is y, y.grad, y.retains_grad, y._backward_hooks is None)
+    y.sum().backward()
+    log(y.grad, x.grad)
+
+
+def a_multi_grad_hook_does_not_wait_for_an_input_that_is_not_reached(torch, log):
+    x = _leaf(torch)
+    y = x / 2
+    z = 1 - y
+    torch.autograd.graph.register_multi_grad_hook([y, z], log.hook("both"))
+    log(torch.autograd.grad(y.sum(), [x, z], allow_unused=True))
+
+
+def a_view_of_a_base_that_was_detached_ends_there_once_it_is_changed(torch, log):
+    x = torch.ones(2, 2, requires_grad=True)
+    y = x * 2
+    view = y.t()
+    y.detach_()
+    log(view.grad_fn)
+    y.add_(1)
+    log(view.grad_fn, view.grad_fn.next_functions, view.requires_grad, y.requires_grad)
+    log(torch.autograd.grad(view.sum(), x, allow_unused=True))
