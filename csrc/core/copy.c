@@ -216,6 +216,8 @@ typedef struct moving {
     const char *from; /* NULL: zeros */
 } moving;
 
+enum { FEW_BYTES = 2048 }; /* so few are moved at once */
+
 static void move_range(void *arg, int64_t begin, int64_t end) {
     const moving *m = arg;
     if (m->from)
@@ -225,7 +227,11 @@ static void move_range(void *arg, int64_t begin, int64_t end) {
 }
 
 void hg_move_bytes(hg_ctx *cx, char *to, const char *from, size_t n) {
-    hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
+    moving m = {to, from};
+    if (n <= FEW_BYTES)
+        move_range(&m, 0, (int64_t)n);
+    else
+        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &m);
 }
 
 typedef struct copying {
@@ -309,6 +315,12 @@ static bool copy_exchanged(hg_ctx *cx, const hg_iter *it, int64_t size) {
 hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     if (to->numel == 0 && from->numel <= 1) return HG_OK;
     if (same_layout(to, from)) return HG_OK;
+    size_t size = hg_tensor_itemsize(to);
+    bool same = to->dtype == from->dtype, in_order = to->contiguous && from->contiguous;
+    if (same && in_order && (size_t)to->numel <= FEW_BYTES / size && hg_same_shape(to, from)) {
+        memmove(to->data, from->data, (size_t)to->numel * size);
+        return HG_OK;
+    }
     int n_dim;
     int64_t shape[HG_MAX_DIM];
     hg_status st = hg_broadcast(cx, to->n_dim, to->shape, from->n_dim, from->shape, &n_dim, shape);
@@ -321,9 +333,7 @@ hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
                        hg_show_sizes(n_dim, shape, b));
     }
     if (to->numel == 0) return HG_OK;
-    size_t size = hg_tensor_itemsize(to);
-    bool same = to->dtype == from->dtype;
-    if (same && to->contiguous && from->contiguous && to->numel == from->numel) {
+    if (same && in_order && to->numel == from->numel) {
         if (spans_meet(to, from))
             memmove(to->data, from->data, (size_t)to->numel * size);
         else

@@ -50,6 +50,7 @@ static match numpy_number(PyObject *o, hg_arg *a) {
 }
 
 match py_number_arg(PyObject *o, hg_arg *a) {
+    if (PyLong_Check(o) && !PyBool_Check(o)) return long_arg(o, a);
     if (PyFloat_Check(o)) {
         *a = hg_f(PyFloat_AS_DOUBLE(o));
         return MATCH_YES;
@@ -58,7 +59,6 @@ match py_number_arg(PyObject *o, hg_arg *a) {
         *a = hg_b(o == Py_True);
         return MATCH_YES;
     }
-    if (PyLong_Check(o)) return long_arg(o, a);
     return is_numpy_scalar(o) ? numpy_number(o, a) : MATCH_NO;
 }
 

@@ -220,10 +220,27 @@ static PyObject *settled(hg_ctx *cx, PyObject *t, hg_dtype d, bool copy) {
     return made;
 }
 
+/* A list of plain floats as float32: what is made most. None: there is something else in it. */
+static PyObject *from_floats(hg_ctx *cx, PyObject *list) {
+    int64_t n = PyList_GET_SIZE(list);
+    hg_tensor *t;
+    for (int64_t i = 0; i < n; i++)
+        if (!PyFloat_CheckExact(PyList_GET_ITEM(list, i))) Py_RETURN_NONE;
+    hg_status st = hg_tensor_empty(cx, HG_F32, 1, &n, &t);
+    if (st != HG_OK) return py_raise(cx, st);
+    for (int64_t i = 0; i < n; i++) ((float *)(void *)t->data)[i] = (float)PyFloat_AS_DOUBLE(PyList_GET_ITEM(list, i));
+    return PY(t);
+}
+
 static PyObject *from_sequence(hg_ctx *cx, PyObject *o, hg_dtype dtype) {
     int64_t sizes[HG_MAX_DIM];
     int n_dim;
     hg_dtype d = dtype;
+    if (PyList_CheckExact(o) && d == HG_NO_DTYPE && hg_default_dtype(cx) == HG_F32) {
+        PyObject *made = from_floats(cx, o);
+        if (made != Py_None) return made;
+        Py_DECREF(made);
+    }
     if (PyUnicode_Check(o))
         return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
     if (sizes_of(o, sizes, &n_dim)) return NULL;

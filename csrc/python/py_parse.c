@@ -130,6 +130,7 @@ PyObject *py_number(const hg_arg *number) {
 hg_arg py_arg_of(PyObject *o, int *failed) {
     hg_arg a = HG_NONE;
     *failed = 0;
+    if (PyFloat_CheckExact(o)) return hg_f(PyFloat_AS_DOUBLE(o));
     if (py_is_tensor(o)) return hg_t(TENSOR(o));
     *failed = py_number_arg(o, &a) == MATCH_FAILED;
     return a;
