@@ -6,6 +6,7 @@ import pytest
 
 import hookgrad as torch
 from hookgrad import nn
+from hookgrad.nn.modules import transformer
 
 
 def close(a, b):
@@ -142,3 +143,26 @@ def test_what_attention_refuses(arguments, kind, words):
     with pytest.raises(kind) as caught:
         nn.MultiheadAttention(8, 2)(x, x, x, **arguments)
     assert words in str(caught.value)
+
+
+def test_a_query_without_a_key_is_nan_at_once_and_not_part_by_part():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval().requires_grad_(False)
+    padding = torch.tensor([[True, True, True], [False, False, True]])
+    x = torch.randn(2, 3, 8)
+    out = layer(x, src_key_padding_mask=padding)
+    assert out[0].isnan().all() and not out[1].isnan().any()
+    mask = torch.tensor([[False, True, True], [True, True, True], [True, True, False]])
+    out = layer(x, src_mask=mask, src_key_padding_mask=torch.tensor([[False] * 3, [False, False, True]]))
+    assert out.isnan().all(-1).tolist() == [[False, True, False], [False, True, True]]
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        called = []
+        with nn.modules.module.register_module_forward_hook(lambda module, args, output: called.append(module)):
+            assert not layer(x, src_key_padding_mask=padding).isnan().any() and len(called) > 1
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    encoder = nn.TransformerEncoder(layer, 1)
+    transformer._warned.clear()
+    with pytest.warns(UserWarning, match="nested tensors is in prototype stage"):
+        out = encoder(x, src_key_padding_mask=padding.flip(0))
+    assert out[1].tolist() == [[0.0] * 8] * 3 and out[0, 2].tolist() == [0.0] * 8 and not out[0].isnan().any()

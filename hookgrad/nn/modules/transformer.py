@@ -60,6 +60,15 @@ class _Layer(Module):
         return self.dropout1(self.self_attn(x, x, x, need_weights=False, **masks)[0])
 
 
+def _without_a_key(out, mask, padding):
+    """What comes of queries (N, S) all of whose keys are masked: nan, as of a softmax of nothing."""
+    blocked = [m.isneginf() for m in (mask, padding[:, None] if padding is not None else None) if m is not None]
+    if not blocked or mask is not None and mask.dim() != 2:
+        return out
+    nothing = (blocked[0] | blocked[-1]).all(-1, keepdim=True)
+    return out.masked_fill(nothing, float("nan")) if nothing.any() else out
+
+
 class TransformerEncoderLayer(_Layer):
     """Self-attention, then two linear maps with an activation between, each added to its input and normalised.
 
@@ -113,6 +122,7 @@ class TransformerEncoderLayer(_Layer):
         return (
             src.dim() == 3
             and not self.training
+            and hookgrad.backends.mha.get_fastpath_enabled()
             and attention.batch_first
             and attention.in_proj_bias is not None
             and attention._qkv_same_embed_dim
@@ -135,8 +145,8 @@ class TransformerEncoderLayer(_Layer):
         if self._at_once(src):
 
             def attend(x, attn_mask, key_padding_mask, is_causal):
-                attention = self.self_attn
-                return MultiheadAttention.forward(attention, x, x, x, key_padding_mask, False, attn_mask)[0]
+                out = MultiheadAttention.forward(self.self_attn, x, x, x, key_padding_mask, False, attn_mask)[0]
+                return _without_a_key(out, attn_mask, key_padding_mask)
 
             def feed(x):
                 act = F.gelu if self.activation_relu_or_gelu == 2 else F.relu
@@ -226,6 +236,23 @@ class TransformerDecoderLayer(_Layer):
         return self.norm3(x + self._ff_block(x))
 
 
+_warned = []
+
+
+def _warn_of_nested_tensors():
+    """What PyTorch says, once, where it leaves the padding out."""
+    if not _warned:
+        import warnings
+
+        _warned.append(True)
+        warnings.warn(
+            "The PyTorch API of nested tensors is in prototype stage and will change in the near future: the encoder leaves the "
+            "padding out in PyTorch",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 class TransformerEncoder(Module):
     """`num_layers` copies of a layer, one after another, then `norm` if there is one.
 
@@ -277,6 +304,8 @@ class TransformerEncoder(Module):
 
     def _leaves_padding_out(self, src, mask, padding):
         first = self.layers[0]
+        if not hookgrad.backends.mha.get_fastpath_enabled():
+            return False
         if not self.use_nested_tensor or first.training or src.dim() != 3 or padding is None or mask is not None:
             return False
         if hookgrad.is_grad_enabled() and (src.requires_grad or any(p.requires_grad for p in first.parameters())):
@@ -296,6 +325,7 @@ class TransformerEncoder(Module):
         for layer in self.layers:
             output = layer(output, src_mask=mask, is_causal=is_causal, src_key_padding_mask=padding)
         if self._leaves_padding_out(src, mask, padding):
+            _warn_of_nested_tensors()
             output = output.masked_fill((padding != 0).unsqueeze(-1), 0.0)
         return output if self.norm is None else self.norm(output)
 
