@@ -386,21 +386,19 @@ def lstsq(A, B, rcond=None, *, driver=None):
         raise RuntimeError("torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
     vector = B.dim() == A.dim() - 1 and B.shape == A.shape[:-1]
     rhs = B.unsqueeze(-1) if vector else B
-    solution = _least_squares(A, rhs, rcond)
     m, n = A.shape[-2:]
     with_values = driver in ("gelsd", "gelss")
     rank = _C.empty(0, dtype=_C.int64) if driver == "gels" else matrix_rank(A.detach(), rtol=rcond)
-    residuals = values = A.new_empty(0)
-    if m > n and (driver == "gels" or (with_values and bool((rank == n).all()))):
-        residuals = (A @ solution - rhs).square().sum(-2)
-    if with_values:
-        values = svdvals(A.detach())
+    is_determined = driver == "gels" or (with_values and bool((rank == n).all()))
+    solution, residuals = _least_squares(A, rhs, rcond, m > n and is_determined)
+    values = svdvals(A.detach()) if with_values else A.new_empty(0)
     return named("linalg_lstsq")(solution.squeeze(-1) if vector else solution, residuals, rank, values)
 
 
-@one_node("LinalgLstsqBackward0", 0, 1, saved="self b", results="solution")
-def _least_squares(A, B, rcond):
-    return pinv(A, rtol=rcond) @ B
+@one_node("LinalgLstsqBackward0", 0, 1, saved="self b - -", results="solution")
+def _least_squares(A, B, rcond, with_residuals):
+    solution = pinv(A, rtol=rcond) @ B
+    return solution, (A @ solution - B).square().sum(-2) if with_residuals else A.new_empty(0)
 
 
 def tensorinv(A, ind=2):

@@ -58,13 +58,13 @@ def test_levels_begin_and_end_once():
 def test_the_level_and_the_switch_can_be_asked_for():
     forward_ad = torch.autograd.forward_ad
     assert forward_ad._current_level == -1
-    with forward_ad.dual_level():
+    with fw.dual_level():
         assert forward_ad._current_level == 0
-        x = forward_ad.make_dual(torch.ones(1), torch.ones(1))
+        x = fw.make_dual(torch.ones(1), torch.ones(1))
         with forward_ad._set_fwd_grad_enabled(False):
             assert not forward_ad._is_fwd_grad_enabled() and not torch._C._is_fwd_grad_enabled()
-            assert forward_ad.unpack_dual(x).tangent is None
-        assert forward_ad.unpack_dual(x).tangent.item() == 1.0
+            assert fw.unpack_dual(x).tangent is None
+        assert fw.unpack_dual(x).tangent.item() == 1.0
 
 
 def tangent(tensor):
@@ -221,3 +221,16 @@ def test_a_checkpoint_has_tangents_and_packs_what_forward_alone_saves():
         x = fw.make_dual(torch.ones(2), torch.full((2,), 3.0))
         out = torch.utils.checkpoint.checkpoint(lambda x: x * x, x, use_reentrant=False)
         assert fw.unpack_dual(out).tangent.tolist() == [6.0, 6.0]
+
+
+def test_the_tangent_of_a_gradient_passes_patches():
+    """What the function returns is a view of what it made on the way."""
+    x = torch.rand(1, 4, 4, dtype=torch.float64, requires_grad=True)
+    with fw.dual_level():
+        out = torch.nn.functional.fold(x, (3, 3), (2, 2))
+        gradient = fw.make_dual(torch.ones_like(out).requires_grad_(), torch.full_like(out, 2.0))
+        (by_x,) = torch.autograd.grad(out, x, gradient, create_graph=True)
+        assert fw.unpack_dual(by_x).tangent.tolist() == [[[2.0] * 4] * 4]
+    assert torch.autograd.gradgradcheck(
+        lambda x: torch.nn.functional.fold(x, (3, 3), (2, 2)), (x,), check_fwd_over_rev=True
+    )

@@ -694,3 +694,12 @@ def test_the_derivative_of_a_determinant_solves_for_a_flipped_diagonal():
     assert flipped[0].next_functions[0][0].variable is A
     assert flipped[1].next_functions[0][0].name() == "DiagEmbedBackward0"
     assert torch.allclose(gradient, torch.tensor([[3.0, -1.0], [-1.0, 2.0]]))
+
+
+def test_hooks_of_least_squares_see_the_gradients_of_solution_and_residuals():
+    a, b = matrix(4, 2).requires_grad_(), matrix(4, 3, seed=1).requires_grad_()
+    got = LINALG.lstsq(a, b, driver="gels")
+    seen = []
+    got.solution.grad_fn.register_hook(lambda grad_inputs, grad_outputs: seen.append([g is None for g in grad_outputs]))
+    got.solution.sum().backward()
+    assert seen == [[False, True]] and got.residuals.grad_fn is got.solution.grad_fn and got.residuals.shape == (3,)

@@ -8,6 +8,7 @@ PyTorch, it is one node in turn when it is recorded itself (as of ops: Note [One
 from functools import wraps
 
 from .. import _C
+from ..autograd import function as _functions
 from ..autograd.grad_mode import enable_grad, no_grad
 
 _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
@@ -154,7 +155,9 @@ def _own(tensor, args):
     for a in args:
         if isinstance(a, _C.Tensor) and (tensor is a or base is not None and (base is a or base is a._base)):
             return tensor.clone()
-    return tensor if base is None else tensor.data
+    if base is None:
+        return tensor
+    return tensor.clone() if _functions._dual_apply else tensor.data  # which leaves a tangent behind
 
 
 def _by_position(function, args, kwargs):
