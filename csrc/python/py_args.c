@@ -379,13 +379,24 @@ static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64
     }
 }
 
+const op_row *py_bind_last(const py_op *op, PyObject *value, Py_ssize_t n_bound, hg_arg *a, plain_lists *lists) {
+    for (int r = 0; r < op->n_rows; r++) {
+        const op_row *row = op->rows[r];
+        const hg_param *p = row->info->params;
+        for (Py_ssize_t i = 0; i < n_bound; i++)
+            if (i >= row->info->n_positional || p[i].kind != HG_A_TENSOR) return NULL;
+        if (n_bound + 1 < row->n_least || n_bound >= row->info->n_positional) continue;
+        match m = plain_value(value, &p[n_bound], &a[n_bound], lists->ints, lists->tensors);
+        if (m != MATCH_NO) return m == MATCH_YES ? row : NULL;
+    }
+    return NULL;
+}
+
 const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n_args, Py_ssize_t n_bound, hg_arg *a,
                             plain_lists *lists) {
     Py_ssize_t n = *n_args;
-    const op_row *first = op->rows[0];
-    if (n_bound == n - 1 && n >= first->n_least && n <= first->info->n_positional &&
-        plain_value(args[n - 1], &first->info->params[n - 1], &a[n - 1], lists->ints, lists->tensors) == MATCH_YES)
-        return first;
+    const op_row *first = n_bound == n - 1 ? py_bind_last(op, args[n_bound], n_bound, a, lists) : NULL;
+    if (first) return first;
     for (int r = 0; r < op->n_rows; r++) {
         const op_row *row = op->rows[r];
         const hg_param *p = row->info->params;

@@ -125,14 +125,14 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------ */
 
-static PyObject *call_in_place(hg_ctx *cx, const op_row *row, const hg_arg *a, int n) {
-    hg_status st = hg_call_inplace(cx, row->info->id, a, n);
+PyObject *py_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
+    hg_status st = hg_call_inplace(cx, id, a, n);
     return st == HG_OK ? Py_NewRef(PY(a[0].u.t)) : py_raise(cx, st);
 }
 
 static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
     const hg_op_info *info = row->info;
-    if (op->inplace) return call_in_place(cx, row, b->at, info->n_params);
+    if (op->inplace) return py_call_inplace(cx, info->id, b->at, info->n_params);
     hg_tensor *out[HG_MAX_OUT] = {NULL};
     if (info->n_out == 0) {
         hg_tensor **list;
@@ -296,7 +296,7 @@ PyObject *py_op_call(const py_op *op, PyObject *const *args, Py_ssize_t n_args, 
         a[i].kind = HG_A_TENSOR, a[i].u.t = TENSOR(args[i]);
     if (i < n || n < row->n_least) row = py_bind_plain(op, args, &n, i, a, &lists);
     if (row && !op->inplace) return py_call_op(cx, row->info->id, a, (int)n);
-    if (row && a[0].kind == HG_A_TENSOR) return call_in_place(cx, row, a, (int)n);
+    if (row && a[0].kind == HG_A_TENSOR) return py_call_inplace(cx, row->info->id, a, (int)n);
     return call_any(cx, op, args, n_args, NULL);
 }
 
@@ -412,7 +412,7 @@ static py_op *op_new(PyObject *name, const char *where, bool method, bool inplac
     if (!op) return Py_DECREF(name), NULL;
     op->call = op_call, op->name = name, op->chars = PyUnicode_AsUTF8(name), op->where = where;
     op->face = (PyObject *)op, op->method = method, op->inplace = inplace, op->truth = tells_truth(row->info->name);
-    op->rows[0] = row, op->n_rows = 1, op->plain = op->alone = false, op->n_plain = 0;
+    op->rows[0] = row, op->n_rows = 1, op->plain = op->direct = false, op->n_plain = 0;
     if (!method || (op->face = py_op_method_new(op))) return op;
     Py_DECREF(op);
     return NULL;
@@ -447,7 +447,7 @@ static int expose(PyObject *space, const char *where, bool method, bool inplace,
     }
     op->plain = !op->truth && (op->n_rows == 1 || op->plain) && row->info->n_out == 1;
     op->n_plain = (uint8_t)count_plain(op->rows[0]->info);
-    op->alone = op->plain && !inplace && op->n_plain && op->rows[0]->n_least <= 1;
+    op->direct = op->plain && op->n_plain;
     return 0;
 }
 

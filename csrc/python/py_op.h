@@ -31,7 +31,7 @@ typedef struct py_op {
     bool inplace;      /* "add_": the result goes into self */
     bool truth;        /* the result is told as a bool: equal, allclose */
     bool plain;        /* each row gives one tensor, which is the result */
-    bool alone;        /* and a plain tensor may be the only argument, of the first row */
+    bool direct;       /* and the first row begins with one */
     uint8_t n_plain;   /* up to so many plain tensors and nothing else are arguments of the first row */
     uint8_t n_rows;
     op_row *rows[OP_ROWS_MAX];
@@ -52,6 +52,8 @@ typedef struct bound {
 
 void bound_done(bound *b);
 
+/* Call the form in place: a[0], new, or NULL with the exception set. */
+PyObject *py_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n);
 /* A call of the op; of a method, with self in front. */
 PyObject *py_op_call(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 /* The descriptor of a method: new. It keeps the op, whose first row is there. See Note [A function for each method]. */
@@ -67,6 +69,8 @@ typedef struct plain_lists {
     int64_t ints[PLAIN_MAX];
     hg_tensor *tensors[PLAIN_MAX];
 } plain_lists;
+/* One more plain value behind n_bound plain tensors: the row; NULL where it takes more to tell. */
+const op_row *py_bind_last(const py_op *op, PyObject *value, Py_ssize_t n_bound, hg_arg *a, plain_lists *lists);
 const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *n, Py_ssize_t n_bound, hg_arg *a,
                             plain_lists *lists);
 /* MATCH_FAILED: an exception is set. Unless MATCH_YES, nothing is left to be released. */

@@ -12,22 +12,39 @@ static py_op *ops[MAX_METHODS];
 static PyMethodDef defs[MAX_METHODS];
 static int n_methods;
 
-static PyObject *call(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, int k) {
+/* Whatever the arguments are: with self in front of them. */
+static __attribute__((noinline)) PyObject *call_any(const py_op *op, PyObject *self, PyObject *const *args,
+                                                    Py_ssize_t n, PyObject *kwnames) {
     PyObject *few[FEW], **at = few;
-    const py_op *op = ops[k];
     Py_ssize_t n_more = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    if (n_more == 0) {
-        hg_ctx *cx = py_this_ctx;
-        if (cx && op->alone && Py_TYPE(self) == hg_py->tensor_type && !hg_py->function_modes)
-            return py_call_op(cx, op->rows[0]->info->id, (hg_arg[]){{.kind = HG_A_TENSOR, .u.t = TENSOR(self)}}, 1);
-        return py_op_call(op, &self, 1, NULL);
-    }
     if (n_more >= FEW && !(at = PyMem_New(PyObject *, n_more + 1))) return PyErr_NoMemory();
-    at[0] = self, at[1] = args[0];
+    at[0] = self;
+    if (n_more) at[1] = args[0]; /* not a call of memcpy() for one */
     for (Py_ssize_t i = 1; i < n_more; i++) at[i + 1] = args[i];
     PyObject *made = py_op_call(op, at, n + 1, kwnames);
     if (at != few) PyMem_Free(at);
     return made;
+}
+
+/* Behind a plain tensor, where most have one plain value at most. */
+static __attribute__((noinline)) PyObject *call_plain(const py_op *op, PyObject *self, PyObject *const *args,
+                                                      Py_ssize_t n) {
+    hg_arg a[2];
+    plain_lists lists;
+    a[0].kind = HG_A_TENSOR, a[0].u.t = TENSOR(self);
+    const op_row *row = n == 1 ? py_bind_last(op, args[0], 1, a, &lists) : n == 0 ? op->rows[0] : NULL;
+    if (!row || row->n_least > n + 1) return call_any(op, self, args, n, NULL);
+    return (op->inplace ? py_call_inplace : py_call_op)(py_this_ctx, row->info->id, a, (int)n + 1);
+}
+
+static PyObject *call(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, int k) {
+    const py_op *op = ops[k];
+    hg_ctx *cx = py_this_ctx;
+    if (kwnames || !op->direct || Py_TYPE(self) != hg_py->tensor_type || !cx || hg_py->function_modes)
+        return call_any(op, self, args, n, kwnames);
+    const op_row *row = op->rows[0];
+    if (n || row->n_least > 1 || op->inplace) return call_plain(op, self, args, n);
+    return py_call_op(cx, row->info->id, (hg_arg[]){{.kind = HG_A_TENSOR, .u.t = TENSOR(self)}}, 1);
 }
 
 /* X(000) to X(19f). */

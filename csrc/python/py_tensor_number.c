@@ -23,21 +23,11 @@ static PyObject *no_match(match m) {
     Py_RETURN_NOTIMPLEMENTED;
 }
 
-static PyObject *binary(PyObject *x, PyObject *y, int id) {
+static PyObject *binary_any(PyObject *x, PyObject *y, int id) {
     hg_arg a[2];
     PyObject *made = NULL;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (Py_TYPE(x) == hg_py->tensor_type &&
-        !hg_py->function_modes) { /* nobody overrides what plain tensors and numbers do */
-        a[0] = plain(x);
-        if (Py_TYPE(y) == hg_py->tensor_type) return a[1] = plain(y), py_call_op(cx, id, a, 2);
-        if (PyFloat_CheckExact(y)) return a[1] = hg_f(PyFloat_AS_DOUBLE(y)), py_call_op(cx, id, a, 2);
-        if (PyLong_CheckExact(y)) {
-            match m = py_number_arg(y, &a[1]);
-            return m == MATCH_YES ? py_call_op(cx, id, a, 2) : no_match(m);
-        }
-    }
     if (hg_py->override && py_overrides((PyObject *[]){x, y}, 2))
         return py_override_op(cx, id, false, (PyObject *[]){x, y}, 2);
     match m = operand(x, &a[0], &made);
@@ -47,6 +37,32 @@ static PyObject *binary(PyObject *x, PyObject *y, int id) {
     PyObject *result = m == MATCH_YES ? py_call_op(cx, id, a, 2) : no_match(m);
     Py_XDECREF(made);
     return result;
+}
+
+/* Nobody overrides what a plain tensor does with another one, or with a number. */
+static PyObject *binary_plain(PyObject *x, PyObject *y, int id) {
+    hg_ctx *cx = py_this_ctx;
+    if (!cx || hg_py->function_modes) return binary_any(x, y, id);
+    hg_arg a[2];
+    a[0] = plain(x);
+    if (Py_TYPE(y) == hg_py->tensor_type)
+        a[1] = plain(y);
+    else if (PyFloat_CheckExact(y))
+        a[1] = hg_f(PyFloat_AS_DOUBLE(y));
+    else if (!PyLong_CheckExact(y))
+        return binary_any(x, y, id);
+    else if (py_number_arg(y, &a[1]) != MATCH_YES)
+        return NULL;
+    return py_call_op(cx, id, a, 2);
+}
+
+static inline PyObject *binary(PyObject *x, PyObject *y, int id) {
+    return Py_TYPE(x) == hg_py->tensor_type ? binary_plain(x, y, id) : binary_any(x, y, id);
+}
+
+/* Where the operands may change places a tensor comes first. */
+static PyObject *tensor_first(PyObject *x, PyObject *y, int id) {
+    return py_is_tensor(x) || py_is_array(x) ? binary_any(x, y, id) : binary(y, x, id);
 }
 
 static PyObject *inplace(PyObject *self, PyObject *other, int id) {
@@ -78,7 +94,7 @@ static PyObject *unary(PyObject *self, int id) {
 /* A number on the left comes second: torch computes `2 * x` as x * 2, and the graph shows it. */
 #define COMMUTATIVE(name, op)                                                                                          \
     static PyObject *name(PyObject *x, PyObject *y) {                                                                  \
-        return py_is_tensor(x) || py_is_array(x) ? binary(x, y, HG_OP_##op) : binary(y, x, HG_OP_##op);                \
+        return Py_TYPE(x) == hg_py->tensor_type ? binary_plain(x, y, HG_OP_##op) : tensor_first(x, y, HG_OP_##op);     \
     }                                                                                                                  \
     static PyObject *name##_inplace(PyObject *x, PyObject *y) { return inplace(x, y, HG_OP_##op); }
 
