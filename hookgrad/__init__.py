@@ -85,6 +85,7 @@ _MODULES = frozenset(
 )
 _ELSEWHERE = {
     "autocast": "amp",
+    "get_autocast_cpu_dtype": "amp",
     "get_autocast_dtype": "amp",
     "is_autocast_cache_enabled": "amp",
     "is_autocast_cpu_enabled": "amp",

@@ -1,12 +1,13 @@
-"""Mixed precision as far as the CPU needs it: autocast that is off, and the scaling of losses.
+"""Mixed precision as far as the CPU needs it: autocast, and the scaling of losses.
 
 Source: https://docs.pytorch.org/docs/stable/amp.html
 """
 
 import math
+import threading
 import warnings
 from collections import defaultdict
-from functools import wraps
+from functools import partial, wraps
 
 from . import _C
 from .autograd.grad_mode import no_grad
@@ -14,42 +15,76 @@ from .autograd.grad_mode import no_grad
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
 
 
+class _State(threading.local):
+    """Whether autocast is on for the CPU in this thread, and how."""
+
+    enabled = False
+    dtype = _C.bfloat16
+    keeps = True  # casts of leaves
+    cast = None
+    depth = 0  # of contexts
+    mode = None  # that is on the stack
+
+
+_state = _State()
+_dtypes = {}  # of devices there are none of: what set_autocast_dtype has said
+
+
 def is_autocast_available(device_type):
-    """Can operations on that kind of device run in lower precision by themselves? Here none does."""
-    return False
+    """Can operations on that kind of device run in lower precision by themselves? As PyTorch has it, which knows more devices."""
+    return _C.device(device_type).type in ("cpu", "cuda", "xpu", "hpu", "ipu", "mps", "mtia", "maia", "xla")
 
 
 class autocast:
-    """Accepted with `enabled=False`, and for devices there are none of, for which PyTorch turns it off as well.
+    """Within a `with` block, or a function it decorates, products compute in `dtype`, and losses in float32.
 
-    hookgrad computes in the dtypes it is given: asked to choose others on the CPU, it raises NotImplementedError.
+    `dtype` is bfloat16, or float16. Casts are differentiated through: gradients have their parameter's dtype. For devices
+    there are none of it is off, as in PyTorch.
 
     >>> import hookgrad as torch
-    >>> with torch.autocast("cpu", enabled=False):
-    ...     torch.ones(1).dtype
-    torch.float32
+    >>> with torch.autocast("cpu", dtype=torch.bfloat16):
+    ...     torch.nn.Linear(2, 1)(torch.ones(1, 2)).dtype
+    torch.bfloat16
+
+    Source: https://docs.pytorch.org/docs/stable/amp.html#torch.autocast
     """
 
     def __init__(self, device_type, dtype=None, enabled=True, cache_enabled=None):
         if not isinstance(device_type, str):
             raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
-        if enabled and device_type == "cpu":
-            raise NotImplementedError(
-                "autocast on the CPU is not implemented: hookgrad computes in the dtypes it is given"
-            )
-        if enabled:
+        if not is_autocast_available(device_type):
+            raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
+        if enabled and device_type != "cpu":
+            enabled = False
             warnings.warn(
-                f"User provided device_type of '{device_type}', but {device_type.upper()} is not available. Disabling",
+                f"User provided device_type of '{device_type}', but {device_type.upper()} is not available. Disabling autocast",
                 stacklevel=2,
             )
         self.device = device_type
-        self.fast_dtype = dtype or (_C.bfloat16 if device_type == "cpu" else _C.float16)
-        self._enabled = False
+        self.fast_dtype = get_autocast_dtype(device_type) if dtype is None else dtype
+        self._cache_enabled = is_autocast_cache_enabled() if cache_enabled is None else cache_enabled
+        if enabled and self.fast_dtype not in (_C.bfloat16, _C.float16):
+            enabled = False
+            warnings.warn(
+                "In CPU autocast, but the target dtype is not supported. Disabling autocast. CPU Autocast only supports dtype of "
+                "torch.bfloat16, torch.float16 currently.",
+                stacklevel=2,
+            )
+        self._enabled = enabled
 
     def __enter__(self):
+        self._was = _state.enabled, _state.dtype, _state.keeps
+        if self.device == "cpu":
+            _state.enabled, _state.dtype = self._enabled, self.fast_dtype
+        _state.keeps = self._cache_enabled
+        _state.depth += 1
+        _turn()
         return self
 
     def __exit__(self, *error):
+        _state.depth -= 1
+        _state.enabled, _state.dtype, _state.keeps = self._was
+        _turn()
         return False
 
     def __call__(self, function):
@@ -61,48 +96,111 @@ class autocast:
         return decorated
 
 
+def _turn():
+    """Put the mode that casts on the stack, or take it off, as the state has it."""
+    _state.cast = (_state.cast or {}) if _state.keeps and _state.depth else None
+    if _state.enabled and _state.mode is None:
+        from ._autocast import Casting
+
+        _state.mode = Casting(_state)
+        _state.mode.__enter__()
+    elif not _state.enabled and _state.mode is not None and not _state.depth:
+        mode, _state.mode = _state.mode, None
+        mode.__exit__(None, None, None)
+
+
+def kept_autocast():
+    """A function that gives a context in which autocast is as it is now."""
+    enabled, dtype, keeps = _state.enabled, _state.dtype, _state.keeps
+    return lambda: autocast("cpu", dtype, enabled, keeps)
+
+
 def custom_fwd(fwd=None, *, device_type, cast_inputs=None):
-    """A decorator of a Function's forward: there is no autocast to turn off, so it stays as it is."""
-    return (lambda fwd: fwd) if fwd is None else fwd
+    """A decorator of a Function's forward: backward is to run under the autocast that forward runs under. With `cast_inputs`, a dtype, it
+    runs without autocast, on floating-point tensors of that dtype, where autocast is on."""
+    if fwd is None:
+        return partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @wraps(fwd)
+    def decorated(ctx, *args, **kwargs):
+        ctx._dtype = get_autocast_dtype(device_type)
+        is_on = is_autocast_enabled(device_type)
+        ctx._fwd_used_autocast = is_on and cast_inputs is None
+        if not is_on or cast_inputs is None:
+            return fwd(ctx, *args, **kwargs)
+
+        def cast(x):
+            return x.to(cast_inputs) if isinstance(x, _C.Tensor) and x.is_floating_point() else x
+
+        with autocast(device_type, enabled=False):
+            return fwd(ctx, *map(cast, args), **{name: cast(x) for name, x in kwargs.items()})
+
+    return decorated
 
 
 def custom_bwd(bwd=None, *, device_type):
-    """A decorator of a Function's backward: it stays as it is."""
-    return (lambda bwd: bwd) if bwd is None else bwd
+    """A decorator of a Function's backward: it runs under the autocast that forward ran under."""
+    if bwd is None:
+        return partial(custom_bwd, device_type=device_type)
+
+    @wraps(bwd)
+    def decorated(ctx, *args, **kwargs):
+        with autocast(device_type, dtype=ctx._dtype, enabled=ctx._fwd_used_autocast):
+            return bwd(ctx, *args, **kwargs)
+
+    return decorated
 
 
 def is_autocast_enabled(device_type="cuda"):
-    """Is autocast on? Never."""
-    return False
+    """Is autocast on for that kind of device?"""
+    return device_type == "cpu" and _state.enabled
 
 
-is_autocast_cpu_enabled = is_autocast_enabled
+def is_autocast_cpu_enabled():
+    """is_autocast_enabled("cpu"), of old."""
+    return _state.enabled
 
 
 def get_autocast_dtype(device_type):
-    """The lower dtype autocast would use."""
-    return _C.bfloat16 if device_type == "cpu" else _C.float16
+    """The lower dtype autocast uses."""
+    return _state.dtype if device_type == "cpu" else _dtypes.get(device_type, _C.float16)
+
+
+def get_autocast_cpu_dtype():
+    """get_autocast_dtype("cpu"), of old."""
+    return _state.dtype
 
 
 def is_autocast_cache_enabled():
-    """Would autocast keep the weights it has cast?"""
-    return True
+    """Does autocast keep the leaves it has cast?"""
+    return _state.keeps
 
 
 def set_autocast_enabled(device_type, enabled=None):
-    """Turn autocast on or off: nothing to do, as it is never on."""
+    """Turn autocast on or off."""
+    if device_type == "cpu":
+        _state.enabled = bool(enabled)
+        _turn()
 
 
 def set_autocast_cache_enabled(enabled):
-    """Whether autocast keeps the weights it has cast: it casts none."""
+    """Whether autocast keeps the leaves it has cast."""
+    _state.keeps = enabled
+    _turn()
 
 
 def set_autocast_dtype(device_type, dtype):
-    """The lower dtype autocast is to use: it uses none."""
+    """The lower dtype autocast is to use."""
+    if device_type == "cpu":
+        _state.dtype = dtype
+    else:
+        _dtypes[device_type] = dtype
 
 
 def clear_autocast_cache():
-    """Forget the weights autocast has cast: there are none."""
+    """Forget the leaves autocast has cast."""
+    if _state.cast is not None:
+        _state.cast.clear()
 
 
 class GradScaler:

@@ -153,6 +153,7 @@ class CheckpointFunction(Function):
         ctx.run_function = run_function
         ctx.preserve_rng_state = preserve_rng_state
         ctx.rng_state = hookgrad.get_rng_state() if preserve_rng_state else None
+        ctx.autocast = hookgrad.amp.kept_autocast()
         is_tensor = [isinstance(a, hookgrad.Tensor) for a in args]
         ctx.inputs = [None if t else a for a, t in zip(args, is_tensor)]
         ctx.tensor_indices = [i for i, t in enumerate(is_tensor) if t]
@@ -172,7 +173,7 @@ class CheckpointFunction(Function):
         for i, tensor in zip(ctx.tensor_indices, ctx.saved_tensors):
             inputs[i] = tensor
         inputs = detach_variable(tuple(inputs))
-        with _random_state(ctx.rng_state), hookgrad.enable_grad():
+        with _random_state(ctx.rng_state), hookgrad.enable_grad(), ctx.autocast():
             outputs = ctx.run_function(*inputs)
         if isinstance(outputs, hookgrad.Tensor):
             outputs = (outputs,)
@@ -412,9 +413,10 @@ def _checkpoint_by_hooks(function, args, kwargs, preserve_rng_state, context_fn,
         raise ValueError(f"determinism_check should be one of {list(_DETERMINISM_CHECKS)}, but got {determinism_check}")
     first_context, second_context = context_fn()
     state = hookgrad.get_rng_state() if preserve_rng_state else None
+    autocast = hookgrad.amp.kept_autocast()
 
     def recompute(*inputs):
-        with _random_state(state), second_context:
+        with _random_state(state), autocast(), second_context:
             function(*inputs, **kwargs)
 
     if not hookgrad.is_grad_enabled():
