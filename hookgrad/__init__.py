@@ -79,8 +79,8 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """_VF __config__ __future__ _dynamo _ops _utils accelerator amp autograd backends compiler cpu cuda distributed distributions func
-    functional jit library linalg mps multiprocessing nn optim overrides profiler random return_types serialization special storage
+    """_VF __config__ __future__ _dynamo _ops _utils accelerator amp ao autograd backends compiler cpu cuda distributed distributions func
+    functional futures fx jit library linalg mps multiprocessing nn optim overrides profiler random return_types serialization special storage
     testing types utils version""".split()
 )
 _ELSEWHERE = {
@@ -105,6 +105,7 @@ _ELSEWHERE = {
     "set_flush_denormal": "functional",
     "set_warn_always": "functional",
     "GradScaler": "amp",
+    "Future": "futures",
     "Parameter": "nn.parameter",
     "i0": "special",
     "mvlgamma": "special",

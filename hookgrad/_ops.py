@@ -71,7 +71,7 @@ class OpOverload:
     """One overload of an op, callable."""
 
     def __init__(self, packet, overload):
-        self.overloadpacket = packet
+        self.overloadpacket = self._overloadpacket = packet
         self._overloadname = overload
         self.namespace = packet._namespace
         self.__name__ = f"{packet.__name__}.{overload}"
@@ -218,7 +218,7 @@ def _names():
     if not _known:
         for row in _C.op_table():
             _known.update((_name(row), _name(row) + "_"))
-        _known.update(["convolution_backward", "_local_scalar_dense"])
+        _known.update(["_convolution", "convolution_backward", "_local_scalar_dense"])
     return _known
 
 

@@ -117,7 +117,12 @@ def _packed(step, input, batch_sizes, state, weights, reverse):
     return _C.cat(outputs, 0), tuple(_C.cat(parts[::-1], 0) for parts in zip(*ended))
 
 
-@one_node("MkldnnRnnLayerBackward0", 0, 1, 2, 3, 4, 5, 6)
+@one_node(
+    "MkldnnRnnLayerBackward0",
+    *range(7),
+    saved="input weight0 weight1 weight2 weight3 hx_ cx_ reverse",
+    results="result0 result1 result2",
+)
 def _lstm_layer(input, w_ih, w_hh, b_ih, b_hh, h, c, reverse):
     """A layer of an LSTM as one node, which it is in PyTorch where oneDNN computes it."""
     output, (h, c) = _padded(_lstm_step, input, (h, c), (w_ih, w_hh, b_ih, b_hh, None), reverse)

@@ -60,6 +60,23 @@ class Finder:
             return spec
         return None
 
+    @staticmethod
+    def find_distributions(context):
+        """What importlib.metadata asks of the installed `torch`: its version is hookgrad's."""
+        if context.name is None or context.name.lower() != THERE:
+            return ()
+        from importlib.metadata import Distribution
+
+        class Torch(Distribution):
+            def read_text(self, filename):
+                version = importlib.import_module(THERE).__version__
+                return f"Metadata-Version: 2.1\nName: {THERE}\nVersion: {version}\n" if filename == "METADATA" else None
+
+            def locate_file(self, path):
+                return path
+
+        return (Torch(),)
+
 
 class Alias:
     """A loader that hands out a module that is loaded already."""

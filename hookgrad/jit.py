@@ -6,8 +6,12 @@ Source: https://docs.pytorch.org/docs/stable/jit.html
 from builtins import isinstance as _isinstance
 from typing import Any, Final, get_args, get_origin
 
+from .nn.modules.module import Module
+
 __all__ = [
     "Final",
+    "ScriptFunction",
+    "ScriptModule",
     "annotate",
     "export",
     "ignore",
@@ -21,6 +25,14 @@ __all__ = [
 ]
 
 Attribute = Any
+
+
+class ScriptModule(Module):
+    """A compiled module: none of those that script() and trace() give is one."""
+
+
+class ScriptFunction:
+    """A compiled function: none of those that script() and trace() give is one."""
 
 
 def is_scripting():

@@ -19,6 +19,8 @@ from .storage import TypedStorage, UntypedStorage, legacy_storages, typed
 
 DEFAULT_PROTOCOL = 2
 
+DEFAULT_PROTOCOL = 2
+
 # What may be built from a file that is not trusted, beside what this package itself defines for tensors.
 _SAFE = {
     "builtins": {
@@ -361,7 +363,7 @@ def _with_torch_names(data):
     return b"".join([*parts, data[done:]])
 
 
-def save(obj, f, pickle_module=pickle, pickle_protocol=2, _use_new_zipfile_serialization=True):
+def save(obj, f, pickle_module=pickle, pickle_protocol=DEFAULT_PROTOCOL, _use_new_zipfile_serialization=True):
     """Write an object, such as a state dict, to a path or an open file, as PyTorch does: PyTorch reads it, too.
 
     >>> import io, hookgrad as torch

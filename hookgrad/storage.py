@@ -113,6 +113,10 @@ class UntypedStorage:
     def element_size(self):
         return 1
 
+    def __sizeof__(self):
+        """What sys.getsizeof() counts: the bytes, too."""
+        return super().__sizeof__() + self.nbytes()
+
     def data_ptr(self):
         """Where it begins."""
         if _C._is_hollow(self._tensor):

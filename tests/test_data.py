@@ -13,6 +13,7 @@ from hookgrad.utils.data import (
     DistributedSampler,
     IterableDataset,
     RandomSampler,
+    Sampler,
     SequentialSampler,
     Subset,
     SubsetRandomSampler,
@@ -183,3 +184,31 @@ def test_processes_share_the_samples_of_a_pass():
     assert list(later) != passes[1]
     with pytest.raises(ValueError, match=r"Invalid rank 3, rank should be in the interval \[0, 1\]"):
         DistributedSampler(data, num_replicas=2, rank=3)
+
+
+def test_datasets_samplers_and_loaders_can_be_subclassed_by_what_they_give():
+    class Numbers(Dataset[int]):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return i
+
+    class Backwards(Sampler[int]):
+        def __iter__(self):
+            return iter((2, 1, 0))
+
+    class Loader(DataLoader[int]):
+        pass
+
+    assert [batch.tolist() for batch in Loader(Numbers(), sampler=Backwards())] == [[2], [1], [0]]
+    assert issubclass(IterableDataset[int].__origin__, Dataset)
+    with pytest.raises(TypeError, match="not a generic class"):
+        TensorDataset[int]
+
+
+def test_names_of_pytorchs_modules_for_loaders():
+    from hookgrad.utils.data._utils.collate import default_collate
+    from hookgrad.utils.data.dataloader import _collate_fn_t
+
+    assert default_collate is torch.utils.data.default_collate and _collate_fn_t.__args__[1:]

@@ -120,7 +120,11 @@ def test_ops_have_names_and_can_be_called_copied_and_pickled():
     op = aten.add.Tensor
     assert op is aten.add.Tensor and copy.deepcopy(op) is op and pickle.loads(pickle.dumps(op)) is op
     assert pickle.loads(pickle.dumps(aten.add)) is aten.add
-    assert op(torch.ones(1), 2).item() == 3.0 and op.overloadpacket is aten.add and op.namespace == "aten"
+    assert (
+        op(torch.ones(1), 2).item() == 3.0
+        and op.overloadpacket is op._overloadpacket is aten.add
+        and op.namespace == "aten"
+    )
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         aten.nothing()
     with pytest.raises(AttributeError, match="no attribute 'op'"):

@@ -1,6 +1,7 @@
 """Names that code for PyTorch leans on and that have nothing to do here: they are there, and change nothing."""
 
 import pickle
+import sys
 
 import pytest
 
@@ -211,3 +212,43 @@ def test_checks_fail_with_the_error_they_are_named_for():
     ):
         with pytest.raises(RuntimeError):
             fails()
+
+
+def test_classes_of_what_is_not_there_are_there_to_ask_about():
+    from hookgrad.ao.quantization import FakeQuantizeBase, ObserverBase
+    from hookgrad.distributed import _tensor, fsdp, tensor
+    from hookgrad.distributed._composable.fsdp import FSDPModule
+    from hookgrad.nn.parallel.scatter_gather import scatter
+
+    model = torch.jit.script(nn.Linear(1, 1))
+    assert FSDPModule is fsdp.FSDPModule and _tensor.DTensor is tensor.DTensor
+    kinds = (torch.jit.ScriptModule, torch.fx.GraphModule, FSDPModule, fsdp.FullyShardedDataParallel, ObserverBase)
+    assert not isinstance(model, (*kinds, FakeQuantizeBase)) and not isinstance(model.weight, tensor.DTensor)
+    assert torch.fx.wrap(torch.relu) is torch.relu
+    for trace in (torch.fx.symbolic_trace, torch.fx.Tracer().trace, torch.fx.GraphModule):
+        with pytest.raises(RuntimeError, match="hookgrad has no torch.fx"):
+            trace(model)
+    with pytest.raises(RuntimeError, match="hookgrad has no torch.distributed"):
+        tensor.DTensor(model.weight)
+    for spread in (fsdp.fully_shard, fsdp.FullyShardedDataParallel):
+        with pytest.raises(ValueError, match="Default process group has not been initialized"):
+            spread(model)
+    with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"):
+        scatter(model.weight, [0])
+
+
+def test_lists_of_tensors_are_sorted_by_dtype():
+    from hookgrad.utils._foreach_utils import _group_tensors_by_device_and_dtype, _has_foreach_support
+
+    a, b, c = torch.ones(1), torch.ones(1).double(), torch.ones(2)
+    groups = _group_tensors_by_device_and_dtype([[a, b, c], [None, b, a]], with_indices=True)
+    cpu = torch.device("cpu")
+    assert list(groups) == [(cpu, torch.float32), (cpu, torch.float64)]
+    (first, second), at = groups[cpu, torch.float32]
+    assert first[0] is a and first[1] is c and second[0] is None and second[1] is a and at == [0, 2]
+    assert _has_foreach_support([a, nn.Parameter(b), None], cpu)
+
+
+def test_the_size_of_a_storage_counts_its_bytes():
+    small, large = (sys.getsizeof(torch.ones(n).untyped_storage()) for n in (1, 101))
+    assert large - small == 400

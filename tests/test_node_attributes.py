@@ -256,3 +256,17 @@ def test_what_is_not_kept_is_computed_from_what_is():
     d.backward()
     with pytest.raises(RuntimeError, match="have already been freed"):
         d.grad_fn._saved_LU  # noqa: B018 (reading it raises)
+
+
+def test_a_layer_of_an_lstm_shows_what_it_saved():
+    lstm, x = torch.nn.LSTM(4, 3), torch.ones(5, 2, 4)
+    output, (h, c) = lstm(x)
+    node = output.grad_fn
+    assert (
+        node._saved_input is x and node._saved_weight0 is lstm.weight_ih_l0 and node._saved_weight3 is lstm.bias_hh_l0
+    )
+    assert node._saved_hx_.shape == node._saved_cx_.shape == (2, 3) and node._saved_reverse is False
+    assert torch.equal(node._saved_result0, output) and torch.equal(node._raw_saved_result2.unpack(), c[0])
+    output.sum().backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        node._saved_weight0.sum()

@@ -209,3 +209,16 @@ def test_the_version_is_that_of_the_pytorch_it_stands_for(run_script):
     import hookgrad
 
     assert done.stdout == f"True None\nTrue 2.13.0+hookgrad{hookgrad.__version__}\n", done.stderr
+
+
+def test_the_version_of_the_installed_torch_can_be_asked_for(run_script):
+    source = """
+import importlib.metadata, torch
+print(importlib.metadata.version("torch") == torch.__version__)
+print(importlib.metadata.distribution("torch").metadata["Name"])
+try:
+    importlib.metadata.version("torch-of-another-name")
+except importlib.metadata.PackageNotFoundError:
+    print("not found")
+"""
+    assert output(run_script(source)) == ["True", "torch", "not found"]

@@ -1,8 +1,13 @@
 """Batches from a dataset, in this process."""
 
+from collections.abc import Callable
+from typing import Any, Generic
+
 from .collate import default_collate, default_convert
-from .dataset import IterableDataset
+from .dataset import _T, IterableDataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, _draw_seed
+
+_collate_fn_t = Callable[[list[Any]], Any]
 
 
 def get_worker_info():
@@ -10,7 +15,7 @@ def get_worker_info():
     return None
 
 
-class DataLoader:
+class DataLoader(Generic[_T]):
     """Goes through a dataset in batches.
 
     `shuffle` takes the samples in random order, `sampler` or `batch_sampler` in an order of one's own; `drop_last`

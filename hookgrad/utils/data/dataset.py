@@ -1,9 +1,13 @@
 """Datasets: things that give samples."""
 
+from typing import Generic, TypeVar
+
 import hookgrad
 
+_T = TypeVar("_T", covariant=True)
 
-class Dataset:
+
+class Dataset(Generic[_T]):
     """The base of datasets that are indexed: a subclass defines `__getitem__`, and `__len__` where it has an end.
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.Dataset
@@ -16,7 +20,7 @@ class Dataset:
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset):
+class IterableDataset(Dataset[_T]):
     """The base of datasets that are only gone through: a subclass defines `__iter__`."""
 
     def __iter__(self):
@@ -45,7 +49,7 @@ class TensorDataset(Dataset):
         return self.tensors[0].shape[0]
 
 
-class ConcatDataset(Dataset):
+class ConcatDataset(Dataset[_T]):
     """One dataset after another."""
 
     def __init__(self, datasets):
@@ -71,7 +75,7 @@ class ConcatDataset(Dataset):
         return self.datasets[which][idx - (self.cumulative_sizes[which - 1] if which else 0)]
 
 
-class ChainDataset(IterableDataset):
+class ChainDataset(IterableDataset[_T]):
     """The samples of one iterable dataset after another."""
 
     def __init__(self, datasets):
@@ -88,7 +92,7 @@ class ChainDataset(IterableDataset):
         return sum(len(dataset) for dataset in self.datasets)
 
 
-class StackDataset(Dataset):
+class StackDataset(Dataset[_T]):
     """Several datasets side by side: a sample is a tuple of a sample of each, or a dict where they are given by name."""
 
     def __init__(self, *args, **kwargs):
@@ -112,7 +116,7 @@ class StackDataset(Dataset):
         return self._length
 
 
-class Subset(Dataset):
+class Subset(Dataset[_T]):
     """Those samples of a dataset whose indices are given.
 
     >>> list(Subset("abcd", [3, 0]))

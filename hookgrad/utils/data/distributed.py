@@ -5,10 +5,10 @@ import math
 import hookgrad
 
 from ... import distributed
-from .sampler import Sampler
+from .sampler import _T, Sampler
 
 
-class DistributedSampler(Sampler):
+class DistributedSampler(Sampler[_T]):
     """Every `num_replicas`-th index of the dataset from `rank` on, in an order drawn from `seed` and the epoch.
 
     Indices are repeated, or with `drop_last` left out, so that every process has as many.

@@ -1,5 +1,7 @@
 """Samplers: the order in which the samples of a dataset are taken."""
 
+from typing import Generic, TypeVar
+
 import hookgrad
 
 
@@ -7,7 +9,10 @@ def _draw_seed(generator=None):
     return int(hookgrad.empty((), dtype=hookgrad.int64).random_(generator=generator).item())
 
 
-class Sampler:
+_T = TypeVar("_T", covariant=True)
+
+
+class Sampler(Generic[_T]):
     """The base of samplers: a subclass defines `__iter__` over indices."""
 
     def __init__(self, data_source=None):

@@ -25,3 +25,13 @@ all_reduce = all_gather = all_gather_object = broadcast_object_list = destroy_pr
 def init_process_group(*args, **kwargs):
     """Fails: there is one process."""
     raise RuntimeError("hookgrad has no torch.distributed: it works in one process")
+
+
+class ProcessGroup:
+    """No group can be made: init_process_group() fails."""
+
+
+class ReduceOp:
+    """What the numbers of several processes would be reduced by."""
+
+    SUM, AVG, PRODUCT, MIN, MAX = "SUM", "AVG", "PRODUCT", "MIN", "MAX"

@@ -1,0 +1,1 @@
+"""Quantised models, which hookgrad does not have."""

@@ -1,0 +1,1 @@
+"""An older home of `fsdp`."""

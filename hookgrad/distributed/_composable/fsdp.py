@@ -1,0 +1,3 @@
+"""An older name of `fsdp`."""
+
+from ..fsdp import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""An older name of `tensor`."""
+
+from ..tensor import *  # noqa: F403
