@@ -17,6 +17,13 @@ typedef enum hg_cpu { HG_CPU_BASELINE, HG_CPU_AVX2, HG_CPU_AVX512 } hg_cpu;
 extern hg_cpu hg_cpu_used;
 void hg_cpu_choose(void);
 
+/* A function of which small code is asked, not fast code: for data types and machines that are met seldom. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define HG_SMALL __attribute__((optimize("Os")))
+#else
+#define HG_SMALL
+#endif
+
 /* A function that is part of its caller, whatever the machine that one is compiled for. */
 #if defined(__GNUC__)
 #define HG_INLINE static inline __attribute__((always_inline))
@@ -35,7 +42,7 @@ void hg_cpu_choose(void);
 #define HG_VECTOR_(name, parameters, ...)                                                                              \
     HG_AVX512 static void name##_avx512 parameters { name##_body(true, __VA_ARGS__); }                                 \
     HG_AVX2 static void name##_avx2 parameters { name##_body(true, __VA_ARGS__); }                                     \
-    static void name##_baseline parameters { name##_body(false, __VA_ARGS__); }                                        \
+    HG_SMALL static void name##_baseline parameters { name##_body(false, __VA_ARGS__); }                                        \
     static void name parameters {                                                                                      \
         if (hg_cpu_used == HG_CPU_AVX512)                                                                              \
             name##_avx512(__VA_ARGS__);                                                                                \

@@ -11,22 +11,16 @@
 #define TO_I16(x)  ((int16_t)(int32_t)(x))
 #define TO_BOOL(x) ((x) != 0)
 
-#define FUNCTION(TO, to_type, store, FROM, from_type, load)                                                            \
-    static void FROM##_to_##TO(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {            \
-        if (to_step == sizeof(to_type) && from_step == sizeof(from_type)) {                                            \
-            to_type *restrict r = (to_type *)(void *)to;                                                               \
-            const from_type *restrict x = (const from_type *)(const void *)from;                                       \
-            for (int64_t i = 0; i < n; i++) r[i] = (to_type)store(load(x[i]));                                         \
-            return;                                                                                                    \
-        }                                                                                                              \
-        for (int64_t i = 0; i < n; i++)                                                                                \
-            *(to_type *)(void *)(to + i * to_step) = (to_type)store(                                                   \
-                load(*(const from_type *)(const void *)(from + i * from_step)));                                       \
+#define STEPS(name, to_type, store, from_type, load)                                                                   \
+    HG_SMALL static void name(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {             \
+        for (; n > 0; n--, to += to_step, from += from_step)                                                           \
+            *(to_type *)(void *)to = (to_type)store(load(*(const from_type *)(const void *)from));                     \
     }
+#define FUNCTION(TO, to_type, store, FROM, from_type, load) STEPS(FROM##_to_##TO, to_type, store, from_type, load)
 
-/* Between the floating types, for every vector unit. */
+/* Between float32 and the other floating types, for every vector unit. */
 #define FLOATING(TO, to_type, store, FROM, from_type, load)                                                            \
-    FUNCTION(TO##_any, to_type, store, FROM, from_type, load)                                                          \
+    STEPS(FROM##_to_##TO##_any, to_type, store, from_type, load)                                                       \
     HG_INLINE void FROM##_to_##TO##_body(const bool fused, int64_t n, char *to, int64_t to_step, const char *from,     \
                                          int64_t from_step) {                                                          \
         (void)fused;                                                                                                   \
@@ -41,28 +35,29 @@
     HG_VECTOR(FROM##_to_##TO, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to,      \
               to_step, from, from_step)
 
-#define FROM_ALL(KIND, TO, to_type, store)                                                                             \
+/* From float32 by FROM_F32, from the other floating types by FROM_FLOAT. */
+#define FROM_ALL(FROM_F32, FROM_FLOAT, TO, to_type, store)                                                             \
     FUNCTION(TO, to_type, store, U8, uint8_t, SAME)                                                                    \
     FUNCTION(TO, to_type, store, I8, int8_t, SAME)                                                                     \
     FUNCTION(TO, to_type, store, I16, int16_t, SAME)                                                                   \
     FUNCTION(TO, to_type, store, I32, int32_t, SAME)                                                                   \
     FUNCTION(TO, to_type, store, I64, int64_t, SAME)                                                                   \
-    KIND(TO, to_type, store, F16, uint16_t, hg_half_to_float)                                                          \
-    KIND(TO, to_type, store, F32, float, SAME)                                                                         \
-    KIND(TO, to_type, store, F64, double, SAME)                                                                        \
-    KIND(TO, to_type, store, BF16, uint16_t, hg_bf16_to_float)                                                         \
+    FROM_FLOAT(TO, to_type, store, F16, uint16_t, hg_half_to_float)                                                    \
+    FROM_F32(TO, to_type, store, F32, float, SAME)                                                                     \
+    FROM_FLOAT(TO, to_type, store, F64, double, SAME)                                                                  \
+    FROM_FLOAT(TO, to_type, store, BF16, uint16_t, hg_bf16_to_float)                                                   \
     FUNCTION(TO, to_type, store, BOOL, uint8_t, SAME)
 
-FROM_ALL(FUNCTION, U8, uint8_t, TO_U8)
-FROM_ALL(FUNCTION, I8, int8_t, TO_I8)
-FROM_ALL(FUNCTION, I16, int16_t, TO_I16)
-FROM_ALL(FUNCTION, I32, int32_t, (int32_t))
-FROM_ALL(FUNCTION, I64, int64_t, (int64_t))
-FROM_ALL(FLOATING, F16, uint16_t, hg_float_to_half)
-FROM_ALL(FLOATING, F32, float, (float))
-FROM_ALL(FLOATING, F64, double, (double))
-FROM_ALL(FLOATING, BF16, uint16_t, hg_float_to_bf16)
-FROM_ALL(FUNCTION, BOOL, uint8_t, TO_BOOL)
+FROM_ALL(FUNCTION, FUNCTION, U8, uint8_t, TO_U8)
+FROM_ALL(FUNCTION, FUNCTION, I8, int8_t, TO_I8)
+FROM_ALL(FUNCTION, FUNCTION, I16, int16_t, TO_I16)
+FROM_ALL(FUNCTION, FUNCTION, I32, int32_t, (int32_t))
+FROM_ALL(FUNCTION, FUNCTION, I64, int64_t, (int64_t))
+FROM_ALL(FLOATING, FUNCTION, F16, uint16_t, hg_float_to_half)
+FROM_ALL(FUNCTION, FLOATING, F32, float, (float))
+FROM_ALL(FLOATING, FUNCTION, F64, double, (double))
+FROM_ALL(FLOATING, FUNCTION, BF16, uint16_t, hg_float_to_bf16)
+FROM_ALL(FUNCTION, FUNCTION, BOOL, uint8_t, TO_BOOL)
 
 #define ROW(TO)                                                                                                        \
     [HG_##TO] = {[HG_U8] = U8_to_##TO,     [HG_I8] = I8_to_##TO,    [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,    \
