@@ -128,10 +128,10 @@ enum { DEEP = 128, WIDE = 32 };
                 for (int64_t j = 0; j < n; j++) c[(i + r) * ldc + j] += alpha * sum[r][j];                             \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(name##_block,                                                                                            \
-              (int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col, const E *b, E *c,       \
-               int64_t ldc),                                                                                           \
-              m, n, k, alpha, a, row, col, b, c, ldc)                                                                  \
+    HG_VECTOR_OF(E, name##_block,                                                                                      \
+                 (int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t row, int64_t col, const E *b, E *c,    \
+                  int64_t ldc),                                                                                        \
+                 m, n, k, alpha, a, row, col, b, c, ldc)                                                               \
     static void name(bool ta, bool tb, int64_t m, int64_t n, int64_t k, E alpha, const E *a, int64_t lda, const E *b,  \
                      int64_t ldb, E beta, E *c, int64_t ldc) {                                                         \
         E packed[DEEP * WIDE];                                                                                         \
@@ -166,9 +166,9 @@ enum { DEEP = 128, WIDE = 32 };
             c[i * ldc] = alpha * (sum + part[0]) + (beta == 0 ? 0 : beta * c[i * ldc]);                                \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(name##_column,                                                                                           \
-              (int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta, E *c, int64_t ldc), m, k,   \
-              alpha, a, lda, b, beta, c, ldc)
+    HG_VECTOR_OF(E, name##_column,                                                                                     \
+                 (int64_t m, int64_t k, E alpha, const E *a, int64_t lda, const E *b, E beta, E *c, int64_t ldc), m,   \
+                 k, alpha, a, lda, b, beta, c, ldc)
 GEMM_LOOPS(loops_f32, float, __builtin_fmaf)
 GEMM_LOOPS(loops_f64, double, __builtin_fma)
 #undef GEMM_LOOPS

@@ -195,8 +195,8 @@ hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64
         else                                                                                                           \
             move_##size##_any(n, to, to_step, from, from_step);                                                        \
     }                                                                                                                  \
-    HG_VECTOR(move_##size, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to,         \
-              to_step, from, from_step)
+    HG_VECTOR_OF(type, move_##size, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n,    \
+                 to, to_step, from, from_step)
 #define MOVE_ANY(size, type)                                                                                           \
     static void move_##size##_any(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {         \
         for (int64_t i = 0; i < n; i++)                                                                                \

@@ -5,7 +5,10 @@
    as its first parameter: is a multiplication and addition in one, with one rounding, an instruction here? HG_VECTOR(name,
    (parameters), arguments) makes of it a function `name` that calls the version for the machine at hand: with AVX-512,
    with AVX2, or for any processor of the kind (on 64-bit ARM that is NEON). HOOKGRAD_CPU=avx2 or baseline in the environment chooses
-   less than the machine has. AVX2 and AVX-512 give the same bits; where nothing is fused the last digits may differ. */
+   less than the machine has. AVX2 and AVX-512 give the same bits; where nothing is fused the last digits may differ.
+
+   Each version is code that is shipped. What is met less often has one for AVX-512 and AVX2 together (HG_VECTOR_FEW); of a kernel
+   that is written for several types, only those for float32 have all (HG_VECTOR_OF). */
 #ifndef HG_CPU_IMPL_H
 #define HG_CPU_IMPL_H
 
@@ -42,11 +45,20 @@ void hg_cpu_choose(void);
 #define HG_VECTOR_(name, parameters, ...)                                                                              \
     HG_AVX512 static void name##_avx512 parameters { name##_body(true, __VA_ARGS__); }                                 \
     HG_AVX2 static void name##_avx2 parameters { name##_body(true, __VA_ARGS__); }                                     \
-    HG_SMALL static void name##_baseline parameters { name##_body(false, __VA_ARGS__); }                                        \
+    HG_SMALL static void name##_baseline parameters { name##_body(false, __VA_ARGS__); }                               \
     static void name parameters {                                                                                      \
         if (hg_cpu_used == HG_CPU_AVX512)                                                                              \
             name##_avx512(__VA_ARGS__);                                                                                \
         else if (hg_cpu_used == HG_CPU_AVX2)                                                                           \
+            name##_avx2(__VA_ARGS__);                                                                                  \
+        else                                                                                                           \
+            name##_baseline(__VA_ARGS__);                                                                              \
+    }
+#define HG_VECTOR_FEW_(name, parameters, ...)                                                                          \
+    HG_AVX2 static void name##_avx2 parameters { name##_body(true, __VA_ARGS__); }                                     \
+    HG_SMALL static void name##_baseline parameters { name##_body(false, __VA_ARGS__); }                               \
+    static void name parameters {                                                                                      \
+        if (hg_cpu_used != HG_CPU_BASELINE)                                                                            \
             name##_avx2(__VA_ARGS__);                                                                                  \
         else                                                                                                           \
             name##_baseline(__VA_ARGS__);                                                                              \
@@ -59,9 +71,18 @@ void hg_cpu_choose(void);
 #endif
 #define HG_VECTOR_(name, parameters, ...)                                                                              \
     static void name parameters { name##_body(HG_FUSES, __VA_ARGS__); }
+#define HG_VECTOR_FEW_ HG_VECTOR_
 #endif
 
-#define HG_VECTOR(name, parameters, ...) HG_VECTOR_(name, parameters, __VA_ARGS__) /* `name` may be a macro */
+#define HG_VECTOR(name, parameters, ...)     HG_VECTOR_(name, parameters, __VA_ARGS__) /* `name` may be a macro */
+#define HG_VECTOR_FEW(name, parameters, ...) HG_VECTOR_FEW_(name, parameters, __VA_ARGS__)
+#define HG_VECTOR_OF(type, ...)              HG_VECTOR_##type(__VA_ARGS__)
+#define HG_VECTOR_float                      HG_VECTOR
+#define HG_VECTOR_uint32_t                   HG_VECTOR /* moves float32 */
+#define HG_VECTOR_double                     HG_VECTOR_FEW
+#define HG_VECTOR_uint8_t                    HG_VECTOR_FEW
+#define HG_VECTOR_uint16_t                   HG_VECTOR_FEW
+#define HG_VECTOR_uint64_t                   HG_VECTOR_FEW
 
 /* HG_IVDEP before a for: iterations do not depend on one another, although the compiler cannot know: in place, a result
    lies exactly on its operand. */

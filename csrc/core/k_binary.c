@@ -68,11 +68,11 @@ INTS(LOOP2, pow, (V)int_power((int64_t)x, (int64_t)y))
 /* Common constant exponents cost a multiplication, and are exact. */
 #define POWERS(s, T)                                                                                                   \
     LOOP1_FAST(pow_square_##s, T, T, T, x *x)                                                                          \
-    LOOP1_FAST(pow_cube_##s, T, T, T, x *x *x)                                                                         \
-    LOOP1_FAST(pow_sqrt_##s, T, T, T, sqrt(x))                                                                         \
-    LOOP1_FAST(pow_rsqrt_##s, T, T, T, 1 / sqrt(x))                                                                    \
-    LOOP1_FAST(pow_inverse_##s, T, T, T, 1 / x)                                                                        \
-    LOOP1_FAST(pow_inverse_square_##s, T, T, T, 1 / (x * x))                                                           \
+    LOOP1_FAIR(pow_cube_##s, T, T, T, x *x *x)                                                                         \
+    LOOP1_FAIR(pow_sqrt_##s, T, T, T, sqrt(x))                                                                         \
+    LOOP1_FAIR(pow_rsqrt_##s, T, T, T, 1 / sqrt(x))                                                                    \
+    LOOP1_FAIR(pow_inverse_##s, T, T, T, 1 / x)                                                                        \
+    LOOP1_FAIR(pow_inverse_square_##s, T, T, T, 1 / (x * x))                                                           \
     LOOP2(pow_any_##s, T, T, T, pow(x, y))                                                                             \
     static void pow_##s(ARGS) {                                                                                        \
         T y = AT(T, 2, 0);                                                                                             \
@@ -93,23 +93,23 @@ const hg_kernel hg_k_pow = {.name = "pow", .loop = {INT_ROWS(pow), FLOAT_ROWS(po
 /* ---- Sums and products --------------------------------------------------------------------------------------------------- */
 
 /* A kernel for every dtype: `on_bool` is what numbers do, on bool. */
-#define ARITHMETIC(id, on_ints, on_floats, on_bool)                                                                    \
-    INTS(LOOP2_UNIT, id, on_ints)                                                                                      \
-    FLOATS(LOOP2_FAST, id, on_floats)                                                                                  \
+#define ARITHMETIC(KIND, id, on_ints, on_floats, on_bool)                                                              \
+    INTS(LOOP2, id, on_ints)                                                                                           \
+    FLOATS(KIND, id, on_floats)                                                                                        \
     BOOLS(LOOP2, id, on_bool)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}};
 /* Where torch adds a multiple it rounds once: fma. */
-ARITHMETIC(add, (V)((W)x + (W)y), x + y, x | y)
-ARITHMETIC(add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), fma(f(0), y, x), x | (y && extra->i[0]))
-ARITHMETIC(sub, (V)((W)x - (W)y), x - y, x ^ y)
-ARITHMETIC(sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
-ARITHMETIC(mul, (V)((W)x *(W)y), x *y, x &y)
-ARITHMETIC(maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
-ARITHMETIC(minimum, x < y ? x : y, x < y || x != x ? x : y, x &y)
-ARITHMETIC(fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
-ARITHMETIC(fmin, x < y ? x : y, x < y || y != y ? x : y, x &y)
-ARITHMETIC(threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x &y)
-ARITHMETIC(heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
+ARITHMETIC(LOOP2_FAST, add, (V)((W)x + (W)y), x + y, x | y)
+ARITHMETIC(LOOP2_FAST, add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), fma(f(0), y, x), x | (y && extra->i[0]))
+ARITHMETIC(LOOP2_FAST, sub, (V)((W)x - (W)y), x - y, x ^ y)
+ARITHMETIC(LOOP2_FAST, sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
+ARITHMETIC(LOOP2_FAST, mul, (V)((W)x *(W)y), x *y, x &y)
+ARITHMETIC(LOOP2_FAST, maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
+ARITHMETIC(LOOP2_FAST, minimum, x < y ? x : y, x < y || x != x ? x : y, x &y)
+ARITHMETIC(LOOP2_FAIR, fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
+ARITHMETIC(LOOP2_FAIR, fmin, x < y ? x : y, x < y || y != y ? x : y, x &y)
+ARITHMETIC(LOOP2_FAST, threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x &y)
+ARITHMETIC(LOOP2_FAIR, heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
 
 #define K(id, ...)                                                                                                     \
     FLOATS(LOOP2_FAST, id, __VA_ARGS__)                                                                                \
@@ -149,8 +149,8 @@ const hg_kernel hg_k_shift_right = {.name = "rshift_cpu", .loop = {INT_ROWS(shif
 /* ---- Comparisons -------------------------------------------------------------------------------------------------------------- */
 
 #define COMPARISON(id, ...)                                                                                            \
-    INT_TESTS(LOOP2_UNIT, id, __VA_ARGS__)                                                                             \
-    FLOAT_TESTS(LOOP2_FAST, id, __VA_ARGS__)                                                                           \
+    INT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                  \
+    FLOAT_TESTS(LOOP2_FAST, LOOP2, id, __VA_ARGS__)                                                                    \
     BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
     const hg_kernel hg_k_##id = {                                                                                      \
         .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
@@ -163,7 +163,7 @@ COMPARISON(ge, x >= y)
 
 #define LOGIC(id, ...)                                                                                                 \
     INT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                  \
-    FLOAT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                \
+    FLOAT_TESTS(LOOP2, LOOP2, id, __VA_ARGS__)                                                                         \
     BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
     const hg_kernel hg_k_##id = {                                                                                      \
         .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
@@ -172,7 +172,7 @@ LOGIC(logical_or, x != 0 || y != 0)
 LOGIC(logical_xor, (x != 0) != (y != 0))
 
 /* f(0) rtol, f(1) atol, i[0] whether NaN is close to NaN */
-FLOAT_TESTS(LOOP2, isclose,
+FLOAT_TESTS(LOOP2, LOOP2, isclose,
             x == y || (extra->i[0] && x != x && y != y) ||
                 (fabs(x - y) < (V)INFINITY && fabs(x - y) <= f(1) + fabs(f(0) * y)))
 const hg_kernel hg_k_isclose = {.name = "isclose", .loop = {FLOAT_ROWS(isclose)}, .to_bool = true};
@@ -180,17 +180,17 @@ const hg_kernel hg_k_isclose = {.name = "isclose", .loop = {FLOAT_ROWS(isclose)}
 /* ---- Three operands ------------------------------------------------------------------------------------------------------------ */
 
 #define K(id, ...)                                                                                                     \
-    FLOATS(LOOP3_FAST, id, __VA_ARGS__)                                                                                \
+    FLOATS(LOOP3_FAIR, id, __VA_ARGS__)                                                                                \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_SIMPLE3_KERNELS(K)
 #undef K
 
 INTS(LOOP3, clamp, x<y ? (y > z ? z : y) : x> z ? z : x)
-FLOATS(LOOP3_FAST, clamp, x != x || y != y || z != z ? x + y + z : x < y ? (y > z ? z : y) : x > z ? z : x)
+FLOATS(LOOP3_FAIR, clamp, x != x || y != y || z != z ? x + y + z : x < y ? (y > z ? z : y) : x > z ? z : x)
 const hg_kernel hg_k_clamp = {.name = "clamp", .loop = {INT_ROWS(clamp), FLOAT_ROWS(clamp)}};
 
 INTS(LOOP3, addcmul, (V)((W)x + (W)extra->i[0] * (W)y * (W)z))
-FLOATS(LOOP3_FAST, addcmul, fma(f(0) * y, z, x))
+FLOATS(LOOP3_FAIR, addcmul, fma(f(0) * y, z, x))
 const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(addcmul), FLOAT_ROWS(addcmul)}};
 
 /* Moves elements, whatever they mean. */
@@ -212,7 +212,7 @@ const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(add
             AT(T, 0, i) = AT(uint8_t, 1, i) ? x : y;                                                                   \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(fn, (ARGS), n, p, step, extra)
+    HG_VECTOR_OF(T, fn, (ARGS), n, p, step, extra)
 WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)

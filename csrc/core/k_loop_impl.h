@@ -2,7 +2,8 @@
 
    A body is an expression in x, y, z (the operands), of type V, and f(i), the op's numbers. W is the type to add, subtract and
    multiply integers in, which wraps instead of overflowing. LOOPn_FAST bodies get loops for unit steps and for constant
-   operands, which the compiler vectorises, for every vector unit; LOOPn is for bodies that cost more than the loop. */
+   operands, which the compiler vectorises, for every vector unit (float32) or fewer; LOOPn_FAIR for fewer whatever the type.
+   LOOPn is for integers, which are met less often, and for bodies that cost more than the loop. */
 #ifndef HG_K_LOOP_IMPL_H
 #define HG_K_LOOP_IMPL_H
 
@@ -24,22 +25,15 @@
     (void)fused;
 #define IS_UNIT(k, T) (step[k] == (int64_t)sizeof(T))
 
-/* Loops over any steps gain nothing from being vectorised, but would grow. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define SCALAR __attribute__((optimize("no-tree-vectorize")))
-#else
-#define SCALAR
-#endif
-
 #define LOOP1(fn, T, U, R, ...)                                                                                        \
-    SCALAR static void fn(ARGS) {                                                                                      \
+    HG_SMALL static void fn(ARGS) {                                                                                    \
         BODY(T, U)                                                                                                     \
         for (int64_t i = 0; i < n; i++) {                                                                              \
             T x = AT(T, 1, i);                                                                                         \
             AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
         }                                                                                                              \
     }
-#define LOOP1_FAST(fn, T, U, R, ...)                                                                                   \
+#define LOOP1_UNITS(fn, T, U, R, ...)                                                                                  \
     LOOP1(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         FAST_BODY(T, U)                                                                                                \
@@ -53,42 +47,40 @@
             return;                                                                                                    \
         }                                                                                                              \
         fn##_any(n, p, step, extra);                                                                                   \
-    }                                                                                                                  \
-    HG_VECTOR(fn, (ARGS), n, p, step, extra)
+    }
+#define LOOP1_FAST(fn, T, ...) LOOP1_UNITS(fn, T, __VA_ARGS__) HG_VECTOR_OF(T, fn, (ARGS), n, p, step, extra)
+#define LOOP1_FAIR(fn, ...)    LOOP1_UNITS(fn, __VA_ARGS__) HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
 
 #define LOOP2(fn, T, U, R, ...)                                                                                        \
-    SCALAR static void fn(ARGS) {                                                                                      \
+    HG_SMALL static void fn(ARGS) {                                                                                    \
         BODY(T, U)                                                                                                     \
         for (int64_t i = 0; i < n; i++) {                                                                              \
             T x = AT(T, 1, i), y = AT(T, 2, i);                                                                        \
             AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
         }                                                                                                              \
     }
-/* Unit steps, or one operand constant. */
-#define UNIT2(T, R, ...)                                                                                               \
-    if (IS_UNIT(0, R) && IS_UNIT(1, T) && IS_UNIT(2, T)) {                                                             \
-        R *r = (R *)(void *)p[0];                                                                                      \
-        const T *a = (const T *)(void *)p[1], *b = (const T *)(void *)p[2];                                            \
-        HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                     \
-            T x = a[i], y = b[i];                                                                                      \
-            r[i] = (R)(__VA_ARGS__);                                                                                   \
-        }                                                                                                              \
-        return;                                                                                                        \
-    }                                                                                                                  \
-    if (IS_UNIT(0, R) && IS_UNIT(1, T) && step[2] == 0) {                                                              \
-        R *r = (R *)(void *)p[0];                                                                                      \
-        const T *a = (const T *)(void *)p[1], y = AT(T, 2, 0);                                                         \
-        HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                     \
-            T x = a[i];                                                                                                \
-            r[i] = (R)(__VA_ARGS__);                                                                                   \
-        }                                                                                                              \
-        return;                                                                                                        \
-    }
-#define LOOP2_FAST(fn, T, U, R, ...)                                                                                   \
+#define LOOP2_UNITS(fn, T, U, R, ...)                                                                                  \
     LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         FAST_BODY(T, U)                                                                                                \
-        UNIT2(T, R, __VA_ARGS__)                                                                                       \
+        if (IS_UNIT(0, R) && IS_UNIT(1, T) && IS_UNIT(2, T)) {                                                         \
+            R *r = (R *)(void *)p[0];                                                                                  \
+            const T *a = (const T *)(void *)p[1], *b = (const T *)(void *)p[2];                                        \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T x = a[i], y = b[i];                                                                                  \
+                r[i] = (R)(__VA_ARGS__);                                                                               \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        if (IS_UNIT(0, R) && IS_UNIT(1, T) && step[2] == 0) {                                                          \
+            R *r = (R *)(void *)p[0];                                                                                  \
+            const T *a = (const T *)(void *)p[1], y = AT(T, 2, 0);                                                     \
+            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
+                T x = a[i];                                                                                            \
+                r[i] = (R)(__VA_ARGS__);                                                                               \
+            }                                                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
         if (IS_UNIT(0, R) && step[1] == 0 && IS_UNIT(2, T)) {                                                          \
             R *r = (R *)(void *)p[0];                                                                                  \
             const T x = AT(T, 1, 0), *b = (const T *)(void *)p[2];                                                     \
@@ -99,26 +91,19 @@
             return;                                                                                                    \
         }                                                                                                              \
         fn##_any(n, p, step, extra);                                                                                   \
-    }                                                                                                                  \
-    HG_VECTOR(fn, (ARGS), n, p, step, extra)
-/* Integers are met less often: one set of loops for every machine. */
-#define LOOP2_UNIT(fn, T, U, R, ...)                                                                                   \
-    LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
-    static void fn(ARGS) {                                                                                             \
-        BODY(T, U)                                                                                                     \
-        UNIT2(T, R, __VA_ARGS__)                                                                                       \
-        fn##_any(n, p, step, extra);                                                                                   \
     }
+#define LOOP2_FAST(fn, T, ...) LOOP2_UNITS(fn, T, __VA_ARGS__) HG_VECTOR_OF(T, fn, (ARGS), n, p, step, extra)
+#define LOOP2_FAIR(fn, ...)    LOOP2_UNITS(fn, __VA_ARGS__) HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
 
 #define LOOP3(fn, T, U, R, ...)                                                                                        \
-    SCALAR static void fn(ARGS) {                                                                                      \
+    HG_SMALL static void fn(ARGS) {                                                                                    \
         BODY(T, U)                                                                                                     \
         for (int64_t i = 0; i < n; i++) {                                                                              \
             T x = AT(T, 1, i), y = AT(T, 2, i), z = AT(T, 3, i);                                                       \
             AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
         }                                                                                                              \
     }
-#define LOOP3_FAST(fn, T, U, R, ...)                                                                                   \
+#define LOOP3_UNITS(fn, T, U, R, ...)                                                                                  \
     LOOP3(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         FAST_BODY(T, U)                                                                                                \
@@ -141,8 +126,9 @@
             return;                                                                                                    \
         }                                                                                                              \
         fn##_any(n, p, step, extra);                                                                                   \
-    }                                                                                                                  \
-    HG_VECTOR(fn, (ARGS), n, p, step, extra)
+    }
+#define LOOP3_FAST(fn, T, ...) LOOP3_UNITS(fn, T, __VA_ARGS__) HG_VECTOR_OF(T, fn, (ARGS), n, p, step, extra)
+#define LOOP3_FAIR(fn, ...)    LOOP3_UNITS(fn, __VA_ARGS__) HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
 
 /* Float32 by polynomials (k_math_impl.h), a chunk at a time: from and to where it is where steps are units and whole blocks of
    vectors are left, else by way of the stack. `near` is for chunks whose operands' `bits` are at most `limit` (0: for all); others
@@ -220,15 +206,15 @@ static inline bool is_minus_one(int64_t x) { return x == -1; }
 #define FLOATS(LOOP, name, ...)                                                                                        \
     LOOP(name##_f32, float, float, float, __VA_ARGS__)                                                                 \
     LOOP(name##_f64, double, double, double, __VA_ARGS__)
-/* Results are bool. */
+/* Results are bool: into bytes vectors of doubles would have to be narrowed three times. */
 #define INT_TESTS(LOOP, name, ...)                                                                                     \
     LOOP(name##_u8, uint8_t, uint32_t, uint8_t, __VA_ARGS__)                                                           \
     LOOP(name##_i8, int8_t, uint32_t, uint8_t, __VA_ARGS__)                                                            \
     LOOP(name##_i16, int16_t, uint32_t, uint8_t, __VA_ARGS__)                                                          \
     LOOP(name##_i32, int32_t, uint32_t, uint8_t, __VA_ARGS__)                                                          \
     LOOP(name##_i64, int64_t, uint64_t, uint8_t, __VA_ARGS__)
-#define FLOAT_TESTS(LOOP, name, ...)                                                                                   \
-    LOOP(name##_f32, float, float, uint8_t, __VA_ARGS__)                                                               \
+#define FLOAT_TESTS(LOOP_F32, LOOP, name, ...)                                                                         \
+    LOOP_F32(name##_f32, float, float, uint8_t, __VA_ARGS__)                                                           \
     LOOP(name##_f64, double, double, uint8_t, __VA_ARGS__)
 #define BOOLS(LOOP, name, ...) LOOP(name##_bool, uint8_t, uint32_t, uint8_t, __VA_ARGS__)
 

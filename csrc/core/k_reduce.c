@@ -92,12 +92,21 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
 #else
 #define PLAIN
 #endif
-#define FAST_FOLD(fn, ...)                                                                                             \
-    FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
-    HG_VECTOR(fn, (FOLD_ARGS), FOLD_NAMES)
+#define FAST_FOLD(fn, E_, ...)                                                                                         \
+    FOLD_BODY(fn, E_, __VA_ARGS__)                                                                                     \
+    HG_VECTOR_OF(E_, fn, (FOLD_ARGS), FOLD_NAMES)
 #define FOLD(fn, ...)                                                                                                  \
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
     PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
+
+/* A call for each number, as what it does is longer than what the fold does. */
+#if defined(__GNUC__)
+__attribute__((noinline))
+#endif
+static float
+from_half(uint16_t h) {
+    return hg_half_to_float(h);
+}
 
 #define FOLD_INTS(id, first, STEP, MERGE)                                                                              \
     FOLD(id##_u8, uint8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                 \
@@ -106,7 +115,7 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
     FOLD(id##_i32, int32_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                \
     FOLD(id##_i64, int64_t, SAME, int64_t, int64_t, first, STEP, MERGE)
 #define FOLD_FLOATS(KIND, id, A, first, STEP, MERGE)                                                                   \
-    FOLD(id##_f16, uint16_t, hg_half_to_float, double, A, first, STEP, MERGE)                                          \
+    FOLD(id##_f16, uint16_t, from_half, double, A, first, STEP, MERGE)                                                 \
     KIND(id##_f32, float, SAME, double, A, first, STEP, MERGE)                                                         \
     KIND(id##_f64, double, SAME, double, A, first, STEP, MERGE)                                                        \
     FOLD(id##_bf16, uint16_t, hg_bf16_to_float, double, A, first, STEP, MERGE)
@@ -119,7 +128,7 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
 #define TIMES(a, b)    ((int64_t)((uint64_t)(a) * (uint64_t)(b)))
 
 FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
-FOLD(sum_f16, uint16_t, hg_half_to_float, double, double, 0, a + x, a + b)
+FOLD(sum_f16, uint16_t, from_half, double, double, 0, a + x, a + b)
 FOLD_BODY(sum_f32, float, SAME, double, double, 0, a + x, a + b)
 FAST_FOLD(sum_f64, double, SAME, double, double, 0, a + x, a + b)
 FOLD(sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x, a + b)
@@ -287,19 +296,19 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
     CENTRED_BODY(fn, __VA_ARGS__)                                                                                      \
     PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
 #define EXP(d) _Generic((E)0, double : exp(d), default : (double)hg_expf((float)d))
-CENTRED(exp_sum_f16, uint16_t, hg_half_to_float, a + EXP(d))
+CENTRED(exp_sum_f16, uint16_t, from_half, a + EXP(d))
 CENTRED_BODY(exp_sum_f32, float, SAME, a + EXP(d))
-static void exp_sum_f32(FOLD_ARGS) { exp_sum_f32_body(false, FOLD_NAMES); } /* e^x gains by vectors */
+HG_VECTOR_FEW(exp_sum_f32, (FOLD_ARGS), FOLD_NAMES) /* e^x gains by vectors */
 CENTRED(exp_sum_f64, double, SAME, a + EXP(d))
 CENTRED(exp_sum_bf16, uint16_t, hg_bf16_to_float, a + EXP(d))
 const hg_fold hg_fold_exp_sum = {.name = "exp_sum", .loop = {FLOAT_ROWS(exp_sum)}};
 
-CENTRED(deviation_f16, uint16_t, hg_half_to_float, a + d * d)
+CENTRED(deviation_f16, uint16_t, from_half, a + d * d)
 CENTRED_BODY(deviation_f32, float, SAME, a + d * d)
 CENTRED(deviation_f64, double, SAME, a + d * d)
 CENTRED(deviation_bf16, uint16_t, hg_bf16_to_float, a + d * d)
 
-FOLD(square_sum_f16, uint16_t, hg_half_to_float, double, double, 0, a + x * x, a + b)
+FOLD(square_sum_f16, uint16_t, from_half, double, double, 0, a + x * x, a + b)
 FOLD_BODY(square_sum_f32, float, SAME, double, double, 0, a + x * x, a + b)
 FAST_FOLD(square_sum_f64, double, SAME, double, double, 0, a + x * x, a + b)
 FOLD(square_sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x * x, a + b)

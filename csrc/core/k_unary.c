@@ -112,7 +112,7 @@ HG_NEAR_ACTIVATION_KERNELS(K)
 HG_FINE_KERNELS(K)
 #undef K
 #define K(id, ...)                                                                                                     \
-    FLOATS(LOOP1_FAST, id, __VA_ARGS__)                                                                                \
+    FLOATS(LOOP1_FAIR, id, __VA_ARGS__)                                                                                \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_SIMPLE_KERNELS(K)
 HG_SIMPLE_ACTIVATION_KERNELS(K)
@@ -121,7 +121,7 @@ HG_SIMPLE_ACTIVATION_KERNELS(K)
 FLOATS(LOOP1, polygamma, (V)polygamma(extra->i[0], (double)x))
 const hg_kernel hg_k_polygamma = {.name = "polygamma", .loop = {FLOAT_ROWS(polygamma)}};
 
-FLOATS(LOOP1_FAST, frac, x - trunc(x))
+FLOATS(LOOP1_FAIR, frac, x - trunc(x))
 const hg_kernel hg_k_frac = {.name = "frac_cpu", .loop = {FLOAT_ROWS(frac)}};
 
 /* Half-way cases to even. decimals: f(0) is 10 to their absolute value, negative ones divide. */
@@ -134,7 +134,7 @@ const hg_kernel hg_k_nan_to_num = {.name = "nan_to_num", .loop = {FLOAT_ROWS(nan
 /* ---- Floating, and the identity on integers ------------------------------------------------------------------------------- */
 
 #define ROUNDING(id, fn)                                                                                               \
-    FLOATS(LOOP1_FAST, id, fn(x))                                                                                      \
+    FLOATS(LOOP1_FAIR, id, fn(x))                                                                                      \
     const hg_kernel hg_k_##id = {.name = #id "_vml_cpu", .loop = {FLOAT_ROWS(id)}};
 ROUNDING(floor, floor)
 ROUNDING(ceil, ceil)
@@ -148,12 +148,12 @@ FLOATS(LOOP1_FAST, neg, -x)
 const hg_kernel hg_k_neg = {.name = "neg", .loop = {INT_ROWS(neg), FLOAT_ROWS(neg)}};
 
 INTS(LOOP1, abs, is_below(x, 0) ? (V)(0 - (W)x) : x)
-FLOATS(LOOP1_FAST, abs, fabs(x))
+FLOATS(LOOP1_FAIR, abs, fabs(x))
 
 const hg_kernel hg_k_abs = {.name = "abs_cpu", .loop = {INT_ROWS(abs), FLOAT_ROWS(abs)}};
 
 INTS(LOOP1, sign, (x > 0) - (is_below(x, 0)))
-FLOATS(LOOP1_FAST, sign, (V)((x > 0) - (x < 0)))
+FLOATS(LOOP1_FAIR, sign, (V)((x > 0) - (x < 0)))
 BOOLS(LOOP1, sign, x)
 const hg_kernel hg_k_sign = {.name = "sign", .loop = {INT_ROWS(sign), FLOAT_ROWS(sign), BOOL_ROW(sign)}};
 
@@ -163,7 +163,7 @@ const hg_kernel hg_k_relu = {.name = "relu", .loop = {INT_ROWS(relu), FLOAT_ROWS
 
 #define OVER_THRESHOLD x <= f(0) ? f(1) : x
 INTS(LOOP1, threshold, OVER_THRESHOLD)
-FLOATS(LOOP1_FAST, threshold, OVER_THRESHOLD)
+FLOATS(LOOP1_FAIR, threshold, OVER_THRESHOLD)
 const hg_kernel hg_k_threshold = {.name = "threshold", .loop = {INT_ROWS(threshold), FLOAT_ROWS(threshold)}};
 
 INTS(LOOP1, bitwise_not, (V) ~(W)x)
@@ -173,7 +173,7 @@ const hg_kernel hg_k_bitwise_not = {.name = "bitwise_not_cpu", .loop = {INT_ROWS
 /* ---- Tests ----------------------------------------------------------------------------------------------------------------- */
 
 #define TEST(id, on_floats, on_ints)                                                                                   \
-    FLOAT_TESTS(LOOP1_FAST, id, on_floats)                                                                             \
+    FLOAT_TESTS(LOOP1_FAIR, LOOP1, id, on_floats)                                                                      \
     INT_TESTS(LOOP1, id, on_ints)                                                                                      \
     BOOLS(LOOP1, id, on_ints)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};

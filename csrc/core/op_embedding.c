@@ -94,7 +94,7 @@ typedef struct adding {
             HG_IVDEP for (int64_t k = 0; k < a->width; k++) to[k] += g[k] * by;                                        \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(name, (void *arg, int64_t begin, int64_t end), arg, begin, end)
+    HG_VECTOR_OF(REAL, name, (void *arg, int64_t begin, int64_t end), arg, begin, end)
 ADD_ROWS(add_rows_f32, float)
 ADD_ROWS(add_rows_f64, double)
 #undef ADD_ROWS

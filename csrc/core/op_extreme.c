@@ -193,8 +193,8 @@ enum { SIDE = 2 * HG_LANES, BLOCK = 256 };
 #define FIRST_INTEGER(fn, T_, better, best_of) FIRST_EXTREME(fn, T_, better, false)
 #define FIRST_FLOAT(fn, T_, better, best_of)                                                                           \
     LANES_OF(fn, T_, better, best_of)                                                                                  \
-    HG_VECTOR(fn##_by_lanes, (int64_t n, const T_ *x, T_ *value, int64_t *place, bool *found), n, x, value, place,     \
-              found)                                                                                                   \
+    HG_VECTOR_OF(T_, fn##_by_lanes, (int64_t n, const T_ *x, T_ *value, int64_t *place, bool *found), n, x, value,     \
+                 place, found)                                                                                         \
     static bool fn##_found(const choice *c, const char *row, int64_t step, char *value, int64_t *place) {              \
         bool found = false;                                                                                            \
         if (step == (int64_t)sizeof(T_) && c->n >= SIDE)                                                               \

@@ -42,7 +42,7 @@ enum { TOGETHER = 8, FEW_TOGETHER = 8192 }; /* so many values stay in the first 
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
 #define KERNEL_VERSIONS(name)                                                                                          \
-    static void name##_f64(void *arg, int64_t begin, int64_t end) { name##_f64_body(false, arg, begin, end); }
+    HG_SMALL static void name##_f64(void *arg, int64_t begin, int64_t end) { name##_f64_body(false, arg, begin, end); }
 #include "k_norm.h"
 #undef REAL
 #undef KERNEL

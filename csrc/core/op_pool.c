@@ -122,7 +122,7 @@ enum { MANY = 64, LINE = 1024 }; /* windows side by side; numbers they see of a 
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
 #define KERNEL_VERSIONS(name, parameters, ...)                                                                         \
-    static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
+    HG_SMALL static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL

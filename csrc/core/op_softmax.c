@@ -41,7 +41,7 @@ static int64_t blocks_of(const rows *r) { return (r->inner + SPAN - 1) / SPAN; }
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
 #define KERNEL_VERSIONS(name, parameters, ...)                                                                         \
-    static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
+    HG_SMALL static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
 #define EXP exp
 #define LOG log
 #include "k_softmax.h"

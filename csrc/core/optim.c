@@ -76,7 +76,8 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
             p[i] = fma(lr, nesterov ? fma(momentum, buf[i], g) : buf[i], p[i]);                                        \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(name, (const hg_sgd *o, int64_t n, R *p, const R *grad, R *buf, bool first), o, n, p, grad, buf, first)
+    HG_VECTOR_OF(R, name, (const hg_sgd *o, int64_t n, R *p, const R *grad, R *buf, bool first), o, n, p, grad, buf,   \
+                 first)
 SGD(sgd_f32, float, __builtin_fmaf)
 SGD(sgd_f64, double, __builtin_fma)
 
@@ -137,9 +138,9 @@ typedef struct adam_step {
             p[i] = x + step * m / (root(v) / correction + eps);                                                        \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(name,                                                                                                    \
-              (const hg_adam *o, const adam_step *s, int64_t n, R *p, const R *grad, R *mean, R *square, R *most), o,  \
-              s, n, p, grad, mean, square, most)
+    HG_VECTOR_OF(R, name,                                                                                              \
+                 (const hg_adam *o, const adam_step *s, int64_t n, R *p, const R *grad, R *mean, R *square, R *most),  \
+                 o, s, n, p, grad, mean, square, most)
 ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
 ADAM(adam_f64, double, sqrt, __builtin_fma)
 
