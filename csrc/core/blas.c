@@ -233,7 +233,6 @@ void hg_multiply(hg_lib *lib, const hg_gemm_args *p, int64_t n, int64_t a_step, 
                                      .b_col = p->tb ? p->ldb : 1,
                                      .c_row = p->ldc,
                                      .add_row = p->add_row,
-                                     .image = p->n,
                                      .alpha = (float)p->alpha,
                                      .beta = (float)p->beta},
                        n, (const int64_t[]){a_step, b_step, c_step, add_step});

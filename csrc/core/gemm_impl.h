@@ -29,22 +29,15 @@ void hg_multiply(hg_lib *lib, const hg_gemm_args *p, int64_t n, int64_t a_step, 
 void hg_gemm(hg_lib *lib, hg_dtype d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
              int64_t lda, const void *b, int64_t ldb, double beta, void *c, int64_t ldc);
 
-/* Rows [p, p+k) and columns [j, j+n) of an operand: into to[row * ld + column]. Up to 16 numbers behind a row may be
-   overwritten. Called from any thread. */
-typedef void (*hg_columns)(const void *arg, int64_t p, int64_t k, int64_t j, int64_t n, float *to, int64_t ld);
-
-/* A product of float32 matrices as k_gemm.c takes it. One of a_row and a_col is 1, and one of b_row and b_col; or a is NULL and
-   `rows` makes it as it is needed, or b and `columns`. Where b_at is not NULL row p of b is at b + b_at[p], and b_row is 0. The columns of c come in runs of `image`, which are c_image apart;
-   c has nothing added where there is more than one. */
+/* A product of float32 matrices as k_gemm.c takes it. One of a_row and a_col is 1, and one of b_row and b_col. Where b_at is not
+   NULL row p of b is at b + b_at[p], and b_row is 0. */
 typedef struct hg_product {
     int64_t m, n, k;
     const float *a, *b, *add;
     float *c;
     const int32_t *b_at;
-    int64_t a_row, a_col, b_row, b_col, c_row, add_row, image, c_image;
+    int64_t a_row, a_col, b_row, b_col, c_row, add_row;
     float alpha, beta;
-    hg_columns rows, columns;
-    const void *rows_arg, *columns_arg;
 } hg_product;
 
 enum { HG_PANEL = 32 }; /* columns, whole vectors, that tiles compute together on any processor */

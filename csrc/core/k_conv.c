@@ -145,7 +145,6 @@ static void run_piece(const void *arg, int64_t number, float *space) {
                                      .b_col = 1,
                                      .c = c,
                                      .c_row = c_row,
-                                     .image = n,
                                      .alpha = 1},
                        1, NULL);
     for (int64_t o = 0; o < r->out; o++, c += c_row) {
@@ -213,8 +212,7 @@ static void run_pointwise(const hg_conv_shape *s, const float *a, bool turned, c
                           float *c) {
     const int64_t plane = s->oh * s->ow, out = turned ? s->in_channels : s->out_channels,
                   in = turned ? s->out_channels : s->in_channels;
-    hg_product g = {
-        .m = out, .n = plane, .k = in, .b_row = plane, .b_col = 1, .c_row = plane, .image = plane, .alpha = 1};
+    hg_product g = {.m = out, .n = plane, .k = in, .b_row = plane, .b_col = 1, .c_row = plane, .alpha = 1};
     g.a_row = turned ? 1 : in, g.a_col = turned ? out : 1;
     for (int64_t i = 0; i < s->groups; i++) {
         g.a = a + i * in * out, g.b = b + i * in * plane, g.c = c + i * out * plane;
@@ -344,7 +342,6 @@ static void add_slab(const weight_job *j, int64_t channels, int64_t n, const flo
                     .b_row = j->row,
                     .b_col = 1,
                     .c_row = by_channel ? taps * j->row : j->row,
-                    .image = j->out,
                     .alpha = 1,
                     .beta = 1};
     g.add_row = g.c_row;

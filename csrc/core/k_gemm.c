@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEEP = 384, WIDE = 384, TALL = 224, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
+enum { DEEP = 384, WIDE = 1024, TALL = 128, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
 enum { WAYS = 8 }; /* of the first cache, for an operand that is not copied */
 
 typedef struct tile {
@@ -137,7 +137,7 @@ const hg_plane_tiles *hg_get_plane_tiles(void) { return &this_machine()->planes;
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 
 /* A thread's room for blocks of a and b; it goes with the thread. */
-enum { ROOM_B = DEEP * (WIDE + PAD), ROOM_A = (TALL + PAD) * (DEEP + PAD) };
+enum { ROOM_B = DEEP * WIDE + PAD, ROOM_A = (TALL + PAD) * (DEEP + PAD) };
 
 static pthread_key_t room_key;
 static pthread_once_t room_once = PTHREAD_ONCE_INIT;
@@ -194,25 +194,16 @@ static inline int64_t share(int64_t left, int64_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
+/* How deep the next block is, where MKL cuts k: from LARGE rows and columns on only two blocks are shared. */
+static int64_t depth(const hg_product *g, int64_t left) {
+    enum { LARGE = 192 };
+    return !g->b_at && g->m >= LARGE && g->n >= LARGE && g->k > 2 * DEEP ? hg_least(left, DEEP) : share(left, DEEP);
+}
+
 /* The same in whole units, but for the last one. A small product has less than one, and no time to divide. */
 static int64_t share_of(int64_t left, int64_t most, int64_t unit) {
     if (left <= unit) return left;
     return hg_least(left, share((left + unit - 1) / unit, most / unit) * unit);
-}
-
-/* Tile t, whose columns lie in two images of c: computed aside, then put there. */
-static void tile_apart(const machine *m, const hg_product *g, tile *t, int64_t row, int64_t column, int64_t h,
-                       int wide) {
-    float aside[MAX_ROWS * MAX_PANEL];
-    bool adds = t->add != NULL;
-    t->add = NULL, t->c = aside, t->c_row = t->n;
-    m->tiles[h - 1][wide - 1](t);
-    for (int64_t j = 0; j < t->n; j++) {
-        int64_t image = (column + j) / g->image, at = image * g->c_image + (column + j) % g->image;
-        float *to = g->c + row * g->c_row + at;
-        assert(to);
-        for (int64_t i = 0; i < h; i++) to[i * g->c_row] = (adds ? to[i * g->c_row] : 0) + aside[i * t->n + j];
-    }
 }
 
 /* Rows [i0, i1) of a times the block of b in t, which is b_panel from tile to tile, for columns [j0, j1). */
@@ -224,21 +215,15 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
     for (int64_t j = j0; j < j1; j += panel, b += b_panel) {
         t.n = hg_least(j1 - j, panel);
         int wide = t.n > m->lanes ? 2 : 1;
-        int64_t image = j < g->image ? 0 : j / g->image, in_image = j - image * g->image;
-        bool apart = in_image + t.n > g->image;
-        float *c = g->c + image * g->c_image + in_image;
         const float *from = a;
         for (int64_t i = i0, h; i < i1; i += h) {
             h = share(i1 - i, m->rows);
-            t.a = from, t.b = b, t.c = c + i * g->c_row, t.c_row = g->c_row;
+            t.a = from, t.b = b, t.c = g->c + i * g->c_row + j, t.c_row = g->c_row;
             if (first)
                 t.add = g->add ? g->add + i * g->add_row + j : NULL, t.add_row = g->add_row;
             else
                 t.add = t.c, t.add_row = t.c_row;
-            if (apart)
-                tile_apart(m, g, &t, i, j, h, wide);
-            else
-                m->tiles[h - 1][wide - 1](&t);
+            m->tiles[h - 1][wide - 1](&t);
             from += h * t.a_row;
         }
     }
@@ -260,28 +245,22 @@ static int64_t crowd(int64_t rows, int64_t row) {
 static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     assert(m); /* only products that need no tile go without a machine */
     const int64_t panel = 2 * m->lanes, n = j1 - j0;
-    float little_b[DEEP * (MAX_PANEL + PAD)], little_a[MAX_ROWS * (DEEP + PAD)];
-    bool makes_a = !g->a, makes_b = !g->b;
-    bool copy_b = !makes_b && !g->b_at &&
-                  (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel &&
-                                     (g->b_row > WIDE || crowd(hg_least(g->k, DEEP), g->b_row) > WAYS)));
+    float little_b[DEEP * MAX_PANEL + PAD];
+    bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel &&
+                                                 (g->b_row > DEEP || crowd(hg_least(g->k, DEEP), g->b_row) > WAYS)));
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
-    bool copy_a = !makes_a && !g->b_at && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
-    float *space = makes_a || makes_b || copy_a || (copy_b && n > panel) ? take_room() : NULL;
-    float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : little_a;
+    bool copy_a = !g->b_at && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
+    float *space = copy_a || (copy_b && n > panel) ? take_room() : NULL;
+    float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : NULL;
     copy_a &= space != NULL;
-    const int64_t wide = !makes_b && !copy_b ? n + panel : space ? WIDE : panel;
-    const int64_t tall = makes_a && !space ? m->rows : TALL;
+    const int64_t wide = !copy_b ? n + panel : space ? WIDE : panel;
     for (int64_t p = 0, k;; p += k) {
-        k = share(g->k - p, DEEP);
+        k = depth(g, g->k - p);
         for (int64_t j = j0, some; j < j1; j += some) {
             some = share_of(j1 - j, wide, panel);
             int64_t b_panel = panel;
             tile t = {.k = k, .b = room_b, .b_row = panel};
-            if (makes_b) {
-                t.b_row = wide + PAD;
-                g->columns(g->columns_arg, p, k, j, some, room_b, t.b_row);
-            } else if (copy_b) {
+            if (copy_b) {
                 b_panel = panel * k;
                 for (int64_t q = 0; q < some; q += panel)
                     turn(m, g->b + p * g->b_row + (j + q) * g->b_col, g->b_col, g->b_row, hg_least(some - q, panel), k,
@@ -290,20 +269,15 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
                 t.b = g->b + p * g->b_row + j, t.b_row = g->b_row, t.b_at = g->b_at ? g->b_at + p : NULL;
             }
             for (int64_t i = i0, end; i < i1; i = end) {
-                end = i + share_of(i1 - i, tall, m->rows);
-                const float *a = g->a ? g->a + i * g->a_row + p * g->a_col : NULL;
+                end = i + share_of(i1 - i, TALL, m->rows);
+                const float *a = g->a + i * g->a_row + p * g->a_col;
                 bool there = j > j0 && end - i == i1 - i0; /* the same block as before */
                 t.a = a, t.a_row = g->a_row, t.a_col = g->a_col;
-                if (makes_a || copy_a) {
-                    bool by_rows = makes_a || g->a_col == 1;
+                if (copy_a) {
+                    bool by_rows = g->a_col == 1;
                     t.a = room_a, t.a_row = by_rows ? DEEP + PAD : 1, t.a_col = by_rows ? 1 : TALL + PAD;
-                }
-                if (makes_a && !there) g->rows(g->rows_arg, i, end - i, p, k, room_a, t.a_row);
-                if (copy_a && !there) {
-                    if (t.a_col == 1)
-                        copy_rows(a, g->a_row, end - i, k, room_a, t.a_row);
-                    else
-                        copy_rows(a, g->a_col, k, end - i, room_a, t.a_col);
+                    if (!there && by_rows) copy_rows(a, g->a_row, end - i, k, room_a, t.a_row);
+                    if (!there && !by_rows) copy_rows(a, g->a_col, k, end - i, room_a, t.a_col);
                 }
                 block(m, g, t, i, end, j, j + some, b_panel, p == 0);
             }
@@ -384,15 +358,15 @@ typedef struct job {
 /* Is it a matrix and a vector, read along its rows (dots) or added up (sums)? */
 static way way_of(const hg_product *g) {
     if (g->b_at) return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
-    if (g->b && g->m == 1) {
+    if (g->m == 1) {
         if (g->b_row == 1 && g->a_col == 1 && g->k > 1) return BY_DOTS_OF_B;
         if (g->b_col == 1) return BY_SUMS;
     }
-    if (g->b && g->n == 1) {
+    if (g->n == 1) {
         if (g->a_col == 1 && g->b_row == 1) return BY_DOTS;
         if (g->a_row == 1 && g->c_row == 1 && (!g->add || g->add_row == 1)) return BY_SUMS_OF_A;
     }
-    return g->a && g->n >= g->m ? BY_COLUMNS : BY_ROWS;
+    return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
 }
 
 static void run_range(void *arg, int64_t begin, int64_t end) {
