@@ -42,3 +42,31 @@ def test_memory_is_flat(example, run_python):
     assert done.returncode == 0, done.stderr
     # Room for the allocator's habits (arenas, caches); over 10,000 runs it still shows a leak of 100 bytes a run.
     assert int(done.stdout) < 512
+
+
+# A freed block of 24 MiB makes malloc keep what is smaller, and whatever lies above holds it there.
+GIVEN_BACK = """
+import hookgrad as torch
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4
+
+x = torch.zeros(6 << 20)
+del x
+torch.empty_cache()
+before = resident()
+many = [torch.zeros(2 << 20) for _ in range(8)]
+above = torch.zeros(1 << 18)
+assert resident() - before > 60 << 10
+del many
+torch.empty_cache()
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="asks Linux how much memory the process holds")
+def test_large_blocks_go_back_to_the_system(run_python):
+    done = run_python("-c", GIVEN_BACK)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 4 << 10

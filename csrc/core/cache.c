@@ -5,6 +5,7 @@
    its class, or of one that is up to a third smaller: a training loop settles into the same memory, whose pages are there
    already. Blocks in use and blocks waiting together never take more than the most that was ever in use, and SLACK: before more
    is asked of the host, what has waited longest goes back. So the cache does not raise the peak of a program by more than SLACK.
+   A large block is a mapping of its own, with huge pages: what malloc is given back it may keep, a hundred MiB for ResNet-18.
 
    All this happens with the host's lock held; what a kernel that runs without it may still read never gets here (Note
    [Running unlocked] in work.c). */
@@ -17,7 +18,7 @@
 #endif
 
 enum { LARGER = 4, STEPS = 8, STEP_BITS = 3, FIRST_BIT = 12, LINE = 64 };
-static const size_t SLACK = (size_t)32 << 20, HUGE_FROM = (size_t)4 << 20, HUGE_PAGE = (size_t)2 << 20;
+static const size_t SLACK = (size_t)32 << 20, MAPPED_FROM = (size_t)4 << 20;
 
 _Static_assert(HG_BLOCK == 1 << FIRST_BIT, "the first class is that of the smallest block");
 
@@ -29,6 +30,39 @@ struct hg_block {
     hg_block *older, *newer; /* of all that wait */
     hg_block *under, *over;  /* of its class */
 };
+
+/* ---- From the system --------------------------------------------------------------------------------------------------------- */
+
+static size_t whole_size(size_t room) { return sizeof(hg_block) + LINE + room; }
+
+#ifdef __linux__
+/* Is a block of this size a mapping of its own? Sanitizers are to see plain allocations. */
+static bool is_mapped(size_t room) { return room >= MAPPED_FROM && !HG_FREES_ALL; }
+#endif
+
+static hg_block *get_block(hg_lib *lib, size_t room) {
+#ifdef __linux__
+    if (is_mapped(room)) {
+        void *b = mmap(NULL, whole_size(room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (b == MAP_FAILED) return NULL;
+        madvise(b, whole_size(room), MADV_HUGEPAGE); /* a wish: it may be refused */
+        return b;
+    }
+#endif
+    return lib->host.mem(lib->host.ud, NULL, whole_size(room));
+}
+
+static void free_block(hg_lib *lib, hg_block *b) {
+#ifdef __linux__
+    if (is_mapped(b->room)) {
+        munmap(b, whole_size(b->room));
+        return;
+    }
+#endif
+    hg_mem_free(lib, b);
+}
+
+/* ---- The cache --------------------------------------------------------------------------------------------------------------- */
 
 /* The class of a size, and how much its blocks hold. */
 static int class_of(size_t size, size_t *room) {
@@ -50,7 +84,7 @@ static void give_back_oldest(hg_lib *lib) {
     hg_block *b = lib->cache.oldest;
     size_t room;
     unlink_block(&lib->cache, b, class_of(b->room, &room));
-    hg_mem_free(lib, b);
+    free_block(lib, b);
 }
 
 void hg_empty_cache(hg_lib *lib) {
@@ -59,30 +93,18 @@ void hg_empty_cache(hg_lib *lib) {
     while (lib->cache.oldest) give_back_oldest(lib);
 }
 
-static void ask_for_huge_pages(char *data, size_t room) {
-#ifdef MADV_HUGEPAGE
-    uintptr_t begin = ((uintptr_t)data + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1),
-              end = (uintptr_t)(data + room) & ~(HUGE_PAGE - 1);
-    if (room >= HUGE_FROM && begin < end)
-        madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* a wish: it may be refused */
-#else
-    (void)data, (void)room, (void)HUGE_FROM, (void)HUGE_PAGE;
-#endif
-}
-
 static hg_block *block_new(hg_lib *lib, size_t room) {
     hg_cache *c = &lib->cache;
     size_t in_use = c->in_use + room, most = in_use > c->peak ? in_use : c->peak;
     while (c->oldest && in_use + c->waiting > most + SLACK) give_back_oldest(lib);
-    hg_block *b = lib->host.mem(lib->host.ud, NULL, sizeof *b + LINE + room);
+    hg_block *b = get_block(lib, room);
     if (!b && c->oldest) {
         hg_empty_cache(lib);
-        b = lib->host.mem(lib->host.ud, NULL, sizeof *b + LINE + room);
+        b = get_block(lib, room);
     }
     if (!b) return NULL;
     char *data = (char *)(((uintptr_t)(b + 1) + LINE - 1) & ~(uintptr_t)(LINE - 1));
     *b = (hg_block){.storage = {.cached = true}, .data = data, .room = room};
-    ask_for_huge_pages(data, room);
     return b;
 }
 
@@ -111,7 +133,7 @@ void hg_block_give(hg_lib *lib, hg_storage *s) {
     int class = class_of(b->room, &room);
     c->in_use -= b->room, c->n_in_use--;
     if (HG_FREES_ALL) {
-        hg_mem_free(lib, b);
+        free_block(lib, b);
         return;
     }
     b->newer = NULL, b->older = c->newest;
