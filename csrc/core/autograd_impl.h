@@ -82,6 +82,9 @@ void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_severa
 /* What a node keeps in place of `t`: t itself, or a stand-in for what the hooks in force packed. New. */
 hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version);
+hg_status hg_keep_output(hg_ctx *cx, hg_tensor *t, hg_arg *to); /* of an op: Note [Saved outputs] in saved.c */
+/* Output k as its node's derivative sees it where nothing is recorded: without its history. New. */
+hg_status hg_saved_output(hg_ctx *cx, hg_node *n, uint32_t k, hg_tensor **out);
 hg_status hg_freed_already(hg_ctx *cx);
 void hg_packed_free(hg_lib *lib, struct hg_packed *p);
 int hg_packed_visit(struct hg_packed *p, hg_visit_fn visit, void *arg);

@@ -103,6 +103,13 @@ WITH_ITS_CALLER int each_saved(hg_node *n, slot_fn fn, void *arg) {
     return r;
 }
 
+static inline void drop_storages(hg_lib *lib, hg_node *n) { /* which no visitor is shown */
+    for (uint32_t k = 0; n->saved_out && k < n->n_out; k++) {
+        hg_storage *s = n->saved_out[k].kind == HG_A_STORAGE ? n->saved_out[k].u.storage : NULL;
+        if (s) n->saved_out[k].u.storage = NULL, hg_storage_release(lib, s);
+    }
+}
+
 WITH_ITS_CALLER int each_owned(hg_node *n, slot_fn fn, void *arg) {
     int r = each_saved(n, fn, arg);
     for (uint32_t i = 0; i < n->n_next && !r; i++) r = fn((void **)&n->next[i].node, arg);
@@ -151,6 +158,7 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
     hg_node_unlink(n);
     n->freed = true;
     if (n->inner && n->inner->outer == n) n->inner->outer = NULL;
+    drop_storages(lib, n);
     each_owned(n, release_slot, lib);
     void *data = n->function ? n->function->data : NULL;
     if (data) n->function->data = NULL, lib->host.drop(lib->host.ud, data);
@@ -159,7 +167,7 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
 void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
     if (n->type == &hg_accumulate_node) return;
     n->freed = true;
-    if (!n->op || n->op->saves) each_saved(n, release_slot, cx->lib);
+    if (!n->op || n->op->saves) drop_storages(cx->lib, n), each_saved(n, release_slot, cx->lib);
     if (n->inner && n->inner->outer == n) hg_node_free_saved(cx, n->inner);
 }
 
@@ -221,9 +229,10 @@ hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out)
         *out = HG_NONE;
         return HG_OK;
     }
-    if (n->freed && (a->kind == HG_A_TENSOR || a->kind == HG_A_TENSORS)) return hg_freed_already(cx);
+    if (n->freed && (hg_is_saved(a) || a->kind == HG_A_TENSORS)) return hg_freed_already(cx);
     *out = *a;
-    if (a->kind != HG_A_TENSOR) return HG_OK;
+    if (!hg_is_saved(a)) return HG_OK;
+    out->kind = HG_A_TENSOR;
     return hg_node_unpack(cx, n, a, a->n, output, i, &out->u.t);
 }
 
@@ -283,9 +292,10 @@ void hg_back_plan(hg_back *b) {
 static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
     const hg_arg *saved = output ? &b->node->saved_out[i] : &b->node->args[i];
     hg_tensor *t = NULL;
-    if (saved->kind != HG_A_TENSOR) return HG_OK;
+    if (!hg_is_saved(saved)) return HG_OK;
     if (b->node->freed) return hg_freed_already(cx);
-    hg_status st = hg_node_unpack(cx, b->node, saved, saved->n, output, i, &t);
+    hg_status st = output ? hg_saved_output(cx, b->node, (uint32_t)i, &t)
+                          : hg_node_unpack(cx, b->node, saved, saved->n, false, i, &t);
     if (st != HG_OK) return st;
     *(output ? &b->out[i] : &b->in[i]) = hg_scope_keep(cx, t);
     return cx->scope->status;

@@ -47,7 +47,7 @@ struct hg_node {
                              one node: the node it is the derivative of */
     hg_edge *next;     /* [n_next] */
     hg_arg *args;      /* [n_args]; tensors are owned, and NULL where not saved or already freed */
-    hg_arg *saved_out; /* [n_out], or NULL: outputs, without their history */
+    hg_arg *saved_out; /* [n_out], or NULL: outputs, without their history; Note [Saved outputs] in saved.c */
     hg_meta *outs;     /* [n_out] */
     int64_t *pool;
     const uint32_t
@@ -85,6 +85,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
 hg_status hg_node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
+static inline bool hg_is_saved(const hg_arg *a) { return a->kind == HG_A_TENSOR || a->kind == HG_A_STORAGE; }
 hg_node *hg_node_revive(hg_ctx *cx,
                         hg_tensor *t); /* t's accumulator that rests, without its variable; NULL: none does */
 

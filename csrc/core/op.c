@@ -222,13 +222,6 @@ fail:
     return st;
 }
 
-static hg_status save_output(hg_ctx *cx, hg_node *n, int k, hg_tensor *t) {
-    hg_arg *to = &n->saved_out[k];
-    hg_status st = hg_save_output(cx, t, &to->u.t, &to->n);
-    if (st == HG_OK) to->kind = HG_A_TENSOR;
-    return st;
-}
-
 /* t, which is new, was made by output nr of the node: steals node. */
 static inline void begin_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     t->grad_fn = node, t->out_nr = nr;
@@ -254,7 +247,7 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
         }
     for (int i = 0; out && i < info->n_out && st == HG_OK; i++) { /* last: what packs it sees its history */
         int k = info->out_order[i];
-        if (out >> k & 1) st = save_output(cx, n, k, outs[k]);
+        if (out >> k & 1) st = hg_keep_output(cx, outs[k], &n->saved_out[k]);
     }
     hg_release(cx, n);
     return st;
@@ -538,7 +531,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
         hg_move_history(cx, self, node);
     else
         st = hg_rebase_history(cx, self, node);
-    if (st == HG_OK && save_out) st = save_output(cx, node, 0, self);
+    if (st == HG_OK && save_out) st = hg_keep_output(cx, self, &node->saved_out[0]);
     hg_release(cx, node);
 done:
     hg_release(cx, original), hg_release(cx, alias);

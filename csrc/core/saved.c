@@ -175,6 +175,50 @@ hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *v
     return cx->saved ? pack(cx, &cx->saved->hooks, t, t, true, kept) : known_alias(cx, t, t->grad_fn, kept);
 }
 
+/* Note [Saved outputs]
+   Most outputs are what their op has just made: contiguous, alone in their memory. Of such a one its node keeps the storage; shape
+   and dtype it has anyway. That becomes an alias where the derivative asks for it, or where it is to be packed or shown. */
+hg_status hg_keep_output(hg_ctx *cx, hg_tensor *t, hg_arg *to) {
+    const hg_watch *watch = &cx->lib->watch;
+    hg_storage *s = t->storage;
+    hg_tensor *kept;
+    if (t->plain && t->data == s->data && !s->free && !cx->saved && !watch->calling && !watch->known_as) {
+        hg_storage_retain(s);
+        to->kind = HG_A_STORAGE, to->n = hg_version(s), to->u.storage = s;
+        return HG_OK;
+    }
+    hg_status st = hg_save_output(cx, t, &kept, &to->n);
+    if (st == HG_OK) to->kind = HG_A_TENSOR, to->u.t = kept;
+    return st;
+}
+
+static hg_status alias_of_output(hg_ctx *cx, hg_node *n, uint32_t k, hg_tensor **out) {
+    hg_storage *s = n->saved_out[k].u.storage;
+    hg_meta m = n->outs[k];
+    hg_status st = hg_tensor_make(cx, s, s->data, (hg_dtype)m.dtype, m.n_dim, m.shape, NULL, out);
+    if (st == HG_OK) hg_storage_retain(s), (*out)->is_inference = false;
+    return st;
+}
+
+/* The node keeps its output k as a tensor from now on, if it keeps it. */
+static hg_status keep_as_tensor(hg_ctx *cx, hg_node *n, uint32_t k) {
+    hg_arg *a = &n->saved_out[k];
+    hg_tensor *t;
+    if (a->kind != HG_A_STORAGE) return HG_OK;
+    hg_status st = alias_of_output(cx, n, k, &t);
+    if (st != HG_OK) return st;
+    hg_storage_release(cx->lib, a->u.storage);
+    a->kind = HG_A_TENSOR, a->u.t = t;
+    return HG_OK;
+}
+
+hg_status hg_saved_output(hg_ctx *cx, hg_node *n, uint32_t k, hg_tensor **out) {
+    const hg_arg *a = &n->saved_out[k];
+    bool alone = a->kind == HG_A_STORAGE && hg_version(a->u.storage) == a->n && !cx->lib->watch.calling;
+    if (alone && !cx->grad_enabled) return alias_of_output(cx, n, k, out);
+    return hg_node_unpack(cx, n, a, a->n, true, (int)k, out);
+}
+
 /* Where the node keeps the tensor it saved; NULL: nowhere. */
 static hg_tensor **saved_slot(hg_node *n, int i, int j, bool output) {
     uint32_t at = (uint32_t)i, entry = (uint32_t)j;
@@ -204,6 +248,8 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
         "calling backward.";
     hg_status st = HG_OK;
     if (n->freed) return hg_fail(cx, HG_STATE, "%s", freed);
+    if (output && n->saved_out && (uint32_t)i < n->n_out && (st = keep_as_tensor(cx, n, (uint32_t)i)) != HG_OK)
+        return st;
     if (n->op && !output && hg_is_number(&n->args[i]) && (st = number_to_tensor(cx, &n->args[i])) != HG_OK) return st;
     hg_tensor **slot = saved_slot(n, i, j, output), *old, *shown = NULL, *kept = NULL;
     if (!slot || !*slot)
@@ -312,11 +358,13 @@ static bool lost_history(const hg_node *n, const hg_arg *a, int nr) {
 
 hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t version, bool output, int nr,
                          hg_tensor **out) {
-    hg_tensor *t = a->u.t;
+    hg_status st = output && n->saved_out ? keep_as_tensor(cx, n, (uint32_t)nr) : HG_OK;
+    if (st != HG_OK) return st;
+    hg_tensor *t = output && n->saved_out ? n->saved_out[nr].u.t : a->u.t;
     if (t->extra && t->extra->packed) return unpack(cx, n, t, output, nr, out);
     if (hg_version(t->storage) != version) {
         hg_node *maker = n;
-        hg_status st = output ? HG_OK : hg_tensor_grad_fn(cx, t, &maker);
+        st = output ? HG_OK : hg_tensor_grad_fn(cx, t, &maker);
         return st == HG_OK ? modified(cx, t, version, maker, output ? (uint32_t)nr : t->out_nr) : st;
     }
     if (!output) {
@@ -329,7 +377,7 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
         return HG_OK;
     }
     bool history = hg_dtype_is_float((hg_dtype)t->dtype) && !(n->op && n->op->constant_out >> nr & 1);
-    hg_status st = known_alias(cx, t, history, out); /* with its history again: this node. Indices never had one */
+    st = known_alias(cx, t, history, out); /* with its history again: this node. Indices never had one */
     if (st != HG_OK || !hg_dtype_is_float((hg_dtype)t->dtype)) return st;
     if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
         hg_release(cx, *out);

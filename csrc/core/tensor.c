@@ -62,18 +62,19 @@ static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_
 }
 
 bool hg_tensor_retire(hg_lib *lib, hg_tensor *t) {
+    void *owned[] = {t->grad_fn, t->grad, t->base};
+    if (t->extra || t->shape != t->dims) return false;
+    t->grad_fn = NULL, t->grad = NULL, t->base = NULL;
+    for (int i = 0; i < 3; i++) /* first, as its node may be the other one that keeps its storage */
+        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
     hg_storage *s = t->storage;
     bool whole = s && s->n_ref == 1 && s->spare == 1 && !s->counter && !s->free && !hg_storage_is_used(lib);
     hg_tensor **list = whole ? &lib->ready : &lib->bare;
     int *n = whole ? &lib->n_ready : &lib->n_bare;
-    if (t->extra || t->shape != t->dims || *n >= HG_KEPT) return false;
-    void *owned[] = {t->grad_fn, t->grad, t->base};
-    t->grad_fn = NULL, t->base = NULL;
+    if (*n >= HG_KEPT) return false;
     if (!whole) t->storage = NULL;
     t->grad = *list;
     *list = t, ++*n;
-    for (int i = 0; i < 3; i++)
-        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
     if (!whole) hg_storage_release(lib, s);
     return true;
 }

@@ -35,7 +35,7 @@ static void gather(const hg_back *b, inputs *in) {
     for (int i = 0; i < b->info->n_params; i++)
         if (n->args[i].kind == HG_A_TENSOR) add(in, b->in[i], b->info->differentiable >> i & 1);
     for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
-        if (n->saved_out[k].kind == HG_A_TENSOR) add(in, b->out[k], !(b->info->constant_out >> k & 1));
+        if (hg_is_saved(&n->saved_out[k])) add(in, b->out[k], !(b->info->constant_out >> k & 1));
 }
 
 /* The other way: what the derivative is to be called with. */
@@ -47,7 +47,7 @@ static void scatter(const inputs *in, hg_back *b, hg_tensor **grad) {
     for (int i = 0; i < b->info->n_params; i++)
         if (n->args[i].kind == HG_A_TENSOR) b->in[i] = in->at[at++];
     for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
-        if (n->saved_out[k].kind == HG_A_TENSOR) b->out[k] = in->at[at++];
+        if (hg_is_saved(&n->saved_out[k])) b->out[k] = in->at[at++];
 }
 
 /* ---- Its own derivative ------------------------------------------------------------------------------------------------ */

@@ -365,6 +365,7 @@ typedef enum hg_arg_kind {
     HG_A_GENERATOR, /* u.g */
     HG_A_FORMAT,    /* u.i: an hg_format */
     HG_A_DEFAULT,   /* take the schema's default */
+    HG_A_STORAGE,   /* u.storage: only within the core, of a saved output */
 } hg_arg_kind;
 
 struct hg_arg {
@@ -379,6 +380,7 @@ struct hg_arg {
         hg_tensor *const *ts;
         const char *s;
         hg_generator *g;
+        hg_storage *storage;
     } u;
 };
 
