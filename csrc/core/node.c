@@ -33,23 +33,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
 
 /* Note [Resting nodes]
    Where an op has made a node it will make more. A dead one without hooks stays with its op, its layout as it is, and is revived
-   as the next one: only what differs is written again. */
-hg_status hg_node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool,
-                        hg_node **out) {
-    hg_lib *lib = cx->lib;
-    hg_node *n = lib->resting[op->id];
-    if (!n || n->n_pool < n_pool || n->n_out != n_out || (n->saved_out != NULL) != saves_out || lib->watch.born)
-        return hg_node_make(cx, &hg_op_node, op, op->n_edges, op->n_params, n_out, saves_out, n_pool < 2 ? 2 : n_pool,
-                            out);
-    lib->resting[op->id] = n->next_dying, lib->n_resting--;
-    lib->host.revive(lib->host.ud, HG_KIND_NODE, n);
-    n->seq = cx->next_seq++;
-    n->freed = false;
-    for (uint32_t k = 0; saves_out && k < n_out; k++) n->saved_out[k].kind = HG_A_NONE; /* pack hooks may look now */
-    *out = n;
-    return HG_OK;
-}
-
+   as the next one (node_of_op() in op.c): only what differs is written again. */
 /* n, which is dead and owns nothing. */
 static bool rest_with_op(hg_lib *lib, hg_node *n) {
     const hg_op_info *op = n->op;

@@ -80,9 +80,6 @@ extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_c
 /* A new node with room for that much; everything zero but the layout. */
 hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
                        uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
-/* The node of an op without lists among its arguments, with an edge for each that is differentiable. What `args` holds is of no
-   meaning yet, but that they own nothing. */
-hg_status hg_node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
 static inline bool hg_is_saved(const hg_arg *a) { return a->kind == HG_A_TENSOR || a->kind == HG_A_STORAGE; }

@@ -109,21 +109,42 @@ static inline int plain_sizes(const hg_op_info *info, const hg_arg *a) {
     return n;
 }
 
-static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
-                              uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, int n_sizes,
-                              hg_node **result) {
+/* The node of an op without lists among its arguments, with an edge for each that is differentiable: one that rests (Note [Resting
+   nodes] in node.c), or a new one. What `args` holds is of no meaning yet, but that they own nothing. */
+HG_INLINE hg_status node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool,
+                        hg_node **out) {
+    hg_lib *lib = cx->lib;
+    hg_node *n = lib->resting[op->id];
+    if (!n || n->n_pool < n_pool || n->n_out != n_out || (n->saved_out != NULL) != saves_out || lib->watch.born)
+        return hg_node_make(cx, &hg_op_node, op, op->n_edges, op->n_params, n_out, saves_out, n_pool < 2 ? 2 : n_pool,
+                            out);
+    lib->resting[op->id] = n->next_dying, lib->n_resting--;
+    lib->host.revive(lib->host.ud, HG_KIND_NODE, n);
+    n->seq = cx->next_seq++;
+    n->freed = false;
+    for (uint32_t k = 0; saves_out && k < n_out; k++) n->saved_out[k].kind = HG_A_NONE; /* pack hooks may look now */
+    *out = n;
+    return HG_OK;
+}
+
+/* Of the arguments the first `n_given` are in a[], and in saved[]; the others are the defaults. */
+HG_INLINE hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n_given, const hg_arg *saved,
+                                 uint32_t want, uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out,
+                                 int n_sizes, hg_node **result) {
+    bool in_order = cx->saved || cx->packed_first; /* somebody sees in which order they are saved */
     size_t pool = (size_t)n_sizes;
     hg_node *n;
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
-    hg_status st = hg_node_of_op(cx, info, (uint32_t)n_out, saves_out, pool, &n);
+    hg_status st = node_of_op(cx, info, (uint32_t)n_out, saves_out, pool, &n);
     if (st != HG_OK) return st;
     int64_t *free_pool = n->pool;
     for (int i = 0; i < info->n_params && st == HG_OK; i++) {
-        const hg_arg *from = &a[i];
+        const hg_arg *from = i < n_given ? &a[i] : &info->defaults[i];
         hg_arg *to = &n->args[i];
-        if (from->kind == HG_A_TENSOR) { /* what is saved has its place: it is saved below */
+        if (from->kind == HG_A_TENSOR) { /* what is saved has its place */
             to->kind = save_in >> i & 1 ? HG_A_TENSOR : HG_A_NONE, to->u.t = NULL;
-            if (want >> i & 1) st = hg_wanted_edge(cx, from->u.t, &n->next[info->first_edge[i]]);
+            if (save_in >> i & 1 && !in_order) st = hg_save(cx, saved[i].u.t, &to->u.t, &to->n);
+            if (want >> i & 1 && st == HG_OK) st = hg_wanted_edge(cx, from->u.t, &n->next[info->first_edge[i]]);
         } else if (from->kind == HG_A_INTS) {
             hg_copy_dims(free_pool, from->u.ints, (int)from->n);
             *to = hg_ints(free_pool, (int)from->n);
@@ -133,7 +154,7 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
         }
     }
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
-    if (st == HG_OK && save_in) st = save_inputs(cx, info, saved, save_in, n);
+    if (st == HG_OK && save_in && in_order) st = save_inputs(cx, info, saved, save_in, n);
     if (st == HG_OK)
         *result = n;
     else
@@ -146,7 +167,8 @@ static hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *
 static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
                         uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out, hg_node **result) {
     int n_sizes = info->flat ? 0 : plain_sizes(info, a);
-    if (n_sizes >= 0) return record_plain(cx, info, a, saved, want, save_in, outs, n_out, saves_out, n_sizes, result);
+    if (n_sizes >= 0)
+        return record_plain(cx, info, a, info->n_params, saved, want, save_in, outs, n_out, saves_out, n_sizes, result);
     uint32_t n_next = 0;
     size_t pool = 0;
     for (int i = 0; i < info->n_params; i++) {
@@ -253,6 +275,20 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
     return st;
 }
 
+/* A call with one result, as nearly all are, in one go. */
+static hg_status record_one(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n_given, uint32_t want,
+                            hg_tensor **out) {
+    uint32_t in, save_out;
+    hg_node *n;
+    int n_sizes = info->flat ? 0 : plain_sizes(info, a);
+    if (n_sizes < 0 || info->constant_out) return record_outputs(cx, info, a, want, out, 1);
+    needed(info, want, &in, &save_out);
+    hg_status st = record_plain(cx, info, a, n_given, a, want, in, out, 1, save_out != 0, n_sizes, &n);
+    if (st != HG_OK) return st;
+    begin_history(cx, out[0], n, 0);
+    return save_out ? hg_keep_output(cx, out[0], &n->saved_out[0]) : HG_OK;
+}
+
 static bool has_float(hg_tensor *const *outs, int n) {
     for (int i = 0; i < n; i++)
         if (hg_dtype_is_float((hg_dtype)outs[i]->dtype)) return true;
@@ -274,7 +310,8 @@ static inline hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg 
         for (int i = 0; i < n; i++) hg_made_view(cx, outs[i], a[0].u.t, info->op->flags & HG_ROW_MULTI_VIEW);
     if (want && info->op->flags & HG_ROW_VIEW && a[0].u.t->is_inference) return HG_OK; /* so are its views */
     if (!want || !has_float(outs, n)) return HG_OK;
-    return record_outputs(cx, info, a, want, outs, n);
+    return info->n_out == 1 ? record_one(cx, info, a, info->n_params, want, outs)
+                            : record_outputs(cx, info, a, want, outs, n);
 }
 
 static void drop_all(hg_ctx *cx, hg_tensor **outs, int n) {
@@ -368,19 +405,6 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
     return st;
 }
 
-/* A plain call has been computed, and is recorded. */
-static hg_status record_call(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n, hg_tensor **out) {
-    hg_arg room[HG_MAX_PARAMS];
-    uint32_t want = 0;
-    for (int i = 0; i < n; i++) {
-        copy_arg(&room[i], &a[i]);
-        want |= (uint32_t)wants_grad(&a[i]) << i;
-    }
-    for (int i = n; i < info->n_params; i++) copy_arg(&room[i], &info->defaults[i]);
-    hg_status st = record_outputs(cx, info, room, want & info->differentiable, out, 1);
-    if (st != HG_OK) drop_all(cx, out, 1);
-    return st;
-}
 
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
     const hg_op_info *info = cx->lib->ops[id];
@@ -389,10 +413,14 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
     if (info->plain && n == info->n_plain && !cx->lib->watch.calling) {
         out[0] = NULL;
         if ((st = hg_run_plain(cx, info, a, out)) != HG_OK) return st;
-        bool wants = hg_records(cx) && out[0] && out[0]->dtype == HG_F32 &&
-                     (wants_grad(&a[0]) || (n == 2 && wants_grad(&a[1])));
-        if (wants) return record_call(cx, info, a, n, out);
-        if (out[0]) return HG_OK;
+        if (out[0]) {
+            uint32_t want = 0;
+            if (hg_records(cx) && out[0]->dtype == HG_F32)
+                want = (uint32_t)wants_grad(&a[0]) | (uint32_t)(n == 2 && wants_grad(&a[1])) << 1;
+            if (want && (st = record_one(cx, info, a, n, want & info->differentiable, out)) != HG_OK)
+                drop_all(cx, out, 1);
+            return st;
+        }
     }
     hg_arg room[HG_MAX_PARAMS];
     if ((st = complete(cx, info, a, n, room)) != HG_OK) return st;
