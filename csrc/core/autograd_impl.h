@@ -40,6 +40,8 @@ struct hg_extra {
     uint8_t grad_dtype;  /* of what may become .grad; HG_NO_DTYPE: any */
 };
 
+static inline bool hg_is_packed(const hg_tensor *t) { return t->extra && t->extra->packed; }
+
 /* Run the derivative and make its results the outputs of one node; gradients are enabled, what was saved is unpacked. */
 hg_status hg_backward_as_one(hg_ctx *cx, hg_back *b);
 

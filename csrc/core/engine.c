@@ -140,20 +140,28 @@ static hg_status larger_heap(hg_ctx *cx, struct hg_run *run) {
 }
 
 static inline hg_status push(hg_ctx *cx, struct hg_run *run, hg_task *t) {
+    if (run->n_heap == 0) { /* as in a chain, always */
+        run->heap[run->n_heap++] = t;
+        return HG_OK;
+    }
     if (run->n_heap == run->heap_cap && larger_heap(cx, run) != HG_OK) return HG_MEMORY;
     sift_up(run, run->n_heap++, t);
     return HG_OK;
 }
 
-static hg_task *pop(struct hg_run *run) {
+static hg_task *pop_of_several(struct hg_run *run) {
     hg_task *top = run->heap[0], *last = run->heap[--run->n_heap];
     size_t i = 0, child;
     for (; (child = 2 * i + 1) < run->n_heap; i = child) {
         if (child + 1 < run->n_heap && run->heap[child + 1]->node->seq >= run->heap[child]->node->seq) child++;
         run->heap[i] = run->heap[child];
     }
-    if (run->n_heap) sift_up(run, i, last);
+    sift_up(run, i, last);
     return top;
+}
+
+static inline hg_task *pop(struct hg_run *run) {
+    return run->n_heap == 1 ? run->heap[--run->n_heap] : pop_of_several(run);
 }
 
 /* ---- Finding what to do --------------------------------------------------------------------------------------------------- */
@@ -273,7 +281,7 @@ static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge t
     return fits ? HG_OK : make_fit(cx, by, i, m, g);
 }
 
-/* A node's gradients fit its inputs before its hooks see them. */
+/* A node's gradients fit its inputs before its hooks see them; where nobody does, they are made to when they are sent. */
 static hg_status fit_all(hg_ctx *cx, const hg_node *by, hg_tensor **grad_in) {
     hg_status st = HG_OK;
     for (uint32_t i = 0; i < by->n_next && st == HG_OK; i++) {
@@ -283,14 +291,9 @@ static hg_status fit_all(hg_ctx *cx, const hg_node *by, hg_tensor **grad_in) {
     return st;
 }
 
-/* Add g to what has arrived at output nr; steals g. Into a buffer nobody else holds, in place. */
-static hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
-    hg_tensor **slot = &t->buffer[nr], *sum = NULL;
-    if (!*slot) {
-        *slot = g;
-        return HG_OK;
-    }
-    hg_tensor *b = *slot;
+/* Add g to what has arrived; steals g. Into a buffer nobody else holds, in place. */
+static hg_status add_to(hg_ctx *cx, hg_tensor **slot, hg_tensor *g) {
+    hg_tensor *b = *slot, *sum = NULL;
     bool own = !cx->grad_enabled && b->contiguous && !b->base && b->storage->n_ref == 1 && !b->storage->free &&
                b->dtype == g->dtype && HOST(cx)->unique(HOST(cx)->ud, b) && !hg_sees(cx, b) && !hg_sees(cx, g);
     hg_status st = HG_OK;
@@ -305,13 +308,22 @@ static hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
     return st;
 }
 
-static hg_status send(hg_ctx *cx, struct hg_run *run, hg_node *from, hg_tensor **grad_in) {
+/* g has come to output nr: steals it. */
+static inline hg_status arrive(hg_ctx *cx, hg_task *t, uint32_t nr, hg_tensor *g) {
+    hg_tensor **slot = &t->buffer[nr];
+    if (*slot) return add_to(cx, slot, g);
+    *slot = g;
+    return HG_OK;
+}
+
+static hg_status send(hg_ctx *cx, struct hg_run *run, hg_node *from, hg_tensor **grad_in, bool fitted) {
     hg_status st = HG_OK;
     for (uint32_t i = 0; i < from->n_next && st == HG_OK; i++) {
         hg_edge e = from->next[i];
         if (!e.node) continue;
         hg_task *to = task_of(run, e.node);
-        if (grad_in[i]) st = arrive(cx, to, e.nr, grad_in[i]), grad_in[i] = NULL;
+        if (grad_in[i] && (fitted || (st = fit(cx, from, i, e, &grad_in[i])) == HG_OK))
+            st = arrive(cx, to, e.nr, grad_in[i]), grad_in[i] = NULL;
         if (st == HG_OK && --to->waits_for == 0) st = push(cx, run, to);
     }
     return st;
@@ -446,7 +458,7 @@ static hg_status check_nan(hg_ctx *cx, const hg_node *n, hg_tensor *const *grad_
 }
 
 static void take_captured(hg_ctx *cx, struct hg_run *run, hg_task *t) {
-    for (capture *c = t->captures ? run->captures : NULL; c; c = c->next)
+    for (capture *c = run->captures; c; c = c->next)
         if (c->task == t && t->buffer[c->nr] && run->results) {
             hg_retain(cx, t->buffer[c->nr]);
             hg_release(cx, run->results[c->result]);
@@ -459,7 +471,7 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     hg_tensor **grad = t->buffer;
     if (!t->needed && !t->captures) return HG_OK; /* nor is anything behind it */
     /* As in torch: a captured gradient has been through the tensor's hooks, but not where the node itself runs as well. */
-    if (t->needed) take_captured(cx, run, t);
+    if (t->needed && t->captures) take_captured(cx, run, t);
     hg_status st = before_node(cx, n, grad);
     if (st != HG_OK) return st;
     if (!t->needed) return take_captured(cx, run, t), HG_OK;
@@ -473,15 +485,16 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     /* As in torch: a node that had no hooks has used up its gradients when its backward registers the first one. */
     bool shows = n->hooks && n->hooks->post && n->hooks->post->n;
     st = n->type->apply(cx, n, grad, grad_in);
-    if (st == HG_OK) st = fit_all(cx, n, grad_in);
+    bool seen = n->type != &hg_op_node || n->hooks || cx->lib->watch.check_nan; /* what it gives, by others */
+    if (st == HG_OK && seen) st = fit_all(cx, n, grad_in);
     if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, shows ? grad : NULL, grad_in);
     if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
     if (st == HG_OK && cx->lib->watch.check_nan) st = check_nan(cx, n, grad_in);
     if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */
         for (uint32_t k = 0; k < n->n_out; k++) hg_release(cx, grad[k]), grad[k] = NULL;
-        st = send(cx, run, n, grad_in);
+        st = send(cx, run, n, grad_in, seen);
     }
-    for (uint32_t i = 0; i < n->n_next; i++) hg_release(cx, grad_in[i]);
+    for (uint32_t i = 0; (seen || st != HG_OK) && i < n->n_next; i++) hg_release(cx, grad_in[i]);
     if (grad_in != few) hg_mem_free(cx->lib, grad_in);
     return st;
 }

@@ -26,16 +26,13 @@ hg_status hg_scope_end(hg_ctx *cx, hg_scope *s) {
     return s->status;
 }
 
-bool hg_scope_ok(const hg_ctx *cx) { return cx->scope->status == HG_OK; }
-
 hg_status hg_scope_fail(hg_ctx *cx, hg_status st) {
     if (cx->scope->status == HG_OK) cx->scope->status = st;
     return cx->scope->status;
 }
 
-hg_tensor *hg_scope_keep(hg_ctx *cx, hg_tensor *t) {
+hg_tensor *hg_scope_keep_more(hg_ctx *cx, hg_tensor *t) {
     hg_scope *s = cx->scope;
-    if (!t) return NULL;
     if (s->n == s->cap) {
         hg_tensor **at = hg_mem(cx, 2 * s->cap * sizeof *at);
         if (!at) {
@@ -84,7 +81,7 @@ static hg_tensor *call(hg_ctx *cx, int op, const hg_arg *a, int n, int k) {
     if (!hg_scope_ok(cx) || !all_there(cx, op, a, n)) return NULL;
     hg_status st = hg_call_op(cx, op, a, n, out);
     if (st != HG_OK) return hg_scope_fail(cx, st), NULL;
-    for (int i = 0; i < HG_MAX_OUT; i++)
+    for (int i = 0; i < cx->lib->ops[op]->n_out; i++)
         if (i != k && out[i]) hg_release(cx, out[i]);
     return hg_scope_keep(cx, out[k]);
 }

@@ -278,6 +278,12 @@ static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
     hg_tensor *t = NULL;
     if (!hg_is_saved(saved)) return HG_OK;
     if (b->node->freed) return hg_freed_already(cx);
+    if (!output && hg_tensor_requires_grad(saved->u.t) && !hg_is_packed(saved->u.t) &&
+        hg_version(saved->u.t->storage) == saved->n) {
+        hg_retain(cx, t = saved->u.t); /* nothing can be wrong with it */
+        b->in[i] = hg_scope_keep(cx, t);
+        return cx->scope->status;
+    }
     hg_status st = output ? hg_saved_output(cx, b->node, (uint32_t)i, &t)
                           : hg_node_unpack(cx, b->node, saved, saved->n, false, i, &t);
     if (st != HG_OK) return st;
@@ -336,15 +342,17 @@ hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
     uint32_t e = b->node->first_edge[param] + (uint32_t)j;
     if (!grad || b->grad_in[e] || !b->node->next[e].node || !(b->need >> param & 1)) return;
-    hg_retain(cx, grad);
+    hg_scope *s = cx->scope;
+    if (s->n && s->at[s->n - 1] == grad)
+        s->n--; /* just computed: it changes hands */
+    else
+        hg_retain(cx, grad);
     b->grad_in[e] = grad;
 }
 
 static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     bool any = false;
     for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
-    bool leads = false; /* of what was computed from views made under no_grad alone, nowhere */
-    for (uint32_t i = 0; i < n->n_next && !leads; i++) leads = n->next[i].node != NULL;
     hg_back b;
     b.node = n, b.info = n->op, b.grad = grad, b.grad_in = grad_in, b.run = hg_partial_run(cx, n);
     hg_back_plan(&b);
@@ -353,7 +361,8 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     hg_scope s;
     hg_scope_begin(cx, &s);
     bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE;
-    if ((!n->op->saves || hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK) && any && leads)
+    /* What was computed from views made under no_grad alone leads nowhere. */
+    if ((!n->op->saves || hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK) && any && b.need)
         hg_scope_fail(cx, as_one ? hg_backward_as_one(cx, &b) : n->op->op->backward(cx, &b));
     return hg_scope_end(cx, &s);
 }

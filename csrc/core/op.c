@@ -112,7 +112,7 @@ static inline int plain_sizes(const hg_op_info *info, const hg_arg *a) {
 /* The node of an op without lists among its arguments, with an edge for each that is differentiable: one that rests (Note [Resting
    nodes] in node.c), or a new one. What `args` holds is of no meaning yet, but that they own nothing. */
 HG_INLINE hg_status node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out, bool saves_out, size_t n_pool,
-                        hg_node **out) {
+                               hg_node **out) {
     hg_lib *lib = cx->lib;
     hg_node *n = lib->resting[op->id];
     if (!n || n->n_pool < n_pool || n->n_out != n_out || (n->saved_out != NULL) != saves_out || lib->watch.born)
@@ -404,7 +404,6 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
     for (int i = 0; i < info->n_params; i++) hg_release(cx, packed[i].u.t);
     return st;
 }
-
 
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
     const hg_op_info *info = cx->lib->ops[id];

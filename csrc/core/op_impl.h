@@ -117,8 +117,13 @@ void hg_scope_begin(hg_ctx *cx, hg_scope *s);
 /* The same without recording, until the scope ends: for an op that is composed of others but has a derivative of its own. */
 void hg_scope_begin_quiet(hg_ctx *cx, hg_scope *s);
 hg_status hg_scope_end(hg_ctx *cx, hg_scope *s);
-hg_tensor *hg_scope_keep(hg_ctx *cx, hg_tensor *t); /* steals t; returns it borrowed */
-bool hg_scope_ok(const hg_ctx *cx);
+hg_tensor *hg_scope_keep_more(hg_ctx *cx, hg_tensor *t);
+static inline hg_tensor *hg_scope_keep(hg_ctx *cx, hg_tensor *t) { /* steals t; returns it borrowed */
+    hg_scope *s = cx->scope;
+    if (!t || s->n == s->cap) return t ? hg_scope_keep_more(cx, t) : NULL;
+    return s->at[s->n++] = t;
+}
+static inline bool hg_scope_ok(const hg_ctx *cx) { return cx->scope->status == HG_OK; }
 hg_status hg_scope_fail(hg_ctx *cx, hg_status st);
 
 hg_tensor *hg_x(hg_ctx *cx, int op, const hg_arg *a, int n);

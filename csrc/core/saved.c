@@ -254,7 +254,7 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
     hg_tensor **slot = saved_slot(n, i, j, output), *old, *shown = NULL, *kept = NULL;
     if (!slot || !*slot)
         return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
-    if ((*slot)->extra && (*slot)->extra->packed)
+    if (hg_is_packed(*slot))
         return hg_fail(cx, HG_STATE,
                        "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: only one "
                        "pair of hooks is allowed at a time.");
@@ -278,7 +278,7 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
 
 const hg_saved_hooks *hg_node_packed(hg_node *n, int i, int j, bool output, void **ref) {
     hg_tensor **slot = saved_slot(n, i, j, output);
-    if (!slot || !*slot || !(*slot)->extra || !(*slot)->extra->packed) return NULL;
+    if (!slot || !*slot || !hg_is_packed(*slot)) return NULL;
     *ref = (*slot)->extra->packed->ref;
     return &(*slot)->extra->packed->hooks;
 }
@@ -361,7 +361,7 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
     hg_status st = output && n->saved_out ? keep_as_tensor(cx, n, (uint32_t)nr) : HG_OK;
     if (st != HG_OK) return st;
     hg_tensor *t = output && n->saved_out ? n->saved_out[nr].u.t : a->u.t;
-    if (t->extra && t->extra->packed) return unpack(cx, n, t, output, nr, out);
+    if (hg_is_packed(t)) return unpack(cx, n, t, output, nr, out);
     if (hg_version(t->storage) != version) {
         hg_node *maker = n;
         st = output ? HG_OK : hg_tensor_grad_fn(cx, t, &maker);
