@@ -642,13 +642,14 @@ static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots
         if (st == HG_OK) st = walk(cx, run, t);
         if (st == HG_OK) st = fit(cx, e.node, 0, e, &g);
         if (st == HG_OK) st = arrive(cx, t, e.nr, g), g = NULL;
+        if (st == HG_OK && n == 1) t->is_root = true, st = push(cx, run, t); /* nothing leads to it */
         hg_release(cx, g);
         hg_release(cx, e.node);
     }
     return st;
 }
 
-/* Roots that nothing else leads to are ready; the others wait their turn. */
+/* Of several roots those that nothing else leads to are ready; the others wait their turn. */
 static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, int n) {
     for (int i = 0; i < n; i++) {
         hg_edge e;
@@ -701,7 +702,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
     if (st == HG_OK) st = check_roots(cx, roots, grads, n);
     for (int i = 0; i < n_inputs && st == HG_OK; i++) st = want_input(cx, &run, inputs[i], i, results == NULL);
     if (st == HG_OK) st = prepare(cx, &run, roots, grads, n);
-    if (st == HG_OK) st = push_roots(cx, &run, roots, n);
+    if (st == HG_OK && n > 1) st = push_roots(cx, &run, roots, n);
     while (st == HG_OK && run.n_heap) st = run_node(cx, &run, pop(&run));
     st = hg_locals_restore(cx, &run.locals, run_thens(cx, &run, st));
     hg_locals_drop(cx, &run.locals);

@@ -240,10 +240,34 @@ static int64_t crowd(int64_t rows, int64_t row) {
     return rows * hg_least(together, 64) / 64;
 }
 
+/* All of it, where that is one tile of operands that are read as they lie. */
+static bool single_tile(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    const int64_t n = j1 - j0, h = i1 - i0;
+    if (!g->a || !g->b || g->b_col != 1 || !h || !n || h > m->rows || n > 2 * m->lanes || g->k > DEEP || j1 > g->image)
+        return false;
+    tile t = {n,
+              g->k,
+              g->a + i0 * g->a_row,
+              g->b + j0,
+              g->add ? g->add + i0 * g->add_row + j0 : NULL,
+              g->c + i0 * g->c_row + j0,
+              g->b_at,
+              g->a_row,
+              g->a_col,
+              g->b_row,
+              g->c_row,
+              g->add_row,
+              g->alpha,
+              g->beta};
+    m->tiles[h - 1][n > m->lanes](&t);
+    return true;
+}
+
 /* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it makes do with
    small ones. */
 static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     assert(m); /* only products that need no tile go without a machine */
+    if (single_tile(m, g, i0, i1, j0, j1)) return;
     const int64_t panel = 2 * m->lanes, n = j1 - j0;
     float little_b[DEEP * MAX_PANEL + PAD];
     bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel &&

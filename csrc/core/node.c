@@ -87,15 +87,8 @@ WITH_ITS_CALLER int each_saved(hg_node *n, slot_fn fn, void *arg) {
     return r;
 }
 
-static inline void drop_storages(hg_lib *lib, hg_node *n) { /* which no visitor is shown */
-    for (uint32_t k = 0; n->saved_out && k < n->n_out; k++) {
-        hg_storage *s = n->saved_out[k].kind == HG_A_STORAGE ? n->saved_out[k].u.storage : NULL;
-        if (s) n->saved_out[k].u.storage = NULL, hg_storage_release(lib, s);
-    }
-}
-
-WITH_ITS_CALLER int each_owned(hg_node *n, slot_fn fn, void *arg) {
-    int r = each_saved(n, fn, arg);
+WITH_ITS_CALLER int each_link(hg_node *n, slot_fn fn, void *arg) {
+    int r = 0;
     for (uint32_t i = 0; i < n->n_next && !r; i++) r = fn((void **)&n->next[i].node, arg);
     if (!r) r = fn((void **)&n->inner, arg);
     if (n->hooks) {
@@ -114,6 +107,15 @@ static int release_slot(void **slot, void *lib) {
     return 0;
 }
 
+WITH_ITS_CALLER void drop_saved(hg_lib *lib, hg_node *n) {
+    if (n->op && !n->op->saves) return;
+    for (uint32_t k = 0; n->saved_out && k < n->n_out; k++) {
+        hg_storage *s = n->saved_out[k].kind == HG_A_STORAGE ? n->saved_out[k].u.storage : NULL;
+        if (s) n->saved_out[k].u.storage = NULL, hg_storage_release(lib, s);
+    }
+    each_saved(n, release_slot, lib);
+}
+
 typedef struct visitor {
     hg_visit_fn visit;
     void *arg;
@@ -126,7 +128,8 @@ static int visit_slot(void **slot, void *arg) {
 
 int hg_node_visit(hg_node *n, hg_visit_fn visit, void *arg) {
     visitor v = {visit, arg};
-    int r = n->type ? each_owned(n, visit_slot, &v) : 0;
+    int r = n->type ? each_saved(n, visit_slot, &v) : 0;
+    if (n->type && !r) r = each_link(n, visit_slot, &v);
     return !r && n->function && n->function->data ? visit(n->function->data, false, arg) : r;
 }
 
@@ -142,8 +145,8 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
     hg_node_unlink(n);
     n->freed = true;
     if (n->inner && n->inner->outer == n) n->inner->outer = NULL;
-    drop_storages(lib, n);
-    each_owned(n, release_slot, lib);
+    drop_saved(lib, n);
+    each_link(n, release_slot, lib);
     void *data = n->function ? n->function->data : NULL;
     if (data) n->function->data = NULL, lib->host.drop(lib->host.ud, data);
 }
@@ -151,7 +154,7 @@ void hg_node_clear(hg_lib *lib, hg_node *n) {
 void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
     if (n->type == &hg_accumulate_node) return;
     n->freed = true;
-    if (!n->op || n->op->saves) drop_storages(cx->lib, n), each_saved(n, release_slot, cx->lib);
+    drop_saved(cx->lib, n);
     if (n->inner && n->inner->outer == n) hg_node_free_saved(cx, n->inner);
 }
 
@@ -159,13 +162,19 @@ void hg_node_free_saved(hg_ctx *cx, hg_node *n) {
    A leaf's accumulator dies with the last graph it is in, and the next graph wants one again. So a dead one stays with its
    leaf, which it owns no longer, and is revived: to whoever holds neither it is a new one. One with hooks is not kept. */
 static bool rest(hg_lib *lib, hg_node *n) {
-    hg_tensor *var = n->type == &hg_accumulate_node ? n->args[0].u.t : NULL;
+    hg_tensor *var = n->args[0].u.t;
     struct hg_extra *e = var ? var->extra : NULL;
     if (!e || e->resting || n->hooks || !lib->host.revive) return false;
     n->args[0].u.t = NULL;
+    if (e->accumulator == n) e->accumulator = NULL;
     e->resting = n;
     lib->host.release(lib->host.ud, var); /* it may have been the last one: then n is gone */
     return true;
+}
+
+static bool outlives(const hg_lib *lib, const hg_node *accumulator) { /* its leaf does */
+    hg_tensor *var = accumulator->args[0].u.t;
+    return var && !lib->host.unique(lib->host.ud, var);
 }
 
 hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
@@ -187,14 +196,17 @@ hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
    the list empty frees it in a loop: what dies meanwhile joins the list, and the stack stays flat. Every chain passes through
    nodes, so tensors and modules need no such list. */
 void hg_node_die(hg_lib *lib, hg_node *n) {
-    hg_node_unlink(n); /* at once: nobody may find it again */
+    if (n->type == &hg_accumulate_node) {
+        if (outlives(lib, n) && rest(lib, n)) return;
+        hg_node_unlink(n); /* at once: nobody may find it again */
+    }
     n->next_dying = lib->dying;
     lib->dying = n;
     if (lib->freeing) return;
     lib->freeing = true;
     while ((n = lib->dying)) {
         lib->dying = n->next_dying;
-        if (rest(lib, n)) continue;
+        if (n->type == &hg_accumulate_node && rest(lib, n)) continue;
         hg_node_clear(lib, n);
         if (rest_with_op(lib, n)) continue;
         hg_mem_free(lib, n->hooks);

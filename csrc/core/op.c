@@ -415,7 +415,8 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
         if (out[0]) {
             uint32_t want = 0;
             if (hg_records(cx) && out[0]->dtype == HG_F32)
-                want = (uint32_t)wants_grad(&a[0]) | (uint32_t)(n == 2 && wants_grad(&a[1])) << 1;
+                want = (uint32_t)hg_tensor_requires_grad(a[0].u.t) |
+                       (uint32_t)(n == 2 && a[1].kind == HG_A_TENSOR && hg_tensor_requires_grad(a[1].u.t)) << 1;
             if (want && (st = record_one(cx, info, a, n, want & info->differentiable, out)) != HG_OK)
                 drop_all(cx, out, 1);
             return st;

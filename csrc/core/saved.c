@@ -250,7 +250,9 @@ hg_status hg_node_pack(hg_ctx *cx, hg_node *n, int i, int j, bool output, const 
     if (n->freed) return hg_fail(cx, HG_STATE, "%s", freed);
     if (output && n->saved_out && (uint32_t)i < n->n_out && (st = keep_as_tensor(cx, n, (uint32_t)i)) != HG_OK)
         return st;
-    if (n->op && !output && hg_is_number(&n->args[i]) && (st = number_to_tensor(cx, &n->args[i])) != HG_OK) return st;
+    if (n->op && n->op->saves && !output && hg_is_number(&n->args[i]) &&
+        (st = number_to_tensor(cx, &n->args[i])) != HG_OK)
+        return st;
     hg_tensor **slot = saved_slot(n, i, j, output), *old, *shown = NULL, *kept = NULL;
     if (!slot || !*slot)
         return hg_fail(cx, HG_STATE, "Calling register_hooks on a saved tensor with value None is forbidden");
