@@ -270,7 +270,7 @@ bool hg_back_needs_at(const hg_back *b, int param, int j) {
     return b->node->next[b->node->first_edge[param] + (uint32_t)j].node && (!b->run || leads_to_wanted(b, param));
 }
 
-void hg_back_plan(hg_back *b) {
+static inline void plan(hg_back *b) {
     b->need = 0;
     for (uint32_t left = b->info->differentiable; left; left &= left - 1) {
         int i = __builtin_ctz(left);
@@ -285,17 +285,19 @@ void hg_back_plan(hg_back *b) {
     }
 }
 
+void hg_back_plan(hg_back *b) { plan(b); }
+
+/* Nothing can be wrong with what was saved so, and no hook has it. */
+static inline bool is_sound(const hg_arg *saved) {
+    const hg_tensor *t = saved->u.t;
+    return hg_tensor_requires_grad(t) && !hg_is_packed(t) && hg_version(t->storage) == saved->n;
+}
+
 static hg_status unpack_one(hg_ctx *cx, hg_back *b, int i, bool output) {
     const hg_arg *saved = output ? &b->node->saved_out[i] : &b->node->args[i];
     hg_tensor *t = NULL;
     if (!hg_is_saved(saved)) return HG_OK;
     if (b->node->freed) return hg_freed_already(cx);
-    if (!output && hg_tensor_requires_grad(saved->u.t) && !hg_is_packed(saved->u.t) &&
-        hg_version(saved->u.t->storage) == saved->n) {
-        hg_retain(cx, t = saved->u.t); /* nothing can be wrong with it */
-        b->in[i] = hg_scope_keep(cx, t);
-        return cx->scope->status;
-    }
     hg_status st = output ? hg_saved_output(cx, b->node, (uint32_t)i, &t)
                           : hg_node_unpack(cx, b->node, saved, saved->n, false, i, &t);
     if (st != HG_OK) return st;
@@ -317,8 +319,18 @@ static bool saved_number(const hg_back *b) {
 static hg_status unpack_all(hg_ctx *cx, hg_back *b) {
     const hg_op_info *op = b->info;
     hg_status st = b->node->freed && saved_number(b) ? hg_freed_already(cx) : HG_OK;
-    for (int i = 0; i < op->n_params && st == HG_OK; i++)
-        if (b->node->args[op->in_order[i]].kind == HG_A_TENSOR) st = unpack_one(cx, b, op->in_order[i], false);
+    for (int i = 0; i < op->n_params && st == HG_OK; i++) {
+        int j = op->in_order[i];
+        const hg_arg *saved = &b->node->args[j];
+        if (saved->kind != HG_A_TENSOR) continue;
+        if (b->node->freed || !is_sound(saved)) {
+            st = unpack_one(cx, b, j, false);
+            continue;
+        }
+        hg_retain(cx, saved->u.t);
+        b->in[j] = hg_scope_keep(cx, saved->u.t);
+        st = cx->scope->status;
+    }
     for (int i = 0; b->node->saved_out && i < op->n_out && st == HG_OK; i++)
         st = unpack_one(cx, b, op->out_order[i], true);
     return st;
@@ -367,7 +379,7 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
     hg_back b;
     b.node = n, b.info = n->op, b.grad = grad, b.grad_in = grad_in, b.run = hg_partial_run(cx, n);
-    hg_back_plan(&b);
+    plan(&b);
     for (int i = 0; i < n->op->n_params; i++) b.in[i] = NULL;
     for (int k = 0; k < HG_MAX_OUT; k++) b.out[k] = NULL;
     hg_scope s;

@@ -127,6 +127,14 @@ HG_INLINE hg_status node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out,
     return HG_OK;
 }
 
+/* Where no hooks are in force. */
+static inline hg_status save_now(hg_ctx *cx, hg_tensor *t, hg_arg *to) {
+    if (!t->storage || t->is_inference) return hg_save(cx, t, &to->u.t, &to->n); /* says why it cannot be */
+    hg_retain(cx, to->u.t = t);
+    to->n = hg_version(t->storage);
+    return HG_OK;
+}
+
 /* Of the arguments the first `n_given` are in a[], and in saved[]; the others are the defaults. */
 HG_INLINE hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n_given, const hg_arg *saved,
                                  uint32_t want, uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out,
@@ -143,7 +151,7 @@ HG_INLINE hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_ar
         hg_arg *to = &n->args[i];
         if (from->kind == HG_A_TENSOR) { /* what is saved has its place */
             to->kind = save_in >> i & 1 ? HG_A_TENSOR : HG_A_NONE, to->u.t = NULL;
-            if (save_in >> i & 1 && !in_order) st = hg_save(cx, saved[i].u.t, &to->u.t, &to->n);
+            if (save_in >> i & 1 && !in_order) st = save_now(cx, saved[i].u.t, to);
             if (want >> i & 1 && st == HG_OK) st = hg_wanted_edge(cx, from->u.t, &n->next[info->first_edge[i]]);
         } else if (from->kind == HG_A_INTS) {
             hg_copy_dims(free_pool, from->u.ints, (int)from->n);

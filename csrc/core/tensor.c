@@ -62,11 +62,15 @@ static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_
 }
 
 bool hg_tensor_retire(hg_lib *lib, hg_tensor *t) {
-    void *owned[] = {t->grad_fn, t->grad, t->base};
     if (t->extra || t->shape != t->dims) return false;
-    t->grad_fn = NULL, t->grad = NULL, t->base = NULL;
-    for (int i = 0; i < 3; i++) /* first, as its node may be the other one that keeps its storage */
-        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
+    if (t->grad_fn || t->grad || t->base) { /* first, as its node may be the other one that keeps its storage */
+        hg_node *node = t->grad_fn;
+        hg_tensor *grad = t->grad, *base = t->base;
+        t->grad_fn = NULL, t->grad = NULL, t->base = NULL;
+        if (node) lib->host.release(lib->host.ud, node);
+        if (grad) lib->host.release(lib->host.ud, grad);
+        if (base) lib->host.release(lib->host.ud, base);
+    }
     hg_storage *s = t->storage;
     bool whole = s && s->n_ref == 1 && s->spare == 1 && !s->counter && !s->free && !hg_storage_is_used(lib);
     hg_tensor **list = whole ? &lib->ready : &lib->bare;
@@ -146,8 +150,11 @@ hg_status hg_tensor_empty_like(hg_ctx *cx, const hg_tensor *like, hg_dtype d, hg
     hg_status st = fresh(cx, size, d, like->n_dim, out);
     if (st != HG_OK) return st;
     hg_tensor *t = *out;
+    if (like->plain)
+        hg_copy_dims(t->stride, like->stride, like->n_dim);
+    else
+        set_strides(like->n_dim, like->shape, t->stride);
     hg_copy_dims(t->shape, like->shape, like->n_dim);
-    set_strides(like->n_dim, like->shape, t->stride);
     t->numel = like->numel;
     t->contiguous = t->plain = true;
     return HG_OK;
