@@ -488,12 +488,13 @@ static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     bool seen = n->type != &hg_op_node || n->hooks || cx->lib->watch.check_nan; /* what it gives, by others */
     if (st == HG_OK && seen) st = fit_all(cx, n, grad_in);
     if (st == HG_OK && n->hooks) st = run_node_hooks(cx, n, n->hooks->post, shows ? grad : NULL, grad_in);
-    if (st == HG_OK && !run->keep_graph) hg_node_free_saved(cx, n);
+    if (st == HG_OK && seen && !run->keep_graph) hg_node_free_saved(cx, n);
     if (st == HG_OK && cx->lib->watch.check_nan) st = check_nan(cx, n, grad_in);
     if (st == HG_OK) { /* what arrived is done with: its memory can serve the next node */
         for (uint32_t k = 0; k < n->n_out; k++) hg_release(cx, grad[k]), grad[k] = NULL;
         st = send(cx, run, n, grad_in, seen);
     }
+    if (st == HG_OK && !seen && !run->keep_graph) hg_node_free_saved(cx, n); /* as they may not fit */
     for (uint32_t i = 0; (seen || st != HG_OK) && i < n->n_next; i++) hg_release(cx, grad_in[i]);
     if (grad_in != few) hg_mem_free(cx->lib, grad_in);
     return st;

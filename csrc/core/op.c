@@ -290,7 +290,7 @@ static hg_status record_one(hg_ctx *cx, const hg_op_info *info, const hg_arg *a,
     hg_node *n;
     int n_sizes = info->flat ? 0 : plain_sizes(info, a);
     if (n_sizes < 0 || info->constant_out) return record_outputs(cx, info, a, want, out, 1);
-    needed(info, want, &in, &save_out);
+    needed(info, a, want, &in, &save_out);
     hg_status st = record_plain(cx, info, a, n_given, a, want, in, out, 1, save_out != 0, n_sizes, &n);
     if (st != HG_OK) return st;
     begin_history(cx, out[0], n, 0);
