@@ -28,6 +28,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",
@@ -561,6 +562,20 @@ def stack_module_state(models):
         {name: stacked([p[name] for p in parameters], True) for name in parameters[0]},
         {name: stacked([b[name] for b in buffers], False) for name in buffers[0]},
     )
+
+
+def replace_all_batch_norm_modules_(root):
+    """Make every batch norm in `root`, which may be one, track no statistics; returns it.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.func.replace_all_batch_norm_modules_.html
+    """
+    from .nn.modules.batchnorm import _BatchNorm
+
+    for module in root.modules():
+        if isinstance(module, _BatchNorm):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root
 
 
 def functional_call(module, parameter_and_buffer_dicts, args=None, kwargs=None, *, tie_weights=True, strict=False):

@@ -185,3 +185,10 @@ def test_jacfwd_asks_of_a_function_what_a_map_over_tangents_needs():
         torch.func.jacfwd(WithoutRule.apply)(x)
     with pytest.raises(NotImplementedError, match="You must implement the jvp function"):
         torch.func.jacfwd(WithRule.apply)(x)
+
+
+def test_batch_norms_are_made_to_track_nothing():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.InstanceNorm1d(2, track_running_stats=True))
+    assert torch.func.replace_all_batch_norm_modules_(net) is net
+    assert net[0].running_mean is net[0].num_batches_tracked is None and not net[0].track_running_stats
+    assert net[1].track_running_stats and net(torch.rand(3, 2, 4)).shape == (3, 2, 4)

@@ -196,6 +196,15 @@ def test_an_error_comes_with_the_forward_traceback():
     assert "return Fails.apply(leaf()).sum()" in words
 
 
+def test_a_warning_that_is_an_error_is_printed_instead(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.autograd.detect_anomaly(), pytest.raises(ValueError):
+            warnings.simplefilter("error")
+            Fails.apply(leaf()).sum().backward()
+    assert "UserWarning: Error detected in FailsBackward" in capsys.readouterr().err
+
+
 def test_nan_is_an_error():
     error, (words,) = anomaly(lambda: MakesNan.apply(leaf()).sum().backward())
     assert str(error) == "Function 'MakesNanBackward' returned nan values in its 0th output."

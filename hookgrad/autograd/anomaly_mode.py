@@ -52,6 +52,7 @@ def _born():
 
 def _failed(node):
     """Warn with the forward call that made the node, and with those that made the nodes whose derivatives it is in."""
+    import sys
     import warnings
 
     def describe(head, node, of_which):
@@ -63,7 +64,10 @@ def _failed(node):
             )
         else:
             words = f"{head} {node.name()}. Traceback of forward call that {of_which}:\n" + "".join(trace)
-        warnings.warn(words, UserWarning, stacklevel=3)
+        try:
+            warnings.warn(words, UserWarning, stacklevel=3)
+        except UserWarning as error:  # the program has made errors of warnings, and is to get the node's own
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
 
     describe("Error detected in", node, "caused the error")
     while (node := node.metadata.get(_PARENT)) is not None:
