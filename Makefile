@@ -151,7 +151,7 @@ wheel: $(VENV)/.needs ## Build the wheel, check its size, run an example from it
 	@rm -rf dist build/lib.* build/bdist.* build/wheel
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 	@size=$$(stat -c %s dist/*.whl 2>/dev/null || stat -f %z dist/*.whl); echo "$$(basename dist/*.whl): $$size bytes"; \
-	    test $$size -le 1500000 || { echo "the wheel is larger than 1.5 MB"; exit 1; }
+	    test $$size -le 1350000 || { echo "the wheel is larger than 1.35 MB"; exit 1; }
 	@$(PY) -m pip --disable-pip-version-check install --quiet --no-deps --target build/wheel dist/*.whl
 	@cd build/wheel && PYTHONPATH=. $(abspath $(PY)) -m hookgrad $(CURDIR)/tests/examples/09_feature_extraction.py \
 	    | diff - $(CURDIR)/tests/examples/expected/09_feature_extraction.txt && echo "an example runs from the installed wheel"

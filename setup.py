@@ -47,9 +47,10 @@ def compile_flags() -> list[str]:
 # What a small call runs through is optimised as one; more files would gain nothing, and every link would take longer.
 JOINED = """autograd engine expr lib node op pointwise saved storage tensor py_args py_host py_index py_op py_op_method
             py_tensor py_tensor_number""".split()
-# Together with the binding, what has no loops over elements.
-CALLS = """autograd backward_hook engine expr function hooks lib module node op pointwise saved schema storage table
-           tensor""".split()
+# What has loops over many elements, or moves a few in a small call: -O3. All else is code for calls.
+LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_few k_gemm k_plane k_reduce k_slab k_unary k_window
+           op_attention op_conv op_embedding op_extreme op_index op_join op_loss op_matmul op_nll op_norm op_pool op_random
+           op_scan op_softmax op_sort optim random shape""".split()
 
 
 def flags_of(source: str, compiler: str) -> list[str]:
@@ -58,7 +59,7 @@ def flags_of(source: str, compiler: str) -> list[str]:
     if setting("DEBUG") or setting("SANITIZE"):
         return []
     flags = joined_flags(compiler) if path.stem in JOINED else []
-    return [*flags, *call_flags(compiler)] if path.parent.name == "python" or path.stem in CALLS else flags
+    return flags if path.stem in LOOPS else [*flags, *call_flags(compiler)]
 
 
 def call_flags(compiler: str) -> list[str]:
