@@ -262,3 +262,49 @@ def checkpoint_among_all_other_hooks(torch, log):
             log("checkpointed")
             z = y.sin()
         z.sum().backward()
+
+
+def hooks_under_autocast(torch, log):
+    C = _checkpoint(torch)
+    for of in (lambda m, x: m(x), lambda m, x: C.checkpoint(m, x, use_reentrant=False)):
+        m = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2))
+        with torch.no_grad():
+            for p in m.parameters():
+                p.fill_(0.5)
+        for layer in m:
+            layer.register_forward_hook(lambda m, args, out: log("forward", args[0].dtype, out.dtype))
+            layer.register_full_backward_hook(lambda m, gi, go: log("backward", gi[0].dtype, go[0].dtype))
+        m[0].weight.register_hook(log.hook("weight"))
+        x = _leaf(torch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = of(m, x.view(1, 2))
+            loss = torch.nn.functional.mse_loss(out, torch.zeros(1, 2))
+        log(out.dtype, loss.dtype, torch.is_autocast_enabled("cpu"))
+        loss.backward()
+        log(x.grad)
+
+
+def a_function_with_custom_fwd(torch, log):
+    for cast_inputs in (None, torch.float32, torch.bfloat16):
+
+        class Product(torch.autograd.Function):
+            @staticmethod
+            @torch.amp.custom_fwd(device_type="cpu", cast_inputs=cast_inputs)
+            def forward(ctx, x, w):
+                log("forward", x.dtype, torch.is_autocast_enabled("cpu"))
+                ctx.save_for_backward(x, w)
+                return x @ w
+
+            @staticmethod
+            @torch.amp.custom_bwd(device_type="cpu")
+            def backward(ctx, g):
+                log("backward", g.dtype, torch.is_autocast_enabled("cpu"))
+                x, w = ctx.saved_tensors
+                return g @ w.t(), x.t() @ g
+
+        x, w = torch.ones(2, 2, requires_grad=True), torch.ones(2, 2, requires_grad=True)
+        with torch.autocast("cpu"):
+            out = Product.apply(x, w)
+        log(out)
+        out.sum().backward()
+        log(x.grad, w.grad)
