@@ -243,8 +243,7 @@ static int64_t crowd(int64_t rows, int64_t row) {
 /* All of it, where that is one tile of operands that are read as they lie. */
 static bool single_tile(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     const int64_t n = j1 - j0, h = i1 - i0;
-    if (!g->a || !g->b || g->b_col != 1 || !h || !n || h > m->rows || n > 2 * m->lanes || g->k > DEEP || j1 > g->image)
-        return false;
+    if (!g->a || !g->b || g->b_col != 1 || !h || !n || h > m->rows || n > 2 * m->lanes || g->k > DEEP) return false;
     tile t = {n,
               g->k,
               g->a + i0 * g->a_row,
