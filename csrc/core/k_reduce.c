@@ -295,14 +295,6 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
 #define CENTRED(fn, ...)                                                                                               \
     CENTRED_BODY(fn, __VA_ARGS__)                                                                                      \
     PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
-#define EXP(d) _Generic((E)0, double : exp(d), default : (double)hg_expf((float)d))
-CENTRED(exp_sum_f16, uint16_t, from_half, a + EXP(d))
-CENTRED_BODY(exp_sum_f32, float, SAME, a + EXP(d))
-HG_VECTOR_FEW(exp_sum_f32, (FOLD_ARGS), FOLD_NAMES) /* e^x gains by vectors */
-CENTRED(exp_sum_f64, double, SAME, a + EXP(d))
-CENTRED(exp_sum_bf16, uint16_t, hg_bf16_to_float, a + EXP(d))
-const hg_fold hg_fold_exp_sum = {.name = "exp_sum", .loop = {FLOAT_ROWS(exp_sum)}};
-
 CENTRED(deviation_f16, uint16_t, from_half, a + d * d)
 CENTRED_BODY(deviation_f32, float, SAME, a + d * d)
 CENTRED(deviation_f64, double, SAME, a + d * d)

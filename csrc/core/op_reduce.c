@@ -1,4 +1,5 @@
 /* Sums, means, products, variances, norms and counts. What choosing one element does is in op_extreme.c. */
+#include "nn_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
@@ -416,21 +417,24 @@ hg_status hg_d_dist(hg_ctx *cx, hg_back *b) {
 /* ---- Logarithm of a sum of exponentials --------------------------------------------------------------------------------------------------- */
 
 hg_status hg_op_logsumexp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = NULL;
-    hg_dims d;
+    hg_tensor *t = NULL, *most = NULL, *e = NULL;
+    hg_dims d, kept;
     hg_acc top = {.at = NULL}, acc = {.at = NULL};
-    hg_dtype type = hg_float_type(cx, (hg_dtype)a[0].u.t->dtype);
-    hg_status st = hg_read_dims(cx, a[0].u.t, &a[1], a[2].u.i != 0, &d);
-    if (st != HG_OK || (st = hg_raw_cast(cx, a[0].u.t, type, &t)) != HG_OK) return st;
-    if ((st = hg_fold_run(cx, &hg_fold_max, t, &d, NULL, NULL, &top)) != HG_OK) goto done;
-    for (int64_t i = 0; i < top.n; i++)
+    hg_dtype type = hg_float_type(cx, (hg_dtype)a[0].u.t->dtype), real = hg_real_dtype(type);
+    HG_TRY(hg_read_dims(cx, a[0].u.t, &a[1], a[2].u.i != 0, &d));
+    HG_TRY(hg_read_dims(cx, a[0].u.t, &a[1], true, &kept));
+    HG_TRY(hg_raw_cast(cx, a[0].u.t, real, &t));
+    hg_status st = hg_fold_run(cx, &hg_fold_max, t, &d, NULL, NULL, &top);
+    for (int64_t i = 0; st == HG_OK && i < top.n; i++)
         if (isinf(doubles(&top)[i])) doubles(&top)[i] = 0;
-    if ((st = hg_fold_run(cx, &hg_fold_exp_sum, t, &d, NULL, &top, &acc)) != HG_OK) goto done;
-    for (int64_t i = 0; i < acc.n; i++) doubles(&acc)[i] = log(doubles(&acc)[i]) + doubles(&top)[i];
-    st = hg_acc_take(cx, &acc, &d, type, out);
-done:
+    if (st == HG_OK) st = hg_acc_take(cx, &top, &kept, real, &most);
+    if (st == HG_OK) st = hg_run(cx, &hg_k_sub, real, (hg_arg[]){hg_t(t), hg_t(most)}, 2, NULL, &e);
+    if (st == HG_OK) st = hg_run(cx, &hg_k_exp, real, (hg_arg[]){hg_t(e)}, 1, NULL, &e);
+    if (st == HG_OK) st = hg_fold_run(cx, &hg_fold_sum, e, &d, NULL, NULL, &acc);
+    for (int64_t i = 0; st == HG_OK && i < acc.n; i++) doubles(&acc)[i] = log(doubles(&acc)[i]) + doubles(&top)[i];
+    if (st == HG_OK) st = hg_acc_take(cx, &acc, &d, type, out);
     hg_acc_free(cx, &top), hg_acc_free(cx, &acc);
-    hg_release(cx, t);
+    hg_release(cx, e), hg_release(cx, most), hg_release(cx, t);
     return st;
 }
 hg_status hg_d_logsumexp(hg_ctx *cx, hg_back *b) {

@@ -28,7 +28,7 @@ typedef struct hg_fold {
 /* clang-format off */
 #define HG_FOLDS(K)                                                                                                    \
     K(sum) K(nansum) K(prod) K(max) K(min) K(all) K(any) K(count) K(abs_sum) K(square_sum) K(power_sum) K(abs_max)     \
-    K(abs_min) K(deviation) K(exp_sum)
+    K(abs_min) K(deviation)
 /* clang-format on */
 #define K(name) extern const hg_fold hg_fold_##name;
 HG_FOLDS(K)
