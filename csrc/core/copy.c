@@ -227,11 +227,10 @@ static void move_range(void *arg, int64_t begin, int64_t end) {
 }
 
 void hg_move_bytes(hg_ctx *cx, char *to, const char *from, size_t n) {
-    moving m = {to, from};
-    if (n <= FEW_BYTES)
-        move_range(&m, 0, (int64_t)n);
+    if (from && n && n <= FEW_BYTES)
+        memcpy(to, from, n);
     else
-        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &m);
+        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
 }
 
 typedef struct copying {
