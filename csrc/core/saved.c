@@ -312,6 +312,11 @@ static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, con
                                          "gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).");
 }
 
+/* Does the node's output nr, `t`, have a history, which is this node? */
+static bool has_history(const hg_node *n, const hg_tensor *t, int nr) {
+    return hg_dtype_is_float((hg_dtype)t->dtype) && !(n->op && n->op->constant_out >> nr & 1);
+}
+
 /* The tensor that unpack returned, as a new one with the history of what was packed; itself where there was none. */
 static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output, int nr, hg_tensor **out) {
     struct hg_packed *p = stand_in->extra->packed;
@@ -331,7 +336,7 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
         return st;
     }
     struct hg_extra *e;
-    if (output && hg_dtype_is_float((hg_dtype)t->dtype)) {
+    if (output && has_history(n, t, nr)) {
         st = hg_restore_history(cx, t, n, (uint32_t)nr);
     } else if (maker) {
         hg_retain(cx, maker);
@@ -378,9 +383,9 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
         *out = t;
         return HG_OK;
     }
-    bool history = hg_dtype_is_float((hg_dtype)t->dtype) && !(n->op && n->op->constant_out >> nr & 1);
+    bool history = has_history(n, t, nr);
     st = known_alias(cx, t, history, out); /* with its history again: this node. Indices never had one */
-    if (st != HG_OK || !hg_dtype_is_float((hg_dtype)t->dtype)) return st;
+    if (st != HG_OK || !history) return st;
     if ((st = hg_restore_history(cx, *out, n, (uint32_t)nr)) != HG_OK) {
         hg_release(cx, *out);
         *out = NULL;

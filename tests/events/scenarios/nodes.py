@@ -108,6 +108,23 @@ def what_nodes_saved(torch, log):
     log.error(lambda: z.grad_fn._saved_self)
 
 
+def saved_results_without_a_gradient_are_constants(torch, log):
+    F = torch.nn.functional
+    x = _leaf(torch, 1.0, 3.0)
+    for hooked in (False, True):
+        with torch.autograd.graph.saved_tensors_hooks(*[lambda t: t] * 2) if hooked else torch.enable_grad():
+            outs = (
+                F.layer_norm(x, (2,)),
+                F.batch_norm(x.view(2, 1), None, None, training=True),
+                F.nll_loss(x.view(1, 2), torch.tensor([0])),
+            )
+        for out, names in zip(outs, (["result1", "result2"], ["result1", "result2"], ["total_weight"])):
+            for name in names:
+                saved = getattr(out.grad_fn, "_saved_" + name)
+                log(out.grad_fn.name(), name, saved, saved.requires_grad, saved.grad_fn)
+    log(x.exp().grad_fn._saved_result.grad_fn.name())
+
+
 def several_outputs_of_a_node(torch, log):
     x = _leaf(torch, 3.0, 1.0, 2.0)
     a, b, c = x.unbind()
