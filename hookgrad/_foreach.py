@@ -14,6 +14,11 @@ _BINARY = frozenset("add clamp_max clamp_min copy div maximum minimum mul pow su
 _TERNARY = frozenset("addcdiv addcmul lerp".split())
 _METHODS = {"maximum": "clamp_min", "minimum": "clamp_max"}  # with a number
 PREFIX = "_foreach_"
+_KEYWORDS = {  # PyTorch's, which differ with what comes with the tensors
+    **dict.fromkeys("scalar scalars exponent src".split(), "other"),
+    **dict.fromkeys("weight weights".split(), "tensor2"),
+    "tensors1": "tensor1",
+}
 
 # How the names of nodes end where it is not 0 or 1 and what came with the tensors.
 _BY_LIST = {"List": "1List", "Scalar": "0Scalar", "ScalarList": "0ScalarList"}
@@ -142,8 +147,13 @@ def _make(name):
 
     else:
         raise AttributeError(f"hookgrad has no torch.{name}")
-    run.__name__ = run.__qualname__ = name
-    return run
+
+    def called(*args, **kwargs):
+        keywords = _KEYWORDS | {"scalars": "tensor2" if op == "lerp" else "value"} if op in _TERNARY else _KEYWORDS
+        return run(*args, **{keywords.get(key, key): value for key, value in kwargs.items()})
+
+    called.__name__ = called.__qualname__ = name
+    return called
 
 
 def __getattr__(name):

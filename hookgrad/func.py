@@ -513,7 +513,12 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
         with _transforms.inside(vmap=True):
             for i in range(sizes[0]):
                 own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
-                results.append(func(*own_args, **own_kwargs))
+                more = i + 1 < sizes[0]
+                _autograd._samples_left += more
+                try:
+                    results.append(func(*own_args, **own_kwargs))
+                finally:
+                    _autograd._samples_left -= more
         return _stacked(results, out_dims, name)
 
     return wrapper

@@ -212,3 +212,9 @@ def test_names_of_pytorchs_modules_for_loaders():
     from hookgrad.utils.data.dataloader import _collate_fn_t
 
     assert default_collate is torch.utils.data.default_collate and _collate_fn_t.__args__[1:]
+
+
+def test_a_loader_remembers_its_settings():
+    loader = DataLoader([1, 2], generator=torch.Generator(), multiprocessing_context="fork", in_order=False)
+    assert loader.multiprocessing_context == "fork" and loader.in_order is False and loader.prefetch_factor is None
+    assert loader.persistent_workers is False and loader.pin_memory_device == ""

@@ -49,3 +49,21 @@ def test_lists_that_do_not_fit():
     with pytest.raises(RuntimeError, match="must have at least one tensor"):
         torch._foreach_sqrt([])
     assert not hasattr(torch, "_foreach_nothing")
+
+
+def test_what_comes_with_the_tensors_has_pytorchs_keywords():
+    ones, zeros = [torch.ones(2)], [torch.zeros(2)]
+    for name, args, keywords, expected in (
+        ("lerp", (ones, zeros), {"weight": 0.25}, 0.75),
+        ("lerp", (ones, zeros), {"scalars": [0.25]}, 0.75),
+        ("lerp", (ones,), {"tensors1": zeros, "weights": ones}, 0.0),
+        ("add", (ones,), {"scalar": 2}, 3.0),
+        ("add", (ones,), {"other": ones, "alpha": 3}, 4.0),
+        ("mul", (ones,), {"scalars": [2.0]}, 2.0),
+        ("pow", (ones,), {"exponent": 2}, 1.0),
+        ("addcmul", (ones, ones, ones), {"scalars": [2]}, 3.0),
+        ("clamp_min_", ([torch.zeros(2)],), {"scalar": 2}, 2.0),
+        ("copy_", ([torch.zeros(2)],), {"src": ones}, 1.0),
+    ):
+        (result,) = getattr(torch, f"_foreach_{name}")(*args, **keywords)
+        assert result.tolist() == [expected] * 2, name

@@ -192,3 +192,28 @@ def test_batch_norms_are_made_to_track_nothing():
     assert torch.func.replace_all_batch_norm_modules_(net) is net
     assert net[0].running_mean is net[0].num_batches_tracked is None and not net[0].track_running_stats
     assert net[1].track_running_stats and net(torch.rand(3, 2, 4)).shape == (3, 2, 4)
+
+
+def test_a_map_over_starting_gradients_goes_through_one_graph():
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def rows(starts, **options):
+        y = x**2 * x.sum()
+        return y, torch.vmap(lambda v: torch.autograd.grad(y, x, v, **options)[0])(starts)
+
+    y, jacobian = rows(torch.eye(3))
+    assert jacobian.tolist() == [[13, 1, 1], [4, 28, 4], [9, 9, 45]]
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        torch.autograd.grad(y.sum(), x)
+    y, _ = rows(torch.eye(3), retain_graph=True)
+    assert torch.autograd.grad(y.sum(), x)[0].tolist() == [26, 38, 50]
+
+
+def test_a_map_that_fails_keeps_no_later_graph():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(ZeroDivisionError):
+        torch.vmap(lambda v: v / 0 if v.dim() else 1 / 0)(torch.ones(3))
+    y = x.exp()
+    torch.autograd.grad(y.sum(), x)
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        torch.autograd.grad(y.sum(), x)

@@ -101,3 +101,8 @@ def test_the_norms_of_weight_norm_have_no_gradient_for_a_hook_to_see():
     w.grad_fn.register_hook(lambda grad_inputs, grad_outputs: seen.append((len(grad_inputs), len(grad_outputs))))
     w.sum().backward()
     assert seen == [(2, 1)]
+
+
+def test_the_class_of_tensors_class_and_the_count_of_uses():
+    assert torch._C._TensorMeta is type(torch.Tensor)
+    assert torch._C._log_api_usage_once("a program") is None

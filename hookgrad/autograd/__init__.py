@@ -60,6 +60,11 @@ def _as_tuple(tensors):
     return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
 
+_samples_left = (
+    0  # how many maps over a batch (func.py) are at a sample that is not their last: a graph is needed again
+)
+
+
 def _as_inputs(inputs):
     """`inputs` of backward or grad as a tuple of tensors."""
     inputs = _as_tuple(inputs)
@@ -168,7 +173,7 @@ def grad(
         and _C.are_tensors(outputs, inputs)
     ):
         keep = create_graph if retain_graph is None else retain_graph
-        return _C.grad(outputs, None, inputs, keep, create_graph, not not allow_unused)
+        return _C.grad(outputs, None, inputs, keep or _samples_left > 0, create_graph, not not allow_unused)
     if _C._overridden(outputs, inputs):
         given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
         given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}
@@ -195,7 +200,7 @@ def grad(
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     grad_outputs = _gradients(outputs, grad_outputs, is_grads_batched)
-    keep = create_graph if retain_graph is None else retain_graph
+    keep = (create_graph if retain_graph is None else retain_graph) or _samples_left > 0
     if is_grads_batched:
         got = _one_by_one(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
     else:
