@@ -5,7 +5,8 @@
 #include <math.h>
 
 #define SAME(x) (x)
-/* A float outside an integer's range: as x86-64 converts it, so that results do not depend on how a loop was compiled. */
+/* A float outside an integer's range: as x86-64 converts it, so that results do
+ * not depend on how a loop was compiled. */
 #define TO_U8(x)   ((uint8_t)(int64_t)(x))
 #define TO_I8(x)   ((int8_t)(int32_t)(x))
 #define TO_I16(x)  ((int16_t)(int32_t)(x))
@@ -18,8 +19,8 @@
     }
 #define FUNCTION(TO, to_type, store, FROM, from_type, load) STEPS(FROM##_to_##TO, to_type, store, from_type, load)
 
-/* Between float32 and the other floating types, for every vector unit. */
-#define FLOATING(TO, to_type, store, FROM, from_type, load)                                                            \
+/* Between float32 and what is met often, for every vector unit. */
+#define VECTORS(TO, to_type, store, FROM, from_type, load)                                                             \
     STEPS(FROM##_to_##TO##_any, to_type, store, from_type, load)                                                       \
     HG_INLINE void FROM##_to_##TO##_body(const bool fused, int64_t n, char *to, int64_t to_step, const char *from,     \
                                          int64_t from_step) {                                                          \
@@ -35,29 +36,30 @@
     HG_VECTOR(FROM##_to_##TO, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to,      \
               to_step, from, from_step)
 
-/* From float32 by FROM_F32, from the other floating types by FROM_FLOAT. */
-#define FROM_ALL(FROM_F32, FROM_FLOAT, TO, to_type, store)                                                             \
-    FUNCTION(TO, to_type, store, U8, uint8_t, SAME)                                                                    \
+/* From float32 by FROM_F32, from the other floating types by FROM_FLOAT, from
+ * what masks, bytes and counts are by FROM_COUNT. */
+#define FROM_ALL(FROM_F32, FROM_FLOAT, FROM_COUNT, TO, to_type, store)                                                 \
+    FROM_COUNT(TO, to_type, store, U8, uint8_t, SAME)                                                                  \
     FUNCTION(TO, to_type, store, I8, int8_t, SAME)                                                                     \
     FUNCTION(TO, to_type, store, I16, int16_t, SAME)                                                                   \
     FUNCTION(TO, to_type, store, I32, int32_t, SAME)                                                                   \
-    FUNCTION(TO, to_type, store, I64, int64_t, SAME)                                                                   \
+    FROM_COUNT(TO, to_type, store, I64, int64_t, SAME)                                                                 \
     FROM_FLOAT(TO, to_type, store, F16, uint16_t, hg_half_to_float)                                                    \
     FROM_F32(TO, to_type, store, F32, float, SAME)                                                                     \
     FROM_FLOAT(TO, to_type, store, F64, double, SAME)                                                                  \
     FROM_FLOAT(TO, to_type, store, BF16, uint16_t, hg_bf16_to_float)                                                   \
-    FUNCTION(TO, to_type, store, BOOL, uint8_t, SAME)
+    FROM_COUNT(TO, to_type, store, BOOL, uint8_t, SAME)
 
-FROM_ALL(FUNCTION, FUNCTION, U8, uint8_t, TO_U8)
-FROM_ALL(FUNCTION, FUNCTION, I8, int8_t, TO_I8)
-FROM_ALL(FUNCTION, FUNCTION, I16, int16_t, TO_I16)
-FROM_ALL(FUNCTION, FUNCTION, I32, int32_t, (int32_t))
-FROM_ALL(FUNCTION, FUNCTION, I64, int64_t, (int64_t))
-FROM_ALL(FLOATING, FUNCTION, F16, uint16_t, hg_float_to_half)
-FROM_ALL(FUNCTION, FLOATING, F32, float, (float))
-FROM_ALL(FLOATING, FUNCTION, F64, double, (double))
-FROM_ALL(FLOATING, FUNCTION, BF16, uint16_t, hg_float_to_bf16)
-FROM_ALL(FUNCTION, FUNCTION, BOOL, uint8_t, TO_BOOL)
+FROM_ALL(FUNCTION, FUNCTION, FUNCTION, U8, uint8_t, TO_U8)
+FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I8, int8_t, TO_I8)
+FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I16, int16_t, TO_I16)
+FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I32, int32_t, (int32_t))
+FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I64, int64_t, (int64_t))
+FROM_ALL(VECTORS, FUNCTION, FUNCTION, F16, uint16_t, hg_float_to_half)
+FROM_ALL(FUNCTION, VECTORS, VECTORS, F32, float, (float))
+FROM_ALL(VECTORS, FUNCTION, FUNCTION, F64, double, (double))
+FROM_ALL(VECTORS, FUNCTION, FUNCTION, BF16, uint16_t, hg_float_to_bf16)
+FROM_ALL(VECTORS, FUNCTION, FUNCTION, BOOL, uint8_t, TO_BOOL)
 
 #define ROW(TO)                                                                                                        \
     [HG_##TO] = {[HG_U8] = U8_to_##TO,     [HG_I8] = I8_to_##TO,    [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,    \

@@ -28,9 +28,11 @@
 #define LOOP1(fn, T, U, R, ...)                                                                                        \
     HG_SMALL static void fn(ARGS) {                                                                                    \
         BODY(T, U)                                                                                                     \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            T x = AT(T, 1, i);                                                                                         \
-            AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
+        char *r = p[0], *a = p[1];                                                                                     \
+        const int64_t dr = step[0], da = step[1];                                                                      \
+        for (int64_t i = 0; i < n; i++, r += dr, a += da) {                                                            \
+            T x = *(T *)(void *)a;                                                                                     \
+            *(R *)(void *)r = (R)(__VA_ARGS__);                                                                        \
         }                                                                                                              \
     }
 #define LOOP1_UNITS(fn, T, U, R, ...)                                                                                  \
@@ -54,9 +56,11 @@
 #define LOOP2(fn, T, U, R, ...)                                                                                        \
     HG_SMALL static void fn(ARGS) {                                                                                    \
         BODY(T, U)                                                                                                     \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            T x = AT(T, 1, i), y = AT(T, 2, i);                                                                        \
-            AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
+        char *r = p[0], *a = p[1], *b = p[2];                                                                          \
+        const int64_t dr = step[0], da = step[1], db = step[2];                                                        \
+        for (int64_t i = 0; i < n; i++, r += dr, a += da, b += db) {                                                   \
+            T x = *(T *)(void *)a, y = *(T *)(void *)b;                                                                \
+            *(R *)(void *)r = (R)(__VA_ARGS__);                                                                        \
         }                                                                                                              \
     }
 #define LOOP2_UNITS(fn, T, U, R, ...)                                                                                  \
@@ -98,9 +102,11 @@
 #define LOOP3(fn, T, U, R, ...)                                                                                        \
     HG_SMALL static void fn(ARGS) {                                                                                    \
         BODY(T, U)                                                                                                     \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            T x = AT(T, 1, i), y = AT(T, 2, i), z = AT(T, 3, i);                                                       \
-            AT(R, 0, i) = (R)(__VA_ARGS__);                                                                            \
+        char *r = p[0], *a = p[1], *b = p[2], *c = p[3];                                                               \
+        const int64_t dr = step[0], da = step[1], db = step[2], dc = step[3];                                          \
+        for (int64_t i = 0; i < n; i++, r += dr, a += da, b += db, c += dc) {                                          \
+            T x = *(T *)(void *)a, y = *(T *)(void *)b, z = *(T *)(void *)c;                                           \
+            *(R *)(void *)r = (R)(__VA_ARGS__);                                                                        \
         }                                                                                                              \
     }
 #define LOOP3_UNITS(fn, T, U, R, ...)                                                                                  \
