@@ -335,3 +335,32 @@ def test_a_graph_of_second_order_goes_at_once():
     first, seen = gradient.grad_fn, weakref.ref(gradient.grad_fn)
     del first, gradient
     assert seen() is None
+
+
+@pytest.mark.parametrize("op", [torch.exp, torch.sigmoid, torch.relu, torch.tanh, lambda t: t.softmax(0)])
+def test_a_saved_result_is_the_results_memory_with_its_history(op):
+    x = torch.tensor([0.5, -0.25, 1.5], requires_grad=True)
+    y = op(x)
+    node = y.grad_fn
+    with torch.no_grad():
+        saved = node._saved_result
+    assert saved is not y and saved.data_ptr() == y.data_ptr() and saved.grad_fn is node
+    values = y.tolist()
+    del saved, y
+    shown = []
+    node._raw_saved_result.register_hooks(lambda t: shown.append(t.tolist()), lambda packed: torch.tensor(values))
+    node(torch.ones(3))
+    assert shown == [values]
+
+
+def test_a_saved_result_that_was_written_to_is_refused_and_a_freed_one_too():
+    x = torch.tensor([0.5, -0.25], requires_grad=True)
+    y = x.exp()
+    y.detach().mul_(2)
+    with pytest.raises(RuntimeError, match="is at version 1; expected version 0"):
+        y.sum().backward()
+    y = x.exp()
+    node = y.grad_fn
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        assert node._saved_result is None
