@@ -97,6 +97,26 @@ def test_a_subclass_is_copied():
     assert type(y) is Marked and y.tolist() == [1.0, 1.0] and y.data_ptr() != x.data_ptr()
 
 
+def test_a_lazy_layer_with_buffers_is_copied():
+    copied = copy.deepcopy(nn.LazyBatchNorm1d())
+    copied(torch.rand(2, 3))
+    assert type(copied) is nn.BatchNorm1d and copied.running_mean.shape == (3,)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_spectral_norm_is_removed_with_all_its_hooks():
+    module = nn.utils.remove_spectral_norm(nn.utils.spectral_norm(nn.Linear(2, 2)))
+    assert not module._forward_pre_hooks and not module._state_dict_hooks and not module._load_state_dict_pre_hooks
+
+
+def test_a_module_under_two_names_has_its_parameter_back_after_a_functional_call():
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.again = model[0]
+    weight = model[0].weight
+    torch.func.functional_call(model, {"0.weight": torch.zeros(2, 2)}, torch.ones(1, 2))
+    assert model[0].weight is weight
+
+
 def test_an_index_far_out_is_refused():
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         torch.take_along_dim(torch.arange(6).view(2, 3), torch.tensor([[7], [0]]), 1)
