@@ -321,3 +321,71 @@ def test_detach_in_place_does_nothing_in_inference_mode():
     with torch.inference_mode():
         assert y.detach_() is y
     assert y.requires_grad and y.grad_fn is not None
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda part: part.diagonal(0, 5, 6),
+        lambda part: part.view(7),
+        lambda part: part.split([1, 9]),
+        lambda part: part + torch.ones(5),
+    ],
+)
+def test_a_view_that_cannot_follow_its_base_is_the_first_error(use):
+    x = leaf(2, 2)
+    part = x.unbind()[0]
+    with torch.no_grad():
+        x.mul_(2)
+    with pytest.raises(RuntimeError, match="Output 0 of Unbind is a view and its base or another view of its base"):
+        use(part)
+
+
+def test_a_copy_of_what_is_there_already_writes_nothing():
+    x = torch.ones(3).expand(2, 3)
+    first, second = x.unbind()
+    assert x.copy_(x) is x and x._version == 1
+    second.copy_(first)
+    assert x.tolist() == [[1, 1, 1]] * 2
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        x.copy_(torch.ones(2, 3))
+
+
+def test_a_view_of_the_same_shape_has_the_strides_of_the_shape():
+    x = torch.arange(12.0).view(4, 3)[::2][:1]
+    assert x.stride() == x[...].stride() == (6, 1)
+    assert x.view(1, 3).stride() == x.view_as(x).stride() == x.reshape(1, 3).stride() == (3, 1)
+    assert torch.empty(0, 3).t().view(3, 0).stride() == torch.empty(0, 3).t().stride()
+
+
+def test_gradients_that_are_put_into_zeros_have_been_written_to():
+    x = leaf(3)
+    changed = x * 1
+    view = changed[:2]
+    changed.add_(1)
+    assert torch.autograd.grad(x[[0]].sum(), x)[0]._version == 1
+    assert torch.autograd.grad(view.sum(), changed)[0]._version == 1
+
+
+def test_a_leaf_changed_by_a_function_is_an_error_whatever_view_it_is():
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x)
+            return x.mul_(2)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * 2
+
+    x = leaf(2, 2)
+    with torch.inference_mode():
+        view = x.view(4)
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad has been used in an in-place operation"):
+        Doubled.apply(view)
+
+
+def test_the_words_for_a_tensor_that_cannot_be_turned_name_the_call():
+    for name in ("t", "t_"):
+        with pytest.raises(RuntimeError, match=rf"^{name}\(\) expects a tensor with <= 2 dimensions, but self is 3D"):
+            getattr(torch.ones(1, 1, 1), name)()

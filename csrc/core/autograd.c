@@ -185,10 +185,6 @@ hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     return HG_OK;
 }
 
-static bool same_memory(const hg_tensor *a, const hg_tensor *b) {
-    return a->data == b->data && hg_same_shape(a, b) && !memcmp(a->stride, b->stride, a->n_dim * sizeof *a->stride);
-}
-
 hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t) {
     hg_status st = cx->lib->watch.writing ? cx->lib->watch.writing(cx, t) : HG_OK;
     return st == HG_OK ? HG_OK : (cx->status = st);
@@ -212,8 +208,8 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
             if (st != HG_OK) return st;
         }
         const hg_tensor *base = t->base;
-        bool same = t->view_kind == HG_VIEW_PASSED && same_memory(t, base);
-        while (base->base) same = same && same_memory(base, base->base), base = base->base;
+        bool same = t->view_kind == HG_VIEW_PASSED && hg_same_layout(t, base);
+        while (base->base) same = same && hg_same_layout(base, base->base), base = base->base;
         if (!base->grad_fn && hg_tensor_requires_grad(t))
             return hg_fail(cx, HG_STATE, "a %sleaf Variable that requires grad is being used in an in-place operation.",
                            same ? "" : "view of a ");
@@ -288,7 +284,7 @@ static hg_status history_of_base(hg_ctx *cx, hg_tensor *t, hg_node *node) {
     hg_status st = HG_OK;
     while (st == HG_OK && t->base) { /* Note [Passed tensors] */
         hg_node *above = NULL;
-        if (same_memory(t, t->base))
+        if (hg_same_layout(t, t->base))
             hg_retain(cx, above = node);
         else
             st = overwritten(cx, t, node, &above);

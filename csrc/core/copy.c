@@ -146,7 +146,7 @@ static bool spans_meet(const hg_tensor *a, const hg_tensor *b) {
     return a0 < b1 && b0 < a1;
 }
 
-static bool same_layout(const hg_tensor *a, const hg_tensor *b) {
+bool hg_same_layout(const hg_tensor *a, const hg_tensor *b) {
     if (a->data != b->data || a->dtype != b->dtype || !hg_same_shape(a, b)) return false;
     for (int i = 0; i < a->n_dim; i++)
         if (a->shape[i] > 1 && a->stride[i] != b->stride[i]) return false;
@@ -158,7 +158,7 @@ hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in
         return hg_fail(cx, HG_STATE,
                        "unsupported operation: more than one element of the written-to tensor refers to a "
                        "single memory location. Please clone() the tensor before performing the operation.");
-    if (!in || in == out || same_layout(out, in) || !spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in))
+    if (!in || in == out || hg_same_layout(out, in) || !spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in))
         return HG_OK;
     return hg_fail(cx, HG_STATE,
                    "unsupported operation: some elements of the input tensor and the written-to tensor refer "
@@ -313,7 +313,7 @@ static bool copy_exchanged(hg_ctx *cx, const hg_iter *it, int64_t size) {
 
 hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     if (to->numel == 0 && from->numel <= 1) return HG_OK;
-    if (same_layout(to, from)) return HG_OK;
+    if (hg_same_layout(to, from)) return HG_OK;
     size_t size = hg_tensor_itemsize(to);
     bool same = to->dtype == from->dtype, in_order = to->contiguous && from->contiguous;
     if (same && in_order && (size_t)to->numel <= FEW_BYTES / size && hg_same_shape(to, from)) {

@@ -145,6 +145,8 @@ static inline bool hg_same_dims(int na, const int64_t *a, int nb, const int64_t 
 static inline bool hg_same_shape(const hg_tensor *a, const hg_tensor *b) {
     return hg_same_dims(a->n_dim, a->shape, b->n_dim, b->shape);
 }
+/* The same elements of the same memory, in the same order? */
+bool hg_same_layout(const hg_tensor *a, const hg_tensor *b);
 
 /* float16 and bfloat16 are stored so and computed in float32. */
 static inline float hg_half_to_float(uint16_t h) { /* without branches, so that loops over it are vectorised */

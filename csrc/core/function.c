@@ -43,9 +43,9 @@ static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t 
     bool dirty = is & HG_OUT_DIRTY, differentiable = is & HG_OUT_DIFFERENTIABLE;
     hg_status st = HG_OK;
     if (differentiable && dirty) {
-        bool is_leaf = !out->grad_fn && (!out->base || out->view_kind == HG_VIEW_NO_GRAD);
-        if (is_leaf && hg_tensor_requires_grad(out))
+        if (!out->grad_fn && hg_tensor_requires_grad(out))
             return hg_fail(cx, HG_STATE, "a leaf Variable that requires grad has been used in an in-place operation.");
+        hg_tensor_set_grad(cx, out, NULL);
         bool grad = cx->grad_enabled;
         cx->grad_enabled = true; /* what forward did to it was not checked: it ran without recording */
         st = hg_check_inplace(cx, out, true);
@@ -54,7 +54,6 @@ static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t 
         hg_retain(cx, n);
         st = hg_rebase_history(cx, out, n);
         if (!out->base) out->out_nr = k;
-        if (st == HG_OK) st = hg_tensor_set_grad(cx, out, NULL);
         return st;
     }
     if (differentiable) {

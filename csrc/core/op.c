@@ -413,6 +413,18 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
     return st;
 }
 
+/* A call failed: before what is wrong with the arguments comes that a view cannot follow its base. */
+static hg_status stale_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_status st) {
+    hg_node *fn;
+    hg_status stale = HG_OK;
+    uint32_t want = st == HG_HOST || st == HG_MEMORY || !hg_records(cx) ? 0 : wanted(info, a);
+    for (; want && stale == HG_OK; want &= want - 1) {
+        const hg_arg *one = &a[__builtin_ctz(want)];
+        if (one->kind == HG_A_TENSOR && !hg_can_follow(one->u.t)) stale = hg_tensor_grad_fn(cx, one->u.t, &fn);
+    }
+    return stale == HG_OK ? st : stale;
+}
+
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out) {
     const hg_op_info *info = cx->lib->ops[id];
     hg_status st;
@@ -447,7 +459,7 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
     }
     if (st != HG_OK) {
         drop_all(cx, made, HG_MAX_OUT);
-        return st;
+        return stale_first(cx, info, a, st);
     }
     for (int k = 0; k < info->n_out; k++) {
         out[k] = made[k];
@@ -469,7 +481,7 @@ hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor
         st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, l.at, l.n);
     if (st != HG_OK) {
         hg_list_free(cx, l.at, l.n);
-        return st;
+        return stale_first(cx, info, a, st);
     }
     *out = l.at, *n = l.n;
     return HG_OK;

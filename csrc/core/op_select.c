@@ -237,6 +237,7 @@ hg_status hg_op_copy_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_status st = hg_check_overlap(cx, a[0].u.t, NULL);
         return st == HG_OK ? hg_raw_fill(cx, a[0].u.t, a[1]) : st;
     }
+    if (hg_same_layout(a[0].u.t, a[1].u.t)) return HG_OK;
     hg_status st = hg_check_overlap(cx, a[0].u.t, a[1].u.t);
     return st == HG_OK ? hg_raw_copy(cx, a[0].u.t, a[1].u.t) : st;
 }

@@ -54,8 +54,8 @@ static hg_status infer_shape(hg_ctx *cx, const hg_tensor *t, int n, const int64_
 /* Strides that read t's memory in t's order under another shape of as many elements; false where there are none. Runs of
    t's dimensions that lie in memory like one long dimension can be cut up anew; every new dimension must fit into one run. */
 static bool strides_for(const hg_tensor *t, int n, const int64_t *shape, int64_t *stride) {
-    if (t->numel == 0 || t->contiguous) {
-        if (hg_same_dims(n, shape, t->n_dim, t->shape))
+    if (t->numel == 0 || t->n_dim == 0) {
+        if (t->numel == 0 && hg_same_dims(n, shape, t->n_dim, t->shape))
             hg_copy_dims(stride, t->stride, n);
         else
             hg_contiguous_strides(n, shape, stride);
@@ -301,11 +301,13 @@ hg_status hg_swap_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, X(TRANSPOSE, T(SELF), a[1], a[2]), out);
 }
 
-hg_status hg_t_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (SELF->n_dim > 2)
-        return hg_fail(cx, HG_SHAPE, "t() expects a tensor with <= 2 dimensions, but self is %dD", SELF->n_dim);
-    return swapped(cx, SELF, 0, SELF->n_dim == 2, out);
+static hg_status turned(hg_ctx *cx, hg_tensor *t, const char *name, hg_tensor **out) {
+    if (t->n_dim > 2)
+        return hg_fail(cx, HG_SHAPE, "%s() expects a tensor with <= 2 dimensions, but self is %dD", name, t->n_dim);
+    return swapped(cx, t, 0, t->n_dim == 2, out);
 }
+hg_status hg_t_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return turned(cx, SELF, "t", out); }
+hg_status hg_t_inplace_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return turned(cx, SELF, "t_", out); }
 
 hg_status hg_t_bwd(hg_ctx *cx, hg_back *b) {
     GIVE(0, X(T, T(G)));
