@@ -1,6 +1,7 @@
 """How ops read their arguments, and what they say when those do not fit: PyTorch's types, PyTorch's words."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -257,3 +258,17 @@ def test_the_table_describes_every_op():
     assert {"add", "matmul", "conv2d", "max"} <= names
     for row in table:
         assert row["schema"].startswith(row["name"]) and row["params"] is not None and row["node_name"]
+
+
+def test_methods_take_any_number_of_arguments_however_they_are_called():
+    x = torch.arange(4.0)
+    assert x.view(1, 2, 1, 1, 2, 1, 1, 1, 1).shape == (1, 2, 1, 1, 2, 1, 1, 1, 1)
+    assert x.clamp(min=1, max=2).tolist() == x.clamp(1, 2).tolist() == torch.Tensor.clamp(x, 1, max=2).tolist()
+    assert [t.tolist() for t in map(torch.Tensor.neg, [x])] == [(-x).tolist()]
+    assert x.add(*(x,)).tolist() == x.add(x).tolist() == x.add(other=x).tolist() == (2 * x).tolist()
+    assert inspect.ismethoddescriptor(torch.Tensor.add)
+    assert pickle.loads(pickle.dumps(torch.Tensor.add)) is torch.Tensor.add
+    with pytest.raises(TypeError):
+        torch.Tensor.add(3, x)
+    with pytest.raises(TypeError):
+        x.relu(1)
