@@ -29,7 +29,9 @@ def install() -> None:
         if is_ours(name) and module is not None:
             present_as_torch(module)
     torch = importlib.import_module(THERE)
-    torch.__version__ = torch.version.__version__ = f"{torch.version.pytorch}+hookgrad{torch.version.__version__}"
+    version = importlib.import_module(THERE + ".torch_version").TorchVersion
+    torch.__version__ = version(f"{torch.version.pytorch}+hookgrad{torch.version.__version__}")
+    torch.version.__version__ = str(torch.__version__)
 
 
 def is_ours(name: str) -> bool:

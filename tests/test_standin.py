@@ -222,3 +222,22 @@ except importlib.metadata.PackageNotFoundError:
     print("not found")
 """
     assert output(run_script(source)) == ["True", "torch", "not found"]
+
+
+def test_the_version_compares_as_versions_do(run_script):
+    source = """
+import torch
+from torch.torch_version import TorchVersion
+v = torch.__version__
+print(isinstance(v, TorchVersion), isinstance(v, str), v.split("+")[0])
+print(v >= "2.6", v >= (2, 6), v > (1, 13, 1), v < "2.9", v <= (2, 9, 0), v != "2.6")
+t = TorchVersion("2.13.0")
+print(t == "2.13", t == (2, 13), t > "2.13.0a0", t < "2.13.0+cpu", t < "2.14.0.dev1", t >= "2.13.0rc1", t == "none")
+print({t: 1}["2.13.0"], v.split(".")[:2], v.startswith("2."))
+"""
+    assert output(run_script(source)) == [
+        "True True 2.13.0",
+        "True True True False False True",
+        "True True True True True True False",
+        "1 ['2', '13'] True",
+    ]
