@@ -234,3 +234,14 @@ def test_the_tangent_of_a_gradient_passes_patches():
     assert torch.autograd.gradgradcheck(
         lambda x: torch.nn.functional.fold(x, (3, 3), (2, 2)), (x,), check_fwd_over_rev=True
     )
+
+
+def test_the_tangent_of_a_gradient_passes_functions_that_are_one_node_twice():
+    x, v, y = torch.randn(5), torch.randn(5), torch.tensor([1.0, -1, 1, 1, -1])
+
+    def gradient(x):
+        return torch.autograd.grad(torch.nn.functional.soft_margin_loss(x, y), x, create_graph=True)[0]
+
+    with fw.dual_level():
+        tangent = fw.unpack_dual(gradient(fw.make_dual(x.clone().requires_grad_(), v))).tangent
+    assert torch.allclose(tangent, torch.autograd.grad(gradient(x.requires_grad_()), x, v)[0])

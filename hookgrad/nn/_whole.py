@@ -112,10 +112,10 @@ def _through(function, edges, grads, args, materialize):
     create_graph = _C.is_grad_enabled()
     args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
     wanted = [i for i in edges if _is_wanted(args[i])]
+    # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs. Tangents they keep.
+    for i in wanted:
+        args[i] = args[i].view_as(args[i]).requires_grad_()
     with enable_grad():
-        # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs.
-        for i in wanted:
-            args[i] = args[i].view_as(args[i]) if create_graph else args[i].detach().requires_grad_()
         outputs = function(*args)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     used = [(out, g) for out, g in zip(outputs, grads) if g is not None and out.requires_grad]
