@@ -21,7 +21,7 @@ _METHODS = """backward self gradient=None retain_graph=None create_graph=False i
     lu self pivot=True get_infos=False
     __repr__ self tensor_contents=None"""
 _METHODS_AS_GIVEN = """__array__ __contains__ __deepcopy__ __floordiv__ __format__ __ipow__ __len__ __pow__ __reduce_ex__ __reversed__
-    __rfloordiv__ __rlshift__ __rmatmul__ __rmod__ __rpow__ __rrshift__ __rsub__ __rtruediv__ dim_order is_shared module_load new_tensor
+    __rfloordiv__ __rlshift__ __rmatmul__ __rmod__ __rpow__ __rrshift__ __rsub__ __rtruediv__ dim_order is_shared module_load
     register_hook register_post_accumulate_grad_hook share_memory_ storage unflatten"""
 _FUNCTIONS = """norm input p='fro' dim=None keepdim=False dtype=None
     split tensor split_size_or_sections dim=0
@@ -30,7 +30,7 @@ _FUNCTIONS = """norm input p='fro' dim=None keepdim=False dtype=None
     cdist x1 x2 p=2.0 compute_mode='use_mm_for_euclid_dist_if_necessary'
     tensordot a b dims=2 out=None
     meshgrid *tensors indexing=None"""
-_FUNCTIONS_AS_GIVEN = "atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod einsum"
+_FUNCTIONS_AS_GIVEN = "atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod chain_matmul einsum"
 _BARE = """__bool__ __float__ __index__ __int__ __invert__ __len__ data_ptr dim element_size get_device is_complex is_floating_point is_signed item
     ndimension nelement numel retain_grad storage_offset tolist untyped_storage""".split()
 
@@ -62,14 +62,11 @@ def table():
         (dict.fromkeys(_FUNCTIONS_AS_GIVEN.split()).items(), False),
     ):
         for name, form in named:
-            function = getattr(Tensor, name) if methods else _of_torch(name)
-            if function is not None:
-                found[function] = form
+            for place in (Tensor,) if methods else (_C, functional):
+                function = getattr(place, name, None)
+                if function is not None:
+                    found[function] = form
     return found
-
-
-def _of_torch(name):
-    return getattr(_C, name, None) or getattr(functional, name, None)
 
 
 def names_of_functional():

@@ -137,6 +137,7 @@ def _flat(args, kwargs):
 
 
 def _ask(function, relevant_args, args, kwargs, in_python=False):
+    """The answer of the first mode or class that has one. Without keyword arguments a function in C++ hands on none, not {}."""
     asked = []  # one of each class, derived classes before their bases
     for arg in relevant_args:
         cls = type(arg)
@@ -146,13 +147,15 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
     types = tuple(map(type, asked))
     if not types and names_its_own_class(function):
         types = (type(args[0]),)
+    named = kwargs or in_python and getattr(function, "__name__", "") not in _AS_GIVEN
+    call = (function, types, args, kwargs) if named else (function, types, args)
     if _stack.modes:
         with _stack.without_top() as mode:
-            result = mode.__torch_function__(function, types, args, kwargs)
+            result = mode.__torch_function__(*call)
         if result is not NotImplemented:
             return result
     for arg in asked:
-        result = arg.__torch_function__(function, types, args, kwargs)
+        result = arg.__torch_function__(*call)
         if result is not NotImplemented:
             return result
     name = getattr(function, "__name__", repr(function))

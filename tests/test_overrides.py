@@ -285,6 +285,44 @@ def test_functions_hand_on_their_arguments_as_pytorchs_do(watched, call, name, a
     assert len(positional) == args and kwargs.items() <= by_name.items()
 
 
+@pytest.mark.parametrize(
+    "call, given",
+    [
+        (lambda x: x + 1, None),
+        (lambda x: x[0], None),
+        (lambda x: x.shape, None),
+        (lambda x: torch.linalg.norm(x), None),
+        (lambda x: F.linear(x, x), None),
+        (lambda x: F.cosine_similarity(x, x), None),
+        (lambda x: x.sum(dim=0), {"dim": 0}),
+        (lambda x: torch.einsum("ij->ji", x), {}),
+        (lambda x: torch.tensordot(x, x), {"dims": 2, "out": None}),
+        (lambda x: F.softsign(x), {}),
+    ],
+)
+def test_without_keywords_only_functions_in_python_hand_on_a_dictionary(call, given):
+    seen = []
+
+    class Noting(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            seen.append(kwargs)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(kwargs)
+            return func(*args, **(kwargs or {}))
+
+    x = torch.ones(2, 2)
+    call(x.as_subclass(Noting))
+    first = seen[:]
+    seen.clear()
+    with Mode():
+        call(x)
+    assert first[0] == seen[0] == given
+
+
 def test_backward_and_grad_are_asked_with_every_argument(watched):
     x = torch.ones(2).as_subclass(watched).requires_grad_()
     y = (x * 2).sum()
