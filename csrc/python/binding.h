@@ -214,6 +214,7 @@ void py_host(hg_host *host); /* fills in the table for hg_open() */
 int py_parse(const char *function, const char *names, int n_required, PyObject *const *args, Py_ssize_t n_args,
              PyObject *kwnames, PyObject **at);
 int py_bool(PyObject *o, const char *function, const char *name); /* 0, 1, or -1 with TypeError; NULL: 0 */
+int py_too_large(void);                    /* a Python int that fits no int64_t is a ValueError; -1 */
 int py_int64(PyObject *o, int64_t *out);   /* anything with __index__, and one-element integer tensors; -1 failed */
 int py_double(PyObject *o, double *out);   /* numbers and one-element tensors; -1 failed */
 int py_dtype(PyObject *o, hg_dtype *out);  /* torch.float32, or float, int, bool; None leaves *out; -1 failed */

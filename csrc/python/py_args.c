@@ -85,7 +85,12 @@ static match float_arg(PyObject *o, hg_arg *a) {
 }
 
 static inline match int_arg(PyObject *o, hg_arg *a) {
-    if (PyLong_CheckExact(o) || (PyLong_Check(o) && !PyBool_Check(o))) return long_arg(o, a);
+    if (PyLong_CheckExact(o) || (PyLong_Check(o) && !PyBool_Check(o))) {
+        long long i = PyLong_AsLongLong(o);
+        if (i == -1 && PyErr_Occurred()) return py_too_large(), MATCH_FAILED;
+        *a = hg_i(i);
+        return MATCH_YES;
+    }
     match m = MATCH_NO;
     if (py_is_tensor(o))
         m = tensor_number(o, a);

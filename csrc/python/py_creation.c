@@ -126,8 +126,6 @@ static int as_int(PyObject *o, int64_t *i, hg_dtype d) {
         }
         *i = (int64_t)f;
     } else if (py_int64(o, i)) {
-        if (PyErr_ExceptionMatches(PyExc_OverflowError))
-            PyErr_SetString(PyExc_ValueError, "Overflow when unpacking long long");
         return -1;
     }
     if (*i >= range[d].low && *i <= range[d].high) return 0;

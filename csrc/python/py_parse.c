@@ -71,9 +71,15 @@ int py_int64(PyObject *o, int64_t *out) {
     if (!whole && !PyLong_CheckExact(o)) return -1;
     long long i = PyLong_AsLongLong(whole ? whole : o);
     Py_XDECREF(whole);
-    if (i == -1 && PyErr_Occurred()) return -1;
+    if (i == -1 && PyErr_Occurred()) return py_too_large();
     *out = i;
     return 0;
+}
+
+int py_too_large(void) {
+    PyErr_Clear();
+    PyErr_SetString(PyExc_ValueError, "Overflow when unpacking long long");
+    return -1;
 }
 
 int py_double(PyObject *o, double *out) {

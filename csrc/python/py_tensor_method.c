@@ -10,6 +10,7 @@
 static int dim_of(hg_tensor *t, PyObject *o, const char *function) {
     int64_t dim;
     if (py_int64(o, &dim)) {
+        if (PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
         PyErr_Clear();
         PyErr_Format(PyExc_TypeError, "%s(): argument 'dim' (position 1) must be int, not %.100s", function,
                      Py_TYPE(o)->tp_name);
