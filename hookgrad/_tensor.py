@@ -283,13 +283,14 @@ def resize_(self, *size, memory_format=None):
         n *= one
     if any(one < 0 for one in size) or n * self.element_size() > _MOST_BYTES:
         raise RuntimeError(f"Storage size calculation overflowed with sizes={list(size)}")
-    flat = self.as_strided((self.numel(),), (1,)) if self.is_contiguous() else self.reshape(-1)
-    if n > flat.numel():
-        grown = _C.empty(n, dtype=self.dtype)
-        grown[: flat.numel()] = flat
-        flat = grown
-    flat = flat[:n]
-    self.data = flat.view(size) if memory_format is None else flat.as_strided(size, _strides(size, memory_format))
+    offset, item = self.storage_offset(), self.element_size()
+    memory, end = self._storage_bytes(), (offset + n) * item
+    if n and end > memory.numel():
+        grown = _C.empty(end, dtype=_C.uint8, device=self.device)
+        grown[: memory.numel()] = memory
+        memory = grown
+    whole = memory[: memory.numel() // item * item].view(self.dtype)
+    self.data = whole.as_strided(size, _strides(size, memory_format), offset)
     _C._increment_version(self)
     return self
 

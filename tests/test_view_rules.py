@@ -158,6 +158,45 @@ def test_resizing_to_the_same_size_is_no_change():
     assert x._version == 1 and x.shape == (6,)
 
 
+def test_a_tensor_resized_stays_where_it_is_in_memory():
+    base = torch.arange(6.0)
+    view = base[2:4]
+    view.resize_(3)
+    assert view.storage_offset() == 2 and view.tolist() == [2.0, 3.0, 4.0] and view._base is base
+    view.resize_(2, 2).fill_(7.0)
+    assert base.tolist() == [0.0, 1.0, 7.0, 7.0, 7.0, 7.0]
+    spread = torch.arange(6.0)[::2]
+    assert spread.resize_(4).tolist() == [0.0, 1.0, 2.0, 3.0]
+    one = torch.ones(1).expand(4)
+    assert one.resize_(2, 3).stride() == (3, 1) and one[0, 0] == 1.0
+    more = torch.arange(6.0)[1:3].resize_(7)
+    assert more.storage_offset() == 1 and more[:5].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert torch.zeros(3, device="meta")[1:].resize_(4).device.type == "meta"
+
+
+def test_an_out_of_another_shape_is_filled_where_it_lies():
+    base = torch.zeros(6)
+    view = base[1:3]
+    with pytest.warns(UserWarning, match=r"resized since it had shape \[2\], which does not match .* shape \[3\]"):
+        torch.add(torch.ones(3), 1, out=view)
+    assert base.tolist() == [0.0, 2.0, 2.0, 2.0, 0.0, 0.0] and view.storage_offset() == 1 and base._version == 1
+    nothing = base[:0]
+    torch.sum(torch.ones(2, 3), 0, out=nothing)
+    assert nothing.tolist() == [2.0, 2.0, 2.0] and base.tolist() == [2.0, 2.0, 2.0, 2.0, 0.0, 0.0]
+    small = torch.zeros(2)[1:1]
+    assert torch.mul(torch.ones(2, 2), 3, out=small).tolist() == [[3.0, 3.0], [3.0, 3.0]]
+
+
+def test_a_retained_gradient_is_contiguous():
+    x = leaf(3, 4)
+    y = x * 2
+    y.retain_grad()
+    seen = []
+    y.register_hook(lambda gradient: seen.append(gradient.stride()))
+    (y.t() * torch.ones(4, 3)).sum().backward()
+    assert seen == [(1, 3)] and y.grad.stride() == (4, 1)
+
+
 def test_a_variable_is_made_of_a_tensor():
     with pytest.raises(TypeError, match="Variable data has to be a tensor, but got int"):
         torch.autograd.Variable(3)

@@ -347,7 +347,7 @@ static hg_status fill_retained(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     if (!grad) return HG_OK;
     hg_retain(cx, before);
     if (!before)
-        st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, &sum);
+        st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad), hg_format_arg(HG_FORMAT_CONTIGUOUS)}, 2, &sum);
     else
         st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(before), hg_t(grad)}, 2, &sum);
     hg_release(cx, before);

@@ -56,7 +56,6 @@ const char *hg_dtype_word(hg_dtype d, char buf[16]);
 const char *hg_c_name(hg_dtype d);
 /* Fails as torch does where there is no kernel: "\"bincount_cpu\" not implemented for 'Float'". */
 hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d);
-const char *hg_show_shape(const hg_tensor *t, char buf[256]); /* "[2, 3]", for messages */
 const char *hg_show_sizes(int n, const int64_t *at, char buf[256]);
 
 /* ---- Backward ------------------------------------------------------------------------------------------------------- */

@@ -343,7 +343,8 @@ void hg_tensor_swap(hg_ctx *cx, hg_tensor *a, hg_tensor *b);
 bool hg_tensor_lies_as(const hg_tensor *t, hg_format f);
 hg_format
 hg_tensor_format(const hg_tensor *t); /* which channels-last format its strides have the order of, or contiguous */
-int64_t hg_tensor_offset(const hg_tensor *t); /* in elements, from the storage's start */
+const char *hg_show_shape(const hg_tensor *t, char buf[256]); /* "[2, 3]", for messages */
+int64_t hg_tensor_offset(const hg_tensor *t);                 /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 
 hg_arg hg_element(hg_dtype d, const char *at);            /* what lies there: BOOL, INT or FLOAT */

@@ -89,16 +89,29 @@ static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any
                        name_length(result), hg_dtypes[result->dtype].tensor_name, name_length(out),
                        hg_dtypes[out->dtype].tensor_name);
     if (!same_shape(result, out)) {
+        char had[256], wanted[256];
         if (out->numel) {
-            hg_status st = hg_warn(
-                cx, "UserWarning",
-                "An output with one or more elements was resized since it had a shape which "
-                "does not match the required output shape. Resize it with t.resize_(0) before it is reused");
+            hg_status st = hg_warn(cx, "UserWarning",
+                                   "An output with one or more elements was resized since it had shape %s, which "
+                                   "does not match the required output shape %s. Resize it with t.resize_(0) before "
+                                   "it is reused",
+                                   hg_show_shape(out, had), hg_show_shape(result, wanted));
             if (st != HG_OK) return st;
         }
         hg_tensor *fresh;
         hg_status st = hg_tensor_empty(cx, out->dtype, result->n_dim, result->shape, &fresh);
-        if (st == HG_OK) st = hg_tensor_set_data(cx, out, fresh), hg_release(cx, fresh);
+        if (st != HG_OK) return st;
+        int64_t at = hg_tensor_offset(out);
+        if (out->storage &&
+            hg_storage_own(out->storage)->size >= (size_t)(at + fresh->numel) * hg_tensor_itemsize(out)) {
+            hg_tensor *there; /* it stays where it is, as a view of its base */
+            st = hg_tensor_alias(cx, out, fresh->n_dim, fresh->shape, fresh->stride, at, &there);
+            hg_release(cx, fresh);
+            if (st != HG_OK) return st;
+            fresh = there;
+        }
+        st = hg_tensor_set_data(cx, out, fresh);
+        hg_release(cx, fresh);
         if (st != HG_OK) return st;
     }
     hg_arg args[] = {hg_t(out), hg_t(result)};
