@@ -193,6 +193,19 @@ def test_a_function_that_is_one_node_in_pytorch_is_one_here(name):
     )
 
 
+@pytest.mark.parametrize("name", ["saved_tensors", "saved_variables", "_raw_saved_tensors"])
+def test_only_the_node_of_a_function_of_the_users_shows_all_it_saved_at_once(name):
+    x = torch.rand(2, 2, requires_grad=True)
+    for node in (
+        (x * x).grad_fn,
+        torch.nn.functional.rrelu(x, training=True).grad_fn,
+        torch.nn.LSTM(2, 2)(x[:, None])[0].grad_fn,
+    ):
+        assert not hasattr(node, name) and name not in dir(node)
+    with pytest.raises(AttributeError, match=f"'RreluWithNoiseBackward0' object has no attribute '{name}'"):
+        getattr(torch.nn.functional.rrelu(x).grad_fn, name)
+
+
 def test_a_function_that_is_one_node_shows_results_it_saved():
     x = leaf(3)
     y = torch.ldexp(x, torch.tensor(2))

@@ -155,10 +155,19 @@ static PyObject *function_zeros(PyObject *Py_UNUSED(m), PyObject *args) {
     return st == HG_OK ? py_own(t) : py_raise(cx, st);
 }
 
+/* _function_saved(node, raw): its saved tensors, or what keeps them, also of a node that shows none. */
+static PyObject *function_saved(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *node;
+    int raw;
+    if (!PyArg_ParseTuple(args, "Op:_function_saved", &node, &raw) || !node_of(node)) return NULL;
+    return py_function_saved(node, raw);
+}
+
 static PyMethodDef functions[] = {
     {"_function_new", function_new, METH_VARARGS, NULL},
     {"_function_outputs", function_outputs, METH_VARARGS, NULL},
     {"_function_save", function_save, METH_VARARGS, NULL},
+    {"_function_saved", function_saved, METH_VARARGS, NULL},
     {"_function_zeros", function_zeros, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -29,6 +29,7 @@ int py_hooks_assign(hg_hooks *h, PyObject *from); /* the same table has the hook
 int py_saved_attribute(PyObject *node, const char *name, PyObject **value);
 int py_saved_list(PyObject *node, PyObject *list);                  /* append the names of all such attributes */
 PyObject *py_saved_of_function(PyObject *node, int i, bool output); /* what an autograd.Function saved, raw: new */
+PyObject *py_function_saved(PyObject *node, bool raw);              /* all of it, as a tuple (py_node.c): new */
 int py_saved_init(PyObject *m);
 
 /* The mapping id -> True of the hooks that have a flag (HG_HOOK_WITH_KWARGS or HG_HOOK_ALWAYS_CALL): new. The same

@@ -99,16 +99,9 @@ static int node_setattro(PyObject *self, PyObject *name, PyObject *value) {
 
 /* ---- What an autograd.Function saved ---------------------------------------------------------------------------- */
 
-static bool is_function(PyObject *self, const char *attribute) {
-    if (hg_function_data(NODE(self))) return true;
-    PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%s'", Py_TYPE(self)->tp_name, attribute);
-    return false;
-}
-
-static PyObject *function_saved(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *unpacked(PyObject *self) {
     hg_ctx *cx = py_ctx();
-    if (!cx || !is_function(self, "saved_tensors")) return NULL;
+    if (!cx) return NULL;
     int n = hg_function_n_saved(NODE(self));
     hg_tensor **at = PyMem_Calloc((size_t)n + 1, sizeof *at);
     if (!at) return PyErr_NoMemory();
@@ -124,17 +117,9 @@ static PyObject *function_saved(PyObject *self, void *unused) {
     return all;
 }
 
-static PyObject *function_saved_variables(PyObject *self, void *unused) {
-    if (!is_function(self, "saved_variables") ||
-        PyErr_WarnEx(PyExc_DeprecationWarning, "'saved_variables' is deprecated; use 'saved_tensors'", 1))
-        return NULL;
-    return function_saved(self, unused);
-}
-
-static PyObject *function_raw_saved(PyObject *self, void *unused) {
-    (void)unused;
+static PyObject *as_kept(PyObject *self) {
     hg_ctx *cx = py_ctx();
-    if (!cx || !is_function(self, "_raw_saved_tensors")) return NULL;
+    if (!cx) return NULL;
     hg_status st = hg_node_check_saved(cx, NODE(self));
     if (st != HG_OK) return py_raise(cx, st);
     int n = hg_function_n_saved(NODE(self));
@@ -147,6 +132,20 @@ static PyObject *function_raw_saved(PyObject *self, void *unused) {
             Py_CLEAR(all);
     }
     return all;
+}
+
+PyObject *py_function_saved(PyObject *node, bool raw) { return raw ? as_kept(node) : unpacked(node); }
+
+/* Nodes that are not a user's have no such attributes: `which` is the name of one. */
+static PyObject *function_saved(PyObject *self, void *which) {
+    const char *attribute = which;
+    if (!is_users(NODE(self)))
+        return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '%s'", Py_TYPE(self)->tp_name,
+                            attribute);
+    if (!strcmp(attribute, "saved_variables") &&
+        PyErr_WarnEx(PyExc_DeprecationWarning, "'saved_variables' is deprecated; use 'saved_tensors'", 1))
+        return NULL;
+    return py_function_saved(self, attribute[0] == '_');
 }
 
 static int discard(PyObject *set, const char *name) {
@@ -379,9 +378,10 @@ static PyGetSetDef node_attributes[] = {
     {"metadata", node_metadata, NULL, "A dict to keep things in.", NULL},
     {"requires_grad", node_requires_grad, NULL, NULL, NULL},
     {"_input_metadata", node_input_metadata, NULL, "Shape, dtype and device of each gradient it is given.", NULL},
-    {"saved_tensors", function_saved, NULL, "What forward gave to save_for_backward().", NULL},
-    {"saved_variables", function_saved_variables, NULL, NULL, NULL},
-    {"_raw_saved_tensors", function_raw_saved, NULL, "The same as they are kept: hooks can be put on each.", NULL},
+    {"saved_tensors", function_saved, NULL, "What forward gave to save_for_backward().", "saved_tensors"},
+    {"saved_variables", function_saved, NULL, NULL, "saved_variables"},
+    {"_raw_saved_tensors", function_saved, NULL, "The same as they are kept: hooks can be put on each.",
+     "_raw_saved_tensors"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

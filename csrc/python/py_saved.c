@@ -303,8 +303,7 @@ static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {
 }
 
 static PyObject *saved_by_function(const saved *s) {
-    PyObject *all = PyObject_GetAttrString(s->node, "saved_tensors"),
-             *one = all ? PySequence_GetItem(all, s->at.i) : NULL;
+    PyObject *all = py_function_saved(s->node, false), *one = all ? PySequence_GetItem(all, s->at.i) : NULL;
     Py_XDECREF(all);
     return one;
 }

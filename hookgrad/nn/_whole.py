@@ -52,13 +52,13 @@ class _Whole:
         name = name.removeprefix("_raw_saved_" if raw else "_saved_")
         if name in self._result_names:
             which = len(self._order) + self._result_names.index(name)
-            return (self._raw_saved_tensors if raw else self.saved_tensors)[which]
+            return _C._function_saved(self, raw)[which]
         if name not in self._saved_names:
             return NotImplemented
         at = self._saved_names.index(name)
         sizes = name.endswith("_sym_sizes")
         if self._is_saved[at] and not sizes:
-            return (self._raw_saved_tensors if raw else self.saved_tensors)[self._order.index(at)]
+            return _C._function_saved(self, raw)[self._order.index(at)]
         if raw:
             return NotImplemented
         if sizes:
@@ -74,7 +74,7 @@ class _Whole:
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
-        saved = iter(self.saved_tensors if self._order or self._results else ())
+        saved = iter(_C._function_saved(self, False) if self._order or self._results else ())
         edges, args = self._edges, [*self._args]
         for i, tensor in zip(self._order, saved):
             args[i] = tensor
