@@ -473,17 +473,40 @@ def test_a_view_of_a_leaf_is_not_written_to():
         leaf_among_views[0].mul_(2)
 
 
-def test_a_hook_on_a_view_whose_base_was_written_to_goes_to_the_new_history():
+def test_the_first_hook_on_a_view_whose_base_was_written_to_goes_to_the_new_history():
     x = torch.ones(2, requires_grad=True)
     base, seen = x.clone(), []
-    early, late = base.view(2), base.view(2)
-    early.register_hook(lambda gradient: seen.append("old history"))
+    view = base.view(2)
     base.mul_(2)
-    for view in (early, late):
-        view.register_hook(lambda gradient: seen.append(gradient.tolist()))
-    (early.sum() + 3 * late.sum()).backward()
-    assert seen == [[3.0, 3.0], [1.0, 1.0]]
-    assert x.grad.tolist() == [8.0, 8.0]
+    view.register_hook(lambda gradient: seen.append(gradient.tolist()))
+    (3 * view.sum()).backward()
+    assert seen == [[3.0, 3.0]]
+    assert x.grad.tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(False, ["first", "second"]), (True, ["second", "first"])])
+def test_a_further_hook_on_such_a_view_stays_with_the_old_history_until_it_is_asked_for(asked, expected):
+    base, seen = torch.ones(2, requires_grad=True).clone(), []
+    view = base.view(2)
+    before = view + 1
+    view.register_hook(lambda gradient: seen.append("first"))
+    with torch.no_grad():
+        base.mul_(2)
+    if asked:
+        assert view.grad_fn.name() == "AsStridedBackward0"
+    view.register_hook(lambda gradient: seen.append("second"))
+    (before.sum() + view.sum()).backward()
+    assert seen == expected
+
+
+def test_a_write_to_a_view_has_no_second_backward():
+    x = torch.ones(2, requires_grad=True)
+    base = x.clone()
+    base.view(2).sub_(1)
+    base.sum().backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        base.sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(

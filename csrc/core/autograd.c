@@ -338,9 +338,7 @@ hg_status hg_restore_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t n
 static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     if (!grad[0]) return HG_OK;
     hg_node *inner = n->inner;
-    if (!inner)
-        return hg_fail(cx, HG_STATE,
-                       "Trying to backward through the graph a second time: CopySlices was freed already");
+    if (!inner || n->freed) return hg_freed_already(cx);
     hg_scope s;
     hg_scope_begin(cx, &s);
     const hg_arg *a = n->args;
