@@ -85,10 +85,8 @@ _MODULES = frozenset(
 )
 _ELSEWHERE = {
     "autocast": "amp",
-    "get_autocast_cpu_dtype": "amp",
     "get_autocast_dtype": "amp",
     "is_autocast_cache_enabled": "amp",
-    "is_autocast_cpu_enabled": "amp",
     "is_autocast_enabled": "amp",
     **dict.fromkeys(
         """_assert _assert_async _check _check_index _check_is_size _check_not_implemented _check_tensor_all _check_type _check_value
@@ -150,7 +148,11 @@ _ELSEWHERE = {
     ),
     **dict.fromkeys("bartlett_window blackman_window hamming_window hann_window kaiser_window".split(), "windows"),
     **dict.fromkeys(
-        "clear_autocast_cache set_autocast_cache_enabled set_autocast_dtype set_autocast_enabled".split(), "amp"
+        """clear_autocast_cache get_autocast_cpu_dtype get_autocast_gpu_dtype get_autocast_ipu_dtype get_autocast_xla_dtype
+        is_autocast_cpu_enabled is_autocast_ipu_enabled is_autocast_xla_enabled set_autocast_cache_enabled set_autocast_cpu_dtype
+        set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_autocast_ipu_dtype
+        set_autocast_ipu_enabled set_autocast_xla_dtype set_autocast_xla_enabled""".split(),
+        "amp",
     ),
     **dict.fromkeys(
         """cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr pca_lowrank pinverse qr svd svd_lowrank

@@ -57,7 +57,10 @@ class autocast:
         if enabled and device_type != "cpu":
             enabled = False
             warnings.warn(
-                f"User provided device_type of '{device_type}', but {device_type.upper()} is not available. Disabling autocast",
+                "CUDA is not available or torch_xla is imported. Disabling autocast."
+                if device_type == "cuda"
+                else f"User provided device_type of '{device_type}', but {device_type.upper()} is not available. Disabling "
+                "autocast",
                 stacklevel=2,
             )
         self.device = device_type
@@ -156,19 +159,9 @@ def is_autocast_enabled(device_type="cuda"):
     return device_type == "cpu" and _state.enabled
 
 
-def is_autocast_cpu_enabled():
-    """is_autocast_enabled("cpu"), of old."""
-    return _state.enabled
-
-
 def get_autocast_dtype(device_type):
     """The lower dtype autocast uses."""
     return _state.dtype if device_type == "cpu" else _dtypes.get(device_type, _C.float16)
-
-
-def get_autocast_cpu_dtype():
-    """get_autocast_dtype("cpu"), of old."""
-    return _state.dtype
 
 
 def is_autocast_cache_enabled():
@@ -195,6 +188,37 @@ def set_autocast_dtype(device_type, dtype):
         _state.dtype = dtype
     else:
         _dtypes[device_type] = dtype
+
+
+def warn_of_old_name(name, device_type):
+    """Of torch.cpu.amp's and torch.cuda.amp's classes, as they are made."""
+    old, new = f"torch.{device_type}.amp.{name}", f"torch.amp.{name}"
+    words = f"`{old}(args...)` is deprecated. Please use `{new}('{device_type}', args...)` instead."
+    warnings.warn(words, FutureWarning, stacklevel=3)
+
+
+def _of_old(name, taken, function, device_type):
+    """The function of that name for one kind of device, which takes the parameter `taken`, or none."""
+    instead = f"torch.{function.__name__}('{device_type}'{', ' * bool(taken)}{taken})"
+
+    def old(*args):
+        warnings.warn(
+            f"torch.{name}({taken}) is deprecated. Please use {instead} instead.", DeprecationWarning, stacklevel=2
+        )
+        return function(device_type, *args)
+
+    old.__name__ = old.__qualname__ = name
+    return old
+
+
+for _short, _device in (("cpu", "cpu"), ("gpu", "cuda"), ("xla", "xla"), ("ipu", "ipu")):
+    for _name, _taken, _function in (
+        (f"get_autocast_{_short}_dtype", "", get_autocast_dtype),
+        (f"set_autocast_{_short}_dtype", "dtype", set_autocast_dtype),
+        (f"is_autocast_{_short}_enabled", "", is_autocast_enabled),
+        (f"set_autocast_{_short}_enabled", "enabled", set_autocast_enabled),
+    ):
+        globals()[_name] = _of_old(_name, _taken, _function, _device)
 
 
 def clear_autocast_cache():

@@ -139,3 +139,32 @@ def test_a_function_runs_backward_as_it_ran_forward():
     outputs[0].backward()
     assert Half.apply(leaf, 2).dtype == full and outputs[1].dtype == torch.float16
     assert leaf.grad.item() == 4 and seen == [False, (torch.float16, False, 2), True, (full, False, 2)]
+
+
+@pytest.mark.parametrize("short, device", [("cpu", "cpu"), ("gpu", "cuda"), ("xla", "xla"), ("ipu", "ipu")])
+def test_old_names_for_one_device_warn(short, device):
+    was = torch.get_autocast_dtype(device)
+    with pytest.warns(DeprecationWarning, match=rf"torch.get_autocast_dtype\('{device}'\) instead"):
+        assert getattr(torch, f"get_autocast_{short}_dtype")() is was
+    with pytest.warns(DeprecationWarning, match=rf"torch.set_autocast_dtype\('{device}', dtype\) instead"):
+        getattr(torch, f"set_autocast_{short}_dtype")(torch.float16)
+    assert torch.get_autocast_dtype(device) is torch.float16
+    torch.set_autocast_dtype(device, was)
+    if short != "gpu":
+        with pytest.warns(DeprecationWarning, match=rf"torch.set_autocast_enabled\('{device}', enabled\) instead"):
+            getattr(torch, f"set_autocast_{short}_enabled")(False)
+        with pytest.warns(DeprecationWarning, match=rf"torch.is_autocast_enabled\('{device}'\) instead"):
+            assert getattr(torch, f"is_autocast_{short}_enabled")() is False
+
+
+def test_the_old_classes_of_the_cpu_warn_and_work():
+    x = torch.ones(2, 2)
+    words = (
+        r"`torch.cpu.amp.autocast\(args...\)` is deprecated. Please use `torch.amp.autocast\('cpu', args...\)` instead"
+    )
+    with pytest.warns(FutureWarning, match=words) as warned, torch.cpu.amp.autocast():
+        assert (x @ x).dtype is torch.bfloat16
+    assert warned[0].filename == __file__
+    with pytest.warns(FutureWarning, match="GradScaler"):
+        scaler = torch.cpu.amp.GradScaler(init_scale=4.0)
+    assert isinstance(scaler, torch.amp.GradScaler) and scaler.get_scale() == 4.0

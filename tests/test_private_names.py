@@ -106,3 +106,26 @@ def test_the_norms_of_weight_norm_have_no_gradient_for_a_hook_to_see():
 def test_the_class_of_tensors_class_and_the_count_of_uses():
     assert torch._C._TensorMeta is type(torch.Tensor)
     assert torch._C._log_api_usage_once("a program") is None
+
+
+def test_the_gradients_a_backward_starts_from_are_ones_for_scalars():
+    x = leaf(1.0, 2.0)
+    given = torch.ones(2)
+    made = torch.autograd._make_grads((x.sum(), x, given.sum()), (None, given, None), is_grads_batched=False)
+    assert made[0].item() == 1.0 and made[1] is given and made[2] is None
+    edge = torch.autograd.graph.get_gradient_edge(x.sum())
+    assert torch.autograd._make_grads((edge,), (None,), False)[0].tolist() == 1.0
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+        torch.autograd._make_grads((x,), (None,), False)
+    with pytest.raises(RuntimeError, match="Mismatch in shape"):
+        torch.autograd._make_grads((x,), (torch.ones(3),), False)
+    with pytest.raises(TypeError, match="gradients can be either Tensors or None, but got int"):
+        torch.autograd._make_grads((x,), (3,), False)
+    assert torch.autograd._tensor_or_tensors_to_tuple(None, 2) == (None, None)
+    assert torch.autograd._tensor_or_tensors_to_tuple(given, 1) == (given,)
+
+
+@pytest.mark.parametrize("budget, error", [("1", TypeError), (True, TypeError), (2.0, ValueError), (0.5, RuntimeError)])
+def test_a_budget_of_what_a_region_saves_is_for_a_compiler(budget, error):
+    with pytest.raises(error, match="torch.autograd.graph.region_activation_memory_budget"):
+        torch.autograd.graph.region_activation_memory_budget(budget)

@@ -234,6 +234,8 @@ def test_data_parallel_calls_its_module():
     seen = []
     layer.module.register_forward_hook(lambda m, args, out: seen.append(type(m).__name__))
     assert layer(torch.ones(1, 2)).shape == (1, 3) and seen == ["Linear"] and layer.device_ids == []
+    with pytest.raises(RuntimeError, match="device type could not be determined"):
+        nn.parallel.data_parallel(layer, torch.ones(1, 2))
 
 
 def test_sync_batch_norm_takes_over_a_batch_norm():

@@ -251,6 +251,8 @@ sys.modules[__name__].__class__ = Package
 
 _LATE = {
     "_functions": "_functions",
+    "_make_grads": "_starts",
+    "_tensor_or_tensors_to_tuple": "_starts",
     "anomaly_mode": "anomaly_mode",
     "detect_anomaly": "anomaly_mode",
     "forward_ad": "forward_ad",

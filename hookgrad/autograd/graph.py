@@ -17,6 +17,7 @@ __all__ = [
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
     "increment_version",
+    "region_activation_memory_budget",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",
@@ -519,3 +520,16 @@ def _register_any(tensors, fn):
             _call(fn, site, grad)
 
     return tuple([t.register_hook(once) for t in tensors if t.requires_grad])
+
+
+def region_activation_memory_budget(budget):
+    """Fails: how much of what a compiled region saves is computed again is for a compiler to decide, and there is none.
+
+    TypeError or ValueError where `budget` is no number from 0 to 1, else RuntimeError, as PyTorch's outside of `torch.compile`.
+    """
+    name = "torch.autograd.graph.region_activation_memory_budget"
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)):
+        raise TypeError(f"{name}: expects a float, got {type(budget).__name__}")
+    if not 0.0 <= budget <= 1.0:
+        raise ValueError(f"{name}: must be in [0, 1], got {budget}")
+    raise RuntimeError(f"{name} can only be used inside a torch.compile region; it has no effect in eager mode.")

@@ -1,22 +1,15 @@
 """Mixed precision on graphics processors: the old names of torch.amp."""
 
-import warnings
-
 from .. import amp
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
-
-
-def _deprecated(name):
-    words = f"`torch.cuda.amp.{name}(args...)` is deprecated. Please use `torch.amp.{name}('cuda', args...)` instead."
-    warnings.warn(words, FutureWarning, stacklevel=3)
 
 
 class autocast(amp.autocast):
     """`torch.amp.autocast("cuda")`."""
 
     def __init__(self, enabled=True, dtype=None, cache_enabled=True):
-        _deprecated("autocast")
+        amp.warn_of_old_name("autocast", "cuda")
         super().__init__("cuda", dtype, enabled, cache_enabled)
 
 
@@ -26,7 +19,7 @@ class GradScaler(amp.GradScaler):
     def __init__(
         self, init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000, enabled=True
     ):  # fmt: skip
-        _deprecated("GradScaler")
+        amp.warn_of_old_name("GradScaler", "cuda")
         super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
 
 

@@ -23,7 +23,5 @@ class DataParallel(Module):
 
 
 def data_parallel(module, inputs, device_ids=None, output_device=None, dim=0, module_kwargs=None):
-    """module(*inputs, **module_kwargs)."""
-    if not isinstance(inputs, tuple):
-        inputs = () if inputs is None else (inputs,)
-    return module(*inputs, **(module_kwargs or {}))
+    """Fails: RuntimeError, for it wants an accelerator. DataParallel does without."""
+    raise RuntimeError("device type could not be determined")
