@@ -499,6 +499,47 @@ def test_a_further_hook_on_such_a_view_stays_with_the_old_history_until_it_is_as
     assert seen == expected
 
 
+@pytest.mark.parametrize(
+    ("view_of", "names"),
+    [
+        (lambda y: y.view(-1), ["ViewBackward0"]),
+        (lambda y: y[0], ["SelectBackward0"]),
+        (lambda y: y.t(), ["TBackward0"]),
+        (lambda y: y.as_strided((2,), (1,)), ["AsStridedBackward0"]),
+        (lambda y: y.view(-1)[1:].unsqueeze(0), ["UnsqueezeBackward0", "SliceBackward0", "ViewBackward0"]),
+    ],
+)
+def test_a_stale_view_is_made_again_as_it_was_where_views_are_replayed(view_of, names):
+    gradients = []
+    for replay in (True, False):
+        x = torch.ones(2, 3, requires_grad=True)
+        y = x * 1
+        with torch.autograd._force_original_view_tracking(replay):
+            view = view_of(y)
+        view.mul_(2)
+        y.mul_(3)
+        expected = names if replay else ["AsStridedBackward0"]
+        found, node = [], view.grad_fn
+        for _ in expected:
+            found.append(node.name())
+            node = node.next_functions[0][0]
+        assert found == expected and node.name() == "MulBackward0"
+        view.sum().backward()
+        gradients.append(x.grad.tolist())
+    assert gradients[0] == gradients[1]
+
+
+def test_a_view_turned_since_it_was_made_has_its_gradient_where_views_are_replayed():
+    x = torch.ones(2, 3, requires_grad=True)
+    with torch.autograd._force_original_view_tracking(True):
+        y = x * 1
+        view = y[:, 1:]
+        view.t_()
+        y.mul_(2)
+    view.sum().backward()
+    assert x.grad.tolist() == [[0.0, 2.0, 2.0], [0.0, 2.0, 2.0]]
+
+
 def test_a_write_to_a_view_has_no_second_backward():
     x = torch.ones(2, requires_grad=True)
     base = x.clone()

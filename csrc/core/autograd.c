@@ -109,6 +109,7 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     hg_release(cx, view->base);
     view->base = base;
     view->view_kind = kind;
+    view->replay = cx->replays_views && (!of->base || of->replay) ? (uint8_t)(of->base ? of->replay + 1 : 1) : 0;
     view->seen_version = hg_version(view->storage);
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, view);
 }
@@ -157,17 +158,36 @@ static hg_status refuse_view(hg_ctx *cx, const hg_tensor *t, bool itself) {
                    hg_node_short_name(t->grad_fn, maker), what, advice);
 }
 
+/* What the `n_ops` view ops that `last` is the last one of make of base. New; NULL: they are not such ops. */
+static hg_status replayed(hg_ctx *cx, hg_tensor *base, const hg_node *last, int n_ops, hg_tensor **out) {
+    hg_tensor *of;
+    hg_arg a[HG_MAX_PARAMS];
+    if (n_ops == 0) return hg_retain(cx, *out = base), HG_OK;
+    *out = NULL;
+    if (!last || last->type != &hg_op_node || last->n_out != 1) return HG_OK;
+    if ((last->op->op->flags & (HG_ROW_VIEW | HG_ROW_MUTATES)) != HG_ROW_VIEW) return HG_OK;
+    hg_status st = replayed(cx, base, last->next[0].node, n_ops - 1, &of);
+    if (st != HG_OK || !of) return st;
+    memcpy(a, last->args, last->op->n_params * sizeof *a);
+    a[0] = hg_t(of);
+    st = hg_call_op(cx, last->op->id, a, last->op->n_params, out);
+    hg_release(cx, of);
+    return st;
+}
+
 hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     hg_tensor *base = t->base;
     bool stale = base && t->seen_version != hg_version(t->storage);
     if (stale && (t->grad_fn || hg_tensor_requires_grad(base))) {
-        hg_tensor *again;
+        hg_tensor *again = NULL;
         hg_status st = refuse_view(cx, t, false);
         if (st != HG_OK) return st;
         hg_arg a[] = {hg_t(base), hg_ints(t->shape, t->n_dim), hg_ints(t->stride, t->n_dim), hg_i(hg_tensor_offset(t))};
         bool grad = cx->grad_enabled, leads = hg_tensor_requires_grad(base);
         cx->grad_enabled = true, base->requires_grad |= !leads; /* a base that was detached ends the new history */
-        st = hg_call_op(cx, HG_OP_AS_STRIDED, a, 4, &again);
+        if (t->replay && leads) st = replayed(cx, base, t->grad_fn, t->replay, &again);
+        if (again && !hg_same_layout(t, again)) hg_release(cx, again), again = NULL;
+        if (st == HG_OK && !again) st = hg_call_op(cx, HG_OP_AS_STRIDED, a, 4, &again);
         cx->grad_enabled = grad, base->requires_grad &= leads;
         if (st != HG_OK) return st;
         if (again->grad_fn) {

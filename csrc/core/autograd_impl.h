@@ -3,7 +3,8 @@
    Note [Views]
    A view shares its base's storage and so its version. An in-place operation on a view changes the base: the base's history
    becomes a CopySlices node (the old gradient with the view's part sent through the operation), and every view of it is stale:
-   its `seen_version` is behind the storage's, and hg_tensor_grad_fn() gives it a new AsStridedBackward0 node on demand.
+   its `seen_version` is behind the storage's, and hg_tensor_grad_fn() gives it a new AsStridedBackward0 node on demand;
+   or, where it was made while hg_ctx.replays_views, the nodes of the ops that made it.
 
    Note [Passed tensors]
    A full backward hook lays an identity node over a tensor: what comes out is another tensor in the same memory, with the node

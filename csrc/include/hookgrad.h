@@ -173,6 +173,7 @@ struct hg_ctx {
     hg_lib *lib;
     bool grad_enabled;
     bool inference;
+    bool replays_views;     /* those made now are made again as they were, when they are stale */
     bool below, mode_below; /* inside of what hg_watch.calling asks nothing is recorded, and the host shows this mode */
     uint64_t next_seq;      /* of the next node, per thread */
     struct hg_run *run;     /* the innermost backward running in this thread */
@@ -297,6 +298,7 @@ struct hg_tensor {
     bool plain;         /* and strides are a new tensor's, those of dimensions of size 1 as well */
     bool is_inference;
     uint8_t view_kind;      /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint8_t replay;         /* by how many ops from its base; 0: that is not known */
     uint32_t out_nr;        /* which output of grad_fn this is */
     uint32_t seen_version;  /* storage->version when grad_fn was set: a view's history is stale when they differ */
     hg_node *grad_fn;       /* owned, may be NULL */

@@ -243,7 +243,7 @@ def is_multithreading_enabled():
 
 
 def is_view_replay_enabled():
-    return _force_original_view_tracking._now
+    return _C._is_view_replay_enabled()
 
 
 _functions_over_modules = frozenset({"gradcheck"})

@@ -162,38 +162,32 @@ class set_multithreading_enabled(_DecoratorContextManager):
 
 
 class _Remembered(_DecoratorContextManager):
-    """A setting that is kept, from the call on or until the block ends, and that changes nothing here."""
+    """A setting that is kept, from the call on or until the block ends."""
 
     def __init__(self, mode=True):
-        self._was = type(self)._now
-        self.mode = type(self)._now = mode
+        self._was = self._get()
+        self.mode = mode
+        self._set(mode)
 
     def __call__(self, function):
-        type(self)._now = self._was
+        self._set(self._was)
         return super().__call__(function)
 
     def __enter__(self):
-        type(self)._now = self.mode
+        self._set(self.mode)
 
     def __exit__(self, *exc):
-        type(self)._now = self._was
+        self._set(self._was)
 
     def clone(self):
         return type(self)(self.mode)
 
 
 class _force_original_view_tracking(_Remembered):
-    """Whether a view of a changed base replays how it was made; here it is always taken by strides."""
+    """Whether a view of a changed base has the history of how it was made, or one by strides."""
 
-    _now = False
-
-    @classmethod
-    def _set(cls, now):
-        cls._now = now
-
-
-_C._is_view_replay_enabled = lambda: _force_original_view_tracking._now
-_C._set_view_replay_enabled = _force_original_view_tracking._set
+    _get = staticmethod(_C._is_view_replay_enabled)
+    _set = staticmethod(_C._set_view_replay_enabled)
 
 
 class enforce_grad_layout_policy(_Remembered):
@@ -203,6 +197,14 @@ class enforce_grad_layout_policy(_Remembered):
     """
 
     _now = True
+
+    @classmethod
+    def _get(cls):
+        return cls._now
+
+    @classmethod
+    def _set(cls, now):
+        cls._now = now
 
 
 class _unsafe_preserve_version_counter(_DecoratorContextManager):
