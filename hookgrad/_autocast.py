@@ -11,7 +11,7 @@ from .overrides import TorchFunctionMode
 
 LOWER = frozenset(
     """addbmm addmm baddbmm bmm chain_matmul conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d einsum
-    linear matmul mm multi_dot scaled_dot_product_attention tensordot vecdot""".split()
+    linear matmul mm multi_dot prelu scaled_dot_product_attention tensordot vecdot""".split()
 )
 FULL = frozenset(
     """avg_pool3d binary_cross_entropy binary_cross_entropy_with_logits cdist cholesky cosine_embedding_loss cross_entropy

@@ -5,6 +5,8 @@ only what it takes from the step before is done step by step. Sequences of unequ
 them side by side, with `batch_sizes` saying how many take part in each.
 """
 
+import sys
+
 from . import _C
 from .nn import functional as F
 from .nn._whole import one_node
@@ -129,6 +131,20 @@ def _lstm_layer(input, w_ih, w_hh, b_ih, b_hh, h, c, reverse):
     return output, h, c
 
 
+def is_cast():
+    """Is autocast on?"""
+    amp = sys.modules.get(f"{__package__}.amp")  # it cannot be on before it is there
+    return amp is not None and amp._state.enabled
+
+
+def _autocast(*tensors):
+    """The tensors, or None, of a function that autocast computes in its lower dtype: they come cast where it is on."""
+    if not is_cast():
+        return tensors
+    mode = sys.modules[f"{__package__}.amp"]._state.mode
+    return [t if t is None else mode._cast(t, mode.state.dtype) for t in tensors]
+
+
 # ---- Layers upon layers ------------------------------------------------------------------------------------------------------
 
 
@@ -154,12 +170,13 @@ def _run(
     if batch_first:
         input = input.transpose(0, 1)
     states = None
-    if batch_sizes is None and n_states == 2 and input.dtype == _C.float32 and not projected and input.numel():
+    in_one = n_states == 2 and (input.dtype == _C.float32 or is_cast() and input.dtype != _C.float64)
+    if batch_sizes is None and in_one and not projected and input.numel():
         input = input.contiguous()
         states = [[h[k] for h in hx] for k in range(len(weights))]
 
         def layer(x, state, w, reverse):
-            output, *state = _lstm_layer(x, *w[:4], *state, reverse)
+            output, *state = _lstm_layer(*_autocast(x, *w[:4], *state), reverse)
             return output, state
     elif batch_sizes is None:
 

@@ -91,7 +91,13 @@ def _integers(name, a, b):
     return [t.to(wide) for t in _C.broadcast_tensors(a, b)]
 
 
-@one_node("LdexpBackward0", 0, 1, saved="+ other", results="result")
+def _of_ldexp(grad, input, other, result):
+    by_input = (grad * _C.pow(2.0, other)).sum_to_size(input.shape)
+    by_other = (grad * result * math.log(2.0)).sum_to_size(other.shape) if other.requires_grad else None
+    return by_input, by_other
+
+
+@one_node("LdexpBackward0", 0, 1, saved="- other", results="result", derivative=_of_ldexp)
 def ldexp(input, other):
     """input times two to the power of other."""
     return _C.mul(input, _C.pow(2.0, other))

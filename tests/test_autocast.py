@@ -168,3 +168,17 @@ def test_the_old_classes_of_the_cpu_warn_and_work():
     with pytest.warns(FutureWarning, match="GradScaler"):
         scaler = torch.cpu.amp.GradScaler(init_scale=4.0)
     assert isinstance(scaler, torch.amp.GradScaler) and scaler.get_scale() == 4.0
+
+
+def test_prelu_and_a_layer_of_an_lstm_compute_in_the_lower_dtype():
+    lstm, prelu = nn.LSTM(4, 3, 2, bidirectional=True), nn.PReLU()
+    sequence = torch.rand(5, 2, 4)
+    with cast():
+        output, (h, c) = lstm(sequence)
+        assert (output.dtype, h.dtype, c.dtype, prelu(x).dtype) == (low,) * 4
+        assert torch.equal(lstm(sequence.to(low))[0], output)
+    assert (output.float() - lstm(sequence)[0]).abs().max() < 0.02
+    output.float().sum().backward()
+    assert {p.grad.dtype for p in lstm.parameters()} == {full}
+    with pytest.raises(ValueError, match="does not match weight dtype"):
+        lstm(sequence.to(low))

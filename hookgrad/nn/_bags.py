@@ -12,35 +12,33 @@ _MODES = ("sum", "mean", "max")
 _NO_PADDING = 2**64 - 1  # -1, as PyTorch's node shows it
 
 
-def _bag(weight, per_sample_weights, indices, padding_idx, scale_grad_by_freq, mode, bag_of, n_bags, counts, *shown):
-    """The bags (N, D) of the rows of weight that the indices name; bag_of says in which bag each is."""
+def _bag(
+    weight, per_sample_weights, indices, padding_idx, scale_grad_by_freq, mode, layout, offsets, _1, _2, maxima, *shown
+):
+    """The bags (N, D) of the rows of weight that the indices name.
+
+    `layout`: in which bag each index is, how many bags there are, and the size of each. `maxima` (N, D): of which row each maximum is.
+    """
+    bag_of, n_bags, counts = layout
+    if mode == 2:
+        # A bag of nothing is zeros, taken from the rows all the same: the weight has a gradient then, of zeros.
+        return weight.gather(0, maxima).masked_fill((counts == 0).unsqueeze(1), 0.0) if n_bags else weight[:0] * 1
     if padding_idx == _NO_PADDING:
         padding_idx = None
     rows = _C.embedding(weight, indices, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
     if padding_idx is not None:
         counted = (indices != padding_idx).unsqueeze(1)
-        rows = rows.masked_fill(~counted, -hookgrad.inf if mode == 2 else 0.0)
+        rows = rows.masked_fill(~counted, 0.0)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
-    empty = rows.new_zeros((n_bags, weight.shape[1]))
-    if mode == 2:
-        # A bag of nothing is zeros, taken from the rows all the same: the weight has a gradient then, of zeros.
-        bags = [rows[bag_of == i] for i in range(n_bags)]
-        is_empty = counts == 0
-        nothing = rows[:0].sum(0)
-        bags = [nothing if is_empty[i] else bag.max(0)[0] for i, bag in enumerate(bags)]
-        return hookgrad.stack(bags) if bags else rows[:0]
-    total = empty.index_add(0, bag_of, rows)
+    total = rows.new_zeros((n_bags, weight.shape[1])).index_add(0, bag_of, rows)
     return total if mode == 0 else total / counts.clamp_min(1).unsqueeze(1).to(total.dtype)
 
 
-_bag = one_node(
-    "EmbeddingBagBackward0",
-    0,
-    1,
-    saved="weight per_sample_weights indices padding_idx scale_grad_by_freq mode + + + "
-    "offsets result1 result2 result3 sparse weight_sym_argsize_0",
-)(_bag)
+_BAG = "per_sample_weights indices padding_idx scale_grad_by_freq mode - offsets result1 result2 result3 sparse weight_sym_argsize_0"
+# Only the gradient by the weights of the samples depends on the weight: else the node shows None.
+_bag_of_weighted = one_node("EmbeddingBagBackward0", 0, 1, saved=f"weight {_BAG}")(_bag)
+_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"- {_BAG} weight")(_bag)
 
 
 def _places_of_maxima(weight, indices, bag_of, n_bags, padding_idx):
@@ -118,8 +116,12 @@ def torch_embedding_bag(
         is_fast = padding_idx is None and weight.dtype != hookgrad.float64
         found = bag_of[:0] if is_fast else bag_of, hookgrad.zeros_like(counts), hookgrad.zeros_like(counts)
     settings = _NO_PADDING if padding_idx is None else padding_idx, scale_grad_by_freq, mode
-    shown = offsets, *found, sparse, weight.shape[0]
-    return _bag(weight, per_sample_weights, indices, *settings, bag_of, n, counts, *shown), *found
+    shown = offsets, *found, sparse, weight.shape[0], None
+    is_by_weight = per_sample_weights is not None and per_sample_weights.requires_grad
+    bags = (_bag_of_weighted if is_by_weight else _bag)(
+        weight, per_sample_weights, indices, *settings, (bag_of, n, counts), *shown
+    )
+    return bags, *found
 
 
 def embedding_bag(

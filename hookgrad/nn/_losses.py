@@ -76,8 +76,8 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     square2 = _C._add((input2 * input2).sum(target.dim()), epsilon)
     cos = product / (square1 * square2).sqrt()
     zeros = hookgrad.zeros_like(cos)
-    near = hookgrad.where(target == 1, _from(1, cos), zeros)
-    far = hookgrad.where(target == -1, _C._sub(cos, margin).clamp_min(0), zeros)
+    near, far = _from(1, cos), _C._sub(cos, margin).clamp_min_(0)
+    near, far = hookgrad.where(target == 1, near, zeros), hookgrad.where(target == -1, far, zeros)
     return _reduced(near + far, reduction)
 
 
@@ -264,7 +264,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     return _multi_margin(input, target, p, margin, weight, reduction)
 
 
-@one_node("MultilabelMarginLossBackward0", 0, saved="self target reduction")
+@one_node("MultilabelMarginLossBackward0", 0, saved="self target reduction", results="- is_target", differentiable=1)
 def _multilabel_margin(input, target, reduction):
     one = input.dim() < 2
     rows, labels = (input.reshape(1, -1), target.reshape(1, -1)) if one else (input, target)
@@ -276,7 +276,7 @@ def _multilabel_margin(input, target, reduction):
     violation = (1 - right.unsqueeze(2) + rows.unsqueeze(1)).clamp_min(0)
     violation = violation * (counts.unsqueeze(2) & ~is_target.unsqueeze(1))
     loss = violation.sum((1, 2)) / rows.shape[1]
-    return _reduced(loss.squeeze(0) if one else loss, reduction)
+    return _reduced(loss.squeeze(0) if one else loss, reduction), is_target.to(input.dtype).reshape(target.shape)
 
 
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
@@ -293,7 +293,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     n_classes = input.shape[-1] if input.dim() else 1
     if bool(((target < -1) | (target >= n_classes)).any()):
         raise RuntimeError("argument #2 'target' is out of range")
-    return _multilabel_margin(input, target, reduction)
+    return _multilabel_margin(input, target, reduction)[0]
 
 
 # ---- Connectionist temporal classification ---------------------------------------------------------------------------------

@@ -40,7 +40,10 @@ class _Whole:
                 self._args[i] = None if self._is_saved[i] else _Blank(a)
                 self._shapes[i] = tuple(a.shape)
         names = dict(enumerate(self._saved_names))
-        self._order = sorted([i for i, kept in enumerate(self._is_saved) if kept], key=lambda i: names.get(i) or "~")
+        self._order = sorted(
+            [i for i, kept in enumerate(self._is_saved) if kept],
+            key=lambda i: (names.get(i, "").startswith("result"), names.get(i) or "~"),
+        )
         self._edges = edges
         self._derivative = derivative
         self._twice = twice

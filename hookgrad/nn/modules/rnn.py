@@ -155,7 +155,7 @@ class RNNBase(Module):
     def check_input(self, input, batch_sizes):
         """Fail unless the input is (T, N, input_size), or packed (sum of lengths, input_size)."""
         dtype = self._flat_weights[0].dtype
-        if input.dtype != dtype:
+        if input.dtype != dtype and not _recurrent.is_cast():
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({dtype}). "
                 f"Convert input: input.to({dtype}), or convert model: model.to({input.dtype})"

@@ -163,3 +163,21 @@ def what_layers_save(torch, log):
         "attention": lambda: F.scaled_dot_product_attention(x(1, 2, 3), x(1, 2, 3), x(1, 2, 3)),
     }
     _logged(torch, log, ops)
+
+
+def what_rare_ops_save(torch, log):
+    F = torch.nn.functional
+    x, c = _given(torch)
+    labels, rows, of = torch.tensor([[0, -1, 1], [1, 0, -1]]), torch.tensor([[0, 1], [1, 1]]), torch.tensor([1, -1])
+    ops = {
+        "ldexp": lambda: torch.ldexp(x(2, 3), x(3)),
+        "ldexp by a constant": lambda: torch.ldexp(x(2, 3), of[:, None]),
+        "multilabel_margin_loss": lambda: F.multilabel_margin_loss(x(2, 3), labels),
+        "cosine_embedding_loss": lambda: F.cosine_embedding_loss(x(2, 3), c(2, 3), of),
+        "embedding_bag, mean": lambda: F.embedding_bag(rows, x(3, 2)),
+        "embedding_bag, sum": lambda: F.embedding_bag(rows, x(3, 2), mode="sum"),
+        "embedding_bag, max": lambda: F.embedding_bag(rows, x(3, 2), mode="max"),
+        "embedding_bag, weighted": lambda: F.embedding_bag(rows, x(3, 2), mode="sum", per_sample_weights=x(2, 2)),
+        "embedding_bag, by constants": lambda: F.embedding_bag(rows, x(3, 2), mode="sum", per_sample_weights=c(2, 2)),
+    }
+    _logged(torch, log, ops)
