@@ -798,3 +798,19 @@ def test_a_multi_grad_hook_does_not_count_the_only_root():
     assert calls([z], x, y, z) == [[False, True, True]]
     assert calls([z], z) == []
     assert calls([z, w], y, z, w) == [[True, True, True]]
+
+
+def test_a_handle_shows_what_it_knows_in_its_dict():
+    from collections import OrderedDict
+
+    from hookgrad.utils.hooks import RemovableHandle
+
+    table, extra = OrderedDict(), OrderedDict()
+    handle = RemovableHandle(table, extra_dict=[extra])
+    assert vars(handle).keys() == {"hooks_dict_ref", "id", "extra_dict_ref"}
+    assert vars(handle)["hooks_dict_ref"]() is table and vars(handle)["id"] == handle.id
+    assert [ref() for ref in vars(handle)["extra_dict_ref"]] == [extra]
+    handle.note, handle.id = 1, handle.id + 1
+    assert vars(handle)["note"] == 1 and vars(handle)["id"] == handle.id
+    of_module = nn.Linear(1, 1).register_forward_hook(print)
+    assert vars(of_module)["id"] == of_module.id and vars(of_module)["hooks_dict_ref"]() is None

@@ -415,3 +415,10 @@ def test_redispatching_runs_the_function_and_sees_what_it_calls():
     assert seen == ["scaled", "mul"] and type(out) is torch.Tensor and out.tolist() == [2.0, 2.0]
     seen.clear()
     assert type(F.mse_loss(x, x)) is torch.Tensor and seen[0] == "mse_loss"
+
+
+def test_the_functions_that_are_not_asked_about_are_listed():
+    ignored = overrides.get_ignored_functions()
+    assert {torch.zeros, torch.Tensor.new_zeros, F.sigmoid, nn.init.uniform, torch.no_grad} <= ignored
+    assert not {torch.add, torch.Tensor.add, F.relu, nn.init.uniform_} & ignored
+    assert ignored is overrides.get_ignored_functions()

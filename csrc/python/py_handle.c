@@ -181,6 +181,18 @@ static int handle_set_id(PyObject *self, PyObject *value, void *unused) {
     return 0;
 }
 
+/* As in PyTorch, what the handle knows stands in its __dict__, too: put there when that is asked for. */
+static PyObject *handle_get_dict(PyObject *self, void *unused) {
+    static const char *const names[] = {"hooks_dict_ref", "id", "extra_dict_ref"};
+    PyObject *dict = PyObject_GenericGetDict(self, unused);
+    for (int i = 0; dict && HANDLE(self)->table && i < 3; i++) {
+        PyObject *value = PyObject_GetAttrString(self, names[i]);
+        if (!value || PyDict_SetItemString(dict, names[i], value)) Py_CLEAR(dict);
+        Py_XDECREF(value);
+    }
+    return dict;
+}
+
 static int handle_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(HANDLE(self)->table);
@@ -229,7 +241,7 @@ static PyMemberDef handle_members[] = {
 
 static PyGetSetDef handle_attributes[] = {
     {"id", handle_get_id, handle_set_id, NULL, NULL},
-    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
+    {"__dict__", handle_get_dict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
