@@ -20,7 +20,9 @@ FULL = frozenset(
     soft_margin_loss solve svd trace triplet_margin_loss""".split()
 )
 WIDEST = frozenset("cat concat concatenate index_copy stack".split())
-COMPOSED = frozenset(["multi_head_attention_forward"])
+COMPOSED = frozenset(
+    """gru gru_cell lstm lstm_cell multi_head_attention_forward rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell""".split()
+)
 
 
 def _each(value, cast):

@@ -371,6 +371,8 @@ def _begin():
     for prefix, place in (("torch", torch), ("torch.linalg", torch.linalg), ("torch.special", torch.special)):
         for name, function in list(vars(place).items()):
             vars(place)[name] = asked_about(function, name, prefix)
+    for name in torch._VF.__all__:
+        vars(torch._VF)[name] = getattr(torch, name)
 
 
 _HOMES = frozenset(

@@ -7,7 +7,7 @@ from numbers import Number
 
 import hookgrad
 
-from ... import _recurrent
+from ... import _VF, _recurrent
 from .. import init
 from ..parameter import empty_parameter
 from ..utils.rnn import PackedSequence
@@ -265,7 +265,7 @@ class RNNBase(Module):
         return ValueError(f"{name}: Expected input to be 2D or 3D, got {input.dim()}{unit} instead")
 
     def _function(self):
-        return getattr(_recurrent, self.mode.lower())
+        return getattr(_VF, self.mode.lower())
 
     def forward(self, input, hx=None):
         self._update_flat_weights()
@@ -470,7 +470,7 @@ class RNNCell(RNNCellBase):
         self.nonlinearity = nonlinearity
 
     def forward(self, input, hx=None):
-        functions = {"tanh": _recurrent.rnn_tanh_cell, "relu": _recurrent.rnn_relu_cell}
+        functions = {"tanh": _VF.rnn_tanh_cell, "relu": _VF.rnn_relu_cell}
         if self.nonlinearity not in functions:
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return self._step(functions[self.nonlinearity], input, hx)
@@ -490,7 +490,7 @@ class GRUCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
     def forward(self, input, hx=None):
-        return self._step(_recurrent.gru_cell, input, hx)
+        return self._step(_VF.gru_cell, input, hx)
 
 
 class LSTMCell(RNNCellBase):
@@ -519,5 +519,5 @@ class LSTMCell(RNNCellBase):
             hx = zeros, zeros
         elif not is_batched:
             hx = hx[0].unsqueeze(0), hx[1].unsqueeze(0)
-        h, c = _recurrent.lstm_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        h, c = _VF.lstm_cell(input, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return (h, c) if is_batched else (h.squeeze(0), c.squeeze(0))
