@@ -129,3 +129,27 @@ def test_padding_and_packing_are_inverses():
     assert torch.equal(again, padded) and lengths.tolist() == [3, 1, 2]
     assert [s.tolist() for s in rnn.unpack_sequence(packed)] == [s.tolist() for s in sequences]
     assert packed.to(torch.int64) is packed and packed.double().data.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "name, layer",
+    [
+        ("lstm", nn.LSTM(4, 2, 2)), ("gru", nn.GRU(4, 2)), ("rnn_tanh", nn.RNN(4, 2)), ("lstm_cell", nn.LSTMCell(4, 2)),
+        ("gru_cell", nn.GRUCell(4, 2)), ("rnn_relu_cell", nn.RNNCell(4, 2, nonlinearity="relu")),
+    ],
+)  # fmt: skip
+def test_a_mode_is_asked_of_a_layers_function_as_one(name, layer):
+    seen = []
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append((torch.overrides.resolve_name(func), types, kwargs))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.rand(2, 4) if name.endswith("cell") else torch.rand(3, 2, 4)
+    with Mode():
+        result = layer(x)
+    assert (f"torch.{name}", (), None) in seen and not any("linear" in called[0] for called in seen)
+    assert torch._VF.__dict__[name] is getattr(torch, name)
+    first, again = (each[0] if isinstance(each, tuple) else each for each in (result, layer(x)))
+    assert torch.equal(first, again)
