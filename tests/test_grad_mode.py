@@ -276,6 +276,46 @@ def test_settings_without_effect_are_remembered():
     assert gradient(torch.ones(2, requires_grad=True)).tolist() == [2.0, 2.0]
 
 
+def test_an_inference_tensor_detached_outside_of_the_mode_can_be_written_to():
+    with torch.inference_mode():
+        t = torch.ones(3)
+        inside = t.detach()
+    for detached in (t.detach(), t.data, torch.nn.Parameter(t, requires_grad=False)):
+        assert detached.is_inference() and not detached.requires_grad
+        detached.mul_(2)
+        assert detached._version > 0
+        with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+            detached * torch.ones(3, requires_grad=True)
+    assert t.tolist() == [8.0, 8.0, 8.0]
+    for refused in (t, inside, t.detach().view(-1)):
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            refused.add_(1)
+
+
+def test_parameters_made_in_inference_mode_are_inference_tensors():
+    with torch.inference_mode():
+        layer, t = torch.nn.Linear(2, 2), torch.ones(3)
+    assert layer.weight.is_inference() and layer.weight.requires_grad
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        layer(torch.ones(1, 2, requires_grad=True))
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        layer.load_state_dict(torch.nn.Linear(2, 2).state_dict())
+    with pytest.raises(RuntimeError, match="Setting requires_grad=True on inference tensor"):
+        torch.nn.Parameter(t)
+    layer.double()
+    assert not layer.weight.is_inference()
+
+
+def test_data_brings_along_whether_it_was_made_in_inference_mode():
+    x = torch.ones(3)
+    with torch.inference_mode():
+        x.data = torch.zeros(3)
+    assert x.is_inference()
+    x.add_(1)
+    x.data = torch.zeros(3)
+    assert not x.is_inference()
+
+
 def test_views_of_an_inference_tensor_are_none_of_the_graph():
     with torch.inference_mode():
         t = torch.ones(2, 3, requires_grad=True)

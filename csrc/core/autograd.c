@@ -215,7 +215,7 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (st != HG_OK) return st;
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
-    if (t->is_inference && !cx->inference)
+    if (t->is_inference == 1 && !cx->inference)
         return hg_fail(cx, HG_STATE,
                        "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
                        "clone to get a normal tensor before doing inplace update.See "

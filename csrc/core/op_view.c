@@ -253,6 +253,7 @@ hg_status hg_ravel_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, X(VIEW_SIZE, T(flat), hg_ints(&(int64_t){-1}, 1)), out);
 }
 
+hg_status hg_detach_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return hg_raw_detach(cx, a[0].u.t, out); }
 hg_status hg_alias_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return view_out(cx, SELF, SELF->n_dim, SELF->shape, SELF->stride, 0, out);
 }

@@ -218,7 +218,7 @@ static hg_status alias_at(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64
                           char *data, hg_tensor **out) {
     if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
     hg_status st = hg_tensor_make(cx, t->storage, data, (hg_dtype)t->dtype, n_dim, shape, stride, out);
-    if (st == HG_OK) hg_storage_retain(t->storage), (*out)->is_inference = t->is_inference;
+    if (st == HG_OK) hg_storage_retain(t->storage), (*out)->is_inference = t->is_inference != 0;
     return st;
 }
 
@@ -234,7 +234,9 @@ hg_status hg_raw_view(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *
 }
 
 hg_status hg_raw_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out) {
-    return alias_at(cx, t, t->n_dim, t->shape, t->stride, t->data, out);
+    hg_status st = alias_at(cx, t, t->n_dim, t->shape, t->stride, t->data, out);
+    if (st == HG_OK) (*out)->is_inference = hg_still_inference(cx, t);
+    return st;
 }
 
 hg_status hg_tensor_detach(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
@@ -333,7 +335,7 @@ hg_status hg_tensor_data(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     if (st != HG_OK)
         hg_storage_release(cx->lib, s);
     else
-        (*out)->is_inference = t->is_inference;
+        (*out)->is_inference = hg_still_inference(cx, t);
     return st;
 }
 

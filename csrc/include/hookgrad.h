@@ -293,10 +293,10 @@ struct hg_tensor {
     int64_t *stride;     /* [n_dim], in elements */
     int64_t numel;
     uint8_t dtype, n_dim;
-    bool requires_grad; /* of a leaf; use hg_tensor_requires_grad() */
-    bool contiguous;    /* its elements lie side by side, in order */
-    bool plain;         /* and strides are a new tensor's, those of dimensions of size 1 as well */
-    bool is_inference;
+    bool requires_grad;     /* of a leaf; use hg_tensor_requires_grad() */
+    bool contiguous;        /* its elements lie side by side, in order */
+    bool plain;             /* and strides are a new tensor's, those of dimensions of size 1 as well */
+    uint8_t is_inference;   /* made in inference mode; 2: and detached outside of it, so that changes are counted */
     uint8_t view_kind;      /* how this view was made: see Note [Views] in autograd_impl.h */
     uint8_t replay;         /* by how many ops from its base; 0: that is not known */
     uint32_t out_nr;        /* which output of grad_fn this is */
@@ -329,6 +329,10 @@ hg_status hg_share(hg_ctx *cx, hg_tensor *t, const hg_tensor *of);
 /* A new tensor on the same storage: a raw view, without history or base. */
 hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
                           int64_t offset, hg_tensor **out);
+/* What `is_inference` is of t detached now. */
+static inline uint8_t hg_still_inference(const hg_ctx *cx, const hg_tensor *t) {
+    return t->is_inference && !cx->inference ? 2 : t->is_inference;
+}
 hg_status hg_raw_detach(hg_ctx *cx, const hg_tensor *t, hg_tensor **out); /* shares storage and version */
 /* The same; of what stands in for its own ops (hg_watch.calling) it is what that makes of detach(). */
 hg_status hg_tensor_detach(hg_ctx *cx, hg_tensor *t, hg_tensor **out);

@@ -91,6 +91,7 @@ static PyObject *tensor_like(hg_ctx *cx, PyTypeObject *type, const hg_tensor *fr
     if (!self) return NULL;
     ((py_tensor *)self)->dict = hg_py->no_attributes;
     hg_status st = hg_tensor_set_data(cx, TENSOR(self), from);
+    TENSOR(self)->is_inference = hg_still_inference(cx, from);
     if (st == HG_OK) return self;
     Py_DECREF(self);
     return py_raise(cx, st);

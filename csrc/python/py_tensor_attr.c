@@ -21,7 +21,7 @@ static PyObject *get_nbytes(PyObject *self, UNUSED_CLOSURE) {
 }
 
 static PyObject *get_version(PyObject *self, UNUSED_CLOSURE) {
-    if (TENSOR(self)->is_inference)
+    if (TENSOR(self)->is_inference == 1)
         return PyErr_SetString(PyExc_RuntimeError, "Inference tensors do not track version counter."), NULL;
     return PyLong_FromUnsignedLong(TENSOR(self)->storage ? hg_version(TENSOR(self)->storage) : 0);
 }
@@ -232,8 +232,11 @@ static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
                                "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have "
                                "incompatible tensor type."),
                -1;
-    hg_status st = hg_tensor_assign(cx, TENSOR(self), TENSOR(value));
-    return st == HG_OK ? 0 : py_fail(cx, st);
+    hg_tensor *t = TENSOR(self);
+    hg_status st = hg_tensor_assign(cx, t, TENSOR(value));
+    if (st != HG_OK) return py_fail(cx, st);
+    t->is_inference = !TENSOR(value)->is_inference ? 0 : t->is_inference ? t->is_inference : 2;
+    return 0;
 }
 
 static PyObject *get_retains_grad(PyObject *self, UNUSED_CLOSURE) {
