@@ -359,3 +359,23 @@ def test_a_function_and_its_class_of_nodes_are_collected():
     refs = make()
     gc.collect()
     assert [ref() for ref in refs] == [None, None]
+
+
+def test_a_context_made_by_hand_takes_attributes():
+    context, x = FunctionCtx(), torch.ones(2)
+    context.note = 3
+    context.save_for_backward(x)
+    context.mark_dirty(x)
+    context.mark_non_differentiable(x)
+    context.set_materialize_grads(False)
+    assert vars(context) == {
+        "note": 3, "to_save": (x,), "dirty_tensors": (x,), "non_differentiable": (x,), "materialize_grads": False,
+    }  # fmt: skip
+    assert isinstance(context, FunctionCtx) and type(context).__name__ == "FunctionCtx"
+
+    class Mine(FunctionCtx):
+        pass
+
+    mine = Mine()
+    mine.note = 4
+    assert type(mine) is Mine and mine.note == 4

@@ -33,7 +33,10 @@ _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
 class FunctionCtx:
     """What ``forward`` leaves for ``backward``: saved tensors, flags, and any attribute."""
 
-    __slots__ = ()
+    __slots__ = ()  # what is set on a node, its context keeps
+
+    def __new__(cls, *args, **kwargs):
+        return object.__new__(_Bare if cls is FunctionCtx else cls)
 
     def save_for_backward(self, *tensors):
         """Keep tensors (or None) for ``backward``, which finds them in ``ctx.saved_tensors``."""
@@ -72,6 +75,13 @@ class FunctionCtx:
         self.materialize_grads = value
 
 
+class _Bare(FunctionCtx):
+    """What FunctionCtx() gives, for programs that call a ``forward`` or ``backward`` themselves: it takes attributes."""
+
+
+_Bare.__name__ = _Bare.__qualname__ = "FunctionCtx"
+
+
 class _HookMixin:
     __slots__ = ()
 
@@ -88,8 +98,10 @@ class _HookMixin:
         return backward_hooks, handle
 
 
-class _Context(FunctionCtx, _HookMixin):
-    """The class of contexts; each Function has one of its own, made by its metaclass."""
+class _Context(_HookMixin):
+    """The class of contexts; each Function has one of its own, made by its metaclass.
+
+    It has the methods of FunctionCtx without being derived from it: a __new__ in Python costs each call of a Function."""
 
     # Slots, so that the context's __dict__ holds what forward has set on it and nothing else.
     __slots__ = (
@@ -104,6 +116,13 @@ class _Context(FunctionCtx, _HookMixin):
         "_zeros_for",
         "_metadata",
     )
+
+    save_for_backward = FunctionCtx.save_for_backward
+    save_for_forward = FunctionCtx.save_for_forward
+    mark_dirty = FunctionCtx.mark_dirty
+    mark_shared_storage = FunctionCtx.mark_shared_storage
+    mark_non_differentiable = FunctionCtx.mark_non_differentiable
+    set_materialize_grads = FunctionCtx.set_materialize_grads
 
     saved_tensors = saved_variables = ()  # a node has those it was given
 
