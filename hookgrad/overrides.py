@@ -16,6 +16,7 @@ Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torc
 
 import re
 import threading
+import warnings
 from ast import literal_eval
 from functools import cache, wraps
 from inspect import Parameter, Signature, signature
@@ -38,6 +39,8 @@ def is_tensor_like(inp):
 
 def has_torch_function(relevant_args):
     """Is a mode on, or does one of these belong to a class with a `__torch_function__` of its own?"""
+    if not hasattr(type(relevant_args), "__iter__"):
+        raise TypeError("expected a sequence")
     if _C._skips():
         return False
     return bool(_stack.modes) or _C._override_off(0) == 0 and any(_overrides(type(arg)) for arg in relevant_args)
@@ -147,15 +150,18 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
     types = tuple(map(type, asked))
     if not types and names_its_own_class(function):
         types = (type(args[0]),)
-    named = kwargs or in_python and getattr(function, "__name__", "") not in _AS_GIVEN
-    call = (function, types, args, kwargs) if named else (function, types, args)
+    by_python = in_python and getattr(function, "__name__", "") not in _AS_GIVEN
+    call = (function, types, args, kwargs) if kwargs or by_python else (function, types, args)
     if _stack.modes:
         with _stack.without_top() as mode:
             result = mode.__torch_function__(*call)
         if result is not NotImplemented:
             return result
     for arg in asked:
-        result = arg.__torch_function__(*call)
+        answer = arg.__torch_function__
+        if getattr(answer, "__self__", None) is arg:
+            _warn_of_plain_method(by_python)
+        result = answer(*call)
         if result is not NotImplemented:
             return result
     name = getattr(function, "__name__", repr(function))
@@ -163,6 +169,19 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
     raise TypeError(
         f"Multiple dispatch failed for 'torch.{name}'; all __torch_function__ handlers returned NotImplemented:{given}"
     )
+
+
+_plain_methods_met = []
+
+
+def _warn_of_plain_method(by_python):
+    """Functions in Python say each time that a `__torch_function__` is no classmethod, those in C++ once."""
+    if by_python or not _plain_methods_met:
+        words = "Defining your `__torch_function__` as a plain method is deprecated and will be an error in future"
+        category = DeprecationWarning if by_python else UserWarning
+        warnings.warn(f"{words}, please define it as a classmethod.", category, stacklevel=3)
+        if not by_python:
+            _plain_methods_met.append(True)
 
 
 def _default(cls, func, types, args=(), kwargs=None):

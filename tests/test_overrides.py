@@ -422,3 +422,18 @@ def test_the_functions_that_are_not_asked_about_are_listed():
     assert {torch.zeros, torch.Tensor.new_zeros, F.sigmoid, nn.init.uniform, torch.no_grad} <= ignored
     assert not {torch.add, torch.Tensor.add, F.relu, nn.init.uniform_} & ignored
     assert ignored is overrides.get_ignored_functions()
+
+
+def test_a_plain_method_is_deprecated():
+    class Plain:
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return 3
+
+    with pytest.warns(DeprecationWarning, match="as a plain method is deprecated"):
+        assert F.softsign(Plain()) == 3
+    overrides._plain_methods_met.clear()
+    with pytest.warns(UserWarning, match="as a plain method is deprecated") as warned:
+        assert torch.add(Plain(), 1) == torch.add(Plain(), 1) == 3
+    assert len(warned) == 1
+    with pytest.raises(TypeError, match="expected a sequence"):
+        overrides.has_torch_function(object())
