@@ -1,7 +1,8 @@
 """What autocast does to calls on the CPU: a mode that hands functions their tensors in another dtype.
 
 A function of the first list computes in the lower dtype, one of the second in float32, one of the third in the widest dtype of its
-tensors; numbers of other kinds, and float64, stay as they are. What is composed of such functions runs with the mode on. A leaf that requires a gradient is cast once within the outermost `with`.
+tensors; numbers of other kinds, and float64, stay as they are. What is composed of such functions runs with the mode on. A leaf
+that requires a gradient is cast once within the outermost `with`.
 
 Source: https://docs.pytorch.org/docs/stable/amp.html#cpu-op-specific-behavior
 """
