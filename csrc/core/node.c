@@ -34,6 +34,7 @@ hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *o
 /* Note [Resting nodes]
    Where an op has made a node it will make more. A dead one without hooks stays with its op, its layout as it is, and is revived
    as the next one (node_of_op() in op.c): only what differs is written again. */
+
 /* n, which is dead and owns nothing. */
 static bool rest_with_op(hg_lib *lib, hg_node *n) {
     const hg_op_info *op = n->op;
