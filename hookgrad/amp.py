@@ -370,3 +370,13 @@ class GradScaler:
             )
         for name, value in state_dict.items():
             setattr(self, name if name.startswith("_") else "_" + name, value)
+
+
+class OldGradScaler(GradScaler):
+    """GradScaler without the device, as torch.cpu.amp and torch.cuda.amp have it for the kind of theirs."""
+
+    def __init__(
+        self, init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000, enabled=True
+    ):  # fmt: skip
+        warn_of_old_name("GradScaler", self._kind)
+        super().__init__(self._kind, init_scale, growth_factor, backoff_factor, growth_interval, enabled)

@@ -13,14 +13,10 @@ class autocast(amp.autocast):
         super().__init__("cuda", dtype, enabled, cache_enabled)
 
 
-class GradScaler(amp.GradScaler):
+class GradScaler(amp.OldGradScaler):
     """`torch.amp.GradScaler("cuda")`."""
 
-    def __init__(
-        self, init_scale=2.0**16, growth_factor=2.0, backoff_factor=0.5, growth_interval=2000, enabled=True
-    ):  # fmt: skip
-        amp.warn_of_old_name("GradScaler", "cuda")
-        super().__init__("cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled)
+    _kind = "cuda"
 
 
 def custom_fwd(fwd=None, *, cast_inputs=None):
