@@ -19,8 +19,6 @@ from .storage import TypedStorage, UntypedStorage, legacy_storages, typed
 
 DEFAULT_PROTOCOL = 2
 
-DEFAULT_PROTOCOL = 2
-
 # What may be built from a file that is not trusted, beside what this package itself defines for tensors.
 _SAFE = {
     "builtins": {
@@ -604,11 +602,8 @@ def _fill(storage, file, key):
 
 def _load_old(file, located, unpickler, encoding):
     """What _legacy_save writes."""
-    read, dtypes, given = (
-        {},
-        {},
-        {},
-    )  # the storages that the file's bytes go to, and those that tensors get: both until all is read
+    # The storages that the file's bytes go to, and those that tensors get: both until all is read.
+    read, dtypes, given = {}, {}, {}
 
     def storage_of(key, n, dtype, where):
         read[key], dtypes[key] = UntypedStorage(n * dtype.itemsize), dtype

@@ -8,6 +8,10 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("[0-9]*.py"))
 ITERATIONS = int(os.environ.get("HOOKGRAD_ITERATIONS", "600"))
 
+on_linux = pytest.mark.skipif(
+    not os.path.exists("/proc/self/statm"), reason="asks Linux how much memory the process holds"
+)
+
 # Runs the example again and again with its output swallowed, and prints how many KiB the process grew by between the
 # first third of the runs and the last. The collector runs as often as Python likes: cycles must go by its rules.
 LOOP = """
@@ -35,7 +39,7 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="asks Linux how much memory the process holds")
+@on_linux
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_memory_is_flat(example, run_python):
     done = run_python("-c", LOOP, example, ITERATIONS)
@@ -65,7 +69,7 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="asks Linux how much memory the process holds")
+@on_linux
 def test_large_blocks_go_back_to_the_system(run_python):
     done = run_python("-c", GIVEN_BACK)
     assert done.returncode == 0, done.stderr

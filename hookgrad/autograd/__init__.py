@@ -60,9 +60,8 @@ def _as_tuple(tensors):
     return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
 
-_samples_left = (
-    0  # how many maps over a batch (func.py) are at a sample that is not their last: a graph is needed again
-)
+# How many maps over a batch (func.py) are at a sample that is not their last: a graph is needed again.
+_samples_left = 0
 
 
 def _as_inputs(inputs):

@@ -584,9 +584,8 @@ def _col2im(input, output_size, kernel, dilation, padding, stride):
     n, width, blocks = input.shape
     channels = width // (kernel[0] * kernel[1])
     image = input.new_zeros((n, channels, padded[0] * padded[1]))
-    image = image.index_add(2, places.flatten(), input.reshape(n, channels, kernel[0] * kernel[1] * blocks)).unflatten(
-        2, padded
-    )
+    values = input.reshape(n, channels, kernel[0] * kernel[1] * blocks)
+    image = image.index_add(2, places.flatten(), values).unflatten(2, padded)
     return image[:, :, padding[0] : padded[0] - padding[0], padding[1] : padded[1] - padding[1]].contiguous()
 
 

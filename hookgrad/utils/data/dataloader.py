@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Generic
 
 from .collate import default_collate, default_convert
-from .dataset import _T, IterableDataset
-from .sampler import BatchSampler, RandomSampler, SequentialSampler, _draw_seed
+from .dataset import IterableDataset
+from .sampler import _T, BatchSampler, RandomSampler, SequentialSampler, _draw_seed
 
 _collate_fn_t = Callable[[list[Any]], Any]
 

@@ -1,10 +1,10 @@
 """Datasets: things that give samples."""
 
-from typing import Generic, TypeVar
+from typing import Generic
 
 import hookgrad
 
-_T = TypeVar("_T", covariant=True)
+from .sampler import _T
 
 
 class Dataset(Generic[_T]):
