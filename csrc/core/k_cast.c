@@ -5,8 +5,7 @@
 #include <math.h>
 
 #define SAME(x) (x)
-/* A float outside an integer's range: as x86-64 converts it, so that results do
- * not depend on how a loop was compiled. */
+/* A float outside an integer's range: as x86-64 converts it, so that results do not depend on how a loop was compiled. */
 #define TO_U8(x)   ((uint8_t)(int64_t)(x))
 #define TO_I8(x)   ((int8_t)(int32_t)(x))
 #define TO_I16(x)  ((int16_t)(int32_t)(x))
@@ -36,8 +35,7 @@
     HG_VECTOR(FROM##_to_##TO, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to,      \
               to_step, from, from_step)
 
-/* From float32 by FROM_F32, from the other floating types by FROM_FLOAT, from
- * what masks, bytes and counts are by FROM_COUNT. */
+/* From float32 by FROM_F32, from the other floating types by FROM_FLOAT, from what masks, bytes and counts are by FROM_COUNT. */
 #define FROM_ALL(FROM_F32, FROM_FLOAT, FROM_COUNT, TO, to_type, store)                                                 \
     FROM_COUNT(TO, to_type, store, U8, uint8_t, SAME)                                                                  \
     FUNCTION(TO, to_type, store, I8, int8_t, SAME)                                                                     \
