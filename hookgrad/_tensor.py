@@ -209,10 +209,12 @@ def share_memory_(self):
 
     Other views of the memory it had stay there.
     """
+    from .autograd.grad_mode import inference_mode
     from .storage import shared_copy
 
     if not self.is_shared():
-        self.data = shared_copy(self)
+        with inference_mode(self.is_inference()):
+            self.data = shared_copy(self)
     return self
 
 
@@ -243,9 +245,9 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     source = source.detach()  # it may be self
     # Another dtype in between: a leaf gets a new accumulator, whatever its shape was.
+    _C._increment_version(self)
     self.data = source.to(_C.float32 if source.dtype == _C.float64 else _C.float64)
     self.data = source
-    _C._increment_version(self)
     return self
 
 
@@ -290,8 +292,8 @@ def resize_(self, *size, memory_format=None):
         grown[: memory.numel()] = memory
         memory = grown
     whole = memory[: memory.numel() // item * item].view(self.dtype)
-    self.data = whole.as_strided(size, _strides(size, memory_format), offset)
     _C._increment_version(self)
+    self.data = whole.as_strided(size, _strides(size, memory_format), offset)
     return self
 
 
@@ -359,8 +361,10 @@ def _replace(self, values):
     """Write the values behind autograd's back, as functions called for each element do; returns self."""
     from .autograd.grad_mode import _unsafe_preserve_version_counter
 
-    with _unsafe_preserve_version_counter(self):
-        return self.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+    written = self.detach()  # which may be written to where self is of inference mode
+    with _unsafe_preserve_version_counter(written):
+        written.copy_(_C.tensor(values, dtype=self.dtype).view(self.shape))
+    return self
 
 
 def _refuse_gradient(self, name):

@@ -292,6 +292,50 @@ def test_an_inference_tensor_detached_outside_of_the_mode_can_be_written_to():
             refused.add_(1)
 
 
+def test_a_write_to_an_inference_tensor_is_refused_when_it_is_counted():
+    with torch.inference_mode():
+        t, buffers, p = torch.ones(3), torch.nn.BatchNorm1d(3), torch.nn.Parameter(torch.ones(3))
+    for write in (
+        lambda: t.add_(1),
+        lambda: t.__setitem__(0, 7),
+        lambda: torch.add(torch.ones(3), 1, out=t),
+        lambda: t.set_(torch.zeros(3)),
+        lambda: t.resize_(2),
+        lambda: t.resize_as_(torch.ones(2)),
+        lambda: buffers(torch.ones(2, 3)),
+    ):
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+            write()
+    t.apply_(lambda value: value + 1)
+    t.map_(torch.ones(3), lambda a, b: a * b)
+    assert t.share_memory_().is_inference() and torch.autograd.graph.increment_version(t) is None
+    p.grad = torch.ones(3)
+    for make in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad):
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+            make([p], lr=0.1).step()
+    with torch.inference_mode():
+        torch.optim.SGD([p], lr=0.1).step()
+
+
+def test_a_failed_write_to_an_inference_tensor_has_been_done():
+    with torch.inference_mode():
+        t = torch.ones(3)
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        t.add_(1)
+    assert t.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name, size", [("unsafe_chunk", 2), ("unsafe_split", 2), ("unsafe_split_with_sizes", [1, 3])])
+def test_unsafe_pieces_are_views_in_inference_mode(name, size):
+    t = torch.ones(4, requires_grad=True) * 1
+    with torch.inference_mode():
+        piece = getattr(t, name)(size)[0]
+    assert piece._is_view() and piece._base is t and piece.requires_grad
+    with pytest.raises(RuntimeError, match="A view was created in inference mode and is being modified inplace"):
+        piece.add_(1)
+    assert not getattr(t, name)(size)[0]._is_view()
+
+
 def test_parameters_made_in_inference_mode_are_inference_tensors():
     with torch.inference_mode():
         layer, t = torch.nn.Linear(2, 2), torch.ones(3)

@@ -210,16 +210,19 @@ hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t) {
     return st == HG_OK ? HG_OK : (cx->status = st);
 }
 
+hg_status hg_refuse_inference(hg_ctx *cx) {
+    return hg_fail(
+        cx, HG_STATE,
+        "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get "
+        "a normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
+        "details.");
+}
+
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     hg_status st = hg_announce_write(cx, t);
     if (st != HG_OK) return st;
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
-    if (t->is_inference == 1 && !cx->inference)
-        return hg_fail(cx, HG_STATE,
-                       "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
-                       "clone to get a normal tensor before doing inplace update.See "
-                       "https://github.com/pytorch/rfcs/pull/17 for more details.");
     if (!cx->grad_enabled) return HG_OK;
     if (!recording && !hg_tensor_requires_grad(t)) return HG_OK;
     if (t->base) {

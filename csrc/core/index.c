@@ -622,8 +622,7 @@ static hg_status put_element(hg_ctx *cx, hg_tensor *t, int64_t offset, hg_arg nu
     hg_status st = hg_check_inplace(cx, t, false);
     if (st != HG_OK || (st = hg_check_number(cx, number, (hg_dtype)t->dtype)) != HG_OK) return st;
     hg_put_number(number, (hg_dtype)t->dtype, t->data + offset * (int64_t)hg_tensor_itemsize(t));
-    ++*hg_version_of(t->storage);
-    return HG_OK;
+    return hg_wrote(cx, t);
 }
 
 hg_status hg_set_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_arg value) {

@@ -186,11 +186,11 @@ static hg_status check_dims(const layer *l, const hg_arg *dims) {
 }
 
 /* One more batch has been seen: how much it counts. Without a momentum the running statistics are plain averages. */
-static hg_arg count_batch(hg_arg tracked, hg_arg momentum) {
+static hg_arg count_batch(layer *l, hg_arg tracked, hg_arg momentum) {
     if (tracked.kind != HG_A_TENSOR || tracked.u.t->dtype != HG_I64 || tracked.u.t->numel != 1) return momentum;
     int64_t *count = (int64_t *)(void *)tracked.u.t->data;
     ++*count;
-    ++*hg_version_of(tracked.u.t->storage);
+    l->status = hg_wrote(l->cx, tracked.u.t);
     return momentum.kind == HG_A_NONE ? hg_f(1 / (double)*count) : momentum;
 }
 
@@ -202,7 +202,7 @@ LAYER(batch_norm) {
     hg_arg tracked = BUFFER(num_batches_tracked);
     if (l.status == HG_OK) l.status = check_dims(&l, &dims);
     bool by_batch = m->training || (mean.kind == HG_A_NONE && var.kind == HG_A_NONE);
-    if (l.status == HG_OK && m->training && track.u.i) momentum = count_batch(tracked, momentum);
+    if (l.status == HG_OK && m->training && track.u.i) momentum = count_batch(&l, tracked, momentum);
     if (momentum.kind == HG_A_NONE) momentum = hg_f(0);
     if (m->training && !track.u.i) mean = var = HG_NONE;
     return FINISH(BATCH_NORM, x, mean, var, w, bias, hg_b(by_batch), momentum, eps);

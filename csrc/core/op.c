@@ -469,6 +469,9 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
 }
 
 hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor ***out, int *n) {
+    /* What sets the pieces apart is the graph. */
+    if (cx->inference && id == HG_OP_UNSAFE_SPLIT) id = HG_OP_SPLIT;
+    if (cx->inference && id == HG_OP_UNSAFE_SPLIT_WITH_SIZES) id = HG_OP_SPLIT_WITH_SIZES;
     const hg_op_info *info = hg_op_at(cx->lib, id);
     if (!info) return hg_no_memory(cx);
     hg_arg room[HG_MAX_PARAMS];
@@ -550,8 +553,8 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     hg_tensor *out[HG_MAX_OUT] = {self};
     hg_node *node = NULL;
     if (!want) { /* nothing is recorded */
-        if ((st = compute(cx, info, a, self, out)) == HG_OK) ++*hg_version_of(self->storage);
-        return st;
+        st = compute(cx, info, a, self, out);
+        return st == HG_OK ? hg_wrote(cx, self) : st;
     }
     needed(info, a, want, &in, &save_out);
     memcpy(saved, a, info->n_params * sizeof *a);
@@ -564,8 +567,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     for (hg_tensor *t = self; t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
     if ((st = refresh_views(cx, info, a, want)) != HG_OK) goto done;
-    if ((st = compute(cx, info, a, self, out)) != HG_OK) goto done;
-    ++*hg_version_of(self->storage);
+    if ((st = compute(cx, info, a, self, out)) != HG_OK || (st = hg_wrote(cx, self)) != HG_OK) goto done;
     for (hg_tensor *t = self; t; t = t->base)
         t->seen_version = hg_version(self->storage); /* the rebase says what is stale */
     date_views(info, a, hg_version(self->storage));

@@ -166,8 +166,7 @@ static hg_status renorm(hg_ctx *cx, hg_tensor *w, hg_tensor *indices, double max
             double norm = pow(sum, 1 / p);
             for (int64_t k = 0; k < width && norm > max_norm; k++) x[k] *= max_norm / (norm + 1e-7);
         }
-        st = hg_raw_copy(cx, w, rows);
-        ++*hg_version_of(w->storage);
+        if ((st = hg_raw_copy(cx, w, rows)) == HG_OK) st = hg_wrote(cx, w);
     }
     hg_release(cx, at), hg_release(cx, rows);
     return st;

@@ -32,8 +32,7 @@ static inline hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *
 /* Write back what a copy has become, and count the change. */
 static inline hg_status array_commit(hg_ctx *cx, array *a) {
     hg_status st = a->copy ? hg_raw_copy(cx, a->tensor, a->copy) : HG_OK;
-    if (st == HG_OK) ++*hg_version_of(a->tensor->storage);
-    return st;
+    return st == HG_OK ? hg_wrote(cx, a->tensor) : st;
 }
 
 static inline void array_close(hg_ctx *cx, const array *a) {

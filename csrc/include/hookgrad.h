@@ -329,6 +329,13 @@ hg_status hg_share(hg_ctx *cx, hg_tensor *t, const hg_tensor *of);
 /* A new tensor on the same storage: a raw view, without history or base. */
 hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
                           int64_t offset, hg_tensor **out);
+hg_status hg_refuse_inference(hg_ctx *cx);
+/* t has been written to: its version counts it. As in PyTorch it is then that a tensor made in inference mode fails outside of it. */
+static inline hg_status hg_wrote(hg_ctx *cx, hg_tensor *t) {
+    if (t->is_inference == 1 && !cx->inference) return hg_refuse_inference(cx);
+    ++*hg_version_of(t->storage);
+    return HG_OK;
+}
 /* What `is_inference` is of t detached now. */
 static inline uint8_t hg_still_inference(const hg_ctx *cx, const hg_tensor *t) {
     return t->is_inference && !cx->inference ? 2 : t->is_inference;

@@ -80,8 +80,9 @@ static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
         return PyErr_Format(PyExc_RuntimeError,
                             "increment_version expects each element of the iterable to be a tensor, got %.100s",
                             Py_TYPE(tensor)->tp_name);
-    if (TENSOR(tensor)->storage) ++*hg_version_of(TENSOR(tensor)->storage);
-    Py_RETURN_NONE;
+    hg_ctx *cx = py_ctx();
+    hg_status st = !cx ? PY_FAILED : TENSOR(tensor)->storage ? hg_wrote(cx, TENSOR(tensor)) : HG_OK;
+    return st == HG_OK ? Py_NewRef(Py_None) : cx ? py_raise(cx, st) : NULL;
 }
 
 /* _unsafe_set_version_counter(tensors, versions) */

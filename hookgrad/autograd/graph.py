@@ -172,7 +172,8 @@ def increment_version(tensor):
     if not hasattr(tensors, "__iter__"):
         raise RuntimeError("increment_version expect a Iterable[Tensor] as input")
     for t in tensors:
-        _C._increment_version(t)
+        if not (isinstance(t, _C.Tensor) and t.is_inference()):  # which has no version
+            _C._increment_version(t)
 
 
 # ---- Saved tensors ----------------------------------------------------------------------------------------------------
