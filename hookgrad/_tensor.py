@@ -309,6 +309,28 @@ def resize_as_(self, other, memory_format=None):
 
 
 @_method
+def resize(self, *sizes):
+    """The same elements in another shape, as PyTorch spelled it first: deprecated."""
+    import warnings
+
+    from .autograd._functions import Resize
+
+    warnings.warn("non-inplace resize is deprecated", stacklevel=2)
+    return Resize.apply(self, sizes)
+
+
+@_method
+def resize_as(self, tensor):
+    """The same elements in the shape of another tensor, as PyTorch spelled it first: deprecated."""
+    import warnings
+
+    from .autograd._functions import Resize
+
+    warnings.warn("non-inplace resize_as is deprecated", stacklevel=2)
+    return Resize.apply(self, tensor.size())
+
+
+@_method
 def new(self, *args, **kwargs):
     """A tensor of its dtype: uninitialised of the sizes given, or with the data given."""
     return _legacy(self.dtype, args, **kwargs)

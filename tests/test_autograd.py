@@ -826,3 +826,16 @@ run(create_graph=True)
 print(log)
 """
     assert run_python("-c", WARNS % "always" + calls).stdout == f"{['refused', 'hook', SAID]}\n"
+
+
+def test_the_old_resize_keeps_the_elements_and_the_history():
+    x = torch.arange(4.0, requires_grad=True)
+    with pytest.warns(UserWarning, match="non-inplace resize"):
+        y = x.resize(2, 2)
+    with pytest.warns(UserWarning, match="non-inplace resize_as"):
+        z = x.resize_as(y)
+    assert y.tolist() == [[0, 1], [2, 3]] and z.shape == (2, 2) and y.grad_fn.name() == "ResizeBackward"
+    y.square().sum().backward()
+    assert x.grad.tolist() == [0, 2, 4, 6]
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="requested resize to 5"):
+        x.resize(5)

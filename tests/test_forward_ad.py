@@ -245,3 +245,43 @@ def test_the_tangent_of_a_gradient_passes_functions_that_are_one_node_twice():
     with fw.dual_level():
         tangent = fw.unpack_dual(gradient(fw.make_dual(x.clone().requires_grad_(), v))).tangent
     assert torch.allclose(tangent, torch.autograd.grad(gradient(x.requires_grad_()), x, v)[0])
+
+
+@pytest.mark.parametrize(
+    "made, words",
+    [
+        (lambda t: (t, t), r"invalid number of forward gradients \(expected 1 but got 2\)"),
+        (lambda t: 3, r"expected Variable or None \(got int\) for grad output 0"),
+        (lambda t: None, "Expected both tensor and its forward grad to be floating point"),
+        (lambda t: t > 0, "Expected both tensor and its forward grad to be floating point"),
+        (lambda t: torch.ones(5), "different size than that of the original Tensor"),
+    ],
+)
+def test_what_a_functions_jvp_may_not_return(made, words):
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def jvp(ctx, t):
+            return made(t)
+
+    with pytest.raises(RuntimeError, match=words), fw.dual_level():
+        Twice.apply(fw.make_dual(torch.ones(2), torch.ones(2)))
+
+
+def test_a_functions_jvp_computes_without_tangents():
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_forward(x)
+            return x * x
+
+        @staticmethod
+        def jvp(ctx, t):
+            return 2 * t * ctx.saved_tensors[0]
+
+    with fw.dual_level():
+        out = Square.apply(fw.make_dual(torch.tensor([3.0]), torch.ones(1)))
+        assert repr(fw.unpack_dual(out).tangent) == "tensor([6.])"

@@ -373,3 +373,27 @@ def test_the_private_switch_returns_nothing_so_that_a_hook_may_be_it():
     x.register_hook(lambda grad: torch._C._set_grad_enabled(False))
     (x * 2).sum().backward()
     assert x.grad.tolist() == [2, 2] and torch.is_grad_enabled()
+
+
+def test_a_library_makes_its_own_mode_that_decorates():
+    from hookgrad.utils._contextlib import _DecoratorContextManager, _NoParamDecoratorContextManager
+
+    on = []
+
+    class mode(_NoParamDecoratorContextManager):
+        def __enter__(self):
+            on.append(1)
+
+        def __exit__(self, *exc):
+            on.pop()
+
+    @mode
+    def bare():
+        return len(on)
+
+    @mode()
+    def called():
+        yield len(on)
+
+    assert issubclass(mode, _DecoratorContextManager)
+    assert bare() == 1 and list(called()) == [1] and on == []

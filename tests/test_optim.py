@@ -111,6 +111,36 @@ def test_a_step_changes_the_version_and_needs_no_graph():
         y.backward()
 
 
+@pytest.mark.parametrize(
+    "kind, settings, versions",
+    [
+        ("SGD", {"momentum": 0.9}, {"momentum_buffer": 2}),
+        ("Adam", {"amsgrad": True}, {"step": 2, "exp_avg": 2, "exp_avg_sq": 4, "max_exp_avg_sq": 2}),
+        ("AdamW", {}, {"step": 2, "exp_avg": 2, "exp_avg_sq": 4}),
+        ("Adamax", {}, {"step": 2, "exp_avg": 2, "exp_inf": 4}),
+    ],
+)
+def test_a_step_counts_the_operations_that_pytorch_makes_of_it(kind, settings, versions):
+    p = nn.Parameter(torch.ones(2))
+    optimizer = getattr(optim, kind)([p], lr=0.1, **settings)
+    for _ in range(2):
+        p.grad = torch.ones(2)
+        optimizer.step()
+    assert {key: value._version for key, value in optimizer.state[p].items()} == versions
+    assert p._version == (4 if kind == "AdamW" else 2)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "RMSprop", "Adamax"])
+def test_state_made_in_inference_mode_is_not_changed_outside_of_it(kind):
+    p = nn.Parameter(torch.ones(2))
+    optimizer = getattr(optim, kind)([p], lr=0.1, **({"momentum": 0.9} if kind == "SGD" else {}))
+    p.grad = torch.ones(2)
+    with torch.inference_mode():
+        optimizer.step()
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        optimizer.step()
+
+
 def test_groups_have_settings_of_their_own():
     a, b = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = optim.SGD([{"params": a, "lr": 0.5}, {"params": [b]}], lr=0.1, momentum=0.9)

@@ -29,10 +29,11 @@ static inline hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *
     return t->dtype == d && t->contiguous ? HG_OK : array_copy(cx, d, a);
 }
 
-/* Write back what a copy has become, and count the change. */
-static inline hg_status array_commit(hg_ctx *cx, array *a) {
+/* Write back what a copy has become, and count the operations in place that PyTorch makes of the change. */
+static inline hg_status array_commit(hg_ctx *cx, array *a, int n_ops) {
     hg_status st = a->copy ? hg_raw_copy(cx, a->tensor, a->copy) : HG_OK;
-    return st == HG_OK ? hg_wrote(cx, a->tensor) : st;
+    for (; st == HG_OK && n_ops; n_ops--) st = hg_wrote(cx, a->tensor);
+    return st;
 }
 
 static inline void array_close(hg_ctx *cx, const array *a) {
@@ -96,8 +97,8 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
             sgd_f64(o, param->numel, p.at, g.at, b.at, first);
         else
             sgd_f32(o, param->numel, p.at, g.at, b.at, first);
-        st = array_commit(cx, &p);
-        if (st == HG_OK && *buf) st = array_commit(cx, &b);
+        st = array_commit(cx, &p, 1);
+        if (st == HG_OK && *buf) st = array_commit(cx, &b, first ? 0 : 2);
     }
     array_close(cx, &p), array_close(cx, &g), array_close(cx, &b);
     return st;
@@ -155,6 +156,7 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
     double k = hg_number_f(&count) + 1;
     if (s->number != k) *s = (adam_step){k, o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
     hg_tensor *of[5] = {param, grad, mean, square, most};
+    const int n_ops[5] = {o->decoupled && o->weight_decay != 0 ? 2 : 1, 0, 1, 2, 1};
     array a[5] = {{0}};
     int n = most ? 5 : 4;
     for (int i = 0; i < n && st == HG_OK; i++) {
@@ -169,7 +171,7 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
         else
             adam_f32(o, s, param->numel, a[0].at, a[1].at, a[2].at, a[3].at, a[4].at);
         for (int i = 0; i < n && st == HG_OK; i++)
-            if (i != 1) st = array_commit(cx, &a[i]);
+            if (i != 1) st = array_commit(cx, &a[i], n_ops[i]);
     }
     for (int i = 0; i < n; i++) array_close(cx, &a[i]);
     return st;

@@ -255,12 +255,9 @@ def _finish(cls, ctx, node, inputs, output, with_setup):
 
 def _apply(cls, args, kwargs):
     """`Function.apply` while a level is entered: with dual arguments, the results are dual by the class's `jvp`."""
-    enabled, _Level.enabled = _Level.enabled, False
-    try:
+    with _set_fwd_grad_enabled(False):
         result = cls._apply(args, kwargs)
         (ctx, dirty, frozen, returned), _finished.call = _finished.call, None
-    finally:
-        _Level.enabled = enabled
     given = [_tangent(a) if isinstance(a, _C.Tensor) else None for a in args]
     if all(t is None for t in given):
         return result
@@ -271,12 +268,16 @@ def _apply(cls, args, kwargs):
             for a, t in zip(args, given)
         ]
     versions = [None if t is None else t._version for t in tangents]
-    made = cls.jvp(_JvpContext(ctx), *tangents)
+    with _set_fwd_grad_enabled(False):  # what jvp computes from the dual arguments has no tangent
+        made = cls.jvp(_JvpContext(ctx), *tangents)
     made = made if isinstance(made, tuple) else (made,)
+    for i, tangent in enumerate(made):
+        if not (tangent is None or isinstance(tangent, _C.Tensor)):
+            raise RuntimeError(f"expected Variable or None (got {type(tangent).__name__}) for grad output {i}.")
     outputs = result if isinstance(result, tuple) else (result,)
     if len(made) != len(outputs):
         raise RuntimeError(
-            f"{cls.__name__}Backward returned an incorrect number of gradients (expected {len(outputs)}, got {len(made)})"
+            f"Function's jvp returned an invalid number of forward gradients (expected {len(outputs)} but got {len(made)})"
         )
     pairs = [(a, t) for a, t in zip(args, tangents) if isinstance(a, _C.Tensor)]
     for out, was, tangent in zip(outputs, returned, made):
@@ -289,13 +290,14 @@ def _apply(cls, args, kwargs):
                     "should return None at that position instead."
                 )
             continue
-        if tangent is None:
-            continue
+        if tangent is None or not tangent.is_floating_point():
+            raise RuntimeError("Expected both tensor and its forward grad to be floating point or complex")
         if any(was is t for t in dirty):
             at = next(i for i, a in enumerate(args) if a is was)
             _check_written(tangent, tangents[at], versions[at])
         else:
             _check_view(out, tangent, pairs)
+        _check_size(out, tangent)
         _Level.tangents[out] = tangent
     return result
 
@@ -311,6 +313,14 @@ def _check_written(tangent, given, version):
         raise RuntimeError(
             "An inplace custom Function is not returning the forward mode gradients as-is. If the forward is modifying an "
             "input inplace, then the jvp function must modify the gradient inplace and return it as-is."
+        )
+
+
+def _check_size(tensor, tangent):
+    if tensor.shape != tangent.shape:
+        raise RuntimeError(
+            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
+            f"Tensor is of size {list(tensor.shape)} while the given forward gradient is of size {list(tangent.shape)}."
         )
 
 
@@ -429,11 +439,7 @@ def make_dual(tensor, tangent, *, level=None):
         raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
     if not (tangent.is_floating_point() or tangent.is_complex()):
         raise ValueError(f"Expected tangent to be floating point or complex, but got: {tangent.dtype}")
-    if tensor.shape != tangent.shape:
-        raise RuntimeError(
-            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
-            f"Tensor is of size {list(tensor.shape)} while the given forward gradient is of size {list(tangent.shape)}."
-        )
+    _check_size(tensor, tangent)
     if _tangent(tangent) is not None:
         raise RuntimeError(
             "Setting a forward grad that itself has a forward gradient at the same level is not supported."

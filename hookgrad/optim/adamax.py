@@ -54,7 +54,7 @@ class Adamax(_ByParameter):
         beta1, beta2 = group["betas"]
         grad = _decayed(grad, param, group)
         mean = state["exp_avg"].lerp_(grad, 1 - beta1)
-        largest = hookgrad.maximum(state["exp_inf"] * beta2, grad.abs().add(group["eps"]))
-        state["exp_inf"].copy_(largest)
+        largest = state["exp_inf"].mul_(beta2)
+        largest.copy_(hookgrad.maximum(largest.clone(), grad.abs().add(group["eps"])))
         rate = _number(group["lr"]) / (1 - beta1 ** state["step"].item())
         param.addcdiv_(mean.clone(), largest, value=-rate)
