@@ -291,7 +291,8 @@ hg_status hg_op_square(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_op_pow(cx, (hg_arg[]){a[0], hg_i(2)}, out);
 }
 hg_status hg_d_square(hg_ctx *cx, hg_back *b) {
-    GIVE(0, X(MUL, T(G), T(X(MUL, T(IN(0)), hg_f(2)))));
+    hg_tensor *power = cx->grad_enabled ? X(POW_SCALAR, T(IN(0)), hg_i(1)) : IN(0);
+    GIVE(0, X(MUL, T(G), T(X(MUL, T(power), hg_f(2)))));
     return HG_OK;
 }
 
@@ -302,8 +303,8 @@ hg_status hg_d_atan2(hg_ctx *cx, hg_back *b) {
     hg_tensor *y = IN(0), *x = IN(1);
     hg_tensor *square = X(ADD, T(X(MUL, T(y), T(y))), T(X(MUL, T(x), T(x))));
     hg_tensor *r = X(MASKED_FILL, T(X(RECIPROCAL, T(square))), T(X(EQ, T(square), hg_i(0))), hg_i(0));
-    if (NEED(0)) GIVE(0, X(MUL, T(G), T(X(MUL, T(x), T(r)))));
-    if (NEED(1)) GIVE(1, X(NEG, T(X(MUL, T(G), T(X(MUL, T(y), T(r)))))));
+    if (NEED(0)) GIVE(0, X(MUL, T(X(MUL, T(G), T(x))), T(r)));
+    if (NEED(1)) GIVE(1, X(MUL, T(X(MUL, T(G), T(X(NEG, T(y))))), T(r)));
     return HG_OK;
 }
 
@@ -312,7 +313,7 @@ hg_status hg_op_hypot(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_d_hypot(hg_ctx *cx, hg_back *b) {
     for (int i = 0; i < 2; i++)
-        if (NEED(i)) GIVE(i, X(MUL, T(G), T(X(DIV, T(IN(i)), T(OUT(0))))));
+        if (NEED(i)) GIVE(i, X(DIV, T(X(MUL, T(G), T(IN(i)))), T(OUT(0))));
     return HG_OK;
 }
 
@@ -322,17 +323,17 @@ hg_status hg_op_logaddexp2(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 /* Each operand's share of the sum of powers: 1 / (1 + base^(other - self)). */
-static hg_status shares(hg_ctx *cx, hg_back *b, int power) {
+static hg_status shares(hg_ctx *cx, hg_back *b, bool of_two) {
     for (int i = 0; i < 2; i++)
         if (NEED(i)) {
             hg_tensor *behind = X(SUB, T(IN(1 - i)), T(IN(i)));
-            hg_tensor *ratio = hg_x(cx, power, (hg_arg[]){T(behind)}, 1);
+            hg_tensor *ratio = of_two ? X(POW_SELF, hg_i(2), T(behind)) : X(EXP, T(behind));
             GIVE(i, X(DIV, T(G), T(X(ADD, T(ratio), hg_i(1)))));
         }
     return HG_OK;
 }
-hg_status hg_d_logaddexp(hg_ctx *cx, hg_back *b) { return shares(cx, b, HG_OP_EXP); }
-hg_status hg_d_logaddexp2(hg_ctx *cx, hg_back *b) { return shares(cx, b, HG_OP_EXP2); }
+hg_status hg_d_logaddexp(hg_ctx *cx, hg_back *b) { return shares(cx, b, false); }
+hg_status hg_d_logaddexp2(hg_ctx *cx, hg_back *b) { return shares(cx, b, true); }
 
 hg_status hg_op_xlogy(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_xlogy, a, out); }
 hg_status hg_d_xlogy(hg_ctx *cx, hg_back *b) {
@@ -353,7 +354,7 @@ hg_status hg_op_copysign(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_d_copysign(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) {
         hg_tensor *x = IN(0);
-        hg_tensor *turned = X(WHERE, T(X(EQ, T(x), hg_i(0))), hg_i(0), T(X(DIV, T(OUT(0)), T(x))));
+        hg_tensor *turned = X(MASKED_FILL, T(X(DIV, T(OUT(0)), T(x))), T(X(EQ, T(x), hg_i(0))), hg_i(0));
         GIVE(0, X(MUL, T(G), T(turned)));
     }
     if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(ZEROS_LIKE, T(G)));
@@ -394,7 +395,7 @@ hg_status hg_op_addcdiv(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_d_addcdiv(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) GIVE(0, G);
     hg_tensor *z = NEED(1) || NEED(2) ? IN(2) : NULL;
-    if (NEED(1)) GIVE(1, X(MUL, T(G), T(X(MUL, T(X(RECIPROCAL, T(z))), *ARG(3)))));
+    if (NEED(1)) GIVE(1, X(MUL, T(G), T(X(DIV, *ARG(3), T(z)))));
     if (NEED(2)) {
         hg_tensor *q = X(DIV, T(X(MUL, T(IN(1)), *ARG(3))), T(X(MUL, T(z), T(z))));
         GIVE(2, X(MUL, T(X(NEG, T(G))), T(q)));

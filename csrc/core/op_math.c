@@ -112,6 +112,7 @@ done:
 #define PLUS(p, number)  X(ADD, T(p), hg_i(number))
 #define MINUS(number, p) X(RSUB_SCALAR, T(p), hg_i(number))
 #define SQUARED(p)       X(MUL, T(p), T(p))
+#define POW2(p)          X(POW_SCALAR, T(p), hg_i(2))
 /* The gradient of the one operand. */
 #define DERIVATIVE(id, gradient)                                                                                       \
     hg_status hg_d_##id(hg_ctx *cx, hg_back *b) {                                                                      \
@@ -126,7 +127,7 @@ DERIVATIVE(frac, G)
 DERIVATIVE(deg2rad, TIMES(G, M_PI / 180))
 DERIVATIVE(rad2deg, TIMES(G, 180 / M_PI))
 DERIVATIVE(exp, MUL_(G, r))
-DERIVATIVE(exp2, MUL_(G, TIMES(r, M_LN2)))
+DERIVATIVE(exp2, TIMES(MUL_(G, r), M_LN2))
 DERIVATIVE(expm1, MUL_(G, PLUS(r, 1)))
 DERIVATIVE(log, DIV_(G, x))
 DERIVATIVE(log2, DIV_(G, TIMES(x, M_LN2)))
@@ -137,19 +138,19 @@ DERIVATIVE(rsqrt, MUL_(TIMES(G, -0.5), X(POW_SCALAR, T(r), hg_i(3))))
 DERIVATIVE(reciprocal, MUL_(X(NEG, T(G)), SQUARED(r)))
 DERIVATIVE(sin, MUL_(G, X(COS, T(x))))
 DERIVATIVE(cos, MUL_(G, X(NEG, T(X(SIN, T(x))))))
-DERIVATIVE(tan, MUL_(G, PLUS(SQUARED(r), 1)))
+DERIVATIVE(tan, MUL_(G, PLUS(POW2(r), 1)))
 DERIVATIVE(sinh, MUL_(G, X(COSH, T(x))))
 DERIVATIVE(cosh, MUL_(G, X(SINH, T(x))))
 DERIVATIVE(tanh, X(TANH_BACKWARD, T(G), T(r)))
-DERIVATIVE(asin, MUL_(G, X(RSQRT, T(MINUS(1, SQUARED(x))))))
-DERIVATIVE(acos, MUL_(G, X(NEG, T(X(RSQRT, T(MINUS(1, SQUARED(x))))))))
+DERIVATIVE(asin, MUL_(G, X(RSQRT, T(PLUS(MUL_(X(NEG, T(x)), x), 1)))))
+DERIVATIVE(acos, MUL_(G, X(NEG, T(X(RSQRT, T(PLUS(MUL_(X(NEG, T(x)), x), 1)))))))
 DERIVATIVE(atan, DIV_(G, PLUS(SQUARED(x), 1)))
-DERIVATIVE(asinh, MUL_(G, X(RSQRT, T(PLUS(SQUARED(x), 1)))))
-DERIVATIVE(acosh, MUL_(G, X(RSQRT, T(PLUS(SQUARED(x), -1)))))
-DERIVATIVE(atanh, DIV_(G, MINUS(1, SQUARED(x))))
-DERIVATIVE(erf, MUL_(TIMES(X(EXP, T(X(NEG, T(SQUARED(x))))), M_2_SQRTPI), G))
-DERIVATIVE(erfc, MUL_(TIMES(X(EXP, T(X(NEG, T(SQUARED(x))))), -M_2_SQRTPI), G))
-DERIVATIVE(erfinv, MUL_(TIMES(X(EXP, T(X(POW_SCALAR, T(X(ERFINV, T(x))), hg_i(2)))), 1 / M_2_SQRTPI), G))
+DERIVATIVE(asinh, MUL_(G, X(RSQRT, T(PLUS(POW2(x), 1)))))
+DERIVATIVE(acosh, MUL_(G, X(RSQRT, T(X(SUB, T(SQUARED(x)), hg_i(1))))))
+DERIVATIVE(atanh, DIV_(G, MINUS(1, POW2(x))))
+DERIVATIVE(erf, MUL_(TIMES(X(EXP, T(X(NEG, T(POW2(x))))), M_2_SQRTPI), G))
+DERIVATIVE(erfc, MUL_(TIMES(X(EXP, T(X(NEG, T(POW2(x))))), -M_2_SQRTPI), G))
+DERIVATIVE(erfinv, MUL_(TIMES(X(EXP, T(POW2(X(ERFINV, T(x))))), 1 / M_2_SQRTPI), G))
 DERIVATIVE(lgamma, MUL_(G, X(DIGAMMA, T(x))))
 DERIVATIVE(digamma, MUL_(G, X(POLYGAMMA, hg_i(1), T(x))))
 DERIVATIVE(sigmoid, X(SIGMOID_BACKWARD, T(G), T(r)))
@@ -161,8 +162,8 @@ hg_status hg_d_polygamma(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_d_sinc(hg_ctx *cx, hg_back *b) {
     hg_tensor *px = TIMES(x, M_PI);
-    hg_tensor *above = X(SUB, T(MUL_(X(COS, T(px)), px)), T(X(SIN, T(px))));
-    hg_tensor *slope = DIV_(above, MUL_(px, x));
+    hg_tensor *above = X(SUB, T(MUL_(px, X(COS, T(px)))), T(X(SIN, T(px))));
+    hg_tensor *slope = DIV_(above, TIMES(SQUARED(x), M_PI));
     GIVE(0, X(WHERE, T(X(EQ, T(x), hg_i(0))), hg_i(0), T(MUL_(G, slope))));
     return HG_OK;
 }

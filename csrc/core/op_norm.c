@@ -370,8 +370,9 @@ hg_status hg_native_layer_norm_bwd(hg_ctx *cx, hg_back *b) {
         GIVE(L_BIAS, G); /* the engine sums it to the bias's shape */
         return HG_OK;
     }
-    hg_arg a[] = {T(G), T(IN(L_INPUT)), hg_t(IN(L_WEIGHT)), T(OUT(1)), T(OUT(2)), *ARG(L_SHAPE), *ARG(L_EPS)};
-    give_fused(cx, b, HG_OP_NATIVE_LAYER_NORM_BACKWARD, a, 7);
+    hg_arg a[] = {T(G),      T(IN(L_INPUT)),     *ARG(L_SHAPE),    T(OUT(1)),
+                  T(OUT(2)), hg_t(IN(L_WEIGHT)), hg_t(IN(L_BIAS)), *ARG(L_EPS)};
+    give_fused(cx, b, HG_OP_NATIVE_LAYER_NORM_BACKWARD, a, 8);
     return HG_OK;
 }
 
@@ -403,10 +404,10 @@ static hg_status layer_norm_backward(hg_ctx *cx, const work *w, int64_t rows, in
     return HG_OK;
 }
 
-/* grad, input, weight, mean, rstd, normalized_shape, eps */
+/* grad, input, normalized_shape, mean, rstd, weight, bias, eps */
 hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
-    const hg_arg *shape = &a[5];
+    hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[5]), a[3].u.t, a[4].u.t};
+    const hg_arg *shape = &a[2];
     int64_t rows, n;
     work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
     hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
@@ -421,14 +422,14 @@ hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
 
 static hg_tensor *layer_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {
     int64_t dims[HG_MAX_DIM];
-    int n = (int)ARG(5)->n;
+    int n = (int)ARG(2)->n;
     for (int i = 0; i < n; i++) dims[i] = i - n;
     hg_arg over = hg_ints(dims, n);
-    return scale(cx, normalise(cx, in[0], &over, ARG(6)->u.f), in[1], in[2]);
+    return scale(cx, normalise(cx, in[0], &over, ARG(7)->u.f), in[1], in[2]);
 }
 
 hg_status hg_native_layer_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
-    static const int params[] = {1, 2, -1};
+    static const int params[] = {1, 5, -1};
     return hg_derive(cx, b, 3, params, layer_norm_formula);
 }
 
@@ -478,7 +479,62 @@ hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
+static hg_tensor *sum_along(hg_ctx *cx, hg_tensor *t, int64_t dim, bool keep) {
+    return X(SUM_DIM, T(t), hg_ints(&dim, 1), hg_b(keep));
+}
+static hg_tensor *sum_kept(hg_ctx *cx, hg_tensor *t, int64_t dim) { /* as torch keeps the dimension */
+    return X(UNSQUEEZE_, T(sum_along(cx, t, dim, false)), hg_i(dim - 4));
+}
+
+/* The gradients in terms of ops, as torch has them where they can be differentiated again, by all three results: with d the
+   gradient of (x - mean) rstd weight, in groups (N, G, C/G, pixels), that of x is rstd weight d + slope x + level. */
+static hg_status group_norm_by_ops(hg_ctx *cx, hg_back *b) {
+    hg_tensor *input = IN(G_INPUT), *weight = IN(G_WEIGHT), *g_x = NULL;
+    int64_t groups = ARG(G_GROUPS)->u.i, n = input->shape[0], channels = input->shape[1], each = channels / groups;
+    int64_t pixels = input->numel / (n * channels);
+    double share = 1.0 / (double)(each * pixels);
+    hg_arg fine = hg_ints(((int64_t[]){n, groups, each, pixels}), 4),
+           coarse = hg_ints(((int64_t[]){n, groups, 1, 1}), 4);
+    hg_tensor *x = X(RESHAPE, T(input), fine), *mean = X(RESHAPE, T(OUT(1)), coarse);
+    hg_tensor *rstd = X(RESHAPE, T(OUT(2)), coarse), *d = NULL, *dx = NULL, *sum = NULL;
+    if (G) {
+        d = X(RESHAPE, T(G), fine);
+        dx = sum_kept(cx, X(MUL, T(d), T(x)), 3), sum = sum_kept(cx, d, 3);
+    }
+    hg_tensor *cube = NEED(G_INPUT) ? X(MUL, T(X(MUL, T(rstd), T(rstd))), T(rstd)) : NULL;
+    if (NEED(G_INPUT) && G) {
+        hg_tensor *w = weight ? X(RESHAPE, T(weight), hg_ints(((int64_t[]){1, groups, each, 1}), 4)) : NULL;
+        hg_tensor *all_dx = sum_kept(cx, w ? X(MUL, T(dx), T(w)) : dx, 2);
+        hg_tensor *all = sum_kept(cx, w ? X(MUL, T(sum), T(w)) : sum, 2);
+        hg_tensor *slope = X(SUB, T(X(MUL, T(all), T(mean))), T(all_dx));
+        slope = X(MUL, T(X(MUL, T(slope), T(cube))), hg_f(share));
+        hg_tensor *level = X(MUL, T(X(MUL, T(all), T(rstd))), hg_f(share));
+        level = X(SUB, T(X(MUL, T(X(NEG, T(slope))), T(mean))), T(level));
+        g_x = X(MUL, T(w ? X(MUL, T(rstd), T(w)) : rstd), T(d));
+        g_x = X(ADD, T(X(ADD, T(g_x), T(X(MUL, T(slope), T(x))))), T(level));
+    }
+    if (NEED(G_INPUT) && b->grad[2]) { /* rstd changes as the sum of squares does */
+        hg_tensor *square = X(MUL, T(X(MUL, T(cube), T(X(RESHAPE, T(b->grad[2]), coarse)))), hg_f(-share));
+        square = X(MUL, T(square), T(X(SUB, T(x), T(mean))));
+        g_x = g_x ? X(ADD, T(g_x), T(square)) : square;
+    }
+    if (NEED(G_INPUT) && b->grad[1]) {
+        hg_tensor *shift = X(EXPAND, T(X(MUL, T(X(RESHAPE, T(b->grad[1]), coarse)), hg_f(share))), fine);
+        g_x = g_x ? X(ADD, T(g_x), T(shift)) : shift;
+    }
+    hg_arg vector = hg_ints(&channels, 1);
+    if (g_x) GIVE(G_INPUT, X(RESHAPE, T(g_x), hg_ints(input->shape, input->n_dim)));
+    if (NEED(G_WEIGHT) && G) {
+        hg_tensor *each_of = X(MUL, T(X(SUB, T(dx), T(X(MUL, T(sum), T(mean))))), T(rstd));
+        GIVE(G_WEIGHT, X(RESHAPE, T(sum_along(cx, each_of, 0, false)), vector));
+    }
+    if (NEED(G_BIAS) && G) GIVE(G_BIAS, X(RESHAPE, T(sum_along(cx, sum, 0, false)), vector));
+    return HG_OK;
+}
+
 hg_status hg_native_group_norm_bwd(hg_ctx *cx, hg_back *b) {
+    if (IN(G_INPUT) && IN(G_INPUT)->numel && (cx->grad_enabled || b->grad[1] || b->grad[2]))
+        return group_norm_by_ops(cx, b);
     if (!G) return HG_OK;
     if (!NEED(G_INPUT) && !NEED(G_WEIGHT)) {
         int64_t dims[HG_MAX_DIM];
@@ -510,22 +566,6 @@ hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
             .x = w.in[1]->data, .mean = w.in[3]->data, .rstd = w.in[4]->data, .weight = data_of(w.in[2]),
             .y = w.out[0]->data, .grad_weight = w.out[1]->data, .grad_bias = w.out[2]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
-}
-
-static hg_tensor *group_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *in) {
-    static const int64_t last[1] = {-1};
-    hg_tensor *x = in[0];
-    if (!x) return NULL;
-    int64_t rows[3] = {x->shape[0], ARG(5)->u.i, -1};
-    hg_arg over = hg_ints(last, 1);
-    hg_tensor *y = normalise(cx, X(RESHAPE, T(x), hg_ints(rows, 3)), &over, ARG(6)->u.f);
-    y = X(RESHAPE, T(y), hg_ints(x->shape, x->n_dim));
-    return scale(cx, y, along_channels(cx, in[1], x->n_dim), along_channels(cx, in[2], x->n_dim));
-}
-
-hg_status hg_native_group_norm_backward_bwd(hg_ctx *cx, hg_back *b) {
-    static const int params[] = {1, 2, -1};
-    return hg_derive(cx, b, 3, params, group_norm_formula);
 }
 
 /* input, num_groups, weight, bias, eps */

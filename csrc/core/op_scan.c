@@ -172,7 +172,7 @@ hg_status hg_d_cumprod(hg_ctx *cx, hg_back *b) {
     }
     hg_tensor *any = X(ANY, T(X(LOGICAL_NOT, T(x))));
     if (!any || !*any->data) {
-        GIVE(0, X(DIV, T(sum_from_here(cx, X(MUL, T(G), T(OUT(0))), dim)), T(x)));
+        GIVE(0, X(DIV, T(sum_from_here(cx, X(MUL, T(OUT(0)), T(G)), dim)), T(x)));
         return HG_OK;
     }
     int k;

@@ -15,27 +15,35 @@
 
 enum { MOST = HG_MAX_OUT + HG_MAX_PARAMS + HG_MAX_OUT };
 
-/* The tensors a derivative takes: gradients, saved arguments, saved results. */
+/* The tensors a derivative takes: gradients, saved arguments, saved results. Those that can have a gradient have an edge. */
 typedef struct inputs {
     hg_tensor *at[MOST];
-    bool differentiable[MOST];
-    int n, n_grads;
+    int edge[MOST]; /* its number, or -1 */
+    int n, n_grads, n_edges;
 } inputs;
 
 static void add(inputs *in, hg_tensor *t, bool differentiable) {
     in->at[in->n] = t;
-    in->differentiable[in->n++] = differentiable && t && hg_dtype_is_float((hg_dtype)t->dtype);
+    in->edge[in->n++] = differentiable ? in->n_edges++ : -1;
+}
+
+static bool needs_gradient(const hg_tensor *t) {
+    return t && hg_dtype_is_float((hg_dtype)t->dtype) && hg_tensor_requires_grad(t);
+}
+
+static bool has_gradient(const hg_back *b, uint32_t k) {
+    return !(b->info->constant_out >> k & 1) && hg_dtype_is_float((hg_dtype)b->node->outs[k].dtype);
 }
 
 static void gather(const hg_back *b, inputs *in) {
     const hg_node *n = b->node;
-    in->n = 0;
-    for (uint32_t k = 0; k < n->n_out; k++) add(in, b->grad[k], true);
+    in->n = in->n_edges = 0;
+    for (uint32_t k = 0; k < n->n_out; k++) add(in, b->grad[k], has_gradient(b, k));
     in->n_grads = in->n;
     for (int i = 0; i < b->info->n_params; i++)
         if (n->args[i].kind == HG_A_TENSOR) add(in, b->in[i], b->info->differentiable >> i & 1);
     for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
-        if (hg_is_saved(&n->saved_out[k])) add(in, b->out[k], !(b->info->constant_out >> k & 1));
+        if (hg_is_saved(&n->saved_out[k])) add(in, b->out[k], has_gradient(b, k));
 }
 
 /* The other way: what the derivative is to be called with. */
@@ -56,7 +64,7 @@ static void scatter(const inputs *in, hg_back *b, hg_tensor **grad) {
 static void stand_in(hg_ctx *cx, inputs *in, bool create_graph, hg_tensor **by, int *of, int *n_by) {
     for (int i = 0; i < in->n; i++) {
         hg_tensor *t = in->at[i];
-        if (!t || !in->differentiable[i] || !hg_tensor_requires_grad(t)) continue;
+        if (in->edge[i] < 0 || !needs_gradient(t)) continue;
         if (create_graph) {
             t = X(VIEW_SIZE, T(t), hg_ints(t->shape, t->n_dim));
         } else {
@@ -83,17 +91,21 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     (void)data;
     bool create_graph = cx->grad_enabled;
     hg_node *first = n->inner;
-    inputs in = {.n = hg_function_n_saved(n), .n_grads = (int)first->n_out};
-    hg_tensor *by[MOST], *results[MOST] = {NULL}, *grads[HG_MAX_OUT], *made[HG_MAX_PARAMS] = {NULL};
+    hg_tensor *by[MOST], *results[MOST] = {NULL}, *grads[HG_MAX_OUT] = {NULL}, *made[HG_MAX_PARAMS] = {NULL};
+    hg_back b = {.node = first, .info = first->op, .grad = grads, .grad_in = made};
+    inputs in;
     int of[MOST], n_by = 0;
+    gather(&b, &in); /* for the edges */
     hg_status st = hg_function_saved(cx, n, in.at);
     if (st != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
-    for (int i = 0; i < in.n; i++) hg_scope_keep(cx, in.at[i]), in.differentiable[i] = n->next[i].node != NULL;
+    for (int i = 0; i < in.n; i++) {
+        hg_scope_keep(cx, in.at[i]);
+        if (in.edge[i] >= 0 && !n->next[in.edge[i]].node) in.edge[i] = -1;
+    }
     cx->grad_enabled = true;
     stand_in(cx, &in, create_graph, by, of, &n_by);
-    hg_back b = {.node = first, .info = first->op, .grad_in = made};
     hg_back_plan(&b);
     for (int i = 0; i < b.info->n_params; i++) /* what nothing comes back from need not be made again */
         if (b.need >> i & 1 && !grad[first->first_edge[i]]) b.need &= ~(1U << i);
@@ -105,7 +117,7 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     for (int i = 0; i < n_by; i++) {
         hg_tensor *zeros = !results[i] && of[i] >= in.n_grads ? X(ZEROS_LIKE, T(by[i])) : NULL;
         if (zeros) hg_retain(cx, results[i] = zeros);
-        grad_in[of[i]] = results[i];
+        grad_in[in.edge[of[i]]] = results[i];
     }
     return hg_scope_end(cx, &s);
 }
@@ -139,9 +151,10 @@ static hg_status record(hg_ctx *cx, const hg_back *b, const inputs *in) {
     hg_tensor *sources[MOST];
     hg_node *n;
     uint32_t n_out = b->node->n_next;
-    for (int i = 0; i < in->n; i++) sources[i] = in->differentiable[i] ? in->at[i] : NULL;
+    for (int i = 0; i < in->n; i++)
+        if (in->edge[i] >= 0) sources[in->edge[i]] = needs_gradient(in->at[i]) ? in->at[i] : NULL;
     for (uint32_t e = 0; e < n_out; e++) kinds[e] = b->grad_in[e] ? HG_OUT_DIFFERENTIABLE : 0;
-    hg_status st = hg_function_new(cx, b->info->twice_name, apply_again, NULL, sources, in->n, &n);
+    hg_status st = hg_function_new(cx, b->info->twice_name, apply_again, NULL, sources, in->n_edges, &n);
     if (st != HG_OK) return st;
     hg_retain(cx, n->inner = b->node);
     st = hg_function_save(cx, n, in->at, in->n, false);
@@ -152,7 +165,7 @@ static hg_status record(hg_ctx *cx, const hg_back *b, const inputs *in) {
 
 static bool any_needs_gradient(const inputs *in) {
     for (int i = 0; i < in->n; i++)
-        if (in->differentiable[i] && hg_tensor_requires_grad(in->at[i])) return true;
+        if (in->edge[i] >= 0 && needs_gradient(in->at[i])) return true;
     return false;
 }
 

@@ -1,0 +1,81 @@
+"""Gradients that can be differentiated again have PyTorch's nodes: their names, and where their edges lead."""
+
+import pytest
+from test_node_names import chain
+
+import hookgrad as torch
+from hookgrad.nn import functional as F
+
+x = (torch.eye(3) + torch.arange(9.0).view(3, 3) / 20).double().requires_grad_()
+v = torch.tensor([0.1, 0.5, 0.7]).double().requires_grad_()
+c = (torch.arange(64.0).view(2, 2, 4, 4) / 64).double().requires_grad_()
+t = torch.tensor([0, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("call", "of", "expected"),
+    [
+        (lambda: x.square(), x, "Mul None MulBackward1 Pow x"),
+        (lambda: x.exp2(), x, "MulBackward1 Mul None Exp2 x"),
+        (lambda: x.tan(), x, "Mul None AddBackward1 Pow Tan x"),
+        (lambda: (x / 2).asin(), x, "Div Mul None Rsqrt AddBackward1 Mul Neg Div x None 6 None"),
+        (lambda: (x / 2).acos(), x, "Div Mul None Neg Rsqrt AddBackward1 Mul Neg Div x None 7 None"),
+        (lambda: x.asinh(), x, "Mul None Rsqrt AddBackward1 Pow x"),
+        (lambda: (x + 2).acosh(), x, "Mul None Rsqrt SubBackward1 Mul Add x None 4"),
+        (lambda: (x / 2).atanh(), x, "Div Div None Sub None Pow Div x None None"),
+        (lambda: x.erf(), x, "Mul MulBackward1 Exp Neg Pow x None"),
+        (lambda: x.erfc(), x, "Mul MulBackward1 Exp Neg Pow x None"),
+        (lambda: x.sinc(), x, "Where None Mul None Div Sub Mul MulBackward1 x Cos 5 Sin 5 MulBackward1 Mul 6 6"),
+        (lambda: x.hypot(v), x, "Div Mul None x Hypot 2 x"),
+        (lambda: x.atan2(v), x, "Mul Mul None x MaskedFill Reciprocal Add Mul x 7 Mul 2 2"),
+        (lambda: torch.logaddexp2(x, v), x, "Div None AddBackward1 PowBackward2 Sub x x"),
+        (lambda: x.copysign(-1), x, "Mul None MaskedFill Div CopysignBackward1 x 4"),
+        (
+            lambda: torch.addcdiv(v, v, v + 1),
+            v,
+            "Add Add None Mul None Div None Add x None Mul None Div MulBackward1 5 Mul 4 4",
+        ),
+        (lambda: x[1:].cumprod(0), x, "SliceBackward Div Flip Cumsum Flip Mul Cumprod Slice x None 7"),
+        (lambda: F.mish(x), x, "Mul None Add Tanh Log1P Exp x Mul Mul 5 Sigmoid 5 Sub None Mul 2 2"),
+        (lambda: F.nll_loss(x, t), x, "NllLossBackward None x"),
+        (lambda: F.cross_entropy(x, t), x, "LogSoftmaxBackwardData NllLossBackward None LogSoftmax x 2"),
+        (lambda: F.max_pool2d(c, 2), c, "MaxPool2DWithIndicesBackward None x"),
+        (lambda: F.adaptive_max_pool2d(c, 2), c, "AdaptiveMaxPool2DBackward None x"),
+        (lambda: F.layer_norm(x, (3,), v, v), x, "NativeLayerNormBackward None x None None x 2"),
+        (lambda: F.layer_norm(x, (3,)), x, "NativeLayerNormBackward None x None None None None"),
+        (lambda: F.batch_norm(x, None, None, v, v, True), x, "NativeBatchNormBackward None x x None None"),
+        (
+            lambda: F.group_norm(c, 1),
+            c,
+            "View Add Add Mul View NativeGroupNorm x None None None Mul MulBackward1 Mul Sub Mul None View 5 UnsqueezeBackward1 SumBackward1 UnsqueezeBackward1 SumBackward1 Mul None View 6 Mul Mul 4 4 4 18 Sub Mul Neg 8 12 MulBackward1 Mul None 4",
+        ),
+        (
+            lambda: F.group_norm(c, 2, v[:2]),
+            c,
+            "View Add Add Mul Mul View NativeGroupNorm x Slice x None View 8 None Mul MulBackward1 Mul Sub Mul UnsqueezeBackward1 SumBackward1 Mul None 10 View 6 UnsqueezeBackward1 SumBackward1 Mul UnsqueezeBackward1 SumBackward1 Mul None View 7 10 Mul Mul 5 5 5 26 Sub Mul Neg 12 19 MulBackward1 Mul 16 5",
+        ),
+    ],
+)
+def test_of_a_gradient(call, of, expected):
+    y = call()
+    weight = torch.arange(1.0, y.numel() + 1).double().view(y.shape)
+    (grad,) = torch.autograd.grad((y * weight).sum(), of, create_graph=True)
+    assert chain(grad.grad_fn) == expected
+
+
+def test_group_norm_is_differentiated_by_ops_where_its_gradient_is():
+    w = torch.tensor([0.3, 0.9]).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda *a: F.group_norm(a[0], 2, a[1], a[2]), (c, w, w))
+    assert torch.autograd.gradgradcheck(lambda *a: F.group_norm(a[0], 2, a[1], a[2]), (c, w, w))
+    assert torch.autograd.gradgradcheck(lambda a: F.group_norm(a, 1), (c,))
+
+
+def test_what_has_no_gradient_has_no_edge():
+    (grad,) = torch.autograd.grad(F.mse_loss(x, v.expand(3, 3)), x, create_graph=True)
+    assert [node and node.name() for node, _ in grad.grad_fn.next_functions] == [
+        None,
+        "torch::autograd::AccumulateGrad",
+        "ExpandBackward0",
+    ]
+    (grad,) = torch.autograd.grad(F.nll_loss(x, t), x, create_graph=True)
+    assert len(grad.grad_fn.next_functions) == 2
