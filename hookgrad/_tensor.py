@@ -167,7 +167,7 @@ def __dir__(self):
 
 @_method
 def __complex__(self):
-    return complex(self.item())
+    return complex(float(self))
 
 
 # ---- Memory --------------------------------------------------------------------------------------------------------

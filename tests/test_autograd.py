@@ -1,6 +1,8 @@
 """Autograd: what backward and grad give, what they keep, and how they fail. Expected values are PyTorch's."""
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -839,3 +841,31 @@ def test_the_old_resize_keeps_the_elements_and_the_history():
     assert x.grad.tolist() == [0, 2, 4, 6]
     with pytest.warns(UserWarning), pytest.raises(RuntimeError, match="requested resize to 5"):
         x.resize(5)
+
+
+def test_a_number_made_of_what_requires_a_gradient_is_warned_of_once():
+    script = """
+import warnings, hookgrad as torch
+warnings.simplefilter("error")
+x = torch.tensor(2.0, requires_grad=True)
+with torch.no_grad():
+    float(x)
+x.item(), int(x), x.tolist(), float(x.detach()), f"{x:.1f}"
+try:
+    complex(x * 2)
+except UserWarning as warning:
+    assert str(warning).startswith("Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.")
+else:
+    raise AssertionError
+assert float(x) == 2 and torch.tensor([x]).tolist() == [2]
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_gradient_lies_on_the_device_of_its_tensor():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="gradient with device type 'meta' to a tensor with device type 'cpu'"):
+        x.grad = torch.ones(2, device="meta")
+    m = torch.ones(2, device="meta", requires_grad=True)
+    m.grad = torch.ones(2, device="meta")
+    assert m.grad.is_meta and x.grad is None

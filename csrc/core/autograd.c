@@ -452,6 +452,11 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
                            "grad_dtype with caution. Diverging the dtypes of a tensor and its gradient may break "
                            "downstream systems that assume they match.",
                            hg_c_name((hg_dtype)grad->dtype), grad_word(expected, want));
+        if (hg_is_meta(grad) != hg_is_meta(t))
+            return hg_fail(cx, HG_STATE,
+                           "attempting to assign a gradient with device type '%s' to a tensor with device type '%s'. "
+                           "Please ensure that the gradient and the tensor are on the same device",
+                           hg_is_meta(grad) ? "meta" : "cpu", hg_is_meta(t) ? "meta" : "cpu");
         if (!hg_same_shape(t, grad))
             return hg_fail(cx, HG_STATE,
                            "attempting to assign a gradient of size '%s' to a tensor of size '%s'. Please ensure "
