@@ -145,6 +145,21 @@ CASES["batch norm"] = lambda: gradients(
     numbers(7, 1),
     numbers(7, 2),
 )
+for _n, _channels in ((6, 150), (40, 11), (300, 64)):
+    CASES[f"batch norm of {_n} rows of {_channels}"] = lambda n=_n, c=_channels: gradients(
+        lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
+        numbers(n * c).view(n, c), numbers(c, 1), numbers(c, 2),
+    )  # fmt: skip
+CASES["batch norm of rows by what is known"] = lambda: gradients(
+    lambda x: F.batch_norm(x, torch.ones(70), torch.full((70,), 4.0)), numbers(840).view(12, 70)
+)
+for _name in ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss"):
+    _f = getattr(F, _name)
+    for _reduction in ("none", "mean", "sum"):
+        CASES[f"{_name}, {_reduction}"] = lambda f=_f, r=_reduction: [
+            gradients(lambda x, y: f(x, y, reduction=r).view(-1), numbers(n), numbers(n, 1)) for n in LENGTHS]  # fmt: skip
+CASES["lerp"] = lambda: [torch.lerp(numbers(n), numbers(n, 1), w) for n in LENGTHS for w in (0.25, 0.75, numbers(n, 2))]
+CASES["nan_to_num"] = lambda: [torch.tensor(EDGES).repeat(n).nan_to_num() for n in (1, 20)]
 CASES["group norm"] = lambda: gradients(
     lambda x, w, b: F.group_norm(x, 2, w, b), numbers(2400).view(3, 8, 10, 10), numbers(8, 1), numbers(8, 2)
 )
@@ -227,3 +242,65 @@ def test_edges_of_functions_are_those_of_the_c_library():
     small = torch.tensor([-90.0, -100.0, -103.0])
     assert all(x > 0 for x in small.exp().tolist()) and torch.tensor([-104.0]).exp().item() == 0
     assert torch.tensor([1e-40]).log().item() == pytest.approx(math.log(1e-40))
+
+
+#: Functions of two whole numbers, and what Python says of them.
+WHOLE = {
+    torch.add: lambda x, y: x + y,
+    torch.sub: lambda x, y: x - y,
+    torch.mul: lambda x, y: x * y,
+    torch.maximum: max,
+    torch.minimum: min,
+    torch.bitwise_and: lambda x, y: x & y,
+    torch.bitwise_or: lambda x, y: x | y,
+    torch.bitwise_xor: lambda x, y: x ^ y,
+    torch.eq: lambda x, y: x == y,
+    torch.lt: lambda x, y: x < y,
+    torch.ge: lambda x, y: x >= y,
+    torch.logical_and: lambda x, y: bool(x and y),
+    torch.logical_or: lambda x, y: bool(x or y),
+}
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("dtype", (torch.int64, torch.int32, torch.int16, torch.uint8), ids=str)
+def test_whole_numbers_are_pythons(dtype, n):
+    """Of a block, of what is left of one, of steps, and with one number for all."""
+    torch.manual_seed(0)
+    x, y = torch.randint(8, 15, (n,), dtype=dtype), torch.randint(0, 9, (n,), dtype=dtype)
+    for f, wanted in WHOLE.items():
+        pairs = {(x, y): (x, y), (x, y[0]): (x, y[:1].expand(n)), (x[0], y): (x[:1].expand(n), y),
+                 (x[::2], y[::2]): (x[::2], y[::2])}  # fmt: skip
+        for (a, b), (one, other) in pairs.items():
+            assert f(a, b).tolist() == [wanted(p, q) for p, q in zip(one.tolist(), other.tolist())], f
+    assert x.clamp(9, 12).tolist() == [min(max(v, 9), 12) for v in x.tolist()]
+    if dtype.is_signed:
+        assert (-x).tolist() == [-v for v in x.tolist()] and (8 - x).abs().tolist() == [v - 8 for v in x.tolist()]
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_masks_are_pythons(n):
+    torch.manual_seed(0)
+    a, b = torch.rand(n) > 0.5, torch.rand(n) > 0.5
+    x, y = a.tolist(), b.tolist()
+    assert (a & b).tolist() == [p and q for p, q in zip(x, y)] and (a | b).tolist() == [p or q for p, q in zip(x, y)]
+    assert (a ^ b).tolist() == (a != b).tolist() == [p != q for p, q in zip(x, y)]
+    assert (~a).tolist() == [not p for p in x] and (a == b).tolist() == [p == q for p, q in zip(x, y)]
+    for dtype in (torch.float32, torch.float64, torch.int64, torch.uint8):
+        p, q = torch.arange(n).to(dtype), torch.arange(n, 2 * n).to(dtype)
+        for one, other in ((p, q), (p, q[0]), (p[0], q), (p[0], q[0])):
+            wide, narrow = one.expand(n).tolist(), other.expand(n).tolist()
+            assert torch.where(a, one, other).tolist() == [v if m else w for m, v, w in zip(x, wide, narrow)]
+        assert p.masked_fill(a, 3).tolist() == [3 if m else v for m, v in zip(x, p.tolist())]
+
+
+@pytest.mark.parametrize("n", (1, 63, 300))
+def test_conversions_keep_values(n):
+    kinds = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
+             torch.float64, torch.bool)  # fmt: skip
+    values = [i % 100 for i in range(n)]
+    for one in kinds:
+        x = torch.tensor(values, dtype=one)
+        for other in kinds:
+            wanted = [bool(v) for v in values] if torch.bool in (one, other) else values
+            assert x.to(other).tolist() == wanted and x[::2].to(other).tolist() == wanted[::2], (one, other)

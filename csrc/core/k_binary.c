@@ -94,7 +94,7 @@ const hg_kernel hg_k_pow = {.name = "pow", .loop = {INT_ROWS(pow), FLOAT_ROWS(po
 
 /* A kernel for every dtype: `on_bool` is what numbers do, on bool. */
 #define ARITHMETIC(KIND, id, on_ints, on_floats, on_bool)                                                              \
-    INTS(LOOP2, id, on_ints)                                                                                           \
+    COMMON_INTS(LOOP2_WIDE, LOOP2, id, on_ints)                                                                        \
     FLOATS(KIND, id, on_floats)                                                                                        \
     BOOLS(LOOP2, id, on_bool)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}};
@@ -131,10 +131,10 @@ HG_NEAR2_KERNELS(K) /* NOLINT(clang-analyzer-core.uninitialized.Assign): near_in
 
 /* ---- Bits -------------------------------------------------------------------------------------------------------------------- */
 
+/* Of bytes, and so of bools. */
 #define BITWISE(id, operator)                                                                                          \
-    INTS(LOOP2, id, (V)((W)x operator(W) y))                                                                           \
-    BOOLS(LOOP2, id, x operator y)                                                                                     \
-    const hg_kernel hg_k_##id = {.name = #id "_cpu", .loop = {INT_ROWS(id), BOOL_ROW(id)}};
+    COMMON_INTS(LOOP2_WIDE, LOOP2_WIDE, id, (V)((W)x operator(W) y))                                                   \
+    const hg_kernel hg_k_##id = {.name = #id "_cpu", .loop = {INT_ROWS(id), [HG_BOOL] = id##_u8}};
 BITWISE(bitwise_and, &)
 BITWISE(bitwise_or, |)
 BITWISE(bitwise_xor, ^)
@@ -148,28 +148,21 @@ const hg_kernel hg_k_shift_right = {.name = "rshift_cpu", .loop = {INT_ROWS(shif
 
 /* ---- Comparisons -------------------------------------------------------------------------------------------------------------- */
 
-#define COMPARISON(id, ...)                                                                                            \
-    INT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                  \
-    FLOAT_TESTS(LOOP2_FAST, LOOP2, id, __VA_ARGS__)                                                                    \
-    BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
+/* Bools are bytes here too. */
+#define TEST2(LOOP_F32, id, ...)                                                                                       \
+    INT_TESTS(LOOP2_WIDE, LOOP2, id, __VA_ARGS__)                                                                      \
+    FLOAT_TESTS(LOOP_F32, LOOP2, id, __VA_ARGS__)                                                                      \
     const hg_kernel hg_k_##id = {                                                                                      \
-        .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
-COMPARISON(eq, x == y)
-COMPARISON(ne, x != y)
-COMPARISON(lt, x < y)
-COMPARISON(le, x <= y)
-COMPARISON(gt, x > y)
-COMPARISON(ge, x >= y)
-
-#define LOGIC(id, ...)                                                                                                 \
-    INT_TESTS(LOOP2, id, __VA_ARGS__)                                                                                  \
-    FLOAT_TESTS(LOOP2, LOOP2, id, __VA_ARGS__)                                                                         \
-    BOOLS(LOOP2, id, __VA_ARGS__)                                                                                      \
-    const hg_kernel hg_k_##id = {                                                                                      \
-        .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
-LOGIC(logical_and, x != 0 && y != 0)
-LOGIC(logical_or, x != 0 || y != 0)
-LOGIC(logical_xor, (x != 0) != (y != 0))
+        .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), [HG_BOOL] = id##_u8}, .to_bool = true};
+TEST2(LOOP2_FAST, eq, x == y)
+TEST2(LOOP2_FAST, ne, x != y)
+TEST2(LOOP2_FAST, lt, x < y)
+TEST2(LOOP2_FAST, le, x <= y)
+TEST2(LOOP2_FAST, gt, x > y)
+TEST2(LOOP2_FAST, ge, x >= y)
+TEST2(LOOP2, logical_and, x != 0 && y != 0)
+TEST2(LOOP2, logical_or, x != 0 || y != 0)
+TEST2(LOOP2, logical_xor, (x != 0) != (y != 0))
 
 /* f(0) rtol, f(1) atol, i[0] whether NaN is close to NaN */
 FLOAT_TESTS(LOOP2, LOOP2, isclose,
@@ -185,8 +178,10 @@ const hg_kernel hg_k_isclose = {.name = "isclose", .loop = {FLOAT_ROWS(isclose)}
 HG_SIMPLE3_KERNELS(K)
 #undef K
 
-INTS(LOOP3, clamp, x<y ? (y > z ? z : y) : x> z ? z : x)
-FLOATS(LOOP3_FAIR, clamp, x != x || y != y || z != z ? x + y + z : x < y ? (y > z ? z : y) : x > z ? z : x)
+COMMON_INTS(LOOP3_FAIR, LOOP3, clamp, x<y ? (y > z ? z : y) : x> z ? z : x)
+#define AT_LEAST(x, y) ((y) > (x) || (y) != (y) ? (y) : (x))
+#define AT_MOST(x, y)  ((y) < (x) || (y) != (y) ? (y) : (x))
+FLOATS(LOOP3_FAIR, clamp, AT_MOST(AT_LEAST(x, y), z))
 const hg_kernel hg_k_clamp = {.name = "clamp", .loop = {INT_ROWS(clamp), FLOAT_ROWS(clamp)}};
 
 INTS(LOOP3, addcmul, (V)((W)x + (W)extra->i[0] * (W)y * (W)z))
@@ -197,17 +192,21 @@ const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(add
 #define WHERE(fn, T)                                                                                                   \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         (void)extra, (void)fused;                                                                                      \
-        if (IS_UNIT(0, T) && IS_UNIT(1, uint8_t) && IS_UNIT(2, T) && IS_UNIT(3, T)) {                                  \
-            T *r = (T *)(void *)p[0];                                                                                  \
-            const T *a = (const T *)(void *)p[2], *b = (const T *)(void *)p[3];                                        \
-            const uint8_t *c = (const uint8_t *)p[1];                                                                  \
-            HG_IVDEP for (int64_t i = 0; i < n; i++) {                                                                 \
-                T x = a[i], y = b[i];                                                                                  \
-                r[i] = c[i] ? x : y;                                                                                   \
+        T still[2][WIDE_BLOCK];                                                                                        \
+        int64_t i = 0;                                                                                                 \
+        if (IS_UNIT(0, T) && IS_UNIT(1, uint8_t) && IS_RUN(2, T) && IS_RUN(3, T) && n >= WIDE_BLOCK) {                 \
+            for (int j = 0; j < WIDE_BLOCK; j++) still[0][j] = AT(T, 2, 0), still[1][j] = AT(T, 3, 0);                 \
+            for (; n - i >= WIDE_BLOCK; i += WIDE_BLOCK) {                                                             \
+                T *r = (T *)(void *)p[0] + i;                                                                          \
+                const T *a = step[2] ? &AT(T, 2, i) : still[0], *b = step[3] ? &AT(T, 3, i) : still[1];                \
+                const uint8_t *c = (const uint8_t *)p[1] + i;                                                          \
+                HG_IVDEP HG_ROLLED for (int j = 0; j < WIDE_BLOCK; j++) {                                              \
+                    T x = a[j], y = b[j];                                                                              \
+                    r[j] = c[j] ? x : y;                                                                               \
+                }                                                                                                      \
             }                                                                                                          \
-            return;                                                                                                    \
         }                                                                                                              \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
+        for (; i < n; i++) {                                                                                           \
             T x = AT(T, 2, i), y = AT(T, 3, i);                                                                        \
             AT(T, 0, i) = AT(uint8_t, 1, i) ? x : y;                                                                   \
         }                                                                                                              \

@@ -16,10 +16,11 @@
         for (; n > 0; n--, to += to_step, from += from_step)                                                           \
             *(to_type *)(void *)to = (to_type)store(load(*(const from_type *)(const void *)from));                     \
     }
-#define FUNCTION(TO, to_type, store, FROM, from_type, load) STEPS(FROM##_to_##TO, to_type, store, from_type, load)
+/* How a type is converted to another: */
+#define S(TO, to_type, store, FROM, from_type, load) STEPS(FROM##_to_##TO, to_type, store, from_type, load) /* seldom */
 
-/* Between float32 and what is met often, for every vector unit. */
-#define VECTORS(TO, to_type, store, FROM, from_type, load)                                                             \
+/* Loops of vectors, of any step. */
+#define LOOPS(KIND, TO, to_type, store, FROM, from_type, load)                                                         \
     STEPS(FROM##_to_##TO##_any, to_type, store, from_type, load)                                                       \
     HG_INLINE void FROM##_to_##TO##_body(const bool fused, int64_t n, char *to, int64_t to_step, const char *from,     \
                                          int64_t from_step) {                                                          \
@@ -32,32 +33,39 @@
         const from_type *restrict x = (const from_type *)(const void *)from;                                           \
         for (int64_t i = 0; i < n; i++) r[i] = (to_type)store(load(x[i]));                                             \
     }                                                                                                                  \
-    HG_VECTOR(FROM##_to_##TO, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to,      \
-              to_step, from, from_step)
+    KIND(FROM##_to_##TO, (int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step), n, to, to_step,  \
+         from, from_step)
+#define F(...) LOOPS(HG_VECTOR_FEW, __VA_ARGS__) /* for fewer vector units */
+#define V(...) LOOPS(HG_VECTOR, __VA_ARGS__)
 
-/* From float32 by FROM_F32, from the other floating types by FROM_FLOAT, from what masks, bytes and counts are by FROM_COUNT. */
-#define FROM_ALL(FROM_F32, FROM_FLOAT, FROM_COUNT, TO, to_type, store)                                                 \
-    FROM_COUNT(TO, to_type, store, U8, uint8_t, SAME)                                                                  \
-    FUNCTION(TO, to_type, store, I8, int8_t, SAME)                                                                     \
-    FUNCTION(TO, to_type, store, I16, int16_t, SAME)                                                                   \
-    FUNCTION(TO, to_type, store, I32, int32_t, SAME)                                                                   \
-    FROM_COUNT(TO, to_type, store, I64, int64_t, SAME)                                                                 \
-    FROM_FLOAT(TO, to_type, store, F16, uint16_t, hg_half_to_float)                                                    \
-    FROM_F32(TO, to_type, store, F32, float, SAME)                                                                     \
-    FROM_FLOAT(TO, to_type, store, F64, double, SAME)                                                                  \
-    FROM_FLOAT(TO, to_type, store, BF16, uint16_t, hg_bf16_to_float)                                                   \
-    FROM_COUNT(TO, to_type, store, BOOL, uint8_t, SAME)
+#define FROM_ALL(TO, to_type, store, U8_, I8_, I16_, I32_, I64_, F16_, F32_, F64_, BF16_, BOOL_)                       \
+    U8_(TO, to_type, store, U8, uint8_t, SAME)                                                                         \
+    I8_(TO, to_type, store, I8, int8_t, SAME)                                                                          \
+    I16_(TO, to_type, store, I16, int16_t, SAME)                                                                       \
+    I32_(TO, to_type, store, I32, int32_t, SAME)                                                                       \
+    I64_(TO, to_type, store, I64, int64_t, SAME)                                                                       \
+    F16_(TO, to_type, store, F16, uint16_t, hg_half_to_float)                                                          \
+    F32_(TO, to_type, store, F32, float, SAME)                                                                         \
+    F64_(TO, to_type, store, F64, double, SAME)                                                                        \
+    BF16_(TO, to_type, store, BF16, uint16_t, hg_bf16_to_float)                                                        \
+    BOOL_(TO, to_type, store, BOOL, uint8_t, SAME)
 
-FROM_ALL(FUNCTION, FUNCTION, FUNCTION, U8, uint8_t, TO_U8)
-FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I8, int8_t, TO_I8)
-FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I16, int16_t, TO_I16)
-FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I32, int32_t, (int32_t))
-FROM_ALL(FUNCTION, FUNCTION, FUNCTION, I64, int64_t, (int64_t))
-FROM_ALL(VECTORS, FUNCTION, FUNCTION, F16, uint16_t, hg_float_to_half)
-FROM_ALL(FUNCTION, VECTORS, VECTORS, F32, float, (float))
-FROM_ALL(VECTORS, FUNCTION, FUNCTION, F64, double, (double))
-FROM_ALL(VECTORS, FUNCTION, FUNCTION, BF16, uint16_t, hg_float_to_bf16)
-FROM_ALL(VECTORS, FUNCTION, FUNCTION, BOOL, uint8_t, TO_BOOL)
+/* clang-format off */
+/* to, from:                                U8   I8   I16  I32  I64  F16  F32  F64  BF16 BOOL */
+FROM_ALL(U8, uint8_t, TO_U8,                S,   S,   S,   S,   F,   S,   F,   S,   S,   S)
+FROM_ALL(I8, int8_t, TO_I8,                 S,   S,   S,   S,   S,   S,   S,   S,   S,   S)
+FROM_ALL(I16, int16_t, TO_I16,              S,   S,   S,   S,   S,   S,   S,   S,   S,   S)
+FROM_ALL(I32, int32_t, (int32_t),           F,   S,   S,   S,   F,   S,   F,   S,   S,   F)
+FROM_ALL(I64, int64_t, (int64_t),           F,   S,   S,   F,   S,   S,   V,   S,   S,   F)
+FROM_ALL(F16, uint16_t, hg_float_to_half,   S,   S,   S,   S,   S,   S,   V,   S,   S,   S)
+FROM_ALL(F32, float, (float),               V,   S,   S,   F,   V,   V,   S,   V,   V,   V)
+FROM_ALL(F64, double, (double),             F,   S,   S,   F,   V,   F,   V,   S,   S,   F)
+FROM_ALL(BF16, uint16_t, hg_float_to_bf16,  S,   S,   S,   S,   S,   S,   V,   S,   S,   S)
+FROM_ALL(BOOL, uint8_t, TO_BOOL,            F,   S,   S,   S,   F,   S,   V,   S,   S,   S)
+/* clang-format on */
+#undef S
+#undef F
+#undef V
 
 #define ROW(TO)                                                                                                        \
     [HG_##TO] = {[HG_U8] = U8_to_##TO,     [HG_I8] = I8_to_##TO,    [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,    \

@@ -116,10 +116,13 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(mul_scaled, x *(y * f(0)))                                                                                       \
     K(sigmoid_backward, x *(1 - y) * y)                                                                                \
     K(tanh_backward, x *(1 - y * y))                                                                                   \
-    K(leaky_relu_backward, y > 0 ? x : x * f(0))
+    K(leaky_relu_backward, y > 0 ? x : x * f(0))                                                                       \
+    K(lerp_by_number, HG_LERP(x, y, f(0)))
+/* From x to y by z, exactly at either end. */
+#define HG_LERP(x, y, z) ((z) < (V)0.5 && (z) > (V)-0.5 ? fma(z, (y) - (x), x) : fma((x) - (y), 1 - (z), y))
 /* Three floating operands. */
 #define HG_SIMPLE3_KERNELS(K)                                                                                          \
-    K(lerp, (z < (V)0.5 && z > (V)-0.5) ? fma(z, y - x, x) : fma(x - y, 1 - z, y))                                     \
+    K(lerp, HG_LERP(x, y, z))                                                                                          \
     K(addcdiv, x + f(0) * y / z)
 
 #define K(name, ...) extern const hg_kernel hg_k_##name;

@@ -3,7 +3,8 @@
    A body is an expression in x, y, z (the operands), of type V, and f(i), the op's numbers. W is the type to add, subtract and
    multiply integers in, which wraps instead of overflowing. LOOPn_FAST bodies get loops for unit steps and for constant
    operands, which the compiler vectorises, for every vector unit (float32) or fewer; LOOPn_FAIR for fewer whatever the type.
-   LOOPn is for integers, which are met less often, and for bodies that cost more than the loop. */
+   LOOP2_WIDE has one loop, over blocks of either, which is less code. LOOPn is for integers that are met less often, and for
+   bodies that cost more than the loop. */
 #ifndef HG_K_LOOP_IMPL_H
 #define HG_K_LOOP_IMPL_H
 
@@ -13,13 +14,16 @@
 #include <math.h>
 #include <tgmath.h>
 
-#define f(k)           ((V)extra->f[k])
+#define f(k)           number[k]
 #define AT(type, k, i) (*(type *)(void *)(p[k] + (i)*step[k]))
 #define ARGS           int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra
 #define BODY(T, U)                                                                                                     \
     typedef T V;                                                                                                       \
     typedef U W;                                                                                                       \
-    (void)extra, (void)sizeof(W), (void)sizeof(V);
+    const V number[3] = {NUMBER(0), NUMBER(1), NUMBER(2)};                                                             \
+    (void)extra, (void)number, (void)sizeof(W), (void)sizeof(V);
+/* Read before the loop: one that reads memory on condition would not be vectorised. */
+#define NUMBER(k) extra ? (V)extra->f[k] : 0
 #define FAST_BODY(T, U)                                                                                                \
     BODY(T, U)                                                                                                         \
     (void)fused;
@@ -98,6 +102,30 @@
     }
 #define LOOP2_FAST(fn, T, ...) LOOP2_UNITS(fn, T, __VA_ARGS__) HG_VECTOR_OF(T, fn, (ARGS), n, p, step, extra)
 #define LOOP2_FAIR(fn, ...)    LOOP2_UNITS(fn, __VA_ARGS__) HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
+
+enum { WIDE_BLOCK = 64 };
+#define IS_RUN(k, T) (IS_UNIT(k, T) || step[k] == 0)
+#define LOOP2_WIDE(fn, T, U, R, ...)                                                                                   \
+    LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
+    HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
+        FAST_BODY(T, U)                                                                                                \
+        T still[2][WIDE_BLOCK];                                                                                        \
+        int64_t i = 0;                                                                                                 \
+        if (IS_UNIT(0, R) && IS_RUN(1, T) && IS_RUN(2, T) && n >= WIDE_BLOCK) {                                        \
+            for (int j = 0; j < WIDE_BLOCK; j++) still[0][j] = AT(T, 1, 0), still[1][j] = AT(T, 2, 0);                 \
+            for (; n - i >= WIDE_BLOCK; i += WIDE_BLOCK) {                                                             \
+                R *r = (R *)(void *)p[0] + i;                                                                          \
+                const T *a = step[1] ? &AT(T, 1, i) : still[0], *b = step[2] ? &AT(T, 2, i) : still[1];                \
+                HG_IVDEP HG_ROLLED for (int j = 0; j < WIDE_BLOCK; j++) {                                              \
+                    T x = a[j], y = b[j];                                                                              \
+                    r[j] = (R)(__VA_ARGS__);                                                                           \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        char *rest[] = {p[0] + i * step[0], p[1] + i * step[1], p[2] + i * step[2]};                                   \
+        fn##_any(n - i, rest, step, extra);                                                                            \
+    }                                                                                                                  \
+    HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
 
 #define LOOP3(fn, T, U, R, ...)                                                                                        \
     HG_SMALL static void fn(ARGS) {                                                                                    \
@@ -203,18 +231,19 @@ static inline bool is_below(int64_t x, int64_t bound) { return x < bound; }
 static inline bool is_minus_one(int64_t x) { return x == -1; }
 
 /* One loop for each type: name_f32, name_i64 ... Results are of the operands' type. */
-#define INTS(LOOP, name, ...)                                                                                          \
+#define COMMON_INTS(LOOP_COMMON, LOOP, name, ...)                                                                      \
     LOOP(name##_u8, uint8_t, uint32_t, uint8_t, __VA_ARGS__)                                                           \
     LOOP(name##_i8, int8_t, uint32_t, int8_t, __VA_ARGS__)                                                             \
     LOOP(name##_i16, int16_t, uint32_t, int16_t, __VA_ARGS__)                                                          \
-    LOOP(name##_i32, int32_t, uint32_t, int32_t, __VA_ARGS__)                                                          \
-    LOOP(name##_i64, int64_t, uint64_t, int64_t, __VA_ARGS__)
+    LOOP_COMMON(name##_i32, int32_t, uint32_t, int32_t, __VA_ARGS__)                                                   \
+    LOOP_COMMON(name##_i64, int64_t, uint64_t, int64_t, __VA_ARGS__)
+#define INTS(LOOP, name, ...) COMMON_INTS(LOOP, LOOP, name, __VA_ARGS__)
 #define FLOATS(LOOP, name, ...)                                                                                        \
     LOOP(name##_f32, float, float, float, __VA_ARGS__)                                                                 \
     LOOP(name##_f64, double, double, double, __VA_ARGS__)
 /* Results are bool: into bytes vectors of doubles would have to be narrowed three times. */
-#define INT_TESTS(LOOP, name, ...)                                                                                     \
-    LOOP(name##_u8, uint8_t, uint32_t, uint8_t, __VA_ARGS__)                                                           \
+#define INT_TESTS(LOOP_U8, LOOP, name, ...)                                                                            \
+    LOOP_U8(name##_u8, uint8_t, uint32_t, uint8_t, __VA_ARGS__)                                                        \
     LOOP(name##_i8, int8_t, uint32_t, uint8_t, __VA_ARGS__)                                                            \
     LOOP(name##_i16, int16_t, uint32_t, uint8_t, __VA_ARGS__)                                                          \
     LOOP(name##_i32, int32_t, uint32_t, uint8_t, __VA_ARGS__)                                                          \

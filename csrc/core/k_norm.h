@@ -66,7 +66,7 @@ KERNEL_VERSIONS(batch_norm)
 
 /* The gradients of input, weight and bias; where the statistics were given (not training) they are constants. A unit is a
    channel. */
-HG_INLINE void KERNEL_BODY(batch_norm_backward)(const bool fused, void *arg, int64_t begin, int64_t end) {
+HG_INLINE void KERNEL_BODY(batch_backward)(const bool fused, void *arg, int64_t begin, int64_t end) {
     const norm *w = arg;
     const batch *b = &w->b;
     const REAL *g = w->g, *x = w->x, *mean = w->mean, *invstd = w->rstd, *weight = w->weight;
@@ -91,7 +91,98 @@ HG_INLINE void KERNEL_BODY(batch_norm_backward)(const bool fused, void *arg, int
         }
     }
 }
-KERNEL_VERSIONS(batch_norm_backward)
+KERNEL_VERSIONS(batch_backward)
+
+/* ---- The same where a plane is one value: x is (n, channels) ---- */
+
+/* Some channels side by side from c on, m of them: a multiple of `wide`, and at most SIDE. */
+#define SIDE_BY_SIDE                                                                                                   \
+    for (int64_t from = 0; from < m; from += wide) HG_IVDEP for (int64_t k = from; k < from + wide; k++)
+#define ROWS(from) ((const REAL *)(from) + i * channels + c)
+
+HG_INLINE void KERNEL(flat_stats_of)(const norm *w, int64_t c, int64_t m, const int64_t wide) {
+    const int64_t n = w->b.n, channels = w->b.channels;
+    double sum[SIDE] = {0}, squares[SIDE] = {0};
+    REAL mean[SIDE];
+    for (int64_t i = 0; i < n; i++) {
+        const REAL *x = ROWS(w->x);
+        SIDE_BY_SIDE sum[k] += (double)x[k];
+    }
+    SIDE_BY_SIDE mean[k] = (REAL)(w->batch_mean[c + k] = sum[k] / (double)n);
+    for (int64_t i = 0; i < n; i++) {
+        const REAL *x = ROWS(w->x);
+        SIDE_BY_SIDE squares[k] += (double)((x[k] - mean[k]) * (x[k] - mean[k]));
+    }
+    SIDE_BY_SIDE {
+        double lost = w->batch_mean[c + k] - (double)mean[k]; /* as it was rounded */
+        w->batch_var[c + k] = squares[k] / (double)n - lost * lost;
+    }
+}
+
+HG_INLINE void KERNEL(flat_norm_of)(const norm *w, int64_t c, int64_t m, const int64_t wide) {
+    const REAL *mean = w->mean, *invstd = w->rstd, *weight = w->weight, *bias = w->bias;
+    const int64_t channels = w->b.channels;
+    REAL scale[SIDE], shift[SIDE];
+    SIDE_BY_SIDE {
+        scale[k] = weight ? invstd[c + k] * weight[c + k] : invstd[c + k];
+        shift[k] = (bias ? bias[c + k] : 0) - mean[c + k] * scale[k];
+    }
+    for (int64_t i = 0; i < w->b.n; i++) {
+        const REAL *x = ROWS(w->x);
+        REAL *y = (REAL *)w->y + i * channels + c;
+        SIDE_BY_SIDE y[k] = x[k] * scale[k] + shift[k];
+    }
+}
+
+HG_INLINE void KERNEL(flat_backward_of)(const norm *w, int64_t c, int64_t m, const int64_t wide) {
+    const REAL *mean = (const REAL *)w->mean + c, *invstd = (const REAL *)w->rstd + c, *weight = w->weight;
+    const int64_t n = w->b.n, channels = w->b.channels;
+    double sum[SIDE] = {0}, dot[SIDE] = {0};
+    REAL scale[SIDE], slope[SIDE], level[SIDE];
+    for (int64_t i = 0; i < n; i++) {
+        const REAL *g = ROWS(w->g), *x = ROWS(w->x);
+        SIDE_BY_SIDE sum[k] += (double)g[k], dot[k] += (double)(g[k] * (x[k] - mean[k]));
+    }
+    SIDE_BY_SIDE {
+        double unit = (double)invstd[k];
+        ((REAL *)w->grad_weight)[c + k] = (REAL)(dot[k] * unit), ((REAL *)w->grad_bias)[c + k] = (REAL)sum[k];
+        scale[k] = weight ? invstd[k] * weight[c + k] : invstd[k];
+        slope[k] = (REAL)(dot[k] * unit * unit / (double)n), level[k] = (REAL)(sum[k] / (double)n);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const REAL *g = ROWS(w->g), *x = ROWS(w->x);
+        REAL *to = (REAL *)w->y + i * channels + c;
+        if (w->training)
+            SIDE_BY_SIDE to[k] = (g[k] - level[k] - (x[k] - mean[k]) * slope[k]) * scale[k];
+        else
+            SIDE_BY_SIDE to[k] = g[k] * scale[k];
+    }
+}
+
+/* A unit is a channel. What does not fill a vector goes one by one. */
+#define FLAT(name)                                                                                                     \
+    __attribute__((noinline)) HG_SMALL static void KERNEL(name##_rest)(const norm *w, int64_t c, int64_t m) {          \
+        KERNEL(name##_of)(w, c, m, 1);                                                                                 \
+    }                                                                                                                  \
+    HG_INLINE void KERNEL_BODY(name)(const bool fused, void *arg, int64_t begin, int64_t end) {                        \
+        const int64_t wide = fused ? WIDE : 1;                                                                         \
+        int64_t c = begin;                                                                                             \
+        for (int64_t m; fused && end - c >= wide; c += m) {                                                            \
+            m = end - c < SIDE ? (end - c) / wide * wide : SIDE;                                                       \
+            KERNEL(name##_of)(arg, c, m, wide);                                                                        \
+        }                                                                                                              \
+        for (int64_t m; c < end; c += m) {                                                                             \
+            m = end - c < SIDE ? end - c : SIDE;                                                                       \
+            KERNEL(name##_rest)(arg, c, m);                                                                            \
+        }                                                                                                              \
+    }                                                                                                                  \
+    KERNEL_FEW(name)
+FLAT(flat_stats)
+FLAT(flat_norm)
+FLAT(flat_backward)
+#undef FLAT
+#undef ROWS
+#undef SIDE_BY_SIDE
 
 /* ---- Rows of n values, each with its weight ---- */
 

@@ -128,7 +128,7 @@ const hg_kernel hg_k_frac = {.name = "frac_cpu", .loop = {FLOAT_ROWS(frac)}};
 FLOATS(LOOP1, round_decimals, extra->i[0] < 0 ? nearbyint(x / f(0)) * f(0) : nearbyint(x * f(0)) / f(0))
 const hg_kernel hg_k_round_decimals = {.name = "round_cpu", .loop = {FLOAT_ROWS(round_decimals)}};
 
-FLOATS(LOOP1, nan_to_num, x != x ? f(0) : x == (V)INFINITY ? f(1) : x == (V)-INFINITY ? f(2) : x)
+FLOATS(LOOP1_FAIR, nan_to_num, x != x ? f(0) : x == (V)INFINITY ? f(1) : x == (V)-INFINITY ? f(2) : x)
 const hg_kernel hg_k_nan_to_num = {.name = "nan_to_num", .loop = {FLOAT_ROWS(nan_to_num)}};
 
 /* ---- Floating, and the identity on integers ------------------------------------------------------------------------------- */
@@ -143,11 +143,11 @@ ROUNDING(round, nearbyint)
 
 /* ---- Numbers --------------------------------------------------------------------------------------------------------------- */
 
-INTS(LOOP1, neg, (V)(0 - (W)x))
+COMMON_INTS(LOOP1_FAIR, LOOP1, neg, (V)(0 - (W)x))
 FLOATS(LOOP1_FAST, neg, -x)
 const hg_kernel hg_k_neg = {.name = "neg", .loop = {INT_ROWS(neg), FLOAT_ROWS(neg)}};
 
-INTS(LOOP1, abs, is_below(x, 0) ? (V)(0 - (W)x) : x)
+COMMON_INTS(LOOP1_FAIR, LOOP1, abs, is_below(x, 0) ? (V)(0 - (W)x) : x)
 FLOATS(LOOP1_FAIR, abs, fabs(x))
 
 const hg_kernel hg_k_abs = {.name = "abs_cpu", .loop = {INT_ROWS(abs), FLOAT_ROWS(abs)}};
@@ -167,14 +167,14 @@ FLOATS(LOOP1_FAIR, threshold, OVER_THRESHOLD)
 const hg_kernel hg_k_threshold = {.name = "threshold", .loop = {INT_ROWS(threshold), FLOAT_ROWS(threshold)}};
 
 INTS(LOOP1, bitwise_not, (V) ~(W)x)
-BOOLS(LOOP1, bitwise_not, !x)
+BOOLS(LOOP1_FAIR, bitwise_not, !x)
 const hg_kernel hg_k_bitwise_not = {.name = "bitwise_not_cpu", .loop = {INT_ROWS(bitwise_not), BOOL_ROW(bitwise_not)}};
 
 /* ---- Tests ----------------------------------------------------------------------------------------------------------------- */
 
 #define TEST(id, on_floats, on_ints)                                                                                   \
     FLOAT_TESTS(LOOP1_FAIR, LOOP1, id, on_floats)                                                                      \
-    INT_TESTS(LOOP1, id, on_ints)                                                                                      \
+    INT_TESTS(LOOP1, LOOP1, id, on_ints)                                                                               \
     BOOLS(LOOP1, id, on_ints)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
 TEST(logical_not, x == 0, x == 0)

@@ -410,8 +410,8 @@ hg_status hg_op_lerp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                            hg_c_name((hg_dtype)a[0].u.t->dtype), i == 1 ? "end" : "weight",
                            hg_c_name((hg_dtype)a[i].u.t->dtype));
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;
-    hg_status st = hg_is_number(&a[2]) ? hg_out_joint(cx, out, d, a, 2, d, false) : HG_OK; /* no operand there */
-    return st == HG_OK ? hg_run(cx, &hg_k_lerp, d, a, 3, NULL, out) : st;
+    if (!hg_is_number(&a[2])) return hg_run(cx, &hg_k_lerp, d, a, 3, NULL, out);
+    return hg_run(cx, &hg_k_lerp_by_number, d, a, 2, &(hg_extra_args){.f = {hg_number_f(&a[2])}}, out);
 }
 hg_status hg_d_lerp(hg_ctx *cx, hg_back *b) {
     bool by_number = hg_is_number(ARG(2));

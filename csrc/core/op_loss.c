@@ -2,6 +2,7 @@
    Kullback-Leibler divergence. Losses over classes are in op_nll.c.
 
    The forward of each is one loop, summed on the way where a sum or a mean is wanted; the derivatives are ops. */
+#include "cpu_impl.h"
 #include "layout_impl.h"
 #include "loss_impl.h"
 
@@ -39,20 +40,34 @@ static inline double above(double log_of) { return log_of > -100 || log_of != lo
 /* The sum of the losses of n pairs, or in `to` each of them. */
 typedef double (*loss_fn)(int64_t n, const void *input, const void *target, double p, void *to);
 
+enum { LOSS_CHUNK = 256, SUMS = 8 };
+/* The losses of a chunk by vectors, and its sum in eight parts: no addition waits for the one before. */
 #define LOSS_LOOP(name, expr, TYPE, suffix)                                                                            \
-    static double name##_##suffix(int64_t n, const void *input, const void *target, double number, void *to) {         \
+    HG_INLINE void name##_##suffix##_chunk_body(const bool fused, int64_t n, const TYPE *restrict xs,                  \
+                                                const TYPE *restrict ys, TYPE p, TYPE *restrict to) {                  \
         typedef TYPE V;                                                                                                \
-        const V *xs = input, *ys = target, p = (V)number;                                                              \
-        double sum = 0;                                                                                                \
-        (void)p;                                                                                                       \
+        (void)p, (void)fused;                                                                                          \
         for (int64_t i = 0; i < n; i++) {                                                                              \
-            V x = xs[i], y = ys[i], v = (V)(expr);                                                                     \
-            if (to)                                                                                                    \
-                ((V *)to)[i] = v;                                                                                      \
-            else                                                                                                       \
-                sum += v;                                                                                              \
+            V x = xs[i], y = ys[i];                                                                                    \
+            to[i] = (V)(expr);                                                                                         \
         }                                                                                                              \
-        return sum;                                                                                                    \
+    }                                                                                                                  \
+    HG_VECTOR_FEW(name##_##suffix##_chunk, (int64_t n, const TYPE *xs, const TYPE *ys, TYPE p, TYPE *to), n, xs, ys,   \
+                  p, to)                                                                                               \
+    static double name##_##suffix(int64_t n, const void *input, const void *target, double number, void *to) {         \
+        TYPE room[LOSS_CHUNK];                                                                                         \
+        double sum[SUMS] = {0};                                                                                        \
+        for (int64_t i = 0, m; i < n; i += m) {                                                                        \
+            TYPE *r = to ? (TYPE *)to + i : room;                                                                      \
+            m = n - i < LOSS_CHUNK ? n - i : LOSS_CHUNK;                                                               \
+            name##_##suffix##_chunk(m, (const TYPE *)input + i, (const TYPE *)target + i, (TYPE)number, r);            \
+            int64_t k = 0;                                                                                             \
+            for (; !to && k + SUMS <= m; k += SUMS)                                                                    \
+                for (int j = 0; j < SUMS; j++) sum[j] += (double)r[k + j];                                             \
+            for (; !to && k < m; k++) sum[0] += (double)r[k];                                                          \
+        }                                                                                                              \
+        for (int j = 1; j < SUMS; j++) sum[0] += sum[j];                                                               \
+        return sum[0];                                                                                                 \
     }
 #define BOTH(name, expr) LOSS_LOOP(name, expr, float, f32) LOSS_LOOP(name, expr, double, f64)
 LOSSES(BOTH)

@@ -28,30 +28,39 @@ typedef struct norm {
 } norm;
 
 enum { LANES = 64, FEW = 8 };
+enum { SIDE = 64, WIDE = 16 };
 enum { TOGETHER = 8, FEW_TOGETHER = 8192 }; /* so many values stay in the first cache */
 #define REAL                  float
 #define KERNEL(name)          name##_f32
 #define KERNEL_BODY(name)     name##_f32_body
 #define KERNEL_VERSIONS(name) HG_VECTOR(name##_f32, (void *arg, int64_t begin, int64_t end), arg, begin, end)
+#define KERNEL_FEW(name)      HG_VECTOR_FEW(name##_f32, (void *arg, int64_t begin, int64_t end), arg, begin, end)
 #include "k_norm.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
 #undef KERNEL_VERSIONS
+#undef KERNEL_FEW
 #define REAL              double
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
 #define KERNEL_VERSIONS(name)                                                                                          \
     HG_SMALL static void name##_f64(void *arg, int64_t begin, int64_t end) { name##_f64_body(false, arg, begin, end); }
+#define KERNEL_FEW KERNEL_VERSIONS
 #include "k_norm.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
 #undef KERNEL_VERSIONS
+#undef KERNEL_FEW
 
 /* Runs a kernel over units of `each` elements. */
-#define RUN(cx, d, name, units, each, ...)                                                                             \
-    hg_work(cx, units, 1 + HG_GRAIN / 2 / (1 + (each)), (d) == HG_F64 ? name##_f64 : name##_f32, &(norm){__VA_ARGS__})
+#define RUN_(cx, kernel, units, each, ...)                                                                             \
+    hg_work(cx, units, 1 + HG_GRAIN / 2 / (1 + (each)), kernel, &(norm){__VA_ARGS__})
+#define OF(d, name)                        ((d) == HG_F64 ? name##_f64 : name##_f32)
+#define RUN(cx, d, name, units, each, ...) RUN_(cx, OF(d, name), units, each, __VA_ARGS__)
+/* Of batch b: the kernel for whole planes, or for planes of one value. */
+#define OF_BATCH(d, b, name) ((b)->plane == 1 ? OF(d, flat_##name) : OF(d, batch_##name))
 
 static batch batch_of(const hg_tensor *x) {
     batch b = {.n = x->shape[0], .channels = x->shape[1], .plane = 1};
@@ -146,8 +155,8 @@ static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, w
     if (!stats) return HG_MEMORY;
     int64_t count = b->n * b->plane;
     if (a[B_TRAINING].u.i) {
-        RUN(cx, w->d, batch_stats, b->channels, count, .b = *b, .x = w->in[0]->data, .batch_mean = stats,
-            .batch_var = var);
+        RUN_(cx, OF_BATCH(w->d, b, stats), b->channels, count, .b = *b, .x = w->in[0]->data, .batch_mean = stats,
+             .batch_var = var);
         st = update_running(cx, given(&a[B_MEAN]), stats, 1, a[B_MOMENTUM].u.f, b->channels);
         if (st == HG_OK)
             st = update_running(cx, given(&a[B_VAR]), var, (double)count / (double)(count - 1), a[B_MOMENTUM].u.f,
@@ -184,8 +193,9 @@ hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
     if (st == HG_OK)
-        RUN(cx, w.d, batch_norm, b.n * b.channels, b.plane, .b = b, .x = w.in[0]->data, .mean = w.out[1]->data,
-            .rstd = w.out[2]->data, .weight = data_of(w.in[1]), .bias = data_of(w.in[2]), .y = w.out[0]->data);
+        RUN_(cx, OF_BATCH(w.d, &b, norm), b.plane == 1 ? b.channels : b.n * b.channels, b.plane == 1 ? b.n : b.plane,
+             .b = b, .x = w.in[0]->data, .mean = w.out[1]->data, .rstd = w.out[2]->data, .weight = data_of(w.in[1]),
+             .bias = data_of(w.in[2]), .y = w.out[0]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
@@ -225,9 +235,10 @@ hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK)
-        RUN(cx, w.d, batch_norm_backward, b.channels, b.n * b.plane, .b = b, .training = a[5].u.i, .g = w.in[0]->data,
-            .x = w.in[1]->data, .mean = w.in[3]->data, .rstd = w.in[4]->data, .weight = data_of(w.in[2]),
-            .y = w.out[0]->data, .grad_weight = w.out[1]->data, .grad_bias = w.out[2]->data);
+        RUN_(cx, OF_BATCH(w.d, &b, backward), b.channels, b.n * b.plane, .b = b, .training = a[5].u.i,
+             .g = w.in[0]->data, .x = w.in[1]->data, .mean = w.in[3]->data, .rstd = w.in[4]->data,
+             .weight = data_of(w.in[2]), .y = w.out[0]->data, .grad_weight = w.out[1]->data,
+             .grad_bias = w.out[2]->data);
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
