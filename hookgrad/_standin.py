@@ -16,6 +16,7 @@ from ._C import _Package
 
 HERE = __package__  # "hookgrad"
 THERE = "torch"
+SPAWN = "multiprocessing.spawn"
 
 
 def install() -> None:
@@ -28,6 +29,8 @@ def install() -> None:
     for name, module in list(sys.modules.items()):
         if is_ours(name) and module is not None:
             present_as_torch(module)
+    if SPAWN in sys.modules:
+        hand_on(sys.modules[SPAWN])
     torch = importlib.import_module(THERE)
     version = importlib.import_module(THERE + ".torch_version").TorchVersion
     torch.__version__ = version(f"{torch.version.pytorch}+hookgrad{torch.version.__version__}")
@@ -58,7 +61,11 @@ class Finder:
         if is_ours(name):
             spec = PathFinder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                spec.loader = Watched(spec.loader)
+                spec.loader = Watched(spec.loader, present_as_torch)
+            return spec
+        if name == SPAWN:
+            spec = PathFinder.find_spec(name, path, target)
+            spec.loader = Watched(spec.loader, hand_on)
             return spec
         return None
 
@@ -95,10 +102,11 @@ class Alias:
 
 
 class Watched:
-    """The loader of one of hookgrad's modules, which is presented under its torch name once it has run."""
+    """A loader that has its module changed by a function once it has run."""
 
-    def __init__(self, loader):
+    def __init__(self, loader, change):
         self.loader = loader
+        self.change = change
 
     def __getattr__(self, name):
         return getattr(self.loader, name)
@@ -108,7 +116,21 @@ class Watched:
 
     def exec_module(self, module):
         self.loader.exec_module(module)
-        present_as_torch(module)
+        self.change(module)
+
+
+class InTheChild:
+    """Pickles as a call of `install()`."""
+
+    def __reduce__(self):
+        return install, ()
+
+
+def hand_on(spawn) -> None:
+    """Have processes that multiprocessing spawns, rather than forks, install hookgrad before they load the script."""
+    install.__module__ = __name__  # the name by which pickle finds it in a process without `torch`
+    prepare = spawn.get_preparation_data
+    spawn.get_preparation_data = lambda name: {HERE: InTheChild(), **prepare(name)}
 
 
 def present_as_torch(module) -> None:

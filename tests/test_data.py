@@ -1,5 +1,6 @@
 """Datasets, samplers, batches: the order PyTorch takes after the same seed, and how samples become batches."""
 
+import multiprocessing
 from collections import namedtuple
 
 import pytest
@@ -215,6 +216,11 @@ def test_names_of_pytorchs_modules_for_loaders():
 
 
 def test_a_loader_remembers_its_settings():
-    loader = DataLoader([1, 2], generator=torch.Generator(), multiprocessing_context="fork", in_order=False)
-    assert loader.multiprocessing_context == "fork" and loader.in_order is False and loader.prefetch_factor is None
-    assert loader.persistent_workers is False and loader.pin_memory_device == ""
+    context = multiprocessing.get_context("fork")
+    loader = DataLoader(
+        [1, 2], generator=torch.Generator(), multiprocessing_context="fork", in_order=False, num_workers=1
+    )
+    assert loader.multiprocessing_context is context and loader.in_order is False and loader.prefetch_factor == 2
+    assert loader.persistent_workers is False and loader.pin_memory_device == "" and loader.num_workers == 1
+    with pytest.raises(ValueError, match="batch_size attribute should not be set after DataLoader is initialized"):
+        loader.batch_size = 3

@@ -241,3 +241,22 @@ print({t: 1}["2.13.0"], v.split(".")[:2], v.startswith("2."))
         "True True True True True True False",
         "1 ['2', '13'] True",
     ]
+
+
+def test_processes_that_are_spawned_have_hookgrad_as_torch(run_script, tmp_path):
+    source = """
+import multiprocessing
+import torch
+
+def draw(queue):
+    queue.put([torch.ones(2).sum().item(), torch.nn.Linear.__module__])
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=draw, args=(queue,))
+    process.start()
+    print(queue.get())
+    process.join()
+"""
+    assert output(run_script(source)) == ["[2.0, 'torch.nn.modules.linear']"]

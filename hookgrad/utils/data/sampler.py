@@ -35,6 +35,14 @@ class SequentialSampler(Sampler):
         return len(self.data_source)
 
 
+class _InfiniteConstantSampler(Sampler):
+    """None, for ever: an iterable dataset says itself where it ends."""
+
+    def __iter__(self):
+        while True:
+            yield None
+
+
 class RandomSampler(Sampler):
     """The indices in random order, or with `replacement` any `num_samples` of them.
 
