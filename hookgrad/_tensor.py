@@ -243,11 +243,15 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
         source = source.as_strided(size, stride, storage_offset or 0)
     if self.requires_grad and _C.is_grad_enabled() and self.is_leaf:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    source = source.detach()  # it may be self
+    kept, source = source, source.detach()  # it may be self
     # Another dtype in between: a leaf gets a new accumulator, whatever its shape was.
     _C._increment_version(self)
     self.data = source.to(_C.float32 if source.dtype == _C.float64 else _C.float64)
     self.data = source
+    if kept is not self:
+        from .nn._whole import written_without_derivative
+
+        written_without_derivative("set_", self, kept)
     return self
 
 

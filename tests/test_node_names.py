@@ -151,3 +151,46 @@ def test_the_gradient_of_a_mean_over_logits_is_divided_last(reduction):
 def test_silu_is_written_out_where_it_is_differentiated_twice():
     (grad,) = torch.autograd.grad(F.silu(x).sum(), x, create_graph=True)
     assert chain(grad.grad_fn) == "Mul Mul None Sigmoid x AddBackward1 Mul 3 Sub None 2"
+
+
+@pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge"])
+def test_a_comparison_in_place_with_a_number_has_one_edge(name):
+    numbers, tensors = x.clone(), x.clone()
+    getattr(numbers, name + "_")(3)
+    getattr(tensors, name + "_")(x.detach())
+    title = name.capitalize()
+    assert chain(numbers.grad_fn) == f"{title} Clone x" and chain(tensors.grad_fn) == f"{title}Backward1 Clone x None"
+    assert numbers.grad_fn.name() == f"{title}Backward0"
+    seen = []
+    numbers.grad_fn.register_hook(lambda grads, _: seen.append(grads))
+    numbers.sum().backward(inputs=[x])
+    assert len(seen[0]) == 1 and not seen[0][0].any()
+
+
+@pytest.mark.parametrize(
+    ("write", "missing"),
+    [
+        (lambda y: y.floor_divide_(2), "aten::floor_divide_ "),
+        (lambda y: y.heaviside_(t), "aten::heaviside_ "),
+        (lambda y: y.scatter_(0, i.view(1, 3), 2.0, reduce="add"), "aten::scatter_ "),
+        (lambda y: y // 2, "aten::floor_divide "),
+        (lambda y: 2 // y, "aten::floor_divide "),
+    ],
+)
+def test_what_has_no_derivative_leads_to_what_needs_one(write, missing):
+    y = write(x.clone())
+    assert chain(y.grad_fn) == "NotImplemented Clone x"
+    with pytest.raises(RuntimeError, match=f"derivative for {missing}is not implemented"):
+        y.sum().backward()
+
+
+def test_set_makes_a_node_without_derivative():
+    y, view, plain = x.clone(), x.clone()[0], torch.ones(3)
+    assert chain(y.set_(torch.ones(4)).grad_fn) == "NotImplemented Clone x None"
+    assert chain(view.set_(torch.ones(3)).grad_fn) == "AsStrided CopySlices Clone x None"
+    assert plain.set_(v).requires_grad and chain(plain.grad_fn) == "NotImplemented None x"
+    with pytest.raises(RuntimeError, match="derivative for set_ is not implemented"):
+        y.sum().backward()
+    with torch.no_grad():
+        y = x.clone().requires_grad_()
+        assert y.set_(torch.ones(2)).grad_fn is None

@@ -24,6 +24,7 @@ def test_a_tensor_has_one_storage_which_its_views_share():
 def test_a_storage_is_emptied_and_filled_again_around_forward():
     """Fully sharded training frees a parameter's memory between its uses."""
     layer = torch.nn.Linear(2, 3)
+    layer.weight.data.copy_(torch.arange(6.0).view(3, 2))
     kept = layer.weight.detach().clone()
     whole = layer.weight.untyped_storage().size()
 

@@ -397,7 +397,8 @@ const hg_node_type hg_op_node = {NULL, apply_op};
 /* ---- Seen from outside ------------------------------------------------------------------------------------------------ */
 
 const char *hg_node_name(const hg_node *n) {
-    return n->function ? n->function->name : n->type->name ? n->type->name : n->op->node_name;
+    if (n->function) return n->function->name;
+    return n->type->name ? n->type->name : n->compares_number ? n->op->twice_name : n->op->node_name;
 }
 const char *hg_node_full_name(const hg_node *n, char buf[80]) {
     static const char *const in_torch[] = {"AccumulateGrad", "CopySlices",     "Error",

@@ -56,6 +56,7 @@ struct hg_node {
     uint32_t n_next, n_out, n_args, n_pool;
     struct hg_function *function; /* owned; of a host's function */
     bool freed;                   /* what it saved is gone */
+    bool compares_number;         /* of x.eq_(3) and its like: torch's overload for a number, of one edge */
 };
 
 /* Note [Functions]

@@ -574,6 +574,8 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     /* The edges are those of self before: its history changes only with the rebase below. */
     if ((st = record(cx, info, a, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
     date_views(info, a, hg_version(self->storage) - 1);
+    if (info->op->backward == hg_d_missing) node->args[0] = hg_b(true); /* for its words */
+    if (info->op->backward == hg_d_zeros && hg_is_number(&a[1])) node->n_next = 1, node->compares_number = true;
     for (int i = 1; in && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);

@@ -179,7 +179,8 @@ hg_status hg_d_div_mode(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_d_missing(hg_ctx *cx, hg_back *b) {
-    return hg_fail(cx, HG_STATE, "derivative for aten::%s is not implemented", b->info->name);
+    bool in_place = ARG(0)->kind == HG_A_BOOL;
+    return hg_fail(cx, HG_STATE, "derivative for aten::%s%s is not implemented", b->info->name, in_place ? "_" : "");
 }
 
 /* "arcsinh_" and "asinh_" are asinh. */
@@ -192,7 +193,6 @@ hg_status hg_d_in_place(hg_ctx *cx, hg_back *b) {
 hg_status hg_op_floor_divide(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return divide(cx, &hg_k_floor_divide, a, out);
 }
-hg_status hg_d_floor_divide(hg_ctx *cx, hg_back *b) { return hg_d_missing(cx, b); }
 
 /* self - other * (self divided by other, rounded): remainder down, fmod towards zero. */
 static hg_status divided_remainder(hg_ctx *cx, hg_back *b, const char *mode) {
@@ -205,7 +205,6 @@ static hg_status divided_remainder(hg_ctx *cx, hg_back *b, const char *mode) {
 
 hg_status hg_op_remainder(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return divide(cx, &hg_k_remainder, a, out); }
 hg_status hg_d_remainder(hg_ctx *cx, hg_back *b) { return divided_remainder(cx, b, "floor"); }
-hg_status hg_d_remainder_self(hg_ctx *cx, hg_back *b) { return hg_d_missing(cx, b); }
 hg_status hg_op_fmod(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return divide(cx, &hg_k_fmod, a, out); }
 hg_status hg_d_fmod(hg_ctx *cx, hg_back *b) { return divided_remainder(cx, b, "trunc"); }
 
@@ -366,7 +365,6 @@ hg_status hg_op_heaviside(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "heaviside is not yet implemented for tensors with different dtypes.");
     return binary(cx, &hg_k_heaviside, a, out);
 }
-hg_status hg_d_heaviside(hg_ctx *cx, hg_back *b) { return hg_d_missing(cx, b); }
 
 /* ---- Three operands ----------------------------------------------------------------------------------------------------------------- */
 

@@ -263,8 +263,12 @@ static void make_node_name(hg_op_info *info) {
     strcpy(to, "Backward0");
 }
 
-/* "MseLossBackward0" -> "MseLossBackwardBackward0" */
+/* "MseLossBackward0" -> "MseLossBackwardBackward0"; of a comparison the name with a number: "EqBackward1" -> "EqBackward0" */
 static void make_twice_name(hg_op_info *info) {
+    if (info->op->backward == hg_d_zeros) {
+        snprintf(info->twice_name, sizeof info->twice_name, "%.*s0", (int)strlen(info->node_name) - 1, info->node_name);
+        return;
+    }
     snprintf(info->twice_name, sizeof info->twice_name, "%.*sBackward0", (int)strlen(info->node_name) - 1,
              info->node_name);
 }

@@ -201,17 +201,20 @@ static PyObject *node_name(PyObject *self, PyObject *none) {
 static PyObject *node_next_functions(PyObject *self, void *unused) {
     (void)unused;
     int n = hg_node_n_next(NODE(self));
-    PyObject *all = PyTuple_New(n);
+    /* What has no derivative has an edge for what needs one only. */
+    bool only_needed = hg_node_op(NODE(self)) && strcmp(hg_node_name(NODE(self)), "NotImplemented") == 0;
+    PyObject *all = PyList_New(0), *result;
     for (int i = 0; all && i < n; i++) {
         uint32_t nr;
         hg_node *next = hg_node_next(NODE(self), i, &nr);
+        if (!next && only_needed) continue;
         PyObject *pair = Py_BuildValue("(NI)", py_node_wrap(next), (unsigned)(next ? nr : 0));
-        if (pair)
-            PyTuple_SET_ITEM(all, i, pair);
-        else
-            Py_CLEAR(all);
+        if (!pair || PyList_Append(all, pair)) Py_CLEAR(all);
+        Py_XDECREF(pair);
     }
-    return all;
+    result = all ? PyList_AsTuple(all) : NULL;
+    Py_XDECREF(all);
+    return result;
 }
 
 static PyObject *node_variable(PyObject *self, void *unused) {

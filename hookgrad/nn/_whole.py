@@ -198,7 +198,9 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
             flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs[:differentiable]])
             flags += bytes(len(outputs) - len(flags))
-            _record(_Whole(name, function, args, edges, saved, results, derivative, twice), args, outputs, flags)
+            # What has no derivative has an edge for what needs one only.
+            to = [i for i in edges if _is_wanted(args[i])] if name == "NotImplemented" else edges
+            _record(_Whole(name, function, args, to, saved, results, derivative, twice), args, outputs, flags)
             return outputs if isinstance(result, tuple) else outputs[0]
 
         call.whole = function, name, edges, saved, results, derivative
@@ -214,6 +216,19 @@ def without_derivative(op, *edges):
         raise RuntimeError(f"derivative for aten::{op} is not implemented")
 
     return one_node("NotImplemented", *edges, saved="- " * 8, derivative=refuse)
+
+
+def written_without_derivative(op, self, *others):
+    """`self` was changed in place by the op, through which PyTorch refuses to go backward: it has such a node."""
+
+    def refuse(*given):
+        raise RuntimeError(f"derivative for {op} is not implemented")
+
+    args = (self, *others)
+    if _C.is_grad_enabled() and any(t.requires_grad for t in args):
+        edges = range(len(args))
+        whole = _Whole("NotImplemented", None, args, edges, ["-"] * len(args), [], refuse)
+        _record(whole, args, (self,), bytes([_DIFFERENTIABLE | _DIRTY]))
 
 
 def in_place(one):
