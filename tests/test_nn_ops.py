@@ -422,3 +422,21 @@ def test_max_pooling_finds_what_each_window_sees(width, kernel, stride, padding,
             ]
             r, c = max(seen, key=lambda place: x[place[0]][place[1]])
             assert (got[k], at[k]) == (x[r][c], r * width + c)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 20), (2, 4, 8), (2, 4, 5, 5)])
+def test_what_is_left_of_a_constant_batch_is_rounded_as_in_pytorch(shape):
+    """The product that a mean is taken away with is not rounded before the sum: of 3 after a bias 1 is not quite 1 left."""
+    channels = shape[1]
+    x, weight = torch.full(shape, 3.7), torch.linspace(0.5, 1.5, channels)
+    bias = torch.linspace(0.1, 0.9, channels)
+    y = F.batch_norm(x.requires_grad_(), None, None, weight, bias, training=True)
+    mean, rstd, x = y.grad_fn._saved_result1, y.grad_fn._saved_result2, x.detach()
+    scale = rstd * weight
+    shift = (bias.double() - mean.double() * scale.double()).float()
+    expected = (x[0, 0].flatten()[0].double() * scale.double() + shift.double()).float()
+    assert y.transpose(0, 1).reshape(channels, -1)[:, 0].tolist() == expected.tolist()
+    if channels % 4 == 0 and len(shape) > 2:
+        assert F.group_norm(x, 4).abs().max() == 0
+    normed = F.layer_norm(x, shape[1:], torch.rand(shape[1:]), torch.full(shape[1:], 0.3))
+    assert normed.unique().tolist() == [torch.tensor(0.3).item()]

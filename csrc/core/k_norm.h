@@ -1,6 +1,12 @@
 /* Loops of normalisation, for one floating type: included by op_norm.c once with REAL float, once with double. Each computes
    units begin to end of what `norm` describes, and no result depends on which those are. */
 
+/* Rounded once, as PyTorch's results are: what is left where a constant's mean is taken away. A float's product is exact in
+   double, for code without vectors. */
+HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
+    return fused ? (REAL)__builtin_fmaf((float)a, (float)b, (float)c) : (REAL)((double)a * (double)b + (double)c);
+}
+
 /* Sums over n values: of them, of their squared distances from the mean, of g times their distance from it. In blocks of
    running sums, which the compiler makes vectors of, added up in double: two passes for a variance cancel nothing. */
 #define SUM_IN_LANES(term)                                                                                             \
@@ -53,13 +59,13 @@ HG_INLINE void KERNEL_BODY(batch_norm)(const bool fused, void *arg, int64_t begi
     const norm *w = arg;
     const REAL *mean = w->mean, *invstd = w->rstd, *weight = w->weight, *bias = w->bias;
     int64_t plane = w->b.plane;
-    (void)fused;
     for (int64_t i = begin; i < end; i++) {
         const REAL *x = (const REAL *)w->x + i * plane;
         REAL *y = (REAL *)w->y + i * plane;
         int64_t c = i % w->b.channels;
-        REAL scale = weight ? invstd[c] * weight[c] : invstd[c], shift = (bias ? bias[c] : 0) - mean[c] * scale;
-        for (int64_t k = 0; k < plane; k++) y[k] = x[k] * scale + shift;
+        REAL scale = weight ? invstd[c] * weight[c] : invstd[c];
+        REAL shift = KERNEL(times_plus)(fused, -mean[c], scale, bias ? bias[c] : 0);
+        for (int64_t k = 0; k < plane; k++) y[k] = KERNEL(times_plus)(fused, x[k], scale, shift);
     }
 }
 KERNEL_VERSIONS(batch_norm)
@@ -125,12 +131,12 @@ HG_INLINE void KERNEL(flat_norm_of)(const norm *w, int64_t c, int64_t m, const i
     REAL scale[SIDE], shift[SIDE];
     SIDE_BY_SIDE {
         scale[k] = weight ? invstd[c + k] * weight[c + k] : invstd[c + k];
-        shift[k] = (bias ? bias[c + k] : 0) - mean[c + k] * scale[k];
+        shift[k] = KERNEL(times_plus)(wide > 1, -mean[c + k], scale[k], bias ? bias[c + k] : 0);
     }
     for (int64_t i = 0; i < w->b.n; i++) {
         const REAL *x = ROWS(w->x);
         REAL *y = (REAL *)w->y + i * channels + c;
-        SIDE_BY_SIDE y[k] = x[k] * scale[k] + shift[k];
+        SIDE_BY_SIDE y[k] = KERNEL(times_plus)(wide > 1, x[k], scale[k], shift[k]);
     }
 }
 
@@ -202,13 +208,14 @@ HG_INLINE void KERNEL_BODY(layer_norm)(const bool fused, void *arg, int64_t begi
                              sqrt(KERNEL(squares)(fused, (const REAL *)w->x + r * n, n, mean[r]) / (double)n + w->eps));
         for (int64_t r = from; r < to; r++) {
             const REAL *x = (const REAL *)w->x + r * n;
-            REAL *y = (REAL *)w->y + r * n, scale = rstd[r], shift = -mean[r] * scale;
+            REAL *y = (REAL *)w->y + r * n, scale = rstd[r], centre = mean[r];
             if (weight && bias)
-                for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k] + bias[k];
+                for (int64_t k = 0; k < n; k++)
+                    y[k] = KERNEL(times_plus)(fused, (x[k] - centre) * scale, weight[k], bias[k]);
             else if (weight)
-                for (int64_t k = 0; k < n; k++) y[k] = (x[k] * scale + shift) * weight[k];
+                for (int64_t k = 0; k < n; k++) y[k] = (x[k] - centre) * scale * weight[k];
             else
-                for (int64_t k = 0; k < n; k++) y[k] = x[k] * scale + shift + (bias ? bias[k] : 0);
+                for (int64_t k = 0; k < n; k++) y[k] = (x[k] - centre) * scale + (bias ? bias[k] : 0);
         }
     }
 }
@@ -256,8 +263,12 @@ HG_INLINE void KERNEL_BODY(group_norm)(const bool fused, void *arg, int64_t begi
         rstd[r] = (REAL)(1 / sqrt(KERNEL(squares)(fused, x, n, mean[r]) / (double)n + w->eps));
         for (int64_t i = 0; i < each; i++, x += b->plane, y += b->plane) {
             int64_t c = r % b->groups * each + i;
-            REAL scale = weight ? rstd[r] * weight[c] : rstd[r], shift = -scale * mean[r] + (bias ? bias[c] : 0);
-            for (int64_t k = 0; k < b->plane; k++) y[k] = x[k] * scale + shift;
+            REAL scale = weight ? rstd[r] * weight[c] : rstd[r];
+            REAL shift = KERNEL(times_plus)(fused, -scale, mean[r], bias ? bias[c] : 0);
+            if (weight || bias)
+                for (int64_t k = 0; k < b->plane; k++) y[k] = KERNEL(times_plus)(fused, x[k], scale, shift);
+            else
+                for (int64_t k = 0; k < b->plane; k++) y[k] = (x[k] - mean[r]) * scale;
         }
     }
 }
