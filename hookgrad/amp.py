@@ -3,10 +3,11 @@
 Source: https://docs.pytorch.org/docs/stable/amp.html
 """
 
-import math
 import threading
 import warnings
 from collections import defaultdict
+from collections.abc import Iterable
+from enum import Enum
 from functools import partial, wraps
 
 from . import _C
@@ -227,6 +228,14 @@ def clear_autocast_cache():
         _state.cast.clear()
 
 
+class OptState(Enum):
+    """How far an optimizer is since the scaler's last update."""
+
+    READY = 0
+    UNSCALED = 1
+    STEPPED = 2
+
+
 class GradScaler:
     """Scales losses so that small gradients survive in half precision, and leaves out steps whose gradients overflow.
 
@@ -255,7 +264,8 @@ class GradScaler:
         if backoff_factor >= 1.0:
             raise AssertionError("The backoff factor must be < 1.0.")
         self._device, self._enabled = device, enabled
-        self._scale, self._growth_tracker = float(init_scale), 0
+        self._init_scale, self._init_growth_tracker = init_scale, 0
+        self._scale = self._growth_tracker = None  # tensors, from the first loss on
         self._growth_factor, self._backoff_factor, self._growth_interval = (
             growth_factor,
             backoff_factor,
@@ -264,34 +274,50 @@ class GradScaler:
         self._reset()
 
     def _reset(self):
-        self._overflowed = defaultdict(bool)  # id of an optimizer -> whether its gradients were not finite
-        self._unscaled, self._stepped = set(), set()
+        self._per_optimizer_states = defaultdict(lambda: {"stage": OptState.READY, "found_inf_per_device": {}})
+
+    def _check_started(self, what):
+        if self._scale is None:
+            raise AssertionError(
+                f"Attempted {what} but _scale is None. This may indicate your script did not use "
+                "scaler.scale(loss or outputs) earlier in the iteration."
+            )
 
     def scale(self, outputs):
         """A loss, or an iterable of them, times the scale."""
         if not self._enabled:
             return outputs
         if isinstance(outputs, _C.Tensor):
+            if self._scale is None:
+                self._scale = _C.full((), self._init_scale, dtype=_C.float32)
+                self._growth_tracker = _C.full((), self._init_growth_tracker, dtype=_C.int32)
             return outputs * self._scale
-        return type(outputs)(self.scale(output) for output in outputs)
+        if not isinstance(outputs, Iterable):
+            raise ValueError("outputs must be a Tensor or an iterable of Tensors")
+        scaled = map(self.scale, outputs)
+        return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled
 
     def unscale_(self, optimizer):
         """Divide the gradients of the optimizer's parameters by the scale, in place."""
         if not self._enabled:
             return
-        key = id(optimizer)
-        if key in self._unscaled:
+        self._check_started("unscale_")
+        state = self._per_optimizer_states[id(optimizer)]
+        if state["stage"] is OptState.UNSCALED:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
-        if key in self._stepped:
+        if state["stage"] is OptState.STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
-        self._unscaled.add(key)
+        inverse = 1.0 / self._scale.item()
         grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        for grad in grads:
-            with no_grad():
-                grad.mul_(1.0 / self._scale)
-            if not bool(_C.isfinite(grad).all()):
-                self._overflowed[key] = True
-        self._overflowed.setdefault(key, False)
+        if any(grad.dtype is _C.float16 for grad in grads):
+            raise ValueError("Attempting to unscale FP16 gradients.")
+        with no_grad():
+            overflowed = False
+            for grad in grads:
+                overflowed |= not _C.isfinite(grad.mul_(inverse)).all()
+            if grads:
+                state["found_inf_per_device"] = {grads[0].device: _C.full((), float(overflowed))}
+        state["stage"] = OptState.UNSCALED
 
     def step(self, optimizer, *args, **kwargs):
         """Step the optimizer, unless a gradient is not finite; returns what its step returned."""
@@ -299,36 +325,57 @@ class GradScaler:
             return optimizer.step(*args, **kwargs)
         if "closure" in kwargs:
             raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
-        key = id(optimizer)
-        if key in self._stepped:
+        self._check_started("step")
+        state = self._per_optimizer_states[id(optimizer)]
+        if state["stage"] is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
-        if key not in self._unscaled:
+        if state["stage"] is OptState.READY:
             self.unscale_(optimizer)
-        self._stepped.add(key)
-        return None if self._overflowed[key] else optimizer.step(*args, **kwargs)
+        if not state["found_inf_per_device"]:
+            raise AssertionError("No inf checks were recorded for this optimizer.")
+        result = None if any(state["found_inf_per_device"].values()) else optimizer.step(*args, **kwargs)
+        state["stage"] = OptState.STEPPED
+        return result
 
     def update(self, new_scale=None):
         """Let the scale grow or shrink, or set it; to be called after the steps."""
         if not self._enabled:
             return
-        if new_scale is not None:
-            self._scale = float(new_scale)
-        elif not self._overflowed:
-            raise AssertionError("No inf checks were recorded prior to update.")
-        elif any(self._overflowed.values()):
-            self._scale, self._growth_tracker = self._scale * self._backoff_factor, 0
-        else:
-            self._growth_tracker += 1
-            if self._growth_tracker == self._growth_interval:
-                grown = self._scale * self._growth_factor
-                self._scale, self._growth_tracker = grown if math.isfinite(grown) else self._scale, 0
+        self._check_started("update")
+        with no_grad():
+            if new_scale is not None:
+                self._scale.fill_(new_scale)
+            else:
+                found = [f for s in self._per_optimizer_states.values() for f in s["found_inf_per_device"].values()]
+                if not found:
+                    raise AssertionError("No inf checks were recorded prior to update.")
+                self._adapt(overflowed=any(found))
         self._reset()
+
+    def _adapt(self, overflowed):
+        if overflowed:
+            self._scale.mul_(self._backoff_factor)
+            self._growth_tracker.zero_()
+        elif self._growth_tracker + 1 == self._growth_interval:
+            grown = self._scale * self._growth_factor
+            if grown.isfinite():
+                self._scale.copy_(grown)
+            self._growth_tracker.zero_()
+        else:
+            self._growth_tracker.add_(1)
 
     def is_enabled(self):
         return self._enabled
 
     def get_scale(self):
-        return self._scale if self._enabled else 1.0
+        if not self._enabled:
+            return 1.0
+        return self._init_scale if self._scale is None else self._scale.item()
+
+    def _get_growth_tracker(self):
+        if not self._enabled:
+            return 0
+        return self._init_growth_tracker if self._growth_tracker is None else self._growth_tracker.item()
 
     def get_growth_factor(self):
         return self._growth_factor
@@ -353,11 +400,11 @@ class GradScaler:
         if not self._enabled:
             return {}
         return {
-            "scale": self._scale,
+            "scale": self.get_scale(),
             "growth_factor": self._growth_factor,
             "backoff_factor": self._backoff_factor,
             "growth_interval": self._growth_interval,
-            "_growth_tracker": self._growth_tracker,
+            "_growth_tracker": self._get_growth_tracker(),
         }
 
     def load_state_dict(self, state_dict):
@@ -368,8 +415,31 @@ class GradScaler:
             raise RuntimeError(
                 "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
             )
-        for name, value in state_dict.items():
-            setattr(self, name if name.startswith("_") else "_" + name, value)
+        self._init_scale, self._init_growth_tracker = state_dict["scale"], state_dict["_growth_tracker"]
+        if self._scale is not None:
+            self._scale.fill_(self._init_scale)
+            self._growth_tracker.fill_(self._init_growth_tracker)
+        for name in ("growth_factor", "backoff_factor", "growth_interval"):
+            setattr(self, "_" + name, state_dict[name])
+
+    def __getstate__(self):
+        if self._enabled and self._per_optimizer_states:
+            raise AssertionError(
+                "A GradScaler instance may only be pickled at the beginning of an iteration, or at the end after "
+                "scaler.update()."
+            )
+        state = self.__dict__ | {
+            "_init_scale": self.get_scale(),
+            "_init_growth_tracker": self._get_growth_tracker(),
+            "_scale": None,
+            "_growth_tracker": None,
+        }
+        del state["_per_optimizer_states"]
+        return state
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._reset()
 
 
 class OldGradScaler(GradScaler):

@@ -16,6 +16,7 @@ from . import autograd as _autograd
 from .autograd import function
 from .autograd.grad_mode import enable_grad
 from .nn.utils import stateless
+from .random import get_rng_state, set_rng_state
 from .utils._pytree import tree_flatten, tree_unflatten
 
 __all__ = [
@@ -44,10 +45,14 @@ def _flatten(tree):
     return leaves, lambda values: tree_unflatten(values, spec)
 
 
+_RETURNS = "expected f(*primals) to return only tensors, got unsupported type"
+_RETURNS_ONE = "Expected f(*args) to return a Tensor, got"
+
+
 def _tensors(leaves, what):
     for leaf in leaves:
         if not isinstance(leaf, _C.Tensor):
-            raise RuntimeError(f"{what}, got unsupported type {type(leaf)}")
+            raise RuntimeError(f"{what} {type(leaf)}")
     return leaves
 
 
@@ -134,7 +139,7 @@ class _Call:
         with enable_grad(), _transforms.inside(forward=forward):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         self.outputs, self.output = _flatten(result)
-        _tensors(self.outputs, f"{name}: expected f(*args) to return only tensors")
+        _tensors(self.outputs, f"{name}: {_RETURNS_ONE if name.startswith('grad') else _RETURNS}")
         flat, build = _flatten(aux)
         self.aux = build([self.settled([t])[0] if isinstance(t, _C.Tensor) else t for t in flat])
 
@@ -276,7 +281,7 @@ def vjp(func, *primals, has_aux=False):
     call = _Call(lambda values: func(*values), primals, has_aux, "vjp(f, *primals)")
 
     def product(cotangents):
-        starts = _tensors(_flatten(cotangents)[0], "vjp_fn: expected only tensors")
+        starts = _tensors(_flatten(cotangents)[0], "vjp_fn: expected only tensors, got unsupported type")
         if len(starts) != len(call.outputs):
             raise RuntimeError(
                 "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function: "
@@ -327,10 +332,7 @@ def _dual_jvp(func, primals, tangents, has_aux, name):
         duals = [forward_ad.make_dual(x, t) for x, t in zip(leaves, tangents)]
         result, aux = _with_aux(func(*rebuild(duals)), has_aux, name)
         outputs, build = _flatten(result)
-        pairs = [
-            forward_ad.unpack_dual(out)
-            for out in _tensors(outputs, f"{name}: expected f(*args) to return only tensors")
-        ]
+        pairs = [forward_ad.unpack_dual(out) for out in _tensors(outputs, f"{name}: {_RETURNS}")]
     value = build([p.primal for p in pairs])
     out = build([_C.zeros_like(p.primal) if p.tangent is None else p.tangent for p in pairs])
     return (value, out, aux) if has_aux else (value, out)
@@ -463,7 +465,8 @@ def _spread(dims, tree):
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     """A function that calls func for each entry of a batch and stacks the results: arguments have a dimension more.
 
-    `in_dims` says which one, for all or for each argument, None for an argument that is the same in every call.
+    `in_dims` says which one, for all or for each argument, None for an argument that is the same in every call. What draws
+    random numbers is an error, unless `randomness` says whether the calls get the "same" ones or "different" ones.
 
     >>> import hookgrad as torch
     >>> vmap(torch.dot, in_dims=(0, None))(torch.eye(2), torch.tensor([3.0, 4.0]))
@@ -476,6 +479,10 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     @wraps(func)
     def wrapper(*args, **kwargs):
         where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): "
+        if randomness not in ("error", "different", "same"):
+            raise RuntimeError(
+                f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}"
+            )
         if not isinstance(in_dims, (int, tuple)):
             raise ValueError(
                 f"{where}expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, "
@@ -509,9 +516,11 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
                 "mapped dimension"
             )
-        results = []
+        results, drawn = [], get_rng_state()
         with _transforms.inside(vmap=True):
             for i in range(sizes[0]):
+                if randomness == "same":
+                    set_rng_state(drawn)
                 own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
                 more = i + 1 < sizes[0]
                 _autograd._samples_left += more
@@ -519,6 +528,11 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                     results.append(func(*own_args, **own_kwargs))
                 finally:
                     _autograd._samples_left -= more
+                if i == 0 and randomness == "error" and not _C.equal(drawn, get_rng_state()):
+                    raise RuntimeError(
+                        "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                        "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+                    )
         return _stacked(results, out_dims, name)
 
     return wrapper

@@ -217,3 +217,28 @@ def test_a_map_that_fails_keeps_no_later_graph():
     torch.autograd.grad(y.sum(), x)
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         torch.autograd.grad(y.sum(), x)
+
+
+def test_vmap_and_random_numbers():
+    def noisy(x):
+        return x + torch.rand(2)
+
+    with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+        vmap(noisy)(BATCH)
+    with pytest.raises(RuntimeError, match="Only allowed values for randomness are"):
+        vmap(noisy, randomness="any")(BATCH)
+    torch.manual_seed(0)
+    drawn = torch.rand(3, 2)
+    torch.manual_seed(0)
+    assert torch.equal(vmap(noisy, randomness="same")(BATCH), BATCH + drawn[0])
+    torch.manual_seed(0)
+    assert torch.equal(vmap(noisy, randomness="different")(BATCH), BATCH + drawn)
+
+
+def test_what_is_no_tensor_is_no_result():
+    with pytest.raises(RuntimeError, match="Expected f\\(\\*args\\) to return a Tensor, got <class 'int'>"):
+        grad(lambda x: 3)(A)
+    with pytest.raises(
+        RuntimeError, match="expected f\\(\\*primals\\) to return only tensors, got unsupported type <class 'int'>"
+    ):
+        vjp(lambda x: 3, A)

@@ -252,3 +252,35 @@ def test_lists_of_tensors_are_sorted_by_dtype():
 def test_the_size_of_a_storage_counts_its_bytes():
     small, large = (sys.getsizeof(torch.ones(n).untyped_storage()) for n in (1, 101))
     assert large - small == 400
+
+
+def test_a_scaler_knows_what_came_before():
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    p = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([p], lr=0.5)
+    for call in (lambda: scaler.step(optimizer), lambda: scaler.unscale_(optimizer), scaler.update):
+        with pytest.raises(AssertionError, match="_scale is None"):
+            call()
+    assert scaler.get_scale() == 4.0
+    with pytest.raises(ValueError, match="outputs must be a Tensor or an iterable of Tensors"):
+        scaler.scale(3)
+    losses = [loss.item() for loss in scaler.scale(p.detach() * k for k in (1, 2))]
+    assert losses == [4.0, 8.0]
+    with pytest.raises(AssertionError, match="No inf checks were recorded for this optimizer"):
+        scaler.step(optimizer)
+    p.grad = torch.ones(1)
+    scaler.update(2.0)
+    scaler.unscale_(optimizer)
+    with pytest.raises(AssertionError, match="may only be pickled at the beginning"):
+        pickle.dumps(scaler)
+    scaler.step(optimizer)
+    assert (p.item(), scaler.state_dict()["scale"]) == (0.75, 2.0)
+    with pytest.raises(RuntimeError, match="step\\(\\) has already been called"):
+        scaler.step(optimizer)
+    scaler.update()
+    again = pickle.loads(pickle.dumps(scaler))
+    assert (again.get_scale(), again.state_dict()) == (2.0, scaler.state_dict())
+    half = nn.Parameter(torch.ones(1, dtype=torch.float16))
+    half.grad = torch.ones_like(half)
+    with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
+        scaler.unscale_(torch.optim.SGD([half], lr=0.5))

@@ -159,6 +159,7 @@ WRONG = [
         "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=torch.int32",
     ),
     ("nn.Module()(3)", NotImplementedError, 'Module [Module] is missing the required "forward" function'),
+    ("nn.Module()(a=3)", TypeError, "_forward_unimplemented() got an unexpected keyword argument 'a'"),
 ]
 
 

@@ -433,7 +433,11 @@ hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kw
 }
 
 static PyObject *module_forward(PyObject *self, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs;
+    (void)args;
+    Py_ssize_t at = 0;
+    PyObject *name;
+    if (kwargs && PyDict_Next(kwargs, &at, &name, NULL))
+        return PyErr_Format(PyExc_TypeError, "_forward_unimplemented() got an unexpected keyword argument '%U'", name);
     return PyErr_Format(PyExc_NotImplementedError, "Module [%s] is missing the required \"forward\" function",
                         Py_TYPE(self)->tp_name);
 }

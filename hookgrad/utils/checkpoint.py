@@ -207,7 +207,7 @@ class _Holder:
         self.places = {}  # for each backward: its place, or None once it was handed out
 
 
-class _StopRecomputation(Exception):
+class _StopRecomputationError(Exception):
     """Everything that is needed has been computed."""
 
 
@@ -285,7 +285,7 @@ class _Frame:
             try:
                 with self.second_run(run), hookgrad.enable_grad():
                     self.recompute(*inputs)
-            except _StopRecomputation:
+            except _StopRecomputationError:
                 pass
             self.done.add(run)
             self.compare(run)
@@ -336,7 +336,7 @@ class _Frame:
             place = holder.places[run] = _Place()
             self.recomputed[run][place] = tensor
         if self.early_stop and n + 1 == len(self.holders):
-            raise _StopRecomputation
+            raise _StopRecomputationError
         return tensor
 
     def compare(self, run):
