@@ -73,7 +73,7 @@ IntTensor = _tensor.LegacyType("IntTensor", _C.int32)
 LongTensor = _tensor.LegacyType("LongTensor", _C.int64)
 BoolTensor = _tensor.LegacyType("BoolTensor", _C.bool)
 
-DisableTorchFunction = DisableTorchFunctionSubclass = _tensor.DisableTorchFunctionSubclass
+DisableTorchFunctionSubclass = _tensor.DisableTorchFunctionSubclass
 legacy_contiguous_format = contiguous_format  # noqa: F821 (a name of the core's)
 newaxis = None
 
@@ -104,6 +104,7 @@ _ELSEWHERE = {
     "set_warn_always": "functional",
     "GradScaler": "amp",
     "Future": "futures",
+    "DisableTorchFunction": "overrides",
     "Parameter": "nn.parameter",
     "i0": "special",
     "mvlgamma": "special",

@@ -32,7 +32,7 @@ _FUNCTIONS = """norm input p='fro' dim=None keepdim=False dtype=None
     meshgrid *tensors indexing=None"""
 _FUNCTIONS_AS_GIVEN = "atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod chain_matmul einsum"
 _BARE = """__bool__ __float__ __index__ __int__ __invert__ __len__ data_ptr dim element_size get_device is_complex is_floating_point is_signed item
-    ndimension nelement numel retain_grad storage_offset tolist untyped_storage""".split()
+    ndimension nelement new_tensor numel retain_grad storage_offset tolist untyped_storage""".split()
 
 
 def _forms(text):

@@ -35,3 +35,9 @@ def _with_out(name, function):
         return out
 
     return call
+
+
+def title(namespace, prefix, names):
+    """Let the functions of those names be called what PyTorch's are: `torch.linalg.norm` is "linalg_norm"."""
+    for name in names.split():
+        namespace[name].__name__ = prefix + name

@@ -12,7 +12,7 @@ from dis import opmap
 from importlib.machinery import ModuleSpec, PathFinder
 from types import FunctionType, ModuleType
 
-from ._C import _Package
+from ._C import _ops_of_torch, _Package
 
 HERE = __package__  # "hookgrad"
 THERE = "torch"
@@ -26,6 +26,7 @@ def install() -> None:
     for name in [n for n in sys.modules if n == THERE or n.startswith(THERE + ".")]:
         del sys.modules[name]
     sys.meta_path.insert(0, Finder())
+    _ops_of_torch()
     for name, module in list(sys.modules.items()):
         if is_ours(name) and module is not None:
             present_as_torch(module)

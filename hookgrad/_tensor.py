@@ -43,6 +43,24 @@ def __format__(self, spec):
     return object.__format__(self, spec)
 
 
+# ---- Operators --------------------------------------------------------------------------------------------------------
+
+
+def _name_operator(slot, name):
+    """Show a method that Python calls for an operator under the name that PyTorch has for it."""
+    operator = Tensor.__dict__[slot]
+
+    def method(self, *args):
+        return operator(self, *args)
+
+    method.__name__, method.__qualname__ = name, f"Tensor.{slot}"
+    _C._name_operator(slot, method)
+
+
+for _slot, _name in {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}.items():
+    _name_operator(_slot, _name)
+
+
 # ---- Copies and pickles --------------------------------------------------------------------------------------------
 
 
@@ -547,7 +565,22 @@ class DisableTorchFunctionSubclass:
         _C._override_off(-1)
 
 
-_C.DisableTorchFunctionSubclass = _C.DisableTorchFunction = DisableTorchFunctionSubclass
+_C.DisableTorchFunctionSubclass = DisableTorchFunctionSubclass
+
+_OF_OVERRIDES = """DisableTorchFunction _EnableTorchFunction _get_function_stack_at _is_torch_function_all_disabled
+    _len_torch_function_stack""".split()
+
+
+def _late_in_core(name):
+    """What `torch._C` has that is Python here and comes with its first use."""
+    if name in _OF_OVERRIDES:
+        from . import overrides
+
+        return getattr(overrides, name)
+    raise AttributeError(f"module 'torch._C' has no attribute {name!r}")
+
+
+_C.__getattr__ = _late_in_core
 
 
 def __init_subclass__(cls, **kwargs):

@@ -2,7 +2,7 @@
 
 from . import _C
 from ._C import _LinAlgError as LinAlgError
-from ._out import take_out
+from ._out import take_out, title
 from .nn._whole import one_node
 from .return_types import named
 from .type_info import finfo, scalar_type
@@ -448,4 +448,10 @@ take_out(
     globals(),
     """cholesky cond eigh eigvalsh householder_product inv_ex lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm matrix_rank norm pinv
     solve solve_ex svd svdvals tensorinv tensorsolve vecdot""",
+)
+title(
+    globals(),
+    "linalg_",
+    """cholesky cond diagonal eigh eigvalsh householder_product inv_ex lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm
+    matrix_rank norm pinv solve solve_ex svd svdvals tensorinv tensorsolve vander vecdot""",
 )

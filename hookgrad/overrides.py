@@ -18,6 +18,7 @@ import re
 import threading
 import warnings
 from ast import literal_eval
+from contextlib import contextmanager
 from functools import cache, wraps
 from inspect import Parameter, Signature, signature
 from types import FunctionType, GetSetDescriptorType, MethodDescriptorType
@@ -29,7 +30,45 @@ from ._modes import Mode, ModeStack
 from ._tensor import DisableTorchFunctionSubclass
 
 Tensor = _C.Tensor
-DisableTorchFunction = DisableTorchFunctionSubclass
+
+
+class DisableTorchFunction(DisableTorchFunctionSubclass):
+    """A context in which no class is asked, and no mode."""
+
+    _depth = threading.local()
+
+    def __enter__(self):
+        super().__enter__()
+        self._modes = _stack.without_all()
+        self._modes.__enter__()
+        DisableTorchFunction._depth.now = getattr(DisableTorchFunction._depth, "now", 0) + 1
+
+    def __exit__(self, *exc):
+        DisableTorchFunction._depth.now -= 1
+        self._modes.__exit__(None, None, None)
+        super().__exit__(*exc)
+
+
+def _is_torch_function_all_disabled():
+    return getattr(DisableTorchFunction._depth, "now", 0) > 0
+
+
+class _EnableTorchFunction:
+    """As long as it lives classes are asked again, within a DisableTorchFunctionSubclass."""
+
+    def __init__(self):
+        self._was = _C._override_off(0)
+        _C._override_off(-self._was)
+
+    def __del__(self):
+        _C._override_off(self._was)
+
+
+@contextmanager
+def _enable_torch_function():
+    guard = _EnableTorchFunction()
+    yield
+    del guard
 
 
 def is_tensor_like(inp):
@@ -109,10 +148,15 @@ def _overrides(cls):
     return cls.__torch_function__ is not _C._disabled_torch_function_impl
 
 
+@cache
+def _names_in_nn():
+    return {op: name for name, op in vars(_C.nn).items() if isinstance(op, _METHODS)}
+
+
 def _call(function, args, kwargs):
     """A call that a mode is to see, or in which a tensor of an overriding class takes part."""
-    name = getattr(function, "__name__", "")
-    if name not in _AS_GIVEN and name[-1:] != "_" and function is getattr(_C.nn, name, None):
+    name = _names_in_nn().get(function, "")
+    if name not in _AS_GIVEN and name and name[-1] != "_":
         composed = getattr(_F(), name)
         if isinstance(composed, FunctionType) and name in _within.names:
             return _ask(function, _flat(args, kwargs), args, kwargs)
@@ -142,9 +186,10 @@ def _flat(args, kwargs):
 def _ask(function, relevant_args, args, kwargs, in_python=False):
     """The answer of the first mode or class that has one. Without keyword arguments a function in C++ hands on none, not {}."""
     asked = []  # one of each class, derived classes before their bases
+    on = not _C._override_off(0)
     for arg in relevant_args:
         cls = type(arg)
-        if (_overrides(cls) or in_python and cls is Tensor) and cls not in map(type, asked):
+        if (on and _overrides(cls) or in_python and cls is Tensor) and cls not in map(type, asked):
             place = next((i for i, other in enumerate(asked) if issubclass(cls, type(other))), len(asked))
             asked.insert(place, arg)
     types = tuple(map(type, asked))
@@ -154,7 +199,12 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
     call = (function, types, args, kwargs) if kwargs or by_python else (function, types, args)
     if _stack.modes:
         with _stack.without_top() as mode:
-            result = mode.__torch_function__(*call)
+            answer = mode.__torch_function__
+            if getattr(answer, "__self__", mode) is not mode:
+                raise RuntimeError(
+                    "Defining your mode's `__torch_function__` as a classmethod is not supported, please make it a plain method"
+                )
+            result = answer(*call)
         if result is not NotImplemented:
             return result
     for arg in asked:
@@ -252,6 +302,14 @@ def _get_current_function_mode_stack():
     return list(_stack.modes)
 
 
+def _len_torch_function_stack():
+    return len(_stack.modes)
+
+
+def _get_function_stack_at(place):
+    return _stack.modes[place]
+
+
 def _F():
     from .nn import functional
 
@@ -334,16 +392,43 @@ def _index():
             ("torch.Tensor", Tensor.__dict__),
         ):
             for name, value in names.items():
-                if isinstance(value, _METHODS) or callable(value) and (name[0] != "_" or name.endswith("__")):
-                    try:
-                        if name[0] != "_" or value not in _index_of:
-                            _index_of[value] = f"{prefix}.{name}"
-                    except TypeError:
-                        pass  # it cannot be hashed, and is no function
+                _put_into_index(prefix, name, value)
+        for name, public in {"__abs__": "abs", "__neg__": "neg", "__pos__": "positive"}.items():
+            _index_of[getattr(Tensor, name)] = f"torch.Tensor.{public}"
     return _index_of
 
 
+def _put_into_index(prefix, name, value):
+    if prefix == "torch" and name in _AS_GIVEN:
+        prefix = "torch.nn.functional"
+    if isinstance(value, _METHODS) or callable(value) and (name[0] != "_" or name.endswith("__")):
+        try:
+            if name[0] != "_" or value not in _index_of:
+                _index_of[value] = f"{prefix}.{name}"
+        except TypeError:
+            pass  # it cannot be hashed, and is no function
+
+
 _index_of = {}
+
+
+@cache
+def _index_of_late():
+    """The same with what comes late: names that nobody has used so far."""
+    import hookgrad as torch
+
+    for prefix, place in (
+        ("torch.nn.functional", _F()),
+        ("torch", torch),
+        ("torch.linalg", torch.linalg),
+        ("torch.special", torch.special),
+    ):
+        for name in dir(place):
+            if name[0] != "_" and name != "Tensor":
+                value = getattr(place, name, None)
+                if getattr(value, "__hash__", None) and value not in _index_of:
+                    _put_into_index(prefix, name, value)
+    return _index_of
 
 
 def resolve_name(f):
@@ -355,7 +440,9 @@ def resolve_name(f):
     owner = getattr(f, "__self__", None)
     if owner is not None and getattr(f, "__name__", "") in ("__get__", "__set__"):
         return f"torch.Tensor.{owner.fget.__name__ if isinstance(owner, property) else owner.__name__}.{f.__name__}"
-    return _index().get(f) or _names_of_asking.get(f)
+    if getattr(f, "__hash__", None) is None:
+        return None
+    return _index().get(f) or _names_of_asking.get(f) or _index_of_late().get(f)
 
 
 def is_tensor_method_or_property(func):
@@ -369,7 +456,7 @@ def is_tensor_method_or_property(func):
 _AS_GIVEN = frozenset(
     """adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear channel_shuffle conv1d conv2d conv3d conv_tbc conv_transpose1d
     conv_transpose2d conv_transpose3d cosine_similarity gelu hardshrink linear logsigmoid native_channel_shuffle one_hot
-    pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu scaled_dot_product_attention softplus softshrink""".split()
+    log_sigmoid pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu scaled_dot_product_attention softplus softshrink""".split()
 )
 
 
@@ -385,6 +472,7 @@ def _begin():
         function = getattr(F, name)
         if isinstance(function, FunctionType) and name[0] != "_" and function.__module__.endswith("nn.functional"):
             vars(F)[name] = _asking(function)  # not by setattr(): that is a program's way (py_package.c)
+            _names_of_asking[function] = f"torch.nn.functional.{name}"
     import hookgrad as torch
 
     for prefix, place in (("torch", torch), ("torch.linalg", torch.linalg), ("torch.special", torch.special)):
@@ -412,7 +500,7 @@ def asked_about(function, name, prefix="torch"):
         and function.__module__.partition(".")[2] in _HOMES
     ):
         asking = _asking(function)
-        _names_of_asking[asking] = f"{prefix}.{name}"
+        _names_of_asking[asking] = _names_of_asking[function] = f"{prefix}.{name}"
         return asking
     return function
 

@@ -4,12 +4,15 @@ import math
 
 from . import _C
 from ._gamma import gammainc, gammaincc, zeta  # noqa: F401 (names of this module)
-from ._out import take_out
+from ._out import take_out, title
 from .nn._whole import in_place, one_node
 
 globals().update({name: value for name, value in vars(_C.special).items() if not name.startswith("_")})
 
-psi, log_softmax, softmax, round = _C.digamma, _C.log_softmax, _C.softmax, _C.round
+psi, log_softmax, softmax, round = (
+    _C._special(op, name)
+    for op, name in ((_C.digamma, "psi"), (_C.log_softmax, "log_softmax"), (_C.softmax, "softmax"), (_C.round, "round"))
+)
 
 
 # ---- The normal distribution -----------------------------------------------------------------------------------------------
@@ -177,3 +180,5 @@ def i1e(input):
 
 
 take_out(globals(), "entr erfcx i0 i0e i1 i1e log_ndtr multigammaln mvlgamma ndtr ndtri xlog1py zeta")
+title(globals(), "special_", "entr erfcx i0e i1 i1e log_ndtr multigammaln ndtr ndtri xlog1py zeta")
+mvlgamma.__name__ = "mvlgamma"

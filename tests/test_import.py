@@ -17,7 +17,7 @@ def test_rare_parts_come_with_their_first_use(run_python):
         "print(torch.nn.Linear.__name__, torch.cuda.is_available(), torch.linalg.norm.__name__)\n"
     )
     done = run_python("-c", code)
-    assert (done.stdout, done.stderr) == ("[]\nLinear False norm\n", "")
+    assert (done.stdout, done.stderr) == ("[]\nLinear False linalg_norm\n", "")
 
 
 def test_names_of_torch():

@@ -169,10 +169,20 @@ PyObject *py_tensor_get(PyObject *self, PyObject *at) {
     }
     if (hg_py->override && py_overrides((PyObject *[]){self, at}, 2))
         return py_override_slot("__getitem__", (PyObject *[]){self, at}, 2);
-    if (!cx || parse(at, &s)) return NULL;
+    if (!cx) return NULL;
+    if (parse(at, &s)) {
+        if (!py_override_strangers(&at, 1)) return NULL;
+        return py_override_slot("__getitem__", (PyObject *[]){self, at}, 2);
+    }
     hg_status st = hg_get_index(cx, TENSOR(self), s.at, s.n, &out);
     subscript_done(&s);
     return st == HG_OK ? py_own(out) : py_raise(cx, st);
+}
+
+static int set_by_override(PyObject *self, PyObject *at, PyObject *value) {
+    PyObject *none = py_override_slot("__setitem__", (PyObject *[]){self, at, value}, 3);
+    Py_XDECREF(none);
+    return none ? 0 : -1;
 }
 
 int py_tensor_set(PyObject *self, PyObject *at, PyObject *value) {
@@ -184,19 +194,19 @@ int py_tensor_set(PyObject *self, PyObject *at, PyObject *value) {
         PyErr_SetString(PyExc_TypeError, "Tensor does not support deleting items");
         return -1;
     }
-    if (hg_py->override && py_overrides((PyObject *[]){self, at, value}, 3)) {
-        PyObject *none = py_override_slot("__setitem__", (PyObject *[]){self, at, value}, 3);
-        Py_XDECREF(none);
-        return none ? 0 : -1;
-    }
+    if (hg_py->override && py_overrides((PyObject *[]){self, at, value}, 3)) return set_by_override(self, at, value);
     hg_arg v = py_arg_of(value, &failed);
     if (failed) return -1;
     if (v.kind == HG_A_NONE) {
+        if (py_override_strangers(&value, 1)) return set_by_override(self, at, value);
         PyErr_Format(PyExc_TypeError, "can't assign a %.100s to a torch.%s", Py_TYPE(value)->tp_name,
                      hg_dtypes[TENSOR(self)->dtype].tensor_name);
         return -1;
     }
-    if (parse(at, &s)) return -1;
+    if (parse(at, &s)) {
+        if (!py_override_strangers(&at, 1)) return -1;
+        return set_by_override(self, at, value);
+    }
     hg_status st = hg_set_index(cx, TENSOR(self), s.at, s.n, v);
     subscript_done(&s);
     return st == HG_OK ? 0 : py_fail(cx, st);

@@ -215,6 +215,10 @@ static PyObject *set_parameter_type(PyObject *module, PyObject *class) {
     (void)module;
     if (!PyType_Check(class) || !PyType_IsSubtype((PyTypeObject *)class, hg_py->tensor_type))
         return PyErr_Format(PyExc_TypeError, "_set_parameter_type(): expected a subclass of Tensor, not %R", class);
+    PyNumberMethods *own = ((PyTypeObject *)class)->tp_as_number, *core = hg_py->tensor_type->tp_as_number;
+    own->nb_power = core->nb_power; /* Python would look __pow__ up: _name_operator() in py_override.c */
+    own->nb_inplace_power = core->nb_inplace_power;
+    own->nb_true_divide = core->nb_true_divide;
     Py_XSETREF(hg_py->parameter, Py_NewRef(class));
     Py_RETURN_NONE;
 }

@@ -281,7 +281,10 @@ static PyObject *call_any(hg_ctx *cx, const py_op *op, PyObject *const *args, Py
         bound b;
         match m = py_bind(op, op->rows[r], args, n, kwnames, &b);
         if (m == MATCH_NO) continue;
-        if (m == MATCH_FAILED) return NULL;
+        if (m == MATCH_FAILED) {
+            if (!py_override_strangers(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0))) return NULL;
+            return py_override(op->face, args, n, kwnames);
+        }
         bool refused = !op->method && hg_py->uninitialized && check_initialized(op, op->rows[r], &b);
         PyObject *result = refused    ? NULL
                            : b.out    ? call_into(cx, op, op->rows[r], &b)
@@ -323,7 +326,19 @@ static PyObject *op_repr(PyObject *self) {
     return PyUnicode_FromFormat("<built-in function %U>", ((py_op *)self)->name);
 }
 
-static PyObject *op_get_name(PyObject *self, void *Py_UNUSED(closure)) { return Py_NewRef(((py_op *)self)->name); }
+/* torch.linalg.inv is "linalg_inv", as in PyTorch. */
+static PyObject *op_get_name(PyObject *self, void *Py_UNUSED(closure)) {
+    static const char *const spaces[] = {"hookgrad.linalg", "hookgrad.special"};
+    const py_op *op = (py_op *)self;
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+        if (!strcmp(op->where, spaces[i])) return PyUnicode_FromFormat("%s_%U", strchr(op->where, '.') + 1, op->name);
+    bool nn = strchr(op->where, '.');
+    if (nn && !strcmp(op->chars, "logsigmoid")) return PyUnicode_FromString("log_sigmoid");
+    if (nn && !strcmp(op->chars, "threshold")) return PyUnicode_FromString("_threshold");
+    return Py_NewRef(op->name);
+}
+
+static PyObject *op_get_qualname(PyObject *self, void *Py_UNUSED(closure)) { return Py_NewRef(((py_op *)self)->name); }
 
 static PyObject *op_get_doc(PyObject *self, void *Py_UNUSED(closure)) {
     py_op *op = (py_op *)self;
@@ -336,8 +351,17 @@ static PyObject *op_get_doc(PyObject *self, void *Py_UNUSED(closure)) {
     return doc;
 }
 
+static const char *called; /* what stands for "hookgrad" in the names of modules; NULL: itself */
+
 static PyObject *op_get_module(PyObject *self, void *Py_UNUSED(closure)) {
-    return PyUnicode_FromString(((py_op *)self)->where);
+    const char *where = ((py_op *)self)->where, *below = strchr(where, '.');
+    return called ? PyUnicode_FromFormat("%s%s", called, below ? below : "") : PyUnicode_FromString(where);
+}
+
+/* _ops_of_torch(): from here on functions say that they are torch's. */
+static PyObject *ops_of_torch(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    called = "torch";
+    Py_RETURN_NONE;
 }
 
 /* Pickled as the name that finds it again. */
@@ -347,7 +371,7 @@ static PyObject *op_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return P
 
 static PyGetSetDef op_attributes[] = {
     {"__name__", op_get_name, NULL, NULL, NULL},
-    {"__qualname__", op_get_name, NULL, NULL, NULL},
+    {"__qualname__", op_get_qualname, NULL, NULL, NULL},
     {"__module__", op_get_module, NULL, NULL, NULL},
     {"__doc__", op_get_doc, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -436,6 +460,18 @@ PyObject *py_op_of_row(int id, bool inplace) {
     return name ? (PyObject *)op_new(name, "hookgrad", false, inplace, &rows[id]) : NULL;
 }
 
+/* _special(op, name): the same op as a function of torch.special. */
+static PyObject *special(PyObject *Py_UNUSED(m), PyObject *args) {
+    py_op *op, *made;
+    PyObject *name;
+    if (!PyArg_ParseTuple(args, "O!U:_special", hg_py->op_type, &op, &name) ||
+        !(made = op_new(Py_NewRef(name), "hookgrad.special", false, false, op->rows[0])))
+        return NULL;
+    memcpy(made->rows, op->rows, sizeof op->rows);
+    made->n_rows = op->n_rows, made->plain = op->plain, made->direct = op->direct, made->n_plain = op->n_plain;
+    return (PyObject *)made;
+}
+
 /* Another row under a name of a namespace; names that are something else already stay what they are. */
 static int expose(PyObject *space, const char *where, bool method, bool inplace, op_row *row) {
     PyObject *name = PyUnicode_FromFormat(inplace ? "%s_" : "%s", row->info->name);
@@ -464,7 +500,7 @@ static int expose(PyObject *space, const char *where, bool method, bool inplace,
     return 0;
 }
 
-/* hookgrad._C.nn and its like: modules of functions, where pickles find them. Their dict, borrowed. */
+/* hookgrad._C.nn and its like: modules of functions. Their dict, borrowed. */
 static PyObject *space_new(PyObject *m, const char *name) {
     PyObject *full = PyUnicode_FromFormat("hookgrad._C.%s", name), *space = full ? PyModule_NewObject(full) : NULL;
     PyObject *dict = NULL;
@@ -543,6 +579,8 @@ static PyObject *result_type_named(PyObject *Py_UNUSED(m), PyObject *name) {
 static PyMethodDef functions[] = {
     {"op_table", op_table, METH_NOARGS, "The table of ops: a list of dicts."},
     {"_result_type", result_type_named, METH_O, NULL},
+    {"_ops_of_torch", ops_of_torch, METH_NOARGS, NULL},
+    {"_special", special, METH_VARARGS, NULL},
     {"_refuse_in_functions", refuse_in_functions, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -559,9 +597,9 @@ int py_op_init(PyObject *m) {
     } spaces[] = {
         {HG_ROW_METHOD, methods, "torch"},
         {HG_ROW_FUNCTION, torch, "hookgrad"},
-        {HG_ROW_NN, nn, "hookgrad._C.nn"},
-        {HG_ROW_LINALG, linalg, "hookgrad._C.linalg"},
-        {HG_ROW_SPECIAL, special, "hookgrad._C.special"},
+        {HG_ROW_NN, nn, "hookgrad.nn.functional"},
+        {HG_ROW_LINALG, linalg, "hookgrad.linalg"},
+        {HG_ROW_SPECIAL, special, "hookgrad.special"},
     };
     for (int id = 0; id < HG_N_OPS; id++) {
         const hg_op_info *info = hg_op_at(hg_py->lib, id);

@@ -36,20 +36,35 @@ bool py_overrides(PyObject *const *args, Py_ssize_t n) {
     return false;
 }
 
-/* Objects that are no tensors may have a __torch_function__, too: looked for where a call would otherwise fail. */
+/* Objects that are no tensors may have a __torch_function__, too: looked for where a call would otherwise fail, or has failed:
+   then the exception goes where one is found. */
 static bool stranger(PyObject *o) {
     return !py_is_tensor(o) && !PyType_Check(o) && _PyType_Lookup(Py_TYPE(o), NAME(__torch_function__));
 }
 
+static bool holds_stranger(PyObject *o) {
+    Py_ssize_t n = PyList_Check(o) || PyTuple_Check(o) ? PySequence_Fast_GET_SIZE(o) : 0;
+    bool found = stranger(o);
+    for (Py_ssize_t i = 0; i < n && !found; i++) found = stranger(PySequence_Fast_ITEMS(o)[i]);
+    return found;
+}
+
 bool py_override_strangers(PyObject *const *args, Py_ssize_t n) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback); /* looking in a type would lose what the call has failed with */
     bool found = false;
-    for (Py_ssize_t i = 0; i < n && !found && !disabled; i++) found = stranger(args[i]);
-    if (!found || hg_py->override) return found;
-    PyObject *module = PyImport_ImportModule("hookgrad.overrides");
-    hg_py->override = module ? PyObject_GetAttrString(module, "_call") : NULL;
-    Py_XDECREF(module);
-    if (!hg_py->override) PyErr_Clear();
-    return hg_py->override;
+    for (Py_ssize_t i = 0; i < n && !found && !disabled; i++) found = holds_stranger(args[i]);
+    if (found && !hg_py->override) {
+        PyObject *module = PyImport_ImportModule("hookgrad.overrides");
+        hg_py->override = module ? PyObject_GetAttrString(module, "_call") : NULL;
+        Py_XDECREF(module);
+        found = hg_py->override;
+    }
+    if (!found) return PyErr_Restore(type, value, traceback), false;
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return true;
 }
 
 PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
@@ -64,40 +79,48 @@ PyObject *py_override(PyObject *function, PyObject *const *args, Py_ssize_t n, P
     return made;
 }
 
-/* Operators that torch's Tensor has under Python's names, and those it has when the tensor stands on the right. */
+/* Operators for which torch asks about another function than the method of the op's name: with the tensor on the left, with it on
+   the right, in place. */
 static const struct {
     int id;
-    const char *left, *right;
+    const char *left, *right, *inplace;
 } operators[] = {
-    {HG_OP_EQ, "__eq__", "__eq__"},
-    {HG_OP_BITWISE_AND, "__and__", "__rand__"},
-    {HG_OP_BITWISE_OR, "__or__", "__ror__"},
-    {HG_OP_BITWISE_XOR, "__xor__", "__rxor__"},
-    {HG_OP_BITWISE_NOT, "__invert__", NULL},
-    {HG_OP_POW, "__pow__", "__rpow__"},
-    {HG_OP_POW_SCALAR, "__pow__", NULL},
-    {HG_OP_BITWISE_LEFT_SHIFT, "__lshift__", "__rlshift__"},
-    {HG_OP_BITWISE_RIGHT_SHIFT, "__rshift__", "__rrshift__"},
-    {HG_OP_FLOOR_DIVIDE, "__floordiv__", "__rfloordiv__"},
-    {HG_OP_REMAINDER_SELF, NULL, "__rmod__"},
-    {HG_OP_POW_SELF, NULL, "__rpow__"},
-    {HG_OP_RSUB_SCALAR, "__rsub__", NULL},
+    {HG_OP_EQ, "__eq__", "__eq__", NULL},
+    {HG_OP_BITWISE_AND, "__and__", "bitwise_and", "__iand__"},
+    {HG_OP_BITWISE_OR, "__or__", "bitwise_or", "__ior__"},
+    {HG_OP_BITWISE_XOR, "__xor__", "bitwise_xor", "__ixor__"},
+    {HG_OP_BITWISE_NOT, "__invert__", NULL, NULL},
+    {HG_OP_POW, "__pow__", "__rpow__", "__ipow__"},
+    {HG_OP_POW_SCALAR, "__pow__", NULL, "__ipow__"},
+    {HG_OP_BITWISE_LEFT_SHIFT, "__lshift__", "__rlshift__", "__ilshift__"},
+    {HG_OP_BITWISE_RIGHT_SHIFT, "__rshift__", "__rrshift__", "__irshift__"},
+    {HG_OP_FLOOR_DIVIDE, "__floordiv__", "__rfloordiv__", NULL},
+    {HG_OP_REMAINDER_SELF, NULL, "__rmod__", NULL},
+    {HG_OP_POW_SELF, NULL, "__rpow__", NULL},
+    {HG_OP_RSUB_SCALAR, "__rsub__", "__rsub__", NULL},
 };
 
-static const char *operator_name(int id, bool right) {
+static const char *operator_name(int id, bool right, bool inplace) {
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
-        if (operators[i].id == id) return right ? operators[i].right : operators[i].left;
+        if (operators[i].id == id)
+            return inplace ? operators[i].inplace : right ? operators[i].right : operators[i].left;
     return NULL;
 }
 
-/* The same for an operator: the function is the method of the op's name, or torch's function where there is no method. A
-   TypeError lets Python ask the other operand, as in torch. */
+/* A TypeError lets Python ask the other operand, as in torch. */
+static PyObject *or_not_implemented(PyObject *made, bool inplace) {
+    if (made || inplace || !PyErr_ExceptionMatches(PyExc_TypeError)) return made;
+    PyErr_Clear();
+    Py_RETURN_NOTIMPLEMENTED;
+}
+
+/* The same for an operator: the function is the method of the op's name, or torch's function where there is no method. */
 PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args, Py_ssize_t n) {
     bool right = n == 2 && !py_is_tensor(args[0]) && py_is_tensor(args[1]);
-    const char *operator= inplace ? NULL : operator_name(id, right);
-    if (operator&& right) return py_override_slot(operator,(PyObject *[]){args[1], args[0]}, 2);
-    if (inplace && (id == HG_OP_POW || id == HG_OP_POW_SCALAR)) operator= "__ipow__";
-    if (operator) return py_override_slot(operator, args, n);
+    const char *name_of = operator_name(id, right, inplace);
+    if (name_of)
+        return or_not_implemented(
+            py_override_slot(name_of, right ? (PyObject *[]){args[1], args[0]} : (PyObject **)args, n), inplace);
     const hg_op_info *info = hg_op_at(cx->lib, id);
     PyObject *name = info ? PyUnicode_FromFormat(inplace ? "%s_" : "%s", info->name) : PyErr_NoMemory();
     if (!name) return NULL;
@@ -106,9 +129,7 @@ PyObject *py_override_op(hg_ctx *cx, int id, bool inplace, PyObject *const *args
     Py_DECREF(name);
     PyObject *made = function ? py_override(function, args, n, NULL) : NULL;
     Py_XDECREF(function);
-    if (made || inplace || !PyErr_ExceptionMatches(PyExc_TypeError)) return made;
-    PyErr_Clear();
-    Py_RETURN_NOTIMPLEMENTED;
+    return or_not_implemented(made, inplace);
 }
 
 /* The same for a slot of the type, or a method: x[...] is Tensor.__getitem__. */
@@ -268,6 +289,17 @@ hg_status py_set_modes(void *Py_UNUSED(ud), void *kept) {
     return got ? HG_OK : PY_FAILED;
 }
 
+/* _name_operator(name, function): what Tensor has under the name of an operator, say __pow__, is this function, which PyTorch calls
+   "pow"; the operator itself stays the core's. */
+static PyObject *name_operator(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *name, *function;
+    if (!PyArg_ParseTuple(args, "UO:_name_operator", &name, &function) ||
+        PyDict_SetItem(hg_py->tensor_type->tp_dict, name, function))
+        return NULL;
+    PyType_Modified(hg_py->tensor_type);
+    Py_RETURN_NONE;
+}
+
 static PyObject *override_enabled(PyObject *Py_UNUSED(m), PyObject *none) {
     (void)none;
     return PyBool_FromLong(!disabled);
@@ -276,6 +308,7 @@ static PyObject *override_enabled(PyObject *Py_UNUSED(m), PyObject *none) {
 static PyMethodDef functions[] = {
     {"_is_torch_function_enabled", override_enabled, METH_NOARGS, "Is the __torch_function__ of classes asked?"},
     {"_override_with", override_with, METH_O, NULL},
+    {"_name_operator", name_operator, METH_VARARGS, NULL},
     {"_skips", skips, METH_NOARGS, NULL},
     {"_skip_one_hop_torch_function", skip_one_hop, METH_VARARGS,
      "The call (func, types, args, kwargs), not asked about."},

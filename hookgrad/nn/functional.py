@@ -57,7 +57,7 @@ def __getattr__(name):
     if name not in _LATE:
         raise AttributeError(f"hookgrad has no torch.nn.functional.{name}")
     value = globals()[name] = getattr(import_module("." + _LATE[name], __package__), name)
-    value.__module__ = __name__
+    value.__module__ = gumbel_softmax.__module__  # which a stand-in may have renamed
     return value
 
 

@@ -261,6 +261,7 @@ def _parse_to(*args, **kwargs):
 
 _C._nn = ModuleType("torch._C._nn")
 _C._nn._parse_to = _parse_to
+vars(_C._nn).update({name: op for name, op in vars(_C.nn).items() if name[0] != "_"})
 
 
 class _CallSignature:
