@@ -562,7 +562,12 @@ def _signature_of_op(name):
     )
 
 
-_DEFAULTS = {"_stacklevel": 3, "min_val": -1.0, "max_val": 1.0}  # what PyTorch's have, where the table has another
+_DEFAULTS = {
+    "_stacklevel": 3,
+    "alpha": 1.0,
+    "min_val": -1.0,
+    "max_val": 1.0,
+}  # what PyTorch's have, where the table has another
 
 
 _NN = 4  # in the flags of such an op

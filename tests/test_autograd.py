@@ -869,3 +869,20 @@ def test_a_gradient_lies_on_the_device_of_its_tensor():
     m = torch.ones(2, device="meta", requires_grad=True)
     m.grad = torch.ones(2, device="meta")
     assert m.grad.is_meta and x.grad is None
+
+
+def test_a_gradient_summed_over_leading_dimensions_is_a_view_where_it_is_seen():
+    for leaf in (True, False):
+        x = torch.ones(2, 3, requires_grad=True)
+        y, seen = x if leaf else x * 1, []
+        (gradient,) = torch.autograd.grad((y * torch.ones(4, 2, 3)).sum(), y)
+        assert gradient._is_view() and gradient._base.shape == (1, 2, 3)
+        y.register_hook(seen.append)
+        (y + torch.ones(4, 2, 3)).sum().backward()
+        assert seen[0]._is_view() and seen[0].tolist() == [[4.0] * 3] * 2
+        assert not x.grad._is_view()
+    bias, seen = torch.ones(3, requires_grad=True), []
+    node = (torch.ones(2, 3) + bias).sum()
+    node.grad_fn.next_functions[0][0].register_hook(lambda grads, _: seen.extend(grads))
+    node.backward()
+    assert seen[0] is None and seen[1]._is_view() and not bias.grad._is_view()

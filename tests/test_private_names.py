@@ -1,6 +1,7 @@
 """Private names of PyTorch's autograd that programs lean on. Expected values are PyTorch's."""
 
 import copy
+import inspect
 
 import pytest
 
@@ -129,3 +130,21 @@ def test_the_gradients_a_backward_starts_from_are_ones_for_scalars():
 def test_a_budget_of_what_a_region_saves_is_for_a_compiler(budget, error):
     with pytest.raises(error, match="torch.autograd.graph.region_activation_memory_budget"):
         torch.autograd.graph.region_activation_memory_budget(budget)
+
+
+def test_what_is_a_function_in_python_in_pytorch_has_a_signature():
+    F = torch.nn.functional
+    for function, expected in (
+        (F.relu, "(input, inplace=False)"),
+        (F.celu, "(input, alpha=1.0, inplace=False)"),
+        (F.softmax, "(input, dim=None, _stacklevel=3, dtype=None)"),
+        (torch.ones(1).register_hook, "(hook)"),
+        (torch.ones(1).backward, "(gradient=None, retain_graph=None, create_graph=False, inputs=None)"),
+        (torch.utils.hooks.RemovableHandle, "(hooks_dict, *, extra_dict=None)"),
+        (torch.utils.hooks.RemovableHandle.remove, "(self, /)"),
+        (torch.nn.Module.forward, "(self, /, *input)"),
+        (torch.no_grad, "()"),
+    ):
+        assert str(inspect.signature(function)) == expected
+    with pytest.raises(ValueError):
+        inspect.signature(torch.add)

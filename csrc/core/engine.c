@@ -227,14 +227,14 @@ done:
 /* ---- Gradients on their way ----------------------------------------------------------------------------------------------- */
 
 /* A gradient in a broadcast shape is summed to the shape of what it is the gradient of. */
-static hg_tensor *sum_to(hg_ctx *cx, hg_tensor *g, hg_meta to) {
+static hg_tensor *sum_to(hg_ctx *cx, hg_tensor *g, hg_meta to, bool seen) {
     int64_t dims[HG_MAX_DIM];
     if (to.n_dim == 0) return X(SUM, T(g));
     int n = 0, lead = g->n_dim - to.n_dim;
     for (int i = 0; i < g->n_dim; i++)
         if (i < lead || (to.shape[i - lead] == 1 && g->shape[i] != 1)) dims[n++] = i;
     /* Where nobody sees how, leading dimensions just go: what is no view need not be copied into .grad. */
-    bool at_once = n == lead && !cx->grad_enabled && !cx->lib->watch.calling;
+    bool at_once = n == lead && !seen && !cx->grad_enabled && !cx->lib->watch.calling;
     if (n) g = X(SUM_DIM, T(g), hg_ints(dims, n), hg_b(!at_once));
     return lead && !at_once ? X(VIEW_SIZE, T(g), hg_ints(to.shape, to.n_dim)) : g;
 }
@@ -255,8 +255,17 @@ static inline hg_meta meta_at(hg_edge to) {
     return m;
 }
 
+/* Does anybody see what arrives there: a hook, or who asked for the gradient? */
+static bool sees(hg_edge to) {
+    const hg_tensor *leaf = to.node->type == &hg_accumulate_node ? to.node->args[0].u.t : NULL;
+    if (to.node->hooks || (leaf && leaf->extra && leaf->extra->hooks)) return true;
+    for (const hg_task *t = to.node->tasks; t; t = t->next)
+        if (t->captures) return true;
+    return false;
+}
+
 /* Make *g, which does not, fit what it is the gradient of; replaces the reference. */
-static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, hg_tensor **g) {
+static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_meta m, hg_tensor **g) {
     bool shaped = hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
     char got[256], want[256], name[80];
     if (!shaped && !expands(m, *g))
@@ -266,7 +275,7 @@ static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_meta m, 
                        hg_node_full_name(by, name), i, hg_show_shape(*g, got), hg_show_sizes(m.n_dim, m.shape, want));
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_tensor *fits = shaped ? *g : sum_to(cx, *g, m);
+    hg_tensor *fits = shaped ? *g : sum_to(cx, *g, m, by->hooks || sees(to));
     if (fits && fits->dtype != m.dtype) fits = X(TO_COPY, T(fits), hg_d((hg_dtype)m.dtype));
     hg_tensor *kept = NULL;
     hg_status st = hg_scope_return(cx, &s, fits, &kept);
@@ -278,7 +287,7 @@ static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge t
     hg_meta m = meta_at(to);
     if (m.dtype == HG_NO_DTYPE) m.dtype = (*g)->dtype;
     bool fits = (*g)->dtype == m.dtype && hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
-    return fits ? HG_OK : make_fit(cx, by, i, m, g);
+    return fits ? HG_OK : make_fit(cx, by, i, to, m, g);
 }
 
 /* A node's gradients fit its inputs before its hooks see them; where nobody does, they are made to when they are sent. */

@@ -76,7 +76,8 @@ static PyType_Slot mode_slots[] = {
     {Py_tp_traverse, mode_traverse},
     {Py_tp_methods, mode_methods},
     {Py_tp_members, mode_members},
-    {Py_tp_doc, "Operations are recorded, or not, for the length of a block: the class's `_mode` says which."},
+    {Py_tp_doc,
+     "GradMode()\n--\n\nOperations are recorded, or not, for the length of a block: the class's `_mode` says which."},
     {0, NULL},
 };
 

@@ -223,11 +223,12 @@ static void handle_dealloc(PyObject *self) {
 }
 
 static PyMethodDef handle_methods[] = {
-    {"remove", handle_remove, METH_NOARGS, "Remove the hook. Doing it twice, or when its owner is gone, does nothing."},
+    {"remove", handle_remove, METH_NOARGS,
+     "remove($self)\n--\n\nRemove the hook. Doing it twice, or when its owner is gone, does nothing."},
     {"__getstate__", handle_getstate, METH_NOARGS, NULL},
     {"__setstate__", handle_setstate, METH_O, NULL},
-    {"__enter__", handle_enter, METH_NOARGS, NULL},
-    {"__exit__", handle_exit, METH_VARARGS, NULL},
+    {"__enter__", handle_enter, METH_NOARGS, "__enter__($self)\n--\n\n"},
+    {"__exit__", handle_exit, METH_VARARGS, "__exit__($self, type, value, tb)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -539,12 +539,13 @@ static PyMethodDef methods[] = {
     {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
      NULL},
     {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS,
-     "What the module computes: a subclass says it."},
+     "forward($self, *input)\n--\n\nWhat the module computes: a subclass says it."},
     {"_call_impl", (PyCFunction)(void (*)(void))call_impl, METH_FASTCALL | METH_KEYWORDS,
      "_call_impl($self, /, *args, **kwargs)\n--\n\nThe call, with all hooks around forward."},
     {"_maybe_warn_non_full_backward_hook", (PyCFunction)(void (*)(void))maybe_warn, METH_FASTCALL | METH_KEYWORDS,
      NULL},
-    {"_wrapped_call_impl", (PyCFunction)(void (*)(void))wrapped_call_impl, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_wrapped_call_impl", (PyCFunction)(void (*)(void))wrapped_call_impl, METH_FASTCALL | METH_KEYWORDS,
+     "_wrapped_call_impl($self, /, *args, **kwargs)\n--\n\nThe same."},
 #define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
     PY_MODULE_METHODS(X)
 #undef X

@@ -364,17 +364,26 @@ static PyObject *ops_of_torch(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+/* Of what is a function in Python in PyTorch; inspect finds none of the others, there as here. */
+static PyObject *op_get_signature(PyObject *self, void *Py_UNUSED(closure)) {
+    py_op *op = (py_op *)self;
+    if (!(op->rows[0]->info->op->flags & HG_ROW_NN))
+        return PyErr_SetString(PyExc_AttributeError, "__signature__"), NULL;
+    PyObject *overrides = PyImport_ImportModule("hookgrad.overrides");
+    PyObject *found = overrides ? PyObject_CallMethod(overrides, "_signature_of_op", "O", op->name) : NULL;
+    Py_XDECREF(overrides);
+    return found;
+}
+
 /* Pickled as the name that finds it again. */
 static PyObject *op_reduce(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(((py_op *)self)->name); }
 
 static PyObject *op_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return Py_NewRef(self); }
 
 static PyGetSetDef op_attributes[] = {
-    {"__name__", op_get_name, NULL, NULL, NULL},
-    {"__qualname__", op_get_qualname, NULL, NULL, NULL},
-    {"__module__", op_get_module, NULL, NULL, NULL},
-    {"__doc__", op_get_doc, NULL, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    {"__name__", op_get_name, NULL, NULL, NULL},           {"__qualname__", op_get_qualname, NULL, NULL, NULL},
+    {"__module__", op_get_module, NULL, NULL, NULL},       {"__doc__", op_get_doc, NULL, NULL, NULL},
+    {"__signature__", op_get_signature, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyMethodDef op_methods[] = {

@@ -34,12 +34,12 @@ static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObj
 
 PyMethodDef py_tensor_hook_methods[] = {
     {"register_hook", tensor_register_hook, METH_O,
-     "register_hook(hook)\n--\n\n"
+     "register_hook($self, hook)\n--\n\n"
      "Call `hook(grad)` whenever a gradient with respect to this tensor has been computed; a tensor it returns\n"
      "takes the gradient's place. Returns a handle whose remove() undoes it.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html"},
     {"register_post_accumulate_grad_hook", tensor_register_post_accumulate_grad_hook, METH_O,
-     "register_post_accumulate_grad_hook(hook)\n--\n\n"
+     "register_post_accumulate_grad_hook($self, hook)\n--\n\n"
      "Call `hook(tensor)` after a gradient has been added to this leaf's `.grad`. Returns a handle.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_post_accumulate_grad_hook.html"},
     {NULL, NULL, 0, NULL},

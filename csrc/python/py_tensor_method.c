@@ -265,6 +265,8 @@ PyMethodDef py_tensor_methods[] = {
      "Have gradients computed for it, or not; returns itself."},
     {"retain_grad", tensor_retain_grad, METH_NOARGS, "Keep the gradient in .grad though it is no leaf."},
     {"detach_", tensor_detach_, METH_NOARGS, "Forget where it came from; returns itself."},
-    {"backward", FAST(tensor_backward), KEYWORDS, "Compute the gradients of the leaves it was made from."},
+    {"backward", FAST(tensor_backward), KEYWORDS,
+     "backward($self, gradient=None, retain_graph=None, create_graph=False, inputs=None)\n--\n\n"
+     "Compute the gradients of the leaves it was made from."},
     {NULL, NULL, 0, NULL},
 };
