@@ -81,10 +81,10 @@ def _settled(tensors, mine, recording):
             waiting.extend(next_node for next_node, _ in node.next_functions)
         return False
 
-    return [
-        t if not t.requires_grad or (recording and (t.grad_fn is None or depends(t.grad_fn))) else t.detach()
-        for t in tensors
-    ]
+    def kept(t):
+        return recording and (id(t) not in own if t.grad_fn is None else depends(t.grad_fn))
+
+    return [t if not t.requires_grad or kept(t) else t.detach() for t in tensors]
 
 
 def _gradients(outputs, inputs, starts):
@@ -139,9 +139,13 @@ class _Call:
         with enable_grad(), _transforms.inside(forward=forward):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         self.outputs, self.output = _flatten(result)
+        if self.outputs in ([], [None]) and not name.startswith("grad"):
+            raise RuntimeError(
+                f"{name}: Expected f to be a function that has non-empty output (got output = {self.outputs})"
+            )
         _tensors(self.outputs, f"{name}: {_RETURNS_ONE if name.startswith('grad') else _RETURNS}")
         flat, build = _flatten(aux)
-        self.aux = build([self.settled([t])[0] if isinstance(t, _C.Tensor) else t for t in flat])
+        self.aux = build(self.settled(_tensors(flat, "Expected tensors, got unsupported type"))) if has_aux else None
 
     def settled(self, tensors):
         return _settled(tensors, self.mine, self.recording)
@@ -309,18 +313,39 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     flat = _flatten(tangents)[0]
     if len(flat) != len(_flatten(primals)[0]):
         raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure")
+    if not flat:
+        raise RuntimeError("jvp(f, primals, tangents): Expected primals to contain at least one Tensor.")
     name = "jvp(f, primals, tangents)"
     try:
         with _transforms.asking():
             call = _Call(lambda values: func(*values), primals, has_aux, name, forward=True)
     except _ByItsJvp:
         return _dual_jvp(func, primals, flat, has_aux, name)
+    if strict and not all(_reaches(out, call.mine) for out in call.outputs):
+        raise RuntimeError(
+            "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with "
+            "strict=True."
+        )
     with enable_grad():
         vs = [_C.zeros_like(o, requires_grad=True) for o in call.outputs]
         products = _gradients(call.outputs, call.mine, vs)
         results = _settled(_gradients(products, vs, flat), [*call.mine, *vs], call.recording)
     out = call.output(results)
     return (call.value(), out, call.aux) if has_aux else (call.value(), out)
+
+
+def _reaches(out, inputs):
+    """Does `out` depend on one of them?"""
+    starts = {_autograd.graph.get_gradient_edge(x).node for x in inputs}
+    waiting, seen = [_autograd.graph.get_gradient_edge(out).node] if out.requires_grad else [], set()
+    while waiting:
+        node = waiting.pop()
+        if node in starts:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+    return False
 
 
 def _dual_jvp(func, primals, tangents, has_aux, name):
@@ -426,7 +451,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
     @wraps(func)
     def wrapper(*args, **kwargs):
-        with _transforms.inside(vmap=True, forward=True):
+        with _transforms.inside(vmap=True, forward=True), _drawing(randomness):
             return rows(*args, **kwargs)
 
     return wrapper
@@ -462,6 +487,21 @@ def _spread(dims, tree):
     return None if any(part is None for part in spread) else [d for part in spread for d in part]
 
 
+@contextmanager
+def _drawing(randomness):
+    """Samples under one of vmap's rules for random numbers; what it gives is to be called before each of them."""
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+    was = get_rng_state()
+    yield (lambda: set_rng_state(was)) if randomness == "same" else lambda: None
+    if randomness == "error" and not _C.equal(was, get_rng_state()):
+        set_rng_state(was)
+        raise RuntimeError(
+            "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness "
+            "flags on vmap or perform the randomness operation out of vmap"
+        )
+
+
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     """A function that calls func for each entry of a batch and stacks the results: arguments have a dimension more.
 
@@ -475,14 +515,12 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.vmap.html
     """
     name = getattr(func, "__name__", repr(func))
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
 
     @wraps(func)
     def wrapper(*args, **kwargs):
         where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): "
-        if randomness not in ("error", "different", "same"):
-            raise RuntimeError(
-                f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}"
-            )
         if not isinstance(in_dims, (int, tuple)):
             raise ValueError(
                 f"{where}expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, "
@@ -516,31 +554,31 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
                 "mapped dimension"
             )
-        results, drawn = [], get_rng_state()
-        with _transforms.inside(vmap=True):
-            for i in range(sizes[0]):
-                if randomness == "same":
-                    set_rng_state(drawn)
+        results, n = [], sizes[0]
+        if n == 0:  # what an entry's results look like, those of zeros tell
+            leaves = [t if d is None else _one_entry(t, d) for t, d in zip(leaves, dims)]
+        with _transforms.inside(vmap=True), _drawing(randomness) as begin:
+            for i in range(max(n, 1)):
+                begin()
                 own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
-                more = i + 1 < sizes[0]
+                more = i + 1 < n
                 _autograd._samples_left += more
                 try:
                     results.append(func(*own_args, **own_kwargs))
                 finally:
                     _autograd._samples_left -= more
-                if i == 0 and randomness == "error" and not _C.equal(drawn, get_rng_state()):
-                    raise RuntimeError(
-                        "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
-                        "'different' randomness flags on vmap or perform the randomness operation out of vmap"
-                    )
-        return _stacked(results, out_dims, name)
+        return _stacked(results, out_dims, name, empty=n == 0)
 
     return wrapper
 
 
-def _stacked(results, out_dims, name):
-    if not results:
-        raise IndexError("index 0 is out of bounds for dimension 0 with size 0")
+def _one_entry(tensor, dim):
+    size = list(tensor.shape)
+    size[dim] = 1
+    return tensor.new_zeros(size)
+
+
+def _stacked(results, out_dims, name, empty):
     columns, rebuild = list(zip(*[_flatten(r)[0] for r in results])), _flatten(results[0])[1]
     dims = _spread(out_dims, results[0])
     if dims is None:
@@ -553,7 +591,8 @@ def _stacked(results, out_dims, name):
                 f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean to set "
                 "out_dims= to None for output?"
             )
-    return rebuild([column[0] if d is None else _C.stack(list(column), d) for column, d in zip(columns, dims)])
+    stacks = [column[0] if d is None else _C.stack(list(column), d) for column, d in zip(columns, dims)]
+    return rebuild([t if d is None or not empty else t.narrow(d, 0, 0) for t, d in zip(stacks, dims)])
 
 
 # ---- Modules ----------------------------------------------------------------------------------------------------------

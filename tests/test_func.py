@@ -3,7 +3,7 @@
 import pytest
 
 import hookgrad as torch
-from hookgrad import nn
+from hookgrad import func, nn
 from hookgrad.func import (
     functional_call,
     grad,
@@ -32,8 +32,8 @@ def test_grad():
     assert [g.tolist() for g in both] == [[3, 6], [1, 2]]
     tree = grad(lambda d: (d["w"] * d["b"][0]).sum())({"w": A, "b": [A * 2]})
     assert tree["w"].tolist() == [2, 4] and tree["b"][0].tolist() == [1, 2]
-    gradient, (value, aux) = grad_and_value(lambda x: (cube(x), "aux"), has_aux=True)(A)
-    assert (gradient.tolist(), value.item(), aux) == ([3, 12], 9, "aux")
+    gradient, (value, aux) = grad_and_value(lambda x: (cube(x), [x * 2]), has_aux=True)(A)
+    assert (gradient.tolist(), value.item(), aux[0].tolist()) == ([3, 12], 9, [2, 4])
     assert grad(lambda x: torch.tensor(1.0))(A).tolist() == [0, 0]
     with torch.no_grad():
         assert grad(cube)(A).tolist() == [3, 12]
@@ -55,8 +55,8 @@ def test_products():
     assert value[0].tolist() == [2, 8]
     assert [g.tolist() for g in product((A, torch.tensor(2.0)))] == [[4, 10], [1, 4]]
     assert [t.tolist() for t in jvp(torch.square, (A,), (A,))] == [[1, 4], [2, 8]]
-    value, tangent, aux = jvp(lambda x: (x**2, "aux"), (A,), (A,), has_aux=True)
-    assert (tangent.tolist(), aux) == ([2, 8], "aux")
+    value, tangent, aux = jvp(lambda x: (x**2, x * 2), (A,), (A,), has_aux=True)
+    assert (tangent.tolist(), aux.tolist()) == ([2, 8], [2, 4])
 
 
 def test_jacobians():
@@ -242,3 +242,60 @@ def test_what_is_no_tensor_is_no_result():
         RuntimeError, match="expected f\\(\\*primals\\) to return only tensors, got unsupported type <class 'int'>"
     ):
         vjp(lambda x: 3, A)
+
+
+def test_what_a_function_gives_back_as_it_was_is_a_plain_tensor():
+    x = torch.ones(2)
+    value, _, aux = func.vjp(lambda x: (x, {"x": x}), x, has_aux=True)
+    assert not value.requires_grad and not aux["x"].requires_grad
+    assert not func.jvp(lambda x: x, (x,), (x,))[0].requires_grad
+    outer = torch.ones(2, requires_grad=True)
+    assert func.vjp(lambda x: x, outer)[0].requires_grad
+
+
+def test_aux_is_of_tensors():
+    for aux in (None, 3, (torch.ones(1), "text")):
+        with pytest.raises(RuntimeError, match="Expected tensors, got unsupported type"):
+            func.grad(lambda x, aux=aux: (x.sum(), aux), has_aux=True)(torch.ones(2))
+
+
+def test_a_function_of_nothing_or_with_no_output_is_refused():
+    x = torch.ones(2)
+    for call in (lambda: func.vjp(lambda x: None, x), lambda: func.jvp(lambda x: (), (x,), (x,))):
+        with pytest.raises(RuntimeError, match="non-empty output"):
+            call()
+    with pytest.raises(RuntimeError, match="at least one Tensor"):
+        func.jvp(lambda: x, (), ())
+
+
+def test_a_strict_jvp_refuses_an_output_that_does_not_depend():
+    x = torch.ones(2)
+    value, along = func.jvp(lambda x: (x, x * 2), (x,), (x,), strict=True)
+    assert along[1].tolist() == [2, 2] and not value[0].requires_grad
+    for f in (lambda x: torch.ones(1), lambda x: (x, torch.ones(1, requires_grad=True) * 2)):
+        with pytest.raises(RuntimeError, match="independent of the inputs"):
+            func.jvp(f, (x,), (x,), strict=True)
+
+
+def test_vmap_draws_as_it_is_told():
+    x, noisy = torch.zeros(3, 2), lambda x: x + torch.rand(2)
+    for refused in (func.vmap(noisy), func.jacfwd(lambda x: noisy(x).sum()), func.hessian(lambda x: noisy(x).sum())):
+        before = torch.get_rng_state()
+        with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+            refused(x if refused.__name__ == "<lambda>" else x[0])
+        assert torch.equal(before, torch.get_rng_state())
+    same = func.vmap(noisy, randomness="same")(x)
+    assert torch.equal(same[0], same[1]) and torch.equal(same[0], same[2]) and same.unique().numel() == 2
+    assert func.vmap(noisy, randomness="different")(x).unique().numel() == 6
+    with pytest.raises(RuntimeError, match="Only allowed values for randomness"):
+        func.vmap(noisy, randomness="none")(x)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match="chunk_size should be None or greater than 0"):
+            func.vmap(noisy, chunk_size=size)
+
+
+def test_vmap_over_no_entries_has_results_of_the_size_of_one():
+    total, double = func.vmap(lambda x, y: (x.sum(), x * y), in_dims=(-1, None), out_dims=(0, 1))(
+        torch.ones(4, 0), torch.ones(4)
+    )
+    assert total.shape == (0,) and double.shape == (4, 0)
