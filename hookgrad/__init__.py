@@ -80,7 +80,7 @@ newaxis = None
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
     """_VF __config__ __future__ _dynamo _ops _utils accelerator amp ao autograd backends compiler cpu cuda distributed distributions func
-    functional futures fx jit library linalg mps multiprocessing nn optim overrides profiler random return_types serialization special storage
+    functional futures fx jit library linalg mps multiprocessing nn onnx optim overrides profiler random return_types serialization special storage
     testing types utils version""".split()
 )
 _ELSEWHERE = {

@@ -22,6 +22,24 @@ def test_sequential_calls_one_after_another():
     assert nn.Sequential()(x) is x
 
 
+def test_sequential_while_its_children_change():
+    def after_the_first(change):
+        model = nn.Sequential(nn.Identity(), nn.ReLU())
+        model[0].register_forward_hook(lambda *args: change(model) and None)
+        return model(torch.ones(1))
+
+    for change in (
+        lambda model: model.append(nn.Tanh()),
+        lambda model: model.pop(1),
+        lambda model: model._modules.clear(),
+    ):
+        with pytest.raises(RuntimeError, match="dictionary changed size during iteration"):
+            after_the_first(change)
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        after_the_first(lambda model: setattr(model, "1", None))
+    assert after_the_first(lambda model: model.__setitem__(1, nn.Threshold(2, 7))).item() == 7
+
+
 def test_sequential_is_a_sequence():
     m = nn.Sequential(nn.ReLU(), nn.Tanh(), nn.SiLU())
     assert len(m) == 3

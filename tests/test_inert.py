@@ -284,3 +284,9 @@ def test_a_scaler_knows_what_came_before():
     half.grad = torch.ones_like(half)
     with pytest.raises(ValueError, match="Attempting to unscale FP16 gradients"):
         scaler.unscale_(torch.optim.SGD([half], lr=0.5))
+
+
+def test_nothing_is_exported():
+    assert torch.onnx.is_in_onnx_export() is False
+    with pytest.raises(RuntimeError, match="hookgrad has no torch.onnx.export"):
+        torch.onnx.export(nn.Linear(1, 1), torch.ones(1, 1), "model.onnx")

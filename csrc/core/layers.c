@@ -327,15 +327,19 @@ LAYER(log_softmax) {
 
 /* ---- Sequential ----------------------------------------------------------------------------------------------------------------- */
 
-/* Children are called as the host calls a module, one after the other; each may change the table. */
+/* Children are called as the host calls a module, one after the other; each may put others into the table, but no more or fewer. */
 LAYER(sequential) {
     const hg_host *host = HOST(cx);
     if (n != 1) return hg_fail(cx, HG_TYPE, "sequential() takes 1 input but %zu were given", n);
     hg_value v = in[0], next;
+    const uint32_t n_children = m->modules ? m->modules->n : 0;
     hg_value_retain(cx, v);
-    for (uint32_t i = 0; m->modules && i < m->modules->n; i++) {
+    for (uint32_t i = 0; i < n_children; i++) {
         hg_value child = m->modules->at[i].value;
-        if (child.kind != HG_V_MODULE) continue;
+        if (child.kind != HG_V_MODULE) {
+            hg_value_release(cx, v);
+            return hg_fail(cx, HG_TYPE, "'NoneType' object is not callable: a child of sequential() is no module");
+        }
         hg_retain(cx, child.obj);
         hg_status st = host->call ? host->call(host->ud, child.obj, &v, 1, &next)
                                   : hg_module_call(cx, child.obj, &v, 1, (hg_value){0}, &next);
@@ -343,6 +347,10 @@ LAYER(sequential) {
         hg_value_release(cx, v);
         if (st != HG_OK) return st;
         v = next;
+        if (!m->modules || m->modules->n != n_children) {
+            hg_value_release(cx, v);
+            return hg_fail(cx, HG_STATE, "dictionary changed size during iteration: a child was added or removed");
+        }
     }
     *out = v;
     return HG_OK;
