@@ -54,7 +54,14 @@ MATH = {
     "mish": lambda x: x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x)))),
     "elu": lambda x: x if x > 0 else math.expm1(x),
     "sqrt": math.sqrt,
+    "sin": math.sin,
+    "cos": math.cos,
+    "exp2": lambda x: 2.0**x,
+    "log2": math.log2,
+    "log10": math.log10,
+    "log1p": math.log1p,
 }
+POSITIVE = ("log", "sqrt", "log2", "log10", "log1p")
 
 
 def numbers(n, seed=0, scale=3.0):
@@ -85,6 +92,7 @@ for _name in (*MATH, "relu", "rsqrt", "reciprocal", "floor", "round", "trunc", "
               "hardsigmoid", "softshrink", "leaky_relu", "isnan", "isinf"):  # fmt: skip
     _f = function(_name)
     CASES[_name] = lambda f=_f: [f(numbers(n)) for n in LENGTHS] + [f(torch.tensor(EDGES))]
+    CASES[_name + " of positive numbers"] = lambda f=_f: [f(numbers(n).abs() + 1e-3) for n in LENGTHS]
     CASES[_name + " strided"] = lambda f=_f: f(numbers(600)[::2].view(20, 15).t())
 for _name in ("add", "sub", "mul", "div", "maximum", "minimum", "fmax", "fmin", "eq", "lt", "ge"):
     _f = getattr(torch, _name)
@@ -210,7 +218,7 @@ def test_instruction_sets_agree(case, results):
 @pytest.mark.parametrize("name", MATH)
 def test_functions_are_those_of_the_c_library(name):
     x = torch.cat([torch.linspace(-20, 20, 40_001), torch.linspace(-1, 1, 2001), torch.linspace(-86, 86, 1001)])
-    if name in ("log", "sqrt"):
+    if name in POSITIVE:
         x = x.abs() + 1e-3
     absolute = 2e-7 if name in ("gelu", "mish", "silu") else 1e-37
     for a, b in zip(x.tolist(), function(name)(x).tolist()):
@@ -237,11 +245,20 @@ def test_edges_of_functions_are_those_of_the_c_library():
             got = function(name)(edges.repeat(n)).tolist()
             for a, b in zip(got, values * n):
                 assert (a != a and b != b) or a == pytest.approx(b), (name, got)
-    for name in ("tanh", "erf", "expm1"):
-        assert math.copysign(1, function(name)(torch.tensor([-0.0])).item()) == -1
+    for name in ("tanh", "erf", "expm1", "sin", "log1p"):
+        for n in (1, 100):
+            assert math.copysign(1, function(name)(torch.full((n,), -0.0))[0].item()) == -1
     small = torch.tensor([-90.0, -100.0, -103.0])
     assert all(x > 0 for x in small.exp().tolist()) and torch.tensor([-104.0]).exp().item() == 0
     assert torch.tensor([1e-40]).log().item() == pytest.approx(math.log(1e-40))
+
+
+def test_sines_of_large_numbers_and_near_their_zeros():
+    x = torch.cat([torch.arange(1, 2000) * math.pi, torch.linspace(-8192, 8192, 5001), torch.linspace(1e4, 1e6, 301)])
+    for name, f in (("sin", math.sin), ("cos", math.cos)):
+        for a, b in zip(x.tolist(), function(name)(x).tolist()):
+            assert abs(b - f(a)) <= 5e-7 * abs(f(a)), (name, a)
+    assert torch.tensor([math.inf] * 100).sin().isnan().all() and torch.tensor([math.nan] * 100).cos().isnan().all()
 
 
 #: Functions of two whole numbers, and what Python says of them.

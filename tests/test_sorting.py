@@ -1,5 +1,7 @@
 """Order along a dimension: sort, topk, kthvalue, unique."""
 
+import math
+
 import pytest
 from op_cases import check_derivatives, check_error, check_result
 
@@ -147,3 +149,20 @@ def test_rows_of_float32_are_sorted_stably_whatever_their_number(rows, n, descen
             wanted = sorted(range(n), key=lambda i: rank[i], reverse=descending)
             assert at == wanted
             assert list(map(str, got)) == [str(row[i]) for i in wanted]
+
+
+@pytest.mark.parametrize("n", (1, 2, 5, 40, 41, 300))
+def test_medians_and_distinct_values_are_those_of_sorted_rows(n):
+    torch.manual_seed(n)
+    for dtype in (torch.int64, torch.uint8, torch.float32, torch.float64):
+        x = torch.randint(0, 9, (3, n)).to(dtype)
+        found = x.median(1)
+        for row, value, at in zip(x.tolist(), found.values.tolist(), found.indices.tolist()):
+            assert (value, at) == sorted((v, i) for i, v in enumerate(row))[(n - 1) // 2]
+        assert x.median().item() == sorted(x.flatten().tolist())[(3 * n - 1) // 2]
+        values, inverse, counts = x.unique(return_inverse=True, return_counts=True)
+        flat = x.flatten().tolist()
+        assert values.tolist() == sorted(set(flat)) and counts.tolist() == [flat.count(v) for v in values.tolist()]
+        assert values[inverse].equal(x)
+    holed = torch.tensor([3.0, math.nan, 1.0, math.nan])
+    assert holed.median(0).indices.item() == 1 and holed.median().isnan()

@@ -40,8 +40,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* One floating operand: K(name, value of x). V is the type computed in. What stands here has an op of its name. */
 /* clang-format off */
 #define HG_MATH_KERNELS(K)                                                                                             \
-    K(exp2, exp2(x)) K(log2, log2(x)) K(log10, log10(x)) K(log1p, log1p(x)) K(sin, sin(x))          \
-    K(cos, cos(x)) K(tan, tan(x)) K(asin, asin(x)) K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x))                  \
+    K(tan, tan(x)) K(asin, asin(x)) K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x))                  \
     K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x)) K(atanh, atanh(x)) K(erfc, erfc(x))          \
     K(erfinv, (V)inverse_erf((double)x)) K(lgamma, lgamma(x)) K(digamma, (V)psi((double)x))                            \
     K(sinc, x == 0 ? 1 : sin((V)M_PI * x) / ((V)M_PI * x))
@@ -54,6 +53,16 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* The same by polynomials in float32, with one for less than a block of numbers: K(name, bits, limit, value of few, value by
    polynomials, value), see k_loop_impl.h. */
 #define HG_FINE_KERNELS(K) K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, hg_fine_exp(fused, x), hg_near_exp(fused, x), exp(x))
+/* The same, but for fewer vector units, as they are met less often, and by the C library where numbers are few. */
+/* clang-format off */
+#define HG_RARE_KERNELS(K)                                                                                             \
+    K(exp2, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_exp2(fused, x), exp2(x))                                            \
+    K(log2, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log_to(fused, x, 1, 1.44269504f), log2(x))                           \
+    K(log10, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log_to(fused, x, 0.301029996f, 0.434294482f), log10(x))             \
+    K(log1p, HG_LOG_BITS(1 + x), HG_LOG_REACH, hg_near_log1p(fused, x), log1p(x))                                      \
+    K(sin, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 0), sin(x))                                          \
+    K(cos, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 1), cos(x))
+/* clang-format on */
 /* The same for any number of them: K(name, bits, limit, value by polynomials, value). */
 /* clang-format off */
 #define HG_NEAR_KERNELS(K)                                                                                             \
@@ -133,6 +142,7 @@ HG_MATH2_KERNELS(K)
 HG_SIMPLE2_KERNELS(K)
 HG_SIMPLE3_KERNELS(K)
 HG_FINE_KERNELS(K)
+HG_RARE_KERNELS(K)
 HG_NEAR_KERNELS(K)
 HG_NEAR_ACTIVATION_KERNELS(K)
 HG_NEAR2_KERNELS(K)

@@ -181,7 +181,7 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
     for (int64_t k = 0; k < m; k++) *(float *)(void *)(p + k * step) = from[k];
 }
 
-#define NEAR(fn, operands, bits, limit, has_fine, fine, near)                                                          \
+#define NEAR(KIND, fn, operands, bits, limit, has_fine, fine, near)                                                    \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         BODY(float, float)                                                                                             \
         float room[3][NEAR_CHUNK];                                                                                     \
@@ -215,16 +215,19 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
             if (!direct) near_out(r, p[0] + i * step[0], step[0], m);                                                  \
         }                                                                                                              \
     }                                                                                                                  \
-    HG_VECTOR(fn, (ARGS), n, p, step, extra)
+    KIND(fn, (ARGS), n, p, step, extra)
 #define NEAR1(fn, bits, limit, near, ...)                                                                              \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(fn, 1, bits, limit, false, x, near)
+    NEAR(HG_VECTOR, fn, 1, bits, limit, false, x, near)
 #define FINE1(fn, bits, limit, fine, near, ...)                                                                        \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(fn, 1, bits, limit, true, fine, near)
+    NEAR(HG_VECTOR, fn, 1, bits, limit, true, fine, near)
+#define RARE1(fn, bits, limit, near, ...)                                                                              \
+    LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
+    NEAR(HG_VECTOR_FEW, fn, 1, m < NEAR_MANY ? UINT32_MAX : (bits), limit, false, x, near)
 #define NEAR2(fn, bits, limit, near, ...)                                                                              \
     LOOP2(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(fn, 2, bits, limit, false, x, near)
+    NEAR(HG_VECTOR, fn, 2, bits, limit, false, x, near)
 
 /* Comparisons whose answer the type gives away for unsigned operands. */
 static inline bool is_below(int64_t x, int64_t bound) { return x < bound; }

@@ -62,15 +62,13 @@ static inline float hg_expf(float x) {
 #define HG_SIZE_BITS(x) (hg_float_to_bits(x) & 0x7fffffffu)
 #define HG_EXP_REACH    0x42ae0000u
 #define HG_EXPM1_REACH  0x41a00000u /* 20 */
+#define HG_SINE_REACH   0x46000000u /* 8192 */
 /* Positive, normal and finite: what hg_near_log takes. */
 #define HG_LOG_BITS(x) (hg_float_to_bits(x) - 0x00800000u)
 #define HG_LOG_REACH   0x7effffffu
 
-/* exp(x) for |x| <= 87: with 2^n in the exponent, and the rest f in [-1/2, 1/2] of x log2(e) as 2^f. */
-HG_INLINE float hg_near_exp(const bool fused, float x) {
-    float shifted = FMA(x, 1.44269504f, 12582912.0f), n = shifted - 12582912.0f; /* rounded: 1.5 * 2^23 */
-    float f = fused ? FMA(x, 1.92596303e-8f, FMA(x, 1.44269502f, -n))
-                    : ((x - n * 0.693359375f) + n * 2.12194440e-4f) * 1.44269504f; /* n's product is exact */
+/* 2^(n + f), f in [-1/2, 1/2]; n is in the last bits of `shifted`. */
+HG_INLINE float hg_near_power(const bool fused, float shifted, float f) {
     float p = 1.546981221e-4f;
     p = FMA(p, f, 1.339093549e-3f);
     p = FMA(p, f, 9.618030861e-3f);
@@ -79,6 +77,20 @@ HG_INLINE float hg_near_exp(const bool fused, float x) {
     p = FMA(p, f, 6.931471825e-1f);
     p = FMA(p, f, 1.0f);
     return hg_bits_to_float(hg_float_to_bits(p) + (hg_float_to_bits(shifted) << 23));
+}
+
+/* exp(x) for |x| <= 87: with 2^n in the exponent, and the rest f in [-1/2, 1/2] of x log2(e) as 2^f. */
+HG_INLINE float hg_near_exp(const bool fused, float x) {
+    float shifted = FMA(x, 1.44269504f, 12582912.0f), n = shifted - 12582912.0f; /* rounded: 1.5 * 2^23 */
+    float f = fused ? FMA(x, 1.92596303e-8f, FMA(x, 1.44269502f, -n))
+                    : ((x - n * 0.693359375f) + n * 2.12194440e-4f) * 1.44269504f; /* n's product is exact */
+    return hg_near_power(fused, shifted, f);
+}
+
+/* 2^x, |x| <= 87. */
+HG_INLINE float hg_near_exp2(const bool fused, float x) {
+    float shifted = x + 12582912.0f;
+    return hg_near_power(fused, shifted, x - (shifted - 12582912.0f));
 }
 
 /* The same, rounded right but for one operand in forty: what the sum of 1 and r loses is carried along. For the few numbers that
@@ -168,10 +180,11 @@ HG_INLINE float hg_near_gelu_slope(const bool fused, float x) {
     return FMA(x * 0.3989422804f, hg_low_exp(fused, -0.5f * x * x), below);
 }
 
-/* log(x) of a positive normal number: x = m 2^e, m in [sqrt(1/2), sqrt(2)). */
-HG_INLINE float hg_near_log(const bool fused, float x) {
+/* Of a positive normal number x = m 2^e, m in [sqrt(1/2), sqrt(2)): e, and log(m). */
+HG_INLINE float hg_near_log_parts(const bool fused, float x, float *e) {
     uint32_t u = hg_float_to_bits(x) - 0x3f3504f3u;
-    float e = (float)((int32_t)u >> 23), r = hg_bits_to_float((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    float r = hg_bits_to_float((u & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    *e = (float)((int32_t)u >> 23);
     float p = -8.305438608e-2f;
     p = FMA(p, r, 1.279892176e-1f);
     p = FMA(p, r, -1.294341087e-1f);
@@ -181,7 +194,37 @@ HG_INLINE float hg_near_log(const bool fused, float x) {
     p = FMA(p, r, -2.500028014e-1f);
     p = FMA(p, r, 3.333332539e-1f);
     p = FMA(p, r, -0.5f);
-    return FMA(e, 0.693147180559945f, FMA(p, r * r, r));
+    return FMA(p, r * r, r);
+}
+/* log(x), and to the base whose logarithm is 1 / scale; `unit` is that of 2. */
+HG_INLINE float hg_near_log(const bool fused, float x) {
+    float e, rest = hg_near_log_parts(fused, x, &e);
+    return FMA(e, 0.693147180559945f, rest);
+}
+HG_INLINE float hg_near_log_to(const bool fused, float x, float unit, float scale) {
+    float e, rest = hg_near_log_parts(fused, x, &e);
+    return FMA(rest, scale, e * unit);
+}
+/* log(1 + x): the sum's rounding is made up for. */
+HG_INLINE float hg_near_log1p(const bool fused, float x) {
+    float sum = 1.0f + x;
+    return hg_with_sign(fabsf(hg_near_log(fused, sum) + (x - (sum - 1.0f)) / sum), x);
+}
+
+/* The sine of x and `quarters` of a turn, |x| <= 8192: by the quarters that are nearest, and the sine or cosine of the rest. */
+HG_INLINE float hg_near_sine(const bool fused, float x, uint32_t quarters) {
+    float shifted = FMA(x, 0.636619772f, 12582912.0f), n = shifted - 12582912.0f;
+    float r = FMA(n, -1.5703125f, x);
+    r = FMA(n, -4.837512969970703125e-4f, r);
+    r = FMA(n, -7.549789415861596e-08f, r);
+    r = FMA(n, -5.390302953474238e-15f, r); /* above zero it would take the sign from -0 */
+    float z = r * r;
+    float sine = FMA(FMA(FMA(-1.9515295891e-4f, z, 8.3321608736e-3f), z, -1.6666654611e-1f) * z, r, r);
+    sine = r == 0.0f ? r : sine; /* -0 */
+    float cosine = FMA(FMA(2.443315711809948e-5f, z, -1.388731625493765e-3f), z, 4.166664568298827e-2f);
+    cosine = FMA(cosine * z, z, FMA(-0.5f, z, 1.0f));
+    quarters += hg_float_to_bits(shifted);
+    return hg_bits_to_float(hg_float_to_bits(quarters & 1 ? cosine : sine) ^ (quarters & 2) << 30);
 }
 
 /* log(1 + exp(-t)), t >= 0. The sum's rounding is made up for. */

@@ -111,6 +111,12 @@ HG_NEAR_ACTIVATION_KERNELS(K)
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_FINE_KERNELS(K)
 #undef K
+#define K(id, bits, limit, near, ...)                                                                                  \
+    RARE1(id##_f32, bits, limit, near, __VA_ARGS__)                                                                    \
+    LOOP1(id##_f64, double, double, double, __VA_ARGS__)                                                               \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+HG_RARE_KERNELS(K)
+#undef K
 #define K(id, ...)                                                                                                     \
     FLOATS(LOOP1_FAIR, id, __VA_ARGS__)                                                                                \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};

@@ -80,9 +80,11 @@ static void all_equal(void *arg, int64_t n, char *const *p, const int64_t *step)
 
 hg_status hg_op_equal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     const hg_tensor *x = a[0].u.t, *y = a[1].u.t;
-    bool equal = hg_same_shape(x, y);
+    bool equal = hg_same_shape(x, y), bytes = x->plain && y->plain && x->dtype == y->dtype;
     hg_status st;
-    if (equal) {
+    if (equal && bytes && !hg_dtype_is_float((hg_dtype)x->dtype)) {
+        equal = x->data == y->data || memcmp(x->data, y->data, (size_t)x->numel * hg_dtypes[x->dtype].size) == 0;
+    } else if (equal) {
         hg_tensor *same = NULL;
         if ((st = hg_run(cx, &hg_k_eq, hg_dtype_promote((hg_dtype)x->dtype, (hg_dtype)y->dtype), a, 2, NULL, &same)) !=
             HG_OK)

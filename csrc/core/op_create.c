@@ -127,15 +127,17 @@ static hg_status number_of(hg_ctx *cx, const hg_arg *a, double *f) {
    torch counts in vectors of 64 bytes, two at a time, each from a first number rounded to the dtype; what is left over is
    counted one by one. The same blocks give the same numbers. */
 #define COUNTED(name, T_)                                                                                              \
-    static void name(T_ *r, int64_t n, double start, double step) {                                                    \
+    HG_INLINE void name##_body(const bool fused, T_ *r, int64_t n, double start, double step) {                        \
         enum { WIDTH = 64 / sizeof(T_) };                                                                              \
-        int64_t in_blocks = n - n % (2 * WIDTH);                                                                       \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
-            int64_t first = i < in_blocks ? i - i % WIDTH : i;                                                         \
-            T_ base = (T_)fma(step, (double)first, start);                                                             \
-            r[i] = first == i ? base : (T_)fma((double)(i - first), step, (double)base);                               \
+        int64_t i = 0;                                                                                                 \
+        (void)fused; /* torch fuses everywhere */                                                                      \
+        for (; i < n - n % (2 * WIDTH); i += WIDTH) {                                                                  \
+            double base = (double)(T_)__builtin_fma(step, (double)i, start);                                           \
+            for (int k = 0; k < WIDTH; k++) r[i + k] = (T_)__builtin_fma((double)k, step, base);                       \
         }                                                                                                              \
-    }
+        for (; i < n; i++) r[i] = (T_)__builtin_fma(step, (double)i, start);                                           \
+    }                                                                                                                  \
+    HG_VECTOR_FEW(name, (T_ * r, int64_t n, double start, double step), r, n, start, step)
 COUNTED(counted_f32, float)
 COUNTED(counted_f64, double)
 
@@ -179,13 +181,15 @@ hg_status hg_op_arange(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 /* From both ends to the middle, so that both ends are exact; in the precision of the result. */
 #define EVEN_STEPS(name, T_, fma_)                                                                                     \
-    static void name(double *r, int64_t n, T_ start, T_ end) {                                                         \
+    HG_INLINE void name##_body(const bool fused, double *r, int64_t n, T_ start, T_ end) {                             \
         T_ step = (end - start) / (T_)(n - 1);                                                                         \
-        for (int64_t i = 0; i < n; i++)                                                                                \
-            r[i] = i < n / 2 ? fma_(step, (T_)i, start) : fma_(-step, (T_)(n - i - 1), end);                           \
-    }
-EVEN_STEPS(even_steps_f32, float, fmaf)
-EVEN_STEPS(even_steps_f64, double, fma)
+        (void)fused;                                                                                                   \
+        for (int64_t i = 0; i < n / 2; i++) r[i] = fma_(step, (T_)i, start);                                           \
+        for (int64_t i = n / 2; i < n; i++) r[i] = fma_(-step, (T_)(n - i - 1), end);                                  \
+    }                                                                                                                  \
+    HG_VECTOR_FEW(name, (double *r, int64_t n, T_ start, T_ end), r, n, start, end)
+EVEN_STEPS(even_steps_f32, float, __builtin_fmaf)
+EVEN_STEPS(even_steps_f64, double, __builtin_fma)
 
 static hg_status even_steps(hg_ctx *cx, const hg_arg *a, const hg_arg *base, const hg_arg *dtype, hg_tensor **out) {
     double start = 0, end = 0;

@@ -1,4 +1,4 @@
-/* Reductions that choose an element: extremes, their places, medians, modes. */
+/* Reductions that choose an element: extremes, their places, modes. */
 #include "lanes_impl.h"
 #include "reduce_impl.h"
 #include "shape_impl.h"
@@ -276,7 +276,7 @@ hg_status hg_d_extreme_dim(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
-/* ---- Medians and modes ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Modes ------------------------------------------------------------------------------------------------------------------ */
 
 /* Rows sorted with their places: by value, NaN last, equal ones by place. */
 #define SORTED(name, T_)                                                                                               \
@@ -299,18 +299,6 @@ hg_status hg_d_extreme_dim(hg_ctx *cx, hg_back *b) {
         qsort(pairs, (size_t)c->n, sizeof *pairs, compare_##name);                                                     \
         return pairs;                                                                                                  \
     }
-/* The lower of the two middle ones; NaN where there is one. */
-#define MEDIAN(name, T_, ...)                                                                                          \
-    SORTED(name, T_)                                                                                                   \
-    static void name(const choice *c, const char *row, int64_t step, char *value, int64_t *at) {                       \
-        const pair_##name *pairs = sorted_##name(c, row, step);                                                        \
-        int64_t k = (c->n - 1) / 2, last = c->n - 1;                                                                   \
-        if (pairs[last].x != pairs[last].x)                                                                            \
-            for (k = last; k > 0 && pairs[k - 1].x != pairs[k - 1].x;) k--;                                            \
-        *(T_ *)(void *)value = pairs[k].x, *at = pairs[k].at;                                                          \
-    }
-CHOICES(MEDIAN, MEDIAN, median, )
-
 /* The smallest of the most frequent, at its last place. No NaN equals another, and torch's comparison leaves them where they are:
    of few elements, which it sorts by insertion, that decides which of several it finds. */
 #define MODE(name, T_, ...)                                                                                            \
@@ -337,22 +325,4 @@ CHOICES(MEDIAN, MEDIAN, median, )
     }
 CHOICES(MODE, MODE, mode, )
 
-hg_status hg_op_median_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (a[0].u.t->dtype == HG_BOOL) return hg_no_kernel(cx, "median_out_impl", HG_BOOL);
-    return by_dim(cx, median, "median", a, true, out);
-}
 hg_status hg_op_mode(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return by_dim(cx, mode, "mode", a, true, out); }
-
-hg_status hg_op_median(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = a[0].u.t, *row = NULL;
-    if (t->numel == 0) { /* what NaN is in the dtype */
-        hg_status st = hg_tensor_empty(cx, (hg_dtype)t->dtype, 0, NULL, out);
-        if (st == HG_OK) hg_put_number(hg_f(NAN), (hg_dtype)t->dtype, (*out)->data);
-        return st;
-    }
-    if (t->dtype == HG_BOOL) return hg_no_kernel(cx, "median_cpu", HG_BOOL);
-    hg_status st = as_row(cx, t, &row);
-    if (st == HG_OK) st = choose(cx, median, "median", row, 0, false, true, out, NULL);
-    hg_release(cx, row);
-    return st;
-}

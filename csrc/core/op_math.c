@@ -21,6 +21,7 @@ static hg_status float_unary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, co
 HG_MATH_KERNELS(K)
 HG_SIMPLE_KERNELS(K)
 HG_FINE_KERNELS(K)
+HG_RARE_KERNELS(K)
 HG_NEAR_KERNELS(K)
 #undef K
 

@@ -117,9 +117,6 @@ static double draw_normal(const drawing *d) { return normal(d->g) * d->b + d->a;
 HG_INLINE float times_plus(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 HG_INLINE float cephes_log(float x) {
-    static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f,
-                              -1.2420140846E-1f, 1.4249322787E-1f,  -1.6668057665E-1f,
-                              2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
     union {
         float f;
         int32_t i;
@@ -127,9 +124,16 @@ HG_INLINE float cephes_log(float x) {
     float e = (float)((m.i >> 23) - 126);
     m.i = (m.i & 0x007fffff) | 0x3f000000; /* x = m * 2^e, m in [0.5, 1) */
     bool small = m.f < 0.707106781186547524f;
-    float r = small ? m.f - 1 + m.f : m.f - 1, z = r * r, y = p[0];
-    if (small) e -= 1;
-    for (int k = 1; k < 9; k++) y = times_plus(y, r, p[k]);
+    float r = small ? m.f - 1 + m.f : m.f - 1, z = r * r, y = 7.0376836292E-2f;
+    e = small ? e - 1 : e;
+    y = times_plus(y, r, -1.1514610310E-1f);
+    y = times_plus(y, r, 1.1676998740E-1f);
+    y = times_plus(y, r, -1.2420140846E-1f);
+    y = times_plus(y, r, 1.4249322787E-1f);
+    y = times_plus(y, r, -1.6668057665E-1f);
+    y = times_plus(y, r, 2.0000714765E-1f);
+    y = times_plus(y, r, -2.4999993993E-1f);
+    y = times_plus(y, r, 3.3333331174E-1f);
     y = times_plus(y * r, z, e * -2.12194440e-4f);
     return times_plus(e, 0.693359375f, r + times_plus(-z, 0.5f, y));
 }
@@ -159,7 +163,7 @@ HG_INLINE void transform_f32_body(const bool fused, float *x, float mean, float 
         x[j + 8] = times_plus(radius * sine, std, mean);
     }
 }
-HG_VECTOR(transform_f32, (float *x, float mean, float std), x, mean, std)
+HG_VECTOR_FEW(transform_f32, (float *x, float mean, float std), x, mean, std)
 
 static void transform_f64(double *x, double mean, double std) {
     for (int j = 0; j < 8; j++) {

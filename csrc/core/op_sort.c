@@ -1,4 +1,4 @@
-/* Order along a dimension: sort, topk, kthvalue, unique.
+/* Order along a dimension: sort, topk, kthvalue, median, unique.
 
    Note [Sort keys]
    Every value has a key, an unsigned number that grows with it: NaN is the largest, and the two zeros are one. Sorting pairs
@@ -13,6 +13,7 @@
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 #define SELF (a[0].u.t)
@@ -208,6 +209,14 @@ static void choose_kth(pair *p, int64_t k, int64_t n) {
     }
 }
 
+/* What the key at p[nth] of the sorted p[n] is, and how many equal ones stand before it. */
+static pair nth_key(pair *p, int64_t nth, int64_t n) {
+    choose_kth(p, nth, n);
+    pair found = {p[nth].key, nth};
+    for (int64_t i = 0; i < n; i++) found.at -= p[i].key < found.key;
+    return found;
+}
+
 /* ---- Rows ------------------------------------------------------------------------------------------------------------- */
 
 static void read_keys(hg_dtype d, const char *from, int64_t step, int64_t n, bool descending, pair *to) {
@@ -251,7 +260,7 @@ static void spread_keys(const char *from, int64_t step, int64_t n, bool descendi
     }
 }
 
-typedef enum choice { WHOLE, FIRST, KTH } choice;
+typedef enum choice { WHOLE, FIRST, KTH, MEDIAN } choice;
 
 typedef struct sorting {
     hg_dtype dtype;
@@ -259,6 +268,20 @@ typedef struct sorting {
     bool descending, with_values, with_places;
     int64_t n, skip, keep;
 } sorting;
+
+/* Where the lower of the two middle ones of a row is, or its first NaN; of equal ones, where a stable sort would have found it. */
+static int64_t place_of_median(const sorting *s, const char *row, int64_t step, pair *p) {
+    int64_t i = 0;
+    read_keys(s->dtype, row, step, s->n, false, p);
+    if (hg_dtype_is_float(s->dtype)) {
+        while (i < s->n && p[i].key != UINT64_MAX) i++;
+        if (i < s->n) return i;
+    }
+    pair wanted = nth_key(p, (s->n - 1) / 2, s->n);
+    read_keys(s->dtype, row, step, s->n, false, p);
+    for (i = 0; p[i].key != wanted.key || wanted.at-- > 0;) i++;
+    return i;
+}
 
 /* Rows from `first` on, side by side. */
 static void sort_abreast(const sorting *s, char *room, int64_t rows, int64_t first, char *const *p,
@@ -291,12 +314,15 @@ static void sort_some(void *arg, char *room, int64_t rows, char *const *p, const
         for (; rows - row >= ABREAST_FEW; row += ABREAST) sort_abreast(s, room, rows, row, p, row_step, step);
     for (; row < rows; row++) {
         char *from = p[0] + row * row_step[0];
-        read_keys(s->dtype, from, step[0], s->n, s->descending, pairs);
+        if (s->how == MEDIAN)
+            pairs[0].at = place_of_median(s, from, step[0], pairs);
+        else
+            read_keys(s->dtype, from, step[0], s->n, s->descending, pairs);
         if (s->how == WHOLE)
             sort_pairs(pairs, pairs + s->n, s->n);
         else if (s->how == FIRST)
             choose_first(pairs, s->keep, s->n);
-        else
+        else if (s->how == KTH)
             choose_kth(pairs, s->skip, s->n);
         if (s->with_places) {
             char *at = p[places] + row * row_step[places];
@@ -415,6 +441,32 @@ hg_status hg_kthvalue_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return sorted(cx, SELF, d, KTH, false, k - 1, 1, !a[3].u.i, out);
 }
 
+hg_status hg_op_median_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    int d;
+    if (SELF->dtype == HG_BOOL) return hg_no_kernel(cx, "median_out_impl", HG_BOOL);
+    hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (SELF->n_dim && SELF->shape[d] == 0)
+        return hg_fail(cx, HG_INDEX, "median(): Expected reduction dim %d to have non-zero size.", d);
+    return sorted(cx, SELF, d, MEDIAN, false, 0, 1, !a[2].u.i, out);
+}
+
+hg_status hg_op_median(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *dense = NULL, *row = NULL, *found[2] = {NULL};
+    if (SELF->numel == 0) { /* what NaN is in the dtype */
+        hg_status st = hg_tensor_empty(cx, (hg_dtype)SELF->dtype, 0, NULL, out);
+        if (st == HG_OK) hg_put_number(hg_f(NAN), (hg_dtype)SELF->dtype, (*out)->data);
+        return st;
+    }
+    if (SELF->dtype == HG_BOOL) return hg_no_kernel(cx, "median_cpu", HG_BOOL);
+    hg_status st = hg_raw_contiguous(cx, SELF, &dense);
+    if (st == HG_OK) st = hg_raw_view(cx, dense, 1, &dense->numel, &(int64_t){1}, 0, &row);
+    if (st == HG_OK) st = sorted(cx, row, 0, MEDIAN, false, 0, 1, true, found);
+    if (st == HG_OK) *out = found[0], found[0] = NULL;
+    hg_release(cx, found[0]), hg_release(cx, found[1]), hg_release(cx, row), hg_release(cx, dense);
+    return st;
+}
+
 /* ---- unique ------------------------------------------------------------------------------------------------------------- */
 
 /* A list of n rows of m keys each, and the order to look at them in. */
@@ -431,8 +483,14 @@ static int compare_rows(const rows *r, int64_t x, int64_t y) {
     return 0;
 }
 
-static void sort_rows_whole(rows *r) {
+static void sort_rows_whole(rows *r, pair *pairs) {
     int64_t *p = r->order, *q = r->room;
+    if (r->m == 1) {
+        for (int64_t i = 0; i < r->n; i++) pairs[i] = (pair){r->keys[i], i};
+        sort_pairs(pairs, pairs + r->n, r->n);
+        for (int64_t i = 0; i < r->n; i++) p[i] = pairs[i].at;
+        return;
+    }
     for (int64_t width = 1; width < r->n; width *= 2) {
         for (int64_t start = 0; start < r->n; start += 2 * width) {
             int64_t mid = start + width < r->n ? start + width : r->n, end = mid + width < r->n ? mid + width : r->n;
@@ -464,7 +522,7 @@ static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool i
     hg_release(cx, moved);
     if (st != HG_OK) return st;
     rows r = {.n = n, .m = n ? flat->numel / n : 0};
-    int64_t *work = hg_mem(cx, (size_t)(5 * n + flat->numel + 1) * sizeof *work);
+    int64_t *work = hg_mem(cx, (size_t)((in_order ? 9 : 5) * n + flat->numel + 1) * sizeof *work);
     if (!work) {
         hg_release(cx, flat);
         return HG_MEMORY;
@@ -478,7 +536,7 @@ static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool i
             r.keys[i] = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
         })
     for (int64_t i = 0; i < n; i++) r.order[i] = i;
-    if (in_order) sort_rows_whole(&r);
+    if (in_order) sort_rows_whole(&r, (pair *)(void *)(work + 5 * n + flat->numel));
     for (int64_t i = 0; i < n; i++) {
         /* NaN is not itself: every one counts as another */
         bool nan = d < 0 && hg_dtype_is_float((hg_dtype)t->dtype) && r.keys[r.order[i]] == UINT64_MAX;
