@@ -66,6 +66,7 @@ FloatTensor = _tensor.LegacyType("FloatTensor", _C.float32)
 DoubleTensor = _tensor.LegacyType("DoubleTensor", _C.float64)
 HalfTensor = _tensor.LegacyType("HalfTensor", _C.float16)
 BFloat16Tensor = _tensor.LegacyType("BFloat16Tensor", _C.bfloat16)
+chalf, cfloat, cdouble = _C.complex32, _C.complex64, _C.complex128
 ByteTensor = _tensor.LegacyType("ByteTensor", _C.uint8)
 CharTensor = _tensor.LegacyType("CharTensor", _C.int8)
 ShortTensor = _tensor.LegacyType("ShortTensor", _C.int16)
@@ -80,7 +81,8 @@ newaxis = None
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
     """_VF __config__ __future__ _dynamo _ops _utils accelerator amp ao autograd backends compiler cpu cuda distributed distributions func
-    functional futures fx jit library linalg mps multiprocessing nn onnx optim overrides profiler random return_types serialization special storage
+    fft functional futures fx hub jit library linalg mps multiprocessing nn onnx optim overrides profiler random return_types serialization
+    special storage
     testing types utils version""".split()
 )
 _ELSEWHERE = {

@@ -1,9 +1,10 @@
 """Names for annotations, which modules have late: `typing` is not loaded for a program that asks for none of them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from os import PathLike
+from typing import IO, Any, TypeVar
 
-from ._C import Tensor
+from ._C import Tensor, device
 
 _grad_t = tuple[Tensor, ...] | Tensor
 T = TypeVar("T", bound="Module")  # noqa: F821 (of nn.modules.module)
@@ -18,3 +19,7 @@ GlobalOptimizerPreHook = Callable[["Optimizer", Args, Kwargs], tuple[Args, Kwarg
 GlobalOptimizerPostHook = Callable[["Optimizer", Args, Kwargs], None]  # noqa: F821
 OptimizerPreHook = GlobalOptimizerPreHook
 OptimizerPostHook = GlobalOptimizerPostHook
+
+# Of torch.serialization: what torch.load() takes for the place of tensors, and for a file.
+MAP_LOCATION = Callable[[Any, str], Any] | device | str | dict[str, str] | None
+FILE_LIKE = str | PathLike | IO[bytes]

@@ -627,3 +627,11 @@ def _load_old(file, located, unpickler, encoding):
         if given[key] is not read[key] and given[key].device.type == "cpu":
             given[key].copy_(read[key])
     return made
+
+
+def __getattr__(name):
+    if name in ("MAP_LOCATION", "FILE_LIKE"):
+        from . import _typing
+
+        return getattr(_typing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

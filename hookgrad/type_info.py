@@ -8,7 +8,12 @@ _FLOATS = {
     _C.bfloat16: (16, (2 - 2.0**-7) * 2.0**127, 2.0**-7, 2.0**-126, 1e-2),
     _C.float32: (32, (2 - 2.0**-23) * 2.0**127, 2.0**-23, 2.0**-126, 1e-6),
     _C.float64: (64, (2 - 2.0**-52) * 2.0**1023, 2.0**-52, 2.0**-1022, 1e-15),
+    _C.float8_e4m3fn: (8, 448.0, 2.0**-3, 2.0**-6, 1.0),
+    _C.float8_e5m2: (8, 57344.0, 2.0**-2, 2.0**-14, 1.0),
+    _C.float8_e4m3fnuz: (8, 240.0, 2.0**-3, 2.0**-7, 1.0),
+    _C.float8_e5m2fnuz: (8, 57344.0, 2.0**-3, 2.0**-15, 1.0),
 }
+_PARTS = {_C.complex32: _C.float16, _C.complex64: _C.float32, _C.complex128: _C.float64}  # of a complex number
 
 
 def _name(dtype):
@@ -24,7 +29,7 @@ class finfo:
     """
 
     def __init__(self, type=None):
-        dtype = _C.get_default_dtype() if type is None else type
+        dtype = _C.get_default_dtype() if type is None else _PARTS.get(type, type)
         if dtype not in _FLOATS:
             raise TypeError(
                 f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle {dtype}"
@@ -58,7 +63,7 @@ class iinfo:
     def __init__(self, type):
         if not isinstance(type, _C.dtype):
             raise TypeError(f"iinfo(): argument 'type' (position 1) must be torch.dtype, not {type.__class__.__name__}")
-        if type.is_floating_point or type == _C.bool:
+        if type.is_floating_point or type.is_complex or type == _C.bool:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle {type}")
         self.bits = type.itemsize * 8
         self.min = -(2 ** (self.bits - 1)) if type.is_signed else 0

@@ -1,7 +1,9 @@
 """Names that code for PyTorch leans on and that have nothing to do here: they are there, and change nothing."""
 
+import copy
 import pickle
 import sys
+from functools import partial
 
 import pytest
 
@@ -290,3 +292,32 @@ def test_nothing_is_exported():
     assert torch.onnx.is_in_onnx_export() is False
     with pytest.raises(RuntimeError, match="hookgrad has no torch.onnx.export"):
         torch.onnx.export(nn.Linear(1, 1), torch.ones(1, 1), "model.onnx")
+
+
+def test_dtypes_that_no_tensor_has_can_be_named_and_compared():
+    facts = {torch.complex64: (8, False, True), torch.float8_e4m3fn: (1, True, False), torch.uint16: (2, False, False)}
+    for dtype, expected in facts.items():
+        assert (dtype.itemsize, dtype.is_floating_point, dtype.is_complex) == expected
+        assert isinstance(dtype, torch.dtype) and dtype != torch.float32 and torch.ones(1).dtype not in facts
+        assert pickle.loads(pickle.dumps(dtype)) is copy.deepcopy(dtype) is dtype
+        for use in (
+            partial(torch.zeros, 2, dtype=dtype),
+            partial(torch.ones(1).to, dtype),
+            partial(torch.ones(1).view, dtype),
+        ):
+            with pytest.raises(NotImplementedError, match=f"hookgrad has no tensors of {dtype}"):
+                use()
+    assert torch.cfloat is torch.complex64 and repr(torch.cdouble) == "torch.complex128" and torch.chalf.itemsize == 4
+    assert torch.finfo(torch.complex64) == torch.finfo(torch.float32) and torch.finfo(torch.float8_e4m3fn).max == 448
+    assert torch.iinfo(torch.uint16).max == 65535
+    with pytest.raises(TypeError, match="requires an integer input type"):
+        torch.iinfo(torch.complex64)
+
+
+def test_shifts_and_frequencies_of_fourier_transforms():
+    assert torch.fft.fftfreq(4, 0.5).tolist() == [0, 0.5, -1, -0.5] and torch.fft.rfftfreq(4).tolist() == [0, 0.25, 0.5]
+    x = torch.arange(6).view(2, 3)
+    assert torch.fft.fftshift(x).tolist() == [[5, 3, 4], [2, 0, 1]]
+    assert torch.equal(torch.fft.ifftshift(torch.fft.fftshift(x, 1), 1), x)
+    with pytest.raises(NotImplementedError, match="hookgrad has no complex numbers, and no torch.fft.rfft"):
+        torch.fft.rfft(torch.ones(3))

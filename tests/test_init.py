@@ -221,3 +221,13 @@ def test_reset_parameters_draws_anew():
     torch.manual_seed(3)
     layer.reset_parameters()
     assert all(torch.equal(a, b) for a, b in zip(first, layer.parameters()))
+
+
+def test_the_parts_that_fill_without_a_graph():
+    w = torch.ones(3, requires_grad=True)
+    assert nn.init._no_grad_fill_(w, 2.0) is w and w.tolist() == [2, 2, 2] and w.grad_fn is None
+    assert nn.init._no_grad_zero_(w).tolist() == [0, 0, 0]
+    torch.manual_seed(0)
+    drawn = nn.init._no_grad_uniform_(w, 0.0, 1.0).tolist()
+    torch.manual_seed(0)
+    assert drawn == torch.rand(3).tolist()

@@ -242,3 +242,9 @@ def test_files_of_machines_with_the_other_byte_order():
         assert torch.load(turned(None))["w"].tolist() == [256, 512]
     finally:
         torch.serialization.set_default_load_endianness(None)
+
+
+def test_names_for_annotations():
+    from hookgrad.serialization import FILE_LIKE, MAP_LOCATION
+
+    assert torch.device in MAP_LOCATION.__args__ and str in FILE_LIKE.__args__

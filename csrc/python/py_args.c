@@ -238,6 +238,7 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     case HG_A_DTYPE: {
         hg_dtype d = HG_NO_DTYPE;
         if (py_dtype(o, &d)) {
+            if (!PyErr_ExceptionMatches(PyExc_TypeError)) return MATCH_FAILED;
             PyErr_Clear();
             return MATCH_NO;
         }

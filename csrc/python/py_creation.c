@@ -281,6 +281,7 @@ PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy) {
 static int dtype_of(PyObject *o, const char *function, hg_dtype *d) {
     if (!o || o == Py_None) return 0;
     if (!py_dtype(o, d)) return 0;
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) return -1;
     PyErr_Format(PyExc_TypeError, "%s(): argument 'dtype' must be torch.dtype, not %.100s", function,
                  Py_TYPE(o)->tp_name);
     return -1;

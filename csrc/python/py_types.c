@@ -5,32 +5,53 @@
 
 typedef struct py_dtype_object {
     PyObject_HEAD
-    hg_dtype dtype;
+    hg_dtype dtype; /* HG_NO_DTYPE where no tensor can be of it */
+    const char *name;
+    uint8_t size;
+    bool is_float, is_complex, is_signed;
 } py_dtype_object;
 
-static hg_dtype dtype_of(PyObject *self) { return ((py_dtype_object *)self)->dtype; }
+/* Dtypes of torch's that can be spoken of, in tables and comparisons; there are no tensors of them. */
+static const py_dtype_object spoken_of[] = {
+#define SPOKEN_OF(name, size, is_float, is_complex, is_signed)                                                         \
+    {PyObject_HEAD_INIT(NULL) HG_NO_DTYPE, name, size, is_float, is_complex, is_signed},
+    SPOKEN_OF("uint16", 2, false, false, false) SPOKEN_OF("uint32", 4, false, false, false)
+        SPOKEN_OF("uint64", 8, false, false, false) SPOKEN_OF("complex32", 4, false, true, true)
+            SPOKEN_OF("complex64", 8, false, true, true) SPOKEN_OF("complex128", 16, false, true, true) SPOKEN_OF(
+                "float8_e4m3fn", 1, true, false, true) SPOKEN_OF("float8_e5m2", 1, true, false, true)
+                SPOKEN_OF("float8_e4m3fnuz", 1, true, false, true) SPOKEN_OF("float8_e5m2fnuz", 1, true, false, true)
+                    SPOKEN_OF("float8_e8m0fnu", 1, true, false, false)
+                        SPOKEN_OF("float4_e2m1fn_x2", 1, true, false, true) SPOKEN_OF("quint8", 1, false, false, false)
+                            SPOKEN_OF("qint8", 1, false, false, true) SPOKEN_OF("qint32", 4, false, false, true)
+                                SPOKEN_OF("quint4x2", 1, false, false, false)
+#undef SPOKEN_OF
+};
 
-static PyObject *dtype_repr(PyObject *self) { return PyUnicode_FromFormat("torch.%s", hg_dtypes[dtype_of(self)].name); }
+static py_dtype_object *dtype_at(PyObject *self) { return (py_dtype_object *)self; }
+
+static PyObject *dtype_repr(PyObject *self) { return PyUnicode_FromFormat("torch.%s", dtype_at(self)->name); }
 
 /* Pickled as the name that finds it again in the package. */
 static PyObject *dtype_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
-    return PyUnicode_FromString(hg_dtypes[dtype_of(self)].name);
+    return PyUnicode_FromString(dtype_at(self)->name);
 }
 
 static PyObject *dtype_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return Py_NewRef(self); }
 
 static PyObject *dtype_is_floating_point(PyObject *self, void *Py_UNUSED(closure)) {
-    return PyBool_FromLong(hg_dtype_is_float(dtype_of(self)));
+    return PyBool_FromLong(dtype_at(self)->is_float);
 }
 
-static PyObject *dtype_is_complex(PyObject *Py_UNUSED(self), void *Py_UNUSED(closure)) { Py_RETURN_FALSE; }
+static PyObject *dtype_is_complex(PyObject *self, void *Py_UNUSED(closure)) {
+    return PyBool_FromLong(dtype_at(self)->is_complex);
+}
 
 static PyObject *dtype_is_signed(PyObject *self, void *Py_UNUSED(closure)) {
-    return PyBool_FromLong(dtype_of(self) != HG_U8 && dtype_of(self) != HG_BOOL);
+    return PyBool_FromLong(dtype_at(self)->is_signed);
 }
 
 static PyObject *dtype_itemsize(PyObject *self, void *Py_UNUSED(closure)) {
-    return PyLong_FromLong(hg_dtypes[dtype_of(self)].size);
+    return PyLong_FromLong(dtype_at(self)->size);
 }
 
 static PyGetSetDef dtype_attributes[] = {
@@ -71,13 +92,30 @@ static const struct {
     {"half", HG_F16}, {"float", HG_F32}, {"double", HG_F64}, {"short", HG_I16}, {"int", HG_I32}, {"long", HG_I64},
 };
 
+/* A dtype with the fields of `like`, as an attribute of the module; returns new. */
+static PyObject *dtype_add(PyObject *m, const py_dtype_object *like) {
+    py_dtype_object *o = PyObject_New(py_dtype_object, hg_py->dtype_type);
+    if (!o) return NULL;
+    o->dtype = like->dtype, o->name = like->name, o->size = like->size;
+    o->is_float = like->is_float, o->is_complex = like->is_complex, o->is_signed = like->is_signed;
+    if (PyModule_AddObjectRef(m, like->name, (PyObject *)o)) Py_CLEAR(o);
+    return (PyObject *)o;
+}
+
 static int dtype_init(PyObject *m) {
     for (int d = 0; d < HG_N_DTYPES; d++) {
-        py_dtype_object *o = PyObject_New(py_dtype_object, hg_py->dtype_type);
+        const hg_dtype_info *info = &hg_dtypes[d];
+        py_dtype_object like = {.dtype = (hg_dtype)d,
+                                .name = info->name,
+                                .size = info->size,
+                                .is_float = hg_dtype_is_float((hg_dtype)d),
+                                .is_signed = d != HG_U8 && d != HG_BOOL};
+        if (!(hg_py->dtypes[d] = dtype_add(m, &like))) return -1;
+    }
+    for (size_t i = 0; i < sizeof spoken_of / sizeof *spoken_of; i++) {
+        PyObject *o = dtype_add(m, &spoken_of[i]);
         if (!o) return -1;
-        o->dtype = (hg_dtype)d;
-        hg_py->dtypes[d] = (PyObject *)o;
-        if (PyModule_AddObjectRef(m, hg_dtypes[d].name, (PyObject *)o)) return -1;
+        Py_DECREF(o);
     }
     for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
         if (PyModule_AddObjectRef(m, aliases[i].name, hg_py->dtypes[aliases[i].dtype])) return -1;
@@ -86,9 +124,13 @@ static int dtype_init(PyObject *m) {
 
 /* Python's own number types stand for dtypes as they do in torch. */
 int py_dtype(PyObject *o, hg_dtype *out) {
-    if (Py_TYPE(o) == hg_py->dtype_type)
-        *out = dtype_of(o);
-    else if (o == (PyObject *)&PyFloat_Type)
+    if (Py_TYPE(o) == hg_py->dtype_type) {
+        if (dtype_at(o)->dtype == HG_NO_DTYPE) {
+            PyErr_Format(PyExc_NotImplementedError, "hookgrad has no tensors of torch.%s", dtype_at(o)->name);
+            return -1;
+        }
+        *out = dtype_at(o)->dtype;
+    } else if (o == (PyObject *)&PyFloat_Type)
         *out = HG_F64;
     else if (o == (PyObject *)&PyLong_Type)
         *out = HG_I64;

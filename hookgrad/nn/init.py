@@ -68,6 +68,10 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
     return _C._without_grad(tensor.normal_, mean, std, generator=generator)
 
 
+# The parts of these that code for PyTorch calls itself.
+_no_grad_uniform_, _no_grad_normal_ = uniform_, normal_
+
+
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
     """Fill with normally distributed numbers that lie in [a, b]: whatever falls outside is drawn again."""
     if mean < a - 2 * std or mean > b + 2 * std:
@@ -138,6 +142,9 @@ def ones_(tensor):
 def zeros_(tensor):
     """Fill with zeros."""
     return _C._without_grad(tensor.zero_)
+
+
+_no_grad_fill_, _no_grad_zero_ = constant_, zeros_
 
 
 def eye_(tensor):
