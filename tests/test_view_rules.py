@@ -428,3 +428,26 @@ def test_the_words_for_a_tensor_that_cannot_be_turned_name_the_call():
     for name in ("t", "t_"):
         with pytest.raises(RuntimeError, match=rf"^{name}\(\) expects a tensor with <= 2 dimensions, but self is 3D"):
             getattr(torch.ones(1, 1, 1), name)()
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+def test_a_node_knows_what_shape_its_input_had(leaf):
+    """After `x.data = y` the node of x, or its accumulator in a graph, is of another shape than x is."""
+    for old, op, got in (
+        ((5,), lambda x: x.sum(), r"SumBackward0 .* got \[2, 3\] but expected shape compatible with \[5\]"),
+        ((3, 2), lambda x: x.mean(0), r"MeanBackward1 .* got \[2, 3\] but .* with \[3, 2\]"),
+        ((5,), lambda x: x[0], r"SelectBackward0 .* got \[2, 3\] but .* with \[5\]"),
+        ((5,), lambda x: x.view(-1), r"ViewBackward0 .* got \[2, 3\] but .* with \[5\]"),
+        ((5,), lambda x: torch.cat([x, x]), r"CatBackward0 .* got \[2, 3\] but .* with \[5\]"),
+    ):
+        x = torch.rand(old, requires_grad=True)
+        x, graph = (x, x * 1) if leaf else (x * 1, None)
+        x.data = torch.rand(2, 3)
+        y = op(x)
+        with pytest.raises(RuntimeError, match="Function " + got):
+            y.sum().backward()
+        del graph
+    x = torch.rand((), requires_grad=True)
+    x, graph = (x, x * 1) if leaf else (x * 1, None)
+    x.data = torch.ones(2, 3)
+    assert torch.autograd.grad(x.sum(0).sum(), x)[0].item() == 6

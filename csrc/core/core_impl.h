@@ -46,6 +46,7 @@ struct hg_lib {
     hg_hooks *globals[HG_N_HOOK_KINDS];
     hg_host_forward host_forward;
     hg_watch watch;
+    bool reshaped;         /* a tensor with a history has been given memory of another shape (x.data = y) */
     bool metas, metas_off; /* Note [Meta tensors]: there have been some; ops run on their memory as on any */
     int64_t n_runs;        /* of backward, so far: they are numbered */
     hg_generator generator;

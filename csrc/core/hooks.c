@@ -157,7 +157,7 @@ hg_status hg_global_hooks(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
     return st;
 }
 
-static hg_status node_extra(hg_ctx *cx, hg_node *n) {
+hg_status hg_node_extra_of(hg_ctx *cx, hg_node *n) {
     if (n->hooks) return HG_OK;
     size_t size = sizeof *n->hooks + n->n_out * sizeof *n->hooks->out;
     hg_node_extra *e = hg_mem(cx, size);
@@ -169,7 +169,7 @@ static hg_status node_extra(hg_ctx *cx, hg_node *n) {
 
 hg_status hg_node_hooks(hg_ctx *cx, hg_node *n, hg_hook_kind kind, bool make, hg_hooks **out) {
     hg_status st = HG_OK;
-    if (make && (st = node_extra(cx, n)) != HG_OK) return st;
+    if (make && (st = hg_node_extra_of(cx, n)) != HG_OK) return st;
     if (!n->hooks) {
         *out = NULL;
         return HG_OK;
@@ -185,7 +185,7 @@ static hg_status hang_on_node(hg_ctx *cx, hg_tensor *t, hg_hooks *h) {
     hg_node *fn;
     hg_status st = hg_tensor_grad_fn(cx, t, &fn);
     if (st != HG_OK || !fn) return st;
-    if ((st = node_extra(cx, fn)) != HG_OK) return st;
+    if ((st = hg_node_extra_of(cx, fn)) != HG_OK) return st;
     hg_node_extra *e = fn->hooks;
     hg_hooks **slot = &e->out[t->out_nr].hooks, *old = *slot;
     if (old == h) return HG_OK;
@@ -253,7 +253,7 @@ hg_status hg_tensor_retain_grad(hg_ctx *cx, hg_tensor *t) {
     if (t->extra && t->extra->retains_grad) return HG_OK; /* where it does: see hg_move_history() */
     if (!t->grad_fn) return HG_OK;                        /* a leaf keeps its gradient anyway */
     if ((st = hg_tensor_grad_fn(cx, t, &fn)) != HG_OK) return st;
-    if ((st = hg_extra_of(cx, t, &e)) != HG_OK || (st = node_extra(cx, fn)) != HG_OK) return st;
+    if ((st = hg_extra_of(cx, t, &e)) != HG_OK || (st = hg_node_extra_of(cx, fn)) != HG_OK) return st;
     fn->hooks->out[t->out_nr].retains = t;
     hg_retain(cx, fn);
     e->keeps = fn, e->keeps_nr = t->out_nr, e->retains_grad = true;

@@ -210,7 +210,7 @@ void hg_node_die(hg_lib *lib, hg_node *n) {
         if (n->type == &hg_accumulate_node && rest(lib, n)) continue;
         hg_node_clear(lib, n);
         if (rest_with_op(lib, n)) continue;
-        hg_mem_free(lib, n->hooks);
+        if (n->hooks) hg_mem_free(lib, n->hooks->sizes), hg_mem_free(lib, n->hooks);
         n->hooks = NULL;
         hg_function_free(lib, n);
         lib->host.free(lib->host.ud, HG_KIND_NODE, n);
@@ -347,8 +347,9 @@ hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j) {
 const hg_arg *hg_back_arg(const hg_back *b, int param) { return &b->node->args[param]; }
 
 hg_meta hg_back_meta(const hg_back *b, int param, int j) {
-    hg_edge e = b->node->next[b->node->first_edge[param] + (uint32_t)j];
-    return e.node->outs[e.nr];
+    uint32_t at = b->node->first_edge[param] + (uint32_t)j;
+    hg_edge e = b->node->next[at];
+    return b->node->hooks && b->node->hooks->sizes ? b->node->hooks->sizes[at] : e.node->outs[e.nr];
 }
 
 int hg_back_made_by(const hg_back *b, int param) {

@@ -23,6 +23,8 @@ typedef struct hg_out_hooks {
 
 typedef struct hg_node_extra {
     hg_hooks *pre, *post; /* owned */
+    hg_meta *sizes; /* [n_next], owned: what the inputs were, where an edge leads to a node that knows one of another
+                             shape (after x.data = y); mostly NULL */
     uint32_t first, last; /* 1 + the output whose tensor hooks run first, last; 0: none */
     hg_out_hooks out[];   /* [n_out] */
 } hg_node_extra;
@@ -72,6 +74,8 @@ typedef struct hg_function {
     bool once, accessed; /* are the saved tensors let go when they are asked for? have they been? */
     int64_t *metas;      /* the outputs' hg_meta and shapes */
 } hg_function;
+
+hg_status hg_node_extra_of(hg_ctx *cx, hg_node *n); /* makes n->hooks, where there is none */
 
 /* "AddBackward0" as messages call it, "Add"; n may be NULL. */
 const char *hg_node_short_name(const hg_node *n, char buf[80]);

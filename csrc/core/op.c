@@ -135,6 +135,36 @@ static inline hg_status save_now(hg_ctx *cx, hg_tensor *t, hg_arg *to) {
     return HG_OK;
 }
 
+/* What a node's derivative knows of an input's shape it knows from the node before. Where a tensor with a history was given memory
+   of another shape, that is not what the input is: the node keeps what it is. */
+static hg_status keep_sizes(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_node *n) {
+    bool differ = false;
+    for (int pass = 0; pass < 2; pass++) {
+        hg_meta *metas = pass ? n->hooks->sizes : NULL;
+        int64_t *dims = pass ? (int64_t *)(void *)(metas + n->n_next) : NULL;
+        for (int i = 0; i < info->n_params; i++) {
+            uint32_t count = a[i].kind == HG_A_TENSORS ? a[i].n : a[i].kind == HG_A_TENSOR;
+            for (uint32_t j = 0; info->differentiable >> i & 1 && j < count; j++) {
+                const hg_tensor *t = a[i].kind == HG_A_TENSORS ? a[i].u.ts[j] : a[i].u.t;
+                uint32_t at = n->first_edge[i] + j;
+                hg_edge e = n->next[at];
+                if (!e.node) continue;
+                differ |= !hg_same_dims(t->n_dim, t->shape, e.node->outs[e.nr].n_dim, e.node->outs[e.nr].shape);
+                if (!pass) continue;
+                hg_copy_dims(dims, t->shape, t->n_dim);
+                metas[at] = (hg_meta){.dtype = t->dtype, .n_dim = t->n_dim, .shape = dims};
+                dims += t->n_dim;
+            }
+        }
+        if (pass || !differ) break;
+        hg_status st = hg_node_extra_of(cx, n);
+        if (st != HG_OK) return st;
+        n->hooks->sizes = hg_mem(cx, n->n_next * (sizeof *metas + HG_MAX_DIM * sizeof *dims));
+        if (!n->hooks->sizes) return HG_MEMORY;
+    }
+    return HG_OK;
+}
+
 /* Of the arguments the first `n_given` are in a[], and in saved[]; the others are the defaults. */
 HG_INLINE hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n_given, const hg_arg *saved,
                                  uint32_t want, uint32_t save_in, hg_tensor *const *outs, int n_out, bool saves_out,
@@ -163,6 +193,8 @@ HG_INLINE hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_ar
     }
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     if (st == HG_OK && save_in && in_order) st = save_inputs(cx, info, saved, save_in, n);
+    if (st == HG_OK && cx->lib->reshaped && !(info->op->flags & HG_ROW_MOVES) && n_given == info->n_params)
+        st = keep_sizes(cx, info, a, n);
     if (st == HG_OK)
         *result = n;
     else
@@ -244,6 +276,7 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
         if (differentiable) e += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
     }
     if ((st = save_inputs(cx, info, saved, save_in, n)) != HG_OK) goto fail;
+    if (cx->lib->reshaped && (st = keep_sizes(cx, info, a, n)) != HG_OK) goto fail;
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     *result = n;
     return HG_OK;

@@ -369,6 +369,8 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
     /* An accumulator checks gradients against what its tensor was. As in PyTorch another dtype needs another accumulator;
        of another shape the one that a graph holds refuses the gradient. */
     if (t->extra && t->dtype != from->dtype) t->extra->accumulator = NULL;
+    if ((t->extra || t->grad_fn) && !hg_same_dims(t->n_dim, t->shape, from->n_dim, from->shape))
+        cx->lib->reshaped = true;
     if (t->n_dim != from->n_dim || !t->shape) {
         hg_status st = make_room(cx, t, from->n_dim, false);
         if (st != HG_OK) return st;
