@@ -62,17 +62,17 @@ from .functional import (  # noqa: E402
 )
 from .random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state  # noqa: E402
 
-FloatTensor = _tensor.LegacyType("FloatTensor", _C.float32)
-DoubleTensor = _tensor.LegacyType("DoubleTensor", _C.float64)
-HalfTensor = _tensor.LegacyType("HalfTensor", _C.float16)
-BFloat16Tensor = _tensor.LegacyType("BFloat16Tensor", _C.bfloat16)
+FloatTensor = _tensor.legacy_type("FloatTensor", _C.float32)
+DoubleTensor = _tensor.legacy_type("DoubleTensor", _C.float64)
+HalfTensor = _tensor.legacy_type("HalfTensor", _C.float16)
+BFloat16Tensor = _tensor.legacy_type("BFloat16Tensor", _C.bfloat16)
 chalf, cfloat, cdouble = _C.complex32, _C.complex64, _C.complex128
-ByteTensor = _tensor.LegacyType("ByteTensor", _C.uint8)
-CharTensor = _tensor.LegacyType("CharTensor", _C.int8)
-ShortTensor = _tensor.LegacyType("ShortTensor", _C.int16)
-IntTensor = _tensor.LegacyType("IntTensor", _C.int32)
-LongTensor = _tensor.LegacyType("LongTensor", _C.int64)
-BoolTensor = _tensor.LegacyType("BoolTensor", _C.bool)
+ByteTensor = _tensor.legacy_type("ByteTensor", _C.uint8)
+CharTensor = _tensor.legacy_type("CharTensor", _C.int8)
+ShortTensor = _tensor.legacy_type("ShortTensor", _C.int16)
+IntTensor = _tensor.legacy_type("IntTensor", _C.int32)
+LongTensor = _tensor.legacy_type("LongTensor", _C.int64)
+BoolTensor = _tensor.legacy_type("BoolTensor", _C.bool)
 
 DisableTorchFunctionSubclass = _tensor.DisableTorchFunctionSubclass
 legacy_contiguous_format = contiguous_format  # noqa: F821 (a name of the core's)

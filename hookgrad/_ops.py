@@ -5,7 +5,7 @@ functions that a dispatch mode is given (utils/_python_dispatch.py). There is an
 it looks for the function that is meant.
 """
 
-from functools import cache
+from functools import cache, cached_property
 
 from . import _C
 
@@ -64,6 +64,8 @@ _TENSOR_OR_SCALAR = frozenset(
 )
 
 
+_SHIFTS = {"bitwise_left_shift": "__lshift__", "bitwise_right_shift": "__rshift__"}
+
 _RESHAPE = frozenset("t transpose squeeze unsqueeze swapaxes swapdims as_strided".split())  # in place
 
 
@@ -89,6 +91,17 @@ class OpOverload:
 
     def __call__(self, /, *args, **kwargs):
         return (self._op or self.overloadpacket)(*args, **kwargs)
+
+    @cached_property
+    def _schema(self):
+        from ._schema import schema_of
+
+        return schema_of(self)
+
+    @property
+    def is_view(self):
+        """Does the result lie in the memory of an argument?"""
+        return self._views
 
     def name(self):
         """`aten::add.Tensor`, or `aten::mm` of a default."""
@@ -160,7 +173,7 @@ class OpNamespace:
         return self._custom.get(op) or _function(op)
 
     def __getattr__(self, op):
-        if op.startswith("__"):
+        if op.startswith("__") and op not in _SHIFTS.values():
             raise AttributeError(op)
         if op not in self._custom and (self.name != "aten" or op not in _names()):
             raise AttributeError(f"'_OpNamespace' '{self.name}' object has no attribute '{op}'")
@@ -218,14 +231,20 @@ def _names():
     if not _known:
         for row in _C.op_table():
             _known.update((_name(row), _name(row) + "_"))
-        _known.update(["_convolution", "convolution_backward", "_local_scalar_dense"])
+        _known.update(["_convolution", "convolution_backward", "_local_scalar_dense", "lift_fresh", *_SHIFTS.values()])
     return _known
+
+
+def _itself(self):
+    return self
 
 
 def _function(name):
     """What is called by the op's name."""
     if name == "_local_scalar_dense":
         return _C.Tensor.item
+    if name == "lift_fresh":
+        return _itself
     for place in (_C, _C.nn, _C.Tensor, _C.linalg, _C.special):
         if hasattr(place, name):
             return getattr(place, name)
@@ -259,6 +278,10 @@ def overload_of(id, inplace, args, kwargs=()):
         overload = "start"
     if packet.__name__.rstrip("_") in _TENSOR_OR_SCALAR:
         overload = "Tensor" if isinstance(args[1], _C.Tensor) else "Scalar"
+    elif packet.__name__ in _SHIFTS:
+        overload = "Tensor"
+        if not isinstance(args[1], _C.Tensor):  # an operator with a number has a name of its own
+            packet, overload = getattr(ops.aten, _SHIFTS[packet.__name__]), "Scalar"
     func = getattr(packet, _writing(packet, overload, kwargs) if "out" in kwargs else overload)
     func._op = op
     return func

@@ -81,17 +81,25 @@ def module_load(self, other, assign=False):
     return other.detach() if assign else self.copy_(other).detach()
 
 
+def _reduced_otherwise(kind):
+    """Does the class say itself what its copies and pickles are? Those made of Parameter do: a Parameter."""
+    from .nn.parameter import Parameter
+
+    return kind is not Parameter and kind.__reduce_ex__ is not Tensor.__reduce_ex__
+
+
 @_method
 def __copy__(self):
-    if _C._overridden(self):
+    kind = type(self)
+    if _C._overridden(self) or kind is not Tensor and _reduced_otherwise(kind):
         from copy import _reconstruct
 
         return _reconstruct(self, None, *self.__reduce_ex__(4))
-    if self._backward_hooks and type(self) is Tensor:  # a Parameter leaves them behind without a word
+    if self._backward_hooks and kind is Tensor:  # a Parameter leaves them behind without a word
         from .utils.hooks import warn_if_has_hooks
 
         warn_if_has_hooks(self)
-    copy = self.detach() if type(self) is Tensor else Tensor._make_subclass(type(self), self)
+    copy = self.detach() if kind is Tensor else Tensor._make_subclass(kind, self)
     copy.requires_grad = self.requires_grad
     copy._backward_hooks = {}
     if self.__dict__:
@@ -671,13 +679,13 @@ def _legacy(dtype, args, device=None):
     return _C.empty(tuple(size) if args else (0,), dtype=dtype)
 
 
-class LegacyType:
-    """torch.FloatTensor and its kin: constructors that know a dtype, and types for isinstance()."""
+class LegacyType(type):
+    """The type of torch.FloatTensor and its kin: constructors that know a dtype, and types for isinstance()."""
 
-    def __init__(self, name, dtype):
-        self.__name__ = self.__qualname__ = name
-        self.__module__ = "torch"
-        self.dtype = dtype
+    def __new__(cls, name, bases, members):
+        if bases:
+            raise TypeError(f"type 'torch.{bases[0].__name__}' is not an acceptable base type")
+        return super().__new__(cls, name, bases, members)
 
     def __call__(self, *args, **kwargs):
         return _legacy(self.dtype, args, **kwargs)
@@ -687,3 +695,9 @@ class LegacyType:
 
     def __repr__(self):
         return f"<class 'torch.{self.__name__}'>"
+
+
+def legacy_type(name, dtype):
+    """torch.FloatTensor, of that name and dtype."""
+    known = {"dtype": dtype, "layout": _C.strided, "is_cuda": False, "is_sparse": False, "is_xpu": False}
+    return LegacyType(name, (), {"__module__": __package__, **known})

@@ -222,6 +222,9 @@ def _suffixes(t):
 
 def _str(self, *, tensor_contents=None):
     """The text of `repr(self)`; `tensor_contents`, when given, stands in for the elements."""
+    if hookgrad._C._dispatch_modes(0):  # they are not to see what printing reads
+        with hookgrad.utils._python_dispatch._disable_current_modes():
+            return _str(self, tensor_contents=tensor_contents)
     kind = type(self)
     is_plain = kind is hookgrad.Tensor or kind.__name__ == "Parameter" and kind is hookgrad.nn.Parameter
     prefix = "tensor(" if is_plain else f"{kind.__name__}("

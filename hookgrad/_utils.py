@@ -35,10 +35,8 @@ def _reduce_tensor(tensor):
 
 
 def _reduce_parameter(parameter):
-    """Hooks stay behind: they belong to this run, not to the values."""
+    """Hooks stay behind: they belong to this run, not to the values. One of a class made of Parameter comes back a Parameter."""
     state = _get_obj_state(parameter)
-    if type(parameter) is not hookgrad.nn.Parameter:
-        return _reduce_tensor(parameter)
     if state:
         return _rebuild_parameter_with_state, (parameter.data, parameter.requires_grad, OrderedDict(), state)
     return _rebuild_parameter, (parameter.data, parameter.requires_grad, OrderedDict())

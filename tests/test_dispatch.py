@@ -187,3 +187,68 @@ def test_out_is_an_overload_of_its_own():
         "aten.sum.IntList_out",
     ]
     assert calls[0] == ("aten.abs.out", 1, ["out"]) and out.tolist() == [[-2.0] * 3] * 2
+
+
+def test_an_overload_knows_its_schema():
+
+    schemas = [
+        (aten.add.Tensor, "aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor"),
+        (aten.add_.Tensor, "aten::add_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)"),
+        (aten.max.dim, "aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)"),
+        (aten.view.default, "aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)"),
+        (aten.split.Tensor, "aten::split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> Tensor(a)[]"),
+        (aten.add.out, "aten::add.out(Tensor self, Tensor other, *, Scalar alpha=1, Tensor(a!) out) -> Tensor(a!)"),
+    ]
+    assert [str(op._schema) for op, _ in schemas] == [text for _, text in schemas]
+    schema = aten.add.Tensor._schema
+    assert (schema.name, schema.overload_name, schema.is_mutable) == ("aten::add", "Tensor", False)
+    alpha = schema.arguments[2]
+    assert (alpha.name, str(alpha.type), alpha.default_value, alpha.kwarg_only) == ("alpha", "number", 1, True)
+    assert not schema.arguments[0].has_default_value() and schema.arguments[0].alias_info is None
+    assert aten.add_.Tensor._schema.is_mutable and aten.add_.Tensor._schema.arguments[0].alias_info.is_write
+    assert aten.view.default.is_view and not aten.add.Tensor.is_view
+
+
+def seen(call):
+    with Log() as mode:
+        call()
+    return mode.seen
+
+
+def test_printing_is_not_seen():
+    x = torch.ones(2, requires_grad=True)
+    x.register_hook(lambda grad: repr(grad) and None)
+    assert seen(lambda: repr(torch.zeros(2))) == ["aten.zeros.default"]
+    assert seen(lambda: (x * 2).sum().backward())[-2:] == ["aten.mul.Tensor", "aten.detach.default"]
+
+
+def test_what_is_made_of_numbers_and_what_is_detached_is_seen():
+    assert (
+        seen(lambda: torch.tensor([1.0]))
+        == seen(lambda: torch.tensor(1.0, dtype=torch.float64))
+        == ["aten.lift_fresh.default"]
+    )
+    x = torch.ones(2)
+    assert seen(lambda: x.data) == ["aten.detach.default"]
+    assert seen(lambda: x.long() << 1) == ["aten._to_copy.default", "aten.__lshift__.Scalar"]
+
+
+def test_dropout_and_batches_are_seen_as_pytorchs_ops():
+    x, layer = torch.ones(2, 3), torch.nn.BatchNorm1d(3)
+    names = ["aten.empty_like.default", "aten.bernoulli_.float", "aten.div_.Scalar", "aten.mul.Tensor"]
+    assert seen(lambda: torch.nn.functional.dropout(x)) == names
+    assert seen(lambda: layer(x)) == ["aten.add_.Tensor", "aten.empty.memory_format", "aten.native_batch_norm.default"]
+    torch.manual_seed(0)
+    plain = torch.nn.functional.dropout(x)
+    torch.manual_seed(0)
+    with Log():
+        assert torch.equal(torch.nn.functional.dropout(x), plain)
+
+
+def test_modes_are_pushed_and_popped_by_hand():
+    from hookgrad.utils import _python_dispatch as dispatch
+
+    mode = Log()
+    dispatch._push_mode(mode)
+    torch.ones(1)
+    assert dispatch._pop_mode() is mode and mode.seen == ["aten.ones.default"]

@@ -244,4 +244,4 @@ def test_an_attribute_of_the_instance_goes_before_a_parameter(times):
 def test_an_attribute_of_the_instance_goes_before_a_buffer():
     layer = nn.BatchNorm1d(8).eval()
     layer.__dict__["running_mean"] = torch.full((8,), 5.0)
-    assert layer(torch.full((2, 8), 5.0)).abs().max() == 0
+    assert layer(torch.full((2, 8), 5.0)).abs().max() < 1e-6  # as PyTorch rounds

@@ -82,7 +82,7 @@ typedef struct mod_state {
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
     PyObject *
         originals; /* dict: what stood in the package's modules where programs have put something else (py_package.c) */
-    Py_ssize_t n_replaced; /* how many those are */
+    Py_ssize_t n_replaced; /* how many those are, and how many dispatch modes are on */
     PyObject
         *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
     uint64_t n_odd_keys;         /* so many keys of hook tables, of those that are no ids, had one given (py_hooks.c) */
@@ -272,11 +272,15 @@ hg_status py_set_modes(void *ud, void *kept);
 int py_dispatch_modes(void);
 /* there may be meta tensors from here on */ /* py_dispatch.c: how many are on in this thread */
 bool py_dispatches(PyObject *tensor);        /* is its class asked about ops? */
-int py_dispatch_init(PyObject *m);           /* py_dispatch.c */
-int py_hook_call_init(PyObject *m);          /* py_hook_call.c */
-int py_grad_mode_init(PyObject *m);          /* py_grad_mode.c */
-int py_numpy_init(PyObject *m);              /* numpy.c */
-int py_dlpack_init(PyObject *m);             /* dlpack.c */
+PyObject *
+py_dispatch_fresh(PyObject *made); /* steals a tensor made of data, may be NULL; what the thread's modes make of it */
+PyObject *py_dispatch_data(PyObject *self,
+                           PyObject *data); /* steals data; tells the thread's modes that self was detached */
+int py_dispatch_init(PyObject *m);          /* py_dispatch.c */
+int py_hook_call_init(PyObject *m);         /* py_hook_call.c */
+int py_grad_mode_init(PyObject *m);         /* py_grad_mode.c */
+int py_numpy_init(PyObject *m);             /* numpy.c */
+int py_dlpack_init(PyObject *m);            /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */

@@ -306,7 +306,8 @@ static PyObject *make(hg_ctx *cx, const char *function, PyObject *const at[5], h
     int grad = py_bool(at[3], function, "requires_grad");
     if (grad < 0 || dtype_of(at[1], function, &d)) return NULL;
     if (!py_is_meta(at[2]) && py_device(at[2], function)) return NULL;
-    return with_grad(cx, py_on(at[2], py_as_tensor(at[0], d, copy || py_is_meta(at[2]))), grad);
+    PyObject *made = py_on(at[2], py_as_tensor(at[0], d, copy || py_is_meta(at[2])));
+    return with_grad(cx, copy ? py_dispatch_fresh(made) : made, grad);
 }
 
 static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
@@ -315,7 +316,7 @@ static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
     if (n > 1) return PyErr_Format(PyExc_TypeError, "tensor() takes 1 positional argument but %zd were given", n);
     if (n == 1 && !kwnames && cx && !hg_py->function_modes &&
         (PyFloat_CheckExact(args[0]) || PyLong_CheckExact(args[0]) || PyList_CheckExact(args[0])))
-        return from_sequence(cx, args[0], HG_NO_DTYPE);
+        return py_dispatch_fresh(from_sequence(cx, args[0], HG_NO_DTYPE));
     if (hg_py->override && py_overrides(NULL, 0)) {
         PyObject *itself = PyObject_GetAttrString(hg_py->module, "tensor");
         PyObject *made = itself ? py_override(itself, args, n, kwnames) : NULL;

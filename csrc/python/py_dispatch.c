@@ -237,6 +237,21 @@ PyObject *py_dispatch_out(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, P
     return Py_NewRef(out);
 }
 
+PyObject *py_dispatch_fresh(PyObject *made) {
+    if (!made || !modes || off) return made;
+    PyObject *args = PyTuple_Pack(1, made);
+    Py_DECREF(made);
+    return ask(py_this_ctx, -2, false, args, PyDict_New());
+}
+
+PyObject *py_dispatch_data(PyObject *self, PyObject *data) {
+    if (!data || !modes || off) return data;
+    PyObject *seen = ask(py_this_ctx, -3, false, PyTuple_Pack(1, self), PyDict_New());
+    if (!seen) Py_CLEAR(data);
+    Py_XDECREF(seen);
+    return data;
+}
+
 /* The number in t. */
 static hg_status reading(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
     PyObject *result = ask(cx, -1, false, PyTuple_Pack(1, PY(t)), PyDict_New());
@@ -271,6 +286,7 @@ static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     if (!cx || (step == -1 && PyErr_Occurred())) return NULL;
     cx->n_changes++;
     modes += (int)step, modes_anywhere += (int)step;
+    hg_py->n_replaced += step; /* layers go by Python's calls: Note [Layers in Python] */
     watch(cx);
     return PyLong_FromLong(modes);
 }

@@ -15,6 +15,7 @@ static PyObject *package_getattro(PyObject *self, PyObject *name) {
 /* A function, or class, was replaced or put back: layers in C ask whether any is. The key is (module, name). */
 static int note_replaced(PyObject *self, PyObject *name, PyObject *was, PyObject *value) {
     if (!hg_py->originals && !(hg_py->originals = PyDict_New())) return -1;
+    Py_ssize_t n_before = PyDict_GET_SIZE(hg_py->originals);
     PyObject *originals = hg_py->originals, *key = PyTuple_Pack(2, self, name);
     PyObject *original = key ? PyDict_GetItemWithError(originals, key) : NULL;
     int failed = !key || (!original && PyErr_Occurred()) ? -1 : 0;
@@ -23,7 +24,7 @@ static int note_replaced(PyObject *self, PyObject *name, PyObject *was, PyObject
     else if (!failed && !original && was && was != value && PyCallable_Check(was))
         failed = PyDict_SetItem(originals, key, was);
     Py_XDECREF(key);
-    hg_py->n_replaced = PyDict_GET_SIZE(originals);
+    hg_py->n_replaced += PyDict_GET_SIZE(originals) - n_before;
     return failed;
 }
 

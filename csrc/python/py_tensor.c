@@ -83,6 +83,29 @@ static int check_retyped(PyObject *type, PyObject *from) {
     return -1;
 }
 
+static int check_class(PyObject *cls) {
+    if (!PyType_Check(cls))
+        PyErr_Format(PyExc_TypeError, "cls must be a type (got %.100s)", Py_TYPE(cls)->tp_name);
+    else if (!PyType_IsSubtype((PyTypeObject *)cls, hg_py->tensor_type))
+        PyErr_Format(PyExc_TypeError,
+                     "Creating a Tensor subclass from a class that does not inherit from Tensor is not possible. Make "
+                     "sure your class inherits from Tensor.");
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* A view of all of `self`, of that class: new. */
+static PyObject *alias_of(hg_ctx *cx, PyTypeObject *type, PyObject *self) {
+    if (type != hg_py->tensor_type && check_retyped((PyObject *)type, self)) return NULL;
+    PyObject *view = py_call_op(cx, HG_OP_ALIAS, (hg_arg[]){hg_t(TENSOR(self))}, 1);
+    if (type == hg_py->tensor_type) return view;
+    PyObject *made = view ? type->tp_alloc(type, 0) : NULL;
+    hg_status st = made ? hg_tensor_become(cx, TENSOR(made), TENSOR(view)) : HG_OK;
+    Py_XDECREF(view);
+    if (st == HG_OK) return made;
+    Py_DECREF(made);
+    return py_raise(cx, st);
+}
+
 /* ---- The constructor -------------------------------------------------------------------------------------------- */
 
 /* A tensor of the type that is what `from` is: new. The type's own constructor is not called. */
@@ -105,15 +128,10 @@ static bool all_ints(PyObject *args) {
     return true;
 }
 
-/* Tensor() is empty, Tensor(2, 3) has that size, Tensor(data) has that data, in the default dtype. */
+/* Tensor() is empty, Tensor(2, 3) has that size, Tensor(data) has that data, in the default dtype. (Tensor(tensor) is a view.) */
 static PyObject *legacy_data(hg_ctx *cx, PyObject *args) {
     Py_ssize_t n = PyTuple_GET_SIZE(args);
     PyObject *one = n == 1 ? PyTuple_GET_ITEM(args, 0) : NULL;
-    if (one && py_is_tensor(one)) {
-        hg_tensor *same;
-        hg_status st = hg_tensor_detach(cx, TENSOR(one), &same);
-        return st == HG_OK ? py_own(same) : py_raise(cx, st);
-    }
     if (all_ints(args) || (one && Py_TYPE(one) == hg_py->size_type)) {
         int64_t sizes[HG_MAX_DIM];
         int n_dim = 0;
@@ -155,9 +173,10 @@ static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     } else {
         Py_INCREF(args);
     }
-    PyObject *made = legacy_data(cx, args);
+    bool of_tensor = PyTuple_GET_SIZE(args) == 1 && py_is_tensor(PyTuple_GET_ITEM(args, 0));
+    PyObject *made = of_tensor ? alias_of(cx, type, PyTuple_GET_ITEM(args, 0)) : legacy_data(cx, args);
     Py_DECREF(args);
-    if (!made || type == hg_py->tensor_type) return made;
+    if (!made || of_tensor || type == hg_py->tensor_type) return made;
     PyObject *self = check_retyped((PyObject *)type, made) ? NULL : tensor_like(cx, type, TENSOR(made));
     Py_DECREF(made);
     return self;
@@ -167,9 +186,7 @@ static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 static PyObject *make_subclass(PyObject *Py_UNUSED(none), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[3];
     if (py_parse("_make_subclass", "cls,data,require_grad", 2, args, n, kwnames, at)) return NULL;
-    if (!PyType_Check(at[0]) || !PyType_IsSubtype((PyTypeObject *)at[0], hg_py->tensor_type))
-        return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'cls' must be a subclass of Tensor, not %R",
-                            at[0]);
+    if (check_class(at[0])) return NULL;
     if (!py_is_tensor(at[1]))
         return PyErr_Format(PyExc_TypeError, "_make_subclass(): argument 'data' must be Tensor, not %.100s",
                             Py_TYPE(at[1])->tp_name);
@@ -255,18 +272,8 @@ static PyObject *empty_parameter(PyObject *Py_UNUSED(none), PyObject *const *arg
 
 /* t.as_subclass(cls): the same tensor as the graph sees it, of another class. */
 static PyObject *as_subclass(PyObject *self, PyObject *cls) {
-    if (!PyType_Check(cls) || !PyType_IsSubtype((PyTypeObject *)cls, hg_py->tensor_type))
-        return PyErr_Format(PyExc_TypeError, "as_subclass(): argument 'cls' must be a subclass of Tensor, not %R", cls);
-    if (check_retyped(cls, self)) return NULL;
     hg_ctx *cx = py_ctx();
-    PyObject *view = cx ? py_call_op(cx, HG_OP_ALIAS, (hg_arg[]){hg_t(TENSOR(self))}, 1) : NULL;
-    PyTypeObject *type = (PyTypeObject *)cls;
-    PyObject *made = view ? type->tp_alloc(type, 0) : NULL;
-    hg_status st = made ? hg_tensor_become(cx, TENSOR(made), TENSOR(view)) : HG_OK;
-    Py_XDECREF(view);
-    if (st == HG_OK) return made;
-    Py_DECREF(made);
-    return py_raise(cx, st);
+    return cx && !check_class(cls) ? alias_of(cx, (PyTypeObject *)cls, self) : NULL;
 }
 
 /* t._swap(other): the two exchange their contents, classes and attributes, and stay who they are. */

@@ -208,7 +208,7 @@ static PyObject *get_data(PyObject *self, UNUSED_CLOSURE) {
     hg_tensor *data;
     if (!cx) return NULL;
     hg_status st = hg_tensor_data(cx, TENSOR(self), &data);
-    return st == HG_OK ? py_own(data) : py_raise(cx, st);
+    return st == HG_OK ? py_dispatch_data(self, py_own(data)) : py_raise(cx, st);
 }
 
 static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {

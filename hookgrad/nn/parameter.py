@@ -6,7 +6,7 @@ from .. import _C
 
 
 class _Marked(type(hookgrad.Tensor)):
-    """The type of `Parameter` and `Buffer`: a tensor of another class that bears their mark is an instance too."""
+    """A tensor of another class that bears the mark of this one is an instance too."""
 
     def __instancecheck__(cls, instance):
         mark = cls.__dict__.get("_mark")
@@ -15,7 +15,15 @@ class _Marked(type(hookgrad.Tensor)):
         return super().__instancecheck__(instance)
 
 
-class Parameter(hookgrad.Tensor, metaclass=_Marked):
+class _ParameterMeta(_Marked):
+    """The type of `Parameter`."""
+
+
+class _BufferMeta(_Marked):
+    """The type of `Buffer`."""
+
+
+class Parameter(hookgrad.Tensor, metaclass=_ParameterMeta):
     """A tensor that a module learns. Assigned to an attribute of a module it joins `module.parameters()`.
 
     It requires a gradient unless told otherwise, even when made under `no_grad()`, and shares its memory with `data`.
@@ -68,7 +76,7 @@ _C._set_parameter_type(Parameter)
 empty_parameter = hookgrad.Tensor._empty_parameter
 
 
-class Buffer(hookgrad.Tensor, metaclass=_Marked):
+class Buffer(hookgrad.Tensor, metaclass=_BufferMeta):
     """A tensor that is part of a module's state but not learned, as a running mean is.
 
     Assigned to an attribute of a module it joins `module.buffers()`, and with `persistent` also its `state_dict()`.
@@ -147,7 +155,7 @@ def _refused(name):
 
 # What a tensor without a shape can do: be converted, be asked for its kind. Every other method says what is missing.
 _ALLOWED = frozenset(
-    """size copy_ is_complex is_floating_point half float double bfloat16 char short int long cuda cpu to get_device type
+    """__copy__ size copy_ is_complex is_floating_point half float double bfloat16 char short int long cuda cpu to get_device type
     __hash__ __deepcopy__ __reduce__ __reduce_ex__ __repr__ __format__ __setstate__ __dir__ __new__ __init__ __setattr__
     __getattribute__ __delattr__ __torch_function__ __torch_dispatch__ __class__ __init_subclass__""".split()
 )

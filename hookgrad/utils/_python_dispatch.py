@@ -65,6 +65,14 @@ def is_in_torch_dispatch_mode(include_infra_modes=True):
     return any(include_infra_modes or not mode.is_infra_mode() for mode in _stack.modes)
 
 
+def _push_mode(mode):
+    _stack.push(mode)
+
+
+def _pop_mode(k=None):
+    return _stack.pop()
+
+
 _pop_mode_temporarily = _stack.without_top
 _disable_current_modes = _stack.without_all
 
@@ -148,9 +156,32 @@ def return_and_correct_aliasing(func, args, kwargs, out):
 # ---- Asking ---------------------------------------------------------------------------------------------------------------
 
 
+_BELOW_ZERO = {
+    -1: ops.aten._local_scalar_dense,
+    -2: ops.aten.lift_fresh,
+    -3: ops.aten.detach,
+}  # what is no row of the table
+
+
 def _dispatch(id, inplace, args, kwargs):
-    func = ops.aten._local_scalar_dense.default if id < 0 else overload_of(id, inplace, args, kwargs)
+    if id < 0:
+        return _ask(_BELOW_ZERO[id].default, args, kwargs)
+    func = overload_of(id, inplace, args, kwargs)
+    if _stack.modes and func.overloadpacket.__name__ == "native_dropout":
+        return _noise(*args)
+    if _stack.modes and func.overloadpacket.__name__ == "native_batch_norm":
+        _ask(ops.aten.empty.memory_format, ([0],), {"dtype": _C.uint8, "device": args[0].device})  # cuDNN's, had it run
+    if _stack.modes and func.overloadpacket.__name__ == "_reshape_alias":
+        func, args = ops.aten.view.default, args[:2]
     return _ask(func, args, kwargs)
+
+
+def _noise(input, p):
+    """What dropout multiplies by, in the ops that PyTorch takes for it."""
+    noise = _ask(ops.aten.empty_like.default, (input,), {})
+    _ask(ops.aten.bernoulli_.float, (noise, 1 - p), {})
+    _ask(ops.aten.div_.Scalar, (noise, 1 - p), {})
+    return noise
 
 
 def _ask(func, args, kwargs):
