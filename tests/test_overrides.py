@@ -1,6 +1,8 @@
 """Classes made of Tensor: what is done with their tensors keeps the class, and `__torch_function__` sees it."""
 
 import copy
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -437,3 +439,47 @@ def test_a_plain_method_is_deprecated():
     assert len(warned) == 1
     with pytest.raises(TypeError, match="expected a sequence"):
         overrides.has_torch_function(object())
+
+
+# The first stranger that a process meets, met by a layer or a function of nn.functional.
+FIRST = """
+import hookgrad as torch
+from hookgrad import nn
+from hookgrad.nn import functional as F
+
+class Chain:
+    def __init__(self, names=()):
+        self.names = list(names)
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return cls([*args[0].names, func.__name__])
+
+print({}(Chain()).names)
+"""
+
+
+@pytest.mark.parametrize(
+    "call, names",
+    [
+        ("nn.ReLU()", ["relu"]),
+        ("nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Softmax(0), nn.MaxPool2d(2)))", ["linear", "softmax", "max_pool2d"]),
+        ("(lambda x: nn.MSELoss()(x, torch.ones(1)))", ["mse_loss"]),
+        ("(lambda x: F.cross_entropy(x, torch.ones(1)))", ["cross_entropy"]),
+    ],
+)  # fmt: skip
+def test_layers_ask_what_is_no_tensor(call, names):
+    run = subprocess.run([sys.executable, "-c", FIRST.format(call)], capture_output=True, text=True)
+    assert (run.stdout.strip(), run.stderr) == (repr(names), "")
+
+
+def test_a_module_within_that_fails_is_not_called_again():
+    class Stranger:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            calls.append(func.__name__)
+            raise ValueError("no")
+
+    calls = []
+    with pytest.raises(ValueError, match="no"):
+        nn.Sequential(nn.ReLU(), nn.Tanh())(Stranger())
+    assert calls == ["relu"]

@@ -89,7 +89,11 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
         return in_python(l, self, at, wanted);
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
-    if (st != HG_OK) return py_raise(cx, st);
+    if (st != HG_OK) {
+        bool refused = st != HG_HOST; /* by the layer itself, not by a module within it */
+        py_raise(cx, st);
+        return refused && py_override_strangers(at, wanted) ? in_python(l, self, at, wanted) : NULL;
+    }
     return out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
 }
 

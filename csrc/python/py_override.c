@@ -56,9 +56,10 @@ bool py_override_strangers(PyObject *const *args, Py_ssize_t n) {
     for (Py_ssize_t i = 0; i < n && !found && !disabled; i++) found = holds_stranger(args[i]);
     if (found && !hg_py->override) {
         PyObject *module = PyImport_ImportModule("hookgrad.overrides");
-        hg_py->override = module ? PyObject_GetAttrString(module, "_call") : NULL;
+        PyObject *none = module ? PyObject_CallMethod(module, "_begin", NULL) : NULL;
+        found = none && hg_py->override;
+        Py_XDECREF(none);
         Py_XDECREF(module);
-        found = hg_py->override;
     }
     if (!found) return PyErr_Restore(type, value, traceback), false;
     Py_XDECREF(type);
