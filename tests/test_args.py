@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 
 import pytest
 
@@ -276,3 +277,22 @@ def test_methods_take_any_number_of_arguments_however_they_are_called():
         torch.Tensor.add(3, x)
     with pytest.raises(TypeError):
         x.relu(1)
+
+
+@pytest.mark.parametrize(
+    ("call", "argument", "position"),
+    [
+        (lambda x: x.view(2, 10**30), "view(): argument 'size'", 2),
+        (lambda x: x.view(10**30), "view(): argument 'size'", 1),
+        (lambda x: torch.zeros([10**30]), "zeros(): argument 'size'", 1),
+        (lambda x: torch.rand(2, 2**63), "rand(): argument 'size'", 2),
+        (lambda x: x.repeat(1, 10**30, 1), "repeat(): argument 'repeats'", 2),
+        (lambda x: x.sum((0, 10**30)), "sum(): argument 'dim'", 2),
+    ],
+)
+def test_a_list_with_a_number_too_large_says_where_it_is(call, argument, position):
+    words = f'{argument} failed to unpack the object at pos {position} with error "Overflow when unpacking long long"'
+    with pytest.raises(TypeError, match=re.escape(words)):
+        call(torch.ones(2, 3))
+    with pytest.raises(ValueError, match="Overflow when unpacking long"):
+        torch.ones(2, 3).sum(10**30)

@@ -124,12 +124,13 @@ static match hold(bound *b, PyObject *o) {
 }
 
 /* at[n] as integers. `strict`: an item that is none fails, instead of not matching. */
-static match ints_of(PyObject *const *at, Py_ssize_t n, bound *b, hg_arg *a) {
+static match ints_of(PyObject *const *at, Py_ssize_t n, const hg_param *p, bound *b, hg_arg *a) {
     int64_t *to = room(b, n ? n : 1);
     if (!to) return MATCH_FAILED;
     for (Py_ssize_t i = 0; i < n; i++) {
         hg_arg one;
         match m = int_arg(at[i], &one);
+        if (m == MATCH_FAILED && PyErr_ExceptionMatches(PyExc_ValueError)) b->large = p, b->large_at = (int)i + 1;
         if (m != MATCH_YES) return m;
         to[i] = one.u.i;
     }
@@ -142,7 +143,7 @@ static match ints_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
         PyObject *items = PyTuple_Check(o) ? Py_NewRef(o) : PyList_AsTuple(o); /* nobody changes it meanwhile */
         if (!items) return MATCH_FAILED;
         Py_ssize_t n = PyTuple_GET_SIZE(items);
-        match m = ints_of(&PyTuple_GET_ITEM(items, 0), n, b, a);
+        match m = ints_of(&PyTuple_GET_ITEM(items, 0), n, p, b, a);
         Py_DECREF(items);
         if (m == MATCH_YES && n == 1 && p->n_list > 1) { /* (3,) for int[2] */
             int64_t one = a->u.ints[0], *to = room(b, p->n_list);
@@ -324,8 +325,8 @@ static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_
     for (Py_ssize_t i = 0; i < n; i++) {
         if (i >= info->n_positional) return MATCH_NO;
         const hg_param *p = &info->params[i];
-        if (n > i + 1 && starts_list(row, p, (int)i, args[i]))
-            return p->kind == HG_A_INTS ? ints_of(args + i, n - i, b, &b->at[i])
+        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(row, p, (int)i, args[i]))
+            return p->kind == HG_A_INTS ? ints_of(args + i, n - i, p, b, &b->at[i])
                                         : tensors_of(args + i, n - i, p, b, &b->at[i]);
         if (p->kind == HG_A_TENSOR && Py_TYPE(args[i]) == hg_py->tensor_type) {
             b->at[i] = (hg_arg){.kind = HG_A_TENSOR, .u.t = TENSOR(args[i])};
@@ -446,16 +447,27 @@ static match bind_keywords(const py_op *op, const op_row *row, PyObject *const *
     return MATCH_YES;
 }
 
+static const char *shown_name(const py_op *op, const hg_param *p) {
+    return !op->method && !strcmp(p->name, "self") ? "input" : p->name;
+}
+
 match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames, bound *b) {
     const hg_op_info *info = row->info;
     b->out = NULL, b->requires_grad = false, b->device = NULL;
     b->n_ints = b->n_tensors = b->n_owned = b->n_held = 0;
+    b->large = NULL;
     for (int i = 0; i < info->n_params; i++) b->at[i].kind = HG_A_DEFAULT;
     match m = bind_positional(row, args, n, b);
     if (m == MATCH_YES && kwnames) m = bind_keywords(op, row, args + n, kwnames, b);
     for (int i = (int)(kwnames ? 0 : n); i < row->n_least && m == MATCH_YES; i++)
         if (b->at[i].kind == HG_A_DEFAULT && !info->params[i].has_default) m = MATCH_NO;
     if (m == MATCH_YES && op->inplace && b->at[0].kind != HG_A_TENSOR) m = MATCH_NO;
+    if (m == MATCH_FAILED && b->large)
+        PyErr_Format(
+            PyExc_TypeError,
+            "%s(): argument '%s' failed to unpack the object at pos %d with error \"Overflow when unpacking long "
+            "long\"",
+            op->chars, shown_name(op, b->large), b->large_at);
     if (m != MATCH_YES) bound_done(b);
     return m;
 }
@@ -486,10 +498,6 @@ static const char *type_words(const hg_param *p) {
     case HG_A_FORMAT: return "torch.memory_format";
     default: return "object";
     }
-}
-
-static const char *shown_name(const py_op *op, const hg_param *p) {
-    return !op->method && !strcmp(p->name, "self") ? "input" : p->name;
 }
 
 /* "(Tensor input, Tensor other, *, Number alpha = 1)" */

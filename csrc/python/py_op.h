@@ -44,6 +44,8 @@ typedef struct bound {
     bool requires_grad; /* of a creation op */
     PyObject *device;   /* of a creation op; borrowed, may be NULL */
     uint8_t n_ints, n_tensors, n_owned, n_held;
+    const hg_param *large; /* a list of it has a number too large for 64 bits, at place `large_at`; NULL: none */
+    int large_at;
     int64_t ints[BOUND_INTS];
     hg_tensor *tensors[BOUND_TENSORS];
     void *owned[BOUND_OWNED];    /* PyMem blocks */
