@@ -688,16 +688,18 @@ class LegacyType(type):
         return super().__new__(cls, name, bases, members)
 
     def __call__(self, *args, **kwargs):
+        if self.is_cuda:
+            raise TypeError(f"type torch.cuda.{self.__name__} not available. Torch not compiled with CUDA enabled.")
         return _legacy(self.dtype, args, **kwargs)
 
     def __instancecheck__(self, instance):
-        return isinstance(instance, Tensor) and instance.dtype == self.dtype
+        return isinstance(instance, Tensor) and instance.dtype == self.dtype and not self.is_cuda
 
     def __repr__(self):
-        return f"<class 'torch.{self.__name__}'>"
+        return f"<class 'torch{'.cuda' if self.is_cuda else ''}.{self.__name__}'>"
 
 
-def legacy_type(name, dtype):
-    """torch.FloatTensor, of that name and dtype."""
-    known = {"dtype": dtype, "layout": _C.strided, "is_cuda": False, "is_sparse": False, "is_xpu": False}
-    return LegacyType(name, (), {"__module__": __package__, **known})
+def legacy_type(name, dtype, is_cuda=False):
+    """torch.FloatTensor, of that name and dtype; those of CUDA can be named and asked for, and make nothing."""
+    known = {"dtype": dtype, "layout": _C.strided, "is_cuda": is_cuda, "is_sparse": False, "is_xpu": False}
+    return LegacyType(name, (), {"__module__": __package__ + ".cuda" * is_cuda, **known})

@@ -203,3 +203,15 @@ def test_what_a_layer_was_made_of_goes_with_it(settings):
     del layers
     gc.collect()
     assert not any(part() is not None for part in parts)
+
+
+def test_the_old_constructors_are_classes():
+    def takes(x: torch.FloatTensor, y: torch.LongTensor | None = None) -> torch.Tensor | torch.BoolTensor:
+        return x
+
+    assert str(takes.__annotations__["y"]) == "torch.LongTensor | None" and isinstance(torch.FloatTensor, type)
+    assert isinstance(torch.ones(1), torch.FloatTensor | None) and not isinstance(torch.ones(1), torch.LongTensor)
+    assert not issubclass(torch.FloatTensor, torch.Tensor) and repr(torch.FloatTensor) == "<class 'torch.FloatTensor'>"
+    assert not isinstance(torch.ones(1), torch.cuda.FloatTensor) and torch.cuda.FloatTensor is torch.cuda.FloatTensor
+    with pytest.raises(TypeError, match="type torch.cuda.FloatTensor not available. Torch not compiled with CUDA"):
+        torch.cuda.FloatTensor(3)

@@ -80,3 +80,15 @@ def test_a_leaf_stands_for_a_branch():
     spec = pytree.tree_structure([1, [2, 3]])
     assert pytree._broadcast_to_and_flatten([0, 5], spec) == [0, 5, 5]
     assert pytree._broadcast_to_and_flatten((0, 5), spec) is None
+
+
+def test_a_class_can_register_with_the_parts_of_a_dict():
+    class Output(dict):
+        pass
+
+    names = pytree._dict_flatten_with_keys
+    pytree.register_pytree_node(Output, pytree._dict_flatten, pytree._dict_unflatten, flatten_with_keys_fn=names)
+    leaves, spec = pytree.tree_flatten(Output(a=1, b=[2, 3]))
+    assert leaves == [1, 2, 3] and pytree.tree_unflatten([4, 5, 6], spec) == {"a": 4, "b": [5, 6]}
+    assert [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(Output(b=[2]))] == ["['b'][0]"]
+    assert pytree._list_flatten([1]) == ([1], None) and pytree._tuple_unflatten([1, 2], None) == (1, 2)

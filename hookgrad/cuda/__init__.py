@@ -2,12 +2,19 @@
 
 from .._C import OutOfMemoryError  # noqa: F401 (a name of this module)
 
+_TYPES = frozenset(f"{kind}Tensor" for kind in "BFloat16 Bool Byte Char Double Float Half Int Long Short".split())
+
 
 def __getattr__(name):
     if name == "amp":
         from importlib import import_module
 
         return import_module(".amp", __name__)
+    if name in _TYPES:
+        import hookgrad
+
+        of_cpu = getattr(hookgrad, name)
+        return globals().setdefault(name, hookgrad._tensor.legacy_type(name, of_cpu.dtype, is_cuda=True))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
