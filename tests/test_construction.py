@@ -209,7 +209,7 @@ def test_the_old_constructors_are_classes():
     def takes(x: torch.FloatTensor, y: torch.LongTensor | None = None) -> torch.Tensor | torch.BoolTensor:
         return x
 
-    assert str(takes.__annotations__["y"]) == "torch.LongTensor | None" and isinstance(torch.FloatTensor, type)
+    assert takes.__annotations__["y"].__args__[0] is torch.LongTensor and isinstance(torch.FloatTensor, type)
     assert isinstance(torch.ones(1), torch.FloatTensor | None) and not isinstance(torch.ones(1), torch.LongTensor)
     assert not issubclass(torch.FloatTensor, torch.Tensor) and repr(torch.FloatTensor) == "<class 'torch.FloatTensor'>"
     assert not isinstance(torch.ones(1), torch.cuda.FloatTensor) and torch.cuda.FloatTensor is torch.cuda.FloatTensor

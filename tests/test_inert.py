@@ -321,3 +321,14 @@ def test_shifts_and_frequencies_of_fourier_transforms():
     assert torch.equal(torch.fft.ifftshift(torch.fft.fftshift(x, 1), 1), x)
     with pytest.raises(NotImplementedError, match="hookgrad has no complex numbers, and no torch.fft.rfft"):
         torch.fft.rfft(torch.ones(3))
+
+
+def test_nothing_is_compiled_under_private_names():
+    from hookgrad._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+    from hookgrad._dynamo.eval_frame import OptimizedModule, innermost_fn
+
+    net = torch.compile(nn.Linear(1, 1))
+    assert not isinstance(net, OptimizedModule) and innermost_fn(net) is net
+    assert torch._dynamo.mark_static_address(net.weight) is None
+    with TransformGetItemToIndex():
+        assert torch.func.vmap(lambda i: torch.arange(3)[i])(torch.tensor([2, 0])).tolist() == [2, 0]

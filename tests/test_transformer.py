@@ -166,3 +166,41 @@ def test_a_query_without_a_key_is_nan_at_once_and_not_part_by_part():
     with pytest.warns(UserWarning, match="nested tensors is in prototype stage"):
         out = encoder(x, src_key_padding_mask=padding.flip(0))
     assert out[1].tolist() == [[0.0] * 8] * 3 and out[0, 2].tolist() == [0.0] * 8 and not out[0].isnan().any()
+
+
+def test_attention_with_scores_and_a_mask_of_ones_own():
+    from hookgrad.nn.attention.flex_attention import (
+        AuxRequest,
+        and_masks,
+        create_block_mask,
+        create_mask,
+        flex_attention,
+        noop_mask,
+        or_masks,
+    )
+
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 4, 5, 8) for _ in range(3))
+    causal, near = (lambda b, h, i, j: i >= j), (lambda b, h, i, j: i - j < 2)
+    mask = create_block_mask(and_masks(causal, near), None, None, 5, 5, BLOCK_SIZE=2)
+    seen = torch.ones(5, 5, dtype=torch.bool).tril().triu(-1)
+    assert torch.equal(create_mask(mask.mask_mod, None, None, 5, 5)[0, 0], seen)
+    assert mask.to_dense()[0, 0].tolist() == [[1, 0, 0], [1, 1, 0], [0, 1, 1]] and mask.shape == (1, 1, 5, 5)
+    assert mask.sparsity() == pytest.approx(100 * (1 - 20 / 25))
+    bias = torch.randn(4)
+    out = flex_attention(q, k, v, lambda score, b, h, i, j: score + bias[h] * (i - j), mask, scale=0.3)
+    scores = q @ k.transpose(2, 3) * 0.3 + bias.view(4, 1, 1) * (torch.arange(5).view(5, 1) - torch.arange(5))
+    expected = scores.masked_fill(~seen, -float("inf")).softmax(-1) @ v
+    assert torch.allclose(out, expected, atol=1e-6)
+    shared, lse = flex_attention(q, k[:, :2], v[:, :2], enable_gqa=True, return_lse=True)
+    repeated = nn.functional.scaled_dot_product_attention(q, k[:, [0, 0, 1, 1]], v[:, [0, 0, 1, 1]])
+    assert torch.allclose(shared, repeated, atol=1e-6) and lse.shape == (2, 4, 5)
+    nothing = create_block_mask(lambda b, h, i, j: j > 9, None, None, 5, 5)
+    assert not flex_attention(q, k, v, block_mask=nothing).any()
+    _, aux = flex_attention(q, k, v, return_aux=AuxRequest(max_scores=True))
+    assert torch.allclose(aux.max_scores, (q @ k.mT / 8**0.5).amax(-1), atol=1e-6) and aux.lse is None
+    assert create_mask(or_masks(causal, noop_mask), 2, None, 3, 3).all()
+    with pytest.raises(ValueError, match="Expect query and key/value to have the same number of heads"):
+        flex_attention(q, k[:, :2], v[:, :2])
+    with pytest.raises(NotImplementedError, match="does not support backward on CPU"):
+        flex_attention(q.requires_grad_(), k, v)

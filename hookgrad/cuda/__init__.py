@@ -76,7 +76,7 @@ class device:
         return False
 
 
-stream = device
+stream = StreamContext = device
 
 
 class Stream:
@@ -92,3 +92,7 @@ class Event(Stream):
 
 class CUDAGraph(Stream):
     """Work for such a queue."""
+
+
+class graph(Stream):
+    """A context that records work in such a graph."""
