@@ -186,8 +186,8 @@ for _home, _names in {
     "nn.torch_functions": """adaptive_max_pool1d affine_grid_generator batch_norm batch_norm_update_stats conv_tbc
         native_channel_shuffle
         alpha_dropout_ binary_cross_entropy_with_logits cosine_embedding_loss ctc_loss dropout_ embedding_bag
-        feature_alpha_dropout_ feature_dropout feature_dropout_ grid_sampler hinge_embedding_loss instance_norm kl_div
-        margin_ranking_loss native_dropout poisson_nll_loss triplet_margin_loss""",
+        feature_alpha_dropout_ feature_dropout feature_dropout_ grid_sampler group_norm hinge_embedding_loss instance_norm kl_div
+        layer_norm margin_ranking_loss native_dropout poisson_nll_loss triplet_margin_loss""",
 }.items():
     _ELSEWHERE.update(dict.fromkeys(_names.split(), _home))
 

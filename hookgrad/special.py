@@ -10,7 +10,7 @@ from .nn._whole import in_place, one_node
 globals().update({name: value for name, value in vars(_C.special).items() if not name.startswith("_")})
 
 psi, log_softmax, softmax, round = (
-    _C._special(op, name)
+    _C._op_again(op, name, "hookgrad.special")
     for op, name in ((_C.digamma, "psi"), (_C.log_softmax, "log_softmax"), (_C.softmax, "softmax"), (_C.round, "round"))
 )
 

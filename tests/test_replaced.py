@@ -245,3 +245,98 @@ def test_an_attribute_of_the_instance_goes_before_a_buffer():
     layer = nn.BatchNorm1d(8).eval()
     layer.__dict__["running_mean"] = torch.full((8,), 5.0)
     assert layer(torch.full((2, 8), 5.0)).abs().max() < 1e-6  # as PyTorch rounds
+
+
+# ---- What functions of nn.functional call in turn --------------------------------------------------------------------------
+
+LINE = torch.arange(6.0).reshape(2, 3) - 2
+INNER = [
+    ("batch_norm", lambda: F.batch_norm(LINE, None, None, training=True), [None] * 4 + [True, 0.1, 1e-5, True]),
+    ("layer_norm", lambda: nn.LayerNorm(3, elementwise_affine=False)(LINE), [(3,), None, None, 1e-5, True]),
+    ("group_norm", lambda: F.group_norm(LINE, 3), [3, None, None, 1e-5, True]),
+    ("rms_norm", lambda: F.rms_norm(LINE, (3,)), [(3,), None, None]),
+    ("relu", lambda: nn.ReLU()(LINE), []),
+    ("relu_", lambda: F.relu(LINE.clone(), inplace=True), []),
+    ("selu", lambda: nn.SELU()(LINE), []),
+    ("celu", lambda: nn.CELU()(LINE), [1.0]),
+    ("embedding", lambda: F.embedding(torch.tensor([0]), LINE), [torch.tensor([0]), -1, False, False]),
+    ("max_pool1d", lambda: F.max_pool1d(LINE, 2, 1), [2, 1, 0, 1, False]),
+]
+INNER_OF_NN = [
+    ("elu", lambda: nn.ELU(0.5)(LINE), [0.5]),
+    ("leaky_relu", lambda: nn.LeakyReLU()(LINE), [0.01]),
+    ("silu", lambda: nn.SiLU()(LINE), []),
+    ("hardtanh", lambda: F.hardtanh(LINE), [-1.0, 1.0]),
+    ("glu", lambda: nn.GLU(0)(LINE), [0]),
+    ("pad", lambda: F.pad(LINE, (1, 1)), [(1, 1), "constant", None]),
+]
+
+
+@pytest.mark.parametrize(
+    "place, name, call, given",
+    [(torch, *row) for row in INNER] + [(torch._C._nn, *row) for row in INNER_OF_NN],
+    ids=[row[0] for row in INNER + INNER_OF_NN],
+)
+def test_a_function_calls_what_pytorchs_calls_in_turn_once_that_is_replaced(place, name, call, given):
+    calls, original = [], getattr(place, name)
+
+    def noted(*args, **kwargs):
+        calls.append((list(args[1:]), kwargs))
+        return original(*args, **kwargs)
+
+    before = call()
+    with mock.patch.object(place, name, noted):
+        during = call()
+    after = call()
+    assert calls == [(given, {})]
+    assert torch.equal(before, during) and torch.equal(before, after)
+
+
+def test_what_was_imported_before_calls_the_new_function_too():
+    from hookgrad.nn.functional import relu
+
+    with (
+        mock.patch.object(torch, "relu", return_value="seven"),
+        mock.patch.object(torch, "relu_", return_value="eight"),
+    ):
+        assert relu(LINE) == "seven" and F.relu(LINE, inplace=True) == "eight" and F.relu(LINE, True) == "eight"
+    assert torch.equal(relu(LINE), LINE.clamp(min=0))
+
+
+def test_two_that_are_replaced_call_one_another():
+    log, layer = [], nn.BatchNorm1d(3)
+    with (
+        mock.patch.object(F, "batch_norm", recording(F.batch_norm, log)),
+        mock.patch.object(torch, "batch_norm", recording(torch.batch_norm, log)),
+    ):
+        layer(LINE)
+    assert log == [(8,), (9,)]
+
+
+def test_a_replaced_function_leaves_checks_and_rare_arguments_as_they_are():
+    with mock.patch.object(torch, "batch_norm", return_value=5):
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            F.batch_norm(torch.ones(1, 3), None, None, training=True)
+        assert F.batch_norm(LINE, None, None, training=True) == 5
+    with mock.patch.object(torch, "embedding", return_value=5):
+        assert F.embedding(torch.tensor([0]), LINE.clone(), max_norm=1.0).shape == (1, 3)
+    with mock.patch.object(torch._C._nn, "elu", return_value=5):
+        x = LINE.clone()
+        assert F.elu(x, 1.0, True) is x and F.elu(LINE) == 5
+
+
+def test_what_pytorch_took_over_at_import_is_not_asked_for():
+    with mock.patch.object(torch, "conv2d", return_value=5), mock.patch.object(torch._C._nn, "linear", return_value=5):
+        assert nn.Linear(8, 2)(IMAGES).shape == (2, 3, 8, 2) and nn.Conv2d(3, 1, 1)(IMAGES).shape == (2, 1, 8, 8)
+
+
+def test_a_layer_calls_the_method_that_a_program_gave_to_tensors():
+    layer, calls = nn.Flatten(), []
+    original = torch.Tensor.flatten
+    layer(IMAGES)
+    torch.Tensor.flatten = recording(original, calls)
+    try:
+        assert layer(IMAGES).shape == (2, 192)
+    finally:
+        torch.Tensor.flatten = original
+    assert layer(IMAGES).shape == (2, 192) and calls == [(3,)]

@@ -80,6 +80,8 @@ typedef struct mod_state {
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
     PyObject *training;       /* borrowed from the type: what looks the attribute of that name up */
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
+    PyObject
+        *instead; /* dict: functions that stand in for ops, see _op_instead() in py_op.c; NULL until there is one */
     PyObject *
         originals; /* dict: what stood in the package's modules where programs have put something else (py_package.c) */
     Py_ssize_t n_replaced; /* how many those are, and how many dispatch modes are on */

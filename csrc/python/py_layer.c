@@ -14,6 +14,8 @@ typedef struct layer {
     PyObject *inputs; /* tuple of the names of what it takes: mostly ("input",) */
     PyObject *title;  /* "Linear.forward", once a class has it; "forward" before */
     PyObject *calls;  /* the function of hookgrad.nn._layers; NULL until it is needed */
+    PyObject *method; /* the method of Tensor that PyTorch's layer calls, as it was; NULL: it calls functions */
+    unsigned version; /* of Tensor, when it last had that method */
     vectorcallfunc call;
 } layer;
 
@@ -77,6 +79,15 @@ static PyObject *in_python(layer *l, PyObject *self, PyObject *const *in, Py_ssi
     return PyObject_Vectorcall(l->calls, all, (size_t)n + 1, NULL);
 }
 
+/* Has a program given Tensor another method of that name? */
+static inline bool method_replaced(layer *l) {
+    PyTypeObject *tensor = hg_py->tensor_type;
+    if (!l->method || (l->version && l->version == tensor->tp_version_tag)) return false;
+    if (PyDict_GetItem(tensor->tp_dict, l->name) != l->method) return true;
+    l->version = tensor->tp_version_tag;
+    return false;
+}
+
 PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     layer *l = LAYER(o);
     PyObject *at[MAX_INPUTS];
@@ -84,7 +95,7 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     hg_ctx *cx = py_ctx();
     Py_ssize_t wanted = PyTuple_GET_SIZE(l->inputs);
     if (!cx || bind(l, args, n, kwnames, at)) return NULL;
-    if (hg_py->n_replaced || !py_module_looks_up_alike(self) ||
+    if (hg_py->n_replaced || method_replaced(l) || !py_module_looks_up_alike(self) ||
         (hg_py->override && (py_overrides(at, wanted) || parameters_override(self))))
         return in_python(l, self, at, wanted);
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
@@ -155,6 +166,7 @@ static void layer_dealloc(PyObject *o) {
     Py_XDECREF(LAYER(o)->inputs);
     Py_XDECREF(LAYER(o)->title);
     Py_XDECREF(LAYER(o)->calls);
+    Py_XDECREF(LAYER(o)->method);
     type->tp_free(o);
     Py_DECREF(type);
 }
@@ -210,6 +222,7 @@ static PyObject *layer_forward(PyObject *module, PyObject *args) {
     l->fn = fn;
     l->call = layer_vectorcall;
     l->name = Py_NewRef(name);
+    l->method = strcmp(chars, "flatten") ? NULL : Py_XNewRef(PyDict_GetItem(hg_py->tensor_type->tp_dict, name));
     l->title = Py_NewRef(NAME(forward));
     l->inputs = n > 1 ? PyTuple_GetSlice(args, 1, n) : PyTuple_Pack(1, NAME(input));
     if (!l->inputs) Py_CLEAR(l);

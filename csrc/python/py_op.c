@@ -469,16 +469,40 @@ PyObject *py_op_of_row(int id, bool inplace) {
     return name ? (PyObject *)op_new(name, "hookgrad", false, inplace, &rows[id]) : NULL;
 }
 
-/* _special(op, name): the same op as a function of torch.special. */
-static PyObject *special(PyObject *Py_UNUSED(m), PyObject *args) {
+/* _op_again(op, name, where): the same op as another function, of that name in that module. */
+static PyObject *op_again(PyObject *Py_UNUSED(m), PyObject *args) {
     py_op *op, *made;
     PyObject *name;
-    if (!PyArg_ParseTuple(args, "O!U:_special", hg_py->op_type, &op, &name) ||
-        !(made = op_new(Py_NewRef(name), "hookgrad.special", false, false, op->rows[0])))
-        return NULL;
+    const char *where;
+    if (!PyArg_ParseTuple(args, "O!Us:_op_again", hg_py->op_type, &op, &name, &where)) return NULL;
+    PyObject *kept = PyUnicode_InternFromString(where); /* for good, as functions are */
+    if (!kept || !(made = op_new(Py_NewRef(name), PyUnicode_AsUTF8(kept), false, false, op->rows[0]))) return NULL;
     memcpy(made->rows, op->rows, sizeof op->rows);
     made->n_rows = op->n_rows, made->plain = op->plain, made->direct = op->direct, made->n_plain = op->n_plain;
     return (PyObject *)made;
+}
+
+static PyObject *instead_call(PyObject *self, PyObject *const *args, size_t n_flagged, PyObject *kwnames) {
+    Py_ssize_t n = PyVectorcall_NARGS(n_flagged);
+    PyObject *function = PyDict_GetItemWithError(hg_py->instead, self);
+    if (!function || (hg_py->override && py_overrides(args, n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0))))
+        return PyErr_Occurred() ? NULL : op_call(self, args, n_flagged, kwnames);
+    PyObject *made = PyObject_Vectorcall(function, args, (size_t)n, kwnames);
+    if (made != Py_NotImplemented) return made;
+    Py_DECREF(made);
+    return op_call(self, args, n_flagged, kwnames);
+}
+
+/* _op_instead(op, function): calls of the op go to the function, unless that returns NotImplemented; None: no longer. */
+static PyObject *op_instead(PyObject *Py_UNUSED(m), PyObject *args) {
+    py_op *op;
+    PyObject *function;
+    if (!PyArg_ParseTuple(args, "O!O:_op_instead", hg_py->op_type, &op, &function) ||
+        (!hg_py->instead && !(hg_py->instead = PyDict_New())) ||
+        PyDict_SetItem(hg_py->instead, (PyObject *)op, function))
+        return NULL;
+    op->call = function == Py_None ? op_call : instead_call;
+    Py_RETURN_NONE;
 }
 
 /* Another row under a name of a namespace; names that are something else already stay what they are. */
@@ -589,7 +613,8 @@ static PyMethodDef functions[] = {
     {"op_table", op_table, METH_NOARGS, "The table of ops: a list of dicts."},
     {"_result_type", result_type_named, METH_O, NULL},
     {"_ops_of_torch", ops_of_torch, METH_NOARGS, NULL},
-    {"_special", special, METH_VARARGS, NULL},
+    {"_op_again", op_again, METH_VARARGS, NULL},
+    {"_op_instead", op_instead, METH_VARARGS, NULL},
     {"_refuse_in_functions", refuse_in_functions, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

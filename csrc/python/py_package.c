@@ -12,6 +12,16 @@ static PyObject *package_getattro(PyObject *self, PyObject *name) {
     return PyErr_Occurred() ? NULL : PyModule_Type.tp_getattro(self, name);
 }
 
+/* What calls a function of that name in PyTorch, and does not here, is to be told: hookgrad/nn/_inner.py. */
+static int tell_changed(PyObject *self, PyObject *name, bool replaced) {
+    PyObject *inner = PyImport_ImportModule("hookgrad.nn._inner");
+    PyObject *told = inner ? PyObject_CallMethod(inner, "changed", "OOO", self, name, replaced ? Py_True : Py_False)
+                           : NULL;
+    Py_XDECREF(inner);
+    Py_XDECREF(told);
+    return told ? 0 : -1;
+}
+
 /* A function, or class, was replaced or put back: layers in C ask whether any is. The key is (module, name). */
 static int note_replaced(PyObject *self, PyObject *name, PyObject *was, PyObject *value) {
     if (!hg_py->originals && !(hg_py->originals = PyDict_New())) return -1;
@@ -24,8 +34,9 @@ static int note_replaced(PyObject *self, PyObject *name, PyObject *was, PyObject
     else if (!failed && !original && was && was != value && PyCallable_Check(was))
         failed = PyDict_SetItem(originals, key, was);
     Py_XDECREF(key);
-    hg_py->n_replaced += PyDict_GET_SIZE(originals) - n_before;
-    return failed;
+    Py_ssize_t more = PyDict_GET_SIZE(originals) - n_before;
+    hg_py->n_replaced += more;
+    return failed || !more ? failed : tell_changed(self, name, more > 0);
 }
 
 static int package_setattro(PyObject *self, PyObject *name, PyObject *value) {
@@ -48,4 +59,15 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-int py_package_init(PyObject *m) { return py_type_add(m, &hg_py->package_type, &spec, &PyModule_Type); }
+/* _is_replaced(module, name): does something else stand there than the package put there? */
+static PyObject *is_replaced(PyObject *Py_UNUSED(m), PyObject *key) {
+    int found = hg_py->originals ? PyDict_Contains(hg_py->originals, key) : 0;
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
+static PyMethodDef functions[] = {{"_is_replaced", is_replaced, METH_VARARGS, NULL}, {NULL, NULL, 0, NULL}};
+
+int py_package_init(PyObject *m) {
+    if (PyModule_AddFunctions(m, functions)) return -1;
+    return py_type_add(m, &hg_py->package_type, &spec, &PyModule_Type);
+}

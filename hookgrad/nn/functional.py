@@ -364,13 +364,13 @@ def bilinear(input1, input2, weight, bias=None):
 
 def max_pool1d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The maximum of each window of (N, C, L) or (C, L); with `return_indices` also where it stood in L."""
-    op = _nn.max_pool1d_with_indices if return_indices else _nn.max_pool1d
+    op = _nn.max_pool1d_with_indices if return_indices else hookgrad.max_pool1d
     return op(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
 def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The maximum of each window of (N, C, H, W) or (C, H, W); with `return_indices` also where it stood in H * W."""
-    op = _nn.max_pool2d_with_indices if return_indices else _nn.max_pool2d
+    op = _nn.max_pool2d_with_indices if return_indices else hookgrad.max_pool2d
     return op(input, kernel_size, stride, padding, dilation, ceil_mode)
 
 

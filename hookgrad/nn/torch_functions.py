@@ -72,6 +72,20 @@ def batch_norm(input, weight, bias, running_mean, running_var, training, momentu
     return _C.nn._batch_norm_any(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
+# The ops themselves, whatever stands in for those of nn.functional: see _inner.py.
+_layer_norm, _group_norm = (_C._op_again(getattr(_C.nn, name), name, "torch") for name in ("layer_norm", "group_norm"))
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
+    """nn.functional.layer_norm."""
+    return _layer_norm(input, normalized_shape, weight, bias, eps)
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
+    """nn.functional.group_norm."""
+    return _group_norm(input, num_groups, weight, bias, eps)
+
+
 def batch_norm_update_stats(input, running_mean, running_var, momentum):
     """The mean and the variance of each channel of (N, C, *), which the running statistics move towards."""
     if input.numel() == 0:

@@ -27,6 +27,7 @@ import hookgrad
 from ... import _C
 from ..._late import Annotation
 from ...utils.hooks import RemovableHandle
+from .._inner import functions_of_nn
 from ..parameter import Parameter, is_lazy
 
 __all__ = [
@@ -261,7 +262,8 @@ def _parse_to(*args, **kwargs):
 
 _C._nn = ModuleType("torch._C._nn")
 _C._nn._parse_to = _parse_to
-vars(_C._nn).update({name: op for name, op in vars(_C.nn).items() if name[0] != "_"})
+vars(_C._nn).update(functions_of_nn())
+_C._nn.__class__ = _C._Package  # which knows what is replaced
 
 
 class _CallSignature:
