@@ -2,7 +2,9 @@
 
    Note [Pool]
    One pool serves the process, as there is one set of processors. Its threads start with the first work that is large
-   enough. Between two jobs a thread looks for the next one for some microseconds, then sleeps. A job's ranges are fixed when
+   enough. Between two jobs a thread looks for the next one for some tenths of a millisecond, then sleeps: to wake one takes 20
+   to 50 microseconds. Some systems wake what sleeps often on its waker's processor, to leave others idle, and there it
+   takes turns with the caller: a worker that finds itself there moves, and forgoes that processor. A job's ranges are fixed when
    it begins and taken one by one by whoever is free, the caller among them: a thread that wakes late, or whose processor is
    taken, delays nobody.
 
@@ -21,7 +23,7 @@
 #include <sched.h>
 #endif
 
-enum { MAX_THREADS = 256, SPINS = 1000, PARTS_A_THREAD = 4 };
+enum { MAX_THREADS = 256, SPINS = 10000, PARTS_A_THREAD = 4 };
 
 static struct {
     atomic_bool busy;
@@ -36,8 +38,12 @@ static struct {
     void *arg;
     int64_t n, n_parts, next_part;
     int n_helpers; /* workers it may still take */
+    int processor; /* the caller's */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
 
+#ifdef __linux__
+static cpu_set_t allowed; /* processors of the thread that started the workers */
+#endif
 static atomic_int n_threads; /* 0: not yet known */
 
 /* ---- How many ------------------------------------------------------------------------------------------------------------ */
@@ -103,16 +109,53 @@ static void take_parts(void) {
     }
 }
 
+/* Where this thread runs, or -1. */
+static int this_processor(void) {
+#ifdef __linux__
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* Is it where the last job's caller ran? */
+static bool is_shared(void) { return pool.processor >= 0 && pool.processor == this_processor(); }
+
+/* Where the workers may run, at most. */
+static void note_allowed(void) {
+#ifdef __linux__
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) CPU_ZERO(&allowed);
+#endif
+}
+
+/* Moves this thread to another processor than this one, if it may have one. The lock is held before and after. */
+static void leave(int processor) {
+#ifdef __linux__
+    cpu_set_t others = allowed;
+    CPU_CLR(processor, &others);
+    if (CPU_COUNT(&others) == 0) return;
+    pthread_mutex_unlock(&pool.lock);
+    sched_setaffinity(0, sizeof others, &others);
+    pthread_mutex_lock(&pool.lock);
+#else
+    (void)processor;
+#endif
+}
+
 static void *worker(void *seen_at_start) {
     unsigned seen = (unsigned)(uintptr_t)seen_at_start;
+    bool alone = true; /* on its processor, but for other programs */
     for (;;) {
-        for (int i = 0; i < SPINS && atomic_load_explicit(&pool.ticket, memory_order_relaxed) == seen; i++) relax();
+        for (int i = 0; alone && i < SPINS && atomic_load_explicit(&pool.ticket, memory_order_relaxed) == seen; i++)
+            relax();
         pthread_mutex_lock(&pool.lock);
         while (atomic_load(&pool.ticket) == seen) {
             pool.n_asleep++;
             pthread_cond_wait(&pool.work, &pool.lock);
             pool.n_asleep--;
         }
+        if (is_shared()) leave(pool.processor);
+        alone = !is_shared();
         seen = atomic_load(&pool.ticket);
         if (pool.n_helpers > 0) {
             pool.n_helpers--;
@@ -147,6 +190,7 @@ static void start_workers(int wanted) {
     if (pthread_attr_init(&detached)) return;
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    note_allowed();
     void *seen = (void *)(uintptr_t)atomic_load(&pool.ticket);
     pthread_t thread;
     while (pool.n_workers < wanted && pthread_create(&thread, &detached, worker, seen) == 0) pool.n_workers++;
@@ -172,6 +216,7 @@ void hg_parallel_for(int64_t n, int64_t grain, hg_range_fn fn, void *arg) {
     pool.fn = fn, pool.arg = arg;
     pool.n = n, pool.n_parts = parts, pool.next_part = 0;
     pool.n_helpers = helpers;
+    pool.processor = this_processor();
     atomic_fetch_add(&pool.ticket, 1);
     for (int to_wake = helpers - (pool.n_workers - pool.n_asleep); to_wake > 0 && pool.n_asleep; to_wake--)
         pthread_cond_signal(&pool.work);

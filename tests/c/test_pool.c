@@ -3,6 +3,9 @@
 #include "test.h"
 
 #include <pthread.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -114,3 +117,37 @@ TEST(a_child_process_has_a_pool_of_its_own) {
     CHECK(!failed && covers(N, 1000));
     hg_set_num_threads(before);
 }
+
+#ifdef __linux__
+typedef struct places {
+    pthread_t caller;
+    int processor; /* the caller's */
+    atomic_int n_shared;
+} places;
+
+static void note_place(void *arg, int64_t begin, int64_t end) {
+    places *p = arg;
+    volatile double sum = 0;
+    for (int64_t i = 0; i < 10000 * (end - begin); i++) sum += 1;
+    if (!pthread_equal(pthread_self(), p->caller) && sched_getcpu() == p->processor) atomic_fetch_add(&p->n_shared, 1);
+}
+
+/* A worker may be put there in the middle of a job, once: then it moves, and does not come back. There may be eight. */
+TEST(a_worker_leaves_the_callers_processor) {
+    cpu_set_t all, one;
+    int before = hg_get_num_threads();
+    places p = {.caller = pthread_self()};
+    hg_set_num_threads(2);
+    CHECK(covers(N, 1000)); /* workers may run wherever this thread may now */
+    CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+    while (!CPU_ISSET(p.processor, &all)) p.processor++;
+    CPU_ZERO(&one);
+    CPU_SET(p.processor, &one);
+    if (CPU_COUNT(&all) > 1 && sched_setaffinity(0, sizeof one, &one) == 0) {
+        for (int i = 0; i < 500; i++) hg_parallel_for(2, 1, note_place, &p);
+        CHECK(sched_setaffinity(0, sizeof all, &all) == 0);
+    }
+    CHECK(p.n_shared <= 8);
+    hg_set_num_threads(before);
+}
+#endif
