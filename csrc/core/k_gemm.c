@@ -2,9 +2,9 @@
 
    Note [Tiles]
    The smallest step is a tile of c: up to 14 rows and two vectors, summed in registers over a block of k. It reads a one
-   number at a time, from anywhere, and b by whole vectors. Around it b is copied into panels as wide as a tile, a block of k
-   deep, so that one lies in the first cache while all of a passes by, a block of which lies in the second. What is read too
-   seldom to repay a copy is read where it is, and so is what keeps out of its own way in the first cache. Each number of the
+   number at a time, from anywhere, and b by whole vectors. Around it b is cut into panels as wide as a tile, a block of k
+   deep, which all rows of a block of a pass by. The second cache is fast enough for that, so that panels are copied only where b lies
+   by columns, or its rows wait for the same places in a cache; while tiles compute they fetch the next panel. Each number of the
    result is a sum through k in order with one rounding a term, block by block, to which comes what is added: it depends neither
    on how the work is cut nor on the instruction set. Blocks of k are cut where MKL cuts them, so that sums have the bits that
    PyTorch's have. */
@@ -18,8 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEEP = 384, WIDE = 1024, TALL = 128, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
-enum { WAYS = 8 }; /* of the first cache, for an operand that is not copied */
+enum { DEEP = 384, WIDE = 1024, TALL = 140, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
+enum { WAYS = 8, PAGE = 1024 }; /* of the first cache, and how far apart numbers are that wait for the same ones */
+enum { SHORT = 32, FITTING = 16384 };             /* k, and numbers of b that stay in the first cache */
+enum { AHEAD = 4, LINE = 16, ENOUGH_STEPS = 64 }; /* tiles fetch a line each AHEAD steps */
 
 typedef struct tile {
     int64_t n, k;
@@ -28,6 +30,8 @@ typedef struct tile {
     const int32_t *b_at; /* as hg_product's */
     int64_t a_row, a_col, b_row, c_row, add_row;
     float alpha, beta;
+    const float *ahead; /* what a later tile reads: a line of it, the next one ahead_step further */
+    int64_t ahead_step;
 } tile;
 
 typedef struct machine {
@@ -206,26 +210,46 @@ static int64_t share_of(int64_t left, int64_t most, int64_t unit) {
     return hg_least(left, share((left + unit - 1) / unit, most / unit) * unit);
 }
 
-/* Rows [i0, i1) of a times the block of b in t, which is b_panel from tile to tile, for columns [j0, j1). */
+/* Makes tile `number` of a panel fetch its part of the next one, which begins at b: k rows of some lines, or `rows` rows of k. */
+static void look_ahead(tile *t, int64_t number, const float *b, int64_t row, int64_t col, int64_t rows) {
+    const int64_t lines = t->k / AHEAD;
+    t->ahead = t->b, t->ahead_step = 0;
+    if (col == 1 && number < AHEAD * rows / LINE)
+        t->ahead = b + number % AHEAD * lines * row + number / AHEAD * LINE, t->ahead_step = row;
+    else if (col != 1 && number * lines * LINE < rows * col)
+        t->ahead = b + number * lines * LINE, t->ahead_step = LINE;
+}
+
+/* Rows [i0, i1) of a times the block of b in t, which is b_panel from tile to tile, for columns [j0, j1). Where `copy` is not NULL the
+   block is copied there from b, panel by panel. Tiles fetch t.ahead, or where that is NULL the next panel or the next rows of a. */
 static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
-                  int64_t b_panel, bool first) {
+                  int64_t b_panel, bool first, const float *b, float *copy) {
     const int64_t panel = 2 * m->lanes;
-    const float *a = t.a, *b = t.b;
+    const float *a = t.a, *next = t.ahead;
     t.alpha = g->alpha, t.beta = first ? g->beta : 1;
-    for (int64_t j = j0; j < j1; j += panel, b += b_panel) {
+    const int64_t rows_step = t.a_row == t.k ? LINE : 0; /* of a, if they lie one after the other */
+    t.ahead_step = LINE;
+    for (int64_t j = j0; j < j1; j += panel, b += panel * g->b_col, t.b += b_panel) {
         t.n = hg_least(j1 - j, panel);
+        if (copy) turn(m, b, g->b_col, g->b_row, t.n, t.k, copy, panel), copy += b_panel;
         int wide = t.n > m->lanes ? 2 : 1;
-        const float *from = a;
-        for (int64_t i = i0, h; i < i1; i += h) {
+        const bool look = !next && j + panel < j1 && t.k >= ENOUGH_STEPS;
+        t.a = a;
+        for (int64_t i = i0, h, number = 0; i < i1; i += h, number++) {
             h = share(i1 - i, m->rows);
-            t.a = from, t.b = b, t.c = g->c + i * g->c_row + j, t.c_row = g->c_row;
+            if (look)
+                look_ahead(&t, number, b + panel * g->b_col, g->b_row, g->b_col, panel);
+            else if (!next)
+                t.ahead = t.a + h * t.a_row, t.ahead_step = rows_step;
+            t.c = g->c + i * g->c_row + j, t.c_row = g->c_row;
             if (first)
                 t.add = g->add ? g->add + i * g->add_row + j : NULL, t.add_row = g->add_row;
             else
                 t.add = t.c, t.add_row = t.c_row;
             m->tiles[h - 1][wide - 1](&t);
-            from += h * t.a_row;
+            t.a += h * t.a_row;
         }
+        if (next) t.ahead += t.k / AHEAD * LINE;
     }
 }
 
@@ -257,7 +281,9 @@ static bool single_tile(const machine *m, const hg_product *g, int64_t i0, int64
               g->c_row,
               g->add_row,
               g->alpha,
-              g->beta};
+              g->beta,
+              g->a,
+              0};
     m->tiles[h - 1][n > m->lanes](&t);
     return true;
 }
@@ -268,31 +294,32 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     assert(m); /* only products that need no tile go without a machine */
     if (single_tile(m, g, i0, i1, j0, j1)) return;
     const int64_t panel = 2 * m->lanes, n = j1 - j0;
-    float little_b[DEEP * MAX_PANEL + PAD];
-    bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->b_row > 2 * panel &&
-                                                 (g->b_row > DEEP || crowd(hg_least(g->k, DEEP), g->b_row) > WAYS)));
+    _Alignas(64) float little_b[DEEP * MAX_PANEL + PAD];
+    /* The second cache is fast enough for b, if its rows find places there. */
+    bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->k > 1 && g->b_row % PAGE == 0));
+    /* Where b fits into the first cache the rows of a tile meet all of it, as then a and c are moved in order. */
+    const bool low = !g->b_at && n > 2 * panel && g->k >= SHORT && g->k * n <= FITTING;
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
-    bool copy_a = !g->b_at && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
-    float *space = copy_a || (copy_b && n > panel) ? take_room() : NULL;
-    float *room_b = space ? space : little_b, *room_a = space ? space + ROOM_B : NULL;
+    bool copy_a = !g->b_at && !low && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
+    /* A panel that one block of a needs is not kept. */
+    bool keep_b = copy_b && n > panel && (low || share_of(i1 - i0, TALL, m->rows) < i1 - i0);
+    float *space = copy_a || keep_b ? take_room() : NULL;
+    float *room_b = space && keep_b ? space : little_b, *room_a = space ? space + ROOM_B : NULL;
     copy_a &= space != NULL;
-    const int64_t wide = !copy_b ? n + panel : space ? WIDE : panel;
+    const int64_t wide = g->b_at ? n + panel : keep_b && !space ? panel : WIDE;
     for (int64_t p = 0, k;; p += k) {
         k = depth(g, g->k - p);
         for (int64_t j = j0, some; j < j1; j += some) {
             some = share_of(j1 - j, wide, panel);
+            const float *b = g->b + p * g->b_row + j * g->b_col;
             int64_t b_panel = panel;
-            tile t = {.k = k, .b = room_b, .b_row = panel};
-            if (copy_b) {
-                b_panel = panel * k;
-                for (int64_t q = 0; q < some; q += panel)
-                    turn(m, g->b + p * g->b_row + (j + q) * g->b_col, g->b_col, g->b_row, hg_least(some - q, panel), k,
-                         room_b + q * k, panel);
-            } else {
-                t.b = g->b + p * g->b_row + j, t.b_row = g->b_row, t.b_at = g->b_at ? g->b_at + p : NULL;
-            }
+            tile t = {.k = k};
+            if (copy_b)
+                t.b = room_b, t.b_row = panel, b_panel = keep_b ? panel * k : 0;
+            else
+                t.b = b, t.b_row = g->b_row, t.b_at = g->b_at ? g->b_at + p : NULL;
             for (int64_t i = i0, end; i < i1; i = end) {
-                end = i + share_of(i1 - i, TALL, m->rows);
+                end = i + (low ? share(i1 - i, m->rows) : share_of(i1 - i, TALL, m->rows));
                 const float *a = g->a + i * g->a_row + p * g->a_col;
                 bool there = j > j0 && end - i == i1 - i0; /* the same block as before */
                 t.a = a, t.a_row = g->a_row, t.a_col = g->a_col;
@@ -302,7 +329,8 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
                     if (!there && by_rows) copy_rows(a, g->a_row, end - i, k, room_a, t.a_row);
                     if (!there && !by_rows) copy_rows(a, g->a_col, k, end - i, room_a, t.a_col);
                 }
-                block(m, g, t, i, end, j, j + some, b_panel, p == 0);
+                t.ahead = low && g->a_row == k ? g->a + end * k : NULL;
+                block(m, g, t, i, end, j, j + some, b_panel, p == 0, b, copy_b && i == i0 ? room_b : NULL);
             }
         }
         if (p + k == g->k) break;

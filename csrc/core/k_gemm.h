@@ -2,30 +2,67 @@
    LANES floats and the operations on it, ROWS the height of the largest tile, TILES(X) one X for each height up to it, and
    NAME(f) and TARGET of the set. */
 
+/* The pointer is counted up where it says so: otherwise the compiler computes all addresses beforehand, or keeps two loops. */
+#define KEEP(p) __asm__("" : "+r"(p))
+
+/* One step: rows x of a, each a number, by a row of b at y. The vectors of b are read up to t->n; where they are `whole` that costs no
+   mask, which would take up a unit that multiplies. */
+#define STEP(x, y)                                                                                                     \
+    do {                                                                                                               \
+        const float *end = (y) + (wide - 1) * LANES;                                                                   \
+        const VEC y1 = whole ? LOAD(end) : LOAD_SOME(end, last), y0 = wide == 2 ? LOAD(y) : y1;                        \
+        _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {                                                      \
+            const VEC spread = SPREAD(x);                                                                              \
+            sum[i][0] = FMA(spread, y0, sum[i][0]);                                                                    \
+            if (wide == 2) sum[i][1] = FMA(spread, y1, sum[i][1]);                                                     \
+        }                                                                                                              \
+    } while (0)
+
 /* Adds the products of t to sum: `rows` rows and one vector or two. Every third row of a has a pointer, so that all the addresses
-   fit into registers. The vectors of b are read up to t->n; where they are `whole` that costs no mask, which would take up a
-   unit that multiplies. */
+   fit into registers. */
 TARGET HG_INLINE void NAME(add_up)(const int rows, const int wide, const bool whole, const tile *t, VEC sum[ROWS][2]) {
     const int64_t a_row = t->a_row, a_col = t->a_col, b_row = t->b_row;
     const MASK last = SOME(t->n - (wide - 1) * LANES);
     const float *b = t->b, *a[(ROWS + 2) / 3];
     const int32_t *at = t->b_at;
+    int64_t p = t->k;
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i += 3) a[i / 3] = t->a + i * a_row;
-    for (int64_t p = t->k; p > 0; p--) {
-        const float *y = at ? b + *at++ : b, *end = y + (wide - 1) * LANES;
-        VEC y1 = whole ? LOAD(end) : LOAD_SOME(end, last), y0 = wide == 2 ? LOAD(y) : y1;
+    if (whole && a_col == 1 && !at && p >= SHORT) {
+        const float *ahead = t->ahead;
+        const int64_t ahead_step = t->ahead_step;
+        for (; p >= AHEAD; p -= AHEAD) {
+            __builtin_prefetch(ahead, 0, 2), ahead += ahead_step;
+#pragma GCC unroll 4
+            for (int q = 0; q < AHEAD; q++) {
+                KEEP(b);
+                STEP(a[i / 3][i % 3 * a_row + q], b);
+                b += b_row;
+            }
+#pragma GCC unroll 16
+            for (int i = 0; i < rows; i += 3) {
+                a[i / 3] += AHEAD;
+                KEEP(a[i / 3]);
+            }
+        }
+    } else if (whole && a_row == 1 && !at) {
+        for (const float *x = t->a; p > 0; p--, x += a_col, b += b_row) {
+            KEEP(x);
+            STEP(x[i], b);
+        }
+    }
+    for (; p > 0; p--) {
+        const float *y = at ? b + *at++ : b;
+        STEP(a[i / 3][i % 3 * a_row], y);
         b += b_row; /* 0 where rows of b lie anywhere */
 #pragma GCC unroll 16
-        for (int i = 0; i < rows; i++) {
-            VEC x = SPREAD(a[i / 3][i % 3 * a_row]);
-            sum[i][0] = FMA(x, y0, sum[i][0]);
-            if (wide == 2) sum[i][1] = FMA(x, y1, sum[i][1]);
+        for (int i = 0; i < rows; i += 3) {
+            a[i / 3] += a_col;
+            KEEP(a[i / 3]);
         }
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i += 3) a[i / 3] += a_col;
     }
 }
+#undef STEP
 
 /* c = alpha * a b + beta * add, `rows` rows and one vector or two: Note [Tiles] in k_gemm.c. */
 TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) {
@@ -71,9 +108,6 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
     TARGET static void NAME(tile_##rows##_2)(const tile *t) { NAME(tile)(rows, 2, t); }
 TILES(TILE)
 #undef TILE
-
-/* The pointer is counted up row by row: otherwise all the rows' addresses are computed beforehand, and half of a window is that. */
-#define KEEP(p) __asm__("" : "+r"(p))
 
 /* Adds to c, or sets it where `first`: `rows` pixels in a row and one vector of channels or two, what they see at a + at[] times b,
    whose rows are HG_PANEL apart. All that is counted beside products takes up units that multiply: two steps go at once. */
