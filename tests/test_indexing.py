@@ -463,3 +463,41 @@ def test_a_number_is_not_put_where_elements_share_their_memory(value):
     with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory"):
         x[0:2] = value
     assert x.fill_(3.0).tolist() == [3.0] * 3
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool), ids=str)
+def test_one_value_where_a_mask_is_true(dtype):
+    torch.manual_seed(0)
+    x, mask = (torch.rand(9, 17) * 5).to(dtype), torch.rand(9, 17) > 0.5
+    for value in (1, torch.ones((), dtype=dtype), torch.ones(1, dtype=dtype)):
+        for t, m in ((x.clone(), mask), (x.t().clone().t(), mask), (x.clone()[:, 3:], mask[:, 3:])):
+            before = t.tolist()
+            t[m] = value
+            assert t.tolist() == [[1 if k else v for k, v in zip(*rows)] for rows in zip(m.tolist(), before)]
+    own = x.clone()
+    own[mask] = own[0, 0]
+    assert own[mask].eq(x[0, 0]).all() and own[~mask].equal(x[~mask])
+    itself = mask.clone()
+    itself[itself] = False
+    assert not itself.any()
+
+
+def test_positions_are_in_order():
+    torch.manual_seed(0)
+    x = torch.rand(3, 5, 7) > 0.6
+    wanted = [[i, j, k] for i in range(3) for j in range(5) for k in range(7) if x[i, j, k]]
+    assert x.nonzero().tolist() == x.float().nonzero().tolist() == wanted
+    assert x.permute(2, 0, 1).nonzero().tolist() == sorted([k, i, j] for i, j, k in wanted)
+    assert x[0, 0].nonzero().tolist() == [[k] for k in range(7) if x[0, 0, k]]
+    assert torch.zeros(4, 2).nonzero().shape == (0, 2) and torch.tensor(3).nonzero().shape == (1, 0)
+    assert torch.tensor(0).nonzero().shape == (0, 0) and torch.ones(2, 0).nonzero().shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64, torch.float16, torch.uint8), ids=str)
+def test_selecting_along_each_dimension(dtype):
+    x, index = torch.arange(60).view(3, 4, 5).to(dtype), torch.tensor([2, 0, 2, 1])
+    at = index.tolist()
+    for t in (x, x.permute(0, 1, 2).contiguous(), x.transpose(0, 2).contiguous().transpose(0, 2)):
+        assert t.index_select(2, index).tolist() == [[[r[k] for k in at] for r in p] for p in x.tolist()]
+        assert t.index_select(1, index).tolist() == [[p[k] for k in at] for p in x.tolist()]
+        assert t.index_select(0, index).tolist() == [x.tolist()[k] for k in at]

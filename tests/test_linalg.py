@@ -703,3 +703,16 @@ def test_hooks_of_least_squares_see_the_gradients_of_solution_and_residuals():
     got.solution.grad_fn.register_hook(lambda grad_inputs, grad_outputs: seen.append([g is None for g in grad_outputs]))
     got.solution.sum().backward()
     assert seen == [[False, True]] and got.residuals.grad_fn is got.solution.grad_fn and got.residuals.shape == (3,)
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@pytest.mark.parametrize("n", (1, 15, 16, 40))
+def test_distances_between_rows(n, dtype):
+    torch.manual_seed(0)
+    x, y = torch.randn(3, n, dtype=dtype), torch.randn(4, n, dtype=dtype)
+    for p in (0.0, 1.0, 2.0, 3.0, float("inf")):
+        for row, distances in zip(x, torch.cdist(x, y, p=p)):
+            for other, distance in zip(y, distances):
+                assert distance.item() == pytest.approx((row - other).norm(p).item(), rel=1e-5)
+    far = torch.full((1, n), 3e38)
+    assert torch.cdist(far, -far).item() == float("inf")

@@ -426,3 +426,28 @@ def test_gradients_where_a_formula_has_no_value():
     assert gradients(torch.xlogy, [0.0], [math.e])[0] == pytest.approx([1])
     assert gradients(lambda x: torch.xlogy(x, math.e), [0.0])[0] == pytest.approx([1])
     assert gradients(lambda x: torch.xlogy(x, 0.0), [0.0])[0] == [0]
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+def test_remainders_are_exact(dtype):
+    """Also where the quotient is rounded to the next whole number, is too large for a double, or infinite."""
+    x = torch.tensor([0.0, -0.0, 5.0, -5.0, 0.7, -2.1, 1e10, -123456.7, 3e38, 1e-40, math.inf, math.nan], dtype=dtype)
+    y = torch.tensor([0.7, -0.7, 2.1, 3.0, -3.0, 1e-3, 3e38, math.inf, -math.inf, math.nan], dtype=dtype)
+    x, y = torch.cat([x, torch.arange(1, 200, dtype=dtype) * y[0]]), torch.cat([y, torch.arange(1, 9, dtype=dtype) / 7])
+    for a in x.tolist():
+        for b, fmod, up in zip(y.tolist(), torch.fmod(x.new_tensor(a), y).tolist(), (x.new_tensor(a) % y).tolist()):
+            wanted = math.fmod(a, b) if math.isfinite(a) and not math.isnan(b) else math.nan
+            assert fmod == wanted and math.copysign(1, fmod) == math.copysign(1, wanted) or fmod != fmod != wanted
+            wanted = x.new_tensor(wanted + b if wanted and (wanted < 0) != (b < 0) else wanted).item()
+            assert up == wanted or up != up != wanted, (a, b)
+
+
+def test_rows_of_few_elements():
+    """Where an iterator's rows would be short it takes another dimension for them."""
+    x = torch.arange(120.0).view(40, 3)
+    rows = x.tolist()
+    assert (x[:, :2] * 2 + x[:, 1:]).tolist() == [[2 * a + b, 2 * b + c] for a, b, c in rows]
+    assert x[:, ::2].clone().tolist() == [[a, c] for a, b, c in rows]
+    assert x.t()[:2].t().long().tolist() == [[int(a), int(b)] for a, b, c in rows]
+    assert (x[:, 1:].t() > 50).tolist() == [[row[k] > 50 for row in rows] for k in (1, 2)]
+    assert x.repeat_interleave(2).tolist() == [v for row in rows for v in row for _ in range(2)]

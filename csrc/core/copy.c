@@ -356,7 +356,10 @@ hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     hg_iter_add_tensor(&it, to);
     hg_iter_add_tensor(&it, from);
     hg_iter_coalesce(&it);
-    if (!same || !copy_exchanged(cx, &it, (int64_t)size)) hg_iter_work(cx, &it, copy_row, &c);
+    if (!same || !copy_exchanged(cx, &it, (int64_t)size)) {
+        hg_iter_lengthen(&it);
+        hg_iter_work(cx, &it, copy_row, &c);
+    }
 done:
     hg_release(cx, apart);
     return st;

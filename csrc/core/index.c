@@ -316,6 +316,11 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, a[1].n);
     hg_status st = hg_out_clone(cx, t, out);
     if (st != HG_OK) return st;
+    bool one_value = values->numel == 1 && values->n_dim <= 1 && values->dtype == t->dtype && !a[3].u.i;
+    if (one_value && is_plain_mask(*out, &a[1]) && a[1].u.ts[0]->n_dim == t->n_dim &&
+        values->storage != (*out)->storage && a[1].u.ts[0]->storage != (*out)->storage)
+        return hg_run(cx, &hg_k_where, (hg_dtype)t->dtype, (hg_arg[]){hg_t(a[1].u.ts[0]), a[2], hg_t(*out)}, 3, NULL,
+                      out);
     plan p;
     if ((st = plan_begin(cx, &p, *out, &a[1])) != HG_OK) return st;
     int64_t stride[HG_MAX_DIM];

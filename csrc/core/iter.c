@@ -64,6 +64,16 @@ void hg_iter_coalesce(hg_iter *it) {
     it->n_dim = n ? last + 1 : 0;
 }
 
+void hg_iter_lengthen(hg_iter *it) {
+    enum { SHORT_ROW = 4 };
+    int last = it->n_dim - 1;
+    if (last < 1 || it->shape[last] > SHORT_ROW || it->shape[last - 1] < 2 * SHORT_ROW) return;
+    int64_t size = it->shape[last], step[HG_ITER_MAX];
+    memcpy(step, it->step[last], sizeof step);
+    it->shape[last] = it->shape[last - 1], memcpy(it->step[last], it->step[last - 1], sizeof step);
+    it->shape[last - 1] = size, memcpy(it->step[last - 1], step, sizeof step);
+}
+
 /* Elements begin to end, counted in the order of the dimensions. */
 static void rows_between(const hg_iter *it, int64_t begin, int64_t end, hg_row_fn fn, void *arg) {
     static const int64_t still[HG_ITER_MAX] = {0};

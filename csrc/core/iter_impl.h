@@ -38,6 +38,8 @@ static inline void hg_iter_add_tensor(hg_iter *it, const hg_tensor *t) {
 }
 /* Merge dimensions: once, after the last operand. */
 void hg_iter_coalesce(hg_iter *it);
+/* Makes rows of the dimension before where the last one has few elements: every row is a call. */
+void hg_iter_lengthen(hg_iter *it);
 void hg_iter_run(const hg_iter *it, hg_loop loop, const hg_extra_args *extra);
 /* The same for a caller with a loop of its own: fn(arg, n, p, step) along the last dimension, row after row. */
 typedef void (*hg_row_fn)(void *arg, int64_t n, char *const *p, const int64_t *step);

@@ -17,11 +17,20 @@ static double floor_divide(double x, double y) {
     return quotient - down > 0.5 ? down + 1 : down;
 }
 
+/* fmodf(): what is left is exact in double, but for a quotient that was rounded up to the next whole number. */
+static inline float modulo(float x, float y) {
+    double quotient = trunc((double)x / (double)y);
+    if (!(fabs(quotient) < 0x1p29) || isinf(y)) return fmodf(x, y);
+    float left = (float)((double)x - quotient * (double)y);
+    if (left != 0 && (left < 0) != (x < 0)) left += copysignf(y, x);
+    return copysignf(left, x);
+}
+
 /* The same in float32, where x / y rounds differently. */
 static float floor_dividef(float x, float y) {
     if (y == 0) return x / y;
-    float mod = fmodf(x, y), quotient = (x - mod) / y;
-    if (mod != 0 && (y < 0) != (mod < 0)) quotient -= 1;
+    float mod = modulo(x, y), quotient = (x - mod) / y;
+    quotient -= (float)((mod != 0) & ((y < 0) != (mod < 0)));
     if (quotient == 0) return copysignf(0.0f, x / y);
     float down = floorf(quotient);
     return quotient - down > 0.5f ? down + 1 : down;
@@ -44,12 +53,19 @@ FLOATS(LOOP2, trunc_divide, trunc(x / y))
 const hg_kernel hg_k_trunc_divide = {.name = "div_trunc_cpu",
                                      .loop = {INT_ROWS(trunc_divide), FLOAT_ROWS(trunc_divide)}};
 
+static inline float remainder_upf(float x, float y) {
+    const float mod = modulo(x, y), more[2] = {-0.0f, y}; /* nobody can guess which */
+    return mod + more[(mod != 0) & ((y < 0) != (mod < 0))];
+}
+
 INTS(LOOP2, remainder, REMAINDER(V, x, y))
-FLOATS(LOOP2, remainder, (V)remainder_up((double)x, (double)y))
+LOOP2(remainder_f32, float, float, float, remainder_upf(x, y))
+LOOP2(remainder_f64, double, double, double, remainder_up(x, y))
 const hg_kernel hg_k_remainder = {.name = "remainder_cpu", .loop = {INT_ROWS(remainder), FLOAT_ROWS(remainder)}};
 
 INTS(LOOP2, fmod, is_minus_one(y) ? 0 : (V)(x % y))
-FLOATS(LOOP2, fmod, fmod(x, y))
+LOOP2(fmod_f32, float, float, float, modulo(x, y))
+LOOP2(fmod_f64, double, double, double, fmod(x, y))
 const hg_kernel hg_k_fmod = {.name = "fmod_cpu", .loop = {INT_ROWS(fmod), FLOAT_ROWS(fmod)}};
 
 /* ---- Powers ------------------------------------------------------------------------------------------------------------------ */

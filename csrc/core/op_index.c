@@ -410,6 +410,18 @@ static void move_some(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* Of each row from begin to end the elements that `pick` names, where both are contiguous and that is the last dimension. */
+static void pick_some(void *arg, int64_t begin, int64_t end) {
+    const moving *m = arg;
+    const int64_t n = m->to->shape[m->rank], length = m->from->shape[m->rank];
+    HG_BY_SIZE(
+        hg_tensor_itemsize(m->to), for (int64_t i = begin; i < end; i++) {
+            E *to = (E *)(void *)m->to->data + i * n;
+            const E *from = (const E *)(const void *)m->from->data + i * length;
+            for (int64_t k = 0; k < n; k++) to[k] = from[m->pick[k]];
+        })
+}
+
 static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick,
                       int d, int64_t n, bool add, double alpha) {
     moving m = {.to = to, .from = from, .put = put, .pick = pick, .add = add, .alpha = alpha};
@@ -425,6 +437,8 @@ static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const
     m.step_to = (to->n_dim ? to->stride[d] : 1) * size, m.step_from = (from->n_dim ? from->stride[d] : 1) * size;
     if (put) /* may name a row twice */
         move_some(&m, 0, n);
+    else if (m.rank && m.rank == d && to->contiguous && from->contiguous)
+        hg_work(cx, each, 1 + HG_GRAIN / (1 + n), pick_some, &m);
     else
         hg_work(cx, n, 1 + HG_GRAIN / (1 + each), move_some, &m);
 }

@@ -1,4 +1,5 @@
 /* The linear algebra of small matrices: traces, cross products, distances, determinants, inverses, systems. */
+#include "lanes_impl.h"
 #include "linalg_impl.h"
 #include "reduce_impl.h"
 
@@ -172,9 +173,7 @@ static double distance(const double *x, const double *y, int64_t n, double p, bo
     for (int64_t i = 0; i < n; i++) {
         double d = fabs(x[i] - y[i]);
         if (single) d = (float)d;
-        if (p == 2)
-            sum += single ? (double)(float)(d * d) : d * d;
-        else if (p == 1)
+        if (p == 1)
             sum += d;
         else if (p == 0)
             sum += d != 0;
@@ -184,8 +183,24 @@ static double distance(const double *x, const double *y, int64_t n, double p, bo
             sum += pow(d, p);
         if (single) sum = (float)sum;
     }
-    return p == 2 ? sqrt(sum) : p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
+    return p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
 }
+
+/* The usual one, p = 2, of which float32 has the sum only. */
+HG_INLINE void euclidean_body(const bool fused, const double *x, const double *y, int64_t n, bool single, double *out) {
+    hg_lanes_f64 sums = {0};
+    double lane[HG_LANES], sum = 0;
+    int64_t i = 0;
+    for (; n - i >= HG_LANES; i += HG_LANES) {
+        hg_lanes_f64 d = *(const hg_lanes_f64 *)(x + i) - *(const hg_lanes_f64 *)(y + i);
+        sums += d * d;
+    }
+    for (; i < n; i++) sum += (x[i] - y[i]) * (x[i] - y[i]);
+    *(hg_lanes_f64 *)lane = sums;
+    sum += hg_sum_lanes_f64(fused, HG_LANES, lane);
+    *out = sqrt(single ? (double)(float)sum : sum);
+}
+HG_VECTOR_FEW(euclidean, (const double *x, const double *y, int64_t n, bool single, double *out), x, y, n, single, out)
 
 hg_status hg_as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     *out = NULL;
@@ -221,8 +236,11 @@ hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         double *px = (double *)(void *)x->data, *py = (double *)(void *)y->data;
         for (int64_t i = 0; st == HG_OK && i < r->numel; i++) {
             int64_t b = i / (rows * cols), row = i / cols % rows, col = i % cols;
-            ((double *)(void *)r->data)[i] = distance(px + (b * rows + row) * m, py + (b * cols + col) * m, m, a[2].u.f,
-                                                      SELF->dtype != HG_F64);
+            double *p = px + (b * rows + row) * m, *q = py + (b * cols + col) * m, *to = (double *)(void *)r->data + i;
+            if (a[2].u.f == 2)
+                euclidean(p, q, m, SELF->dtype != HG_F64, to);
+            else
+                *to = distance(p, q, m, a[2].u.f, SELF->dtype != HG_F64);
         }
         if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)SELF->dtype, out);
     }

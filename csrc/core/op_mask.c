@@ -237,23 +237,21 @@ hg_status hg_nonzero_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             if (fresh && n && t->n_dim) hg_tensor_restride(*out, (int64_t[]){1, n}); /* as torch has it */
             row = (*out)->stride[0], column = (*out)->stride[1];
         }
-        if (!t->numel) continue;
-        int64_t *to = pass ? (int64_t *)(void *)(*out)->data : NULL;
+        if (!t->numel || (pass && !n)) continue;
+        int64_t *to = pass ? (int64_t *)(void *)(*out)->data : NULL, *end = to + n * row;
         hg_walk_begin(&w, t->n_dim, t->shape);
         hg_walk_add(&w, t->data, t->stride, hg_tensor_itemsize(t));
         HG_BY_DTYPE(
             t->dtype, do {
                 char *p = w.p[0];
-                for (int64_t i = 0; i < w.inner; i++, p += w.step[0]) {
-                    if (LOAD(*(E *)p) == 0) continue;
-                    if (!pass) {
-                        n++;
-                        continue;
+                if (!pass)
+                    for (int64_t i = 0; i < w.inner; i++) n += LOAD(*(E *)(p + i * w.step[0])) != 0;
+                else /* without branches: nobody can guess a mask */
+                    for (int64_t i = 0; i < w.inner && to != end; i++) {
+                        for (int k = 0; k < w.n_outer; k++) to[k * column] = w.at[k];
+                        if (t->n_dim) to[w.n_outer * column] = i;
+                        to += LOAD(*(E *)(p + i * w.step[0])) != 0 ? row : 0;
                     }
-                    for (int k = 0; k < w.n_outer; k++) to[k * column] = w.at[k];
-                    if (t->n_dim) to[w.n_outer * column] = i;
-                    to += row;
-                }
             } while (hg_walk_next(&w));)
     }
     return HG_OK;

@@ -150,12 +150,15 @@ static PyObject *nested_list(const hg_tensor *t, int dim, const char *at) {
         hg_arg number = hg_element(t->dtype, at);
         return py_number(&number);
     }
-    bool floats = dim == t->n_dim - 1 && t->dtype == HG_F32; /* what is asked for most */
+    bool last = dim == t->n_dim - 1, floats = last && t->dtype == HG_F32,
+         ints = last && t->dtype == HG_I64; /* the commonest */
     Py_ssize_t n = (Py_ssize_t)t->shape[dim], step = (Py_ssize_t)t->stride[dim] * hg_dtypes[t->dtype].size;
     PyObject *list = PyList_New(n);
     if (!list) return NULL;
     for (PyObject **to = ((PyListObject *)list)->ob_item, **end = to + n; to < end; at += step) {
-        PyObject *one = floats ? PyFloat_FromDouble(*(const float *)(const void *)at) : nested_list(t, dim + 1, at);
+        PyObject *one = floats ? PyFloat_FromDouble(*(const float *)(const void *)at)
+                        : ints ? PyLong_FromLongLong(*(const int64_t *)(const void *)at)
+                               : nested_list(t, dim + 1, at);
         if (!one) return Py_DECREF(list), NULL;
         *to++ = one;
     }
