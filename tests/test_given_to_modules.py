@@ -123,3 +123,34 @@ def test_the_pruned_share_of_a_size_follows_the_kind_of_the_amount():
 
 def test_the_module_of_lazy_modules_is_at_hand():
     assert nn.modules.lazy.LazyModuleMixin.__name__ == "LazyModuleMixin"
+
+
+@pytest.mark.parametrize(
+    "layer, words",
+    [
+        (nn.BatchNorm1d(3), "has no attribute 'dim'"),
+        (nn.GroupNorm(1, 3), "has no attribute 'dim'"),
+        (nn.GLU(), "has no attribute 'dim'"),
+        (nn.Softmax(-1), "has no attribute 'softmax'"),
+        (nn.LogSoftmax(-1), "has no attribute 'log_softmax'"),
+        (nn.Tanhshrink(), "has no attribute 'tanh'"),
+        (nn.Flatten(), "has no attribute 'flatten'"),
+        (lambda x: nn.MSELoss()(torch.ones(1), x), "has no attribute 'size'"),
+        (lambda x: nn.functional.binary_cross_entropy(x, torch.ones(1)), "has no attribute 'size'"),
+    ],
+)
+def test_what_is_no_tensor_lacks_the_method_that_is_asked_for_first(layer, words):
+    for given in (None, (torch.ones(2, 3),), "s"):
+        with pytest.raises(AttributeError, match=f"'{type(given).__name__}' object {words}"):
+            layer(given)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.ReLU(), nn.LayerNorm(3), nn.Dropout(), nn.Embedding(3, 2)])
+def test_what_is_no_tensor_is_no_argument(layer):
+    with pytest.raises(TypeError, match="must be Tensor, not tuple"):
+        layer((torch.ones(2, 3),))
+
+
+def test_the_state_of_an_lstm_cell_is_a_tuple():
+    with pytest.raises(TypeError, match="must be tuple of Tensors, not Tensor"):
+        nn.LSTMCell(3, 2)(torch.ones(2, 3), torch.ones(2, 2))

@@ -440,3 +440,15 @@ def test_what_is_left_of_a_constant_batch_is_rounded_as_in_pytorch(shape):
         assert F.group_norm(x, 4).abs().max() == 0
     normed = F.layer_norm(x, shape[1:], torch.rand(shape[1:]), torch.full(shape[1:], 0.3))
     assert normed.unique().tolist() == [torch.tensor(0.3).item()]
+
+
+def test_rms_norm_computes_halves_in_float32_and_keeps_the_dtype_of_its_input():
+    x = torch.tensor([[3e-4, -1e-4, 2e-4]], dtype=torch.float16, requires_grad=True)
+    y = F.rms_norm(x, (3,), torch.full((3,), 1.5))
+    exact = F.rms_norm(x.detach().float(), (3,), torch.full((3,), 1.5))
+    assert y.dtype == torch.float16 and torch.equal(y, exact.half()) and y.grad_fn.name() == "ToCopyBackward0"
+    y.sum().backward()
+    assert x.grad.dtype == torch.float16 and x.grad.isfinite().all()
+    assert F.rms_norm(exact, (3,), torch.ones(3, dtype=torch.float64)).dtype == torch.float32
+    with pytest.raises(NotImplementedError, match="not implemented for 'Long'"):
+        F.rms_norm(torch.ones(2, 3, dtype=torch.int64), (3,))

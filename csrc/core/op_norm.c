@@ -451,20 +451,26 @@ hg_status hg_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, X(NATIVE_LAYER_NORM, a[0], a[2], a[3], a[1], a[4]), out);
 }
 
-/* input, normalized_shape, weight, eps: without a mean */
+/* input, normalized_shape, weight, eps: without a mean. Halves are computed in float32; the result has the input's dtype, whatever
+   the weight's. */
 hg_status hg_rms_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[0].u.t, *weight = given(&a[2]);
     int64_t dims[HG_MAX_DIM];
     int n = (int)a[1].n;
     hg_scope s;
     HG_TRY(check_normalised(cx, x, &a[1], weight, NULL));
+    if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "rms_norm", (hg_dtype)x->dtype);
     for (int i = 0; i < n; i++) dims[i] = i - n;
-    double eps = hg_given(&a[3]) ? a[3].u.f : x->dtype == HG_F64 ? 0x1p-52 : 0x1p-23;
+    const hg_dtype given_type = (hg_dtype)x->dtype, real = hg_real_dtype(given_type);
+    double eps = hg_given(&a[3]) ? a[3].u.f : given_type == HG_F64 ? 0x1p-52 : 0x1p-23;
     hg_scope_begin(cx, &s);
     if (hg_format_of(x) == HG_FORMAT_CONTIGUOUS) x = X(CONTIGUOUS, T(x)); /* what torch's kernel works on */
+    if (x && given_type != real) x = X(TO_COPY, T(x), hg_d(real));
     hg_tensor *square = X(MEAN_DIM, T(X(POW_SCALAR, T(x), hg_i(2))), hg_ints(dims, n), hg_b(true));
     hg_tensor *y = X(MUL, T(x), T(X(RSQRT, T(X(ADD, T(square), hg_f(eps))))));
-    return hg_scope_return(cx, &s, scale(cx, y, weight, NULL), out);
+    y = scale(cx, y, weight, NULL);
+    if (y && y->dtype != given_type) y = X(TO_COPY, T(y), hg_d(given_type));
+    return hg_scope_return(cx, &s, y, out);
 }
 
 /* ---- Group norm ----------------------------------------------------------------------------------------------------------- */

@@ -581,8 +581,31 @@ static bool plausible(const op_row *row, Py_ssize_t n) {
     return n >= least && (n <= row->info->n_params || row->varargs);
 }
 
+/* What PyTorch's functions in Python ask of their tensors before they call one in C++; NULL: nothing. */
+static const char *asked_first(const py_op *op) {
+    static const struct {
+        const char *op, *method;
+    } asks[] = {{"softmax", "softmax"},
+                {"log_softmax", "log_softmax"},
+                {"tanhshrink", "tanh"},
+                {"glu", "dim"},
+                {"group_norm", "dim"},
+                {"mse_loss", "size"},
+                {"l1_loss", "size"},
+                {"smooth_l1_loss", "size"},
+                {"huber_loss", "size"},
+                {"binary_cross_entropy", "size"},
+                {"binary_cross_entropy_with_logits", "size"}};
+    if (!(op->rows[0]->info->op->flags & HG_ROW_NN)) return NULL;
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+        if (!strcmp(asks[i].op, op->chars)) return asks[i].method;
+    return NULL;
+}
+
 static PyObject *wrong_type(const py_op *op, const hg_param *p, int position, PyObject *o) {
-    const char *name = shown_name(op, p);
+    const char *name = shown_name(op, p), *asked = p->kind == HG_A_TENSOR && !p->optional ? asked_first(op) : NULL;
+    if (asked && !PyObject_HasAttrString(o, asked))
+        return PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%s'", short_name(o), asked);
     if (p->kind == HG_A_INTS && (PyTuple_Check(o) || PyList_Check(o))) {
         hg_arg ignored;
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); i++)

@@ -101,9 +101,12 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
     for (Py_ssize_t i = 0; i < wanted; i++) in[i] = py_value(at[i]);
     hg_status st = l->fn(cx, MODULE(self), in, (size_t)wanted, &out);
     if (st != HG_OK) {
-        bool refused = st != HG_HOST; /* by the layer itself, not by a module within it */
+        bool refused = st != HG_HOST, all_tensors = true; /* by the layer itself, not by a module within it */
         py_raise(cx, st);
-        return refused && py_override_strangers(at, wanted) ? in_python(l, self, at, wanted) : NULL;
+        for (Py_ssize_t i = 0; i < wanted; i++) all_tensors &= py_is_tensor(at[i]);
+        if (!refused || all_tensors) return NULL;
+        PyErr_Clear(); /* what PyTorch's layer would ask the argument first decides how it fails, or whether */
+        return in_python(l, self, at, wanted);
     }
     return out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
 }

@@ -509,8 +509,10 @@ class LSTMCell(RNNCellBase):
 
     def forward(self, input, hx=None):
         self._check_dims("input", input)
-        for i, state in enumerate(hx or ()):
+        for i, state in enumerate(() if hx is None else hx):
             self._check_dims(f"hx[{i}]", state)
+        if isinstance(hx, hookgrad.Tensor):
+            raise TypeError("lstm_cell(): argument 'hx' (position 2) must be tuple of Tensors, not Tensor")
         is_batched = input.dim() == 2
         if not is_batched:
             input = input.unsqueeze(0)
