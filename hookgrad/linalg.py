@@ -58,6 +58,14 @@ def svd(A, full_matrices=True):
     return _C._linalg_svd(A, full_matrices)
 
 
+def slogdet(A):
+    """The sign of the determinant, and the logarithm of its absolute value.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.slogdet.html
+    """
+    return named("linalg_slogdet")(*_C.slogdet(A))
+
+
 def svdvals(A):
     """The singular values, descending."""
     return _C._linalg_svd(A, False, _C.is_grad_enabled() and A.requires_grad)[1]

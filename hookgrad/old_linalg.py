@@ -75,6 +75,7 @@ def orgqr(input, tau):
 
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """X with A X = b and A itself: see torch.linalg.solve_triangular."""
+    _deprecated("triangular_solve", "solve_triangular")
     return named("triangular_solve")(*_triangular_solve(b, A, upper, transpose, unitriangular))
 
 

@@ -11,6 +11,7 @@ _FIELDS = {
     "linalg_lu": "P L U",
     "linalg_lu_factor": "LU pivots",
     "linalg_lu_factor_ex": "LU pivots info",
+    "linalg_slogdet": "sign logabsdet",
     "linalg_solve_ex": "result info",
     "lu_unpack": "P L U",
     "nanmedian": "values indices",

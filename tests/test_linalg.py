@@ -1,5 +1,7 @@
 """Products of matrices and vectors, einsum, and the linear algebra of small matrices."""
 
+import pickle
+
 import pytest
 from op_cases import check_derivatives, check_error, check_result
 
@@ -716,3 +718,23 @@ def test_distances_between_rows(n, dtype):
                 assert distance.item() == pytest.approx((row - other).norm(p).item(), rel=1e-5)
     far = torch.full((1, n), 3e38)
     assert torch.cdist(far, -far).item() == float("inf")
+
+
+def test_decompositions_lie_by_columns_and_are_named_as_their_functions():
+    a = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 1.0]])
+    square = a @ a.T
+    for kind, found in {
+        "linalg_eigh": torch.linalg.eigh(square),
+        "linalg_svd": torch.linalg.svd(a, full_matrices=False),
+        "linalg_slogdet": torch.linalg.slogdet(square),
+        "slogdet": torch.slogdet(square),
+    }.items():
+        assert type(found).__name__ == kind and repr(found).startswith(f"torch.return_types.{kind}(")
+        assert type(found) is getattr(torch.return_types, kind) is type(pickle.loads(pickle.dumps(found)))
+    assert torch.linalg.eigh(square).eigenvectors.stride() == (1, 2)
+    U, S, Vh = torch.linalg.svd(a, full_matrices=False)
+    assert (U.stride(), Vh.stride()) == ((1, 2), (1, 2)) and torch.allclose(U @ S.diag() @ Vh, a, atol=1e-6)
+    U, _, Vh = torch.linalg.svd(a.expand(4, 2, 3))
+    assert (U.stride(), Vh.stride()) == ((4, 1, 2), (9, 1, 3))
+    U, S, Vh = torch.linalg.svd(torch.zeros(0, 3))
+    assert (U.shape, S.shape, Vh.shape) == ((0, 0), (0,), (3, 3))

@@ -366,3 +366,25 @@ def test_cross_entropy_of_logits_has_the_dtype_of_the_targets():
     loss = torch.nn.functional.binary_cross_entropy_with_logits(x, target)
     loss.backward()
     assert (loss.dtype, x.grad.dtype) == (torch.float32, torch.float64)
+
+
+@pytest.mark.parametrize(
+    "loss, argument",
+    [
+        (lambda x, y, w: F.soft_margin_loss(x, y), "target"),
+        (lambda x, y, w: F.binary_cross_entropy(x, x.detach(), weight=w), "weight"),
+        (lambda x, y, w: F.binary_cross_entropy_with_logits(x, x.detach(), weight=w), "weight"),
+        (lambda x, y, w: F.binary_cross_entropy_with_logits(x, x.detach(), pos_weight=w), "pos_weight"),
+        (lambda x, y, w: F.multi_margin_loss(x, torch.tensor([0, 1]), weight=w), "weight"),
+        (lambda x, y, w: F.batch_norm(x, w, None, training=True), "running_mean"),
+        (lambda x, y, w: F.batch_norm(x, w.detach(), w, training=False), "running_var"),
+    ],
+)
+def test_what_has_no_derivative_must_not_require_a_gradient(loss, argument):
+    x, y, w = (torch.rand(*size).requires_grad_() for size in ((2, 3), (2, 3), (3,)))
+    with pytest.raises(
+        RuntimeError, match=f"not differentiable with respect to argument '{argument}'. This input cannot have"
+    ):
+        loss(x, y, w)
+    with torch.no_grad():
+        loss(x, y, w)

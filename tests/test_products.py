@@ -146,3 +146,10 @@ def test_convolution_and_its_gradients(n, c, out, size, kernel, settings):
     for grad, value, seen in ((a.grad, other[0], (other[0], w)), (b.grad, other[1], (x, other[1]))):
         want = (g * direct(*seen, *settings)).sum()
         assert abs((grad.numpy() * value).sum() - want) < 1e-4 * np.sqrt(y.numel() * k)
+
+
+def test_the_second_derivative_of_a_product_lies_as_its_factor_does():
+    x, y = (torch.rand(2, 3, requires_grad=True) for _ in range(2))
+    (by_x,) = torch.autograd.grad(x @ y.t(), x, torch.ones(2, 2), create_graph=True)
+    (by_y,) = torch.autograd.grad(by_x, y, torch.ones(2, 3))
+    assert by_y.stride() == (3, 1) and by_y.tolist() == [[2, 2, 2], [2, 2, 2]]

@@ -33,4 +33,13 @@ hg_status hg_real_result_as(hg_ctx *cx, hg_tensor *work, hg_dtype d, hg_format f
 typedef hg_tensor *(*hg_formula)(hg_ctx *cx, hg_back *b, hg_tensor *const *in);
 hg_status hg_derive(hg_ctx *cx, hg_back *b, int n, const int *params, hg_formula formula);
 
+/* What PyTorch has no derivative for must not require a gradient. */
+static inline hg_status hg_refuse_gradient(hg_ctx *cx, const hg_arg *a, const char *function, const char *argument) {
+    if (!cx->grad_enabled || !hg_given(a) || !hg_tensor_requires_grad(a->u.t)) return HG_OK;
+    return hg_fail(cx, HG_STATE,
+                   "The function '%s' is not differentiable with respect to argument '%s'. This input cannot have "
+                   "requires_grad True.",
+                   function, argument);
+}
+
 #endif

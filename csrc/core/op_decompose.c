@@ -307,7 +307,7 @@ hg_status hg_eigh_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     }
     if (st == HG_OK) st = hg_raw_cast(cx, w, (hg_dtype)t->dtype, &out[0]);
     if (st == HG_OK && !vectors) st = hg_tensor_empty(cx, HG_F64, 1, (int64_t[]){0}, &none);
-    if (st == HG_OK) st = hg_raw_cast(cx, vectors ? v : none, (hg_dtype)t->dtype, &out[1]);
+    if (st == HG_OK) st = hg_out_columns(cx, vectors ? v : none, (hg_dtype)t->dtype, &out[1]);
     hg_release(cx, v), hg_release(cx, w), hg_release(cx, none);
     return st;
 }
@@ -353,9 +353,9 @@ hg_status hg_svd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int64_t b = 0; st == HG_OK && k && b < batches(t); b++)
         st = hg_lapack_svd(cx, "linalg.svd", full, m, n, doubles(all) + b * m * n, doubles(s) + b * k,
                            vectors ? doubles(u) + b * m * cols : NULL, vectors ? doubles(vt) + b * rows * n : NULL);
-    if (st == HG_OK) st = hg_raw_cast(cx, u, (hg_dtype)t->dtype, &out[0]);
+    if (st == HG_OK) st = hg_out_columns(cx, u, (hg_dtype)t->dtype, &out[0]);
     if (st == HG_OK) st = hg_raw_cast(cx, s, (hg_dtype)t->dtype, &out[1]);
-    if (st == HG_OK) st = hg_raw_cast(cx, vt, (hg_dtype)t->dtype, &out[2]);
+    if (st == HG_OK) st = hg_out_columns(cx, vt, (hg_dtype)t->dtype, &out[2]);
     hg_release(cx, all), hg_release(cx, u), hg_release(cx, s), hg_release(cx, vt);
     return st;
 }

@@ -340,6 +340,7 @@ hg_status hg_binary_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **o
                        "Using a target size (torch.Size(%s)) that is different to the input size (torch.Size(%s)) is "
                        "deprecated. Please ensure they have the same size.",
                        hg_show_shape(y, ys), hg_show_shape(x, xs));
+    HG_TRY(hg_refuse_gradient(cx, &a[2], "binary_cross_entropy", "weight"));
     hg_scope_begin(cx, &s);
     hg_arg weight = a[2];
     if (hg_given(&weight)) weight = T(X(EXPAND, weight, hg_ints(x->shape, x->n_dim)));
@@ -356,6 +357,8 @@ hg_status hg_bce_with_logits_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (!hg_same_shape(x, y))
         return hg_fail(cx, HG_VALUE, "Target size (torch.Size(%s)) must be the same as input size (torch.Size(%s))",
                        hg_show_shape(y, ys), hg_show_shape(x, xs));
+    HG_TRY(hg_refuse_gradient(cx, &a[2], "binary_cross_entropy_with_logits", "weight"));
+    HG_TRY(hg_refuse_gradient(cx, &a[4], "binary_cross_entropy_with_logits", "pos_weight"));
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(BCE_LOGITS_DATA, a[0], a[1], a[2], a[4], a[3]), out);
 }

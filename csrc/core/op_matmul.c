@@ -207,9 +207,13 @@ hg_status hg_mm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
    factor is not at hand, what made it tells. */
 static bool by_columns(hg_ctx *cx, hg_back *b, int param) {
     const hg_node *from = b->node->next[b->node->first_edge[param]].node;
-    const hg_tensor *t = IN(param) ? IN(param) : from ? hg_node_variable(from) : NULL;
-    if (t) return t->n_dim == 2 && t->stride[0] == 1 && t->stride[1] == t->shape[0];
-    return from && from->op && from->op == hg_op_at(cx->lib, HG_OP_T);
+    const hg_tensor *t = IN(param);
+    int turned = 0;
+    if (!t) {
+        for (; from && from->op && from->op == hg_op_at(cx->lib, HG_OP_T); turned = !turned) from = from->next[0].node;
+        if (!from || !(t = hg_node_variable(from))) return turned;
+    }
+    return t->n_dim == 2 && t->stride[turned] == 1 && t->stride[!turned] == t->shape[turned];
 }
 
 /* Is nothing of a derivative recorded or watched, so that its products need no views? */

@@ -181,12 +181,7 @@ static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t
         return hg_fail(cx, HG_STATE, "Expected target size %s, got %s", hg_show_sizes(x->n_dim - 1, want + 1, xs),
                        hg_show_shape(t, ts));
     }
-    if (hg_given(weight) && hg_tensor_requires_grad(weight->u.t) && cx->grad_enabled)
-        return hg_fail(
-            cx, HG_STATE,
-            "The function 'nll_loss%s_forward' is not differentiable with respect to argument 'weight'. This "
-            "input cannot have requires_grad True.",
-            planes ? "2d" : "");
+    HG_TRY(hg_refuse_gradient(cx, weight, planes ? "nll_loss2d_forward" : "nll_loss_forward", "weight"));
     return check_weight(cx, weight, x->shape[x->n_dim > 1], "");
 }
 

@@ -291,6 +291,8 @@ static hg_tensor *batch_norm_of_nothing(hg_ctx *cx, hg_arg x, hg_arg weight, hg_
 hg_status hg_batch_norm_any_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     if (!a[0].u.t->numel) HG_TRY(check_batch_shapes(cx, (hg_arg[]){a[0], a[3], a[4], a[1], a[2], a[5]}));
+    HG_TRY(hg_refuse_gradient(cx, &a[1], "native_batch_norm", "running_mean"));
+    HG_TRY(hg_refuse_gradient(cx, &a[2], "native_batch_norm", "running_var"));
     hg_scope_begin(cx, &s);
     hg_tensor *y = a[0].u.t->numel ? X(NATIVE_BATCH_NORM, a[0], a[3], a[4], a[1], a[2], a[5], a[6], a[7])
                                    : batch_norm_of_nothing(cx, a[0], a[3], a[4]);

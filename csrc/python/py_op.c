@@ -31,7 +31,8 @@ static PyTypeObject *result_type(const hg_op_info *info) {
     char *name = PyMem_Malloc(size);
     if (!name) return PyErr_NoMemory(), NULL;
     bool function = info->op->flags & (HG_ROW_FUNCTION | HG_ROW_METHOD | HG_ROW_NN);
-    PyOS_snprintf(name, size, "torch.return_types.%s%s", function ? "" : "linalg_", info->name);
+    const char *own = info->name + !strncmp(info->name, "_linalg_", 8); /* as the public function says it */
+    PyOS_snprintf(name, size, "torch.return_types.%s%s", function ? "" : "linalg_", own);
     PyStructSequence_Desc desc = {name, NULL, fields, info->n_out};
     PyTypeObject *type = PyStructSequence_NewType(&desc);
     if (!type) {

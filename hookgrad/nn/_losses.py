@@ -193,12 +193,22 @@ def _soft_margin(input, target, reduction):
     return _reduced((input * -target).exp().log1p(), reduction)
 
 
+def _refuse_gradient(tensor, function, argument):
+    if tensor.requires_grad and hookgrad.is_grad_enabled():
+        raise RuntimeError(
+            f"The function '{function}' is not differentiable with respect to argument '{argument}'. This input cannot have "
+            "requires_grad True."
+        )
+
+
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """log(1 + exp(-target * input)), target being 1 or -1.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.soft_margin_loss.html
     """
-    return _soft_margin(input, target, _reduction(size_average, reduce, reduction))
+    reduction = _reduction(size_average, reduce, reduction)
+    _refuse_gradient(target, "soft_margin_loss", "target")
+    return _soft_margin(input, target, reduction)
 
 
 def multilabel_soft_margin_loss(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
@@ -249,6 +259,8 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
+    if weight is not None:
+        _refuse_gradient(weight, "multi_margin_loss", "weight")
     _check_rows(input)
     n = input.shape[0] if input.dim() == 2 else 1
     if target.dim() > 1 or target.numel() != n:
