@@ -1,6 +1,6 @@
 """Linear algebra. Source: https://docs.pytorch.org/docs/stable/linalg.html"""
 
-from . import _C
+from . import _C, _lu
 from ._C import _LinAlgError as LinAlgError
 from ._out import take_out, title
 from .nn._whole import one_node
@@ -103,8 +103,8 @@ def _householder_product(A, tau):
 # ---- L and U ----------------------------------------------------------------------------------------------------------
 
 
-@one_node("LinalgLuFactorExBackward0", 0, saved="+ pivot", results="LU pivots")
-def _lu_factor(A):
+@one_node("LinalgLuFactorExBackward0", 0, saved="- pivot", results="LU pivots", derivative=_lu.of_lu_factor)
+def _lu_factor(A, pivot):
     if not A.numel():
         return A.clone(), A.new_zeros(*A.shape[:-2], min(A.shape[-2:]), dtype=_C.int32)
     m, rows, pivots = A.size(-2), _C.arange(A.size(-2)), []
@@ -126,7 +126,7 @@ def _factored(name, A, pivot):
         raise RuntimeError(f"{name}: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
     if not pivot:
         raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
-    return _lu_factor(A)
+    return _lu_factor(A, pivot)
 
 
 def lu_factor(A, *, pivot=True):
@@ -169,12 +169,12 @@ def lu(A, *, pivot=True):
     """
     _, pivots = _factored("linalg.lu", A.detach(), pivot)
     P = _permutation(pivots, A)
-    return named("linalg_lu")(P, *_lu(A, P))
+    return named("linalg_lu")(P, *_lower_and_upper(A, P, pivot))
 
 
-@one_node("LinalgLuBackward0", 0, saved="+ P", results="L U")
-def _lu(A, P):
-    return _halves(_factored("linalg.lu", A, True)[0])
+@one_node("LinalgLuBackward0", 0, saved="- P pivot", results="L U", derivative=_lu.of_lu)
+def _lower_and_upper(A, P, pivot):
+    return _halves(_factored("linalg.lu", A, pivot)[0])
 
 
 def _halves(LU):
@@ -209,7 +209,9 @@ def lu_solve(LU, pivots, B, *, left=True, adjoint=False):
     return _lu_solve(LU, pivots, B, left, adjoint)
 
 
-@one_node("LinalgLuSolveBackward0", 0, 2, saved="LU pivots B left adjoint", results="result")
+@one_node(
+    "LinalgLuSolveBackward0", 0, 2, saved="LU pivots - left adjoint", results="result", derivative=_lu.of_lu_solve
+)
 def _lu_solve(LU, pivots, B, left, adjoint):
     if not left:
         return _lu_solve(LU, pivots, B.mT, True, not adjoint).mT

@@ -2,7 +2,7 @@
 
 import warnings
 
-from . import _C, linalg
+from . import _C, _lu, linalg
 from ._out import take_out
 from .nn._whole import one_node
 from .return_types import named
@@ -105,7 +105,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     return named("lu_unpack")(P, L, U)
 
 
-@one_node("LuUnpackBackward0", 0, saved="-")
+@one_node("LuUnpackBackward0", 0, saved="-", derivative=_lu.of_lu_unpack)
 def _unpacked(LU_data, unpack_data):
     return linalg._halves(LU_data) if unpack_data else (LU_data.new_empty(0), LU_data.new_empty(0))
 

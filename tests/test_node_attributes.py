@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 import hookgrad as torch
+from hookgrad.nn import functional as F
 
 
 def leaf(*sizes):
@@ -283,3 +284,17 @@ def test_a_layer_of_an_lstm_shows_what_it_saved():
     output.sum().backward()
     with pytest.raises(RuntimeError, match="already been freed"):
         node._saved_weight0.sum()
+
+
+def test_a_tensor_that_was_not_given_is_saved_raw_all_the_same():
+    x, bags = torch.rand(4, 4, dtype=torch.float64, requires_grad=True), torch.tensor([[0, 1], [2, 3]])
+    for node, name in (
+        (F.multi_margin_loss(x, torch.tensor([0, 1, 2, 3])).grad_fn, "weight"),
+        (F.embedding_bag(bags, x).grad_fn, "per_sample_weights"),
+        (F.embedding_bag(bags, x, mode="sum").grad_fn, "weight"),
+        (F.scaled_dot_product_attention(*[x.view(1, 2, 2, 4)] * 3).grad_fn, "attn_mask"),
+    ):
+        assert getattr(node, "_saved_" + name) is None and f"_raw_saved_{name}" in dir(node)
+        assert type(getattr(node, "_raw_saved_" + name)).__name__ == "SavedTensor"
+    weighted = F.multi_margin_loss(x, torch.tensor([0, 1, 2, 3]), weight=torch.ones(4, dtype=torch.float64))
+    assert weighted.grad_fn._saved_weight.shape == (4,)

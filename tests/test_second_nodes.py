@@ -79,3 +79,32 @@ def test_what_has_no_gradient_has_no_edge():
     ]
     (grad,) = torch.autograd.grad(F.nll_loss(x, t), x, create_graph=True)
     assert len(grad.grad_fn.next_functions) == 2
+
+
+def test_lu_is_differentiated_by_its_factors():
+    LINALG = torch.linalg
+    a = torch.tensor([[2.0, 1.0, 0.5], [0.3, 3.0, 1.0], [1.0, 0.2, 4.0]]).double().requires_grad_()
+    b = torch.eye(3).double().requires_grad_()
+    halves = "Mm None LinalgSolveTriangular Transpose {} x LinalgSolveTriangular Transpose 3 Add Tril Mm Transpose 3 None Triu Mm None Transpose 3"
+    for call, factors in (
+        (lambda a: sum(f.sum() for f in LINALG.lu(a)[1:]), "LinalgLu"),
+        (lambda a: LINALG.lu_factor(a).LU.sum(), "LuUnpack LinalgLuFactorEx"),
+    ):
+        (grad,) = torch.autograd.grad(call(a), a, create_graph=True)
+        assert chain(grad.grad_fn) == halves.format(factors)
+        assert torch.autograd.gradgradcheck(call, a)
+    for shape in ((2, 4), (4, 2), (2, 2, 3)):
+        other = (torch.arange(1.0, 13).sin()[: torch.Size(shape).numel()].view(shape) + 2).double().requires_grad_()
+        assert torch.autograd.gradgradcheck(lambda a: LINALG.lu(a)[1:], other)
+        assert torch.autograd.gradgradcheck(lambda a: LINALG.lu_factor(a).LU, other)
+    LU, pivots = LINALG.lu_factor(a.detach())
+    LU.requires_grad_()
+    for left in (True, False):
+        for adjoint in (True, False):
+
+            def solve(LU, b, left=left, adjoint=adjoint):
+                return LINALG.lu_solve(LU, pivots, b, left=left, adjoint=adjoint)
+
+            assert torch.autograd.gradgradcheck(solve, (LU, b))
+            (grad,) = torch.autograd.grad(solve(LU, b).sum(), b, create_graph=True)
+            assert chain(grad.grad_fn) == "LinalgLuSolve x None"

@@ -12,6 +12,7 @@ from ..autograd import function as _functions
 from ..autograd.grad_mode import enable_grad, no_grad
 
 _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
+_OPTIONAL = {"weight", "per_sample_weights", "attn_mask"}  # tensors that are saved as such also where there is none
 _NUMBERS = {  # settings that PyTorch's kernels know by number
     "reduction": ("none", "mean", "sum"),
     "mode": ("sum", "mean", "max"),
@@ -39,6 +40,8 @@ class _Whole:
                 self._is_saved[i] = i >= len(saved) or not _is_blank(saved[i])
                 self._args[i] = None if self._is_saved[i] else _Blank(a)
                 self._shapes[i] = tuple(a.shape)
+            elif a is None and i < len(saved) and saved[i] in _OPTIONAL:
+                self._is_saved[i] = True
         names = dict(enumerate(self._saved_names))
         self._order = sorted(
             [i for i, kept in enumerate(self._is_saved) if kept],
