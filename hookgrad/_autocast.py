@@ -12,13 +12,14 @@ from .overrides import TorchFunctionMode
 
 LOWER = frozenset(
     """addbmm addmm baddbmm bmm chain_matmul conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d einsum
-    linear matmul mm multi_dot prelu scaled_dot_product_attention tensordot vecdot""".split()
+    linalg_matmul linalg_matrix_power linalg_multi_dot linalg_vecdot linear matmul mm prelu scaled_dot_product_attention tensordot""".split()
 )
 FULL = frozenset(
     """avg_pool3d binary_cross_entropy binary_cross_entropy_with_logits cdist cholesky cosine_embedding_loss cross_entropy
-    ctc_loss gaussian_nll_loss grid_sample hinge_embedding_loss huber_loss inv kl_div l1_loss margin_ranking_loss mse_loss
+    ctc_loss gaussian_nll_loss grid_sample hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss
     multi_margin_loss multilabel_margin_loss nanquantile nll_loss poisson_nll_loss prod qr quantile smooth_l1_loss
-    soft_margin_loss solve svd trace triplet_margin_loss""".split()
+    soft_margin_loss svd trace triplet_margin_loss linalg_cholesky linalg_cholesky_ex linalg_cond linalg_eigh linalg_eigvalsh linalg_inv
+    linalg_inv_ex linalg_lstsq linalg_matrix_rank linalg_qr linalg_solve linalg_svd linalg_svdvals""".split()
 )
 WIDEST = frozenset("cat concat concatenate index_copy stack".split())
 COMPOSED = frozenset(
@@ -39,7 +40,12 @@ def _takes_part(tensor):
 
 
 class Casting(TorchFunctionMode):
-    """The mode. `state` has `enabled` and `dtype`, and `cast`: what leaves were cast to, by their id, or None."""
+    """The mode, below those of the program: they see calls as they were made, and nobody sees the casts.
+
+    `state` has `enabled` and `dtype`, and `cast`: what leaves were cast to, by their id, or None.
+    """
+
+    is_last = True  # also after the classes of the arguments
 
     def __init__(self, state):
         self.state = state

@@ -20,6 +20,16 @@ class ModeStack(threading.local):
         self.modes.append(mode)
         self.told(1)
 
+    def push_below(self, mode):
+        """Put it under all that are on: it is asked last."""
+        self.modes.insert(0, mode)
+        self.told(1)
+
+    def remove(self, mode):
+        """Take it off, wherever it is."""
+        self.modes[:] = [other for other in self.modes if other is not mode]
+        self.told(-1)
+
     def pop(self):
         if not self.modes:
             raise RuntimeError("trying to pop from empty mode stack")

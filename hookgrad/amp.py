@@ -107,10 +107,10 @@ def _turn():
         from ._autocast import Casting
 
         _state.mode = Casting(_state)
-        _state.mode.__enter__()
+        _state.mode._modes_on.push_below(_state.mode)
     elif not _state.enabled and _state.mode is not None and not _state.depth:
         mode, _state.mode = _state.mode, None
-        mode.__exit__(None, None, None)
+        mode._modes_on.remove(mode)
 
 
 def kept_autocast():

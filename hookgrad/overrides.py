@@ -197,7 +197,7 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
         types = (type(args[0]),)
     by_python = in_python and getattr(function, "__name__", "") not in _AS_GIVEN
     call = (function, types, args, kwargs) if kwargs or by_python else (function, types, args)
-    if _stack.modes:
+    if _stack.modes and not (_stack.top().is_last and on and any(_overrides(cls) for cls in types)):
         with _stack.without_top() as mode:
             answer = mode.__torch_function__
             if getattr(answer, "__self__", mode) is not mode:
@@ -279,6 +279,7 @@ class TorchFunctionMode(Mode):
     """
 
     _modes_on = _stack
+    is_last = False
 
     def __init__(self):
         pass

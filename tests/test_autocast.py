@@ -182,3 +182,47 @@ def test_prelu_and_a_layer_of_an_lstm_compute_in_the_lower_dtype():
     assert {p.grad.dtype for p in lstm.parameters()} == {full}
     with pytest.raises(ValueError, match="does not match weight dtype"):
         lstm(sequence.to(low))
+
+
+class Seen(torch.overrides.TorchFunctionMode):
+    def __init__(self):
+        self.calls = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        self.calls.append((func.__name__, args[0].dtype, made.dtype))
+        return made
+
+
+@pytest.mark.parametrize("mode_first", [True, False])
+def test_a_mode_sees_calls_as_they_were_made_and_no_casts(mode_first):
+    x, mode, cast = torch.ones(2, 2), Seen(), torch.autocast("cpu", dtype=torch.bfloat16)
+    with mode if mode_first else cast, cast if mode_first else mode:
+        x.mm(x).exp()
+    assert mode.calls == [("mm", torch.float32, torch.bfloat16), ("exp", torch.bfloat16, torch.bfloat16)]
+    with mode:
+        x.mm(x)
+    assert mode.calls[-1] == ("mm", torch.float32, torch.float32)
+
+
+def test_a_class_sees_calls_as_they_were_made_and_no_casts():
+    names = []
+
+    class Noted(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            names.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made = torch.ones(2, 2).as_subclass(Noted) @ torch.ones(2, 2)
+    assert type(made) is Noted and names == ["matmul"] and made.dtype is torch.bfloat16
+
+
+def test_linear_algebra_computes_in_float32():
+    x = torch.eye(2, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (
+            torch.linalg.inv(x).dtype is torch.float32
+            and torch.linalg.matrix_power(x.float(), 2).dtype is torch.bfloat16
+        )
