@@ -51,10 +51,11 @@ void hg_turn_rows(const float *x, const int32_t *at, int64_t n, int64_t k, float
 void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]);
 
 /* Windows over `images` images, `high` rows of `wide` results each, with `n` numbers for each, and whole vectors of room: c, row by
-   row, is what they see times b. Result (i, y, x) sees a + i * a_image + y * a_row + x + at[], k numbers. b is packed: the first
+   row, is what they see times b. Result (i, y, x) sees a + i * a_image + y * a_row + x * apart + at[], k numbers, where
+   apart is 1 or 2. b is packed: the first
    HG_PANEL columns of all k rows, then the next ones. */
 typedef struct hg_windows {
-    int64_t images, high, wide, n, k;
+    int64_t images, high, wide, apart, n, k;
     const float *a, *b;
     float *c;
     const int32_t *at;

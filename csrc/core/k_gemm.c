@@ -39,8 +39,8 @@ typedef struct machine {
     void (*turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld);
     void (*lay)(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
-    void (*windows[MAX_ROWS][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
-                                 int64_t c_row); /* so too */
+    void (*windows[MAX_ROWS][2][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
+                                    int64_t c_row); /* so too, and how far pixels are apart - 1 */
     hg_plane_tiles planes;
 } machine;
 
@@ -520,7 +520,8 @@ void hg_windows_run(const hg_windows *w) {
                 const float *a = w->a + row / w->high * w->a_image + row % w->high * w->a_row;
                 for (int64_t x = 0, h; x < w->wide; x += h, c += h * w->c_row) {
                     h = share(w->wide - x, m->rows);
-                    m->windows[h - 1][wide - 1](hg_least(w->k - p, deep), a + x, w->at + p, b, p == 0, c, w->c_row);
+                    m->windows[h - 1][wide - 1][w->apart - 1](hg_least(w->k - p, deep), a + x * w->apart, w->at + p, b,
+                                                              p == 0, c, w->c_row);
                 }
             }
         }

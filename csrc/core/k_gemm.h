@@ -109,18 +109,19 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 TILES(TILE)
 #undef TILE
 
-/* Adds to c, or sets it where `first`: `rows` pixels in a row and one vector of channels or two, what they see at a + at[] times b,
-   whose rows are HG_PANEL apart. All that is counted beside products takes up units that multiply: two steps go at once. */
-TARGET HG_INLINE void NAME(window)(const int rows, const int wide, int64_t k, const float *a, const int32_t *at,
-                                   const float *b, bool first, float *c, int64_t c_row) {
+/* Adds to c, or sets it where `first`: `rows` pixels in a row and one vector of channels or two, what they see at a + at[], each
+   `apart` from the one before, times b, whose rows are HG_PANEL apart. All that is counted beside products takes up units that
+   multiply: two steps go at once. */
+TARGET HG_INLINE void NAME(window)(const int rows, const int wide, const int apart, int64_t k, const float *a,
+                                   const int32_t *at, const float *b, bool first, float *c, int64_t c_row) {
     VEC sum[ROWS][2];
 #define STEP(p)                                                                                                        \
     do {                                                                                                               \
         const float *x = a + at[p];                                                                                    \
         const VEC y0 = LOAD(b + (p)*HG_PANEL), y1 = wide == 2 ? LOAD(b + (p)*HG_PANEL + LANES) : y0;                   \
         _Pragma("GCC unroll 16") for (int i = 0; i < rows; i++) {                                                      \
-            sum[i][0] = FMA(SPREAD(x[i]), y0, sum[i][0]);                                                              \
-            if (wide == 2) sum[i][1] = FMA(SPREAD(x[i]), y1, sum[i][1]);                                               \
+            sum[i][0] = FMA(SPREAD(x[i * apart]), y0, sum[i][0]);                                                      \
+            if (wide == 2) sum[i][1] = FMA(SPREAD(x[i * apart]), y1, sum[i][1]);                                       \
         }                                                                                                              \
     } while (0)
     float *to = c;
@@ -145,12 +146,12 @@ TARGET HG_INLINE void NAME(window)(const int rows, const int wide, int64_t k, co
     }
 }
 
-#define WINDOW(rows, wide)                                                                                             \
-    TARGET static void NAME(window_##rows##_##wide)(int64_t k, const float *a, const int32_t *at, const float *b,      \
-                                                    bool first, float *c, int64_t c_row) {                             \
-        NAME(window)(rows, wide, k, a, at, b, first, c, c_row);                                                        \
+#define WINDOW(rows, wide, apart)                                                                                      \
+    TARGET static void NAME(window_##rows##_##wide##_##apart)(int64_t k, const float *a, const int32_t *at,            \
+                                                              const float *b, bool first, float *c, int64_t c_row) {   \
+        NAME(window)(rows, wide, apart, k, a, at, b, first, c, c_row);                                                 \
     }
-#define WINDOWS(rows) WINDOW(rows, 1) WINDOW(rows, 2)
+#define WINDOWS(rows) WINDOW(rows, 1, 1) WINDOW(rows, 2, 1) WINDOW(rows, 1, 2) WINDOW(rows, 2, 2)
 TILES(WINDOWS)
 #undef WINDOWS
 #undef WINDOW
@@ -198,7 +199,8 @@ static const machine NAME(machine) = {
         },
     .windows =
         {
-#define WINDOWS(rows) {NAME(window_##rows##_1), NAME(window_##rows##_2)},
+#define WINDOWS(rows)                                                                                                  \
+    {{NAME(window_##rows##_1_1), NAME(window_##rows##_1_2)}, {NAME(window_##rows##_2_1), NAME(window_##rows##_2_2)}},
             TILES(WINDOWS)
 #undef WINDOWS
         },

@@ -3,8 +3,8 @@
    Note [Windows]
    Where a product of slabs (Note [Slabs] in k_conv.c) has pixels in its vectors, this one has the channels of the result: a tile is
    some neighbouring pixels of a row by two vectors of channels. So rows of any length fill their vectors, with any stride, and
-   what windows see is read number by number: rows of an image with zeros around them, copied once (with a stride, the columns of
-   each remainder), or the image itself. It costs a copy of the weights, channels side by side, and
+   what windows see is read number by number: rows of an image with zeros around them, copied once (with a stride of more than
+   two, the columns of each remainder), or the image itself. It costs a copy of the weights, channels side by side, and
    results that are turned afterwards: it pays where there are many pixels for each weight, and channels that fill vectors. */
 #include "conv_impl.h"
 #include "gemm_impl.h"
@@ -30,6 +30,9 @@ static void bounds(const int64_t *x, int64_t n, int64_t *low, int64_t *high) {
     *low = *high = x[0];
     for (int64_t i = 1; i < n; i++) *low = hg_least(*low, x[i]), *high = hg_most(*high, x[i]);
 }
+
+/* How far what two neighbouring pixels see is apart. */
+static int64_t apart(const hg_view *v) { return v->sx == 2 ? 2 : 1; }
 
 bool hg_results_suit(const hg_results *r) {
     const hg_view *v = &r->v;
@@ -84,6 +87,7 @@ static void run_piece(const void *arg, int64_t number, float *space) {
     hg_windows_run(&(hg_windows){.images = images,
                                  .high = high,
                                  .wide = v->wide,
+                                 .apart = apart(v),
                                  .n = r->out,
                                  .k = j->n_k,
                                  .a = j->in_place ? from : space,
@@ -115,7 +119,8 @@ static void set_places(const job *j, const hg_view *v, int64_t channels, int64_t
     for (int64_t c = 0; c < channels; c++)
         for (int64_t t = 0; t < v->n_y * v->n_x; t++) {
             const int64_t right = v->x[t % v->n_x] - *rows->x, down = v->y[t / v->n_x] - rows->low;
-            *at++ = (int32_t)(c * channel + right % v->sx * rows->rows * rows->width + down * j->row + right / v->sx);
+            *at++ = (int32_t)(c * channel + right % rows->sx * rows->rows * rows->width + down * j->row +
+                              right / rows->sx);
         }
 }
 
@@ -126,17 +131,18 @@ hg_status hg_results_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
     for (int64_t i = 1; i < v->sx; i++) x[i] = x[0] + i;
     job j = {.r = r, .n_k = r->in * v->n_y * v->n_x, .above = y_end - y, .ld = hg_whole(r->out, HG_PANEL) + LANES};
     j.n_packed = hg_whole(r->out, HG_PANEL) * j.n_k;
-    j.in_place = v->sx == 1 && y >= 0 && x[0] >= 0 && (v->high - 1) * v->sy + y_end < v->h && v->wide + x_end <= v->w &&
-                 r->in * v->h * v->w < INT32_MAX;
+    const int64_t step = apart(v), parts_x = v->sx / step; /* parts_x: remainders */
+    j.in_place = parts_x == 1 && y >= 0 && x[0] >= 0 && (v->high - 1) * v->sy + y_end < v->h &&
+                 (v->wide - 1) * step + x_end < v->w && r->in * v->h * v->w < INT32_MAX;
     j.rows = (hg_view){.h = v->h,
                        .w = v->w,
                        .sy = 1,
-                       .sx = v->sx,
+                       .sx = parts_x,
                        .n_y = 1,
-                       .n_x = hg_least(v->sx, x_end - x[0] + 1),
+                       .n_x = hg_least(parts_x, x_end - x[0] + 1),
                        .y = &y,
                        .x = x,
-                       .width = v->wide + (x_end - x[0]) / v->sx,
+                       .width = (v->wide - 1) * step + 1 + (x_end - x[0]) / parts_x,
                        .low = y,
                        .folds = 1};
     /* Rows of a piece: what they see, and what becomes of them, lies in the second cache. */
