@@ -245,6 +245,10 @@ def _function(name):
         return _C.Tensor.item
     if name == "lift_fresh":
         return _itself
+    if name == "convolution_backward":
+        from .utils._python_dispatch import _convolution_backward
+
+        return _convolution_backward
     for place in (_C, _C.nn, _C.Tensor, _C.linalg, _C.special):
         if hasattr(place, name):
             return getattr(place, name)

@@ -13,7 +13,7 @@ _JIT = {"Scalar": "number", "ScalarType": "int", "MemoryFormat": "int", "Layout"
 _WORDS = {"dtype": "ScalarType", "memory_format": "MemoryFormat"}
 # What PyTorch's schemas have as SymInt, by the argument's name.
 _SIZES = frozenset(
-    "size stride start end padding dilation output_padding groups split_size split_sizes length normalized_shape".split()
+    "size stride start end padding dilation output_padding groups bias_sizes split_size split_sizes length normalized_shape".split()
 )
 _DEVICE = [("Layout?", "layout"), ("Device?", "device"), ("bool?", "pin_memory")]
 
@@ -122,7 +122,17 @@ def _rows():
     return found
 
 
+_NO_ROWS = {
+    "_local_scalar_dense": "_local_scalar_dense(Tensor self)",
+    "convolution_backward": "convolution_backward(Tensor grad_output, Tensor input, Tensor weight, int[]? bias_sizes, int[] stride, "
+    "int[] padding, int[] dilation, bool transposed, int[] output_padding, int groups, bool[3] output_mask) -> (Tensor, Tensor, Tensor)",
+    "lift_fresh": "lift_fresh(Tensor self)",
+}
+
+
 def _row(name, overload):
+    if name in _NO_ROWS:
+        return {"schema": _NO_ROWS[name], "params": [{"name": "self"}]}
     rows = _rows()
     for op in (name, name.rstrip("_")):
         for form in (overload, "Tensor", "default"):

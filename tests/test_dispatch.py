@@ -252,3 +252,47 @@ def test_modes_are_pushed_and_popped_by_hand():
     dispatch._push_mode(mode)
     torch.ones(1)
     assert dispatch._pop_mode() is mode and mode.seen == ["aten.ones.default"]
+
+
+CONVOLUTIONS = [
+    (lambda x, w, b: nn.functional.conv2d(x, w, b, stride=2, padding=1), (4, 3, 2, 2), 4),
+    (lambda x, w, b: nn.functional.conv2d(x, w, b, dilation=2), (4, 3, 2, 2), 4),
+    (lambda x, w, b: nn.functional.conv2d(x, w, b, groups=3), (6, 1, 2, 2), 6),
+    (lambda x, w, b: nn.functional.conv_transpose2d(x, w, b, stride=2, output_padding=1), (3, 4, 2, 2), 4),
+]
+
+
+@pytest.mark.parametrize("conv, size, n", CONVOLUTIONS)
+@pytest.mark.parametrize("wanted", [(1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 1, 1)])
+def test_the_derivatives_of_a_convolution_are_one_op(conv, size, n, wanted):
+    torch.manual_seed(0)
+    given = [torch.randn(s) for s in ((2, 3, 6, 6), size, (n,))]
+    for t, on in zip(given, wanted):
+        t.requires_grad_(bool(on))
+    leaves = [t for t in given if t.requires_grad]
+    loss = conv(*given).square().sum()
+    plain = torch.autograd.grad(loss, leaves, retain_graph=True)
+    for _ in range(2):
+        with Log() as mode, Log() as outer:
+            seen_so = torch.autograd.grad(loss, leaves, retain_graph=True)
+        for log in (mode.seen, outer.seen):
+            assert [name for name in log if "conv" in name] == ["aten.convolution_backward.default"]
+        assert all(torch.equal(a, b) for a, b in zip(plain, seen_so))
+
+
+def test_the_mask_says_which_derivatives_are_wanted():
+    given = []
+
+    class Given(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is aten.convolution_backward.default:
+                given.append(args)
+            return func(*args, **(kwargs or {}))
+
+    layer = nn.Conv2d(3, 2, 2)
+    with Given():
+        layer(torch.ones(1, 3, 4, 4)).sum().backward()
+    ((grad, x, weight, *rest),) = given
+    assert (grad.shape, x.shape, weight.shape) == ((1, 2, 3, 3), (1, 3, 4, 4), (2, 3, 2, 2))
+    assert rest == [[2], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True]]
+    assert str(aten.convolution_backward.default._schema).endswith("bool[3] output_mask) -> (Tensor, Tensor, Tensor)")

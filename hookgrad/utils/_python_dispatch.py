@@ -16,6 +16,7 @@ A tensor class whose `__torch_dispatch__` is a classmethod of the same kind is a
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-native-api
 """
 
+import threading
 from contextlib import contextmanager
 
 from .. import _C
@@ -167,13 +168,79 @@ def _dispatch(id, inplace, args, kwargs):
     if id < 0:
         return _ask(_BELOW_ZERO[id].default, args, kwargs)
     func = overload_of(id, inplace, args, kwargs)
-    if _stack.modes and func.overloadpacket.__name__ == "native_dropout":
-        return _noise(*args)
-    if _stack.modes and func.overloadpacket.__name__ == "native_batch_norm":
-        _ask(ops.aten.empty.memory_format, ([0],), {"dtype": _C.uint8, "device": args[0].device})  # cuDNN's, had it run
-    if _stack.modes and func.overloadpacket.__name__ == "_reshape_alias":
-        func, args = ops.aten.view.default, args[:2]
+    if _stack.modes:
+        name = func.overloadpacket.__name__
+        if name == "native_dropout":
+            return _noise(*args)
+        if name == "native_batch_norm":
+            _ask(
+                ops.aten.empty.memory_format, ([0],), {"dtype": _C.uint8, "device": args[0].device}
+            )  # cuDNN's, had it run
+        if name == "_reshape_alias":
+            func, args = ops.aten.view.default, args[:2]
+        if name in _PARTS:
+            node = _C._current_autograd_node()
+            if node is not None and node.name() == "ConvolutionBackward0":
+                return _part_of_convolution(node, _PARTS.index(name), args)
     return _ask(func, args, kwargs)
+
+
+_PARTS = "convolution", "convolution_backward_weight", "sum"  # by the input, by the weight, by the bias
+
+
+class _Derivatives(threading.local):
+    """Those of the convolution that is being differentiated, as far as they are still to be given."""
+
+    node = None
+
+
+_derivatives = _Derivatives()
+
+
+def _part_of_convolution(node, part, args):
+    """One of the three derivatives that PyTorch has of one op: it is asked about with the first of them."""
+    d = _derivatives
+    if d.node is not node:
+        transposed = node._saved_transposed
+        mask = [edge is not None for edge, _ in node.next_functions] + [False]
+        grad = args[1] if part == 1 and transposed else args[0]
+        bias = node._saved_bias_sym_sizes_opt
+        settings = [node._saved_stride, node._saved_padding, node._saved_dilation]
+        given = [grad, node._saved_input, node._saved_weight, list(bias or [0]), *map(list, settings)]
+        given += [transposed, list(node._saved_output_padding), node._saved_groups, mask[:3]]
+        d.node, d.made = node, list(_ask(ops.aten.convolution_backward.default, tuple(given), {}))
+        d.left = sum(mask[:3])
+    d.left -= 1
+    made = d.made[part]
+    if d.left == 0:
+        d.node = d.made = None
+    return made
+
+
+def _convolution_backward(
+    grad, input, weight, bias_sizes, stride, padding, dilation, transposed, output_padding, groups, output_mask
+):
+    """`torch.ops.aten.convolution_backward`."""
+    settings = stride, padding, dilation
+    if _stack.modes:
+        given = grad, input, weight, bias_sizes, *settings, transposed, output_padding, groups, output_mask
+        return _ask(ops.aten.convolution_backward.default, given, {})
+    by_input = by_weight = by_bias = None
+    if output_mask[0]:
+        spans = zip(input.shape[2:], grad.shape[2:], weight.shape[2:], *settings)
+        extra = [
+            0 if transposed else size - ((n - 1) * step - 2 * pad + apart * (kernel - 1) + 1)
+            for size, n, kernel, step, pad, apart in spans
+        ]
+        by_input = ops.aten.convolution(grad, weight, None, *settings, not transposed, extra, groups)
+        for dim, size in enumerate(input.shape):
+            by_input = by_input.narrow(dim, 0, size)
+    if output_mask[1]:
+        pair = (input, grad) if transposed else (grad, input)
+        by_weight = ops.aten.convolution_backward_weight(*pair, weight.shape[2:], *settings, groups)
+    if output_mask[2]:
+        by_bias = grad.sum([0, *range(2, grad.dim())])
+    return by_input, by_weight, by_bias
 
 
 def _noise(input, p):

@@ -97,10 +97,30 @@ def conv_flop(x_shape, w_shape, bias, stride, padding, dilation, transposed, *ar
     return conv_flop_count(x_shape, w_shape, out_shape, transposed=transposed)
 
 
-@register_flop_formula(ops.aten.convolution_backward_weight)
-def conv_weight_flop(grad_shape, x_shape, *args, out_shape=None, **kwargs):
-    """Of the derivative by the weight: a convolution of the input with the gradient for a filter."""
-    return conv_flop_count((x_shape[1], x_shape[0]), grad_shape, out_shape)
+@register_flop_formula(ops.aten.convolution_backward)
+def conv_backward_flop(
+    grad_shape,
+    x_shape,
+    w_shape,
+    bias,
+    stride,
+    padding,
+    dilation,
+    transposed,
+    output_padding,
+    groups,
+    output_mask,
+    out_shape,
+):
+    """Of its derivatives: by the input a convolution the other way round, by the weight one with the gradient for a filter."""
+    flops = 0
+    if output_mask[0]:
+        flops += conv_flop_count(grad_shape, w_shape, out_shape[0], transposed=not transposed)
+    if output_mask[1]:
+        image, filters = (grad_shape, x_shape) if transposed else (x_shape, grad_shape)
+        swapped = (filters[1], filters[0], *filters[2:])
+        flops += conv_flop_count((image[1], image[0]), swapped, out_shape[1])
+    return flops
 
 
 # ---- The counter --------------------------------------------------------------------------------------------------------------
@@ -194,12 +214,8 @@ class FlopCounterMode:
         formula = self.flop_registry.get(func_packet)
         if formula is None:
             return out
-        node = _C._current_autograd_node()
-        counted_as = func_packet
-        if node is not None and node.name().startswith("ConvolutionBackward"):
-            counted_as = ops.aten.convolution_backward  # which PyTorch has as one op
         for parent in set(self.mod_tracker.parents):
-            self.flop_counts[parent][counted_as] += formula(*args, **kwargs, out_val=out)
+            self.flop_counts[parent][func_packet] += formula(*args, **kwargs, out_val=out)
         return out
 
 
