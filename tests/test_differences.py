@@ -129,8 +129,10 @@ def test_an_index_far_out_is_refused():
         lambda x: torch.cdist(x, torch.full((2, 2), 4.0).double()).square(),
         lambda x: torch.cdist(x, torch.full((2, 2), 4.0).double(), p=3.0).square(),
         lambda x: F.pdist(x).square(),
+        lambda x: F.scaled_dot_product_attention(*[x.view(1, 1, 3, 2)] * 3).square(),
+        lambda x: torch._weight_norm(x, x[:, :1].square(), 0).square(),
     ],
-    ids=["hardsigmoid", "cdist", "cdist_of_order_3", "pdist"],
+    ids=["hardsigmoid", "cdist", "cdist_of_order_3", "pdist", "attention", "weight_norm"],
 )
 def test_second_derivatives_that_are_not_refused(function):
     x = torch.tensor([[0.3, 1.1], [1.3, 0.4], [0.7, 0.9]], dtype=torch.float64, requires_grad=True)

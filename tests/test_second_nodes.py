@@ -108,3 +108,28 @@ def test_lu_is_differentiated_by_its_factors():
             assert torch.autograd.gradgradcheck(solve, (LU, b))
             (grad,) = torch.autograd.grad(solve(LU, b).sum(), b, create_graph=True)
             assert chain(grad.grad_fn) == "LinalgLuSolve x None"
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: torch.linalg.vector_norm(x, float("inf")), "Mul Sgn x None"),
+        (lambda: x.norm("fro", (0, 1)), "Mul None MaskedFill Div x Unsqueeze Unsqueeze LinalgVectorNorm 3"),
+        (lambda: x.norm(), "Mul None MaskedFill Div x LinalgVectorNorm 3"),
+        (lambda: torch.linalg.inv(x).sum(), "Neg Mm Transpose LinalgInvEx x Mm None Transpose 3"),
+        (
+            lambda: F.binary_cross_entropy_with_logits(x, x.detach().sigmoid(), v.detach(), pos_weight=v.detach()),
+            "DivBackward1 Mul Mul Sub Mul None Sigmoid x None None None",
+        ),
+    ],
+)
+def test_of_the_gradient_of_a_number(call, expected):
+    (grad,) = torch.autograd.grad(call(), x, create_graph=True)
+    assert chain(grad.grad_fn) == expected
+
+
+def test_rms_norm_counts_its_dimensions_from_the_front():
+    node = F.rms_norm(torch.ones(2, 3, 4, requires_grad=True), (3, 4)).grad_fn
+    while node.name() != "MeanBackward1":
+        node = node.next_functions[-1][0]
+    assert node._saved_dim == (1, 2)

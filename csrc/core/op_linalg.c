@@ -622,8 +622,8 @@ hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_inv_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *turned = flipped_over(cx, OUT(0));
-    GIVE(0, X(NEG, T(X(MATMUL, T(turned), T(X(MATMUL, T(G), T(turned)))))));
+    hg_tensor *left = flipped_over(cx, OUT(0)), *right = cx->grad_enabled ? flipped_over(cx, OUT(0)) : left;
+    GIVE(0, X(NEG, T(X(MATMUL, T(left), T(X(MATMUL, T(G), T(right)))))));
     return HG_OK;
 }
 

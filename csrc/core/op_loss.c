@@ -233,8 +233,6 @@ hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(SELF), *y = IN(TARGET), *w = IN(WEIGHT), *pos = IN(3);
     if (!x) return HG_OK;
-    hg_tensor *g = G;
-    if (w) g = X(MUL, T(g), T(w));
     if (NEED(SELF)) {
         hg_tensor *p = X(SIGMOID, T(x)), *slope;
         if (pos) {
@@ -244,12 +242,14 @@ hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
         } else {
             slope = X(SUB, T(p), T(y));
         }
-        GIVE(SELF, mean_of(cx, b, 4, X(MUL, T(slope), T(g)), x->numel));
+        slope = X(MUL, T(slope), T(G));
+        GIVE(SELF, mean_of(cx, b, 4, w ? X(MUL, T(slope), T(w)) : slope, x->numel));
     }
     if (NEED(TARGET)) {
         hg_tensor *slope = X(NEG, T(x));
         if (pos) slope = X(SUB, T(X(LOG_SIGMOID, T(slope))), T(X(MUL, T(pos), T(X(LOG_SIGMOID, T(x))))));
-        GIVE(TARGET, mean_of(cx, b, 4, X(MUL, T(slope), T(g)), x->numel));
+        slope = X(MUL, T(slope), T(G));
+        GIVE(TARGET, mean_of(cx, b, 4, w ? X(MUL, T(slope), T(w)) : slope, x->numel));
     }
     return HG_OK;
 }

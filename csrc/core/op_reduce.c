@@ -365,7 +365,7 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
     if (isinf(p)) { /* those that reach it share the gradient */
         hg_tensor *reaches = X(EQ, T(size), T(result));
         hg_tensor *n = X(SUM_DIM, T(reaches), *dim, hg_b(true));
-        return X(MUL, T(X(MUL, T(X(SGN, T(x))), T(reaches))), T(X(DIV, T(g), T(n))));
+        return X(MUL, T(X(SGN, T(x))), T(X(MUL, T(X(DIV, T(g), T(n))), T(reaches))));
     }
     hg_tensor *above = p < 1 ? X(MUL, T(X(SGN, T(x))), T(X(POW_SCALAR, T(size), hg_f(p - 1))))
                              : X(MUL, T(x), T(X(POW_SCALAR, T(size), hg_f(p - 2))));
@@ -375,7 +375,9 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
 }
 
 hg_status hg_d_vector_norm(hg_ctx *cx, hg_back *b) {
-    bool kept = ARG(3)->u.i != 0 || OUT(0)->n_dim == 0;
+    /* A number goes with every shape; recorded, it is given the dimensions back that were named. */
+    bool whole = OUT(0)->n_dim == 0 && !(cx->grad_enabled && ARG(2)->kind == HG_A_INTS);
+    bool kept = ARG(3)->u.i != 0 || whole;
     hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(2), kept), *g = hg_x_keep_dims(cx, G, META(0), ARG(2), kept);
     GIVE(0, norm_gradient(cx, IN(0), r, g, hg_number_f(ARG(1)), ARG(2)));
     return HG_OK;
