@@ -132,4 +132,4 @@ def test_rms_norm_counts_its_dimensions_from_the_front():
     node = F.rms_norm(torch.ones(2, 3, 4, requires_grad=True), (3, 4)).grad_fn
     while node.name() != "MeanBackward1":
         node = node.next_functions[-1][0]
-    assert node._saved_dim == (1, 2)
+    assert node._saved_dim == (2, 1)

@@ -462,7 +462,7 @@ hg_status hg_rms_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_scope s;
     HG_TRY(check_normalised(cx, x, &a[1], weight, NULL));
     if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "rms_norm", (hg_dtype)x->dtype);
-    for (int i = 0; i < n; i++) dims[i] = x->n_dim - n + i;
+    for (int i = 0; i < n; i++) dims[i] = x->n_dim - 1 - i; /* as torch lists them */
     const hg_dtype given_type = (hg_dtype)x->dtype, real = hg_real_dtype(given_type);
     double eps = hg_given(&a[3]) ? a[3].u.f : given_type == HG_F64 ? 0x1p-52 : 0x1p-23;
     hg_scope_begin(cx, &s);
