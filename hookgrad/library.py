@@ -19,6 +19,7 @@ __all__ = [
     "register_autograd",
     "register_fake",
     "register_kernel",
+    "register_vmap",
 ]
 
 
@@ -73,6 +74,12 @@ class CustomOpDef:
             bound = inspect.signature(self._kernel).bind(*args, **kwargs)
         except TypeError as error:
             raise RuntimeError(f"{self._qualname}() {error}") from None
+        for name, value in bound.arguments.items():
+            if bound.signature.parameters[name].annotation is _C.Tensor and not isinstance(value, _C.Tensor):
+                raise RuntimeError(
+                    f"{self._qualname}() Expected a value of type 'Tensor' for argument '{name}' but instead found type "
+                    f"'{type(value).__name__}'."
+                )
         bound.apply_defaults()
         function = self._function(bound.kwargs)
         result = function.apply(*bound.args)
@@ -122,6 +129,12 @@ def custom_op(name, fn=None, /, *, mutates_args, device_types=None, schema=None,
     """
 
     def decorate(fn):
+        for parameter in inspect.signature(fn).parameters.values() if schema is None else ():
+            if parameter.annotation is parameter.empty:
+                raise ValueError(
+                    f"infer_schema(func): Parameter {parameter.name} must have a type annotation. Got func with signature "
+                    f"{inspect.signature(fn)}"
+                )
         return CustomOpDef(name, fn, mutates_args)
 
     return decorate if fn is None else decorate(fn)
@@ -154,6 +167,11 @@ def register_fake(op, func=None, /, *, lib=None, _stacklevel=1, allow_override=F
 def register_kernel(op, device_types, func=None, /, *, lib=None):
     """CustomOpDef.register_kernel of an op by its name."""
     return _found(op).register_kernel(device_types, func) if func else _found(op).register_kernel(device_types)
+
+
+def register_vmap(op, func=None, /, *, lib=None):
+    """CustomOpDef.register_vmap of an op by its name."""
+    return _found(op).register_vmap(func)
 
 
 def define(qualname, schema, *, lib=None, tags=()):

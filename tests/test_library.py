@@ -24,13 +24,13 @@ def test_an_op_is_found_by_its_name_and_differentiates():
 
 
 def test_without_a_derivative_backward_says_so():
-    op = custom_op("tests::opaque", lambda x: x.clone(), mutates_args=())
+    op = custom_op("tests::opaque", lambda x: x.clone(), mutates_args=(), schema="(Tensor x) -> Tensor")
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):
         op(torch.ones(1, requires_grad=True)).backward()
 
 
 def test_what_is_mutated_has_a_new_version():
-    op = custom_op("tests::fill", lambda x: None, mutates_args={"x"})
+    op = custom_op("tests::fill", lambda x: None, mutates_args={"x"}, schema="(Tensor(a!) x) -> ()")
     x = torch.zeros(1)
     op(x)
     assert x._version == 1
@@ -49,7 +49,23 @@ def test_ops_defined_by_a_schema_get_their_kernels_later():
 
 def test_a_name_needs_a_namespace_and_an_op_its_arguments():
     with pytest.raises(ValueError, match="<namespace>::<name>"):
-        custom_op("plain", lambda x: x, mutates_args=())
-    op = custom_op("tests::one", lambda x: x.clone(), mutates_args=())
+        custom_op("plain", lambda x: x, mutates_args=(), schema="(Tensor x) -> Tensor")
+    op = custom_op("tests::one", lambda x: x.clone(), mutates_args=(), schema="(Tensor x) -> Tensor")
     with pytest.raises(RuntimeError, match="tests::one"):
         op()
+
+
+def test_arguments_are_of_the_types_that_were_announced():
+    with pytest.raises(ValueError, match="Parameter x must have a type annotation"):
+        torch.library.custom_op("types::untyped", lambda x: x, mutates_args=())
+
+    @torch.library.custom_op("types::typed", mutates_args=())
+    def typed(x: torch.Tensor, k: float = 2.0) -> torch.Tensor:
+        return x * k
+
+    torch.library.register_vmap("types::typed", lambda info, dims, x, k: (x * k, 0))
+    assert typed(torch.ones(1)).tolist() == [2]
+    with pytest.raises(
+        RuntimeError, match="Expected a value of type 'Tensor' for argument 'x' but instead found type 'int'"
+    ):
+        typed(3)

@@ -59,6 +59,13 @@ class _DecoratorContextManager:
         return type(self)()
 
 
+class _NoParamDecoratorContextManager(_DecoratorContextManager):
+    """One that takes no settings, so that it decorates with and without parentheses."""
+
+    def __new__(cls, orig_func=None):
+        return super().__new__(cls) if orig_func is None else cls()(orig_func)
+
+
 class no_grad(_C.GradMode, _DecoratorContextManager):
     """Operations inside are not recorded: what they make requires no gradient.
 

@@ -43,4 +43,8 @@ def __getattr__(name):
     return value
 
 
+def __dir__():
+    return sorted({*globals(), *_LATE})
+
+
 __all__ = ["Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "SGD", "lr_scheduler", *_LATE]
