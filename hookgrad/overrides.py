@@ -467,6 +467,8 @@ def _begin():
 
     Before, none of them pays for it.
     """
+    import hookgrad as torch
+
     _C._override_with(_call)
     F = _F()
     for name in dir(F):
@@ -474,7 +476,8 @@ def _begin():
         if isinstance(function, FunctionType) and name[0] != "_" and function.__module__.endswith("nn.functional"):
             vars(F)[name] = _asking(function)  # not by setattr(): that is a program's way (py_package.c)
             _names_of_asking[function] = f"torch.nn.functional.{name}"
-    import hookgrad as torch
+            if vars(torch).get(name) is function:
+                vars(torch)[name] = vars(F)[name]
 
     for prefix, place in (("torch", torch), ("torch.linalg", torch.linalg), ("torch.special", torch.special)):
         for name, function in list(vars(place).items()):

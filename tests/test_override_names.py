@@ -71,6 +71,15 @@ def test_functions_have_pytorchs_names(function, name, resolved):
     assert (function.__name__, resolve_name(function)) == (name, resolved)
 
 
+def test_what_is_one_function_in_pytorch_is_one_here():
+    for name in """adaptive_avg_pool1d avg_pool1d conv1d conv2d conv3d conv_transpose2d cosine_similarity hardshrink pixel_shuffle
+            prelu relu_ threshold_""".split():
+        assert getattr(F, name) is getattr(torch, name)
+    for name in "avg_pool2d gelu linear one_hot scaled_dot_product_attention softplus softshrink".split():
+        assert getattr(F, name) is getattr(torch._C._nn, name)
+    assert F.logsigmoid is torch._C._nn.log_sigmoid and F.silu is not torch._C._nn.silu
+
+
 def test_what_is_no_function_of_torchs_has_no_name():
     assert resolve_name(print) is None and resolve_name([]) is None
 

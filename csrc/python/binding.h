@@ -277,7 +277,7 @@ bool py_dispatches(PyObject *tensor);        /* is its class asked about ops? */
 PyObject *
 py_dispatch_fresh(PyObject *made); /* steals a tensor made of data, may be NULL; what the thread's modes make of it */
 PyObject *py_dispatch_data(PyObject *self,
-                           PyObject *data); /* steals data; tells the thread's modes that self was detached */
+                           PyObject *data); /* steals data, may be NULL; the thread's modes see a detach */
 int py_dispatch_init(PyObject *m);          /* py_dispatch.c */
 int py_hook_call_init(PyObject *m);         /* py_hook_call.c */
 int py_grad_mode_init(PyObject *m);         /* py_grad_mode.c */

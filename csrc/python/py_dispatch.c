@@ -245,7 +245,7 @@ PyObject *py_dispatch_fresh(PyObject *made) {
 }
 
 PyObject *py_dispatch_data(PyObject *self, PyObject *data) {
-    if (!data || !modes || off) return data;
+    if (!data || off || !modes || py_dispatches(self)) return data; /* a class has been asked */
     PyObject *seen = ask(py_this_ctx, -3, false, PyTuple_Pack(1, self), PyDict_New());
     if (!seen) Py_CLEAR(data);
     Py_XDECREF(seen);

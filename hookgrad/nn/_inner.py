@@ -97,7 +97,26 @@ _NN = {
 def functions_of_nn():
     """What `torch._C._nn` has: the ops of nn, those that nn.functional calls as functions of their own."""
     ops = {name: op for name, op in vars(_C.nn).items() if name[0] != "_"}
+    ops["log_sigmoid"] = ops.pop("logsigmoid")
     return ops | {name: _C._op_again(ops[name], name, "torch._C._nn") for name in _NN}
+
+
+_LATE = {
+    "elu_": "nn.functional",
+    "scaled_dot_product_attention": "nn.functional",
+    "flatten_dense_tensors": "_utils",
+    "unflatten_dense_tensors": "_utils",
+}
+
+
+def late_of_nn(name):
+    """`__getattr__` of torch._C._nn: what is Python here, and comes with its first use."""
+    from importlib import import_module
+
+    if name not in _LATE:
+        raise AttributeError(f"module 'torch._C._nn' has no attribute {name!r}")
+    home = import_module(f"{hookgrad.__name__}.{_LATE[name]}")
+    return getattr(home, f"_{name}" if _LATE[name] == "_utils" else name)
 
 
 def changed(module, name, replaced):

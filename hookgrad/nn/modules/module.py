@@ -27,7 +27,7 @@ import hookgrad
 from ... import _C
 from ..._late import Annotation
 from ...utils.hooks import RemovableHandle
-from .._inner import functions_of_nn
+from .._inner import functions_of_nn, late_of_nn
 from ..parameter import Parameter, is_lazy
 
 __all__ = [
@@ -262,7 +262,7 @@ def _parse_to(*args, **kwargs):
 
 _C._nn = ModuleType("torch._C._nn")
 _C._nn._parse_to = _parse_to
-vars(_C._nn).update(functions_of_nn())
+vars(_C._nn).update(functions_of_nn(), __getattr__=late_of_nn)
 _C._nn.__class__ = _C._Package  # which knows what is replaced
 
 
