@@ -129,7 +129,7 @@ class InTheChild:
 
 def hand_on(spawn) -> None:
     """Have processes that multiprocessing spawns, rather than forks, install hookgrad before they load the script."""
-    install.__module__ = __name__  # the name by which pickle finds it in a process without `torch`
+    install.__module__ = f"{HERE}._standin"  # the name by which pickle finds it in a process without `torch`
     prepare = spawn.get_preparation_data
     spawn.get_preparation_data = lambda name: {HERE: InTheChild(), **prepare(name)}
 
@@ -147,6 +147,7 @@ def present_as_torch(module) -> None:
         vars(module)["__getattr__"] = Missing(module)  # no setattr: layers would look for what a program has replaced
         if type(module) is ModuleType:
             module.__class__ = _Package
+    module.__name__ = torch_name(module.__name__)
 
 
 class Missing:

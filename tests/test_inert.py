@@ -325,7 +325,8 @@ def test_shifts_and_frequencies_of_fourier_transforms():
 
 def test_nothing_is_compiled_under_private_names():
     from hookgrad._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
-    from hookgrad._dynamo.eval_frame import OptimizedModule, innermost_fn
+
+    OptimizedModule, innermost_fn = torch._dynamo.eval_frame.OptimizedModule, torch._dynamo.eval_frame.innermost_fn
 
     net = torch.compile(nn.Linear(1, 1))
     assert not isinstance(net, OptimizedModule) and innermost_fn(net) is net

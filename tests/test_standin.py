@@ -113,7 +113,7 @@ except ImportError as error:
 def test_installed_pytorch_is_not_touched(run_python, tmp_path):
     (tmp_path / "site" / "torch").mkdir(parents=True)
     (tmp_path / "site" / "torch" / "__init__.py").write_text("raise SystemExit('this is the installed torch')")
-    (tmp_path / "script.py").write_text("import torch, torch.nn\nprint(torch.__name__)\n")
+    (tmp_path / "script.py").write_text("import torch, torch.nn\nprint(torch.__spec__.name)\n")
     done = run_python("-c", PATH_FIRST, tmp_path / "site", tmp_path / "script.py")
     assert output(done) == ["hookgrad"]
 
@@ -260,3 +260,13 @@ if __name__ == "__main__":
     process.join()
 """
     assert output(run_script(source)) == ["[2.0, 'torch.nn.modules.linear']"]
+
+
+def test_modules_show_their_torch_names(run_script):
+    source = """
+import importlib, torch
+import torch.nn.functional as F
+print(torch.__name__, F.__name__, torch.optim.lr_scheduler.__name__)
+print(importlib.import_module(".nn", torch.__name__) is torch.nn, importlib.import_module(F.__name__) is F)
+"""
+    assert output(run_script(source)) == ["torch torch.nn.functional torch.optim.lr_scheduler", "True True"]
