@@ -8,9 +8,10 @@
    it begins and taken one by one by whoever is free, the caller among them: a thread that wakes late, or whose processor is
    taken, delays nobody.
 
-   `busy` says whose the pool is: who finds it taken (another thread's job, or a job within a job) runs the work alone. All
-   else is changed under `lock`; `ticket` and `running` are atomic because they are also looked at without it. A child process has
-   none of its parent's threads, and whatever a thread that is no more had locked: it begins with a new pool. */
+   `busy` says whose the pool is: who finds it taken (another thread's job, or a job within a job) runs the work alone. A job is
+   one word, from which ranges are taken without a lock: who has taken one may read what the owner has written beside it, which stays
+   until all ranges are done. The lock is for going to sleep and waking. A child process has none of its parent's threads,
+   and whatever a thread that is no more had locked: it begins with a new pool. */
 #include "hookgrad.h"
 #include "pool_impl.h"
 
@@ -25,20 +26,30 @@
 
 enum { MAX_THREADS = 256, SPINS = 10000, PARTS_A_THREAD = 4 };
 
+/* The bits of a job, from the lowest on: the next range to be taken, how many there are, how many workers may still join, and the
+   job's number. */
+enum { BITS_OF_RANGES = 16, BITS_OF_HELPERS = 8 };
+#define ONE_HELPER      ((uint64_t)1 << 2 * BITS_OF_RANGES)
+#define NEXT_OF(job)    ((int64_t)((job)&0xffff))
+#define RANGES_OF(job)  ((int64_t)((job) >> BITS_OF_RANGES & 0xffff))
+#define HELPERS_OF(job) ((job) >> 2 * BITS_OF_RANGES & 0xff)
+#define NUMBER_OF(job)  ((job) >> (2 * BITS_OF_RANGES + BITS_OF_HELPERS))
+_Static_assert(MAX_THREADS <= 1 << BITS_OF_HELPERS && MAX_THREADS * PARTS_A_THREAD < 1 << BITS_OF_RANGES,
+               "a job's bits");
+
 static struct {
-    atomic_bool busy;
-    atomic_uint ticket; /* counts jobs */
-    atomic_int running; /* ranges being computed */
-    pthread_mutex_t lock;
-    pthread_cond_t work, done;
-    int n_workers, n_asleep;
-    bool caller_waits;
-    /* The job. */
+    _Alignas(64) _Atomic uint64_t job; /* a cache line that goes to the workers at once */
     hg_range_fn fn;
     void *arg;
-    int64_t n, n_parts, next_part;
-    int n_helpers; /* workers it may still take */
-    int processor; /* the caller's */
+    int64_t n;
+    atomic_int processor;           /* the owner's */
+    _Alignas(64) atomic_int n_done; /* ranges; it comes back from the workers */
+    _Alignas(64) atomic_bool busy;
+    atomic_bool owner_sleeps;
+    atomic_int n_asleep;
+    int n_workers; /* the owner's to change */
+    pthread_mutex_t lock;
+    pthread_cond_t work, done;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
 
 #ifdef __linux__
@@ -94,18 +105,22 @@ static int64_t boundary(int64_t n, int64_t parts, int64_t i) {
     return i == parts ? n : n / parts >= 1024 ? at & ~(int64_t)63 : at;
 }
 
-/* Takes ranges until none is left. The lock is held before and after, not while one is computed. */
-static void take_parts(void) {
-    while (pool.next_part < pool.n_parts) {
-        int64_t i = pool.next_part++, begin = boundary(pool.n, pool.n_parts, i),
-                end = boundary(pool.n, pool.n_parts, i + 1);
-        hg_range_fn fn = pool.fn;
-        void *arg = pool.arg;
-        atomic_fetch_add(&pool.running, 1);
-        pthread_mutex_unlock(&pool.lock);
-        fn(arg, begin, end);
-        pthread_mutex_lock(&pool.lock);
-        atomic_fetch_sub(&pool.running, 1);
+/* Takes ranges of a job until none is left. */
+static void take_ranges(uint64_t number, bool as_owner) {
+    uint64_t price = as_owner ? 0 : ONE_HELPER; /* of the first */
+    for (;; price = 0) {
+        uint64_t job = atomic_load(&pool.job);
+        do {
+            if (NUMBER_OF(job) != number || NEXT_OF(job) == RANGES_OF(job)) return;
+            if (price && !HELPERS_OF(job)) return;
+        } while (!atomic_compare_exchange_weak(&pool.job, &job, job + 1 - price));
+        int64_t n = pool.n, i = NEXT_OF(job), ranges = RANGES_OF(job);
+        pool.fn(pool.arg, boundary(n, ranges, i), boundary(n, ranges, i + 1));
+        if (atomic_fetch_add(&pool.n_done, 1) + 1 == ranges && atomic_load(&pool.owner_sleeps)) {
+            pthread_mutex_lock(&pool.lock);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.lock);
+        }
     }
 }
 
@@ -118,8 +133,11 @@ static int this_processor(void) {
 #endif
 }
 
-/* Is it where the last job's caller ran? */
-static bool is_shared(void) { return pool.processor >= 0 && pool.processor == this_processor(); }
+/* The processor that the last job's owner had, if this thread is there as well; otherwise -1. */
+static int shared_processor(void) {
+    int owners = atomic_load_explicit(&pool.processor, memory_order_relaxed);
+    return owners == this_processor() ? owners : -1;
+}
 
 /* Where the workers may run, at most. */
 static void note_allowed(void) {
@@ -128,41 +146,35 @@ static void note_allowed(void) {
 #endif
 }
 
-/* Moves this thread to another processor than this one, if it may have one. The lock is held before and after. */
+/* Moves this thread to another processor than this one, if it may have one. */
 static void leave(int processor) {
 #ifdef __linux__
     cpu_set_t others = allowed;
     CPU_CLR(processor, &others);
-    if (CPU_COUNT(&others) == 0) return;
-    pthread_mutex_unlock(&pool.lock);
-    sched_setaffinity(0, sizeof others, &others);
-    pthread_mutex_lock(&pool.lock);
+    if (CPU_COUNT(&others)) sched_setaffinity(0, sizeof others, &others);
 #else
     (void)processor;
 #endif
 }
 
-static void *worker(void *seen_at_start) {
-    unsigned seen = (unsigned)(uintptr_t)seen_at_start;
-    bool alone = true; /* on its processor, but for other programs */
-    for (;;) {
-        for (int i = 0; alone && i < SPINS && atomic_load_explicit(&pool.ticket, memory_order_relaxed) == seen; i++)
-            relax();
-        pthread_mutex_lock(&pool.lock);
-        while (atomic_load(&pool.ticket) == seen) {
-            pool.n_asleep++;
-            pthread_cond_wait(&pool.work, &pool.lock);
-            pool.n_asleep--;
-        }
-        if (is_shared()) leave(pool.processor);
-        alone = !is_shared();
-        seen = atomic_load(&pool.ticket);
-        if (pool.n_helpers > 0) {
-            pool.n_helpers--;
-            take_parts();
-            if (pool.caller_waits && atomic_load(&pool.running) == 0) pthread_cond_signal(&pool.done);
-        }
-        pthread_mutex_unlock(&pool.lock);
+static void sleep_through(uint64_t number) {
+    pthread_mutex_lock(&pool.lock);
+    atomic_fetch_add(&pool.n_asleep, 1);
+    while (NUMBER_OF(atomic_load(&pool.job)) == number) pthread_cond_wait(&pool.work, &pool.lock);
+    atomic_fetch_sub(&pool.n_asleep, 1);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+static void *worker(void *number_at_start) {
+    uint64_t number = (uintptr_t)number_at_start;
+    for (int spins = SPINS;;) {
+        while (NUMBER_OF(atomic_load_explicit(&pool.job, memory_order_relaxed)) == number && spins-- > 0) relax();
+        if (NUMBER_OF(atomic_load(&pool.job)) == number) sleep_through(number);
+        int shared = shared_processor();
+        if (shared >= 0) leave(shared), shared = shared_processor();
+        spins = shared >= 0 ? 0 : SPINS;
+        number = NUMBER_OF(atomic_load(&pool.job));
+        take_ranges(number, false);
     }
     return NULL;
 }
@@ -171,10 +183,9 @@ static void forget_threads(void) { /* in a child process, before anything else r
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.work, NULL);
     pthread_cond_init(&pool.done, NULL);
-    pool.n_workers = pool.n_asleep = pool.n_helpers = 0;
-    pool.n_parts = pool.next_part = 0;
-    pool.caller_waits = false;
-    atomic_store(&pool.running, 0);
+    pool.n_workers = 0;
+    atomic_store(&pool.n_asleep, 0);
+    atomic_store(&pool.owner_sleeps, false);
     atomic_store(&pool.busy, false);
 }
 
@@ -190,10 +201,10 @@ static void start_workers(int wanted) {
     if (pthread_attr_init(&detached)) return;
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    note_allowed();
-    void *seen = (void *)(uintptr_t)atomic_load(&pool.ticket);
+    if (pool.n_workers == 0) note_allowed(); /* who reads it would be a worker */
+    void *number = (void *)(uintptr_t)NUMBER_OF(atomic_load(&pool.job));
     pthread_t thread;
-    while (pool.n_workers < wanted && pthread_create(&thread, &detached, worker, seen) == 0) pool.n_workers++;
+    while (pool.n_workers < wanted && pthread_create(&thread, &detached, worker, number) == 0) pool.n_workers++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&detached);
 }
@@ -211,25 +222,27 @@ void hg_parallel_for(int64_t n, int64_t grain, hg_range_fn fn, void *arg) {
         return;
     }
     int helpers = (int)(parts < threads ? parts : threads) - 1;
-    pthread_mutex_lock(&pool.lock);
     if (pool.n_workers < helpers) start_workers(helpers);
-    pool.fn = fn, pool.arg = arg;
-    pool.n = n, pool.n_parts = parts, pool.next_part = 0;
-    pool.n_helpers = helpers;
-    pool.processor = this_processor();
-    atomic_fetch_add(&pool.ticket, 1);
-    for (int to_wake = helpers - (pool.n_workers - pool.n_asleep); to_wake > 0 && pool.n_asleep; to_wake--)
-        pthread_cond_signal(&pool.work);
-    take_parts();
-    pool.n_helpers = 0;
-    if (atomic_load(&pool.running)) {
-        pthread_mutex_unlock(&pool.lock);
-        for (int i = 0; i < SPINS && atomic_load(&pool.running); i++) relax();
+    uint64_t number = NUMBER_OF(atomic_load(&pool.job) + ((uint64_t)1 << (2 * BITS_OF_RANGES + BITS_OF_HELPERS)));
+    pool.fn = fn, pool.arg = arg, pool.n = n;
+    atomic_store_explicit(&pool.processor, this_processor(), memory_order_relaxed);
+    atomic_store(&pool.n_done, 0);
+    atomic_store(&pool.job, (number << BITS_OF_HELPERS | (uint64_t)helpers) << 2 * BITS_OF_RANGES |
+                                (uint64_t)parts << BITS_OF_RANGES);
+    int to_wake = helpers - (pool.n_workers - atomic_load(&pool.n_asleep));
+    if (to_wake > 0) {
         pthread_mutex_lock(&pool.lock);
+        while (to_wake-- > 0) pthread_cond_signal(&pool.work);
+        pthread_mutex_unlock(&pool.lock);
     }
-    pool.caller_waits = true;
-    while (atomic_load(&pool.running)) pthread_cond_wait(&pool.done, &pool.lock);
-    pool.caller_waits = false;
-    pthread_mutex_unlock(&pool.lock);
+    take_ranges(number, true);
+    for (int spins = SPINS; atomic_load(&pool.n_done) < parts && spins-- > 0;) relax();
+    if (atomic_load(&pool.n_done) < parts) {
+        pthread_mutex_lock(&pool.lock);
+        atomic_store(&pool.owner_sleeps, true);
+        while (atomic_load(&pool.n_done) < parts) pthread_cond_wait(&pool.done, &pool.lock);
+        atomic_store(&pool.owner_sleeps, false);
+        pthread_mutex_unlock(&pool.lock);
+    }
     atomic_store(&pool.busy, false);
 }
