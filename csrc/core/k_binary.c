@@ -111,24 +111,24 @@ const hg_kernel hg_k_pow = {.name = "pow", .loop = {INT_ROWS(pow), FLOAT_ROWS(po
 /* A kernel for every dtype: `on_bool` is what numbers do, on bool. */
 #define ARITHMETIC(KIND, id, on_ints, on_floats, on_bool)                                                              \
     COMMON_INTS(LOOP2_WIDE, LOOP2, id, on_ints)                                                                        \
-    FLOATS(KIND, id, on_floats)                                                                                        \
+    WIDE_FLOATS(KIND, id, on_floats)                                                                                   \
     BOOLS(LOOP2, id, on_bool)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}};
 /* Where torch adds a multiple it rounds once: fma. */
 ARITHMETIC(LOOP2_FAST, add, (V)((W)x + (W)y), x + y, x | y)
 ARITHMETIC(LOOP2_FAST, add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), fma(f(0), y, x), x | (y && extra->i[0]))
 ARITHMETIC(LOOP2_FAST, sub, (V)((W)x - (W)y), x - y, x ^ y)
-ARITHMETIC(LOOP2_FAST, sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
+ARITHMETIC(LOOP2_WIDE, sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
 ARITHMETIC(LOOP2_FAST, mul, (V)((W)x *(W)y), x *y, x &y)
 ARITHMETIC(LOOP2_FAST, maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
 ARITHMETIC(LOOP2_FAST, minimum, x < y ? x : y, x < y || x != x ? x : y, x &y)
-ARITHMETIC(LOOP2_FAIR, fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
-ARITHMETIC(LOOP2_FAIR, fmin, x < y ? x : y, x < y || y != y ? x : y, x &y)
+ARITHMETIC(LOOP2_WIDE, fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
+ARITHMETIC(LOOP2_WIDE, fmin, x < y ? x : y, x < y || y != y ? x : y, x &y)
 ARITHMETIC(LOOP2_FAST, threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x &y)
-ARITHMETIC(LOOP2_FAIR, heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
+ARITHMETIC(LOOP2_WIDE, heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
 
 #define K(id, ...)                                                                                                     \
-    FLOATS(LOOP2_FAST, id, __VA_ARGS__)                                                                                \
+    WIDE_FLOATS(LOOP2_FAST, id, __VA_ARGS__)                                                                           \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_SIMPLE2_KERNELS(K)
 #undef K
@@ -170,12 +170,12 @@ const hg_kernel hg_k_shift_right = {.name = "rshift_cpu", .loop = {INT_ROWS(shif
     FLOAT_TESTS(LOOP_F32, LOOP2, id, __VA_ARGS__)                                                                      \
     const hg_kernel hg_k_##id = {                                                                                      \
         .name = #id "_cpu", .loop = {INT_ROWS(id), FLOAT_ROWS(id), [HG_BOOL] = id##_u8}, .to_bool = true};
-TEST2(LOOP2_FAST, eq, x == y)
-TEST2(LOOP2_FAST, ne, x != y)
-TEST2(LOOP2_FAST, lt, x < y)
-TEST2(LOOP2_FAST, le, x <= y)
-TEST2(LOOP2_FAST, gt, x > y)
-TEST2(LOOP2_FAST, ge, x >= y)
+TEST2(LOOP2_TESTS, eq, x == y)
+TEST2(LOOP2_TESTS, ne, x != y)
+TEST2(LOOP2_TESTS, lt, x < y)
+TEST2(LOOP2_TESTS, le, x <= y)
+TEST2(LOOP2_TESTS, gt, x > y)
+TEST2(LOOP2_TESTS, ge, x >= y)
 TEST2(LOOP2, logical_and, x != 0 && y != 0)
 TEST2(LOOP2, logical_or, x != 0 || y != 0)
 TEST2(LOOP2, logical_xor, (x != 0) != (y != 0))
@@ -211,14 +211,16 @@ const hg_kernel hg_k_addcmul = {.name = "addcmul_cpu_out", .loop = {INT_ROWS(add
         T still[2][WIDE_BLOCK];                                                                                        \
         int64_t i = 0;                                                                                                 \
         if (IS_UNIT(0, T) && IS_UNIT(1, uint8_t) && IS_RUN(2, T) && IS_RUN(3, T) && n >= WIDE_BLOCK) {                 \
+            const T *a = step[2] ? (const T *)(void *)p[2] : still[0],                                                 \
+                    *b = step[3] ? (const T *)(void *)p[3] : still[1];                                                 \
+            const int64_t by_a = step[2] ? WIDE_BLOCK : 0, by_b = step[3] ? WIDE_BLOCK : 0;                            \
+            const uint8_t *c = (const uint8_t *)p[1];                                                                  \
+            T *r = (T *)(void *)p[0];                                                                                  \
             for (int j = 0; j < WIDE_BLOCK; j++) still[0][j] = AT(T, 2, 0), still[1][j] = AT(T, 3, 0);                 \
-            for (; n - i >= WIDE_BLOCK; i += WIDE_BLOCK) {                                                             \
-                T *r = (T *)(void *)p[0] + i;                                                                          \
-                const T *a = step[2] ? &AT(T, 2, i) : still[0], *b = step[3] ? &AT(T, 3, i) : still[1];                \
-                const uint8_t *c = (const uint8_t *)p[1] + i;                                                          \
+            for (; n - i >= WIDE_BLOCK; i += WIDE_BLOCK, a += by_a, b += by_b) {                                       \
                 HG_IVDEP HG_ROLLED for (int j = 0; j < WIDE_BLOCK; j++) {                                              \
                     T x = a[j], y = b[j];                                                                              \
-                    r[j] = c[j] ? x : y;                                                                               \
+                    r[i + j] = c[i + j] ? x : y;                                                                       \
                 }                                                                                                      \
             }                                                                                                          \
         }                                                                                                              \

@@ -3,7 +3,7 @@
    A body is an expression in x, y, z (the operands), of type V, and f(i), the op's numbers. W is the type to add, subtract and
    multiply integers in, which wraps instead of overflowing. LOOPn_FAST bodies get loops for unit steps and for constant
    operands, which the compiler vectorises, for every vector unit (float32) or fewer; LOOPn_FAIR for fewer whatever the type.
-   LOOP2_WIDE has one loop, over blocks of either, which is less code. LOOPn is for integers that are met less often, and for
+   LOOP2_WIDE has one loop, over blocks of either, which is less code; so has LOOP2_TESTS, whose results are bool. LOOPn is for integers that are met less often, and for
    bodies that cost more than the loop. */
 #ifndef HG_K_LOOP_IMPL_H
 #define HG_K_LOOP_IMPL_H
@@ -101,31 +101,35 @@
         fn##_any(n, p, step, extra);                                                                                   \
     }
 #define LOOP2_FAST(fn, T, ...) LOOP2_UNITS(fn, T, __VA_ARGS__) HG_VECTOR_OF(T, fn, (ARGS), n, p, step, extra)
-#define LOOP2_FAIR(fn, ...)    LOOP2_UNITS(fn, __VA_ARGS__) HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
 
 enum { WIDE_BLOCK = 64 };
 #define IS_RUN(k, T) (IS_UNIT(k, T) || step[k] == 0)
-#define LOOP2_WIDE(fn, T, U, R, ...)                                                                                   \
+#define LOOP2_BLOCKS(KIND, fn, T, U, R, ...)                                                                           \
     LOOP2(fn##_any, T, U, R, __VA_ARGS__)                                                                              \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
         FAST_BODY(T, U)                                                                                                \
         T still[2][WIDE_BLOCK];                                                                                        \
-        int64_t i = 0;                                                                                                 \
+        char *rest[] = {p[0], p[1], p[2]};                                                                             \
         if (IS_UNIT(0, R) && IS_RUN(1, T) && IS_RUN(2, T) && n >= WIDE_BLOCK) {                                        \
+            const T *a = step[1] ? (const T *)(void *)p[1] : still[0],                                                 \
+                    *b = step[2] ? (const T *)(void *)p[2] : still[1];                                                 \
+            const int64_t by_a = step[1] ? WIDE_BLOCK : 0, by_b = step[2] ? WIDE_BLOCK : 0;                            \
+            R *r = (R *)(void *)p[0], *end = r + n / WIDE_BLOCK * WIDE_BLOCK;                                          \
             for (int j = 0; j < WIDE_BLOCK; j++) still[0][j] = AT(T, 1, 0), still[1][j] = AT(T, 2, 0);                 \
-            for (; n - i >= WIDE_BLOCK; i += WIDE_BLOCK) {                                                             \
-                R *r = (R *)(void *)p[0] + i;                                                                          \
-                const T *a = step[1] ? &AT(T, 1, i) : still[0], *b = step[2] ? &AT(T, 2, i) : still[1];                \
+            for (; r < end; r += WIDE_BLOCK, a += by_a, b += by_b) {                                                   \
                 HG_IVDEP HG_ROLLED for (int j = 0; j < WIDE_BLOCK; j++) {                                              \
                     T x = a[j], y = b[j];                                                                              \
                     r[j] = (R)(__VA_ARGS__);                                                                           \
                 }                                                                                                      \
             }                                                                                                          \
+            for (int k = 0; k < 3; k++) rest[k] += n / WIDE_BLOCK * WIDE_BLOCK * step[k];                              \
+            n %= WIDE_BLOCK;                                                                                           \
         }                                                                                                              \
-        char *rest[] = {p[0] + i * step[0], p[1] + i * step[1], p[2] + i * step[2]};                                   \
-        fn##_any(n - i, rest, step, extra);                                                                            \
+        fn##_any(n, rest, step, extra);                                                                                \
     }                                                                                                                  \
-    HG_VECTOR_FEW(fn, (ARGS), n, p, step, extra)
+    KIND(fn, (ARGS), n, p, step, extra)
+#define LOOP2_WIDE(...)  LOOP2_BLOCKS(HG_VECTOR_FEW, __VA_ARGS__)
+#define LOOP2_TESTS(...) LOOP2_BLOCKS(HG_VECTOR, __VA_ARGS__)
 
 #define LOOP3(fn, T, U, R, ...)                                                                                        \
     HG_SMALL static void fn(ARGS) {                                                                                    \
@@ -240,6 +244,9 @@ static inline bool is_minus_one(int64_t x) { return x == -1; }
     LOOP(name##_i16, int16_t, uint32_t, int16_t, __VA_ARGS__)                                                          \
     LOOP_COMMON(name##_i32, int32_t, uint32_t, int32_t, __VA_ARGS__)                                                   \
     LOOP_COMMON(name##_i64, int64_t, uint64_t, int64_t, __VA_ARGS__)
+#define WIDE_FLOATS(LOOP_F32, name, ...)                                                                               \
+    LOOP_F32(name##_f32, float, float, float, __VA_ARGS__)                                                             \
+    LOOP2_WIDE(name##_f64, double, double, double, __VA_ARGS__)
 #define INTS(LOOP, name, ...) COMMON_INTS(LOOP, LOOP, name, __VA_ARGS__)
 #define FLOATS(LOOP, name, ...)                                                                                        \
     LOOP(name##_f32, float, float, float, __VA_ARGS__)                                                                 \

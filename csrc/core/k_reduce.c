@@ -11,18 +11,17 @@
 
 enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
 
-#define SAME(x) (x)
 #define FOLD_ARGS                                                                                                      \
     int64_t rows, int64_t row_step, int64_t acc_step, int64_t n, char *const *p, const int64_t *step,                  \
         const hg_extra_args *extra
-#define FOLD_NAMES          rows, row_step, acc_step, n, p, step, extra
-#define ACC(i)              (*(A *)(void *)(p[0] + (i)*step[0]))
-#define ELEMENT(r, i, load) (load(*(const E *)(const void *)(p[1] + (r)*row_step + (i)*step[1])))
+#define FOLD_NAMES    rows, row_step, acc_step, n, p, step, extra
+#define ACC(i)        (*(A *)(void *)(p[0] + (i)*step[0]))
+#define ELEMENT(r, i) (*(const E *)(const void *)(p[1] + (r)*row_step + (i)*step[1]))
 
-/* A fold over elements stored as E, read by `load` as L and accumulated as A. STEP is the next accumulator from a and x, MERGE
+/* A fold over elements of type E, computed with as L and accumulated as A. STEP is the next accumulator from a and x, MERGE
    one from a and b; `first` changes nothing when merged. Lanes, few where no version is made for wide vectors, are merged every BLOCK, so that errors of a long sum stay
    small; of columns, LANES at a time stay in registers for ROWS rows. */
-#define FOLD_BODY(fn, E_, load, L_, A_, first, STEP, MERGE)                                                            \
+#define FOLD_BODY(fn, E_, L_, A_, first, STEP, MERGE)                                                                  \
     HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \
         typedef L_ L;                                                                                                  \
@@ -42,7 +41,7 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
                     for (; i < end; i += wide)                                                                         \
                         for (int l = 0; l < wide; l++) {                                                               \
                             A a = lane[l];                                                                             \
-                            L x = (L)load(in[i + l]);                                                                  \
+                            L x = (L)in[i + l];                                                                        \
                             lane[l] = (STEP);                                                                          \
                         }                                                                                              \
                     for (int half = wide / 2; half; half /= 2)                                                         \
@@ -55,7 +54,7 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
                 }                                                                                                      \
                 for (; i < n; i++) {                                                                                   \
                     A a = total;                                                                                       \
-                    L x = (L)ELEMENT(r, i, load);                                                                      \
+                    L x = (L)ELEMENT(r, i);                                                                            \
                     total = (STEP);                                                                                    \
                 }                                                                                                      \
                 *acc = total;                                                                                          \
@@ -72,7 +71,7 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
                     const E *in = (const E *)(const void *)(p[1] + r * row_step) + i;                                  \
                     for (int l = 0; l < wide; l++) {                                                                   \
                         A a = lane[l];                                                                                 \
-                        L x = (L)load(in[l]);                                                                          \
+                        L x = (L)in[l];                                                                                \
                         lane[l] = (STEP);                                                                              \
                     }                                                                                                  \
                 }                                                                                                      \
@@ -81,7 +80,7 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
             for (int64_t r = top; r < bottom; r++)                                                                     \
                 for (int64_t k = i; k < n; k++) {                                                                      \
                     A a = ACC(k);                                                                                      \
-                    L x = (L)ELEMENT(r, k, load);                                                                      \
+                    L x = (L)ELEMENT(r, k);                                                                            \
                     ACC(k) = (STEP);                                                                                   \
                 }                                                                                                      \
         }                                                                                                              \
@@ -99,39 +98,22 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
     PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
 
-/* A call for each number, as what it does is longer than what the fold does. */
-#if defined(__GNUC__)
-__attribute__((noinline))
-#endif
-static float
-from_half(uint16_t h) {
-    return hg_half_to_float(h);
-}
-
 #define FOLD_INTS(id, first, STEP, MERGE)                                                                              \
-    FOLD(id##_u8, uint8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                 \
-    FOLD(id##_i8, int8_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                  \
-    FOLD(id##_i16, int16_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                \
-    FOLD(id##_i32, int32_t, SAME, int64_t, int64_t, first, STEP, MERGE)                                                \
-    FOLD(id##_i64, int64_t, SAME, int64_t, int64_t, first, STEP, MERGE)
+    FOLD(id##_u8, uint8_t, int64_t, int64_t, first, STEP, MERGE)                                                       \
+    FOLD(id##_i32, int32_t, int64_t, int64_t, first, STEP, MERGE)                                                      \
+    FOLD(id##_i64, int64_t, int64_t, int64_t, first, STEP, MERGE)
 #define FOLD_FLOATS(KIND, id, A, first, STEP, MERGE)                                                                   \
-    FOLD(id##_f16, uint16_t, from_half, double, A, first, STEP, MERGE)                                                 \
-    KIND(id##_f32, float, SAME, double, A, first, STEP, MERGE)                                                         \
-    KIND(id##_f64, double, SAME, double, A, first, STEP, MERGE)                                                        \
-    FOLD(id##_bf16, uint16_t, hg_bf16_to_float, double, A, first, STEP, MERGE)
-#define INT_ROWS(id)                                                                                                   \
-    [HG_U8] = id##_u8, [HG_BOOL] = id##_u8, [HG_I8] = id##_i8, [HG_I16] = id##_i16, [HG_I32] = id##_i32,               \
-    [HG_I64] = id##_i64
-#define FLOAT_ROWS(id) [HG_F16] = id##_f16, [HG_F32] = id##_f32, [HG_F64] = id##_f64, [HG_BF16] = id##_bf16
+    KIND(id##_f32, float, double, A, first, STEP, MERGE)                                                               \
+    KIND(id##_f64, double, double, A, first, STEP, MERGE)
+#define INT_ROWS(id)   [HG_U8] = id##_u8, [HG_BOOL] = id##_u8, [HG_I32] = id##_i32, [HG_I64] = id##_i64
+#define FLOAT_ROWS(id) [HG_F32] = id##_f32, [HG_F64] = id##_f64
 
 #define PLUS(a, b)     ((int64_t)((uint64_t)(a) + (uint64_t)(b)))
 #define TIMES(a, b)    ((int64_t)((uint64_t)(a) * (uint64_t)(b)))
 
 FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
-FOLD(sum_f16, uint16_t, from_half, double, double, 0, a + x, a + b)
-FOLD_BODY(sum_f32, float, SAME, double, double, 0, a + x, a + b)
-FAST_FOLD(sum_f64, double, SAME, double, double, 0, a + x, a + b)
-FOLD(sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x, a + b)
+FOLD_BODY(sum_f32, float, double, double, 0, a + x, a + b)
+FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
 
 /* Long sums of float32: four numbers, or sixteen in pairs, are added up in float32 before they join a double. The error of that is
    as large as a unit in the last place of those few, not of the sum. */
@@ -203,9 +185,7 @@ HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
 HG_VECTOR(long_sum_f32, (FOLD_ARGS), FOLD_NAMES)
 
 const hg_fold hg_fold_sum = {
-    .name = "sum",
-    .loop = {INT_ROWS(sum), [HG_F16] = sum_f16, [HG_F32] = long_sum_f32, [HG_F64] = sum_f64, [HG_BF16] = sum_bf16},
-    .merge = &hg_fold_sum};
+    .name = "sum", .loop = {INT_ROWS(sum), [HG_F32] = long_sum_f32, [HG_F64] = sum_f64}, .merge = &hg_fold_sum};
 
 FOLD_FLOATS(FOLD, nansum, double, 0, x != x ? a : a + x, a + b)
 const hg_fold hg_fold_nansum = {.name = "nansum", .loop = {INT_ROWS(sum), FLOAT_ROWS(nansum)}, .merge = &hg_fold_sum};
@@ -253,7 +233,7 @@ NORM(abs_max, max, 0, fabs(x) > a || x != x ? fabs(x) : a, b > a || b != b ? b :
 NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != b ? b : a)
 
 /* Folds of x less a centre, one for each accumulator. */
-#define CENTRED_BODY(fn, E_, load, STEP)                                                                               \
+#define CENTRED_BODY(fn, E_, STEP)                                                                                     \
     HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \
         typedef double A;                                                                                              \
@@ -267,12 +247,12 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
                 double center = *(const double *)(const void *)(p[2] + r * acc_step), lane[QUAD] = {0};                \
                 for (; unit && n - i >= wide; i += wide)                                                               \
                     for (int l = 0; l < wide; l++) {                                                                   \
-                        double d = (double)load(in[i + l]) - center, a = lane[l];                                      \
+                        double d = (double)in[i + l] - center, a = lane[l];                                            \
                         lane[l] = (STEP);                                                                              \
                     }                                                                                                  \
                 lane[0] = hg_sum_lanes_f64(fused, wide, lane);                                                         \
                 for (; i < n; i++) {                                                                                   \
-                    double d = (double)ELEMENT(r, i, load) - center, a = lane[0];                                      \
+                    double d = (double)ELEMENT(r, i) - center, a = lane[0];                                            \
                     lane[0] = (STEP);                                                                                  \
                 }                                                                                                      \
                 *(double *)(void *)(p[0] + r * acc_step) += lane[0];                                                   \
@@ -282,12 +262,11 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
             const double *center = (const double *)(const void *)p[2];                                                 \
             int64_t side = unit && step[0] == 8 && step[2] == 8 ? n : 0;                                               \
             for (; i < side; i++) {                                                                                    \
-                double d = (double)load(in[i]) - center[i], a = acc[i];                                                \
+                double d = (double)in[i] - center[i], a = acc[i];                                                      \
                 acc[i] = (STEP);                                                                                       \
             }                                                                                                          \
             for (; i < n; i++) {                                                                                       \
-                double d = (double)ELEMENT(r, i, load) - *(const double *)(const void *)(p[2] + i * step[2]),          \
-                       a = ACC(i);                                                                                     \
+                double d = (double)ELEMENT(r, i) - *(const double *)(const void *)(p[2] + i * step[2]), a = ACC(i);    \
                 ACC(i) = (STEP);                                                                                       \
             }                                                                                                          \
         }                                                                                                              \
@@ -295,15 +274,11 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
 #define CENTRED(fn, ...)                                                                                               \
     CENTRED_BODY(fn, __VA_ARGS__)                                                                                      \
     PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
-CENTRED(deviation_f16, uint16_t, from_half, a + d * d)
-CENTRED_BODY(deviation_f32, float, SAME, a + d * d)
-CENTRED(deviation_f64, double, SAME, a + d * d)
-CENTRED(deviation_bf16, uint16_t, hg_bf16_to_float, a + d * d)
+CENTRED_BODY(deviation_f32, float, a + d * d)
+CENTRED(deviation_f64, double, a + d * d)
 
-FOLD(square_sum_f16, uint16_t, from_half, double, double, 0, a + x * x, a + b)
-FOLD_BODY(square_sum_f32, float, SAME, double, double, 0, a + x * x, a + b)
-FAST_FOLD(square_sum_f64, double, SAME, double, double, 0, a + x * x, a + b)
-FOLD(square_sum_bf16, uint16_t, hg_bf16_to_float, double, double, 0, a + x * x, a + b)
+FOLD_BODY(square_sum_f32, float, double, double, 0, a + x * x, a + b)
+FAST_FOLD(square_sum_f64, double, double, double, 0, a + x * x, a + b)
 
 /* Long rows of float32: four squares of distances from the centre are added up in float32. The centre is rounded for that, and what
    the rounding adds taken off. */
@@ -340,16 +315,10 @@ HG_INLINE double row_squares(const bool fused, const float *in, int64_t n, doubl
     HG_VECTOR(fn, (FOLD_ARGS), FOLD_NAMES)
 LONG_SQUARES(long_deviation_f32, deviation_f32, true)
 LONG_SQUARES(long_square_sum_f32, square_sum_f32, false)
-const hg_fold hg_fold_deviation = {
-    .name = "deviation",
-    .loop = {
-        [HG_F16] = deviation_f16, [HG_F32] = long_deviation_f32, [HG_F64] = deviation_f64, [HG_BF16] = deviation_bf16}};
-const hg_fold hg_fold_square_sum = {.name = "square_sum",
-                                    .loop = {[HG_F16] = square_sum_f16,
-                                             [HG_F32] = long_square_sum_f32,
-                                             [HG_F64] = square_sum_f64,
-                                             [HG_BF16] = square_sum_bf16},
-                                    .merge = &hg_fold_sum};
+const hg_fold hg_fold_deviation = {.name = "deviation",
+                                   .loop = {[HG_F32] = long_deviation_f32, [HG_F64] = deviation_f64}};
+const hg_fold hg_fold_square_sum = {
+    .name = "square_sum", .loop = {[HG_F32] = long_square_sum_f32, [HG_F64] = square_sum_f64}, .merge = &hg_fold_sum};
 
 /* ---- Running a fold ---------------------------------------------------------------------------------------------------------- */
 
@@ -486,10 +455,25 @@ static bool fold_few(const hg_tensor *t, const hg_dims *d, hg_fold_loop loop, co
     return true;
 }
 
+/* What has no loop of its own is folded as another type, which holds the same numbers. */
+static hg_dtype folded_as(hg_dtype d) {
+    return d == HG_F16 || d == HG_BF16 ? HG_F32 : d == HG_I8 || d == HG_I16 ? HG_I32 : d;
+}
+
 hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_dims *d, const hg_extra_args *extra,
                       const hg_acc *center, hg_acc *out) {
-    hg_fold_loop loop = fold->loop[t->dtype];
+    hg_dtype type = folded_as((hg_dtype)t->dtype);
+    hg_fold_loop loop = fold->loop[type];
     if (!loop) return hg_no_kernel(cx, fold->name, (hg_dtype)t->dtype);
+    if (type != t->dtype) {
+        hg_tensor *wide;
+        hg_status st = hg_tensor_empty(cx, type, t->n_dim, t->shape, &wide);
+        if (st != HG_OK) return st;
+        st = hg_raw_copy(cx, wide, t);
+        if (st == HG_OK) st = hg_fold_run(cx, fold, wide, d, extra, center, out);
+        hg_release(cx, wide);
+        return st;
+    }
     out->n = d->n;
     out->is_int = fold->counts || !hg_dtype_is_float((hg_dtype)t->dtype);
     out->at = (char *)out->few;
