@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections import OrderedDict
 
 import pytest
 
@@ -886,3 +887,34 @@ def test_a_gradient_summed_over_leading_dimensions_is_a_view_where_it_is_seen():
     node.grad_fn.next_functions[0][0].register_hook(lambda grads, _: seen.extend(grads))
     node.backward()
     assert seen[0] is None and seen[1]._is_view() and not bias.grad._is_view()
+
+
+def test_inputs_may_be_a_dict():
+    x, y, z = (torch.ones(2, requires_grad=True) for _ in range(3))
+    named = {"x": x, "y": y}
+    found = torch.autograd.grad((x * y * 2).sum(), named)
+    assert list(found) == ["x", "y"] and found["y"].tolist() == [2, 2]
+    assert torch.autograd.grad(x.sum(), {"z": z}, allow_unused=True) == {"z": None}
+    assert torch.autograd.grad(x.sum(), {"z": z}, materialize_grads=True)["z"].tolist() == [0, 0]
+    rows = torch.autograd.grad(x * 3, {"x": x}, torch.eye(2), is_grads_batched=True)
+    assert rows["x"].tolist() == [[3, 0], [0, 3]]
+    (x * y * z).sum().backward(inputs=named)
+    torch.autograd.backward((x * y * z).sum(), inputs={"x": x})
+    assert x.grad.tolist() == [2, 2] and y.grad.tolist() == [1, 1] and z.grad is None
+    for call in (lambda inputs: torch.autograd.grad(x.sum(), inputs), lambda inputs: x.sum().backward(inputs=inputs)):
+        with pytest.raises(TypeError, match="must be a dict, not OrderedDict. Other Mapping types are not supported"):
+            call(OrderedDict(named))
+        with pytest.raises(RuntimeError, match="cannot be empty"):
+            call({})
+        with pytest.raises(RuntimeError, match="all inputs have to be Tensors or GradientEdges, but got int"):
+            call({"x": 3})
+
+
+def test_a_cast_turns_its_gradient_back_also_where_the_leaf_takes_any():
+    x = torch.ones(2, requires_grad=True)
+    x.grad_dtype = None
+    x.double().sum().backward()
+    assert x.grad.dtype == torch.float32
+    x.grad = None
+    (x * torch.ones(2, dtype=torch.float64)).sum().backward()
+    assert x.grad.dtype == torch.float64

@@ -285,7 +285,8 @@ static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to,
 
 static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
     hg_meta m = meta_at(to);
-    if (m.dtype == HG_NO_DTYPE) m.dtype = (*g)->dtype;
+    if (m.dtype == HG_NO_DTYPE) /* a leaf takes any; a cast turns back itself */
+        m.dtype = by->op && by->op == hg_op_at(cx->lib, HG_OP_TO_COPY) ? to.node->outs[to.nr].dtype : (*g)->dtype;
     bool fits = (*g)->dtype == m.dtype && hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
     return fits ? HG_OK : make_fit(cx, by, i, to, m, g);
 }

@@ -4,6 +4,7 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html
 """
 
 import sys
+from collections.abc import Mapping
 
 from .. import _C
 from .._package import Package
@@ -64,9 +65,21 @@ def _as_tuple(tensors):
 _samples_left = 0
 
 
+def _listed(inputs, function):
+    """`inputs` of backward or grad; of a dict what it holds."""
+    if not isinstance(inputs, Mapping):
+        return inputs
+    if type(inputs) is not dict:
+        raise TypeError(
+            f"`inputs` argument to `{function}()` must be a dict, not {type(inputs).__name__}. Other Mapping types are not "
+            "supported."
+        )
+    return tuple(inputs.values())
+
+
 def _as_inputs(inputs):
-    """`inputs` of backward or grad as a tuple of tensors."""
-    inputs = _as_tuple(inputs)
+    """`inputs` of backward, or those of grad from a dict on, as a tuple of tensors."""
+    inputs = _as_tuple(_listed(inputs, "backward"))
     for one in inputs:
         if not isinstance(one, _C.Tensor):
             raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(one).__name__}")
@@ -105,7 +118,7 @@ def _asked(function, args, kwargs, relevant):
 
 
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, grad_variables=None, inputs=None):
-    """Add the gradients of `tensors` to `.grad` of the leaves they were computed from, or of `inputs`.
+    """Add the gradients of `tensors` to `.grad` of the leaves they were computed from, or of `inputs`, which may be a dict.
 
     >>> import hookgrad as torch
     >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -133,9 +146,6 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         inputs = _as_inputs(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-        for x in inputs:
-            if not isinstance(x, _C.Tensor):
-                raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(x).__name__}")
     grad_tensors = _gradients(tensors, grad_tensors)
     _C.run_backward(tensors, grad_tensors, create_graph if retain_graph is None else retain_graph, create_graph, inputs)
 
@@ -151,7 +161,8 @@ def grad(
     is_grads_batched=False,
     materialize_grads=False,
 ):
-    """The gradients of `outputs` with respect to `inputs`, as a tuple; nothing is added to any `.grad`.
+    """The gradients of `outputs` with respect to `inputs`, as a tuple; nothing is added to any `.grad`. Of a dict of inputs a
+    dict.
 
     With `create_graph` they can be differentiated again; with `allow_unused` an input that does not matter gets None,
     with `materialize_grads` zeros. With `is_grads_batched` the first dimension of `grad_outputs` is one of several gradients
@@ -177,8 +188,9 @@ def grad(
         given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
         given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}
         given |= {"is_grads_batched": is_grads_batched, "materialize_grads": materialize_grads}
-        outputs, inputs = _as_tuple(outputs), _as_tuple(inputs)
-        return _asked(grad, (outputs, inputs), given, (*outputs, *inputs))
+        outputs, listed = _as_tuple(outputs), _as_tuple(_listed(inputs, "grad"))
+        inputs = inputs if isinstance(inputs, dict) else listed
+        return _asked(grad, (outputs, inputs), given, (*outputs, *listed))
     if materialize_grads and allow_unused is False:
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
@@ -194,7 +206,8 @@ def grad(
             FutureWarning,
             stacklevel=2,
         )
-    given = (inputs,) if isinstance(inputs, (_C.Tensor, GradientEdge)) else tuple(inputs)
+    names = inputs if isinstance(inputs, dict) else None
+    given = (inputs,) if isinstance(inputs, (_C.Tensor, GradientEdge)) else tuple(_listed(inputs, "grad"))
     outputs, inputs = _as_tuple(outputs), _as_inputs(given)
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
@@ -208,7 +221,7 @@ def grad(
         if any(g is None and isinstance(x, GradientEdge) for g, x in zip(got, given)):
             raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
         got = tuple(_C.zeros_like(x, requires_grad=create_graph) if g is None else g for g, x in zip(got, inputs))
-    return got
+    return got if names is None else dict(zip(names, got))
 
 
 def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
