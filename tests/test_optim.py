@@ -859,3 +859,26 @@ def test_the_shapes_of_cycles_have_names():
     assert cyclic._scale_fn_ref(3) == cyclic.scale_fn(3) == 0.125
     one = torch.optim.lr_scheduler.OneCycleLR
     assert one._annealing_linear(1, 2, 0.25) == 1.25 and one._annealing_cos(1, 2, 0.5) == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings"),
+    [(optim.SGD, {"momentum": 0.9}), (optim.SGD, {}), (optim.Adam, {"amsgrad": True}), (optim.AdamW, {})],
+)
+def test_threads_change_no_bit_of_a_large_parameter(optimizer, settings):
+    torch.manual_seed(0)
+    before, results = torch.get_num_threads(), []
+    start, grads = torch.randn(70_001), torch.randn(3, 70_001)
+    for dtype in (torch.float32, torch.float64):
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            weight = start.to(dtype, copy=True).requires_grad_()
+            stepping = optimizer([weight], lr=0.1, **settings)
+            for grad in grads:
+                weight.grad = grad.to(dtype)
+                stepping.step()
+            results.append(weight.detach().double())
+    torch.set_num_threads(before)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    assert torch.equal(results[3], results[4]) and torch.equal(results[3], results[5])
+    assert torch.allclose(results[0], results[3], rtol=1e-4, atol=1e-5)

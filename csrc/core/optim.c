@@ -1,6 +1,8 @@
 /* One step of an optimizer: a single pass over each parameter and its state. */
 #include "autograd_impl.h"
+#include "iter_impl.h"
 #include "k_impl.h"
+#include "pool_impl.h"
 
 #include <math.h>
 
@@ -53,6 +55,12 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
 
 /* ---- SGD -------------------------------------------------------------------------------------------------------------------------------- */
 
+typedef struct sgd_job {
+    const hg_sgd *o;
+    void *p, *grad, *buf; /* buf may be NULL */
+    bool first;
+} sgd_job;
+
 /* Where torch adds a multiple it rounds once, hence fma; what it does in two ops is rounded twice. A decay of zero must not
    be added at all: it would make a nan of an infinite parameter. */
 #define SGD(name, R, fma)                                                                                              \
@@ -77,7 +85,12 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
         }                                                                                                              \
     }                                                                                                                  \
     HG_VECTOR_OF(R, name, (const hg_sgd *o, int64_t n, R *p, const R *grad, R *buf, bool first), o, n, p, grad, buf,   \
-                 first)
+                 first)                                                                                                \
+    static void name##_range(void *arg, int64_t begin, int64_t end) {                                                  \
+        const sgd_job *j = arg;                                                                                        \
+        R *p = j->p, *grad = j->grad, *buf = j->buf;                                                                   \
+        name(j->o, end - begin, p + begin, grad + begin, buf ? buf + begin : NULL, j->first);                          \
+    }
 SGD(sgd_f32, float, __builtin_fmaf)
 SGD(sgd_f64, double, __builtin_fma)
 
@@ -93,10 +106,8 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     if (st == HG_OK) st = array_open(cx, grad, d, &g);
     if (st == HG_OK && *buf && (st = hg_announce_write(cx, *buf)) == HG_OK) st = array_open(cx, *buf, d, &b);
     if (st == HG_OK) {
-        if (d == HG_F64)
-            sgd_f64(o, param->numel, p.at, g.at, b.at, first);
-        else
-            sgd_f32(o, param->numel, p.at, g.at, b.at, first);
+        sgd_job j = {o, p.at, g.at, b.at, first};
+        hg_parallel_for(param->numel, HG_GRAIN, d == HG_F64 ? sgd_f64_range : sgd_f32_range, &j);
         st = array_commit(cx, &p, 1);
         if (st == HG_OK && *buf) st = array_commit(cx, &b, first ? 0 : 2);
     }
@@ -122,6 +133,12 @@ typedef struct adam_step {
     double number, step_size, root_correction;
 } adam_step;
 
+typedef struct adam_job {
+    const hg_adam *o;
+    const adam_step *s;
+    const array *a; /* the parameter, its gradient, its state; the last has no memory without amsgrad */
+} adam_job;
+
 #define ADAM(name, R, root, fma)                                                                                       \
     HG_INLINE void name##_body(const bool fused, const hg_adam *o, const adam_step *s, int64_t n, R *restrict p,       \
                                const R *restrict grad, R *restrict mean, R *restrict square, R *restrict most) {       \
@@ -140,7 +157,13 @@ typedef struct adam_step {
     }                                                                                                                  \
     HG_VECTOR_OF(R, name,                                                                                              \
                  (const hg_adam *o, const adam_step *s, int64_t n, R *p, const R *grad, R *mean, R *square, R *most),  \
-                 o, s, n, p, grad, mean, square, most)
+                 o, s, n, p, grad, mean, square, most)                                                                 \
+    static void name##_range(void *arg, int64_t begin, int64_t end) {                                                  \
+        const adam_job *j = arg;                                                                                       \
+        R *at[5];                                                                                                      \
+        for (int i = 0; i < 5; i++) at[i] = j->a[i].at ? (R *)j->a[i].at + begin : NULL;                               \
+        name(j->o, j->s, end - begin, at[0], at[1], at[2], at[3], at[4]);                                              \
+    }
 ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
 ADAM(adam_f64, double, sqrt, __builtin_fma)
 
@@ -166,10 +189,8 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
     if (st == HG_OK) st = hg_raw_fill(cx, step, hg_f(k));
     if (st == HG_OK) {
         ++*hg_version_of(step->storage);
-        if (array_type(param) == HG_F64)
-            adam_f64(o, s, param->numel, a[0].at, a[1].at, a[2].at, a[3].at, a[4].at);
-        else
-            adam_f32(o, s, param->numel, a[0].at, a[1].at, a[2].at, a[3].at, a[4].at);
+        adam_job j = {o, s, a};
+        hg_parallel_for(param->numel, HG_GRAIN, array_type(param) == HG_F64 ? adam_f64_range : adam_f32_range, &j);
         for (int i = 0; i < n && st == HG_OK; i++)
             if (i != 1) st = array_commit(cx, &a[i], n_ops[i]);
     }
