@@ -16,6 +16,7 @@ from ._C import _ops_of_torch, _Package
 
 HERE = __package__  # "hookgrad"
 THERE = "torch"
+FUNCTORCH = "functorch"  # a package of its own that comes with torch
 SPAWN = "multiprocessing.spawn"
 
 
@@ -50,8 +51,8 @@ class Finder:
     """Answers for `torch` and everything below it, and watches hookgrad's own modules as they load."""
 
     def find_spec(self, name, path=None, target=None):
-        if name == THERE or name.startswith(THERE + "."):
-            ours = HERE + name[len(THERE) :]
+        if name == THERE or name.startswith(THERE + ".") or name == FUNCTORCH:
+            ours = f"{HERE}.{name}" if name == FUNCTORCH else HERE + name[len(THERE) :]
             try:
                 module = importlib.import_module(ours)
             except ModuleNotFoundError as error:

@@ -227,3 +227,21 @@ def test_a_precision_that_is_hard_to_invert_gives_a_factor():
     assert D.MultivariateNormal(torch.zeros(8), precision_matrix=p).scale_tril.isfinite().all()
     q = torch.tensor([[2.0, 0.5], [0.5, 1.0]])
     assert D.MultivariateNormal(torch.zeros(2), precision_matrix=q).covariance_matrix.allclose(torch.linalg.inv(q))
+
+
+def test_parts_of_the_multivariate_normal():
+    from hookgrad.distributions.multivariate_normal import _batch_mahalanobis, _batch_mv, _precision_to_scale_tril
+
+    factor, x = torch.tensor([[2.0, 0.0], [1.0, 3.0]]), torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+    covariance = factor @ factor.T
+    assert torch.allclose(_batch_mv(factor, x), x @ factor.T)
+    assert torch.allclose(_precision_to_scale_tril(covariance.inverse()), factor, atol=1e-5)
+    squares = ((x @ covariance.inverse()) * x).sum(-1)
+    assert torch.allclose(_batch_mahalanobis(factor, x), squares, atol=1e-6)
+    assert _batch_mahalanobis(factor.expand(3, 1, 2, 2), x).shape == (3, 2)
+
+
+def test_all_constraints_can_be_imported_at_once():
+    names = {}
+    exec("from hookgrad.distributions.constraints import *", names)
+    assert {"positive", "Constraint", "is_dependent", "unit_interval"} < set(names)

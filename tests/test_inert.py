@@ -333,3 +333,8 @@ def test_nothing_is_compiled_under_private_names():
     assert torch._dynamo.mark_static_address(net.weight) is None
     with TransformGetItemToIndex():
         assert torch.func.vmap(lambda i: torch.arange(3)[i])(torch.tensor([2, 0])).tolist() == [2, 0]
+
+
+def test_there_is_no_profiler_of_nvidias():
+    with pytest.raises(RuntimeError, match="NVTX functions not installed"):
+        torch.cuda.nvtx.range_push("step")

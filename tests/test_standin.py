@@ -270,3 +270,25 @@ print(torch.__name__, F.__name__, torch.optim.lr_scheduler.__name__)
 print(importlib.import_module(".nn", torch.__name__) is torch.nn, importlib.import_module(F.__name__) is F)
 """
     assert output(run_script(source)) == ["torch torch.nn.functional torch.optim.lr_scheduler", "True True"]
+
+
+def test_functorch_comes_with_torch(run_script):
+    source = """
+import torch
+from functorch import combine_state_for_ensemble, make_functional, make_functional_with_buffers, vmap
+net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).eval()
+x = torch.ones(3, 2)
+fn, params, buffers = make_functional_with_buffers(net)
+print(torch.equal(fn(params, buffers, x), net(x)), len(params), len(buffers), params[0] is net[0].weight)
+print(torch.equal(fn([torch.zeros_like(p) for p in params], buffers, x), torch.zeros(3, 2)))
+try:
+    make_functional(net)
+except RuntimeError as error:
+    print("has buffers" in str(error))
+fn, params = make_functional(net[0], disable_autograd_tracking=True)
+print(fn(params, x).requires_grad)
+fn, params, buffers = combine_state_for_ensemble([torch.nn.Linear(2, 1) for _ in range(4)])
+print(vmap(fn, (0, 0, None))(params, buffers, x).shape)
+"""
+    expected = ["True 4 3 False", "True", "True", "False", "torch.Size([4, 3, 1])"]
+    assert output(run_script(source)) == expected

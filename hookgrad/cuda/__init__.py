@@ -6,10 +6,10 @@ _TYPES = frozenset(f"{kind}Tensor" for kind in "BFloat16 Bool Byte Char Double F
 
 
 def __getattr__(name):
-    if name == "amp":
+    if name in ("amp", "nvtx"):
         from importlib import import_module
 
-        return import_module(".amp", __name__)
+        return import_module("." + name, __name__)
     if name in _TYPES:
         import hookgrad
 

@@ -24,7 +24,8 @@ _MODULES = {
         relaxed_bernoulli.RelaxedBernoulli relaxed_categorical.ExpRelaxedCategorical relaxed_categorical.RelaxedOneHotCategorical
         weibull.Weibull""",
     _vectors: """lkj_cholesky.LKJCholesky lowrank_multivariate_normal.LowRankMultivariateNormal
-        multivariate_normal.MultivariateNormal wishart.Wishart""",
+        multivariate_normal.MultivariateNormal multivariate_normal._batch_mahalanobis multivariate_normal._batch_mv
+        multivariate_normal._precision_to_scale_tril wishart.Wishart""",
     distribution: "exp_family.ExponentialFamily",
     transforms: "constraint_registry.ConstraintRegistry constraint_registry.biject_to constraint_registry.transform_to",
 }

@@ -29,8 +29,26 @@ def _as_factor(name, matrix):
         return matrix
     if name == "covariance_matrix":
         return hookgrad.linalg.cholesky(matrix)
-    upper = hookgrad.linalg.cholesky(matrix.flip(-2, -1)).flip(-2, -1)  # U with U U^T the matrix, which is not inverted
-    return hookgrad.linalg.solve_triangular(upper.mT, hookgrad.eye(matrix.size(-1), dtype=matrix.dtype), upper=False)
+    return _precision_to_scale_tril(matrix)
+
+
+def _precision_to_scale_tril(P):
+    """The lower Cholesky factor of the inverse."""
+    upper = hookgrad.linalg.cholesky(P.flip(-2, -1)).flip(-2, -1)  # U with U U^T the matrix, which is not inverted
+    return hookgrad.linalg.solve_triangular(upper.mT, hookgrad.eye(P.size(-1), dtype=P.dtype), upper=False)
+
+
+def _batch_mv(bmat, bvec):
+    """Matrices times vectors."""
+    return (bmat @ bvec.unsqueeze(-1)).squeeze(-1)
+
+
+def _batch_mahalanobis(bL, bx):
+    """x (L L^T)^-1 x for lower factors and vectors."""
+    diff = bx.unsqueeze(-1)
+    factor = bL.expand((*hookgrad.broadcast_shapes(diff.shape[:-2], bL.shape[:-2]), -1, -1))
+    diff = diff.expand((*factor.shape[:-2], -1, -1))
+    return hookgrad.linalg.solve_triangular(factor, diff, upper=False).squeeze(-1).pow(2).sum(-1)
 
 
 class MultivariateNormal(Distribution):
@@ -76,7 +94,7 @@ class MultivariateNormal(Distribution):
     def rsample(self, sample_shape=()):
         shape = self._extended_shape(sample_shape)
         eps = hookgrad.normal(hookgrad.zeros(shape, dtype=self.loc.dtype), hookgrad.ones(shape, dtype=self.loc.dtype))
-        return self.loc + (self._unbroadcasted_scale_tril @ eps.unsqueeze(-1)).squeeze(-1)
+        return self.loc + _batch_mv(self._unbroadcasted_scale_tril, eps)
 
     def _half_log_det(self):
         return self._unbroadcasted_scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -84,9 +102,7 @@ class MultivariateNormal(Distribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        diff = (value - self.loc).unsqueeze(-1)
-        factor = self._unbroadcasted_scale_tril.expand((*diff.shape[:-2], -1, -1))
-        m = hookgrad.linalg.solve_triangular(factor, diff, upper=False).squeeze(-1).pow(2).sum(-1)
+        m = _batch_mahalanobis(self._unbroadcasted_scale_tril, value - self.loc)
         return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + m) - self._half_log_det()
 
     def entropy(self):
