@@ -120,15 +120,15 @@ ARITHMETIC(LOOP2_FAST, add_scaled, (V)((W)x + (W)extra->i[0] * (W)y), fma(f(0), 
 ARITHMETIC(LOOP2_FAST, sub, (V)((W)x - (W)y), x - y, x ^ y)
 ARITHMETIC(LOOP2_WIDE, sub_scaled, (V)((W)x - (W)extra->i[0] * (W)y), fma(-f(0), y, x), x ^ (y && extra->i[0]))
 ARITHMETIC(LOOP2_FAST, mul, (V)((W)x *(W)y), x *y, x &y)
-ARITHMETIC(LOOP2_FAST, maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
-ARITHMETIC(LOOP2_FAST, minimum, x < y ? x : y, x < y || x != x ? x : y, x &y)
+ARITHMETIC(LOOP2_WIDE, maximum, x > y ? x : y, x > y || x != x ? x : y, x | y)
+ARITHMETIC(LOOP2_WIDE, minimum, x < y ? x : y, x < y || x != x ? x : y, x &y)
 ARITHMETIC(LOOP2_WIDE, fmax, x > y ? x : y, x > y || y != y ? x : y, x | y)
 ARITHMETIC(LOOP2_WIDE, fmin, x < y ? x : y, x < y || y != y ? x : y, x &y)
 ARITHMETIC(LOOP2_FAST, threshold_backward, is_below(y, extra->i[0] + 1) ? 0 : x, y <= f(0) ? 0 : x, x &y)
 ARITHMETIC(LOOP2_WIDE, heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : (V)(x > 0), x ? 1 : y)
 
-#define K(id, ...)                                                                                                     \
-    WIDE_FLOATS(LOOP2_FAST, id, __VA_ARGS__)                                                                           \
+#define K(KIND, id, ...)                                                                                               \
+    WIDE_FLOATS(KIND, id, __VA_ARGS__)                                                                                 \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_SIMPLE2_KERNELS(K)
 #undef K
@@ -138,8 +138,8 @@ HG_SIMPLE2_KERNELS(K)
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_MATH2_KERNELS(K)
 #undef K
-#define K(id, bits, limit, near, ...)                                                                                  \
-    NEAR2(id##_f32, bits, limit, near, __VA_ARGS__)                                                                    \
+#define K(id, KIND, bits, limit, near, ...)                                                                            \
+    NEAR2(KIND, id##_f32, bits, limit, near, __VA_ARGS__)                                                              \
     LOOP2(id##_f64, double, double, double, __VA_ARGS__)                                                               \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_NEAR2_KERNELS(K) /* NOLINT(clang-analyzer-core.uninitialized.Assign): near_in() fills whole blocks */

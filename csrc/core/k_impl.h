@@ -63,26 +63,26 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(sin, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 0), sin(x))                                          \
     K(cos, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 1), cos(x))
 /* clang-format on */
-/* The same for any number of them: K(name, bits, limit, value by polynomials, value). */
+/* The same for any number of them: K(name, which vector units, bits, limit, value by polynomials, value). */
 /* clang-format off */
 #define HG_NEAR_KERNELS(K)                                                                                             \
-    K(expm1, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_with_sign(hg_near_expm1(fused, x), x), expm1(x))                                       \
-    K(log, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
-    K(tanh, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \
-    K(erf, 0, 0, hg_near_erf(fused, x), erf(x))                                                                        \
-    K(sigmoid, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_sigmoid(fused, x), 1 / (1 + exp(-x)))
+    K(expm1, HG_VECTOR_FEW, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_with_sign(hg_near_expm1(fused, x), x), expm1(x))                                       \
+    K(log, HG_VECTOR, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
+    K(tanh, HG_VECTOR, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \
+    K(erf, HG_VECTOR_FEW, 0, 0, hg_near_erf(fused, x), erf(x))                                                                        \
+    K(sigmoid, HG_VECTOR, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_sigmoid(fused, x), 1 / (1 + exp(-x)))
 /* ... and activations. */
 #define HG_NEAR_ACTIVATION_KERNELS(K) \
-    K(silu, HG_SIZE_BITS(x), HG_EXP_REACH, x / (1 + hg_near_exp(fused, -x)), x / (1 + exp(-x)))                        \
-    K(gelu, 0, 0, hg_near_gelu(fused, x), x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))                                     \
-    K(gelu_tanh, 0, 0, 0.5f * x * (1 + hg_near_tanh(fused, HG_GELU_ARGUMENT(x))),                                      \
+    K(silu, HG_VECTOR, HG_SIZE_BITS(x), HG_EXP_REACH, x / (1 + hg_near_exp(fused, -x)), x / (1 + exp(-x)))                        \
+    K(gelu, HG_VECTOR, 0, 0, hg_near_gelu(fused, x), x *(V)0.5 * (1 + erf(x * (V)M_SQRT1_2)))                                     \
+    K(gelu_tanh, HG_VECTOR_FEW, 0, 0, 0.5f * x * (1 + hg_near_tanh(fused, HG_GELU_ARGUMENT(x))),                                      \
       (V)0.5 * x * (1 + tanh(HG_GELU_ARGUMENT(x))))                                                                    \
-    K(mish, 0, 0, x * hg_near_tanh(fused, HG_OVER_0(x) + hg_near_softplus(fused, fabsf(x))), x *tanh(log1p(exp(x))))   \
-    K(softplus, 0, 0,                                                                                                  \
+    K(mish, HG_VECTOR_FEW, 0, 0, x * hg_near_tanh(fused, HG_OVER_0(x) + hg_near_softplus(fused, fabsf(x))), x *tanh(log1p(exp(x))))   \
+    K(softplus, HG_VECTOR_FEW, 0, 0,                                                                                                  \
       x * f(0) > f(1) ? x : (HG_OVER_0(x * f(0)) + hg_near_softplus(fused, fabsf(x * f(0)))) / f(0),                   \
       x * f(0) > f(1) ? x : log1p(exp(x * f(0))) / f(0))                                                               \
-    K(log_sigmoid, 0, 0, (x < 0 ? x : 0) - hg_near_softplus(fused, fabsf(x)), (x < 0 ? x : 0) - log1p(exp(-fabs(x))))  \
-    K(elu, HG_SIZE_BITS(x * f(2)), HG_EXPM1_REACH,                                                                     \
+    K(log_sigmoid, HG_VECTOR_FEW, 0, 0, (x < 0 ? x : 0) - hg_near_softplus(fused, fabsf(x)), (x < 0 ? x : 0) - log1p(exp(-fabs(x))))  \
+    K(elu, HG_VECTOR_FEW, HG_SIZE_BITS(x * f(2)), HG_EXPM1_REACH,                                                                     \
       x > 0 ? x * f(1) : hg_with_sign(hg_near_expm1(fused, x * f(2)), x * f(2)) * (f(0) * f(1)),                                               \
       x > 0 ? x * f(1) : x != x ? x : expm1(x * f(2)) * (f(0) * f(1)))
 /* clang-format on */
@@ -105,14 +105,14 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(xlogy, y != y   ? y : x == 0 ? 0 : x * log(y))
 /* By polynomials, as above. */
 #define HG_NEAR2_KERNELS(K)                                                                                            \
-    K(gelu_backward, 0, 0, x *hg_near_gelu_slope(fused, y),                                                            \
+    K(gelu_backward, HG_VECTOR, 0, 0, x *hg_near_gelu_slope(fused, y),                                                            \
       x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)))             \
-    K(gelu_tanh_backward, 0, 0, x *HG_GELU_SLOPE(y, hg_near_tanh(fused, HG_GELU_ARGUMENT(y))),                         \
+    K(gelu_tanh_backward, HG_VECTOR_FEW, 0, 0, x *HG_GELU_SLOPE(y, hg_near_tanh(fused, HG_GELU_ARGUMENT(y))),                         \
       x *HG_GELU_SLOPE(y, tanh(HG_GELU_ARGUMENT(y))))                                                                  \
-    K(silu_backward, HG_SIZE_BITS(y), HG_EXP_REACH,                                                                    \
+    K(silu_backward, HG_VECTOR, HG_SIZE_BITS(y), HG_EXP_REACH,                                                                    \
       x *hg_near_sigmoid(fused, y) * (1 + y * (1 - hg_near_sigmoid(fused, y))),                                        \
       x *(1 / (1 + exp(-y))) * (1 + y * (1 - 1 / (1 + exp(-y)))))                                                      \
-    K(elu_backward, HG_SIZE_BITS(y * f(2)), HG_EXP_REACH,                                                              \
+    K(elu_backward, HG_VECTOR_FEW, HG_SIZE_BITS(y * f(2)), HG_EXP_REACH,                                                              \
       y <= 0 ? x * f(2) * f(0) * f(1) * hg_near_exp(fused, y * f(2)) : x * f(1),                                       \
       y <= 0 ? x * f(2) * f(0) * f(1) * exp(y * f(2)) : x * f(1))
 /* clang-format on */
@@ -121,12 +121,12 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     ((V)0.5 * (1 + (t)) +                                                                                              \
      (V)0.5 * (y) * (1 - (t) * (t)) * (V)(M_SQRT2 * M_2_SQRTPI * 0.5) * (1 + (V)(3 * 0.044715) * (y) * (y)))
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
-    K(div, x / y)                                                                                                      \
-    K(mul_scaled, x *(y * f(0)))                                                                                       \
-    K(sigmoid_backward, x *(1 - y) * y)                                                                                \
-    K(tanh_backward, x *(1 - y * y))                                                                                   \
-    K(leaky_relu_backward, y > 0 ? x : x * f(0))                                                                       \
-    K(lerp_by_number, HG_LERP(x, y, f(0)))
+    K(LOOP2_FAST, div, x / y)                                                                                          \
+    K(LOOP2_FAST, sigmoid_backward, x *(1 - y) * y)                                                                    \
+    K(LOOP2_FAST, tanh_backward, x *(1 - y * y))                                                                       \
+    K(LOOP2_WIDE, mul_scaled, x *(y * f(0)))                                                                           \
+    K(LOOP2_WIDE, leaky_relu_backward, y > 0 ? x : x * f(0))                                                           \
+    K(LOOP2_WIDE, lerp_by_number, HG_LERP(x, y, f(0)))
 /* From x to y by z, exactly at either end. */
 #define HG_LERP(x, y, z) ((z) < (V)0.5 && (z) > (V)-0.5 ? fma(z, (y) - (x), x) : fma((x) - (y), 1 - (z), y))
 /* Three floating operands. */
@@ -139,7 +139,11 @@ HG_MATH_KERNELS(K)
 HG_SIMPLE_KERNELS(K)
 HG_SIMPLE_ACTIVATION_KERNELS(K)
 HG_MATH2_KERNELS(K)
+#undef K
+#define K(loop, name, ...) extern const hg_kernel hg_k_##name;
 HG_SIMPLE2_KERNELS(K)
+#undef K
+#define K(name, ...) extern const hg_kernel hg_k_##name;
 HG_SIMPLE3_KERNELS(K)
 HG_FINE_KERNELS(K)
 HG_RARE_KERNELS(K)

@@ -195,12 +195,14 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
             const float *b = operands == 2 ? near_in(room[1], p[2] + i * step[2], step[2], m) : a;                     \
             bool direct = IS_UNIT(0, float) && m % NEAR_BLOCK == 0;                                                    \
             float *r = direct ? (float *)(void *)(p[0] + i * step[0]) : room[2];                                       \
-            uint32_t most = 0;                                                                                         \
-            for (int64_t k = 0; limit && k < m; k++) {                                                                 \
-                float x = a[k], y = b[k];                                                                              \
-                (void)x, (void)y;                                                                                      \
-                most = most > (bits) ? most : (bits);                                                                  \
-            }                                                                                                          \
+            uint32_t most_of[NEAR_BLOCK] = {0}, most = 0; /* of the ones after the last as well */                     \
+            for (int64_t k = 0; limit && k < m; k += NEAR_BLOCK)                                                       \
+                for (int j = 0; j < NEAR_BLOCK; j++) {                                                                 \
+                    float x = a[k + j], y = b[k + j];                                                                  \
+                    (void)x, (void)y;                                                                                  \
+                    most_of[j] = most_of[j] > (bits) ? most_of[j] : (bits);                                            \
+                }                                                                                                      \
+            for (int j = 0; j < NEAR_BLOCK; j++) most = most > most_of[j] ? most : most_of[j];                         \
             if (most > limit) {                                                                                        \
                 char *q[3] = {p[0] + i * step[0], p[1] + i * step[1], operands == 2 ? p[2] + i * step[2] : NULL};      \
                 fn##_any(m, q, step, extra);                                                                           \
@@ -220,18 +222,18 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
         }                                                                                                              \
     }                                                                                                                  \
     KIND(fn, (ARGS), n, p, step, extra)
-#define NEAR1(fn, bits, limit, near, ...)                                                                              \
+#define NEAR1(KIND, fn, bits, limit, near, ...)                                                                        \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(HG_VECTOR, fn, 1, bits, limit, false, x, near)
+    NEAR(KIND, fn, 1, bits, limit, false, x, near)
 #define FINE1(fn, bits, limit, fine, near, ...)                                                                        \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
     NEAR(HG_VECTOR, fn, 1, bits, limit, true, fine, near)
 #define RARE1(fn, bits, limit, near, ...)                                                                              \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
     NEAR(HG_VECTOR_FEW, fn, 1, m < NEAR_MANY ? UINT32_MAX : (bits), limit, false, x, near)
-#define NEAR2(fn, bits, limit, near, ...)                                                                              \
+#define NEAR2(KIND, fn, bits, limit, near, ...)                                                                        \
     LOOP2(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(HG_VECTOR, fn, 2, bits, limit, false, x, near)
+    NEAR(KIND, fn, 2, bits, limit, false, x, near)
 
 /* Comparisons whose answer the type gives away for unsigned operands. */
 static inline bool is_below(int64_t x, int64_t bound) { return x < bound; }

@@ -272,7 +272,7 @@ HG_INLINE void KERNEL_BODY(group_norm)(const bool fused, void *arg, int64_t begi
         }
     }
 }
-KERNEL_VERSIONS(group_norm)
+KERNEL_FEW(group_norm)
 
 /* The gradients of weight and bias are zero on entry. A unit is a group, of every sample. */
 HG_INLINE void KERNEL_BODY(group_norm_backward)(const bool fused, void *arg, int64_t begin, int64_t end) {
@@ -303,6 +303,6 @@ HG_INLINE void KERNEL_BODY(group_norm_backward)(const bool fused, void *arg, int
         }
     }
 }
-KERNEL_VERSIONS(group_norm_backward)
+KERNEL_FEW(group_norm_backward)
 
 #undef SUM_IN_LANES

@@ -98,8 +98,8 @@ static double inverse_erf(double y) {
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_MATH_KERNELS(K)
 #undef K
-#define K(id, bits, limit, near, ...)                                                                                  \
-    NEAR1(id##_f32, bits, limit, near, __VA_ARGS__)                                                                    \
+#define K(id, KIND, bits, limit, near, ...)                                                                            \
+    NEAR1(KIND, id##_f32, bits, limit, near, __VA_ARGS__)                                                              \
     LOOP1(id##_f64, double, double, double, __VA_ARGS__)                                                               \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
 HG_NEAR_KERNELS(K)
@@ -178,15 +178,15 @@ const hg_kernel hg_k_bitwise_not = {.name = "bitwise_not_cpu", .loop = {INT_ROWS
 
 /* ---- Tests ----------------------------------------------------------------------------------------------------------------- */
 
-#define TEST(id, on_floats, on_ints)                                                                                   \
-    FLOAT_TESTS(LOOP1_FAIR, LOOP1, id, on_floats)                                                                      \
+#define TEST(KIND, id, on_floats, on_ints)                                                                             \
+    FLOAT_TESTS(KIND, LOOP1, id, on_floats)                                                                            \
     INT_TESTS(LOOP1, LOOP1, id, on_ints)                                                                               \
     BOOLS(LOOP1, id, on_ints)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
-TEST(logical_not, x == 0, x == 0)
-TEST(isnan, x != x, ((void)x, 0))
-TEST(isinf, fabs(x) == (V)INFINITY, ((void)x, 0))
-TEST(isfinite, fabs(x) < (V)INFINITY, ((void)x, 1))
-TEST(isposinf, x == (V)INFINITY, ((void)x, 0))
-TEST(isneginf, x == (V)-INFINITY, ((void)x, 0))
-TEST(signbit, signbit(x) != 0, is_below(x, 0))
+TEST(LOOP1_FAIR, logical_not, x == 0, x == 0)
+TEST(LOOP1_FAIR, isnan, x != x, ((void)x, 0))
+TEST(LOOP1_FAIR, isinf, fabs(x) == (V)INFINITY, ((void)x, 0))
+TEST(LOOP1_FAIR, isfinite, fabs(x) < (V)INFINITY, ((void)x, 1))
+TEST(LOOP1, isposinf, x == (V)INFINITY, ((void)x, 0))
+TEST(LOOP1, isneginf, x == (V)-INFINITY, ((void)x, 0))
+TEST(LOOP1, signbit, signbit(x) != 0, is_below(x, 0))
