@@ -298,3 +298,24 @@ def test_a_tensor_that_was_not_given_is_saved_raw_all_the_same():
         assert type(getattr(node, "_raw_saved_" + name)).__name__ == "SavedTensor"
     weighted = F.multi_margin_loss(x, torch.tensor([0, 1, 2, 3]), weight=torch.ones(4, dtype=torch.float64))
     assert weighted.grad_fn._saved_weight.shape == (4,)
+
+
+@pytest.mark.parametrize("make", [torch.nn.MaxPool2d, torch.nn.AvgPool2d])
+def test_a_number_for_both_dimensions_is_saved_for_each(make):
+    node = make(2)(torch.rand(1, 1, 4, 4, requires_grad=True)).grad_fn
+    assert (node._saved_kernel_size, node._saved_stride, node._saved_padding) == ((2, 2), (2, 2), (0, 0))
+
+
+def test_the_distance_of_pairs_is_along_the_last_dimension():
+    assert F.pairwise_distance(torch.rand(2, 3, requires_grad=True), torch.rand(2, 3)).grad_fn._saved_dim == (1,)
+
+
+def test_strides_are_saved_for_the_gradient_of_the_matrix_itself():
+    layer, data = torch.nn.Linear(5, 4), torch.rand(3, 5)
+    node = layer(data).grad_fn
+    assert (node._saved_mat1_sym_sizes, node._saved_mat1_sym_strides) == ((3, 5), ())
+    assert (node._saved_mat2_sym_sizes, node._saved_mat2_sym_strides) == ((5, 4), (1, 5))
+    node = layer.requires_grad_(False)(data.requires_grad_()).grad_fn
+    assert (node._saved_mat1_sym_strides, node._saved_mat2_sym_strides) == ((5, 1), ())
+    node = (data.detach() @ torch.rand(5, 2, requires_grad=True)).grad_fn
+    assert (node._saved_self_sym_strides, node._saved_mat2_sym_strides) == ((), (2, 1))

@@ -89,10 +89,19 @@ static hg_arg setting(layer *l, int name, hg_arg_kind kind, hg_arg otherwise) {
     return a.kind == HG_A_NONE ? otherwise : a;
 }
 
+/* The list just read, one number standing for both dimensions: the node shows both. */
+static hg_arg pair(layer *l, hg_arg a) {
+    if (a.kind != HG_A_INTS || a.n != 1) return a;
+    int64_t *at = l->space[l->n_lists - 1];
+    at[1] = at[0], a.n = 2;
+    return a;
+}
+
 #define FLAG(name)              setting(&l, HG_NAME_##name, HG_A_BOOL, hg_b(false))
 #define WHOLE(name, otherwise)  setting(&l, HG_NAME_##name, HG_A_INT, otherwise)
 #define NUMBER(name, otherwise) setting(&l, HG_NAME_##name, HG_A_FLOAT, otherwise)
 #define LIST(name, otherwise)   setting(&l, HG_NAME_##name, HG_A_INTS, otherwise)
+#define PAIR(name, otherwise)   pair(&l, LIST(name, otherwise))
 #define WORD(name, otherwise)   setting(&l, HG_NAME_##name, HG_A_STR, otherwise)
 #define PARAM(name)             weight(&l, HG_PARAMS, HG_NAME_##name)
 #define BUFFER(name)            weight(&l, HG_BUFFERS, HG_NAME_##name)
@@ -217,17 +226,21 @@ LAYER(layer_norm) {
 
 /* ---- Pooling ----------------------------------------------------------------------------------------------------------------- */
 
-static hg_status max_pool(hg_ctx *cx, hg_module *m, const char *name, int op, int op_indices, const hg_value *in,
-                          size_t n, hg_value *out) {
-    BEGIN(name);
+LAYER(max_pool1d) {
+    BEGIN("max_pool1d");
     hg_arg kernel = LIST(kernel_size, HG_NONE), stride = LIST(stride, HG_NONE), padding = LIST(padding, HG_DEFAULT);
     hg_arg dilation = LIST(dilation, HG_DEFAULT), ceil_mode = FLAG(ceil_mode), indices = FLAG(return_indices);
     hg_arg a[] = {x, kernel, stride, padding, dilation, ceil_mode};
-    return finish(&l, indices.u.i ? op_indices : op, a, 6, out);
+    return finish(&l, indices.u.i ? HG_OP_MAX_POOL1D_INDICES : HG_OP_MAX_POOL1D, a, 6, out);
 }
 
-LAYER(max_pool1d) { return max_pool(cx, m, "max_pool1d", HG_OP_MAX_POOL1D, HG_OP_MAX_POOL1D_INDICES, in, n, out); }
-LAYER(max_pool2d) { return max_pool(cx, m, "max_pool2d", HG_OP_MAX_POOL2D, HG_OP_MAX_POOL2D_INDICES, in, n, out); }
+LAYER(max_pool2d) {
+    BEGIN("max_pool2d");
+    hg_arg kernel = PAIR(kernel_size, HG_NONE), stride = PAIR(stride, HG_NONE), padding = PAIR(padding, HG_DEFAULT);
+    hg_arg dilation = PAIR(dilation, HG_DEFAULT), ceil_mode = FLAG(ceil_mode), indices = FLAG(return_indices);
+    hg_arg a[] = {x, kernel, stride, padding, dilation, ceil_mode};
+    return finish(&l, indices.u.i ? HG_OP_MAX_POOL2D_INDICES : HG_OP_MAX_POOL2D, a, 6, out);
+}
 
 LAYER(avg_pool1d) {
     BEGIN("avg_pool1d");
@@ -238,7 +251,7 @@ LAYER(avg_pool1d) {
 
 LAYER(avg_pool2d) {
     BEGIN("avg_pool2d");
-    hg_arg kernel = LIST(kernel_size, HG_NONE), stride = LIST(stride, HG_NONE), padding = LIST(padding, HG_DEFAULT);
+    hg_arg kernel = PAIR(kernel_size, HG_NONE), stride = PAIR(stride, HG_NONE), padding = PAIR(padding, HG_DEFAULT);
     hg_arg ceil_mode = FLAG(ceil_mode), count = setting(&l, HG_NAME_count_include_pad, HG_A_BOOL, hg_b(true));
     hg_arg divisor = WHOLE(divisor_override, HG_NONE);
     return FINISH(AVG_POOL2D, x, kernel, stride, padding, ceil_mode, count, divisor);

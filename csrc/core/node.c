@@ -254,6 +254,11 @@ int hg_node_argument(const hg_node *n, int i, const int64_t **shape, const int64
     return *shape = e.node->outs[e.nr].shape, e.node->outs[e.nr].n_dim;
 }
 
+hg_arg_edge hg_node_argument_edge(const hg_node *n, int i) {
+    const hg_node *to = n->op->differentiable >> i & 1 ? n->next[n->first_edge[i]].node : NULL;
+    return !to ? HG_EDGE_NONE : to->op && to->op->id == HG_OP_T ? HG_EDGE_TURNED : HG_EDGE_PLAIN;
+}
+
 /* ---- Seen from a derivative ------------------------------------------------------------------------------------------- */
 
 /* As in torch a list counts as one: where one of its gradients is wanted, all are computed. */

@@ -611,6 +611,9 @@ int hg_node_n_saved_at(const hg_node *n, int i); /* how many entries that list h
 /* What is known of argument i, a tensor: its dimensions, or -1 where it was none or neither was it saved nor did it require
    a gradient. Strides are those of a saved one, else NULL. Borrowed. */
 int hg_node_argument(const hg_node *n, int i, const int64_t **shape, const int64_t **stride);
+/* Where its gradient goes: nowhere, to a node, or to that of t(). */
+typedef enum hg_arg_edge { HG_EDGE_NONE, HG_EDGE_PLAIN, HG_EDGE_TURNED } hg_arg_edge;
+hg_arg_edge hg_node_argument_edge(const hg_node *n, int i);
 
 /* Saved-tensor hooks, innermost last pushed: `pack` is called with each tensor a node saves (a saved output has its history
    already) and returns what to keep instead, a new host reference; `unpack` turns that into a tensor again. `pack` runs with

@@ -233,12 +233,15 @@ static PyObject *derived(PyObject *node, place at) {
     const int64_t *shape, *stride;
     int n = hg_node_argument(NODE(node), at.i, &shape, &stride);
     int64_t product = 1;
+    hg_arg_edge edge = hg_node_argument_edge(NODE(node), at.i);
+    if (at.from == STRIDES && edge == HG_EDGE_NONE) return PyTuple_New(0); /* of use to its own gradient only */
     if (n < 0) return at.from == SIZES ? integers(1, &(int64_t){0}) : Py_NewRef(Py_None);
     switch (at.from) {
     case SIZES: return integers((uint32_t)n, shape);
     case STRIDES: {
         int64_t dense[HG_MAX_DIM];
         for (int i = n; i-- > 0; product *= shape[i]) dense[i] = product;
+        if (edge == HG_EDGE_TURNED && n == 2) dense[0] = 1, dense[1] = shape[0]; /* the weight of a linear layer */
         return integers((uint32_t)n, stride ? stride : dense);
     }
     case NUMEL:

@@ -214,7 +214,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension."""
-    return _C._norm(_C._add(x1 - x2, eps), p, -1, keepdim)
+    return _C._norm(_C._add(x1 - x2, eps), p, max(x1.dim(), x2.dim()) - 1, keepdim)
 
 
 # ---- Attention ---------------------------------------------------------------------------------------------------
