@@ -280,3 +280,15 @@ def test_what_is_scattered_into_lies_as_it_did_with_its_gaps():
     x = torch.rand(4, 3).t().requires_grad_()
     out = x.put(torch.tensor([1]), torch.tensor([5.0]))
     assert out.stride() == (1, 3) and out[0, 1] == 5 and torch.autograd.grad(out.sum(), x)[0].sum() == 11
+
+
+def test_the_gradient_of_a_leaf_with_gaps_is_contiguous():
+    """Also where it arrives permuted, and where a graph is made of it."""
+    for leaf in (torch.rand(2, 8, 4)[:, ::2], torch.rand(1, 4, 4).expand(2, 4, 4)):
+        for create_graph in (False, True):
+            x = leaf.detach().requires_grad_()
+            x.transpose(1, 2).contiguous().mul(torch.rand(2, 4, 4)).sum().backward(create_graph=create_graph)
+            assert x.grad.stride() == (16, 4, 1)
+            x = leaf.detach().requires_grad_()
+            x.permute(2, 1, 0).backward(torch.rand(4, 4, 2), create_graph=create_graph)
+            assert x.grad.stride() == (16, 4, 1)

@@ -486,8 +486,10 @@ static bool may_steal(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad) {
 }
 
 static hg_status copy_for(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad, hg_tensor **out) {
-    if (!hg_is_dense(var) || hg_sees(cx, grad) == HG_SEEN_BY_CLASS)
-        return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad)}, 1, out);
+    bool dense = hg_is_dense(var);
+    if (!dense || hg_sees(cx, grad) == HG_SEEN_BY_CLASS)
+        return hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(grad), hg_format_arg(HG_FORMAT_CONTIGUOUS)}, dense ? 1 : 2,
+                          out);
     if (var->plain && grad->plain && !cx->grad_enabled && !cx->lib->watch.calling && hg_same_shape(var, grad)) {
         hg_status st = hg_tensor_empty_like(cx, var, (hg_dtype)grad->dtype, out);
         if (st == HG_OK) memcpy((*out)->data, grad->data, (size_t)grad->numel * hg_tensor_itemsize(grad));
