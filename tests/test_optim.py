@@ -882,3 +882,34 @@ def test_threads_change_no_bit_of_a_large_parameter(optimizer, settings):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
     assert torch.equal(results[3], results[4]) and torch.equal(results[3], results[5])
     assert torch.allclose(results[0], results[3], rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_values_of_no_gradient_is_an_error():
+    p = nn.Parameter(torch.ones(2))
+    for parameters in (p, [p], []):
+        with pytest.raises(RuntimeError, match="to be true, but got false"):
+            nn.utils.clip_grad_value_(parameters, 1.0)
+    for foreach, writes in ((None, 2), (True, 2), (False, 1)):
+        p.grad = torch.tensor([3.0, -4.0])
+        nn.utils.clip_grad_value_(p, 0.5, foreach=foreach)
+        assert (p.grad.tolist(), p.grad._version) == ([0.5, -0.5], writes)
+
+
+def test_sparse_adam_refuses_dense_gradients():
+    p = nn.Parameter(torch.ones(2))
+    optimizer, log = optim.SparseAdam([p]), []
+    optimizer.register_step_pre_hook(lambda *args: log.append("before"))
+    optimizer.register_step_post_hook(lambda *args: log.append("after"))
+    assert optimizer.step(lambda: 5) == 5
+    p.grad = torch.ones(2)
+    with pytest.raises(RuntimeError, match="SparseAdam does not support dense gradients, please consider Adam instead"):
+        optimizer.step()
+    assert log == ["before", "after", "before"]
+    assert optimizer.state_dict()["state"] == {}
+    for settings, words in [
+        ({"lr": 0}, "learning rate: 0"),
+        ({"eps": 0}, "epsilon value: 0"),
+        ({"betas": (1, 0)}, "index 0: 1"),
+    ]:
+        with pytest.raises(ValueError, match=f"Invalid .*{words}"):
+            optim.SparseAdam([p], **settings)

@@ -25,6 +25,7 @@ _LATE = {
     "NAdam": "nadam",
     "RAdam": "radam",
     "Rprop": "rprop",
+    "SparseAdam": "sparse_adam",
     "swa_utils": None,
 }
 

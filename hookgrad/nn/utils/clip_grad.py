@@ -85,11 +85,16 @@ def clip_grad_norm(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False
 
 
 def clip_grad_value_(parameters, clip_value, foreach=None):
-    """Keep every element of every gradient between -clip_value and clip_value.
+    """Keep every element of every gradient between -clip_value and clip_value. RuntimeError where there is no gradient.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html
     """
-    clip_value = float(clip_value)
+    clip_value, grads = float(clip_value), _gradients(parameters)
+    if not grads:
+        raise RuntimeError("Expected !nested_tensorlist[0].empty() to be true, but got false: there is no gradient")
     with hookgrad.no_grad():
-        for grad in _gradients(parameters):
-            grad.clamp_(min=-clip_value, max=clip_value)
+        for grad in grads:
+            if foreach is None or foreach:  # PyTorch's two operations on the list
+                grad.clamp_(min=-clip_value).clamp_(max=clip_value)
+            else:
+                grad.clamp_(min=-clip_value, max=clip_value)
