@@ -32,6 +32,7 @@ _NAMES = {
     "_binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits",
     "_dropout_mask": "native_dropout",
     "_elu_": "elu_",
+    "adaptive_max_pool2d_with_indices": "adaptive_max_pool2d",
     "_celu_": "celu_",
     "_as_strided_": "as_strided_",
     "cholesky_ex": "linalg_cholesky_ex",

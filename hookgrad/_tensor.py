@@ -191,6 +191,9 @@ def __dir__(self):
     return sorted({*dir(type(self)), *self.__dict__})
 
 
+del __dir__  # what a module has under that name is its own
+
+
 @_method
 def __complex__(self):
     return complex(float(self))

@@ -296,3 +296,12 @@ def test_the_mask_says_which_derivatives_are_wanted():
     assert (grad.shape, x.shape, weight.shape) == ((1, 2, 3, 3), (1, 3, 4, 4), (2, 3, 2, 2))
     assert rest == [[2], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True]]
     assert str(aten.convolution_backward.default._schema).endswith("bool[3] output_mask) -> (Tensor, Tensor, Tensor)")
+
+
+def test_linear_and_mean_are_pytorchs_ops_in_pytorchs_order():
+    layer, x = nn.Linear(4, 2), torch.ones(2, 3, 4, requires_grad=True)
+    names = ["aten.view.default", "aten.t.default", "aten.addmm.default", "aten.view.default"]
+    assert seen(lambda: layer(x)) == names
+    loss = x.mean()
+    names = ["aten.ones_like.default", "aten.expand.default", "aten.div.Scalar"]
+    assert seen(lambda: torch.autograd.grad(loss, x)) == names

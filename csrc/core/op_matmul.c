@@ -589,14 +589,14 @@ hg_status hg_matmul_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* ---- linear ----------------------------------------------------------------------------------------------------------------- */
 
 static hg_tensor *linear(hg_ctx *cx, hg_tensor *x, hg_tensor *w, hg_tensor *bias) {
-    hg_tensor *wt = X(T, T(w));
-    if (!bias) return matmul(cx, x, wt);
-    if (x->n_dim == 2) return X(ADDMM, T(bias), T(x), T(wt));
-    if (!x->contiguous) return X(ADD, T(matmul(cx, x, wt)), T(bias));
+    if (!bias) return matmul(cx, x, X(T, T(w)));
+    if (x->n_dim == 2) return X(ADDMM, T(bias), T(x), T(X(T, T(w))));
+    if (!x->contiguous) return X(ADD, T(matmul(cx, x, X(T, T(w)))), T(bias));
     int64_t shape[HG_MAX_DIM], rows = 1;
     int last = x->n_dim - 1;
     for (int i = 0; i < last; i++) shape[i] = x->shape[i], rows *= x->shape[i];
-    hg_tensor *y = X(ADDMM, T(bias), T(X(RESHAPE, T(x), hg_ints((int64_t[]){rows, x->shape[last]}, 2))), T(wt));
+    hg_tensor *flat = X(RESHAPE, T(x), hg_ints((int64_t[]){rows, x->shape[last]}, 2)); /* before the weight is turned */
+    hg_tensor *y = X(ADDMM, T(bias), T(flat), T(X(T, T(w))));
     if (!y) return NULL;
     shape[last] = y->shape[1];
     return X(VIEW_SIZE, T(y), hg_ints(shape, last + 1));

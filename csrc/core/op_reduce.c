@@ -126,7 +126,8 @@ static hg_status mean_gradient(hg_ctx *cx, hg_back *b, const hg_arg *dim, bool k
     GIVE(0, X(DIV, T(g), hg_i(count_gone(cx, META(0), dim))));
     return HG_OK;
 }
-hg_status hg_d_mean(hg_ctx *cx, hg_back *b) { return mean_gradient(cx, b, &all_dims, false); }
+/* A number expands as it is. */
+hg_status hg_d_mean(hg_ctx *cx, hg_back *b) { return mean_gradient(cx, b, &all_dims, true); }
 hg_status hg_d_mean_dim(hg_ctx *cx, hg_back *b) { return mean_gradient(cx, b, ARG(1), ARG(2)->u.i != 0); }
 
 hg_status hg_op_nanmean(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
