@@ -228,6 +228,7 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
     const float *a = t.a, *next = t.ahead;
     t.alpha = g->alpha, t.beta = first ? g->beta : 1;
     const int64_t rows_step = t.a_row == t.k ? LINE : 0; /* of a, if they lie one after the other */
+    const bool kept = !copy && b_panel > panel;          /* copied before */
     t.ahead_step = LINE;
     for (int64_t j = j0; j < j1; j += panel, b += panel * g->b_col, t.b += b_panel) {
         t.n = hg_least(j1 - j, panel);
@@ -238,7 +239,8 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
         for (int64_t i = i0, h, number = 0; i < i1; i += h, number++) {
             h = share(i1 - i, m->rows);
             if (look)
-                look_ahead(&t, number, b + panel * g->b_col, g->b_row, g->b_col, panel);
+                look_ahead(&t, number, kept ? t.b + b_panel : b + panel * g->b_col, g->b_row, kept ? t.k : g->b_col,
+                           panel);
             else if (!next)
                 t.ahead = t.a + h * t.a_row, t.ahead_step = rows_step;
             t.c = g->c + i * g->c_row + j, t.c_row = g->c_row;
