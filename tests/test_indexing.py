@@ -501,3 +501,15 @@ def test_selecting_along_each_dimension(dtype):
         assert t.index_select(2, index).tolist() == [[[r[k] for k in at] for r in p] for p in x.tolist()]
         assert t.index_select(1, index).tolist() == [[p[k] for k in at] for p in x.tolist()]
         assert t.index_select(0, index).tolist() == [x.tolist()[k] for k in at]
+
+
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64, torch.float16, torch.int64, torch.uint8), ids=str)
+def test_adding_along_each_dimension(dtype):
+    x, index = torch.arange(60).view(3, 4, 5).to(dtype), torch.tensor([2, 0, 2, 1])
+    for d in range(3):
+        source = x.narrow(d, 0, 3).index_select(d, torch.tensor([0, 1, 2, 1]))
+        wanted = x.clone()
+        for k, at in enumerate(index.tolist()):
+            wanted.select(d, at).add_(source.select(d, k), alpha=2)
+        assert x.index_add(d, index, source, alpha=2).equal(wanted)
+    assert not x.equal(x + 1) and x.equal(x.clone()) and not x.equal(x.view(3, 20))

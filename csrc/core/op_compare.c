@@ -75,7 +75,10 @@ hg_status hg_op_allclose(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 static void all_equal(void *arg, int64_t n, char *const *p, const int64_t *step) {
     bool *equal = arg;
-    for (int64_t i = 0; i < n && *equal; i++) *equal = *(const uint8_t *)(p[0] + i * step[0]) != 0;
+    if (step[0] == 1)
+        *equal = *equal && !memchr(p[0], 0, (size_t)n);
+    else
+        for (int64_t i = 0; i < n && *equal; i++) *equal = *(const uint8_t *)(p[0] + i * step[0]) != 0;
 }
 
 hg_status hg_op_equal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

@@ -410,16 +410,27 @@ static void move_some(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-/* Of each row from begin to end the elements that `pick` names, where both are contiguous and that is the last dimension. */
-static void pick_some(void *arg, int64_t begin, int64_t end) {
+/* Of rows from begin to end, where both are contiguous and d is the last dimension: elements to or from where the index says. */
+static void move_in_rows(void *arg, int64_t begin, int64_t end) {
     const moving *m = arg;
     const int64_t n = m->to->shape[m->rank], length = m->from->shape[m->rank];
-    HG_BY_SIZE(
-        hg_tensor_itemsize(m->to), for (int64_t i = begin; i < end; i++) {
-            E *to = (E *)(void *)m->to->data + i * n;
-            const E *from = (const E *)(const void *)m->from->data + i * length;
-            for (int64_t k = 0; k < n; k++) to[k] = from[m->pick[k]];
-        })
+    if (m->pick) {
+        HG_BY_SIZE(
+            hg_tensor_itemsize(m->to), for (int64_t i = begin; i < end; i++) {
+                E *to = (E *)(void *)m->to->data + i * n;
+                const E *from = (const E *)(const void *)m->from->data + i * length;
+                for (int64_t k = 0; k < n; k++) to[k] = from[m->pick[k]];
+            })
+    } else {
+        HG_BY_DTYPE(
+            m->to->dtype, A factor = (int)K == HG_BOOL ? (A)(m->alpha != 0) : (A)m->alpha;
+            for (int64_t i = begin; i < end; i++) {
+                E *to = (E *)(void *)m->to->data + i * n;
+                const E *from = (const E *)(const void *)m->from->data + i * length;
+                for (int64_t k = 0; k < length; k++)
+                    to[m->put[k]] = STORE(LOAD(to[m->put[k]]) + LOAD(from[k]) * factor);
+            })
+    }
 }
 
 static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const hg_tensor *from, const int64_t *pick,
@@ -435,10 +446,10 @@ static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const
         }
     if (each == 0) return;
     m.step_to = (to->n_dim ? to->stride[d] : 1) * size, m.step_from = (from->n_dim ? from->stride[d] : 1) * size;
-    if (put) /* may name a row twice */
+    if (m.rank && m.rank == d && from->n_dim == to->n_dim && to->contiguous && from->contiguous && !put == !add)
+        hg_work(cx, each, 1 + HG_GRAIN / (1 + n), move_in_rows, &m);
+    else if (put) /* may name a row twice */
         move_some(&m, 0, n);
-    else if (m.rank && m.rank == d && to->contiguous && from->contiguous)
-        hg_work(cx, each, 1 + HG_GRAIN / (1 + n), pick_some, &m);
     else
         hg_work(cx, n, 1 + HG_GRAIN / (1 + each), move_some, &m);
 }
