@@ -319,3 +319,9 @@ def test_strides_are_saved_for_the_gradient_of_the_matrix_itself():
     assert (node._saved_mat1_sym_strides, node._saved_mat2_sym_strides) == ((5, 1), ())
     node = (data.detach() @ torch.rand(5, 2, requires_grad=True)).grad_fn
     assert (node._saved_self_sym_strides, node._saved_mat2_sym_strides) == ((), (2, 1))
+
+
+def test_batch_norm_of_data_saves_the_running_statistics_as_well():
+    layer = torch.nn.BatchNorm1d(3)
+    for node in (layer(torch.rand(4, 3)).grad_fn, layer.eval()(torch.rand(4, 3)).grad_fn):
+        assert node._saved_running_mean.shape == (3,) and node._saved_running_var.shape == (3,)
