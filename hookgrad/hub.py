@@ -147,3 +147,37 @@ def load_state_dict_from_url(
         found = HASH_REGEX.search(name) if check_hash else None
         download_url_to_file(url, kept, found.group(1) if found else None, progress)
     return hookgrad.load(kept, map_location=map_location, weights_only=weights_only)
+
+
+class _Faketqdm:
+    """What stands for tqdm where it is not installed: an iterable, a context and a counter that shows nothing."""
+
+    def __init__(self, iterable=(), *args, **kwargs):
+        self.iterable, self.n = iterable, 0
+
+    def __iter__(self):
+        return iter(self.iterable)
+
+    def update(self, n=1):
+        self.n += n
+
+    def close(self):
+        pass
+
+    set_description = set_postfix = lambda self, *args, **kwargs: None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        return False
+
+
+def __getattr__(name):
+    if name != "tqdm":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        tqdm = _Faketqdm
+    return tqdm

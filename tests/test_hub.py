@@ -54,3 +54,13 @@ def test_where_downloads_are_kept(monkeypatch, tmp_path):
     assert hub.get_dir() == str(tmp_path / "hub")
     hub.set_dir(tmp_path / "elsewhere")
     assert hub.get_dir() == str(tmp_path / "elsewhere")
+
+
+def test_old_names():
+    from hookgrad.utils import model_zoo
+
+    assert model_zoo.load_url is hub.load_state_dict_from_url
+    with hub._Faketqdm(range(3), total=3) as progress:
+        for _ in progress:
+            progress.update(2)
+    assert progress.n == 6 and list(hub.tqdm(range(2), disable=True)) == [0, 1]

@@ -338,3 +338,14 @@ def test_nothing_is_compiled_under_private_names():
 def test_there_is_no_profiler_of_nvidias():
     with pytest.raises(RuntimeError, match="NVTX functions not installed"):
         torch.cuda.nvtx.range_push("step")
+
+
+def test_names_for_code_that_can_also_be_scripted():
+    from hookgrad.jit.annotations import BroadcastingList2
+
+    @torch.jit._script_if_tracing
+    def twice(x, size: BroadcastingList2[int] = (1, 1)):
+        return 2 * x
+
+    assert twice(2) == 4 and issubclass(torch.jit.TracerWarning, Warning)
+    assert torch._dynamo.utils.is_compile_supported("cpu") is False and not torch._dynamo.utils.counters["frames"]

@@ -24,4 +24,4 @@ def mark_static_address(t, guard=False):
 mark_static = mark_dynamic = maybe_mark_dynamic = mark_static_address
 
 
-from . import eval_frame  # noqa: E402, F401 (a name of this module, which asks for the class above)
+from . import eval_frame, utils  # noqa: E402, F401 (names of this module, one of which asks for the class above)

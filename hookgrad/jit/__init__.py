@@ -6,7 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/jit.html
 from builtins import isinstance as _isinstance
 from typing import Any, Final, get_args, get_origin
 
-from .nn.modules.module import Module
+from ..nn.modules.module import Module
 
 __all__ = [
     "Final",
@@ -35,6 +35,10 @@ class ScriptFunction:
     """A compiled function: none of those that script() and trace() give is one."""
 
 
+class TracerWarning(Warning):
+    """What tracing warns with in PyTorch: for programs to filter."""
+
+
 def is_scripting():
     """Is this being compiled? Never."""
     return False
@@ -53,7 +57,7 @@ def unused(fn):
     return fn
 
 
-export = script_if_tracing = unused
+export = script_if_tracing = _script_if_tracing = _overload = _overload_method = unused
 
 
 def script(obj, *args, **kwargs):

@@ -1,0 +1,6 @@
+"""An old name of what is in torch.hub."""
+
+from ..hub import load_state_dict_from_url as load_url
+from ..hub import tqdm
+
+__all__ = ["load_url", "tqdm"]
