@@ -135,9 +135,14 @@ def hand_on(spawn) -> None:
     spawn.get_preparation_data = lambda name: {HERE: InTheChild(), **prepare(name)}
 
 
+def names_of(module) -> dict:
+    """A module's own dict: vars() would load what comes late where a module sees to that."""
+    return ModuleType.__dict__["__dict__"].__get__(module)
+
+
 def present_as_torch(module) -> None:
     """Rename what the module defines, and let a name it lacks fail under PyTorch's name."""
-    for value in list(vars(module).values()):
+    for value in list(names_of(module).values()):
         home = getattr(value, "__module__", None)
         if isinstance(value, (type, FunctionType)) and isinstance(home, str) and is_ours(home):
             try:
@@ -145,7 +150,9 @@ def present_as_torch(module) -> None:
             except TypeError:
                 pass  # an immutable type of the extension, of which a script sees no name
     if not module.__name__.rpartition(".")[2].startswith("_"):
-        vars(module)["__getattr__"] = Missing(module)  # no setattr: layers would look for what a program has replaced
+        names_of(module)["__getattr__"] = Missing(
+            module
+        )  # no setattr: layers would look for what a program has replaced
         if type(module) is ModuleType:
             module.__class__ = _Package
     module.__name__ = torch_name(module.__name__)
@@ -156,7 +163,7 @@ class Missing:
 
     def __init__(self, module):
         self.name = torch_name(module.__name__)
-        self.late = vars(module).get("__getattr__")
+        self.late = names_of(module).get("__getattr__")
 
     def __call__(self, attr):
         if self.late is not None:

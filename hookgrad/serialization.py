@@ -629,6 +629,33 @@ def _load_old(file, located, unpickler, encoding):
     return made
 
 
+class PyTorchFileReader:
+    """The records of a file that torch.save() wrote: its pickle is `data.pkl`, the memory of its tensors `data/0` and on."""
+
+    def __init__(self, file):
+        try:
+            self._archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, FileNotFoundError) as error:
+            raise RuntimeError(f"PytorchStreamReader failed reading zip archive: {error}") from None
+        self._root = self._archive.namelist()[0].partition("/")[0] + "/"
+
+    def get_all_records(self):
+        return [name[len(self._root) :] for name in self._archive.namelist()]
+
+    def has_record(self, name):
+        return self._root + name in self._archive.namelist()
+
+    def get_record(self, name):
+        """The bytes of a record; RuntimeError where there is none of that name."""
+        if not self.has_record(name):
+            raise RuntimeError(f"PytorchStreamReader failed locating file {name}: file not found")
+        return self._archive.read(self._root + name)
+
+    def get_storage_from_record(self, name, numel, dtype):
+        """A tensor of the numbers in a record."""
+        return _C.frombuffer(bytearray(self.get_record(name)), dtype=dtype, count=numel)
+
+
 def __getattr__(name):
     if name in ("MAP_LOCATION", "FILE_LIKE"):
         from . import _typing

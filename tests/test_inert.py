@@ -339,6 +339,18 @@ def test_there_is_no_profiler_of_nvidias():
     with pytest.raises(RuntimeError, match="NVTX functions not installed"):
         torch.cuda.nvtx.range_push("step")
 
+    @torch.cuda.nvtx.range("marked {}", 1)
+    def marked():
+        return 1
+
+    with pytest.raises(RuntimeError, match="NVTX functions not installed"):
+        marked()
+    with torch.autograd.profiler.emit_nvtx(enabled=False):
+        pass
+    with pytest.raises(RuntimeError, match="NVTX"):
+        torch.autograd.profiler.emit_nvtx().__enter__()
+    assert torch._C._get_tracing_state() is None
+
 
 def test_names_for_code_that_can_also_be_scripted():
     from hookgrad.jit.annotations import BroadcastingList2
@@ -347,5 +359,7 @@ def test_names_for_code_that_can_also_be_scripted():
     def twice(x, size: BroadcastingList2[int] = (1, 1)):
         return 2 * x
 
-    assert twice(2) == 4 and issubclass(torch.jit.TracerWarning, Warning)
+    assert (
+        twice(2) == 4 and issubclass(torch.jit.TracerWarning, Warning) and torch.ScriptModule is torch.jit.ScriptModule
+    )
     assert torch._dynamo.utils.is_compile_supported("cpu") is False and not torch._dynamo.utils.counters["frames"]

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import pickle
+import sys
 import zipfile
 from collections import Counter, OrderedDict
 
@@ -248,3 +249,15 @@ def test_names_for_annotations():
     from hookgrad.serialization import FILE_LIKE, MAP_LOCATION
 
     assert torch.device in MAP_LOCATION.__args__ and str in FILE_LIKE.__args__
+
+
+def test_records_of_a_file(tmp_path):
+    torch.save({"a": torch.arange(3.0)}, tmp_path / "a.pt")
+    reader = torch.PyTorchFileReader(str(tmp_path / "a.pt"))
+    assert reader.has_record("data.pkl") and not reader.has_record("x") and "data/0" in reader.get_all_records()
+    assert reader.get_record("byteorder").decode() == sys.byteorder
+    assert reader.get_storage_from_record("data/0", 3, torch.float32).tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="PytorchStreamReader failed locating file x: file not found"):
+        reader.get_record("x")
+    with pytest.raises(RuntimeError, match="PytorchStreamReader failed"):
+        torch.PyTorchFileReader(str(tmp_path / "none.pt"))

@@ -292,3 +292,13 @@ print(vmap(fn, (0, 0, None))(params, buffers, x).shape)
 """
     expected = ["True 4 3 False", "True", "True", "False", "torch.Size([4, 3, 1])"]
     assert output(run_script(source)) == expected
+
+
+def test_the_dict_of_torch_optim_has_all_optimizers(run_script):
+    source = """
+import sys, torch
+print("torch.optim.lbfgs" in sys.modules, "hookgrad.optim.lbfgs" in sys.modules)
+found = [n for n, c in torch.optim.__dict__.items() if isinstance(c, type) and issubclass(c, torch.optim.Optimizer)]
+print(sorted({"Adam", "LBFGS", "Muon", "SGD"} & set(found)), vars(torch.optim)["NAdam"] is torch.optim.NAdam)
+"""
+    assert output(run_script(source)) == ["False False", "['Adam', 'LBFGS', 'Muon', 'SGD'] True"]

@@ -252,3 +252,21 @@ class profile:
 
     def __str__(self):
         return str(self.function_events)
+
+
+class emit_nvtx:
+    """Marks every op for NVIDIA's profiler: there is none, and entering fails."""
+
+    def __init__(self, enabled=True, record_shapes=False):
+        self.enabled = enabled
+
+    def __enter__(self):
+        if self.enabled:
+            raise RuntimeError("Can't use NVTX: hookgrad runs on the CPU")
+        return self
+
+    def __exit__(self, *exc):
+        return False
+
+
+emit_itt = emit_nvtx

@@ -1,5 +1,9 @@
 """Names for annotations of scripted functions."""
 
+from typing import Any, Optional, Union  # noqa: F401 (names that are taken from here)
+
+Dict, List, Tuple = dict, list, tuple
+
 
 class BroadcastingListCls:
     """A list, or a number that stands for as many: what it is a list of goes in brackets."""

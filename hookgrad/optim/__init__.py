@@ -30,7 +30,17 @@ _LATE = {
 }
 
 
-_sys.modules[__name__].__class__ = _C._Package
+class _Whole(_C._Package):
+    """The class of this module: programs that walk through its `__dict__` find what comes late, too."""
+
+    @property
+    def __dict__(self):
+        for name in _LATE:
+            getattr(self, name)
+        return globals()
+
+
+_sys.modules[__name__].__class__ = _Whole
 
 
 def __getattr__(name):

@@ -242,7 +242,7 @@ def tree_is_leaf(tree, is_leaf=None):
     return (is_leaf is not None and is_leaf(tree)) or _node_type(tree) not in SUPPORTED_NODES
 
 
-_is_leaf = tree_is_leaf
+_is_leaf, _get_node_type = tree_is_leaf, _node_type
 
 
 # ---- The containers alone ---------------------------------------------------------------------------------------------
