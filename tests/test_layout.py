@@ -292,3 +292,24 @@ def test_the_gradient_of_a_leaf_with_gaps_is_contiguous():
             x = leaf.detach().requires_grad_()
             x.permute(2, 1, 0).backward(torch.rand(4, 4, 2), create_graph=create_graph)
             assert x.grad.stride() == (16, 4, 1)
+
+
+def test_the_layout_of_gradients_can_be_left_to_what_arrives():
+    policy = torch.autograd.enforce_grad_layout_policy
+
+    def strides():
+        x = torch.ones(3, 2, requires_grad=True)
+        (x.t().contiguous() * torch.ones(2, 3)).sum().backward()
+        first = x.grad.stride()
+        (x * 2).sum().backward()
+        return first, x.grad.stride()
+
+    with policy(False):
+        assert strides() == ((1, 3), (1, 3))
+        with policy():
+            assert strides() == ((2, 1), (2, 1))
+    assert strides() == ((2, 1), (2, 1))
+    policy(enable=False)
+    assert strides()[0] == (1, 3) and policy(True)(strides)()[0] == (2, 1) and strides()[0] == (1, 3)
+    policy(enable=True)
+    assert strides()[0] == (2, 1)

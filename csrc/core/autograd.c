@@ -480,7 +480,7 @@ static bool laid_out_for(const hg_tensor *grad, const hg_tensor *var) {
    a view of. */
 static bool may_steal(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad) {
     const hg_host *host = HOST(cx);
-    return !cx->grad_enabled && laid_out_for(grad, var) && !grad->grad_fn &&
+    return !cx->grad_enabled && (laid_out_for(grad, var) || cx->loose_grads) && !grad->grad_fn &&
            (!grad->storage->free || hg_is_hollow(grad) || hg_is_meta(grad)) && host->unique(host->ud, grad) &&
            (grad->base ? grad->storage->n_ref == 2 && host->unique(host->ud, grad->base) : grad->storage->n_ref == 1);
 }

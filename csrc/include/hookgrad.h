@@ -174,6 +174,7 @@ struct hg_ctx {
     bool grad_enabled;
     bool inference;
     bool replays_views;     /* those made now are made again as they were, when they are stale */
+    bool loose_grads;       /* .grad may lie in memory as what arrived first does */
     bool below, mode_below; /* inside of what hg_watch.calling asks nothing is recorded, and the host shows this mode */
     uint64_t next_seq;      /* of the next node, per thread */
     struct hg_run *run;     /* the innermost backward running in this thread */

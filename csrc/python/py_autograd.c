@@ -223,6 +223,19 @@ static PyObject *set_inference_mode(PyObject *Py_UNUSED(m), PyObject *mode) {
     return PyBool_FromLong(was);
 }
 
+static PyObject *is_grad_layout_enforced(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    return cx ? PyBool_FromLong(!cx->loose_grads) : NULL;
+}
+
+static PyObject *set_grad_layout_enforced(PyObject *Py_UNUSED(m), PyObject *mode) {
+    int on = flag_of(mode, "set_grad_layout_enforcement_enabled", "enabled");
+    hg_ctx *cx = on < 0 ? NULL : py_ctx();
+    if (!cx) return NULL;
+    cx->loose_grads = !on;
+    Py_RETURN_NONE;
+}
+
 static PyObject *is_view_replay_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
     return cx ? PyBool_FromLong(cx->replays_views) : NULL;
@@ -451,6 +464,9 @@ static PyMethodDef functions[] = {
     {"_set_grad_enabled", set_grad_enabled, METH_O, "Record operations, or not."},
     {"is_inference_mode_enabled", is_inference_mode_enabled, METH_NOARGS, "Is inference mode on?"},
     {"_set_inference_mode", set_inference_mode, METH_O, "Returns whether it was on."},
+    {"_is_grad_layout_enforcement_enabled", is_grad_layout_enforced, METH_NOARGS, "As its setter left it."},
+    {"_set_grad_layout_enforcement_enabled", set_grad_layout_enforced, METH_O,
+     "Does .grad lie in memory as its tensor?"},
     {"_is_view_replay_enabled", is_view_replay_enabled, METH_NOARGS, "As _set_view_replay_enabled() left it."},
     {"_set_view_replay_enabled", set_view_replay_enabled, METH_O, "Stale views made now are made again as they were."},
     {"_is_multithreading_enabled", is_multithreading_enabled, METH_NOARGS, "As _set_multithreading_enabled() left it."},

@@ -198,20 +198,21 @@ class _force_original_view_tracking(_Remembered):
 
 
 class enforce_grad_layout_policy(_Remembered):
-    """Whether gradients must be laid out as their parameters; here they always are.
+    """Whether `.grad` must lie in memory as its tensor does; else it may lie as the first gradient that arrives.
+
+    >>> import hookgrad as torch
+    >>> x = torch.ones(3, 2, requires_grad=True)
+    >>> with torch.autograd.enforce_grad_layout_policy(False):
+    ...     x.t().contiguous().sum().backward()
 
     Source: https://docs.pytorch.org/docs/stable/autograd.html
     """
 
-    _now = True
+    def __init__(self, enable=True):
+        super().__init__(enable)
 
-    @classmethod
-    def _get(cls):
-        return cls._now
-
-    @classmethod
-    def _set(cls, now):
-        cls._now = now
+    _get = staticmethod(_C._is_grad_layout_enforcement_enabled)
+    _set = staticmethod(_C._set_grad_layout_enforcement_enabled)
 
 
 class _unsafe_preserve_version_counter(_DecoratorContextManager):
