@@ -9,9 +9,10 @@
    taken, delays nobody.
 
    `busy` says whose the pool is: who finds it taken (another thread's job, or a job within a job) runs the work alone. A job is
-   one word, from which ranges are taken without a lock: who has taken one may read what the owner has written beside it, which stays
-   until all ranges are done. The lock is for going to sleep and waking. A child process has none of its parent's threads,
-   and whatever a thread that is no more had locked: it begins with a new pool. */
+   one word, from which ranges are taken without a lock: who has taken one may read what the owner has written beside it, which
+   stays until all ranges are done. The owner takes them from the front and workers from the end, so that two threads read in the next
+   job what they wrote in this one, from their own caches. The lock is for going to sleep and waking. A child process has none
+   of its parent's threads, and whatever a thread that is no more had locked: it begins with a new pool. */
 #include "hookgrad.h"
 #include "pool_impl.h"
 
@@ -26,14 +27,16 @@
 
 enum { MAX_THREADS = 256, SPINS = 10000, PARTS_A_THREAD = 4 };
 
-/* The bits of a job, from the lowest on: the next range to be taken, how many there are, how many workers may still join, and the
+/* The bits of a job, from the lowest on: the first range that is left, the end of those, how many workers may still join, and the
    job's number. */
 enum { BITS_OF_RANGES = 16, BITS_OF_HELPERS = 8 };
+#define ONE_AT_END      ((uint64_t)1 << BITS_OF_RANGES)
 #define ONE_HELPER      ((uint64_t)1 << 2 * BITS_OF_RANGES)
-#define NEXT_OF(job)    ((int64_t)((job)&0xffff))
-#define RANGES_OF(job)  ((int64_t)((job) >> BITS_OF_RANGES & 0xffff))
+#define ONE_JOB         (ONE_HELPER << BITS_OF_HELPERS)
+#define FIRST_OF(job)   ((int64_t)((job)&0xffff))
+#define END_OF(job)     ((int64_t)((job) >> BITS_OF_RANGES & 0xffff))
 #define HELPERS_OF(job) ((job) >> 2 * BITS_OF_RANGES & 0xff)
-#define NUMBER_OF(job)  ((job) >> (2 * BITS_OF_RANGES + BITS_OF_HELPERS))
+#define NUMBER_OF(job)  ((job) / ONE_JOB)
 _Static_assert(MAX_THREADS <= 1 << BITS_OF_HELPERS && MAX_THREADS * PARTS_A_THREAD < 1 << BITS_OF_RANGES,
                "a job's bits");
 
@@ -41,7 +44,7 @@ static struct {
     _Alignas(64) _Atomic uint64_t job; /* a cache line that goes to the workers at once */
     hg_range_fn fn;
     void *arg;
-    int64_t n;
+    int64_t n, n_ranges;
     atomic_int processor;           /* the owner's */
     _Alignas(64) atomic_int n_done; /* ranges; it comes back from the workers */
     _Alignas(64) atomic_bool busy;
@@ -111,10 +114,10 @@ static void take_ranges(uint64_t number, bool as_owner) {
     for (;; price = 0) {
         uint64_t job = atomic_load(&pool.job);
         do {
-            if (NUMBER_OF(job) != number || NEXT_OF(job) == RANGES_OF(job)) return;
+            if (NUMBER_OF(job) != number || FIRST_OF(job) == END_OF(job)) return;
             if (price && !HELPERS_OF(job)) return;
-        } while (!atomic_compare_exchange_weak(&pool.job, &job, job + 1 - price));
-        int64_t n = pool.n, i = NEXT_OF(job), ranges = RANGES_OF(job);
+        } while (!atomic_compare_exchange_weak(&pool.job, &job, as_owner ? job + 1 : job - ONE_AT_END - price));
+        int64_t n = pool.n, ranges = pool.n_ranges, i = as_owner ? FIRST_OF(job) : END_OF(job) - 1;
         pool.fn(pool.arg, boundary(n, ranges, i), boundary(n, ranges, i + 1));
         if (atomic_fetch_add(&pool.n_done, 1) + 1 == ranges && atomic_load(&pool.owner_sleeps)) {
             pthread_mutex_lock(&pool.lock);
@@ -223,12 +226,11 @@ void hg_parallel_for(int64_t n, int64_t grain, hg_range_fn fn, void *arg) {
     }
     int helpers = (int)(parts < threads ? parts : threads) - 1;
     if (pool.n_workers < helpers) start_workers(helpers);
-    uint64_t number = NUMBER_OF(atomic_load(&pool.job) + ((uint64_t)1 << (2 * BITS_OF_RANGES + BITS_OF_HELPERS)));
-    pool.fn = fn, pool.arg = arg, pool.n = n;
+    uint64_t number = NUMBER_OF(atomic_load(&pool.job) + ONE_JOB);
+    pool.fn = fn, pool.arg = arg, pool.n = n, pool.n_ranges = parts;
     atomic_store_explicit(&pool.processor, this_processor(), memory_order_relaxed);
     atomic_store(&pool.n_done, 0);
-    atomic_store(&pool.job, (number << BITS_OF_HELPERS | (uint64_t)helpers) << 2 * BITS_OF_RANGES |
-                                (uint64_t)parts << BITS_OF_RANGES);
+    atomic_store(&pool.job, number * ONE_JOB + (uint64_t)helpers * ONE_HELPER + (uint64_t)parts * ONE_AT_END);
     int to_wake = helpers - (pool.n_workers - atomic_load(&pool.n_asleep));
     if (to_wake > 0) {
         pthread_mutex_lock(&pool.lock);
