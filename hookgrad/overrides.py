@@ -150,7 +150,7 @@ def _overrides(cls):
 
 @cache
 def _names_in_nn():
-    return {op: name for name, op in vars(_C.nn).items() if isinstance(op, _METHODS)}
+    return {op: name for name, op in vars(_C.nn).items() if isinstance(op, _METHODS) and name[0] != "_"}
 
 
 def _call(function, args, kwargs):
@@ -215,6 +215,11 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
         if result is not NotImplemented:
             return result
     name = getattr(function, "__name__", repr(function))
+    if by_python:
+        raise TypeError(
+            f"no implementation found for '{resolve_name(function) or name}' on types that implement __torch_function__: "
+            f"{list(types)}"
+        )
     given = "".join(f"\n\n  - tensor subclass {cls!r}" for cls in types)
     raise TypeError(
         f"Multiple dispatch failed for 'torch.{name}'; all __torch_function__ handlers returned NotImplemented:{given}"
@@ -512,30 +517,59 @@ def asked_about(function, name, prefix="torch"):
 _names_of_asking = {}
 
 
+@cache
 def _asking(function):
+    """The function, asked about as one from here on.
+
+    It stays the object it is, and a program's table of functions has it still, whenever that was made: its code is exchanged.
+    """
+    code = function.__code__
+    inner = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    inner.__kwdefaults__, inner.__module__ = function.__kwdefaults__, function.__module__
+    if hasattr(function, "__wrapped__"):
+        inner.__wrapped__ = function.__wrapped__
+    function.__globals__["_asked_functions"] = _asked_functions
+    free = code.co_freevars  # as many as there are cells
+    lines = ["def outer():", *[f"    {name} = None" for name in free], "    def call(*args, **kwargs):"]
+    lines += [f"        {name}" for name in free]
+    lines += [f"        return _asked_functions[{len(_asked_functions)}](args, kwargs)", "    return call"]
+    made = {}
+    exec(compile("\n".join(lines), code.co_filename, "exec"), made)
+    _asked_functions.append(_asked(inner, function))
+    function.__wrapped__ = inner
+    function.__code__ = made["outer"]().__code__.replace(co_name=function.__name__)
+    function.__defaults__ = function.__kwdefaults__ = None
+    return function
+
+
+_asked_functions = []
+
+
+def _asked(inner, public):
+    """What a call of `public` does, `inner` being the function that computes."""
     own = _in_python()
-    if function in own and own[function] is None:
+    key = public if public in own else inner
+    if key in own and own[key] is None:
         as_given, in_python = True, True
     else:
-        in_python = function in own or function.__module__.endswith("nn.functional")
-        as_given = not in_python or function.__name__ in _AS_GIVEN or function.__name__.endswith("_")
+        in_python = key in own or inner.__module__.endswith("nn.functional")
+        as_given = not in_python or public.__name__ in _AS_GIVEN or public.__name__.endswith("_")
 
-    @wraps(function)
-    def call(*args, **kwargs):
+    def asked(args, kwargs):
         if _C._skips():  # it has been asked about: what it calls is
-            _within.names.append(function.__name__)
+            _within.names.append(public.__name__)
             try:
-                return function(*args, **kwargs)
+                return inner(*args, **kwargs)
             finally:
                 _within.names.pop()
         relevant = _flat(args, kwargs)
         if not has_torch_function(relevant):
-            return function(*args, **kwargs)
+            return inner(*args, **kwargs)
         if not as_given:
-            args, kwargs = passed_on(_signature(function), args, kwargs)
-        return _ask(call, relevant, args, kwargs, in_python=in_python)
+            args, kwargs = passed_on(_signature(inner), args, kwargs)
+        return _ask(public, relevant, args, kwargs, in_python=in_python)
 
-    return call
+    return asked
 
 
 class _Within(threading.local):

@@ -148,6 +148,48 @@ def test_a_stranger_in_a_list_is_asked():
     assert torch.cat([X, Stranger()])[0] == "cat"
 
 
+def test_a_table_of_functions_made_before_is_found_in(run_python):
+    code = (
+        "import hookgrad as torch, hookgrad.nn.functional as F\n"
+        "from hookgrad.nn.functional import interpolate\n"
+        "table = {F.cross_entropy: 'ce', F.mse_loss: 'mse', torch.einsum: 'einsum', torch.linalg.pinv: 'pinv', interpolate: 'up',\n"
+        "         F.linear: 'linear', torch.angle: 'angle'}\n"
+        "class Duck:\n"
+        "    @classmethod\n"
+        "    def __torch_function__(cls, func, types, args=(), kwargs=None):\n"
+        "        return table.get(func, NotImplemented)\n"
+        "d = Duck()\n"
+        "print(torch.add(torch.ones(1), 1).item(), F.mse_loss(torch.ones(1), torch.zeros(1)).item())\n"
+        "try: torch.ones(1) + d\n"
+        "except TypeError as error: print('TypeError')\n"
+        "print(F.cross_entropy(d, d), F.mse_loss(d, d), torch.einsum('i', d), torch.linalg.pinv(d), interpolate(d, 2),\n"
+        "      F.linear(d, d), torch.angle(d))\n"
+        "print(F.mse_loss(torch.ones(2), torch.zeros(2), reduction='sum').item(), F.mse_loss.__name__)\n"
+        "try: F.dropout(d)\n"
+        "except TypeError as error: print(error)\n"
+    )
+    done = run_python("-c", code)
+    assert done.stdout.splitlines() == [
+        "2.0 1.0",
+        "TypeError",
+        "ce mse einsum pinv up linear angle",
+        "2.0 mse_loss",
+        "no implementation found for 'torch.nn.functional.dropout' on types that implement __torch_function__: "
+        "[<class '__main__.Duck'>]",
+    ], done
+
+
+def test_strangers_in_products_and_in_autograd_are_asked():
+    s = Stranger()
+    assert (torch.ones(2, 2) @ s)[0] == "matmul"
+    assert torch.autograd.grad(s, s)[0] == "grad" and torch.autograd.backward(s)[0] == "backward"
+    with pytest.raises(TypeError):
+        torch.ones(2, 2) @ object()
+    x = torch.ones(2, requires_grad=True)
+    (grad,) = torch.autograd.grad([x.sum()], iter([x]))
+    assert grad.tolist() == [1.0, 1.0]
+
+
 def test_modes_are_off_where_all_is_disabled():
     with Names() as mode:
         assert torch._C._len_torch_function_stack() == 1 and torch._C._get_function_stack_at(0) is mode

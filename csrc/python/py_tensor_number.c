@@ -155,8 +155,12 @@ static PyObject *power_inplace(PyObject *x, PyObject *y, PyObject *modulus) {
 }
 
 static PyObject *matmul(PyObject *x, PyObject *y) {
-    if (!py_is_tensor(x) || !py_is_tensor(y)) Py_RETURN_NOTIMPLEMENTED;
-    return binary(x, y, HG_OP_MATMUL);
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (py_is_tensor(x) && py_is_tensor(y)) return binary(x, y, HG_OP_MATMUL);
+    if (py_override_strangers((PyObject *[]){x, y}, 2))
+        return py_override_op(cx, HG_OP_MATMUL, false, (PyObject *[]){x, y}, 2);
+    Py_RETURN_NOTIMPLEMENTED;
 }
 
 static PyObject *negative(PyObject *self) { return unary(self, HG_OP_NEG); }

@@ -56,7 +56,7 @@ __all__ = [
 
 def _as_tuple(tensors):
     """A tensor or an edge, or a sequence of them, as a tuple of tensors: an edge as one whose gradient arrives there."""
-    if isinstance(tensors, (_C.Tensor, GradientEdge)):
+    if isinstance(tensors, (_C.Tensor, GradientEdge)) or hasattr(tensors, "__torch_function__"):
         tensors = (tensors,)
     return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
@@ -111,6 +111,12 @@ def _gradients(outputs, given, batched=False):
     return given
 
 
+def _strange(tensors):
+    """Is one of them no tensor, but of a class with a `__torch_function__`?"""
+    several = tensors if isinstance(tensors, (list, tuple)) else (tensors,)  # an iterator is not to be used up
+    return any(hasattr(t, "__torch_function__") and not isinstance(t, _C.Tensor) for t in several)
+
+
 def _asked(function, args, kwargs, relevant):
     from ..overrides import handle_torch_function
 
@@ -128,7 +134,7 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
     """
-    if _C._overridden(tensors):
+    if _C._overridden(tensors) or _strange(tensors):
         given = {"retain_graph": retain_graph, "create_graph": create_graph, "inputs": inputs}
         return _asked(backward, (_as_tuple(tensors),), {"grad_tensors": grad_tensors, **given}, _as_tuple(tensors))
     if grad_variables is not None:
@@ -184,7 +190,7 @@ def grad(
     ):
         keep = create_graph if retain_graph is None else retain_graph
         return _C.grad(outputs, None, inputs, keep or _samples_left > 0, create_graph, not not allow_unused)
-    if _C._overridden(outputs, inputs):
+    if _C._overridden(outputs, inputs) or _strange(outputs) or _strange(inputs):
         given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
         given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}
         given |= {"is_grads_batched": is_grads_batched, "materialize_grads": materialize_grads}

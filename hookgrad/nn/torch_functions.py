@@ -13,6 +13,11 @@ _REDUCTIONS = ("none", "mean", "sum")  # "none" by default here, whatever PyTorc
 _SAMPLING = ("bilinear", "nearest", "bicubic")
 _PADDING = ("zeros", "border", "reflection")
 
+# The ops themselves, whatever stands in for those of nn.functional: see _inner.py.
+_batch_norm = _C._op_again(_C.nn._batch_norm_any, "batch_norm", "torch")
+_layer_norm = _C._op_again(_C.nn.layer_norm, "layer_norm", "torch")
+_group_norm = _C._op_again(_C.nn.group_norm, "group_norm", "torch")
+
 
 def adaptive_max_pool1d(input, output_size):
     """The maxima of as many windows as `output_size` says, and where they stood in L."""
@@ -69,11 +74,7 @@ def _kept(input, mask, p, scale):
 
 def batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=False):
     """nn.functional.batch_norm, the parameters first."""
-    return _C.nn._batch_norm_any(input, running_mean, running_var, weight, bias, training, momentum, eps)
-
-
-# The ops themselves, whatever stands in for those of nn.functional: see _inner.py.
-_layer_norm, _group_norm = (_C._op_again(getattr(_C.nn, name), name, "torch") for name in ("layer_norm", "group_norm"))
+    return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
