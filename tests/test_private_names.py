@@ -148,3 +148,10 @@ def test_what_is_a_function_in_python_in_pytorch_has_a_signature():
         assert str(inspect.signature(function)) == expected
     with pytest.raises(ValueError):
         inspect.signature(torch.add)
+
+
+def test_autograd_lists_what_comes_late():
+    assert {"anomaly_mode", "forward_ad", "functional", "gradcheck", "gradgradcheck", "profiler"} <= set(
+        dir(torch.autograd)
+    )
+    assert {"ASGD", "NAdam", "Adamax", "swa_utils"} <= set(dir(torch.optim))

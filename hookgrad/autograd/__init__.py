@@ -290,3 +290,7 @@ def __getattr__(name):
         value = globals()[name] = getattr(module, name, module)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LATE})
