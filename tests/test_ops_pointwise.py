@@ -451,3 +451,29 @@ def test_rows_of_few_elements():
     assert x.t()[:2].t().long().tolist() == [[int(a), int(b)] for a, b, c in rows]
     assert (x[:, 1:].t() > 50).tolist() == [[row[k] > 50 for row in rows] for k in (1, 2)]
     assert x.repeat_interleave(2).tolist() == [v for row in rows for v in row for _ in range(2)]
+
+
+def test_a_number_beside_half_precision_is_rounded_as_it_is():
+    x = torch.tensor([1.0, -0.4375, 2.5], dtype=torch.bfloat16)
+    near = torch.tensor(0.3, dtype=torch.bfloat16).item()
+    for result, exact in [
+        (x + 0.3, x.float() + near),
+        (0.3 - x, near - x.float()),
+        (x.clone().sub_(0.3), x.float() - near),
+        (x + torch.tensor(0.3), x.float() + near),
+        (x.fmod(0.3), x.float().fmod(near)),
+        (x * 0.3, x.float() * 0.3),  # but for products and quotients
+        (x / 0.3, x.float() / 0.3),
+    ]:
+        assert result.dtype == torch.bfloat16 and torch.equal(result, exact.bfloat16())
+    assert (torch.tensor([near], dtype=torch.bfloat16) == 0.3).item()
+
+
+def test_alpha_in_half_precision_is_rounded_and_so_is_a_short_product():
+    x, y = torch.linspace(-1, 1, 64).half(), torch.linspace(3, 7, 64).half()
+    alpha = torch.tensor(0.1, dtype=torch.float16).item()
+    assert torch.equal(torch.add(x, y, alpha=0.1), (x.float() + alpha * y.float()).half())
+    assert torch.equal(torch.sub(x, y, alpha=0.1), (x.float() - alpha * y.float()).half())
+    few, product = x[:5].clone(), (alpha * y[:5].float()).half().float()
+    assert torch.equal(few.add_(y[:5], alpha=0.1), (x[:5].float() + product).half())
+    assert torch.equal(torch.sub(x[:5], y[:5], alpha=0.1), (x[:5].float() - product).half())

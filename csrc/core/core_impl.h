@@ -190,5 +190,11 @@ static inline uint16_t hg_float_to_bf16(float f) {
     if (f != f) return 0x7fc0;
     return (uint16_t)((v.u + 0x7fff + ((v.u >> 16) & 1)) >> 16); /* to nearest, ties to even */
 }
+/* What a number becomes in half precision; others stay. */
+static inline double hg_halved(hg_dtype d, double f) {
+    return d == HG_F16    ? hg_half_to_float(hg_float_to_half((float)f))
+           : d == HG_BF16 ? hg_bf16_to_float(hg_float_to_bf16((float)f))
+                          : f;
+}
 
 #endif

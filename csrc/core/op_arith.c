@@ -44,12 +44,29 @@ static hg_status float_binary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, h
 
 /* ---- Sums --------------------------------------------------------------------------------------------------------------------- */
 
+static bool is_short(const hg_arg *a) { return a->kind == HG_A_TENSOR && a->u.t->numel < 32; }
+
+/* A multiple of the second is added or subtracted. In half precision torch rounds `alpha`, and the product as well of what is less than
+   one of its vectors. */
+static hg_status with_multiple(hg_ctx *cx, const hg_kernel *plain, const hg_kernel *scaled, hg_dtype d,
+                               const hg_arg a[2], const hg_arg *alpha, hg_tensor **out) {
+    hg_extra_args extra = extra_of(alpha);
+    hg_tensor *product = NULL;
+    hg_status st = check_alpha(cx, d, alpha);
+    if (st != HG_OK) return st;
+    extra.f[0] = hg_halved(d, extra.f[0]);
+    if ((d != HG_F16 && d != HG_BF16) || !is_short(&a[0]) || !is_short(&a[1]))
+        return hg_run(cx, scaled, d, a, 2, &extra, out);
+    st = hg_run(cx, &hg_k_mul, d, (hg_arg[]){a[1], hg_f(extra.f[0])}, 2, NULL, &product);
+    if (st == HG_OK) st = hg_run(cx, plain, d, (hg_arg[]){a[0], hg_t(product)}, 2, NULL, out);
+    if (product) hg_release(cx, product);
+    return st;
+}
+
 hg_status hg_op_add(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = common_type(cx, a);
     if (is_one(&a[2])) return hg_run(cx, &hg_k_add, d, a, 2, NULL, out);
-    hg_status st = check_alpha(cx, d, &a[2]);
-    hg_extra_args alpha = extra_of(&a[2]);
-    return st == HG_OK ? hg_run(cx, &hg_k_add_scaled, d, a, 2, &alpha, out) : st;
+    return with_multiple(cx, &hg_k_add, &hg_k_add_scaled, d, a, &a[2], out);
 }
 
 static hg_status scaled(hg_ctx *cx, hg_back *b, int param, hg_arg factor, bool negative) {
@@ -77,9 +94,7 @@ static hg_status subtract(hg_ctx *cx, const hg_arg a[2], const hg_arg *alpha, hg
                            "trying to invert a mask, use the `~` or `logical_not()` operator instead.");
         }
     if (is_one(alpha)) return hg_run(cx, &hg_k_sub, d, a, 2, NULL, out);
-    hg_status st = check_alpha(cx, d, alpha);
-    hg_extra_args extra = extra_of(alpha);
-    return st == HG_OK ? hg_run(cx, &hg_k_sub_scaled, d, a, 2, &extra, out) : st;
+    return with_multiple(cx, &hg_k_sub, &hg_k_sub_scaled, d, a, alpha, out);
 }
 
 hg_status hg_op_sub(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return subtract(cx, a, &a[2], out); }

@@ -72,11 +72,27 @@ static inline bool overwrites_first(const hg_tensor *out, hg_dtype result, const
            !out->storage->free && !(y && y->storage->free);
 }
 
+/* Two operands, of which one has half precision and a number stands beside it: torch rounds the number as what it goes with, but for
+   a product and a quotient. */
+static const hg_arg *rounded(const hg_kernel *k, hg_dtype d, const hg_arg *in, hg_arg *at) {
+    if (k == &hg_k_mul || k == &hg_k_div) return in;
+    for (int i = 0; i < 2; i++) {
+        const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
+        at[i] = in[i];
+        if (t ? t->n_dim || (t->dtype != HG_F32 && t->dtype != HG_F64) : in[i].kind == HG_A_BOOL) continue;
+        double f = !t ? hg_number_f(&in[i]) : t->dtype == HG_F32 ? *(float *)t->data : *(double *)t->data;
+        at[i] = hg_f(hg_halved(d, f));
+    }
+    return at;
+}
+
 hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
                  hg_tensor **out) {
     hg_dtype c = (d == HG_F16 || d == HG_BF16) && !k->loop[d] ? HG_F32 : d; /* computed in */
     hg_loop loop = k->loop[c];
+    hg_arg near[2];
     if (!loop) return refuse(cx, k, d, in, n_in, *out);
+    if (c != d && n_in == 2) in = rounded(k, d, in, near);
     hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
 
     /* One or two tensors as the kernel wants them, or one and a number: what nearly all calls are. */
