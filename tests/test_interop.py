@@ -405,3 +405,12 @@ def test_tensors_that_share_memory_do_so_again_after_load():
     loaded["even"].mul_(2)
     assert loaded["all"].tolist() == [1, 4, 3, 8, 5, 12, 7, 16, 9] and not loaded["even"]._is_view()
     assert isinstance(loaded["parameter"], torch.nn.Parameter)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_tensor_takes_an_array_for_data(dtype):
+    for shape in ((3,), (1,), (0,), (2, 1, 3)):
+        array = np.ones(shape, dtype=dtype)
+        made = torch.Tensor(array)
+        assert made.shape == shape and made.dtype == torch.float32 and made.tolist() == array.astype("float32").tolist()
+    assert torch.Tensor(np.int64(3)).shape == torch.Tensor(np.array(3)).shape == (3,)

@@ -124,6 +124,10 @@ static bool all_ints(PyObject *args) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
         PyObject *o = PyTuple_GET_ITEM(args, i);
         if (PyBool_Check(o) || py_is_tensor(o) || !PyIndex_Check(o)) return false;
+        if (PyLong_Check(o)) continue;
+        PyObject *index = PyNumber_Index(o); /* an array has the slot, and refuses */
+        if (!index) return PyErr_Clear(), false;
+        Py_DECREF(index);
     }
     return true;
 }
