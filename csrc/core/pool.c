@@ -47,7 +47,7 @@ static struct {
     int64_t n, n_ranges;
     atomic_int processor;           /* the owner's */
     _Alignas(64) atomic_int n_done; /* ranges; it comes back from the workers */
-    _Alignas(64) atomic_bool busy;
+    atomic_bool busy;
     atomic_bool owner_sleeps;
     atomic_int n_asleep;
     int n_workers; /* the owner's to change */
