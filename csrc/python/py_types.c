@@ -5,8 +5,8 @@
 
 typedef struct py_dtype_object {
     PyObject_HEAD
-    hg_dtype dtype; /* HG_NO_DTYPE where no tensor can be of it */
     const char *name;
+    hg_dtype dtype; /* HG_NO_DTYPE where no tensor can be of it */
     uint8_t size;
     bool is_float, is_complex, is_signed;
 } py_dtype_object;
@@ -14,7 +14,7 @@ typedef struct py_dtype_object {
 /* Dtypes of torch's that can be spoken of, in tables and comparisons; there are no tensors of them. */
 static const py_dtype_object spoken_of[] = {
 #define SPOKEN_OF(name, size, is_float, is_complex, is_signed)                                                         \
-    {PyObject_HEAD_INIT(NULL) HG_NO_DTYPE, name, size, is_float, is_complex, is_signed},
+    {PyObject_HEAD_INIT(NULL) name, HG_NO_DTYPE, size, is_float, is_complex, is_signed},
     SPOKEN_OF("uint16", 2, false, false, false) SPOKEN_OF("uint32", 4, false, false, false)
         SPOKEN_OF("uint64", 8, false, false, false) SPOKEN_OF("complex32", 4, false, true, true)
             SPOKEN_OF("complex64", 8, false, true, true) SPOKEN_OF("complex128", 16, false, true, true) SPOKEN_OF(
