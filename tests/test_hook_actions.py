@@ -29,7 +29,7 @@ class Stopped(Exception):
 class Setup:
     """One round: what a hook is registered on, who else knows that, and how the hook is set off.
 
-    `owner` is alone in holding it, but for `parents`: containers of modules, emptied when it is dropped.
+    `owner` is alone in holding it, but for `parents`: containers of modules, which have others when it is dropped.
     """
 
     def __init__(self, owner, register, run, *, result=lambda *args: None, parents=(), watch=None):
@@ -61,7 +61,8 @@ class Setup:
     def drop(self):
         self.box.clear()
         for parent in self.parents:
-            parent._modules.clear()
+            for name in parent._modules:
+                parent._modules[name] = nn.Identity()
         gc.collect(0)
 
 
