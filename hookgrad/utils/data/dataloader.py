@@ -267,7 +267,7 @@ class _BaseDataLoaderIter:
         return len(self._index_sampler)
 
     def __getstate__(self):
-        raise NotImplementedError("{} cannot be pickled", type(self).__name__)
+        raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
 
     def _fetcher_settings(self):
         return self._dataset_kind, self._dataset, self._auto_collation, self._collate_fn, self._drop_last
