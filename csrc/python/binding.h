@@ -80,10 +80,8 @@ typedef struct mod_state {
     PyObject *parameter;      /* the class nn.Parameter, told by the package; may be NULL */
     PyObject *training;       /* borrowed from the type: what looks the attribute of that name up */
     PyObject *module_methods; /* dict: nn.Module's methods as the package made them; NULL until it has */
-    PyObject
-        *instead; /* dict: functions that stand in for ops, see _op_instead() in py_op.c; NULL until there is one */
-    PyObject *
-        originals; /* dict: what stood in the package's modules where programs have put something else (py_package.c) */
+    PyObject *instead; /* dict: functions that stand in for ops, of _op_instead() (py_op.c); NULL until there is one */
+    PyObject *originals;   /* dict: what programs have put something else in the place of, in the package's modules */
     Py_ssize_t n_replaced; /* how many those are, and how many dispatch modes are on */
     PyObject
         *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
@@ -271,18 +269,17 @@ int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
-int py_dispatch_modes(void);
-/* there may be meta tensors from here on */ /* py_dispatch.c: how many are on in this thread */
-bool py_dispatches(PyObject *tensor);        /* is its class asked about ops? */
-PyObject *
-py_dispatch_fresh(PyObject *made); /* steals a tensor made of data, may be NULL; what the thread's modes make of it */
-PyObject *py_dispatch_data(PyObject *self,
-                           PyObject *data); /* steals data, may be NULL; the thread's modes see a detach */
-int py_dispatch_init(PyObject *m);          /* py_dispatch.c */
-int py_hook_call_init(PyObject *m);         /* py_hook_call.c */
-int py_grad_mode_init(PyObject *m);         /* py_grad_mode.c */
-int py_numpy_init(PyObject *m);             /* numpy.c */
-int py_dlpack_init(PyObject *m);            /* dlpack.c */
+int py_dispatch_modes(void);          /* py_dispatch.c: how many are on in this thread */
+bool py_dispatches(PyObject *tensor); /* is its class asked about ops? */
+/* Steals a tensor made of data, may be NULL; returns what the thread's dispatch modes make of it. (py_dispatch.c) */
+PyObject *py_dispatch_fresh(PyObject *made);
+/* Steals data, may be NULL: of self, whose .data was asked for; the thread's dispatch modes see a detach. */
+PyObject *py_dispatch_data(PyObject *self, PyObject *data);
+int py_dispatch_init(PyObject *m);  /* py_dispatch.c */
+int py_hook_call_init(PyObject *m); /* py_hook_call.c */
+int py_grad_mode_init(PyObject *m); /* py_grad_mode.c */
+int py_numpy_init(PyObject *m);     /* numpy.c */
+int py_dlpack_init(PyObject *m);    /* dlpack.c */
 
 /* tensor.c's table of attributes and methods is put together from these. */
 extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */

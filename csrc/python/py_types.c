@@ -13,17 +13,16 @@ typedef struct py_dtype_object {
 
 /* Dtypes of torch's that can be spoken of, in tables and comparisons; there are no tensors of them. */
 static const py_dtype_object spoken_of[] = {
-#define SPOKEN_OF(name, size, is_float, is_complex, is_signed)                                                         \
-    {PyObject_HEAD_INIT(NULL) name, HG_NO_DTYPE, size, is_float, is_complex, is_signed},
-    SPOKEN_OF("uint16", 2, false, false, false) SPOKEN_OF("uint32", 4, false, false, false)
-        SPOKEN_OF("uint64", 8, false, false, false) SPOKEN_OF("complex32", 4, false, true, true)
-            SPOKEN_OF("complex64", 8, false, true, true) SPOKEN_OF("complex128", 16, false, true, true) SPOKEN_OF(
-                "float8_e4m3fn", 1, true, false, true) SPOKEN_OF("float8_e5m2", 1, true, false, true)
-                SPOKEN_OF("float8_e4m3fnuz", 1, true, false, true) SPOKEN_OF("float8_e5m2fnuz", 1, true, false, true)
-                    SPOKEN_OF("float8_e8m0fnu", 1, true, false, false)
-                        SPOKEN_OF("float4_e2m1fn_x2", 1, true, false, true) SPOKEN_OF("quint8", 1, false, false, false)
-                            SPOKEN_OF("qint8", 1, false, false, true) SPOKEN_OF("qint32", 4, false, false, true)
-                                SPOKEN_OF("quint4x2", 1, false, false, false)
+#define SPOKEN_OF(name, ...)                                                                                           \
+    { PyObject_HEAD_INIT(NULL) name, HG_NO_DTYPE, __VA_ARGS__ }
+    SPOKEN_OF("uint16", 2, false, false, false),        SPOKEN_OF("uint32", 4, false, false, false),
+    SPOKEN_OF("uint64", 8, false, false, false),        SPOKEN_OF("complex32", 4, false, true, true),
+    SPOKEN_OF("complex64", 8, false, true, true),       SPOKEN_OF("complex128", 16, false, true, true),
+    SPOKEN_OF("float8_e4m3fn", 1, true, false, true),   SPOKEN_OF("float8_e5m2", 1, true, false, true),
+    SPOKEN_OF("float8_e4m3fnuz", 1, true, false, true), SPOKEN_OF("float8_e5m2fnuz", 1, true, false, true),
+    SPOKEN_OF("float8_e8m0fnu", 1, true, false, false), SPOKEN_OF("float4_e2m1fn_x2", 1, true, false, true),
+    SPOKEN_OF("quint8", 1, false, false, false),        SPOKEN_OF("qint8", 1, false, false, true),
+    SPOKEN_OF("qint32", 4, false, false, true),         SPOKEN_OF("quint4x2", 1, false, false, false),
 #undef SPOKEN_OF
 };
 
