@@ -226,21 +226,21 @@ LAYER(layer_norm) {
 
 /* ---- Pooling ----------------------------------------------------------------------------------------------------------------- */
 
-LAYER(max_pool1d) {
-    BEGIN("max_pool1d");
-    hg_arg kernel = LIST(kernel_size, HG_NONE), stride = LIST(stride, HG_NONE), padding = LIST(padding, HG_DEFAULT);
-    hg_arg dilation = LIST(dilation, HG_DEFAULT), ceil_mode = FLAG(ceil_mode), indices = FLAG(return_indices);
+static hg_status max_pool(hg_ctx *cx, hg_module *m, const char *name, bool plane, const hg_value *in, size_t n,
+                          hg_value *out) {
+#define SIDES(name, otherwise) (plane ? PAIR(name, otherwise) : LIST(name, otherwise))
+    BEGIN(name);
+    hg_arg kernel = SIDES(kernel_size, HG_NONE), stride = SIDES(stride, HG_NONE), padding = SIDES(padding, HG_DEFAULT);
+    hg_arg dilation = SIDES(dilation, HG_DEFAULT), ceil_mode = FLAG(ceil_mode), indices = FLAG(return_indices);
     hg_arg a[] = {x, kernel, stride, padding, dilation, ceil_mode};
-    return finish(&l, indices.u.i ? HG_OP_MAX_POOL1D_INDICES : HG_OP_MAX_POOL1D, a, 6, out);
+    const int of_row = indices.u.i ? HG_OP_MAX_POOL1D_INDICES : HG_OP_MAX_POOL1D,
+              of_plane = indices.u.i ? HG_OP_MAX_POOL2D_INDICES : HG_OP_MAX_POOL2D;
+    return finish(&l, plane ? of_plane : of_row, a, 6, out);
+#undef SIDES
 }
 
-LAYER(max_pool2d) {
-    BEGIN("max_pool2d");
-    hg_arg kernel = PAIR(kernel_size, HG_NONE), stride = PAIR(stride, HG_NONE), padding = PAIR(padding, HG_DEFAULT);
-    hg_arg dilation = PAIR(dilation, HG_DEFAULT), ceil_mode = FLAG(ceil_mode), indices = FLAG(return_indices);
-    hg_arg a[] = {x, kernel, stride, padding, dilation, ceil_mode};
-    return finish(&l, indices.u.i ? HG_OP_MAX_POOL2D_INDICES : HG_OP_MAX_POOL2D, a, 6, out);
-}
+LAYER(max_pool1d) { return max_pool(cx, m, "max_pool1d", false, in, n, out); }
+LAYER(max_pool2d) { return max_pool(cx, m, "max_pool2d", true, in, n, out); }
 
 LAYER(avg_pool1d) {
     BEGIN("avg_pool1d");
