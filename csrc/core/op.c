@@ -320,7 +320,7 @@ static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg
 static hg_status record_one(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int n_given, uint32_t want,
                             hg_tensor **out) {
     uint32_t in, save_out;
-    hg_node *n;
+    hg_node *n = NULL;
     int n_sizes = info->flat ? 0 : plain_sizes(info, a);
     if (n_sizes < 0 || info->constant_out) return record_outputs(cx, info, a, want, out, 1);
     needed(info, a, want, &in, &save_out);
