@@ -118,7 +118,7 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
 static hg_status refuse_view(hg_ctx *cx, const hg_tensor *t, bool itself) {
     const char *what = itself ? "is being" : "its base or another view of its base has been", *advice = "";
     bool inference = t->view_kind == HG_VIEW_INFERENCE, in_block = inference || t->view_kind == HG_VIEW_NO_GRAD;
-    char maker[80], head[160] = "A view was created in";
+    char maker[HG_NODE_NAME], head[160] = "A view was created in";
     switch (t->view_kind) {
     case HG_VIEW_MULTI_OUTPUT:
         advice =

@@ -267,7 +267,7 @@ static bool sees(hg_edge to) {
 /* Make *g, which does not, fit what it is the gradient of; replaces the reference. */
 static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_meta m, hg_tensor **g) {
     bool shaped = hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
-    char got[256], want[256], name[80];
+    char got[256], want[256], name[HG_NODE_NAME];
     if (!shaped && !expands(m, *g))
         return hg_fail(cx, HG_STATE,
                        "Function %s returned an invalid gradient at index %u - got %s but expected shape "
@@ -459,7 +459,7 @@ static hg_status check_nan(hg_ctx *cx, const hg_node *n, hg_tensor *const *grad_
         hg_status st = grad_in[i] && hg_dtype_is_float((hg_dtype)grad_in[i]->dtype) ? has_nan(cx, grad_in[i], &nan)
                                                                                     : HG_OK;
         if (st != HG_OK) return st;
-        char name[80];
+        char name[HG_NODE_NAME];
         if (nan)
             return hg_fail(cx, HG_STATE, "Function '%s' returned nan values in its %uth output.",
                            hg_node_full_name(n, name), i);

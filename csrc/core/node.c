@@ -406,16 +406,18 @@ const char *hg_node_name(const hg_node *n) {
     if (n->function) return n->function->name;
     return n->type->name ? n->type->name : n->compares_number ? n->op->twice_name : n->op->node_name;
 }
-const char *hg_node_full_name(const hg_node *n, char buf[80]) {
+
+const char *hg_node_full_name(const hg_node *n, char buf[HG_NODE_NAME]) {
     static const char *const in_torch[] = {"AccumulateGrad", "CopySlices",     "Error",
                                            "CopyBackwards",  "NotImplemented", "UndefinedGradBackward"};
     const char *name = hg_node_name(n), *where = "";
     for (size_t i = 0; i < sizeof in_torch / sizeof *in_torch; i++)
         if (!strcmp(name, in_torch[i])) where = "torch::autograd::";
-    snprintf(buf, 80, "%s%s", where, name);
+    snprintf(buf, HG_NODE_NAME, "%s%s", where, name);
     return buf;
 }
-const char *hg_node_short_name(const hg_node *n, char buf[80]) {
+
+const char *hg_node_short_name(const hg_node *n, char buf[HG_NODE_NAME]) {
     if (!n) return strcpy(buf, "a function");
     hg_node_full_name(n, buf);
     char *backward = NULL; /* the last one: "BackwardHookFunctionBackward" */

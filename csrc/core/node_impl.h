@@ -78,7 +78,7 @@ typedef struct hg_function {
 hg_status hg_node_extra_of(hg_ctx *cx, hg_node *n); /* makes n->hooks, where there is none */
 
 /* "AddBackward0" as messages call it, "Add"; n may be NULL. */
-const char *hg_node_short_name(const hg_node *n, char buf[80]);
+const char *hg_node_short_name(const hg_node *n, char buf[HG_NODE_NAME]);
 
 extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_copy_slices_node;
 

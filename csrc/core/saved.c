@@ -299,7 +299,7 @@ hg_status hg_freed_already(hg_ctx *cx) {
 hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n) { return n->freed ? hg_freed_already(cx) : HG_OK; }
 
 static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
-    char shape[256], name[80], from[128] = "";
+    char shape[256], name[HG_NODE_NAME], from[128] = "";
     if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_short_name(maker, name));
     return hg_fail(cx, HG_STATE,
                    "one of the variables needed for gradient computation has been modified by an inplace "

@@ -593,8 +593,9 @@ hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
 
 /* Nodes, as seen from outside. */
 const char *hg_node_name(const hg_node *n);
-const char *hg_node_full_name(const hg_node *n,
-                              char buf[80]); /* as torch's messages have it: "torch::autograd::CopySlices" */
+#define HG_NODE_NAME 96 /* room enough for any */
+/* As torch's messages have it: "torch::autograd::CopySlices". */
+const char *hg_node_full_name(const hg_node *n, char buf[HG_NODE_NAME]);
 uint64_t hg_node_seq(const hg_node *n);
 void hg_node_set_seq(hg_node *n, uint64_t seq);
 const int64_t *hg_node_out_shape(const hg_node *n, int k, int *n_dim, hg_dtype *dtype); /* borrowed; of what it made */

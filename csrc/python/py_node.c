@@ -194,7 +194,7 @@ static PyObject *node_repr(PyObject *self) {
 
 static PyObject *node_name(PyObject *self, PyObject *none) {
     (void)none;
-    char name[80];
+    char name[HG_NODE_NAME];
     return PyUnicode_FromString(hg_node_full_name(NODE(self), name));
 }
 
