@@ -69,7 +69,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(expm1, HG_VECTOR_FEW, HG_SIZE_BITS(x), HG_EXPM1_REACH, hg_with_sign(hg_near_expm1(fused, x), x), expm1(x))                                       \
     K(log, HG_VECTOR, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log(fused, x), log(x))                                                \
     K(tanh, HG_VECTOR, 0, 0, hg_near_tanh(fused, x), tanh(x))                                                                     \
-    K(erf, HG_VECTOR_FEW, 0, 0, hg_near_erf(fused, x), erf(x))                                                                        \
+    K(erf, HG_VECTOR, 0, 0, hg_near_erf(fused, x), erf(x))                                                                        \
     K(sigmoid, HG_VECTOR, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_sigmoid(fused, x), 1 / (1 + exp(-x)))
 /* ... and activations. */
 #define HG_NEAR_ACTIVATION_KERNELS(K) \
