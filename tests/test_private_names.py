@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import sys
 
 import pytest
 
@@ -146,8 +147,13 @@ def test_what_is_a_function_in_python_in_pytorch_has_a_signature():
         (torch.no_grad, "()"),
     ):
         assert str(inspect.signature(function)) == expected
-    with pytest.raises(ValueError):
-        inspect.signature(torch.add)
+    try:
+        in_c = str(inspect.signature(torch.add))
+    except ValueError:
+        in_c = None
+    assert in_c == (
+        "(*args, **kwargs)" if sys.version_info >= (3, 13) else None
+    )  # inspect has one for any object by then
 
 
 def test_autograd_lists_what_comes_late():

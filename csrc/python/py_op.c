@@ -365,7 +365,8 @@ static PyObject *ops_of_torch(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
-/* Of what is a function in Python in PyTorch; inspect finds none of the others, there as here. */
+/* Of what is a function in Python in PyTorch. Of the others inspect finds none, there as here; from Python 3.13 on that of any
+   object. */
 static PyObject *op_get_signature(PyObject *self, void *Py_UNUSED(closure)) {
     py_op *op = (py_op *)self;
     if (!(op->rows[0]->info->op->flags & HG_ROW_NN))
