@@ -150,9 +150,8 @@ def present_as_torch(module) -> None:
             except TypeError:
                 pass  # an immutable type of the extension, of which a script sees no name
     if not module.__name__.rpartition(".")[2].startswith("_"):
-        names_of(module)["__getattr__"] = Missing(
-            module
-        )  # no setattr: layers would look for what a program has replaced
+        # No setattr: layers would look for what a program has replaced.
+        names_of(module)["__getattr__"] = Missing(module)
         if type(module) is ModuleType:
             module.__class__ = _Package
     module.__name__ = torch_name(module.__name__)

@@ -381,6 +381,14 @@ hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     return st;
 }
 
+hg_status hg_raw_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
+    hg_tensor *dense = NULL;
+    hg_status st = hg_raw_contiguous(cx, t, &dense);
+    if (st == HG_OK) st = hg_tensor_alias(cx, dense, 1, &t->numel, NULL, hg_tensor_offset(dense), out);
+    hg_release(cx, dense);
+    return st;
+}
+
 hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {
     if (t->dtype == d) {
         hg_retain(cx, t);

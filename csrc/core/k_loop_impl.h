@@ -3,8 +3,8 @@
    A body is an expression in x, y, z (the operands), of type V, and f(i), the op's numbers. W is the type to add, subtract and
    multiply integers in, which wraps instead of overflowing. LOOPn_FAST bodies get loops for unit steps and for constant
    operands, which the compiler vectorises, for every vector unit (float32) or fewer; LOOPn_FAIR for fewer whatever the type.
-   LOOP2_WIDE has one loop, over blocks of either, which is less code; so has LOOP2_TESTS, whose results are bool. LOOPn is for integers that are met less often, and for
-   bodies that cost more than the loop. */
+   LOOP2_WIDE has one loop, over blocks of either, which is less code; so has LOOP2_TESTS, whose results are bool. LOOPn is for
+   integers that are met less often, and for bodies that cost more than the loop. */
 #ifndef HG_K_LOOP_IMPL_H
 #define HG_K_LOOP_IMPL_H
 

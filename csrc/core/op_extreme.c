@@ -230,15 +230,6 @@ hg_status hg_op_min_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return by_dim(cx, smallest, "min", a, false, out);
 }
 
-/* t as one row. New. */
-static hg_status as_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
-    hg_tensor *dense = NULL;
-    hg_status st = hg_raw_contiguous(cx, t, &dense);
-    if (st == HG_OK) st = hg_tensor_alias(cx, dense, 1, &t->numel, NULL, hg_tensor_offset(dense), out);
-    hg_release(cx, dense);
-    return st;
-}
-
 static hg_status place(hg_ctx *cx, choose_fn *const fns[], const char *name, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t, *row = NULL;
     hg_status st;
@@ -250,7 +241,7 @@ static hg_status place(hg_ctx *cx, choose_fn *const fns[], const char *name, con
     }
     if (t->numel == 0)
         return hg_fail(cx, HG_INDEX, "%s(): Expected reduction dim to be specified for input.numel() == 0.", name);
-    if ((st = as_row(cx, t, &row)) != HG_OK) return st;
+    if ((st = hg_raw_row(cx, t, &row)) != HG_OK) return st;
     hg_tensor *at = NULL;
     int64_t ones[HG_MAX_DIM];
     for (int i = 0; i < t->n_dim; i++) ones[i] = 1;

@@ -17,9 +17,10 @@
 /* Output slot: makes *out, contiguous and uninitialised, where it is NULL; where it is given (in-place) checks that
    shape fits and that a result of dtype d can be cast into it, as torch does. */
 hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64_t *shape);
-/* A contiguous tensor with t's values, raw: t itself retained where it is contiguous already. New. */
 bool hg_is_dense(const hg_tensor *t); /* Does t fill the memory it spans, each element once? */
+/* A contiguous tensor with t's values, raw: t itself retained where it is contiguous already. New. */
 hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
+hg_status hg_raw_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out); /* all of t in one dimension; new */
 /* An op that returns a list ("-> Tensor[]", info->n_out == 0) makes it so: *at is n empty slots for it to fill, which the
    dispatcher owns from then on. */
 hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at);

@@ -452,18 +452,17 @@ hg_status hg_op_median_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_op_median(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *dense = NULL, *row = NULL, *found[2] = {NULL};
+    hg_tensor *row = NULL, *found[2] = {NULL};
     if (SELF->numel == 0) { /* what NaN is in the dtype */
         hg_status st = hg_tensor_empty(cx, (hg_dtype)SELF->dtype, 0, NULL, out);
         if (st == HG_OK) hg_put_number(hg_f(NAN), (hg_dtype)SELF->dtype, (*out)->data);
         return st;
     }
     if (SELF->dtype == HG_BOOL) return hg_no_kernel(cx, "median_cpu", HG_BOOL);
-    hg_status st = hg_raw_contiguous(cx, SELF, &dense);
-    if (st == HG_OK) st = hg_raw_view(cx, dense, 1, &dense->numel, &(int64_t){1}, 0, &row);
+    hg_status st = hg_raw_row(cx, SELF, &row);
     if (st == HG_OK) st = sorted(cx, row, 0, MEDIAN, false, 0, 1, true, found);
     if (st == HG_OK) *out = found[0], found[0] = NULL;
-    hg_release(cx, found[0]), hg_release(cx, found[1]), hg_release(cx, row), hg_release(cx, dense);
+    hg_release(cx, found[0]), hg_release(cx, found[1]), hg_release(cx, row);
     return st;
 }
 

@@ -39,11 +39,10 @@ _OVERRIDES = frozenset(
 Tensor = _C.Tensor
 _nn = _C.nn
 globals().update({name: getattr(_nn, name) for name in dir(_nn) if not name.startswith("_") and name not in _LATE})
+# One function under two names: whoever asks `func is torch.conv2d` means both.
 for _name in """adaptive_avg_pool1d avg_pool1d conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d hardshrink prelu
         relu_ threshold_""".split():
-    globals()[_name] = getattr(
-        _C, _name
-    )  # one function under two names: whoever asks `func is torch.conv2d` means both
+    globals()[_name] = getattr(_C, _name)
 
 
 def __getattr__(name):
