@@ -14,12 +14,10 @@ _NAMES = {
     "addbmm": ("beta alpha", "batch1 batch2"),
     "baddbmm": ("beta alpha", "batch1 batch2"),
 }
-_warned = False
 
 
 def respelled(function, name, args, kwargs):
     """The result of the op's call with its numbers as keyword arguments; NotImplemented where it is no such call."""
-    global _warned
     names, others = [words.split() for words in _NAMES.get(name.removesuffix("_"), ("", ""))]
     places = [i for i, a in enumerate(args) if not isinstance(a, _C.Tensor)]
     numbers = [args[i] for i in places]
@@ -35,10 +33,9 @@ def respelled(function, name, args, kwargs):
         or len(tensors) + len(given) != 1 + len(others)
     ):
         return NotImplemented
-    if not _warned:
+    if _C._is_news("overload"):  # of whichever
         import warnings
 
-        _warned = True
         numbered = ", ".join(f"Number {word}" for word in names)
         listed = ", ".join(f"Tensor {word}" for word in others)
         warnings.warn(

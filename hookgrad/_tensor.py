@@ -250,6 +250,11 @@ def share_memory_(self):
 @_method
 def is_pinned(self, device=None):
     """Is its memory locked for an accelerator? Never."""
+    if device is not None:
+        import warnings
+
+        words = "The argument 'device' of Tensor.is_pinned() is deprecated. Please do not pass this argument."
+        warnings.warn(words, DeprecationWarning, stacklevel=2)
     return False
 
 

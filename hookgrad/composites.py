@@ -8,6 +8,7 @@ import math
 from functools import wraps
 
 from . import _C
+from ._once import warn_once
 from ._out import take_out
 from .nn._whole import in_place, one_node, without_derivative
 from .return_types import named
@@ -202,7 +203,10 @@ def adjoint(input):
     """The last two dimensions exchanged: there are no complex numbers to conjugate."""
     if input.dim() == 1:
         raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
-    return input if input.dim() == 0 else input.transpose(-2, -1)
+    if input.dim() == 0:
+        warn_once("adjoint() is deprecated on 0-D tensors. Consider using x.conj().", 3)
+        return input
+    return input.transpose(-2, -1)
 
 
 @one_node("RenormBackward0", 0, saved="self p dim maxnorm")
@@ -486,6 +490,7 @@ def index_reduce_(input, dim, index, source, reduce, *, include_self=True):
 def _check_reduced(index, reduce):
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    warn_once("index_reduce() is in beta and the API may change at any time.", 4)
     if index.dim() > 1:
         raise IndexError(f"index_reduce(): Index is supposed to be a vector, but got dim: {index.dim()}")
 

@@ -264,7 +264,10 @@ def cond(pred, true_fn, false_fn, operands=()):
 
 def set_float32_matmul_precision(precision):
     if precision not in ("highest", "high", "medium"):
-        raise RuntimeError(f"{precision} is not one of 'highest', 'high', 'medium'")
+        from warnings import warn
+
+        warn(f"{precision} is not one of 'highest', 'high', or 'medium'; it has no effect", stacklevel=2)
+        return
     _settings["matmul"] = precision
 
 
@@ -288,9 +291,9 @@ def get_default_device():
 
 def set_default_tensor_type(t):
     """PyTorch's old name for `set_default_dtype`: takes torch.DoubleTensor, or its name "torch.DoubleTensor"."""
-    from warnings import warn
+    from ._once import warn_once
 
-    warn(
+    warn_once(
         "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
         "torch.set_default_device() as alternatives.",
         stacklevel=2,
@@ -374,13 +377,19 @@ def set_flush_denormal(mode):
     return False
 
 
+_warn_always = False
+
+
 def is_warn_always_enabled():
-    """Do warnings that come once come each time? PyTorch's default, which stays."""
-    return False
+    """Do warnings that come once come each time?"""
+    return _warn_always
 
 
 def set_warn_always(b):
-    """Accepted: which warnings are shown is up to Python's filters."""
+    """Let warnings that come once in a process come each time."""
+    global _warn_always
+    _warn_always = b
+    _C._set_warn_always(b)
 
 
 take_out(globals(), "nonzero")

@@ -1,17 +1,15 @@
 """Linear algebra under names outside torch.linalg: `torch.svd`, `torch.qr`, `torch.svd_lowrank` and their kin."""
 
-import warnings
-
 from . import _C, _lu, linalg
+from ._once import warn_once
 from ._out import take_out
 from .nn._whole import one_node
 from .return_types import named
 
 
 def _deprecated(name, now=None):
-    warnings.warn(
+    warn_once(
         f"torch.{name} is deprecated in favor of torch.linalg.{now or name} and will be removed in a future PyTorch release.",
-        UserWarning,
         stacklevel=4,  # past what takes `out=`
     )
 

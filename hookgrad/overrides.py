@@ -226,17 +226,12 @@ def _ask(function, relevant_args, args, kwargs, in_python=False):
     )
 
 
-_plain_methods_met = []
-
-
 def _warn_of_plain_method(by_python):
     """Functions in Python say each time that a `__torch_function__` is no classmethod, those in C++ once."""
-    if by_python or not _plain_methods_met:
+    if by_python or _C._is_news("plain method"):
         words = "Defining your `__torch_function__` as a plain method is deprecated and will be an error in future"
         category = DeprecationWarning if by_python else UserWarning
-        warnings.warn(f"{words}, please define it as a classmethod.", category, stacklevel=3)
-        if not by_python:
-            _plain_methods_met.append(True)
+        warnings.warn(f"{words}, please define it as a classmethod.", category, stacklevel=3 + (not by_python))
 
 
 def _default(cls, func, types, args=(), kwargs=None):

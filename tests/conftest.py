@@ -14,6 +14,14 @@ def pytest_report_header(config):
     return f"hookgrad {hookgrad.__version__} from {Path(hookgrad.__file__).parent}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warnings_come_each_time():
+    """Those that come once in a process, too: a test does not depend on those before it."""
+    import hookgrad
+
+    hookgrad.set_warn_always(True)
+
+
 @pytest.fixture
 def run_python(tmp_path):
     """Run this Python with arguments, in an empty directory, and give what it printed and how it ended."""

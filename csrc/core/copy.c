@@ -165,6 +165,14 @@ hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in
                    "to a single memory location. Please clone() the tensor before performing the operation.");
 }
 
+hg_status hg_warn_of_overlap(hg_ctx *cx, const hg_tensor *out, const char *name, const char *use) {
+    if (!out || out->contiguous || !repeats(out)) return HG_OK;
+    return hg_warn(cx, "UserWarning",
+                   "Use of %s on expanded tensors is deprecated. Please clone() the tensor before performing this "
+                   "operation. This also applies to advanced indexing e.g. tensor[%s",
+                   name, use);
+}
+
 hg_status hg_out(hg_ctx *cx, hg_tensor **out, hg_dtype d, int n_dim, const int64_t *shape) {
     hg_tensor *t = *out;
     if (!t) return hg_tensor_empty(cx, d, n_dim, shape, out);

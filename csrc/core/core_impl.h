@@ -55,6 +55,9 @@ struct hg_lib {
     struct hg_blas *blas; /* what blas.c found; NULL before the first large product */
     hg_node *dying;       /* nodes waiting to be freed: see Note [Freeing graphs] in node.c */
     bool freeing;
+    bool warns_always;
+    int n_given;
+    uint32_t given[64]; /* hashes of the words that hg_is_news has seen */
     hg_cache cache;
     hg_work_state work;
     hg_spare spare[HG_SPARE_CLASSES];

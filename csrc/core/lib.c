@@ -50,6 +50,22 @@ hg_status hg_warn(hg_ctx *cx, const char *category, const char *format, ...) {
     return st == HG_OK ? HG_OK : (cx->status = st);
 }
 
+bool hg_is_news(hg_ctx *cx, const char *words) {
+    hg_lib *lib = cx->lib;
+    uint32_t hash = 5381;
+    for (; *words; words++) hash = hash * 33 + (unsigned char)*words;
+    for (int i = 0; i < lib->n_given; i++)
+        if (lib->given[i] == hash) return lib->warns_always;
+    if (lib->n_given < (int)(sizeof lib->given / sizeof *lib->given)) lib->given[lib->n_given++] = hash;
+    return true;
+}
+
+hg_status hg_warn_once(hg_ctx *cx, const char *words) {
+    return hg_is_news(cx, words) ? hg_warn(cx, "UserWarning", "%s", words) : HG_OK;
+}
+
+void hg_set_warn_always(hg_ctx *cx, bool always) { cx->lib->warns_always = always; }
+
 /* ---- Opening and closing ---------------------------------------------------------------------------------------------- */
 
 hg_status hg_ctx_new(hg_lib *lib, hg_ctx **out) {

@@ -425,9 +425,8 @@ static hg_tensor *pad_same(hg_ctx *cx, hg_tensor *x, const hg_tensor *w, const h
         if (total % 2) more[2 * (n - 1 - i) + 1] = 1, uneven = true;
     }
     if (!uneven) return x;
-    hg_scope_fail(cx, hg_warn(cx, "UserWarning",
-                              "Using padding='same' with even kernel lengths and odd dilation may require a "
-                              "zero-padded copy of the input be created"));
+    hg_scope_fail(cx, hg_warn_once(cx, "Using padding='same' with even kernel lengths and odd dilation may require a "
+                                       "zero-padded copy of the input be created"));
     return X(CONSTANT_PAD_ND, T(x), hg_ints(more, 2 * n), hg_i(0));
 }
 

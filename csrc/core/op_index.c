@@ -191,7 +191,12 @@ hg_status hg_scatter_with_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool adds = strcmp(how, "add") == 0;
     if (!adds && strcmp(how, "multiply") != 0)
         return hg_fail(cx, HG_STATE, "reduce argument must be either add or multiply.");
-    return scatter(cx, a, adds ? ADD : MULTIPLY, out);
+    hg_status st = HG_OK;
+    if (a[3].kind == HG_A_TENSOR)
+        st = hg_warn_once(cx, "The reduce argument of torch.scatter with Tensor src is deprecated and will be "
+                              "removed in a future PyTorch release. Use torch.scatter_reduce instead for more "
+                              "reduction options.");
+    return st == HG_OK ? scatter(cx, a, adds ? ADD : MULTIPLY, out) : st;
 }
 
 /* A gradient that covers src's first corner, with zeros where src was larger than the index. */
@@ -623,6 +628,7 @@ hg_status hg_index_fill_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK && (st = hg_raw_index(cx, index, &at)) == HG_OK)
         if (index->numel) memcpy(own->data, at->data, (size_t)index->numel * 8);
     if (st == HG_OK) st = check_rows(cx, HG_INDEX, NULL, own, d, hg_size_at(t, d), true);
+    if (st == HG_OK) st = hg_warn_of_overlap(cx, *out, "index_fill_", "mask] = scalar");
     if (st == HG_OK) st = hg_out_clone(cx, t, out);
     if (st == HG_OK)
         st = number ? hg_raw_scalar(cx, a[3], (hg_dtype)t->dtype, &value)

@@ -290,8 +290,8 @@ hg_status hg_meshgrid_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool swap = false;
     hg_status st = HG_OK;
     if (!hg_given(&a[1]))
-        st = hg_warn(cx, "UserWarning",
-                     "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.");
+        st = hg_warn_once(cx,
+                          "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.");
     if (st == HG_OK) st = check_grid(cx, "meshgrid", a);
     if (st != HG_OK) return st;
     if (hg_given(&a[1])) {

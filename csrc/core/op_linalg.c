@@ -80,8 +80,8 @@ hg_status hg_linalg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d = 0;
     if (hg_given(&a[2])) return cross(cx, SELF, a[1].u.t, a[2].u.i, out);
-    hg_status st = hg_warn(
-        cx, "UserWarning",
+    hg_status st = hg_warn_once(
+        cx,
         "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly or "
         "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross in a "
         "future release.");
@@ -344,6 +344,14 @@ hg_status hg_multi_dot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         r = X(VIEW_SIZE, T(r), hg_ints(shape, k));
     }
     return hg_scope_return(cx, &s, r, out);
+}
+
+hg_status hg_chain_matmul_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = hg_warn_once(
+        cx,
+        "torch.chain_matmul is deprecated and will be removed in a future PyTorch release. Use torch.linalg.multi_dot "
+        "instead, which accepts a list of two or more tensors rather than multiple parameters.");
+    return st == HG_OK ? hg_multi_dot_fwd(cx, a, out) : st;
 }
 
 static hg_status check_dims(hg_ctx *cx, const char *name, const hg_tensor *t) {

@@ -4,6 +4,7 @@
 #include "shape_impl.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SELF (a[0].u.t)
@@ -364,6 +365,18 @@ static int64_t place_of(double x, const double *sorted, int64_t n, bool right) {
     return low;
 }
 
+static hg_status warn_of_copy(hg_ctx *cx, const hg_tensor *t, const char *what) {
+    char words[300];
+    if (t->contiguous) return HG_OK;
+    snprintf(
+        words, sizeof words,
+        "torch.searchsorted(): %s tensor is non-contiguous, this will lower the performance due to extra data copy "
+        "when converting non-contiguous tensor to contiguous, please use contiguous %s tensor if possible. This "
+        "message will only appear once per program.",
+        what, what);
+    return hg_warn_once(cx, words);
+}
+
 static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, bool small, bool right, hg_tensor **out) {
     hg_tensor *v = NULL, *cast = NULL, *s = NULL, *number = NULL, *x = NULL;
     char b1[256], b2[256];
@@ -386,6 +399,8 @@ static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, boo
             "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
             "input value tensor must match, but we got boundaries tensor %s and input value tensor %s",
             hg_show_shape(sorted, b1), hg_show_shape(number, b2));
+    if (st == HG_OK) st = warn_of_copy(cx, number, "input value");
+    if (st == HG_OK) st = warn_of_copy(cx, sorted, "boundary");
     if (st == HG_OK && (st = hg_raw_cast(cx, number, HG_F64, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &v);
     hg_release(cx, cast), cast = NULL;
     if (st == HG_OK && (st = hg_raw_cast(cx, sorted, HG_F64, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &s);

@@ -126,6 +126,11 @@ static hg_status where(hg_ctx *cx, const hg_arg *condition, const hg_arg *self, 
     if (c != HG_BOOL && c != HG_U8)
         return hg_fail(cx, HG_STATE, "where expected condition to be a boolean tensor, but got a tensor with dtype %s",
                        hg_dtype_word(c, word));
+    hg_status st = HG_OK;
+    if (c == HG_U8)
+        st = hg_warn_once(cx, "where received a uint8 condition tensor. This behavior is deprecated and will be "
+                              "removed in a future version of PyTorch. Use a boolean condition instead.");
+    if (st != HG_OK) return st;
     hg_arg in[3] = {*condition, *self, *other};
     return hg_run(cx, &hg_k_where, hg_result_type(cx, in + 1, 2), in, 3, NULL, out);
 }
@@ -151,16 +156,18 @@ hg_status hg_d_where_method(hg_ctx *cx, hg_back *b) {
 static hg_status masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;
     const hg_arg in[3] = {a[1], a[2], a[0]};
+    hg_status st = hg_warn_of_overlap(cx, *out, "masked_fill_", "mask] = scalar");
+    if (st != HG_OK) return st;
     if (!*out && !(a[0].u.t->plain && a[1].u.t->plain)) { /* there, a plain copy that is filled */
         int n;
         int64_t shape[HG_MAX_DIM];
         const hg_tensor *t = a[0].u.t, *mask = a[1].u.t;
-        hg_status st = hg_broadcast(cx, t->n_dim, t->shape, mask->n_dim, mask->shape, &n, shape);
+        st = hg_broadcast(cx, t->n_dim, t->shape, mask->n_dim, mask->shape, &n, shape);
         if (st != HG_OK || (st = hg_out(cx, out, d, n, shape)) != HG_OK) return st;
     }
     if (!*out || (*out)->contiguous) return hg_run(cx, &hg_k_where, d, in, 3, NULL, out);
     hg_tensor *made = NULL;
-    hg_status st = hg_run(cx, &hg_k_where, d, in, 3, NULL, &made);
+    st = hg_run(cx, &hg_k_where, d, in, 3, NULL, &made);
     if (st == HG_OK) st = hg_raw_copy(cx, *out, made);
     hg_release(cx, made);
     return st;

@@ -205,6 +205,9 @@ static inline hg_status hg_same_status(hg_status st) { return st; }
 #define hg_fail(cx, st, ...) (hg_set_error(cx, st, __VA_ARGS__), hg_same_status(st))
 static inline hg_status hg_no_memory(hg_ctx *cx) { return hg_fail(cx, HG_MEMORY, "out of memory"); }
 hg_status hg_warn(hg_ctx *cx, const char *category, const char *format, ...) __attribute__((format(printf, 3, 4)));
+hg_status hg_warn_once(hg_ctx *cx, const char *words); /* a UserWarning, where hg_is_news(cx, words) */
+bool hg_is_news(hg_ctx *cx, const char *words);        /* the first time that it is asked of these words, or always */
+void hg_set_warn_always(hg_ctx *cx, bool always);
 
 hg_dtype hg_default_dtype(hg_ctx *cx);
 void hg_set_default_dtype(hg_ctx *cx, hg_dtype d);

@@ -52,9 +52,7 @@ typedef struct mod_state {
     PyObject *module; /* hookgrad._C */
     int64_t interpreter;
     bool ready;
-    bool warned_of_cycle;  /* by backward(create_graph=True) */
-    bool warned_of_scalar; /* by float() of what requires a gradient */
-    bool one_thread;       /* what set_multithreading_enabled(False) was told */
+    bool one_thread; /* what set_multithreading_enabled(False) was told */
 #define X(name) PyTypeObject *name##_type;
     PY_TYPES(X)
 #undef X

@@ -55,24 +55,24 @@ fail:
 
 /* Under create_graph `.grad` is part of a graph that leads back to its tensor: said once, by the first backward that runs
    at all. Its words come when it has ended: where it failed, its exception stays. */
-static bool is_to_warn(const tensors *roots, bool create) {
-    if (!create || hg_py->warned_of_cycle) return false;
+static const char warning_of_cycle[] =
+    "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
+    "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
+    "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
+    "to None after use to break the cycle and avoid the leak.";
+
+static bool is_to_warn(hg_ctx *cx, const tensors *roots, bool create) {
+    if (!create) return false;
     for (int i = 0; i < roots->n; i++)
         if (!hg_tensor_requires_grad(roots->at[i])) return false;
-    return hg_py->warned_of_cycle = true;
+    return hg_is_news(cx, warning_of_cycle);
 }
 
 /* Takes the result: NULL with the exception; new. */
 static PyObject *warn_of_cycle(PyObject *result) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    int failed = PyErr_WarnEx(
-        PyExc_UserWarning,
-        "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
-        "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to "
-        "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
-        "to None after use to break the cycle and avoid the leak.",
-        1);
+    int failed = PyErr_WarnEx(PyExc_UserWarning, warning_of_cycle, 1);
     if (!failed || type) {
         if (failed) PyErr_Print();
         PyErr_Restore(type, value, traceback);
@@ -93,7 +93,7 @@ PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool kee
     } else if (g.n != r.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", r.n, g.n);
     } else {
-        bool warns = is_to_warn(&r, create);
+        bool warns = is_to_warn(cx, &r, create);
         hg_status st = py_backward(cx, &(py_backward_call){r.at, g.at, r.n, keep, create, in.at, in.n, true, NULL});
         result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
         if (warns) result = warn_of_cycle(result);

@@ -242,6 +242,11 @@ static PyObject *from_sequence(hg_ctx *cx, PyObject *o, hg_dtype dtype) {
     if (PyUnicode_Check(o))
         return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
     if (sizes_of(o, sizes, &n_dim)) return NULL;
+    if (n_dim > 1 && is_plain_sequence(o) && py_is_array(PySequence_Fast_ITEMS(o)[0]) &&
+        hg_warn_once(cx, "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider "
+                         "converting the list to a single numpy.ndarray with numpy.array() before converting to a "
+                         "tensor.") != HG_OK)
+        return NULL;
     if (d == HG_NO_DTYPE && infer(cx, o, &d, 0)) return NULL;
     if (d == HG_NO_DTYPE) d = hg_default_dtype(cx); /* nothing inside */
     hg_dtype stored = d == HG_F16 || d == HG_BF16 ? HG_F32 : d;
@@ -276,6 +281,14 @@ PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy) {
 }
 
 /* ---- The functions ---------------------------------------------------------------------------------------------- */
+
+static hg_status warn_of_tensor(hg_ctx *cx, PyObject *data, const char *name) {
+    if (!py_is_tensor(data)) return HG_OK;
+    return hg_warn(cx, "UserWarning",
+                   "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+                   "sourceTensor.detach().clone().requires_grad_(True), rather than %s(sourceTensor).",
+                   name);
+}
 
 /* The dtype of an optional argument. */
 static int dtype_of(PyObject *o, const char *function, hg_dtype *d) {
@@ -324,12 +337,7 @@ static PyObject *torch_tensor(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
         return made;
     }
     if (!cx || py_parse("tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at)) return NULL;
-    if (py_is_tensor(at[0]) &&
-        PyErr_WarnEx(PyExc_UserWarning,
-                     "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-                     "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
-                     1))
-        return NULL;
+    if (warn_of_tensor(cx, at[0], "torch.tensor") != HG_OK) return NULL;
     return make(cx, "tensor", at, HG_NO_DTYPE, true);
 }
 
@@ -396,6 +404,7 @@ static PyObject *new_tensor(PyObject *self, PyObject *const *args, Py_ssize_t n,
     hg_ctx *cx = py_ctx();
     if (!cx || py_parse("new_tensor", "data,dtype,device,requires_grad,pin_memory", 1, args, n, kwnames, at))
         return NULL;
+    if (warn_of_tensor(cx, at[0], "tensor.new_tensor") != HG_OK) return NULL;
     hg_dtype d = (hg_dtype)(py_is_tensor(at[0]) ? TENSOR(at[0]) : TENSOR(self))->dtype;
     if (!at[2] && hg_is_meta(TENSOR(self))) {
         PyObject *meta = py_device_of(TENSOR(self)), *on[] = {at[0], at[1], meta, at[3], at[4]};
@@ -426,12 +435,9 @@ PyObject *py_from_buffer(hg_ctx *cx, PyObject *o, hg_dtype d, int64_t count, int
         if (!PyErr_ExceptionMatches(PyExc_BufferError)) goto fail;
         PyErr_Clear();
         if (PyObject_GetBuffer(o, &l->view, PyBUF_SIMPLE)) goto fail;
-        if (PyErr_WarnEx(
-                PyExc_UserWarning,
-                "The given buffer is not writable, and PyTorch does not support non-writable tensors. "
-                "Writing to the tensor changes memory its owner believes constant: copy it first where you mean to "
-                "write.",
-                1)) {
+        if (hg_warn_once(cx, "The given buffer is not writable, and PyTorch does not support non-writable tensors. "
+                             "Writing to the tensor changes memory its owner believes constant: copy it first where "
+                             "you mean to write.") != HG_OK) {
             PyBuffer_Release(&l->view);
             goto fail;
         }

@@ -55,12 +55,24 @@ static PyObject *cpu_name(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     return PyUnicode_FromString(hg_cpu_name());
 }
 
+static PyObject *is_news(PyObject *Py_UNUSED(m), PyObject *words) {
+    const char *chars = PyUnicode_AsUTF8(words);
+    return chars ? PyBool_FromLong(hg_is_news(hg_py->first, chars)) : NULL;
+}
+
+static PyObject *set_warn_always(PyObject *Py_UNUSED(m), PyObject *always) {
+    hg_set_warn_always(hg_py->first, always == Py_True);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"get_num_threads", get_num_threads, METH_NOARGS, "How many threads one large operation may use."},
     {"set_num_threads", set_num_threads, METH_O, "Let one large operation use that many threads."},
     {"_cpu_name", cpu_name, METH_NOARGS, "What the kernels are compiled for that run."},
     {"memory_stats", memory_stats, METH_NOARGS, memory_stats_doc},
     {"reset_peak_memory_stats", reset_peak_memory_stats, METH_NOARGS, "The peak is what is in use now."},
+    {"_is_news", is_news, METH_O, "Have these words of a warning not been given yet?"},
+    {"_set_warn_always", set_warn_always, METH_O, "Let what is news stay news."},
     {"empty_cache", empty_cache, METH_NOARGS, empty_cache_doc},
     {NULL, NULL, 0, NULL},
 };

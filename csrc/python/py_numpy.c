@@ -134,17 +134,16 @@ PyObject *py_from_numpy(hg_ctx *cx, PyObject *o, bool warn) {
         stride[i] = bytes / size;
         span = shape[i] ? span + (shape[i] - 1) * bytes : span;
     }
-    if (warn && !PyArray_ISWRITEABLE(array) &&
-        PyErr_WarnEx(
-            PyExc_UserWarning,
-            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
-            "means writing to this tensor will result in undefined behavior. You may want to copy the array to "
-            "protect its "
-            "data or make it writable before converting it to a tensor.",
-            1))
-        return NULL;
     hg_tensor *t;
-    hg_status st = hg_tensor_wrap(cx, PyArray_DATA(array), d, n, shape, stride, (size_t)span, array_free, o, &t);
+    hg_status st = HG_OK;
+    if (warn && !PyArray_ISWRITEABLE(array))
+        st = hg_warn_once(
+            cx,
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This means "
+            "writing to this tensor will result in undefined behavior. You may want to copy the array to protect its "
+            "data or make it writable before converting it to a tensor. This type of warning will be suppressed for "
+            "the rest of this program.");
+    if (st == HG_OK) st = hg_tensor_wrap(cx, PyArray_DATA(array), d, n, shape, stride, (size_t)span, array_free, o, &t);
     if (st != HG_OK) return py_raise(cx, st);
     Py_INCREF(o); /* given back by array_free */
     return py_own(t);

@@ -83,7 +83,7 @@ static int name_length(const hg_tensor *t) { return (int)(strlen(hg_dtypes[t->dt
 
 /* What out= means: the result is computed as ever and copied there; an `out` of another shape takes the result's. Where a
    function fills a tensor with what has no dtype of its own, any_dtype may be there. */
-static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any_dtype) {
+static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any_dtype, bool warns) {
     if (!any_dtype && !hg_dtype_is_float(out->dtype) &&
         hg_dtypes[result->dtype].category > hg_dtypes[out->dtype].category)
         return hg_fail(cx, HG_STATE, "result type %.*s can't be cast to the desired output type %.*s",
@@ -91,7 +91,7 @@ static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any
                        hg_dtypes[out->dtype].tensor_name);
     if (!same_shape(result, out)) {
         char had[256], wanted[256];
-        if (out->numel) {
+        if (out->numel && warns) {
             hg_status st = hg_warn(cx, "UserWarning",
                                    "An output with one or more elements was resized since it had shape %s, which "
                                    "does not match the required output shape %s. Resize it with t.resize_(0) before "
@@ -133,7 +133,8 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
     }
     for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
         st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
-                     TENSOR(several ? PyTuple_GET_ITEM(out, i) : out), op->rows[0]->creation);
+                     TENSOR(several ? PyTuple_GET_ITEM(out, i) : out), op->rows[0]->creation,
+                     !op->rows[0]->creation || !strcmp(op->chars, "arange"));
     return st == HG_OK ? Py_NewRef(out) : py_raise(cx, st);
 }
 

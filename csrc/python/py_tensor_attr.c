@@ -46,7 +46,7 @@ static const char identity[] = "This function is the identity in these cases.",
 static hg_status warn_of_number(hg_ctx *cx, const char *what, const char *advice) {
     char text[120];
     snprintf(text, sizeof text, "Tensor.%s is deprecated on 0-D tensors. %s", what, advice);
-    return hg_warn(cx, "UserWarning", text);
+    return hg_warn_once(cx, text);
 }
 
 /* A number, as the transpose of itself. */
@@ -65,8 +65,8 @@ static PyObject *get_T(PyObject *self, UNUSED_CLOSURE) {
         hg_status st =
             n == 0
                 ? warn_of_number(cx, "T", identity)
-                : hg_warn(
-                      cx, "UserWarning",
+                : hg_warn_once(
+                      cx,
                       "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
                       "deprecated and it will throw an error in a future release. Consider `x.mT` to transpose batches "
                       "of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a "

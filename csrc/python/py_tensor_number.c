@@ -219,14 +219,11 @@ static PyObject *as_float(PyObject *self) {
     hg_arg a;
     if (hg_py->override && py_overrides(&self, 1)) return py_override_slot("__float__", &self, 1);
     if (item(self, &a)) return NULL;
-    if (!hg_py->warned_of_scalar && hg_tensor_requires_grad(TENSOR(self)) && hg_records(py_ctx())) {
-        hg_py->warned_of_scalar = true;
-        if (PyErr_WarnEx(PyExc_UserWarning,
-                         "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
-                         "Consider using tensor.detach() first.",
-                         1))
-            return NULL;
-    }
+    if (hg_tensor_requires_grad(TENSOR(self)) && hg_records(py_ctx()) &&
+        hg_warn_once(py_ctx(),
+                     "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n"
+                     "Consider using tensor.detach() first.") != HG_OK)
+        return NULL;
     return PyFloat_FromDouble(a.kind == HG_A_FLOAT ? a.u.f : (double)a.u.i);
 }
 
