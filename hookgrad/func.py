@@ -9,15 +9,18 @@ Source: https://docs.pytorch.org/docs/stable/func.html
 
 import threading
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 
 from . import _C
 from . import autograd as _autograd
+from ._samples import Samples
+from ._samples import dims_of as _spread
+from ._samples import flatten as _flatten
 from .autograd import function
 from .autograd.grad_mode import enable_grad
 from .nn.utils import stateless
 from .random import get_rng_state, set_rng_state
-from .utils._pytree import tree_flatten, tree_unflatten
+from .utils._pytree import tree_flatten
 
 __all__ = [
     "functional_call",
@@ -37,12 +40,6 @@ __all__ = [
 
 
 # ---- Trees of tensors -------------------------------------------------------------------------------------------------
-
-
-def _flatten(tree):
-    """(the leaves of nested dicts, lists and tuples, a function that puts others in their places)."""
-    leaves, spec = tree_flatten(tree)
-    return leaves, lambda values: tree_unflatten(values, spec)
 
 
 _RETURNS = "expected f(*primals) to return only tensors, got unsupported type"
@@ -170,14 +167,23 @@ class _Transforms(threading.local):
     which depth a `jvp` asks to be told of Functions that have their own."""
 
     depth = vmaps = forwards = asks = 0
+    samples = None  # of the innermost vmap
 
     @contextmanager
-    def inside(self, vmap=False, forward=False):
+    def inside(self, vmap=False, forward=False, samples=None):
+        was, self.samples = self.samples, samples or self.samples
         self.depth, self.vmaps, self.forwards = self.depth + 1, self.vmaps + vmap, self.forwards + forward
         try:
             yield
         finally:
+            self.samples = was
             self.depth, self.vmaps, self.forwards = self.depth - 1, self.vmaps - vmap, self.forwards - forward
+
+    def forward(self, cls):
+        """What to call for the class's `forward` there, and whether that is all there is to do."""
+        if self.samples is None or cls.vmap is function.Function.vmap:
+            return cls.forward, False
+        return partial(self.samples.apply, cls), self.depth == self.samples.depth
 
     @contextmanager
     def asking(self):
@@ -285,12 +291,16 @@ def vjp(func, *primals, has_aux=False):
     call = _Call(lambda values: func(*values), primals, has_aux, "vjp(f, *primals)")
 
     def product(cotangents):
-        starts = _tensors(_flatten(cotangents)[0], "vjp_fn: expected only tensors, got unsupported type")
-        if len(starts) != len(call.outputs):
+        starts, given = tree_flatten(cotangents)
+        expected = tree_flatten(call.output(call.outputs))[1]
+        if given != expected:
             raise RuntimeError(
-                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function: "
-                f"got {len(starts)} tensors for {len(call.outputs)}"
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
+                f"cotangents: {given}, primal output: {expected}"
             )
+        for start in starts:
+            if not isinstance(start, _C.Tensor):
+                raise TypeError(f"gradients can be either Tensors or None, but got {type(start).__name__}")
         return call.rebuild(call.gradients(starts))
 
     return (call.value(), product, call.aux) if has_aux else (call.value(), product)
@@ -310,12 +320,17 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         raise RuntimeError(
             "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals)."
         )
-    flat = _flatten(tangents)[0]
-    if len(flat) != len(_flatten(primals)[0]):
-        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure")
-    if not flat:
-        raise RuntimeError("jvp(f, primals, tangents): Expected primals to contain at least one Tensor.")
     name = "jvp(f, primals, tangents)"
+    (values, structure), (flat, given) = tree_flatten(primals), tree_flatten(tangents)
+    if given != structure:
+        raise RuntimeError(f"{name}: Expected primals and tangents to have the same python structure")
+    if not flat:
+        raise RuntimeError(f"{name}: Expected primals to contain at least one Tensor.")
+    _tensors(values, f"{name}: Expected primals to only contain Tensors, got")
+    _tensors(flat, f"{name}: Expected tangents to only contain Tensors, got")
+    for value in values:
+        if not value.is_floating_point():
+            raise ValueError(f"Expected primal to be floating point or complex, but got: {value.dtype}")
     try:
         with _transforms.asking():
             call = _Call(lambda values: func(*values), primals, has_aux, name, forward=True)
@@ -473,20 +488,6 @@ def hessian(func, argnums=0):
 # ---- Maps over a batch ------------------------------------------------------------------------------------------------
 
 
-def _spread(dims, tree):
-    """A dimension for each leaf of the tree: `dims` is one for all, or has the tree's upper structure; None: no match."""
-    if dims is None or isinstance(dims, int):
-        return [dims] * len(_flatten(tree)[0])
-    if isinstance(tree, dict) and isinstance(dims, dict) and tree.keys() == dims.keys():
-        pairs = [(dims[k], tree[k]) for k in tree]
-    elif isinstance(tree, (list, tuple)) and isinstance(dims, (list, tuple)) and len(tree) == len(dims):
-        pairs = list(zip(dims, tree))
-    else:
-        return None
-    spread = [_spread(d, t) for d, t in pairs]
-    return None if any(part is None for part in spread) else [d for part in spread for d in part]
-
-
 @contextmanager
 def _drawing(randomness):
     """Samples under one of vmap's rules for random numbers; what it gives is to be called before each of them."""
@@ -531,8 +532,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
         dims = _spread(in_dims, args)
         if dims is None:
             raise ValueError(f"{where}in_dims is not compatible with the structure of `inputs`.")
-        leaves, rebuild = _flatten((args, kwargs))
-        dims = dims + [0 if isinstance(t, _C.Tensor) else None for t in leaves[len(dims) :]]
+        leaves, rebuild = _flatten(args)
         for t, d in zip(leaves, dims):
             if d is None:
                 continue
@@ -554,19 +554,22 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
                 "mapped dimension"
             )
-        results, n = [], sizes[0]
+        n = sizes[0]
         if n == 0:  # what an entry's results look like, those of zeros tell
             leaves = [t if d is None else _one_entry(t, d) for t, d in zip(leaves, dims)]
-        with _transforms.inside(vmap=True), _drawing(randomness) as begin:
-            for i in range(max(n, 1)):
-                begin()
-                own_args, own_kwargs = rebuild([t if d is None else t.select(d, i) for t, d in zip(leaves, dims)])
-                more = i + 1 < n
-                _autograd._samples_left += more
-                try:
-                    results.append(func(*own_args, **own_kwargs))
-                finally:
-                    _autograd._samples_left -= more
+        samples = Samples(_transforms, max(n, 1), leaves, dims, randomness)
+
+        def call(i):
+            begin()
+            more = i + 1 < n
+            _autograd._samples_left += more
+            try:
+                return func(*rebuild(samples.begin(i)), **kwargs)
+            finally:
+                _autograd._samples_left -= more
+
+        with _transforms.inside(vmap=True, samples=samples), _drawing(randomness) as begin:
+            results = samples.results(call)
         return _stacked(results, out_dims, name, empty=n == 0)
 
     return wrapper

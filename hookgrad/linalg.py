@@ -3,6 +3,7 @@
 from . import _C, _lu
 from ._C import _LinAlgError as LinAlgError
 from ._out import take_out, title
+from .autograd import function
 from .nn._whole import one_node
 from .return_types import named
 from .type_info import finfo, scalar_type
@@ -41,7 +42,12 @@ def eigh(A, UPLO="L"):
 
 def eigvalsh(A, UPLO="L"):
     """The eigenvalues of a symmetric matrix, ascending."""
-    return _C._linalg_eigh(A, _half(UPLO), _C.is_grad_enabled() and A.requires_grad)[0]
+    return _C._linalg_eigh(A, _half(UPLO), _is_differentiated(A))[0]
+
+
+def _is_differentiated(A):
+    """Backward, or forward: there are dual tensors."""
+    return _C.is_grad_enabled() and A.requires_grad or function._dual_apply is not None
 
 
 def _half(UPLO):
@@ -68,7 +74,7 @@ def slogdet(A):
 
 def svdvals(A):
     """The singular values, descending."""
-    return _C._linalg_svd(A, False, _C.is_grad_enabled() and A.requires_grad)[1]
+    return _C._linalg_svd(A, False, _is_differentiated(A))[1]
 
 
 def householder_product(A, tau):

@@ -19,6 +19,15 @@ def test_tangents_agree_with_finite_differences():
     assert torch.allclose(tangent, (f(x + 1e-6 * v) - f(x - 1e-6 * v)) / 2e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("values", [torch.linalg.svdvals, torch.linalg.eigvalsh])
+def test_values_without_their_vectors_have_tangents(values):
+    x, v = torch.randn(3, 3, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)
+    x, v = x + x.mT, v + v.mT
+    with fw.dual_level():
+        tangent = fw.unpack_dual(values(fw.make_dual(x, v))).tangent
+    assert torch.allclose(tangent, (values(x + 1e-6 * v) - values(x - 1e-6 * v)) / 2e-6, atol=1e-6)
+
+
 def test_several_duals_add_up_and_the_rest_counts_as_constant():
     a, b, c = (torch.tensor(float(i)) for i in (2, 3, 4))
     with fw.dual_level():

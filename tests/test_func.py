@@ -1,5 +1,8 @@
 """Functions made of functions. Expected values and words are PyTorch's."""
 
+import threading
+import time
+
 import pytest
 
 import hookgrad as torch
@@ -160,6 +163,96 @@ def test_a_function_says_what_it_lacks_in_a_transform():
     assert grad(lambda x: WithoutRule.apply(x).sum())(x).tolist() == [2, 2]
     assert vmap(WithRule.apply)(x).tolist() == [2, 2]
     assert WithoutSetup.apply(x).tolist() == [2, 2]  # outside again
+
+
+class Outer(WithoutRule):
+    """Adds up what it is given, and says how it was called."""
+
+    calls = []
+
+    @staticmethod
+    def forward(x, y, factor):
+        return x * y * factor
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2])
+        ctx.factor = inputs[2]
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, y = ctx.saved_tensors
+        return grad * y * ctx.factor, grad * x * ctx.factor, None
+
+    @staticmethod
+    def vmap(info, in_dims, x, y, factor):
+        Outer.calls.append((tuple(info), in_dims, tuple(x.shape), tuple(y.shape)))
+        x, y = (t if d is None else t.movedim(d, 0) for t, d in zip((x, y), in_dims))
+        return Outer.apply(x, y, factor), 0
+
+
+def test_a_functions_own_vmap_is_called_once_for_all_samples():
+    """PyTorch's log, to the shapes: arguments come as they are where the map got them, else with the batch in front."""
+
+    def calls(f, *args):
+        Outer.calls.clear()
+        return f(*args), Outer.calls
+
+    ones = torch.ones(2)
+    product, log = calls(vmap(lambda a: Outer.apply(a, ones, 2.0), in_dims=1, randomness="same"), BATCH.t())
+    assert product.tolist() == (BATCH * 2).tolist()
+    assert log == [((3, "same"), (1, None, None), (2, 3), (2,))]
+    product, log = calls(vmap(lambda a: Outer.apply(Outer.apply(a, a + 1, 1.0), a, 2.0).sum()), BATCH)
+    assert product.tolist() == (BATCH**2 * (BATCH + 1) * 2).sum(1).tolist()
+    assert [call[1] for call in log] == [(0, 0, None), (0, 0, None)]
+    gradient, log = calls(grad(lambda x: vmap(lambda a: Outer.apply(a, a, 1.0))(x).sum()), BATCH)
+    assert gradient.tolist() == (BATCH * 2).tolist() and len(log) == 1
+    gradient, log = calls(vmap(grad(lambda a: Outer.apply(a, a, 1.0).sum())), BATCH)
+    assert gradient.tolist() == (BATCH * 2).tolist() and len(log) == 1
+    x = BATCH.clone().requires_grad_()
+    vmap(lambda a: Outer.apply(a, a, 1.0))(x).sum().backward()
+    assert x.grad.tolist() == (BATCH * 2).tolist()
+
+
+@pytest.mark.parametrize(
+    "returned, error",
+    [(lambda x: x, RuntimeError), (lambda x: (x, (0, 0)), RuntimeError), (lambda x: (1 / 0, 0), ZeroDivisionError)],
+)
+def test_what_a_functions_own_vmap_may_return(returned, error):
+    class Fails(WithoutRule):
+        vmap = staticmethod(lambda info, in_dims, x: returned(x))
+
+    with pytest.raises(error):
+        vmap(Fails.apply)(BATCH)
+
+
+def test_a_sample_that_fails_or_goes_its_own_way_ends_the_map():
+    before = threading.active_count()
+
+    def second(x, instead):
+        return Outer.apply(x, x, 1.0) if x[0] != 2 else x * instead(x)
+
+    for instead, error in ((lambda x: 1 / 0, ZeroDivisionError), (torch.sin, RuntimeError)):
+        with pytest.raises(error):
+            vmap(second, in_dims=(0, None))(BATCH, instead)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_vmap_maps_no_keyword():
+    assert vmap(lambda x, k: x.sum() * k)(BATCH, k=A).tolist() == [[1, 2], [5, 10], [9, 18]]
+
+
+def test_products_say_what_does_not_fit():
+    _, product = vjp(lambda x: (x, {"twice": x * 2}), A)
+    with pytest.raises(RuntimeError, match="Expected pytree structure of cotangents to be the same"):
+        product((A, A))
+    with pytest.raises(RuntimeError, match="Expected tangents to only contain Tensors"):
+        jvp(torch.sin, (A,), (3.0,))
+    with pytest.raises(ValueError, match="Expected primal to be floating point"):
+        jvp(torch.sin, (torch.tensor([1]),), (A,))
 
 
 def test_jvp_goes_by_a_functions_own_jvp_and_says_where_there_is_none():

@@ -358,6 +358,11 @@ class Function(_SingleLevelFunction):
             args, kwargs = bound.args, bound.kwargs
         if kwargs:
             args = _positional(cls.forward, args, kwargs)
+        forward = cls.forward
+        if _transforms is not None and _transforms.depth:
+            forward, is_all = _transforms.forward(cls)
+            if is_all:
+                return forward(*args)
         ctx = cls._context_cls()
         inputs = tuple([a for a in args if isinstance(a, _C.Tensor)])
         ctx._tensor_inputs = tuple([isinstance(a, _C.Tensor) for a in args])
@@ -367,7 +372,7 @@ class Function(_SingleLevelFunction):
             node = ctx = _C._function_new(cls._backward_cls, ctx, inputs)
         with no_grad():
             if with_setup:
-                output = cls.forward(*args)
+                output = forward(*args)
                 cls.setup_context(ctx, args, output)
             else:
                 output = cls.forward(ctx, *args)

@@ -1,0 +1,177 @@
+"""The samples of a `vmap`, side by side once one of them applies a Function whose `vmap` is its own.
+
+Note [Samples side by side]
+`vmap` calls its function once for each sample, one after another. A Function's own `vmap` wants all of them at once. So where the
+first sample comes to such a Function, each of the others is begun in a thread of its own, and goes as far as to the same call;
+the Function's `vmap` is called once, and each sample goes on with its part of what that returned. Only one of these threads runs
+at a time, so a program sees them in order.
+"""
+
+import threading
+from typing import NamedTuple
+
+from . import _C
+from .autograd.grad_mode import set_grad_enabled
+from .utils._pytree import tree_flatten, tree_unflatten
+
+
+def flatten(tree):
+    """(the leaves of nested dicts, lists and tuples, a function that puts others in their places)."""
+    leaves, spec = tree_flatten(tree)
+    return leaves, lambda values: tree_unflatten(values, spec)
+
+
+def dims_of(dims, tree):
+    """A dimension for each leaf of the tree: `dims` is one for all, or has the tree's upper structure; None: no match."""
+    if dims is None or isinstance(dims, int):
+        return [dims] * len(flatten(tree)[0])
+    if isinstance(tree, dict) and isinstance(dims, dict) and tree.keys() == dims.keys():
+        pairs = [(dims[k], tree[k]) for k in tree]
+    elif isinstance(tree, (list, tuple)) and isinstance(dims, (list, tuple)) and len(tree) == len(dims):
+        pairs = list(zip(dims, tree))
+    else:
+        return None
+    spread = [dims_of(d, t) for d, t in pairs]
+    return None if any(part is None for part in spread) else [d for part in spread for d in part]
+
+
+class VmapInfo(NamedTuple):
+    """What a Function's `vmap` is told of the map that it is called under."""
+
+    batch_size: int
+    randomness: str
+
+
+class _Abandoned(BaseException):
+    """Another sample has failed: ends this one."""
+
+
+class _Sample(threading.Thread):
+    """One of the samples after the first."""
+
+    def __init__(self, samples, i):
+        super().__init__(daemon=True)
+        self.samples, self.i = samples, i
+        self.may_go, self.has_stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self.wanted = self.answer = self.result = self.error = None
+
+    def run(self):
+        vars(self.samples.transforms).update(self.samples.state)
+        try:
+            with set_grad_enabled(self.samples.mode):
+                self.result = self.samples.call(self.i)
+        except BaseException as error:
+            self.error = error
+        self.wanted = None
+        self.has_stopped.release()
+
+    def ask(self, *wanted):
+        """In this thread: what the Function's `vmap` has for this sample, once the others are there too."""
+        self.wanted = wanted
+        self.has_stopped.release()
+        self.may_go.acquire()
+        if self.answer is _Abandoned:
+            raise _Abandoned
+        return self.answer
+
+    def go_on(self):
+        """In the first sample's thread: let this one run to the next such Function, or to its end."""
+        self.may_go.release() if self.ident else self.start()
+        self.has_stopped.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+class Samples:
+    """The samples of one `vmap`, of arguments with these leaves, mapped over these dimensions."""
+
+    def __init__(self, transforms, n, leaves, dims, randomness):
+        self.transforms, self.outside, self.depth = transforms, dict(vars(transforms)), transforms.depth + 1
+        self.n, self.leaves, self.dims, self.randomness = n, leaves, dims, randomness
+        self.others = None
+        self.parts = []  # of each sample that has begun, the leaves
+
+    def begin(self, i):
+        """The leaves of sample i."""
+        self.parts.append([t if d is None else t.select(d, i) for t, d in zip(self.leaves, self.dims)])
+        return self.parts[-1]
+
+    def results(self, call):
+        """What `call(i)` gives for every sample i."""
+        self.call, self.state, self.mode = call, dict(vars(self.transforms)), _C.is_grad_enabled()
+        results = []
+        try:
+            for i in range(self.n):
+                results.append(call(i))
+                if self.others is not None:
+                    for other in self.others:
+                        other.go_on()
+                        self._same(other.wanted is None)
+                        results.append(other.result)
+                    break
+        finally:
+            for other in self.others or ():
+                if other.wanted is not None:
+                    other.answer = _Abandoned
+                    other.may_go.release()
+                    other.has_stopped.acquire()
+        return results
+
+    @staticmethod
+    def _same(so):
+        if not so:
+            raise RuntimeError("vmap: the samples do not apply the same Functions with a vmap staticmethod")
+
+    def apply(self, cls, *args):
+        """Of a sample's call of a Function, the result by that Function's `vmap`."""
+        here = threading.current_thread()
+        if any(here is other for other in self.others or ()):
+            return here.ask(cls, args)
+        if self.others is None:
+            first = len(self.parts)
+            self.others = [_Sample(self, i) for i in range(first, self.n)]
+        every = [args]
+        for other in self.others:
+            other.go_on()
+            self._same(other.wanted is not None and other.wanted[0] is cls and len(other.wanted[1]) == len(args))
+            every.append(other.wanted[1])
+        answers = self._answers(cls, every)
+        for other, answer in zip(self.others, answers[1:]):
+            other.answer = answer
+        return answers[0]
+
+    def _answers(self, cls, every):
+        dims, batched = zip(*map(self._batched, zip(*every))) if every[0] else ((), ())
+        here, was = vars(self.transforms), dict(vars(self.transforms))
+        here.clear(), here.update(self.outside)
+        try:
+            result = cls.vmap(VmapInfo(len(every), self.randomness), dims, *batched)
+        finally:
+            here.clear(), here.update(was)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise RuntimeError(
+                "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
+                "with the output."
+            )
+        output, out_dims = result
+        outs, rebuild = flatten(output)
+        given = {id(t): d for d, t in zip(dims, batched) if isinstance(t, _C.Tensor)}
+        dims = dims_of(out_dims, output)
+        if dims is None:
+            raise RuntimeError(
+                "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
+                f"with the output. Got out_dims {out_dims}."
+            )
+        dims = [given.get(id(t), d) for t, d in zip(outs, dims)]  # what came as an argument keeps its dimension
+        return [rebuild([t if d is None else t.select(d, i) for t, d in zip(outs, dims)]) for i in range(len(every))]
+
+    def _batched(self, column):
+        """An argument of all samples: (its dimension, the batch), or (None, what it is for all)."""
+        first = column[0]
+        if not isinstance(first, _C.Tensor) or all(t is first for t in column):
+            return None, first
+        if len(column) == self.n:
+            for k, (leaf, dim) in enumerate(zip(self.leaves, self.dims)):
+                if dim is not None and all(t is self.parts[i][k] for i, t in enumerate(column)):
+                    return dim % leaf.dim(), leaf
+        return 0, _C.stack(list(column))
