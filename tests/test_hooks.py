@@ -1,5 +1,7 @@
 """Every kind of hook: when it is called, with what, and what becomes of what it returns."""
 
+import copy
+
 import pytest
 
 import hookgrad as torch
@@ -814,3 +816,20 @@ def test_a_handle_shows_what_it_knows_in_its_dict():
     assert vars(handle)["note"] == 1 and vars(handle)["id"] == handle.id
     of_module = nn.Linear(1, 1).register_forward_hook(print)
     assert vars(of_module)["id"] == of_module.id and vars(of_module)["hooks_dict_ref"]() is None
+
+
+def test_a_handle_refers_to_the_flags_of_its_hook():
+    model = nn.ReLU()
+    handle = model.register_forward_hook(print, with_kwargs=True)
+    flags = model._forward_hooks_with_kwargs
+    assert [ref() for ref in handle.extra_dict_ref] == [{handle.id: True}, {}]
+    assert handle.extra_dict_ref[0]() is flags
+    assert handle.__getstate__() == (model._forward_hooks, handle.id, (flags, {}))
+    assert [ref() for ref in model.register_forward_pre_hook(print).extra_dict_ref] == [{}]
+    assert model.register_full_backward_hook(print).extra_dict_ref == ()
+    other, copied = copy.deepcopy((model, handle))
+    assert copied.extra_dict_ref[0]() is other._forward_hooks_with_kwargs == flags
+    copied.remove()
+    assert not other._forward_hooks_with_kwargs and flags
+    del model, flags
+    assert [ref() for ref in handle.extra_dict_ref] == [None, None]

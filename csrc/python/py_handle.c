@@ -87,15 +87,17 @@ PyObject *py_handle_new(PyObject *table, uint64_t id) {
     return (PyObject *)h;
 }
 
-/* Weak references to one mapping, or to each of a list or tuple: new. None is left out: it stands for one that has
-   died. */
+/* Weak references to one mapping, or to each of a list or tuple: new. None is left out, which stands for one
+   that has died, and what handle_get_extras makes. */
 static PyObject *refs_to(PyObject *given) {
     if (!given || given == Py_None) return Py_NewRef(hg_py->empty_tuple);
     PyObject *many = PyList_Check(given) || PyTuple_Check(given) ? PySequence_Tuple(given) : PyTuple_Pack(1, given);
     PyObject *list = many ? PyList_New(0) : NULL;
     for (Py_ssize_t i = 0; list && i < PyTuple_GET_SIZE(many); i++) {
-        PyObject *one = PyTuple_GET_ITEM(many, i), *ref = one == Py_None ? NULL : PyWeakref_NewRef(one, NULL);
-        if (one != Py_None && (!ref || PyList_Append(list, ref))) Py_CLEAR(list);
+        PyObject *one = PyTuple_GET_ITEM(many, i);
+        bool is_own = one == Py_None || Py_TYPE(one) == hg_py->hooks_view_type;
+        PyObject *ref = is_own ? NULL : PyWeakref_NewRef(one, NULL);
+        if (!is_own && (!ref || PyList_Append(list, ref))) Py_CLEAR(list);
         Py_XDECREF(ref);
     }
     PyObject *refs = list ? PyList_AsTuple(list) : NULL;
@@ -119,20 +121,55 @@ static int handle_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
+/* ---- What else loses the id ------------------------------------------------------------------------------------- */
+
+/* For `which`, (a reference to a table, a flag): the mapping of the hooks that have the flag, new. */
+static PyObject *flags_of(PyObject *which, PyObject *none) {
+    (void)none;
+    PyObject *table = referent(PyTuple_GET_ITEM(which, 0)), *made;
+    if (!table || table == Py_None) return table;
+    made = py_hooks_view(HOOKS(table), (uint32_t)PyLong_AsLong(PyTuple_GET_ITEM(which, 1)));
+    Py_DECREF(table);
+    return made;
+}
+
+/* A table has the flags of its hooks itself, so the references to their mappings are made when they are asked for, and
+   make the mapping when they are called. */
+static PyObject *handle_get_extras(PyObject *self, void *unused) {
+    static PyMethodDef ref = {"ref", flags_of, METH_NOARGS, NULL};
+    static const uint32_t flags[] = {HG_HOOK_WITH_KWARGS, HG_HOOK_ALWAYS_CALL};
+    (void)unused;
+    PyObject *extras = HANDLE(self)->extras, *table = referent(HANDLE(self)->table);
+    if (!table || !extras) return table;
+    hg_hook_kind kind = Py_TYPE(table) == hg_py->hooks_type ? HOOKS(table)->kind : HG_HOOK_TENSOR;
+    int n = kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE;
+    Py_DECREF(table);
+    if (!n || PyTuple_GET_SIZE(extras)) return Py_NewRef(extras);
+    PyObject *made = PyTuple_New(n);
+    for (int i = 0; made && i < n; i++) {
+        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[i]);
+        PyTuple_SET_ITEM(made, i, which ? PyCFunction_New(&ref, which) : NULL);
+        Py_XDECREF(which);
+        if (!PyTuple_GET_ITEM(made, i)) Py_CLEAR(made);
+    }
+    return made;
+}
+
 /* ---- Copies and pickles ----------------------------------------------------------------------------------------- */
 
 static PyObject *handle_getstate(PyObject *self, PyObject *none) {
     (void)none;
-    PyObject *extras = HANDLE(self)->extras;
-    Py_ssize_t n = extras ? PyTuple_GET_SIZE(extras) : 0;
-    PyObject *alive = PyTuple_New(n), *table = alive ? referent(HANDLE(self)->table) : NULL;
+    PyObject *extras = handle_get_extras(self, NULL);
+    Py_ssize_t n = extras && PyTuple_Check(extras) ? PyTuple_GET_SIZE(extras) : 0;
+    PyObject *alive = extras ? PyTuple_New(n) : NULL, *table = alive ? referent(HANDLE(self)->table) : NULL;
     for (Py_ssize_t i = 0; table && i < n; i++) {
-        PyObject *o = referent(PyTuple_GET_ITEM(extras, i));
+        PyObject *o = PyObject_CallNoArgs(PyTuple_GET_ITEM(extras, i));
         if (o)
             PyTuple_SET_ITEM(alive, i, o);
         else
             Py_CLEAR(table);
     }
+    Py_XDECREF(extras);
     if (table) return Py_BuildValue("(NKN)", table, (unsigned long long)HANDLE(self)->id, alive);
     Py_XDECREF(alive);
     return NULL;
@@ -234,7 +271,6 @@ static PyMethodDef handle_methods[] = {
 
 static PyMemberDef handle_members[] = {
     {"hooks_dict_ref", T_OBJECT, offsetof(handle, table), READONLY, NULL},
-    {"extra_dict_ref", T_OBJECT, offsetof(handle, extras), READONLY, NULL},
     {"__dictoffset__", T_PYSSIZET, offsetof(handle, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(handle, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -242,6 +278,7 @@ static PyMemberDef handle_members[] = {
 
 static PyGetSetDef handle_attributes[] = {
     {"id", handle_get_id, handle_set_id, NULL, NULL},
+    {"extra_dict_ref", handle_get_extras, NULL, NULL, NULL},
     {"__dict__", handle_get_dict, PyObject_GenericSetDict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
