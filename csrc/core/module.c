@@ -204,24 +204,26 @@ static hg_status run_hook(hg_ctx *cx, const hg_hook *hook, uint32_t flags, hg_ca
 
 /* ---- The call ----------------------------------------------------------------------------------------------------------- */
 
-static hg_status forward(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out) {
+static hg_status forward(hg_ctx *cx, hg_module *m, const void *found, const hg_value *args, size_t n, hg_value kwargs,
+                         hg_value *out) {
     hg_value tuple;
     if (m->forward && kwargs.kind == HG_V_NONE) return m->forward(cx, m, args, n, out);
     if (!cx->lib->host_forward) return hg_fail(cx, HG_TYPE, "the module has no forward function");
     TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
-    hg_status st = cx->lib->host_forward(cx, m, tuple, kwargs, out);
+    hg_status st = cx->lib->host_forward(cx, m, found, tuple, kwargs, out);
     hg_value_release(cx, tuple);
     return st;
 }
 
-static hg_status forward_tuple(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out) {
+static hg_status forward_tuple(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs,
+                               hg_value *out) {
     if (!(m->forward && kwargs.kind == HG_V_NONE) && cx->lib->host_forward)
-        return cx->lib->host_forward(cx, m, args, kwargs, out);
+        return cx->lib->host_forward(cx, m, found, args, kwargs, out);
     hg_value few[8], *at = few;
     size_t n = HOST(cx)->tuple_size(HOST(cx)->ud, args.obj);
     if (n > 8 && !(at = hg_mem(cx, n * sizeof *at))) return HG_MEMORY;
     for (size_t i = 0; i < n; i++) at[i] = HOST(cx)->tuple_at(HOST(cx)->ud, args.obj, i);
-    hg_status st = forward(cx, m, at, n, kwargs, out);
+    hg_status st = forward(cx, m, found, at, n, kwargs, out);
     if (at != few) hg_mem_free(cx->lib, at);
     return st;
 }
@@ -259,12 +261,13 @@ static hg_status run_forward_hooks(hg_ctx *cx, hg_call *call, hook_list *list) {
 /* The call sequence: global and own pre-hooks, forward, global and own hooks; full backward hooks see what passes in
    and out through nodes at either end. What a hook puts in the place of a value is what the next one sees. `there` tells
    which kinds of hooks there were as the call began; those of forward are looked up after it. */
-static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, hg_backward_hook *bw, hook_list *after) {
+static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, const void *found, hg_backward_hook *bw,
+                             hook_list *after) {
     bool backward = there & BACKWARD_KINDS;
     if (backward) TRY(hg_backward_hook_begin(cx, call->module, bw));
     if (there & UINT32_C(1) << HG_HOOK_FORWARD_PRE) TRY(run_pre_hooks(cx, call));
     if (backward) TRY(hg_backward_hook_inputs(cx, bw, &call->args));
-    TRY(forward_tuple(cx, call->module, call->args, call->kwargs, &call->output));
+    TRY(forward_tuple(cx, call->module, found, call->args, call->kwargs, &call->output));
     TRY(run_forward_hooks(cx, call, after));
     return backward ? hg_backward_hook_outputs(cx, bw, call->args, &call->output) : HG_OK;
 }
@@ -310,8 +313,8 @@ static hg_status run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *st
     return cx->status = stopping ? HG_HOST : why;
 }
 
-hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_value args, hg_value kwargs,
-                                hg_value *out) {
+hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, const void *found, hg_value args,
+                                hg_value kwargs, hg_value *out) {
     hg_call call = {.module = m, .args = args, .kwargs = kwargs};
     hg_backward_hook bw; /* set where there are hooks of backward */
     bool backward = there & BACKWARD_KINDS;
@@ -321,7 +324,7 @@ hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_val
     hg_value_retain(cx, args);
     hg_value_retain(cx, kwargs);
     hg_retain(cx, m); /* a hook may drop the last reference to it */
-    hg_status st = call_hooked(cx, &call, there, &bw, &after);
+    hg_status st = call_hooked(cx, &call, there, found, &bw, &after);
     if (st == HG_OK)
         *out = call.output, call.output = (hg_value){0};
     else
@@ -338,9 +341,9 @@ hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_val
 hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t n, hg_value kwargs, hg_value *out) {
     uint32_t there = hg_module_hooked(cx->lib, m);
     hg_value tuple;
-    if (!there) return forward(cx, m, args, n, kwargs, out);
+    if (!there) return forward(cx, m, NULL, args, n, kwargs, out);
     TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
-    hg_status st = hg_module_call_hooked(cx, m, there, tuple, kwargs, out);
+    hg_status st = hg_module_call_hooked(cx, m, there, NULL, tuple, kwargs, out);
     hg_value_release(cx, tuple);
     return st;
 }

@@ -798,8 +798,9 @@ typedef enum hg_table_kind { HG_PARAMS, HG_BUFFERS, HG_MODULES } hg_table_kind;
 hg_status hg_module_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table **out);
 hg_status hg_module_set_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table *t); /* retains t */
 /* Forward as the host's language defines it, for modules whose `forward` is NULL: args is a host tuple, kwargs the host's
-   mapping or nothing. */
-typedef hg_status (*hg_host_forward)(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
+   mapping or nothing. `found`: what hg_module_call_hooked() was given; NULL from hg_module_call(). */
+typedef hg_status (*hg_host_forward)(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs,
+                                     hg_value *out);
 void hg_set_host_forward(hg_lib *lib, hg_host_forward fn);
 
 /* The call sequence: every hook of the module and the global ones around forward. */
@@ -809,9 +810,9 @@ hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t 
 hg_status hg_module_warn_of_legacy(hg_ctx *cx, hg_value args, hg_value output, const hg_node *node);
 /* The kinds of hooks that a call of the module would run, its own and global ones: bit 1 << kind. 0: the call is forward. */
 uint32_t hg_module_hooked(const hg_lib *lib, const hg_module *m);
-/* hg_module_call() for who has asked that already, and has the arguments as a tuple. */
-hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, hg_value args, hg_value kwargs,
-                                hg_value *out);
+/* hg_module_call() for who has asked that already, and has the arguments as a tuple; `found` goes to the host's forward. */
+hg_status hg_module_call_hooked(hg_ctx *cx, hg_module *m, uint32_t there, const void *found, hg_value args,
+                                hg_value kwargs, hg_value *out);
 
 /* Layers by name, "linear", "relu" ...: NULL where there is none. */
 hg_layer_fn hg_layer_find(const char *name);

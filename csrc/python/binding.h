@@ -43,7 +43,7 @@
     X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
     X(__getattr__) X(__getattribute__) X(weight) X(bias) X(fill_) X(running_mean) X(running_var) X(num_batches_tracked) \
     X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__) X(__torch_dispatch__)                 \
-    X(_call_impl) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state) X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars) X(momentum_buffer) X(exp_avg) X(exp_avg_sq) X(max_exp_avg_sq) X(step)
+    X(_call_impl) X(_hook_table) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state) X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars) X(momentum_buffer) X(exp_avg) X(exp_avg_sq) X(max_exp_avg_sq) X(step)
 /* clang-format on */
 
 typedef struct mod_state {
@@ -255,7 +255,7 @@ int py_module_init(PyObject *m);    /* py_module.c */
 PyObject *py_node_wrap(hg_node *n);
 PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs); /* tp_new of a Function's node */
 /* What a module without a C layer computes: its Python `forward`. For hg_set_host_forward(). */
-hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out);
+hg_status py_module_forward(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs, hg_value *out);
 int py_default_generator_init(PyObject *m);
 int py_op_init(PyObject *m);          /* op.c: after the library is open */
 int py_creation_init(PyObject *m);    /* creation.c */

@@ -262,25 +262,33 @@ static inline const manner *manner_of(PyTypeObject *type) {
     return version && m->version == version ? m : learn_manner(type, m);
 }
 
-/* The class's `forward`, where it is a C layer or a method that no attribute of the instance hides: new, else NULL. */
-static inline PyObject *method_forward(PyObject *self) {
+/* What a call runs. A hooked call looks it up before its hooks, as PyTorch does: a hook that gives the module another
+   `forward` gives it to the next call. */
+typedef struct runner {
+    PyObject *fn;  /* owned */
+    bool of_class; /* a C layer or a method that no attribute of the instance hides: to be called with the module */
+} runner;
+
+static inline bool find_forward(PyObject *self, runner *r) {
     PyObject *fn = manner_of(Py_TYPE(self))->forward;
-    return fn && (hides_nothing(SELF(self)) || !hides_method(self, NAME(forward))) ? Py_NewRef(fn) : NULL;
+    r->of_class = fn && (hides_nothing(SELF(self)) || !hides_method(self, NAME(forward)));
+    r->fn = r->of_class ? Py_NewRef(fn) : PyObject_GetAttr(self, NAME(forward));
+    return r->fn;
+}
+
+static inline PyObject *run_forward(const runner *r, PyObject *self, PyObject *const *args, size_t nargsf,
+                                    PyObject *kwnames) {
+    if (!r->of_class) return PyObject_Vectorcall(r->fn, args, nargsf, kwnames);
+    if (Py_TYPE(r->fn) == hg_py->layer_forward_type)
+        return py_layer_call(r->fn, self, args, PyVectorcall_NARGS(nargsf), kwnames);
+    return call_method(r->fn, self, args, nargsf, kwnames);
 }
 
 static PyObject *forward(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
-    PyObject *fn = method_forward(self), *made;
-    if (!fn) {
-        fn = PyObject_GetAttr(self, NAME(forward));
-        made = fn ? PyObject_Vectorcall(fn, args, nargsf, kwnames) : NULL;
-        Py_XDECREF(fn);
-        return made;
-    }
-    if (Py_TYPE(fn) == hg_py->layer_forward_type)
-        made = py_layer_call(fn, self, args, PyVectorcall_NARGS(nargsf), kwnames);
-    else
-        made = call_method(fn, self, args, nargsf, kwnames);
-    Py_DECREF(fn);
+    runner r;
+    if (!find_forward(self, &r)) return NULL;
+    PyObject *made = run_forward(&r, self, args, nargsf, kwnames);
+    Py_DECREF(r.fn);
     return made;
 }
 
@@ -300,14 +308,17 @@ static PyObject *kwargs_dict(PyObject *const *values, PyObject *kwnames) {
 /* `there`: which hooks (hg_module_hooked). */
 static PyObject *call_hooked(hg_ctx *cx, PyObject *self, uint32_t there, PyObject *const *args, Py_ssize_t n,
                              PyObject *kwnames) {
+    runner r;
+    if (!find_forward(self, &r)) return NULL;
     PyObject *tuple = args_tuple(args, n), *dict = NULL, *made = NULL;
     if (tuple && (!kwnames || (dict = kwargs_dict(args + n, kwnames)))) {
         hg_value kwargs = {dict ? HG_V_OTHER : HG_V_NONE, dict}, out;
-        hg_status st = hg_module_call_hooked(cx, MODULE(self), there, (hg_value){HG_V_TUPLE, tuple}, kwargs, &out);
+        hg_status st = hg_module_call_hooked(cx, MODULE(self), there, &r, (hg_value){HG_V_TUPLE, tuple}, kwargs, &out);
         made = st != HG_OK ? py_raise(cx, st) : out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
     }
     Py_XDECREF(tuple);
     Py_XDECREF(dict);
+    Py_DECREF(r.fn);
     return made;
 }
 
@@ -416,13 +427,15 @@ static PyObject *maybe_warn(PyObject *self, PyObject *const *args, Py_ssize_t n,
 }
 
 /* From the core's call sequence to forward. */
-hg_status py_module_forward(hg_ctx *cx, hg_module *m, hg_value args, hg_value kwargs, hg_value *out) {
+hg_status py_module_forward(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs,
+                            hg_value *out) {
     (void)cx;
+    const runner *r = found;
     PyObject *self = PY(m), *tuple = args.obj, *made;
     if (kwargs.kind == HG_V_NONE || !PyDict_GET_SIZE(kwargs.obj)) {
-        made = forward(self, ((PyTupleObject *)tuple)->ob_item, (size_t)PyTuple_GET_SIZE(tuple), NULL);
+        made = run_forward(r, self, ((PyTupleObject *)tuple)->ob_item, (size_t)PyTuple_GET_SIZE(tuple), NULL);
     } else {
-        PyObject *fn = PyObject_GetAttr(self, NAME(forward));
+        PyObject *fn = r->of_class ? Py_TYPE(r->fn)->tp_descr_get(r->fn, self, NULL) : Py_NewRef(r->fn);
         made = fn ? PyObject_Call(fn, tuple, kwargs.obj) : NULL;
         Py_XDECREF(fn);
     }

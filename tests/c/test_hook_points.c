@@ -223,10 +223,11 @@ static hg_tensor *call1(hg_module *m, hg_tensor *x, hg_value kwargs) { /* new; N
     return hg_module_call(cx, m, &in, 1, kwargs, &out) == HG_OK ? hg_value_tensor(out) : NULL;
 }
 
-static hg_status host_forward(hg_ctx *c, hg_module *m, hg_value args, hg_value kwargs, hg_value *out) {
+static hg_status host_forward(hg_ctx *c, hg_module *m, const void *found, hg_value args, hg_value kwargs,
+                              hg_value *out) {
     const hg_host *h = hg_lib_host(c->lib);
     hg_tensor *y;
-    (void)m;
+    (void)m, (void)found;
     note(kwargs.kind == HG_V_NONE ? "forward" : "forward+");
     hg_status st = hg_call_op(c, HG_OP_EXP, (hg_arg[]){hg_t(h->tuple_at(h->ud, args.obj, 0).obj)}, 1, &y);
     if (st == HG_OK) *out = hg_value_of(y);

@@ -256,3 +256,30 @@ def hooks_in_train_and_eval(torch, log):
     m[1].register_forward_hook(lambda m, args, out: log(m.training, int(m.num_batches_tracked)))
     m(torch.ones(4, 2))
     m.eval()(torch.ones(4, 2))
+
+
+def a_pre_hook_gives_the_module_another_forward(torch, log):
+    """It is the next call that runs it."""
+
+    class Other(torch.nn.Linear):
+        def forward(self, x):
+            return x * 0
+
+    def another_method(m, args):
+        m.forward = lambda x, scale=1: x * 100 * scale
+
+    def another_class(m, args):
+        m.__class__ = Other
+
+    for m, hook in ((_double(torch), another_method), (torch.nn.Linear(1, 1), another_class)):
+        for p in m.parameters():
+            torch.nn.init.ones_(p)
+        m.register_forward_pre_hook(hook)
+        log(m(torch.ones(1)), m(torch.ones(1)))
+    m = _double(torch)
+    m.register_forward_pre_hook(another_method)
+    log(m(torch.ones(1), scale=3), m(torch.ones(1), scale=3))
+    m = torch.nn.Sequential(_double(torch))
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(another_method)
+    log(m(torch.ones(1)), m(torch.ones(1)))
+    handle.remove()
