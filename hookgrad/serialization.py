@@ -10,6 +10,7 @@ import pickle
 import pickletools
 import sys
 import zipfile
+from collections import OrderedDict
 from enum import Enum
 from mmap import MAP_PRIVATE, MAP_SHARED
 from warnings import warn
@@ -293,6 +294,8 @@ class _Building:
         self._storages = {}
 
     def persistent_load(self, pid):
+        if _text(pid[0]) == "module":  # the class of one, with its source, in the old format
+            return pid[1]
         if _text(pid[0]) != "storage":
             raise pickle.UnpicklingError(f"unsupported persistent id: {pid[0]}")
         kind, key, location, n = pid[1:5]
@@ -389,6 +392,12 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=DEFAULT_PROTOCOL, _use_ne
     write(obj, f, *settings)
 
 
+def _plain_table(hooks):
+    """A table of hooks in a file is the OrderedDict that PyTorch has: it shall read the file, too."""
+    hooks.__reduce__()  # says which of them cannot be pickled
+    return OrderedDict, (), None, None, iter(hooks.items())
+
+
 def _pickled(obj, pickle_module, protocol, views=()):
     """The pickle of an object without its storages, and these with how many bytes an element of theirs has, under their numbers.
     `views` ends what is said of each."""
@@ -410,6 +419,9 @@ def _pickled(obj, pickle_module, protocol, views=()):
                 )
             kind = legacy_storages[dtype] if typed else UntypedStorage
             return "storage", kind, number, location_tag(storage), len(obj), *views
+
+        def reducer_override(self, obj):
+            return _plain_table(obj) if type(obj) in (_C.HookTable, _C.HookFlags) else NotImplemented
 
     Pickler(pickled, protocol=protocol).dump(obj)
     return _with_torch_names(pickled.getvalue()), seen.values()

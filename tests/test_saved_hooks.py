@@ -261,6 +261,8 @@ def test_saved_tensors_of_a_list_of_numbers_and_of_a_function():
     assert y.grad_fn._saved_indices[0].tolist() == [0, 2]
     y.sum().backward()
     assert x.grad.tolist() == [1, 0, 1]
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        y.grad_fn._raw_saved_indices  # noqa: B018
 
     y = leaf() * 3
     y.grad_fn._raw_saved_other.register_hooks(lambda t: t * 2, lambda t: t)

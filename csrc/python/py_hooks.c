@@ -402,12 +402,18 @@ static PyType_Slot hooks_slots[] = {
 
 static PyType_Spec hooks_spec = {"collections.OrderedDict", sizeof(py_hooks), 0, PY_MAPPING_FLAGS, hooks_slots};
 
+/* The OrderedDict of a module in a file becomes a table. Handles from the file know the OrderedDict, and find the table
+   by it. */
+static int lead_handles(PyObject *from, PyObject *table) {
+    return PyODict_CheckExact(from) && HOOKS(table)->n ? PyObject_SetAttr(from, NAME(_hook_table), table) : 0;
+}
+
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
     if (Py_TYPE(from) == hg_py->hooks_type && HOOKS(from)->kind == kind) return Py_NewRef(from);
     PyObject *made = hg_py->hooks_type->tp_alloc(hg_py->hooks_type, 0);
     if (!made) return NULL;
     HOOKS(made)->kind = kind;
-    if (py_mapping_update(made, from)) Py_CLEAR(made);
+    if (py_mapping_update(made, from) || lead_handles(from, made)) Py_CLEAR(made);
     return made;
 }
 

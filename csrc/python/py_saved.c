@@ -297,7 +297,9 @@ static PyObject *raw_at(PyObject *node, place at) {
     hg_ctx *cx = py_ctx();
     bool list = at.from == ARGUMENT && hg_node_op(NODE(node))->params[at.i].kind == HG_A_TENSORS;
     if (!cx) return NULL;
-    return list ? entries(cx, node, at, saved_new) : saved_new(cx, node, at);
+    if (!list) return saved_new(cx, node, at);
+    hg_status st = hg_node_check_saved(cx, NODE(node)); /* PyTorch asks it of lists only */
+    return st == HG_OK ? entries(cx, node, at, saved_new) : py_raise(cx, st);
 }
 
 static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {

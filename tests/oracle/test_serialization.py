@@ -54,3 +54,25 @@ def test_a_module_crosses_over(to):
     fired = []
     loaded.register_forward_hook(lambda *args: fired.append(1))
     assert loaded(target.ones(1, 2)).tolist() == model(source.ones(1, 2)).tolist() and fired == [1]
+
+
+@pytest.mark.parametrize("source", [hookgrad, torch])
+@pytest.mark.parametrize("target", [hookgrad, torch])
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_a_module_with_hooks_crosses_over(source, target, options):
+    """A handle that the module holds still removes its hook."""
+    model, file = source.nn.Sequential(source.nn.ReLU()), io.BytesIO()
+    model[0].register_forward_pre_hook(print, with_kwargs=True)
+    model.register_full_backward_hook(print)
+    model.handle = model[0].register_forward_hook(print)
+    model[0].register_forward_hook(len, prepend=True, always_call=True)
+    source.save(model, file, **options)
+    file.seek(0)
+    loaded = target.load(file, weights_only=False)
+    assert list(loaded[0]._forward_pre_hooks.items()) == list(model[0]._forward_pre_hooks.items())
+    assert list(loaded[0]._forward_pre_hooks_with_kwargs) == list(model[0]._forward_pre_hooks)
+    assert list(loaded[0]._forward_hooks.values()) == [len, print]
+    assert list(loaded[0]._forward_hooks_always_called.values()) == [True]
+    assert list(loaded._backward_hooks.values()) == [print] and loaded._is_full_backward_hook
+    loaded.handle.remove()
+    assert list(loaded[0]._forward_hooks.values()) == [len] and loaded.handle.id == model.handle.id
