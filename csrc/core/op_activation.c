@@ -63,6 +63,10 @@ hg_status hg_op_log_sigmoid(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* p
 hg_status hg_op_hardtanh(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[0].u.t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "Bool inputs not supported for hardtanh");
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;
+    if (d == HG_U8 && (hg_number_f(&a[1]) < 0 || hg_number_f(&a[2]) < 0))
+        return hg_fail(cx, HG_STATE, "cannot do hardtanh on an unsigned type with negative limits");
+    if (!*out && hg_number_f(&a[1]) > hg_number_f(&a[2]))
+        return hg_fail(cx, HG_VALUE, "min_val cannot be greater than max_val");
     hg_status st = hg_out_kept(cx, out, d, a[0].u.t);
     return st == HG_OK ? hg_run(cx, &hg_k_clamp, d, a, 3, NULL, out) : st;
 }
@@ -334,6 +338,7 @@ static hg_tensor *half(hg_ctx *cx, hg_tensor *x, hg_arg dim, int which) {
 hg_status hg_glu_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[0].u.t;
     int d;
+    if (!hg_dtype_is_float(x->dtype)) return hg_no_kernel(cx, "glu_cpu", (hg_dtype)x->dtype);
     if (x->n_dim == 0) return hg_fail(cx, HG_STATE, "glu does not support 0-dimensional tensors");
     hg_status st = hg_wrap_dim(cx, a[1].u.i, x->n_dim, &d);
     if (st != HG_OK) return st;

@@ -3,6 +3,7 @@
 
    The forward of each is one loop, summed on the way where a sum or a mean is wanted; the derivatives are ops. */
 #include "cpu_impl.h"
+#include "k_impl.h"
 #include "layout_impl.h"
 #include "loss_impl.h"
 
@@ -324,9 +325,16 @@ hg_status hg_smooth_l1_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return compare(cx, HG_OP_SMOOTH_L1_DATA, a, a[2], a[3], out);
 }
 
+/* Does the result of both go where `to` is, whose memory torch writes it to? */
+static hg_status check_kept(hg_ctx *cx, const hg_tensor *to, const hg_tensor *other) {
+    hg_dtype d = (hg_dtype)to->dtype;
+    return hg_check_cast(cx, hg_dtype_promote(d, (hg_dtype)other->dtype), d);
+}
+
 /* input, target, reduction, delta */
 hg_status hg_huber_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[3].u.f <= 0) return hg_fail(cx, HG_STATE, "huber_loss does not support non-positive values for delta.");
+    HG_TRY(check_kept(cx, a[0].u.t, a[1].u.t));
     return compare(cx, HG_OP_HUBER_DATA, a, a[2], a[3], out);
 }
 
@@ -357,6 +365,7 @@ hg_status hg_bce_with_logits_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (!hg_same_shape(x, y))
         return hg_fail(cx, HG_VALUE, "Target size (torch.Size(%s)) must be the same as input size (torch.Size(%s))",
                        hg_show_shape(y, ys), hg_show_shape(x, xs));
+    HG_TRY(check_kept(cx, y, x));
     HG_TRY(hg_refuse_gradient(cx, &a[2], "binary_cross_entropy_with_logits", "weight"));
     HG_TRY(hg_refuse_gradient(cx, &a[4], "binary_cross_entropy_with_logits", "pos_weight"));
     hg_scope_begin(cx, &s);
@@ -369,6 +378,8 @@ hg_status hg_kl_div_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool batch_mean = strcmp(a[2].u.s, "batchmean") == 0;
     hg_reduction r = HG_REDUCE_SUM;
     hg_scope s;
+    if (!hg_dtype_is_float(x->dtype) || !hg_dtype_is_float(a[1].u.t->dtype))
+        return hg_fail(cx, HG_STATE, "kl_div: Integral inputs not supported.");
     if (!batch_mean) HG_TRY(hg_reduction_of(cx, &a[2], &r));
     if (r == HG_REDUCE_MEAN)
         HG_TRY(hg_warn(cx, "UserWarning",

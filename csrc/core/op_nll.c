@@ -163,8 +163,8 @@ static hg_status check_shapes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *t
     if (!planes && t->n_dim > 1)
         return hg_fail(cx, HG_STATE, "0D or 1D target tensor expected, multi-target not supported");
     if (x->n_dim == 1 && t->numel != 1)
-        return hg_fail(cx, HG_STATE, "size mismatch (got input: %s, target: %s)", hg_show_shape(x, xs),
-                       hg_show_shape(t, ts));
+        return hg_fail(cx, HG_VALUE, "For 1D input, 1D target must have size 1, but got target size: %lld",
+                       (long long)t->numel);
     bool same = !planes || (t->n_dim == x->n_dim - 1 &&
                             memcmp(t->shape + 1, x->shape + 2, (size_t)(x->n_dim - 2) * sizeof *t->shape) == 0);
     if (!same && x->n_dim == 4 && t->n_dim != 3)

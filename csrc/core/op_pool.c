@@ -709,16 +709,18 @@ static hg_status check_max1d(hg_ctx *cx, const hg_tensor *x, const int64_t *k, c
 
 /* Both results of max_pool1d; `n_out` says how many are wanted. */
 static hg_status max_pool1d(hg_ctx *cx, const hg_arg *a, int n_out, hg_tensor **out) {
+    const hg_tensor *x = a[SELF].u.t;
     int64_t k[2], st[2], pad[2], d[2];
     hg_tensor *both[2] = {NULL, NULL}, *wide = NULL;
     HG_TRY(take_one(cx, &a[KERNEL_SIZE], "max_pool1d", "kernel_size", 1, k));
     HG_TRY(take_one(cx, is_open(&a[STRIDE]) ? &a[KERNEL_SIZE] : &a[STRIDE], "max_pool1d", "stride", 1, st));
     HG_TRY(take_one(cx, &a[PADDING], "max_pool1d", "padding", 0, pad));
     HG_TRY(take_one(cx, &a[4], "max_pool1d", "dilation", 1, d));
+    if (n_out == 1 && !hg_dtype_is_float(x->dtype)) return hg_no_kernel(cx, "max_pool1d_impl", (hg_dtype)x->dtype);
     if (n_out == 1) /* with indices torch asks the pool of planes */
-        HG_TRY(check_max1d(cx, a[SELF].u.t, k, st, pad, d, a[5].u.i));
+        HG_TRY(check_max1d(cx, x, k, st, pad, d, a[5].u.i));
     else
-        HG_TRY(check_line(cx, a[SELF].u.t, "max_pool1d"));
+        HG_TRY(check_line(cx, x, "max_pool1d"));
     HG_TRY(hg_call_op(cx, HG_OP_UNSQUEEZE, (hg_arg[]){a[SELF], hg_i(-2)}, 2, &wide));
     hg_arg args[] = {hg_t(wide), hg_ints(k, 2), hg_ints(st, 2), hg_ints(pad, 2), hg_ints(d, 2), a[5]};
     hg_status status = hg_call_op(cx, HG_OP_MAX_POOL2D_INDICES, args, 6, both);

@@ -513,8 +513,8 @@ hg_status hg_op_bernoulli_tensor_(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
 hg_status hg_op_dropout_mask(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype d = (hg_dtype)a[0].u.t->dtype;
     double keep = 1 - hg_number_f(&a[1]);
-    hg_status st = hg_out_kept(cx, out, d, a[0].u.t);
-    if (st != HG_OK) return st;
+    hg_status st = hg_check_cast(cx, HG_F32, d);
+    if (st != HG_OK || (st = hg_out_kept(cx, out, d, a[0].u.t)) != HG_OK) return st;
     return finished(cx, toss(cx, hg_default_generator(cx->lib), keep, d == HG_F64 ? 1 / keep : 1 / (float)keep, *out),
                     out);
 }

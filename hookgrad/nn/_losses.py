@@ -5,6 +5,7 @@ import math
 import hookgrad
 
 from .. import _C
+from ..type_info import scalar_type
 from . import functional as F
 from ._whole import one_node
 
@@ -62,6 +63,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0, size_average=None, r
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cosine_embedding_loss.html
     """
     reduction = _reduction(size_average, reduce, reduction)
+    F._must_be_tensors("cosine_embedding_loss", input1=input1, input2=input2, target=target)
     if target.dim() not in (0, 1):
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     n = target.dim() + 1
@@ -99,6 +101,7 @@ def triplet_margin_loss(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_loss.html
     """
     reduction = _reduction(size_average, reduce, reduction)
+    F._must_be_tensors("triplet_margin_loss", anchor=anchor, positive=positive, negative=negative)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     dims = anchor.dim(), positive.dim(), negative.dim()
@@ -150,6 +153,7 @@ def poisson_nll_loss(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.poisson_nll_loss.html
     """
     reduction = _reduction(size_average, reduce, reduction)
+    F._must_be_tensors("poisson_nll_loss", input=input, target=target)
     loss = input.exp() - target * input if log_input else input - target * _C._add(input, eps).log()
     if full:
         stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
@@ -207,7 +211,14 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.soft_margin_loss.html
     """
     reduction = _reduction(size_average, reduce, reduction)
+    F._must_be_tensors("soft_margin_loss", input=input, target=target)
     _refuse_gradient(target, "soft_margin_loss", "target")
+    if hookgrad.broadcast_shapes(input.shape, target.shape) != input.shape:
+        raise RuntimeError(
+            f"output with shape {list(input.shape)} doesn't match the broadcast shape of it and {list(target.shape)}"
+        )
+    if not input.is_floating_point():
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {scalar_type(input.dtype)}")
     return _soft_margin(input, target, reduction)
 
 
@@ -261,6 +272,8 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
         raise ValueError("weight must be one-dimensional")
     if weight is not None:
         _refuse_gradient(weight, "multi_margin_loss", "weight")
+    F._must_be_tensors("multi_margin_loss", input=input, target=target)
+    F._must_be_floats("multi_margin_loss_cpu_kernel", input, halves=False)
     _check_rows(input)
     n = input.shape[0] if input.dim() == 2 else 1
     if target.dim() > 1 or target.numel() != n:
@@ -299,7 +312,11 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.multilabel_margin_loss.html
     """
     reduction = _reduction(size_average, reduce, reduction)
+    F._must_be_tensors("multilabel_margin_loss", input=input, target=target)
+    F._must_be_floats("multilabel_margin_loss_forward_out_frame", input, halves=False)
     _check_rows(input)
+    if target.dtype != hookgrad.int64:
+        raise RuntimeError(f"expected scalar type Long but found {scalar_type(target.dtype)}")
     if target.shape != input.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     n_classes = input.shape[-1] if input.dim() else 1
@@ -375,6 +392,12 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.ctc_loss.html
     """
     reduction = _reduction(None, None, reduction)
+    F._must_be_tensors("ctc_loss", log_probs=log_probs, targets=targets)
+    F._must_be_floats("ctc_loss_cpu", log_probs, halves=False)
+    if log_probs.dim() not in (2, 3) or targets.dim() not in (1, 2):
+        raise RuntimeError(
+            f"Expected log_probs of 2 or 3 and targets of 1 or 2 dimensions, but got {log_probs.dim()} and {targets.dim()}"
+        )
     is_batched = log_probs.dim() == 3
     if not is_batched:
         log_probs = log_probs.unsqueeze(1)

@@ -56,6 +56,7 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.feature_alpha_dropout.html
     """
+    F._must_be_tensors("feature_alpha_dropout", input=input)
     if input.dim() < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     return _alpha(input, p, training, inplace, input.new_empty(F._shape_of_channels(input)))
@@ -100,6 +101,8 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.rrelu.html
     """
+    F._must_be_tensors("rrelu", input=input)
+    F._must_be_floats("rrelu_with_noise_out_cpu" if training else "leaky_relu_cpu", input)
     if lower > upper:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     with hookgrad.no_grad():

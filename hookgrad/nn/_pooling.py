@@ -106,6 +106,8 @@ _unpool3d = one_node("MaxUnpool3DBackward0", 0, saved="- indices")(_unpool)
 def _checked_unpool(input, indices, size, stride):
     n = len(size)
     name = f"max_unpooling{n}d"
+    F._must_be_tensors(f"max_unpool{n}d", input=input, indices=indices)
+    F._must_be_floats(f"max_unpool{n}d", input)
     if indices.dtype != hookgrad.int64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {scalar_type(indices.dtype)}")
     if input.dim() not in (n + 1, n + 2):

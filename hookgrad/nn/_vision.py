@@ -488,6 +488,7 @@ def pixel_shuffle(input, upscale_factor):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pixel_shuffle.html
     """
+    F._must_be_tensors("pixel_shuffle", input=input)
     _check_image("pixel_shuffle", input)
     if upscale_factor <= 0:
         raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {upscale_factor}")
@@ -511,6 +512,7 @@ def pixel_unshuffle(input, downscale_factor):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pixel_unshuffle.html
     """
+    F._must_be_tensors("pixel_unshuffle", input=input)
     _check_image("pixel_unshuffle", input)
     if downscale_factor <= 0:
         raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {downscale_factor}")
@@ -535,6 +537,7 @@ def channel_shuffle(input, groups):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.channel_shuffle.html
     """
+    F._must_be_tensors("channel_shuffle", input=input)
     if input.dim() < 3:
         raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
     if groups <= 0:
@@ -559,6 +562,11 @@ def _patch_places(size, kernel, dilation, padding, stride):
     rows, cols = axes
     places = rows[:, None, :, None] * padded[1] + cols[None, :, None, :]
     return places.flatten(0, 1).flatten(1), padded
+
+
+def _check_patches(kernel, input):
+    if input.dtype is not hookgrad.bool:
+        F._must_be_floats(kernel, input)
 
 
 @one_node(
@@ -615,6 +623,7 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.unfold.html
     """
+    F._must_be_tensors("im2col", input=input)
     kernel, dilation, padding, stride = (_pair(x) for x in (kernel_size, dilation, padding, stride))
     _check_positive(kernel=kernel, dilation=dilation, padding=padding, stride=stride)
     if input.dim() not in (3, 4) or 0 in input.shape[-3:]:
@@ -629,6 +638,7 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
             f"dilation={dilation}, padding={padding}, calculated shape of the array of sliding blocks as "
             f"({blocks[0]}, {blocks[1]}), but its components must be at least one."
         )
+    _check_patches("im2col_out_cpu", input)
     if input.dim() == 3:
         return _im2col(input.unsqueeze(0), kernel, dilation, padding, stride).squeeze(0)
     return _im2col(input, kernel, dilation, padding, stride)
@@ -639,6 +649,7 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.fold.html
     """
+    F._must_be_tensors("col2im", input=input)
     output_size, kernel, dilation, padding, stride = (
         _pair(x) for x in (output_size, kernel_size, dilation, padding, stride)
     )
@@ -667,6 +678,7 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
             f"stride={stride}, expected size of input's dimension 2 to match the calculated number of sliding blocks "
             f"{blocks[0]} * {blocks[1]} = {blocks[0] * blocks[1]}, but got input.size(2)={input.shape[-1]}."
         )
+    _check_patches("col2im_out_cpu", input)
     if input.dim() == 2:
         return _col2im(input.unsqueeze(0), output_size, kernel, dilation, padding, stride).squeeze(0)
     return _col2im(input, output_size, kernel, dilation, padding, stride)

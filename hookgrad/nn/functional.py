@@ -78,6 +78,23 @@ def _warn(words, stacklevel=3, category=UserWarning):
 # ---- Activations -------------------------------------------------------------------------------------------------
 
 
+def _must_be_tensors(function, **given):
+    """TypeError, as of PyTorch's functions in C++, where an argument is something else."""
+    for i, (name, value) in enumerate(given.items(), 1):
+        if not isinstance(value, hookgrad.Tensor):
+            raise TypeError(
+                f"{function}(): argument '{name}' (position {i}) must be Tensor, not {type(value).__name__}"
+            )
+
+
+def _must_be_floats(kernel, tensor, halves=True):
+    """NotImplementedError where PyTorch's kernel is one of floating numbers, or of those but the `halves`."""
+    if not tensor.dtype.is_floating_point or tensor.element_size() == 2 and not halves:
+        from ..type_info import scalar_type
+
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_type(tensor.dtype)}'")
+
+
 def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     """Draw from the categories whose unnormalised log-probabilities are `logits`, so that gradients flow.
 
@@ -111,8 +128,10 @@ def _shape_of_channels(input):
 
 def _drop_channels(input, p, training, inplace):
     """Zero whole channels (dimension 1): one draw for each sample and channel."""
-    if not training or p == 0.0:
+    if not training or p == 0.0 or input.numel() == 0:
         return input
+    if input.dim() < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     mask = _nn.dropout(input.new_ones(_shape_of_channels(input)), p)
     return input.mul_(mask) if inplace else input * mask
 
@@ -202,6 +221,11 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]))
     tensor([0.7071])
     """
+    _must_be_tensors("cosine_similarity", x1=x1, x2=x2)
+    dtype = hookgrad.promote_types(x1.dtype, x2.dtype)
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
+    x1, x2 = x1.to(dtype), x2.to(dtype)
     if x1.shape != x2.shape:
         x1, x2 = hookgrad.broadcast_tensors(x1, x2)
     lengths = [hookgrad.linalg.vector_norm(x, 2, dim, keepdim=True).clone() for x in (x1, x2)]
@@ -213,6 +237,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension."""
+    _must_be_tensors("pairwise_distance", x1=x1, x2=x2)
     return _C._norm(_C._add(x1 - x2, eps), p, max(x1.dim(), x2.dim()) - 1, keepdim)
 
 
@@ -346,6 +371,11 @@ def bilinear(input1, input2, weight, bias=None):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html
     """
+    _must_be_tensors("bilinear", input1=input1, input2=input2)
+    if not input1.dtype == input2.dtype == weight.dtype:
+        raise RuntimeError(
+            f"All tensors must have the same dtype, got input1: {input1.dtype}, input2: {input2.dtype}, weight: {weight.dtype}"
+        )
     if input1.dim() != input2.dim():
         raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}")
     for i in range(input1.dim() - 1):
@@ -401,6 +431,7 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
 def adaptive_max_pool1d(input, output_size, return_indices=False):
     """The maxima of as many windows as `output_size` says; with `return_indices` also where they stood in L."""
     size = output_size
+    _must_be_tensors("adaptive_max_pool1d", input=input)
     if not isinstance(size, int):
         if len(size) != 1:
             raise RuntimeError(f"adaptive_max_pool1d() argument 'output_size' should contain one int (got {len(size)})")
