@@ -78,6 +78,10 @@ def __reduce_ex__(self, protocol):
 @_method
 def module_load(self, other, assign=False):
     """What takes this parameter's place where a module loads `other` by swapping: see `torch.__future__`."""
+    if _C._overridden(other) and not _C._overridden(self):
+        from .overrides import _call
+
+        return _call(Tensor.module_load, (self, other), {"assign": assign})
     return other.detach() if assign else self.copy_(other).detach()
 
 

@@ -798,6 +798,11 @@ WRONG = [
     ("nn.GroupNorm(3, 4)", ValueError, r"num_channels \(4\) must be divisible by num_groups \(3\)"),
     ("nn.Hardtanh(1, 0)", AssertionError, r"max_val \(0\) must be greater than min_val \(1\)"),
     ("nn.MultiheadAttention(5, 2)", AssertionError, "embed_dim must be divisible by num_heads"),
+    (
+        "nn.Unflatten('C', (('C', 2),))",
+        TypeError,
+        "unflattened_size must be tuple of ints, but found element of type tuple at pos 0",
+    ),
     ("nn.Unflatten(1, 3)", TypeError, "unflattened_size must be a tuple of ints, but found type int"),
     ("nn.Linear(3, 2)(torch.ones(2, 4))", RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x4 and 3x2\)"),
     ("nn.Linear(3, 2)(torch.ones(2, 3).double())", RuntimeError, "same dtype"),

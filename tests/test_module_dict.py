@@ -505,6 +505,19 @@ def test_getattribute_and_setattr_of_a_subclass_are_honoured():
     assert loud.n == 8 and loud(3) == 300
 
 
+def test_setattr_of_a_subclass_hears_of_full_backward_hooks():
+    class Heard(nn.Module):
+        def __setattr__(self, name, value):
+            heard.append((name, value))
+            super().__setattr__(name, value)
+
+    heard = []
+    module = Heard()
+    del heard[:]
+    module.register_full_backward_hook(print)
+    assert heard == [("_is_full_backward_hook", True)] and module._is_full_backward_hook is True
+
+
 def test_object_setattr_hides_a_submodule():
     net = Net()
     hidden = nn.ReLU()

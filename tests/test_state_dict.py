@@ -48,9 +48,15 @@ def test_destination_is_added_to():
 
 
 def test_positional_arguments_still_work():
-    with pytest.warns(FutureWarning):
+    with pytest.warns(FutureWarning, match="use kwargs instead. Refer to https://pytorch.org/docs/main/.* for details"):
         state = nn.Linear(1, 1).state_dict({}, "p.", False)
     assert list(state) == ["p.weight", "p.bias"]
+
+
+def test_extra_state_that_is_only_half_defined():
+    for ask in (lambda m: m.get_extra_state(), lambda m: m.set_extra_state(1)):
+        with pytest.raises(RuntimeError, match="that should never be called. Please file an issue at"):
+            ask(nn.Identity())
 
 
 def test_round_trip():

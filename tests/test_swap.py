@@ -1,7 +1,7 @@
 """Parameters replaced whole: swap_tensors, and torch.__future__'s two ways of converting and loading."""
 
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
@@ -139,3 +139,39 @@ def test_skip_init_draws_no_numbers():
     assert m.weight.shape == (3, 2) and isinstance(m.weight, nn.Parameter) and torch.rand(1) == wanted
     with pytest.raises(RuntimeError, match="Module must support a 'device' arg to skip initialization"):
         nn.utils.skip_init(nn.ReLU)
+    with pytest.raises(TypeError, match="issubclass"):
+        nn.utils.skip_init(3)
+
+
+def test_the_class_of_what_is_loaded_is_asked_of_module_load():
+    class Asked(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            if func is torch.Tensor.module_load:
+                asked.append((types, kwargs))
+                return torch.full((1, 1), 7.0)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    m, asked = nn.Linear(1, 1, bias=False), []
+    with chosen("swap"):
+        m.load_state_dict({"weight": torch.ones(1, 1).as_subclass(Asked)})
+    assert m.weight.item() == 7 and asked == [((Asked,), {"assign": False})]
+
+
+def test_a_parametrization_that_swaps_takes_over_the_class():
+    class Special(nn.Parameter):
+        pass
+
+    class Gives(nn.Module):
+        def forward(self, x):
+            return x
+
+        def right_inverse(self, x):
+            return Special(x.detach() * 2)
+
+    for swapping in (False, True):
+        m = nn.Linear(1, 1)
+        was = m.weight
+        with chosen("swap") if swapping else nullcontext():
+            nn.utils.parametrize.register_parametrization(m, "weight", Gives())
+        assert m.parametrizations.weight.original is was and type(was) is (Special if swapping else nn.Parameter)

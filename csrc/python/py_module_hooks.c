@@ -85,7 +85,7 @@ static PyObject *register_backward(PyObject *self, const options *o, PyObject *f
                                "Module. Please use only one of them."),
                NULL;
     PyObject *handle = register_hook(self, o, full == Py_True ? 0 : HG_HOOK_LEGACY, args, n, kwnames);
-    if (handle && PyObject_GenericSetAttr(self, NAME(_is_full_backward_hook), full)) Py_CLEAR(handle);
+    if (handle && PyObject_SetAttr(self, NAME(_is_full_backward_hook), full)) Py_CLEAR(handle);
     return handle;
 }
 

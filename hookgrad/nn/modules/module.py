@@ -600,17 +600,11 @@ class Module(_C.Module):
 
     def get_extra_state(self):
         """What a subclass wants saved besides its tensors: `state_dict()` calls it where it is overridden."""
-        raise RuntimeError(
-            "Reached a code path in Module.get_extra_state() that should never be called: "
-            f"{self._get_name()} overrides set_extra_state() but not get_extra_state()"
-        )
+        raise _never_called("get")
 
     def set_extra_state(self, state):
         """The counterpart of `get_extra_state`."""
-        raise RuntimeError(
-            "Reached a code path in Module.set_extra_state() that should never be called: "
-            f"{self._get_name()} overrides get_extra_state() but not set_extra_state()"
-        )
+        raise _never_called("set")
 
     def register_state_dict_pre_hook(self, hook):
         """Run `hook(module, prefix, keep_vars)` before `state_dict()` collects."""
@@ -668,7 +662,8 @@ class Module(_C.Module):
             import warnings
 
             warnings.warn(
-                "Positional args are being deprecated, use kwargs instead. They are: destination, prefix, keep_vars",
+                "Positional args are being deprecated, use kwargs instead. Refer to "
+                "https://pytorch.org/docs/main/generated/torch.nn.Module.html#torch.nn.Module.state_dict for details.",
                 FutureWarning,
                 stacklevel=2,
             )
@@ -926,6 +921,13 @@ def _swap_in(tensor, given, assign):
             "module_load"
         )
     swap_tensors(tensor, _as_loaded(loaded, tensor))
+
+
+def _never_called(which):
+    return RuntimeError(
+        f"Reached a code path in Module.{which}_extra_state() that should never be called. Please file an issue at "
+        "https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml to report this bug."
+    )
 
 
 def _member(module, name):

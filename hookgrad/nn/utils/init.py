@@ -16,7 +16,7 @@ def skip_init(module_cls, *args, **kwargs):
     """
     import inspect
 
-    if not (isinstance(module_cls, type) and issubclass(module_cls, hookgrad.nn.Module)):
+    if not issubclass(module_cls, hookgrad.nn.Module):
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")

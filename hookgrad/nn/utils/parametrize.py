@@ -13,6 +13,8 @@ from copy import deepcopy
 
 import hookgrad
 
+from ... import __future__ as future
+from ...utils._python_dispatch import is_traceable_wrapper_subclass
 from ..modules.container import ModuleDict, ModuleList
 from ..parameter import Parameter
 
@@ -52,6 +54,16 @@ def _register(module, name, tensor):
         module.register_parameter(name, tensor)
     else:
         module.register_buffer(name, tensor)
+
+
+def _replace(original, value):
+    """The tensor stays the object it is, for an optimizer may know it already. It takes over a class only where it is swapped."""
+    if future.get_swap_module_params_on_conversion() or is_traceable_wrapper_subclass(original):
+        if isinstance(original, Parameter) and not isinstance(value, Parameter):
+            value = Parameter(value, original.requires_grad)
+        hookgrad.utils.swap_tensors(original, value)
+    else:
+        original.data = value
 
 
 def _try_right_inverse(module, value):
@@ -97,9 +109,8 @@ class ParametrizationList(ModuleList):
                     "When `right_inverse` outputs one tensor, it may not change the device.\n"
                     f"original.device: {original.device}\nright_inverse(original).device: {new.device}"
                 )
-            # The tensor stays the object it is: an optimizer may know it already.
             with hookgrad.no_grad():
-                original.data = new
+                _replace(original, new)
             _register(self, "original", original)
         else:
             for i, one in enumerate(new):
@@ -141,7 +152,7 @@ class ParametrizationList(ModuleList):
                         f"The tensor returned by `right_inverse` has dtype {value.dtype} while `original` has dtype "
                         f"{self.original.dtype}"
                     )
-                self.original.data = value
+                _replace(self.original, value)
                 return
             if not isinstance(value, Sequence):
                 raise ValueError(f"'right_inverse' must return a sequence of tensors. Got {_kind(value)}.")
@@ -161,7 +172,7 @@ class ParametrizationList(ModuleList):
                         f"Tensor {i} returned by `right_inverse` has dtype {one.dtype} while `original{i}` has dtype "
                         f"{original.dtype}"
                     )
-                original.data = one
+                _replace(original, one)
 
     def forward(self):
         first, *rest = self
@@ -308,7 +319,7 @@ def remove_parametrizations(module, tensor_name, leave_parametrized=True):
         original = parametrizations.original
         if leave_parametrized:
             with hookgrad.no_grad():
-                original.data = getattr(module, tensor_name)
+                _replace(original, getattr(module, tensor_name))
     elif leave_parametrized:
         value = getattr(module, tensor_name)
         original = Parameter(value) if value.requires_grad else value
