@@ -452,7 +452,11 @@ def frexp(input):
     return named("frexp")(_mantissa(input, exponent), exponent)
 
 
-@one_node("FrexpBackward0", 0, saved="- exponent")
+def _by_frexp(grad, _, exponent):
+    return grad / exponent.double().exp2().to(grad.dtype)
+
+
+@one_node("FrexpBackward0", 0, saved="- exponent", derivative=_by_frexp)
 def _mantissa(input, exponent):
     return input * (-exponent.double()).exp2().to(input.dtype)
 

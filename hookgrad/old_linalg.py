@@ -39,7 +39,14 @@ def cholesky(input, upper=False):
     return _cholesky(input, upper)
 
 
-@one_node("CholeskyBackward0", 0, saved="+ upper", results="result")
+def _of_cholesky(grad, _, upper, L):
+    L, grad = (L.mT, grad.mT) if upper else (L, grad)
+    inner = (L.mT @ grad).tril()
+    inner = _C._mul(inner + inner.tril(-1).mT, 0.5)
+    return linalg.solve_triangular(L, linalg.solve_triangular(L.mT, inner, upper=True), upper=False, left=False)
+
+
+@one_node("CholeskyBackward0", 0, saved="- upper", results="result", derivative=_of_cholesky)
 def _cholesky(input, upper):
     return linalg.cholesky(input, upper=upper)
 
@@ -49,18 +56,30 @@ def pinverse(input, rcond=1e-15):
     return linalg.pinv(input, rtol=rcond)
 
 
-@one_node("CholeskySolveBackward0", 0, 1, saved="self input2 upper", results="result")
+def _less_by(common, L, upper):
+    """The gradient by L, of which one half is read: yet it covers the whole."""
+    return -(L @ common if upper else common @ L)
+
+
+def _of_cholesky_solve(grad, B, L, upper, X):
+    by_B = cholesky_solve(grad, L, upper)
+    common = by_B @ X.mT
+    return by_B, _less_by(common + common.mT, L, upper)
+
+
+@one_node("CholeskySolveBackward0", 0, 1, saved="self input2 upper", results="result", derivative=_of_cholesky_solve)
 def cholesky_solve(B, L, upper=False):
     """X with L L^T X = B; with `upper`, L^T L X = B."""
-    # Of L one half is read, yet the gradient covers the whole.
-    lower = L.mT - L.detach().mT.triu(1) if upper else L - L.detach().triu(1)
-    if L.requires_grad and _C.is_grad_enabled():
-        return linalg.solve(lower @ lower.mT, B)
+    lower = L.mT if upper else L
     half = linalg.solve_triangular(lower, B, upper=False)
     return linalg.solve_triangular(lower.mT, half, upper=True)
 
 
-@one_node("CholeskyInverseBackward0", 0, saved="self upper", results="result")
+def _of_cholesky_inverse(grad, L, upper, inverse):
+    return _less_by(inverse @ ((grad + grad.mT) @ inverse), L, upper)
+
+
+@one_node("CholeskyInverseBackward0", 0, saved="self upper", results="result", derivative=_of_cholesky_inverse)
 def cholesky_inverse(L, upper=False):
     """The inverse of L L^T; with `upper`, of L^T L."""
     return cholesky_solve(_C.eye(L.size(-1), dtype=L.dtype), L, upper)
@@ -77,7 +96,23 @@ def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     return named("triangular_solve")(*_triangular_solve(b, A, upper, transpose, unitriangular))
 
 
-@one_node("TriangularSolveBackward0", 0, 1, saved="self A upper transpose unitriangular", results="solution")
+def _of_triangular_solve(grad, grad_A, b, A, upper, transpose, unitriangular, X):
+    if grad is None:
+        return None, grad_A
+    by_b = _triangular_solve(grad, A, upper, not transpose, unitriangular)[0]
+    by_A = -(X @ by_b.mT if transpose else by_b @ X.mT)
+    by_A = by_A.triu(int(unitriangular)) if upper else by_A.tril(-int(unitriangular))
+    return by_b, by_A if grad_A is None else by_A + grad_A
+
+
+@one_node(
+    "TriangularSolveBackward0",
+    0,
+    1,
+    saved="self A upper transpose unitriangular",
+    results="solution",
+    derivative=_of_triangular_solve,
+)
 def _triangular_solve(b, A, upper, transpose, unitriangular):
     matrix = A.mT if transpose else A
     solution = linalg.solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)

@@ -27,7 +27,7 @@ def ndtr(input):
     "SpecialNdtriBackward0",
     0,
     results="result",
-    derivative=lambda grad, x, result: grad * math.sqrt(2 * math.pi) * (result.pow(2) / 2).exp(),
+    derivative=lambda grad, x, result: _C._mul(grad, math.sqrt(2 * math.pi)) * _C._div(result.pow(2), 2).exp(),
 )
 def ndtri(input):
     """The value that a standard normal number exceeds with probability 1 - input."""
@@ -39,14 +39,22 @@ def ndtri(input):
     0,
     saved="self",
     results="result",
-    derivative=lambda grad, x, result: grad / math.sqrt(2 * math.pi) * (result + x.pow(2) / 2).neg().exp(),
+    derivative=lambda grad, x, result: (
+        _C._div(grad, math.sqrt(2 * math.pi)) * (result + _C._div(x.pow(2), 2)).neg().exp()
+    ),
 )
 def log_ndtr(input):
     """log(ndtr(input)), computed in float64."""
     return (0.5 * _C.erfc(input.double() * -math.sqrt(0.5))).log().to(input.dtype)
 
 
-@one_node("SpecialErfcxBackward0", 0, saved="self", results="result")
+@one_node(
+    "SpecialErfcxBackward0",
+    0,
+    saved="self",
+    results="result",
+    derivative=lambda grad, x, result: _C._sub(_C._mul(x, 2) * result, 2 / math.sqrt(math.pi)) * grad,
+)
 def erfcx(input):
     """exp(x^2) erfc(x), which stays within range where erfc does not: computed in float64.
 
@@ -69,14 +77,14 @@ def erfcx(input):
 # ---- Entropies and products of logarithms -------------------------------------------------------------------------------------
 
 
-@one_node("SpecialEntrBackward0", 0, saved="self", derivative=lambda grad, x: grad * -(x.log() + 1))
+@one_node("SpecialEntrBackward0", 0, saved="self", derivative=lambda grad, x: grad * -_C._add(x.log(), 1))
 def entr(input):
     """-x log x: 0 at 0, and minus infinity below."""
     return _C.where(input < 0, -math.inf, -_C.xlogy(input, input))
 
 
 def _of_xlog1py(grad, x, y):
-    return (grad * y.log1p()).masked_fill((x == 0) & (y <= -1), 0.0), grad * x / (y + 1)
+    return _xlog1py(grad, y).masked_fill((x == 0) & (y <= -1), 0.0), grad * x / _C._add(y, 1)
 
 
 @one_node("SpecialXlog1PyBackward0", 0, 1, saved="self other", derivative=_of_xlog1py)
@@ -91,7 +99,11 @@ def xlog1py(input, other):
     return _xlog1py(as_tensor(input), as_tensor(other))
 
 
-@one_node("MvlgammaBackward0", 0, saved="self p")
+def _of_multigammaln(grad, x, p):
+    return grad * (_C.arange(0.5 * (1 - p), 0.5, 0.5, dtype=x.dtype) + x.unsqueeze(-1)).digamma().sum(-1)
+
+
+@one_node("MvlgammaBackward0", 0, saved="self p", derivative=_of_multigammaln)
 def multigammaln(input, p):
     """The logarithm of the multivariate gamma function of dimension p."""
     if p < 1:
@@ -129,9 +141,10 @@ def _bessel(input, wave, scaled):
     )
 
 
-def _apart_from_0(x):
-    """x, and something to divide by where it is 0."""
-    return _C.where(x == 0, 1.0, x)
+def _apart_from_0(x, function):
+    """The function of x; of what may be divided by where x is 0, and a half in its place."""
+    is_apart = x != 0
+    return _C.where(is_apart, function(_C.where(is_apart, x, 1.0)), 0.5)
 
 
 @one_node("I0Backward0", 0, saved="self", derivative=lambda grad, x: grad * i1(x))
@@ -160,7 +173,7 @@ def i0e(input):
     0,
     saved="self",
     results="result",
-    derivative=lambda grad, x, result: grad * _C.where(x == 0, 0.5, i0(x) - result / _apart_from_0(x)),
+    derivative=lambda grad, x, result: grad * _apart_from_0(x, lambda x: i0(x) - result * x.reciprocal()),
 )
 def i1(input):
     """The modified Bessel function of order 1."""
@@ -172,7 +185,7 @@ def i1(input):
     0,
     saved="self",
     results="result",
-    derivative=lambda grad, x, result: grad * _C.where(x == 0, 0.5, i0e(x) - result * (x.sgn() + 1 / _apart_from_0(x))),
+    derivative=lambda grad, x, result: grad * _apart_from_0(x, lambda x: i0e(x) - result * (x.sgn() + x.reciprocal())),
 )
 def i1e(input):
     """i1(x) exp(-abs(x))"""

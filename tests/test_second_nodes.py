@@ -63,6 +63,138 @@ def test_of_a_gradient(call, of, expected):
     assert chain(grad.grad_fn) == expected
 
 
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (
+            lambda: torch.linalg.svd(x),
+            "Mm Slice LinalgSvd x Mm Add Div Add Mul Sub Mm Transpose 1 Slice x Transpose 10 Unsqueeze 2 Mul Unsqueeze 2 Sub Mm Slice 2 Transpose Slice x Transpose 19 CopySlices Sub Unsqueeze Mul 2 2 Unsqueeze 28 DiagEmbed x 20",
+        ),
+        (
+            lambda: torch.linalg.svd(x[:, :2], False),
+            "SliceBackward Mm Sub Add Mm LinalgSvd Slice x Add Div Add Mul Sub Mm Transpose 5 x Transpose 13 Unsqueeze 5 Mul Unsqueeze 5 Sub Mm 5 Transpose x Transpose 21 CopySlices Sub Unsqueeze Mul 5 5 Unsqueeze 28 DiagEmbed x Div 15 Unsqueeze 5 Mm 5 Mm Transpose 5 32 5",
+        ),
+        (
+            lambda: torch.linalg.svd(x[:2], False)[:2],
+            "SliceBackward Mm Mm LinalgSvd Slice x Add Mul Div Sub Mm Transpose 3 x Transpose 10 CopySlices Sub Unsqueeze Mul 3 3 Unsqueeze 17 Unsqueeze 3 DiagEmbed x 3",
+        ),
+        (
+            lambda: torch.linalg.svd(x[:2], False)[1:],
+            "SliceBackward Mm LinalgSvd Slice x Sub Add Mm Add Mul Unsqueeze 2 Div Sub Mm 2 Transpose x Transpose 13 CopySlices Sub Unsqueeze Mul 2 2 Unsqueeze 20 DiagEmbed x 2 Div 15 Unsqueeze 2 Mm Mm 24 Transpose 2 2",
+        ),
+        (
+            lambda: torch.linalg.svd(x)[::2][:1],
+            "Mm Slice LinalgSvd x Mm Mul Div Sub Mm Transpose 1 Slice x Transpose 8 CopySlices Sub Unsqueeze Mul 2 2 Unsqueeze 16 Unsqueeze 2 Slice 2",
+        ),
+        (
+            lambda: torch.linalg.svd(x)[2:],
+            "Mm Slice LinalgSvd x Mm Mul Unsqueeze 2 Div Sub Mm Slice 2 Transpose Slice x Transpose 9 CopySlices Sub Unsqueeze Mul 2 2 Unsqueeze 18 10",
+        ),
+        (
+            lambda: torch.linalg.qr(x),
+            "LinalgSolveTriangular Transpose LinalgQr x Add Mm 2 CopySlices Add Triu Sub Mm x Transpose 2 Mm Transpose 2 x Transpose 8 15",
+        ),
+        (
+            lambda: torch.linalg.qr(x)[:1],
+            "LinalgSolveTriangular Transpose LinalgQr x Add Mm 2 CopySlices Add Triu Neg Mm Transpose 2 x Transpose 8 12",
+        ),
+        (
+            lambda: torch.linalg.qr(x[:2]),
+            "SliceBackward Add Cat LinalgSolveTriangular Transpose Slice LinalgQr Slice x Mm 6 Tril Sub Neg Sub Mm x Transpose 6 Mm Transpose 6 x Transpose 12 None Mm 6 15",
+        ),
+        (
+            lambda: torch.linalg.qr(x[:2])[1:],
+            "SliceBackward Add Cat LinalgSolveTriangular Transpose Slice LinalgQr Slice x Mm 6 Tril Sub Neg Mm x Transpose 6 Transpose 12 None Mm 6 14",
+        ),
+        (
+            lambda: torch.linalg.eigh(x),
+            "Mm LinalgEigh x Mm CopySlices Div MulBackward1 Sub Mm Transpose 1 x Transpose 8 CopySlices Sub Unsqueeze 1 Unsqueeze 1 x Transpose 1",
+        ),
+        (
+            lambda: torch.linalg.cholesky(x),
+            "LinalgSolveTriangular LinalgCholeskyEx x LinalgSolveTriangular Transpose 1 MulBackward1 Add Tril Mm Transpose 1 x Transpose Tril 7",
+        ),
+        (lambda: torch.cholesky_inverse(x), "Neg Mm Mm CholeskyInverse x Mm Add x Transpose 7 3 4"),
+        (lambda: torch.cholesky_inverse(x, True), "Neg Mm x Mm CholeskyInverse 2 Mm Add x Transpose 7 4"),
+        (
+            lambda: torch.cholesky_solve(v.unsqueeze(1), x),
+            "Neg Mm Add Mm CholeskySolve x x Transpose CholeskySolve Unsqueeze x 6 Transpose 3 6",
+        ),
+        (
+            lambda: torch.cholesky_solve(v.unsqueeze(1), x, True),
+            "Neg Mm x Add Mm CholeskySolve x 2 Transpose CholeskySolve Unsqueeze x 2 Transpose 4",
+        ),
+        (
+            lambda: torch.triangular_solve(v.unsqueeze(1), x),
+            "Add Triu Neg Mm TriangularSolve x x Transpose TriangularSolve Unsqueeze x 6 x",
+        ),
+        (
+            lambda: torch.triangular_solve(v.unsqueeze(1), x, False, True, True),
+            "Add Tril Neg Mm TriangularSolve Unsqueeze x x Transpose TriangularSolve x 7 x",
+        ),
+        (
+            lambda: torch.linalg.matrix_exp(x),
+            "Slice Slice LinalgMatrixExp CopySlices CopySlices CopySlices None Transpose x 6 x",
+        ),
+        (
+            lambda: F.bilinear(v.view(1, 3), v.view(1, 3), x.view(1, 3, 3)),
+            "View Trilinear View View x View x View View 4",
+        ),
+        (lambda: x.amax(0), "Mul Div View x None None"),
+        (lambda: torch.aminmax(x, dim=1, keepdim=True), "Add Mul Div x None None Mul Div x None None"),
+        (lambda: torch.maximum(x, v), "MaskedFill Where DivBackward1 x 3"),
+        (lambda: torch.fmax(x, v), "MaskedFill x"),
+        (lambda: x.nansum(), "Mul Expand x None"),
+        (lambda: x.index_add(0, t, x), "Add x Expand IndexSelect 1"),
+        (lambda: x.index_copy(0, t, x), "Add IndexFill x Expand IndexSelect 2"),
+        (lambda: x.masked_fill(x > 0.5, v.sum()), "MaskedFill x"),
+        (lambda: torch.frexp(x)[:1], "Div x None"),
+        (lambda: torch.special.entr(x), "Mul x Neg AddBackward1 Log x"),
+        (lambda: torch.special.erfcx(x), "Mul SubBackward1 Mul MulBackward1 x SpecialErfcx 4 x"),
+        (lambda: torch.special.i1(x), "Mul x Where Sub I0 Where x None Mul SpecialI1 6 Reciprocal 5 None"),
+        (
+            lambda: torch.special.i1e(x),
+            "Mul x Where Sub SpecialI0E Where x None Mul SpecialI1E 6 Add Sgn 5 Reciprocal 5 None",
+        ),
+        (lambda: torch.special.log_ndtr(x), "Mul DivBackward1 x Exp Neg Add SpecialLogNdtr x DivBackward1 Pow 7"),
+        (
+            lambda: torch.special.ndtri(x / 2),
+            "Div Mul MulBackward1 x Exp DivBackward1 Pow SpecialNdtri Div x None None",
+        ),
+        (lambda: torch.special.xlog1py(x, v), "MaskedFill SpecialXlog1Py x x"),
+        (lambda: torch.special.multigammaln(x + 1, 2), "Mul x SumBackward1 Digamma Add None Unsqueeze Add x None"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated")
+def test_of_a_gradient_from_gradients(call, expected):
+    outputs = call()
+    outputs = [o for o in (outputs if isinstance(outputs, tuple) else [outputs]) if o.requires_grad]
+    weights = [torch.ones_like(o).requires_grad_() for o in outputs]
+    (grad,) = torch.autograd.grad(outputs, x, weights, create_graph=True)
+    assert chain(grad.grad_fn) == expected
+
+
+@pytest.mark.parametrize("upper", [True, False])
+@pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated")
+def test_systems_are_differentiated_by_systems(upper):
+    a = (torch.eye(3) * 2 + torch.arange(9.0).view(3, 3) / 20).double().requires_grad_()
+    b = torch.arange(1.0, 7).view(3, 2).double().sin().requires_grad_()
+    half = torch.Tensor.triu if upper else torch.Tensor.tril
+    calls = [
+        lambda b, a: torch.cholesky_solve(b, half(a), upper),
+        lambda b, a: torch.cholesky_inverse(half(a), upper),
+        lambda b, a: torch.triangular_solve(b, a, upper)[0],
+        lambda b, a: torch.triangular_solve(b, a, upper, True, True)[0],
+    ]
+    for call in calls:
+        assert torch.autograd.gradcheck(call, (b, a)) and torch.autograd.gradgradcheck(call, (b, a))
+
+
+def test_bilinear_is_differentiated_by_itself():
+    weight = torch.arange(18.0).view(2, 3, 3).double().cos().requires_grad_()
+    assert torch.autograd.gradgradcheck(F.bilinear, (x, x.detach().cos().requires_grad_(), weight))
+
+
 def test_group_norm_is_differentiated_by_ops_where_its_gradient_is():
     w = torch.tensor([0.3, 0.9]).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda *a: F.group_norm(a[0], 2, a[1], a[2]), (c, w, w))

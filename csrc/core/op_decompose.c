@@ -36,6 +36,13 @@ static hg_tensor *column_vector(hg_ctx *cx, hg_tensor *t) { return X(UNSQUEEZE, 
 static hg_tensor *tril(hg_ctx *cx, hg_tensor *t, int k) { return X(TRIL, T(t), hg_i(k)); }
 static hg_tensor *triu(hg_ctx *cx, hg_tensor *t, int k) { return X(TRIU, T(t), hg_i(k)); }
 static hg_tensor *on_diagonal(hg_ctx *cx, hg_tensor *t) { return X(DIAG_EMBED, T(t), hg_i(0), hg_i(-2), hg_i(-1)); }
+/* x, on whose diagonal the op has written. */
+static hg_tensor *on_its_diagonal(hg_ctx *cx, hg_tensor *x, int op, hg_arg by) {
+    hg_tensor *diagonal = X(DIAGONAL, T(x), hg_i(0), hg_i(-2), hg_i(-1));
+    if (!diagonal || !hg_scope_ok(cx)) return NULL;
+    hg_status st = hg_call_inplace(cx, op, (hg_arg[]){T(diagonal), by}, 2);
+    return st == HG_OK ? x : (hg_scope_fail(cx, st), NULL);
+}
 /* A^-1 B with A triangular, or B A^-1 where A is on the right. */
 static hg_tensor *solved(hg_ctx *cx, hg_tensor *t, hg_tensor *b, bool upper, bool left, bool unit) {
     return X(SOLVE_TRIANGULAR, T(t), T(b), hg_b(upper), hg_b(left), hg_b(unit));
@@ -134,22 +141,23 @@ hg_status hg_qr_bwd(hg_ctx *cx, hg_back *b) {
         return hg_fail(cx, HG_STATE,
                        "The QR decomposition is not differentiable when mode='complete' and nrows > ncols");
     if (!q || !r) return HG_OK;
+    hg_tensor *s = gr ? times(cx, gr, turned(cx, r)) : NULL;
+    hg_tensor *qg = gq ? times(cx, turned(cx, q), gq) : NULL;
+    s = s && qg ? minus(cx, s, qg) : s ? s : X(NEG, T(qg));
     if (m >= n) {
-        hg_tensor *s = gr ? times(cx, gr, turned(cx, r)) : NULL;
-        hg_tensor *qg = gq ? times(cx, turned(cx, q), gq) : NULL;
-        s = s && qg ? minus(cx, s, qg) : s ? s : X(NEG, T(qg));
-        s = plus(cx, triu(cx, s, 0), turned(cx, triu(cx, s, 1)));
+        s = triu(cx, s, 0);
+        s = on_its_diagonal(cx, plus(cx, s, turned(cx, s)), HG_OP_MUL_SCALAR, hg_f(0.5));
         hg_tensor *whole = plus(cx, times(cx, q, s), gq);
         GIVE(0, solved(cx, turned(cx, r), whole, false, false, false));
         return HG_OK;
     }
-    hg_tensor *s = gq ? times(cx, turned(cx, q), gq) : NULL;
-    hg_tensor *rg = gr ? times(cx, gr, turned(cx, r)) : NULL;
-    s = s && rg ? minus(cx, s, rg) : s ? s : X(NEG, T(rg));
+    s = X(NEG, T(s));
     s = times(cx, q, tril(cx, minus(cx, s, turned(cx, s)), -1));
     hg_tensor *square = X(NARROW, T(r), hg_i(-1), hg_i(0), hg_i(m));
     s = solved(cx, turned(cx, square), s, false, false, false);
-    s = X(CONSTANT_PAD_ND, T(s), hg_ints(((int64_t[]){0, n - m}), 2), hg_f(0));
+    hg_tensor *rest = X(ZEROS_LIKE, T(X(NARROW, T(r), hg_i(-1), hg_i(m), hg_i(n - m))));
+    if (!s || !rest) return HG_OK;
+    s = X(CAT, hg_ts(((hg_tensor *[]){s, rest}), 2), hg_i(-1));
     GIVE(0, plus(cx, s, gr ? times(cx, q, gr) : NULL));
     return HG_OK;
 }
@@ -214,8 +222,8 @@ hg_status hg_cholesky_ex_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_cholesky_ex_bwd(hg_ctx *cx, hg_back *b) {
     bool upper = ARG(1)->u.i;
     hg_tensor *l = upper ? turned(cx, OUT(0)) : OUT(0), *g = upper ? turned(cx, G) : G;
-    hg_tensor *s = times(cx, turned(cx, l), g);
-    s = X(MUL, T(plus(cx, tril(cx, s, 0), turned(cx, tril(cx, s, -1)))), hg_f(0.5));
+    hg_tensor *s = tril(cx, times(cx, turned(cx, l), g), 0);
+    s = X(MUL, T(plus(cx, s, turned(cx, tril(cx, s, -1)))), hg_f(0.5));
     s = solved(cx, turned(cx, l), s, true, true, false);
     GIVE(0, solved(cx, l, s, false, false, false));
     return HG_OK;
@@ -315,13 +323,10 @@ hg_status hg_eigh_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* differences[i][j] = x[j] - x[i], and one on the diagonal: what the derivatives divide by. */
 static hg_tensor *differences(hg_ctx *cx, hg_tensor *x) {
     hg_tensor *d = minus(cx, row_vector(cx, x), column_vector(cx, x));
-    return plus(cx, d, on_diagonal(cx, X(ONES_LIKE, T(x))));
+    return on_its_diagonal(cx, d, HG_OP_FILL_, hg_f(1));
 }
 
-/* (x - x^T) / differences */
-static hg_tensor *skewed(hg_ctx *cx, hg_tensor *x, hg_tensor *differences) {
-    return X(DIV, T(minus(cx, x, turned(cx, x))), T(differences));
-}
+static hg_tensor *skewed(hg_ctx *cx, hg_tensor *x) { return minus(cx, x, turned(cx, x)); }
 
 hg_status hg_eigh_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *w = OUT(0), *v = OUT(1), *gw = b->grad[0], *gv = b->grad[1];
@@ -334,8 +339,9 @@ hg_status hg_eigh_bwd(hg_ctx *cx, hg_back *b) {
         return HG_OK;
     }
     /* Of V^T gV only the part that turns V: the input counts as symmetric. */
-    hg_tensor *s = X(MUL, T(skewed(cx, times(cx, turned(cx, v), gv), differences(cx, w))), hg_f(0.5));
-    if (gw) s = plus(cx, s, on_diagonal(cx, gw));
+    hg_tensor *s = X(MUL, T(skewed(cx, times(cx, turned(cx, v), gv))), hg_f(0.5));
+    s = X(DIV, T(s), T(differences(cx, w)));
+    if (gw) s = on_its_diagonal(cx, s, HG_OP_COPY_, T(gw));
     GIVE(0, times(cx, v, times(cx, s, turned(cx, v))));
     return HG_OK;
 }
@@ -360,11 +366,6 @@ hg_status hg_svd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st;
 }
 
-/* What of x lies outside the space of u's orthonormal columns. */
-static hg_tensor *outside(hg_ctx *cx, hg_tensor *u, hg_tensor *x) {
-    return minus(cx, x, times(cx, u, times(cx, turned(cx, u), x)));
-}
-
 hg_status hg_svd_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *u = OUT(0), *s = OUT(1), *v = OUT(2), *gu = b->grad[0], *gs = b->grad[1], *gv = b->grad[2],
               *inner = NULL;
@@ -382,20 +383,30 @@ hg_status hg_svd_bwd(hg_ctx *cx, hg_back *b) {
                       : times(cx, u, X(MUL, T(column_vector(cx, gs)), T(v))));
         return HG_OK;
     }
-    v = turned(cx, v), gv = gv ? turned(cx, gv) : NULL;
     hg_tensor *gaps = differences(cx, X(MUL, T(s), T(s)));
-    hg_tensor *row = row_vector(cx, s), *column = column_vector(cx, s);
-    if (gu) inner = X(MUL, T(skewed(cx, times(cx, turned(cx, u), gu), gaps)), T(row));
-    if (gv) inner = plus(cx, inner, X(MUL, T(column), T(skewed(cx, times(cx, turned(cx, v), gv), gaps))));
+    hg_tensor *turn_u = gu ? skewed(cx, times(cx, turned(cx, u), gu)) : NULL;
+    hg_tensor *turn_v = gv ? skewed(cx, times(cx, v, turned(cx, gv))) : NULL;
+    if (gu && gv) {
+        inner = plus(cx, X(MUL, T(turn_u), T(row_vector(cx, s))), X(MUL, T(column_vector(cx, s)), T(turn_v)));
+        inner = X(DIV, T(inner), T(gaps));
+    } else if (gu)
+        inner = X(MUL, T(X(DIV, T(turn_u), T(gaps))), T(row_vector(cx, s)));
+    else
+        inner = X(MUL, T(column_vector(cx, s)), T(X(DIV, T(turn_v), T(gaps))));
     if (gs) inner = plus(cx, inner, on_diagonal(cx, gs));
-    hg_tensor *left = times(cx, u, inner);
-    if (gu && m > k) left = plus(cx, left, X(DIV, T(outside(cx, u, gu)), T(row)));
-    hg_tensor *whole = times(cx, left, turned(cx, v));
-    if (gv && n > k) {
-        hg_tensor *right = turned(cx, X(DIV, T(outside(cx, v, gv)), T(row)));
-        whole = plus(cx, whole, times(cx, u, right));
-    }
-    GIVE(0, whole);
+    /* What of gU and gV lies outside the space of the columns counts where the matrix is not square. */
+    if (gu && m > k) {
+        hg_tensor *beside = X(DIV, T(gu), T(row_vector(cx, s)));
+        inner = plus(cx, times(cx, u, inner), beside);
+        GIVE(0, times(cx, minus(cx, inner, times(cx, u, times(cx, turned(cx, u), beside))), v));
+    } else if (gv && n > k) {
+        hg_tensor *beside = X(DIV, T(gv), T(column_vector(cx, s)));
+        inner = plus(cx, times(cx, inner, v), beside);
+        GIVE(0, times(cx, u, minus(cx, inner, times(cx, times(cx, beside, turned(cx, v)), v))));
+    } else if (m >= n)
+        GIVE(0, times(cx, u, times(cx, inner, v)));
+    else
+        GIVE(0, times(cx, times(cx, u, inner), v));
     return HG_OK;
 }
 
@@ -449,10 +460,14 @@ hg_status hg_matrix_exp_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *t = turned(cx, IN(0));
     if (!t) return HG_OK;
     int64_t n = cols_of(t);
-    hg_tensor *upper[2] = {t, G}, *lower[2] = {X(ZEROS_LIKE, T(t)), t};
-    hg_tensor *half[2] = {X(CAT, hg_ts(upper, 2), hg_i(-1)), X(CAT, hg_ts(lower, 2), hg_i(-1))};
-    if (!half[0] || !half[1]) return HG_OK;
-    hg_tensor *whole = X(MATRIX_EXP, T(X(CAT, hg_ts(half, 2), hg_i(-2))));
+    /* exp of [t g; 0 t] has the derivative of exp(t) by g above its diagonal. */
+    hg_tensor *room = X(CONSTANT_PAD_ND, T(X(ZEROS_LIKE, T(t))), hg_ints(((int64_t[]){0, n, 0, n}), 4), hg_f(0));
+    hg_tensor *of[3] = {t, t, G};
+    for (int i = 0; i < 3 && room; i++) {
+        hg_tensor *rows = X(NARROW, T(room), hg_i(-2), hg_i(i == 1 ? n : 0), hg_i(n));
+        X(COPY_, T(X(NARROW, T(rows), hg_i(-1), hg_i(i ? n : 0), hg_i(n))), T(of[i]));
+    }
+    hg_tensor *whole = X(MATRIX_EXP, T(room));
     whole = X(NARROW, T(whole), hg_i(-2), hg_i(0), hg_i(n));
     GIVE(0, X(NARROW, T(whole), hg_i(-1), hg_i(n), hg_i(n)));
     return HG_OK;

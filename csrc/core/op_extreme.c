@@ -54,12 +54,6 @@ hg_status hg_op_aminmax(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st == HG_OK ? extreme(cx, &hg_fold_max, "aminmax", a[0].u.t, &a[1], a[2].u.i != 0, &out[1]) : st;
 }
 
-/* Elements equal to the result share its gradient evenly. */
-static hg_tensor *spread(hg_ctx *cx, hg_tensor *equal, hg_tensor *g, const hg_arg *dim) {
-    hg_tensor *n = X(SUM_DIM, T(equal), *dim, hg_b(true));
-    return X(MUL, T(equal), T(X(DIV, T(g), T(n))));
-}
-
 hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
     hg_tensor *both_nan = X(LOGICAL_AND, T(X(ISNAN, T(IN(0)))), T(X(ISNAN, T(OUT(0)))));
     hg_tensor *equal = X(LOGICAL_OR, T(X(EQ, T(IN(0)), T(OUT(0)))), T(both_nan));
@@ -67,18 +61,21 @@ hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
     GIVE(0, X(MASKED_FILL_TENSOR, T(zeros), T(equal), T(X(DIV, T(G), T(X(SUM, T(equal)))))));
     return HG_OK;
 }
-static hg_tensor *spread_kept(hg_ctx *cx, hg_back *b, hg_tensor *result, hg_tensor *g) {
+/* Elements equal to the result share its gradient evenly. */
+static hg_tensor *spread(hg_ctx *cx, hg_back *b, hg_tensor *result, hg_tensor *g) {
     bool kept = ARG(2)->u.i != 0;
     hg_tensor *equal = X(EQ, T(IN(0)), T(hg_x_keep_dims(cx, result, META(0), ARG(1), kept))); /* nothing equals NaN */
-    return spread(cx, equal, hg_x_keep_dims(cx, g, META(0), ARG(1), kept), ARG(1));
+    hg_tensor *n = X(SUM_DIM, T(equal), *ARG(1), hg_b(true));
+    if (n && !kept) g = X(RESHAPE, T(g), hg_ints(n->shape, n->n_dim));
+    return X(MUL, T(X(DIV, T(g), T(n))), T(equal));
 }
 hg_status hg_d_amax(hg_ctx *cx, hg_back *b) {
-    GIVE(0, spread_kept(cx, b, OUT(0), G));
+    GIVE(0, spread(cx, b, OUT(0), G));
     return HG_OK;
 }
 hg_status hg_d_aminmax(hg_ctx *cx, hg_back *b) {
-    hg_tensor *low = b->grad[0] ? spread_kept(cx, b, OUT(0), b->grad[0]) : NULL;
-    hg_tensor *high = b->grad[1] ? spread_kept(cx, b, OUT(1), b->grad[1]) : NULL;
+    hg_tensor *low = b->grad[0] ? spread(cx, b, OUT(0), b->grad[0]) : NULL;
+    hg_tensor *high = b->grad[1] ? spread(cx, b, OUT(1), b->grad[1]) : NULL;
     GIVE(0, low && high ? X(ADD, T(low), T(high)) : low ? low : high);
     return HG_OK;
 }

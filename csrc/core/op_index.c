@@ -543,7 +543,9 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* grad's rows that the source went to, in the source's shape. */
 static hg_tensor *rows_of(hg_ctx *cx, hg_tensor *g, hg_arg dim, hg_tensor *index, hg_meta source) {
     hg_tensor *rows = X(INDEX_SELECT, T(g), dim, T(index));
-    return rows && source.n_dim == 0 && rows->n_dim ? X(RESHAPE, T(rows), hg_ints(source.shape, 0)) : rows;
+    if (!rows) return NULL;
+    return source.n_dim == 0 && rows->n_dim ? X(RESHAPE, T(rows), hg_ints(source.shape, 0))
+                                            : X(EXPAND, T(rows), hg_ints(source.shape, source.n_dim));
 }
 
 hg_status hg_index_add_bwd(hg_ctx *cx, hg_back *b) {

@@ -83,8 +83,9 @@ hg_status hg_op_nansum(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return folded(cx, &hg_fold_nansum, a[0].u.t, &a[1], a[2].u.i != 0, sum_type(a[0].u.t, &a[3]), out);
 }
 hg_status hg_d_nansum(hg_ctx *cx, hg_back *b) {
-    hg_tensor *g = expanded(cx, hg_x_keep_dims(cx, G, META(0), ARG(1), ARG(2)->u.i != 0), META(0));
-    GIVE(0, X(MUL, T(g), T(X(LOGICAL_NOT, T(X(ISNAN, T(IN(0))))))));
+    bool kept = ARG(2)->u.i != 0;
+    hg_tensor *g = hg_given(ARG(1)) || kept ? hg_x_keep_dims(cx, G, META(0), ARG(1), kept) : G;
+    GIVE(0, X(MUL, T(expanded(cx, g, META(0))), T(X(LOGICAL_NOT, T(X(ISNAN, T(IN(0))))))));
     return HG_OK;
 }
 

@@ -22,7 +22,7 @@ static hg_status share(hg_ctx *cx, hg_back *b, int loses) {
     hg_tensor *x = IN(0), *y = IN(1);
     for (int i = 0; i < 2; i++)
         if (NEED(i)) {
-            hg_tensor *even = X(WHERE, T(X(EQ, T(x), T(y))), T(X(MUL, T(G), hg_f(0.5))), T(G));
+            hg_tensor *even = X(WHERE, T(X(EQ, T(x), T(y))), T(X(DIV, T(G), hg_f(2))), T(G));
             hg_tensor *lost = hg_x(cx, loses, i ? (hg_arg[]){T(y), T(x)} : (hg_arg[]){T(x), T(y)}, 2);
             if (!even || !lost) return HG_OK;
             hg_scope_fail(cx, hg_call_inplace(cx, HG_OP_MASKED_FILL, (hg_arg[]){T(even), T(lost), hg_i(0)}, 3));
@@ -37,8 +37,8 @@ hg_status hg_d_minimum(hg_ctx *cx, hg_back *b) { return share(cx, b, HG_OP_GT); 
 static hg_status take_number(hg_ctx *cx, hg_back *b, int wins) {
     hg_tensor *x = IN(0), *y = IN(1);
     hg_tensor *won = X(LOGICAL_OR, T(hg_x(cx, wins, (hg_arg[]){T(x), T(y)}, 2)), T(X(ISNAN, T(y))));
-    if (NEED(0)) GIVE(0, X(WHERE, T(won), T(G), hg_i(0)));
-    if (NEED(1)) GIVE(1, X(WHERE, T(won), hg_i(0), T(G)));
+    if (NEED(0)) GIVE(0, X(MASKED_FILL, T(G), T(X(LOGICAL_NOT, T(won))), hg_i(0)));
+    if (NEED(1)) GIVE(1, X(MASKED_FILL, T(G), T(won), hg_i(0)));
     return HG_OK;
 }
 hg_status hg_d_fmax(hg_ctx *cx, hg_back *b) { return take_number(cx, b, HG_OP_GE); }
@@ -195,7 +195,7 @@ hg_status hg_op_masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_d_masked_fill(hg_ctx *cx, hg_back *b) {
     hg_tensor *mask = IN(1);
     if (NEED(0)) GIVE(0, X(MASKED_FILL, T(G), T(mask), hg_i(0)));
-    if (b->info->differentiable >> 2 & 1 && NEED(2)) GIVE(2, X(SUM, T(X(WHERE, T(mask), T(G), hg_i(0)))));
+    if (b->info->differentiable >> 2 & 1 && NEED(2)) GIVE(2, X(SUM, T(X(MASKED_SELECT, T(G), T(mask)))));
     return HG_OK;
 }
 

@@ -37,8 +37,8 @@ def _bag(
 
 _BAG = "per_sample_weights indices padding_idx scale_grad_by_freq mode - offsets result1 result2 result3 sparse weight_sym_argsize_0"
 # Only the gradient by the weights of the samples depends on the weight: else the node shows None.
-_bag_of_weighted = one_node("EmbeddingBagBackward0", 0, 1, saved=f"weight {_BAG}")(_bag)
-_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"- {_BAG} weight")(_bag)
+_bag_of_weighted = one_node("EmbeddingBagBackward0", 0, 1, saved=f"weight {_BAG}", twice=True)(_bag)
+_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"- {_BAG} weight", twice=True)(_bag)
 
 
 def _places_of_maxima(weight, indices, bag_of, n_bags, padding_idx):

@@ -361,9 +361,19 @@ def _safe_softmax(scores):
     return scores.masked_fill(is_masked, 0.0).softmax(-1).masked_fill(is_masked, 0.0)
 
 
-@one_node("TrilinearBackward0", 0, 1, 2, saved="i1 i2 i3")
-def _trilinear(x1, weight, x2):
-    return ((x1.unsqueeze(1).unsqueeze(1) @ weight).squeeze(2) * x2.unsqueeze(1)).sum(2)
+def _of_trilinear(grad, x, y, z, dims):
+    dx, dy, dz, out = dims
+    return (
+        _trilinear(grad, y, z, (out, dy, dz, dx)),
+        _trilinear(x, grad, z, (dx, out, dz, dy)),
+        _trilinear(x, y, grad, (dx, dy, out, dz)),
+    )
+
+
+@one_node("TrilinearBackward0", 0, 1, 2, saved="i1 i2 i3", derivative=_of_trilinear)
+def _trilinear(x, y, z, dims):
+    """The products of three tensors, whose dimensions have these letters, and so has the result."""
+    return hookgrad.einsum("{},{},{}->{}".format(*dims), x, y, z)
 
 
 def bilinear(input1, input2, weight, bias=None):
@@ -392,7 +402,8 @@ def bilinear(input1, input2, weight, bias=None):
         raise RuntimeError(
             f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected {weight.shape[0]}"
         )
-    y = _trilinear(input1.reshape(-1, input1.shape[-1]), weight, input2.reshape(-1, input2.shape[-1]))
+    x1, x2 = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
+    y = _trilinear(x1, weight, x2, ("ni", "oij", "nj", "no"))
     y = y.view([*input1.shape[:-1], weight.shape[0]])
     return y if bias is None else y + bias
 
