@@ -15,6 +15,8 @@ def take_out(namespace, names):
 def _with_out(name, function):
     @wraps(function)
     def call(*args, out=None, **kwargs):
+        if "input" in kwargs:  # PyTorch's word for the first parameter, whatever the documentation calls it
+            args = (kwargs.pop("input"), *args)
         if out is None:
             return function(*args, **kwargs)
         outs = out if isinstance(out, (tuple, list)) else (out,)

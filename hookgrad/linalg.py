@@ -56,12 +56,18 @@ def _half(UPLO):
     return UPLO
 
 
-def svd(A, full_matrices=True):
+def svd(A, full_matrices=True, *, driver=None):
     """U, S, Vh with A = U diag(S) Vh, the singular values S descending.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.svd.html
     """
+    _no_driver("svd", driver)
     return _C._linalg_svd(A, full_matrices)
+
+
+def _no_driver(name, driver):
+    if driver is not None:
+        raise RuntimeError(f"torch.linalg.{name}: keyword argument `driver=` is for CUDA tensors")
 
 
 def slogdet(A):
@@ -72,8 +78,9 @@ def slogdet(A):
     return named("linalg_slogdet")(*_C.slogdet(A))
 
 
-def svdvals(A):
+def svdvals(A, *, driver=None):
     """The singular values, descending."""
+    _no_driver("svdvals", driver)
     return _C._linalg_svd(A, False, _is_differentiated(A))[1]
 
 
@@ -463,7 +470,7 @@ def vander(x, N=None):
 take_out(
     globals(),
     """cholesky cond eigh eigvalsh householder_product inv_ex lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm matrix_rank norm pinv
-    solve solve_ex svd svdvals tensorinv tensorsolve vecdot""",
+    slogdet solve solve_ex svd svdvals tensorinv tensorsolve vecdot""",
 )
 title(
     globals(),

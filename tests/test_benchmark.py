@@ -56,3 +56,11 @@ def test_a_table_compares_measurements():
     assert "3000 " in str(table)
     with pytest.raises(ValueError, match="Expected an instance of `Measurement`"):
         Compare([3])
+
+
+def test_tables_have_no_colours():
+    table = Compare([measured("mm", "a", "x", 1.0)])
+    plain = str(table)
+    table.colorize(rowwise=True)
+    table.highlight_warnings()
+    assert str(table) == plain

@@ -738,3 +738,16 @@ def test_decompositions_lie_by_columns_and_are_named_as_their_functions():
     assert (U.stride(), Vh.stride()) == ((4, 1, 2), (9, 1, 3))
     U, S, Vh = torch.linalg.svd(torch.zeros(0, 3))
     assert (U.shape, S.shape, Vh.shape) == ((0, 0), (0,), (3, 3))
+
+
+def test_the_first_argument_is_input_and_svd_has_no_driver():
+    a = torch.eye(2)
+    for name in "norm matrix_norm cond matrix_rank pinv eigvalsh cholesky".split():
+        function = getattr(torch.linalg, name)
+        assert torch.equal(function(input=a), function(a))
+    out = (torch.empty(0), torch.empty(0))
+    assert torch.linalg.slogdet(a, out=out) is out and out[0] == 1
+    assert torch.equal(torch.linalg.svdvals(a, driver=None), torch.linalg.svd(a, driver=None)[1])
+    for function in (torch.linalg.svd, torch.linalg.svdvals):
+        with pytest.raises(RuntimeError, match="driver="):
+            function(a, driver="gesvd")

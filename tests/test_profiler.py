@@ -63,3 +63,14 @@ def test_a_label_decorates_functions():
         twice(torch.ones(1))
         twice(torch.ones(1))
     assert {event.key: event.count for event in prof.key_averages()}["twice"] == 2
+
+
+def test_the_table_has_pytorch_columns():
+    with profile(record_shapes=True) as prof:
+        nn.functional.relu(torch.ones(2, 3))
+    averages = prof.key_averages()
+    assert {event.key: event.count for event in averages}["aten::relu"] == 1
+    words = averages.table(sort_by="self_cpu_memory_usage").splitlines()[1]
+    assert words.split() == "Name Self CPU % Self CPU CPU total % CPU total CPU time avg # of Calls".split()
+    shaped = prof.key_averages(group_by_input_shape=True).table()
+    assert shaped.splitlines()[1].endswith("Input Shapes") and "[[2, 3]]" in shaped

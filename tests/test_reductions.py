@@ -328,3 +328,11 @@ def test_the_gradient_of_a_product_is_the_gradient_times_what_the_others_make(pr
     (gradient,) = torch.autograd.grad(product(x), x, create_graph=True)
     assert gradient.grad_fn.name() == "MulBackward0"
     assert "DivBackward0" in [node.name() for node, _ in gradient.grad_fn.next_functions if node]
+
+
+def test_dimensions_that_are_none_are_those_not_given():
+    x = torch.tensor([[1.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    assert x.all(keepdim=True).tolist() == [[False]] and torch.any(x, keepdim=True).tolist() == [[True]]
+    assert (x.all(dim=None), x.amax(None), x.amin(dim=None)) == (False, 4, 0)
+    assert x.amax(None).grad_fn._saved_dim == () == torch.roll(x, 1, dims=None).grad_fn._saved_dims
+    assert x.roll(1, None).tolist() == [[4, 1], [0, 3]]

@@ -213,7 +213,7 @@ static match tensors_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
 match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     if (o == Py_None) {
         if (!p->optional && !(p->has_default && p->fallback.kind == HG_A_NONE)) return MATCH_NO;
-        *a = HG_NONE;
+        *a = p->fallback.kind == HG_A_INTS ? p->fallback : HG_NONE; /* "int[]? dim=[]": None is the empty list */
         return MATCH_YES;
     }
     switch (p->kind) {

@@ -49,7 +49,9 @@ class record_function(_DecoratorContextManager):
 
 
 class FunctionEvent:
-    """One call of an op, or one labelled stretch; times in microseconds."""
+    """One call of an op, or one labelled stretch; times in microseconds. Memory is not measured."""
+
+    cpu_memory_usage = self_cpu_memory_usage = device_time_total = self_device_time_total = flops = 0
 
     def __init__(self, name, parent, input_shapes):
         self.name = self.key = name
@@ -79,10 +81,10 @@ class FunctionEvent:
 class FunctionEventAvg(FunctionEvent):
     """All the events of one name."""
 
-    def __init__(self, key, events):
+    def __init__(self, key, events, input_shapes=()):
         self.name = self.key = key
         self.cpu_children = []
-        self.input_shapes = events[0].input_shapes if events else []
+        self.input_shapes = input_shapes
         self.count = len(events)
         self.cpu_time_total = sum(e.cpu_time_total for e in events)
         self._self = sum(e.self_cpu_time_total for e in events)
@@ -98,7 +100,10 @@ class EventList(list):
         groups = {}
         for event in self:
             groups.setdefault((event.key, str(event.input_shapes) if group_by_input_shape else ""), []).append(event)
-        return EventList(FunctionEventAvg(key, events) for (key, _), events in groups.items())
+        return EventList(
+            FunctionEventAvg(key, events, events[0].input_shapes if shapes else ())
+            for (key, shapes), events in groups.items()
+        )
 
     def total_average(self):
         """All events together, under the name "Total"."""
@@ -115,14 +120,18 @@ class EventList(list):
         """The events as text, a line for each."""
         events = sorted(self, key=lambda e: getattr(e, sort_by), reverse=True) if sort_by else list(self)
         total = self.self_cpu_time_total or 1.0
-        columns = ["Name", "Self CPU %", "Self CPU", "CPU total", "CPU time avg", "# of Calls"]
+        columns = ["Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg", "# of Calls"]
         rows = [
             [
                 e.key[:max_name_column_width], f"{e.self_cpu_time_total / total:.2%}", f"{e.self_cpu_time_total:.3f}us",
-                f"{e.cpu_time_total:.3f}us", f"{e.cpu_time:.3f}us", str(e.count),
+                f"{e.cpu_time_total / total:.2%}", f"{e.cpu_time_total:.3f}us", f"{e.cpu_time:.3f}us", str(e.count),
             ]
             for e in events[: row_limit if row_limit >= 0 else None]
         ]  # fmt: skip
+        if any(e.input_shapes for e in events):
+            columns.append("Input Shapes")
+            for row, e in zip(rows, events):
+                row.append(str(e.input_shapes))
         widths = [max(map(len, column)) for column in zip(columns, *rows)]
         rule = "  ".join("-" * w for w in widths)
         lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in rows]
@@ -166,6 +175,10 @@ def _modes(owner):
     made_of_others = {row["name"] for row in _C.op_table() if row["flags"] & composite}
 
     def seen(name, func, args, kwargs):
+        if (
+            owner._stack and owner._stack[-1].name == f"aten::{name}"
+        ):  # the op that a function of its name comes down to
+            return func(*args, **kwargs)
         shapes = [list(a.shape) if isinstance(a, _C.Tensor) else [] for a in args] if owner.record_shapes else []
         event = owner._begin(f"aten::{name}", shapes)
         try:

@@ -208,6 +208,11 @@ class Compare:
         """Show whole units only."""
         self._digits = 0
 
+    def colorize(self, rowwise=False):
+        """Nothing: the tables have no colours."""
+
+    highlight_warnings = colorize
+
     def print(self):
         """Write the tables to standard output."""
         print(str(self))
