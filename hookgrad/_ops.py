@@ -76,7 +76,7 @@ class OpOverload:
     def __init__(self, packet, overload):
         self.overloadpacket = self._overloadpacket = packet
         self._overloadname = overload
-        self.namespace = packet._namespace
+        self.namespace, self._opname = packet._namespace, packet.__name__
         self.__name__ = f"{packet.__name__}.{overload}"
         self.__qualname__ = (
             packet._qualified_op_name if overload == "default" else f"{packet._qualified_op_name}.{overload}"

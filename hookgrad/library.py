@@ -35,7 +35,8 @@ class CustomOpDef:
         self._namespace, self._name, self._qualname = namespace, name, qualname
         self._init_fn = self._kernel = fn
         self._mutates = mutates_args
-        self._backward = self._setup_context = self._abstract_fn = None
+        self._backward = self._setup_context = self._abstract_fn = self._vmap = None
+        self._functions = {}  # what is applied in calls without keywords, by kernel and vmap: samples of a vmap share it
         self._opoverload = getattr(ops, namespace)._define(name, self).default
         if fn is not None:
             update_wrapper(self, fn)
@@ -54,13 +55,16 @@ class CustomOpDef:
         return register if fn is None else register(fn)
 
     def register_fake(self, fn, /):
-        """How shape and dtype of the result are found without computing it; nothing asks for it here."""
+        """How shape and dtype of the result are found without computing it: it is called where an argument is on `meta`."""
         self._abstract_fn = fn
         return fn
 
     def register_vmap(self, func=None):
-        """How batches are computed; nothing asks for it here."""
-        return func if func is not None else lambda func: func
+        """How `torch.vmap` computes: `func(info, in_dims, *args)`, as `autograd.Function.vmap`. Without it, sample by sample."""
+        if func is None:
+            return self.register_vmap
+        self._vmap = func
+        return func
 
     def register_autograd(self, backward, /, *, setup_context=None):
         """The derivative: `backward(ctx, *grads)` gives a gradient for each argument; `setup_context(ctx, inputs, output)` keeps
@@ -68,10 +72,13 @@ class CustomOpDef:
         self._backward, self._setup_context = backward, setup_context
 
     def __call__(self, *args, **kwargs):
-        if self._kernel is None:
+        kernel = self._kernel
+        if self._abstract_fn and any(getattr(a, "is_meta", False) for a in (*args, *kwargs.values())):
+            kernel = self._abstract_fn
+        if kernel is None:
             raise NotImplementedError(f"There is no kernel registered for {self._qualname}")
         try:
-            bound = inspect.signature(self._kernel).bind(*args, **kwargs)
+            bound = inspect.signature(self._init_fn or kernel).bind(*args, **kwargs)
         except TypeError as error:
             raise RuntimeError(f"{self._qualname}() {error}") from None
         for name, value in bound.arguments.items():
@@ -81,25 +88,30 @@ class CustomOpDef:
                     f"'{type(value).__name__}'."
                 )
         bound.apply_defaults()
-        function = self._function(bound.kwargs)
+        key = None if bound.kwargs else (kernel, self._vmap)
+        function = self._functions.get(key) or self._function(kernel, bound.kwargs)
+        if key:
+            self._functions[key] = function
         result = function.apply(*bound.args)
         for name in self._mutates if isinstance(self._mutates, (list, tuple, set)) else ():
             if isinstance(bound.arguments.get(name), _C.Tensor):
                 _C._increment_version(bound.arguments[name])
         return result
 
-    def _function(self, keywords):
-        """The autograd.Function of a call with these arguments that go by keyword only."""
+    def _function(self, kernel, keywords):
+        """The autograd.Function of a call of the kernel with these arguments that go by keyword only."""
         op = self
 
         class Generated(Function):
             @staticmethod
-            def forward(ctx, *inputs):
-                output = op._kernel(*inputs, **keywords)
+            def forward(*inputs):
+                return kernel(*inputs, **keywords)
+
+            @staticmethod
+            def setup_context(ctx, inputs, output):
                 if op._setup_context is not None:
                     rest = {"keyword_only_inputs": keywords} if keywords else {}
                     op._setup_context(ctx=ctx, inputs=inputs, output=output, **rest)
-                return output
 
             @staticmethod
             def backward(ctx, *grads):
@@ -109,6 +121,10 @@ class CustomOpDef:
                         "Please use register_autograd to add one."
                     )
                 return op._backward(ctx, *grads)
+
+            generate_vmap_rule = op._vmap is None
+            if op._vmap is not None:
+                vmap = staticmethod(op._vmap)
 
         Generated._backward_cls.__name__ = f"GeneratedBackwardFor_{self._namespace}_{self._name}_defaultBackward"
         return Generated

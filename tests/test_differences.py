@@ -117,6 +117,18 @@ def test_a_module_under_two_names_has_its_parameter_back_after_a_functional_call
     assert model[0].weight is weight
 
 
+def test_an_op_of_ones_own_has_gradients_under_torch_func():
+    @torch.library.custom_op("differences::square", mutates_args=())
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return x.square()
+
+    def keep(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    square.register_autograd(lambda ctx, grad: grad * 2 * ctx.saved_tensors[0], setup_context=keep)
+    assert torch.func.grad(lambda x: square(x).sum())(torch.tensor([3.0])).tolist() == [6]
+
+
 def test_an_index_far_out_is_refused():
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         torch.take_along_dim(torch.arange(6).view(2, 3), torch.tensor([[7], [0]]), 1)

@@ -69,3 +69,20 @@ def test_arguments_are_of_the_types_that_were_announced():
         RuntimeError, match="Expected a value of type 'Tensor' for argument 'x' but instead found type 'int'"
     ):
         typed(3)
+
+
+def test_an_op_on_meta_is_asked_for_shapes_and_vmap_for_all_samples():
+    asked = []
+
+    @torch.library.custom_op("tests::twice", mutates_args=())
+    def twice(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(x.detach().numpy() * 2)
+
+    twice.register_fake(lambda x: x.new_empty(3))
+    twice.register_autograd(lambda ctx, grad: grad * 2)
+    x = torch.ones(2, 1)
+    assert twice(x.to("meta")).shape == (3,)
+    assert torch.vmap(twice)(x).tolist() == [[2], [2]]
+    twice.register_vmap(lambda info, dims, x: asked.append((info.batch_size, dims)) or (twice(x), 0))
+    assert torch.vmap(twice)(x).tolist() == [[2], [2]] and asked == [(2, (0,))]
+    assert twice._opoverload._opname == "twice"

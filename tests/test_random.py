@@ -263,3 +263,7 @@ def test_a_deviation_below_zero_is_refused(std):
     with pytest.raises(RuntimeError, match="normal expects (all elements of )?std >= 0.0"):
         torch.normal(torch.zeros(2), std)
     assert torch.normal(torch.zeros(0), torch.zeros(0)).shape == (0,)
+
+
+def test_a_generator_shows_itself_as_pytorchs():
+    assert (torch.Generator.__module__, torch._C.Generator) == ("hookgrad._C", torch.Generator)

@@ -129,7 +129,7 @@ static PyType_Slot generator_slots[] = {
 };
 
 static PyType_Spec generator_spec = {
-    .name = "hookgrad.Generator",
+    .name = "hookgrad._C.Generator",
     .basicsize = sizeof(py_generator_object),
     .flags = Py_TPFLAGS_DEFAULT,
     .slots = generator_slots,
