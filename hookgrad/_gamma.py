@@ -13,9 +13,13 @@ from .type_info import finfo, scalar_type
 _MOST_TERMS = 3000
 
 
-def _doubles(*numbers):
-    """The tensors broadcast, in float64 and without history, and the dtype of a result."""
+def _doubles(name, *numbers):
+    """The tensors broadcast, in float64 and without history, and the dtype of a result; for the function of that name."""
     tensors = [_C.as_tensor(x) for x in numbers]
+    if _C._has_duals():
+        from .autograd.forward_ad import refuse
+
+        refuse(name, *tensors)
     dtype = sum(t.detach() * 0 for t in tensors).dtype
     doubles = [t.detach().double() for t in _C.broadcast_tensors(*tensors)]
     return *doubles, dtype if dtype.is_floating_point else _C.get_default_dtype()
@@ -88,14 +92,14 @@ def gammainc(input, other):
 
     Source: https://docs.pytorch.org/docs/stable/special.html
     """
-    a, x, dtype = _doubles(input, other)
+    a, x, dtype = _doubles("igamma", input, other)
     return _lower(a, x)[0].to(dtype)
 
 
 @one_node("IgammacBackward0", 0, 1, saved="self other", derivative=_by_x(-1))
 def gammaincc(input, other):
     """The regularised upper incomplete gamma function: 1 - gammainc(input, other)."""
-    a, x, dtype = _doubles(input, other)
+    a, x, dtype = _doubles("igammac", input, other)
     return _lower(a, x)[1].to(dtype)
 
 
@@ -151,7 +155,7 @@ def zeta(input, other):
 
 
 def _computed(input, other):
-    x, q, dtype = _doubles(input, other)
+    x, q, dtype = _doubles("special_zeta", input, other)
     return _zeta(x, q).to(dtype)
 
 
@@ -308,7 +312,7 @@ def _one_gamma(source, alpha):
 
 def _standard_gamma_grad(alpha, sample):
     """The derivative of a sample by alpha that keeps the value of the distribution function at it."""
-    a, x, dtype = _doubles(alpha, sample)
+    a, x, dtype = _doubles("_standard_gamma_grad", alpha, sample)
     h = 1e-3 * a  # the difference of order four
     up = _lower(a + h, x)[0] - _lower(a - h, x)[0]
     twice = _lower(a + 2 * h, x)[0] - _lower(a - 2 * h, x)[0]

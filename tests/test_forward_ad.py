@@ -28,6 +28,15 @@ def test_values_without_their_vectors_have_tangents(values):
     assert torch.allclose(tangent, (values(x + 1e-6 * v) - values(x - 1e-6 * v)) / 2e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("function", [torch.igamma, torch.igammac, torch.special.zeta, torch.heaviside])
+def test_what_lets_no_tangent_pass_says_so(function):
+    x = torch.ones(2)
+    with fw.dual_level():
+        assert fw.unpack_dual(function(x, x)).tangent is None
+        with pytest.raises(NotImplementedError, match="Trying to use forward AD with .* that does not support it"):
+            function(x, fw.make_dual(x, x))
+
+
 def test_several_duals_add_up_and_the_rest_counts_as_constant():
     a, b, c = (torch.tensor(float(i)) for i in (2, 3, 4))
     with fw.dual_level():

@@ -146,6 +146,8 @@ def test_jacobians_as_they_were_had_once():
 
     assert the_function is gradcheck and torch.autograd.gradcheck is gradcheck  # though a module has that name
     x, y = X(2), X(2)
+    with pytest.warns(FutureWarning, match="`get_numerical_jacobian` was part of"):
+        get_numerical_jacobian(lambda both: both[0], (x, y))
     for matrix in get_numerical_jacobian(lambda both: both[0] * both[1], (x, y)):
         assert torch.allclose(matrix, torch.diag(x.detach()))
     (only,) = get_numerical_jacobian(lambda both: both[0] * 3 + both[1], (x, y), target=x)

@@ -49,6 +49,14 @@ def _tangent(tensor):
     return _Level.tangents.get(tensor) if _Level.enabled else None
 
 
+def refuse(name, *tensors):
+    """Tangents do not pass the function of that name."""
+    if any(_tangent(t) is not None for t in tensors):
+        raise NotImplementedError(
+            f"Trying to use forward AD with {name} that does not support it because it has not been implemented yet."
+        )
+
+
 @contextmanager
 def _off():
     """A context in which no op is told of tangents, nor saved-tensor hooks in force of what the small backwards save."""
@@ -94,6 +102,8 @@ def _call(id, inplace, args, kwargs, records):
             with inference_mode(False):
                 stood, duals, tangents = _stand_ins(args, kwargs)
                 result = op(*stood[0], **stood[1])
+                if str(getattr(_tuple(result)[0], "grad_fn", None)).startswith("<NotImplemented"):
+                    refuse(row["name"], *tensors)
                 moved = _along(_tuple(result), duals, tangents, records)
         outs, moved = _tuple(result), _tuple(moved)
         for out, tangent in zip(outs, moved):

@@ -161,7 +161,16 @@ def _one_hot(output):
     return starts
 
 
-def _rejects_grad_out(grad_out, name):
+def _of_old(grad_out, name):
+    import warnings
+
+    warnings.warn(
+        f"`{name}` was part of PyTorch's private API and not meant to be exposed. We are deprecating it and it will be removed "
+        "in a future version of PyTorch. If you have a specific use for this or feature request for this to be a stable API, "
+        "please file us an issue at https://github.com/pytorch/pytorch/issues/new",
+        FutureWarning,
+        stacklevel=3,
+    )
     if grad_out != 1.0:
         raise ValueError(f"Expected grad_out to be 1.0. {name} no longer supports values of grad_out != 1.0.")
 
@@ -169,7 +178,7 @@ def _rejects_grad_out(grad_out, name):
 def get_numerical_jacobian(fn, inputs, target=None, eps=1e-3, grad_out=1.0):
     """Of old: for each of `inputs` that requires a gradient (or of `target`) the Jacobian of fn(inputs)'s first output, by
     finite differences, as a matrix (elements of the input, elements of the output)."""
-    _rejects_grad_out(grad_out, "get_numerical_jacobian")
+    _of_old(grad_out, "get_numerical_jacobian")
     return tuple([matrices[0] for matrices in _get_numerical_jacobian(lambda *xs: fn(xs), inputs, None, target, eps)])
 
 
@@ -192,7 +201,7 @@ def get_numerical_jacobian_wrt_specific_input(fn, input_idx, inputs, outputs, ep
 
 def get_analytical_jacobian(inputs, output, nondet_tol=0.0, grad_out=1.0):
     """Of old: (Jacobians, whether a second backward gave the same, whether the sizes and the dtypes of gradients fit)."""
-    _rejects_grad_out(grad_out, "get_analytical_jacobian")
+    _of_old(grad_out, "get_analytical_jacobian")
     wanted = [t for _, t in _wanted(inputs)]
     first, second = _rows_twice(output, wanted, _one_hot(output))
     n = output.numel()
