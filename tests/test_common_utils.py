@@ -58,6 +58,8 @@ def test_a_parametrised_test_becomes_several():
     seen = []
 
     class Example(TestCase):
+        Net = torch.nn.Module  # has a `_parameters`, and is no test
+
         @parametrize("x", [1, 2.5])
         @parametrize("a,b", [(1, 2), subtest((3, 4), name="named")])
         def test_it(self, x, a, b):

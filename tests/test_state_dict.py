@@ -314,3 +314,21 @@ def test_loading_leaves_no_cycles():
     gc.collect()
     m.load_state_dict(state)
     assert gc.collect() == 0
+
+
+def test_a_hook_that_a_child_registers_runs_in_the_same_state_dict():
+    model, seen = nn.Sequential(nn.Sequential(nn.Linear(1, 1))), []
+
+    def register(module, state_dict, prefix, local_metadata):
+        for at in (model, model[0]):
+            at.register_state_dict_post_hook(lambda module, state_dict, *rest: seen.append((module is model, *rest)))
+
+    handle = model[0][0].register_state_dict_post_hook(register)
+    model.state_dict()
+    assert seen == [(False, "0.", {"version": 1}), (True, "", {"version": 1})]
+    handle.remove()
+    model._state_dict_hooks.clear()
+    model[0][0]._register_state_dict_hook(
+        lambda *args: model._register_state_dict_hook(lambda *args: {"other": 1}) and None
+    )
+    assert model.state_dict() == {"other": 1}

@@ -75,7 +75,12 @@ static int save_child(hg_ctx *cx, const state *s, PyObject *child, PyObject *pre
     if (Py_EnterRecursiveCall(" in state_dict()")) return -1;
     int failed = save(cx, s, child, prefix);
     Py_LeaveRecursiveCall();
-    return failed;
+    hg_hooks *after = NULL; /* a hook of what is below it may have registered one */
+    hg_module_hooks(cx, MODULE(child), HG_HOOK_STATE_DICT, false, &after);
+    if (failed || !after || !after->n) return failed;
+    PyObject *done = PyObject_CallMethod(child, "_run_state_dict_hooks", "OO", s->into, prefix);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
 }
 
 static int save(hg_ctx *cx, const state *s, PyObject *module, PyObject *prefix) {

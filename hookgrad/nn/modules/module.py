@@ -673,19 +673,20 @@ class Module(_C.Module):
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
-        if _C._save_state(self, destination, prefix, keep_vars):
-            return destination
-        local_metadata = {"version": self._version}
-        if hasattr(destination, "_metadata"):
-            destination._metadata[prefix[:-1]] = local_metadata
+        if not _C._save_state(self, destination, prefix, keep_vars):
+            if hasattr(destination, "_metadata"):
+                destination._metadata[prefix[:-1]] = {"version": self._version}
+            for key, hook in self._state_dict_pre_hooks.items():
+                site = _C._hook_site(self._state_dict_pre_hooks, key)
+                _C._call_hook("state_dict pre-hook", site, self, hook, self, prefix, keep_vars)
+            self._save_to_state_dict(destination, prefix, keep_vars)
+            for name, module in self._modules.items():
+                if module is not None:
+                    module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        return self._run_state_dict_hooks(destination, prefix) if self._state_dict_hooks else destination
 
-        for key, hook in self._state_dict_pre_hooks.items():
-            site = _C._hook_site(self._state_dict_pre_hooks, key)
-            _C._call_hook("state_dict pre-hook", site, self, hook, self, prefix, keep_vars)
-        self._save_to_state_dict(destination, prefix, keep_vars)
-        for name, module in self._modules.items():
-            if module is not None:
-                module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+    def _run_state_dict_hooks(self, destination, prefix):
+        local_metadata = getattr(destination, "_metadata", {}).get(prefix[:-1]) or {"version": self._version}
         for key, hook in self._state_dict_hooks.items():
             site = _C._hook_site(self._state_dict_hooks, key)
             result = _C._call_hook("state_dict post-hook", site, self, hook, self, destination, prefix, local_metadata)
@@ -725,7 +726,7 @@ class Module(_C.Module):
                 )
                 continue
             lazy = is_lazy(tensor)  # its shape comes with the first forward, or came with the state
-            if not lazy and tensor.dim() == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
+            if not lazy and len(tensor.shape) == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
                 given = given[0]
             if not lazy and given.shape != tensor.shape:
                 error_msgs.append(

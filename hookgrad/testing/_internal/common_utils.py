@@ -180,7 +180,7 @@ class parametrize:
 def instantiate_parametrized_tests(cls):
     """Give the class a test for each case of its parametrised ones, in their place."""
     for name, test in list(vars(cls).items()):
-        parameters = getattr(test, "_parameters", None)
+        parameters = getattr(test, "_parameters", None) if inspect.isfunction(test) else None
         if parameters is None:
             continue
         delattr(cls, name)
