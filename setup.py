@@ -41,6 +41,7 @@ def compile_flags() -> list[str]:
     else:
         # Nothing unwinds through C here; the tables for it would be a tenth of the library.
         flags += ["-O3", "-g0", "-DNDEBUG", "-fno-semantic-interposition", "-fno-asynchronous-unwind-tables"]
+        flags += ["-ffunction-sections", "-fdata-sections"]
     return flags
 
 
@@ -51,6 +52,13 @@ JOINED = """autograd engine expr lib node op pointwise saved storage tensor py_a
 LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_few k_gemm k_plane k_reduce k_slab k_unary k_window
            op_attention op_conv op_create op_embedding op_extreme op_index op_join op_loss op_matmul op_nll op_norm op_pool op_random
            op_scan op_softmax op_sort optim random shape""".split()
+# Of these, what has loops over a block of known length, or over a few elements: fast only where it is written out.
+UNROLLED = """copy k_gemm k_reduce k_unary k_window op_create op_extreme op_loss op_matmul op_nll op_norm op_pool op_scan op_softmax
+              op_sort optim""".split()
+# What no loop runs through, neither one over elements nor a program's own: as small as can be.
+SELDOM = """cpu dtype malloc_host meta op_arrange op_decompose op_einsum op_linalg op_math py_buffer py_cast py_dlpack
+            py_generator py_init py_layer py_machine py_mapping py_numpy py_override py_raise py_reenter py_saved py_saved_hooks
+            py_watch schema""".split()
 
 
 def flags_of(source: str, compiler: str) -> list[str]:
@@ -59,13 +67,21 @@ def flags_of(source: str, compiler: str) -> list[str]:
     if setting("DEBUG") or setting("SANITIZE"):
         return []
     flags = joined_flags(compiler) if path.stem in JOINED else []
-    return [*flags, *(loop_flags(compiler) if path.stem in LOOPS else call_flags(compiler))]
+    flags += loop_flags(compiler, path.stem in UNROLLED) if path.stem in LOOPS else call_flags(compiler)
+    return [*flags, "-Os"] if path.stem in SELDOM else flags
 
 
-def loop_flags(compiler: str) -> list[str]:
-    """Where GCC knows which registers a function of the file uses it forgets, after a call, that the upper halves of vectors
-    are in use: it leaves them so, and what comes next without AVX (the C library, Python) takes seventy times as long."""
-    return ["-fno-ipa-ra"] if sys.platform == "linux" and "clang" not in compiler else []
+def loop_flags(compiler: str, unrolled: bool) -> list[str]:
+    """Loops are vectorised, but not copied for each case they might meet.
+
+    Where GCC knows which registers a function of the file uses it forgets, after a call, that the upper halves of vectors are
+    in use: it leaves them so, and what comes next without AVX (the C library, Python) takes seventy times as long."""
+    flags = ["-fno-ipa-ra"] if sys.platform == "linux" and "clang" not in compiler else []
+    if "gcc" in compiler and unrolled:
+        flags += ["-fno-peel-loops", "-fno-split-loops", "-fno-version-loops-for-strides"]
+    elif "gcc" in compiler:
+        flags += ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
+    return flags
 
 
 def call_flags(compiler: str) -> list[str]:
@@ -87,7 +103,7 @@ def link_flags() -> list[str]:
     if setting("SANITIZE"):
         flags += sanitize_flags()
     elif not setting("DEBUG") and not setting("SYMBOLS") and sys.platform != "darwin":
-        flags += ["-Wl,-s"]
+        flags += ["-Wl,-s", "-Wl,--gc-sections", "-Wl,--build-id=none"]
     return flags
 
 

@@ -1,5 +1,6 @@
 /* Products of matrices and vectors: the recorded ones (mm, bmm, mv, dot, addmm ...) and those made of them (matmul, linear). */
 #include "autograd_impl.h"
+#include "cpu_impl.h"
 #include "gemm_impl.h"
 #include "layout_impl.h"
 #include "shape_impl.h"
@@ -44,7 +45,7 @@ static hg_status as_operand(hg_ctx *cx, hg_tensor *x, operand *o) {
 }
 
 /* Products of integers: nobody's hot path. r = r * beta + alpha * x y */
-static void int_product(const hg_tensor *x, const hg_tensor *y, hg_tensor *r, int64_t beta, int64_t alpha) {
+HG_SMALL static void int_product(const hg_tensor *x, const hg_tensor *y, hg_tensor *r, int64_t beta, int64_t alpha) {
     int64_t n_batch = r->shape[0], m = r->shape[1], n = r->shape[2], k = x->shape[2];
     HG_BY_DTYPE(
         r->dtype,
