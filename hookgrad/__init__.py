@@ -113,6 +113,7 @@ _ELSEWHERE = {
     "Parameter": "nn.parameter",
     "i0": "special",
     "mvlgamma": "special",
+    "to_dlpack": "utils.dlpack",
     "UntypedStorage": "storage",
     "TypedStorage": "storage",
     **dict.fromkeys(
@@ -144,7 +145,8 @@ _ELSEWHERE = {
     "typename": "functional",
     "vmap": "func",
     **dict.fromkeys(
-        """SymBool SymFloat SymInt empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
+        """Event Stream SymBool SymFloat SymInt Tag compiled_with_cxx11_abi eig get_device_module has_lapack has_mkl has_openmp has_spectral
+        lstsq matrix_rank native_batch_norm native_group_norm native_layer_norm solve symeig empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
         sym_sum""".split(),
         "_rare",
     ),
@@ -207,6 +209,8 @@ _sys.modules[__name__].__class__ = _C._Package
 def __getattr__(name):
     from importlib import import_module
 
+    if name in ("mtia", "xpu"):  # of as little use
+        name = "mps"
     if name in _MODULES:
         return import_module("." + name, __name__)
     if name in _ELSEWHERE:
@@ -217,6 +221,8 @@ def __getattr__(name):
         return value
     if name in _METHODS:
         return getattr(Tensor, name)
+    if name in ("inspect", "math", "os", "sys", "threading", "warnings"):  # which PyTorch's module imports
+        return import_module(name)
     if name.startswith("_foreach_"):
         return getattr(import_module("._foreach", __name__), name)
     raise AttributeError(f"hookgrad has no torch.{name}")

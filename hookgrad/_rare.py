@@ -1,6 +1,8 @@
 """Functions that few programs call. Sources: the pages of the same names in https://docs.pytorch.org/docs/stable/torch.html"""
 
+import builtins
 import math
+from enum import Enum
 
 from . import _C
 from .nn._whole import one_node
@@ -135,3 +137,77 @@ def sym_sum(args):
 
 def sym_ite(b, t, f):
     return t if b else f
+
+
+# ---- Normalisations with their statistics ---------------------------------------------------------------------------------------
+
+
+def native_layer_norm(input, normalized_shape, weight, bias, eps):
+    """nn.functional.layer_norm, the means and the inverse deviations."""
+    dims = tuple(-1 - i for i in builtins.range(len(normalized_shape)))
+    variance, mean = _C.var_mean(input, dims, correction=0, keepdim=True)
+    return _C.nn.layer_norm(input, normalized_shape, weight, bias, eps), mean, (variance + eps).rsqrt()
+
+
+def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
+    """nn.functional.group_norm, and of each sample's groups the means and the inverse deviations."""
+    variance, mean = _C.var_mean(input.reshape(N, group, -1), -1, correction=0)
+    return _C.nn.group_norm(input, group, weight, bias, eps), mean, (variance + eps).rsqrt()
+
+
+def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps):
+    """nn.functional.batch_norm, and where it is `training` the means and the inverse deviations of the channels."""
+    out = _C.nn.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    if not training:
+        return out, input.new_empty(0), input.new_empty(0)
+    variance, mean = _C.var_mean(input.transpose(0, 1).flatten(1), 1, correction=0)
+    return out, mean, (variance + eps).rsqrt()
+
+
+# ---- Names of what is elsewhere, or nowhere ------------------------------------------------------------------------------------
+
+
+class Stream:
+    """A queue of work for a device: on the CPU, one that is always empty."""
+
+    def __init__(self, device="cpu", **options):
+        self.device = _C.device(device)
+
+    def query(self):
+        return True
+
+    synchronize = record = wait = record_event = wait_event = wait_stream = lambda self, other=None: other
+    __enter__ = lambda self: self
+    __exit__ = lambda *exception: None
+
+
+class Event(Stream):
+    """A mark in such a queue: passed."""
+
+
+Tag = Enum(
+    "Tag",
+    """core cudagraph_unsafe data_dependent_output dynamic_output_shape flexible_layout generated inplace inplace_view
+    maybe_aliasing_or_mutating needs_contiguous_strides needs_exact_strides needs_fixed_stride_order nondeterministic_bitwise
+    nondeterministic_seeded out out_variant pointwise pt2_compliant_tag reduction view_copy""",
+)
+
+
+def get_device_module(device=None):
+    """The module of a kind of device: torch.cpu."""
+    import hookgrad
+
+    return getattr(hookgrad, _C.device("cpu" if device is None else device).type)
+
+
+def compiled_with_cxx11_abi():
+    return True
+
+
+def _removed(*args, **kwargs):
+    """What PyTorch itself has removed."""
+    raise RuntimeError("This function was deprecated since version 1.9 and is now removed. See torch.linalg.")
+
+
+eig = lstsq = matrix_rank = solve = symeig = _removed
+has_lapack, has_mkl, has_openmp, has_spectral = True, False, True, False

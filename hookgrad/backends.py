@@ -92,5 +92,8 @@ mkldnn = _backend(
 )
 mkldnn.flags = _flags(mkldnn, ("enabled", "deterministic", "allow_tf32", "fp32_precision"))
 mkl = _backend("mkl", "MKL: not here.", is_available=_no)
+for _name in ("miopen", "kleidiai", "xeon"):
+    globals()[_name] = _backend(_name, "Not here.", is_available=_no)
+quantized = _backend("quantized", "Quantised numbers: not here.", engine="none", supported_engines=["none"])
 openmp = _backend("openmp", "OpenMP: not here.", is_available=_no)
 __path__ = []  # its members are modules, and can be imported

@@ -833,3 +833,17 @@ def test_a_handle_refers_to_the_flags_of_its_hook():
     assert not other._forward_hooks_with_kwargs and flags
     del model, flags
     assert not any(ref() for ref in handle.extra_dict_ref)
+
+
+def test_full_backward_hooks_take_what_is_returned_by_its_numbers():
+    def gradient(returned):
+        model, x = nn.Linear(2, 2), torch.ones(1, 2, requires_grad=True)
+        model.register_full_backward_hook(lambda *args: returned)
+        model(x).sum().backward()
+        return x.grad.tolist()
+
+    assert gradient({0: torch.ones(1, 2)}) == gradient([torch.ones(1, 2)]) == [[1, 1]]
+    with pytest.raises(KeyError):
+        gradient({"grad": torch.ones(1, 2)})
+    with pytest.raises(TypeError, match="subscript"):
+        gradient({torch.ones(1, 2)})

@@ -201,6 +201,18 @@ static hg_status call_forward(hg_ctx *cx, hg_call *c, PyObject *fn) {
     return HG_OK;
 }
 
+/* The first n items: as PyTorch takes them, by their numbers, so that a dict may have them. */
+static PyObject *by_number(PyObject *got, Py_ssize_t n) {
+    PyObject *tuple = PyTuple_New(n);
+    for (Py_ssize_t i = 0; tuple && i < n; i++) {
+        PyObject *at = PyLong_FromSsize_t(i), *item = at ? PyObject_GetItem(got, at) : NULL;
+        Py_XDECREF(at);
+        PyTuple_SET_ITEM(tuple, i, item);
+        if (!item) Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
 /* Full backward hooks return a sequence as long as what they were given: steals got. */
 static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const char *words) {
     if (got == Py_None) {
@@ -212,7 +224,7 @@ static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const 
     if (n >= 0 && n != expected)
         PyErr_Format(PyExc_RuntimeError, words, n, expected);
     else if (n >= 0)
-        tuple = PySequence_Tuple(got);
+        tuple = PyTuple_Check(got) || PyList_Check(got) ? PySequence_Tuple(got) : by_number(got, n);
     Py_DECREF(got);
     for (Py_ssize_t i = 0; tuple && i < expected; i++) { /* what stands for no tensor may be anything */
         PyObject *was = PyTuple_GET_ITEM(object(*slot), i);

@@ -27,6 +27,7 @@ _LATE = {
     "Rprop": "rprop",
     "SparseAdam": "sparse_adam",
     "swa_utils": None,
+    "swap_in_optimizer_params_and_state": "_stateless",
 }
 
 
