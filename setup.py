@@ -42,11 +42,13 @@ def compile_flags() -> list[str]:
         # Nothing unwinds through C here; the tables for it would be a tenth of the library.
         flags += ["-O3", "-g0", "-DNDEBUG", "-fno-semantic-interposition", "-fno-asynchronous-unwind-tables"]
         flags += ["-ffunction-sections", "-fdata-sections"]
+        if sys.platform == "linux":
+            flags += ["-fno-plt"]  # calls into Python go straight there
     return flags
 
 
 # What a small call runs through is optimised as one; more files would gain nothing, and every link would take longer.
-JOINED = """autograd engine expr lib node op pointwise saved storage tensor py_args py_host py_index py_op py_op_method
+JOINED = """autograd engine expr hooks module py_hook_call py_module lib node op pointwise saved storage tensor py_args py_host py_index py_op py_op_method
             py_tensor py_tensor_number""".split()
 # What has loops over many elements, or moves a few in a small call: -O3. All else is code for calls.
 LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_few k_gemm k_plane k_reduce k_slab k_unary k_window

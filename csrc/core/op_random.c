@@ -100,7 +100,7 @@ static hg_status fill_uniform(hg_ctx *cx, hg_generator *g, double from, double t
                        to);
     if (t->dtype == HG_F32 && t->contiguous) { /* the commonest, without a call for each */
         float *r = (float *)(void *)t->data;
-        for (int64_t i = 0; i < t->numel; i++) r[i] = (float)(hg_generator_u32(g) & ((1u << 24) - 1)) * 0x1p-24f;
+        hg_generator_uniform(g, t->numel, r);
         if (from != 0 || to != 1) stretch(r, t->numel, (float)from, (float)to);
         return HG_OK;
     }

@@ -26,13 +26,26 @@ static void refill(hg_generator *g) {
     g->at = 0;
 }
 
-uint32_t hg_generator_u32(hg_generator *g) {
-    if (g->at >= SIZE) refill(g);
-    uint32_t y = g->state[g->at++];
+static inline uint32_t tempered(uint32_t y) {
     y ^= y >> 11;
     y ^= y << 7 & 0x9d2c5680u;
     y ^= y << 15 & 0xefc60000u;
     return y ^ y >> 18;
+}
+
+uint32_t hg_generator_u32(hg_generator *g) {
+    if (g->at >= SIZE) refill(g);
+    return tempered(g->state[g->at++]);
+}
+
+void hg_generator_uniform(hg_generator *g, int64_t n, float *out) {
+    while (n > 0) {
+        if (g->at >= SIZE) refill(g);
+        int some = n < SIZE - (int)g->at ? (int)n : SIZE - (int)g->at;
+        const uint32_t *s = g->state + g->at;
+        for (int i = 0; i < some; i++) out[i] = (float)(int32_t)(tempered(s[i]) & ((1u << 24) - 1)) * 0x1p-24f;
+        g->at += some, out += some, n -= some;
+    }
 }
 
 uint64_t hg_generator_u64(hg_generator *g) {

@@ -836,6 +836,7 @@ struct hg_generator {
 };
 void hg_generator_seed(hg_generator *g, uint64_t seed);
 uint32_t hg_generator_u32(hg_generator *g);
+void hg_generator_uniform(hg_generator *g, int64_t n, float *out); /* n numbers in [0, 1), one word each */
 uint64_t hg_generator_u64(hg_generator *g);
 hg_generator *hg_default_generator(hg_lib *lib);
 

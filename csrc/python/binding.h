@@ -158,8 +158,11 @@ typedef struct py_node {
 #define TABLE(object)   ((hg_table *)CORE(object))
 #define MODULE(object)  ((hg_module *)CORE(object))
 
-static inline bool py_is(PyObject *o, PyTypeObject *type) {
-    return Py_TYPE(o) == type || PyType_IsSubtype(Py_TYPE(o), type);
+/* Is it of that type, which has a layout of its own? Then a class below has it in its chain of first bases, whatever others. */
+static inline bool py_is(PyObject *o, const PyTypeObject *type) {
+    const PyTypeObject *t = Py_TYPE(o);
+    while (t && t != type) t = t->tp_base;
+    return t;
 }
 bool py_is_node(PyObject *o);
 static inline bool py_is_tensor(PyObject *o) { return py_is(o, hg_py->tensor_type); }

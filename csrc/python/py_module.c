@@ -238,10 +238,11 @@ bool py_module_set_mode(PyObject *self, PyObject *mode) {
     return true;
 }
 
-/* What a call asks of a class, by its version tag as above. */
+/* What a call, and train(), asks of a class, by its version tag as above. */
 typedef struct manner {
     unsigned int version;
     bool calls_alike;  /* it has Module's own _call_impl: neither it nor nn.Module has been given another */
+    bool trains_alike; /* it has nothing of its own that train() asks for */
     PyObject *forward; /* borrowed from the class: a C layer or a method; NULL where it is to be looked up */
 } manner;
 
@@ -250,6 +251,9 @@ static const manner *learn_manner(PyTypeObject *type, manner *m) {
     bool plain = fn && PyType_HasFeature(Py_TYPE(fn), Py_TPFLAGS_METHOD_DESCRIPTOR) && plain_lookup(type);
     m->forward = plain ? fn : NULL;
     m->calls_alike = _PyType_Lookup(type, NAME(_call_impl)) == _PyType_Lookup(hg_py->module_type, NAME(_call_impl));
+    m->trains_alike = class_inherits(type, NAME(train)) && class_inherits(type, NAME(__setattr__)) &&
+                      class_inherits(type, NAME(children)) && class_inherits(type, NAME(named_children)) &&
+                      _PyType_Lookup(type, NAME(training)) == hg_py->training;
     m->version = type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
     return m;
 }
@@ -260,6 +264,11 @@ static inline const manner *manner_of(PyTypeObject *type) {
     unsigned int version = type->tp_flags & Py_TPFLAGS_VALID_VERSION_TAG ? type->tp_version_tag : 0;
     manner *m = &manners[version % (sizeof manners / sizeof *manners)];
     return version && m->version == version ? m : learn_manner(type, m);
+}
+
+bool py_module_trains_alike(PyObject *self) {
+    return manner_of(Py_TYPE(self))->trains_alike && hides_nothing(SELF(self)) && module_has(self, ATTR_training) &&
+           module_has(self, ATTR__modules) && !py_module_shows(self);
 }
 
 /* What a call runs. A hooked call looks it up before its hooks, as PyTorch does: a hook that gives the module another

@@ -51,6 +51,8 @@ static inline bool module_has(PyObject *self, module_attr a) { return SELF(self)
 static inline PyObject *py_module_mode(PyObject *self) { return MODULE(self)->training ? Py_True : Py_False; }
 /* Set it, where neither the class nor the instance has a say in that: false where one has, and nothing was done. */
 bool py_module_set_mode(PyObject *self, PyObject *mode);
+/* Is all that train() does to it known: its mode is set, and its children's? */
+bool py_module_trains_alike(PyObject *self);
 /* AttributeError "'Net' object has no attribute 'x'". */
 PyObject *py_no_attribute(PyObject *self, PyObject *name);
 

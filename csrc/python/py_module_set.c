@@ -41,7 +41,7 @@ static int is_marked(PyObject *tensor, PyObject *mark) {
 static int is_parameter(PyObject *o) {
     PyTypeObject *class = (PyTypeObject *)hg_py->parameter;
     if (!py_is_tensor(o)) return 0;
-    return class && py_is(o, class) ? 1 : is_marked(o, NAME(_is_param));
+    return class && PyObject_TypeCheck(o, class) ? 1 : is_marked(o, NAME(_is_param));
 }
 
 /* Call one: what replaces the value, NULL failed. Steals value. */

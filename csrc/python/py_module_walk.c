@@ -8,10 +8,11 @@
 
 /* ---- What has been seen ----------------------------------------------------------------------------------------- */
 
-/* A set of objects by identity, which it owns: no address in it can be used again. */
+/* A set of objects by identity, which it owns: no address in it can be used again. Begins as zeros. */
+enum { FEW = 16 };
 typedef struct seen {
     uint32_t n, cap;
-    PyObject **at;
+    PyObject **at, *few[FEW];
 } seen;
 
 static PyObject **seen_place(const seen *s, PyObject *o) {
@@ -22,11 +23,12 @@ static PyObject **seen_place(const seen *s, PyObject *o) {
 }
 
 static int seen_grow(seen *s) {
-    seen bigger = {s->n, s->cap ? 4 * s->cap : 16, NULL};
+    if (!s->cap) return s->at = s->few, s->cap = FEW, 0;
+    seen bigger = {.n = s->n, .cap = 4 * s->cap};
     if (!(bigger.at = PyMem_Calloc(bigger.cap, sizeof *bigger.at))) return PyErr_NoMemory(), -1;
     for (uint32_t i = 0; i < s->cap; i++)
         if (s->at[i]) *seen_place(&bigger, s->at[i]) = s->at[i];
-    PyMem_Free(s->at);
+    if (s->at != s->few) PyMem_Free(s->at);
     *s = bigger;
     return 0;
 }
@@ -41,11 +43,11 @@ static int seen_add(seen *s, PyObject *o) {
     return 0;
 }
 
+/* For good: nothing is added any more. */
 static void seen_clear(seen *s) {
-    seen old = *s;
-    *s = (seen){0, 0, NULL};
-    for (uint32_t i = 0; i < old.cap; i++) Py_XDECREF(old.at[i]);
-    PyMem_Free(old.at);
+    for (uint32_t i = 0; i < s->cap; i++) Py_CLEAR(s->at[i]);
+    if (s->at != s->few) PyMem_Free(s->at);
+    s->at = NULL, s->cap = 0;
 }
 
 /* ---- The walk --------------------------------------------------------------------------------------------------- */
@@ -247,11 +249,21 @@ static PyObject *pair(PyObject *a, PyObject *b) { /* steals both */
 }
 
 /* The current module's table of what is wanted: NULL where it has none yet. */
-static int members(walk *w, hg_table **t) {
+static inline int members(const walk *w, hg_table **t) {
     bool params = w->members_of == HG_PARAMS;
-    if (!py_is_module(w->module) || !module_has(w->module, params ? ATTR__parameters : ATTR__buffers))
+    if (!module_has(w->module, params ? ATTR__parameters : ATTR__buffers))
         return py_no_attribute(w->module, params ? NAME(_parameters) : NAME(_buffers)), -1;
     *t = params ? MODULE(w->module)->params : MODULE(w->module)->buffers;
+    return 0;
+}
+
+/* Go on at the members of the current module: what a class's own named_modules() gave may be none. */
+static int enter(walk *w) {
+    hg_table *t;
+    if (!py_is_module(w->module))
+        return py_no_attribute(w->module, w->members_of == HG_PARAMS ? NAME(_parameters) : NAME(_buffers)), -1;
+    if (members(w, &t)) return -1;
+    w->member = 0, w->n_members = t ? t->n : 0;
     return 0;
 }
 
@@ -292,10 +304,8 @@ static PyObject *next(walk *w) {
             Py_DECREF(path);
             return module;
         }
-        w->module = module, w->path = path, w->member = 0;
-        hg_table *t;
-        if (members(w, &t)) return NULL;
-        w->n_members = t ? t->n : 0;
+        w->module = module, w->path = path;
+        if (enter(w)) return NULL;
     }
 }
 
@@ -408,10 +418,7 @@ static PyObject *walk_members(PyObject *Py_UNUSED(m), PyObject *args) {
     if (!w) return NULL;
     if (recurse) return started(w, push(w, root, prefix, false));
     w->module = Py_NewRef(root), w->path = Py_NewRef(prefix);
-    hg_table *t;
-    int failed = members(w, &t);
-    if (!failed) w->n_members = t ? t->n : 0;
-    return started(w, failed);
+    return started(w, enter(w));
 }
 
 /* ---- train() ---------------------------------------------------------------------------------------------------- */
@@ -419,7 +426,7 @@ static PyObject *walk_members(PyObject *Py_UNUSED(m), PyObject *args) {
 static int set_training(PyObject *module, PyObject *mode);
 
 static int train_child(PyObject *child, PyObject *mode) {
-    if (py_is_module(child) && py_module_inherits(child, NAME(train))) {
+    if (py_is_module(child) && (py_module_trains_alike(child) || py_module_inherits(child, NAME(train)))) {
         if (Py_EnterRecursiveCall(" in train()")) return -1;
         int failed = set_training(child, mode);
         Py_LeaveRecursiveCall();
@@ -434,7 +441,7 @@ static int train_child(PyObject *child, PyObject *mode) {
 static int train_children(PyObject *module, PyObject *mode) {
     const hg_table *t = MODULE(module)->modules;
     uint32_t n = t ? t->n : 0;
-    seen done = {0, 0, NULL};
+    seen done = {0};
     int failed = 0;
     for (uint32_t i = 0; i < n && !failed; i++) {
         if (t != MODULE(module)->modules || t->n != n) {
@@ -466,6 +473,10 @@ static int train_given_children(PyObject *module, PyObject *mode) {
 }
 
 static int set_training(PyObject *module, PyObject *mode) {
+    if (py_module_trains_alike(module)) {
+        MODULE(module)->training = mode == Py_True;
+        return MODULE(module)->modules ? train_children(module, mode) : 0;
+    }
     if (!py_module_set_mode(module, mode) && PyObject_SetAttr(module, NAME(training), mode)) return -1;
     if (!module_has(module, ATTR__modules)) return py_no_attribute(module, NAME(_modules)), -1;
     if (py_module_inherits(module, NAME(children)) && py_module_inherits(module, NAME(named_children)))

@@ -21,7 +21,7 @@ _quadruple = _ntuple(4, "_quadruple")
 
 def _reverse_repeat_tuple(t, n):
     """The values from the last to the first, each `n` times: padding as `pad()` wants it."""
-    return sum(zip(*(t[::-1],) * n), ())
+    return t * n if t[1:] == t[:-1] else sum(zip(*(t[::-1],) * n), ())
 
 
 def consume_prefix_in_state_dict_if_present(state_dict, prefix):
