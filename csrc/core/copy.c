@@ -235,10 +235,12 @@ static void move_range(void *arg, int64_t begin, int64_t end) {
 }
 
 void hg_move_bytes(hg_ctx *cx, char *to, const char *from, size_t n) {
-    if (from && n && n <= FEW_BYTES)
+    if (!n || n > FEW_BYTES)
+        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
+    else if (from)
         memcpy(to, from, n);
     else
-        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
+        memset(to, 0, n);
 }
 
 typedef struct copying {
@@ -424,10 +426,13 @@ static void fill_row(void *arg, int64_t n, char *const *p, const int64_t *step) 
 
 hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
     uint64_t bits = 0;
-    hg_status st = hg_check_number(cx, number, (hg_dtype)to->dtype);
-    if (st != HG_OK || to->numel == 0) return st;
-    hg_put_number(number, (hg_dtype)to->dtype, &bits);
     size_t size = hg_tensor_itemsize(to);
+    if (number.u.i) { /* else zero, in every dtype */
+        hg_status st = hg_check_number(cx, number, (hg_dtype)to->dtype);
+        if (st != HG_OK) return st;
+        hg_put_number(number, (hg_dtype)to->dtype, &bits);
+    }
+    if (to->numel == 0) return HG_OK;
     if (to->contiguous && bits == 0) {
         hg_move_bytes(cx, to->data, NULL, (size_t)to->numel * size);
         return HG_OK;

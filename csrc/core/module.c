@@ -1,5 +1,6 @@
 /* Modules: their tables, and what happens when one is called. The layers are in layers.c, what full backward hooks add
    to a call in backward_hook.c. */
+#include "cpu_impl.h"
 #include "module_impl.h"
 
 #include <stdio.h>
@@ -169,11 +170,13 @@ static void list_init(hook_list *list) {
     list->at = list->few;
 }
 
-static void list_add(hook_list *list, const hg_hooks *h) {
+HG_INLINE void list_add(hook_list *list, const hg_hooks *h) {
+    hg_hook *to = list->at + list->n;
     for (uint32_t i = 0; h && i < h->n; i++) {
-        list->at[list->n++] = h->at[i];
-        if (h->at[i].hold) h->at[i].hold(h->at[i].data);
+        to[i] = h->at[i];
+        if (to[i].hold) to[i].hold(to[i].data);
     }
+    list->n += h ? h->n : 0;
 }
 
 static hg_status list_fill(hg_ctx *cx, hook_list *list, hg_hook_kind kind, hg_module *m) {

@@ -147,6 +147,33 @@ static PyObject *draw_affine(PyObject *Py_UNUSED(m), PyObject *const *args, Py_s
     Py_RETURN_TRUE;
 }
 
+/* ---- Parameters ----------------------------------------------------------------------------------------------------- */
+
+static int set_requires_grad(hg_ctx *cx, PyObject *t, PyObject *mode) {
+    if (is_plain(t) && PyBool_Check(mode) && hg_dtype_is_float((hg_dtype)TENSOR(t)->dtype)) {
+        hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(t), mode == Py_True);
+        return st == HG_OK ? 0 : py_fail(cx, st);
+    }
+    PyObject *done = PyObject_CallMethod(t, "requires_grad_", "O", mode);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static PyObject *require_grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    if (n != 2) return PyErr_SetString(PyExc_TypeError, "_require_grad() takes tensors and a mode"), NULL;
+    PyObject *at = PyObject_GetIter(args[0]), *t;
+    int failed = !at;
+    while (!failed && (t = PyIter_Next(at))) {
+        failed = set_requires_grad(cx, t, args[1]);
+        Py_DECREF(t);
+    }
+    Py_XDECREF(at);
+    if (failed || PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"_begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL | METH_KEYWORDS,
      "(__class__, self, **settings): super().__init__(), and each setting as an attribute"},
@@ -158,6 +185,8 @@ static PyMethodDef functions[] = {
      "(tensor, number, ...): fill each tensor with the number after it, unrecorded; None has nothing to fill"},
     {"_draw_affine", (PyCFunction)(void (*)(void))draw_affine, METH_FASTCALL,
      "(weight, bias or None): as both begin. False: nothing was done, as there are no elements or they are not plain"},
+    {"_require_grad", (PyCFunction)(void (*)(void))require_grad, METH_FASTCALL,
+     "(tensors, mode): tensor.requires_grad_(mode) of each"},
     {NULL, NULL, 0, NULL},
 };
 

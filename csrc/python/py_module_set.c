@@ -97,7 +97,9 @@ static int check_name(PyObject *self, const char *what, PyObject *name, hg_table
         Py_XDECREF(words);
         return -1;
     }
-    int dot = PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0;
+    bool dot = PyUnicode_IS_COMPACT_ASCII(name)
+                   ? memchr(PyUnicode_1BYTE_DATA(name), '.', (size_t)PyUnicode_GET_LENGTH(name)) != NULL
+                   : PyUnicode_FindChar(name, '.', 0, PyUnicode_GET_LENGTH(name), 1) >= 0;
     if (!is_module && dot) return PyErr_Format(PyExc_KeyError, "%s name can't contain \".\"", what), -1;
     if (!is_module && !PyUnicode_GET_LENGTH(name))
         return PyErr_Format(PyExc_KeyError, "%s name can't be empty string \"\"", what), -1;

@@ -6,6 +6,7 @@
    where key is no string. */
 PyObject *py_name(PyObject *key) {
     if (!PyUnicode_Check(key)) return NULL;
+    if (PyUnicode_CheckExact(key) && PyUnicode_CHECK_INTERNED(key)) return Py_NewRef(key);
     PyObject *name = PyUnicode_FromObject(key); /* an exact str, the same one where it is one */
     if (name)
         PyUnicode_InternInPlace(&name);

@@ -558,8 +558,7 @@ class Module(_C.Module):
 
     def requires_grad_(self, requires_grad=True):
         """Set `requires_grad` of every parameter; returns self."""
-        for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad)
+        _C._require_grad(self.parameters(), requires_grad)
         return self
 
     def zero_grad(self, set_to_none=True):
