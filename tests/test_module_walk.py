@@ -287,3 +287,20 @@ def test_keys_and_paths_outside_ascii():
     assert [name for name, _ in net.named_modules()] == ["", "größe"]
     state = net.state_dict(prefix="模.")
     assert list(state) == ["模.größe.weight"] and list(state._metadata) == ["模", "模.größe"]
+
+
+@pytest.mark.parametrize(
+    "name", ["parameters", "named_parameters", "buffers", "named_buffers", "modules", "named_modules"]
+)
+def test_a_walk_is_a_generator_to_whoever_looks(name):
+    walk = getattr(nn.BatchNorm1d(2), name)()
+    assert repr(type(walk)) == "<class 'generator'>" and repr(walk).startswith(f"<generator object Module.{name} at 0x")
+    first = walk.send(None)
+    assert isinstance(first, tuple) == name.startswith("named_")
+    walk.close()
+    assert list(walk) == []
+    with pytest.raises(StopIteration):
+        walk.send(None)
+    for thrown in ((KeyError,), (KeyError, "x"), (KeyError("x"),)):
+        with pytest.raises(KeyError):
+            walk.throw(*thrown)

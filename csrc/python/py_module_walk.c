@@ -355,6 +355,46 @@ static void walk_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
+/* ---- As a generator ----------------------------------------------------------------------------------------------- */
+
+static int end(PyObject *self) {
+    if (((walk *)self)->running) return PyErr_SetString(PyExc_ValueError, "generator already executing"), -1;
+    return walk_clear(self);
+}
+
+static PyObject *walk_close(PyObject *self, PyObject *Py_UNUSED(none)) {
+    if (end(self)) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *walk_send(PyObject *self, PyObject *Py_UNUSED(value)) {
+    PyObject *found = walk_next(self);
+    if (!found && !PyErr_Occurred()) PyErr_SetNone(PyExc_StopIteration);
+    return found;
+}
+
+static PyObject *walk_throw(PyObject *self, PyObject *args) {
+    PyObject *type, *value = NULL, *traceback = NULL;
+    if (!PyArg_ParseTuple(args, "O|OO:throw", &type, &value, &traceback) || end(self)) return NULL;
+    if (PyExceptionInstance_Check(type))
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+    else
+        PyErr_SetObject(type, value);
+    return NULL;
+}
+
+static PyObject *walk_repr(PyObject *self) {
+    static const char *const kinds[] = {"modules", "parameters", "buffers"};
+    const walk *w = (walk *)self;
+    return PyUnicode_FromFormat("<generator object Module.%s%s at %p>", w->named ? "named_" : "",
+                                kinds[w->members_of < 0 ? 0 : 1 + (w->members_of == HG_BUFFERS)], self);
+}
+
+static PyMethodDef walk_methods[] = {{"close", walk_close, METH_NOARGS, NULL},
+                                     {"send", walk_send, METH_O, NULL},
+                                     {"throw", walk_throw, METH_VARARGS, NULL},
+                                     {NULL, NULL, 0, NULL}};
+
 /* isinstance() and inspect.isgenerator() ask for __class__, too: in PyTorch these are generators. */
 static PyObject *walk_class(PyObject *Py_UNUSED(self), void *Py_UNUSED(unused)) {
     return Py_NewRef((PyObject *)&PyGen_Type);
@@ -369,12 +409,14 @@ static PyType_Slot walk_slots[] = {
     {Py_tp_iter, PyObject_SelfIter},
     {Py_tp_iternext, walk_next},
     {Py_tp_getset, walk_attributes},
+    {Py_tp_methods, walk_methods},
+    {Py_tp_repr, walk_repr},
     {Py_tp_doc, "An iterator over the modules of a tree, or over what they have."},
     {0, NULL},
 };
 
 static PyType_Spec walk_spec = {
-    "hookgrad._C.Walk", sizeof(walk), 0,
+    "builtins.generator", sizeof(walk), 0,
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, walk_slots};
 
 /* ---- What the package calls ------------------------------------------------------------------------------------- */
@@ -501,5 +543,8 @@ static PyMethodDef functions[] = {
 };
 
 int py_module_walk_init(PyObject *m) {
-    return py_type_add(m, &hg_py->walk_type, &walk_spec, NULL) || PyModule_AddFunctions(m, functions) ? -1 : 0;
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(m, &walk_spec, NULL);
+    if (!(hg_py->walk_type = type)) return -1;
+    type->tp_name += sizeof "builtins." - 1; /* as in py_mapping_add() */
+    return PyModule_AddObjectRef(m, "Walk", (PyObject *)type) || PyModule_AddFunctions(m, functions) ? -1 : 0;
 }
