@@ -141,6 +141,11 @@ class _Call:
                 f"{name}: Expected f to be a function that has non-empty output (got output = {self.outputs})"
             )
         _tensors(self.outputs, f"{name}: {_RETURNS_ONE if name.startswith('grad') else _RETURNS}")
+        for out in self.outputs:
+            if not (out.is_floating_point() or _transforms.forwards or forward or name.startswith("grad")):
+                raise RuntimeError(
+                    f"vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {out.dtype}"
+                )
         flat, build = _flatten(aux)
         self.aux = build(self.settled(_tensors(flat, "Expected tensors, got unsupported type"))) if has_aux else None
 
@@ -306,6 +311,12 @@ def vjp(func, *primals, has_aux=False):
     return (call.value(), product, call.aux) if has_aux else (call.value(), product)
 
 
+def _floating(leaves):
+    for leaf in leaves:
+        if isinstance(leaf, _C.Tensor) and not leaf.is_floating_point():
+            raise ValueError(f"Expected primal to be floating point or complex, but got: {leaf.dtype}")
+
+
 def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     """(func(*primals), its Jacobian times the tangents), by differentiating a vector-Jacobian product; where func applies a
     Function with a `jvp` of its own, by that.
@@ -328,9 +339,7 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         raise RuntimeError(f"{name}: Expected primals to contain at least one Tensor.")
     _tensors(values, f"{name}: Expected primals to only contain Tensors, got")
     _tensors(flat, f"{name}: Expected tangents to only contain Tensors, got")
-    for value in values:
-        if not value.is_floating_point():
-            raise ValueError(f"Expected primal to be floating point or complex, but got: {value.dtype}")
+    _floating(values)
     try:
         with _transforms.asking():
             call = _Call(lambda values: func(*values), primals, has_aux, name, forward=True)
@@ -342,9 +351,11 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
             "strict=True."
         )
     with enable_grad():
-        vs = [_C.zeros_like(o, requires_grad=True) for o in call.outputs]
+        vs = [_C.zeros_like(o, requires_grad=o.is_floating_point()) for o in call.outputs]
         products = _gradients(call.outputs, call.mine, vs)
-        results = _settled(_gradients(products, vs, flat), [*call.mine, *vs], call.recording)
+        by = [v for v in vs if v.requires_grad]
+        results = iter(_settled(_gradients(products, by, flat), [*call.mine, *vs], call.recording))
+        results = [next(results) if v.requires_grad else v for v in vs]
     out = call.output(results)
     return (call.value(), out, call.aux) if has_aux else (call.value(), out)
 
@@ -466,6 +477,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
     @wraps(func)
     def wrapper(*args, **kwargs):
+        _floating(_flatten(_chosen(args, argnums)[0])[0])
         with _transforms.inside(vmap=True, forward=True), _drawing(randomness):
             return rows(*args, **kwargs)
 

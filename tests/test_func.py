@@ -251,8 +251,13 @@ def test_products_say_what_does_not_fit():
         product((A, A))
     with pytest.raises(RuntimeError, match="Expected tangents to only contain Tensors"):
         jvp(torch.sin, (A,), (3.0,))
-    with pytest.raises(ValueError, match="Expected primal to be floating point"):
-        jvp(torch.sin, (torch.tensor([1]),), (A,))
+    for call in (lambda x: jvp(torch.sin, (x,), (A,)), jacfwd(torch.sin)):
+        with pytest.raises(ValueError, match="Expected primal to be floating point"):
+            call(torch.tensor([1, 2]))
+    for call in (lambda x: vjp(torch.Tensor.int, x), jacrev(torch.Tensor.int)):
+        with pytest.raises(RuntimeError, match="All outputs of f must be floating-point"):
+            call(A)
+    assert jvp(torch.Tensor.int, (A,), (A,))[1].tolist() == [0, 0]
 
 
 def test_jvp_goes_by_a_functions_own_jvp_and_says_where_there_is_none():

@@ -513,3 +513,20 @@ def test_adding_along_each_dimension(dtype):
             wanted.select(d, at).add_(source.select(d, k), alpha=2)
         assert x.index_add(d, index, source, alpha=2).equal(wanted)
     assert not x.equal(x + 1) and x.equal(x.clone()) and not x.equal(x.view(3, 20))
+
+
+def test_what_lies_where_it_is_written_is_refused():
+    both = torch.tensor([0, 1])
+    for write in (
+        lambda y: y.index_put_((both,), y[:2]),
+        lambda y: y.__setitem__(both, y[:1]),
+        lambda y: y.index_add_(0, both, y[1:]),
+        lambda y: y.index_copy_(0, both, y[:2]),
+        lambda y: y.scatter_(0, both, y),
+        lambda y: y.scatter_add_(0, both, y),
+        lambda y: y.scatter_reduce_(0, both, y, "amax"),
+    ):
+        y = torch.arange(3.0)
+        with pytest.raises(RuntimeError, match="refer to a single memory location"):
+            write(y)
+        assert y.tolist() == [0, 1, 2]

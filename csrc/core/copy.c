@@ -153,16 +153,19 @@ bool hg_same_layout(const hg_tensor *a, const hg_tensor *b) {
     return true;
 }
 
+hg_status hg_check_apart(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in) {
+    if (!spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in)) return HG_OK;
+    return hg_fail(cx, HG_STATE,
+                   "unsupported operation: some elements of the input tensor and the written-to tensor refer "
+                   "to a single memory location. Please clone() the tensor before performing the operation.");
+}
+
 hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in) {
     if (!out->contiguous && out->numel && repeats(out))
         return hg_fail(cx, HG_STATE,
                        "unsupported operation: more than one element of the written-to tensor refers to a "
                        "single memory location. Please clone() the tensor before performing the operation.");
-    if (!in || in == out || hg_same_layout(out, in) || !spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in))
-        return HG_OK;
-    return hg_fail(cx, HG_STATE,
-                   "unsupported operation: some elements of the input tensor and the written-to tensor refer "
-                   "to a single memory location. Please clone() the tensor before performing the operation.");
+    return !in || in == out || hg_same_layout(out, in) ? HG_OK : hg_check_apart(cx, out, in);
 }
 
 hg_status hg_warn_of_overlap(hg_ctx *cx, const hg_tensor *out, const char *name, const char *use) {

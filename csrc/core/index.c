@@ -315,6 +315,8 @@ hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[1].n > HG_MAX_DIM || (int)a[1].n > t->n_dim)
         return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, a[1].n);
     hg_status st = hg_warn_of_overlap(cx, *out, "index_put_", "indices] = tensor");
+    bool fills = values->numel == 1 && !a[3].u.i && a[1].n == 1 && a[1].u.ts[0] && a[1].u.ts[0]->dtype == HG_BOOL;
+    if (st == HG_OK && *out && !fills) st = hg_check_apart(cx, *out, values);
     if (st == HG_OK) st = hg_out_clone(cx, t, out);
     if (st != HG_OK) return st;
     bool one_value = values->numel == 1 && values->n_dim <= 1 && values->dtype == t->dtype && !a[3].u.i;

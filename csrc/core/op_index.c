@@ -14,9 +14,11 @@ static int64_t number_at(const char *p, bool wide) {
     return wide ? *(const int64_t *)(const void *)p : *(const int32_t *)(const void *)p;
 }
 
-/* A copy of self to write into, or self, whose elements must not lie on one another. */
-static hg_status out_apart(hg_ctx *cx, hg_tensor *self, hg_tensor **out) {
-    return *out ? hg_check_overlap(cx, *out, NULL) : hg_out_copy(cx, self, out);
+/* A copy of self to write into, or self, whose elements must not lie on one another, nor on src's, which may be NULL. */
+static hg_status out_apart(hg_ctx *cx, hg_tensor *self, const hg_tensor *src, hg_tensor **out) {
+    if (!*out) return hg_out_copy(cx, self, out);
+    hg_status st = hg_check_overlap(cx, *out, NULL);
+    return st == HG_OK && src ? hg_check_apart(cx, *out, src) : st;
 }
 
 /* ---- gather and scatter ------------------------------------------------------------------------------------------------- */
@@ -177,7 +179,7 @@ static hg_status scatter(hg_ctx *cx, const hg_arg *a, scatter_kind kind, hg_tens
         st = hg_raw_scalar(cx, a[3], (hg_dtype)SELF->dtype, &src);
     else
         hg_retain(cx, src = a[3].u.t);
-    if (st == HG_OK) st = out_apart(cx, SELF, out);
+    if (st == HG_OK) st = out_apart(cx, SELF, src, out);
     if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, kind);
     hg_release(cx, src);
     return st;
@@ -225,7 +227,7 @@ hg_status hg_scatter_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_scatter_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = check_scatter(cx, a, a[3].u.t, &d);
-    if (st == HG_OK) st = out_apart(cx, SELF, out);
+    if (st == HG_OK) st = out_apart(cx, SELF, a[3].u.t, out);
     if (st == HG_OK) scatter_into(*out, d, a[2].u.t, a[3].u.t, ADD);
     return st;
 }
@@ -294,7 +296,7 @@ hg_status hg_scatter_reduce_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (kind == PUT)
         return hg_fail(cx, HG_SHAPE, "reduce argument must be either sum, prod, mean, amax or amin, got %s", how);
     hg_status st = check_scatter(cx, a, a[3].u.t, &d);
-    if (st == HG_OK) st = out_apart(cx, SELF, out);
+    if (st == HG_OK) st = out_apart(cx, SELF, a[3].u.t, out);
     if (st == HG_OK && !a[5].u.i) st = make_neutral(cx, *out, d, a[2].u.t, kind);
     if (st != HG_OK) return st;
     scatter_into(*out, d, a[2].u.t, a[3].u.t, kind);
@@ -533,7 +535,7 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             hg_show_shape(t, b1), hg_show_shape(src, b2));
     if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
     st = check_rows(cx, HG_SHAPE, NULL, at, d, hg_size_at(t, d), false);
-    if (st == HG_OK) st = out_apart(cx, t, out);
+    if (st == HG_OK) st = out_apart(cx, t, src, out);
     if (st == HG_OK)
         move_rows(cx, *out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
     hg_release(cx, at);
@@ -601,7 +603,7 @@ hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (rows[i] < 0 || rows[i] >= hg_size_at(t, d))
             st = hg_fail(cx, HG_INDEX, "index_copy_(): index %lld is out of bounds for dimension %d with size %lld",
                          (long long)rows[i], d, (long long)hg_size_at(t, d));
-    if (st == HG_OK) st = out_apart(cx, t, out);
+    if (st == HG_OK) st = out_apart(cx, t, src, out);
     if (st == HG_OK) move_rows(cx, *out, rows, src, NULL, d, at->numel, false, 1);
     hg_release(cx, at);
     return st;
