@@ -115,6 +115,8 @@ _ELSEWHERE = {
     "mvlgamma": "special",
     "to_dlpack": "utils.dlpack",
     "UntypedStorage": "storage",
+    "from_file": "storage",
+    "thread_safe_generator": "random",
     "TypedStorage": "storage",
     **dict.fromkeys(
         """BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage

@@ -121,7 +121,7 @@ def _triangular_solve(b, A, upper, transpose, unitriangular):
 
 def lu(A, pivot=True, get_infos=False):
     """LU and pivots of torch.linalg.lu_factor(), and with `get_infos` what lu_factor_ex() says besides."""
-    _deprecated("lu", "lu_factor")
+    _deprecated("lu", "lu_factor / torch.linalg.lu_factor_ex")
     found = linalg.lu_factor_ex(A, pivot=pivot, check_errors=not get_infos)
     return named("_lu_with_info")(*found) if get_infos else tuple(found[:2])
 

@@ -48,6 +48,11 @@ def set_rng_state(new_state):
     default_generator.set_state(new_state)
 
 
+def thread_safe_generator():
+    """The generator of a DataLoader's thread: there are no such threads, and None stands for the stream of all."""
+    return None
+
+
 class fork_rng:
     """Whatever is drawn inside the block, the stream goes on after it as if nothing had been."""
 

@@ -343,6 +343,16 @@ def typed_of(tensor):
     return typed(UntypedStorage._of(tensor), tensor.dtype)
 
 
+def from_file(filename, shared=None, size=0, *, dtype=None, device=None, requires_grad=False, **options):
+    """The first `size` numbers in a file as a tensor; `shared`: what is written to it goes to the file.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.from_file.html
+    """
+    made = _C.empty(0, dtype=dtype, device=device)
+    made.set_(UntypedStorage.from_file(filename, bool(shared), size * made.itemsize), 0, (size,))
+    return made.requires_grad_(requires_grad)
+
+
 class TypedStorage:
     """The same bytes as elements of a dtype: of so many, of a sequence's, or of an UntypedStorage.
 
@@ -356,6 +366,8 @@ class TypedStorage:
     is_cuda = is_hpu = is_sparse = False
 
     def __new__(cls, *args, wrap_storage=None, dtype=None, device=None, _internal=False):
+        if not _internal:
+            _warn()
         if wrap_storage is None:
             if len(args) > 1:
                 raise _wrong_arguments(cls, "Too many positional arguments")

@@ -414,3 +414,7 @@ def test_tensor_takes_an_array_for_data(dtype):
         made = torch.Tensor(array)
         assert made.shape == shape and made.dtype == torch.float32 and made.tolist() == array.astype("float32").tolist()
     assert torch.Tensor(np.int64(3)).shape == torch.Tensor(np.array(3)).shape == (3,)
+
+
+def test_to_dlpack_is_a_function_of_torch_too():
+    assert torch.from_dlpack(torch.to_dlpack(torch.ones(2))).tolist() == [1, 1]

@@ -267,3 +267,7 @@ def test_a_deviation_below_zero_is_refused(std):
 
 def test_a_generator_shows_itself_as_pytorchs():
     assert (torch.Generator.__module__, torch._C.Generator) == ("hookgrad._C", torch.Generator)
+
+
+def test_there_are_no_threads_with_generators_of_their_own():
+    assert torch.random.thread_safe_generator() is torch.thread_safe_generator() is None

@@ -132,3 +132,14 @@ def test_copies_of_storages():
     again = pickle.loads(pickle.dumps(x.storage()))
     assert again.tolist() == [0.0, 1.0, 2.0] and again.dtype == torch.float32
     assert pickle.loads(pickle.dumps(x.untyped_storage())).nbytes() == 12
+
+
+def test_a_file_is_a_tensor_and_a_storage_made_by_hand_warns(tmp_path, monkeypatch):
+    path = str(tmp_path / "numbers")
+    torch.tensor([1.0, 2.0, 3.0]).numpy().tofile(path)
+    torch.from_file(path, True, 2)[1] = 5
+    read = torch.from_file(path, size=3, requires_grad=True)
+    assert read.tolist() == [1, 5, 3] and read.is_leaf and read.requires_grad
+    monkeypatch.setattr(torch.storage, "_warned", [])
+    with pytest.warns(UserWarning, match="TypedStorage is deprecated"):
+        torch.TypedStorage(5, dtype=torch.float32)
