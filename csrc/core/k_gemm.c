@@ -22,6 +22,7 @@ enum { DEEP = 384, WIDE = 1024, TALL = 140, MAX_ROWS = 14, MAX_PANEL = 32, PAD =
 enum { WAYS = 8, PAGE = 1024 }; /* of the first cache, and how far apart numbers are that wait for the same ones */
 enum { SHORT = 32, FITTING = 16384 };             /* k, and numbers of b that stay in the first cache */
 enum { AHEAD = 4, LINE = 16, ENOUGH_STEPS = 64 }; /* tiles fetch a line each AHEAD steps */
+enum { ROWS_AHEAD = 4, LONG = 300 };              /* of what is copied; steps that hide how long c takes to come */
 
 typedef struct tile {
     int64_t n, k;
@@ -220,6 +221,11 @@ static void look_ahead(tile *t, int64_t number, const float *b, int64_t row, int
         t->ahead = b + number * lines * LINE, t->ahead_step = LINE;
 }
 
+/* Begins to load a tile of numbers that is needed at its end. */
+static inline void fetch(const float *x, int64_t row, int64_t rows, int64_t n) {
+    for (; rows > 0; rows--, x += row) __builtin_prefetch(x), __builtin_prefetch(x + n - 1);
+}
+
 /* Rows [i0, i1) of a times the block of b in t, which is b_panel from tile to tile, for columns [j0, j1). Where `copy` is not NULL the
    block is copied there from b, panel by panel. Tiles fetch t.ahead, or where that is NULL the next panel or the next rows of a. */
 static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
@@ -248,6 +254,10 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
                 t.add = g->add ? g->add + i * g->add_row + j : NULL, t.add_row = g->add_row;
             else
                 t.add = t.c, t.add_row = t.c_row;
+            if (t.add)
+                fetch(t.add, t.add_row, h, t.n);
+            else if (t.k >= LONG) /* what is written has to be in the first cache as well */
+                fetch(t.c, t.c_row, h, t.n);
             m->tiles[h - 1][wide - 1](&t);
             t.a += h * t.a_row;
         }
@@ -256,7 +266,10 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
 }
 
 static void copy_rows(const float *x, int64_t row, int64_t rows, int64_t n, float *to, int64_t ld) {
-    for (; rows > 0; rows--, x += row, to += ld) memcpy(to, x, (size_t)n * sizeof *x);
+    for (; rows > 0; rows--, x += row, to += ld) {
+        for (int64_t i = 0; i < n; i += LINE) __builtin_prefetch(x + ROWS_AHEAD * row + i, 0, 2);
+        memcpy(to, x, (size_t)n * sizeof *x);
+    }
 }
 
 /* How many of `rows` cache lines, a row of numbers apart, wait for the same place in the first cache. */

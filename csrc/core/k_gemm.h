@@ -67,17 +67,11 @@ TARGET HG_INLINE void NAME(add_up)(const int rows, const int wide, const bool wh
 /* c = alpha * a b + beta * add, `rows` rows and one vector or two: Note [Tiles] in k_gemm.c. */
 TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) {
     const int64_t c_row = t->c_row, add_row = t->add_row;
-    const float *add = t->add, *ahead = add;
+    const float *add = t->add;
     float *c = t->c;
     VEC sum[ROWS][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) sum[i][0] = ZERO, sum[i][1] = ZERO;
-    if (add) {
-#pragma GCC unroll 16
-        for (int i = 0; i < rows; i++, ahead += add_row) {
-            __builtin_prefetch(ahead), __builtin_prefetch(ahead + wide * LANES - 1);
-        }
-    }
     if (t->n == wide * LANES)
         NAME(add_up)(rows, wide, true, t, sum);
     else
