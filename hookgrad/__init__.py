@@ -205,7 +205,8 @@ _METHODS = frozenset(
 )
 
 
-_sys.modules[__name__].__class__ = _C._Package
+torch = _sys.modules[__name__]  # libraries write torch.torch
+torch.__class__ = _C._Package
 
 
 def __getattr__(name):

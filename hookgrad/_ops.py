@@ -191,6 +191,10 @@ class Ops:
     def __reduce__(self):
         return "ops"
 
+    def load_library(self, path):
+        """Operators in C++ are made for PyTorch's core."""
+        raise OSError(f"hookgrad cannot load {path}: it holds operators for PyTorch's core")
+
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)

@@ -18,6 +18,8 @@ HERE = __package__  # "hookgrad"
 THERE = "torch"
 FUNCTORCH = "functorch"  # a package of its own that comes with torch
 SPAWN = "multiprocessing.spawn"
+IMPORTED = """_custom_ops _subclasses _subclasses.fake_tensor distributed.nn fx.experimental fx.experimental.proxy_tensor
+    fx.graph_module onnx.symbolic_helper onnx.symbolic_opset11""".split()
 
 
 def install() -> None:
@@ -53,6 +55,8 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == THERE or name.startswith(THERE + ".") or name == FUNCTORCH:
             ours = f"{HERE}.{name}" if name == FUNCTORCH else HERE + name[len(THERE) :]
+            if name[len(THERE) + 1 :] in IMPORTED:
+                ours = HERE + "._imported"
             try:
                 module = importlib.import_module(ours)
             except ModuleNotFoundError as error:

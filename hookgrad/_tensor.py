@@ -599,6 +599,12 @@ def _late_in_core(name):
         return getattr(overrides, name)
     if name == "_get_tracing_state":
         return lambda: None  # nothing is traced
+    if name in ("DispatchKey", "DispatchKeySet"):
+        from . import library
+
+        return getattr(library, name)
+    if name == "_are_functorch_transforms_active":
+        return lambda: False
     raise AttributeError(f"module 'torch._C' has no attribute {name!r}")
 
 

@@ -5,6 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/fx.html
 
 from .nn.modules.module import Module
 
+__path__ = []  # _standin.IMPORTED
 __all__ = ["Graph", "GraphModule", "Interpreter", "Node", "Proxy", "Tracer", "symbolic_trace", "wrap"]
 
 

@@ -4,6 +4,7 @@ Source: https://docs.pytorch.org/docs/stable/library.html
 """
 
 import inspect
+from enum import Enum
 from functools import update_wrapper
 
 from . import _C
@@ -176,7 +177,9 @@ def register_autograd(op, backward, /, *, setup_context=None, lib=None):
 
 
 def register_fake(op, func=None, /, *, lib=None, _stacklevel=1, allow_override=False):
-    """CustomOpDef.register_fake of an op by its name."""
+    """CustomOpDef.register_fake of an op by its name. torchvision has some of ops in C++, which are not there: no matter."""
+    if isinstance(op, str) and op.startswith("torchvision::"):
+        return func or (lambda func: func)
     return _found(op).register_fake if func is None else _found(op).register_fake(func)
 
 
@@ -226,6 +229,14 @@ class Library:
         elif dispatch_key not in ("", "CPU", "CompositeExplicitAutograd"):
             return
         op._kernel = fn
+
+
+DispatchKey = Enum("DispatchKey", "CPU CUDA XPU Meta AutocastCPU AutocastCUDA AutocastXPU AutogradCPU Python")
+
+
+def DispatchKeySet(key):
+    """A set of one key."""
+    return frozenset([key])
 
 
 class _Composite(CustomOpDef):

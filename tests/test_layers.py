@@ -862,3 +862,22 @@ def test_a_layer_needs_its_weight(layer, value, name):
     layer._parameters["weight"] = value
     with pytest.raises(TypeError, match=rf"argument 'weight' \(position 2\) must be Tensor, not {name}"):
         layer(torch.zeros(1, 1, 2))
+
+
+def test_a_convolution_asks_its_class_for_conv_forward():
+    """As libraries have it that give a convolution weights of their own."""
+
+    class Zeroed(nn.Conv2d):
+        def _conv_forward(self, input, weight, bias):
+            return super()._conv_forward(input, weight * 0, bias)
+
+    class Shifted(Zeroed):
+        def forward(self, input):
+            return super().forward(input) + 1
+
+    x = torch.rand(1, 2, 5, 5)
+    for layer, expected in ((Zeroed(2, 2, 3, bias=False), 0), (Shifted(2, 2, 3, bias=False), 1)):
+        assert nn.Sequential(layer)(x).unique().tolist() == [expected]
+    for padding in ({}, {"padding": 1, "padding_mode": "circular"}, {"padding": "same"}):
+        layer = nn.Conv2d(2, 2, 3, **padding)
+        assert torch.equal(layer._conv_forward(x, layer.weight, layer.bias), layer(x))

@@ -1,6 +1,7 @@
 """Private names of PyTorch's autograd that programs lean on. Expected values are PyTorch's."""
 
 import copy
+import importlib
 import inspect
 import sys
 
@@ -161,3 +162,18 @@ def test_autograd_lists_what_comes_late():
         dir(torch.autograd)
     )
     assert {"ASGD", "NAdam", "Adamax", "swa_utils"} <= set(dir(torch.optim))
+
+
+def test_what_libraries_ask_and_hardly_use():
+    assert torch.torch is torch
+    assert not torch._C._are_functorch_transforms_active()
+    stubs = importlib.import_module("hookgrad.ao.quantization")
+    assert repr(stubs.DeQuantStub()) == "DeQuantStub()" and stubs.QuantStub()(3) == 3
+    with pytest.raises(OSError, match=r"no_such\.so"):
+        torch.ops.load_library("no_such.so")
+    key = torch._C.DispatchKey
+    assert torch._C.DispatchKeySet(key.AutocastCPU) | torch._C.DispatchKeySet(key.AutocastCUDA)
+
+    @torch.library.register_fake("torchvision::nms")
+    def without_the_ops_in_cpp(boxes):
+        pass

@@ -302,3 +302,17 @@ found = [n for n, c in torch.optim.__dict__.items() if isinstance(c, type) and i
 print(sorted({"Adam", "LBFGS", "Muon", "SGD"} & set(found)), vars(torch.optim)["NAdam"] is torch.optim.NAdam)
 """
     assert output(run_script(source)) == ["False False", "['Adam', 'LBFGS', 'Muon', 'SGD'] True"]
+
+
+def test_what_libraries_import_and_hardly_use_is_there(run_script):
+    source = """
+import torch, torch._custom_ops, torch.distributed.nn as dist_nn
+from torch._subclasses.fake_tensor import is_fake
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+from torch.fx.graph_module import GraphModule, _CodeOnlyModule
+from torch.onnx import symbolic_opset11
+from torch.onnx.symbolic_helper import parse_args
+
+print(is_fake(torch.ones(1)), get_proxy_mode(), GraphModule is torch.fx.GraphModule, parse_args("v")(is_fake) is is_fake)
+"""
+    assert output(run_script(source)) == ["False None True True"]

@@ -9,3 +9,17 @@ class ObserverBase(Module):
 
 class FakeQuantizeBase(Module):
     """A module that would round what passes, as quantised numbers are."""
+
+
+class QuantStub(Module):
+    """Where a model would begin to be quantised: nothing is changed."""
+
+    def __init__(self, qconfig=None):
+        super().__init__()
+
+    def forward(self, x):
+        return x
+
+
+class DeQuantStub(QuantStub):
+    """Where it would end."""

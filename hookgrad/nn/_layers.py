@@ -23,17 +23,6 @@ def _batch_norm(m, x):
     return F.batch_norm(x, mean, var, m.weight, m.bias, own, average, m.eps)
 
 
-def _conv(name, dims):
-    def run(m, x):
-        padding = m.padding
-        if m.padding_mode != "zeros":
-            x = F.pad(x, m._reversed_padding_repeated_twice, mode=m.padding_mode)
-            padding = (0,) * dims
-        return getattr(F, name)(x, m.weight, m.bias, m.stride, padding, m.dilation, m.groups)
-
-    return run
-
-
 def _max_pool(name):
     def run(m, x):
         settings = dict(ceil_mode=m.ceil_mode, return_indices=m.return_indices)
@@ -56,9 +45,7 @@ table = {
         x, m.kernel_size, m.stride, m.padding, m.ceil_mode, m.count_include_pad, m.divisor_override
     ),
     "batch_norm": _batch_norm,
-    "conv1d": _conv("conv1d", 1),
-    "conv2d": _conv("conv2d", 2),
-    "conv3d": _conv("conv3d", 3),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), lambda m, x: m._conv_forward(x, m.weight, m.bias)),
     "dropout": lambda m, x: F.dropout(x, m.p, m.training, m.inplace),
     "embedding": lambda m, x: F.embedding(
         x, m.weight, m.padding_idx, m.max_norm, m.norm_type, m.scale_grad_by_freq, m.sparse

@@ -100,6 +100,21 @@ class _ConvNd(Module):
             text += f", padding_mode={self.padding_mode}"
         return text
 
+    def _conv_forward(self, input, weight, bias):
+        """What `forward` computes, with these weights: subclasses call it with others, or have their own."""
+        dims, padding = len(self.kernel_size), self.padding
+        if self.padding_mode != "zeros":
+            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            padding = (0,) * dims
+        return getattr(F, f"conv{dims}d")(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "_conv_forward" in vars(cls) and type(cls.forward) is type(
+            Conv1d.forward
+        ):  # the layer in C does not ask for it
+            cls.forward = lambda self, input: self._conv_forward(input, self.weight, self.bias)
+
 
 class Conv1d(_ConvNd):
     """A convolution over (N, C, L) or (C, L), with weight (out_channels, in_channels / groups, kernel_size).
