@@ -294,6 +294,13 @@ def test_forward_pre_hook_with_kwargs_returns_a_pair(value):
     assert str(e.value) == f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {value}."
 
 
+def test_keyword_arguments_of_a_pre_hook_are_spread_before_the_others():
+    module = nn.Identity()
+    module.register_forward_pre_hook(lambda module, args, kwargs: (1, 2), with_kwargs=True)
+    with pytest.raises(TypeError, match=r"linear.Identity.forward\(\) argument after \*\* must be a mapping, not int"):
+        module(1)
+
+
 def test_a_list_does_for_the_arguments():
     module = Scale()
     module.register_forward_pre_hook(lambda m, args, kwargs: (list(args), kwargs), with_kwargs=True)

@@ -803,6 +803,11 @@ WRONG = [
         TypeError,
         "unflattened_size must be tuple of ints, but found element of type tuple at pos 0",
     ),
+    (
+        "nn.Softshrink(-1)(torch.ones(2))",
+        RuntimeError,
+        r"lambda must be in range \[0, 3.40282e\+38\] for input dtype Float, but found -1",
+    ),
     ("nn.Unflatten(1, 3)", TypeError, "unflattened_size must be a tuple of ints, but found type int"),
     ("nn.Linear(3, 2)(torch.ones(2, 4))", RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x4 and 3x2\)"),
     ("nn.Linear(3, 2)(torch.ones(2, 3).double())", RuntimeError, "same dtype"),

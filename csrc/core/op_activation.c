@@ -31,7 +31,6 @@ FORWARD(mish, mish, 1, 0)
 FORWARD(softplus, softplus, 1, 2)
 FORWARD(hardsigmoid, hardsigmoid, 1, 0)
 FORWARD(hardswish, hardswish, 1, 0)
-FORWARD(softshrink, softshrink, 1, 1)
 FORWARD(hardshrink, hardshrink, 1, 1)
 FORWARD(sigmoid_backward, sigmoid_backward, 2, 0)
 FORWARD(tanh_backward, tanh_backward, 2, 0)
@@ -48,6 +47,18 @@ BACKWARD(threshold_backward)
 BACKWARD(leaky_relu_backward)
 FORWARD(elu_backward, elu_backward, 2, 3)
 FORWARD(silu_backward, silu_backward, 2, 0)
+
+hg_status hg_op_softshrink(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    static const double largest[HG_N_DTYPES] = {
+        [HG_F16] = 65504, [HG_BF16] = 0x1.fep127, [HG_F32] = 0x1.fffffep127, [HG_F64] = 0x1.fffffffffffffp1023};
+    hg_dtype d = (hg_dtype)a[0].u.t->dtype;
+    double lambd = hg_number_f(&a[1]);
+    char word[16];
+    if (largest[d] > 0 && !(lambd >= 0 && lambd <= largest[d]))
+        return hg_fail(cx, HG_STATE, "lambda must be in range [0, %g] for input dtype %s, but found %g", largest[d],
+                       hg_dtype_word(d, word), lambd);
+    return with_numbers(cx, &hg_k_softshrink, a, 1, 1, out);
+}
 
 hg_status hg_op_relu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[0].u.t->dtype == HG_BOOL) return hg_fail(cx, HG_STATE, "Boolean inputs not supported for relu");

@@ -137,8 +137,12 @@ static PyObject *kwargs_of(hg_call *c) {
 
 /* Python says so where a function is called with the like: steals nothing, the exception in flight goes. */
 static hg_status not_spreadable(hg_call *c, const char *stars, const char *what, PyObject *got) {
-    PyErr_Format(PyExc_TypeError, "%s.forward() argument after %s must be %s, not %.100s",
-                 Py_TYPE(PY(c->module))->tp_name, stars, what, Py_TYPE(got)->tp_name);
+    PyTypeObject *type = Py_TYPE(PY(c->module));
+    PyObject *home = PyObject_GetAttrString((PyObject *)type, "__module__");
+    if (home)
+        PyErr_Format(PyExc_TypeError, "%S.%s.forward() argument after %s must be %s, not %.100s", home, type->tp_name,
+                     stars, what, Py_TYPE(got)->tp_name);
+    Py_XDECREF(home);
     return PY_FAILED;
 }
 
@@ -149,8 +153,8 @@ static hg_status take_args_and_kwargs(hg_ctx *cx, hg_call *c, PyObject *got) {
         return PY_FAILED;
     }
     PyObject *spread = PyTuple_GET_ITEM(got, 0), *named = PyTuple_GET_ITEM(got, 1);
-    if (!Py_TYPE(spread)->tp_iter && !PySequence_Check(spread)) return not_spreadable(c, "*", "an iterable", spread);
     if (!PyObject_HasAttrString(named, "keys")) return not_spreadable(c, "**", "a mapping", named);
+    if (!Py_TYPE(spread)->tp_iter && !PySequence_Check(spread)) return not_spreadable(c, "*", "an iterable", spread);
     PyObject *args = PySequence_Tuple(spread), *kwargs = args ? PyDict_New() : NULL;
     if (!kwargs || PyDict_Update(kwargs, named)) {
         Py_XDECREF(args);
