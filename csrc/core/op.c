@@ -52,6 +52,14 @@ static inline hg_status complete(hg_ctx *cx, const hg_op_info *info, const hg_ar
     return HG_OK;
 }
 
+/* Are all of them there? Then they need not be copied. */
+static inline bool is_complete(const hg_op_info *info, const hg_arg *a, int n) {
+    if (n != info->n_params || !n) return false;
+    for (int i = 0; i < n; i++)
+        if (a[i].kind == HG_A_DEFAULT) return false;
+    return true;
+}
+
 static inline bool wants_grad(const hg_arg *a) {
     if (a->kind == HG_A_TENSOR) return hg_tensor_requires_grad(a->u.t);
     if (a->kind == HG_A_TENSORS)
@@ -476,8 +484,10 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
         }
     }
     hg_arg room[HG_MAX_PARAMS];
-    if ((st = complete(cx, info, a, n, room)) != HG_OK) return st;
-    a = room;
+    if (!is_complete(info, a, n)) {
+        if ((st = complete(cx, info, a, n, room)) != HG_OK) return st;
+        a = room;
+    }
     if (info->op->flags & HG_ROW_MUTATES) {
         if ((st = hg_call_inplace(cx, id, a, info->n_params)) == HG_OK) hg_retain(cx, out[0] = a[0].u.t);
         return st;
