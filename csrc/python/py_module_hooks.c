@@ -85,7 +85,9 @@ static PyObject *register_backward(PyObject *self, const options *o, PyObject *f
                                "Module. Please use only one of them."),
                NULL;
     PyObject *handle = register_hook(self, o, full == Py_True ? 0 : HG_HOOK_LEGACY, args, n, kwnames);
-    if (handle && PyObject_SetAttr(self, NAME(_is_full_backward_hook), full)) Py_CLEAR(handle);
+    /* Told again only where a class of its own would hear of it. */
+    bool told = SELF(self)->full_backward == full && py_module_inherits(self, NAME(__setattr__));
+    if (handle && !told && PyObject_SetAttr(self, NAME(_is_full_backward_hook), full)) Py_CLEAR(handle);
     return handle;
 }
 
