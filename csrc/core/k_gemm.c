@@ -254,10 +254,8 @@ static void block(const machine *m, const hg_product *g, tile t, int64_t i0, int
                 t.add = g->add ? g->add + i * g->add_row + j : NULL, t.add_row = g->add_row;
             else
                 t.add = t.c, t.add_row = t.c_row;
-            if (t.add)
-                fetch(t.add, t.add_row, h, t.n);
-            else if (t.k >= LONG) /* what is written has to be in the first cache as well */
-                fetch(t.c, t.c_row, h, t.n);
+            const bool read = t.add && t.add_row; /* else one row for all, which is there */
+            if (read || t.k >= LONG) fetch(read ? t.add : t.c, read ? t.add_row : t.c_row, h, t.n);
             m->tiles[h - 1][wide - 1](&t);
             t.a += h * t.a_row;
         }
