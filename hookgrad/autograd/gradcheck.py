@@ -165,9 +165,7 @@ def _of_old(grad_out, name):
     import warnings
 
     warnings.warn(
-        f"`{name}` was part of PyTorch's private API and not meant to be exposed. We are deprecating it and it will be removed "
-        "in a future version of PyTorch. If you have a specific use for this or feature request for this to be a stable API, "
-        "please file us an issue at https://github.com/pytorch/pytorch/issues/new",
+        f"`{name}` was part of PyTorch's private API and not meant to be exposed: use gradcheck",
         FutureWarning,
         stacklevel=3,
     )

@@ -175,9 +175,8 @@ def _modes(owner):
     made_of_others = {row["name"] for row in _C.op_table() if row["flags"] & composite}
 
     def seen(name, func, args, kwargs):
-        if (
-            owner._stack and owner._stack[-1].name == f"aten::{name}"
-        ):  # the op that a function of its name comes down to
+        # The op that a function of its name comes down to.
+        if owner._stack and owner._stack[-1].name == f"aten::{name}":
             return func(*args, **kwargs)
         shapes = [list(a.shape) if isinstance(a, _C.Tensor) else [] for a in args] if owner.record_shapes else []
         event = owner._begin(f"aten::{name}", shapes)

@@ -599,11 +599,11 @@ class Module(_C.Module):
 
     def get_extra_state(self):
         """What a subclass wants saved besides its tensors: `state_dict()` calls it where it is overridden."""
-        raise _never_called("get")
+        raise _never_called(self, "get", "set")
 
     def set_extra_state(self, state):
         """The counterpart of `get_extra_state`."""
-        raise _never_called("set")
+        raise _never_called(self, "set", "get")
 
     def register_state_dict_pre_hook(self, hook):
         """Run `hook(module, prefix, keep_vars)` before `state_dict()` collects."""
@@ -923,10 +923,10 @@ def _swap_in(tensor, given, assign):
     swap_tensors(tensor, _as_loaded(loaded, tensor))
 
 
-def _never_called(which):
+def _never_called(module, which, other):
     return RuntimeError(
-        f"Reached a code path in Module.{which}_extra_state() that should never be called. Please file an issue at "
-        "https://github.com/pytorch/pytorch/issues/new?template=bug-report.yml to report this bug."
+        f"Reached a code path in Module.{which}_extra_state() that should never be called: "
+        f"{module._get_name()} overrides {other}_extra_state() but not {which}_extra_state()"
     )
 
 
