@@ -110,8 +110,8 @@ class _ConvNd(Module):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        is_in_c = type(cls.forward) is type(Conv1d.forward)  # and does not ask for a method
-        if is_in_c and "_conv_forward" in vars(cls):
+        # A forward in C does not ask for a method.
+        if "_conv_forward" in vars(cls) and type(cls.forward) is type(Conv1d.forward):
             cls.forward = lambda self, input: self._conv_forward(input, self.weight, self.bias)
 
 
