@@ -6,6 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/library.html
 import inspect
 from enum import Enum
 from functools import update_wrapper
+from itertools import islice
 
 from . import _C
 from ._ops import OpOverload, ops
@@ -89,29 +90,37 @@ class CustomOpDef:
                     f"'{type(value).__name__}'."
                 )
         bound.apply_defaults()
-        key = None if bound.kwargs else (kernel, self._vmap)
-        function = self._functions.get(key) or self._function(kernel, bound.kwargs)
+        inputs, counts = _spread(bound.args)
+        key = None if bound.kwargs else (kernel, self._vmap, counts)
+        function = self._functions.get(key) or self._function(kernel, bound.kwargs, counts)
         if key:
             self._functions[key] = function
-        result = function.apply(*bound.args)
+        result = function.apply(*inputs)
+        if function.gives_list:
+            result = list(result)
         for name in self._mutates if isinstance(self._mutates, (list, tuple, set)) else ():
             if isinstance(bound.arguments.get(name), _C.Tensor):
                 _C._increment_version(bound.arguments[name])
         return result
 
-    def _function(self, kernel, keywords):
-        """The autograd.Function of a call of the kernel with these arguments that go by keyword only."""
+    def _function(self, kernel, keywords, counts):
+        """The autograd.Function of a call of the kernel with these arguments that go by keyword only, and lists of so many."""
         op = self
 
         class Generated(Function):
+            gives_list = False
+
             @staticmethod
             def forward(*inputs):
-                return kernel(*inputs, **keywords)
+                output = kernel(*_gathered(inputs, counts), **keywords)
+                Generated.gives_list = isinstance(output, list)
+                return tuple(output) if Generated.gives_list else output
 
             @staticmethod
             def setup_context(ctx, inputs, output):
                 if op._setup_context is not None:
                     rest = {"keyword_only_inputs": keywords} if keywords else {}
+                    inputs, output = tuple(_gathered(inputs, counts)), list(output) if Generated.gives_list else output
                     op._setup_context(ctx=ctx, inputs=inputs, output=output, **rest)
 
             @staticmethod
@@ -121,14 +130,35 @@ class CustomOpDef:
                         f"Trying to backward through {op._opoverload} but no autograd formula was registered. "
                         "Please use register_autograd to add one."
                     )
-                return op._backward(ctx, *grads)
+                result = op._backward(ctx, list(grads)) if Generated.gives_list else op._backward(ctx, *grads)
+                if counts == (None,) * len(counts):
+                    return result
+                grads = zip(result if isinstance(result, tuple) else (result,), counts)
+                return tuple([g for grad, n in grads for g in ([grad] if n is None else grad or [None] * n)])
 
             generate_vmap_rule = op._vmap is None
             if op._vmap is not None:
-                vmap = staticmethod(op._vmap)
+
+                @staticmethod
+                def vmap(info, in_dims, *inputs):
+                    return op._vmap(info, tuple(_gathered(in_dims, counts)), *_gathered(inputs, counts))
 
         Generated._backward_cls.__name__ = f"GeneratedBackwardFor_{self._namespace}_{self._name}_defaultBackward"
         return Generated
+
+
+def _spread(args):
+    """The arguments, with each tensor of a list of them; and for each argument how many those are, or None."""
+    counts = [
+        len(a) if isinstance(a, (list, tuple)) and any(isinstance(t, _C.Tensor) for t in a) else None for a in args
+    ]
+    return [t for a, n in zip(args, counts) for t in ([a] if n is None else a)], tuple(counts)
+
+
+def _gathered(inputs, counts):
+    """What `_spread` has spread."""
+    at = iter(inputs)
+    return [next(at) if n is None else list(islice(at, n)) for n in counts]
 
 
 def custom_op(name, fn=None, /, *, mutates_args, device_types=None, schema=None, tags=None):

@@ -23,6 +23,23 @@ def test_an_op_is_found_by_its_name_and_differentiates():
     assert x.grad.item() == 12.0
 
 
+def test_lists_of_tensors_go_in_and_come_out_with_their_gradients():
+    @custom_op("tests::swapped", mutates_args=())
+    def swapped(scale: float, xs: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [scale * x for x in reversed(xs)]
+
+    def keep(ctx, inputs, output):
+        ctx.scale, xs = inputs
+        assert type(xs) is list and type(output) is list
+
+    swapped.register_autograd(lambda ctx, grads: (None, [ctx.scale * g for g in reversed(grads)]), setup_context=keep)
+    a, b = (torch.ones(2, requires_grad=True) for _ in range(2))
+    first, second = outputs = swapped(3.0, [a, b])
+    assert type(outputs) is list and first.grad_fn is second.grad_fn is not None
+    first.backward(torch.tensor([1.0, 2.0]))
+    assert a.grad.tolist() == [0.0, 0.0] and b.grad.tolist() == [3.0, 6.0]
+
+
 def test_without_a_derivative_backward_says_so():
     op = custom_op("tests::opaque", lambda x: x.clone(), mutates_args=(), schema="(Tensor x) -> Tensor")
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):
