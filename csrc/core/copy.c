@@ -238,12 +238,10 @@ static void move_range(void *arg, int64_t begin, int64_t end) {
 }
 
 void hg_move_bytes(hg_ctx *cx, char *to, const char *from, size_t n) {
-    if (!n || n > FEW_BYTES)
-        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
-    else if (from)
+    if (from && n && n <= FEW_BYTES)
         memcpy(to, from, n);
     else
-        memset(to, 0, n);
+        hg_work(cx, (int64_t)n, 4 * HG_GRAIN, move_range, &(moving){to, from});
 }
 
 typedef struct copying {
@@ -437,7 +435,10 @@ hg_status hg_raw_fill(hg_ctx *cx, hg_tensor *to, hg_arg number) {
     }
     if (to->numel == 0) return HG_OK;
     if (to->contiguous && bits == 0) {
-        hg_move_bytes(cx, to->data, NULL, (size_t)to->numel * size);
+        if ((size_t)to->numel <= FEW_BYTES / size)
+            memset(to->data, 0, (size_t)to->numel * size);
+        else
+            hg_move_bytes(cx, to->data, NULL, (size_t)to->numel * size);
         return HG_OK;
     }
     copying c = {size == 1 ? move_1 : size == 2 ? move_2 : size == 4 ? move_4 : move_8, 0};
