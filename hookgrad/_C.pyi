@@ -2261,6 +2261,7 @@ int16: dtype
 int32: dtype
 int64: dtype
 int8: dtype
+jagged: layout
 long: dtype
 preserve_format: memory_format
 qint32: dtype
@@ -2268,6 +2269,11 @@ qint8: dtype
 quint4x2: dtype
 quint8: dtype
 short: dtype
+sparse_bsc: layout
+sparse_bsr: layout
+sparse_coo: layout
+sparse_csc: layout
+sparse_csr: layout
 strided: layout
 uint16: dtype
 uint32: dtype

@@ -46,6 +46,7 @@ _SAFE_OURS = {
         "_rebuild_from_type_v2",
         "_rebuild_meta_tensor_no_storage",
     },
+    "serialization": {"_get_layout"},
     "storage": {"UntypedStorage"},
     "nn.parameter": {"Parameter", "Buffer"},
     "": {"Tensor", "Size", "device", *(str(dtype)[len("torch.") :] for dtype in legacy_storages)}
@@ -398,6 +399,11 @@ def _plain_table(hooks):
     return OrderedDict, (), None, None, iter(hooks.items())
 
 
+def _get_layout(name):
+    """A layout, which a file has by its name: "torch.strided"."""
+    return getattr(_C, name[len("torch.") :])
+
+
 def _pickled(obj, pickle_module, protocol, views=()):
     """The pickle of an object without its storages, and these with how many bytes an element of theirs has, under their numbers.
     `views` ends what is said of each."""
@@ -421,6 +427,8 @@ def _pickled(obj, pickle_module, protocol, views=()):
             return "storage", kind, number, location_tag(storage), len(obj), *views
 
         def reducer_override(self, obj):
+            if type(obj) is _C.layout:
+                return _get_layout, (str(obj),)
             return _plain_table(obj) if type(obj) in (_C.HookTable, _C.HookFlags) else NotImplemented
 
     Pickler(pickled, protocol=protocol).dump(obj)

@@ -490,6 +490,8 @@ def test_gradients_in_batches():
     assert torch.autograd.grad(jacobian.sum(), starts)[0].tolist() == [[2, 4, 6]] * 3
     with pytest.raises(RuntimeError, match="the first dimension of each grad_output as the batch dimension"):
         torch.autograd.grad(y, x, torch.ones(3), **batched)
+    with pytest.raises(RuntimeError, match="implicitly created only for scalar outputs"):
+        torch.autograd.grad(y, x, **batched)
     with pytest.raises(ValueError, match="Expected all tensors to have the same size in the mapped dimension"):
         torch.autograd.grad([y, y], x, [torch.eye(3), torch.ones(2, 3)], **batched)
     torch.autograd.grad(y, x, torch.eye(3), is_grads_batched=True)

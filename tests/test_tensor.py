@@ -19,6 +19,7 @@ def x():
 def test_attributes(x):
     assert x.shape == (2, 3) and repr(x.shape) == "torch.Size([2, 3])"
     assert (x.dtype, x.device, x.layout) == (torch.float32, torch.device("cpu"), torch.strided)
+    assert torch.sparse_coo != x.layout != torch.jagged and repr(torch.sparse_csr) == "torch.sparse_csr"
     assert (x.ndim, x.dim(), x.numel(), x.nelement(), len(x)) == (2, 2, 6, 6, 2)
     assert (x.itemsize, x.element_size(), x.nbytes) == (4, 4, 24)
     assert (x.stride(), x.stride(1), x.stride(-2)) == ((3, 1), 1, 3)
@@ -550,3 +551,10 @@ def test_what_has_no_dtype_of_its_own_fills_any():
     assert torch.ones(2, out=out) is out and out.tolist() == [1, 1]
     with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
         torch.exp(torch.ones(1), out=out)
+
+
+def test_a_layout_that_is_not_there_is_refused():
+    with pytest.raises(
+        NotImplementedError, match=r"zeros\(\): argument 'layout' must be torch.strided here, not torch.sparse"
+    ):
+        torch.zeros(2, layout=torch.sparse_coo)

@@ -307,7 +307,13 @@ static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject 
         b->device = value == Py_None ? NULL : value;
         return !py_is_meta(value) && py_device(value, op->chars) ? MATCH_FAILED : MATCH_YES;
     }
-    if (name == NAME(layout)) return value == hg_py->strided || value == Py_None ? MATCH_YES : MATCH_NO;
+    if (name == NAME(layout)) {
+        if (value == hg_py->strided || value == Py_None) return MATCH_YES;
+        if (Py_TYPE(value) != hg_py->layout_type) return MATCH_NO;
+        PyErr_Format(PyExc_NotImplementedError, "%s(): argument 'layout' must be torch.strided here, not %R", op->chars,
+                     value);
+        return MATCH_FAILED;
+    }
     if (name == NAME(pin_memory)) return PyBool_Check(value) || value == Py_None ? MATCH_YES : MATCH_NO;
     if (name == NAME(names)) return value == Py_None ? MATCH_YES : MATCH_NO;
     return MATCH_NO;

@@ -425,7 +425,15 @@ static int constants_init(PyObject *m) {
         [HG_FORMAT_CHANNELS_LAST] = "channels_last",
         [HG_FORMAT_CHANNELS_LAST_3D] = "channels_last_3d",
     };
+    /* Layouts that no tensor has: programs compare with them. */
+    static const char *const layouts[] = {"sparse_coo", "sparse_csr", "sparse_csc",
+                                          "sparse_bsr", "sparse_bsc", "jagged"};
     if (!(hg_py->strided = constant_add(m, hg_py->layout_type, "strided", 0))) return -1;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        PyObject *o = constant_add(m, hg_py->layout_type, layouts[i], 0);
+        if (!o) return -1;
+        Py_DECREF(o);
+    }
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         PyObject *o = constant_add(m, hg_py->memory_format_type, formats[i], (int)i);
         if (!o) return -1;

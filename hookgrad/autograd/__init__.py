@@ -233,6 +233,8 @@ def grad(
 def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
     """The gradients for each entry of the batches in turn, stacked."""
     if any(batch is None for batch in batches):
+        if any(output.numel() != 1 for output, batch in zip(outputs, batches) if batch is None):
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
         raise ValueError(
             "vmap(vjp, in_dims=0, ...)(<inputs>): Got in_dim=0 for some input, but that input is a Tensor of "
             "dimensionality 0 so expected in_dim to satisfy 0 <= in_dim < 0."

@@ -24,7 +24,7 @@ def checkpoint(lib):
         ],
         "parameter": lib.nn.Parameter(lib.ones(2), requires_grad=False),
         "empty": lib.zeros(0, 3),
-        "others": [lib.float16, lib.Size([2, 3]), lib.device("cpu"), 3, "word", None],
+        "others": [lib.float16, lib.strided, lib.sparse_coo, lib.Size([2, 3]), lib.device("cpu"), 3, "word", None],
     }
 
 
