@@ -51,9 +51,10 @@ static int remove_from(PyObject *ref, uint64_t id) {
     hg_ctx *cx = py_ctx();
     if (table && PyODict_CheckExact(table)) { /* what a file has for a table: lead_handles() in py_hooks.c */
         PyObject *led = PyObject_GetAttr(table, NAME(_hook_table));
-        if (led)
-            Py_SETREF(table, led);
-        else
+        if (led) {
+            Py_SETREF(table, referent(led));
+            Py_DECREF(led);
+        } else
             PyErr_Clear();
     }
     int found = !table || !cx ? -1 : 0;
@@ -191,8 +192,7 @@ static PyObject *handle_setstate(PyObject *self, PyObject *state) {
     PyObject *none = table == Py_None ? PySet_New(NULL) : NULL; /* what the reference is to is gone */
     PyObject *refs = refs_to(extras), *ref = PyWeakref_NewRef(none ? none : table, NULL);
     Py_XDECREF(none);
-    int failed = !refs || !ref || (PyODict_CheckExact(table) && PyObject_SetAttr(self, NAME(_hook_table), table));
-    if (failed) {
+    if (!refs || !ref) {
         Py_XDECREF(refs);
         Py_XDECREF(ref);
         return NULL;

@@ -369,12 +369,14 @@ static int hooks_traverse(PyObject *self, visitproc visit, void *arg) {
     for (uint32_t i = 0; i < h->n; i++)
         if (h->at[i].fn == py_call_hook) Py_VISIT((PyObject *)h->at[i].data);
     Py_VISIT(ODD(self));
+    Py_VISIT(((py_hooks *)self)->from);
     return py_core_traverse(HG_KIND_HOOKS, self, visit, arg);
 }
 
 static int hooks_tp_clear(PyObject *self) {
     py_core_clear(HG_KIND_HOOKS, self);
     Py_CLEAR(ODD(self));
+    Py_CLEAR(((py_hooks *)self)->from);
     return 0;
 }
 
@@ -383,6 +385,7 @@ static void hooks_dealloc(PyObject *self) {
     if (((py_hooks *)self)->weakrefs) PyObject_ClearWeakRefs(self);
     Py_CLEAR(((py_hooks *)self)->ref);
     Py_CLEAR(ODD(self));
+    Py_CLEAR(((py_hooks *)self)->from);
     py_core_dealloc(HG_KIND_HOOKS, self);
 }
 
@@ -402,10 +405,15 @@ static PyType_Slot hooks_slots[] = {
 
 static PyType_Spec hooks_spec = {"collections.OrderedDict", sizeof(py_hooks), 0, PY_MAPPING_FLAGS, hooks_slots};
 
-/* The OrderedDict of a module in a file becomes a table. Handles from the file know the OrderedDict, and find the table
-   by it. */
+/* The OrderedDict of a module in a file becomes a table, which keeps it: handles from the file refer to it, and find the
+   table by it. */
 static int lead_handles(PyObject *from, PyObject *table) {
-    return PyODict_CheckExact(from) && HOOKS(table)->n ? PyObject_SetAttr(from, NAME(_hook_table), table) : 0;
+    if (!PyODict_CheckExact(from) || !HOOKS(table)->n) return 0;
+    PyObject *ref = PyWeakref_NewRef(table, NULL);
+    int failed = ref ? PyObject_SetAttr(from, NAME(_hook_table), ref) : -1;
+    Py_XDECREF(ref);
+    if (!failed) ((py_hooks *)table)->from = Py_NewRef(from);
+    return failed;
 }
 
 PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
