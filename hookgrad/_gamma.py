@@ -8,7 +8,7 @@ import math
 from . import _C
 from ._out import take_out
 from .nn._whole import in_place, one_node, without_derivative
-from .type_info import finfo, scalar_type
+from .type_info import finfo, not_for
 
 _MOST_TERMS = 3000
 
@@ -232,7 +232,7 @@ def poisson(input, generator=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.poisson.html
     """
     if not input.is_floating_point():
-        raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{scalar_type(input.dtype)}'")
+        raise not_for("poisson_cpu", input.dtype)
     return _drawn(_one_poisson, generator, input).to(input.dtype)
 
 

@@ -7,10 +7,9 @@ import math
 
 from . import _C
 from ._out import take_out
-from .composites import _not_for
 from .nn._whole import without_derivative
 from .return_types import named
-from .type_info import scalar_type
+from .type_info import not_for, scalar_type
 
 # ---- Differences and integrals ---------------------------------------------------------------------------------------
 
@@ -292,7 +291,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
 def histc(input, bins=100, min=0, max=0):
     """How many elements fall into each of `bins` equal bins from min to max (those of the data where both are equal)."""
     if not input.is_floating_point():
-        raise _not_for("histogram_cpu", input.dtype)
+        raise not_for("histogram_cpu", input.dtype)
     if bins <= 0:
         raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
     low, high = float(min), float(max)

@@ -10,14 +10,10 @@ from functools import wraps
 from . import _C
 from ._once import warn_once
 from ._out import take_out
+from .nn import functional as F
 from .nn._whole import in_place, one_node, without_derivative
 from .return_types import named
-from .type_info import scalar_type
-
-
-def _not_for(kernel, dtype):
-    return NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_type(dtype)}'")
-
+from .type_info import not_for, scalar_type
 
 # ---- Places ------------------------------------------------------------------------------------------------------
 
@@ -81,14 +77,10 @@ def lcm(input, other):
 
 
 def _integers(name, a, b):
-    for argument, position, given in (("input", 1, a), ("other", 2, b)):
-        if not isinstance(given, _C.Tensor):
-            raise TypeError(
-                f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(given).__name__}"
-            )
+    F._must_be_tensors(name, input=a, other=b)
     wide = _C.promote_types(a.dtype, b.dtype)
     if wide.is_floating_point or wide == _C.bool:
-        raise _not_for(f"{name}_cpu", wide)
+        raise not_for(f"{name}_cpu", wide)
     return [t.to(wide) for t in _C.broadcast_tensors(a, b)]
 
 

@@ -88,3 +88,8 @@ def scalar_type(dtype):
     'Long'
     """
     return _C.empty(0, dtype=dtype).type().rpartition(".")[2].removesuffix("Tensor")
+
+
+def not_for(kernel, dtype):
+    """The error of a function whose kernel, PyTorch's name for it, has no loop for the dtype."""
+    return NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_type(dtype)}'")

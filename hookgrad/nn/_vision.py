@@ -4,7 +4,7 @@ import math
 
 import hookgrad
 
-from ..type_info import scalar_type
+from ..type_info import not_for, scalar_type
 from . import functional as F
 from ._whole import lying_as, one_node
 from .modules.utils import _pair
@@ -255,8 +255,7 @@ def interpolate(
         )
     in_bytes = input.dtype == hookgrad.uint8 and mode not in ("linear", "trilinear")
     if not input.is_floating_point() and not in_bytes:
-        word = scalar_type(input.dtype)
-        raise NotImplementedError(f"\"upsample_{mode}{n_dims - 2}d\" not implemented for '{word}'")
+        raise not_for(f"upsample_{mode}{n_dims - 2}d", input.dtype)
     dtype = hookgrad.float64 if in_bytes or input.dtype == hookgrad.float64 else hookgrad.float32
     dims = list(zip(input.shape[2:], sizes, factors))
     with hookgrad.no_grad():

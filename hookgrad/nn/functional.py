@@ -75,9 +75,6 @@ def _warn(words, stacklevel=3, category=UserWarning):
     warnings.warn(words, category, stacklevel=stacklevel)
 
 
-# ---- Activations -------------------------------------------------------------------------------------------------
-
-
 def _must_be_tensors(function, **given):
     """TypeError, as of PyTorch's functions in C++, where an argument is something else."""
     for i, (name, value) in enumerate(given.items(), 1):
@@ -90,9 +87,12 @@ def _must_be_tensors(function, **given):
 def _must_be_floats(kernel, tensor, halves=True):
     """NotImplementedError where PyTorch's kernel is one of floating numbers, or of those but the `halves`."""
     if not tensor.dtype.is_floating_point or tensor.element_size() == 2 and not halves:
-        from ..type_info import scalar_type
+        from ..type_info import not_for
 
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_type(tensor.dtype)}'")
+        raise not_for(kernel, tensor.dtype)
+
+
+# ---- Activations -------------------------------------------------------------------------------------------------
 
 
 def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
