@@ -108,6 +108,56 @@ def test_gradients_and_hooks():
     assert all(p.grad.is_meta and p.grad.shape == p.shape for p in m.parameters())
 
 
+class Elsewhere(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.to("meta")
+
+
+def hooked(register, hook):
+    def use(x):
+        y = x.exp()
+        register(y)(hook)
+        y.sum().backward()
+
+    return use
+
+
+CHANGED = r"has changed the type of value \(was torch.FloatTensor got MetaFloatType\)"
+INVALID = "invalid gradient at index 0 - expected device cpu but got meta"
+
+
+@pytest.mark.parametrize(
+    "use, words",
+    [
+        (lambda x: Elsewhere.apply(x).sum().backward(), "^Function ElsewhereBackward returned an " + INVALID),
+        (lambda x: x.exp().backward(torch.ones(2, device="meta")), "^" + INVALID),
+        (lambda x: torch.autograd.grad(x.exp(), x, torch.ones(2, device="meta")), "^" + INVALID),
+        (hooked(lambda y: y.register_hook, lambda grad: grad.to("meta")), CHANGED),
+        (hooked(lambda y: y.grad_fn.register_hook, lambda grads, _: (grads[0].to("meta"),)), CHANGED),
+        (hooked(lambda y: y.grad_fn.register_prehook, lambda grads: (grads[0].to("meta"),)), CHANGED),
+    ],
+)
+def test_a_gradient_is_on_the_device_of_what_it_is_the_gradient_of(use, words):
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=words):
+        use(x)
+    assert x.grad is None
+
+
+def test_a_number_changes_devices_but_not_back():
+    x = torch.ones((), device="meta", requires_grad=True)
+    x.exp().backward(torch.ones(()))
+    assert x.grad.is_meta
+    y = torch.ones(2, requires_grad=True)
+    with pytest.raises(NotImplementedError, match="no data"):
+        y.to("meta").sum().backward()
+
+
 def test_a_model_made_there_is_filled_by_assigning():
     with torch.device("meta"):
         m = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Embedding(5, 2), nn.LSTM(2, 3))

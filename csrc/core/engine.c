@@ -264,6 +264,11 @@ static bool sees(hg_edge to) {
     return false;
 }
 
+/* On another device than what it is the gradient of? A tensor without memory is on any. */
+static inline bool elsewhere(hg_ctx *cx, hg_meta to, const hg_tensor *g) {
+    return cx->lib->metas && hg_is_meta(g) != to.on_meta && !hg_is_hollow(g);
+}
+
 /* Make *g, which does not, fit what it is the gradient of; replaces the reference. */
 static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_meta m, hg_tensor **g) {
     bool shaped = hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
@@ -280,14 +285,20 @@ static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to,
     hg_tensor *kept = NULL;
     hg_status st = hg_scope_return(cx, &s, fits, &kept);
     if (st == HG_OK) hg_release(cx, *g), *g = kept;
-    return st;
+    if (st != HG_OK || !elsewhere(cx, m, *g)) return st;
+    bool given = by == to.node; /* by whoever called backward() */
+    if ((*g)->n_dim == 0 || (!given && by->op == hg_op_at(cx->lib, HG_OP_TO_COPY))) return hg_move_to(cx, m.on_meta, g);
+    return hg_fail(cx, HG_STATE, "%s%s%sinvalid gradient at index %u - expected device %s but got %s",
+                   given ? "" : "Function ", given ? "" : hg_node_full_name(by, name), given ? "" : " returned an ", i,
+                   m.on_meta ? "meta" : "cpu", m.on_meta ? "cpu" : "meta");
 }
 
 static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
     hg_meta m = meta_at(to);
     if (m.dtype == HG_NO_DTYPE) /* a leaf takes any; a cast turns back itself */
         m.dtype = by->op && by->op == hg_op_at(cx->lib, HG_OP_TO_COPY) ? to.node->outs[to.nr].dtype : (*g)->dtype;
-    bool fits = (*g)->dtype == m.dtype && hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
+    bool fits = (*g)->dtype == m.dtype && hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape) &&
+                !elsewhere(cx, m, *g);
     return fits ? HG_OK : make_fit(cx, by, i, to, m, g);
 }
 
@@ -651,7 +662,7 @@ static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots
         if ((st = hg_gradient_edge(cx, roots[i], &e)) == HG_OK && !(t = task_of(run, e.node)))
             st = task_new(cx, run, e.node, &t);
         if (st == HG_OK) st = walk(cx, run, t);
-        if (st == HG_OK) st = fit(cx, e.node, 0, e, &g);
+        if (st == HG_OK) st = fit(cx, e.node, (uint32_t)i, e, &g);
         if (st == HG_OK) st = arrive(cx, t, e.nr, g), g = NULL;
         if (st == HG_OK && n == 1) t->is_root = true, st = push(cx, run, t); /* nothing leads to it */
         hg_release(cx, g);

@@ -43,6 +43,7 @@ hg_status hg_make_meta(hg_ctx *cx, hg_tensor *t) {
     hg_storage_release(cx->lib, t->storage);
     hg_storage_retain(t->storage = whole->storage);
     t->data = zeros;
+    if (t->grad_fn) t->grad_fn->outs[t->out_nr].on_meta = true;
     hg_release(cx, whole);
     cx->lib->metas = true;
     if (!cx->lib->watch.calling) cx->lib->watch.calling = tell_nobody, cx->lib->watch.seeing = seeing;
@@ -106,6 +107,17 @@ static hg_status check(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, cons
             return hg_fail(cx, HG_SHAPE, "The size of tensor a (%lld) must match the size of tensor b (%lld)",
                            (long long)m, (long long)n);
     }
+    return HG_OK;
+}
+
+hg_status hg_move_to(hg_ctx *cx, bool meta, hg_tensor **number) {
+    hg_tensor *moved;
+    if (!meta) return no_data(cx);
+    hg_status st = hg_call_op(cx, HG_OP_CLONE, (hg_arg[]){hg_t(*number), hg_format_arg(HG_FORMAT_CONTIGUOUS)}, 2,
+                              &moved);
+    if (st != HG_OK) return st;
+    if ((st = hg_make_meta(cx, moved)) != HG_OK) return hg_release(cx, moved), st;
+    hg_release(cx, *number), *number = moved;
     return HG_OK;
 }
 

@@ -55,7 +55,8 @@ void hg_resting_free(hg_lib *lib) {
 
 void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {
     hg_copy_dims(*pool, t->shape, t->n_dim);
-    n->outs[k] = (hg_meta){.dtype = t->dtype, .n_dim = t->n_dim, .shape = *pool};
+    bool on_meta = t->storage && t->storage->free && hg_is_meta(t);
+    n->outs[k] = (hg_meta){.dtype = t->dtype, .n_dim = t->n_dim, .on_meta = on_meta, .shape = *pool};
     *pool += t->n_dim;
 }
 
@@ -183,7 +184,8 @@ hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
     hg_node *n = e->resting;
     if (!n || cx->lib->watch.born) return NULL;
     e->resting = NULL;
-    if (n->outs[0].dtype != t->dtype || !hg_same_dims(n->outs[0].n_dim, n->outs[0].shape, t->n_dim, t->shape)) {
+    hg_meta m = n->outs[0];
+    if (m.dtype != t->dtype || m.on_meta != hg_is_meta(t) || !hg_same_dims(m.n_dim, m.shape, t->n_dim, t->shape)) {
         HOST(cx)->free(HOST(cx)->ud, HG_KIND_NODE, n); /* the leaf was given other data */
         return NULL;
     }

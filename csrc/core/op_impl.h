@@ -63,6 +63,7 @@ const char *hg_show_sizes(int n, const int64_t *at, char buf[256]);
 
 typedef struct hg_meta {
     uint8_t dtype, n_dim;
+    bool on_meta;
     const int64_t *shape;
 } hg_meta;
 

@@ -42,6 +42,16 @@ static int complain(PyObject *fn, const char *what) {
     return -1;
 }
 
+/* "torch.FloatTensor", "MetaFloatType". */
+static const char *type_of(const hg_tensor *t, char buf[32]) {
+    const char *name = hg_dtypes[t->dtype].tensor_name;
+    if (hg_is_meta(t))
+        snprintf(buf, 32, "Meta%.*sType", (int)(strlen(name) - strlen("Tensor")), name);
+    else
+        snprintf(buf, 32, "torch.%s", name);
+    return buf;
+}
+
 /* May `got` take the place of the gradient `was`? None: it stays. fn may be NULL where PyTorch names no function. */
 static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
     char what[128];
@@ -55,9 +65,9 @@ static int check_gradient(PyObject *was, PyObject *got, PyObject *fn) {
         return -1;
     }
     const hg_tensor *a = TENSOR(was), *b = TENSOR(got);
-    if (a->dtype != b->dtype) {
-        snprintf(what, sizeof what, "changed the type of value (was torch.%s got torch.%s)",
-                 hg_dtypes[a->dtype].tensor_name, hg_dtypes[b->dtype].tensor_name);
+    if (a->dtype != b->dtype || (hg_is_meta(a) != hg_is_meta(b) && !hg_is_hollow(a) && !hg_is_hollow(b))) {
+        char old[32], new[32];
+        snprintf(what, sizeof what, "changed the type of value (was %s got %s)", type_of(a, old), type_of(b, new));
         return complain(fn, what);
     }
     if (a->n_dim != b->n_dim || memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) != 0)
