@@ -205,11 +205,6 @@ hg_status hg_tensor_grad_fn(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     return HG_OK;
 }
 
-hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t) {
-    hg_status st = cx->lib->watch.writing ? cx->lib->watch.writing(cx, t) : HG_OK;
-    return st == HG_OK ? HG_OK : (cx->status = st);
-}
-
 hg_status hg_refuse_inference(hg_ctx *cx) {
     return hg_fail(
         cx, HG_STATE,

@@ -64,7 +64,11 @@ static inline hg_status hg_wanted_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
 hg_status hg_extra_of(hg_ctx *cx, hg_tensor *t, struct hg_extra **out);
 /* No node fills .grad of t, which e is the extra of, any more. */
 void hg_keep_no_grad(hg_lib *lib, hg_tensor *t, struct hg_extra *e);
-hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t); /* t is about to be changed: tell who watches */
+/* t is about to be changed: tell who watches. */
+static inline hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t) {
+    hg_status st = cx->lib->watch.writing ? cx->lib->watch.writing(cx, t) : HG_OK;
+    return st == HG_OK ? HG_OK : (cx->status = st);
+}
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording);
 /* t was made by output nr of the node: steals node. */
 void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);

@@ -297,7 +297,7 @@ fail:
 static inline void begin_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     t->grad_fn = node, t->out_nr = nr;
     t->seen_version = hg_version(t->storage);
-    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
+    if (!t->base) HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t); /* else it is, since it has one */
 }
 
 static hg_status record_outputs(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want,

@@ -27,7 +27,7 @@ static hg_status array_copy(hg_ctx *cx, hg_dtype d, array *a) {
 }
 
 static inline hg_status array_open(hg_ctx *cx, hg_tensor *t, hg_dtype d, array *a) {
-    *a = (array){t, NULL, t->data};
+    a->tensor = t, a->at = t->data;
     return t->dtype == d && t->contiguous ? HG_OK : array_copy(cx, d, a);
 }
 
@@ -37,6 +37,9 @@ static inline hg_status array_commit(hg_ctx *cx, array *a, int n_ops) {
     for (; st == HG_OK && n_ops; n_ops--) st = hg_wrote(cx, a->tensor);
     return st;
 }
+
+/* One that has not been opened may be closed. */
+static inline void array_begin(array *a) { a->copy = NULL, a->at = NULL; }
 
 static inline void array_close(hg_ctx *cx, const array *a) {
     if (a->copy) hg_release(cx, a->copy);
@@ -101,7 +104,8 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     if (first && (st = hg_tensor_empty(cx, (hg_dtype)param->dtype, param->n_dim, param->shape, buf)) != HG_OK)
         return st;
     hg_dtype d = array_type(param);
-    array p = {0}, g = {0}, b = {0};
+    array p, g, b;
+    array_begin(&p), array_begin(&g), array_begin(&b);
     if ((st = hg_announce_write(cx, param)) == HG_OK) st = array_open(cx, param, d, &p);
     if (st == HG_OK) st = array_open(cx, grad, d, &g);
     if (st == HG_OK && *buf && (st = hg_announce_write(cx, *buf)) == HG_OK) st = array_open(cx, *buf, d, &b);
@@ -167,6 +171,11 @@ typedef struct adam_job {
 ADAM(adam_f32, float, sqrtf, __builtin_fmaf)
 ADAM(adam_f64, double, sqrt, __builtin_fma)
 
+/* A number of steps as it is made for a parameter: a float in memory of our own. */
+static inline bool is_count(const hg_tensor *step) {
+    return step->dtype == HG_F32 && step->numel == 1 && step->storage && !step->storage->free;
+}
+
 static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean,
                           hg_tensor *square, hg_tensor *most, hg_tensor *step, adam_step *s) {
     hg_status st = check(cx, param, grad, "gradient");
@@ -175,18 +184,21 @@ static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_ten
         (most && (st = check(cx, param, most, "max_exp_avg_sq")) != HG_OK))
         return st;
     hg_arg count;
-    if ((st = hg_item(cx, step, &count)) != HG_OK) return st;
-    double k = hg_number_f(&count) + 1;
+    const bool counts = is_count(step);
+    if (!counts && (st = hg_item(cx, step, &count)) != HG_OK) return st;
+    double k = (counts ? *(float *)(void *)step->data : hg_number_f(&count)) + 1;
     if (s->number != k) *s = (adam_step){k, o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
     hg_tensor *of[5] = {param, grad, mean, square, most};
     const int n_ops[5] = {o->decoupled && o->weight_decay != 0 ? 2 : 1, 0, 1, 2, 1};
-    array a[5] = {{0}};
+    array a[5];
     int n = most ? 5 : 4;
+    for (int i = 0; i < 5; i++) array_begin(&a[i]);
     for (int i = 0; i < n && st == HG_OK; i++) {
         if (i != 1) st = hg_announce_write(cx, of[i]);
         if (st == HG_OK) st = array_open(cx, of[i], array_type(param), &a[i]);
     }
-    if (st == HG_OK) st = hg_raw_fill(cx, step, hg_f(k));
+    if (st == HG_OK && counts) *(float *)(void *)step->data = (float)k;
+    if (st == HG_OK && !counts) st = hg_raw_fill(cx, step, hg_f(k));
     if (st == HG_OK) {
         ++*hg_version_of(step->storage);
         adam_job j = {o, s, a};

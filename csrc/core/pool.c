@@ -215,8 +215,11 @@ static void start_workers(int wanted) {
 /* ---- A job ------------------------------------------------------------------------------------------------------------------- */
 
 void hg_parallel_for(int64_t n, int64_t grain, hg_range_fn fn, void *arg) {
-    if (n <= 0) return;
-    int threads = n <= grain ? 1 : hg_get_num_threads();
+    if (n <= grain) { /* before anything is divided: that takes as long as a small call's work */
+        if (n > 0) fn(arg, 0, n);
+        return;
+    }
+    int threads = hg_get_num_threads();
     int64_t parts = grain > 1 ? n / grain : n;
     if (parts > threads) /* as much for each thread */
         parts = parts >= threads * PARTS_A_THREAD ? threads * PARTS_A_THREAD : parts / threads * threads;

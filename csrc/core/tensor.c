@@ -47,14 +47,13 @@ static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim, bool fres
 /* Note [Ready tensors]
    Most tensors are small and die alone, their storage with them. Such a pair stays together, ready for the next small tensor; one
    that shared its storage, as views do, waits without. Both have room for HG_INLINE_DIM dimensions, a ready one for READY_BYTES
-   in a storage with a count of one; they own nothing else, and `grad` is the next one in the list. */
+   in a storage with a count of one; they own nothing else, have a count of one themselves, and `grad` is the next one in the list. */
 enum { READY_BYTES = 64 };
 
 /* The first of the list begins again, with room for n_dim sizes. */
 static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_dim) {
     hg_tensor *t = *list;
     *list = t->grad;
-    HOST(cx)->revive(HOST(cx)->ud, HG_KIND_TENSOR, t);
     t->grad = NULL;
     t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false, t->is_inference = cx->inference;
     t->view_kind = 0, t->out_nr = t->seen_version = 0;
@@ -73,13 +72,15 @@ bool hg_tensor_retire(hg_lib *lib, hg_tensor *t) {
     }
     hg_storage *s = t->storage;
     bool whole = s && s->n_ref == 1 && s->spare == 1 && !s->counter && !s->free && !hg_storage_is_used(lib);
+    if (!whole) { /* first, as who owns the memory may run any code, and t is nobody's yet */
+        t->storage = NULL;
+        hg_storage_release(lib, s);
+    }
     hg_tensor **list = whole ? &lib->ready : &lib->bare;
     int *n = whole ? &lib->n_ready : &lib->n_bare;
     if (*n >= HG_KEPT) return false;
-    if (!whole) t->storage = NULL;
     t->grad = *list;
     *list = t, ++*n;
-    if (!whole) hg_storage_release(lib, s);
     return true;
 }
 

@@ -225,8 +225,8 @@ const char *hg_cpu_name(void);
 void hg_retain(hg_ctx *cx, void *obj);
 void hg_release(hg_ctx *cx, void *obj);
 void hg_finalize(hg_lib *lib, hg_kind kind, void *obj);
-/* In place of that, for a tensor that is an object of the host's like any other: the core keeps it for a tensor to come. false:
-   it does not, and hg_finalize() is to be called. */
+/* In place of that, for a tensor that is an object of the host's like any other: the core keeps it for a tensor to come, and the
+   host leaves its count at 1, as that one's. false: it does not, and hg_finalize() is to be called. */
 bool hg_tensor_retire(hg_lib *lib, hg_tensor *t);
 void hg_clear(hg_lib *lib, hg_kind kind, void *obj);
 typedef int (*hg_visit_fn)(void *obj, bool is_core, void *arg); /* is_core: a core object, else a host reference */

@@ -171,6 +171,15 @@ static inline bool py_is_tensor(PyObject *o) { return py_is(o, hg_py->tensor_typ
 static inline bool py_is_array(PyObject *o) { return !strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray"); }
 static inline bool py_is_module(PyObject *o) { return py_is(o, hg_py->module_type); }
 
+/* A dead object's memory is the next one's: see Note [Free lists] in py_host.c. */
+static inline void py_reborn(PyObject *o) {
+#if defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
+    _Py_NewReference(o);
+#else
+    Py_SET_REFCNT(o, 1);
+#endif
+}
+
 /* The Python face of a core object the caller owns a reference to: that reference becomes the result's. NULL: None. */
 static inline PyObject *py_own(void *core) { return core ? PY(core) : Py_NewRef(Py_None); }
 /* The Python face of a borrowed core object: new. NULL: None. */

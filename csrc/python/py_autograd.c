@@ -367,6 +367,7 @@ static PyObject *with_grad(PyObject *Py_UNUSED(m), PyObject *params) {
         PyObject *param = PySequence_Fast_GET_ITEM(items, i);
         bool plain = Py_TYPE(param) == hg_py->tensor_type || (PyObject *)Py_TYPE(param) == hg_py->parameter;
         hg_tensor *leaf = plain && !TENSOR(param)->grad_fn ? TENSOR(param) : NULL;
+        if (leaf && !leaf->grad) continue;
         PyObject *grad = leaf ? py_wrap(leaf->grad) : PyObject_GetAttr(param, NAME(grad));
         ok = grad;
         if (ok && grad != Py_None && !room) {

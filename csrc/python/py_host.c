@@ -35,21 +35,12 @@ static inline bool keep(free_list *list, PyObject *o) {
     return true;
 }
 
-/* An object out of a list begins again. */
-static inline void reborn(PyObject *o) {
-#if defined(Py_REF_DEBUG) || defined(Py_TRACE_REFS)
-    _Py_NewReference(o);
-#else
-    Py_SET_REFCNT(o, 1);
-#endif
-}
-
 /* ---- Memory ----------------------------------------------------------------------------------------------------- */
 
 static PyObject *tensor_alloc(void) {
     PyObject *o = take(&kept.tensors);
     if (o)
-        reborn(o);
+        py_reborn(o);
     else if (!(o = (PyObject *)PyObject_GC_New(py_tensor, hg_py->tensor_type)))
         return NULL;
     memset(CORE(o), 0, sizeof(py_tensor) - sizeof(PyObject));
@@ -63,7 +54,7 @@ static PyObject *node_alloc(size_t size) {
     Py_ssize_t extra = (Py_ssize_t)(class * NODE_STEP - sizeof(py_node));
     PyVarObject *o = class < NODE_CLASSES ? (PyVarObject *)take(&kept.nodes[class]) : NULL;
     if (o)
-        reborn((PyObject *)o);
+        py_reborn((PyObject *)o);
     else if (!(o = (PyVarObject *)PyObject_GC_NewVar(py_node, hg_py->node_type, extra)))
         return NULL;
     memset(o + 1, 0, (size_t)extra + sizeof(py_node) - sizeof *o);
@@ -112,9 +103,9 @@ static void host_free(void *ud, hg_kind kind, void *obj) {
 }
 
 static void host_revive(void *ud, hg_kind kind, void *obj) {
-    (void)ud;
-    reborn(PY(obj));
-    if (kind != HG_KIND_TENSOR) PyObject_GC_Track(PY(obj));
+    (void)ud, (void)kind;
+    py_reborn(PY(obj));
+    PyObject_GC_Track(PY(obj));
 }
 
 static void host_retain(void *ud, void *obj) {

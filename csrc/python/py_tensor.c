@@ -38,8 +38,10 @@ static void tensor_dealloc(PyObject *self) {
     PyObject_GC_UnTrack(self);
     if (t->weakrefs) PyObject_ClearWeakRefs(self);
     if (t->dict != hg_py->no_attributes) drop_attributes(t);
-    if (Py_TYPE(self) == hg_py->tensor_type && hg_tensor_retire(hg_py->lib, &t->core)) return;
-    py_core_dealloc(HG_KIND_TENSOR, self);
+    if (Py_TYPE(self) == hg_py->tensor_type && hg_tensor_retire(hg_py->lib, &t->core))
+        py_reborn(self);
+    else
+        py_core_dealloc(HG_KIND_TENSOR, self);
 }
 
 /* A plain tensor is shown to the collector from the moment it owns anything, a dictionary included. */
