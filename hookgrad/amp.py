@@ -259,11 +259,13 @@ class GradScaler:
                 stacklevel=2,
             )
             enabled = False
+        self._device, self._enabled = device, enabled
+        if not enabled:
+            return
         if growth_factor <= 1.0:
             raise AssertionError("The growth factor must be > 1.0.")
         if backoff_factor >= 1.0:
             raise AssertionError("The backoff factor must be < 1.0.")
-        self._device, self._enabled = device, enabled
         self._init_scale, self._init_growth_tracker = init_scale, 0
         self._scale = self._growth_tracker = None  # tensors, from the first loss on
         self._growth_factor, self._backoff_factor, self._growth_interval = (

@@ -226,3 +226,11 @@ def test_linear_algebra_computes_in_float32():
             torch.linalg.inv(x).dtype is torch.float32
             and torch.linalg.matrix_power(x.float(), 2).dtype is torch.bfloat16
         )
+
+
+def test_a_scaler_that_is_off_has_no_settings():
+    scaler = torch.amp.GradScaler("cpu", enabled=False, growth_factor=0.5)
+    with pytest.raises(AttributeError):
+        scaler.get_growth_factor()
+    scaler.set_growth_factor(3.0)
+    assert scaler.get_growth_factor() == 3.0 and scaler.get_scale() == 1.0 and scaler.state_dict() == {}

@@ -603,3 +603,27 @@ def test_shared_memory_is_seen_by_a_forked_process():
         os._exit(0)
     os.waitpid(child, 0)
     assert weight.tolist() == [[7.0, 7.0], [7.0, 7.0]]
+
+
+def test_a_property_of_that_name_is_told_of_training():
+    class Told(nn.Module):
+        seen = property(lambda self: self.__dict__["told"])
+        training = property(
+            lambda self: self.seen[-1], lambda self, mode: vars(self).setdefault("told", []).append(mode)
+        )
+
+    m = Told()
+    assert m.eval().seen == [True, False] and m.training is False
+
+    class Silent(nn.Module):
+        training = property(lambda self: True)
+
+    with pytest.raises(AttributeError):
+        Silent()
+
+
+def test_a_number_in_place_of_a_dtype_stands_for_a_tensor():
+    assert nn.Linear(1, 1).to(3.5).weight.dtype is torch.ones(1).to(3.5).dtype is torch.float64
+    assert torch.ones(1).to(True).dtype is torch.bool
+    with pytest.raises(TypeError):
+        nn.Linear(1, 1).to(True)

@@ -336,3 +336,15 @@ def test_dimensions_that_are_none_are_those_not_given():
     assert (x.all(dim=None), x.amax(None), x.amin(dim=None)) == (False, 4, 0)
     assert x.amax(None).grad_fn._saved_dim == () == torch.roll(x, 1, dims=None).grad_fn._saved_dims
     assert x.roll(1, None).tolist() == [[4, 1], [0, 3]]
+
+
+def test_norms_of_matrices_by_name():
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    assert torch.norm(x, "nuc", dim=(1, 2)).tolist() == pytest.approx([24.3646, 62.4951], abs=1e-3)
+    kept = torch.norm(x.transpose(0, 1), "nuc", dim=(2, 0), keepdim=True, dtype=torch.float64)
+    assert kept.shape == (1, 2, 1) and kept.flatten().tolist() == pytest.approx([24.3646, 62.4951], abs=1e-3)
+    for given in ({"p": "nuc"}, {"p": "fro", "dim": (0, 1, 2)}, {"p": "nuc", "dim": 1}):
+        with pytest.raises(RuntimeError, match="dim must be a 2-tuple"):
+            torch.norm(x, **given)
+    with pytest.raises(RuntimeError, match="Order foo not supported"):
+        x.norm("foo")

@@ -392,15 +392,26 @@ hg_status hg_op_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return vector_norm(cx, a, hg_given(&a[1]) ? a[1] : hg_i(2), out);
 }
 hg_status hg_op_norm_str(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    if (strcmp(a[1].u.s, "fro") == 0) return vector_norm(cx, a, hg_i(2), out);
-    if (strcmp(a[1].u.s, "nuc") != 0 || a[0].u.t->n_dim != 2 || hg_given(&a[4]))
-        return hg_fail(cx, HG_MISSING,
-                       "norm: p='%s' is not implemented, only numbers, 'fro' and, of a matrix, 'nuc' are", a[1].u.s);
+    bool fro = strcmp(a[1].u.s, "fro") == 0, all = !hg_given(&a[2]);
+    int n = a[0].u.t->n_dim, count = all ? n : (int)a[2].n, at[2];
+    if (fro && (all || count < 3)) return vector_norm(cx, a, hg_i(2), out);
+    if (!fro && strcmp(a[1].u.s, "nuc") != 0)
+        return hg_fail(cx, HG_STATE, "linalg.matrix_norm: Order %s not supported.", a[1].u.s);
+    if (count != 2) return hg_fail(cx, HG_STATE, "linalg.matrix_norm: dim must be a 2-tuple. Got %d dims", count);
+    for (int i = 0; i < 2; i++) HG_TRY(hg_wrap_dim(cx, all ? i : a[2].u.ints[i], n, &at[i]));
+    if (at[0] == at[1]) return hg_fail(cx, HG_STATE, "linalg.matrix_norm: dims must be different.");
+    int64_t order[HG_MAX_DIM], n_order = 0;
+    for (int i = 0; i < n; i++)
+        if (i != at[0] && i != at[1]) order[n_order++] = i;
+    order[n_order] = at[0], order[n_order + 1] = at[1];
     hg_scope s;
     hg_scope_begin(cx, &s);
-    hg_tensor *in_order = X(PERMUTE, a[0], hg_ints((int64_t[]){0, 1}, 2)),
-              *values = XK(1, SVD, T(in_order), hg_b(false), hg_b(true));
-    return hg_scope_return(cx, &s, X(SUM_DIM, T(values), hg_ints((int64_t[]){0}, 1), hg_b(a[3].u.i)), out);
+    hg_tensor *x = a[0].u.t;
+    if (hg_given(&a[4])) x = X(TO_COPY, T(x), a[4]);
+    x = X(PERMUTE, T(x), hg_ints(order, n)), x = XK(1, SVD, T(x), hg_b(false), hg_b(true));
+    x = X(SUM_DIM, T(x), hg_ints((int64_t[]){-1}, 1), hg_b(false));
+    for (int i = 0; i < 2 && a[3].u.i; i++) x = X(UNSQUEEZE, T(x), hg_i(at[at[0] < at[1] ? i : !i]));
+    return hg_scope_return(cx, &s, x, out);
 }
 
 hg_status hg_op_dist(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

@@ -32,6 +32,8 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
     int copy = 0;
     PyObject *at[6] = {NULL}, *device = NULL, *made;
     PyObject *first = n > 0 ? args[0] : NULL;
+    if (n == 1 && !kwnames && (PyFloat_Check(first) || PyBool_Check(first))) /* it stands for a tensor of it */
+        return moved(self, hg_py->cpu, PyBool_Check(first) ? HG_BOOL : HG_F64, 0, NULL, "to");
     const char *names = "device,dtype,non_blocking,copy,memory_format";
     if (first && (Py_TYPE(first) == hg_py->dtype_type || PyType_Check(first)))
         names = "dtype,non_blocking,copy,memory_format";

@@ -504,6 +504,10 @@ static int module_init(PyObject *self, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     if (py_module_reset(self)) return -1;
+    PyObject *training = _PyType_Lookup(type, NAME(training)); /* a property of the class's own is told */
+    if (training && training != hg_py->training && Py_TYPE(training)->tp_descr_set &&
+        PyObject_GenericSetAttr(self, NAME(training), Py_True))
+        return -1;
     if (!calls) return 0;
     PyObject *init = super_attr(self, NAME(__init__)), *done = init ? PyObject_Call(init, args, kwargs) : NULL;
     Py_XDECREF(init);

@@ -231,6 +231,11 @@ _TO_SIGNATURES = """
 def _parse_to(*args, **kwargs):
     """The device, the dtype, non_blocking and the memory format that the arguments of `to()` name."""
     names = _TO_NAMES
+    if args and isinstance(args[0], (float, bool)):  # a number stands for a tensor of it
+        args = (
+            hookgrad.scalar_tensor(args[0], dtype=hookgrad.float64 if type(args[0]) is float else hookgrad.bool),
+            *args[1:],
+        )
     if args and isinstance(args[0], hookgrad.dtype):
         names = names[1:]
     elif args and isinstance(args[0], hookgrad.Tensor):
