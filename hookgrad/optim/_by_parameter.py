@@ -2,7 +2,7 @@
 
 import hookgrad
 
-from .. import _C
+from .._C import _grad_mode, states_of, with_grad  # Python looks names of _C up anew each time, as it has a __getattr__
 from .optimizer import Optimizer, _get_scalar_dtype, _run_closure
 
 
@@ -35,7 +35,7 @@ class _ByParameter(Optimizer):
         raise NotImplementedError
 
     def _states_of(self, params, group):
-        states, full = _C.states_of(self.state, params)
+        states, full = states_of(self.state, params)
         if not full:
             for param, state in zip(params, states):
                 if not state:
@@ -49,27 +49,24 @@ class _ByParameter(Optimizer):
             def step(self, closure=None):
                 """Change every parameter that has a gradient; returns what `closure`, if given, returns."""
                 # _use_grad_for_differentiable() would do the same, and hand on *args for a tenth of SGD's step.
-                was = _C._grad_mode(self.defaults.get("differentiable", False))
+                was = _grad_mode(self.defaults.get("differentiable", False))
                 try:
-                    return self._step(closure)
+                    loss = None if closure is None else _run_closure(closure)
+                    for group in self.param_groups:
+                        params, grads = with_grad(group["params"])
+                        states = self._states_of(params, group)
+                        if params and group.get("capturable"):
+                            raise AssertionError(
+                                "If capturable=True, params and state_steps must be on supported devices: "
+                                "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
+                            )
+                        self._update_all(params, grads, states, group)
+                    return loss
                 finally:
-                    _C._grad_mode(was)
+                    _grad_mode(was)
 
             step.__qualname__ = f"{cls.__qualname__}.step"
             cls.step = step
-
-    def _step(self, closure):
-        loss = None if closure is None else _run_closure(closure)
-        for group in self.param_groups:
-            params, grads = _C.with_grad(group["params"])
-            states = self._states_of(params, group)
-            if params and group.get("capturable"):
-                raise AssertionError(
-                    "If capturable=True, params and state_steps must be on supported devices: "
-                    "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
-                )
-            self._update_all(params, grads, states, group)
-        return loss
 
     def _update_all(self, params, grads, states, group):
         for param, grad, state in zip(params, grads, states):

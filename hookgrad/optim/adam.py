@@ -2,7 +2,7 @@
 
 import hookgrad
 
-from .. import _C
+from .._C import _dispatches, adam_step
 from ._by_parameter import _ByParameter, _decayed
 from .optimizer import _check_betas, _check_fused, _check_not_negative, _check_rate, _to_scalar
 
@@ -97,12 +97,12 @@ class Adam(_ByParameter):
     def _update_all(self, params, grads, states, group):
         if group["foreach"] and isinstance(group["lr"], hookgrad.Tensor):
             raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
-        if group["differentiable"] or _C._dispatches(params):
+        if group["differentiable"] or _dispatches(params):
             if group["differentiable"] and any(state["step"].requires_grad for state in states):
                 raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
             return super()._update_all(params, grads, states, group)
         beta1, beta2 = group["betas"]
-        _C.adam_step(
+        adam_step(
             params,
             grads,
             states,

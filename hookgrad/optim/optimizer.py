@@ -7,6 +7,7 @@ from functools import wraps
 import hookgrad
 
 from .. import _C
+from .._C import with_grad
 from .._late import Annotation
 
 
@@ -228,7 +229,9 @@ class Optimizer:
             self = args[0]
             pre, post = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
             if not (pre or post or _global_optimizer_pre_hooks or _global_optimizer_post_hooks):
-                return func(*args, **kwargs) if kwargs else func(*args)
+                if kwargs:
+                    return func(*args, **kwargs)
+                return func(self) if len(args) == 1 else func(*args)  # as Python's own call, where it can be
             for table in (_global_optimizer_pre_hooks, pre):
                 for key, hook in table.items():
                     result = _C._call_hook("optimizer step pre-hook", _site(table, key), self, hook, self, args, kwargs)
@@ -262,7 +265,7 @@ class Optimizer:
     def zero_grad(self, set_to_none=True):
         """Drop the gradient of every parameter, or without `set_to_none` fill it with zeros."""
         for group in self.param_groups:
-            for param in _C.with_grad(group["params"])[0]:
+            for param in with_grad(group["params"])[0]:
                 if set_to_none:
                     param.grad = None
                 else:

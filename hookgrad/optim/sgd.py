@@ -4,7 +4,7 @@ from itertools import repeat
 
 import hookgrad
 
-from .. import _C
+from .._C import _dispatches, sgd_step, states_of
 from ._by_parameter import _ByParameter, _decayed
 from .optimizer import _check_fused, _check_not_negative, _check_rate, _number, _to_scalar
 
@@ -69,12 +69,12 @@ class SGD(_ByParameter):
     def _states_of(self, params, group):
         if group["momentum"] == 0:
             return _NO_STATES
-        return _C.states_of(self.state, params)[0]
+        return states_of(self.state, params)[0]
 
     def _update_all(self, params, grads, states, group):
-        if group["differentiable"] or _C._dispatches(params):
+        if group["differentiable"] or _dispatches(params):
             return super()._update_all(params, grads, states, group)
-        _C.sgd_step(
+        sgd_step(
             params,
             grads,
             states,
