@@ -144,15 +144,23 @@ def names_of(module) -> dict:
     return ModuleType.__dict__["__dict__"].__get__(module)
 
 
-def present_as_torch(module) -> None:
-    """Rename what the module defines, and let a name it lacks fail under PyTorch's name."""
-    for value in list(names_of(module).values()):
+def rename(names: dict, kinds) -> None:
+    """Say of the functions and classes that these names have, and of the classes' methods, that they are torch's."""
+    for value in list(names.values()):
+        value = getattr(value, "__func__", value)  # of a static or class method
         home = getattr(value, "__module__", None)
-        if isinstance(value, (type, FunctionType)) and isinstance(home, str) and is_ours(home):
+        if isinstance(value, kinds) and isinstance(home, str) and is_ours(home):
             try:
                 value.__module__ = torch_name(home)
             except TypeError:
                 pass  # an immutable type of the extension, of which a script sees no name
+            if isinstance(value, type):
+                rename(vars(value), FunctionType)
+
+
+def present_as_torch(module) -> None:
+    """Rename what the module defines, and let a name it lacks fail under PyTorch's name."""
+    rename(names_of(module), (type, FunctionType))
     if not module.__name__.rpartition(".")[2].startswith("_"):
         # No setattr: layers would look for what a program has replaced.
         names_of(module)["__getattr__"] = Missing(module)

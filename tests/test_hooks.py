@@ -854,3 +854,52 @@ def test_full_backward_hooks_take_what_is_returned_by_its_numbers():
         gradient({"grad": torch.ones(1, 2)})
     with pytest.raises(TypeError, match="subscript"):
         gradient({torch.ones(1, 2)})
+
+
+def test_hooks_are_registered_by_keyword_and_flags_are_any_truth():
+    x, model = torch.ones(1, requires_grad=True), nn.Linear(1, 1)
+    x.register_hook(hook=lambda grad: grad * 2)
+    x.register_post_accumulate_grad_hook(hook=lambda tensor: tensor.grad.add_(1) and None)
+    (x * 3).sum().backward()
+    assert x.grad.item() == 7
+    model.register_forward_hook(print, prepend="yes", with_kwargs=0, always_call=None)
+    model.register_forward_pre_hook(print, with_kwargs=[1])
+    assert [len(model._forward_hooks_with_kwargs), len(model._forward_pre_hooks_with_kwargs)] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x, m: x.register_hook(), "Tensor.register_hook() missing 1 required positional argument: 'hook'"),
+        (
+            lambda x, m: x.register_hook(print, 1),
+            "Tensor.register_hook() takes 2 positional arguments but 3 were given",
+        ),
+        (lambda x, m: x.register_hook(nope=1), "Tensor.register_hook() got an unexpected keyword argument 'nope'"),
+        (
+            lambda x, m: x.backward(1, 2, 3, 4, 5),
+            "Tensor.backward() takes from 1 to 5 positional arguments but 6 were given",
+        ),
+        (
+            lambda x, m: m.register_buffer(),
+            "Module.register_buffer() missing 2 required positional arguments: 'name' and 'tensor'",
+        ),
+        (
+            lambda x, m: m.register_buffer("name"),
+            "Module.register_buffer() missing 1 required positional argument: 'tensor'",
+        ),
+        (
+            lambda x, m: m._maybe_warn_non_full_backward_hook(),
+            "_maybe_warn_non_full_backward_hook() missing 3 required positional arguments: "
+            "'inputs', 'result', and 'grad_fn'",
+        ),
+        (
+            lambda x, m: x.requires_grad_(1, 2),
+            "requires_grad_() takes from 0 to 1 positional arguments but 2 were given",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused_in_the_words_of_python(call, words):
+    with pytest.raises(TypeError) as caught:
+        call(torch.ones(1, requires_grad=True), nn.Linear(1, 1))
+    assert str(caught.value) == words

@@ -316,3 +316,24 @@ from torch.onnx.symbolic_helper import parse_args
 print(is_fake(torch.ones(1)), get_proxy_mode(), GraphModule is torch.fx.GraphModule, parse_args("v")(is_fake) is is_fake)
 """
     assert output(run_script(source)) == ["False None True True"]
+
+
+def test_methods_and_types_in_errors_have_the_names_of_pytorch(run_script):
+    source = """
+import torch
+from torch import nn
+print(nn.Module.apply.__module__, torch.autograd.Function.apply.__module__, torch.optim.Optimizer.state_dict.__module__)
+handle = torch.ones(1, requires_grad=True).register_hook(print)
+for f in (torch.float32, torch.device("cpu"), torch.Size([1]), handle):
+    try:
+        f()
+    except TypeError as error:
+        print(error)
+"""
+    assert output(run_script(source)) == [
+        "torch.nn.modules.module torch.autograd.function torch.optim.optimizer",
+        "'torch.dtype' object is not callable",
+        "'torch.device' object is not callable",
+        "'torch.Size' object is not callable",
+        "'RemovableHandle' object is not callable",
+    ]

@@ -251,6 +251,8 @@ hg_arg py_arg_of(PyObject *o,
 
 /* Make a type, keep it in its slot of the state and add it to the module. `base` may be NULL. */
 int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
+/* Gives the types that PyTorch has in C its names, as in "'torch.dtype' object is not callable". */
+void py_types_of_torch(void);
 
 /* ---- What each file adds to the module: 0, or -1 with the exception set ----------------------------------------- */
 

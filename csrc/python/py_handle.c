@@ -335,6 +335,7 @@ int py_handle_init(PyObject *m) {
         Py_DECREF(meta);
         return -1;
     }
+    hg_py->handle_type->tp_name = "RemovableHandle"; /* as a class in Python is called in Python's own errors */
     /* PyType_FromMetaclass() came with Python 3.12 only. The layout is that of `type`. */
     Py_SET_TYPE((PyObject *)hg_py->handle_type, meta);
     return 0;

@@ -14,7 +14,6 @@ typedef struct options {
 static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags, PyObject *const *args, Py_ssize_t n,
                                PyObject *kwnames) {
     static const uint32_t flag_of[] = {HG_HOOK_PREPEND, HG_HOOK_WITH_KWARGS, HG_HOOK_ALWAYS_CALL};
-    static const char *const flag_names[] = {"prepend", "with_kwargs", "always_call"};
     const char *bare = o->function + strlen("Module.");
     PyObject *at[4] = {NULL};
     hg_hooks *h;
@@ -22,8 +21,6 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
     if (n > o->n_positional)
         return PyErr_Format(PyExc_TypeError, "%s() takes %s%d positional arguments but %zd were given", o->function,
                             o->n_positional > 1 ? "from 2 to " : "", o->n_positional + 1, n + 1);
-    if (!n && !kwnames)
-        return PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'hook'", o->function);
     if (!cx) return NULL;
     if (n == 1 && !kwnames)
         at[0] = args[0];
@@ -31,7 +28,7 @@ static PyObject *register_hook(PyObject *self, const options *o, uint32_t flags,
         return NULL;
     if (py_hook_check(at[0], bare)) return NULL;
     for (int i = 0; i < 3; i++) {
-        int on = at[i + 1] ? py_bool(at[i + 1], bare, flag_names[i]) : 0;
+        int on = at[i + 1] ? PyObject_IsTrue(at[i + 1]) : 0;
         if (on < 0) return NULL;
         if (on) flags |= flag_of[i];
     }

@@ -360,9 +360,10 @@ static PyObject *op_get_module(PyObject *self, void *Py_UNUSED(closure)) {
     return called ? PyUnicode_FromFormat("%s%s", called, below ? below : "") : PyUnicode_FromString(where);
 }
 
-/* _ops_of_torch(): from here on functions say that they are torch's. */
+/* _ops_of_torch(): from here on functions, and types in Python's own errors, say that they are torch's. */
 static PyObject *ops_of_torch(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     called = "torch";
+    py_types_of_torch();
     Py_RETURN_NONE;
 }
 

@@ -14,24 +14,35 @@ static int place_of(const char *names, PyObject *name) {
     return -1;
 }
 
-/* Name i of the list, for a message. */
-static const char *name_at(const char *names, int i, char room[40]) {
-    for (; i > 0; i--) names = strchr(names, ',') + 1;
-    size_t n = strcspn(names, ",");
-    if (n > 39) n = 39;
-    memcpy(room, names, n);
-    room[n] = 0;
-    return room;
+/* Says which of the first n names have no value, as Python does for its own functions. */
+static int missing(const char *function, const char *names, int n, PyObject *const *at) {
+    char list[160] = "";
+    int n_missing = 0, n_said = 0;
+    for (int i = 0; i < n; i++) n_missing += !at[i];
+    for (int i = 0; i < n; i++, names += *names == ',') {
+        int length = (int)strcspn(names, ",");
+        size_t used = strlen(list);
+        const char *before = !n_said ? "" : n_missing == 2 ? " and " : n_said + 1 < n_missing ? ", " : ", and ";
+        if (!at[i]) {
+            snprintf(list + used, sizeof list - used, "%s'%.*s'", before, length, names);
+            n_said++;
+        }
+        names += length;
+    }
+    PyErr_Format(PyExc_TypeError, "%s() missing %d required positional argument%s: %s", function, n_missing,
+                 n_missing == 1 ? "" : "s", list);
+    return -1;
 }
 
 int py_parse(const char *function, const char *names, int n_required, PyObject *const *args, Py_ssize_t n_args,
              PyObject *kwnames, PyObject **at) {
-    int n = 1;
-    char room[40];
+    int n = 1, self = strchr(function, '.') != NULL;
     for (const char *c = names; *c; c++) n += *c == ',';
     if (n_args > n) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %d argument%s (%zd given)", function, n, n == 1 ? "" : "s",
-                     n_args);
+        char from[24] = "";
+        if (n_required < n) snprintf(from, sizeof from, "from %d to ", n_required + self);
+        PyErr_Format(PyExc_TypeError, "%s() takes %s%d positional argument%s but %zd were given", function, from,
+                     n + self, n + self == 1 && !*from ? "" : "s", n_args + self);
         return -1;
     }
     for (int i = 0; i < n; i++) at[i] = i < n_args ? args[i] : NULL;
@@ -49,11 +60,7 @@ int py_parse(const char *function, const char *names, int n_required, PyObject *
         at[i] = args[n_args + k];
     }
     for (int i = 0; i < n_required; i++)
-        if (!at[i]) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s' (pos %d)", function,
-                         name_at(names, i, room), i + 1);
-            return -1;
-        }
+        if (!at[i]) return missing(function, names, n_required, at);
     return 0;
 }
 

@@ -14,13 +14,18 @@ static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, co
     return st == HG_OK ? py_hooks_register(h, fn, 0) : py_raise(cx, st);
 }
 
-static PyObject *tensor_register_hook(PyObject *self, PyObject *fn) {
+static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *fn;
+    if (py_parse("Tensor.register_hook", "hook", 1, args, n, kwnames, &fn)) return NULL;
     if (!hg_tensor_requires_grad(TENSOR(self)))
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
     return register_on(self, HG_HOOK_TENSOR, fn, "register_hook");
 }
 
-static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObject *fn) {
+static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObject *const *args, Py_ssize_t n,
+                                                           PyObject *kwnames) {
+    PyObject *fn;
+    if (py_parse("Tensor.register_post_accumulate_grad_hook", "hook", 1, args, n, kwnames, &fn)) return NULL;
     if (!hg_tensor_requires_grad(TENSOR(self)))
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
     hg_node *made_by;
@@ -33,12 +38,13 @@ static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObj
 }
 
 PyMethodDef py_tensor_hook_methods[] = {
-    {"register_hook", tensor_register_hook, METH_O,
+    {"register_hook", (PyCFunction)(void (*)(void))tensor_register_hook, METH_FASTCALL | METH_KEYWORDS,
      "register_hook($self, hook)\n--\n\n"
      "Call `hook(grad)` whenever a gradient with respect to this tensor has been computed; a tensor it returns\n"
      "takes the gradient's place. Returns a handle whose remove() undoes it.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html"},
-    {"register_post_accumulate_grad_hook", tensor_register_post_accumulate_grad_hook, METH_O,
+    {"register_post_accumulate_grad_hook", (PyCFunction)(void (*)(void))tensor_register_post_accumulate_grad_hook,
+     METH_FASTCALL | METH_KEYWORDS,
      "register_post_accumulate_grad_hook($self, hook)\n--\n\n"
      "Call `hook(tensor)` after a gradient has been added to this leaf's `.grad`. Returns a handle.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_post_accumulate_grad_hook.html"},

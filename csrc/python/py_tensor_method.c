@@ -226,7 +226,8 @@ static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize
         hg_status st = py_backward(cx, &(py_backward_call){&root, &grad, 1, false, false, NULL, -1, true, NULL});
         return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
     }
-    if (!cx || py_parse("backward", "gradient,retain_graph,create_graph,inputs", 0, args, n, kwnames, at)) return NULL;
+    if (!cx || py_parse("Tensor.backward", "gradient,retain_graph,create_graph,inputs", 0, args, n, kwnames, at))
+        return NULL;
     int create = py_bool(at[2], "backward", "create_graph");
     int keep = !at[1] || at[1] == Py_None ? create : py_bool(at[1], "backward", "retain_graph");
     if (create < 0 || keep < 0) return NULL;

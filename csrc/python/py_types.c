@@ -449,6 +449,15 @@ int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObjec
     return *slot ? PyModule_AddType(m, *slot) : -1;
 }
 
+void py_types_of_torch(void) {
+    hg_py->dtype_type->tp_name = "torch.dtype";
+    hg_py->device_type->tp_name = "torch.device";
+    hg_py->size_type->tp_name = "torch.Size";
+    hg_py->layout_type->tp_name = "torch.layout";
+    hg_py->memory_format_type->tp_name = "torch.memory_format";
+    hg_py->generator_type->tp_name = "torch._C.Generator";
+}
+
 int py_types_init(PyObject *m) {
     if (py_type_add(m, &hg_py->dtype_type, &dtype_spec, NULL) ||
         py_type_add(m, &hg_py->device_type, &device_spec, NULL) ||
