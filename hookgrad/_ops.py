@@ -95,6 +95,9 @@ class OpOverload:
 
     @cached_property
     def _schema(self):
+        custom = getattr(ops, self.namespace)._custom.get(self._opname)
+        if custom is not None:
+            return custom._signature
         from ._schema import schema_of
 
         return schema_of(self)
@@ -133,6 +136,8 @@ class OpOverloadPacket:
     def __getattr__(self, overload):
         if overload.startswith("__"):
             raise AttributeError(overload)
+        if overload != "default" and self.__name__ in getattr(ops, self._namespace)._custom:
+            raise AttributeError(f"The underlying op of '{self}' has no overload name '{overload}'")
         value = self.__dict__[overload] = OpOverload(self, overload)
         return value
 
@@ -165,6 +170,9 @@ class OpNamespace:
 
     def __reduce__(self):
         return getattr, (ops, self.name)
+
+    def __repr__(self):
+        return f"<module 'torch.ops.{self.name}' from 'torch.ops'>"
 
     def _define(self, op, function):
         self._custom[op] = function

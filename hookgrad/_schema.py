@@ -4,6 +4,7 @@ It is made from the row of the table that the op's name belongs to, when a progr
 """
 
 import re
+from ast import literal_eval
 from functools import cache
 
 from . import _C
@@ -15,6 +16,16 @@ _WORDS = {"dtype": "ScalarType", "memory_format": "MemoryFormat"}
 _SIZES = frozenset(
     "size stride start end padding dilation output_padding groups bias_sizes split_size split_sizes length normalized_shape".split()
 )
+_TAKEN = {
+    "Tensor": _C.Tensor,
+    "SymInt": int,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "str": str,
+    "Scalar": (int, float, _C.Tensor),
+    "ScalarType": _C.dtype,
+}
 _DEVICE = [("Layout?", "layout"), ("Device?", "device"), ("bool?", "pin_memory")]
 
 
@@ -32,6 +43,18 @@ class Type:
         return said
 
     __repr__ = __str__
+
+    def takes(self, value, written=None):
+        """Can an argument of the type have that value? What it does not know, it takes for any."""
+        written = written or self.written
+        if written.endswith("?"):
+            return value is None or self.takes(value, written[:-1])
+        if written.endswith("]"):
+            word, _, size = written.rpartition("[")
+            if isinstance(value, (list, tuple)):
+                return all(self.takes(one, word) for one in value)
+            return size != "]" and self.takes(value, word)
+        return isinstance(value, _TAKEN.get(written, object)) or written == "Tensor" and value is None
 
     def __eq__(self, other):
         return str(self) == str(other)
@@ -71,6 +94,8 @@ class Argument:
             return self._default == "True"
         if kind.startswith("str"):
             return self._default.strip("\"'")
+        if self._default[0] == "[" or kind == "ScalarType":
+            return literal_eval(self._default) if self._default[0] == "[" else getattr(_C, self._default)
         number = float(self._default) if kind[0] == "f" or "." in self._default else int(self._default)
         return [number] * (self.N or 0) if "[" in kind else number
 
@@ -79,7 +104,7 @@ class Argument:
         said = f"{word}{self._alias}{rest}" + (f" {self.name}" if self.name else "")
         if self._default is None:
             return said
-        value = self.default_value
+        value = self._default if word == "ScalarType" else self.default_value
         if word == "float" and value is not None:
             value = f"{value:g}" if value % 1 else f"{value:g}."
         elif word == "str":
@@ -99,6 +124,38 @@ class FunctionSchema:
     @property
     def is_mutable(self):
         return any(argument.is_write for argument in self.arguments)
+
+    def bind(self, args, kwargs):
+        """The values of the arguments, those by position first, of a call that may have left out some or given others."""
+        if len(args) > len(self.arguments) or any(a.kwarg_only for a in self.arguments[: len(args)]):
+            most = sum(not a.kwarg_only for a in self.arguments)
+            raise RuntimeError(
+                f"{self.name}() expected at most {most} argument(s) but received {len(args) + len(kwargs)} argument(s). "
+                f"Declaration: {self}"
+            )
+        values = []
+        for at, argument in enumerate(self.arguments):
+            if at < len(args):
+                value = args[at]
+            elif argument.name in kwargs:
+                value = kwargs[argument.name]
+            elif argument.has_default_value():
+                values.append(argument.default_value)
+                continue
+            else:
+                raise RuntimeError(
+                    f"{self.name}() is missing value for argument '{argument.name}'. Declaration: {self}"
+                )
+            if not argument.type.takes(value):
+                raise RuntimeError(
+                    f"{self.name}() Expected a value of type '{argument.type}' for argument '{argument.name}' but instead "
+                    f"found type '{type(value).__name__}'.\nPosition: {at}\nValue: {value!r}\nDeclaration: {self}"
+                )
+            values.append(float(value) if argument.type.written == "float" else value)
+        for name in kwargs:
+            if name not in [a.name for a in self.arguments[len(args) :]]:
+                raise RuntimeError(f"Unknown keyword argument '{name}' for operator '{self.name}'. Schema: {self}")
+        return values
 
     def __str__(self):
         plain = [str(a) for a in self.arguments if not a.kwarg_only]
@@ -176,3 +233,29 @@ def schema_of(op):
     return FunctionSchema(
         op.overloadpacket._qualified_op_name, "" if overload == "default" else overload, arguments, returns
     )
+
+
+_ARGUMENT = re.compile(r"(\w+)(\([^)]*\))?(\S*)(?: (\w+))?(?:=(.+))?")
+
+
+def parsed(qualname, written):
+    """The schema that a program has written: "(Tensor(a!) x, *, int k=2) -> Tensor"."""
+    given, _, results = written.partition("->")
+    given, results = given.strip(), results.strip()
+    if given[:1] + given[-1:] != "()" or not results:
+        raise RuntimeError(f"not a schema: {written}")
+    arguments, kwarg_only = [], False
+    for one in re.split(r", *(?![^\[]*\])", given[1:-1].strip()) if given != "()" else []:
+        if one == "*":
+            kwarg_only = True
+            continue
+        found = _ARGUMENT.fullmatch(one)
+        if not found or not found[4]:
+            raise RuntimeError(f"not an argument: {one}")
+        arguments.append(Argument(found[1] + found[3], found[4], found[5], kwarg_only, found[2] or ""))
+    returns = []
+    for one in filter(None, re.split(r", *", results.strip("()") if results[0] == "(" else results)):
+        word, alias, rest, name, _ = _ARGUMENT.fullmatch(one).groups()
+        returns.append(Argument(word + rest, name or "", None, False, alias or ""))
+    name, _, overload = qualname.partition(".")
+    return FunctionSchema(name, overload, arguments, returns)

@@ -4,13 +4,19 @@ Source: https://docs.pytorch.org/docs/stable/library.html
 """
 
 import inspect
+import re
+from collections import abc
 from enum import Enum
 from functools import update_wrapper
 from itertools import islice
+from types import UnionType
+from typing import Union, get_args, get_origin
 
 from . import _C
 from ._ops import OpOverload, ops
+from ._schema import parsed
 from .autograd.function import Function
+from .types import Number
 
 __all__ = [
     "CustomOpDef",
@@ -18,6 +24,8 @@ __all__ = [
     "custom_op",
     "define",
     "impl",
+    "infer_schema",
+    "opcheck",
     "register_autograd",
     "register_fake",
     "register_kernel",
@@ -28,15 +36,15 @@ __all__ = [
 class CustomOpDef:
     """A function as an op `namespace::name`: what `custom_op` makes of it."""
 
-    def __init__(self, qualname, fn, mutates_args=()):
+    def __init__(self, qualname, fn, schema):
         namespace, _, name = qualname.partition("::")
         if not name or not namespace:
             raise ValueError(
                 f"Expected name to be of the form '<namespace>::<name>', but got: {qualname}. Please check the op's name"
             )
         self._namespace, self._name, self._qualname = namespace, name, qualname
+        self._schema, self._signature = schema, parsed(qualname, schema)
         self._init_fn = self._kernel = fn
-        self._mutates = mutates_args
         self._backward = self._setup_context = self._abstract_fn = self._vmap = None
         self._functions = {}  # what is applied in calls without keywords, by kernel and vmap: samples of a vmap share it
         self._opoverload = getattr(ops, namespace)._define(name, self).default
@@ -74,34 +82,54 @@ class CustomOpDef:
         self._backward, self._setup_context = backward, setup_context
 
     def __call__(self, *args, **kwargs):
+        announced = self._signature.arguments
+        values = self._signature.bind(args, kwargs)
         kernel = self._kernel
-        if self._abstract_fn and any(getattr(a, "is_meta", False) for a in (*args, *kwargs.values())):
-            kernel = self._abstract_fn
+        if any(getattr(a, "is_meta", False) for a in values):
+            kernel = self._abstract_fn or (self._no_fake if self._init_fn else None)
         if kernel is None:
             raise NotImplementedError(f"There is no kernel registered for {self._qualname}")
-        try:
-            bound = inspect.signature(self._init_fn or kernel).bind(*args, **kwargs)
-        except TypeError as error:
-            raise RuntimeError(f"{self._qualname}() {error}") from None
-        for name, value in bound.arguments.items():
-            if bound.signature.parameters[name].annotation is _C.Tensor and not isinstance(value, _C.Tensor):
-                raise RuntimeError(
-                    f"{self._qualname}() Expected a value of type 'Tensor' for argument '{name}' but instead found type "
-                    f"'{type(value).__name__}'."
-                )
-        bound.apply_defaults()
-        inputs, counts = _spread(bound.args)
-        key = None if bound.kwargs else (kernel, self._vmap, counts)
-        function = self._functions.get(key) or self._function(kernel, bound.kwargs, counts)
+        keywords = {a.name: value for a, value in zip(announced, values) if a.kwarg_only}
+        if not (self._init_fn or self._backward or self._vmap):  # it differentiates by what it is made of
+            return kernel(*values[: len(values) - len(keywords)], **keywords)
+        inputs, counts = _spread(values[: len(values) - len(keywords)])
+        key = None if keywords else (kernel, self._vmap, counts)
+        function = self._functions.get(key) or self._function(kernel, keywords, counts)
         if key:
             self._functions[key] = function
         result = function.apply(*inputs)
         if function.gives_list:
             result = list(result)
-        for name in self._mutates if isinstance(self._mutates, (list, tuple, set)) else ():
-            if isinstance(bound.arguments.get(name), _C.Tensor):
-                _C._increment_version(bound.arguments[name])
+        for argument, value in zip(announced, values):
+            if argument.is_write and isinstance(value, _C.Tensor):
+                _C._increment_version(value)
         return result
+
+    def _no_fake(self, *args, **kwargs):
+        if self._signature.returns:
+            raise RuntimeError(
+                f"There was no fake impl registered for {self}. This is necessary for torch.compile/export/fx tracing to work. "
+                f"Please use `{self._init_fn.__name__}.register_fake` to add an fake impl."
+            )
+
+    def _check(self, inputs, output):
+        """What a function gives is what it says, and lies in memory of its own."""
+        if (
+            self._signature.returns
+            and not isinstance(output, (list, tuple))
+            and not self._signature.returns[0].type.takes(output)
+        ):
+            raise RuntimeError(f"Unable to cast {output} to {self._signature.returns[0].type}")
+        seen = {x.untyped_storage()._cdata for x in inputs if isinstance(x, _C.Tensor)}
+        for y in output if isinstance(output, (list, tuple)) else (output,):
+            if isinstance(y, _C.Tensor) and y.untyped_storage()._cdata in seen:
+                raise RuntimeError(
+                    f"{self._name}: The output of this custom operator (1) must not also be an input to this custom operator and "
+                    "(2) may not alias any inputs to this custom operator or other returns. The most common way to trigger this "
+                    "error is if we have y = custom_op(x) and y and x are the same Tensor. Please instead return a clone of the "
+                    "offending output tensor(s) (e.g. return x.clone()) or refactor the custom operator to not return y."
+                )
+            seen.add(y.untyped_storage()._cdata if isinstance(y, _C.Tensor) else None)
 
     def _function(self, kernel, keywords, counts):
         """The autograd.Function of a call of the kernel with these arguments that go by keyword only, and lists of so many."""
@@ -113,6 +141,8 @@ class CustomOpDef:
             @staticmethod
             def forward(*inputs):
                 output = kernel(*_gathered(inputs, counts), **keywords)
+                if op._init_fn:
+                    op._check(inputs, output)
                 Generated.gives_list = isinstance(output, list)
                 return tuple(output) if Generated.gives_list else output
 
@@ -176,15 +206,97 @@ def custom_op(name, fn=None, /, *, mutates_args, device_types=None, schema=None,
     """
 
     def decorate(fn):
-        for parameter in inspect.signature(fn).parameters.values() if schema is None else ():
-            if parameter.annotation is parameter.empty:
-                raise ValueError(
-                    f"infer_schema(func): Parameter {parameter.name} must have a type annotation. Got func with signature "
-                    f"{inspect.signature(fn)}"
-                )
-        return CustomOpDef(name, fn, mutates_args)
+        return CustomOpDef(name, fn, infer_schema(fn, mutates_args=mutates_args) if schema is None else schema)
 
     return decorate if fn is None else decorate(fn)
+
+
+_WORDS = {
+    _C.Tensor: "Tensor",
+    int: "SymInt",
+    float: "float",
+    bool: "bool",
+    str: "str",
+    _C.dtype: "ScalarType",
+    _C.device: "Device",
+    Number: "Scalar",
+}
+
+
+def _word(annotation):
+    """The word of a schema for a type, or None."""
+    if annotation in _WORDS:
+        return _WORDS[annotation]
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType) and type(None) in inner:
+        word = _word(Union[tuple(one for one in inner if one is not type(None))])  # noqa: UP007
+        return word and word + "?"
+    if origin in (list, abc.Sequence) and len(inner) == 1:
+        word = _word(inner[0])
+        return word and word + "[]"
+    return None
+
+
+def infer_schema(prototype_function, /, *, mutates_args, op_name=None):
+    """The schema of a function, from its annotations.
+
+    >>> import hookgrad as torch
+    >>> def scaled(x: torch.Tensor, by: float = 2.5) -> torch.Tensor: ...
+    >>> infer_schema(scaled, mutates_args=())
+    '(Tensor x, float by=2.5) -> Tensor'
+    """
+    signature = inspect.signature(prototype_function)
+
+    def refuse(words):
+        raise ValueError(f"infer_schema(func): {words} Got func with signature {signature})")
+
+    try:
+        parameters = inspect.signature(prototype_function, eval_str=True).parameters
+        result = inspect.signature(prototype_function, eval_str=True).return_annotation
+    except NameError as error:
+        refuse(f"Unsupported type annotation: {error}.")
+    written, mutable = [], 0
+    for name, parameter in parameters.items():
+        kind, annotation, default = parameter.kind, parameter.annotation, parameter.default
+        if kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            refuse("We do not support positional-only args, varargs, or varkwargs.")
+        if annotation is parameter.empty:
+            refuse(f"Parameter {name} must have a type annotation.")
+        word = _word(annotation)
+        if word is None:
+            valid = ", ".join(getattr(one, "__name__", str(one)) for one in _WORDS)
+            refuse(
+                f"Parameter {name} has unsupported type {annotation}. The valid types are: {valid}, options and lists of them."
+            )
+        if "Tensor" in word if mutates_args == "unknown" else name in mutates_args:
+            if "Tensor" not in word:
+                refuse(f"Parameter {name} is in mutable_args but only Tensors or collections of Tensors can be mutated")
+            word = word.replace("Tensor", f"Tensor(a{mutable}!)")
+            mutable += 1
+        if kind is parameter.KEYWORD_ONLY and "*" not in written:
+            written.append("*")
+        if default is not parameter.empty:
+            if not isinstance(default, (int, float, str, _C.dtype, _C.device, type(None))):
+                refuse(f"Parameter {name} has an unsupported default value type {type(default)}.")
+            quoted = isinstance(default, (str, _C.device))
+            default = f'"{default}"' if quoted else str(default).removeprefix("torch.")
+            written.append(f"{word} {name}={default}")
+        else:
+            written.append(f"{word} {name}")
+    unknown = set() if mutates_args == "unknown" else set(mutates_args) - set(parameters)
+    if unknown:
+        refuse(
+            f"{unknown} in mutates_args were not found in the custom op's signature. mutates_args should contain the names of all "
+            "args that the custom op mutates, or just the string 'unknown' if you don't know."
+        )
+    if result is inspect.Signature.empty:
+        refuse("No return type annotation was provided. Please add one.")
+    several = get_args(result) if get_origin(result) is tuple else None
+    words = [] if result is None else [_word(one) for one in several or (result,)]
+    if None in words:
+        refuse(f"Return has unsupported type {result}.")
+    results = words[0] if len(words) == 1 and not several else f"({', '.join(words)})"
+    return f"{op_name or ''}({', '.join(written)}) -> {results}"
 
 
 def _found(op):
@@ -225,7 +337,18 @@ def register_vmap(op, func=None, /, *, lib=None):
 
 def define(qualname, schema, *, lib=None, tags=()):
     """An op without a kernel yet, as `impl` gives it one."""
-    CustomOpDef(qualname, None)
+    if not re.match(r"\(.*\) -> .+", schema):
+        raise ValueError(
+            f'define(qualname, schema, ...): expected schema to look like e.g. "(Tensor x) -> Tensor" but got "{schema}"'
+        )
+    namespace, _, name = qualname.partition("::")
+    if not name:
+        raise ValueError(f'Expected `qualname` to be of the form "namespace::name", but got {qualname}.')
+    if name in getattr(ops, namespace)._custom:
+        raise RuntimeError(
+            f"Tried to register an operator ({qualname}{schema}) with the same name and overload name multiple times."
+        )
+    CustomOpDef(qualname, None, schema)
 
 
 def impl(qualname, types, func=None, *, lib=None):
@@ -238,16 +361,87 @@ def impl(qualname, types, func=None, *, lib=None):
     return register if func is None else register(func)
 
 
+class OpCheckError(Exception):
+    """An op is not what it says."""
+
+
+def _check_schema(op, args, kwargs):
+    copies = [a.detach().clone() if isinstance(a, _C.Tensor) else a for a in args]
+    op(*copies, **kwargs)
+    for argument, before, after in zip(op._signature.arguments, args, copies):
+        if isinstance(before, _C.Tensor) and not argument.is_write and not _C.equal(before, after):
+            raise RuntimeError(f"Argument {argument.name} is not defined as mutable but was mutated")
+
+
+def _check_fake(op, args, kwargs):
+    real, fake = (
+        op(*[a.detach().clone().to(device) if isinstance(a, _C.Tensor) else a for a in args], **kwargs)
+        for device in ("cpu", "meta")
+    )
+    for a, b in zip(*[x if isinstance(x, (list, tuple)) else [x] for x in (real, fake)]):
+        if isinstance(a, _C.Tensor) and (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise RuntimeError(f"The fake impl gives {b.dtype} of {b.shape}, the op {a.dtype} of {a.shape}")
+
+
+def _check_backward(op, args, kwargs):
+    out = op(
+        *[a.detach().clone().requires_grad_(a.requires_grad) if isinstance(a, _C.Tensor) else a for a in args], **kwargs
+    )
+    for y in out if isinstance(out, (list, tuple)) else [out]:
+        if isinstance(y, _C.Tensor) and y.requires_grad:
+            y.sum().backward(retain_graph=True)
+
+
+_CHECKS = {
+    "test_schema": _check_schema,
+    "test_autograd_registration": lambda *call: None,
+    "test_faketensor": _check_fake,
+    "test_aot_dispatch_static": _check_backward,
+    "test_aot_dispatch_dynamic": _check_backward,
+}
+_DEFAULT_CHECKS = tuple(name for name in _CHECKS if name != "test_aot_dispatch_static")
+
+
+def opcheck(op, args, kwargs=None, *, test_utils=_DEFAULT_CHECKS, raise_exception=True, atol=None, rtol=None):
+    """Is an op of one's own what its schema, its fake and its derivative say? {check: "SUCCESS", or the exception}."""
+    if not isinstance(op, (CustomOpDef, OpOverload)):
+        raise ValueError(
+            f"opcheck(op, ...): op must be instance of torch._ops.OpOverload, e.g. torch.ops.aten.sin.default, got {type(op)}"
+        )
+    names = (test_utils,) if isinstance(test_utils, str) else tuple(test_utils)
+    if not set(names) <= _CHECKS.keys():
+        raise ValueError(
+            f"opcheck(op, ..., test_utils={names}), expected test_utils to be subset of {tuple(_CHECKS)} but it was not"
+        )
+    results = {}
+    for name in names:
+        try:
+            _CHECKS[name](_found(op), args, kwargs or {})
+            results[name] = "SUCCESS"
+        except Exception as error:  # noqa: BLE001 (whatever the op's functions raise is what was asked for)
+            results[name] = error
+            if raise_exception:
+                raise OpCheckError(
+                    f"opcheck(op, ...): {name} failed with {error} (scroll up for stack trace)"
+                ) from error
+    return results
+
+
 class Library:
     """Ops of one namespace, defined by their schemas."""
 
     def __init__(self, ns, kind, dispatch_key=""):
-        self.ns, self.kind = ns, kind
+        if kind not in ("DEF", "IMPL", "FRAGMENT"):
+            raise ValueError(f"Unsupported kind: {kind}")
+        self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
+
+    def __repr__(self):
+        return f"Library(kind={self.kind}, ns={self.ns}, dispatch_key={self.dispatch_key})>"
 
     def define(self, schema, alias_analysis="", *, tags=()):
         """An op without a kernel yet: "name(Tensor x) -> Tensor"."""
-        name = schema.partition("(")[0]
-        define(f"{self.ns}::{name}", schema)
+        name, bracket, rest = schema.partition("(")
+        define(f"{self.ns}::{name}", bracket + rest)
         return name
 
     def impl(self, op_name, fn, dispatch_key="", **options):

@@ -103,3 +103,124 @@ def test_an_op_on_meta_is_asked_for_shapes_and_vmap_for_all_samples():
     twice.register_vmap(lambda info, dims, x: asked.append((info.batch_size, dims)) or (twice(x), 0))
     assert torch.vmap(twice)(x).tolist() == [[2], [2]] and asked == [(2, (0,))]
     assert twice._opoverload._opname == "twice"
+
+
+def announced(
+    x: torch.Tensor,
+    n: int,
+    xs: list[torch.Tensor],
+    w: torch.Tensor | None,
+    d: torch.dtype = torch.float32,
+    *,
+    f: float = 1.5,
+) -> tuple[torch.Tensor, int]:
+    return x, n
+
+
+@pytest.mark.parametrize(
+    "mutates, options, schema",
+    [
+        (
+            (),
+            {},
+            "(Tensor x, SymInt n, Tensor[] xs, Tensor? w, ScalarType d=float32, *, float f=1.5) -> (Tensor, SymInt)",
+        ),
+        (
+            "unknown",
+            {"op_name": "op"},
+            "op(Tensor(a0!) x, SymInt n, Tensor(a1!)[] xs, Tensor(a2!)? w, ScalarType d=float32, *, float f=1.5) -> (Tensor, SymInt)",
+        ),
+    ],
+)
+def test_schemas_are_read_from_annotations(mutates, options, schema):
+    assert torch.library.infer_schema(announced, mutates_args=mutates, **options) == schema
+
+
+def test_what_no_schema_can_say_is_refused():
+    def infer(fn, mutates_args=()):
+        return torch.library.infer_schema(fn, mutates_args=mutates_args)
+
+    def stars(*x: torch.Tensor) -> torch.Tensor: ...
+
+    def of_dict(x: dict) -> torch.Tensor: ...
+
+    def to_nothing_said(x: torch.Tensor): ...
+
+    for fn, words in (
+        (stars, "varargs"),
+        (of_dict, "unsupported type <class 'dict'>"),
+        (to_nothing_said, "No return type"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            infer(fn)
+    with pytest.raises(ValueError, match="only Tensors"):
+        infer(announced, {"n"})
+    with pytest.raises(ValueError, match="'z'.* were not found"):
+        infer(announced, {"z"})
+
+
+def test_an_op_says_what_it_takes():
+    @custom_op("says::scaled", mutates_args=())
+    def scaled(x: torch.Tensor, k: int = 3, s: float | None = None) -> torch.Tensor:
+        return x * k
+
+    packet = torch.ops.says.scaled
+    assert scaled._schema == "(Tensor x, SymInt k=3, float? s=None) -> Tensor"
+    assert str(packet.default._schema) == "says::scaled" + scaled._schema
+    assert [(a.name, str(a.type), a.default_value) for a in packet.default._schema.arguments] == [
+        ("x", "Tensor", None),
+        ("k", "int", 3),
+        ("s", "Optional[float]", None),
+    ]
+    with pytest.raises(AttributeError, match="The underlying op of 'says.scaled' has no overload name 'other'"):
+        packet.other  # noqa: B018
+    x = torch.ones(1)
+    for args, kwargs, words in (
+        ((), {}, "is missing value for argument 'x'. Declaration: says::scaled"),
+        ((x, 2.5), {}, "Expected a value of type 'int' for argument 'k' but instead found type 'float'"),
+        ((x, 2, 0.5, 1), {}, r"expected at most 3 argument\(s\) but received 4 argument"),
+        ((x,), {"q": 1}, "Unknown keyword argument 'q' for operator 'says::scaled'"),
+        ((x.to("meta"),), {}, "There was no fake impl registered for <CustomOpDef"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            scaled(*args, **kwargs)
+
+
+def test_results_are_no_arguments_and_are_what_was_announced():
+    same = custom_op("says::same", lambda x: x, mutates_args=(), schema="(Tensor x) -> Tensor")
+    with pytest.raises(RuntimeError, match="must not also be an input"):
+        same(torch.ones(1))
+    three = custom_op("says::three", lambda x: 3, mutates_args=(), schema="(Tensor x) -> Tensor")
+    with pytest.raises(RuntimeError, match="Unable to cast 3 to Tensor"):
+        three(torch.ones(1))
+
+
+def test_opcheck_finds_what_an_op_does_not_say():
+    def check(name, fn, backward=None, **options):
+        op = custom_op("checks::" + name, fn, mutates_args=(), schema="(Tensor x) -> Tensor")
+        op.register_fake(torch.empty_like)
+        if backward:
+            op.register_autograd(backward)
+        return torch.library.opcheck(op, (torch.ones(2, requires_grad=True),), **options)
+
+    good = check("good", lambda x: x * 2, lambda ctx, grad: grad * 2)
+    assert good == dict.fromkeys(
+        ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"), "SUCCESS"
+    )
+    with pytest.raises(torch.library.OpCheckError, match="Argument x is not defined as mutable but was mutated"):
+        check("writes", lambda x: x.add_(1).clone())
+    found = check("shapes", lambda x: x.sum(), lambda ctx, grad: grad.expand(2), raise_exception=False)
+    assert "fake impl" in str(found["test_faketensor"])
+    with pytest.raises(torch.library.OpCheckError, match="no autograd formula"):
+        check("plain", lambda x: x * 2)
+
+
+def test_a_name_is_defined_once():
+    library = Library("once", "DEF")
+    library.define("twice(Tensor x) -> Tensor")
+    with pytest.raises(RuntimeError, match="multiple times"):
+        library.define("twice(Tensor x) -> Tensor")
+    with pytest.raises(ValueError, match="Unsupported kind"):
+        Library("once", "OTHER")
+    library.impl("twice", lambda x: x * 2, "CPU")
+    assert torch.ops.once.twice(torch.ones(1, requires_grad=True)).grad_fn.name() == "MulBackward0"
