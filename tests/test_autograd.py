@@ -1,5 +1,6 @@
 """Autograd: what backward and grad give, what they keep, and how they fail. Expected values are PyTorch's."""
 
+import copy
 import gc
 import subprocess
 import sys
@@ -920,3 +921,69 @@ def test_a_cast_turns_its_gradient_back_also_where_the_leaf_takes_any():
     x.grad = None
     (x * torch.ones(2, dtype=torch.float64)).sum().backward()
     assert x.grad.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("function", "version"),
+    [
+        (lambda x: x.max(0)[0], 2), (lambda x: x.max(), 1), (lambda x: x.sort()[0], 2), (lambda x: x.median(), 1),
+        (lambda x: x.gather(0, torch.tensor([[0, 1]])), 1), (lambda x: x.index_select(0, torch.tensor([0])), 1),
+        (lambda x: x.cummax(0)[0], 2), (lambda x: x.take(torch.tensor([0])), 1), (lambda x: x.trace(), 2),
+    ],
+)  # fmt: skip
+def test_a_gradient_that_is_written_into_zeros_has_their_version(function, version):
+    x = torch.arange(6.0).view(3, 2).requires_grad_()
+    (grad,) = torch.autograd.grad(function(x).sum(), x)
+    assert grad._version == version
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(torch.bool, "CPUBoolType"), (torch.int64, "torch.LongTensor")])
+def test_what_was_modified_is_called_as_pytorch_calls_it(dtype, kind):
+    x, index = torch.ones(2, requires_grad=True), torch.ones(2).to(dtype)
+    y = x[index]
+    index.zero_()
+    with pytest.raises(RuntimeError, match=rf"inplace operation: \[{kind} \[2\]\] is at version 1"):
+        y.sum().backward()
+
+
+def test_logical_ops_write_to_a_leaf():
+    x = torch.tensor([0.0, 2.0], requires_grad=True)
+    assert x.logical_not_() is x and x.tolist() == [1, 0] and x.requires_grad
+    y = x * 2
+    y.logical_or_(torch.ones(2))
+    assert y.tolist() == [1, 1] and y.grad_fn.name() == "MulBackward0"
+    with pytest.raises(RuntimeError, match="a leaf Variable"):
+        x.eq_(1)
+
+
+def test_the_flag_of_what_is_no_leaf_cannot_be_set():
+    y = torch.ones(1, requires_grad=True) * 2
+    with pytest.raises(RuntimeError, match=r"^you can only change requires_grad flags of leaf variables\.$"):
+        y.requires_grad = True
+    assert y.requires_grad_() is y
+
+
+def test_a_grad_laid_out_otherwise_than_its_tensor_is_worth_a_warning():
+    x = torch.ones(2, 3, requires_grad=True)
+    x.grad = torch.zeros(3, 2).t()
+    torch.set_warn_always(True)
+    try:
+        with pytest.warns(
+            UserWarning, match=r"layout contract[\s\S]*grad\.sizes\(\) = \[2, 3\], strides\(\) = \[1, 2\]"
+        ):
+            x.sum().backward()
+    finally:
+        torch.set_warn_always(False)
+
+
+def test_an_edge_of_no_node_is_refused():
+    with pytest.raises(RuntimeError, match="first object must be an autograd.graph.Node but got Tensor"):
+        x = torch.ones(1, requires_grad=True)
+        torch.autograd.grad(x.sum(), torch.autograd.graph.GradientEdge(x, 0))
+
+
+def test_a_copy_of_an_inference_tensor_is_a_normal_one():
+    with torch.inference_mode():
+        x = torch.ones(2)
+    y = copy.copy(x)
+    assert not y.is_inference() and y.data_ptr() == x.data_ptr()

@@ -397,3 +397,38 @@ def test_vmap_over_no_entries_has_results_of_the_size_of_one():
         torch.ones(4, 0), torch.ones(4)
     )
     assert total.shape == (0,) and double.shape == (4, 0)
+
+
+def test_vmap_in_chunks_calls_a_functions_own_vmap_once_a_chunk():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x * 2
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            pass
+
+        @staticmethod
+        def vmap(info, in_dims, x):
+            seen.append((info.batch_size, in_dims, x.shape))
+            return x * 2, in_dims[0]
+
+    seen = []
+    x = torch.arange(6.0).view(3, 2)
+    assert torch.equal(vmap(Double.apply, chunk_size=2)(x), x * 2)
+    assert seen == [(2, (0,), (2, 2)), (1, (0,), (1, 2))]
+
+
+def test_vmap_refuses_results_that_differ_where_they_are_said_to_be_the_same():
+    x = torch.ones(2, 3)
+    assert torch.equal(vmap(lambda t: (t, torch.ones(2)), out_dims=(0, None))(x)[1], torch.ones(2))
+    with pytest.raises(ValueError, match="can not return a BatchedTensor when out_dim is None"):
+        vmap(lambda t: (t, t.sum()), out_dims=(0, None))(torch.arange(6.0).view(2, 3))
+
+
+def test_jvp_says_which_tangent_has_the_wrong_size():
+    with pytest.raises(
+        RuntimeError, match=r"Tensor is of size \[3\] while the given forward gradient is of size \[2\]"
+    ):
+        jvp(torch.sin, (torch.ones(3),), (torch.ones(2),))

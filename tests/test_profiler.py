@@ -74,3 +74,9 @@ def test_the_table_has_pytorch_columns():
     assert words.split() == "Name Self CPU % Self CPU CPU total % CPU total CPU time avg # of Calls".split()
     shaped = prof.key_averages(group_by_input_shape=True).table()
     assert shaped.splitlines()[1].endswith("Input Shapes") and "[[2, 3]]" in shaped
+
+
+def test_a_profile_that_is_off_is_none():
+    with torch.autograd.profiler.profile(enabled=False) as prof:
+        torch.ones(1)
+    assert prof is None

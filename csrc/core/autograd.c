@@ -506,9 +506,20 @@ static bool add_plain(hg_ctx *cx, hg_tensor *grad, const hg_tensor *more) {
     return true;
 }
 
+static hg_status warn_of_layout(hg_ctx *cx, const hg_tensor *grad, const hg_tensor *var) {
+    char words[1280], b1[256], b2[256], b3[256], b4[256];
+    const char *first =
+        "grad and param do not obey the gradient layout contract. This is not an error, but may impair performance.";
+    if (grad->n_dim != var->n_dim || laid_out_for(grad, var) || !hg_is_news(cx, first)) return HG_OK;
+    snprintf(words, sizeof words, "%s\ngrad.sizes() = %s, strides() = %s\nparam.sizes() = %s, strides() = %s", first,
+             hg_show_sizes(grad->n_dim, grad->shape, b1), hg_show_sizes(grad->n_dim, grad->stride, b2),
+             hg_show_sizes(var->n_dim, var->shape, b3), hg_show_sizes(var->n_dim, var->stride, b4));
+    return hg_warn(cx, "UserWarning", "%s", words);
+}
+
 static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
     (void)grad_in;
-    hg_tensor *var = n->args[0].u.t, *sum = NULL;
+    hg_tensor *var = n->args[0].u.t, *before = var ? var->grad : NULL, *sum = NULL;
     hg_status st = HG_OK;
     if (!var) return HG_OK;
     if (grad[0] && var->grad_fn) return hg_fail(cx, HG_STATE, "leaf variable has been moved into the graph interior");
@@ -527,12 +538,12 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
         st = hg_call_inplace(cx, HG_OP_ADD, (hg_arg[]){hg_t(sum), hg_t(grad[0])}, 2);
         hg_release(cx, sum);
     } else {
-        hg_tensor *before = var->grad;
         hg_retain(cx, before);
         st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(before), hg_t(grad[0])}, 2, &sum);
         if (st == HG_OK) put_grad(cx, var, sum);
         hg_release(cx, before);
     }
+    if (before && grad[0] && st == HG_OK && var->requires_grad && var->grad) st = warn_of_layout(cx, var->grad, var);
     if (st != HG_OK || !var->extra || !var->extra->post) return st;
     hg_call call = {.kind = HG_HOOK_POST_ACCUMULATE, .tensor = var};
     hg_hooks *post = var->extra->post;

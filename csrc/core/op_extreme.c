@@ -58,7 +58,7 @@ hg_status hg_d_extreme(hg_ctx *cx, hg_back *b) {
     hg_tensor *both_nan = X(LOGICAL_AND, T(X(ISNAN, T(IN(0)))), T(X(ISNAN, T(OUT(0)))));
     hg_tensor *equal = X(LOGICAL_OR, T(X(EQ, T(IN(0)), T(OUT(0)))), T(both_nan));
     hg_tensor *zeros = X(ZEROS_LIKE, T(IN(0)), HG_NONE, hg_format_arg(HG_FORMAT_CONTIGUOUS));
-    GIVE(0, X(MASKED_FILL_TENSOR, T(zeros), T(equal), T(X(DIV, T(G), T(X(SUM, T(equal)))))));
+    GIVE(0, hg_x_written(X(MASKED_FILL_TENSOR, T(zeros), T(equal), T(X(DIV, T(G), T(X(SUM, T(equal)))))), 1));
     return HG_OK;
 }
 /* Elements equal to the result share its gradient evenly. */
@@ -260,7 +260,7 @@ hg_status hg_d_extreme_dim(hg_ctx *cx, hg_back *b) {
         return HG_OK;
     }
     hg_tensor *zeros = X(ZEROS, hg_ints(input.shape, input.n_dim), hg_d((hg_dtype)input.dtype));
-    GIVE(0, X(SCATTER, T(zeros), *ARG(1), T(at), T(g)));
+    GIVE(0, hg_x_written(X(SCATTER, T(zeros), *ARG(1), T(at), T(g)), 2));
     return HG_OK;
 }
 

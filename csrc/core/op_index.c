@@ -98,7 +98,7 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_gather_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta m = META(0);
     hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape);
-    GIVE(0, X(SCATTER_ADD, T(zeros), *ARG(1), T(IN(2)), T(G)));
+    GIVE(0, hg_x_written(X(SCATTER_ADD, T(zeros), *ARG(1), T(IN(2)), T(G)), 1));
     return HG_OK;
 }
 
@@ -497,7 +497,7 @@ hg_status hg_index_select_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_index_select_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta m = META(0);
     hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape);
-    GIVE(0, X(INDEX_ADD, T(zeros), *ARG(1), T(IN(2)), T(G)));
+    GIVE(0, hg_x_written(X(INDEX_ADD, T(zeros), *ARG(1), T(IN(2)), T(G)), 1));
     return HG_OK;
 }
 

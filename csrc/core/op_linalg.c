@@ -30,8 +30,10 @@ hg_status hg_trace_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_trace_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta m = META(0);
     int64_t n = m.shape[0] < m.shape[1] ? m.shape[0] : m.shape[1];
-    hg_tensor *along = X(EXPAND, T(G), hg_ints(&n, 1));
-    GIVE(0, X(DIAGONAL_BACKWARD, T(along), hg_ints(m.shape, 2), hg_i(0), hg_i(0), hg_i(1)));
+    hg_tensor *row = hg_x_zeros(cx, (hg_dtype)m.dtype, 1, (int64_t[]){m.shape[0] * m.shape[1]});
+    hg_tensor *diagonal = X(ARANGE_START, hg_i(0), hg_i(n * (m.shape[1] + 1)), hg_i(m.shape[1] + 1));
+    row = X(INDEX_FILL_TENSOR, T(row), hg_i(0), T(diagonal), T(G));
+    GIVE(0, X(VIEW_SIZE, T(hg_x_written(row, 2)), hg_ints(m.shape, 2)));
     return HG_OK;
 }
 

@@ -176,7 +176,8 @@ hg_status hg_take_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *whole = X(RESHAPE, T(sum), hg_ints(m.shape, m.n_dim));
     bool otherwise = whole && IN(0) && hg_is_dense(IN(0)) &&
                      memcmp(whole->stride, IN(0)->stride, m.n_dim * sizeof(int64_t)) != 0;
-    GIVE(0, otherwise ? X(ADD, T(X(ZEROS_LIKE, T(IN(0)))), T(whole)) : whole); /* laid out as what was taken from */
+    GIVE(0, hg_x_written(otherwise ? X(ADD, T(X(ZEROS_LIKE, T(IN(0)))), T(whole)) : whole,
+                         1)); /* laid out as what was taken from */
     return HG_OK;
 }
 

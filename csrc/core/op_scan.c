@@ -255,6 +255,6 @@ hg_status hg_d_cummax(hg_ctx *cx, hg_back *b) {
         return HG_OK;
     }
     hg_tensor *zeros = X(ZEROS, hg_ints(input.shape, input.n_dim), hg_d((hg_dtype)input.dtype));
-    GIVE(0, X(SCATTER_ADD, T(zeros), *ARG(1), T(OUT(1)), T(G)));
+    GIVE(0, hg_x_written(X(SCATTER_ADD, T(zeros), *ARG(1), T(OUT(1)), T(G)), 2));
     return HG_OK;
 }

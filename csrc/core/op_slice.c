@@ -463,8 +463,7 @@ hg_status hg_as_strided_view_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_as_strided_view_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *laid = X(AS_STRIDED_BACKWARD, T(G), hg_ints(META(0).shape, META(0).n_dim), *ARG(4), *ARG(5), *ARG(1),
                         *ARG(2), *ARG(3));
-    if (laid) ++*hg_version_of(laid->storage); /* in PyTorch it was added to zeros */
-    GIVE(0, laid);
+    GIVE(0, hg_x_written(laid, 1));
     return HG_OK;
 }
 

@@ -389,7 +389,7 @@ static hg_tensor *back_to_places(hg_ctx *cx, hg_back *b, hg_arg dim) {
     hg_meta m = META(0);
     hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape), *g = GRAD(0), *at = OUT(1);
     if (m.n_dim && g && g->n_dim < m.n_dim) g = X(UNSQUEEZE, T(g), dim), at = X(UNSQUEEZE, T(at), dim);
-    return X(SCATTER, T(zeros), dim, T(at), T(g));
+    return hg_x_written(X(SCATTER, T(zeros), dim, T(at), T(g)), 2);
 }
 
 hg_status hg_sort_bwd(hg_ctx *cx, hg_back *b) {

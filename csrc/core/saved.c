@@ -299,12 +299,17 @@ hg_status hg_freed_already(hg_ctx *cx) {
 hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n) { return n->freed ? hg_freed_already(cx) : HG_OK; }
 
 static hg_status modified(hg_ctx *cx, const hg_tensor *t, uint32_t saved_at, const hg_node *maker, uint32_t nr) {
-    char shape[256], name[HG_NODE_NAME], from[128] = "";
+    char shape[256], name[HG_NODE_NAME], kind[40], from[128] = "";
+    bool plain = t->dtype != HG_BOOL && t->dtype != HG_BF16; /* PyTorch shows these two by other names here */
+    if (plain)
+        snprintf(kind, sizeof kind, "torch.%s", hg_dtypes[t->dtype].tensor_name);
+    else
+        snprintf(kind, sizeof kind, "CPU%sType", hg_dtype_word(t->dtype, name));
     if (maker) snprintf(from, sizeof from, ", which is output %u of %s,", nr, hg_node_short_name(maker, name));
     return hg_fail(cx, HG_STATE,
                    "one of the variables needed for gradient computation has been modified by an inplace "
-                   "operation: [torch.%s %s]%s is at version %u; expected version %u instead. Hint: %s",
-                   hg_dtypes[t->dtype].tensor_name, hg_show_shape(t, shape), from, hg_version(t->storage), saved_at,
+                   "operation: [%s %s]%s is at version %u; expected version %u instead. Hint: %s",
+                   kind, hg_show_shape(t, shape), from, hg_version(t->storage), saved_at,
                    cx->lib->watch.born ? "the backtrace further above shows the operation that failed to compute its "
                                          "gradient. The variable in question was changed in there or anywhere later. "
                                          "Good luck!"

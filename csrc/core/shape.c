@@ -36,6 +36,11 @@ hg_tensor *hg_x_fail(hg_ctx *cx, hg_status st) {
     return NULL;
 }
 
+hg_tensor *hg_x_written(hg_tensor *t, uint32_t times) {
+    if (t && t->storage) *hg_version_of(t->storage) += times;
+    return t;
+}
+
 hg_tensor *hg_x_zeros(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape) {
     hg_tensor *z = NULL;
     if (!hg_scope_ok(cx)) return NULL;

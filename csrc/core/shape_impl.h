@@ -127,6 +127,8 @@ static inline int64_t hg_stride_at(const hg_tensor *t, int dim) { return t->n_di
 hg_tensor *hg_x_fail(hg_ctx *cx, hg_status st);
 /* Zeros, borrowed from the innermost scope; NULL: failed. Without history. */
 hg_tensor *hg_x_zeros(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape);
+/* A gradient that PyTorch makes by writing into zeros that often. Borrows and returns t, which may be NULL. */
+hg_tensor *hg_x_written(hg_tensor *t, uint32_t times);
 /* The start of an out-of-place op that changes part of `self`: a copy of it, or self itself when it is *out (in-place). */
 hg_status hg_out_copy(hg_ctx *cx, hg_tensor *self, hg_tensor **out);
 hg_status hg_out_clone(hg_ctx *cx, hg_tensor *self, hg_tensor **out); /* the same, lying as self does */

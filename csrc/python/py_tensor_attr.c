@@ -115,6 +115,8 @@ static int set_requires_grad(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
         return PyErr_SetString(PyExc_RuntimeError,
                                "only Tensors of floating point and complex dtype can require gradients"),
                -1;
+    if (value == Py_True && TENSOR(self)->grad_fn)
+        return PyErr_SetString(PyExc_RuntimeError, "you can only change requires_grad flags of leaf variables."), -1;
     hg_status st = hg_tensor_set_requires_grad(cx, TENSOR(self), value == Py_True);
     return st == HG_OK ? 0 : py_fail(cx, st);
 }

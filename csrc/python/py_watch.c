@@ -70,7 +70,10 @@ static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
     hg_tensor *t;
     hg_ctx *cx = py_ctx();
     if (!cx || !PyArg_ParseTuple(args, "Oi:_node_output", &node, &k)) return NULL;
-    if (!py_is_node(node)) return PyErr_Format(PyExc_TypeError, "expected a node, got %.100s", Py_TYPE(node)->tp_name);
+    if (!py_is_node(node))
+        return PyErr_Format(PyExc_RuntimeError,
+                            "GradientEdge's first object must be an autograd.graph.Node but got %.100s",
+                            Py_TYPE(node)->tp_name);
     hg_status st = hg_node_output(cx, NODE(node), k, &t);
     return st == HG_OK ? py_own(t) : py_raise(cx, st);
 }

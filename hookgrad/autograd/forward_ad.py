@@ -443,6 +443,8 @@ def make_dual(tensor, tangent, *, level=None):
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
+    if level:
+        raise RuntimeError("Invalid level given to _make_dual")
     if not _Level.enabled:
         return tensor.view_as(tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
@@ -477,6 +479,8 @@ def unpack_dual(tensor, *, level=None):
     """The value and the derivative of a tensor: an UnpackedDualTensor."""
     if _Level.number < 0:
         return UnpackedDualTensor(tensor, None)
+    if not isinstance(tensor, _C.Tensor):
+        raise TypeError(f"_unpack_dual(): argument 'dual' (position 1) must be Tensor, not {type(tensor).__name__}")
     with _off():
         primal = tensor.view_as(tensor)
     _Level.alone[primal] = True

