@@ -474,10 +474,9 @@ static bool laid_out_for(const hg_tensor *grad, const hg_tensor *var) {
 /* May .grad take over the memory of a gradient? Nobody else sees it: the tensor is held here alone, and so is the one it is
    a view of. */
 static bool may_steal(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad) {
-    const hg_host *host = HOST(cx);
     return !cx->grad_enabled && (laid_out_for(grad, var) || cx->loose_grads) && !grad->grad_fn &&
-           (!grad->storage->free || hg_is_hollow(grad) || hg_is_meta(grad)) && host->unique(host->ud, grad) &&
-           (grad->base ? grad->storage->n_ref == 2 && host->unique(host->ud, grad->base) : grad->storage->n_ref == 1);
+           (!grad->storage->free || hg_is_hollow(grad) || hg_is_meta(grad)) && hg_is_unique(grad) &&
+           (grad->base ? grad->storage->n_ref == 2 && hg_is_unique(grad->base) : grad->storage->n_ref == 1);
 }
 
 static hg_status copy_for(hg_ctx *cx, const hg_tensor *var, hg_tensor *grad, hg_tensor **out) {

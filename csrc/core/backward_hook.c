@@ -44,10 +44,9 @@ static void side_hold(void *data) { ((side *)data)->n_ref++; }
 static void side_drop(void *data) {
     side *s = data;
     if (--s->n_ref) return;
-    const hg_host *host = &s->lib->host;
     void *owned[] = {s->module, s->pre, s->full};
     for (int i = 0; i < 3; i++)
-        if (owned[i]) host->release(host->ud, owned[i]);
+        if (owned[i]) hg_release_in(s->lib, owned[i]);
     link_release(s->lib, s->link);
     hg_module_life_drop(s->lib, s->life);
     hg_mem_free(s->lib, s);

@@ -70,11 +70,17 @@ struct hg_lib {
 
 /* Within the core the two that are called most need no call of their own. */
 static inline void hg_retain_here(hg_ctx *cx, void *obj) {
-    if (obj) HOST(cx)->retain(HOST(cx)->ud, obj);
+    (void)cx;
+    if (obj) HG_COUNT(obj)++;
+}
+/* Where there is no context, and an object. */
+static inline void hg_release_in(hg_lib *lib, void *obj) {
+    if (--HG_COUNT(obj) == 0) lib->host.dies(lib->host.ud, obj);
 }
 static inline void hg_release_here(hg_ctx *cx, void *obj) {
-    if (obj) HOST(cx)->release(HOST(cx)->ud, obj);
+    if (obj) hg_release_in(cx->lib, obj);
 }
+static inline bool hg_is_unique(const void *obj) { return HG_COUNT(obj) == 1; }
 #define hg_retain(cx, obj)  hg_retain_here(cx, obj)
 #define hg_release(cx, obj) hg_release_here(cx, obj)
 

@@ -293,13 +293,24 @@ static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to,
                    m.on_meta ? "meta" : "cpu", m.on_meta ? "cpu" : "meta");
 }
 
-static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
+static __attribute__((noinline)) hg_status fit_if_not(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to,
+                                                      hg_tensor **g) {
     hg_meta m = meta_at(to);
     if (m.dtype == HG_NO_DTYPE) /* a leaf takes any; a cast turns back itself */
         m.dtype = by->op && by->op == hg_op_at(cx->lib, HG_OP_TO_COPY) ? to.node->outs[to.nr].dtype : (*g)->dtype;
     bool fits = (*g)->dtype == m.dtype && hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape) &&
                 !elsewhere(cx, m, *g);
     return fits ? HG_OK : make_fit(cx, by, i, to, m, g);
+}
+
+/* Most gradients do. */
+static inline hg_status fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_tensor **g) {
+    const hg_meta *m = &to.node->outs[to.nr];
+    const hg_tensor *leaf = to.node->type == &hg_accumulate_node ? to.node->args[0].u.t : NULL, *t = *g;
+    bool plain = t->dtype == m->dtype && !cx->lib->metas &&
+                 (!leaf || (leaf->dtype == m->dtype && !(leaf->extra && leaf->extra->has_grad_dtype)));
+    bool fits = plain && hg_same_dims(t->n_dim, t->shape, m->n_dim, m->shape);
+    return fits ? HG_OK : fit_if_not(cx, by, i, to, g);
 }
 
 /* A node's gradients fit its inputs before its hooks see them; where nobody does, they are made to when they are sent. */
@@ -316,7 +327,7 @@ static hg_status fit_all(hg_ctx *cx, const hg_node *by, hg_tensor **grad_in) {
 static hg_status add_to(hg_ctx *cx, hg_tensor **slot, hg_tensor *g) {
     hg_tensor *b = *slot, *sum = NULL;
     bool own = !cx->grad_enabled && b->contiguous && !b->base && b->storage->n_ref == 1 && !b->storage->free &&
-               b->dtype == g->dtype && HOST(cx)->unique(HOST(cx)->ud, b) && !hg_sees(cx, b) && !hg_sees(cx, g);
+               b->dtype == g->dtype && hg_is_unique(b) && !hg_sees(cx, b) && !hg_sees(cx, g);
     hg_status st = HG_OK;
     if (own && !cx->lib->watch.calling && !cx->lib->watch.writing && hg_raw_add_plain(b, g)) {
         ++*hg_version_of(b->storage);

@@ -266,7 +266,7 @@ void hg_keep_no_grad(hg_lib *lib, hg_tensor *t, struct hg_extra *e) {
     e->keeps = NULL;
     hg_tensor **slot = &n->hooks->out[e->keeps_nr].retains;
     if (*slot == t) *slot = NULL;
-    lib->host.release(lib->host.ud, n);
+    hg_release_in(lib, n);
 }
 
 bool hg_tensor_retains_grad(const hg_tensor *t) { return t->extra && t->extra->retains_grad; }

@@ -184,7 +184,7 @@ static bool is_core(hg_value v) { return v.kind == HG_V_TENSOR || v.kind == HG_V
 void hg_value_retain(hg_ctx *cx, hg_value v) {
     if (!v.obj) return;
     if (is_core(v))
-        HOST(cx)->retain(HOST(cx)->ud, v.obj);
+        hg_retain(cx, v.obj);
     else
         HOST(cx)->hold(HOST(cx)->ud, v.obj);
 }
@@ -192,7 +192,7 @@ void hg_value_retain(hg_ctx *cx, hg_value v) {
 void hg_value_release(hg_ctx *cx, hg_value v) {
     if (!v.obj) return;
     if (is_core(v))
-        HOST(cx)->release(HOST(cx)->ud, v.obj);
+        hg_release(cx, v.obj);
     else
         HOST(cx)->drop(HOST(cx)->ud, v.obj);
 }

@@ -63,26 +63,20 @@ static void *host_mem(void *ud, void *p, size_t size) {
 
 /* ---- Core objects ----------------------------------------------------------------------------------------------------------- */
 
-typedef union object {
-    struct {
-        size_t count;
-        hg_kind kind;
-    } is;
-    max_align_t align;
-} object;
-
-#define OBJECT(core) ((object *)(core)-1)
+/* In front of each: room that leaves it aligned for anything, of which the last words are its count and its kind. */
+enum { HEAD = sizeof(max_align_t) };
+#define KIND(core) (((ptrdiff_t *)(void *)(core))[-1])
 
 static void *host_alloc(void *ud, hg_kind kind, size_t size) {
     hg_malloc_host *h = ud;
     if (fails(h)) return NULL;
-    object *o = take(h, sizeof *o + size);
-    if (!o) return NULL;
-    memset(o, 0, sizeof *o + size);
-    o->is.count = 1;
-    o->is.kind = kind;
+    char *at = take(h, HEAD + size);
+    if (!at) return NULL;
+    memset(at, 0, HEAD + size);
+    HG_COUNT(at + HEAD) = 1;
+    KIND(at + HEAD) = kind;
     h->n_objects++;
-    return o + 1;
+    return at + HEAD;
 }
 
 static void forget_attrs(hg_malloc_host *h, const void *module);
@@ -90,28 +84,18 @@ static void forget_attrs(hg_malloc_host *h, const void *module);
 static void host_free(void *ud, hg_kind kind, void *core) {
     hg_malloc_host *h = ud;
     if (kind == HG_KIND_MODULE) forget_attrs(h, core);
-    give_back(h, OBJECT(core));
+    give_back(h, (char *)core - HEAD);
     h->n_objects--;
 }
 
 static void host_revive(void *ud, hg_kind kind, void *core) {
     (void)ud, (void)kind;
-    OBJECT(core)->is.count = 1;
+    HG_COUNT(core) = 1;
 }
 
-static void host_retain(void *ud, void *core) {
-    (void)ud;
-    OBJECT(core)->is.count++;
-}
-
-static void host_release(void *ud, void *core) {
+static void host_dies(void *ud, void *core) {
     hg_malloc_host *h = ud;
-    if (--OBJECT(core)->is.count == 0) hg_finalize(h->lib, OBJECT(core)->is.kind, core);
-}
-
-static bool host_unique(void *ud, void *core) {
-    (void)ud;
-    return OBJECT(core)->is.count == 1;
+    hg_finalize(h->lib, (hg_kind)KIND(core), core);
 }
 
 static void host_track(void *ud, hg_kind kind, void *core) { (void)ud, (void)kind, (void)core; }
@@ -144,16 +128,16 @@ static void host_drop(void *ud, void *ref);
 
 static void value_release(hg_malloc_host *h, hg_value v) {
     if (!v.obj) return;
-    if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE)
-        host_release(h, v.obj);
-    else
+    if (v.kind != HG_V_TENSOR && v.kind != HG_V_MODULE)
         host_drop(h, v.obj);
+    else if (--HG_COUNT(v.obj) == 0)
+        host_dies(h, v.obj);
 }
 
 static void value_retain(hg_malloc_host *h, hg_value v) {
     if (!v.obj) return;
     if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE)
-        host_retain(h, v.obj);
+        HG_COUNT(v.obj)++;
     else
         host_hold(h, v.obj);
 }
@@ -284,7 +268,7 @@ static hg_status host_attr(void *ud, hg_module *m, void *n, int kind, int64_t sp
         space[0] = a->value.u.i;
         *out = hg_ints(space, 1);
     } else if (a && a->value.kind == HG_A_TENSOR) {
-        host_retain(h, out->u.t);
+        HG_COUNT(out->u.t)++;
     }
     return HG_OK;
 }
@@ -306,9 +290,7 @@ hg_status hg_malloc_open(hg_malloc_host **out, hg_ctx **cx) {
         .alloc = host_alloc,
         .free = host_free,
         .revive = host_revive,
-        .retain = host_retain,
-        .release = host_release,
-        .unique = host_unique,
+        .dies = host_dies,
         .track = host_track,
         .mem = host_mem,
         .hold = host_hold,

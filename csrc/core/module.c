@@ -128,15 +128,14 @@ void hg_module_ends(hg_lib *lib, hg_module *m) {
 }
 
 void hg_module_clear(hg_lib *lib, hg_module *m) {
-    const hg_host *host = &lib->host;
     hg_module_ends(lib, m);
     struct hg_module_hook_tables *hooks = m->hooks;
     void *tables[N_TABLES] = {m->params, m->buffers, m->modules};
     m->params = m->buffers = m->modules = NULL, m->hooks = NULL;
     for (int i = 0; i < N_TABLES; i++)
-        if (tables[i]) host->release(host->ud, tables[i]);
+        if (tables[i]) hg_release_in(lib, tables[i]);
     for (int i = 0; i < N_HOOKS && hooks; i++)
-        if (hooks->at[i]) host->release(host->ud, hooks->at[i]);
+        if (hooks->at[i]) hg_release_in(lib, hooks->at[i]);
     hg_mem_free(lib, hooks);
 }
 

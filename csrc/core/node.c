@@ -53,13 +53,6 @@ void hg_resting_free(hg_lib *lib) {
     lib->n_resting = 0;
 }
 
-void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {
-    hg_copy_dims(*pool, t->shape, t->n_dim);
-    bool on_meta = t->storage && t->storage->free && hg_is_meta(t);
-    n->outs[k] = (hg_meta){.dtype = t->dtype, .n_dim = t->n_dim, .on_meta = on_meta, .shape = *pool};
-    *pool += t->n_dim;
-}
-
 /* ---- What it owns ----------------------------------------------------------------------------------------------------- */
 
 /* Every owned core object of the node as a slot: one list for visiting, freeing and clearing. */
@@ -102,10 +95,9 @@ WITH_ITS_CALLER int each_link(hg_node *n, slot_fn fn, void *arg) {
 }
 
 static int release_slot(void **slot, void *lib) {
-    const hg_host *host = &((hg_lib *)lib)->host;
     void *obj = *slot;
     *slot = NULL;
-    if (obj) host->release(host->ud, obj);
+    if (obj) hg_release_in(lib, obj);
     return 0;
 }
 
@@ -170,13 +162,13 @@ static bool rest(hg_lib *lib, hg_node *n) {
     n->args[0].u.t = NULL;
     if (e->accumulator == n) e->accumulator = NULL;
     e->resting = n;
-    lib->host.release(lib->host.ud, var); /* it may have been the last one: then n is gone */
+    hg_release_in(lib, var); /* it may have been the last one: then n is gone */
     return true;
 }
 
-static bool outlives(const hg_lib *lib, const hg_node *accumulator) { /* its leaf does */
+static bool outlives(const hg_node *accumulator) { /* its leaf does */
     hg_tensor *var = accumulator->args[0].u.t;
-    return var && !lib->host.unique(lib->host.ud, var);
+    return var && !hg_is_unique(var);
 }
 
 hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
@@ -185,7 +177,7 @@ hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
     if (!n || cx->lib->watch.born) return NULL;
     e->resting = NULL;
     hg_meta m = n->outs[0];
-    if (m.dtype != t->dtype || m.on_meta != hg_is_meta(t) || !hg_same_dims(m.n_dim, m.shape, t->n_dim, t->shape)) {
+    if (m.dtype != t->dtype || m.on_meta != hg_on_meta(t) || !hg_same_dims(m.n_dim, m.shape, t->n_dim, t->shape)) {
         HOST(cx)->free(HOST(cx)->ud, HG_KIND_NODE, n); /* the leaf was given other data */
         return NULL;
     }
@@ -200,7 +192,7 @@ hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
    nodes, so tensors and modules need no such list. */
 void hg_node_die(hg_lib *lib, hg_node *n) {
     if (n->type == &hg_accumulate_node) {
-        if (outlives(lib, n) && rest(lib, n)) return;
+        if (outlives(n) && rest(lib, n)) return;
         hg_node_unlink(n); /* at once: nobody may find it again */
     }
     n->next_dying = lib->dying;

@@ -85,7 +85,15 @@ extern const hg_node_type hg_function_node, hg_op_node, hg_accumulate_node, hg_c
 /* A new node with room for that much; everything zero but the layout. */
 hg_status hg_node_make(hg_ctx *cx, const hg_node_type *type, const hg_op_info *op, uint32_t n_next, uint32_t n_args,
                        uint32_t n_out, bool saves_out, size_t n_pool, hg_node **out);
-void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool); /* takes t->n_dim from the pool */
+/* hg_is_meta(), for what most often is not. */
+static inline bool hg_on_meta(const hg_tensor *t) { return t->storage && t->storage->free && hg_is_meta(t); }
+/* Takes t->n_dim from the pool. */
+static inline void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, int64_t **pool) {
+    hg_copy_dims(*pool, t->shape, t->n_dim);
+    n->outs[k].dtype = t->dtype, n->outs[k].n_dim = t->n_dim, n->outs[k].on_meta = hg_on_meta(t);
+    n->outs[k].shape = *pool;
+    *pool += t->n_dim;
+}
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
 static inline bool hg_is_saved(const hg_arg *a) { return a->kind == HG_A_TENSOR || a->kind == HG_A_STORAGE; }
 hg_node *hg_node_revive(hg_ctx *cx,

@@ -85,6 +85,7 @@ static inline bool leads(const hg_tensor *t) { return t->grad_fn || !t->base || 
 static inline void needed(const hg_op_info *info, const hg_arg *a, uint32_t want, uint32_t *in, uint32_t *out) {
     bool one = !(info->differentiable & (info->differentiable - 1));
     *in = info->always_in, *out = info->always_out;
+    if (!info->saves) return;
     for (; want; want &= want - 1) {
         int i = __builtin_ctz(want);
         if (one || a[i].kind != HG_A_TENSOR || leads(a[i].u.t)) *in |= info->saves_in[i];

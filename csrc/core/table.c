@@ -12,7 +12,7 @@ enum { FEW = 8 };
 void hg_value_drop(hg_lib *lib, hg_value v) {
     if (!v.obj) return;
     if (v.kind == HG_V_TENSOR || v.kind == HG_V_MODULE)
-        lib->host.release(lib->host.ud, v.obj);
+        hg_release_in(lib, v.obj);
     else
         lib->host.drop(lib->host.ud, v.obj);
 }

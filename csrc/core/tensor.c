@@ -66,9 +66,9 @@ bool hg_tensor_retire(hg_lib *lib, hg_tensor *t) {
         hg_node *node = t->grad_fn;
         hg_tensor *grad = t->grad, *base = t->base;
         t->grad_fn = NULL, t->grad = NULL, t->base = NULL;
-        if (node) lib->host.release(lib->host.ud, node);
-        if (grad) lib->host.release(lib->host.ud, grad);
-        if (base) lib->host.release(lib->host.ud, base);
+        if (node) hg_release_in(lib, node);
+        if (grad) hg_release_in(lib, grad);
+        if (base) hg_release_in(lib, base);
     }
     hg_storage *s = t->storage;
     bool whole = s && s->n_ref == 1 && s->spare == 1 && !s->counter && !s->free && !hg_storage_is_used(lib);
@@ -429,7 +429,7 @@ static void drop_extra(hg_lib *lib, hg_tensor *t) {
     if (e->resting) lib->host.free(lib->host.ud, HG_KIND_NODE, e->resting);
     hg_mem_free(lib, e);
     for (int i = 0; i < 3; i++)
-        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
+        if (owned[i]) hg_release_in(lib, owned[i]);
     if (packed) hg_packed_free(lib, packed);
 }
 
@@ -438,7 +438,7 @@ void hg_tensor_clear(hg_lib *lib, hg_tensor *t) {
     void *owned[] = {t->grad_fn, t->grad, t->base};
     t->grad_fn = NULL, t->grad = NULL, t->base = NULL;
     for (int i = 0; i < 3; i++)
-        if (owned[i]) lib->host.release(lib->host.ud, owned[i]);
+        if (owned[i]) hg_release_in(lib, owned[i]);
 }
 
 void hg_tensor_finalize(hg_lib *lib, hg_tensor *t) {

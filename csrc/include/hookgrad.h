@@ -97,7 +97,9 @@ typedef struct hg_op hg_op;
 struct hg_back;
 typedef struct hg_arg hg_arg;
 
-/* Kinds of core objects. Each lives inside an object of the host's, at a constant offset. */
+/* Kinds of core objects. Each lives inside an object of the host's, at a constant offset. In front of it lie its count and a
+   pointer of the host's own, as at the head of a Python object: the core counts by itself. */
+#define HG_COUNT(obj) (((ptrdiff_t *)(void *)(obj))[-2])
 typedef enum hg_kind { HG_KIND_TENSOR, HG_KIND_NODE, HG_KIND_HOOKS, HG_KIND_TABLE, HG_KIND_MODULE, HG_N_KINDS } hg_kind;
 
 /* What flows through modules and hooks: nothing, a tensor, a tuple of values, or something of the host's own. A module
@@ -119,9 +121,7 @@ typedef struct hg_host {
     /* One whose count reached zero, and that hg_finalize() has not had freed, begins again with count 1, of the same kind
        and size. May be NULL: then none is kept. */
     void (*revive)(void *ud, hg_kind kind, void *obj);
-    void (*retain)(void *ud, void *obj);              /* core objects */
-    void (*release)(void *ud, void *obj);             /* at zero the host calls hg_finalize() */
-    bool (*unique)(void *ud, void *obj);              /* is the caller's the only reference? */
+    void (*dies)(void *ud, void *obj);                /* its count is zero: the host calls hg_finalize() */
     void (*track)(void *ud, hg_kind kind, void *obj); /* the object now owns others: show it to the cycle collector */
     void *(*mem)(void *ud, void *p, size_t size);     /* realloc; size 0 frees; NULL when out of memory */
 

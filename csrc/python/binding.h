@@ -150,6 +150,8 @@ typedef struct py_node {
     PyObject *metadata; /* a dict; NULL until it is asked for */
 } py_node;
 
+_Static_assert(offsetof(PyObject, ob_refcnt) + 2 * sizeof(void *) == sizeof(PyObject), "HG_COUNT() is Python's count");
+
 /* From one face to the other; NULL stays NULL in neither: test first. */
 #define PY(core_object) ((PyObject *)((char *)(core_object) - sizeof(PyObject)))
 #define CORE(object)    ((void *)((char *)(object) + sizeof(PyObject)))

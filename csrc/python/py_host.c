@@ -108,19 +108,9 @@ static void host_revive(void *ud, hg_kind kind, void *obj) {
     PyObject_GC_Track(PY(obj));
 }
 
-static void host_retain(void *ud, void *obj) {
+static void host_dies(void *ud, void *obj) {
     (void)ud;
-    Py_INCREF(PY(obj));
-}
-
-static void host_release(void *ud, void *obj) {
-    (void)ud;
-    Py_DECREF(PY(obj));
-}
-
-static bool host_unique(void *ud, void *obj) {
-    (void)ud;
-    return Py_REFCNT(PY(obj)) == 1;
+    _Py_Dealloc(PY(obj));
 }
 
 static void host_track(void *ud, hg_kind kind, void *obj) {
@@ -404,9 +394,7 @@ void py_host(hg_host *host) {
         .alloc = host_alloc,
         .free = host_free,
         .revive = HG_FREES_ALL ? NULL : host_revive, /* see Note [Free lists] */
-        .retain = host_retain,
-        .release = host_release,
-        .unique = host_unique,
+        .dies = host_dies,
         .track = host_track,
         .mem = host_mem,
         .hold = host_hold,
