@@ -6,7 +6,7 @@
     python bench/race.py --markdown            puts the tables into docs/performance.md as well
 
 A ratio is hookgrad's time over PyTorch's: below one hookgrad is faster. On one thread processor time counts, on two the time on
-the wall; the best of several runs in several processes. Machines are noisy and differ: trust ratios of one run, not absolute
+the wall; the best of many short runs in several processes. Machines are noisy and differ: trust ratios of one run, not absolute
 times.
 """
 

@@ -23,18 +23,18 @@ PATIENCE = 240
 
 
 def best_of(call, now, seconds: float) -> float:
-    """Seconds of one call: the best of several runs, each long enough for the clock."""
+    """Seconds of one call: the best of many runs, each long enough for the clock and too short for others to disturb them all."""
     n = 1
     while True:
         start = now()
         for _ in range(n):
             call()
         took = now() - start
-        if took >= seconds / 5:
+        if took >= seconds / 100:
             break
-        n = max(n * 2, int(n * seconds / 4 / max(took, 1e-9)))
+        n = max(n * 2, int(n * seconds / 80 / max(took, 1e-9)))
     best = took / n
-    for _ in range(4 if took < seconds else 1):
+    for _ in range(max(4, int(seconds / took)) if took < seconds else 1):
         start = now()
         for _ in range(n):
             call()
