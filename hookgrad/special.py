@@ -45,7 +45,9 @@ def ndtri(input):
 )
 def log_ndtr(input):
     """log(ndtr(input)), computed in float64."""
-    return (0.5 * _C.erfc(input.double() * -math.sqrt(0.5))).log().to(input.dtype)
+    x = input.double() * math.sqrt(0.5)
+    low = (0.5 * erfcx(-x)).log() - x * x
+    return _C.where(x < -0.5, low, (-0.5 * _C.erfc(x)).log1p()).to(input.dtype)
 
 
 @one_node(
@@ -126,13 +128,24 @@ def polygamma_(input, n):
 # ---- Modified Bessel functions: integrals over half a circle, whose sums converge faster than any power ------------------------
 
 
+def _bessel_far(x, away, wave):
+    """Far from 0, by the asymptotic series."""
+    total = term = _C.ones_like(away)
+    for k in range(1, 7):
+        term = term * ((2 * k - 1) ** 2 - 4 * wave) / (8 * k * away)
+        total = total + term
+    total = total / (2 * math.pi * away).sqrt()
+    return total * x.sgn() if wave else total
+
+
 def _bessel(input, wave, scaled):
     x = (input if input.is_floating_point() else input.to(_C.get_default_dtype())).double()
     angle = (_C.arange(400, dtype=_C.float64) + 0.5) * (math.pi / 400)
-    away = x.detach().abs()
+    away = x.abs()
     value = (x.unsqueeze(-1) * angle.cos() - away.unsqueeze(-1)).exp() * (wave * angle).cos()
-    value = value.mean(-1)
-    value = value * (away - x.abs()).exp() if scaled else value * away.exp()
+    value = _C.where(away > 300, _bessel_far(x, away, wave), value.mean(-1)).masked_fill(x == 0, 1 - wave)
+    if not scaled:
+        value = value * away.exp()
     value = value.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())
     return (
         value

@@ -1,5 +1,6 @@
 """Losses: value and gradient for every reduction, every kind of target, every setting. Every number here is PyTorch's."""
 
+import math
 import warnings
 
 import pytest
@@ -388,3 +389,15 @@ def test_what_has_no_derivative_must_not_require_a_gradient(loss, argument):
         loss(x, y, w)
     with torch.no_grad():
         loss(x, y, w)
+
+
+def test_the_gradient_by_a_target_of_binary_cross_entropy_has_no_bound():
+    x, target = torch.tensor([0.0, 1.0, 0.2]), torch.tensor([0.0, 1.0, 1.0], requires_grad=True)
+    F.binary_cross_entropy(x, target, reduction="sum").backward()
+    assert target.grad.tolist() == [math.inf, -math.inf, pytest.approx(math.log(4))]
+
+
+def test_nothing_comes_back_through_a_count():
+    x = torch.ones(2, requires_grad=True)
+    torch.linalg.vector_norm(x, 0).backward()
+    assert x.grad is None

@@ -320,3 +320,18 @@ def test_old_and_rare_constructors():
     assert found.tolist() == [[0], [2], [-1]] and torch.tensor([1, 1]).nonzero_static(size=1).tolist() == [[0]]
     out = torch.conv_tbc(torch.ones(5, 2, 3), torch.ones(3, 3, 2), torch.zeros(2), 1)
     assert out.shape == (5, 2, 2) and out[0, 0].tolist() == [6, 6]
+
+
+def test_bessel_functions_are_exact_at_0_and_far_from_it():
+    x = torch.tensor([0.0, 1e5, -1e10, math.inf], dtype=torch.float64)
+    assert torch.special.i1(x[:1]).item() == 0
+    assert torch.special.i0e(x).tolist() == pytest.approx([1, 0.0012615678379767, 3.9894228041e-06, 0], rel=1e-10)
+    assert torch.special.i1e(x).tolist() == pytest.approx([0, 0.0012615615301246, -3.9894228039e-06, 0], rel=1e-10)
+
+
+def test_log_ndtr_goes_on_where_ndtr_is_0():
+    x = torch.tensor([-100.0, -1.0, 3.0], dtype=torch.float64, requires_grad=True)
+    y = torch.special.log_ndtr(x)
+    assert y.tolist() == pytest.approx([-5005.524208694205, -1.841021645009264, -0.0013508099647481923], rel=1e-12)
+    y[0].backward()
+    assert x.grad[0].item() == pytest.approx(100.01, rel=1e-3)

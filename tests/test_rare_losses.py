@@ -173,3 +173,12 @@ def test_the_loss_of_a_linear_layer():
 def test_delta_is_a_number():
     with pytest.raises(TypeError, match="delta must be a float or int"):
         nn.HuberLoss(delta=1j)
+
+
+def test_margin_losses_let_nothing_through_where_the_margin_is_just_kept():
+    x = torch.tensor([[0.0, 1.0, 0.5]], requires_grad=True)
+    F.multi_margin_loss(x, torch.tensor([1])).backward()
+    assert x.grad.tolist() == [[0, pytest.approx(-1 / 3), pytest.approx(1 / 3)]]
+    x.grad = None
+    F.multilabel_margin_loss(x, torch.tensor([[1, -1, 0]])).backward()
+    assert x.grad.tolist() == [[0, pytest.approx(-1 / 3), pytest.approx(1 / 3)]]

@@ -198,20 +198,23 @@ hg_status hg_bce_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return weigh(cx, loss, &a[WEIGHT], r, out);
 }
 
-static hg_tensor *log_above(hg_ctx *cx, hg_tensor *x) { return X(CLAMP_MIN, T(X(LOG, T(x))), hg_i(-100)); }
-
 hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(SELF), *w = IN(WEIGHT);
     if (!x) return HG_OK;
-    hg_tensor *g = spread_grad(cx, b, 3, x->numel);
-    if (w) g = X(MUL, T(g), T(w));
-    hg_tensor *rest = X(RSUB_SCALAR, T(x), hg_i(1));
     if (NEED(SELF)) {
+        hg_tensor *g = spread_grad(cx, b, 3, x->numel), *rest = X(RSUB_SCALAR, T(x), hg_i(1));
+        if (w) g = X(MUL, T(g), T(w));
         hg_tensor *slope = X(DIV, T(X(SUB, T(x), T(IN(TARGET)))),
                              T(X(CLAMP_MIN, T(X(MUL, T(rest), T(x))), hg_f(1e-12F)))); /* torch keeps it as a float32 */
         GIVE(SELF, X(MUL, T(slope), T(g)));
     }
-    if (NEED(TARGET)) GIVE(TARGET, X(MUL, T(X(SUB, T(log_above(cx, rest)), T(log_above(cx, x)))), T(g)));
+    if (NEED(TARGET)) { /* in full, where the loss itself ends at 100 */
+        hg_reduction r = HG_REDUCE_NONE;
+        HG_TRY(hg_reduction_of(cx, ARG(3), &r));
+        hg_tensor *g = X(MUL, T(X(NEG, T(X(LOGIT, T(x))))), T(G));
+        if (w) g = X(MUL, T(g), T(w));
+        GIVE(TARGET, r == HG_REDUCE_MEAN ? X(DIV, T(g), hg_i(x->numel)) : g);
+    }
     return HG_OK;
 }
 

@@ -357,7 +357,6 @@ hg_status hg_op_vector_norm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* The gradient of the p-norm of x, both of the kept shape; 0 where the norm is. */
 static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_tensor *g, double p,
                                 const hg_arg *dim) {
-    if (p == 0) return X(ZEROS_LIKE, T(x));
     if (p == 1) return X(MUL, T(X(SGN, T(x))), T(g));
     hg_tensor *is_zero = X(EQ, T(result), hg_i(0));
     if (p == 2 && cx->grad_enabled) /* as torch multiplies: at 0 the second derivative is not a number */
@@ -378,6 +377,7 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
 
 hg_status hg_d_vector_norm(hg_ctx *cx, hg_back *b) {
     /* A number goes with every shape; recorded, it is given the dimensions back that were named. */
+    if (hg_number_f(ARG(1)) == 0) return HG_OK; /* a count: in PyTorch nothing comes back, not zeros */
     bool whole = OUT(0)->n_dim == 0 && !(cx->grad_enabled && ARG(2)->kind == HG_A_INTS);
     bool kept = ARG(3)->u.i != 0 || whole;
     hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(2), kept), *g = hg_x_keep_dims(cx, G, META(0), ARG(2), kept);
@@ -422,6 +422,7 @@ hg_status hg_op_dist(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return st;
 }
 hg_status hg_d_dist(hg_ctx *cx, hg_back *b) {
+    if (hg_number_f(ARG(2)) == 0) return HG_OK;
     hg_tensor *away = X(SUB, T(IN(0)), T(IN(1)));
     hg_tensor *g = norm_gradient(cx, away, OUT(0), G, hg_number_f(ARG(2)), &all_dims);
     if (NEED(0)) GIVE(0, g);

@@ -458,7 +458,8 @@ def make_dual(tensor, tangent, *, level=None):
         )
     if _tangent(tensor) is not None:
         raise RuntimeError(
-            "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level is not supported."
+            "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not "
+            "supported."
         )
     with _off():
         dual = tensor.view_as(tensor)

@@ -250,7 +250,7 @@ def _multi_margin(input, target, p, margin, weight, reduction):
     one = input.dim() < 2
     rows, classes = (input.reshape(1, -1), target.reshape(1)) if one else (input.contiguous(), target)
     right = rows.gather(1, classes.unsqueeze(1))
-    violation = (margin - right + rows).clamp_min(0)
+    violation = (margin - right + rows).relu()
     if p == 2:
         violation = violation * violation
     if weight is not None:
@@ -298,7 +298,7 @@ def _multilabel_margin(input, target, reduction):
     is_target = hookgrad.zeros(rows.shape, dtype=hookgrad.int64).scatter_add(1, places, counts.long()) > 0
     right = rows.gather(1, places)
     # Each label against each class that is no label: (N, C, C).
-    violation = (1 - right.unsqueeze(2) + rows.unsqueeze(1)).clamp_min(0)
+    violation = (1 - right.unsqueeze(2) + rows.unsqueeze(1)).relu()
     violation = violation * (counts.unsqueeze(2) & ~is_target.unsqueeze(1))
     loss = violation.sum((1, 2)) / rows.shape[1]
     return _reduced(loss.squeeze(0) if one else loss, reduction), is_target.to(input.dtype).reshape(target.shape)
