@@ -337,3 +337,18 @@ for f in (torch.float32, torch.device("cpu"), torch.Size([1]), handle):
         "'torch.Size' object is not callable",
         "'RemovableHandle' object is not callable",
     ]
+
+
+def test_the_forward_traceback_of_an_anomaly_begins_in_the_script(run_script):
+    source = """
+import torch, warnings
+x = torch.zeros(1, requires_grad=True)
+with warnings.catch_warnings(record=True) as caught, torch.autograd.detect_anomaly():
+    warnings.simplefilter("always")
+    y = x.sqrt() * 0
+    try:
+        y.backward()
+    except RuntimeError:
+        print(str(caught[-1].message).splitlines()[1].strip().split(", ")[1:])
+"""
+    assert output(run_script(source)) == ["['line 6', 'in <module>']"]

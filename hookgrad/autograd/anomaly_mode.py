@@ -3,11 +3,15 @@
 Source: https://docs.pytorch.org/docs/stable/autograd.html#anomaly-detection
 """
 
+import os
+
 from .. import _C
 
 __all__ = ["detect_anomaly", "set_detect_anomaly"]
 
 _TRACE, _PARENT = "traceback_", "parent_"  # keys of a node's metadata
+
+_RUNNER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "__main__.py")
 
 _enabled = False
 _check_nan = True
@@ -39,11 +43,18 @@ def set_anomaly_enabled(mode, check_nan=True):
         _C._watch_nodes(None, None, False)
 
 
-def _born():
-    """The metadata of a new node: the calls that led to it, and the node in whose derivative it was made."""
+def script_stack(skip):
+    """The lines of traceback.format_stack() but for the last `skip` calls and those that run the script."""
     import traceback
 
-    metadata = {_TRACE: traceback.format_stack()[:-1]}
+    stack = traceback.extract_stack()[: -skip - 1]
+    runs = [i for i, frame in enumerate(stack) if frame.filename == _RUNNER]
+    return traceback.format_list(stack[runs[-1] + 1 if runs else 0 :])
+
+
+def _born():
+    """The metadata of a new node: the calls that led to it, and the node in whose derivative it was made."""
+    metadata = {_TRACE: script_stack(1)}
     parent = _C._current_autograd_node()
     if parent is not None:
         metadata[_PARENT] = parent

@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 import hookgrad
 
 from .. import _C
+from ..autograd.anomaly_mode import script_stack
 from ..autograd.function import Function
 from ..autograd.graph import saved_tensors_hooks
 
@@ -371,9 +372,7 @@ class _Trace:
         self.runs = {"forward": [], "recompute": []}
 
     def note(self, run, tensor):
-        import traceback
-
-        stack = "".join(traceback.format_stack()[:-3])
+        stack = "".join(script_stack(3))
         self.runs[run].append((f"{tensor.dtype} {list(tensor.shape)}", stack))
 
     def report(self):
