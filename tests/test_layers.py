@@ -865,7 +865,12 @@ def test_embedding_says_that_sparse_gradients_are_not_supported():
 @pytest.mark.parametrize("layer", [nn.Linear(2, 2), nn.Conv1d(1, 1, 1), nn.Embedding(2, 2)])
 def test_a_layer_needs_its_weight(layer, value, name):
     layer._parameters["weight"] = value
-    with pytest.raises(TypeError, match=rf"argument 'weight' \(position 2\) must be Tensor, not {name}"):
+    words = (
+        rf"got \(Tensor, {name}, "
+        if type(layer) is nn.Conv1d
+        else rf"'weight' \(position .\) must be Tensor, not {name}"
+    )
+    with pytest.raises(TypeError, match=words):
         layer(torch.zeros(1, 1, 2))
 
 
@@ -886,3 +891,32 @@ def test_a_convolution_asks_its_class_for_conv_forward():
     for padding in ({}, {"padding": 1, "padding_mode": "circular"}, {"padding": "same"}):
         layer = nn.Conv2d(2, 2, 3, **padding)
         assert torch.equal(layer._conv_forward(x, layer.weight, layer.bias), layer(x))
+
+
+@pytest.mark.parametrize(
+    "layer, setting, value, shape",
+    [
+        (lambda: nn.Flatten(), "start_dim", "a", (2, 3)),
+        (lambda: nn.Conv1d(3, 2, 2), "groups", "a", (2, 3, 5)),
+        (lambda: nn.Conv1d(3, 2, 2), "stride", {}, (2, 3, 5)),
+        (lambda: nn.Conv1d(3, 2, 2), "padding_mode", 2.5, (2, 3, 5)),
+        (lambda: nn.GELU(), "approximate", None, (2, 3)),
+        (lambda: nn.MaxPool2d(2), "ceil_mode", "a", (2, 3, 4, 4)),
+        (lambda: nn.MaxPool2d(2), "padding", None, (2, 3, 4, 4)),
+        (lambda: nn.Softmax(1), "dim", True, (2, 3)),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_by_the_function(layer, setting, value, shape):
+    m = layer()
+    setattr(m, setting, value)
+    with pytest.raises(TypeError, match=r"\(\)"):
+        m(torch.ones(shape))
+
+
+def test_inplace_is_any_truth_and_reduction_a_word():
+    x = torch.tensor([-1.0])
+    nn.ReLU(1)(x), nn.functional.relu6(x + 7, inplace=[]), nn.ELU(inplace="yes")(x)
+    assert x.item() == 0.0
+    for reduction in (None, 3):
+        with pytest.raises(ValueError, match=f"{reduction} is not a valid value for reduction"):
+            nn.MSELoss(reduction=reduction)(x, x)

@@ -210,9 +210,21 @@ static match tensors_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     return tensors_of(&PyTuple_GET_ITEM(items, 0), PyTuple_GET_SIZE(items), p, b, a);
 }
 
+/* Where PyTorch's function in Python looks at an argument before C++ does. */
+static match in_python(PyObject *o, const hg_param *p, hg_arg *a) {
+    if (p->kind == HG_A_BOOL && !strcmp(p->name, "inplace")) {
+        int truth = PyObject_IsTrue(o);
+        *a = hg_b(truth);
+        return truth < 0 ? MATCH_FAILED : MATCH_YES;
+    }
+    if (p->kind != HG_A_STR || strcmp(p->name, "reduction") != 0) return MATCH_NO;
+    PyErr_Format(PyExc_ValueError, "%S is not a valid value for reduction", o);
+    return MATCH_FAILED;
+}
+
 match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     if (o == Py_None) {
-        if (!p->optional && !(p->has_default && p->fallback.kind == HG_A_NONE)) return MATCH_NO;
+        if (!p->optional && !(p->has_default && p->fallback.kind == HG_A_NONE)) return in_python(o, p, a);
         *a = p->fallback.kind == HG_A_INTS ? p->fallback : HG_NONE; /* "int[]? dim=[]": None is the empty list */
         return MATCH_YES;
     }
@@ -225,12 +237,12 @@ match py_convert(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
         return p->or_number ? py_number_arg(o, a) : MATCH_NO;
     case HG_A_FLOAT: return p->or_number ? scalar_arg(o, a) : float_arg(o, a);
     case HG_A_INT: return int_arg(o, a);
-    case HG_A_BOOL: return bool_arg(o, a);
+    case HG_A_BOOL: return bool_arg(o, a) == MATCH_YES ? MATCH_YES : in_python(o, p, a);
     case HG_A_INTS: return ints_arg(o, p, b, a);
     case HG_A_FLOATS: return floats_arg(o, b, a);
     case HG_A_TENSORS: return tensors_arg(o, p, b, a);
     case HG_A_STR: {
-        if (!PyUnicode_Check(o)) return MATCH_NO;
+        if (!PyUnicode_Check(o)) return in_python(o, p, a);
         const char *s = PyUnicode_AsUTF8(o);
         if (!s) return MATCH_FAILED;
         *a = hg_s(s);

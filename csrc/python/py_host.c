@@ -222,7 +222,7 @@ static int value_attr(PyObject *o, int kind, int64_t space[8], hg_arg *out) {
         *out = HG_NONE;
         return 0;
     }
-    if (PyUnicode_Check(o)) { /* whatever was asked for: padding="same" */
+    if (PyUnicode_Check(o)) {
         const char *s = PyUnicode_AsUTF8(o);
         *out = hg_s(s);
         return s ? 0 : -1;
@@ -254,8 +254,26 @@ static int value_attr(PyObject *o, int kind, int64_t space[8], hg_arg *out) {
         if (py_int64(o, &space[0])) return -1;
         *out = hg_ints(space, 1);
         return 0;
-    default: PyErr_Format(PyExc_SystemError, "no module attribute is of kind %d", kind); return -1;
     }
+    return PyErr_BadInternalCall(), -1;
+}
+
+/* Is a setting of a kind that a layer in C reads? Where it is not, PyTorch's layer hands it on, and the function says what it
+   thinks of it: Note [Layers in Python]. */
+static bool is_setting(PyObject *o, int kind, PyObject *name) {
+#define IS(word) (PyUnicode_CompareWithASCIIString(name, word) == 0)
+    switch (kind) {
+    case HG_A_STR: return PyUnicode_Check(o);
+    case HG_A_INT:
+    case HG_A_FLOAT: return !PyUnicode_Check(o) && !PyBool_Check(o);
+    case HG_A_BOOL: return PyBool_Check(o) || IS("inplace") || IS("track_running_stats");
+    case HG_A_INTS:
+        if (PyUnicode_Check(o)) return IS("padding");
+        return PyLong_Check(o) ? !PyBool_Check(o)
+                               : PyList_Check(o) || PyTuple_Check(o) || (o == Py_None && IS("stride"));
+    default: return true;
+    }
+#undef IS
 }
 
 /* A string is borrowed from the module, which keeps its settings while it runs. */
@@ -263,6 +281,11 @@ static hg_status host_attr(void *ud, hg_module *m, void *name, int kind, int64_t
     (void)ud;
     PyObject *o = PyObject_GetAttr(PY(m), name);
     if (!o) return PY_FAILED;
+    if (!is_setting(o, kind, name)) {
+        hg_ctx *cx = py_ctx();
+        Py_DECREF(o);
+        return cx ? hg_fail(cx, HG_TYPE, "a setting of a module has another type") : PY_FAILED;
+    }
     int failed = value_attr(o, kind, space, out);
     Py_DECREF(o);
     return failed ? PY_FAILED : HG_OK;

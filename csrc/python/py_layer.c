@@ -104,8 +104,8 @@ PyObject *py_layer_call(PyObject *o, PyObject *self, PyObject *const *args, Py_s
         bool refused = st != HG_HOST, all_tensors = true; /* by the layer itself, not by a module within it */
         py_raise(cx, st);
         for (Py_ssize_t i = 0; i < wanted; i++) all_tensors &= py_is_tensor(at[i]);
-        if (!refused || all_tensors) return NULL;
-        PyErr_Clear(); /* what PyTorch's layer would ask the argument first decides how it fails, or whether */
+        if (!refused || (all_tensors && st != HG_TYPE)) return NULL;
+        PyErr_Clear(); /* what PyTorch's layer would do with the argument, or the setting, decides how it fails, or whether */
         return in_python(l, self, at, wanted);
     }
     return out.kind == HG_V_NONE ? Py_NewRef(Py_None) : py_value_object(out);
