@@ -11,6 +11,7 @@ typedef struct hg_cache {
     size_t in_use, peak, waiting; /* bytes */
     int64_t n_in_use, n_taken;    /* blocks: now, and ever */
     hg_block *newest, *oldest;    /* of those that wait */
+    hg_block *divided;            /* the first part of each block in parts */
     hg_block *top[HG_N_BLOCK_CLASSES];
 } hg_cache;
 

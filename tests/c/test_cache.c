@@ -67,6 +67,68 @@ TEST(what_waits_never_raises_the_peak_by_much) {
     give(large);
 }
 
+/* What one network has left serves the small storages of the next, and is whole again after them. */
+TEST(a_block_that_waits_is_divided_for_smaller_ones) {
+    hg_storage *whole = take(300000), *part[8] = {NULL};
+    give(whole);
+    long asked = host->n_blocks;
+    size_t reserved = now().in_use + now().waiting;
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 8; i++) {
+            part[i] = take(5000 + 7000 * i);
+            CHECK(part[i] && (uintptr_t)part[i]->data % 64 == 0);
+            memset(part[i]->data, (int)i, part[i]->size);
+        }
+        CHECK(!KEEPS || (host->n_blocks == asked && now().in_use + now().waiting <= reserved));
+        hg_empty_cache(cx->lib); /* of which parts are in use is not given back */
+        for (size_t i = 0; i < 8; i++)
+            for (size_t k = 0; k < part[i]->size; k++)
+                if (part[i]->data[k] != (char)i) CHECK(!"a part was overwritten");
+        for (size_t i = 0; i < 8; i++) give(part[(i * 3 + (size_t)round) % 8]);
+    }
+    hg_storage *again = take(300000);
+    CHECK(!KEEPS || (again == whole && host->n_blocks == asked && now().waiting == 0));
+    give(again);
+    hg_empty_cache(cx->lib);
+    CHECK_EQ(now().waiting, 0);
+}
+
+TEST(parts_come_and_go_in_any_order) {
+    enum { N = 24 };
+    hg_storage *at[N] = {NULL};
+    uint32_t x = 1;
+    give(take(400000)), give(take(200000));
+    for (int step = 0; step < 4000; step++) {
+        x = x * 1664525u + 1013904223u;
+        size_t i = (x >> 8) % N;
+        if (at[i]) {
+            const char *data = at[i]->data;
+            CHECK(data[0] == (char)i && data[at[i]->size - 1] == (char)i);
+            give(at[i]);
+            at[i] = NULL;
+        } else {
+            at[i] = take(HG_BLOCK + (x >> 12) % (step % 100 ? 30000 : 400000));
+            if (at[i]) memset(at[i]->data, (int)i, at[i]->size);
+        }
+    }
+    for (int i = 0; i < N; i++)
+        if (at[i]) give(at[i]);
+    CHECK_EQ(now().in_use, 0);
+    hg_empty_cache(cx->lib);
+    CHECK_EQ(now().waiting, 0);
+}
+
+TEST(a_process_that_grows_gives_back_what_waits) {
+    enum { MB = 1 << 20 };
+    for (int i = 0; i < 3; i++) give(take(MB + i * MB / 2));
+    hg_storage *large = take(10 * MB);
+    CHECK_EQ(now().waiting, 0);
+    CHECK(host->peak_bytes <= 11 * (size_t)MB);
+    give(large);
+    give(take(MB)); /* less than before: both stay */
+    CHECK((now().waiting >= 11 * MB) == KEEPS);
+}
+
 TEST(the_cache_is_given_back_before_memory_runs_out) {
     give(take(50000));
     give(take(5000));
