@@ -316,10 +316,11 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     bool copy_a = !g->b_at && !low && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
     /* A panel that one block of a needs is not kept. */
     bool keep_b = copy_b && n > panel && (low || share_of(i1 - i0, TALL, m->rows) < i1 - i0);
-    float *space = copy_a || keep_b ? take_room() : NULL;
+    const bool little = (n + panel - 1) * g->k <= DEEP * MAX_PANEL; /* all of b has room on the stack */
+    float *space = copy_a || (keep_b && !little) ? take_room() : NULL;
     float *room_b = space && keep_b ? space : little_b, *room_a = space ? space + ROOM_B : NULL;
     copy_a &= space != NULL;
-    const int64_t wide = g->b_at ? n + panel : keep_b && !space ? panel : WIDE;
+    const int64_t wide = g->b_at ? n + panel : keep_b && !space && !little ? panel : WIDE;
     for (int64_t p = 0, k;; p += k) {
         k = depth(g, g->k - p);
         for (int64_t j = j0, some; j < j1; j += some) {
