@@ -157,6 +157,28 @@ def test_the_peak_can_be_set_back():
     assert stats["allocated_bytes.all.peak"] == stats["allocated_bytes.all.current"]
 
 
+def test_the_gradient_of_bags_takes_one_tensor_of_the_size_of_their_weight():
+    bags = torch.nn.EmbeddingBag(20_000, 64, mode="mean", padding_idx=3)
+    words, size = torch.arange(1000).view(50, 20), bags.weight.nbytes
+    for _ in range(2):
+        bags.zero_grad()
+        before = torch.memory_stats()["allocated_bytes.all.current"]
+        torch.reset_peak_memory_stats()
+        bags(words).sum().backward()
+        assert size <= torch.memory_stats()["allocated_bytes.all.peak"] - before < 1.5 * size
+    assert bags.weight.grad[:4].sum(1).tolist() == pytest.approx([64 / 19] * 3 + [0])
+
+
+def test_rows_are_picked_from_where_they_lie():
+    table = torch.randn(20_000, 100)[:, :64]
+    torch.empty_cache()
+    torch.reset_peak_memory_stats()
+    before = torch.memory_stats()["allocated_bytes.all.current"]
+    rows = torch.nn.functional.embedding(torch.tensor([1, 19_999, 1]), table)
+    assert torch.equal(rows, table[[1, 19_999, 1]])
+    assert torch.memory_stats()["allocated_bytes.all.peak"] - before < 100_000
+
+
 def test_the_cache_can_be_emptied():
     x = torch.zeros(1000, 1000)
     del x

@@ -35,15 +35,15 @@ static hg_status take_indices(hg_ctx *cx, hg_tensor *indices, int64_t n, hg_tens
 
 typedef struct picking {
     const int64_t *row;
-    size_t size; /* of a row, in bytes */
+    size_t size;  /* of a row, in bytes */
+    int64_t step; /* from row to row of the table */
     const char *table;
     char *to;
 } picking;
 
 static void pick_rows(void *arg, int64_t begin, int64_t end) {
     const picking *p = arg;
-    for (int64_t i = begin; i < end; i++)
-        memcpy(p->to + (size_t)i * p->size, p->table + (size_t)p->row[i] * p->size, p->size);
+    for (int64_t i = begin; i < end; i++) memcpy(p->to + (size_t)i * p->size, p->table + p->row[i] * p->step, p->size);
 }
 
 /* weight, indices, padding_idx, scale_grad_by_freq, sparse */
@@ -55,11 +55,16 @@ hg_status hg_embedding_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     memcpy(shape, indices->shape, indices->n_dim * sizeof *shape);
     shape[indices->n_dim] = w->shape[1];
     HG_TRY(take_indices(cx, indices, w->shape[0], &at));
-    hg_status st = hg_raw_contiguous(cx, w, &rows);
+    hg_status st = HG_OK;
+    if (w->stride[1] == 1)
+        hg_retain(cx, rows = w);
+    else
+        st = hg_raw_contiguous(cx, w, &rows);
     if (st == HG_OK) st = hg_out(cx, out, (hg_dtype)w->dtype, indices->n_dim + 1, shape);
     if (st == HG_OK) {
-        picking p = {(const int64_t *)(const void *)at->data, (size_t)w->shape[1] * hg_dtypes[w->dtype].size,
-                     rows->data, (*out)->data};
+        const size_t size = hg_dtypes[w->dtype].size;
+        picking p = {(const int64_t *)(const void *)at->data, (size_t)w->shape[1] * size,
+                     rows->stride[0] * (int64_t)size, rows->data, (*out)->data};
         hg_work(cx, at->numel, 1 + HG_GRAIN / (1 + w->shape[1]), pick_rows, &p);
     }
     hg_release(cx, at), hg_release(cx, rows);

@@ -35,10 +35,24 @@ def _bag(
     return total if mode == 0 else total / counts.clamp_min(1).unsqueeze(1).to(total.dtype)
 
 
+def _plain_gradient(grad, weight, _, indices, padding_idx, _1, mode, layout, *shown):
+    """The gradient by the weight of bags of rows as they are: no sum is made again for it."""
+    bag_of, _2, counts = layout
+    if mode:
+        grad = grad / counts.clamp_min(1).unsqueeze(1).to(grad.dtype)
+    rows = grad.index_select(0, bag_of)
+    if padding_idx != _NO_PADDING:
+        rows = rows.masked_fill((indices == padding_idx).unsqueeze(1), 0.0)
+    return rows.new_zeros(weight.shape).index_add_(0, indices, rows), None
+
+
 _BAG = "per_sample_weights indices padding_idx scale_grad_by_freq mode - offsets result1 result2 result3 sparse weight_sym_argsize_0"
 # Only the gradient by the weights of the samples depends on the weight: else the node shows None.
 _bag_of_weighted = one_node("EmbeddingBagBackward0", 0, 1, saved=f"weight {_BAG}", twice=True)(_bag)
-_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"- {_BAG} weight", twice=True)(_bag)
+_plain_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"= {_BAG} weight", derivative=_plain_gradient, twice=True)(
+    _bag
+)
+_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"= {_BAG} weight", twice=True)(_bag)
 
 
 def _places_of_maxima(weight, indices, bag_of, n_bags, padding_idx):
@@ -118,7 +132,8 @@ def torch_embedding_bag(
     settings = _NO_PADDING if padding_idx is None else padding_idx, scale_grad_by_freq, mode
     shown = offsets, *found, sparse, weight.shape[0], None
     is_by_weight = per_sample_weights is not None and per_sample_weights.requires_grad
-    bags = (_bag_of_weighted if is_by_weight else _bag)(
+    is_plain = mode != 2 and per_sample_weights is None and not scale_grad_by_freq
+    bags = (_bag_of_weighted if is_by_weight else _plain_bag if is_plain else _bag)(
         weight, per_sample_weights, indices, *settings, (bag_of, n, counts), *shown
     )
     return bags, *found

@@ -38,7 +38,7 @@ class _Whole:
         for i, a in enumerate(args):
             if isinstance(a, _C.Tensor):
                 self._is_saved[i] = i >= len(saved) or not _is_blank(saved[i])
-                self._args[i] = None if self._is_saved[i] else _Blank(a)
+                self._args[i] = None if self._is_saved[i] else _Blank(a, saved[i] == "=")
                 self._shapes[i] = tuple(a.shape)
             elif a is None and i < len(saved) and saved[i] in _OPTIONAL:
                 self._is_saved[i] = True
@@ -73,7 +73,7 @@ class _Whole:
         return _NUMBERS[name].index(value) if isinstance(value, str) and name in _NUMBERS else value
 
     def __dir__(self):
-        shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-")]
+        shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-", "=")]
         raw = ["_raw_saved_" + n for n, saved in shown if saved and not n.endswith("_sym_sizes")]
         results = [kind + n for n in self._result_names for kind in ("_saved_", "_raw_saved_")]
         return ["_saved_" + n for n, _ in shown] + raw + results
@@ -86,14 +86,14 @@ class _Whole:
             args[i] = tensor
         if all(g is None for g in grads):
             return (None,) * len(edges)
-        if self._derivative:
+        as_one = self._twice and _C.is_grad_enabled()
+        if self._derivative and not as_one:
             args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
             grads += (None,) * (self._n_results - len(grads))
             got = self._derivative(*grads, *args, *saved)
             got = got if isinstance(got, tuple) else (got,)
             return tuple([g if _is_wanted(args[i]) else None for i, g in zip(edges, got)])
         n = len(grads)
-        as_one = self._twice and _C.is_grad_enabled()
 
         def through(*given):
             return _through(self._function, edges, given[:n], given[n:], as_one)
@@ -134,17 +134,22 @@ def _through(function, edges, grads, args, materialize):
 
 
 def _is_blank(word):
-    return word == "-" or word.endswith("_sym_sizes") and word[0] != "+"
+    return word in ("-", "=") or word.endswith("_sym_sizes") and word[0] != "+"
 
 
 class _Blank:
     """What there is to know of a tensor that is not saved."""
 
-    def __init__(self, tensor):
+    def __init__(self, tensor, by_row):
         self._settings = {"size": tensor.shape, "dtype": tensor.dtype, "requires_grad": tensor.requires_grad}
+        self._by_row = by_row
 
     def zeros(self):
-        return _C.zeros(**self._settings)
+        settings = self._settings
+        if not self._by_row:
+            return _C.zeros(**settings)
+        row = _C.zeros(1, *settings["size"][1:], dtype=settings["dtype"])
+        return row.expand(settings["size"]).requires_grad_(settings["requires_grad"])
 
 
 def lying_as(like, tensor):
@@ -180,11 +185,12 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
     tensor or a tuple of them, and the same values for the same arguments. `saved` has a word for each argument that the node
     shows: `_saved_x` for "x", or the tensor's shape for "x_sym_sizes"; "-" for one that it does not show. A tensor of which it
-    shows no more is one that no derivative depends on, and not saved; with a "+" before its word it is. `results` has a word
-    for each of the first results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges
-    from those of the outputs, the arguments and the results saved; it is written in terms of ops. `twice` says that the
-    derivative is one node, too, when it is differentiated. Of the results the first `differentiable` have a gradient, where they
-    are floating point; all, where it is None.
+    shows no more is one that no derivative depends on, and not saved; with a "+" before its word it is. "=" is as "-", for a
+    tensor whose rows the function reads: one row of zeros stands in for all. `results` has a word for each of the first
+    results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges from those of the
+    outputs, the arguments and the results saved; it is written in terms of ops. `twice` says that the derivative is one node,
+    too, when it is differentiated: then it runs the function. Of the results the first `differentiable` have a gradient, where
+    they are floating point; all, where it is None.
     """
     saved, results = saved.split(), results.split()
 
