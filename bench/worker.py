@@ -118,10 +118,10 @@ def answer_in_fork(torch, request: dict) -> None:
 
 def warm_up(torch) -> None:
     """What a library loads at its first steps is loaded before it forks, so that no case pays for it."""
-    layer = torch.nn.Linear(256, 256)
+    layer, loss_fn = torch.nn.Linear(256, 256), torch.nn.CrossEntropyLoss()
     for make in (torch.optim.SGD, torch.optim.Adam):
         optimizer = make(layer.parameters(), lr=0.1)
-        torch.nn.functional.cross_entropy(layer(torch.ones(64, 256)), torch.zeros(64, dtype=torch.int64)).backward()
+        loss_fn(layer(torch.ones(64, 256)), torch.zeros(64, dtype=torch.int64)).backward()
         optimizer.step()
 
 
