@@ -605,3 +605,15 @@ def test_the_transpose_of_a_number_is_that_number_with_a_warning(name):
     x = torch.tensor(2.0)
     with pytest.warns(UserWarning, match=rf"Tensor.{name} is deprecated on 0-D tensors"):
         assert getattr(x, name) is x
+
+
+def test_elements_that_share_memory_share_the_gradient_of_as_strided():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    x.expand(3, 2).as_strided((2,), (1,)).backward(torch.tensor([1.0, 10.0]))
+    assert x.grad.tolist() == [1, 10]
+    x.grad = None
+    (g,) = torch.autograd.grad(
+        (x * 1).unfold(0, 1, 1).expand(2, 2, 3).as_strided((2, 2), (1, 0)).square().sum(), x, create_graph=True
+    )
+    g.sum().backward()
+    assert g.tolist() == [4, 8] and x.grad.tolist() == [4, 4]

@@ -461,8 +461,15 @@ hg_status hg_as_strided_view_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_as_strided_view_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *laid = X(AS_STRIDED_BACKWARD, T(G), hg_ints(META(0).shape, META(0).n_dim), *ARG(4), *ARG(5), *ARG(1),
-                        *ARG(2), *ARG(3));
+    hg_meta m = META(0);
+    hg_arg shape = hg_ints(m.shape, m.n_dim);
+    hg_tensor *laid = X(AS_STRIDED_BACKWARD, T(G), shape, *ARG(4), *ARG(5), *ARG(1), *ARG(2), *ARG(3));
+    int64_t numel = 1;
+    for (int i = 0; i < m.n_dim; i++) numel *= m.shape[i];
+    if (numel > extent(m.n_dim, m.shape, ARG(4)->u.ints, 0)) { /* elements that share memory share its gradient */
+        hg_tensor *ones = X(ONES, shape, hg_d((hg_dtype)m.dtype));
+        laid = X(DIV, T(laid), T(X(AS_STRIDED_BACKWARD, T(ones), shape, *ARG(4), *ARG(5), shape, *ARG(4), *ARG(5))));
+    }
     GIVE(0, hg_x_written(laid, 1));
     return HG_OK;
 }
