@@ -913,3 +913,81 @@ def test_sparse_adam_refuses_dense_gradients():
     ]:
         with pytest.raises(ValueError, match=f"Invalid .*{words}"):
             optim.SparseAdam([p], **settings)
+
+
+@pytest.mark.parametrize(
+    "name, settings, dtype, values, state",
+    [
+        (
+            "SGD",
+            {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1},
+            "bfloat16",
+            [0.89453125, -0.306640625, 1.9296875],
+            [-0.55078125, -4.1875, 4.9375],
+        ),
+        (
+            "SGD",
+            {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1},
+            "float16",
+            [0.8994140625, -0.310791015625, 1.923828125],
+            [-0.54931640625, -4.1875, 4.9375],
+        ),
+        (
+            "SGD",
+            {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+            "bfloat16",
+            [1.0390625, -0.0703125, 1.8125],
+            [-0.81640625, -3.8125, 4.0],
+        ),
+        (
+            "SGD",
+            {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+            "float16",
+            [1.0400390625, -0.0693359375, 1.81640625],
+            [-0.814453125, -3.83203125, 4.01171875],
+        ),
+        (
+            "AdamW",
+            {"lr": 0.1, "amsgrad": True},
+            "bfloat16",
+            [1.078125, -0.89453125, 2.546875],
+            [-0.0810546875, -0.3828125, 0.400390625],
+        ),
+        (
+            "AdamW",
+            {"lr": 0.1, "amsgrad": True},
+            "float16",
+            [1.076171875, -0.89697265625, 2.53125],
+            [-0.0814208984375, -0.383056640625, 0.401123046875],
+        ),
+        (
+            "Adam",
+            {"lr": 0.1, "weight_decay": 0.5},
+            "bfloat16",
+            [0.61328125, -0.890625, 2.53125],
+            [0.045654296875, -0.578125, 0.87109375],
+        ),
+        (
+            "Adam",
+            {"lr": 0.1, "weight_decay": 0.5},
+            "float16",
+            [0.61279296875, -0.8994140625, 2.501953125],
+            [0.045501708984375, -0.57861328125, 0.8720703125],
+        ),
+    ],
+)
+def test_halves_are_rounded_after_each_operation(name, settings, dtype, values, state):
+    p = torch.nn.Parameter(torch.tensor([0.7, -1.3, 2.9]).to(getattr(torch, dtype)))
+    optimizer = getattr(torch.optim, name)([p], **settings)
+    for i in range(4):
+        p.grad = (torch.tensor([0.3, -0.7, 1.9]) * (i + 1) / 3 - 0.5).to(p.dtype)
+        optimizer.step()
+    assert p.tolist() == values and next(v for v in optimizer.state[p].values() if v.dim()).tolist() == state
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_a_fused_step_counts_no_version(kind):
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    kind([p], lr=0.1, fused=True).step()
+    assert p._version == 0 and p[0] < 1

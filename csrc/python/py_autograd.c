@@ -390,12 +390,19 @@ static PyObject *with_grad(PyObject *Py_UNUSED(m), PyObject *params) {
     return both;
 }
 
-/* _C.sgd_step(params, grads, states, lr, weight_decay, momentum, dampening, nesterov, maximize).
-   With momentum the states have a "momentum_buffer", or get it. */
+static bool any_half(const tensors *list) {
+    bool any = false;
+    for (int i = 0; i < list->n; i++) any |= list->at[i]->dtype == HG_F16 || list->at[i]->dtype == HG_BF16;
+    return any;
+}
+
+/* _C.sgd_step(params, grads, states, lr, weight_decay, momentum, dampening, nesterov, maximize, fused).
+   With momentum the states have a "momentum_buffer", or get it. Unless it is `fused`, a step of halves rounds after each
+   operation: that is left to others, and False. */
 static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (n != 9) return PyErr_Format(PyExc_TypeError, "sgd_step() takes 9 arguments, got %zd", n);
+    if (n != 10) return PyErr_Format(PyExc_TypeError, "sgd_step() takes 10 arguments, got %zd", n);
     hg_sgd o = {0};
     double *const to[] = {&o.lr, &o.weight_decay, &o.momentum, &o.dampening};
     int nesterov = PyObject_IsTrue(args[7]), maximize = PyObject_IsTrue(args[8]);
@@ -409,6 +416,10 @@ static PyObject *sgd_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssiz
         (with_buffers && entries_get(args[2], NAME(momentum_buffer), &buffers, true, "sgd_step")) ||
         !equally_long((tensors[]){params, grads, buffers}, with_buffers ? 3 : 2, "sgd_step"))
         goto done;
+    if (args[9] != Py_True && any_half(&params)) {
+        result = Py_NewRef(Py_False);
+        goto done;
+    }
     hg_status st = hg_sgd_step(cx, &o, params.n, params.at, grads.at, with_buffers ? buffers.at : NULL);
     int failed = 0;
     for (int i = 0; i < buffers.n; i++) { /* also after a failure: what was made is kept */
@@ -427,11 +438,11 @@ done:
     return result;
 }
 
-/* _C.adam_step(params, grads, states, lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled) */
+/* _C.adam_step(params, grads, states, lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled, fused) */
 static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    if (n != 11) return PyErr_Format(PyExc_TypeError, "adam_step() takes 11 arguments, got %zd", n);
+    if (n != 12) return PyErr_Format(PyExc_TypeError, "adam_step() takes 12 arguments, got %zd", n);
     hg_adam o = {0};
     double *const to[] = {&o.lr, &o.beta1, &o.beta2, &o.eps, &o.weight_decay};
     int amsgrad = PyObject_IsTrue(args[8]), maximize = PyObject_IsTrue(args[9]), decoupled = PyObject_IsTrue(args[10]);
@@ -448,6 +459,10 @@ static PyObject *adam_step(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssi
                      : tensors_get(args[i], &lists[i], false, "adam_step", i == PARAMS ? "params" : "grads"))
             goto done;
     if (!equally_long(lists, n_lists, "adam_step")) goto done;
+    if (args[11] != Py_True && any_half(&lists[PARAMS])) {
+        result = Py_NewRef(Py_False);
+        goto done;
+    }
     hg_status st = hg_adam_step(cx, &o, lists[PARAMS].n, lists[PARAMS].at, lists[GRADS].at, lists[AVG].at,
                                 lists[AVG_SQ].at, amsgrad ? lists[MAX_AVG_SQ].at : NULL, lists[STEPS].at);
     result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);

@@ -3,6 +3,7 @@
 import hookgrad
 
 from .._C import _grad_mode, states_of, with_grad  # Python looks names of _C up anew each time, as it has a __getattr__
+from ..autograd.grad_mode import _unsafe_preserve_version_counter
 from .optimizer import Optimizer, _get_scalar_dtype, _run_closure
 
 
@@ -60,7 +61,11 @@ class _ByParameter(Optimizer):
                                 "If capturable=True, params and state_steps must be on supported devices: "
                                 "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
                             )
-                        self._update_all(params, grads, states, group)
+                        if group.get("fused"):  # PyTorch's kernel tells nobody that it has written
+                            with _unsafe_preserve_version_counter(tuple(params)):
+                                self._update_all(params, grads, states, group)
+                        else:
+                            self._update_all(params, grads, states, group)
                     return loss
                 finally:
                     _grad_mode(was)

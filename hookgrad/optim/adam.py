@@ -102,7 +102,7 @@ class Adam(_ByParameter):
                 raise RuntimeError("`requires_grad` is not supported for `step` in differentiable mode")
             return super()._update_all(params, grads, states, group)
         beta1, beta2 = group["betas"]
-        adam_step(
+        done = adam_step(
             params,
             grads,
             states,
@@ -114,7 +114,10 @@ class Adam(_ByParameter):
             group["amsgrad"],
             group["maximize"],
             group["decoupled_weight_decay"],
+            group["fused"],
         )
+        if done is False:
+            super()._update_all(params, grads, states, group)
 
     def _update(self, param, grad, state, group):
         (beta1, beta2), lr, step = group["betas"], _to_scalar(group["lr"]), state["step"].clone()
@@ -123,6 +126,14 @@ class Adam(_ByParameter):
         else:
             grad = _decayed(grad, param, group)
         mean = state["exp_avg"].lerp_(grad, 1 - beta1)
+        if not group["differentiable"]:  # in the order in which PyTorch rounds
+            square, step, largest = state["exp_avg_sq"], step.item(), state.get("max_exp_avg_sq")
+            square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            if group["amsgrad"]:
+                square = hookgrad.maximum(largest, square, out=largest)
+            root = (square.sqrt() / (1 - beta2**step) ** 0.5).add_(group["eps"])
+            param.addcdiv_(mean, root, value=-lr / (1 - beta1**step))
+            return
         square = state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
         if group["amsgrad"]:
             square = hookgrad.maximum(state["max_exp_avg_sq"].clone(), square)

@@ -74,7 +74,7 @@ class SGD(_ByParameter):
     def _update_all(self, params, grads, states, group):
         if group["differentiable"] or _dispatches(params):
             return super()._update_all(params, grads, states, group)
-        sgd_step(
+        done = sgd_step(
             params,
             grads,
             states,
@@ -84,7 +84,10 @@ class SGD(_ByParameter):
             group["dampening"],
             group["nesterov"],
             group["maximize"],
+            group["fused"],
         )
+        if done is False:
+            super()._update_all(params, grads, states, group)
 
     def _update(self, param, grad, state, group):
         momentum, lr = group["momentum"], _to_scalar(group["lr"])
