@@ -177,3 +177,27 @@ def test_what_libraries_ask_and_hardly_use():
     @torch.library.register_fake("torchvision::nms")
     def without_the_ops_in_cpp(boxes):
         pass
+
+
+def test_an_optimizer_written_after_pytorchs_finds_what_it_imports():
+    from hookgrad.optim.optimizer import (
+        _default_to_fused_or_foreach,
+        _disable_dynamo_if_unsupported,
+        _get_capturable_supported_devices,
+        _get_value,
+        _stack_if_compiling,
+        _view_as_real,
+    )
+
+    params = [leaf(4.0), None]
+    assert _default_to_fused_or_foreach(params, differentiable=False) == (False, False)
+    assert _default_to_fused_or_foreach(params, differentiable=False, use_fused=True) == (True, False)
+    assert _default_to_fused_or_foreach(params, differentiable=True, use_fused=True) == (False, False)
+    assert _default_to_fused_or_foreach([torch.tensor([1])], False, True) == (False, False)
+    assert _get_value(params[0]) == 4 and _get_value(3) == 3
+    assert _stack_if_compiling(params) is params and _view_as_real(params, [1]) is None
+    assert _disable_dynamo_if_unsupported(single_tensor_fn=leaf)(leaf) is leaf
+    assert _get_capturable_supported_devices() == ["cuda", "xpu", "hpu", "privateuseone", "xla"]
+    assert _get_capturable_supported_devices(supports_xla=False)[-1] == "privateuseone"
+    assert torch.optim.optimizer.__all__[0] == "Optimizer"
+    assert not hasattr(torch.optim.optimizer, "_nope")

@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter
-from .optimizer import _check_rate, _number
+from .optimizer import _check_rate, _get_value
 
 
 class Adafactor(_ByParameter):
@@ -59,7 +59,7 @@ class Adafactor(_ByParameter):
         return state
 
     def _update(self, param, grad, state, group):
-        lr, step, (eps, least) = _number(group["lr"]), state["step"].item(), group["eps"]
+        lr, step, (eps, least) = _get_value(group["lr"]), state["step"].item(), group["eps"]
         if eps is None:
             eps = hookgrad.finfo(param.dtype).eps
         fresh = step ** group["beta2_decay"]

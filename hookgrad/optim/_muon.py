@@ -5,7 +5,7 @@ import math
 import hookgrad
 
 from ._by_parameter import _ByParameter
-from .optimizer import _check_rate, _number
+from .optimizer import _check_rate, _get_value
 
 
 class Muon(_ByParameter):
@@ -58,7 +58,7 @@ class Muon(_ByParameter):
         return {"momentum_buffer": hookgrad.zeros_like(param.grad)}
 
     def _update(self, param, grad, state, group):
-        lr, momentum = _number(group["lr"]), group["momentum"]
+        lr, momentum = _get_value(group["lr"]), group["momentum"]
         buffer = state["momentum_buffer"].lerp_(grad, 1 - momentum)
         update = grad.lerp(buffer, momentum) if group["nesterov"] else buffer
         update = _orthogonalized(update, group["ns_coefficients"], group["ns_steps"], group["eps"])

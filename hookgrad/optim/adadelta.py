@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_not_negative, _check_rate, _number
+from .optimizer import _check_not_negative, _check_rate, _get_value
 
 
 class Adadelta(_ByParameter):
@@ -57,4 +57,4 @@ class Adadelta(_ByParameter):
         square_avg = state["square_avg"].mul_(rho).addcmul_(grad, grad, value=1 - rho)
         delta = state["acc_delta"].add(eps).sqrt() / square_avg.add(eps).sqrt() * grad
         state["acc_delta"].mul_(rho).addcmul_(delta, delta, value=1 - rho)
-        param.add_(delta, alpha=-_number(group["lr"]))
+        param.add_(delta, alpha=-_get_value(group["lr"]))

@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_fused, _check_not_negative, _check_rate, _number
+from .optimizer import _check_fused, _check_not_negative, _check_rate, _get_value
 
 
 class Adagrad(_ByParameter):
@@ -66,6 +66,6 @@ class Adagrad(_ByParameter):
 
     def _update(self, param, grad, state, group):
         grad = _decayed(grad, param, group)
-        lr = _number(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
+        lr = _get_value(group["lr"]) / (1 + (state["step"].item() - 1) * group["lr_decay"])
         root = state["sum"].addcmul_(grad, grad, value=1).sqrt().add(group["eps"])
         param.addcdiv_(grad, root, value=-lr)

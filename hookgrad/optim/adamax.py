@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_betas, _check_not_negative, _check_rate, _number
+from .optimizer import _check_betas, _check_not_negative, _check_rate, _get_value
 
 
 class Adamax(_ByParameter):
@@ -56,5 +56,5 @@ class Adamax(_ByParameter):
         mean = state["exp_avg"].lerp_(grad, 1 - beta1)
         largest = state["exp_inf"].mul_(beta2)
         largest.copy_(hookgrad.maximum(largest.clone(), grad.abs().add(group["eps"])))
-        rate = _number(group["lr"]) / (1 - beta1 ** state["step"].item())
+        rate = _get_value(group["lr"]) / (1 - beta1 ** state["step"].item())
         param.addcdiv_(mean.clone(), largest, value=-rate)

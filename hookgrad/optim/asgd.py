@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_not_negative, _check_rate, _number
+from .optimizer import _check_not_negative, _check_rate, _get_value
 
 
 class ASGD(_ByParameter):
@@ -46,13 +46,13 @@ class ASGD(_ByParameter):
     def _first_state(self, param, group):
         return {
             "step": self._count(group),
-            "eta": self._count(group, _number(group["lr"])),
+            "eta": self._count(group, _get_value(group["lr"])),
             "mu": self._count(group, 1.0),
             "ax": hookgrad.zeros_like(param),
         }
 
     def _update(self, param, grad, state, group):
-        lr, lambd, step = _number(group["lr"]), group["lambd"], state["step"].item()
+        lr, lambd, step = _get_value(group["lr"]), group["lambd"], state["step"].item()
         eta, mu, mean = state["eta"].item(), state["mu"], state["ax"]
         grad = _decayed(grad, param, group)
         param.mul_(1 - lambd * eta)

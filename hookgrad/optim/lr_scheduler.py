@@ -14,7 +14,7 @@ from functools import partial
 
 import hookgrad
 
-from .optimizer import Optimizer, _number
+from .optimizer import Optimizer, _get_value
 
 __all__ = [
     "LRScheduler",
@@ -49,7 +49,7 @@ def _value(value):
 
 def _set_rate(group, rate):
     if isinstance(group["lr"], hookgrad.Tensor):
-        group["lr"].fill_(_number(rate))
+        group["lr"].fill_(_get_value(rate))
     else:
         group["lr"] = rate
 
@@ -879,8 +879,8 @@ class ReduceLROnPlateau(LRScheduler):
                     )
                 self.min_lrs = [self.default_min_lr] * n_groups
             for group, least in zip(self.optimizer.param_groups, self.min_lrs):
-                rate = max(_number(group["lr"]) * self.factor, least)
-                if _number(group["lr"]) - rate > self.eps:
+                rate = max(_get_value(group["lr"]) * self.factor, least)
+                if _get_value(group["lr"]) - rate > self.eps:
                     _set_rate(group, rate)
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0

@@ -10,6 +10,8 @@ from .. import _C
 from .._C import with_grad
 from .._late import Annotation
 
+__all__ = ["Optimizer", "register_optimizer_step_pre_hook", "register_optimizer_step_post_hook"]
+
 
 class _HookDict(OrderedDict):
     """Hooks by id, and where in the user's program each was put there, for exceptions to say."""
@@ -83,7 +85,7 @@ def _run_closure(closure):
         return closure()
 
 
-def _number(value):
+def _get_value(value):
     """A setting as a number; it may be a tensor of one element."""
     return value.item() if isinstance(value, hookgrad.Tensor) else value
 
@@ -404,7 +406,7 @@ def _cast(param, value, group, name=None):
     return value
 
 
-# ---- Names for annotations -------------------------------------------------------------------------------------------
+# ---- Names for annotations, and for other people's optimizers --------------------------------------------------------
 
 
 def __getattr__(name):
@@ -420,4 +422,9 @@ def __getattr__(name):
         from .. import _typing
 
         return getattr(_typing, name)
+    if name.startswith("_") and not name.startswith("__"):
+        from . import _borrowed
+
+        if hasattr(_borrowed, name):
+            return getattr(_borrowed, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_betas, _check_not_negative, _check_rate, _number
+from .optimizer import _check_betas, _check_not_negative, _check_rate, _get_value
 
 
 class RAdam(_ByParameter):
@@ -59,7 +59,7 @@ class RAdam(_ByParameter):
         }
 
     def _update(self, param, grad, state, group):
-        (beta1, beta2), lr, step = group["betas"], _number(group["lr"]), state["step"].item()
+        (beta1, beta2), lr, step = group["betas"], _get_value(group["lr"]), state["step"].item()
         if group["weight_decay"] != 0 and group["decoupled_weight_decay"]:
             param.mul_(1 - lr * group["weight_decay"])
         else:

@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_not_negative, _check_rate, _number
+from .optimizer import _check_not_negative, _check_rate, _get_value
 
 
 class RMSprop(_ByParameter):
@@ -67,7 +67,7 @@ class RMSprop(_ByParameter):
         return state
 
     def _update(self, param, grad, state, group):
-        lr, alpha, momentum = _number(group["lr"]), group["alpha"], group["momentum"]
+        lr, alpha, momentum = _get_value(group["lr"]), group["alpha"], group["momentum"]
         grad = _decayed(grad, param, group)
         square_avg = state["square_avg"].mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
         if group["centered"]:

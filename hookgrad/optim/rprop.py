@@ -3,7 +3,7 @@
 import hookgrad
 
 from ._by_parameter import _ByParameter
-from .optimizer import _check_rate, _number
+from .optimizer import _check_rate, _get_value
 
 
 class Rprop(_ByParameter):
@@ -46,7 +46,7 @@ class Rprop(_ByParameter):
         return {
             "step": self._count(group),
             "prev": hookgrad.zeros_like(param),
-            "step_size": hookgrad.full_like(param.grad, _number(group["lr"])),
+            "step_size": hookgrad.full_like(param.grad, _get_value(group["lr"])),
         }
 
     def _update(self, param, grad, state, group):

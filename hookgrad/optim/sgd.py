@@ -6,7 +6,7 @@ import hookgrad
 
 from .._C import _dispatches, sgd_step, states_of
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_fused, _check_not_negative, _check_rate, _number, _to_scalar
+from .optimizer import _check_fused, _check_not_negative, _check_rate, _get_value, _to_scalar
 
 _NO_STATES = repeat({})  # one for as many parameters as there are
 
@@ -102,4 +102,4 @@ class SGD(_ByParameter):
         if isinstance(lr, hookgrad.Tensor) and lr.requires_grad:
             param.addcmul_(grad, lr, value=-1)
         else:
-            param.add_(grad, alpha=-_number(lr))
+            param.add_(grad, alpha=-_get_value(lr))
