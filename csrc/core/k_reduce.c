@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16 };
+enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18 };
 
 #define FOLD_ARGS                                                                                                      \
     int64_t rows, int64_t row_step, int64_t acc_step, int64_t n, char *const *p, const int64_t *step,                  \
@@ -119,14 +119,18 @@ FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
    as large as a unit in the last place of those few, not of the sum. */
 #define FOUR(x, at) ((x[(at)*QUAD] + x[((at) + 1) * QUAD]) + (x[((at) + 2) * QUAD] + x[((at) + 3) * QUAD]))
 #define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
-HG_INLINE double row_sum(const bool fused, const float *in, int64_t n) {
+/* `far`: it comes from the third cache or from memory, and the processor by itself does not look further than a page. */
+HG_INLINE double row_sum(const bool fused, bool far, const float *in, int64_t n) {
+    enum { LINE = 16, AHEAD = 4096 };
     double lane[QUAD] = {0}, total = 0;
     int64_t i = 0;
-    for (; n - i >= 16 * QUAD; i += 16 * QUAD)
+    for (; n - i >= 16 * QUAD; i += 16 * QUAD) {
+        for (int l = 0; far && l < 16 * QUAD; l += LINE) __builtin_prefetch(in + i + l + AHEAD);
         for (int l = 0; l < QUAD; l++) {
             const float *x = in + i + l;
             lane[l] += (double)SIXTEEN(x);
         }
+    }
     for (; n - i >= 4 * QUAD; i += 4 * QUAD)
         for (int l = 0; l < QUAD; l++) {
             const float *x = in + i + l;
@@ -157,10 +161,11 @@ HG_INLINE void column_sum(const int wide, int64_t rows, int64_t row_step, const 
 HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
     bool unit = step[1] == sizeof(float);
     if (unit && step[0] == 0 && n >= 4 * QUAD) {
+        const bool far = rows * n >= FAR;
         for (int64_t r = 0; r < rows; r++) {
             double *acc = (double *)(void *)(p[0] + r * acc_step);
             for (int64_t i = 0; i < n; i += BLOCK)
-                *acc += row_sum(fused, (const float *)(const void *)(p[1] + r * row_step) + i,
+                *acc += row_sum(fused, far, (const float *)(const void *)(p[1] + r * row_step) + i,
                                 n - i < BLOCK ? n - i : BLOCK);
         }
         return;
