@@ -617,3 +617,11 @@ def test_elements_that_share_memory_share_the_gradient_of_as_strided():
     )
     g.sum().backward()
     assert g.tolist() == [4, 8] and x.grad.tolist() == [4, 4]
+
+
+def test_what_arrives_beside_the_gradient_of_as_strided_is_not_added_in_place():
+    x = torch.arange(4.0).requires_grad_()
+    (alone,) = torch.autograd.grad(x.as_strided((2,), (1,)).sum(), x)
+    first = x * 2
+    (both,) = torch.autograd.grad(first.sum() + x.as_strided((2,), (1,)).sum(), x)
+    assert (alone._version, both._version, both.tolist()) == (1, 0, [3, 3, 2, 2])

@@ -470,7 +470,9 @@ hg_status hg_as_strided_view_bwd(hg_ctx *cx, hg_back *b) {
         hg_tensor *ones = X(ONES, shape, hg_d((hg_dtype)m.dtype));
         laid = X(DIV, T(laid), T(X(AS_STRIDED_BACKWARD, T(ones), shape, *ARG(4), *ARG(5), shape, *ARG(4), *ARG(5))));
     }
-    GIVE(0, hg_x_written(laid, 1));
+    if (!hg_x_written(laid, 1)) return HG_OK;
+    /* As in PyTorch a view of what was written: what else arrives is not added in place. */
+    GIVE(0, X(AS_STRIDED, T(laid), shape, hg_ints(laid->stride, laid->n_dim), hg_i(0)));
     return HG_OK;
 }
 
