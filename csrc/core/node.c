@@ -176,8 +176,9 @@ hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t) {
     hg_node *n = e->resting;
     if (!n || cx->lib->watch.born) return NULL;
     e->resting = NULL;
-    hg_meta m = n->outs[0];
-    if (m.dtype != t->dtype || m.on_meta != hg_on_meta(t) || !hg_same_dims(m.n_dim, m.shape, t->n_dim, t->shape)) {
+    const hg_meta *m = &n->outs[0];
+    if (m->dtype != t->dtype || (cx->lib->metas && m->on_meta != hg_on_meta(t)) ||
+        !hg_same_dims(m->n_dim, m->shape, t->n_dim, t->shape)) {
         HOST(cx)->free(HOST(cx)->ud, HG_KIND_NODE, n); /* the leaf was given other data */
         return NULL;
     }

@@ -353,11 +353,19 @@ void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_severa
     if (!of->is_inference) hg_set_base(cx, view, of, kind);
 }
 
+static __attribute__((noinline)) void made_views(hg_ctx *cx, hg_tensor **outs, int n, hg_tensor *of, bool several) {
+    for (int i = 0; i < n; i++) hg_made_view(cx, outs[i], of, several);
+}
+
 /* What every call does once its outputs are there: bases of views, and the node. */
 static inline hg_status finish(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t want, hg_tensor **outs,
                                int n) {
-    if (info->op->flags & HG_ROW_VIEW)
-        for (int i = 0; i < n; i++) hg_made_view(cx, outs[i], a[0].u.t, info->op->flags & HG_ROW_MULTI_VIEW);
+    if (info->op->flags & HG_ROW_VIEW) {
+        if (n == 1)
+            hg_made_view(cx, outs[0], a[0].u.t, info->op->flags & HG_ROW_MULTI_VIEW);
+        else
+            made_views(cx, outs, n, a[0].u.t, info->op->flags & HG_ROW_MULTI_VIEW);
+    }
     if (want && info->op->flags & HG_ROW_VIEW && a[0].u.t->is_inference) return HG_OK; /* so are its views */
     if (!want || !has_float(outs, n)) return HG_OK;
     return info->n_out == 1 ? record_one(cx, info, a, info->n_params, want, outs)
@@ -505,7 +513,8 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
         drop_all(cx, made, HG_MAX_OUT);
         return stale_first(cx, info, a, st);
     }
-    for (int k = 0; k < info->n_out; k++) {
+    out[0] = made[0];
+    for (int k = 1; k < info->n_out; k++) {
         out[k] = made[k];
         HG_ONE_BY_ONE;
     }

@@ -119,11 +119,25 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     return st;
 }
 
+/* As sgd_one(), where nothing is to be made, copied or divided: what most parameters are. */
+static inline bool sgd_at_once(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, const hg_tensor *grad, hg_tensor *buf) {
+    const hg_tensor *all[] = {param, grad, buf};
+    if (cx->lib->watch.writing || param->numel > HG_GRAIN || (o->momentum != 0) != (buf != NULL)) return false;
+    for (int i = 0; i < (buf ? 3 : 2); i++)
+        if (all[i]->dtype != HG_F32 || !all[i]->plain || all[i]->is_inference || !hg_same_shape(all[i], param))
+            return false;
+    sgd_f32(o, param->numel, (float *)(void *)param->data, (const float *)(void *)grad->data,
+            buf ? (float *)(void *)buf->data : NULL, false);
+    ++*hg_version_of(param->storage);
+    if (buf) *hg_version_of(buf->storage) += 2;
+    return true;
+}
+
 hg_status hg_sgd_step(hg_ctx *cx, const hg_sgd *o, int n, hg_tensor *const *params, hg_tensor *const *grads,
                       hg_tensor **bufs) {
     for (int i = 0; i < n; i++) {
         hg_tensor *none = NULL;
-        if (!grads[i]) continue;
+        if (!grads[i] || sgd_at_once(cx, o, params[i], grads[i], bufs ? bufs[i] : NULL)) continue;
         hg_status st = sgd_one(cx, o, params[i], grads[i], bufs ? &bufs[i] : &none);
         if (st != HG_OK) return st;
     }
