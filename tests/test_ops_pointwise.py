@@ -477,3 +477,75 @@ def test_alpha_in_half_precision_is_rounded_and_so_is_a_short_product():
     few, product = x[:5].clone(), (alpha * y[:5].float()).half().float()
     assert torch.equal(few.add_(y[:5], alpha=0.1), (x[:5].float() + product).half())
     assert torch.equal(torch.sub(x[:5], y[:5], alpha=0.1), (x[:5].float() - product).half())
+
+
+# ---- functions in double precision
+
+
+def spread(low, high, n=1000):
+    """n numbers from low to high, none of them round."""
+    return [low + (high - low) * ((k * 0.6180339887498949) % 1) for k in range(n)]
+
+
+FUNCTIONS = {
+    "exp": (math.exp, -708, 709),
+    "exp2": (lambda x: 2.0**x, -1020, 1020),
+    "expm1": (math.expm1, -3, 3),
+    "log": (math.log, 1e-3, 9),
+    "log2": (math.log2, 1e-3, 9),
+    "log10": (math.log10, 1e-3, 9),
+    "log1p": (math.log1p, -0.99, 3),
+    "sin": (math.sin, -9e5, 9e5),
+    "cos": (math.cos, -20, 20),
+    "tan": (math.tan, -20, 20),
+    "asin": (math.asin, -1, 1),
+    "acos": (math.acos, -1, 1),
+    "atan": (math.atan, -9, 9),
+    "sinh": (math.sinh, -30, 30),
+    "cosh": (math.cosh, -30, 30),
+    "tanh": (math.tanh, -5, 5),
+    "atanh": (math.atanh, -0.999, 0.999),
+    "erf": (math.erf, -6, 6),
+    "erfc": (math.erfc, -5, 25),
+    "sigmoid": (lambda x: 1 / (1 + math.exp(-x)), -40, 40),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_many_doubles_are_exact_to_some_units_in_the_last_place(name):
+    exact, low, high = FUNCTIONS[name]
+    for x in (spread(low, high), spread(max(low, -1e-3), 1e-3) if low < 0 else spread(0.99, 1.01)):
+        for value, got in zip(x, getattr(torch, name)(torch.tensor(x, dtype=torch.float64)).tolist()):
+            want = exact(value)
+            assert abs(got - want) <= 4 * math.ulp(want), (value, got, want)
+
+
+@pytest.mark.parametrize("name", ["tan", "asin", "acos", "atan", "sinh", "cosh", "atanh", "erfc"])
+def test_float32_of_functions_that_are_seldom_met_is_rounded_once(name):
+    exact, low, high = FUNCTIONS[name]
+    x = torch.tensor(spread(low, min(high, 9)))
+    assert torch.equal(getattr(torch, name)(x), torch.tensor([exact(v) for v in x.tolist()]))
+    pairs = torch.stack([x, x], 1)  # one by one
+    assert torch.equal(getattr(torch, name)(pairs[:, 1]), getattr(torch, name)(x))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_what_a_function_cannot_reach_by_vectors_is_as_it_is_alone(name):
+    special = [nan, inf, -inf, 0.0, -0.0, 5e-324, 1e308, -1e308, 800.0, -750.0, 1.0, -1.0]
+    for value in special:
+        among = torch.full((100,), 0.25, dtype=torch.float64)
+        among[70] = value
+        alone = getattr(torch, name)(torch.tensor([value], dtype=torch.float64)).item()
+        got = getattr(torch, name)(among)[70].item()
+        assert close(got, alone, 1e-15) and math.copysign(1, got) == math.copysign(1, alone) or alone != alone
+
+
+def test_erfinv_is_what_erf_takes_back():
+    x = torch.tensor(spread(-0.999, 0.999), dtype=torch.float64)
+    assert (torch.erf(torch.erfinv(x)) - x).abs().max() < 3e-16
+
+
+def test_angles_of_all_quarters():
+    x, y = spread(-3, 3), spread(-5, 2)[::-1]
+    got = torch.atan2(torch.tensor(y, dtype=torch.float64), torch.tensor(x, dtype=torch.float64)).tolist()
+    assert all(abs(a - math.atan2(v, u)) <= 2 * math.ulp(a) for a, u, v in zip(got, x, y))

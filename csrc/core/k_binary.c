@@ -133,15 +133,13 @@ ARITHMETIC(LOOP2_WIDE, heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : 
 HG_SIMPLE2_KERNELS(K)
 #undef K
 
-#define K(id, ...)                                                                                                     \
-    FLOATS(LOOP2, id, __VA_ARGS__)                                                                                     \
-    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
-HG_MATH2_KERNELS(K)
+#define K(id)                                                                                                          \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {[HG_F32] = hg_##id##_f32, [HG_F64] = hg_##id##_f64}};
+HG_WIDE2_KERNELS(K)
 #undef K
 #define K(id, KIND, bits, limit, near, ...)                                                                            \
     NEAR2(KIND, id##_f32, bits, limit, near, __VA_ARGS__)                                                              \
-    LOOP2(id##_f64, double, double, double, __VA_ARGS__)                                                               \
-    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_NEAR2_KERNELS(K) /* NOLINT(clang-analyzer-core.uninitialized.Assign): near_in() fills whole blocks */
 #undef K
 

@@ -42,12 +42,17 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 /* ---- Tables ------------------------------------------------------------------------------------------------------------- */
 
 /* One floating operand: K(name, value of x). V is the type computed in. What stands here has an op of its name. */
-/* clang-format off */
 #define HG_MATH_KERNELS(K)                                                                                             \
-    K(tan, tan(x)) K(asin, asin(x)) K(acos, acos(x)) K(atan, atan(x)) K(sinh, sinh(x))                  \
-    K(cosh, cosh(x)) K(asinh, asinh(x)) K(acosh, acosh(x)) K(atanh, atanh(x)) K(erfc, erfc(x))          \
-    K(erfinv, (V)inverse_erf((double)x)) K(lgamma, lgamma(x)) K(digamma, (V)psi((double)x))                            \
+    K(asinh, asinh(x))                                                                                                 \
+    K(acosh, acosh(x))                                                                                                 \
+    K(lgamma, lgamma(x))                                                                                               \
+    K(digamma, (V)psi((double)x))                                                                                      \
     K(sinc, x == 0 ? 1 : sin((V)M_PI * x) / ((V)M_PI * x))
+/* The same in k_double.c, which has their values: of both types in double precision. */
+/* clang-format off */
+#define HG_WIDE_KERNELS(K)                                                                                             \
+    K(tan) K(asin) K(acos) K(atan) K(sinh) K(cosh) K(atanh) K(erfc) K(erfinv)
+#define HG_WIDE2_KERNELS(K) K(atan2) K(hypot_cpu) K(logaddexp) K(logaddexp2) K(xlogy)
 /* clang-format on */
 /* The same for what a processor does in a few instructions. */
 /* clang-format off */
@@ -100,14 +105,8 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     K(softshrink, x > f(0) ? x - f(0) : x < -f(0) ? x + f(0) : x * 0) K(hardshrink, x >= -f(0) && x <= f(0) ? 0 : x)   \
     K(leaky_relu, x > 0 ? x : x * f(0))
 /* clang-format on */
-/* Two floating operands. */
 /* clang-format off */
-#define HG_MATH2_KERNELS(K)                                                                                            \
-    K(atan2, atan2(x, y)) K(hypot_cpu, hypot(x, y)) K(copysign, copysign(x, y))                                        \
-    K(logaddexp, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp(-fabs(x - y))))                                  \
-    K(logaddexp2, x == y && isinf(x) ? x : (x > y ? x : y) + log1p(exp2(-fabs(x - y))) * (V)M_LOG2E)                   \
-    K(xlogy, y != y   ? y : x == 0 ? 0 : x * log(y))
-/* By polynomials, as above. */
+/* Two floating operands, by polynomials as above. */
 #define HG_NEAR2_KERNELS(K)                                                                                            \
     K(gelu_backward, HG_VECTOR, 0, 0, x *hg_near_gelu_slope(fused, y),                                                            \
       x *((V)0.5 * (1 + erf(y * (V)M_SQRT1_2)) + y * exp(-y * y / 2) * (V)(M_2_SQRTPI * M_SQRT1_2 * 0.5)))             \
@@ -125,6 +124,7 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
     ((V)0.5 * (1 + (t)) +                                                                                              \
      (V)0.5 * (y) * (1 - (t) * (t)) * (V)(M_SQRT2 * M_2_SQRTPI * 0.5) * (1 + (V)(3 * 0.044715) * (y) * (y)))
 #define HG_SIMPLE2_KERNELS(K)                                                                                          \
+    K(LOOP2_WIDE, copysign, copysign(x, y))                                                                            \
     K(LOOP2_FAST, div, x / y)                                                                                          \
     K(LOOP2_FAST, sigmoid_backward, x *(1 - y) * y)                                                                    \
     K(LOOP2_FAST, tanh_backward, x *(1 - y * y))                                                                       \
@@ -142,7 +142,8 @@ static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_i
 HG_MATH_KERNELS(K)
 HG_SIMPLE_KERNELS(K)
 HG_SIMPLE_ACTIVATION_KERNELS(K)
-HG_MATH2_KERNELS(K)
+HG_WIDE_KERNELS(K)
+HG_WIDE2_KERNELS(K)
 #undef K
 #define K(loop, name, ...) extern const hg_kernel hg_k_##name;
 HG_SIMPLE2_KERNELS(K)
@@ -165,7 +166,24 @@ K(heaviside)
 /* clang-format on */
 #undef K
 
-    /* Functions the C library lacks. */
-    double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
+/* In k_double.c: float64's loops of what is above by polynomials. */
+/* clang-format off */
+#define HG_LOOP(name) void name(int64_t n, char *const *p, const int64_t *step, const hg_extra_args *extra);
+#define K(id, ...) HG_LOOP(hg_##id##_f64)
+HG_FINE_KERNELS(K)
+HG_RARE_KERNELS(K)
+HG_NEAR_KERNELS(K)
+HG_NEAR_ACTIVATION_KERNELS(K)
+HG_NEAR2_KERNELS(K)
+#undef K
+#define K(id) HG_LOOP(hg_##id##_f32) HG_LOOP(hg_##id##_f64)
+HG_WIDE_KERNELS(K)
+HG_WIDE2_KERNELS(K)
+#undef K
+#undef HG_LOOP
+/* clang-format on */
+
+/* Functions the C library lacks. */
+double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
 
 #endif

@@ -268,6 +268,7 @@ static inline bool is_minus_one(int64_t x) { return x == -1; }
 #define INT_ROWS(name)                                                                                                 \
     [HG_U8] = name##_u8, [HG_I8] = name##_i8, [HG_I16] = name##_i16, [HG_I32] = name##_i32, [HG_I64] = name##_i64
 #define FLOAT_ROWS(name) [HG_F32] = name##_f32, [HG_F64] = name##_f64
+#define WIDE_ROWS(name)  [HG_F32] = name##_f32, [HG_F64] = hg_##name##_f64
 #define BOOL_ROW(name)   [HG_BOOL] = name##_bool
 
 #endif

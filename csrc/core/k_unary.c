@@ -67,30 +67,6 @@ static double polygamma(int64_t n, double x) {
     return (n % 2 ? 1 : -1) * tgamma((double)n + 1) * hg_zeta((double)n + 1, x);
 }
 
-/* A polynomial start (Giles), then Newton's method with erfc. */
-static double inverse_erf(double y) {
-    if (y != y || fabs(y) > 1) return NAN;
-    if (fabs(y) == 1) return copysign(INFINITY, y);
-    double w = -log((1 - y) * (1 + y)), x;
-    if (w < 5) {
-        w -= 2.5;
-        x = 2.81022636e-08;
-        x = 3.43273939e-07 + x * w, x = -3.5233877e-06 + x * w, x = -4.39150654e-06 + x * w, x = 0.00021858087 + x * w;
-        x = -0.00125372503 + x * w, x = -0.00417768164 + x * w, x = 0.246640727 + x * w, x = 1.50140941 + x * w;
-    } else {
-        w = sqrt(w) - 3;
-        x = -0.000200214257;
-        x = 0.000100950558 + x * w, x = 0.00134934322 + x * w, x = -0.00367342844 + x * w, x = 0.00573950773 + x * w;
-        x = -0.0076224613 + x * w, x = 0.00943887047 + x * w, x = 1.00167406 + x * w, x = 2.83297682 + x * w;
-    }
-    x *= y;
-    for (int i = 0; i < 2; i++) {
-        double miss = y < 0 ? erfc(-x) - (1 + y) : (1 - y) - erfc(x); /* erf(x) - y, without cancellation near 1 */
-        x -= miss / (M_2_SQRTPI * exp(-x * x));
-    }
-    return x;
-}
-
 /* ---- Floating only --------------------------------------------------------------------------------------------------------- */
 
 #define K(id, ...)                                                                                                     \
@@ -100,22 +76,23 @@ HG_MATH_KERNELS(K)
 #undef K
 #define K(id, KIND, bits, limit, near, ...)                                                                            \
     NEAR1(KIND, id##_f32, bits, limit, near, __VA_ARGS__)                                                              \
-    LOOP1(id##_f64, double, double, double, __VA_ARGS__)                                                               \
-    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_NEAR_KERNELS(K)
 HG_NEAR_ACTIVATION_KERNELS(K)
 #undef K
 #define K(id, bits, limit, fine, near, ...)                                                                            \
     FINE1(id##_f32, bits, limit, fine, near, __VA_ARGS__)                                                              \
-    LOOP1(id##_f64, double, double, double, __VA_ARGS__)                                                               \
-    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_FINE_KERNELS(K)
 #undef K
 #define K(id, bits, limit, near, ...)                                                                                  \
     RARE1(id##_f32, bits, limit, near, __VA_ARGS__)                                                                    \
-    LOOP1(id##_f64, double, double, double, __VA_ARGS__)                                                               \
-    const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(id)}};
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_RARE_KERNELS(K)
+#undef K
+#define K(id)                                                                                                          \
+    const hg_kernel hg_k_##id = {.name = #id, .loop = {[HG_F32] = hg_##id##_f32, [HG_F64] = hg_##id##_f64}};
+HG_WIDE_KERNELS(K)
 #undef K
 #define K(id, ...)                                                                                                     \
     FLOATS(LOOP1_FAIR, id, __VA_ARGS__)                                                                                \

@@ -19,6 +19,7 @@ static hg_status float_unary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, co
         return float_unary(cx, &hg_k_##id, a, NULL, out);                                                              \
     }
 HG_MATH_KERNELS(K)
+HG_WIDE_KERNELS(K)
 HG_SIMPLE_KERNELS(K)
 HG_FINE_KERNELS(K)
 HG_RARE_KERNELS(K)
