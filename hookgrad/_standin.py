@@ -19,7 +19,7 @@ THERE = "torch"
 FUNCTORCH = "functorch"  # a package of its own that comes with torch
 SPAWN = "multiprocessing.spawn"
 IMPORTED = """_custom_ops _subclasses _subclasses.fake_tensor distributed.nn fx.experimental fx.experimental.proxy_tensor
-    fx.graph_module onnx.symbolic_helper onnx.symbolic_opset11""".split()
+    fx.graph fx.graph_module fx.interpreter fx.node fx.proxy onnx.symbolic_helper onnx.symbolic_opset11""".split()
 
 
 def install() -> None:

@@ -303,6 +303,11 @@ WRONG = [
         "expected target dtype to be Long or Byte, but got Float",
     ),
     (
+        "F.nll_loss(given('x'), given('classes'), torch.ones(3).half())",
+        RuntimeError,
+        "expected scalar type Float but found Half",
+    ),
+    (
         "F.cross_entropy(given('x'), given('classes'), weight=torch.ones(2))",
         RuntimeError,
         "weight tensor should be defined either for all 3 classes or no classes but got weight tensor of shape",

@@ -310,12 +310,21 @@ import torch, torch._custom_ops, torch.distributed.nn as dist_nn
 from torch._subclasses.fake_tensor import is_fake
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.fx.graph_module import GraphModule, _CodeOnlyModule
+from torch.utils.data._utils.collate import np_str_obj_array_pattern
 from torch.onnx import symbolic_opset11
 from torch.onnx.symbolic_helper import parse_args
 
 print(is_fake(torch.ones(1)), get_proxy_mode(), GraphModule is torch.fx.GraphModule, parse_args("v")(is_fake) is is_fake)
+print(torch.fx.node.Node is torch.fx.Node, torch.fx.proxy.Proxy is torch.fx.Proxy, torch.fx.node.Target is not None)
+print(np_str_obj_array_pattern.search("<U3") is not None, np_str_obj_array_pattern.search("<f4"))
+
+@torch.jit.interface
+class Twice(torch.nn.Module):
+    pass
+
+print(Twice.__name__)
 """
-    assert output(run_script(source)) == ["False None True True"]
+    assert output(run_script(source)) == ["False None True True", "True True True", "True None", "Twice"]
 
 
 def test_methods_and_types_in_errors_have_the_names_of_pytorch(run_script):

@@ -332,3 +332,10 @@ def test_a_hook_that_a_child_registers_runs_in_the_same_state_dict():
         lambda *args: model._register_state_dict_hook(lambda *args: {"other": 1}) and None
     )
     assert model.state_dict() == {"other": 1}
+
+
+def test_a_count_of_batches_without_values_is_loaded_as_zero():
+    with torch.device("meta"):
+        norm = nn.BatchNorm1d(2)
+    norm.load_state_dict({}, strict=False, assign=True)
+    assert norm.num_batches_tracked.device.type == "cpu" and norm.num_batches_tracked.item() == 0

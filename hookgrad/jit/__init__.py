@@ -70,7 +70,7 @@ def trace(func, example_inputs=None, *args, **kwargs):
     return func
 
 
-freeze = optimize_for_inference = script
+freeze = interface = optimize_for_inference = script
 
 
 def annotate(the_type, the_value):

@@ -60,7 +60,8 @@ class _NormBase(Module):
         key = prefix + "num_batches_tracked"
         if (version is None or version < 2) and self.track_running_stats and key not in state_dict:
             count = self.num_batches_tracked
-            state_dict[key] = hookgrad.tensor(0, dtype=hookgrad.int64) if count is None else count
+            known = count is not None and count.device.type != "meta"
+            state_dict[key] = count if known else hookgrad.tensor(0, dtype=hookgrad.int64)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
 
