@@ -77,3 +77,8 @@ def test_what_is_no_wrong_number():
     assert F.cosine_similarity(ROW.int(), ROW).dtype is torch.float32
     assert F.unfold(IMAGE.bool(), 2).dtype is torch.bool
     assert F.hardtanh_(torch.ones(2), 1.0, -1.0).tolist() == [-1, -1]
+
+
+def test_float_power_needs_a_tensor():
+    with pytest.raises(TypeError, match="invalid combination of arguments"):
+        torch.float_power(2, 1)

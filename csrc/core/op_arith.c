@@ -288,6 +288,8 @@ hg_status hg_d_pow_self(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_op_float_power(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    if (hg_is_number(&a[0]) && hg_is_number(&a[1]))
+        return hg_fail(cx, HG_TYPE, "float_power() received an invalid combination of arguments - got two numbers");
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_arg at[2];
