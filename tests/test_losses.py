@@ -406,3 +406,19 @@ def test_nothing_comes_back_through_a_count():
     x = torch.ones(2, requires_grad=True)
     torch.linalg.vector_norm(x, 0).backward()
     assert x.grad is None
+
+
+def test_a_loss_expands_only_what_is_not_of_the_common_shape():
+    x, y = torch.ones(2, 3, requires_grad=True), torch.ones(3, requires_grad=True)
+    with pytest.warns(UserWarning, match="Using a target size"):
+        loss = F.mse_loss(x, y)
+    assert [node.name() for node, _ in loss.grad_fn.next_functions] == [
+        "torch::autograd::AccumulateGrad",
+        "ExpandBackward0",
+    ]
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.huber_loss])
+def test_weights_of_another_size_are_refused(loss):
+    with pytest.raises(ValueError, match=r"^Weights and input must have the same size\.$"):
+        loss(torch.ones(2, 3), torch.ones(2, 3), weight=torch.ones(3))

@@ -452,3 +452,17 @@ def test_rms_norm_computes_halves_in_float32_and_keeps_the_dtype_of_its_input():
     assert F.rms_norm(exact, (3,), torch.ones(3, dtype=torch.float64)).dtype == torch.float32
     with pytest.raises(NotImplementedError, match="not implemented for 'Long'"):
         F.rms_norm(torch.ones(2, 3, dtype=torch.int64), (3,))
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [
+        ("silu", "silu_cpu"),
+        ("gelu", "GeluKernelImpl"),
+        ("softshrink", "softshrink_check"),
+        ("logsigmoid", "log_sigmoid_cpu"),
+    ],
+)
+def test_an_activation_of_integers_is_refused_in_pytorchs_words(name, kernel):
+    with pytest.raises(NotImplementedError, match=f"^\"{kernel}\" not implemented for 'Long'$"):
+        getattr(F, name)(torch.arange(2))

@@ -265,3 +265,9 @@ def test_rms_norm_counts_its_dimensions_from_the_front():
     while node.name() != "MeanBackward1":
         node = node.next_functions[-1][0]
     assert node._saved_dim == (2, 1)
+
+
+def test_the_gradient_of_a_product_of_one_number_does_not_depend_on_it():
+    x = torch.tensor(3.0, requires_grad=True)
+    (g,) = torch.autograd.grad(x.prod(), x, create_graph=True)
+    assert g.item() == 1 and not g.requires_grad

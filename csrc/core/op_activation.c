@@ -3,6 +3,7 @@
 #include "layout_impl.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- Forward ------------------------------------------------------------------------------------------------------------------- */
@@ -16,6 +17,12 @@ static hg_status with_numbers(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, i
         extra.i[i] = (int64_t)floor(extra.f[i]);
     }
     hg_dtype d = n_operands == 1 ? (hg_dtype)a[0].u.t->dtype : hg_result_type(cx, a, n_operands);
+    if (n_operands == 1 && !hg_dtype_is_float(d) && !k->loop[d]) { /* in PyTorch's words the kernels have other names */
+        char name[40];
+        snprintf(name, sizeof name, "%s%s", k->name, k == &hg_k_softshrink ? "_check" : "_cpu");
+        bool is_gelu = k == &hg_k_gelu || k == &hg_k_gelu_tanh;
+        return hg_no_kernel(cx, is_gelu ? "GeluKernelImpl" : name, d);
+    }
     return hg_run(cx, k, d, a, n_operands, &extra, out);
 }
 

@@ -276,8 +276,9 @@ static void broadcast(hg_ctx *cx, hg_tensor **x, hg_tensor **y) {
     if (hg_same_shape(*x, *y)) return;
     if (hg_scope_fail(cx, hg_broadcast(cx, (*x)->n_dim, (*x)->shape, (*y)->n_dim, (*y)->shape, &n, shape)) != HG_OK)
         return;
-    *x = X(EXPAND, T(*x), hg_ints(shape, n));
-    *y = X(EXPAND, T(*y), hg_ints(shape, n));
+    hg_arg common = hg_ints(shape, n); /* what has it already is not expanded */
+    if (!hg_same_dims((*x)->n_dim, (*x)->shape, n, shape)) *x = X(EXPAND, T(*x), common);
+    if (!hg_same_dims((*y)->n_dim, (*y)->shape, n, shape)) *y = X(EXPAND, T(*y), common);
 }
 
 static hg_status compare(hg_ctx *cx, int op, const hg_arg *a, hg_arg reduction, hg_arg number, hg_tensor **out) {

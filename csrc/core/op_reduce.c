@@ -175,6 +175,8 @@ hg_status hg_d_prod(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0);
     if (!x || x->numel == 0) {
         GIVE(0, X(ZEROS_LIKE, T(x)));
+    } else if (x->n_dim == 0) {
+        GIVE(0, X(CLONE, T(G)));
     } else if (!has_zero(cx, x)) {
         GIVE(0, X(MUL, T(G), T(X(DIV, T(OUT(0)), T(x)))));
     } else {

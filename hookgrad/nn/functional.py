@@ -474,6 +474,11 @@ def _reduction(size_average, reduce, reduction, stacklevel=4):
     return reduction
 
 
+def _check_weight(input, weight):
+    if weight is not None and weight.size() != input.size():
+        raise ValueError("Weights and input must have the same size.")
+
+
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """(input - target)², both (*); `weight` weighs the elements.
 
@@ -483,11 +488,13 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html
     """
+    _check_weight(input, weight)
     return _nn.mse_loss(input, target, reduction=_reduction(size_average, reduce, reduction), weight=weight)
 
 
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """|input - target|, both (*); `weight` weighs the elements."""
+    _check_weight(input, weight)
     return _nn.l1_loss(input, target, reduction=_reduction(size_average, reduce, reduction), weight=weight)
 
 
@@ -500,8 +507,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """delta * (|d| - delta / 2) for the difference d, or d² / 2 where |d| < `delta`; `weight` weighs the elements."""
     if weight is None:
         return _nn.huber_loss(input, target, reduction, delta)
-    if weight.shape != input.shape:
-        raise ValueError("Weights and input must have the same size.")
+    _check_weight(input, weight)
     loss = _nn.huber_loss(input, target, "none", delta) * weight
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', 'mean', 'sum'.")
