@@ -1,6 +1,8 @@
 """What an exception out of a hook is told about it: loaded when the first one comes."""
 
+import functools
 import sys
+import types
 
 _MARK = "raised in the "
 
@@ -17,12 +19,20 @@ def has_note(error):
 
 def named(hook):
     """The name of a hook's function; of what only wraps one, that one's."""
-    while True:
-        inner = getattr(hook, "__hooked__", None) or getattr(hook, "func", None)
-        if not callable(inner):
-            break
+    while (inner := _wrapped_by(hook)) is not None:
         hook = inner
-    return getattr(hook, "__qualname__", None) or type(hook).__qualname__
+    name = getattr(hook, "__qualname__", None)
+    return name if isinstance(name, str) else type(hook).__qualname__
+
+
+def _wrapped_by(hook):
+    """The function in a partial or in a wrapper of our own. Others are not asked: a mock has any attribute one asks for."""
+    if issubclass(type(hook), functools.partial):
+        return hook.func
+    try:
+        return vars(hook).get("__hooked__")
+    except TypeError:  # it has no dictionary
+        return None
 
 
 def _place(file, line):
@@ -124,10 +134,8 @@ def check_pickle(hook, kind, table, file, line):
 
 def _unreachable(hook):
     """What of a hook is a function or a class that its module does not have under its name; None: pickle finds all."""
-    import types
-
-    function = getattr(hook, "func", None) or getattr(hook, "__hooked__", None)
-    if callable(function):
+    function = _wrapped_by(hook)
+    if function is not None:
         return _unreachable(function)
     if isinstance(hook, types.MethodType):
         return None  # found by name on its object

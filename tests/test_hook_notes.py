@@ -8,6 +8,7 @@ import pickle
 import sys
 import traceback
 import types
+from unittest import mock
 
 import pytest
 
@@ -322,3 +323,12 @@ def test_a_copied_hook_keeps_its_place():
     model = nn.ReLU()
     model.register_forward_hook(fails); place = here()  # fmt: skip # noqa: E702
     assert f"registered at {place}, of" in note_of(lambda: copy.deepcopy(model)(leaf()))
+
+
+@pytest.mark.parametrize("register", ["register_forward_pre_hook", "register_forward_hook"])
+def test_a_hook_that_has_any_attribute_is_named_by_its_class(register):
+    model = nn.ReLU()
+    getattr(model, register)(mock.MagicMock(side_effect=fails)); place = here()  # fmt: skip # noqa: E702
+    assert f"hook MagicMock, registered at {place}, of module ReLU" in note_of(lambda: model(leaf()))
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(model)
