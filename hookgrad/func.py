@@ -20,7 +20,7 @@ from .autograd import function
 from .autograd.grad_mode import enable_grad
 from .nn.utils import stateless
 from .random import get_rng_state, set_rng_state
-from .utils._pytree import tree_flatten
+from .utils._pytree import tree_flatten, tree_unflatten
 
 __all__ = [
     "functional_call",
@@ -43,7 +43,6 @@ __all__ = [
 
 
 _RETURNS = "expected f(*primals) to return only tensors, got unsupported type"
-_RETURNS_ONE = "Expected f(*args) to return a Tensor, got"
 
 
 def _tensors(leaves, what):
@@ -59,6 +58,11 @@ def _mine(leaves, recording):
         if not isinstance(leaf, _C.Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(leaf)}")
     return [t.view_as(t) if recording and t.requires_grad else t.detach().requires_grad_() for t in leaves]
+
+
+def _drawn(structure):
+    """A tree of that structure, with a star for each leaf."""
+    return str(tree_unflatten(["*"] * structure.num_leaves, structure)).replace("'", "")
 
 
 def _settled(tensors, mine, recording):
@@ -135,12 +139,14 @@ class _Call:
         self.mine = _mine(leaves, self.recording)
         with enable_grad(), _transforms.inside(forward=forward):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
+        if name.startswith("grad") and not isinstance(result, _C.Tensor):
+            raise RuntimeError(f"{name}: Expected f(*args) to return a Tensor, got {type(result)}")
         self.outputs, self.output = _flatten(result)
-        if self.outputs in ([], [None]) and not name.startswith("grad"):
+        if self.outputs in ([], [None]):
             raise RuntimeError(
                 f"{name}: Expected f to be a function that has non-empty output (got output = {self.outputs})"
             )
-        _tensors(self.outputs, f"{name}: {_RETURNS_ONE if name.startswith('grad') else _RETURNS}")
+        _tensors(self.outputs, f"{name}: {_RETURNS}")
         for out in self.outputs:
             if not (out.is_floating_point() or _transforms.forwards or forward or name.startswith("grad")):
                 raise RuntimeError(
@@ -253,8 +259,6 @@ def grad_and_value(func, argnums=0, has_aux=False):
         tree, replaced = _chosen(args, argnums)
         call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, "grad_and_value(f)(*args)")
         value = call.value()
-        if not isinstance(value, _C.Tensor):
-            raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(value)}")
         if value.dim() != 0:
             raise RuntimeError(
                 "grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got tensor with "
@@ -305,7 +309,7 @@ def vjp(func, *primals, has_aux=False):
         if given != expected:
             raise RuntimeError(
                 "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function. "
-                f"cotangents: {given}, primal output: {expected}"
+                f"cotangents: {_drawn(given)}, primal output: {_drawn(expected)}"
             )
         for start in starts:
             if not isinstance(start, _C.Tensor):
@@ -555,7 +559,10 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
             )
         dims = _spread(in_dims, args)
         if dims is None:
-            raise ValueError(f"{where}in_dims is not compatible with the structure of `inputs`.")
+            raise ValueError(
+                f"{where}in_dims is not compatible with the structure of `inputs`. in_dims has structure "
+                f"{tree_flatten(in_dims)[1]} but inputs has structure {tree_flatten(args)[1]}."
+            )
         leaves, rebuild = _flatten(args)
         for t, d in zip(leaves, dims):
             if d is None:

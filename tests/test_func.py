@@ -432,3 +432,16 @@ def test_jvp_says_which_tangent_has_the_wrong_size():
         RuntimeError, match=r"Tensor is of size \[3\] while the given forward gradient is of size \[2\]"
     ):
         jvp(torch.sin, (torch.ones(3),), (torch.ones(2),))
+
+
+def test_what_is_wrong_with_a_structure_is_shown():
+    x = torch.ones(3, 2)
+    with pytest.raises(RuntimeError, match=r"to return a Tensor, got <class 'tuple'>"):
+        grad(lambda x: (x.sum(), 3))(x)
+    with pytest.raises(RuntimeError, match=r"cotangents: \*, primal output: \(\*, \*\)"):
+        vjp(lambda x: (x, x), x)[1](x)
+    with pytest.raises(
+        ValueError,
+        match=r"in_dims has structure TreeSpec[\s\S]* but inputs has structure TreeSpec\(tuple, None, \[\*\]\)\.",
+    ):
+        vmap(lambda x: x, in_dims=(0, 0))(x)
