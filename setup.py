@@ -59,7 +59,7 @@ LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_double k_few k_g
 UNROLLED = """copy k_gemm k_reduce k_unary k_window op_create op_extreme op_loss op_matmul op_nll op_norm op_pool op_scan op_softmax
               op_sort optim""".split()
 # What no loop runs through, neither one over elements nor a program's own: as small as can be.
-SELDOM = """cpu dtype malloc_host meta op_arrange op_decompose op_einsum op_linalg op_math py_buffer py_cast py_dlpack
+SELDOM = """cpu dtype malloc_host meta op_arrange op_decompose op_einsum op_linalg op_math py_buffer py_cast py_dispatch py_dlpack
             py_generator py_init py_layer py_machine py_mapping py_numpy py_override py_raise py_reenter py_saved py_saved_hooks
             py_watch schema""".split()
 
