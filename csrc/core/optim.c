@@ -45,6 +45,18 @@ static inline void array_close(hg_ctx *cx, const array *a) {
     if (a->copy) hg_release(cx, a->copy);
 }
 
+/* What nearly all parameters and their states are: floats of one shape that need no copy and no second thread, and of which nobody
+   is told. */
+static inline bool are_simple(const hg_ctx *cx, hg_tensor *const *of, int n) {
+    if (cx->lib->watch.writing || of[0]->numel > HG_GRAIN) return false;
+    for (int i = 0; i < n; i++)
+        if (of[i]->dtype != HG_F32 || !of[i]->plain || of[i]->is_inference || !hg_same_shape(of[i], of[0]))
+            return false;
+    return true;
+}
+
+static inline float *floats(const hg_tensor *t) { return t ? (float *)(void *)t->data : NULL; }
+
 static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *other, const char *what) {
     char a[256], b[256];
     if (!hg_dtype_is_float((hg_dtype)param->dtype))
@@ -119,15 +131,11 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     return st;
 }
 
-/* As sgd_one(), where nothing is to be made, copied or divided: what most parameters are. */
-static inline bool sgd_at_once(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, const hg_tensor *grad, hg_tensor *buf) {
-    const hg_tensor *all[] = {param, grad, buf};
-    if (cx->lib->watch.writing || param->numel > HG_GRAIN || (o->momentum != 0) != (buf != NULL)) return false;
-    for (int i = 0; i < (buf ? 3 : 2); i++)
-        if (all[i]->dtype != HG_F32 || !all[i]->plain || all[i]->is_inference || !hg_same_shape(all[i], param))
-            return false;
-    sgd_f32(o, param->numel, (float *)(void *)param->data, (const float *)(void *)grad->data,
-            buf ? (float *)(void *)buf->data : NULL, false);
+/* As sgd_one(), for simple ones. */
+static inline bool sgd_at_once(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tensor *grad, hg_tensor *buf) {
+    if ((o->momentum != 0) != (buf != NULL) || !are_simple(cx, (hg_tensor *[]){param, grad, buf}, buf ? 3 : 2))
+        return false;
+    sgd_f32(o, param->numel, floats(param), floats(grad), floats(buf), false);
     ++*hg_version_of(param->storage);
     if (buf) *hg_version_of(buf->storage) += 2;
     return true;
@@ -190,29 +198,37 @@ static inline bool is_count(const hg_tensor *step) {
     return step->dtype == HG_F32 && step->numel == 1 && step->storage && !step->storage->free;
 }
 
+static inline void set_number(const hg_adam *o, double k, adam_step *s) {
+    if (s->number != k) *s = (adam_step){k, o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
+}
+
 static hg_status adam_one(hg_ctx *cx, const hg_adam *o, hg_tensor *param, hg_tensor *grad, hg_tensor *mean,
                           hg_tensor *square, hg_tensor *most, hg_tensor *step, adam_step *s) {
+    hg_tensor *of[5] = {param, grad, mean, square, most};
+    const int n_ops[5] = {o->decoupled && o->weight_decay != 0 ? 2 : 1, 0, 1, 2, 1}, n = most ? 5 : 4;
+    if (is_count(step) && are_simple(cx, of, n)) {
+        set_number(o, *floats(step) + 1.0, s);
+        adam_f32(o, s, param->numel, floats(param), floats(grad), floats(mean), floats(square), floats(most));
+        *floats(step) = (float)s->number;
+        ++*hg_version_of(step->storage);
+        for (int i = 0; i < n; i++) *hg_version_of(of[i]->storage) += (uint32_t)n_ops[i];
+        return HG_OK;
+    }
     hg_status st = check(cx, param, grad, "gradient");
     if (st != HG_OK || (st = check(cx, param, mean, "exp_avg")) != HG_OK ||
         (st = check(cx, param, square, "exp_avg_sq")) != HG_OK ||
         (most && (st = check(cx, param, most, "max_exp_avg_sq")) != HG_OK))
         return st;
     hg_arg count;
-    const bool counts = is_count(step);
-    if (!counts && (st = hg_item(cx, step, &count)) != HG_OK) return st;
-    double k = (counts ? *(float *)(void *)step->data : hg_number_f(&count)) + 1;
-    if (s->number != k) *s = (adam_step){k, o->lr / (1 - pow(o->beta1, k)), sqrt(1 - pow(o->beta2, k))};
-    hg_tensor *of[5] = {param, grad, mean, square, most};
-    const int n_ops[5] = {o->decoupled && o->weight_decay != 0 ? 2 : 1, 0, 1, 2, 1};
+    if ((st = hg_item(cx, step, &count)) != HG_OK) return st;
+    set_number(o, hg_number_f(&count) + 1, s);
     array a[5];
-    int n = most ? 5 : 4;
     for (int i = 0; i < 5; i++) array_begin(&a[i]);
     for (int i = 0; i < n && st == HG_OK; i++) {
         if (i != 1) st = hg_announce_write(cx, of[i]);
         if (st == HG_OK) st = array_open(cx, of[i], array_type(param), &a[i]);
     }
-    if (st == HG_OK && counts) *(float *)(void *)step->data = (float)k;
-    if (st == HG_OK && !counts) st = hg_raw_fill(cx, step, hg_f(k));
+    if (st == HG_OK) st = hg_raw_fill(cx, step, hg_f(s->number));
     if (st == HG_OK) {
         ++*hg_version_of(step->storage);
         adam_job j = {o, s, a};
