@@ -903,3 +903,13 @@ def test_wrong_arguments_are_refused_in_the_words_of_python(call, words):
     with pytest.raises(TypeError) as caught:
         call(torch.ones(1, requires_grad=True), nn.Linear(1, 1))
     assert str(caught.value) == words
+
+
+def test_a_backward_hook_made_by_hand_warns_at_the_backward():
+    model, fired = nn.Linear(1, 1), []
+    hook = torch.utils.hooks.BackwardHook(model, [lambda module, grad_input, grad_output: fired.append(grad_input)], [])
+    hook.setup_input_hook((torch.ones(1, 1),))
+    y = hook.setup_output_hook(model(torch.ones(1, 1)))
+    with pytest.warns(UserWarning, match="Full backward hook is firing") as caught:
+        y.sum().backward()
+    assert caught[0].filename == __file__ and fired == [(None,)]
