@@ -920,3 +920,15 @@ def test_inplace_is_any_truth_and_reduction_a_word():
     for reduction in (None, 3):
         with pytest.raises(ValueError, match=f"{reduction} is not a valid value for reduction"):
             nn.MSELoss(reduction=reduction)(x, x)
+
+
+@pytest.mark.parametrize("kind", ["avg", "max"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_an_adaptive_pool_of_no_size_has_no_derivative(kind, dims):
+    x = torch.ones(1, 2, *[5] * dims, requires_grad=True)
+    y = getattr(nn.functional, f"adaptive_{kind}_pool{dims}d")(x, 0)
+    assert y.shape == (1, 2, *[0] * dims)
+    with pytest.raises(
+        RuntimeError, match=rf"adaptive_{kind}_pool.d_backward\(\): Expected grad_output to have non-zero size"
+    ):
+        y.sum().backward()

@@ -250,6 +250,19 @@ static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, cons
                    got);
 }
 
+static hg_status refuse_empty(hg_ctx *cx, const char *op, const char *way, const char *what, const hg_tensor *x,
+                              int from) {
+    char words[256];
+    for (int i = from; i < x->n_dim; i++)
+        if (x->shape[i] == 0)
+            return hg_fail(
+                cx, HG_STATE,
+                "%s%s(): Expected %s to have non-zero size for non-batch dimensions, but %s has sizes %s with "
+                "dimension %d being empty",
+                op, way, what, what, hg_show_shape(x, words), i);
+    return HG_OK;
+}
+
 static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *size, pool *p) {
     int64_t out[3] = {0};
     char words[256];
@@ -266,14 +279,8 @@ static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, co
                               : "%s: elements of output_size must be greater than or equal to 0 but received {%lld, "
                                 "%lld}",
                        op, (long long)out[0], (long long)out[1], (long long)out[2]);
-    for (int i = strcmp(op, "adaptive_avg_pool2d") ? 1 : x->n_dim - n; i < x->n_dim;
-         i++) /* torch: there no channels will do */
-        if (x->shape[i] == 0)
-            return hg_fail(
-                cx, HG_STATE,
-                "%s(): Expected input to have non-zero size for non-batch dimensions, but input has sizes %s "
-                "with dimension %d being empty",
-                op, hg_show_shape(x, words), i);
+    /* torch: there no channels will do */
+    HG_TRY(refuse_empty(cx, op, "", "input", x, strcmp(op, "adaptive_avg_pool2d") ? 1 : x->n_dim - n));
     set_planes(x, p);
     for (int i = 0; i < n; i++) {
         axis *a = axis_at(p, i);
@@ -373,6 +380,8 @@ static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out)
     hg_tensor *g = a[0].u.t, *rg = NULL, *ri = NULL, *x = NULL;
     hg_dtype d = work_dtype((hg_dtype)g->dtype);
     pool p = pool_of(n);
+    HG_TRY(refuse_empty(cx, n == 3 ? "adaptive_max_pool3d" : "adaptive_max_pool2d", "_backward", "grad_output", g,
+                        g->n_dim - n));
     hg_status st = hg_real(cx, g, d, &rg);
     if (st == HG_OK) st = hg_raw_contiguous(cx, a[1].u.t, &ri);
     if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, a[2].u.ints, &x);
@@ -558,6 +567,7 @@ static hg_status adaptive_avg_backward(hg_ctx *cx, const hg_arg *a, int n, const
     hg_tensor *g = a[0].u.t, like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints};
     hg_arg size = hg_ints(g->shape + g->n_dim - n, n);
     pool p = pool_of(n);
+    HG_TRY(refuse_empty(cx, op, "_backward", "grad_output", g, g->n_dim - n));
     HG_TRY(set_adaptive(cx, op, &like, &size, &p));
     return avg_unpool(cx, &p, g, a[1].u.ints, out);
 }
