@@ -188,7 +188,7 @@ COMPOSED(elu_backward, 2, y > 0 ? 0 : y * f(2), E, 0, 0, y <= 0 ? x * f(2) * f(0
 COMPOSED(silu_backward, 2, y, &sigmoid_function, 0, 0, x * z * (1 + y * (1 - z)))
 COMPOSED(gelu_backward, 2, y, &gelu_slope_function, 0, 0, x * z)
 COMPOSED(gelu_tanh_backward, 2, HG_GELU_ARGUMENT(y), &tanh_function, 0, 0, x * HG_GELU_SLOPE(y, z))
-COMPOSED_OF_BOTH(xlogy, 2, y, &log_function, 0, 0, (x == 0) & (y == y) ? 0 : x * z)
+COMPOSED_OF_BOTH(xlogy, 2, y, &log_function, 0, 0, ((x == 0) & (y == y)) ? 0 : x * z)
 COMPOSED_OF_BOTH(logaddexp, 2, -fabs(x - y), E, L, 0, x == y && isinf(x) ? x : (x > y ? x : y) + z)
 COMPOSED_OF_BOTH(logaddexp2, 2, -fabs(x - y), &exp2_function, L, 0,
                  x == y && isinf(x) ? x : (x > y ? x : y) + z * M_LOG2E)

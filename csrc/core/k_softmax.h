@@ -1,126 +1,126 @@
-/* Loops of softmax and log_softmax, for one floating type: included by op_softmax.c once with REAL float, once with double.
+/* Loops of softmax and log_softmax in float32, part of op_softmax.c.
    A tensor is (outer, n, inner). With inner 1 rows are contiguous, and vectors run along them, in blocks of SPAN; of the last block
-   what is there counts. Else up to SPAN neighbours along inner go side by side: each has its
-   row of n values, and what one step does to all of them is a vector operation. */
+   what is there counts. Else up to SPAN neighbours along inner go side by side: each has its row of n values, and what one step does
+   to all of them is a vector operation. */
+
+HG_INLINE float log_sum(const bool fused, float x) { return x == x ? hg_near_log(fused, x) : x; }
 
 /* y[k] = exp(x[k] - most), unless y is NULL; returns their sum. Meanwhile what is read and written next is fetched. */
-HG_INLINE REAL KERNEL(exp_row)(const bool fused, int64_t n, REAL most, const REAL *x, REAL *y, const REAL *next_x,
-                               const REAL *next_y) {
-    REAL lane[SPAN] = {0};
+HG_INLINE float exp_row(const bool fused, int64_t n, float most, const float *x, float *y, const float *next_x,
+                        const float *next_y) {
+    float lane[SPAN] = {0};
     int64_t whole = n / SPAN * SPAN;
     int left = (int)(n - whole);
     for (int64_t k = 0; k < whole; k += SPAN) {
-        for (int j = 0; j < SPAN; j += 64 / (int)sizeof(REAL))
+        for (int j = 0; j < SPAN; j += 64 / (int)sizeof(float))
             __builtin_prefetch(next_x + k + j), __builtin_prefetch(next_y + k + j, 1);
         for (int j = 0; j < SPAN; j++) {
-            REAL e = EXP(x[k + j] - most);
+            float e = hg_low_exp(fused, x[k + j] - most);
             if (y) y[k + j] = e;
             lane[j] += e;
         }
     }
     if (left)
         for (int j = 0; j < SPAN; j++) {
-            REAL e = j < left ? EXP(x[whole + j] - most) : 0;
+            float e = j < left ? hg_low_exp(fused, x[whole + j] - most) : 0;
             if (y && j < left) y[whole + j] = e;
             lane[j] += e;
         }
-    return KERNEL(hg_sum_lanes)(fused, SPAN, lane);
+    return hg_sum_lanes_f32(fused, SPAN, lane);
 }
 
-HG_INLINE REAL KERNEL(max_row)(const bool fused, int64_t n, const REAL *x) { /* a NaN shows in the sum */
-    REAL lane[SPAN];
+HG_INLINE float max_row(const bool fused, int64_t n, const float *x) { /* a NaN shows in the sum */
+    float lane[SPAN];
     int64_t whole = n / SPAN * SPAN;
     int left = (int)(n - whole);
-    for (int j = 0; j < SPAN; j++) lane[j] = j < left ? x[whole + j] : -(REAL)INFINITY;
+    for (int j = 0; j < SPAN; j++) lane[j] = j < left ? x[whole + j] : -INFINITY;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
-    return KERNEL(hg_max_lanes)(fused, SPAN, lane);
+    return hg_max_lanes_f32(fused, SPAN, lane);
 }
 
 /* Up to TOGETHER rows, step by step: what a row's lanes add up to comes late, and the next row's need not wait for it. */
-HG_INLINE void KERNEL_BODY(softmax_rows)(const bool fused, int64_t rows, int64_t n, bool log_of, const REAL *x,
-                                         REAL *y) {
-    REAL most[TOGETHER], sum[TOGETHER];
+HG_INLINE void softmax_rows_body(const bool fused, int64_t rows, int64_t n, bool log_of, const float *x, float *y) {
+    float most[TOGETHER], sum[TOGETHER];
     const int64_t ahead = n < AHEAD ? AHEAD : n;
     for (int j = 0; j < TOGETHER; j++) sum[j] = 1;
-    for (int64_t i = 0; i < rows; i++) most[i] = KERNEL(max_row)(fused, n, x + i * n);
+    for (int64_t i = 0; i < rows; i++) most[i] = max_row(fused, n, x + i * n);
     for (int64_t i = 0; i < rows; i++)
-        sum[i] = KERNEL(exp_row)(fused, n, most[i], x + i * n, log_of ? NULL : y + i * n, x + i * n + ahead,
-                                 y + i * n + (log_of ? 0 : AHEAD));
-    for (int j = 0; j < TOGETHER; j++) sum[j] = log_of ? LOG(sum[j]) : 1 / sum[j];
+        sum[i] = exp_row(fused, n, most[i], x + i * n, log_of ? NULL : y + i * n, x + i * n + ahead,
+                         y + i * n + (log_of ? 0 : AHEAD));
+    for (int j = 0; j < TOGETHER; j++) sum[j] = log_of ? log_sum(fused, sum[j]) : 1 / sum[j];
     for (int64_t i = 0; log_of && i < rows; i++)
         for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] = x[k] - most[i] - sum[i];
     for (int64_t i = 0; !log_of && i < rows; i++)
         for (int64_t k = i * n; k < (i + 1) * n; k++) y[k] *= sum[i];
 }
-KERNEL_VERSIONS(softmax_rows, (int64_t rows, int64_t n, bool log_of, const REAL *x, REAL *y), rows, n, log_of, x, y)
+HG_VECTOR(softmax_rows, (int64_t rows, int64_t n, bool log_of, const float *x, float *y), rows, n, log_of, x, y)
 
 /* `wide` rows side by side, at a step of `step` from one value of a row to the next. */
-HG_INLINE void KERNEL(softmax_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
-                                       const REAL *x, REAL *y) {
-    REAL most[SPAN], sum[SPAN];
+HG_INLINE void softmax_columns(const bool fused, int64_t n, int64_t step, const int wide, bool log_of, const float *x,
+                               float *y) {
+    float most[SPAN], sum[SPAN];
     (void)fused;
-    for (int j = 0; j < wide; j++) most[j] = -(REAL)INFINITY, sum[j] = 0;
+    for (int j = 0; j < wide; j++) most[j] = -INFINITY, sum[j] = 0;
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) most[j] = x[k + j] > most[j] ? x[k + j] : most[j];
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) {
-            REAL e = EXP(x[k + j] - most[j]);
+            float e = hg_low_exp(fused, x[k + j] - most[j]);
             y[k + j] = e, sum[j] += e;
         }
-    for (int j = 0; j < wide; j++) sum[j] = log_of ? LOG(sum[j]) : 1 / sum[j];
+    for (int j = 0; j < wide; j++) sum[j] = log_of ? log_sum(fused, sum[j]) : 1 / sum[j];
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) y[k + j] = log_of ? x[k + j] - most[j] - sum[j] : y[k + j] * sum[j];
 }
-HG_INLINE void KERNEL_BODY(softmax_side)(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
-                                         const REAL *restrict x, REAL *restrict y) {
+HG_INLINE void softmax_side_body(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
+                                 const float *restrict x, float *restrict y) {
     if (wide == SPAN)
-        KERNEL(softmax_columns)(fused, n, step, SPAN, log_of, x, y);
+        softmax_columns(fused, n, step, SPAN, log_of, x, y);
     else
-        for (int j = 0; j < wide; j++) KERNEL(softmax_columns)(fused, n, step, 1, log_of, x + j, y + j);
+        for (int j = 0; j < wide; j++) softmax_columns(fused, n, step, 1, log_of, x + j, y + j);
 }
-KERNEL_VERSIONS(softmax_side, (int64_t n, int64_t step, int wide, bool log_of, const REAL *x, REAL *y), n, step, wide,
-                log_of, x, y)
+HG_VECTOR(softmax_side, (int64_t n, int64_t step, int wide, bool log_of, const float *x, float *y), n, step, wide,
+          log_of, x, y)
 
 /* softmax: (g - sum(g * y)) * y; log_softmax: g - exp(y) * sum(g). */
-HG_INLINE void KERNEL_BODY(backward_row)(const bool fused, int64_t n, bool log_of, const REAL *g, const REAL *y,
-                                         REAL *to) {
-    REAL lane[SPAN] = {0}, sum = 0;
+HG_INLINE void backward_row_body(const bool fused, int64_t n, bool log_of, const float *g, const float *y, float *to) {
+    float lane[SPAN] = {0}, sum = 0;
     int64_t whole = n / SPAN * SPAN;
     (void)fused;
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
     for (int64_t k = whole; k < n; k++) sum += log_of ? g[k] : g[k] * y[k];
-    sum += KERNEL(hg_sum_lanes)(fused, SPAN, lane);
+    sum += hg_sum_lanes_f32(fused, SPAN, lane);
     if (log_of)
-        for (int64_t k = 0; k < n; k++) to[k] = g[k] - EXP(y[k]) * sum;
+        for (int64_t k = 0; k < n; k++) to[k] = g[k] - hg_low_exp(fused, y[k]) * sum;
     else
         for (int64_t k = 0; k < n; k++) to[k] = (g[k] - sum) * y[k];
 }
-KERNEL_VERSIONS(backward_row, (int64_t n, bool log_of, const REAL *g, const REAL *y, REAL *to), n, log_of, g, y, to)
+HG_VECTOR(backward_row, (int64_t n, bool log_of, const float *g, const float *y, float *to), n, log_of, g, y, to)
 
-HG_INLINE void KERNEL(backward_columns)(const bool fused, int64_t n, int64_t step, const int wide, bool log_of,
-                                        const REAL *g, const REAL *y, REAL *to) {
-    REAL sum[SPAN] = {0};
+HG_INLINE void backward_columns(const bool fused, int64_t n, int64_t step, const int wide, bool log_of, const float *g,
+                                const float *y, float *to) {
+    float sum[SPAN] = {0};
     (void)fused;
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) sum[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++)
-            to[k + j] = log_of ? g[k + j] - EXP(y[k + j]) * sum[j] : (g[k + j] - sum[j]) * y[k + j];
+            to[k + j] = log_of ? g[k + j] - hg_low_exp(fused, y[k + j]) * sum[j] : (g[k + j] - sum[j]) * y[k + j];
 }
-HG_INLINE void KERNEL_BODY(backward_side)(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
-                                          const REAL *restrict g, const REAL *restrict y, REAL *restrict to) {
+HG_INLINE void backward_side_body(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
+                                  const float *restrict g, const float *restrict y, float *restrict to) {
     if (wide == SPAN)
-        KERNEL(backward_columns)(fused, n, step, SPAN, log_of, g, y, to);
+        backward_columns(fused, n, step, SPAN, log_of, g, y, to);
     else
-        for (int j = 0; j < wide; j++) KERNEL(backward_columns)(fused, n, step, 1, log_of, g + j, y + j, to + j);
+        for (int j = 0; j < wide; j++) backward_columns(fused, n, step, 1, log_of, g + j, y + j, to + j);
 }
-KERNEL_VERSIONS(backward_side, (int64_t n, int64_t step, int wide, bool log_of, const REAL *g, const REAL *y, REAL *to),
-                n, step, wide, log_of, g, y, to)
+HG_VECTOR(backward_side, (int64_t n, int64_t step, int wide, bool log_of, const float *g, const float *y, float *to), n,
+          step, wide, log_of, g, y, to)
 
 /* Rows, or blocks of SPAN neighbours, from begin to end: op_softmax.c counts them. */
-static void KERNEL(softmax_units)(void *arg, int64_t begin, int64_t end) {
+static void softmax_units(void *arg, int64_t begin, int64_t end) {
     const softmax_job *w = arg;
     const rows *r = &w->rows;
     int64_t a_plane = blocks_of(r);
@@ -129,16 +129,16 @@ static void KERNEL(softmax_units)(void *arg, int64_t begin, int64_t end) {
         int64_t plane = a_plane == 1 ? u : u / a_plane, i = (u - plane * a_plane) * SPAN;
         int64_t at = plane * r->n * r->inner + i;
         int wide = (int)(r->inner - i < SPAN ? r->inner - i : SPAN);
-        const REAL *x = (const REAL *)w->x + at, *g = w->grad ? (const REAL *)w->grad + at : NULL;
-        REAL *to = (REAL *)w->to + at;
+        const float *x = (const float *)w->x + at, *g = w->grad ? (const float *)w->grad + at : NULL;
+        float *to = (float *)w->to + at;
         n_rows = r->inner > 1 || g ? 1 : end - u < together ? end - u : together;
         if (r->inner == 1 && g)
-            KERNEL(backward_row)(r->n, w->log_of, g, x, to);
+            backward_row(r->n, w->log_of, g, x, to);
         else if (r->inner == 1)
-            KERNEL(softmax_rows)(n_rows, r->n, w->log_of, x, to);
+            softmax_rows(n_rows, r->n, w->log_of, x, to);
         else if (g)
-            KERNEL(backward_side)(r->n, r->inner, wide, w->log_of, g, x, to);
+            backward_side(r->n, r->inner, wide, w->log_of, g, x, to);
         else
-            KERNEL(softmax_side)(r->n, r->inner, wide, w->log_of, x, to);
+            softmax_side(r->n, r->inner, wide, w->log_of, x, to);
     }
 }

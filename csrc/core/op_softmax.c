@@ -4,6 +4,7 @@
 #include "lanes_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
+#include "reduce_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,39 +25,12 @@ enum { SPAN = 32, TOGETHER = 8, FEW_TOGETHER = 8192, AHEAD = 2048 }; /* so many 
 
 static int64_t blocks_of(const rows *r) { return (r->inner + SPAN - 1) / SPAN; }
 
-#define REAL                                   float
-#define KERNEL(name)                           name##_f32
-#define KERNEL_BODY(name)                      name##_f32_body
-#define KERNEL_VERSIONS(name, parameters, ...) HG_VECTOR(name##_f32, parameters, __VA_ARGS__)
-#define EXP(x)                                 hg_low_exp(fused, x)
-#define LOG(x)                                 ((x) == (x) ? hg_near_log(fused, x) : (x))
 #include "k_softmax.h"
-#undef REAL
-#undef KERNEL
-#undef KERNEL_BODY
-#undef KERNEL_VERSIONS
-#undef EXP
-#undef LOG
-#define REAL              double
-#define KERNEL(name)      name##_f64
-#define KERNEL_BODY(name) name##_f64_body
-#define KERNEL_VERSIONS(name, parameters, ...)                                                                         \
-    HG_SMALL static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
-#define EXP exp
-#define LOG log
-#include "k_softmax.h"
-#undef REAL
-#undef KERNEL
-#undef KERNEL_BODY
-#undef KERNEL_VERSIONS
-#undef EXP
-#undef LOG
 
-static void run(hg_ctx *cx, hg_dtype real, softmax_job *w) {
+static void run(hg_ctx *cx, softmax_job *w) {
     const rows *r = &w->rows;
     int64_t wide = r->inner < SPAN ? r->inner : SPAN, grain = 1 + HG_GRAIN / 2 / (1 + r->n * wide);
-    if (r->n && r->inner)
-        hg_work(cx, r->outer * blocks_of(r), grain, real == HG_F64 ? softmax_units_f64 : softmax_units_f32, w);
+    if (r->n && r->inner) hg_work(cx, r->outer * blocks_of(r), grain, softmax_units, w);
 }
 
 static rows rows_along(const hg_tensor *x, int dim) {
@@ -68,8 +42,49 @@ static rows rows_along(const hg_tensor *x, int dim) {
     return r;
 }
 
+/* ---- In double precision, by kernels of other ops --------------------------------------------------------------------------- */
+
+/* The sum, the largest or the logarithm of the sum of x along dim, which stays with size 1; new. */
+static hg_status fold_along(hg_ctx *cx, const hg_fold *fold, hg_tensor *x, int dim, bool log_of, hg_tensor **out) {
+    hg_dims d;
+    hg_acc acc = {.at = NULL};
+    hg_arg along = hg_i(dim);
+    hg_status st = hg_read_dims(cx, x, &along, true, &d);
+    if (st == HG_OK) st = hg_fold_run(cx, fold, x, &d, NULL, NULL, &acc);
+    double *sum = (double *)(void *)acc.at;
+    for (int64_t i = 0; st == HG_OK && log_of && i < acc.n; i++) sum[i] = log(sum[i]);
+    if (st == HG_OK) st = hg_acc_take(cx, &acc, &d, HG_F64, out);
+    hg_acc_free(cx, &acc);
+    return st;
+}
+static hg_status apply(hg_ctx *cx, const hg_kernel *k, hg_tensor *x, hg_tensor *y, hg_tensor **out) {
+    return hg_run(cx, k, HG_F64, (hg_arg[]){hg_t(x), hg_t(y)}, y ? 2 : 1, NULL, out);
+}
+
+static hg_status wide_forward(hg_ctx *cx, hg_tensor *x, int dim, bool log_of, hg_tensor **out) {
+    hg_tensor *most = NULL, *y = NULL, *e = NULL, *sum = NULL;
+    hg_status st = fold_along(cx, &hg_fold_max, x, dim, false, &most);
+    if (st == HG_OK) st = apply(cx, &hg_k_sub, x, most, &y);
+    if (st == HG_OK) st = apply(cx, &hg_k_exp, y, NULL, &e);
+    if (st == HG_OK) st = fold_along(cx, &hg_fold_sum, e, dim, log_of, &sum);
+    if (st == HG_OK) st = log_of ? apply(cx, &hg_k_sub, y, sum, &y) : apply(cx, &hg_k_div, e, sum, &y);
+    hg_release(cx, most), hg_release(cx, e), hg_release(cx, sum);
+    *out = y;
+    return st;
+}
+static hg_status wide_backward(hg_ctx *cx, hg_tensor *g, hg_tensor *y, int dim, bool log_of, hg_tensor **out) {
+    hg_tensor *e = NULL, *sum = NULL, *to = NULL;
+    hg_status st = log_of ? apply(cx, &hg_k_exp, y, NULL, &e) : apply(cx, &hg_k_mul, g, y, &e);
+    if (st == HG_OK) st = fold_along(cx, &hg_fold_sum, log_of ? g : e, dim, false, &sum);
+    if (st == HG_OK) st = log_of ? apply(cx, &hg_k_mul, e, sum, &e) : apply(cx, &hg_k_sub, g, sum, &to);
+    if (st == HG_OK) st = log_of ? apply(cx, &hg_k_sub, g, e, &to) : apply(cx, &hg_k_mul, to, y, &to);
+    hg_release(cx, e), hg_release(cx, sum);
+    *out = to;
+    return st;
+}
+
 static hg_status forward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **out) {
-    hg_tensor *x = a[0].u.t, *rx, *y;
+    hg_tensor *x = a[0].u.t, *rx, *y = NULL;
     hg_dtype d = (hg_dtype)x->dtype, real = hg_real_dtype(d);
     int dim;
     HG_TRY(hg_wrap_dim(cx, a[1].u.i, x->n_dim, &dim));
@@ -83,29 +98,35 @@ static hg_status forward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **o
     }
     rows r = rows_along(x, dim);
     HG_TRY(hg_real(cx, x, real, &rx));
-    hg_status st = hg_tensor_empty(cx, real, x->n_dim, x->shape, &y);
-    if (st == HG_OK) {
-        run(cx, real, &(softmax_job){.rows = r, .log_of = log_of, .x = rx->data, .to = y->data});
+    bool wide = real == HG_F64 && x->numel;
+    hg_status st = wide ? wide_forward(cx, rx, dim, log_of, &y) : hg_tensor_empty(cx, real, x->n_dim, x->shape, &y);
+    if (st == HG_OK && !wide) run(cx, &(softmax_job){.rows = r, .log_of = log_of, .x = rx->data, .to = y->data});
+    if (st == HG_OK)
         st = hg_real_result(cx, y, d, out);
-    }
+    else
+        hg_release(cx, y);
     hg_release(cx, rx);
     return st;
 }
 
 /* grad_output, output, dim */
 static hg_status backward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **out) {
-    hg_tensor *y = a[1].u.t, *rg = NULL, *ry = NULL, *x;
+    hg_tensor *y = a[1].u.t, *rg = NULL, *ry = NULL, *x = NULL;
     hg_dtype d = (hg_dtype)y->dtype, real = hg_real_dtype(d);
     int dim;
     HG_TRY(hg_wrap_dim(cx, a[2].u.i, y->n_dim, &dim));
     rows r = rows_along(y, dim);
     hg_status st = hg_real(cx, a[0].u.t, real, &rg);
     if (st == HG_OK) st = hg_real(cx, y, real, &ry);
-    if (st == HG_OK) st = hg_tensor_empty(cx, real, y->n_dim, y->shape, &x);
-    if (st == HG_OK) {
-        run(cx, real, &(softmax_job){.rows = r, .log_of = log_of, .x = ry->data, .grad = rg->data, .to = x->data});
+    bool wide = real == HG_F64 && y->numel;
+    if (st == HG_OK)
+        st = wide ? wide_backward(cx, rg, ry, dim, log_of, &x) : hg_tensor_empty(cx, real, y->n_dim, y->shape, &x);
+    if (st == HG_OK && !wide)
+        run(cx, &(softmax_job){.rows = r, .log_of = log_of, .x = ry->data, .grad = rg->data, .to = x->data});
+    if (st == HG_OK)
         st = hg_real_result(cx, x, d, out);
-    }
+    else
+        hg_release(cx, x);
     hg_release(cx, rg), hg_release(cx, ry);
     return st;
 }
