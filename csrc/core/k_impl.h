@@ -39,6 +39,9 @@ hg_status hg_run_plain(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_t
 /* d where it is floating, else the default dtype. */
 static inline hg_dtype hg_float_type(hg_ctx *cx, hg_dtype d) { return hg_dtype_is_float(d) ? d : hg_default_dtype(cx); }
 
+/* Functions the C library lacks. */
+double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
+
 /* ---- Tables ------------------------------------------------------------------------------------------------------------- */
 
 /* One floating operand: K(name, value of x). V is the type computed in. What stands here has an op of its name. */
@@ -182,8 +185,5 @@ HG_WIDE2_KERNELS(K)
 #undef K
 #undef HG_LOOP
 /* clang-format on */
-
-/* Functions the C library lacks. */
-double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
 
 #endif
