@@ -3,6 +3,7 @@
 import functools
 import sys
 import types
+import weakref
 
 _MARK = "raised in the "
 
@@ -93,8 +94,39 @@ def describe(owner):
     return f"module {kind}" if root is owner else f"module {path} ({kind}) of {type(root).__name__}"
 
 
+_paths = {}  # of modules that were asked for, by their id: when, a weak reference to the outermost one, the names from there
+
+
 def path_of(module):
-    """The dotted path of a module from the outermost one that holds it. Modules do not know theirs: all are asked."""
+    """The dotted path of a module from the outermost one that holds it, and that one.
+
+    Modules do not know theirs: all objects are gone through. A program may stop every forward by an exception, so what was
+    found is good until a module becomes another one's child, for as long as it leads there.
+    """
+    from ._C import _n_placed
+
+    now = _n_placed()
+    then, outermost, names = _paths.get(id(module), (None, None, ()))
+    root = outermost() if then == now else None
+    if root is None or _down(root, names) is not module:
+        root, names = _search(module)
+        if len(_paths) == 1000:
+            _paths.clear()
+        _paths[id(module)] = now, weakref.ref(root), names
+    return ".".join(names), root
+
+
+def _down(module, names):
+    for name in names:
+        module = _children(module).get(name)
+    return module
+
+
+def _children(module):
+    return getattr(module, "_modules", None) or {}
+
+
+def _search(module):
     import gc
 
     from ._C import Module
@@ -102,13 +134,13 @@ def path_of(module):
     parents = {}
     for parent in gc.get_objects():
         if issubclass(type(parent), Module):  # isinstance() would ask a stranger for its __class__, and run its code
-            for name, child in (getattr(parent, "_modules", None) or {}).items():
+            for name, child in _children(parent).items():
                 parents.setdefault(id(child), (parent, name))
     names, root = [], module
     while id(root) in parents and len(names) < 100:
         root, name = parents[id(root)]
         names.append(name)
-    return ".".join(reversed(names)), root
+    return root, tuple(reversed(names))
 
 
 # ---- Hooks that cannot be pickled ---------------------------------------------------------------------------------------

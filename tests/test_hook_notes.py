@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import io
 import operator
 import pickle
@@ -73,6 +74,27 @@ def test_hooks_of_modules_name_the_path(register, kind):
     getattr(model[0][1], register)(fails); place = here()  # fmt: skip # noqa: E702
     note = note_of(lambda: model(leaf()).sum().backward())
     assert note == f"raised in the {kind} fails, registered at {place}, of module 0.1 (Linear) of Sequential"
+
+
+def test_the_path_of_a_module_is_that_of_today():
+    def of(module):
+        return note_of(lambda: module(torch.ones(1, 2))).partition(", of module ")[2]
+
+    inner = nn.Linear(2, 2)
+    inner.register_forward_hook(fails)
+    assert of(inner) == of(inner) == "Linear"
+    model = nn.Sequential(nn.ReLU(), inner)
+    assert of(model) == of(model) == "1 (Linear) of Sequential"
+    outer = nn.Module()
+    outer.net = model
+    assert of(model) == "net.1 (Linear) of Module"
+    del outer.net
+    assert of(model) == "1 (Linear) of Sequential"
+    model._modules = {"last": inner}
+    assert of(inner) == "last (Linear) of Sequential"
+    del model
+    gc.collect()
+    assert of(inner) == "Linear"
 
 
 def test_global_hooks_name_the_module_they_ran_on():

@@ -49,6 +49,7 @@ struct hg_lib {
     bool reshaped;         /* a tensor with a history has been given memory of another shape (x.data = y) */
     bool metas, metas_off; /* Note [Meta tensors]: there have been some; ops run on their memory as on any */
     int64_t n_runs;        /* of backward, so far: they are numbered */
+    int64_t n_placed;      /* modules put below another one, so far */
     hg_generator generator;
     const char *(*find_blas)(void *ud);
     void *find_blas_ud;

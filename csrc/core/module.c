@@ -32,10 +32,13 @@ hg_status hg_module_set_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_
     hg_table **slot = table_slot(m, which), *old = *slot;
     hg_retain(cx, t);
     *slot = t;
+    cx->lib->n_placed += which == HG_MODULES;
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_MODULE, m);
     hg_release(cx, old);
     return HG_OK;
 }
+
+int64_t hg_n_placed(const hg_lib *lib) { return lib->n_placed; }
 
 /* Makes room for hook tables where there is none. */
 static hg_status hooks_slot(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hooks ***out) {

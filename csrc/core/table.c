@@ -85,6 +85,7 @@ hg_status hg_table_put(hg_ctx *cx, hg_table *t, void *name, hg_value v) {
     hg_value old = slot->value;
     hg_value_retain(cx, v);
     slot->value = v;
+    cx->lib->n_placed += v.kind == HG_V_MODULE;
     hg_value_release(cx, old); /* last: it may call out and change the table */
     return HG_OK;
 }

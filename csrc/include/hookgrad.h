@@ -797,6 +797,8 @@ typedef enum hg_table_kind { HG_PARAMS, HG_BUFFERS, HG_MODULES } hg_table_kind;
 /* Borrowed; made on first demand. */
 hg_status hg_module_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table **out);
 hg_status hg_module_set_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table *t); /* retains t */
+/* Changes when a module becomes another one's child: what was found to be the outermost one may be so no more. */
+int64_t hg_n_placed(const hg_lib *lib);
 /* Forward as the host's language defines it, for modules whose `forward` is NULL: args is a host tuple, kwargs the host's
    mapping or nothing. `found`: what hg_module_call_hooked() was given; NULL from hg_module_call(). */
 typedef hg_status (*hg_host_forward)(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs,

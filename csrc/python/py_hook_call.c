@@ -346,7 +346,12 @@ static PyObject *call_noted(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ss
     return NULL;
 }
 
+static PyObject *n_placed(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    return PyLong_FromLongLong(hg_n_placed(hg_py->lib));
+}
+
 static PyMethodDef functions[] = {
+    {"_n_placed", n_placed, METH_NOARGS, "How often a module has become another one's child."},
     {"_site", site, METH_NOARGS, "Where in the user's program this is called: (file, line)."},
     {"_hook_site", hook_site, METH_VARARGS, "Where a table's hook was registered: (file, line), or None."},
     {"_call_hook", (PyCFunction)(void (*)(void))call_noted, METH_FASTCALL,
