@@ -24,7 +24,8 @@
 #endif
 
 enum { LARGER = 4, STEPS = 8, STEP_BITS = 3, FIRST_BIT = 12, LINE = 64 };
-static const size_t SLACK = (size_t)32 << 20, MAPPED_FROM = (size_t)4 << 20, DIVIDED = (size_t)512 << 10;
+static const size_t SLACK = (size_t)32 << 20, MAPPED_FROM = (size_t)4 << 20, DIVIDED = (size_t)512 << 10,
+                    HUGE_PAGE = (size_t)2 << 20;
 
 _Static_assert(HG_BLOCK == 1 << FIRST_BIT, "the first class is that of the smallest block");
 
@@ -46,19 +47,31 @@ struct hg_block {
 
 /* ---- From the system --------------------------------------------------------------------------------------------------------- */
 
-static size_t whole_size(size_t room) { return sizeof(hg_block) + LINE + room; }
-
-#ifdef __linux__
 /* Is a block of this size a mapping of its own? Sanitizers are to see plain allocations. */
-static bool is_mapped(size_t room) { return room >= MAPPED_FROM && !HG_FREES_ALL; }
+static bool is_mapped(size_t room) {
+#ifdef __linux__
+    return room >= MAPPED_FROM && !HG_FREES_ALL;
+#else
+    return (void)room, false;
 #endif
+}
+
+/* Data that begins with a huge page lies on huge pages up to its last. What is skipped before it is never touched. */
+static size_t alignment(size_t room) { return is_mapped(room) ? HUGE_PAGE : LINE; }
+
+static size_t whole_size(size_t room) { return sizeof(hg_block) + alignment(room) + room; }
+
+static char *data_of(hg_block *b, size_t room) {
+    size_t to = alignment(room);
+    return (char *)(((uintptr_t)(b + 1) + to - 1) & ~(uintptr_t)(to - 1));
+}
 
 static hg_block *get_block(hg_lib *lib, size_t room) {
 #ifdef __linux__
     if (is_mapped(room)) {
         void *b = mmap(NULL, whole_size(room), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (b == MAP_FAILED) return NULL;
-        madvise(b, whole_size(room), MADV_HUGEPAGE); /* a wish: it may be refused */
+        madvise(data_of(b, room), room, MADV_HUGEPAGE); /* a wish: it may be refused */
         return b;
     }
 #endif
@@ -179,8 +192,7 @@ static hg_block *block_new(hg_lib *lib, size_t room) {
         b = get_block(lib, room);
     }
     if (!b) return NULL;
-    char *data = (char *)(((uintptr_t)(b + 1) + LINE - 1) & ~(uintptr_t)(LINE - 1));
-    *b = (hg_block){.storage = {.cached = true}, .data = data, .room = room, .is_first = true};
+    *b = (hg_block){.storage = {.cached = true}, .data = data_of(b, room), .room = room, .is_first = true};
     return b;
 }
 

@@ -141,6 +141,17 @@ TEST(the_cache_is_given_back_before_memory_runs_out) {
     give(take(500000));
 }
 
+TEST(large_blocks_begin_with_a_huge_page) {
+    for (int i = 0; i < 3; i++) {
+        hg_storage *s = take((4u << 20) + (size_t)i * 1000000);
+#ifdef __linux__
+        if (KEEPS) CHECK_EQ((uintptr_t)s->data % (2u << 20), 0);
+#endif
+        memset(s->data, i, s->size);
+        give(s);
+    }
+}
+
 TEST(sizes_beyond_all_memory_are_refused) {
     hg_storage *s = NULL;
     CHECK_FAIL(HG_MEMORY, "can't allocate memory", hg_storage_new(cx, SIZE_MAX, &s));
