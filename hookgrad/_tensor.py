@@ -95,7 +95,7 @@ def _reduced_otherwise(kind):
 @_method
 def __copy__(self):
     kind = type(self)
-    if _C._overridden(self) or self.is_inference() or kind is not Tensor and _reduced_otherwise(kind):
+    if _C._overridden(self) or kind is not Tensor and _reduced_otherwise(kind) or self.is_inference():
         from copy import _reconstruct
 
         return _reconstruct(self, None, *self.__reduce_ex__(4))

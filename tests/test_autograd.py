@@ -966,14 +966,8 @@ def test_the_flag_of_what_is_no_leaf_cannot_be_set():
 def test_a_grad_laid_out_otherwise_than_its_tensor_is_worth_a_warning():
     x = torch.ones(2, 3, requires_grad=True)
     x.grad = torch.zeros(3, 2).t()
-    torch.set_warn_always(True)
-    try:
-        with pytest.warns(
-            UserWarning, match=r"layout contract[\s\S]*grad\.sizes\(\) = \[2, 3\], strides\(\) = \[1, 2\]"
-        ):
-            x.sum().backward()
-    finally:
-        torch.set_warn_always(False)
+    with pytest.warns(UserWarning, match=r"layout contract[\s\S]*grad\.sizes\(\) = \[2, 3\], strides\(\) = \[1, 2\]"):
+        x.sum().backward()
 
 
 def test_an_edge_of_no_node_is_refused():

@@ -130,9 +130,9 @@ void hg_tensor_restride(hg_tensor *t, const int64_t *stride);
 #endif
 /* What was made by the op's forward, which has filled `out`: an array, borrowed, and how many. */
 int hg_n_made(const hg_op_info *info, hg_tensor **out, hg_tensor ***at);
-/* The op, where meta tensors may be among its arguments: meta.c. */
 /* A number changes devices; replaces the reference. */
 hg_status hg_move_to(hg_ctx *cx, bool meta, hg_tensor **number);
+/* The op, where meta tensors may be among its arguments: meta.c. */
 hg_status hg_meta_compute(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor **out);
 
 /* Is anybody told of ops on t? NULL: on tensors of any kind. */

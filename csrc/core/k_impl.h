@@ -4,9 +4,6 @@
 
 #include "iter_impl.h"
 
-/* Functions the C library lacks. */
-double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
-
 /* Converts n numbers from one dtype to another; steps in bytes. */
 typedef void (*hg_convert)(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step);
 hg_convert hg_converter(hg_dtype to, hg_dtype from);

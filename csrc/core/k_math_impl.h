@@ -4,8 +4,7 @@
    Each reduces its operand to an interval around zero and evaluates a polynomial there: fitted by weighted least squares, those
    of hg_near_erf from a table of N. Juffa's. Results are within 3 units in the last place of the exact ones. hg_near_exp and
    hg_near_log are for the operands that occur; hg_expf and hg_logf are for all, with NaN, infinities, overflow and
-   underflow as in the C library. In double precision there is k_double_impl.h, and for
-   everything else the C library.
+   underflow as in the C library. For double precision there is k_double_impl.h, for everything else the C library.
 
    `fused`: see Note [Vector units] in cpu_impl.h. */
 #ifndef HG_K_MATH_IMPL_H
