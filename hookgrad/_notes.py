@@ -94,7 +94,7 @@ def describe(owner):
     return f"module {kind}" if root is owner else f"module {path} ({kind}) of {type(root).__name__}"
 
 
-_paths = {}  # of modules that were asked for, by their id: when, a weak reference to the outermost one, the names from there
+_paths = {}  # of living modules that were asked for, by id: when, the outermost one, the names from there, the module
 
 
 def path_of(module):
@@ -106,14 +106,17 @@ def path_of(module):
     from ._C import _n_placed
 
     now = _n_placed()
-    then, outermost, names = _paths.get(id(module), (None, None, ()))
+    then, outermost, names, _ = _paths.get(id(module), (None, None, (), None))
     root = outermost() if then == now else None
     if root is None or _down(root, names) is not module:
         root, names = _search(module)
-        if len(_paths) == 1000:
-            _paths.clear()
-        _paths[id(module)] = now, weakref.ref(root), names
+        known = weakref.ref(module, functools.partial(_forget, id(module)))
+        _paths[id(module)] = now, weakref.ref(root), names, known
     return ".".join(names), root
+
+
+def _forget(key, _):
+    _paths.pop(key, None)
 
 
 def _down(module, names):

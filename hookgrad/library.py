@@ -108,8 +108,8 @@ class CustomOpDef:
     def _no_fake(self, *args, **kwargs):
         if self._signature.returns:
             raise RuntimeError(
-                f"There was no fake impl registered for {self}. This is necessary for torch.compile/export/fx tracing to work. "
-                f"Please use `{self._init_fn.__name__}.register_fake` to add an fake impl."
+                f"There was no fake impl registered for {self}: what it gives of tensors on the device meta "
+                f"`{self._init_fn.__name__}.register_fake` says."
             )
 
     def _check(self, inputs, output):
@@ -125,9 +125,7 @@ class CustomOpDef:
             if isinstance(y, _C.Tensor) and y.untyped_storage()._cdata in seen:
                 raise RuntimeError(
                     f"{self._name}: The output of this custom operator (1) must not also be an input to this custom operator and "
-                    "(2) may not alias any inputs to this custom operator or other returns. The most common way to trigger this "
-                    "error is if we have y = custom_op(x) and y and x are the same Tensor. Please instead return a clone of the "
-                    "offending output tensor(s) (e.g. return x.clone()) or refactor the custom operator to not return y."
+                    "(2) may not alias any inputs to this custom operator or other returns: return a clone, x.clone()."
                 )
             seen.add(y.untyped_storage()._cdata if isinstance(y, _C.Tensor) else None)
 
