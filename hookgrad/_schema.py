@@ -94,8 +94,10 @@ class Argument:
             return self._default == "True"
         if kind.startswith("str"):
             return self._default.strip("\"'")
-        if self._default[0] == "[" or kind == "ScalarType":
-            return literal_eval(self._default) if self._default[0] == "[" else getattr(_C, self._default)
+        if kind == "ScalarType":
+            return getattr(_C, self._default)
+        if self._default[0] == "[":
+            return literal_eval(self._default)
         number = float(self._default) if kind[0] == "f" or "." in self._default else int(self._default)
         return [number] * (self.N or 0) if "[" in kind else number
 

@@ -133,7 +133,7 @@ ARITHMETIC(LOOP2_WIDE, heaviside, x == 0 ? y : (V)!is_below(x, 0), x == 0 ? y : 
 HG_SIMPLE2_KERNELS(K)
 #undef K
 
-#define K(id) const hg_kernel hg_k_##id = {.name = #id, .loop = {[HG_F32] = hg_##id##_f32, [HG_F64] = hg_##id##_f64}};
+#define K(id) const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(hg_##id)}};
 HG_WIDE2_KERNELS(K)
 #undef K
 #define K(id, KIND, bits, limit, near, ...)                                                                            \

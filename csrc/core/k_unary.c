@@ -90,7 +90,7 @@ HG_FINE_KERNELS(K)
     const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_RARE_KERNELS(K)
 #undef K
-#define K(id) const hg_kernel hg_k_##id = {.name = #id, .loop = {[HG_F32] = hg_##id##_f32, [HG_F64] = hg_##id##_f64}};
+#define K(id) const hg_kernel hg_k_##id = {.name = #id, .loop = {FLOAT_ROWS(hg_##id)}};
 HG_WIDE_KERNELS(K)
 #undef K
 #define K(id, ...)                                                                                                     \

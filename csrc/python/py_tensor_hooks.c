@@ -14,9 +14,16 @@ static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, co
     return st == HG_OK ? py_hooks_register(h, fn, 0) : py_raise(cx, st);
 }
 
-static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+/* The only argument: borrowed. */
+static PyObject *hook_of(const char *function, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *fn;
-    if (py_parse("Tensor.register_hook", "hook", 1, args, n, kwnames, &fn)) return NULL;
+    if (n == 1 && !kwnames) return args[0]; /* as nearly all are given */
+    return py_parse(function, "hook", 1, args, n, kwnames, &fn) ? NULL : fn;
+}
+
+static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    PyObject *fn = hook_of("Tensor.register_hook", args, n, kwnames);
+    if (!fn) return NULL;
     if (!hg_tensor_requires_grad(TENSOR(self)))
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
     return register_on(self, HG_HOOK_TENSOR, fn, "register_hook");
@@ -24,8 +31,8 @@ static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_
 
 static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObject *const *args, Py_ssize_t n,
                                                            PyObject *kwnames) {
-    PyObject *fn;
-    if (py_parse("Tensor.register_post_accumulate_grad_hook", "hook", 1, args, n, kwnames, &fn)) return NULL;
+    PyObject *fn = hook_of("Tensor.register_post_accumulate_grad_hook", args, n, kwnames);
+    if (!fn) return NULL;
     if (!hg_tensor_requires_grad(TENSOR(self)))
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
     hg_node *made_by;
