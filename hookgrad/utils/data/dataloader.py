@@ -429,6 +429,8 @@ def _end_workers(pid, done, workers, queues, connections):
     for worker, tasks in zip(workers, queues):
         worker.join(_JOIN)
         tasks.close()
+        if worker.exitcode == 0:  # a process forked while a thread ends can inherit a lock that nobody opens
+            tasks._thread.join(_JOIN)
         if worker.is_alive():
             worker.terminate()
             worker.join(_JOIN)
