@@ -1,11 +1,16 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 TESTS = Path(__file__).resolve().parent
+
+if "HOOKGRAD_SANITIZED" in os.environ:
+    # AddressSanitizer's allocator does not survive a fork while another thread holds its lock, as one does that ends.
+    os.register_at_fork(before=lambda: time.sleep(0.1))
 
 
 def pytest_report_header(config):
