@@ -18,27 +18,27 @@ def is_storage(obj):
 
 def is_floating_point(input):
     """Is its dtype a floating-point one?"""
-    return input.is_floating_point()
+    return _C.Tensor.is_floating_point(input)
 
 
 def is_inference(input):
     """Was it made in inference mode?"""
-    return input.is_inference()
+    return _C.Tensor.is_inference(input)
 
 
 def is_complex(input):
     """Is its dtype a complex one? There are none."""
-    return input.is_complex()
+    return _C.Tensor.is_complex(input)
 
 
 def numel(input):
     """How many elements it has."""
-    return input.numel()
+    return _C.Tensor.numel(input)
 
 
 def nonzero(input, *, as_tuple=False):
     """Where it is not zero: a row of indices for each such element, or a tensor of indices for each dimension."""
-    return input.nonzero(as_tuple=as_tuple)
+    return _C.where(input) if as_tuple else _C.nonzero(input)
 
 
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
@@ -135,7 +135,7 @@ atleast_1d, atleast_2d, atleast_3d = map(_each, (_C.atleast_1d, _C.atleast_2d, _
 
 def is_nonzero(input):
     """Is its only element different from zero?"""
-    return bool(input)
+    return _C.Tensor.__bool__(input)
 
 
 def result_type(tensor1, tensor2):

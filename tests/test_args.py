@@ -296,3 +296,37 @@ def test_a_list_with_a_number_too_large_says_where_it_is(call, argument, positio
         call(torch.ones(2, 3))
     with pytest.raises(ValueError, match="Overflow when unpacking long"):
         torch.ones(2, 3).sum(10**30)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: torch.full(2, 3),
+        lambda x: torch.randint(3, 2),
+        lambda x: x.new_full(2, 3),
+        lambda x: torch.zeros(size=3),
+        lambda x: x.view(size=6),
+        lambda x: x.as_strided(2, 1),
+        lambda x: torch.rot90(x, 1, 0),
+        lambda x: torch.nn.functional.pad(x, 1),
+        lambda x: torch.nn.functional.layer_norm(x, 3),
+        lambda x: torch.bitwise_and(1, 1),
+        lambda x: torch.bitwise_left_shift(1, 2),
+        lambda x: torch.numel(3),
+        lambda x: torch.is_floating_point(None),
+        lambda x: torch.is_nonzero(3),
+        lambda x: torch.nonzero("a"),
+    ],
+)
+def test_a_number_stands_neither_for_a_size_nor_for_a_tensor(call):
+    with pytest.raises(TypeError):
+        call(torch.ones(2, 3))
+
+
+def test_a_number_stands_for_a_list_of_fixed_length_and_for_the_last_arguments():
+    x = torch.arange(6.0).view(2, 3)
+    assert x.view(6).shape == x.view(-1).shape == torch.zeros(6).shape == x.new_zeros(6).shape == (6,)
+    assert x.roll(1, 1).tolist() == x.roll((1,), (1,)).tolist() and x.movedim(0, 1).shape == (3, 2)
+    assert x.logsumexp(0).shape == x.sum(0).shape == x.amax(0).shape == (3,)
+    with pytest.raises(TypeError, match="argument 'dtype' must be torch.dtype, not str"):
+        torch.rand(2, dtype="float32")

@@ -19,11 +19,20 @@ BINARY(ge, ge)
 BINARY(logical_and, logical_and)
 BINARY(logical_or, logical_or)
 BINARY(logical_xor, logical_xor)
-BINARY(bitwise_and, bitwise_and)
-BINARY(bitwise_or, bitwise_or)
-BINARY(bitwise_xor, bitwise_xor)
-BINARY(shift_left, shift_left)
-BINARY(shift_right, shift_right)
+
+static hg_status run_bits(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, hg_tensor **out) {
+    if (hg_is_number(&a[0]) && hg_is_number(&a[1]))
+        return hg_fail(cx, HG_TYPE, "of two integers one must be a Tensor, not int");
+    return hg_run(cx, k, hg_result_type(cx, a, 2), a, 2, NULL, out);
+}
+
+#define BITS(op)                                                                                                       \
+    hg_status hg_op_##op(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return run_bits(cx, &hg_k_##op, a, out); }
+BITS(bitwise_and)
+BITS(bitwise_or)
+BITS(bitwise_xor)
+BITS(shift_left)
+BITS(shift_right)
 
 hg_status hg_d_zeros(hg_ctx *cx, hg_back *b) {
     for (int i = 0; i < 2; i++)

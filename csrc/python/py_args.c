@@ -138,6 +138,9 @@ static match ints_of(PyObject *const *at, Py_ssize_t n, const hg_param *p, bound
     return MATCH_YES;
 }
 
+/* May one number be given for a list? Not where it can have any length, as a size has, and is not the call's last arguments. */
+static inline bool stands_for_list(const hg_param *p) { return p->n_list || p->optional; }
+
 static match ints_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
     if (PyTuple_Check(o) || PyList_Check(o)) {
         PyObject *items = PyTuple_Check(o) ? Py_NewRef(o) : PyList_AsTuple(o); /* nobody changes it meanwhile */
@@ -154,7 +157,7 @@ static match ints_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
         return m;
     }
     hg_arg one;
-    match m = int_arg(o, &one);
+    match m = stands_for_list(p) ? int_arg(o, &one) : MATCH_NO;
     if (m != MATCH_YES) return m;
     int n = p->n_list > 0 ? p->n_list : 1;
     int64_t *to = room(b, n);
@@ -372,7 +375,8 @@ static match plain_tuple(PyObject *o, hg_arg *a, hg_tensor **to) {
 }
 
 /* One plain value. MATCH_FAILED: it takes more to tell. */
-static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64_t *ints, hg_tensor **tensors) {
+static inline match plain_value(PyObject *o, const hg_param *p, bool varargs, hg_arg *a, int64_t *ints,
+                                hg_tensor **tensors) {
     PyTypeObject *type = Py_TYPE(o);
     if (type == hg_py->tensor_type) {
         *a = hg_t(TENSOR(o));
@@ -389,7 +393,7 @@ static inline match plain_value(PyObject *o, const hg_param *p, hg_arg *a, int64
     if (overflow) return MATCH_FAILED;
     switch (p->kind) {
     case HG_A_INTS:
-        if (p->n_list > PLAIN_MAX) return MATCH_FAILED;
+        if (p->n_list > PLAIN_MAX || !(varargs || stands_for_list(p))) return MATCH_FAILED;
         for (int i = 0; i < p->n_list || i == 0; i++) ints[i] = a->u.i;
         *a = hg_ints(ints, p->n_list > 0 ? p->n_list : 1);
         return MATCH_YES;
@@ -411,7 +415,7 @@ const op_row *py_bind_last(const py_op *op, PyObject *value, Py_ssize_t n_bound,
         for (Py_ssize_t i = 0; i < n_bound; i++)
             if (i >= row->info->n_positional || p[i].kind != HG_A_TENSOR) return NULL;
         if (n_bound + 1 < row->n_least || n_bound >= row->info->n_positional) continue;
-        match m = plain_value(value, &p[n_bound], &a[n_bound], lists->ints, lists->tensors);
+        match m = plain_value(value, &p[n_bound], row->varargs, &a[n_bound], lists->ints, lists->tensors);
         if (m != MATCH_NO) return m == MATCH_YES ? row : NULL;
     }
     return NULL;
@@ -436,12 +440,12 @@ const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *
         for (Py_ssize_t i = 0; i < n && m == MATCH_YES; i++) {
             if (i >= most - 1 && sizes) {
                 if (!PyLong_CheckExact(args[i])) return NULL;
-                m = plain_value(args[i], &p[most - 1], &a[most - 1], &lists->ints[n_used++], NULL);
+                m = plain_value(args[i], &p[most - 1], true, &a[most - 1], &lists->ints[n_used++], NULL);
                 continue;
             }
             if ((p[i].kind == HG_A_INTS && n_used++) || (p[i].kind == HG_A_TENSORS && n_tuples++))
                 return NULL; /* two lists */
-            m = plain_value(args[i], &p[i], &a[i], lists->ints, lists->tensors);
+            m = plain_value(args[i], &p[i], row->varargs, &a[i], lists->ints, lists->tensors);
         }
         if (m == MATCH_FAILED) return NULL;
         if (m == MATCH_NO) continue;
@@ -674,7 +678,7 @@ static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *ar
             goto done;
         }
         const hg_param *p = &info->params[i];
-        if (n > i + 1 && starts_list(row, p, (int)i, args[i])) {
+        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(row, p, (int)i, args[i])) {
             b.at[i].kind = HG_A_INTS;
             for (Py_ssize_t j = i; j < n; j++) {
                 hg_arg ignored;
