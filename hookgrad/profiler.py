@@ -7,9 +7,17 @@ import enum
 import os
 
 from .autograd import profiler as _profiler
-from .autograd.profiler import record_function
+from .autograd.profiler import kineto_available, record_function
 
-__all__ = ["ProfilerAction", "ProfilerActivity", "profile", "record_function", "schedule", "supported_activities"]
+__all__ = [
+    "ProfilerAction",
+    "ProfilerActivity",
+    "kineto_available",
+    "profile",
+    "record_function",
+    "schedule",
+    "supported_activities",
+]
 
 
 class ProfilerActivity(enum.Enum):
@@ -80,6 +88,8 @@ class profile:
 
     def __init__(self, *, activities=None, schedule=None, on_trace_ready=None, record_shapes=False, **options):
         self.activities = set(activities) if activities else supported_activities()
+        self._labels = schedule is not None  # a step is an event
+        self._label = None
         self.schedule = schedule or (lambda step: ProfilerAction.RECORD)
         self.on_trace_ready = on_trace_ready
         self.record_shapes = record_shapes
@@ -99,19 +109,31 @@ class profile:
         if self.on_trace_ready:
             self.on_trace_ready(self)
 
+    def _label_step(self):
+        if self._labels:
+            self._label = record_function(f"ProfilerStep#{self.step_num}").__enter__()
+
+    def _end_step(self):
+        if self._label:
+            self._label.__exit__()
+            self._label = None
+
     def start(self):
         """Begin, as the context does."""
         self.current_action = self.schedule(self.step_num)
         if self.current_action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
             self._record()
+        self._label_step()
 
     def stop(self):
         """End."""
+        self._end_step()
         if self._recording:
             self._stop()
 
     def step(self):
         """A step of the program has ended."""
+        self._end_step()
         done = self.current_action
         self.step_num += 1
         self.current_action = self.schedule(self.step_num)
@@ -119,6 +141,7 @@ class profile:
             self._stop()
         if not self._recording and self.current_action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
             self._record()
+        self._label_step()
 
     def __enter__(self):
         self.start()
@@ -148,8 +171,3 @@ class profile:
         """Nothing: a trace has no metadata here."""
 
     add_metadata_json = add_metadata
-
-
-def kineto_available():
-    """Is PyTorch's recorder there? What it records, this module does."""
-    return True

@@ -6,6 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/autograd.html#profiler
 import threading
 from time import perf_counter
 
+from .. import _C
 from .grad_mode import _DecoratorContextManager
 
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "profile", "record_function"]
@@ -39,6 +40,7 @@ class record_function(_DecoratorContextManager):
 
     def __exit__(self, *exc):
         for p, event in self._open.pop():
+            p._follow()
             p._end(event)
 
     def clone(self):
@@ -46,6 +48,13 @@ class record_function(_DecoratorContextManager):
 
 
 # ---- Events --------------------------------------------------------------------------------------------------------------
+
+
+def _format_time(us):
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if us >= size:
+            return f"{us / size:.3f}{unit}"
+    return f"{us:.3f}us"
 
 
 class FunctionEvent:
@@ -74,16 +83,24 @@ class FunctionEvent:
         """The time of a call."""
         return self.cpu_time_total / self.count
 
+    def __getattr__(self, name):
+        if not name.endswith("_str"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return _format_time(getattr(self, name[:-4]))  # of cpu_time_total, and so on
+
     def __repr__(self):
-        return f"<{type(self).__name__} key={self.key} cpu_time={self.cpu_time:.3f}us count={self.count}>"
+        return (
+            f"<{type(self).__name__} key={self.key} self_cpu_time={self.self_cpu_time_total_str} "
+            f"cpu_time={self.cpu_time_str} count={self.count} input_shapes={self.input_shapes}>"
+        )
 
 
 class FunctionEventAvg(FunctionEvent):
     """All the events of one name."""
 
-    def __init__(self, key, events, input_shapes=()):
+    def __init__(self, key, events, input_shapes=""):
         self.name = self.key = key
-        self.cpu_children = []
+        self.cpu_parent, self.cpu_children = events[0].cpu_parent if events else None, []
         self.input_shapes = input_shapes
         self.count = len(events)
         self.cpu_time_total = sum(e.cpu_time_total for e in events)
@@ -99,9 +116,10 @@ class EventList(list):
         """The events of each name together: a list of FunctionEventAvg."""
         groups = {}
         for event in self:
-            groups.setdefault((event.key, str(event.input_shapes) if group_by_input_shape else ""), []).append(event)
+            key = "ProfilerStep*" if event.key.startswith("ProfilerStep#") else event.key
+            groups.setdefault((key, str(event.input_shapes) if group_by_input_shape else ""), []).append(event)
         return EventList(
-            FunctionEventAvg(key, events, events[0].input_shapes if shapes else ())
+            FunctionEventAvg(key, events, events[0].input_shapes if shapes else "")
             for (key, shapes), events in groups.items()
         )
 
@@ -115,29 +133,49 @@ class EventList(list):
         return sum(event.self_cpu_time_total for event in self)
 
     def table(
-        self, sort_by=None, row_limit=100, max_src_column_width=75, max_name_column_width=55, header=None, **options
+        self,
+        sort_by=None,
+        row_limit=100,
+        max_src_column_width=75,
+        max_name_column_width=55,
+        max_shapes_column_width=80,
+        header=None,
+        top_level_events_only=False,
+        **options,
     ):
-        """The events as text, a line for each."""
+        """The events as text, a line for each, in PyTorch's columns."""
+        if not self:
+            return ""
         events = sorted(self, key=lambda e: getattr(e, sort_by), reverse=True) if sort_by else list(self)
-        total = self.self_cpu_time_total or 1.0
+        total = self.self_cpu_time_total
         columns = ["Name", "Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg", "# of Calls"]
-        rows = [
-            [
-                e.key[:max_name_column_width], f"{e.self_cpu_time_total / total:.2%}", f"{e.self_cpu_time_total:.3f}us",
-                f"{e.cpu_time_total / total:.2%}", f"{e.cpu_time_total:.3f}us", f"{e.cpu_time:.3f}us", str(e.count),
-            ]
-            for e in events[: row_limit if row_limit >= 0 else None]
-        ]  # fmt: skip
+        widths = [min(max(len(e.key) for e in events) + 4, max_name_column_width), *[12] * 6]
         if any(e.input_shapes for e in events):
             columns.append("Input Shapes")
-            for row, e in zip(rows, events):
-                row.append(str(e.input_shapes))
-        widths = [max(map(len, column)) for column in zip(columns, *rows)]
-        rule = "  ".join("-" * w for w in widths)
-        lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths)) for row in rows]
-        head = [header] if header else []
-        head += [rule, "  ".join(cell.rjust(w) for cell, w in zip(columns, widths)), rule]
-        return "\n".join([*head, *lines, rule, f"Self CPU time total: {self.self_cpu_time_total / 1000:.3f}ms", ""])
+            widths.append(min(max(len(str(e.input_shapes)) for e in events) + 4, max_shapes_column_width))
+        longest = max_name_column_width - 3
+        rows = [
+            [
+                e.key if len(e.key) < longest else e.key[:longest] + "...",
+                f"{e.self_cpu_time_total / total:.2%}" if total else "NaN",
+                e.self_cpu_time_total_str,
+                f"{e.cpu_time_total / total:.2%}" if total else "NaN",
+                e.cpu_time_total_str,
+                e.cpu_time_str,
+                str(e.count),
+                str(e.input_shapes)[: widths[-1]],
+            ]
+            for e in events
+            if not (top_level_events_only and e.cpu_parent)
+        ]
+
+        def line(cells):
+            return "".join(cell.rjust(width) + "  " for cell, width in zip(cells, widths))
+
+        rule = line("-" * width for width in widths)
+        head = ["=" * (len(rule) - 2), header] if header else []
+        lines = [*head, rule, line(columns), rule, *map(line, rows[: row_limit if row_limit >= 0 else None]), rule]
+        return "\n".join([*lines, f"Self CPU time total: {_format_time(total)}", ""])
 
     def export_chrome_trace(self, path):
         """Write the events as Chrome's tracing page, about:tracing, reads them."""
@@ -167,7 +205,6 @@ class EventList(list):
 
 def _modes(owner):
     """The two modes by which a profile sees what is called: functions made of several ops, and ops."""
-    from .. import _C
     from ..overrides import TorchFunctionMode
     from ..utils._python_dispatch import TorchDispatchMode
 
@@ -176,10 +213,14 @@ def _modes(owner):
 
     def seen(name, func, args, kwargs):
         # The op that a function of its name comes down to.
-        if owner._stack and owner._stack[-1].name == f"aten::{name}":
+        owner._follow()
+        above = owner._stack[-1].name if owner._stack else ""
+        if above == f"aten::{name}":
+            return func(*args, **kwargs)
+        if name == "detach" and (above.startswith("aten::") or above.endswith("Backward0")):  # of what a node saves
             return func(*args, **kwargs)
         shapes = [list(a.shape) if isinstance(a, _C.Tensor) else [] for a in args] if owner.record_shapes else []
-        event = owner._begin(f"aten::{name}", shapes)
+        event = owner._push(f"aten::{name}", shapes)
         try:
             return func(*args, **kwargs)
         finally:
@@ -215,22 +256,61 @@ class profile:
         self.record_shapes = record_shapes
         self.function_events = EventList()
         self._stack, self._on = [], ()
+        self._nodes = []  # those that backward passes are in: the pass, the node and its event
+        self._steps = []  # of optimizers, that have begun
+        self._handles = ()
 
     def _begin(self, name, shapes=()):
+        self._follow()
+        return self._push(name, shapes)
+
+    def _follow(self):
+        """Begin the node that a backward has come to, and end those it has left."""
+        node = _C._current_autograd_node()
+        run = -1 if node is None else _C._current_graph_task_id()
+        while self._nodes and (
+            self._nodes[-1][0] > run or self._nodes[-1][0] == run and self._nodes[-1][1] is not node
+        ):
+            self._end(self._nodes.pop()[2])
+        if node is not None and not (self._nodes and self._nodes[-1][0] == run):
+            event = self._push(f"autograd::engine::evaluate_function: {node.name()}")
+            self._nodes.append((run, node, event))
+            self._push(node.name())
+
+    def _step_begins(self, optimizer, args, kwargs):
+        if self in _running.profiles:
+            self._steps.append(self._begin(f"Optimizer.step#{type(optimizer).__name__}.step"))
+
+    def _step_ends(self, optimizer, args, kwargs):
+        if self in _running.profiles and self._steps:
+            self._follow()
+            self._end(self._steps.pop())
+
+    def _push(self, name, shapes=()):
         event = FunctionEvent(name, self._stack[-1] if self._stack else None, list(shapes))
         self.function_events.append(event)
         self._stack.append(event)
         return event
 
     def _end(self, event):
-        event.cpu_time_total = perf_counter() * 1e6 - event.start
+        now = perf_counter() * 1e6
+        event.cpu_time_total = now - event.start
         if event in self._stack:
-            del self._stack[self._stack.index(event) :]
+            i = self._stack.index(event)
+            for within in self._stack[i:]:
+                within.cpu_time_total = now - within.start
+            del self._stack[i:]
 
     def __enter__(self):
         if not self.enabled:
             return None
+        from ..optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
         _running.profiles.append(self)
+        self._handles = (
+            register_optimizer_step_pre_hook(self._step_begins),
+            register_optimizer_step_post_hook(self._step_ends),
+        )
         self._on = _modes(self)
         for mode in self._on:
             mode.__enter__()
@@ -240,6 +320,9 @@ class profile:
         if self.enabled and self._on:
             for mode in reversed(self._on):
                 mode.__exit__(*exc)
+            for handle in self._handles:
+                handle.remove()
+            self._follow()
             _running.profiles.remove(self)
 
     def key_averages(self, *args, **kwargs):
@@ -265,6 +348,11 @@ class profile:
 
     def __str__(self):
         return str(self.function_events)
+
+
+def kineto_available():
+    """Is PyTorch's recorder there? What it records, this module does."""
+    return True
 
 
 class emit_nvtx:
