@@ -360,14 +360,14 @@ def combinations(input, r=2, with_replacement=False):
     return _C.stack([grid.masked_select(chosen) for grid in grids], 1)
 
 
-def vander(x, N=None, *, increasing=False):
+def vander(x, N=None, increasing=False):
     """The Vandermonde matrix of a vector: column j holds x to the j-th power, the highest first unless `increasing`."""
     if x.dim() != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
     n = x.numel() if N is None else N
     if n < 0:
         raise RuntimeError("N must be non-negative.")
-    powers = x.new_ones(x.numel(), n)
+    powers = x.new_ones(x.numel(), n, dtype=_C.int64 if x.dtype == _C.bool else None)
     if n > 1:
         powers[:, 1:].copy_(x.unsqueeze(-1))
         powers[:, 1:].copy_(powers[:, 1:].clone().cumprod(1))  # PyTorch makes no copy, and its backward fails

@@ -107,3 +107,47 @@ def test_asarray_of_a_tensor_keeps_its_history():
     assert torch.asarray(y, dtype=torch.float64).grad_fn.name() == "ToCopyBackward0"
     assert torch.asarray(y, requires_grad=False).grad_fn is None
     assert torch.asarray(x, requires_grad=False) is x and not x.requires_grad
+
+
+def test_asarray_takes_numpy_scalars_as_numbers():
+    np = pytest.importorskip("numpy")
+    for number in (np.float32(3), np.int8(3), np.bool_(True)):
+        made = torch.asarray(number)
+        assert made.shape == () and made.item() == number and made.dtype == torch.tensor(number).dtype
+        assert torch.asarray(number, dtype=torch.float64).item() == number
+        with pytest.raises(RuntimeError, match="can't alias numpy"):
+            torch.asarray(number, copy=False)
+
+
+def test_asarray_shares_memory_or_says_that_it_cannot():
+    np = pytest.importorskip("numpy")
+    lent = torch.zeros(2)
+    torch.asarray(torch.to_dlpack(lent)).fill_(3)
+    assert lent.tolist() == [3, 3]
+    for given in (lent, np.zeros(2), [1.0], 1.0, torch.to_dlpack(lent)):
+        with pytest.raises(ValueError, match="can't alias"):
+            torch.asarray(given, dtype=torch.float16, copy=False)
+
+
+@pytest.mark.parametrize("fill", ["torch.arange(0, 4,", "torch.linspace(0, 3, 4,", "torch.logspace(0, 3, 4, 2,"])
+def test_rows_of_numbers_fill_an_out_of_any_shape_in_its_order(fill):
+    base = torch.zeros(2, 3)
+    part, row = base[:, 1:], eval(fill + ")")
+    assert eval(fill + " out=part)") is part and part.shape == (2, 2)
+    assert torch.equal(base, torch.nn.functional.pad(row.view(2, 2).float(), (1, 0)))
+
+
+def test_out_of_another_dtype_than_the_one_asked_for():
+    for make in (torch.zeros, torch.rand, torch.arange, torch.eye):
+        with pytest.raises(RuntimeError, match="out is of dtype float64, not float32"):
+            make(3, dtype=torch.float32, out=torch.empty(3, dtype=torch.float64))
+    assert torch.ones(2, out=torch.empty(2, dtype=torch.int64)).tolist() == [1, 1]
+
+
+def test_vander_by_position_and_of_bools():
+    assert torch.vander(torch.tensor([2, 3]), 3, True).tolist() == [[1, 2, 4], [1, 3, 9]]
+    assert torch.vander(torch.tensor([True, False])).tolist() == [[1, 1], [0, 1]]
+
+
+def test_cat_of_what_has_no_dimensions():
+    assert torch.cat([torch.empty(0), torch.empty(0)], 1).shape == (0,)

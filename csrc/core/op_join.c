@@ -30,7 +30,7 @@ hg_status hg_cat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         dtype = dtype == HG_NO_DTYPE ? (hg_dtype)ts[i]->dtype : hg_dtype_promote(dtype, (hg_dtype)ts[i]->dtype);
         if (!model && !is_void(ts[i])) model = ts[i];
     }
-    hg_status st = hg_wrap_dim(cx, a[1].u.i, model ? model->n_dim : 1, &d);
+    hg_status st = model ? hg_wrap_dim(cx, a[1].u.i, model->n_dim, &d) : HG_OK; /* nothing has any dimension */
     if (st != HG_OK) return st;
     int64_t few[32], *sizes = few;
     if (n > 32 && !(sizes = hg_mem(cx, (size_t)n * sizeof *sizes))) return HG_MEMORY;

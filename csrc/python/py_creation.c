@@ -377,7 +377,8 @@ static PyObject *asarray_of_tensor(hg_ctx *cx, PyObject *obj, hg_dtype d, bool c
     return with_grad(cx, py_own(made), requires_grad == Py_True && !hg_tensor_requires_grad(made));
 }
 
-/* asarray(obj, *, dtype, device, copy, requires_grad): copy=False insists on sharing memory. */
+/* asarray(obj, *, dtype, device, copy, requires_grad): copy=False insists on sharing memory. NumPy's scalars are buffers, too,
+   and taken as numbers. */
 static PyObject *asarray(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[5];
     hg_dtype d = HG_NO_DTYPE;
@@ -385,16 +386,24 @@ static PyObject *asarray(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize
     if (!cx || py_parse("asarray", "obj,dtype,device,copy,requires_grad", 1, args, n, kwnames, at)) return NULL;
     int copy = py_bool(at[3], "asarray", "copy"), grad = py_bool(at[4], "asarray", "requires_grad");
     if (copy < 0 || grad < 0 || dtype_of(at[1], "asarray", &d) || py_device(at[2], "asarray")) return NULL;
-    if (py_is_tensor(at[0])) return asarray_of_tensor(cx, at[0], d, copy, at[4]);
-    bool insists = at[3] == Py_False;
+    bool insists = at[3] == Py_False, number = numpy_dtype(at[0]) != HG_NO_DTYPE;
+    hg_dtype become = insists ? HG_NO_DTYPE : d;
     PyObject *t = NULL;
-    if (!py_is_array(at[0]) && !is_scalar(at[0]) && PyObject_CheckBuffer(at[0]))
+    if (py_is_tensor(at[0]))
+        t = asarray_of_tensor(cx, at[0], become, copy, at[4]), grad = 0;
+    else if (PyCapsule_CheckExact(at[0]))
+        t = settled(cx, PyObject_CallMethod(hg_py->module, "from_dlpack", "O", at[0]), become, copy);
+    else if (!py_is_array(at[0]) && !is_scalar(at[0]) && !number && PyObject_CheckBuffer(at[0]))
         t = settled(cx, py_from_buffer(cx, at[0], d == HG_NO_DTYPE ? hg_default_dtype(cx) : d, -1, 0), d, copy);
     else
-        t = py_as_tensor(at[0], d, copy);
-    if (t && insists && (is_scalar(at[0]) || PyList_Check(at[0]) || PyTuple_Check(at[0]))) {
+        t = py_as_tensor(at[0], become, copy);
+    if (t && insists &&
+        (number || is_plain_sequence(at[0]) || (is_scalar(at[0]) && !py_is_tensor(at[0])) ||
+         (d != HG_NO_DTYPE && d != TENSOR(t)->dtype))) {
         Py_DECREF(t);
-        return PyErr_SetString(PyExc_ValueError, "can't alias arbitrary sequence into a tensor."), NULL;
+        return PyErr_Format(number ? PyExc_RuntimeError : PyExc_ValueError, "can't alias %.100s into a tensor%s%s",
+                            Py_TYPE(at[0])->tp_name, d == HG_NO_DTYPE ? "" : " of ",
+                            d == HG_NO_DTYPE ? "" : hg_dtypes[d].name);
     }
     return with_grad(cx, t, grad);
 }

@@ -119,6 +119,18 @@ static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any
     return hg_call_inplace(cx, HG_OP_COPY_, args, 2);
 }
 
+/* arange(), linspace() and logspace() fill an `out` of as many elements in its own order, whatever its shape. */
+static bool is_row_of_numbers(const py_op *op) { return strstr(op->chars, "space") || !strcmp(op->chars, "arange"); }
+
+static PyObject *fill_in_order(hg_ctx *cx, hg_tensor *row, hg_tensor *out) {
+    hg_tensor *shaped;
+    hg_status st = hg_call_op(cx, HG_OP_RESHAPE, (hg_arg[]){hg_t(row), hg_ints(out->shape, out->n_dim)}, 2, &shaped);
+    if (st != HG_OK) return py_raise(cx, st);
+    st = hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(out), hg_t(shaped)}, 2);
+    hg_release(cx, shaped);
+    return st == HG_OK ? Py_NewRef(PY(out)) : py_raise(cx, st);
+}
+
 /* out= of an op with several results is a tuple of as many tensors. */
 static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObject *out) {
     bool several = PyTuple_Check(made);
@@ -131,6 +143,8 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
                      several ? "tuple of Tensors" : "Tensor", Py_TYPE(out)->tp_name);
         return NULL;
     }
+    if (!several && is_row_of_numbers(op) && TENSOR(made)->numel == TENSOR(out)->numel)
+        return fill_in_order(cx, TENSOR(made), TENSOR(out));
     for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
         st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
                      TENSOR(several ? PyTuple_GET_ITEM(out, i) : out), op->rows[0]->creation,
@@ -204,6 +218,10 @@ static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const
                             "%s(): functions with out=... arguments don't support automatic differentiation, but "
                             "one of the arguments requires grad.",
                             op->chars);
+    for (int i = 0; row->creation && py_is_tensor(b->out) && i < row->info->n_params; i++)
+        if (b->at[i].kind == HG_A_DTYPE && b->at[i].u.i != TENSOR(b->out)->dtype)
+            return PyErr_Format(PyExc_RuntimeError, "%s(): out is of dtype %s, not %s", op->chars,
+                                hg_dtypes[TENSOR(b->out)->dtype].name, hg_dtypes[b->at[i].u.i].name);
     PyObject *told = hg_py->dispatch ? py_dispatch_out(cx, row->info, b->at, b->out) : NULL;
     if (told || PyErr_Occurred()) return told;
     bool was = cx->grad_enabled;
