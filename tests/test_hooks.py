@@ -1,6 +1,9 @@
 """Every kind of hook: when it is called, with what, and what becomes of what it returns."""
 
 import copy
+import sys
+import warnings
+from collections import OrderedDict
 
 import pytest
 
@@ -913,3 +916,91 @@ def test_a_backward_hook_made_by_hand_warns_at_the_backward():
     with pytest.warns(UserWarning, match="Full backward hook is firing") as caught:
         y.sum().backward()
     assert caught[0].filename == __file__ and fired == [(None,)]
+
+
+# ---- What hooks return, as the next hook sees it ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda g: (torch.ones(5, 5),), "hook 'hook' has changed the size of value"),
+        (lambda g: (3,), "expected Variable, but hook returned 'int'"),
+        (lambda g: g[0] * 2, "hook 'hook' has changed the size of value"),
+        (lambda g: {0: g[0].double()}, r"hook 'hook' has changed the type of value \(was torch.FloatTensor"),
+    ],
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_what_a_full_backward_hook_returns_is_checked_after_the_last_of_them(wrong, words, full):
+    module, seen, returned = nn.Linear(2, 3), [], []
+
+    def replace(module, grads, grad_output=None):
+        returned.append(wrong(grads))
+        return returned[0]
+
+    register = module.register_full_backward_hook if full else module.register_full_backward_pre_hook
+    register(replace)
+    register(lambda module, *grads: seen.append(grads[0]))
+    with pytest.raises((RuntimeError, TypeError), match=words):
+        module(torch.ones(1, 2, requires_grad=True)).sum().backward()
+    assert len(seen) == 1 and seen[0] is returned[0]
+
+
+def test_a_gradient_in_the_place_of_none_is_checked_against_the_output():
+    module, x = Two(), torch.ones(2, requires_grad=True)
+    module.register_full_backward_pre_hook(lambda module, grad_output: (grad_output[0], torch.ones(7)))
+    with pytest.raises(RuntimeError, match="hook 'hook' has changed the size of value"):
+        module(x)[0].sum().backward()
+
+
+class Two(nn.Module):
+    def forward(self, x):
+        return x * 2, x * 3
+
+
+def test_arguments_from_a_pre_hook_with_kwargs_stay_what_they_are():
+    module, seen = nn.Identity(), []
+    module.forward = lambda *args, **kwargs: seen.append((args, kwargs))
+    module.register_forward_pre_hook(lambda module, args, kwargs: ([7, 8], OrderedDict(k=1)), with_kwargs=True)
+    module.register_forward_pre_hook(lambda module, args: seen.append(args))
+    module.register_forward_hook(lambda module, args, kwargs, output: seen.append((args, kwargs)), with_kwargs=True)
+    module(0)
+    assert seen == [[7, 8], ((7, 8), {"k": 1}), ([7, 8], OrderedDict(k=1))] and type(seen[2][1]) is OrderedDict
+
+
+def test_warnings_of_a_modules_call_are_shown_once():
+    class Dict(nn.Module):
+        def forward(self, x):
+            return {"x": x * 2}
+
+    module = Dict()
+    module.register_full_backward_hook(print)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        module(torch.ones(1, requires_grad=True))
+        module(torch.ones(1, requires_grad=True))
+    assert [w.filename for w in caught] == [sys.modules["hookgrad.nn.modules.module"].__file__]
+
+
+def test_the_node_of_full_backward_hooks_shows_itself_as_a_functions():
+    module = nn.Identity()
+    module.register_full_backward_hook(print)
+    node = module(torch.ones(1, requires_grad=True)).grad_fn
+    assert repr(node).startswith("<torch.autograd.function.BackwardHookFunctionBackward object at 0x")
+
+
+def test_a_backward_hook_made_by_hand_has_the_private_names():
+    class Own(torch.utils.hooks.BackwardHook):
+        def _pack_with_none(self, indices, values, size):
+            return super()._pack_with_none(indices, [v * 2 for v in values], size)
+
+    hook = Own(None, [lambda module, grad_input, grad_output: fired.append((grad_input, grad_output))], [])
+    x, fired = torch.ones(1, requires_grad=True), []
+    hook.setup_output_hook(hook.setup_input_hook((x, "k"))[0] * 3).backward()
+    assert fired == [((torch.tensor([12.0]), None), (torch.tensor([2.0]),))]
+    assert hook._unpack_none([0, 2], "abc") == ("a", "c") and hook._apply_on_tensors(print, (1,)) == ((1,), None)
+
+
+def test_a_handle_of_several_hooks_has_no_id():
+    handle = torch.autograd.graph.register_multi_grad_hook([torch.ones(1, requires_grad=True)], print)
+    assert not any(hasattr(handle, name) for name in ("id", "hooks_dict_ref", "extra_dict_ref"))

@@ -172,9 +172,10 @@ static hg_status spread(hg_ctx *cx, const side *s, hg_value from, hg_value *out)
     return st;
 }
 
-/* And back: of the values those at s->index, as a tuple that replaces *slot. */
-static hg_status gather(hg_ctx *cx, const side *s, hg_value from, hg_value *slot) {
+/* And back: of the values those at s->index, as a tuple that replaces *slot. `shown`: the tuple that the hooks were given. */
+static hg_status gather(hg_ctx *cx, const side *s, hg_value from, const void *shown, hg_value *slot) {
     const hg_host *host = HOST(cx);
+    if (from.obj != shown && host->gradients) return host->gradients(host->ud, from, s->index, s->n_tensors, slot);
     hg_value few[8], *at = few, out;
     if (s->n_tensors > 8 && !(at = hg_mem(cx, s->n_tensors * sizeof *at))) return HG_MEMORY;
     for (uint32_t k = 0; k < s->n_tensors; k++) at[k] = host->tuple_at(host->ud, from.obj, s->index[k]);
@@ -186,6 +187,7 @@ static hg_status gather(hg_ctx *cx, const side *s, hg_value from, hg_value *slot
 
 static hg_status check_count(hg_ctx *cx, hg_value v, size_t want, const char *hook, const char *what) {
     size_t n = 1;
+    if (v.kind == HG_V_OTHER && HOST(cx)->gradients) return HG_OK; /* which looks at it in the end */
     if (v.kind == HG_V_TUPLE)
         n = HOST(cx)->tuple_size(HOST(cx)->ud, v.obj);
     else if (v.kind == HG_V_TENSOR && ((hg_tensor *)v.obj)->n_dim)
@@ -199,8 +201,8 @@ static hg_status check_count(hg_ctx *cx, hg_value v, size_t want, const char *ho
 }
 
 static hg_status run_each(hg_ctx *cx, hg_hooks *h, hg_call *call, hg_value *slot, const char *hook, const char *what) {
+    size_t want = HOST(cx)->tuple_size(HOST(cx)->ud, slot->obj);
     for (uint32_t i = 0; h && i < h->n; i++) {
-        size_t want = HOST(cx)->tuple_size(HOST(cx)->ud, slot->obj);
         call->flags = h->at[i].flags, call->id = h->at[i].id, call->file = h->at[i].file, call->line = h->at[i].line;
         TRY(h->at[i].fn(cx, call, h->at[i].data));
         TRY(check_count(cx, *slot, want, hook, what));
@@ -214,11 +216,10 @@ static hg_status at_inputs(hg_ctx *cx, hg_call *node_call, void *data) {
     hg_call call = {.kind = HG_HOOK_BACKWARD, .module = s->module, .grad_output = s->link->grad_output};
     hg_value_retain(cx, call.grad_output);
     hg_status st = spread(cx, s, node_call->grad_input, &call.grad_input);
+    const void *shown = call.grad_input.obj;
     if (st == HG_OK) st = run_each(cx, s->full, &call, &call.grad_input, "Backward", "grad_input");
-    if (st == HG_OK) {
-        hg_value_set(cx, &s->link->grad_output, (hg_value){0});
-        st = gather(cx, s, call.grad_input, &node_call->grad_input);
-    }
+    if (st == HG_OK) hg_value_set(cx, &s->link->grad_output, (hg_value){0});
+    if (st == HG_OK) st = gather(cx, s, call.grad_input, shown, &node_call->grad_input);
     hg_value_release(cx, call.grad_input);
     hg_value_release(cx, call.grad_output);
     return st;
@@ -274,6 +275,7 @@ static hg_status at_outputs(hg_ctx *cx, hg_call *node_call, void *data) {
     side *s = data;
     hg_call call = {.kind = HG_HOOK_BACKWARD_PRE, .module = s->module};
     TRY(spread(cx, s, node_call->grad_output, &call.grad_output));
+    const void *shown = call.grad_output.obj;
     hg_status st = run_each(cx, s->pre, &call, &call.grad_output, "Backward pre", "grad_output");
     if (st == HG_OK && s->link) {
         hg_value_retain(cx, call.grad_output);
@@ -281,7 +283,7 @@ static hg_status at_outputs(hg_ctx *cx, hg_call *node_call, void *data) {
     } else if (st == HG_OK) {
         st = run_without_inputs(cx, s, call.grad_output);
     }
-    if (st == HG_OK) st = gather(cx, s, call.grad_output, &node_call->grad_input);
+    if (st == HG_OK) st = gather(cx, s, call.grad_output, shown, &node_call->grad_input);
     hg_value_release(cx, call.grad_output);
     return st;
 }
@@ -381,7 +383,7 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
     char words[200];
     side *s;
     if (bare && output->kind != HG_V_TENSOR)
-        TRY(hg_warn(cx, "UserWarning",
+        TRY(hg_warn(cx, "module.UserWarning",
                     "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
                     "but received %s",
                     type_words(cx, *output, words, sizeof words)));
@@ -415,7 +417,7 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
 /* ---- Hooks on the last node ---------------------------------------------------------------------------------------------- */
 
 #define DEPRECATED(what, missing)                                                                                      \
-    hg_warn(cx, "FutureWarning",                                                                                       \
+    hg_warn(cx, "module.FutureWarning",                                                                                \
             "Using " what " is deprecated and will be removed in future versions. This hook will be "                  \
             "missing some " missing)
 #define INSTEAD " Please use register_full_backward_hook to get the documented behavior."

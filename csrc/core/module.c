@@ -241,7 +241,8 @@ static hg_status run_pre_hooks(hg_ctx *cx, hg_call *call) {
     call->kind = HG_HOOK_FORWARD_PRE;
     for (uint32_t i = 0; i < list.n && st == HG_OK; i++) {
         st = run_hook(cx, &list.at[i], list.at[i].flags, call);
-        if (st == HG_OK && call->args.kind != HG_V_TUPLE) { /* a bare value stands for a tuple of one */
+        bool bare = call->args.kind != HG_V_TUPLE && !(call->args.kind == HG_V_OTHER && HOST(cx)->spread);
+        if (st == HG_OK && bare) { /* it stands for a tuple of one */
             hg_value one;
             st = hg_tuple_new(cx, NULL, &call->args, 1, &one);
             if (st == HG_OK) hg_value_set(cx, &call->args, one);
@@ -271,8 +272,17 @@ static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, const vo
     bool backward = there & BACKWARD_KINDS;
     if (backward) TRY(hg_backward_hook_begin(cx, call->module, bw));
     if (there & UINT32_C(1) << HG_HOOK_FORWARD_PRE) TRY(run_pre_hooks(cx, call));
-    if (backward) TRY(hg_backward_hook_inputs(cx, bw, &call->args));
-    TRY(forward_tuple(cx, call->module, found, call->args, call->kwargs, &call->output));
+    hg_value args = call->args, kwargs = call->kwargs;
+    bool spread = there & UINT32_C(1) << HG_HOOK_FORWARD_PRE && HOST(cx)->spread;
+    if (spread) TRY(HOST(cx)->spread(HOST(cx)->ud, call->module, &args, &kwargs));
+    if (backward) {
+        if (spread) hg_value_set(cx, &call->args, args), hg_value_set(cx, &call->kwargs, kwargs), spread = false;
+        TRY(hg_backward_hook_inputs(cx, bw, &call->args));
+        args = call->args;
+    }
+    hg_status st = forward_tuple(cx, call->module, found, args, kwargs, &call->output);
+    if (spread) hg_value_release(cx, args), hg_value_release(cx, kwargs);
+    TRY(st);
     TRY(run_forward_hooks(cx, call, after));
     return backward ? hg_backward_hook_outputs(cx, bw, call->args, &call->output) : HG_OK;
 }
@@ -307,7 +317,7 @@ static hg_status run_always_hooks(hg_ctx *cx, hg_call *call, const hook_list *st
         if (st == HG_HOST && HOST(cx)->explain) HOST(cx)->explain(HOST(cx)->ud, cx->words, sizeof cx->words);
         char hook_words[sizeof cx->words];
         memcpy(hook_words, cx->words, sizeof hook_words);
-        stopping = hg_warn(cx, "UserWarning",
+        stopping = hg_warn(cx, "module.UserWarning",
                            "%smodule forward hook with ``always_call=True`` raised an exception that was silenced as "
                            "another error was raised in forward: %s",
                            global ? "global " : "", hook_words) != HG_OK;

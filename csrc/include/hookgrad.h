@@ -141,7 +141,8 @@ typedef struct hg_host {
     hg_status (*attr)(void *ud, hg_module *m, void *name, int kind, int64_t space[8], hg_arg *out);
     /* Call a module from inside another one as the host would (an overridden __call__ counts); new in *out. */
     hg_status (*call)(void *ud, hg_module *m, const hg_value *args, size_t n, hg_value *out);
-    /* A warning of the category ("UserWarning"); a host may turn it into an error. */
+    /* A warning of the category ("UserWarning"; "module.UserWarning" where whoever calls modules is to be named for it); a host
+       may turn it into an error. */
     hg_status (*warn)(void *ud, const char *category, const char *words);
     /* Save what the host has in flight (an exception) and give it back: for clean-up that calls out. A failure in flight when
        it is given back stays, with the saved one as its context. May be NULL. */
@@ -156,6 +157,12 @@ typedef struct hg_host {
     /* The first tensor inside a value that is none, which must have one: a dict's first, a sequence's first item or the
        first inside that. New in *out. May be NULL: such values have none. */
     hg_status (*first_tensor)(void *ud, hg_value v, hg_value *out);
+    /* Replace the gradients in *slot, a tuple, by those at n places of what hooks have put in the place of one: it may be
+       anything of the host's. May be NULL: then it is a tuple, and believed. */
+    hg_status (*gradients)(void *ud, hg_value from, const uint32_t *index, uint32_t n, hg_value *slot);
+    /* What a call passes on of the arguments that hooks have left, *args a tuple then, and *kwargs the host's mapping or
+       nothing: both new. May be NULL: they are so already. */
+    hg_status (*spread)(void *ud, hg_module *m, hg_value *args, hg_value *kwargs);
     /* Let the host's other threads run while this one computes on raw memory: give up the lock, and take it again with what
        `unlock` returned. May be NULL: the lock is kept. */
     void *(*unlock)(void *ud);
@@ -704,9 +711,9 @@ typedef struct hg_call {
     hg_module *module;                /* borrowed */
     hg_node *node;                    /* borrowed */
     hg_tensor *tensor;                /* borrowed: of POST_ACCUMULATE */
-    hg_value args, kwargs, output;    /* args: a tuple; kwargs: the host's mapping or none */
+    hg_value args, kwargs, output;    /* args: a tuple; kwargs: the host's mapping or none; or what host->spread takes */
     hg_value grad;                    /* of TENSOR */
-    hg_value grad_input, grad_output; /* tuples of tensors and nothings */
+    hg_value grad_input, grad_output; /* tuples of tensors and nothings; of modules also what host->gradients takes */
     bool without_inputs;              /* of BACKWARD: no input needs a gradient, and the hook must return nothing */
 } hg_call;
 

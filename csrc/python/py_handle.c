@@ -147,8 +147,10 @@ static PyObject *handle_get_extras(PyObject *self, void *unused) {
     static PyMethodDef ref = {"ref", flags_of, METH_NOARGS, NULL};
     static const uint32_t flags[] = {HG_HOOK_WITH_KWARGS, HG_HOOK_ALWAYS_CALL};
     (void)unused;
-    PyObject *extras = HANDLE(self)->extras, *table = referent(HANDLE(self)->table);
-    if (!table || !extras) return table;
+    PyObject *extras = HANDLE(self)->extras, *table = extras ? referent(HANDLE(self)->table) : NULL;
+    if (!extras)
+        PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute 'extra_dict_ref'", Py_TYPE(self)->tp_name);
+    if (!table) return NULL;
     hg_hook_kind kind = Py_TYPE(table) == hg_py->hooks_type ? HOOKS(table)->kind : HG_HOOK_TENSOR;
     int n = kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE;
     Py_DECREF(table);
@@ -214,7 +216,8 @@ static PyObject *handle_exit(PyObject *self, PyObject *args) {
 
 static PyObject *handle_get_id(PyObject *self, void *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLongLong(HANDLE(self)->id);
+    if (HANDLE(self)->table) return PyLong_FromUnsignedLongLong(HANDLE(self)->id);
+    return PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute 'id'", Py_TYPE(self)->tp_name);
 }
 
 static int handle_set_id(PyObject *self, PyObject *value, void *unused) {
@@ -278,7 +281,7 @@ static PyMethodDef handle_methods[] = {
 };
 
 static PyMemberDef handle_members[] = {
-    {"hooks_dict_ref", T_OBJECT, offsetof(handle, table), READONLY, NULL},
+    {"hooks_dict_ref", T_OBJECT_EX, offsetof(handle, table), READONLY, NULL},
     {"__dictoffset__", T_PYSSIZET, offsetof(handle, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(handle, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -12,6 +12,9 @@ static void replace(hg_ctx *cx, hg_value *slot, PyObject *o) {
 
 static PyObject *object(hg_value v) { return py_value_object(v); }
 
+/* What stands for several values: of anything but a tuple the core knows nothing. */
+static hg_value as_it_is(PyObject *o) { return (hg_value){PyTuple_Check(o) ? HG_V_TUPLE : HG_V_OTHER, o}; }
+
 static PyObject *call(PyObject *fn, PyObject *a, PyObject *b, PyObject *c, PyObject *d) {
     PyObject *at[5] = {NULL, a, b, c, d};
     size_t n = a && b && c && d ? 4 : a && b && c ? 3 : a && b ? 2 : 1;
@@ -146,8 +149,8 @@ static PyObject *kwargs_of(hg_call *c) {
 }
 
 /* Python says so where a function is called with the like: steals nothing, the exception in flight goes. */
-static hg_status not_spreadable(hg_call *c, const char *stars, const char *what, PyObject *got) {
-    PyTypeObject *type = Py_TYPE(PY(c->module));
+static hg_status not_spreadable(hg_module *m, const char *stars, const char *what, PyObject *got) {
+    PyTypeObject *type = Py_TYPE(PY(m));
     PyObject *home = PyObject_GetAttrString((PyObject *)type, "__module__");
     if (home)
         PyErr_Format(PyExc_TypeError, "%S.%s.forward() argument after %s must be %s, not %.100s", home, type->tp_name,
@@ -162,17 +165,26 @@ static hg_status take_args_and_kwargs(hg_ctx *cx, hg_call *c, PyObject *got) {
                      "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got %S.", got);
         return PY_FAILED;
     }
-    PyObject *spread = PyTuple_GET_ITEM(got, 0), *named = PyTuple_GET_ITEM(got, 1);
-    if (!PyObject_HasAttrString(named, "keys")) return not_spreadable(c, "**", "a mapping", named);
-    if (!Py_TYPE(spread)->tp_iter && !PySequence_Check(spread)) return not_spreadable(c, "*", "an iterable", spread);
-    PyObject *args = PySequence_Tuple(spread), *kwargs = args ? PyDict_New() : NULL;
-    if (!kwargs || PyDict_Update(kwargs, named)) {
-        Py_XDECREF(args);
-        Py_XDECREF(kwargs);
+    PyObject *args = PyTuple_GET_ITEM(got, 0), *kwargs = PyTuple_GET_ITEM(got, 1);
+    hg_value_set(cx, &c->args, as_it_is(Py_NewRef(args)));
+    hg_value_set(cx, &c->kwargs, (hg_value){HG_V_OTHER, Py_NewRef(kwargs)});
+    return HG_OK;
+}
+
+hg_status py_spread(void *ud, hg_module *m, hg_value *args, hg_value *kwargs) {
+    (void)ud;
+    PyObject *spread = object(*args), *named = kwargs->kind == HG_V_NONE ? NULL : kwargs->obj, *made = NULL;
+    if (named && !PyObject_HasAttrString(named, "keys")) return not_spreadable(m, "**", "a mapping", named);
+    if (!Py_TYPE(spread)->tp_iter && !PySequence_Check(spread)) return not_spreadable(m, "*", "an iterable", spread);
+    if (!(spread = PySequence_Tuple(spread))) return PY_FAILED;
+    if (named) made = PyDict_CheckExact(named) ? Py_NewRef(named) : PyDict_New();
+    if (named && (!made || (made != named && PyDict_Update(made, named)))) {
+        Py_XDECREF(made);
+        Py_DECREF(spread);
         return PY_FAILED;
     }
-    replace(cx, &c->args, args);
-    replace(cx, &c->kwargs, kwargs);
+    *args = py_value(spread);
+    if (named) *kwargs = (hg_value){HG_V_OTHER, made};
     return HG_OK;
 }
 
@@ -215,38 +227,29 @@ static hg_status call_forward(hg_ctx *cx, hg_call *c, PyObject *fn) {
     return HG_OK;
 }
 
-/* The first n items: as PyTorch takes them, by their numbers, so that a dict may have them. */
-static PyObject *by_number(PyObject *got, Py_ssize_t n) {
+/* What full backward hooks return is as long as what they were given, and what the next one sees. Steals got. */
+static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const char *words) {
+    Py_ssize_t n = got == Py_None ? 0 : PyObject_Size(got), expected = n < 0 ? -1 : PyObject_Size(object(*slot));
+    if (got == Py_None || expected < 0 || n != expected) {
+        if (got != Py_None && expected >= 0) PyErr_Format(PyExc_RuntimeError, words, n, expected);
+        Py_DECREF(got);
+        return PyErr_Occurred() ? PY_FAILED : HG_OK;
+    }
+    hg_value_set(cx, slot, as_it_is(got));
+    return HG_OK;
+}
+
+/* As PyTorch takes them, by their numbers, so that a dict may have them. */
+hg_status py_gradients(void *ud, hg_value from, const uint32_t *index, uint32_t n, hg_value *slot) {
+    (void)ud;
     PyObject *tuple = PyTuple_New(n);
-    for (Py_ssize_t i = 0; tuple && i < n; i++) {
-        PyObject *at = PyLong_FromSsize_t(i), *item = at ? PyObject_GetItem(got, at) : NULL;
+    for (uint32_t i = 0; tuple && i < n; i++) {
+        PyObject *at = PyLong_FromUnsignedLong(index[i]), *item = at ? PyObject_GetItem(object(from), at) : NULL;
         Py_XDECREF(at);
         PyTuple_SET_ITEM(tuple, i, item);
         if (!item) Py_CLEAR(tuple);
     }
-    return tuple;
-}
-
-/* Full backward hooks return a sequence as long as what they were given: steals got. */
-static hg_status take_sequence(hg_ctx *cx, hg_value *slot, PyObject *got, const char *words) {
-    if (got == Py_None) {
-        Py_DECREF(got);
-        return HG_OK;
-    }
-    Py_ssize_t n = PyObject_Size(got), expected = PyTuple_GET_SIZE(object(*slot));
-    PyObject *tuple = NULL;
-    if (n >= 0 && n != expected)
-        PyErr_Format(PyExc_RuntimeError, words, n, expected);
-    else if (n >= 0)
-        tuple = PyTuple_Check(got) || PyList_Check(got) ? PySequence_Tuple(got) : by_number(got, n);
-    Py_DECREF(got);
-    for (Py_ssize_t i = 0; tuple && i < expected; i++) { /* what stands for no tensor may be anything */
-        PyObject *was = PyTuple_GET_ITEM(object(*slot), i);
-        if (was != Py_None && check_gradient(was, PyTuple_GET_ITEM(tuple, i), NULL)) Py_CLEAR(tuple);
-    }
-    if (!tuple) return PY_FAILED;
-    replace(cx, slot, tuple);
-    return HG_OK;
+    return tuple ? take_gradients(py_ctx(), slot, tuple, NULL) : PY_FAILED;
 }
 
 static hg_status call_backward_pre(hg_ctx *cx, hg_call *c, PyObject *fn) {

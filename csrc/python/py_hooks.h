@@ -6,6 +6,9 @@
 
 /* Calls the Python callable `data` as PyTorch calls a hook of that kind. */
 hg_status py_call_hook(hg_ctx *cx, hg_call *call, void *data);
+/* What the host makes of what hooks returned: see hg_host. */
+hg_status py_gradients(void *ud, hg_value from, const uint32_t *index, uint32_t n, hg_value *slot);
+hg_status py_spread(void *ud, hg_module *m, hg_value *args, hg_value *kwargs);
 
 /* How messages name a kind of hooks: "forward pre-hook". */
 const char *py_hook_words(hg_hook_kind kind, uint32_t flags);

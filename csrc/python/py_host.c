@@ -6,6 +6,7 @@
    is untracked and keeps its type, with the reference to it; nothing else of it is read again before it is zeroed. A sanitizer
    sees every object freed: what is used afterwards must stay visible. */
 #include "binding.h"
+#include "py_hooks.h"
 
 enum { KEPT = HG_FREES_ALL ? 0 : 1024 };
 enum { NODE_STEP = 64, NODE_CLASSES = 16 };
@@ -310,10 +311,17 @@ static hg_status host_warn(void *ud, const char *category, const char *words) {
     (void)ud;
     static const char *const names[] = {"UserWarning", "RuntimeWarning", "FutureWarning", "DeprecationWarning"};
     PyObject *classes[] = {PyExc_UserWarning, PyExc_RuntimeWarning, PyExc_FutureWarning, PyExc_DeprecationWarning};
-    PyObject *class = PyExc_UserWarning;
+    PyObject *class = PyExc_UserWarning, *module = NULL, *got = NULL;
+    bool of_module = !strncmp(category, "module.", 7);
+    category += of_module ? 7 : 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(category, names[i])) class = classes[i];
-    return PyErr_WarnEx(class, words, 1) ? PY_FAILED : HG_OK;
+    if (!of_module) return PyErr_WarnEx(class, words, 1) ? PY_FAILED : HG_OK;
+    if ((module = PyImport_ImportModule("hookgrad.nn.modules.module")))
+        got = PyObject_CallMethod(module, "_warn_here", "sO", words, class);
+    Py_XDECREF(module);
+    Py_XDECREF(got);
+    return got ? HG_OK : PY_FAILED;
 }
 
 static void host_explain(void *ud, char *words, size_t size) {
@@ -436,6 +444,8 @@ void py_host(hg_host *host) {
         .explain = host_explain,
         .show_type = host_show_type,
         .first_tensor = host_first_tensor,
+        .gradients = py_gradients,
+        .spread = py_spread,
         .unlock = host_unlock,
         .lock = host_lock,
         .modes = py_modes,

@@ -188,8 +188,10 @@ static PyObject *node_dir(PyObject *self, PyObject *none) {
 }
 
 static PyObject *node_repr(PyObject *self) {
-    const char *where = is_users(NODE(self)) ? "torch.autograd.function." : "";
-    return PyUnicode_FromFormat("<%s%s object at %p>", where, hg_node_name(NODE(self)), self);
+    const char *name = hg_node_name(NODE(self));
+    bool of_function = is_users(NODE(self)) || !strcmp(name, "BackwardHookFunctionBackward");
+    const char *where = of_function ? "torch.autograd.function." : "";
+    return PyUnicode_FromFormat("<%s%s object at %p>", where, name, self);
 }
 
 static PyObject *node_name(PyObject *self, PyObject *none) {

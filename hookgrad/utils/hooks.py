@@ -38,69 +38,64 @@ class BackwardHook:
         self.input_tensors_index = self.output_tensors_index = None
 
     def setup_input_hook(self, args):
-        args, self.input_tensors_index, node = self._over(args)
+        passed, self.input_tensors_index = self._apply_on_tensors(self._set_user_hook, args)
         self.n_inputs = len(args)
-        if node is not None:
-            node.register_hook(self._named_hook(self._inputs_arrived))
-        return args
+        return passed
 
     def setup_output_hook(self, args):
-        single = not isinstance(args, tuple)
-        args, self.output_tensors_index, node = self._over((args,) if single else args)
-        self.n_outputs = len(args)
-        if node is not None:
-            node.register_hook(self._named_hook(self._outputs_arrived))
-        return args[0] if single else args
+        outputs = args if isinstance(args, tuple) else (args,)
+        passed, self.output_tensors_index = self._apply_on_tensors(self._set_output_hook, outputs)
+        self.n_outputs = len(outputs)
+        return passed if isinstance(args, tuple) else passed[0]
 
-    def _over(self, args):
-        """The arguments with their tensors behind an identity node, the places of the tensors, and the node."""
+    def _apply_on_tensors(self, fn, args):
+        """The arguments with their tensors behind an identity node, which `fn` is shown, and the places of the tensors."""
         from .. import _C
         from ..nn.modules._functions import BackwardHookFunction
 
         places = [i for i, a in enumerate(args) if isinstance(a, _C.Tensor)]
         if not _C.is_grad_enabled() or not any(args[i].requires_grad for i in places):
-            return args, None, None
+            return args, None
         passed = list(args)
         for i, t in zip(places, BackwardHookFunction.apply(*[args[i] for i in places])):
             passed[i] = t
-        node = next(passed[i].grad_fn for i in places if passed[i].grad_fn is not None)
-        return tuple(passed) if type(args) is tuple else type(args)(*passed), places, node
+        fn(next(passed[i].grad_fn for i in places if passed[i].grad_fn is not None))
+        return tuple(passed) if type(args) is tuple else type(args)(*passed), places
 
-    @staticmethod
-    def _named_hook(arrived):
-        """Under the name that the node's complaints about what it returns give it."""
+    def _pack_with_none(self, indices, values, size):
+        packed = [None] * size
+        for i, value in zip(indices, values, strict=True):
+            packed[i] = value
+        return tuple(packed)
 
-        def hook(grad_input, grad_output):
-            return arrived(grad_input, grad_output)
+    def _unpack_none(self, indices, values):
+        return tuple([values[i] for i in indices])
 
-        return hook
+    # The node's complaints name the functions that are registered below.
 
-    @staticmethod
-    def _spread(places, values, n):
-        spread = [None] * n
-        for i, value in zip(places, values):
-            spread[i] = value
-        return tuple(spread)
+    def _set_output_hook(self, grad_fn):
+        def hook(_, grad_output):
+            outputs = self._pack_with_none(self.output_tensors_index, grad_output, self.n_outputs)
+            for pre_hook in self.user_pre_hooks:
+                outputs = self._replaced(pre_hook(self.module, outputs), outputs, "pre ", "output")
+            self.grad_outputs = outputs
+            if self.input_tensors_index is None:
+                self._fire_without_inputs()
+            return self._unpack_none(self.output_tensors_index, outputs)
 
-    def _outputs_arrived(self, _, grad_output):
-        self.grad_outputs = self._spread(self.output_tensors_index, grad_output, self.n_outputs)
-        for hook in self.user_pre_hooks:
-            self.grad_outputs = self._replaced(
-                hook(self.module, self.grad_outputs), self.grad_outputs, "pre ", "output"
-            )
-        outputs = self.grad_outputs
-        if self.input_tensors_index is None:
-            self._fire_without_inputs()
-        return tuple([outputs[i] for i in self.output_tensors_index])
+        grad_fn.register_hook(hook)
 
-    def _inputs_arrived(self, grad_input, _):
-        if self.grad_outputs is None:  # a backward that did not come through the outputs
-            return None
-        grads = self._spread(self.input_tensors_index, grad_input, self.n_inputs)
-        for hook in self.user_hooks:
-            grads = self._replaced(hook(self.module, grads, self.grad_outputs), grads, "", "input")
-        self.grad_outputs = None
-        return tuple([grads[i] for i in self.input_tensors_index])
+    def _set_user_hook(self, grad_fn):
+        def hook(grad_input, _):
+            if self.grad_outputs is None:  # a backward that did not come through the outputs
+                return None
+            grads = self._pack_with_none(self.input_tensors_index, grad_input, self.n_inputs)
+            for user_hook in self.user_hooks:
+                grads = self._replaced(user_hook(self.module, grads, self.grad_outputs), grads, "", "input")
+            self.grad_outputs = None
+            return self._unpack_none(self.input_tensors_index, grads)
+
+        grad_fn.register_hook(hook)
 
     @staticmethod
     def _replaced(result, grads, kind, what):
@@ -120,10 +115,10 @@ class BackwardHook:
             "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs "
             "require gradients. See https://docs.pytorch.org/docs/main/generated/torch.nn.Module.html"
             "#torch.nn.Module.register_full_backward_hook for more details.",
-            stacklevel=4,
+            stacklevel=3,
         )
         for hook in self.user_hooks:
-            result = hook(self.module, (None,) * self.n_inputs, self.grad_outputs)
+            result = hook(self.module, self._pack_with_none([], [], self.n_inputs), self.grad_outputs)
             if result is not None and not (isinstance(result, tuple) and all(g is None for g in result)):
                 raise RuntimeError(
                     "Backward hook for Modules where no input requires gradient should always return None or None for "

@@ -868,6 +868,13 @@ def _warn(words):
     warnings.warn(words, stacklevel=3)
 
 
+def _warn_here(words, category):
+    """As of this file, which has them shown once, wherever the module was called."""
+    import warnings
+
+    warnings.warn(words, category, stacklevel=1)
+
+
 def _fill_parameter(module, name, parameter, value, fn):
     if value.is_meta != parameter.is_meta:
         return _overwrite_parameter(module, name, parameter, value, fn)
