@@ -164,17 +164,25 @@ def test_the_second_run_must_save_the_same_shapes():
     assert "saved metadata: {'shape': torch.Size([2]), 'dtype': torch.float32" in str(error.value)
 
 
-def test_debug_tells_where_tensors_were_saved():
+def test_debug_tells_the_ops_of_both_runs_and_where_they_were_called():
     runs = []
 
     def f(x):
         runs.append(1)
-        return x.exp().sin() if len(runs) == 1 else x.exp()
+        return x.exp().sin() if len(runs) == 1 else x.exp().view(2)
 
     y = C.checkpoint(f, leaf(), use_reentrant=False, debug=True)
     with pytest.raises(C.CheckpointError, match="Detected non-determinism") as error:
         y.sum().backward()
-    assert "x.exp().sin() if len(runs) == 1" in str(error.value)
+    words = str(error.value)
+    first = "$1: f32[2] = torch._ops.aten.exp.default($0)\n$2: f32[2] = torch._ops.aten.sin.default($1)"
+    assert f"during the original forward:\n\n{first}\n\n" in words
+    again = [
+        line.split(" = torch._ops.aten.")[1]
+        for line in words.split("recomputation:\n\n")[1].split("\n\n")[0].split("\n")
+    ]
+    assert [op.split("(")[0] for op in again if "detach" not in op] == ["exp.default", "view.default"]
+    assert f"(2 of 2 in original)\n\n{__file__}:{f.__code__.co_firstlineno + 2}:f\n" in words
     assert "A different number of tensors" in str(error.value.__cause__)
 
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager, nullcontext
 import hookgrad
 
 from .. import _C
-from ..autograd.anomaly_mode import script_stack
 from ..autograd.function import Function
 from ..autograd.graph import saved_tensors_hooks
 
@@ -236,7 +235,7 @@ class _Frame:
         self.recompute = recompute
         self.early_stop = early_stop
         self.describe = describe
-        self.trace = trace  # for `debug`: notes what was saved when; or None
+        self.trace = trace  # for `debug`: the ops of both runs; or None
         self.holders = []  # weak
         self.descriptions = []
         self.completed = False  # forward is through
@@ -263,8 +262,6 @@ class _Frame:
         self.holders.append(weakref.ref(holder))
         with hookgrad.no_grad():
             self.descriptions.append(self.describe(tensor))
-        if self.trace:
-            self.trace.note("forward", tensor)
         return holder
 
     def unpack(self, holder):
@@ -322,8 +319,6 @@ class _Frame:
     def _save_again(self, run, tensor):
         n = self.n_saved[run]
         self.n_saved[run] += 1
-        if self.trace:
-            self.trace.note("recompute", tensor)
         if n >= len(self.holders):
             if not self.completed:  # a backward inside the function, during its first run
                 self.ignore_mismatch = True
@@ -365,36 +360,6 @@ class _Frame:
             )
 
 
-class _Trace:
-    """For `debug`: which tensors each run saved, and where in the program."""
-
-    def __init__(self):
-        self.runs = {"forward": [], "recompute": []}
-
-    def note(self, run, tensor):
-        stack = "".join(script_stack(3))
-        self.runs[run].append((f"{tensor.dtype} {list(tensor.shape)}", stack))
-
-    def report(self):
-        def log(run):
-            return "\n".join(what for what, _ in self.runs[run])
-
-        def stacks(run):
-            n = len(self.runs[run])
-            return "\n".join(f"{what}   ({i + 1} of {n} in {run})\n{s}" for i, (what, s) in enumerate(self.runs[run]))
-
-        return (
-            "An error happened while unpacking tensors; dumping logs of latest computation\n"
-            "because you passed `debug=True` to `torch.utils.checkpoint.checkpoint()`.\n"
-            f"1. Where the original forward saved its tensors:\n\n{stacks('forward')}\n"
-            f"2. Where the recomputation saved its tensors:\n\n{stacks('recompute')}\n"
-            f"3. Tensors saved during the original forward:\n\n{log('forward')}\n\n"
-            f"   Tensors saved during recomputation:\n\n{log('recompute')}\n\n"
-            "ERROR: Detected non-determinism while running activation checkpointing\n"
-            "You are seeing this error because you passed `debug=True` to checkpoint and both runs did not save the same.\n"
-        )
-
-
 def _description(tensor):
     return {"shape": tensor.shape, "dtype": tensor.dtype, "device": tensor.device}
 
@@ -407,7 +372,10 @@ def _checkpoint_by_hooks(function, args, kwargs, preserve_rng_state, context_fn,
     if debug if _debug is None else _debug:
         if context_fn is not noop_context_fn:
             raise ValueError("debug=True is incompatible with non-default context_fn")
-        trace = _Trace()
+        from ._checkpoint_trace import Trace
+
+        trace = Trace()
+        context_fn = trace.contexts
     if determinism_check not in _DETERMINISM_CHECKS:
         raise ValueError(f"determinism_check should be one of {list(_DETERMINISM_CHECKS)}, but got {determinism_check}")
     first_context, second_context = context_fn()
@@ -468,7 +436,7 @@ def checkpoint(
 
     `preserve_rng_state` (True) makes the second run draw the same random numbers. Without reentrance keyword arguments
     go to the function, `context_fn` gives a context for each run, `determinism_check` ("default" or "none") says whether
-    shapes and dtypes of both runs are compared, `debug` puts the places of all saved tensors into the error, and
+    shapes and dtypes of both runs are compared, `debug` puts the ops of both runs, and where they were called, into the error, and
     `early_stop` ends the second run once everything needed is there.
 
     >>> import hookgrad as torch
