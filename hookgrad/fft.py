@@ -48,7 +48,7 @@ def rfftfreq(n, d=1.0, *, out=None, dtype=None, layout=hookgrad.strided, device=
 def _given(frequencies, out, requires_grad):
     if out is not None:
         return out.resize_(frequencies.shape).copy_(frequencies)
-    return frequencies.requires_grad_(requires_grad)
+    return frequencies._requires(requires_grad)
 
 
 def fftshift(input, dim=None):

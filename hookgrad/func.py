@@ -57,7 +57,7 @@ def _mine(leaves, recording):
     for leaf in leaves:
         if not isinstance(leaf, _C.Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(leaf)}")
-    return [t.view_as(t) if recording and t.requires_grad else t.detach().requires_grad_() for t in leaves]
+    return [t.view_as(t) if recording and t.requires_grad else t.detach()._requires() for t in leaves]
 
 
 def _drawn(structure):
@@ -187,11 +187,13 @@ class _Transforms(threading.local):
     def inside(self, vmap=False, forward=False, samples=None):
         was, self.samples = self.samples, samples or self.samples
         self.depth, self.vmaps, self.forwards = self.depth + 1, self.vmaps + vmap, self.forwards + forward
+        _C._in_transform(True)
         try:
             yield
         finally:
             self.samples = was
             self.depth, self.vmaps, self.forwards = self.depth - 1, self.vmaps - vmap, self.forwards - forward
+            _C._in_transform(self.depth > 0)
 
     def forward(self, cls):
         """What to call for the class's `forward` there, and whether that is all there is to do."""
@@ -654,7 +656,7 @@ def stack_module_state(models):
 
     def stacked(tensors, differentiable):
         stack = _C.stack([t.detach() for t in tensors])
-        return stack.requires_grad_(tensors[0].requires_grad) if differentiable else stack
+        return stack._requires(tensors[0].requires_grad) if differentiable else stack
 
     parameters = [dict(m.named_parameters()) for m in models]
     buffers = [dict(m.named_buffers()) for m in models]

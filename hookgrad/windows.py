@@ -20,7 +20,7 @@ def _window(shape):
         last = max(window_length - (not periodic), 1)
         at = _C.arange(window_length, dtype=_C.float64) / last  # 0 at the left side, 1 at the right
         window = _C.ones(1, dtype=dtype) if window_length == 1 else shape(at, *args).to(dtype)
-        return window.requires_grad_(requires_grad)
+        return window._requires(requires_grad)
 
     make.__name__ = shape.__name__
     make.__doc__ = shape.__doc__

@@ -981,3 +981,13 @@ def test_a_copy_of_an_inference_tensor_is_a_normal_one():
         x = torch.ones(2)
     y = copy.copy(x)
     assert not y.is_inference() and y.data_ptr() == x.data_ptr()
+
+
+def test_backward_takes_its_gradient_out_of_a_sequence():
+    x = torch.ones(2, requires_grad=True)
+    (x * 2).backward((torch.ones(2), None))
+    assert x.grad.tolist() == [2, 2]
+    with pytest.raises(TypeError, match=r"'float' object is not iterable"):
+        x.sum().backward(2.0)
+    with pytest.raises(TypeError, match=r"gradients can be either Tensors or None, but got str"):
+        x.sum().backward(["a"])

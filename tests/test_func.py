@@ -445,3 +445,33 @@ def test_what_is_wrong_with_a_structure_is_shown():
         match=r"in_dims has structure TreeSpec[\s\S]* but inputs has structure TreeSpec\(tuple, None, \[\*\]\)\.",
     ):
         vmap(lambda x: x, in_dims=(0, 0))(x)
+
+
+@pytest.mark.parametrize("transform", [torch.func.grad, torch.func.jacrev, torch.func.vmap])
+def test_what_goes_around_a_transform_is_refused_within_it(transform):
+    def refused(call, words):
+        def f(x):
+            call(x)
+            return x.sum()
+
+        with pytest.raises(RuntimeError, match=words):
+            transform(f)(torch.ones(2, 1) if transform is torch.func.vmap else torch.ones(2))
+
+    refused(lambda x: x.sum().backward(), r"^backward\(\) called inside a functorch transform")
+    refused(lambda x: torch.autograd.backward(x.sum()), r"^backward\(\) called inside a functorch transform")
+    refused(
+        lambda x: torch.ones(1).requires_grad_(), r"call Tensor.requires_grad_\(\) \(or perhaps .* inside of a function"
+    )
+    refused(lambda x: x.retain_grad(), r"call Tensor.retain_grad\(\) inside of a function being transformed")
+    refused(lambda x: torch.autograd.functional.jacobian(torch.square, x), r"autograd\.functional\.\* APIs")
+    torch.ones(1).requires_grad_().sum().backward()
+    assert transform(lambda x: torch.nn.Parameter(x.detach()).sum())(torch.ones(2)).shape in ((), (2,))
+
+
+def test_transforms_take_results_with_names_apart():
+    result = torch.func.vmap(lambda x: x.sort(descending=True))(torch.arange(4.0).view(2, 2))
+    assert type(result) is torch.return_types.sort and result.indices.tolist() == [[1, 0], [1, 0]]
+    u, s, v = torch.func.vmap(torch.linalg.svd)(torch.eye(2).expand(3, 2, 2))
+    assert s.shape == (3, 2)
+    with pytest.raises(RuntimeError, match="All outputs of f must be floating-point"):
+        torch.func.vjp(lambda x: x.max(0), torch.ones(2))

@@ -92,3 +92,12 @@ def test_a_class_can_register_with_the_parts_of_a_dict():
     assert leaves == [1, 2, 3] and pytree.tree_unflatten([4, 5, 6], spec) == {"a": 4, "b": [5, 6]}
     assert [pytree.keystr(path) for path, _ in pytree.tree_leaves_with_path(Output(b=[2]))] == ["['b'][0]"]
     assert pytree._list_flatten([1]) == ([1], None) and pytree._tuple_unflatten([1, 2], None) == (1, 2)
+
+
+def test_results_with_names_come_apart():
+    import hookgrad as torch
+
+    leaves, spec = pytree.tree_flatten(torch.ones(2, 2).max(0))
+    assert len(leaves) == 2 and repr(spec) == "TreeSpec(max, None, [*,\n  *])"
+    assert pytree.tree_map(lambda t: t + 1, torch.ones(2).sort()).indices.tolist() == [1, 2]
+    assert repr(pytree.tree_flatten(torch.nanmedian(torch.ones(2), 0))[1]).startswith("TreeSpec(nanmedian, None")

@@ -51,6 +51,32 @@ fail:
     return -1;
 }
 
+/* ---- Transforms of torch.func ------------------------------------------------------------------------------------ */
+
+static PY_THREAD_LOCAL bool transformed;
+
+bool py_refused_in_transform(const char *method) {
+    if (!transformed) return false;
+    if (*method == 'b')
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "backward() called inside a functorch transform. This is not supported, please use functorch.grad "
+            "or functorch.vjp instead or call backward() outside of functorch transforms.");
+    else
+        PyErr_Format(PyExc_RuntimeError,
+                     "You are attempting to call Tensor.%s() %sinside of a function being transformed by a functorch "
+                     "transform. This is unsupported, please attempt to use the functorch transforms (e.g. grad, vjp, "
+                     "jacrev, jacfwd, hessian) or call %s() outside of a function being transformed instead.",
+                     method, method[2] == 'q' ? "(or perhaps using torch.autograd.functional.* APIs) " : "", method);
+    return true;
+}
+
+/* _in_transform(on): whether this thread is within one. */
+static PyObject *in_transform(PyObject *Py_UNUSED(m), PyObject *on) {
+    transformed = on == Py_True;
+    Py_RETURN_NONE;
+}
+
 /* ---- Backward --------------------------------------------------------------------------------------------------- */
 
 /* Under create_graph `.grad` is part of a graph that leads back to its tensor: said once, by the first backward that runs
@@ -85,7 +111,7 @@ static PyObject *warn_of_cycle(PyObject *result) {
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs) {
     tensors r, g, in = {.n = -1};
     PyObject *result = NULL;
-    if (tensors_get(roots, &r, false, "backward", "tensors")) return NULL;
+    if (py_refused_in_transform("backward") || tensors_get(roots, &r, false, "backward", "tensors")) return NULL;
     if (tensors_get(grads, &g, true, "backward", "grad_tensors")) goto done_roots;
     if (inputs != Py_None && tensors_get(inputs, &in, false, "backward", "inputs")) goto done_grads;
     if (in.n == 0) {
@@ -472,6 +498,7 @@ done:
 }
 
 static PyMethodDef functions[] = {
+    {"_in_transform", in_transform, METH_O, NULL},
     {"run_backward", FAST(run_backward), METH_FASTCALL | METH_KEYWORDS, "Run backward, accumulating into .grad."},
     {"grad", FAST(grad), METH_FASTCALL | METH_KEYWORDS, "Run backward, returning the gradients of inputs."},
     {"are_tensors", FAST(are_tensors), METH_FASTCALL, "(one, more): are they tensors, and more may be a list of some?"},

@@ -42,6 +42,9 @@ typedef struct py_backward_call {
 } py_backward_call;
 hg_status py_backward(hg_ctx *cx, const py_backward_call *call);
 
+/* Sets the exception and returns true where this thread is within a transform of torch.func, which the method does not go with. */
+bool py_refused_in_transform(const char *method);
+
 PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool keep, bool create, PyObject *inputs);
 /* A tensor over an array's memory. `warn`: say so where the array is read-only. New; NULL failed. */
 PyObject *py_from_numpy(hg_ctx *cx, PyObject *array, bool warn);

@@ -176,7 +176,8 @@ static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
 
 /* ---- The graph -------------------------------------------------------------------------------------------------- */
 
-static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+/* As requires_grad_(), also within a transform. */
+static PyObject *tensor_requires(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *at[1] = {n == 1 ? args[0] : NULL};
     hg_ctx *cx = py_ctx();
     if (!cx || ((n != 1 || kwnames) && py_parse("requires_grad_", "requires_grad", 0, args, n, kwnames, at)))
@@ -191,9 +192,13 @@ static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py
     return st == HG_OK ? Py_NewRef(self) : py_raise(cx, st);
 }
 
+static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    return py_refused_in_transform("requires_grad_") ? NULL : tensor_requires(self, args, n, kwnames);
+}
+
 static PyObject *tensor_retain_grad(PyObject *self, PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
-    if (!cx) return NULL;
+    if (!cx || py_refused_in_transform("retain_grad")) return NULL;
     hg_status st = hg_tensor_retain_grad(cx, TENSOR(self));
     return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
 }
@@ -222,6 +227,7 @@ static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize
     PyObject *at[4];
     hg_ctx *cx = py_ctx();
     if (cx && !n && !kwnames) {
+        if (py_refused_in_transform("backward")) return NULL;
         hg_tensor *root = TENSOR(self), *grad = NULL;
         hg_status st = py_backward(cx, &(py_backward_call){&root, &grad, 1, false, false, NULL, -1, true, NULL});
         return st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
@@ -231,13 +237,20 @@ static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize
     int create = py_bool(at[2], "backward", "create_graph");
     int keep = !at[1] || at[1] == Py_None ? create : py_bool(at[1], "backward", "retain_graph");
     if (create < 0 || keep < 0) return NULL;
-    PyObject *grads = at[0] ? at[0] : Py_None;
+    PyObject *grads = at[0] ? at[0] : Py_None, *several = NULL;
+    if (grads != Py_None && !py_is_tensor(grads)) { /* a sequence's first */
+        if (!(several = PySequence_Tuple(grads))) return NULL;
+        if (PyTuple_GET_SIZE(several)) grads = PyTuple_GET_ITEM(several, 0);
+    }
+    PyObject *inputs = NULL, *result = NULL;
     if (grads != Py_None && !py_is_tensor(grads))
-        return PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %.100s",
-                            Py_TYPE(grads)->tp_name);
-    PyObject *inputs = backward_inputs(at[3]);
-    PyObject *result = inputs ? py_run_backward(cx, self, grads, keep, create, inputs) : NULL;
+        PyErr_Format(PyExc_TypeError, "gradients can be either Tensors or None, but got %.100s",
+                     Py_TYPE(grads)->tp_name);
+    else
+        inputs = backward_inputs(at[3]);
+    if (inputs) result = py_run_backward(cx, self, grads, keep, create, inputs);
     Py_XDECREF(inputs);
+    Py_XDECREF(several);
     return result;
 }
 
@@ -265,6 +278,7 @@ PyMethodDef py_tensor_methods[] = {
     {"is_same_size", tensor_is_same_size, METH_O, "Has it the same size?"},
     {"item", tensor_item, METH_NOARGS, "Its only element as a Python number."},
     {"tolist", tensor_tolist, METH_NOARGS, "Its elements as nested lists."},
+    {"_requires", FAST(tensor_requires), KEYWORDS, NULL},
     {"requires_grad_", FAST(tensor_requires_grad_), KEYWORDS,
      "Have gradients computed for it, or not; returns itself."},
     {"retain_grad", tensor_retain_grad, METH_NOARGS, "Keep the gradient in .grad though it is no leaf."},

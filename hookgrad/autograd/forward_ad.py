@@ -131,7 +131,7 @@ def _stand_ins(args, kwargs):
         plain = a.clone() if a.is_inference() else a
         if tangent is None:
             return plain
-        dual = plain.view_as(plain) if plain.requires_grad else plain.detach().requires_grad_()
+        dual = plain.view_as(plain) if plain.requires_grad else plain.detach()._requires()
         duals.append(dual)
         tangents.append(tangent.clone() if tangent.is_inference() else tangent)
         return dual

@@ -537,7 +537,7 @@ def once_differentiable(fn):
             return outputs
         several = isinstance(outputs, tuple)
         stand_ins = [
-            t.detach().requires_grad_() if isinstance(t, _C.Tensor) else t for t in (outputs if several else (outputs,))
+            t.detach()._requires() if isinstance(t, _C.Tensor) else t for t in (outputs if several else (outputs,))
         ]
         words = "trying to differentiate twice a function that was marked with @once_differentiable"
         wrapped = _Error.after(words, stand_ins)

@@ -52,4 +52,4 @@ class Variable(metaclass=VariableMeta):
             warnings.warn(
                 "volatile was removed and now has no effect. Use `with torch.no_grad():` instead.", stacklevel=2
             )
-        return data.detach().requires_grad_(requires_grad)
+        return data.detach()._requires(requires_grad)

@@ -120,7 +120,7 @@ def _through(function, edges, grads, args, materialize):
     wanted = [i for i in edges if _is_wanted(args[i])]
     # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs. Tangents they keep.
     for i in wanted:
-        args[i] = args[i].view_as(args[i]).requires_grad_()
+        args[i] = args[i].view_as(args[i])._requires()
     with enable_grad():
         outputs = function(*args)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -149,7 +149,7 @@ class _Blank:
         if not self._by_row:
             return _C.zeros(**settings)
         row = _C.zeros(1, *settings["size"][1:], dtype=settings["dtype"])
-        return row.expand(settings["size"]).requires_grad_(settings["requires_grad"])
+        return row.expand(settings["size"])._requires(settings["requires_grad"])
 
 
 def lying_as(like, tensor):

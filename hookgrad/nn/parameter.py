@@ -45,7 +45,7 @@ class Parameter(hookgrad.Tensor, metaclass=_ParameterMeta):
         if type(data) is hookgrad.Tensor or type(data) is Parameter:
             return hookgrad.Tensor._make_subclass(cls, data, requires_grad)
         # An instance of a user's own class keeps that class: it becomes a parameter by a mark.
-        t = data.detach().requires_grad_(requires_grad)
+        t = data.detach()._requires(requires_grad)
         if type(t) is not type(data):
             if type(data).detach is not hookgrad.Tensor.detach:
                 raise RuntimeError(
@@ -97,7 +97,7 @@ class Buffer(hookgrad.Tensor, metaclass=_BufferMeta):
     def __new__(cls, data=None, *, persistent=True):
         if data is None:
             data = hookgrad.empty(0)
-        t = data.detach().requires_grad_(data.requires_grad)
+        t = data.detach()._requires(data.requires_grad)
         t.persistent = persistent
         t._is_buffer = True
         return t

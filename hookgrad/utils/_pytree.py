@@ -234,7 +234,12 @@ _namedtuple_flatten, _namedtuple_unflatten, _namedtuple_flatten_with_keys = SUPP
 
 def _node_type(tree):
     cls = type(tree)
-    return cls if cls in SUPPORTED_NODES or not is_namedtuple_class(cls) else namedtuple
+    if cls in SUPPORTED_NODES:
+        return cls
+    if cls.__module__ == "hookgrad.return_types":
+        _add(cls, lambda t: (list(t), None), lambda children, _: cls(children), _places)
+        return cls
+    return namedtuple if is_namedtuple_class(cls) else cls
 
 
 def tree_is_leaf(tree, is_leaf=None):
