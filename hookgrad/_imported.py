@@ -1,5 +1,8 @@
 """What libraries import and hardly use: in torch's place, this module stands for those in _standin.IMPORTED."""
 
+import sys
+from types import SimpleNamespace
+
 from .fx import Graph, GraphModule, Interpreter, Node, Proxy, Tracer  # noqa: F401
 from .library import custom_op, impl  # noqa: F401
 
@@ -7,6 +10,9 @@ __path__ = []  # some are packages
 _USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
 _CodeOnlyModule = _copy_attr = GraphModule
 Target = Argument = object  # of a Node
+FakeTensor = FakeTensorMode = GraphModule  # none can be made
+config = sys.modules[__name__]  # of a compiler: what is set there changes nothing
+triton = SimpleNamespace()
 
 
 def is_fake(x):
@@ -15,6 +21,14 @@ def is_fake(x):
 
 def get_proxy_mode():
     return None
+
+
+def detect_fake_mode(*inputs):
+    return None
+
+
+def set_logs(**kinds):
+    pass
 
 
 def parse_args(*kinds):

@@ -18,8 +18,8 @@ HERE = __package__  # "hookgrad"
 THERE = "torch"
 FUNCTORCH = "functorch"  # a package of its own that comes with torch
 SPAWN = "multiprocessing.spawn"
-IMPORTED = """_custom_ops _subclasses _subclasses.fake_tensor distributed.nn fx.experimental fx.experimental.proxy_tensor
-    fx.graph fx.graph_module fx.interpreter fx.node fx.proxy onnx.symbolic_helper onnx.symbolic_opset11""".split()
+IMPORTED = """_custom_ops _dynamo.config _guards _inductor _inductor.config _logging _subclasses _subclasses.fake_tensor distributed.nn
+    fx.experimental fx.experimental.proxy_tensor fx.graph fx.graph_module fx.interpreter fx.node fx.proxy onnx.symbolic_helper onnx.symbolic_opset11""".split()
 
 
 def install() -> None:
@@ -57,6 +57,8 @@ class Finder:
             ours = f"{HERE}.{name}" if name == FUNCTORCH else HERE + name[len(THERE) :]
             if name[len(THERE) + 1 :] in IMPORTED:
                 ours = HERE + "._imported"
+            if name.endswith((".autocast_mode", ".grad_scaler")):  # of amp and cuda.amp, which are a module each
+                ours = ours.rpartition(".")[0]
             try:
                 module = importlib.import_module(ours)
             except ModuleNotFoundError as error:

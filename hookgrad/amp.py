@@ -3,6 +3,7 @@
 Source: https://docs.pytorch.org/docs/stable/amp.html
 """
 
+import sys
 import threading
 import warnings
 from collections import defaultdict
@@ -14,6 +15,10 @@ from . import _C
 from .autograd.grad_mode import no_grad
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_available"]
+
+
+__path__ = []  # its parts are here
+autocast_mode = grad_scaler = sys.modules[__name__]
 
 
 class _State(threading.local):

@@ -70,6 +70,23 @@ cuda = _backend(
 )
 for _kind in ("flash", "mem_efficient", "math", "cudnn"):
     _switch(cuda, True, f"{_kind}_sdp_enabled", f"enable_{_kind}_sdp")
+
+
+@contextmanager
+def _sdp_kernel(enable_flash=True, enable_math=True, enable_mem_efficient=True, enable_cudnn=True):
+    from .nn.attention import SDPBackend, sdpa_kernel
+
+    chosen = {
+        SDPBackend.FLASH_ATTENTION: enable_flash,
+        SDPBackend.EFFICIENT_ATTENTION: enable_mem_efficient,
+        SDPBackend.MATH: enable_math,
+        SDPBackend.CUDNN_ATTENTION: enable_cudnn,
+    }
+    with sdpa_kernel([backend for backend, on in chosen.items() if on]) as context:
+        yield context
+
+
+cuda.sdp_kernel = _sdp_kernel
 mha = _backend("mha", "Attention in one kernel, where nobody looks inside.")
 _switch(mha, True, "get_fastpath_enabled", "set_fastpath_enabled")
 nnpack = _backend("nnpack", "NNPACK: not here.", is_available=_no, enabled=False)

@@ -224,3 +224,22 @@ def test_a_loader_remembers_its_settings():
     assert loader.persistent_workers is False and loader.pin_memory_device == "" and loader.num_workers == 1
     with pytest.raises(ValueError, match="batch_size attribute should not be set after DataLoader is initialized"):
         loader.batch_size = 3
+
+
+def test_what_becomes_of_samples_of_a_class_can_be_said():
+    from hookgrad.utils.data._utils.collate import collate, collate_tensor_fn, default_collate, default_collate_fn_map
+
+    class Point:
+        pass
+
+    with pytest.raises(TypeError, match="found <class .*Point"):
+        default_collate([Point(), Point()])
+    default_collate_fn_map[Point] = lambda batch, *, collate_fn_map: len(batch)
+    try:
+        assert str(default_collate([(Point(), 1), (Point(), 2)])) == "[2, tensor([1, 2])]"
+    finally:
+        del default_collate_fn_map[Point]
+    only = {torch.Tensor: collate_tensor_fn}
+    assert collate([[torch.zeros(1)], [torch.ones(1)]], collate_fn_map=only)[0].tolist() == [[0], [1]]
+    with pytest.raises(TypeError, match="found <class 'int'>"):
+        collate([1, 2], collate_fn_map=only)

@@ -201,3 +201,32 @@ def test_an_optimizer_written_after_pytorchs_finds_what_it_imports():
     assert _get_capturable_supported_devices(supports_xla=False)[-1] == "privateuseone"
     assert torch.optim.optimizer.__all__[0] == "Optimizer"
     assert not hasattr(torch.optim.optimizer, "_nope")
+
+
+def test_parts_of_attention_that_copies_of_it_call():
+    F = torch.nn.functional
+    q, weight, bias = torch.randn(3, 2, 4), torch.randn(12, 4), torch.randn(12)
+    for given in ((q, q, q), (q, q * 2, q * 2), (q, q * 2, q * 3)):
+        packed = F._in_projection_packed(*given, weight, bias)
+        apart = F._in_projection(*given, *weight.chunk(3), *bias.chunk(3))
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(packed, apart))
+    assert len(F._in_projection_packed(q, q, q, weight)) == 3
+    assert F._mha_shape_check(q, q, q, None, None, 2) and not F._mha_shape_check(q[0], q[0], q[0], None, None, 2)
+
+
+def test_a_scheduler_of_ones_own_says_that_its_step_is_what_asks():
+    from hookgrad.optim.lr_scheduler import _enable_get_lr_call, _warn_get_lr_called_within_step
+
+    scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.ones(1)], lr=1.0), 1)
+    with pytest.warns(UserWarning, match="use `get_last_lr"):
+        _warn_get_lr_called_within_step(scheduler)
+    with _enable_get_lr_call(scheduler):
+        _warn_get_lr_called_within_step(scheduler)
+    assert not scheduler._get_lr_called_within_step
+
+
+def test_the_old_choice_of_attention_chooses():
+    from hookgrad.nn.attention import SDPBackend, _cur_sdpa_kernel_backends
+
+    with torch.backends.cuda.sdp_kernel(enable_flash=False, enable_cudnn=False, enable_mem_efficient=False):
+        assert _cur_sdpa_kernel_backends() == [SDPBackend.MATH]

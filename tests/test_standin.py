@@ -361,3 +361,29 @@ with warnings.catch_warnings(record=True) as caught, torch.autograd.detect_anoma
         print(str(caught[-1].message).splitlines()[1].strip().split(", ")[1:])
 """
     assert output(run_script(source)) == ["['line 6', 'in <module>']"]
+
+
+def test_modules_of_pytorch_that_are_part_of_another_here_can_be_imported(run_script):
+    source = """
+import torch, torch._inductor.config, torch._logging
+from torch.amp.autocast_mode import autocast
+from torch.cuda.amp.grad_scaler import GradScaler
+from torch._subclasses import FakeTensor
+from torch._guards import detect_fake_mode
+from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, load
+
+torch._dynamo.config.suppress_errors = True
+torch._inductor.config.triton.unique_kernel_names = True
+torch._logging.set_logs()
+print(autocast is torch.amp.autocast, GradScaler is torch.cuda.amp.GradScaler, isinstance(torch.ones(1), FakeTensor))
+print(torch.cuda.amp.autocast_mode.autocast is torch.cuda.amp.autocast, detect_fake_mode(torch.ones(1)), CUDA_HOME)
+try:
+    load("mine", sources=[])
+except RuntimeError as error:
+    print(error)
+"""
+    assert output(run_script(source)) == [
+        "True True False",
+        "True None None",
+        "hookgrad has no libtorch to build mine against",
+    ]

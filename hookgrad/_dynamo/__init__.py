@@ -24,4 +24,12 @@ def mark_static_address(t, guard=False):
 mark_static = mark_dynamic = maybe_mark_dynamic = mark_static_address
 
 
+def __getattr__(name):
+    if name != "config":
+        raise AttributeError(f"hookgrad has no torch._dynamo.{name}")
+    from .. import _imported
+
+    return _imported
+
+
 from . import eval_frame, utils  # noqa: E402, F401 (names of this module, one of which asks for the class above)

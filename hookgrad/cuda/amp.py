@@ -1,8 +1,12 @@
 """Mixed precision on graphics processors: the old names of torch.amp."""
 
+import sys
+
 from .. import amp
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
+__path__ = []  # its parts are here
+autocast_mode = grad_scaler = sys.modules[__name__]
 
 
 class autocast(amp.autocast):

@@ -7,7 +7,7 @@ import hookgrad
 from . import functional as F
 
 
-def _check_dims(query, key, value, key_padding_mask, attn_mask, num_heads):
+def _mha_shape_check(query, key, value, key_padding_mask, attn_mask, num_heads):
     """Is there a batch? Fails where the others do not fit a query with or without one."""
     if query.dim() not in (2, 3):
         raise AssertionError(
@@ -34,7 +34,7 @@ def _check_dims(query, key, value, key_padding_mask, attn_mask, num_heads):
     return n == 3
 
 
-def _in_projection(query, key, value, weight, bias):
+def _in_projection_packed(query, key, value, weight, bias=None):
     """Query, key and value times their thirds of the weight; one product for those that are the same tensor."""
     width = query.shape[-1]
     if key is value and query is key:
@@ -50,6 +50,11 @@ def _in_projection(query, key, value, weight, bias):
         return q, both[0], both[1]
     biases = (None, None, None) if bias is None else bias.chunk(3)
     return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weight.chunk(3), biases))
+
+
+def _in_projection(q, k, v, w_q, w_k, w_v, b_q=None, b_k=None, b_v=None):
+    """Query, key and value times a weight each."""
+    return F.linear(q, w_q, b_q), F.linear(k, w_k, b_k), F.linear(v, w_v, b_v)
 
 
 def _checked_mask(mask, n, num_heads, tgt_len, src_len):
@@ -101,7 +106,7 @@ def multi_head_attention_forward(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html
     """
-    is_batched = _check_dims(query, key, value, key_padding_mask, attn_mask, num_heads)
+    is_batched = _mha_shape_check(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not is_batched:
         # One tensor stays one, which saves products.
         given = {id(x): x.unsqueeze(1) for x in (query, key, value)}
@@ -132,15 +137,14 @@ def multi_head_attention_forward(
             raise AssertionError(
                 f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
             )
-        weights = q_proj_weight, k_proj_weight, v_proj_weight
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+        q, k, v = _in_projection(query, key, value, q_proj_weight, k_proj_weight, v_proj_weight, *biases)
     else:
         if key.shape != value.shape:
             raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
         if in_proj_weight is None:
             raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
-        q, k, v = _in_projection(query, key, value, in_proj_weight, in_proj_bias)
+        q, k, v = _in_projection_packed(query, key, value, in_proj_weight, in_proj_bias)
     if attn_mask is not None:
         attn_mask = _checked_mask(attn_mask, n, num_heads, tgt_len, src_len)
 

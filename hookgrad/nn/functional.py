@@ -16,7 +16,7 @@ from ._whole import one_node
 
 # What few programs use is in files of its own, which come with their first use.
 _LATE_FAMILIES = {
-    "_attention": "multi_head_attention_forward",
+    "_attention": "_in_projection _in_projection_packed _mha_shape_check multi_head_attention_forward",
     "_bags": "embedding_bag",
     "_losses": """cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss linear_cross_entropy
         margin_ranking_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss poisson_nll_loss soft_margin_loss triplet_margin_loss

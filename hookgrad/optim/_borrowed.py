@@ -1,5 +1,7 @@
 """What optimizers written after PyTorch's own import from `torch.optim.optimizer`, besides what is used here."""
 
+_capturable_doc = _differentiable_doc = _foreach_doc = _fused_doc = _maximize_doc = _params_doc = ""
+
 
 def _default_to_fused_or_foreach(params, differentiable, use_fused=False):
     """Whether a step is to be fused, and whether it is to go by lists: on the CPU it never is unasked."""

@@ -10,6 +10,7 @@ import math
 import weakref
 from bisect import bisect_right
 from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 
 import hookgrad
@@ -72,6 +73,20 @@ def _warn(words, stacklevel=3):
     import warnings
 
     warnings.warn(words, UserWarning, stacklevel=stacklevel)
+
+
+def _warn_get_lr_called_within_step(scheduler):
+    if not scheduler._get_lr_called_within_step:
+        _warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", 4)
+
+
+@contextmanager
+def _enable_get_lr_call(scheduler):
+    scheduler._get_lr_called_within_step = True
+    try:
+        yield
+    finally:
+        scheduler._get_lr_called_within_step = False
 
 
 class LRScheduler:
@@ -149,18 +164,11 @@ class LRScheduler:
     def _set(self, epoch, rates):
         """Make it the given epoch, and set the rates that the function `rates` computes for it."""
         self.last_epoch = epoch
-        self._get_lr_called_within_step = True
-        try:
+        with _enable_get_lr_call(self):
             rates = rates()
-        finally:
-            self._get_lr_called_within_step = False
         for group, rate in zip(self.optimizer.param_groups, rates):
             _set_rate(group, rate)
         self._last_lr = self._current()
-
-    def _check_called_by_step(self):
-        if not self._get_lr_called_within_step:
-            _warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.", 4)
 
     def state_dict(self):
         """Everything but the optimizer."""
@@ -234,7 +242,7 @@ class LambdaLR(_ByFunction):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         return [rate * function(self.last_epoch) for function, rate in zip(self.lr_lambdas, self.base_lrs)]
 
 
@@ -243,7 +251,7 @@ class MultiplicativeLR(_ByFunction):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self._is_initial:
             return self._current()
         groups = self.optimizer.param_groups
@@ -260,7 +268,7 @@ class StepLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self.last_epoch == 0 or self.last_epoch % self.step_size != 0:
             return self._current()
         return self._scaled(self.gamma)
@@ -279,7 +287,7 @@ class MultiStepLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self.last_epoch not in self.milestones:
             return self._current()
         return self._scaled(self.gamma ** self.milestones[self.last_epoch])
@@ -301,7 +309,7 @@ class ConstantLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self.last_epoch == 0:
             return self._scaled(self.factor)
         if self.last_epoch != self.total_iters:
@@ -328,7 +336,7 @@ class LinearLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self.last_epoch == 0:
             return self._scaled(self.start_factor)
         if self._is_initial or self.last_epoch > self.total_iters:
@@ -351,7 +359,7 @@ class ExponentialLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         return self._current() if self._is_initial else self._scaled(self.gamma)
 
     def _get_closed_form_lr(self):
@@ -368,7 +376,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self._is_initial:
             return self._current()
         epoch, groups = self.last_epoch, self.optimizer.param_groups
@@ -410,7 +418,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         height = 1 + math.cos(math.pi * self.T_cur / self.T_i)
         return [self.eta_min + (rate - self.eta_min) * height / 2 for rate in self.base_lrs]
 
@@ -447,7 +455,7 @@ class PolynomialLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._current()
         left, before = (1.0 - epoch / self.total_iters for epoch in (self.last_epoch, self.last_epoch - 1))
@@ -543,7 +551,7 @@ class CyclicLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this step."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         x = 1.0 + self.last_epoch / self.total_size - cycle
         way = x / self.step_ratio if x <= self.step_ratio else (x - 1) / (self.step_ratio - 1)
@@ -760,7 +768,7 @@ class OneCycleLR(LRScheduler):
 
     def get_lr(self):
         """The rates of this step."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         step = self.last_epoch
         if step > self.total_steps:
             raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")

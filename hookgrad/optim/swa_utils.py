@@ -11,7 +11,7 @@ import hookgrad
 
 from ..nn.modules.batchnorm import _BatchNorm
 from ..nn.modules.module import Module
-from .lr_scheduler import LRScheduler, _for_each
+from .lr_scheduler import LRScheduler, _for_each, _warn_get_lr_called_within_step
 
 __all__ = [
     "AveragedModel",
@@ -183,7 +183,7 @@ class SWALR(LRScheduler):
 
     def get_lr(self):
         """The rates of this epoch."""
-        self._check_called_by_step()
+        _warn_get_lr_called_within_step(self)
         step = self._step_count - 1
         if self.anneal_epochs == 0:
             step = max(1, step)

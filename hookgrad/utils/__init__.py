@@ -10,6 +10,7 @@ def __getattr__(name):
         "benchmark",
         "checkpoint",
         "data",
+        "deterministic",
         "dlpack",
         "flop_counter",
         "module_tracker",

@@ -17,6 +17,76 @@ def _like(container, values):
         return dict(values) if isinstance(values, dict) else list(values)
 
 
+def collate(batch, *, collate_fn_map=None):
+    """A batch from a list of samples; `collate_fn_map` says, by their class, how those that are no containers are put together.
+
+    >>> collate([{"a": 1}, {"a": 2}], collate_fn_map={int: lambda batch, *, collate_fn_map: sum(batch)})
+    {'a': 3}
+    """
+    from collections.abc import Mapping, Sequence
+
+    first = batch[0]
+    for kind, together in (collate_fn_map or {}).items():
+        if isinstance(first, kind) and (type(first) is kind or not _is_numpy(first)):
+            return together(batch, collate_fn_map=collate_fn_map)
+    if collate_fn_map and _is_numpy(first):
+        return _collate_numpy(batch, collate_fn_map)
+    if isinstance(first, Mapping):
+        return _like(
+            first, {key: collate([sample[key] for sample in batch], collate_fn_map=collate_fn_map) for key in first}
+        )
+    if isinstance(first, Sequence):
+        if any(len(sample) != len(first) for sample in batch):
+            raise RuntimeError("each element in list of batch should be of equal size")
+        columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
+        # A plain tuple becomes a list: PyTorch's rule.
+        return columns if type(first) is tuple else _like(first, columns)
+    raise TypeError(default_collate_err_msg_format.format(type(first)))
+
+
+def _collate_numpy(batch, collate_fn_map):
+    first = batch[0]
+    if type(first).__name__ != "ndarray":
+        import numpy
+
+        return hookgrad.as_tensor(numpy.asarray(batch))
+    if first.dtype.kind in "SaUO":
+        raise TypeError(default_collate_err_msg_format.format(first.dtype))
+    return collate([hookgrad.as_tensor(sample) for sample in batch], collate_fn_map=collate_fn_map)
+
+
+def collate_tensor_fn(batch, *, collate_fn_map=None):
+    """The tensors stacked."""
+    return hookgrad.stack(list(batch), 0)
+
+
+def collate_float_fn(batch, *, collate_fn_map=None):
+    """The numbers as a tensor of float64."""
+    return hookgrad.tensor(batch, dtype=hookgrad.float64)
+
+
+def collate_int_fn(batch, *, collate_fn_map=None):
+    """The integers as a tensor."""
+    return hookgrad.tensor(batch)
+
+
+def collate_str_fn(batch, *, collate_fn_map=None):
+    """The list as it is."""
+    return batch
+
+
+default_collate_err_msg_format = (
+    "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
+)
+default_collate_fn_map = {
+    hookgrad.Tensor: collate_tensor_fn,
+    float: collate_float_fn,
+    int: collate_int_fn,
+    str: collate_str_fn,
+    bytes: collate_str_fn,
+}
+
+
 def default_collate(batch):
     """A batch from a list of samples: tensors are stacked, numbers become a tensor, containers are taken apart.
 
@@ -27,34 +97,7 @@ def default_collate(batch):
 
     Source: https://docs.pytorch.org/docs/stable/data.html#torch.utils.data.default_collate
     """
-    from collections.abc import Mapping, Sequence
-
-    first = batch[0]
-    if isinstance(first, hookgrad.Tensor):
-        return hookgrad.stack(list(batch), 0)
-    if _is_numpy(first):
-        if type(first).__name__ == "ndarray":
-            if first.dtype.kind in "SaUO":
-                raise TypeError(_unfit(first.dtype))
-            return hookgrad.stack([hookgrad.as_tensor(sample) for sample in batch], 0)
-        import numpy
-
-        return hookgrad.as_tensor(numpy.asarray(batch))
-    if isinstance(first, float):
-        return hookgrad.tensor(batch, dtype=hookgrad.float64)
-    if isinstance(first, int):
-        return hookgrad.tensor(batch)
-    if isinstance(first, (str, bytes)):
-        return batch
-    if isinstance(first, Mapping):
-        return _like(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
-    if isinstance(first, Sequence):
-        if any(len(sample) != len(first) for sample in batch):
-            raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [default_collate(column) for column in zip(*batch)]
-        # A plain tuple becomes a list: PyTorch's rule.
-        return columns if type(first) is tuple else _like(first, columns)
-    raise TypeError(_unfit(type(first)))
+    return collate(batch, collate_fn_map=default_collate_fn_map)
 
 
 def default_convert(data):
@@ -77,7 +120,3 @@ def default_convert(data):
         parts = [default_convert(part) for part in data]
         return parts if type(data) is tuple else _like(data, parts)
     return data
-
-
-def _unfit(what):
-    return f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {what}"

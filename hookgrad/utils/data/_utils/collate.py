@@ -2,6 +2,16 @@
 
 import re
 
-from ..collate import default_collate, default_convert  # noqa: F401 (names of this module)
+from ..collate import (  # noqa: F401 (names of this module)
+    collate,
+    collate_float_fn,
+    collate_int_fn,
+    collate_str_fn,
+    collate_tensor_fn,
+    default_collate,
+    default_collate_err_msg_format,
+    default_collate_fn_map,
+    default_convert,
+)
 
 np_str_obj_array_pattern = re.compile("[SaUO]")
