@@ -146,7 +146,7 @@ class CustomOpDef:
 
             @staticmethod
             def setup_context(ctx, inputs, output):
-                if op._setup_context is not None:
+                if op._setup_context is not None and type(ctx) is not Generated._context_cls:  # it is recorded
                     rest = {"keyword_only_inputs": keywords} if keywords else {}
                     inputs, output = tuple(_gathered(inputs, counts)), list(output) if Generated.gives_list else output
                     op._setup_context(ctx=ctx, inputs=inputs, output=output, **rest)

@@ -151,3 +151,14 @@ def test_vander_by_position_and_of_bools():
 
 def test_cat_of_what_has_no_dimensions():
     assert torch.cat([torch.empty(0), torch.empty(0)], 1).shape == (0,)
+
+
+def test_what_is_filled_through_out_needs_no_gradient_any_more():
+    leaf = torch.zeros(4, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"^aten::ones\(\): functions with out=\.\.\. arguments don't support"):
+        torch.ones(4, out=leaf)
+    with torch.no_grad():
+        assert torch.arange(4, out=leaf) is leaf and not leaf.requires_grad
+        leaf.requires_grad_()
+        torch.ones(4, out=leaf)
+    assert not leaf.requires_grad and leaf.tolist() == [1, 1, 1, 1]

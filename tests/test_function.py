@@ -379,3 +379,15 @@ def test_a_context_made_by_hand_takes_attributes():
     mine = Mine()
     mine.note = 4
     assert type(mine) is Mine and mine.note == 4
+
+
+def test_what_is_marked_dirty_and_neither_input_nor_output_gives_no_warning(recwarn):
+    class Marks(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x * 2)
+            return x * 2
+
+    with pytest.raises(RuntimeError, match="Some elements marked as dirty"):
+        Marks.apply(torch.ones(1, requires_grad=True) * 1)
+    assert not recwarn.list

@@ -224,3 +224,19 @@ def test_a_name_is_defined_once():
         Library("once", "OTHER")
     library.impl("twice", lambda x: x * 2, "CPU")
     assert torch.ops.once.twice(torch.ones(1, requires_grad=True)).grad_fn.name() == "MulBackward0"
+
+
+def test_a_context_is_set_up_where_the_call_is_recorded():
+    @custom_op("tests::set_up", mutates_args=())
+    def same(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    calls = []
+    same.register_autograd(lambda ctx, grad: grad, setup_context=lambda ctx, inputs, output: calls.append(inputs))
+    x = torch.ones(1, requires_grad=True)
+    same(x.detach())
+    with torch.no_grad():
+        same(x)
+    assert calls == []
+    same(x).sum().backward()
+    assert len(calls) == 1

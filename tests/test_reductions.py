@@ -348,3 +348,12 @@ def test_norms_of_matrices_by_name():
             torch.norm(x, **given)
     with pytest.raises(RuntimeError, match="Order foo not supported"):
         x.norm("foo")
+
+
+def test_results_with_names_have_them_also_through_out():
+    values, indices = torch.empty(0), torch.empty(0, dtype=torch.int64)
+    result = torch.max(torch.eye(2), 0, out=[values, indices])
+    assert result.values is values and result.indices is indices
+    assert type(result) is torch.return_types.max_out and repr(result).startswith(
+        "torch.return_types.max_out(\nvalues="
+    )

@@ -20,9 +20,9 @@ static PyObject *result_repr(PyObject *self) {
     return all;
 }
 
-/* The named tuple an op with named results returns; made at first use; borrowed. */
-static PyTypeObject *result_type(const hg_op_info *info) {
-    PyObject **slot = &hg_py->result_types[info->id];
+/* The named tuple an op with named results returns, or returns where it was given out=; made at first use; borrowed. */
+static PyTypeObject *result_type(const hg_op_info *info, bool out) {
+    PyObject **slot = &hg_py->result_types[out][info->id];
     if (*slot) return (PyTypeObject *)*slot;
     PyStructSequence_Field fields[HG_MAX_OUT + 1] = {{NULL, NULL}};
     for (int i = 0; i < info->n_out; i++) fields[i].name = info->out_names[i];
@@ -32,7 +32,7 @@ static PyTypeObject *result_type(const hg_op_info *info) {
     if (!name) return PyErr_NoMemory(), NULL;
     bool function = info->op->flags & (HG_ROW_FUNCTION | HG_ROW_METHOD | HG_ROW_NN);
     const char *own = info->name + !strncmp(info->name, "_linalg_", 8); /* as the public function says it */
-    PyOS_snprintf(name, size, "torch.return_types.%s%s", function ? "" : "linalg_", own);
+    PyOS_snprintf(name, size, "torch.return_types.%s%s%s", function ? "" : "linalg_", own, out ? "_out" : "");
     PyStructSequence_Desc desc = {name, NULL, fields, info->n_out};
     PyTypeObject *type = PyStructSequence_NewType(&desc);
     if (!type) {
@@ -131,13 +131,14 @@ static PyObject *fill_in_order(hg_ctx *cx, hg_tensor *row, hg_tensor *out) {
     return st == HG_OK ? Py_NewRef(PY(out)) : py_raise(cx, st);
 }
 
-/* out= of an op with several results is a tuple of as many tensors. */
-static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObject *out) {
+/* out= of an op with several results is a tuple of as many tensors, or a list. New. */
+static PyObject *finish_out(hg_ctx *cx, const py_op *op, const hg_op_info *info, PyObject *made, PyObject *out) {
     bool several = PyTuple_Check(made);
     Py_ssize_t n = several ? PyTuple_GET_SIZE(made) : 1;
     hg_status st = HG_OK;
-    bool fits = several ? PyTuple_Check(out) && PyTuple_GET_SIZE(out) == n : py_is_tensor(out);
-    for (Py_ssize_t i = 0; i < n && fits && several; i++) fits = py_is_tensor(PyTuple_GET_ITEM(out, i));
+    bool fits = several ? (PyTuple_Check(out) || PyList_Check(out)) && PySequence_Fast_GET_SIZE(out) == n
+                        : py_is_tensor(out);
+    for (Py_ssize_t i = 0; i < n && fits && several; i++) fits = py_is_tensor(PySequence_Fast_GET_ITEM(out, i));
     if (!fits) {
         PyErr_Format(PyExc_TypeError, "%s(): argument 'out' must be %s, not %.100s", op->chars,
                      several ? "tuple of Tensors" : "Tensor", Py_TYPE(out)->tp_name);
@@ -147,9 +148,12 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, PyObject *made, PyObjec
         return fill_in_order(cx, TENSOR(made), TENSOR(out));
     for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
         st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
-                     TENSOR(several ? PyTuple_GET_ITEM(out, i) : out), op->rows[0]->creation,
+                     TENSOR(several ? PySequence_Fast_GET_ITEM(out, i) : out), op->rows[0]->creation,
                      !op->rows[0]->creation || !strcmp(op->chars, "arange"));
-    return st == HG_OK ? Py_NewRef(out) : py_raise(cx, st);
+    if (st != HG_OK) return py_raise(cx, st);
+    if (!several || !info->out_names[0][0]) return several ? PySequence_Tuple(out) : Py_NewRef(out);
+    PyTypeObject *type = result_type(info, true);
+    return type ? PyObject_CallOneArg((PyObject *)type, out) : NULL;
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------ */
@@ -176,7 +180,7 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
     if (st != HG_OK) return py_raise(cx, st);
     if (info->n_out > 1) {
         PyTypeObject *type = NULL;
-        if (info->out_names[0][0] && !(type = result_type(info))) {
+        if (info->out_names[0][0] && !(type = result_type(info, false))) {
             for (int i = 0; i < info->n_out; i++) hg_release(cx, out[i]);
             return NULL;
         }
@@ -205,8 +209,8 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
 
 static bool out_requires_grad(PyObject *out) {
     if (py_is_tensor(out)) return hg_tensor_requires_grad(TENSOR(out));
-    for (Py_ssize_t i = 0; PyTuple_Check(out) && i < PyTuple_GET_SIZE(out); i++) {
-        PyObject *one = PyTuple_GET_ITEM(out, i);
+    for (Py_ssize_t i = 0; (PyTuple_Check(out) || PyList_Check(out)) && i < PySequence_Fast_GET_SIZE(out); i++) {
+        PyObject *one = PySequence_Fast_GET_ITEM(out, i);
         if (py_is_tensor(one) && hg_tensor_requires_grad(TENSOR(one))) return true;
     }
     return false;
@@ -215,9 +219,9 @@ static bool out_requires_grad(PyObject *out) {
 static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
     if (cx->grad_enabled && (any_requires_grad(b, row->info->n_params) || out_requires_grad(b->out)))
         return PyErr_Format(PyExc_RuntimeError,
-                            "%s(): functions with out=... arguments don't support automatic differentiation, but "
+                            "%s%s(): functions with out=... arguments don't support automatic differentiation, but "
                             "one of the arguments requires grad.",
-                            op->chars);
+                            row->creation ? "aten::" : "", op->chars);
     for (int i = 0; row->creation && py_is_tensor(b->out) && i < row->info->n_params; i++)
         if (b->at[i].kind == HG_A_DTYPE && b->at[i].u.i != TENSOR(b->out)->dtype)
             return PyErr_Format(PyExc_RuntimeError, "%s(): out is of dtype %s, not %s", op->chars,
@@ -229,8 +233,9 @@ static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const
     PyObject *made = call_row(cx, op, row, b), *result = NULL;
     PyObject *may = made && hg_py->dual_as ? PyObject_CallFunction(hg_py->dual_as, "OOs", made, b->out, op->chars)
                                            : made;
-    if (may) result = finish_out(cx, op, made, b->out);
+    if (may) result = finish_out(cx, op, row->info, made, b->out);
     if (may != made) Py_XDECREF(may);
+    if (result && row->creation && !TENSOR(b->out)->grad_fn) TENSOR(b->out)->requires_grad = false;
     cx->grad_enabled = was;
     Py_XDECREF(made);
     return result;
@@ -622,11 +627,13 @@ static PyObject *result_type_named(PyObject *Py_UNUSED(m), PyObject *name) {
     for (int id = 0; id < HG_N_OPS; id++) {
         const hg_op_info *info = rows[id].info;
         if (!info->out_names[0][0]) continue;
-        PyTypeObject *type = result_type(info);
-        if (!type) return NULL;
-        const char *dot = strrchr(type->tp_name, '.');
-        if (PyUnicode_CompareWithASCIIString(name, dot ? dot + 1 : type->tp_name) == 0)
-            return Py_NewRef((PyObject *)type);
+        for (int o = 0; o < 2; o++) {
+            PyTypeObject *type = result_type(info, o);
+            if (!type) return NULL;
+            const char *dot = strrchr(type->tp_name, '.');
+            if (PyUnicode_CompareWithASCIIString(name, dot ? dot + 1 : type->tp_name) == 0)
+                return Py_NewRef((PyObject *)type);
+        }
     }
     Py_RETURN_NONE;
 }

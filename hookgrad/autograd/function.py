@@ -388,7 +388,7 @@ class Function(_SingleLevelFunction):
         )
         for t in dirty:
             _C._increment_version(t)  # whether or not forward did it in a way that could be seen
-            if not _is_one_of(t, inputs):
+            if not _is_one_of(t, inputs) and _is_one_of(t, outputs):
                 import warnings
 
                 warnings.warn(
