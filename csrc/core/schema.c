@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What most rows have is one string: each pointer in a table is a relocation. */
 static const hg_op table[HG_N_OPS + 1] = {
-#define OP(id, schema, grads, flags, forward, backward, node_name) {schema, grads, flags, forward, backward, node_name},
+#define OP(id, schema, grads, flags, forward, backward, node_name)                                                     \
+    {schema "\0" grads, flags, forward, backward, node_name},
 #include "hookgrad_ops.def"
 #undef OP
     {0},
@@ -280,15 +282,16 @@ const hg_op_info *hg_op_at(hg_lib *lib, int id) {
     memset(info, 0, sizeof *info);
     info->op = &table[id];
     info->id = id;
-    reader r = {table[id].schema, false};
+    reader r = {info->op->schema, false};
     word(&r, info->name, sizeof info->name);
     if (take(&r, ".")) word(&r, info->overload, sizeof info->overload);
     read_params(&r, info);
     read_result(&r, info);
-    reader g = {table[id].grads, r.bad};
+    info->grads = info->op->schema + strlen(info->op->schema) + 1;
+    reader g = {info->grads, r.bad};
     read_grads(&g, info);
     if (g.bad) {
-        fprintf(stderr, "hookgrad: bad row in the op table: %s | %s\n", table[id].schema, table[id].grads);
+        fprintf(stderr, "hookgrad: bad row in the op table: %s | %s\n", info->op->schema, info->grads);
         hg_mem_free(lib, info);
         return NULL;
     }

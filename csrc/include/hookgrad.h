@@ -458,8 +458,7 @@ typedef struct hg_param {
 
 /* One row of the table, with what is derived from its schema at first use. */
 struct hg_op {
-    const char *schema;
-    const char *grads;
+    const char *schema; /* and behind its end the grads */
     uint32_t flags;
     hg_status (*forward)(hg_ctx *cx, const hg_arg *a, hg_tensor **out);
     hg_status (*backward)(hg_ctx *cx, struct hg_back *b);
@@ -471,6 +470,7 @@ typedef struct hg_op_info {
     int id;
     char name[48];     /* "sum" */
     char overload[24]; /* "dim", may be empty */
+    const char *grads; /* "self(other) other(self)" */
     char node_name[56], twice_name[64];
     uint8_t n_params, n_positional;     /* positional ones come first */
     uint8_t n_out;                      /* 0: a list of tensors, as many as the op makes */
@@ -708,11 +708,11 @@ typedef struct hg_call {
     uint64_t id;      /* of the hook being run */
     const void *file; /* of the hook being run: where it was registered, as the host has noted it; may be NULL */
     int line;
-    hg_module *module;                /* borrowed */
-    hg_node *node;                    /* borrowed */
-    hg_tensor *tensor;                /* borrowed: of POST_ACCUMULATE */
-    hg_value args, kwargs, output;    /* args: a tuple; kwargs: the host's mapping or none; or what host->spread takes */
-    hg_value grad;                    /* of TENSOR */
+    hg_module *module;             /* borrowed */
+    hg_node *node;                 /* borrowed */
+    hg_tensor *tensor;             /* borrowed: of POST_ACCUMULATE */
+    hg_value args, kwargs, output; /* args: a tuple; kwargs: the host's mapping or none; or what host->spread takes */
+    hg_value grad;                 /* of TENSOR */
     hg_value grad_input, grad_output; /* tuples of tensors and nothings; of modules also what host->gradients takes */
     bool without_inputs;              /* of BACKWARD: no input needs a gradient, and the hook must return nothing */
 } hg_call;

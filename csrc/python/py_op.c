@@ -611,7 +611,7 @@ static PyObject *op_table(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
         PyObject *params = params_list(info);
         PyObject *one = params ? Py_BuildValue("{s:i,s:s,s:s,s:s,s:s,s:I,s:s,s:i,s:N}", "id", id, "name", info->name,
                                                "overload", info->overload, "schema", info->op->schema, "grads",
-                                               info->op->grads, "flags", (unsigned)info->op->flags, "node_name",
+                                               info->grads, "flags", (unsigned)info->op->flags, "node_name",
                                                info->node_name, "n_out", (int)info->n_out, "params", params)
                                : NULL;
         if (!one || PyList_Append(list, one)) Py_CLEAR(list);

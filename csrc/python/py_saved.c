@@ -17,8 +17,9 @@ typedef struct place {
 
 /* ---- Names ------------------------------------------------------------------------------------------------------ */
 
-static const char *const names_of[][2] = {
-#define SAVED(node, names) {node, names},
+/* A node, then its names, and so on: one string, as each pointer of a table is a relocation. */
+static const char names_of[] = {
+#define SAVED(node, names) node "\0" names "\0"
 #include "py_saved_names.def"
 #undef SAVED
 };
@@ -34,8 +35,10 @@ static bool nth_word(const char *words, int n, char word[48]) {
 }
 
 static const char *names_of_node(const char *node) {
-    for (size_t i = 0; i < sizeof names_of / sizeof *names_of; i++)
-        if (!strcmp(names_of[i][0], node)) return names_of[i][1];
+    for (const char *at = names_of, *names; *at; at = names + strlen(names) + 1) {
+        names = at + strlen(at) + 1;
+        if (!strcmp(at, node)) return names;
+    }
     return NULL;
 }
 
