@@ -1004,3 +1004,18 @@ def test_a_backward_hook_made_by_hand_has_the_private_names():
 def test_a_handle_of_several_hooks_has_no_id():
     handle = torch.autograd.graph.register_multi_grad_hook([torch.ones(1, requires_grad=True)], print)
     assert not any(hasattr(handle, name) for name in ("id", "hooks_dict_ref", "extra_dict_ref"))
+
+
+def test_a_parameter_that_a_hook_returns_becomes_a_plain_gradient():
+    x = leaf(1, 2)
+    x.register_hook(lambda g: nn.Parameter(g * 2))
+    (x * 3).sum().backward()
+    assert type(x.grad) is torch.Tensor and not x.grad.requires_grad and x.grad.tolist() == [6.0, 6.0]
+
+
+def test_backward_takes_its_gradient_in_a_sequence():
+    x = leaf(1, 2)
+    (x * 3).backward([torch.ones(2)])
+    assert x.grad.tolist() == [3.0, 3.0]
+    with pytest.raises(TypeError, match="'int' object is not iterable"):
+        (x * 3).backward(3)

@@ -40,7 +40,7 @@ EPOCH_DEPRECATION_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
     "Please use `scheduler.step()`: with an epoch the rate is computed from the first one, where that can be done."
 )
-_ORDER = "see https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
+_ORDER = "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 
 
 def _value(value):
@@ -142,13 +142,14 @@ class LRScheduler:
         if self._step_count == 1:
             if not hasattr(self.optimizer.step, "_wrapped_by_lr_sched"):
                 _warn(
-                    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization: "
-                    f"make sure to call it before `lr_scheduler.step()`, {_ORDER}"
+                    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. "
+                    f"Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. {_ORDER}"
                 )
             elif not getattr(self.optimizer, "_opt_called", False):
                 _warn(
-                    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite "
-                    f"order, or the first rate of the schedule is skipped: {_ORDER}"
+                    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you "
+                    "should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to "
+                    "do this will result in PyTorch skipping the first value of the learning rate schedule. " + _ORDER
                 )
         self._step_count += 1
         if epoch is not None:
