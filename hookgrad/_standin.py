@@ -57,7 +57,9 @@ class Finder:
             ours = f"{HERE}.{name}" if name == FUNCTORCH else HERE + name[len(THERE) :]
             if name[len(THERE) + 1 :] in IMPORTED:
                 ours = HERE + "._imported"
-            if name.endswith((".autocast_mode", ".grad_scaler")):  # of amp and cuda.amp, which are a module each
+            if name.endswith(
+                (".autocast_mode", ".grad_scaler", "cuda.memory", "cuda.random")
+            ):  # of a module with the names of its parts
                 ours = ours.rpartition(".")[0]
             try:
                 module = importlib.import_module(ours)

@@ -599,6 +599,10 @@ def _late_in_core(name):
         return getattr(overrides, name)
     if name == "_get_tracing_state":
         return lambda: None  # nothing is traced
+    if name == "Graph":  # of a traced function: for annotations
+        from .fx import Graph
+
+        return Graph
     if name in ("DispatchKey", "DispatchKeySet"):
         from . import library
 

@@ -327,6 +327,23 @@ print(Twice.__name__)
     assert output(run_script(source)) == ["False None True True", "True True True", "True None", "Twice"]
 
 
+def test_parts_of_cuda_and_names_of_traced_graphs_can_be_imported(run_script):
+    source = """
+import torch
+print(torch.cuda.random.manual_seed(3), torch.cuda.memory.memory_allocated())
+import torch.cuda.memory
+from torch.cuda.random import manual_seed_all
+from torch.jit import _get_trace_graph
+def graph_of(module) -> torch._C.Graph:
+    return _get_trace_graph(module)
+try:
+    graph_of(torch.nn.ReLU())
+except NotImplementedError as error:
+    print(error)
+"""
+    assert output(run_script(source)) == ["None 0", "hookgrad has no graphs of traced functions"]
+
+
 def test_methods_and_types_in_errors_have_the_names_of_pytorch(run_script):
     source = """
 import torch

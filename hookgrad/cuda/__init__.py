@@ -1,6 +1,10 @@
 """CUDA, which hookgrad does not have: enough for programs to ask and go on without."""
 
+import sys
+
 from .._C import OutOfMemoryError  # noqa: F401 (a name of this module)
+
+memory = random = sys.modules[__name__]  # its parts are here
 
 _TYPES = frozenset(f"{kind}Tensor" for kind in "BFloat16 Bool Byte Char Double Float Half Int Long Short".split())
 

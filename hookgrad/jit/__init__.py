@@ -73,6 +73,11 @@ def trace(func, example_inputs=None, *args, **kwargs):
 freeze = interface = optimize_for_inference = script
 
 
+def _get_trace_graph(f, args=(), *more, **kwargs):
+    """Refused: there is no graph of a traced function here. Libraries import it for what not every program uses."""
+    raise NotImplementedError("hookgrad has no graphs of traced functions")
+
+
 def annotate(the_type, the_value):
     """The value, whose type is said to a compiler."""
     return the_value
