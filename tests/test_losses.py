@@ -422,3 +422,19 @@ def test_a_loss_expands_only_what_is_not_of_the_common_shape():
 def test_weights_of_another_size_are_refused(loss):
     with pytest.raises(ValueError, match=r"^Weights and input must have the same size\.$"):
         loss(torch.ones(2, 3), torch.ones(2, 3), weight=torch.ones(3))
+
+
+@pytest.mark.parametrize("loss", [F.smooth_l1_loss, F.huber_loss])
+def test_a_loss_of_two_parts_is_flat_where_they_meet(loss):
+    x, y = torch.tensor([1.0, 2.0, 1.5], requires_grad=True), torch.ones(3, requires_grad=True)
+    for side, sign in ((x, 1), (y, -1)):
+        (g,) = torch.autograd.grad(loss(x, y, reduction="sum"), side, create_graph=True)
+        assert g.tolist() == [0, sign, sign * 0.5] and not g[0].signbit()
+        assert torch.autograd.grad(g.sum(), side)[0].tolist() == [1, 0, 1]
+
+
+def test_the_gradient_of_a_target_that_is_met_has_no_sign():
+    x, y = torch.ones(2), torch.ones(2, requires_grad=True)
+    F.mse_loss(x, y).backward()
+    torch.cdist(x[None], y[None]).sum().backward()
+    assert repr(y.grad) == "tensor([0., 0.])"

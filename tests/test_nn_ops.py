@@ -466,3 +466,11 @@ def test_rms_norm_computes_halves_in_float32_and_keeps_the_dtype_of_its_input():
 def test_an_activation_of_integers_is_refused_in_pytorchs_words(name, kernel):
     with pytest.raises(NotImplementedError, match=f"^\"{kernel}\" not implemented for 'Long'$"):
         getattr(F, name)(torch.arange(2))
+
+
+def test_zero_is_positive_in_the_second_derivative_of_prelu():
+    x, w = torch.tensor([[0.0, -1.0]], requires_grad=True), torch.tensor([0.25], requires_grad=True)
+    by_x, by_w = torch.autograd.grad(F.prelu(x, w).sum(), (x, w), create_graph=True)
+    assert by_x.tolist() == [[0.25, 0.25]] and by_w.item() == -1
+    assert torch.autograd.grad(by_x.sum(), w, retain_graph=True)[0].item() == 1
+    assert torch.autograd.grad(by_w, x)[0].tolist() == [[0, 1]]

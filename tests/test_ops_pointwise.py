@@ -549,3 +549,9 @@ def test_angles_of_all_quarters():
     x, y = spread(-3, 3), spread(-5, 2)[::-1]
     got = torch.atan2(torch.tensor(y, dtype=torch.float64), torch.tensor(x, dtype=torch.float64)).tolist()
     assert all(abs(a - math.atan2(v, u)) <= 2 * math.ulp(a) for a, u, v in zip(got, x, y))
+
+
+def test_the_slope_of_digamma_ends_at_zero():
+    x = torch.tensor([math.inf, 1.0, -1.5], dtype=torch.float64, requires_grad=True)
+    x.digamma().sum().backward()
+    assert x.grad.tolist() == pytest.approx([0, math.pi**2 / 6, 9.3792466], rel=1e-6)

@@ -61,9 +61,22 @@ double hg_zeta(double s, double q) {
     return sum;
 }
 
+/* The first derivative of psi, with as many terms as PyTorch takes. */
+static double trigamma(double x) {
+    const double pi = 3.14159265358979323846;
+    double sum = 0, sign = 1;
+    if (x < 0.5) { /* by reflection */
+        double s = sin(pi * x);
+        sum = -(pi * pi) / (s * s), x = 1 - x, sign = -1;
+    }
+    for (int i = 0; i < 6; i++, x++) sum += 1 / (x * x);
+    double q = 1 / (x * x);
+    return sign * (sum + (1 + 1 / (2 * x) + q * (1.0 / 6 - q * (1.0 / 30 - q / 42))) / x);
+}
+
 /* The n-th derivative of psi. */
 static double polygamma(int64_t n, double x) {
-    if (n == 0) return psi(x);
+    if (n < 2) return n ? trigamma(x) : psi(x);
     return (n % 2 ? 1 : -1) * tgamma((double)n + 1) * hg_zeta((double)n + 1, x);
 }
 

@@ -393,9 +393,13 @@ hg_status hg_prelu_kernel_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_prelu_kernel_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *is_positive = X(GT, T(IN(0)), hg_i(0));
-    if (NEED(0)) GIVE(0, X(WHERE, T(is_positive), T(G), T(MUL_(IN(1), G))));
-    if (NEED(1)) GIVE(1, X(WHERE, T(is_positive), hg_i(0), T(MUL_(IN(0), G)))); /* the engine sums it to w's shape */
+    hg_tensor *is_positive = X(GT, T(IN(0)), hg_i(0)), *is_flat = is_positive, *w = IN(1);
+    if (cx->grad_enabled) { /* in PyTorch's second derivative zero is a positive number */
+        is_flat = X(GE, T(IN(0)), hg_i(0));
+        if (NEED(0)) w = X(WHERE, T(is_flat), T(X(DETACH, T(w))), T(w));
+    }
+    if (NEED(0)) GIVE(0, X(WHERE, T(is_positive), T(G), T(MUL_(w, G))));
+    if (NEED(1)) GIVE(1, X(WHERE, T(is_flat), hg_i(0), T(MUL_(IN(0), G)))); /* the engine sums it to w's shape */
     return HG_OK;
 }
 

@@ -277,7 +277,7 @@ hg_status hg_cdist_forward_bwd(hg_ctx *cx, hg_back *b) {
         part = X(MASKED_FILL, T(part), T(off), hg_i(0));
     }
     if (NEED(0)) GIVE(0, X(SUM_DIM, T(part), hg_ints((int64_t[]){-2}, 1)));
-    if (NEED(1)) GIVE(1, X(NEG, T(X(SUM_DIM, T(part), hg_ints((int64_t[]){-3}, 1)))));
+    if (NEED(1)) GIVE(1, X(RSUB_SCALAR, T(X(SUM_DIM, T(part), hg_ints((int64_t[]){-3}, 1))), hg_i(0)));
     return HG_OK;
 }
 

@@ -135,28 +135,33 @@ static hg_tensor *spread_grad(hg_ctx *cx, hg_back *b, int reduction, int64_t n) 
     return mean_of(cx, b, reduction, G, n);
 }
 
-/* The same for input and target but for the sign. */
-static hg_status give_both(hg_ctx *cx, hg_back *b, hg_tensor *slope, int64_t n) {
-    hg_tensor *g = X(CONTIGUOUS, T(X(MUL, T(slope), T(spread_grad(cx, b, 2, n))))); /* so it lies in torch */
-    if (NEED(0)) GIVE(0, g);
-    if (NEED(1)) GIVE(1, X(NEG, T(g)));
+/* The loss is even: the target's gradient is the input's with the two exchanged. `slope` is of their difference. */
+static hg_status give_both(hg_ctx *cx, hg_back *b, hg_tensor *(*slope)(hg_ctx *, hg_back *, hg_tensor *)) {
+    for (int i = 0; i < 2; i++) {
+        if (!NEED(i)) continue;
+        hg_tensor *d = X(SUB, T(IN(i)), T(IN(1 - i)));
+        hg_tensor *g = X(MUL, T(slope(cx, b, d)), T(spread_grad(cx, b, 2, d ? d->numel : 1)));
+        GIVE(i, X(CONTIGUOUS, T(g))); /* so it lies in torch */
+    }
     return HG_OK;
 }
 
-hg_status hg_mse_loss_data_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *d = X(SUB, T(IN(0)), T(IN(1)));
-    return give_both(cx, b, X(MUL, T(d), hg_f(2)), d ? d->numel : 1);
+static hg_tensor *mse_slope(hg_ctx *cx, hg_back *b, hg_tensor *d) {
+    (void)b;
+    return X(MUL, T(d), hg_f(2));
 }
 
-hg_status hg_smooth_l1_data_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *d = X(SUB, T(IN(0)), T(IN(1)));
-    return give_both(cx, b, X(CLAMP, T(X(DIV, T(d), *ARG(3))), hg_f(-1), hg_f(1)), d ? d->numel : 1);
+/* hardtanh has, unlike clamp, no derivative at its ends: nor has the slope. */
+static hg_tensor *smooth_l1_slope(hg_ctx *cx, hg_back *b, hg_tensor *d) {
+    return X(HARDTANH, T(X(DIV, T(d), *ARG(3))), hg_f(-1), hg_f(1));
+}
+static hg_tensor *huber_slope(hg_ctx *cx, hg_back *b, hg_tensor *d) {
+    return X(HARDTANH, T(d), hg_f(-ARG(3)->u.f), *ARG(3));
 }
 
-hg_status hg_huber_data_bwd(hg_ctx *cx, hg_back *b) {
-    hg_tensor *d = X(SUB, T(IN(0)), T(IN(1)));
-    return give_both(cx, b, X(CLAMP, T(d), hg_f(-ARG(3)->u.f), *ARG(3)), d ? d->numel : 1);
-}
+hg_status hg_mse_loss_data_bwd(hg_ctx *cx, hg_back *b) { return give_both(cx, b, mse_slope); }
+hg_status hg_smooth_l1_data_bwd(hg_ctx *cx, hg_back *b) { return give_both(cx, b, smooth_l1_slope); }
+hg_status hg_huber_data_bwd(hg_ctx *cx, hg_back *b) { return give_both(cx, b, huber_slope); }
 
 /* ---- Binary cross entropy --------------------------------------------------------------------------------------------------- */
 
