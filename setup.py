@@ -61,8 +61,8 @@ UNROLLED = """copy k_gemm k_reduce k_unary k_window op_create op_extreme op_loss
               op_sort optim""".split()
 # What no loop runs through, neither one over elements nor a program's own: as small as can be.
 SELDOM = """cpu dtype malloc_host meta op_arrange op_decompose op_einsum op_linalg op_math py_buffer py_cast py_dispatch py_dlpack
-            py_generator py_init py_layer py_machine py_mapping py_numpy py_override py_raise py_reenter py_saved py_saved_hooks
-            py_watch schema""".split()
+            py_generator py_init py_layer py_machine py_mapping py_numpy py_override py_parse py_raise py_reenter py_saved
+            py_saved_hooks py_types py_watch schema""".split()
 
 
 def flags_of(source: str, compiler: str) -> list[str]:

@@ -213,13 +213,15 @@ hg_status hg_refuse_inference(hg_ctx *cx) {
         "details.");
 }
 
-hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
+hg_status hg_check_writable(hg_ctx *cx, hg_tensor *t) {
     hg_status st = hg_announce_write(cx, t);
     if (st != HG_OK) return st;
     if (t->storage && t->storage->read_only)
         return hg_fail(cx, HG_STATE, "the tensor's memory is read-only: it cannot be modified in place");
-    if (!cx->grad_enabled) return HG_OK;
-    if (!recording && !hg_tensor_requires_grad(t)) return HG_OK;
+    return HG_OK;
+}
+
+hg_status hg_check_rebase(hg_ctx *cx, hg_tensor *t) {
     if (t->base) {
         for (const hg_tensor *v = t; v->base; v = v->base) {
             hg_status st = refuse_view(cx, v, true);
@@ -236,6 +238,12 @@ hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
     if (!t->grad_fn && hg_tensor_requires_grad(t))
         return hg_fail(cx, HG_STATE, "a leaf Variable that requires grad is being used in an in-place operation.");
     return HG_OK;
+}
+
+hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording) {
+    hg_status st = hg_check_writable(cx, t);
+    if (st != HG_OK || !cx->grad_enabled || (!recording && !hg_tensor_requires_grad(t))) return st;
+    return hg_check_rebase(cx, t);
 }
 
 /* ---- In-place on views ------------------------------------------------------------------------------------------------ */

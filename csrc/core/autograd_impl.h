@@ -69,6 +69,9 @@ static inline hg_status hg_announce_write(hg_ctx *cx, hg_tensor *t) {
     hg_status st = cx->lib->watch.writing ? cx->lib->watch.writing(cx, t) : HG_OK;
     return st == HG_OK ? HG_OK : (cx->status = st);
 }
+/* May t be written to: its memory; its history, to be based on a new node; both, as far as the mode asks for? */
+hg_status hg_check_writable(hg_ctx *cx, hg_tensor *t);
+hg_status hg_check_rebase(hg_ctx *cx, hg_tensor *t);
 hg_status hg_check_inplace(hg_ctx *cx, hg_tensor *t, bool recording);
 /* t was made by output nr of the node: steals node. */
 void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);

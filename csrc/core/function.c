@@ -46,11 +46,8 @@ static hg_status become_output(hg_ctx *cx, hg_node *n, hg_tensor *out, uint32_t 
         if (!out->grad_fn && hg_tensor_requires_grad(out))
             return hg_fail(cx, HG_STATE, "a leaf Variable that requires grad has been used in an in-place operation.");
         hg_tensor_set_grad(cx, out, NULL);
-        bool grad = cx->grad_enabled;
-        cx->grad_enabled = true; /* what forward did to it was not checked: it ran without recording */
-        st = hg_check_inplace(cx, out, true);
-        cx->grad_enabled = grad;
-        if (st != HG_OK) return st;
+        /* What forward did to it was not checked: it ran without recording. */
+        if ((st = hg_check_writable(cx, out)) != HG_OK || (st = hg_check_rebase(cx, out)) != HG_OK) return st;
         hg_retain(cx, n);
         st = hg_rebase_history(cx, out, n);
         if (!out->base) out->out_nr = k;

@@ -602,10 +602,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     hg_tensor *self = a[0].u.t, *original = NULL, *alias = NULL;
     uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, save_out = 0;
     if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
-    bool grad_enabled = cx->grad_enabled; /* PyTorch lets the logical ops write to whatever needs a gradient */
-    if (id >= HG_OP_LOGICAL_AND && id <= HG_OP_LOGICAL_NOT) cx->grad_enabled = false;
-    st = hg_check_inplace(cx, self, want != 0);
-    cx->grad_enabled = grad_enabled;
+    st = info->op->flags & HG_ROW_UNASKED ? hg_check_writable(cx, self) : hg_check_inplace(cx, self, want != 0);
     if (st != HG_OK) return st;
     hg_tensor *out[HG_MAX_OUT] = {self};
     hg_node *node = NULL;

@@ -439,7 +439,8 @@ enum {
     HG_ROW_SPECIAL = 512,    /* torch.special.name */
     HG_ROW_MOVES =
         2048, /* one that MUTATES how the argument lies in its memory, not what is there: of a view no base sees it */
-    HG_ROW_TWICE = 1024, /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
+    HG_ROW_UNASKED = 4096, /* in place it writes to whatever needs a gradient, as PyTorch's logical ops do */
+    HG_ROW_TWICE = 1024,   /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
 };
 
 #define HG_MAX_PARAMS 16
