@@ -35,6 +35,9 @@ print(nn.Linear, nn.Module, nn.Conv2d, nn.Sequential, optim.SGD)
 print(torch.Tensor, nn.Parameter, torch.Size)
 print(torch.float32, torch.device("cpu"), repr(torch.device("cpu")))
 print(type(torch.ones(1)), type(nn.Linear(1, 1).weight), type(torch.ones(1).shape))
+print(type(torch.ones(1, 1).max(1)), type(torch.aminmax(torch.ones(1))))
+leaves, _ = torch.utils._pytree.tree_flatten(torch.ones(1, 1).sort())
+print(len(leaves))
 """
     assert output(run_script(source)) == [
         "<class 'torch.nn.modules.linear.Linear'> <class 'torch.nn.modules.module.Module'> "
@@ -43,6 +46,8 @@ print(type(torch.ones(1)), type(nn.Linear(1, 1).weight), type(torch.ones(1).shap
         "<class 'torch.Tensor'> <class 'torch.nn.parameter.Parameter'> <class 'torch.Size'>",
         "torch.float32 cpu device(type='cpu')",
         "<class 'torch.Tensor'> <class 'torch.nn.parameter.Parameter'> <class 'torch.Size'>",
+        "<class 'torch.return_types.max'> <class 'torch.return_types.aminmax'>",
+        "2",
     ]
 
 

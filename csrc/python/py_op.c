@@ -40,9 +40,11 @@ static PyTypeObject *result_type(const hg_op_info *info, bool out) {
         return NULL;
     }
     type->tp_repr = result_repr;
-    PyObject *module = PyUnicode_FromString("hookgrad.return_types"); /* where pickles find it */
+    PyObject *home = PyImport_ImportModule("hookgrad.return_types"); /* where pickles find it: torch's in a script */
+    PyObject *module = home ? PyObject_GetAttrString(home, "__name__") : NULL;
     int failed = module ? PyObject_SetAttr((PyObject *)type, NAME(__module__), module) : -1;
     Py_XDECREF(module);
+    Py_XDECREF(home);
     if (failed) {
         Py_DECREF(type);
         return NULL;

@@ -236,7 +236,7 @@ def _node_type(tree):
     cls = type(tree)
     if cls in SUPPORTED_NODES:
         return cls
-    if cls.__module__ == "hookgrad.return_types":
+    if cls.__module__ in ("hookgrad.return_types", "torch.return_types"):
         _add(cls, lambda t: (list(t), None), lambda children, _: cls(children), _places)
         return cls
     return namedtuple if is_namedtuple_class(cls) else cls
