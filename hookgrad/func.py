@@ -101,10 +101,13 @@ def _gradients(outputs, inputs, starts):
 
 def _chosen(args, argnums):
     """(the arguments to differentiate by, a function that puts others in their places)."""
-    numbers = argnums if isinstance(argnums, tuple) else (argnums,)
+    several = isinstance(argnums, tuple)
+    numbers = argnums if several else (argnums,)
     for n in numbers:
         if not isinstance(n, int):
-            raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+            raise RuntimeError(
+                f"{'argnum must be int' if several else 'argnums must be int or Tuple[int, ...]'}, got: {type(n)}"
+            )
         if not -len(args) <= n < len(args):
             raise RuntimeError(f"Got argnum={n}, but only {len(args)} positional inputs")
     if not numbers:
@@ -115,11 +118,11 @@ def _chosen(args, argnums):
 
     def replaced(values):
         new = list(args)
-        for n, value in zip(numbers, values if isinstance(argnums, tuple) else (values,)):
+        for n, value in zip(numbers, values if several else (values,)):
             new[n] = value
         return new
 
-    return (tuple([args[n] for n in numbers]) if isinstance(argnums, tuple) else args[numbers[0]]), replaced
+    return (tuple([args[n] for n in numbers]) if several else args[numbers[0]]), replaced
 
 
 def _with_aux(result, has_aux, name):
@@ -414,7 +417,22 @@ def linearize(func, *primals):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.linearize.html
     """
-    return func(*primals), lambda *tangents: jvp(func, primals, tangents)[1]
+    leaves, structure = tree_flatten(primals)
+
+    def jvp_fn(*tangents):
+        flat, given = tree_flatten(tangents)
+        if given != structure:
+            raise RuntimeError(f"Expected the tangents {given} to have the same argspec as the primals {structure}")
+        for i, (t, leaf) in enumerate(zip(flat, leaves)):
+            for what in ("shape", "dtype"):
+                if getattr(t, what) != getattr(leaf, what):
+                    raise RuntimeError(
+                        f"tangent:{i} with {what} {getattr(t, what)} in flattened pytree doesn't match the {what} "
+                        f"{getattr(leaf, what)} of the corresponding primal."
+                    )
+        return jvp(func, primals, tangents)[1]
+
+    return func(*primals), jvp_fn
 
 
 def functionalize(func, *, remove="mutations"):
@@ -454,11 +472,14 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
     """
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError("jacrev: `chunk_size` should be greater than 0.")
+    return _by_rows(func, argnums, has_aux, "vjp(f, *primals)")
 
+
+def _by_rows(func, argnums, has_aux, name):
     @wraps(func)
     def wrapper(*args, **kwargs):
         tree, replaced = _chosen(args, argnums)
-        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, "jacrev(f)(*args)")
+        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, name)
         blocks = []
         for k, output in enumerate(call.outputs):
             rows = []
@@ -488,7 +509,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.jacfwd.html
     """
-    rows = jacrev(func, argnums, has_aux=has_aux)
+    rows = _by_rows(func, argnums, has_aux, "jvp(f, primals, tangents)")
 
     @wraps(func)
     def wrapper(*args, **kwargs):
@@ -624,7 +645,8 @@ def _stacked(results, out_dims, name, empty):
     dims = _spread(out_dims, results[0])
     if dims is None:
         raise ValueError(
-            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`."
+            f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
+            f"out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {tree_flatten(results[0])[1]}."
         )
     for column, d in zip(columns, dims):
         if d is not None and not isinstance(column[0], _C.Tensor):

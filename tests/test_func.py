@@ -475,3 +475,25 @@ def test_transforms_take_results_with_names_apart():
     assert s.shape == (3, 2)
     with pytest.raises(RuntimeError, match="All outputs of f must be floating-point"):
         torch.func.vjp(lambda x: x.max(0), torch.ones(2))
+
+
+def test_what_is_wrong_is_said_by_the_transform_that_runs():
+    x = torch.ones(3)
+    for call, words in (
+        (lambda: func.jacrev(lambda x: 3)(x), r"^vjp\(f, \*primals\): expected f\(\*primals\) to return only tensors"),
+        (
+            lambda: func.jacfwd(lambda x: 3)(x),
+            r"^jvp\(f, primals, tangents\): expected f\(\*primals\) to return only tensors",
+        ),
+        (lambda: func.hessian(lambda x: 3)(x), r"^vjp\(f, \*primals\): expected"),
+        (lambda: grad(cube, argnums=(0, "1"))(x, x), r"^argnum must be int, got: <class 'str'>"),
+        (lambda: func.linearize(cube, x)[1](x, x), r"^Expected the tangents TreeSpec[\s\S]* to have the same argspec"),
+        (lambda: func.linearize(cube, x)[1](A), r"^tangent:0 with shape torch.Size\(\[2\]\) in flattened pytree"),
+        (lambda: func.linearize(cube, x)[1](x.double()), r"^tangent:0 with dtype torch.float64 in flattened pytree"),
+    ):
+        with pytest.raises(RuntimeError, match=words):
+            call()
+    with pytest.raises(
+        ValueError, match=r"out_dims has structure TreeSpec\(tuple, None, \[\*\]\) but outputs has structure \*"
+    ):
+        vmap(lambda x: x, out_dims=(0,))(x)
