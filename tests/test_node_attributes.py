@@ -74,7 +74,9 @@ def test_a_number_counts_as_saved():
 
 
 def test_a_node_knows_what_gradients_it_takes():
-    (meta,) = leaf(2, 3).exp().grad_fn._input_metadata
+    told = leaf(2, 3).exp().grad_fn._input_metadata
+    (meta,) = told
+    assert type(told) is tuple
     assert (meta.shape, meta.dtype, meta.device) == ([2, 3], torch.float32, torch.device("cpu"))
     assert not meta.is_nested_tensor
 

@@ -267,9 +267,9 @@ static PyObject *node_input_metadata(PyObject *self, void *unused) {
         failed = !one || PyList_Append(list, one);
         Py_XDECREF(one), Py_XDECREF(kind), Py_XDECREF(fields), Py_XDECREF(as_list), Py_XDECREF(sizes);
     }
-    Py_XDECREF(types);
-    if (failed) Py_CLEAR(list);
-    return list;
+    PyObject *result = failed ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(types), Py_XDECREF(list);
+    return result;
 }
 
 static PyObject *register_on(PyObject *self, hg_hook_kind kind, PyObject *fn, const char *function) {
