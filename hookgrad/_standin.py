@@ -57,9 +57,8 @@ class Finder:
             ours = f"{HERE}.{name}" if name == FUNCTORCH else HERE + name[len(THERE) :]
             if name[len(THERE) + 1 :] in IMPORTED:
                 ours = HERE + "._imported"
-            if name.endswith(
-                (".autocast_mode", ".grad_scaler", "cuda.memory", "cuda.random")
-            ):  # of a module with the names of its parts
+            # Parts of amp, cuda.amp and cuda, whose names are those modules' own
+            if name.endswith((".autocast_mode", ".grad_scaler", "cuda.memory", "cuda.random")):
                 ours = ours.rpartition(".")[0]
             try:
                 module = importlib.import_module(ours)

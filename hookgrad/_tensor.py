@@ -271,6 +271,9 @@ def pin_memory(self, device=None):
 @_method
 def set_(self, source=None, storage_offset=None, size=None, stride=None):
     """Show another tensor's memory from here on; returns itself."""
+    kind = getattr(source, "dtype", self.dtype)
+    if kind != self.dtype:
+        raise RuntimeError(f"set_(): expected the memory of a tensor of {self.dtype}, got {kind}")
     if source is None:
         source = _C.empty(0, dtype=self.dtype)
     elif not isinstance(source, Tensor):
@@ -440,7 +443,20 @@ def _refuse_gradient(self, name):
 def map_(self, other, function):
     """Replace each element by function(element, element of other)."""
     _refuse_gradient(self, "map_")
-    return _replace(self, [function(a, b) for a, b in zip(self.flatten().tolist(), other.flatten().tolist())])
+    if self.dtype != other.dtype:
+        raise TypeError(f"map_: expected other of {self.dtype} (got {other.dtype})")
+    return _map(self, function, other)
+
+
+@_method
+def map2_(self, x, y, function):
+    """Replace each element by function(element, element of x, element of y)."""
+    _refuse_gradient(self, "map2_")
+    return _map(self, function, x, y)
+
+
+def _map(self, function, *others):
+    return _replace(self, list(map(function, *(t.expand_as(self).flatten().tolist() for t in (self, *others)))))
 
 
 @_method
@@ -690,7 +706,9 @@ Tensor.__torch_function__ = classmethod(__torch_function__)
 # ---- Old constructors ----------------------------------------------------------------------------------------------
 
 
-def _legacy(dtype, args, device=None):
+def _legacy(dtype, args, device=None, size=None):
+    if size is not None:
+        args = (_C.Size(size),)
     if len(args) == 1 and isinstance(args[0], Tensor):
         if args[0].dtype != dtype:
             raise TypeError(f"expected {dtype} (got {args[0].dtype})")

@@ -558,3 +558,36 @@ def test_a_layout_that_is_not_there_is_refused():
         NotImplementedError, match=r"zeros\(\): argument 'layout' must be torch.strided here, not torch.sparse"
     ):
         torch.zeros(2, layout=torch.sparse_coo)
+
+
+def test_map_takes_others_that_broadcast():
+    x = torch.ones(2, 2)
+    assert x.map_(torch.tensor([1.0, 2.0]), lambda a, b: a + b).tolist() == [[2, 3], [2, 3]]
+    assert x.map2_(torch.tensor([1.0, 2.0]), torch.tensor(2.0), lambda a, b, c: a + b * c).tolist() == [[4, 7], [4, 7]]
+    with pytest.raises(RuntimeError):
+        torch.ones(2).map_(x, lambda a, b: a + b)
+    with pytest.raises(TypeError, match="expected other of torch.float32"):
+        x.map_(x.double(), lambda a, b: a + b)
+
+
+def test_sizes_of_old_constructors_by_name():
+    made = torch.Tensor(size=(2, 3)), torch.FloatTensor(size=[2, 3]), torch.ones(1).new(size=(2, 3))
+    assert all(t.shape == (2, 3) for t in made)
+    with pytest.raises(TypeError):
+        torch.Tensor([1.0], size=(2,))
+
+
+def test_set_takes_memory_of_its_own_dtype():
+    x = torch.ones(2, 3)
+    y = torch.empty(0).set_(x)
+    assert y.is_set_to(x) and x.is_set_to(y) and not x.is_set_to(x.view(3, 2))
+    for other in (x.double(), x.double().storage()):
+        with pytest.raises(RuntimeError, match="expected the memory of a tensor of torch.float32"):
+            y.set_(other)
+
+
+def test_masked_scatter_in_place_of_a_mask_that_is_larger():
+    for mask in (torch.ones(2, 3), torch.ones(1, 3)):
+        with pytest.raises(RuntimeError, match="the mask has more dimensions"):
+            torch.ones(3).masked_scatter_(mask.bool(), torch.zeros(6))
+    assert torch.ones(1, 3).masked_scatter_(torch.ones(3).bool(), torch.zeros(3)).tolist() == [[0, 0, 0]]

@@ -86,7 +86,9 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_SHAPE, "masked_scatter_ only supports boolean masks, but got mask with dtype %s",
                        hg_dtype_word(mask->dtype, w1));
     if (*out) {
-        st = hg_check_overlap(cx, *out, NULL);
+        st = n == t->n_dim && !memcmp(shape, t->shape, (size_t)n * sizeof *shape)
+                 ? hg_check_overlap(cx, *out, NULL)
+                 : hg_fail(cx, HG_SHAPE, "masked_scatter_: the mask has more dimensions or elements than self");
     } else { /* out of place, self is broadcast too */
         st = spread(cx, t, n, shape, &whole);
         if (st == HG_OK) st = hg_out_copy(cx, whole, out);

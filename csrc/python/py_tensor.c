@@ -168,14 +168,18 @@ static PyObject *tensor_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     if (!cx) return NULL;
     if (kwargs && PyDict_GET_SIZE(kwargs)) {
         PyObject *device = PyDict_GetItemWithError(kwargs, NAME(device)),
-                 *data = PyDict_GetItemWithError(kwargs, NAME(data));
+                 *data = PyDict_GetItemWithError(kwargs, NAME(data)), *size = PyDict_GetItemString(kwargs, "size");
         if (PyErr_Occurred() || py_device(device, "Tensor")) return NULL;
-        if ((device != NULL) + (data != NULL) != PyDict_GET_SIZE(kwargs) || (data && PyTuple_GET_SIZE(args)))
+        if ((device != NULL) + (data != NULL) + (size != NULL) != PyDict_GET_SIZE(kwargs) ||
+            ((data || size) && PyTuple_GET_SIZE(args)) || (data && size))
             return PyErr_SetString(PyExc_TypeError,
                                    "new() got an unexpected keyword argument; torch.tensor() takes dtype and the like"),
                    NULL;
-        if (data && !(args = PyTuple_Pack(1, data))) return NULL;
-        if (!data) Py_INCREF(args);
+        if (data || size) {
+            if (!(args = data ? PyTuple_Pack(1, data) : PySequence_Tuple(size))) return NULL;
+        } else {
+            Py_INCREF(args);
+        }
     } else {
         Py_INCREF(args);
     }

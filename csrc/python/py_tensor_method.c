@@ -121,8 +121,9 @@ static bool needs_tensor(PyObject *other, const char *function) {
 static PyObject *tensor_is_set_to(PyObject *self, PyObject *other) {
     if (!needs_tensor(other, "is_set_to")) return NULL;
     hg_tensor *a = TENSOR(self), *b = TENSOR(other);
-    return PyBool_FromLong(a->storage == b->storage && a->data == b->data && a->dtype == b->dtype &&
-                           a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) &&
+    return PyBool_FromLong(a->storage && b->storage && hg_storage_own(a->storage) == hg_storage_own(b->storage) &&
+                           a->data == b->data && a->dtype == b->dtype && a->n_dim == b->n_dim &&
+                           !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) &&
                            !memcmp(a->stride, b->stride, a->n_dim * sizeof *a->stride));
 }
 
