@@ -532,7 +532,8 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     if (grad[0] && var->grad_fn) return hg_fail(cx, HG_STATE, "leaf variable has been moved into the graph interior");
     if (!grad[0] || !var->requires_grad) { /* nothing to add, or it was frozen since forward; the hooks run */
     } else if (!var->grad && may_steal(cx, var, grad[0])) { /* in a tensor of its own where hooks see this one */
-        if (grad[0]->base || grad[0]->requires_grad || n->hooks || hg_sees(cx, grad[0])) st = hg_told_detach(cx, grad[0], &sum);
+        if (grad[0]->base || grad[0]->requires_grad || n->hooks || hg_sees(cx, grad[0]))
+            st = hg_told_detach(cx, grad[0], &sum);
         if (st != HG_OK) return st;
         if (!sum) hg_retain(cx, sum = grad[0]);
         put_grad(cx, var, sum);
