@@ -629,6 +629,7 @@ def _late_in_core(name):
 
 
 _C.__getattr__ = _late_in_core
+_C.__class__ = _C._Package  # the names it has are found first
 
 
 def __init_subclass__(cls, **kwargs):

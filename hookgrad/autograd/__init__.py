@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping
 
 from .. import _C
-from .._C import are_tensors as _are_tensors
-from .._C import grad as _grad_of  # under names of this module Python finds them at once
 from .._package import Package
 from . import function, grad_mode, graph, variable
 from .function import Function, NestedIOFunction
@@ -188,10 +186,10 @@ def grad(
         grad_outputs is None
         and only_inputs
         and not (is_grads_batched or materialize_grads)
-        and _are_tensors(outputs, inputs)
+        and _C.are_tensors(outputs, inputs)
     ):
         keep = create_graph if retain_graph is None else retain_graph
-        return _grad_of(outputs, None, inputs, keep or _samples_left > 0, create_graph, not not allow_unused)
+        return _C.grad(outputs, None, inputs, keep or _samples_left > 0, create_graph, not not allow_unused)
     if _C._overridden(outputs, inputs) or _strange(outputs) or _strange(inputs):
         given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
         given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}

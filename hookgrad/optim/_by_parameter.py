@@ -2,7 +2,7 @@
 
 import hookgrad
 
-from .._C import _grad_mode, states_of, with_grad  # Python looks names of _C up anew each time, as it has a __getattr__
+from .._C import _grad_mode, states_of, with_grad
 from ..autograd.grad_mode import _unsafe_preserve_version_counter
 from .optimizer import Optimizer, _get_scalar_dtype, _run_closure
 
