@@ -89,3 +89,10 @@ print(torch.is_warn_always_enabled(), count("one.T"))
 def test_how_often_a_warning_comes(run_script):
     done = run_script(COUNTING)
     assert (done.stdout, done.stderr) == ("True 1 1\nFalse 0\n", "")
+
+
+def test_a_loss_warns_at_the_line_that_calls_it(run_script):
+    head = "import torch\nF, x = torch.nn.functional, torch.ones(2).log()\n\n"
+    given = run_script(head + "F.mse_loss(x, x[:1])\nF.kl_div(x, x)\nF.softmax(x)\n").stderr
+    lines = [line for line in given.splitlines() if "UserWarning" in line]
+    assert [line.split("script.py:")[1].split(":")[0] for line in lines] == ["4", "5", "6"]

@@ -390,11 +390,6 @@ hg_status hg_kl_div_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (!hg_dtype_is_float(x->dtype) || !hg_dtype_is_float(a[1].u.t->dtype))
         return hg_fail(cx, HG_STATE, "kl_div: Integral inputs not supported.");
     if (!batch_mean) HG_TRY(hg_reduction_of(cx, &a[2], &r));
-    if (r == HG_REDUCE_MEAN)
-        HG_TRY(hg_warn(cx, "UserWarning",
-                       "reduction: 'mean' divides the total loss by both the batch size and the support size."
-                       "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
-                       "'mean' will be changed to behave the same as 'batchmean' in the next major release."));
     hg_scope_begin(cx, &s);
     hg_tensor *loss = a[3].u.i ? X(MUL, T(X(EXP, a[1])), T(X(SUB, a[1], a[0])))
                                : X(SUB, T(X(XLOGY, a[1], a[1])), T(X(MUL, a[1], a[0])));

@@ -307,6 +307,26 @@ static hg_status host_call(void *ud, hg_module *m, const hg_value *args, size_t 
     return HG_OK;
 }
 
+/* How many frames up, from 1 on, the first is that runs no function of the package: who called into it. */
+static Py_ssize_t level_of_caller(void) {
+    PyFrameObject *frame = PyEval_GetFrame();
+    Py_ssize_t level = 1;
+    Py_XINCREF(frame);
+    while (frame) {
+        PyObject *globals = PyObject_GetAttrString((PyObject *)frame, "f_globals");
+        PyObject *module = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
+        const char *name = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : NULL;
+        bool ours = name && (!strncmp(name, "hookgrad.", 9) || !strncmp(name, "torch.", 6)); /* in torch's place */
+        PyFrameObject *back = ours ? PyFrame_GetBack(frame) : NULL;
+        Py_XDECREF(globals);
+        Py_DECREF(frame);
+        level += ours;
+        frame = back;
+    }
+    PyErr_Clear();
+    return level;
+}
+
 static hg_status host_warn(void *ud, const char *category, const char *words) {
     (void)ud;
     static const char *const names[] = {"UserWarning", "RuntimeWarning", "FutureWarning", "DeprecationWarning"};
@@ -316,7 +336,7 @@ static hg_status host_warn(void *ud, const char *category, const char *words) {
     category += of_module ? 7 : 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(category, names[i])) class = classes[i];
-    if (!of_module) return PyErr_WarnEx(class, words, 1) ? PY_FAILED : HG_OK;
+    if (!of_module) return PyErr_WarnEx(class, words, level_of_caller()) ? PY_FAILED : HG_OK;
     if ((module = PyImport_ImportModule("hookgrad.nn.modules.module")))
         got = PyObject_CallMethod(module, "_warn_here", "sO", words, class);
     Py_XDECREF(module);

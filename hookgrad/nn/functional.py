@@ -530,7 +530,17 @@ def binary_cross_entropy_with_logits(
 
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
     """target * (log(target) - input), input being log-probabilities; "batchmean" divides by the batch only."""
-    return _nn.kl_div(input, target, reduction=_reduction(size_average, reduce, reduction), log_target=log_target)
+    reduction = _reduction(size_average, reduce, reduction)
+    if reduction == "mean":
+        import warnings
+
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            stacklevel=2,
+        )
+    return _nn.kl_div(input, target, reduction=reduction, log_target=log_target)
 
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
