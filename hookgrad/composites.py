@@ -93,7 +93,8 @@ def _of_ldexp(grad, input, other, result):
 @one_node("LdexpBackward0", 0, 1, saved="- other", results="result", derivative=_of_ldexp)
 def ldexp(input, other):
     """input times two to the power of other."""
-    return _C.mul(input, _C.pow(2.0, other))
+    result = _C.mul(input, _C.pow(2.0, other))
+    return result.to(input.dtype) if input.is_floating_point() and not other.is_floating_point() else result
 
 
 # ---- Shapes and parts ----------------------------------------------------------------------------------------------

@@ -555,3 +555,11 @@ def test_the_slope_of_digamma_ends_at_zero():
     x = torch.tensor([math.inf, 1.0, -1.5], dtype=torch.float64, requires_grad=True)
     x.digamma().sum().backward()
     assert x.grad.tolist() == pytest.approx([0, math.pi**2 / 6, 9.3792466], rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_limits_and_exponents_of_halves(dtype):
+    x = torch.tensor([0.3, -0.3, 1.0], dtype=dtype)  # the limit is rounded as they were
+    assert torch.equal(torch.nn.functional.hardshrink(x, 0.3), torch.tensor([0, 0, 1], dtype=dtype))
+    scaled = torch.ldexp(torch.tensor([1.5, 2**-10], dtype=dtype), torch.tensor([2, 20]))
+    assert torch.equal(scaled, torch.tensor([6, 1024], dtype=dtype))

@@ -38,7 +38,6 @@ FORWARD(mish, mish, 1, 0)
 FORWARD(softplus, softplus, 1, 2)
 FORWARD(hardsigmoid, hardsigmoid, 1, 0)
 FORWARD(hardswish, hardswish, 1, 0)
-FORWARD(hardshrink, hardshrink, 1, 1)
 FORWARD(sigmoid_backward, sigmoid_backward, 2, 0)
 FORWARD(tanh_backward, tanh_backward, 2, 0)
 /* Where these two lie differently, torch asks the operand first, then the gradient. */
@@ -54,6 +53,12 @@ BACKWARD(threshold_backward)
 BACKWARD(leaky_relu_backward)
 FORWARD(elu_backward, elu_backward, 2, 3)
 FORWARD(silu_backward, silu_backward, 2, 0)
+
+/* The limit is a number of the operand's dtype. */
+hg_status hg_op_hardshrink(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    const hg_arg at[] = {a[0], hg_f(hg_halved((hg_dtype)a[0].u.t->dtype, hg_number_f(&a[1])))};
+    return with_numbers(cx, &hg_k_hardshrink, at, 1, 1, out);
+}
 
 hg_status hg_op_softshrink(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     static const double largest[HG_N_DTYPES] = {
