@@ -115,31 +115,25 @@ FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
 FOLD_BODY(sum_f32, float, double, double, 0, a + x, a + b)
 FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
 
-/* Long sums of float32: four numbers, or sixteen in pairs, are added up in float32 before they join a double. The error of that is
-   as large as a unit in the last place of those few, not of the sum. */
-#define FOUR(x, at) ((x[(at)*QUAD] + x[((at) + 1) * QUAD]) + (x[((at) + 2) * QUAD] + x[((at) + 3) * QUAD]))
+/* Long sums of float32: four numbers of a column, or sixteen of a row in pairs, are added up in float32 before they join a
+   double. The error of that is as large as a unit in the last place of those few, not of the sum. */
+#define FOUR(x, at) ((x[at] + x[(at) + 1]) + (x[(at) + 2] + x[(at) + 3]))
 #define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
 /* `far`: it comes from the third cache or from memory, and the processor by itself does not look further than a page. */
 HG_INLINE double row_sum(const bool fused, bool far, const float *in, int64_t n) {
     enum { LINE = 16, AHEAD = 4096 };
-    double lane[QUAD] = {0}, total = 0;
+    hg_lanes_f64 lane = {0}; /* an array would go through memory between loops, which rows of a few vectors wait for */
+    double total = 0, lanes[QUAD];
     int64_t i = 0;
-    for (; n - i >= 16 * QUAD; i += 16 * QUAD) {
+    for (; fused && n - i >= 16 * QUAD; i += 16 * QUAD) {
+        const hg_lanes_f32 *x = (const hg_lanes_f32 *)(in + i);
         for (int l = 0; far && l < 16 * QUAD; l += LINE) __builtin_prefetch(in + i + l + AHEAD);
-        for (int l = 0; l < QUAD; l++) {
-            const float *x = in + i + l;
-            lane[l] += (double)SIXTEEN(x);
-        }
+        lane += __builtin_convertvector(SIXTEEN(x), hg_lanes_f64);
     }
-    for (; n - i >= 4 * QUAD; i += 4 * QUAD)
-        for (int l = 0; l < QUAD; l++) {
-            const float *x = in + i + l;
-            lane[l] += (double)FOUR(x, 0);
-        }
-    for (; n - i >= QUAD; i += QUAD)
-        for (int l = 0; l < QUAD; l++) lane[l] += (double)in[i + l];
+    for (; n - i >= QUAD; i += QUAD) lane += __builtin_convertvector(*(const hg_lanes_f32 *)(in + i), hg_lanes_f64);
     for (; i < n; i++) total += (double)in[i];
-    return hg_sum_lanes_f64(fused, QUAD, lane) + total;
+    *(hg_lanes_f64 *)lanes = lane;
+    return hg_sum_lanes_f64(fused, QUAD, lanes) + total;
 }
 
 /* Columns of some rows, side by side. */
@@ -160,7 +154,7 @@ HG_INLINE void column_sum(const int wide, int64_t rows, int64_t row_step, const 
 
 HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
     bool unit = step[1] == sizeof(float);
-    if (unit && step[0] == 0 && n >= 4 * QUAD) {
+    if (unit && step[0] == 0 && n >= QUAD) {
         const bool far = rows * n >= FAR;
         for (int64_t r = 0; r < rows; r++) {
             double *acc = (double *)(void *)(p[0] + r * acc_step);
@@ -202,7 +196,7 @@ const hg_fold hg_fold_prod = {
 
 /* NaN stays once it is there. */
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
-FOLD_FLOATS(FAST_FOLD, max, double, -INFINITY, (x > a) | (x != x) ? x : a, b > a || b != b ? b : a)
+FOLD_FLOATS(FAST_FOLD, max, double, -INFINITY, (x > a) | (x != x) ? x : a, (b > a) | (b != b) ? b : a)
 const hg_fold hg_fold_max = {.name = "max",
                              .loop = {INT_ROWS(max), FLOAT_ROWS(max)},
                              .merge = &hg_fold_max,
@@ -210,7 +204,7 @@ const hg_fold hg_fold_max = {.name = "max",
                              .first_i = INT64_MIN};
 
 FOLD_INTS(min, INT64_MAX, x < a ? x : a, b < a ? b : a)
-FOLD_FLOATS(FAST_FOLD, min, double, INFINITY, (x < a) | (x != x) ? x : a, b < a || b != b ? b : a)
+FOLD_FLOATS(FAST_FOLD, min, double, INFINITY, (x < a) | (x != x) ? x : a, (b < a) | (b != b) ? b : a)
 const hg_fold hg_fold_min = {.name = "min",
                              .loop = {INT_ROWS(min), FLOAT_ROWS(min)},
                              .merge = &hg_fold_min,

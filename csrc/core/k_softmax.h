@@ -105,9 +105,10 @@ HG_INLINE void backward_columns(const bool fused, int64_t n, int64_t step, const
     (void)fused;
     for (int64_t k = 0; k < n * step; k += step)
         for (int j = 0; j < wide; j++) sum[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
-    for (int64_t k = 0; k < n * step; k += step)
-        for (int j = 0; j < wide; j++)
-            to[k + j] = log_of ? g[k + j] - hg_low_exp(fused, y[k + j]) * sum[j] : (g[k + j] - sum[j]) * y[k + j];
+    for (int64_t k = 0; log_of && k < n * step; k += step)
+        for (int j = 0; j < wide; j++) to[k + j] = g[k + j] - hg_low_exp(fused, y[k + j]) * sum[j];
+    for (int64_t k = 0; !log_of && k < n * step; k += step)
+        for (int j = 0; j < wide; j++) to[k + j] = (g[k + j] - sum[j]) * y[k + j];
 }
 HG_INLINE void backward_side_body(const bool fused, int64_t n, int64_t step, int wide, bool log_of,
                                   const float *restrict g, const float *restrict y, float *restrict to) {
