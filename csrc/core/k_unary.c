@@ -167,12 +167,17 @@ const hg_kernel hg_k_bitwise_not = {.name = "bitwise_not_cpu", .loop = {INT_ROWS
 
 /* ---- Tests ----------------------------------------------------------------------------------------------------------------- */
 
+FLOAT_TESTS(LOOP1_FAIR, LOOP1, logical_not, x == 0)
+INT_TESTS(LOOP1, LOOP1, logical_not, x == 0)
+const hg_kernel hg_k_logical_not = {.name = "logical_not",
+                                    .loop = {INT_ROWS(logical_not), FLOAT_ROWS(logical_not), BOOL_ROW(bitwise_not)},
+                                    .to_bool = true};
+
 #define TEST(KIND, id, on_floats, on_ints)                                                                             \
     FLOAT_TESTS(KIND, LOOP1, id, on_floats)                                                                            \
     INT_TESTS(LOOP1, LOOP1, id, on_ints)                                                                               \
     BOOLS(LOOP1, id, on_ints)                                                                                          \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {INT_ROWS(id), FLOAT_ROWS(id), BOOL_ROW(id)}, .to_bool = true};
-TEST(LOOP1_FAIR, logical_not, x == 0, x == 0)
 TEST(LOOP1_FAIR, isnan, x != x, ((void)x, 0))
 TEST(LOOP1_FAIR, isinf, fabs(x) == (V)INFINITY, ((void)x, 0))
 TEST(LOOP1_FAIR, isfinite, fabs(x) < (V)INFINITY, ((void)x, 1))
