@@ -167,6 +167,8 @@ for _name in ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss"):
         CASES[f"{_name}, {_reduction}"] = lambda f=_f, r=_reduction: [
             gradients(lambda x, y: f(x, y, reduction=r).view(-1), numbers(n), numbers(n, 1)) for n in LENGTHS]  # fmt: skip
 CASES["lerp"] = lambda: [torch.lerp(numbers(n), numbers(n, 1), w) for n in LENGTHS for w in (0.25, 0.75, numbers(n, 2))]
+CASES["prelu"] = lambda: [F.prelu(numbers(n * c).view(n, c), numbers(c, 1)) for n in LENGTHS for c in (1, 8, 80)]
+CASES["sums of short rows"] = lambda: [numbers(5 * n).view(5, n).sum(1) for n in (*LENGTHS, 31, 32, 47)]
 CASES["nan_to_num"] = lambda: [torch.tensor(EDGES).repeat(n).nan_to_num() for n in (1, 20)]
 CASES["group norm"] = lambda: gradients(
     lambda x, w, b: F.group_norm(x, 2, w, b), numbers(2400).view(3, 8, 10, 10), numbers(8, 1), numbers(8, 2)

@@ -474,3 +474,8 @@ def test_zero_is_positive_in_the_second_derivative_of_prelu():
     assert by_x.tolist() == [[0.25, 0.25]] and by_w.item() == -1
     assert torch.autograd.grad(by_x.sum(), w, retain_graph=True)[0].item() == 1
     assert torch.autograd.grad(by_w, x)[0].tolist() == [[0, 1]]
+
+
+def test_slopes_of_integers_are_refused_in_pytorchs_words():
+    with pytest.raises(NotImplementedError, match="^\"prelu_cpu\" not implemented for 'Long'$"):
+        F.prelu(torch.arange(2), torch.tensor(3))

@@ -102,6 +102,12 @@ def test_derivatives_of_three_operands(f):
     check_derivatives(lambda x: f(a, b, x), c)
 
 
+@pytest.mark.parametrize("weight", [0.7, 1.0])
+def test_from_minus_zero_to_itself_is_minus_zero(weight):
+    ends = torch.full((70,), -0.0)
+    assert torch.lerp(ends, ends, weight).signbit().all()
+
+
 # ---- kinks
 
 

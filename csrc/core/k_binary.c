@@ -19,8 +19,9 @@ static double floor_divide(double x, double y) {
 
 /* fmodf(): what is left is exact in double, but for a quotient that was rounded up to the next whole number. */
 static inline float modulo(float x, float y) {
-    double quotient = trunc((double)x / (double)y);
+    double quotient = (double)x / (double)y;
     if (!(fabs(quotient) < 0x1p29) || isinf(y)) return fmodf(x, y);
+    quotient = (double)(int32_t)quotient;
     float left = (float)((double)x - quotient * (double)y);
     if (left != 0 && (left < 0) != (x < 0)) left += copysignf(y, x);
     return copysignf(left, x);

@@ -133,9 +133,11 @@ double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
     K(LOOP2_FAST, tanh_backward, x *(1 - y * y))                                                                       \
     K(LOOP2_WIDE, mul_scaled, x *(y * f(0)))                                                                           \
     K(LOOP2_WIDE, leaky_relu_backward, y > 0 ? x : x * f(0))                                                           \
+    K(LOOP2_FAST, prelu_cpu, x > 0 ? x : x * y)                                                                        \
     K(LOOP2_WIDE, lerp_by_number, HG_LERP(x, y, f(0)))
 /* From x to y by z, exactly at either end. */
-#define HG_LERP(x, y, z) ((z) < (V)0.5 && (z) > (V)-0.5 ? fma(z, (y) - (x), x) : fma((x) - (y), 1 - (z), y))
+#define HG_LERP(x, y, z)         HG_LERP_IF(fabs(z) < (V)0.5, x, y, z)
+#define HG_LERP_IF(low, x, y, z) fma((low) ? (y) - (x) : -((y) - (x)), (low) ? (z) : 1 - (z), (low) ? (x) : (y))
 /* Three floating operands. */
 #define HG_SIMPLE3_KERNELS(K)                                                                                          \
     K(lerp, HG_LERP(x, y, z))                                                                                          \
