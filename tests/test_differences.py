@@ -41,6 +41,14 @@ def test_a_hook_put_into_the_table_is_a_full_backward_hook():
     assert seen == [1]
 
 
+def test_a_hook_in_a_table_given_to_a_tensor_is_called():
+    x, seen = torch.ones(2, requires_grad=True), []
+    y = x * 2
+    y._backward_hooks = OrderedDict({1: lambda grad: seen.append(grad.tolist())})
+    y.sum().backward()
+    assert seen == [[1.0, 1.0]]
+
+
 def test_a_table_of_hooks_takes_over_what_a_mapping_holds():
     module, seen, mapping = nn.Identity(), [], OrderedDict()
     assert isinstance(module._forward_hooks, OrderedDict) and type(module._forward_hooks) is not OrderedDict
@@ -115,6 +123,10 @@ def test_a_module_under_two_names_has_its_parameter_back_after_a_functional_call
     weight = model[0].weight
     torch.func.functional_call(model, {"0.weight": torch.zeros(2, 2)}, torch.ones(1, 2))
     assert model[0].weight is weight
+
+
+def test_each_sample_goes_its_own_way():
+    assert torch.vmap(lambda x: x if x > 0 else -x * x.item())(torch.tensor([3.0, -2.0])).tolist() == [3.0, -4.0]
 
 
 def test_an_op_of_ones_own_has_gradients_under_torch_func():
