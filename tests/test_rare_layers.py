@@ -176,6 +176,23 @@ def test_bags(mode):
     assert close(padded[0], weight[0])
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("padding_idx", [None, 1])
+def test_bags_of_one_size_are_those_of_any(mode, padding_idx):
+    indices = torch.tensor([[0, 3, 1], [2, 2, 0], [1, 1, 3]])
+    weight = torch.rand(4, 2, dtype=torch.float64, requires_grad=True)
+    even, uneven = (
+        F.embedding_bag(i, weight, offsets, mode=mode, padding_idx=padding_idx)
+        for i, offsets in ((indices, None), (indices.reshape(-1), torch.tensor([0, 3, 6, 9])))
+    )
+    assert torch.allclose(even, uneven[:3]) and not uneven[3].any()
+    gradients = [torch.autograd.grad(bags[:3].square().sum(), weight)[0] for bags in (even, uneven)]
+    assert torch.allclose(*gradients) and gradients[0].any()
+    assert torch.autograd.gradgradcheck(
+        lambda w: F.embedding_bag(indices, w, mode=mode, padding_idx=padding_idx), weight
+    )
+
+
 def test_weighted_bags():
     weight, by = double(4, 2), double(4)
     indices, offsets = torch.tensor([0, 3, 3, 1]), torch.tensor([0, 3])

@@ -410,8 +410,12 @@ static void move_some(void *arg, int64_t begin, int64_t end) {
             HG_BY_DTYPE(
                 m->to->dtype, A factor = (int)K == HG_BOOL ? (A)(m->alpha != 0) : (A)m->alpha; do {
                     char *p = w.p[0], *q = w.p[1];
-                    for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
-                        *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * factor);
+                    if ((int)K == HG_F32 && w.step[0] == (int64_t)sizeof(E) && w.step[1] == (int64_t)sizeof(E))
+                        for (int64_t k = 0; k < w.inner; k++)
+                            ((E *)p)[k] = STORE(LOAD(((E *)p)[k]) + LOAD(((E *)q)[k]) * factor);
+                    else
+                        for (int64_t k = 0; k < w.inner; k++, p += w.step[0], q += w.step[1])
+                            *(E *)p = STORE(LOAD(*(E *)p) + LOAD(*(E *)q) * factor);
                 } while (hg_walk_next(&w));)
         }
     }

@@ -17,9 +17,10 @@ def _bag(
 ):
     """The bags (N, D) of the rows of weight that the indices name.
 
-    `layout`: in which bag each index is, how many bags there are, and the size of each. `maxima` (N, D): of which row each maximum is.
+    `layout`: in which bag each index is, how many bags there are, how many indices of each count, and the size that all have, if
+    they have one. `maxima` (N, D): of which row each maximum is.
     """
-    bag_of, n_bags, counts = layout
+    bag_of, n_bags, counts, size = layout
     if mode == 2:
         # A bag of nothing is zeros, taken from the rows all the same: the weight has a gradient then, of zeros.
         return weight.gather(0, maxima).masked_fill((counts == 0).unsqueeze(1), 0.0) if n_bags else weight[:0] * 1
@@ -31,13 +32,16 @@ def _bag(
         rows = rows.masked_fill(~counted, 0.0)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
-    total = rows.new_zeros((n_bags, weight.shape[1])).index_add(0, bag_of, rows)
+    if size:
+        total = rows.view(n_bags, size, -1).sum(1)
+    else:
+        total = rows.new_zeros((n_bags, weight.shape[1])).index_add(0, bag_of, rows)
     return total if mode == 0 else total / counts.clamp_min(1).unsqueeze(1).to(total.dtype)
 
 
 def _plain_gradient(grad, weight, _, indices, padding_idx, _1, mode, layout, *shown):
     """The gradient by the weight of bags of rows as they are: no sum is made again for it."""
-    bag_of, _2, counts = layout
+    bag_of, _2, counts, _3 = layout
     if mode:
         grad = grad / counts.clamp_min(1).unsqueeze(1).to(grad.dtype)
     rows = grad.index_select(0, bag_of)
@@ -55,8 +59,10 @@ _plain_bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"= {_BAG} weight", d
 _bag = one_node("EmbeddingBagBackward0", 0, 1, saved=f"= {_BAG} weight", twice=True)(_bag)
 
 
-def _places_of_maxima(weight, indices, bag_of, n_bags, padding_idx):
+def _places_of_maxima(weight, indices, bag_of, n_bags, size, padding_idx):
     """For each bag and column the index whose row has the maximum: (N, D), 0 in a bag of nothing."""
+    if size and padding_idx is None:
+        return indices.view(n_bags, size).gather(1, weight[indices].view(n_bags, size, -1).argmax(1))
     places = indices.new_zeros((n_bags, weight.shape[1]))
     for i in range(n_bags):
         inside = indices[(bag_of == i) & (indices != (-1 if padding_idx is None else padding_idx))]
@@ -111,21 +117,22 @@ def torch_embedding_bag(
             f"offsets[-1] can not be greater than input's length {indices.numel()} but got offsets[-1] of {starts[-1]}"
         )
     sizes = [b - a for a, b in zip(starts, [*starts[1:], indices.numel()])]
-    bag_of = hookgrad.arange(len(sizes)).repeat_interleave(hookgrad.tensor(sizes, dtype=hookgrad.int64))
+    counts = hookgrad.tensor(sizes, dtype=hookgrad.int64)
+    size = sizes[0] if len(set(sizes)) == 1 else None
+    bag_of = hookgrad.arange(len(sizes)).repeat_interleave(counts if size is None else size)
     indices = indices.long()
-    wrong = indices[(indices < 0) | (indices >= weight.shape[0])]
-    if wrong.numel():
+    if indices.numel() and (indices.min() < 0 or indices.max() >= weight.shape[0]):
+        wrong = indices[(indices < 0) | (indices >= weight.shape[0])]
         raise RuntimeError(
             f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {int(wrong[0])}"
         )
-    counts = hookgrad.tensor(sizes, dtype=hookgrad.int64)
     if padding_idx is not None:
         counts = hookgrad.zeros_like(counts).index_add(0, bag_of, (indices != padding_idx).long())
     n = len(sizes)
     found = bag_of, counts, counts
     if mode == 2:
         with hookgrad.no_grad():
-            found = bag_of, counts, _places_of_maxima(weight, indices, bag_of, n, padding_idx)
+            found = bag_of, counts, _places_of_maxima(weight, indices, bag_of, n, size, padding_idx)
     elif mode == 0:  # PyTorch's kernel has no need of them
         is_fast = padding_idx is None and weight.dtype != hookgrad.float64
         found = bag_of[:0] if is_fast else bag_of, hookgrad.zeros_like(counts), hookgrad.zeros_like(counts)
@@ -134,7 +141,7 @@ def torch_embedding_bag(
     is_by_weight = per_sample_weights is not None and per_sample_weights.requires_grad
     is_plain = mode != 2 and per_sample_weights is None and not scale_grad_by_freq
     bags = (_bag_of_weighted if is_by_weight else _plain_bag if is_plain else _bag)(
-        weight, per_sample_weights, indices, *settings, (bag_of, n, counts), *shown
+        weight, per_sample_weights, indices, *settings, (bag_of, n, counts, size), *shown
     )
     return bags, *found
 
