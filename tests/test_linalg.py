@@ -720,6 +720,29 @@ def test_distances_between_rows(n, dtype):
     assert torch.cdist(far, -far).item() == float("inf")
 
 
+@pytest.mark.parametrize("shapes", [((30, 3), (4, 3)), ((2, 1, 4, 3), (5, 26, 3))], ids=str)
+def test_distances_between_many_rows_are_a_product(shapes):
+    torch.manual_seed(0)
+    x, y = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    distances = torch.cdist(x, y)
+    assert distances.grad_fn.name() == "ViewBackward0"
+    assert distances.grad_fn.next_functions[0][0].name() == "EuclideanDistBackward0"
+    plain = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    assert plain.grad_fn.name() == "CdistBackward0" and torch.allclose(distances, plain)
+    for ours, theirs in zip(*(torch.autograd.grad(d.square().sum(), (x, y)) for d in (distances, plain))):
+        assert torch.allclose(ours, theirs)
+    few = x[..., :2, :], y[..., :1, :]
+    assert torch.autograd.gradgradcheck(lambda *xs: torch.cdist(*xs, compute_mode="use_mm_for_euclid_dist"), few)
+
+
+def test_the_distance_of_a_row_to_itself_has_no_gradient_and_modes_have_names():
+    x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    torch.cdist(x, x.detach(), compute_mode="use_mm_for_euclid_dist").sum().backward()
+    assert x.grad.tolist() == [[0.0, 0.0]]
+    with pytest.raises(ValueError, match="^by_hand is not a valid value for compute_mode$"):
+        torch.cdist(x, x, compute_mode="by_hand")
+
+
 def test_decompositions_lie_by_columns_and_are_named_as_their_functions():
     a = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 1.0]])
     square = a @ a.T

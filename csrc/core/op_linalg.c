@@ -139,6 +139,8 @@ hg_status hg_cross_3_bwd(hg_ctx *cx, hg_back *b) {
 /* ---- cdist ------------------------------------------------------------------------------------------------------------------ */
 
 hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    static const char *const modes[] = {"use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist",
+                                        "donot_use_mm_for_euclid_dist"};
     hg_tensor *x = SELF, *y = a[1].u.t;
     int64_t batch[HG_MAX_DIM], wide[HG_MAX_DIM];
     int n;
@@ -156,18 +158,61 @@ hg_status hg_cdist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[2].u.f < 0) return hg_fail(cx, HG_SHAPE, "cdist only supports non-negative p values");
     hg_status st = hg_broadcast(cx, x->n_dim - 2, x->shape, y->n_dim - 2, y->shape, &n, batch);
     if (st != HG_OK) return st;
+    const char *mode = hg_given(&a[3]) ? a[3].u.s : modes[0];
+    if (strcmp(mode, modes[0]) != 0 && strcmp(mode, modes[1]) != 0 && strcmp(mode, modes[2]) != 0)
+        return hg_fail(cx, HG_VALUE, "%s is not a valid value for compute_mode", mode);
+    const int64_t rows = x->shape[x->n_dim - 2], cols = y->shape[y->n_dim - 2], width = x->shape[x->n_dim - 1];
+    const bool few = rows <= 25 && cols <= 25, empty = rows == 0 || cols == 0 || width == 0;
+    const bool by_product = a[2].u.f == 2 && !empty && (strcmp(mode, modes[0]) ? !strcmp(mode, modes[1]) : !few);
+    int64_t n_batch = 1;
+    for (int i = 0; i < n; i++) n_batch *= batch[i];
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_tensor *both[2] = {x, y};
     for (int i = 0; i < 2; i++) {
         hg_tensor *t = both[i];
         memcpy(wide, batch, (size_t)n * sizeof *wide);
-        wide[n] = t->shape[t->n_dim - 2], wide[n + 1] = t->shape[t->n_dim - 1];
-        if (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide) != 0)
+        wide[n] = t->shape[t->n_dim - 2], wide[n + 1] = width;
+        if (by_product && n_batch != 1)
+            both[i] = X(VIEW_SIZE, T(X(CONTIGUOUS, T(X(EXPAND, T(t), hg_ints(wide, n + 2))))),
+                        hg_ints((int64_t[]){n_batch, wide[n], width}, 3));
+        else if (!by_product && (t->n_dim != n + 2 || memcmp(t->shape, wide, (size_t)n * sizeof *wide) != 0))
             both[i] = X(EXPAND, T(t), hg_ints(wide, n + 2));
     }
-    return hg_scope_return(cx, &s, X(CDIST_FORWARD, T(both[0]), T(both[1]), a[2]), out);
+    if (!by_product) return hg_scope_return(cx, &s, X(CDIST_FORWARD, T(both[0]), T(both[1]), a[2]), out);
+    wide[n] = rows, wide[n + 1] = cols;
+    return hg_scope_return(cx, &s, X(VIEW_SIZE, T(X(EUCLIDEAN_DIST, T(both[0]), T(both[1]))), hg_ints(wide, n + 2)),
+                           out);
 }
+
+/* ---- Distances by a product -------------------------------------------------------------------------------------------------- */
+
+static hg_tensor *sum_along(hg_ctx *cx, hg_tensor *t, int64_t d) { return X(SUM_DIM, T(t), hg_ints(&d, 1), hg_i(1)); }
+
+/* |x - y|^2 is the product of (-2x, |x|^2, 1) and (y, 1, |y|^2), which may be below zero by a rounding. */
+hg_status hg_euclidean_dist_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *x = SELF, *y = a[1].u.t;
+    hg_scope s;
+    hg_scope_begin_quiet(cx, &s);
+    hg_tensor *left[3] = {X(MUL, T(x), hg_i(-2)), sum_along(cx, X(MUL, T(x), T(x)), -1)};
+    left[2] = X(ONES_LIKE, T(left[1]));
+    hg_tensor *right[3] = {y, NULL, sum_along(cx, X(MUL, T(y), T(y)), -1)};
+    right[1] = X(ONES_LIKE, T(right[2]));
+    hg_tensor *turned = X(TRANSPOSE, T(X(CAT, hg_ts(right, 3), hg_i(-1))), hg_i(-2), hg_i(-1));
+    hg_tensor *square = X(MATMUL, T(X(CAT, hg_ts(left, 3), hg_i(-1))), T(turned));
+    return hg_scope_return(cx, &s, X(SQRT, T(X(CLAMP_MIN, T(square), hg_i(0)))), out);
+}
+
+hg_status hg_euclidean_dist_bwd(hg_ctx *cx, hg_back *b) {
+    hg_tensor *x = IN(0), *y = IN(1), *r = OUT(0);
+    hg_tensor *ratio = X(MASKED_FILL, T(X(DIV, T(G), T(r))), T(X(EQ, T(r), hg_i(0))), hg_i(0));
+    hg_tensor *turned = X(TRANSPOSE, T(ratio), hg_i(-2), hg_i(-1));
+    if (NEED(0)) GIVE(0, X(SUB, T(X(MUL, T(x), T(sum_along(cx, ratio, -1)))), T(X(MATMUL, T(ratio), T(y)))));
+    if (NEED(1)) GIVE(1, X(SUB, T(X(MUL, T(y), T(sum_along(cx, turned, -1)))), T(X(MATMUL, T(turned), T(x)))));
+    return HG_OK;
+}
+
+/* ---- Distances one by one ---------------------------------------------------------------------------------------------------- */
 
 /* `single`: rounded to float32 at every step, so that it overflows where float32 does. */
 static double distance(const double *x, const double *y, int64_t n, double p, bool single) {
@@ -188,21 +233,25 @@ static double distance(const double *x, const double *y, int64_t n, double p, bo
     return p == 1 || p == 0 || isinf(p) ? sum : pow(sum, 1 / p);
 }
 
-/* The usual one, p = 2, of which float32 has the sum only. */
-HG_INLINE void euclidean_body(const bool fused, const double *x, const double *y, int64_t n, bool single, double *out) {
-    hg_lanes_f64 sums = {0};
-    double lane[HG_LANES], sum = 0;
-    int64_t i = 0;
-    for (; n - i >= HG_LANES; i += HG_LANES) {
-        hg_lanes_f64 d = *(const hg_lanes_f64 *)(x + i) - *(const hg_lanes_f64 *)(y + i);
-        sums += d * d;
+/* The usual one, p = 2, from x to each of many y, of which float32 has the sum only. */
+HG_INLINE void euclidean_body(const bool fused, const double *x, const double *y, int64_t n, int64_t many, bool single,
+                              double *out) {
+    for (int64_t k = 0; k < many; k++, y += n) {
+        hg_lanes_f64 sums = {0};
+        double lane[HG_LANES], sum = 0;
+        int64_t i = 0;
+        for (; n - i >= HG_LANES; i += HG_LANES) {
+            hg_lanes_f64 d = *(const hg_lanes_f64 *)(x + i) - *(const hg_lanes_f64 *)(y + i);
+            sums += d * d;
+        }
+        for (; i < n; i++) sum += (x[i] - y[i]) * (x[i] - y[i]);
+        *(hg_lanes_f64 *)lane = sums;
+        if (n >= HG_LANES) sum += hg_sum_lanes_f64(fused, HG_LANES, lane);
+        out[k] = sqrt(single ? (double)(float)sum : sum);
     }
-    for (; i < n; i++) sum += (x[i] - y[i]) * (x[i] - y[i]);
-    *(hg_lanes_f64 *)lane = sums;
-    sum += hg_sum_lanes_f64(fused, HG_LANES, lane);
-    *out = sqrt(single ? (double)(float)sum : sum);
 }
-HG_VECTOR_FEW(euclidean, (const double *x, const double *y, int64_t n, bool single, double *out), x, y, n, single, out)
+HG_VECTOR_FEW(euclidean, (const double *x, const double *y, int64_t n, int64_t many, bool single, double *out), x, y, n,
+              many, single, out)
 
 hg_status hg_as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     *out = NULL;
@@ -235,14 +284,14 @@ hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         shape[n - 1] = cols;
         for (int i = 0; i < n - 2; i++) n_batch *= shape[i];
         st = hg_tensor_empty(cx, HG_F64, n, shape, &r);
-        double *px = (double *)(void *)x->data, *py = (double *)(void *)y->data;
-        for (int64_t i = 0; st == HG_OK && i < r->numel; i++) {
-            int64_t b = i / (rows * cols), row = i / cols % rows, col = i % cols;
-            double *p = px + (b * rows + row) * m, *q = py + (b * cols + col) * m, *to = (double *)(void *)r->data + i;
+        const bool single = SELF->dtype != HG_F64;
+        for (int64_t i = 0; st == HG_OK && cols && i < n_batch * rows; i++) {
+            double *p = (double *)(void *)x->data + i * m, *q = (double *)(void *)y->data + i / rows * cols * m;
+            double *to = (double *)(void *)r->data + i * cols;
             if (a[2].u.f == 2)
-                euclidean(p, q, m, SELF->dtype != HG_F64, to);
+                euclidean(p, q, m, cols, single, to);
             else
-                *to = distance(p, q, m, a[2].u.f, SELF->dtype != HG_F64);
+                for (int64_t k = 0; k < cols; k++) to[k] = distance(p, q + k * m, m, a[2].u.f, single);
         }
         if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)SELF->dtype, out);
     }

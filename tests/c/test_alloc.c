@@ -387,6 +387,7 @@ static hg_status products(void) {
     CALL(&k.t[6], INV, hg_t(k.t[4]));
     BOTH(MATRIX_POWER, x, hg_i(3));
     BOTH(CDIST, x, x);
+    BOTH(EUCLIDEAN_DIST, x, x);
 done:
     drop_things(&k);
     return st;
