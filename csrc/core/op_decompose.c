@@ -54,12 +54,15 @@ static hg_tensor *solved(hg_ctx *cx, hg_tensor *t, hg_tensor *b, bool upper, boo
    As LAPACK's geqrf does it: a (m,n) becomes R on and above the diagonal; below it, column i holds all but the first entry,
    a one, of the vector v of the reflection I - tau[i] v v^T that emptied it. A column that is empty below gets tau 0. */
 static void reflect(double *a, int64_t m, int64_t n, int64_t ld, const double *v, int64_t step, double tau) {
-    for (int64_t j = 0; j < n && tau != 0; j++) {
-        double dot = a[j];
-        for (int64_t i = 1; i < m; i++) dot += v[i * step] * a[i * ld + j];
-        dot *= tau;
-        a[j] -= dot;
-        for (int64_t i = 1; i < m; i++) a[i * ld + j] -= dot * v[i * step];
+    enum { WIDE = 64 }; /* columns at a time, so that rows are read as they lie */
+    double dot[WIDE];
+    for (int64_t wide; n > 0 && tau != 0; a += wide, n -= wide) {
+        wide = n < WIDE ? n : WIDE;
+        memcpy(dot, a, (size_t)wide * sizeof *dot);
+        for (int64_t i = 1; i < m; i++) hg_minus_times(dot, -v[i * step], a + i * ld, wide);
+        for (int64_t j = 0; j < wide; j++) dot[j] *= tau;
+        hg_minus_times(a, 1, dot, wide);
+        for (int64_t i = 1; i < m; i++) hg_minus_times(a + i * ld, v[i * step], dot, wide);
     }
 }
 
@@ -231,17 +234,6 @@ hg_status hg_cholesky_ex_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- Triangular systems -------------------------------------------------------------------------------------------------- */
 
-/* x (n,k), which holds the right side, becomes the solution. The matrix is read by its rows, or by its columns. */
-static void substitute(const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x,
-                       int64_t k) {
-    for (int64_t step = 0; step < n; step++) {
-        int64_t i = upper ? n - 1 - step : step, from = upper ? i + 1 : 0, to = upper ? n : i;
-        for (int64_t j = from; j < to; j++)
-            for (int64_t c = 0; c < k; c++) x[i * k + c] -= a[i * row + j * col] * x[j * k + c];
-        for (int64_t c = 0; c < k && !unit; c++) x[i * k + c] /= a[i * row + i * col];
-    }
-}
-
 hg_status hg_solve_triangular_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *rhs = a[1].u.t, *wide = NULL, *x = NULL, *lu = NULL, *solution = NULL;
     bool upper = a[2].u.i, left = a[3].u.i, unit = a[4].u.i;
@@ -275,8 +267,8 @@ hg_status hg_solve_triangular_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
     if (st == HG_OK) st = hg_as_doubles(cx, wide, &lu);
     int64_t n_rhs = left ? k : m;
     for (int64_t b = 0; st == HG_OK && b < batches(lu); b++)
-        substitute(doubles(lu) + b * n * n, left ? n : 1, left ? 1 : n, left ? upper : !upper, unit, n,
-                   doubles(x) + b * n * n_rhs, n_rhs);
+        hg_substitute(doubles(lu) + b * n * n, left ? n : 1, left ? 1 : n, left ? upper : !upper, unit, n,
+                      doubles(x) + b * n * n_rhs, n_rhs);
     if (st == HG_OK && !left) st = hg_transpose_fwd(cx, (hg_arg[]){hg_t(x), hg_i(-2), hg_i(-1)}, &solution);
     if (st == HG_OK) {
         hg_tensor *from = left ? x : solution;

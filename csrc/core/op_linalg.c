@@ -469,6 +469,15 @@ hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 /* ---- Determinants, inverses, systems --------------------------------------------------------------------------------------- */
 
+HG_INLINE void minus_times_body(const bool fused, double *y, double f, const double *x, int64_t n) {
+    int64_t i = 0;
+    for (; n - i >= HG_LANES; i += HG_LANES) *(hg_lanes_f64 *)(y + i) -= f * *(const hg_lanes_f64 *)(x + i);
+    for (; i < n; i++) y[i] -= f * x[i];
+    (void)fused; /* an element is the same in a vector and alone */
+}
+HG_VECTOR_FEW(minus_times, (double *y, double f, const double *x, int64_t n), y, f, x, n)
+void hg_minus_times(double *y, double f, const double *x, int64_t n) { minus_times(y, f, x, n); }
+
 /* Note [LU]
    Matrices are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the diagonal
    and U on and above it, row[i] the row of the original that came to stand at i. Returns the permutation's sign, and in *zero
@@ -495,26 +504,25 @@ static int factor(double *lu, int64_t *row, int64_t n, int64_t *zero) {
         }
         for (int64_t i = k + 1; i < n; i++) {
             double f = lu[i * n + k] /= lu[k * n + k];
-            for (int64_t j = k + 1; j < n; j++) lu[i * n + j] -= f * lu[k * n + j];
+            minus_times(lu + i * n + k + 1, f, lu + k * n + k + 1, n - k - 1);
         }
     }
     return sign;
 }
 
+void hg_substitute(const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x, int64_t k) {
+    for (int64_t step = 0; step < n; step++) {
+        int64_t i = upper ? n - 1 - step : step, from = upper ? i + 1 : 0, to = upper ? n : i;
+        for (int64_t j = from; j < to; j++) minus_times(x + i * k, a[i * row + j * col], x + j * k, k);
+        for (int64_t c = 0; c < k && !unit; c++) x[i * k + c] /= a[i * row + i * col];
+    }
+}
+
 /* x = A^-1 b for n_rhs columns, with A factored. */
 static void solve_factored(const double *lu, const int64_t *row, int64_t n, const double *b, double *x, int64_t n_rhs) {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t c = 0; c < n_rhs; c++) {
-            double v = b[row[i] * n_rhs + c];
-            for (int64_t j = 0; j < i; j++) v -= lu[i * n + j] * x[j * n_rhs + c];
-            x[i * n_rhs + c] = v;
-        }
-    for (int64_t i = n - 1; i >= 0; i--)
-        for (int64_t c = 0; c < n_rhs; c++) {
-            double v = x[i * n_rhs + c];
-            for (int64_t j = i + 1; j < n; j++) v -= lu[i * n + j] * x[j * n_rhs + c];
-            x[i * n_rhs + c] = v / lu[i * n + i];
-        }
+    for (int64_t i = 0; i < n; i++) memcpy(x + i * n_rhs, b + row[i] * n_rhs, (size_t)n_rhs * sizeof *x);
+    hg_substitute(lu, n, 1, false, true, n, x, n_rhs);
+    hg_substitute(lu, n, 1, true, false, n, x, n_rhs);
 }
 
 /* sign and log of the absolute determinant of every matrix; with `log_abs` NULL the determinants themselves. */
