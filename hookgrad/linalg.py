@@ -118,25 +118,10 @@ def _householder_product(A, tau):
 
 @one_node("LinalgLuFactorExBackward0", 0, saved="- pivot", results="LU pivots", derivative=_lu.of_lu_factor)
 def _lu_factor(A, pivot):
-    if not A.numel():
-        return A.clone(), A.new_zeros(*A.shape[:-2], min(A.shape[-2:]), dtype=_C.int32)
-    m, rows, pivots = A.size(-2), _C.arange(A.size(-2)), []
-    for k in range(min(A.shape[-2:])):
-        best = (A.detach()[..., k:, k].abs().argmax(-1) + k).unsqueeze(-1)
-        pivots.append(best + 1)
-        order = _C.where(rows == k, best, _C.where(rows == best, k, rows))
-        A = A.gather(-2, order.unsqueeze(-1).expand(A.shape))
-        pivot, below = A[..., k : k + 1, k:], A[..., k + 1 :, :]
-        nonzero = _C.where(pivot[..., :1] == 0, 1, pivot[..., :1])  # below a zero there are zeros
-        factor = below[..., k : k + 1] / nonzero
-        below = _C.cat([below[..., :k], factor, below[..., k + 1 :] - factor * pivot[..., 1:]], -1)
-        A = _C.cat([A[..., : k + 1, :], below], -2) if k + 1 < m else A
-    return A, _C.cat(pivots, -1).to(_C.int32)
+    return _C._lu_factor(A)
 
 
 def _factored(name, A, pivot):
-    if A.dim() < 2:
-        raise RuntimeError(f"{name}: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
     if not pivot:
         raise RuntimeError(f"{name}: LU without pivoting is not implemented on the CPU")
     return _lu_factor(A, pivot)
@@ -180,6 +165,8 @@ def lu(A, *, pivot=True):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu.html
     """
+    if A.dim() < 2:
+        raise RuntimeError(f"linalg.lu: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
     _, pivots = _factored("linalg.lu", A.detach(), pivot)
     P = _permutation(pivots, A)
     return named("linalg_lu")(P, *_lower_and_upper(A, P, pivot))
@@ -198,13 +185,14 @@ def _halves(LU):
 
 def _permutation(pivots, like):
     m = like.size(-2)
-    rows = _C.arange(m)
-    P = _C.eye(m, dtype=like.dtype).expand(*pivots.shape[:-1], m, m)
-    for k in range(pivots.size(-1)):
-        other = pivots[..., k : k + 1].long() - 1
-        order = _C.where(rows == k, other, _C.where(rows == other, k, rows))
-        P = P.gather(-1, order.unsqueeze(-2).expand(P.shape))
-    return P.contiguous()
+    places = []
+    for swaps in pivots.reshape(pivots.shape[:-1].numel(), pivots.size(-1)).tolist():
+        rows = list(range(m))
+        for k, other in enumerate(swaps):
+            rows[k], rows[other - 1] = rows[other - 1], rows[k]
+        places.append(rows)
+    places = _C.tensor(places, dtype=_C.int64).reshape(*pivots.shape[:-1], 1, m)
+    return _C.zeros(*pivots.shape[:-1], m, m, dtype=like.dtype).scatter(-2, places, 1)
 
 
 def lu_solve(LU, pivots, B, *, left=True, adjoint=False):

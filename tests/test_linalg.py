@@ -608,7 +608,22 @@ def test_a_singular_matrix_has_triangles_but_no_factors_to_solve_with():
         torch.linalg.lu(torch.ones(2, 2), pivot=False)
 
 
+def test_factors_lie_by_columns_and_say_which_rows_were_exchanged():
+    A = torch.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], [[0.0, 1.0, 2.0], [0.0, 3.0, 3.0]]])
+    LU, pivots, info = torch.linalg.lu_factor_ex(A)
+    assert LU.stride() == (6, 1, 2) and pivots.tolist() == [[2, 2], [1, 2]] and info.tolist() == [0, 1]
+    assert LU[0].tolist() == [[4.0, 5.0, 6.0], [0.25, 0.75, 1.5]]
+    P, L, U = torch.linalg.lu(A.mT)
+    torch.testing.assert_close(P @ L @ U, A.mT)
+    assert torch.linalg.lu_factor(torch.ones(2, 0, 3)).pivots.shape == (2, 0)
+
+
 def test_factors_and_sides_that_do_not_fit_are_refused():
+    for dtype in (torch.float16, torch.int64):
+        with pytest.raises(NotImplementedError, match='^"lu_cpu" not implemented for'):
+            torch.linalg.lu_factor(torch.ones(2, 2, dtype=dtype))
+    with pytest.raises(RuntimeError, match=r"^torch.lu_factor: Expected .* Got size: \[2\] instead$"):
+        torch.linalg.lu_factor(torch.ones(2))
     pivots = torch.tensor([1, 2], dtype=torch.int32)
     with pytest.raises(RuntimeError, match="square matrices"):
         torch.linalg.lu_solve(torch.ones(2, 3), pivots, torch.ones(2, 1))

@@ -478,31 +478,31 @@ HG_INLINE void minus_times_body(const bool fused, double *y, double f, const dou
 HG_VECTOR_FEW(minus_times, (double *y, double f, const double *x, int64_t n), y, f, x, n)
 void hg_minus_times(double *y, double f, const double *x, int64_t n) { minus_times(y, f, x, n); }
 
+static void exchange(double *x, double *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        double was = x[i];
+        x[i] = y[i], y[i] = was;
+    }
+}
+
 /* Note [LU]
-   Matrices are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the diagonal
-   and U on and above it, row[i] the row of the original that came to stand at i. Returns the permutation's sign, and in *zero
+   Matrices (m,n) are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the diagonal
+   and U on and above it, swap[k] the row with which row k was exchanged, in turn. Returns the permutation's sign, and in *zero
    the first diagonal place of U that is zero (0: none; 1-based). */
-static int factor(double *lu, int64_t *row, int64_t n, int64_t *zero) {
+static int factor(double *lu, int64_t m, int64_t n, int64_t *swap, int64_t *zero) {
     int sign = 1;
     *zero = 0;
-    for (int64_t i = 0; i < n; i++) row[i] = i;
-    for (int64_t k = 0; k < n; k++) {
+    for (int64_t k = 0; k < m && k < n; k++) {
         int64_t best = k;
-        for (int64_t i = k + 1; i < n; i++)
+        for (int64_t i = k + 1; i < m; i++)
             if (fabs(lu[i * n + k]) > fabs(lu[best * n + k])) best = i;
-        if (best != k) {
-            for (int64_t j = 0; j < n; j++) {
-                double x = lu[k * n + j];
-                lu[k * n + j] = lu[best * n + j], lu[best * n + j] = x;
-            }
-            int64_t r = row[k];
-            row[k] = row[best], row[best] = r, sign = -sign;
-        }
+        swap[k] = best;
+        if (best != k) exchange(lu + k * n, lu + best * n, n), sign = -sign;
         if (lu[k * n + k] == 0) {
             if (!*zero) *zero = k + 1;
             continue;
         }
-        for (int64_t i = k + 1; i < n; i++) {
+        for (int64_t i = k + 1; i < m; i++) {
             double f = lu[i * n + k] /= lu[k * n + k];
             minus_times(lu + i * n + k + 1, f, lu + k * n + k + 1, n - k - 1);
         }
@@ -519,8 +519,11 @@ void hg_substitute(const double *a, int64_t row, int64_t col, bool upper, bool u
 }
 
 /* x = A^-1 b for n_rhs columns, with A factored. */
-static void solve_factored(const double *lu, const int64_t *row, int64_t n, const double *b, double *x, int64_t n_rhs) {
-    for (int64_t i = 0; i < n; i++) memcpy(x + i * n_rhs, b + row[i] * n_rhs, (size_t)n_rhs * sizeof *x);
+static void solve_factored(const double *lu, const int64_t *swap, int64_t n, const double *b, double *x,
+                           int64_t n_rhs) {
+    memcpy(x, b, (size_t)(n * n_rhs) * sizeof *x);
+    for (int64_t k = 0; k < n; k++)
+        if (swap[k] != k) exchange(x + k * n_rhs, x + swap[k] * n_rhs, n_rhs);
     hg_substitute(lu, n, 1, false, true, n, x, n_rhs);
     hg_substitute(lu, n, 1, true, false, n, x, n_rhs);
 }
@@ -528,11 +531,11 @@ static void solve_factored(const double *lu, const int64_t *row, int64_t n, cons
 /* sign and log of the absolute determinant of every matrix; with `log_abs` NULL the determinants themselves. */
 static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tensor *log_abs) {
     hg_tensor *lu = NULL;
-    int64_t n = t->shape[t->n_dim - 1], *row = hg_mem(cx, (size_t)(n + 1) * sizeof *row), zero;
-    if (!row) return HG_MEMORY;
+    int64_t n = t->shape[t->n_dim - 1], *swap = hg_mem(cx, (size_t)(n + 1) * sizeof *swap), zero;
+    if (!swap) return HG_MEMORY;
     hg_status st = hg_as_doubles(cx, t, &lu);
     for (int64_t b = 0; st == HG_OK && b < sign->numel; b++) {
-        double *m = (double *)(void *)lu->data + b * n * n, det = factor(m, row, n, &zero), log_sum = 0;
+        double *m = (double *)(void *)lu->data + b * n * n, det = factor(m, n, n, swap, &zero), log_sum = 0;
         for (int64_t i = 0; i < n; i++) {
             double u = m[i * n + i];
             det *= log_abs ? (u > 0) - (u < 0) : u;
@@ -542,7 +545,31 @@ static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tens
         if (log_abs) ((double *)(void *)log_abs->data)[b] = log_sum;
     }
     hg_release(cx, lu);
-    hg_mem_free(cx->lib, row);
+    hg_mem_free(cx->lib, swap);
+    return st;
+}
+
+hg_status hg_lu_factor_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *t = SELF, *lu = NULL;
+    char size[256];
+    if (t->n_dim < 2)
+        return hg_fail(cx, HG_STATE, "torch.lu_factor: Expected tensor with 2 or more dimensions. Got size: %s instead",
+                       hg_show_shape(t, size));
+    if (t->dtype != HG_F32 && t->dtype != HG_F64) return hg_no_kernel(cx, "lu_cpu", (hg_dtype)t->dtype);
+    int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1], k = m < n ? m : n, shape[HG_MAX_DIM], zero;
+    int64_t *swap = hg_mem(cx, (size_t)(k + 1) * sizeof *swap);
+    if (!swap) return HG_MEMORY;
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
+    shape[t->n_dim - 2] = k;
+    hg_status st = hg_as_doubles(cx, t, &lu);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I32, t->n_dim - 1, shape, &out[1]);
+    for (int64_t b = 0; st == HG_OK && k && b < out[1]->numel / k; b++) {
+        factor((double *)(void *)lu->data + b * m * n, m, n, swap, &zero);
+        for (int64_t i = 0; i < k; i++) ((int32_t *)(void *)out[1]->data)[b * k + i] = (int32_t)swap[i] + 1;
+    }
+    if (st == HG_OK) st = hg_out_columns(cx, lu, (hg_dtype)t->dtype, &out[0]);
+    hg_release(cx, lu);
+    hg_mem_free(cx->lib, swap);
     return st;
 }
 
@@ -651,20 +678,20 @@ hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const double *rhs, int64_t rhs_batch,
                            hg_tensor *x, int64_t n_rhs) {
     int64_t n = lu->shape[lu->n_dim - 1], zero = 0, n_batch = n ? lu->numel / (n * n) : 0;
-    int64_t *row = hg_mem(cx, (size_t)(n + 1) * sizeof *row);
-    if (!row) return HG_MEMORY;
+    int64_t *swap = hg_mem(cx, (size_t)(n + 1) * sizeof *swap);
+    if (!swap) return HG_MEMORY;
     hg_status st = HG_OK;
     for (int64_t b = 0; b < n_batch && st == HG_OK; b++) {
         double *m = (double *)(void *)lu->data + b * n * n;
-        factor(m, row, n, &zero);
+        factor(m, n, n, swap, &zero);
         char which[48] = "";
         if (lu->n_dim > 2) snprintf(which, sizeof which, "(Batch element %lld): ", (long long)b);
         if (zero)
             st = hg_fail(cx, HG_LINALG, words, which, (long long)zero);
         else
-            solve_factored(m, row, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
+            solve_factored(m, swap, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
     }
-    hg_mem_free(cx->lib, row);
+    hg_mem_free(cx->lib, swap);
     return st;
 }
 
