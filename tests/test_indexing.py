@@ -515,6 +515,21 @@ def test_adding_along_each_dimension(dtype):
     assert not x.equal(x + 1) and x.equal(x.clone()) and not x.equal(x.view(3, 20))
 
 
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+def test_an_index_of_rows_is_read_once_a_row(dtype):
+    x, source, rows = torch.arange(12).view(4, 3).to(dtype), torch.ones(3, 3, dtype=dtype), torch.tensor([1, 3, 1])
+    index = rows.unsqueeze(1).expand(3, 3)
+    for t in (x, x.mT.contiguous().mT):
+        assert t.scatter_add(0, index, source).equal(x.index_add(0, rows, source))
+        assert t.gather(0, index).equal(x[rows])
+        for d in range(2):  # the index of a column is the same for all of them, too
+            assert t.gather(d, rows[:1].expand(1, 1)).tolist() == [[x[1, 0].item() if d == 0 else x[0, 1].item()]]
+    with pytest.raises(RuntimeError, match="index 4 is out of bounds"):
+        x.scatter_add(0, (rows + 1).unsqueeze(1).expand(3, 3), source)
+    total = torch.zeros(4, dtype=dtype).index_add(0, rows, source[0], alpha=2)
+    assert total.tolist() == [0, 4, 0, 2]
+
+
 def test_what_lies_where_it_is_written_is_refused():
     both = torch.tensor([0, 1])
     for write in (

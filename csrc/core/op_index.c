@@ -45,7 +45,7 @@ static hg_status check_index(hg_ctx *cx, const hg_tensor *index, int d, int64_t 
     hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
     do {
         const char *p = w.p[0];
-        for (int64_t i = 0; i < w.inner; i++, p += w.step[0]) {
+        for (int64_t i = 0; i < (w.step[0] ? w.inner : 1); i++, p += w.step[0]) {
             int64_t at = number_at(p, wide);
             if (at < 0 || at >= size) return out_of_bounds(cx, HG_SHAPE, at, d, size);
         }
@@ -89,6 +89,11 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     HG_BY_SIZE(
         hg_tensor_itemsize(t), do {
             char *to = w.p[0], *at = w.p[1], *from = w.p[2];
+            if (!w.step[1] && w.step[0] == (int64_t)sizeof(E) && w.step[2] == (int64_t)sizeof(E)) {
+                memcpy(to, from + number_at(at, wide) * along,
+                       (size_t)w.inner * sizeof(E)); /* one index for all of them */
+                continue;
+            }
             for (int64_t i = 0; i < w.inner; i++, to += w.step[0], at += w.step[1], from += w.step[2])
                 *(E *)to = *(E *)(from + number_at(at, wide) * along);
         } while (hg_walk_next(&w));)
@@ -151,6 +156,12 @@ static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_
     HG_BY_DTYPE(
         to->dtype, do {
             char *p = w.p[0], *at = w.p[1], *from = w.p[2];
+            const bool rows = !w.step[1] && w.step[0] == (int64_t)sizeof(E) && w.step[2] == (int64_t)sizeof(E);
+            if ((int)K == HG_F32 && kind == ADD && rows) { /* one index for all of them */
+                E *e = (E *)(p + number_at(at, wide) * along);
+                for (int64_t i = 0; i < w.inner; i++) e[i] = STORE(LOAD(e[i]) + LOAD(((E *)from)[i]));
+                continue;
+            }
             for (int64_t i = 0; i < w.inner; i++, p += w.step[0], at += w.step[1], from += w.step[2]) {
                 E *e = (E *)(p + number_at(at, wide) * along);
                 if (kind == PUT) {
@@ -457,7 +468,8 @@ static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const
         }
     if (each == 0) return;
     m.step_to = (to->n_dim ? to->stride[d] : 1) * size, m.step_from = (from->n_dim ? from->stride[d] : 1) * size;
-    if (m.rank && m.rank == d && from->n_dim == to->n_dim && to->contiguous && from->contiguous && !put == !add)
+    if ((m.rank || put) && m.rank == d && from->n_dim == to->n_dim && to->contiguous && from->contiguous &&
+        !put == !add)
         hg_work(cx, each, 1 + HG_GRAIN / (1 + n), move_in_rows, &m);
     else if (put) /* may name a row twice */
         move_some(&m, 0, n);
