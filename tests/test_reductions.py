@@ -357,3 +357,18 @@ def test_results_with_names_have_them_also_through_out():
     assert type(result) is torch.return_types.max_out and repr(result).startswith(
         "torch.return_types.max_out(\nvalues="
     )
+
+
+@pytest.mark.parametrize("n", (15, 16, 17, 31, 32, 100))
+@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+def test_extremes_of_rows_of_any_length_keep_nan_and_infinities(n, dtype):
+    torch.manual_seed(0)
+    x = torch.randn(4, n, dtype=dtype)
+    x[1, n // 2], x[2], x[3, n - 1] = float("inf"), -float("inf"), float("nan")
+    for least, t in ((False, x), (True, -x)):
+        got = (t.amin(1) if least else t.amax(1)).tolist()
+        assert got[:3] == [min(row) if least else max(row) for row in t[:3].tolist()] and got[3] != got[3]
+    for at in range(n):
+        row = torch.zeros(n, dtype=dtype)
+        row[at] = float("nan")
+        assert row.max().isnan() and row.min().isnan()

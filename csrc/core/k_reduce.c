@@ -194,19 +194,52 @@ FOLD_FLOATS(FOLD, prod, double, 1, a *x, a *b)
 const hg_fold hg_fold_prod = {
     .name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .merge = &hg_fold_prod, .first_f = 1, .first_i = 1};
 
-/* NaN stays once it is there. */
+/* NaN stays once it is there. In a row of float32 it is looked for beside the extreme, which is then a comparison of vectors. */
+#define EXTREME(id, first, is_beyond, BEYOND)                                                                          \
+    FOLD_BODY(id##_f32, float, double, double, first, (x is_beyond a) | (x != x) ? x : a,                              \
+              (b is_beyond a) | (b != b) ? b : a)                                                                      \
+    HG_INLINE double row_##id(const bool fused, const float *in, int64_t n, double found) {                            \
+        hg_lanes_f32 top = (hg_lanes_f32){0} + (float)(first);                                                         \
+        hg_marks_f32 odd = {0};                                                                                        \
+        float lane[QUAD];                                                                                              \
+        int64_t i = 0;                                                                                                 \
+        for (; n - i >= QUAD; i += QUAD) {                                                                             \
+            hg_lanes_f32 x = *(const hg_lanes_f32 *)(in + i);                                                          \
+            top = BEYOND(x, top), odd |= x != x;                                                                       \
+        }                                                                                                              \
+        *(hg_lanes_f32 *)lane = top;                                                                                   \
+        double best = (double)hg_##id##_lanes_f32(fused, QUAD, lane);                                                  \
+        HG_FOLD(odd, HG_EITHER);                                                                                       \
+        if (odd[0] || found != found) return NAN;                                                                      \
+        best = best is_beyond found ? best : found;                                                                    \
+        for (; i < n; i++) best = (in[i] is_beyond best) | (in[i] != in[i]) ? in[i] : best;                            \
+        return best;                                                                                                   \
+    }                                                                                                                  \
+    HG_INLINE void long_##id##_f32_body(const bool fused, FOLD_ARGS) {                                                 \
+        if (step[1] != sizeof(float) || step[0] != 0 || n < QUAD) {                                                    \
+            id##_f32_body(fused, FOLD_NAMES);                                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        for (int64_t r = 0; r < rows; r++) {                                                                           \
+            double *acc = (double *)(void *)(p[0] + r * acc_step);                                                     \
+            *acc = row_##id(fused, (const float *)(const void *)(p[1] + r * row_step), n, *acc);                       \
+        }                                                                                                              \
+    }                                                                                                                  \
+    HG_VECTOR(long_##id##_f32, (FOLD_ARGS), FOLD_NAMES)                                                                \
+    FAST_FOLD(id##_f64, double, double, double, first, (x is_beyond a) | (x != x) ? x : a,                             \
+              (b is_beyond a) | (b != b) ? b : a)
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
-FOLD_FLOATS(FAST_FOLD, max, double, -INFINITY, (x > a) | (x != x) ? x : a, (b > a) | (b != b) ? b : a)
+EXTREME(max, -INFINITY, >, HG_LARGER_F32)
 const hg_fold hg_fold_max = {.name = "max",
-                             .loop = {INT_ROWS(max), FLOAT_ROWS(max)},
+                             .loop = {INT_ROWS(max), [HG_F32] = long_max_f32, [HG_F64] = max_f64},
                              .merge = &hg_fold_max,
                              .first_f = -INFINITY,
                              .first_i = INT64_MIN};
 
 FOLD_INTS(min, INT64_MAX, x < a ? x : a, b < a ? b : a)
-FOLD_FLOATS(FAST_FOLD, min, double, INFINITY, (x < a) | (x != x) ? x : a, (b < a) | (b != b) ? b : a)
+EXTREME(min, INFINITY, <, HG_SMALLER_F32)
 const hg_fold hg_fold_min = {.name = "min",
-                             .loop = {INT_ROWS(min), FLOAT_ROWS(min)},
+                             .loop = {INT_ROWS(min), [HG_F32] = long_min_f32, [HG_F64] = min_f64},
                              .merge = &hg_fold_min,
                              .first_f = INFINITY,
                              .first_i = INT64_MAX};
