@@ -8,6 +8,8 @@
 #include "binding.h"
 #include "py_hooks.h"
 
+#include <frameobject.h> /* PyFrame_GetBack, before Python 3.11 */
+
 enum { KEPT = HG_FREES_ALL ? 0 : 1024 };
 enum { NODE_STEP = 64, NODE_CLASSES = 16 };
 
