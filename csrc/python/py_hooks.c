@@ -104,8 +104,7 @@ static int entry_from(PyObject *o, hg_hook *hook) {
     return 0;
 }
 
-/* Is the frame one of the package's own? */
-static bool is_ours(PyFrameObject *frame) {
+bool py_is_ours(PyFrameObject *frame) {
 #if PY_VERSION_HEX >= 0x030B0000
     PyObject *globals = PyFrame_GetGlobals(frame);
 #else
@@ -113,7 +112,7 @@ static bool is_ours(PyFrameObject *frame) {
 #endif
     PyObject *name = globals ? PyDict_GetItemWithError(globals, NAME(__name__)) : NULL;
     const char *chars = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-    bool ours = chars && !strncmp(chars, "hookgrad.", 9);
+    bool ours = chars && (!strncmp(chars, "hookgrad.", 9) || !strncmp(chars, "torch.", 6)); /* in torch's place */
     Py_XDECREF(globals);
     return ours;
 }
@@ -151,7 +150,7 @@ static bool is_last_site(PyFrameObject *frame) {
 void py_site(const void **file, int *line) {
     PyFrameObject *frame = (PyFrameObject *)Py_XNewRef((PyObject *)PyEval_GetFrame());
     *file = NULL, *line = 0;
-    while (frame && !is_last_site(frame) && is_ours(frame)) {
+    while (frame && !is_last_site(frame) && py_is_ours(frame)) {
         PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
         frame = back;

@@ -15,6 +15,8 @@ const char *py_hook_words(hg_hook_kind kind, uint32_t flags);
 /* Where in the user's program this is: the frames of the package itself do not count. Never fails; `file`, a string, lives
    as long as the library and is NULL where there is no frame. */
 void py_site(const void **file, int *line);
+/* Does the frame run a function of the package? */
+bool py_is_ours(PyFrameObject *frame);
 /* The exception in flight carries a note of the hook it came out of, worded by hookgrad/_notes.py; it stays what it is. `owner`
    is the module, the node or the optimizer, a string that describes it, or NULL. */
 void py_annotate(const char *kind, PyObject *hook, const void *file, int line, PyObject *owner);

@@ -311,20 +311,14 @@ static hg_status host_call(void *ud, hg_module *m, const hg_value *args, size_t 
 
 /* How many frames up, from 1 on, the first is that runs no function of the package: who called into it. */
 static Py_ssize_t level_of_caller(void) {
-    PyFrameObject *frame = PyEval_GetFrame();
+    PyFrameObject *frame = (PyFrameObject *)Py_XNewRef((PyObject *)PyEval_GetFrame());
     Py_ssize_t level = 1;
-    Py_XINCREF(frame);
-    while (frame) {
-        PyObject *globals = PyObject_GetAttrString((PyObject *)frame, "f_globals");
-        PyObject *module = globals ? PyDict_GetItemString(globals, "__name__") : NULL;
-        const char *name = module && PyUnicode_Check(module) ? PyUnicode_AsUTF8(module) : NULL;
-        bool ours = name && (!strncmp(name, "hookgrad.", 9) || !strncmp(name, "torch.", 6)); /* in torch's place */
-        PyFrameObject *back = ours ? PyFrame_GetBack(frame) : NULL;
-        Py_XDECREF(globals);
+    while (frame && py_is_ours(frame)) {
+        PyFrameObject *back = PyFrame_GetBack(frame);
         Py_DECREF(frame);
-        level += ours;
-        frame = back;
+        frame = back, level++;
     }
+    Py_XDECREF(frame);
     PyErr_Clear();
     return level;
 }
