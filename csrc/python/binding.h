@@ -94,8 +94,8 @@ typedef struct mod_state {
         int at, line;
     } site;                /* the instruction that last registered a hook; code NULL before the first */
     PyObject *numbers[64]; /* "0", "1" ...: the names of the first children in a row; NULL until used */
-    PyObject *
-        result_types[2][HG_N_OPS]; /* torch.return_types.max ..., max_out ...; NULL where an op's result has no names */
+    /* torch.return_types.max ..., max_out ...; NULL where an op's result has no names */
+    PyObject *result_types[2][HG_N_OPS];
     /* Of a level of dual tensors: Note [Dispatch] in py_dispatch.c; NULL where there is none. */
     PyObject *dual_call, *dual_as;
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
