@@ -1,6 +1,5 @@
 """Every kind of hook: when it is called, with what, and what becomes of what it returns."""
 
-import copy
 import sys
 import warnings
 from collections import OrderedDict
@@ -677,91 +676,6 @@ def test_backward_from_within_a_hook():
     assert x.grad.item() == 2.0 and other.grad.item() == 10.0
 
 
-# ---- Handles ---------------------------------------------------------------------------------------------------------
-
-
-def test_handle_removes_once_and_again():
-    module, fired = Add(), []
-    handle = module.register_forward_hook(lambda m, args, out: fired.append(1))
-    module(torch.ones(1))
-    handle.remove()
-    handle.remove()
-    module(torch.ones(1))
-    assert fired == [1]
-
-
-def test_handle_is_a_context_manager():
-    module, fired = Add(), []
-    with module.register_forward_hook(lambda m, args, out: fired.append(1)) as handle:
-        assert handle.id in module._forward_hooks
-        module(torch.ones(1))
-    module(torch.ones(1))
-    assert fired == [1]
-
-
-def test_handle_does_not_keep_the_module_alive():
-    handle = Add().register_forward_hook(lambda m, args, out: None)
-    assert handle.hooks_dict_ref() is None
-    handle.remove()
-
-
-def test_ids_come_from_one_counter():
-    from hookgrad.utils.hooks import RemovableHandle
-
-    first = Add().register_forward_hook(print)
-    second = leaf(1).register_hook(print)
-    assert second.id == first.id + 1
-    assert RemovableHandle.next_id == second.id + 1
-
-
-def test_handle_works_with_ordinary_dicts():
-    from collections import OrderedDict
-
-    from hookgrad.utils.hooks import RemovableHandle
-
-    table, extra = OrderedDict(), OrderedDict()
-    handle = RemovableHandle(table, extra_dict=extra)
-    table[handle.id], extra[handle.id] = print, True
-    handle.remove()
-    assert table == extra == {}
-    with pytest.raises(TypeError, match="cannot create weak reference to 'dict' object"):
-        RemovableHandle({})
-
-
-def test_handle_pickles_and_copies():
-    import copy
-    import pickle
-
-    from hookgrad.utils.hooks import RemovableHandle
-
-    module = Add()
-    handle = module.register_forward_hook(print)
-    twin = copy.copy(handle)
-    assert twin.id == handle.id
-    module_again, handle_again = pickle.loads(pickle.dumps((module, handle)))
-    assert handle_again.id in module_again._forward_hooks
-    handle_again.remove()
-    assert not module_again._forward_hooks
-    twin.remove()
-    assert not module._forward_hooks
-    dead = pickle.loads(pickle.dumps(Add().register_forward_hook(print)))
-    dead.remove()
-    assert RemovableHandle.next_id > dead.id
-
-
-def test_handle_can_be_subclassed():
-    from hookgrad.utils.hooks import RemovableHandle
-
-    class Named(RemovableHandle):
-        name = "mine"
-
-    module = Add()
-    handle = Named(module._forward_hooks)
-    module._forward_hooks[handle.id] = print
-    handle.remove()
-    assert not module._forward_hooks and handle.name == "mine"
-
-
 # ---- What is no hook -------------------------------------------------------------------------------------------------
 
 
@@ -810,39 +724,6 @@ def test_a_multi_grad_hook_does_not_count_the_only_root():
     assert calls([z], x, y, z) == [[False, True, True]]
     assert calls([z], z) == []
     assert calls([z, w], y, z, w) == [[True, True, True]]
-
-
-def test_a_handle_shows_what_it_knows_in_its_dict():
-    from collections import OrderedDict
-
-    from hookgrad.utils.hooks import RemovableHandle
-
-    table, extra = OrderedDict(), OrderedDict()
-    handle = RemovableHandle(table, extra_dict=[extra])
-    assert vars(handle).keys() == {"hooks_dict_ref", "id", "extra_dict_ref"}
-    assert vars(handle)["hooks_dict_ref"]() is table and vars(handle)["id"] == handle.id
-    assert [ref() for ref in vars(handle)["extra_dict_ref"]] == [extra]
-    handle.note, handle.id = 1, handle.id + 1
-    assert vars(handle)["note"] == 1 and vars(handle)["id"] == handle.id
-    of_module = nn.Linear(1, 1).register_forward_hook(print)
-    assert vars(of_module)["id"] == of_module.id and vars(of_module)["hooks_dict_ref"]() is None
-
-
-def test_a_handle_refers_to_the_flags_of_its_hook():
-    model = nn.ReLU()
-    handle = model.register_forward_hook(print, with_kwargs=True)
-    flags = model._forward_hooks_with_kwargs
-    assert [ref() for ref in handle.extra_dict_ref] == [{handle.id: True}, {}]
-    assert handle.extra_dict_ref[0]() is flags
-    assert handle.__getstate__() == (model._forward_hooks, handle.id, (flags, {}))
-    assert [ref() for ref in model.register_forward_pre_hook(print).extra_dict_ref] == [{}]
-    assert model.register_full_backward_hook(print).extra_dict_ref == ()
-    other, copied = copy.deepcopy((model, handle))
-    assert copied.extra_dict_ref[0]() is other._forward_hooks_with_kwargs == flags
-    copied.remove()
-    assert not other._forward_hooks_with_kwargs and flags
-    del model, flags
-    assert not any(ref() for ref in handle.extra_dict_ref)
 
 
 def test_full_backward_hooks_take_what_is_returned_by_its_numbers():
@@ -999,11 +880,6 @@ def test_a_backward_hook_made_by_hand_has_the_private_names():
     hook.setup_output_hook(hook.setup_input_hook((x, "k"))[0] * 3).backward()
     assert fired == [((torch.tensor([12.0]), None), (torch.tensor([2.0]),))]
     assert hook._unpack_none([0, 2], "abc") == ("a", "c") and hook._apply_on_tensors(print, (1,)) == ((1,), None)
-
-
-def test_a_handle_of_several_hooks_has_no_id():
-    handle = torch.autograd.graph.register_multi_grad_hook([torch.ones(1, requires_grad=True)], print)
-    assert not any(hasattr(handle, name) for name in ("id", "hooks_dict_ref", "extra_dict_ref"))
 
 
 def test_a_parameter_that_a_hook_returns_becomes_a_plain_gradient():
