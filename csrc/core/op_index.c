@@ -31,6 +31,11 @@ static void walk_beside(hg_walk *w, const hg_tensor *t, int d) {
     hg_walk_add(w, t->data, stride, hg_tensor_itemsize(t));
 }
 
+/* Of an operand, the index and an operand: is the index the same for a whole run, which lies side by side in both? */
+static bool one_index(const hg_walk *w, size_t size) {
+    return !w->step[1] && w->step[0] == (int64_t)size && w->step[2] == (int64_t)size;
+}
+
 static hg_status out_of_bounds(hg_ctx *cx, hg_status kind, int64_t i, int d, int64_t size) {
     return hg_fail(cx, kind, "index %lld is out of bounds for dimension %d with size %lld", (long long)i, d,
                    (long long)size);
@@ -89,9 +94,8 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     HG_BY_SIZE(
         hg_tensor_itemsize(t), do {
             char *to = w.p[0], *at = w.p[1], *from = w.p[2];
-            if (!w.step[1] && w.step[0] == (int64_t)sizeof(E) && w.step[2] == (int64_t)sizeof(E)) {
-                memcpy(to, from + number_at(at, wide) * along,
-                       (size_t)w.inner * sizeof(E)); /* one index for all of them */
+            if (one_index(&w, sizeof(E))) {
+                memcpy(to, from + number_at(at, wide) * along, (size_t)w.inner * sizeof(E));
                 continue;
             }
             for (int64_t i = 0; i < w.inner; i++, to += w.step[0], at += w.step[1], from += w.step[2])
@@ -156,8 +160,7 @@ static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_
     HG_BY_DTYPE(
         to->dtype, do {
             char *p = w.p[0], *at = w.p[1], *from = w.p[2];
-            const bool rows = !w.step[1] && w.step[0] == (int64_t)sizeof(E) && w.step[2] == (int64_t)sizeof(E);
-            if ((int)K == HG_F32 && kind == ADD && rows) { /* one index for all of them */
+            if ((int)K == HG_F32 && kind == ADD && one_index(&w, sizeof(E))) {
                 E *e = (E *)(p + number_at(at, wide) * along);
                 for (int64_t i = 0; i < w.inner; i++) e[i] = STORE(LOAD(e[i]) + LOAD(((E *)from)[i]));
                 continue;
