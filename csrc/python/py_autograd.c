@@ -57,7 +57,7 @@ static PY_THREAD_LOCAL bool transformed;
 
 bool py_refused_in_transform(const char *method) {
     if (!transformed) return false;
-    if (*method == 'b')
+    if (!strcmp(method, "backward"))
         PyErr_SetString(
             PyExc_RuntimeError,
             "backward() called inside a functorch transform. This is not supported, please use functorch.grad "
@@ -67,7 +67,9 @@ bool py_refused_in_transform(const char *method) {
                      "You are attempting to call Tensor.%s() %sinside of a function being transformed by a functorch "
                      "transform. This is unsupported, please attempt to use the functorch transforms (e.g. grad, vjp, "
                      "jacrev, jacfwd, hessian) or call %s() outside of a function being transformed instead.",
-                     method, method[2] == 'q' ? "(or perhaps using torch.autograd.functional.* APIs) " : "", method);
+                     method,
+                     !strcmp(method, "requires_grad_") ? "(or perhaps using torch.autograd.functional.* APIs) " : "",
+                     method);
     return true;
 }
 

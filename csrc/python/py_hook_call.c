@@ -174,7 +174,8 @@ static hg_status take_args_and_kwargs(hg_ctx *cx, hg_call *c, PyObject *got) {
 hg_status py_spread(void *ud, hg_module *m, hg_value *args, hg_value *kwargs) {
     (void)ud;
     PyObject *spread = object(*args), *named = kwargs->kind == HG_V_NONE ? NULL : kwargs->obj, *made = NULL;
-    if (named && !PyObject_HasAttrString(named, "keys")) return not_spreadable(m, "**", "a mapping", named);
+    if (named && !PyDict_Check(named) && !PyObject_HasAttrString(named, "keys"))
+        return not_spreadable(m, "**", "a mapping", named);
     if (!Py_TYPE(spread)->tp_iter && !PySequence_Check(spread)) return not_spreadable(m, "*", "an iterable", spread);
     if (!(spread = PySequence_Tuple(spread))) return PY_FAILED;
     if (named) made = PyDict_CheckExact(named) ? Py_NewRef(named) : PyDict_New();
