@@ -6,19 +6,19 @@
 #include <math.h>
 #include <string.h>
 
-#define BINARY(op, kernel)                                                                                             \
+#define BINARY(op)                                                                                                     \
     hg_status hg_op_##op(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {                                               \
-        return hg_run(cx, &hg_k_##kernel, hg_result_type(cx, a, 2), a, 2, NULL, out);                                  \
+        return hg_run(cx, &hg_k_##op, hg_result_type(cx, a, 2), a, 2, NULL, out);                                      \
     }
-BINARY(eq, eq)
-BINARY(ne, ne)
-BINARY(lt, lt)
-BINARY(le, le)
-BINARY(gt, gt)
-BINARY(ge, ge)
-BINARY(logical_and, logical_and)
-BINARY(logical_or, logical_or)
-BINARY(logical_xor, logical_xor)
+BINARY(eq)
+BINARY(ne)
+BINARY(lt)
+BINARY(le)
+BINARY(gt)
+BINARY(ge)
+BINARY(logical_and)
+BINARY(logical_or)
+BINARY(logical_xor)
 
 static hg_status run_bits(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, hg_tensor **out) {
     if (hg_is_number(&a[0]) && hg_is_number(&a[1]))
