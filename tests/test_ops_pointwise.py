@@ -448,6 +448,26 @@ def test_remainders_are_exact(dtype):
             assert up == wanted or up != up != wanted, (a, b)
 
 
+def test_remainders_of_many_are_those_of_each():
+    """Whole chunks go by vectors, where no quotient is large, infinite or NaN; in the last ones some are."""
+    torch.manual_seed(0)
+    y = torch.randn(1600)
+    x = torch.cat(
+        [torch.randn(400) * 50, torch.randint(-(2**22), 2**22, (400,)) * y[400:800].abs().clamp(max=1), y[800:]]
+    )
+    x[1200:1204] = torch.tensor([math.inf, math.nan, 3e38, -1e-40])
+    y[1300:1304] = torch.tensor([math.inf, 0, math.nan, -1e-40])
+    for a, b in ((x, y), (x[1::3], y[1::3]), (x[:7], y[:7]), (x[:0], y[:0]), (x, x.new_tensor(0.75)), (x[1], y)):
+        for f in (torch.fmod, torch.remainder, torch.floor_divide, lambda a, b: torch.div(a, b, rounding_mode="trunc")):
+            many, pairs = f(a, b), zip(*(t.reshape(-1).tolist() for t in torch.broadcast_tensors(a, b)))
+            for r, (p, q) in zip(many.tolist(), pairs):
+                if f is torch.fmod:
+                    wanted = math.fmod(p, q) if math.isfinite(p) and q else math.nan
+                    assert r == wanted and math.copysign(1, r) == math.copysign(1, p) or r != r != wanted
+                one = f(torch.tensor([p]), torch.tensor([q])).item()
+                assert r == one and math.copysign(1, r) == math.copysign(1, one) or r != r and one != one
+
+
 def test_rows_of_few_elements():
     """Where an iterator's rows would be short it takes another dimension for them."""
     x = torch.arange(120.0).view(40, 3)

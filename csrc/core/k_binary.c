@@ -27,17 +27,24 @@ static inline float modulo(float x, float y) {
     return copysignf(left, x);
 }
 
-/* The same in float32, where x / y rounds differently. */
-static float floor_dividef(float x, float y) {
-    if (y == 0) return x / y;
-    float mod = modulo(x, y), quotient = (x - mod) / y;
-    quotient -= (float)((mod != 0) & ((y < 0) != (mod < 0)));
-    if (quotient == 0) return copysignf(0.0f, x / y);
-    float down = floorf(quotient);
-    return quotient - down > 0.5f ? down + 1 : down;
+/* The same in float32 alone, where the quotient is at most 2^22: what is left is a number of float32 then. */
+#define QUOTIENT_BITS(x, y) (fabsf(y) < INFINITY ? HG_SIZE_BITS((x) / (y)) : UINT32_MAX)
+#define QUOTIENT_REACH      0x4a800000u
+static inline float near_modulo(float x, float y) {
+    float left = fmaf(-truncf(x / y), y, x);
+    left += (left < 0) != (x < 0) && left != 0 ? copysignf(y, x) : 0;
+    return copysignf(left, x);
 }
 
-#define DIVIDE_DOWN(x, y) _Generic((x), float : floor_dividef, default : floor_divide)((x), (y))
+/* `mod` is what is left of x, which has x's sign: moved to y's side, and the quotient, rounded down. */
+static inline float up_to(float y, float mod) { return mod + (mod != 0 && (y < 0) != (mod < 0) ? y : -0.0f); }
+static inline float down_from(float x, float y, float mod) {
+    float quotient = (x - mod) / y;
+    quotient -= mod != 0 && (y < 0) != (mod < 0) ? 1 : 0;
+    float down = floorf(quotient);
+    down += quotient - down > 0.5f ? 1 : 0;
+    return quotient == 0 ? hg_with_sign(0, x / y) : down;
+}
 
 static double remainder_up(double x, double y) {
     double mod = fmod(x, y);
@@ -45,27 +52,25 @@ static double remainder_up(double x, double y) {
 }
 
 INTS(LOOP2, floor_divide, FLOOR_DIVIDE(V, x, y))
-FLOATS(LOOP2, floor_divide, DIVIDE_DOWN(x, y))
+NEAR2(HG_VECTOR_FEW, floor_divide_f32, QUOTIENT_BITS(x, y), QUOTIENT_REACH, down_from(x, y, near_modulo(x, y)),
+      y == 0 ? x / y : down_from(x, y, modulo(x, y)))
+LOOP2(floor_divide_f64, double, double, double, floor_divide(x, y))
 const hg_kernel hg_k_floor_divide = {.name = "floor_divide",
                                      .loop = {INT_ROWS(floor_divide), FLOAT_ROWS(floor_divide)}};
 
 INTS(LOOP2, trunc_divide, is_minus_one(y) ? (V)(0 - (W)x) : (V)(x / y))
-FLOATS(LOOP2, trunc_divide, trunc(x / y))
+FLOATS(LOOP2_WIDE, trunc_divide, trunc(x / y))
 const hg_kernel hg_k_trunc_divide = {.name = "div_trunc_cpu",
                                      .loop = {INT_ROWS(trunc_divide), FLOAT_ROWS(trunc_divide)}};
 
-static inline float remainder_upf(float x, float y) {
-    const float mod = modulo(x, y), more[2] = {-0.0f, y}; /* nobody can guess which */
-    return mod + more[(mod != 0) & ((y < 0) != (mod < 0))];
-}
-
 INTS(LOOP2, remainder, REMAINDER(V, x, y))
-LOOP2(remainder_f32, float, float, float, remainder_upf(x, y))
+NEAR2(HG_VECTOR_FEW, remainder_f32, QUOTIENT_BITS(x, y), QUOTIENT_REACH, up_to(y, near_modulo(x, y)),
+      up_to(y, modulo(x, y)))
 LOOP2(remainder_f64, double, double, double, remainder_up(x, y))
 const hg_kernel hg_k_remainder = {.name = "remainder_cpu", .loop = {INT_ROWS(remainder), FLOAT_ROWS(remainder)}};
 
 INTS(LOOP2, fmod, is_minus_one(y) ? 0 : (V)(x % y))
-LOOP2(fmod_f32, float, float, float, modulo(x, y))
+NEAR2(HG_VECTOR_FEW, fmod_f32, QUOTIENT_BITS(x, y), QUOTIENT_REACH, near_modulo(x, y), modulo(x, y))
 LOOP2(fmod_f64, double, double, double, fmod(x, y))
 const hg_kernel hg_k_fmod = {.name = "fmod_cpu", .loop = {INT_ROWS(fmod), FLOAT_ROWS(fmod)}};
 

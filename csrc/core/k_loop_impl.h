@@ -187,7 +187,7 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
 
 #define NEAR(KIND, fn, operands, bits, limit, has_fine, fine, near)                                                    \
     HG_INLINE void fn##_body(const bool fused, ARGS) {                                                                 \
-        BODY(float, float)                                                                                             \
+        FAST_BODY(float, float)                                                                                        \
         float room[3][NEAR_CHUNK];                                                                                     \
         for (int64_t i = 0, m; i < n; i += m) {                                                                        \
             m = n - i < NEAR_CHUNK ? n - i : NEAR_CHUNK;                                                               \
