@@ -515,6 +515,14 @@ def test_adding_along_each_dimension(dtype):
     assert not x.equal(x + 1) and x.equal(x.clone()) and not x.equal(x.view(3, 20))
 
 
+def test_a_number_is_one_row():
+    for width in (3, 7, 9, 300):
+        torch.ones(width, width)  # whose shape is still there, where a number has none
+        x = torch.tensor(2.0, requires_grad=True)
+        x.index_select(0, torch.tensor([0])).backward()
+        assert x.grad.item() == 1
+
+
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
 def test_an_index_of_rows_is_read_once_a_row(dtype):
     x, source, rows = torch.arange(12).view(4, 3).to(dtype), torch.ones(3, 3, dtype=dtype), torch.tensor([1, 3, 1])
