@@ -81,8 +81,8 @@ static const float *frame_load(const frame *f, const hg_view *v, int64_t channel
 
 bool hg_planes_suit(const hg_results *r) {
     const hg_view *v = &r->v;
-    /* With many channels vectors of these are as good, unless all of a row's are full. */
-    const int64_t most = v->wide % LANES ? FEW_CHANNELS : MOST_CHANNELS;
+    /* With many channels vectors of these are as good, unless all of a row's are full, and better for a single row. */
+    const int64_t most = v->high == 1 ? LANES - 1 : v->wide % LANES ? FEW_CHANNELS : MOST_CHANNELS;
     return r->out <= most && v->n_y > 0 && fits(v, r->in, llabs(v->y[v->n_y - 1] - v->y[0]) + 1);
 }
 

@@ -37,8 +37,8 @@ static int64_t apart(const hg_view *v) { return v->sx == 2 ? 2 : 1; }
 bool hg_results_suit(const hg_results *r) {
     const hg_view *v = &r->v;
     int64_t y, x, y_end, x_end;
-    /* One vector of channels is as good as rows of pixels that fill vectors, and costs the turning. */
-    if (r->out < 2 * LANES && (r->out < LANES || v->wide % LANES == 0)) return false;
+    /* One vector of channels is as good as several rows of pixels that fill vectors, and costs the turning. */
+    if (r->out < LANES || (r->out < 2 * LANES && v->wide % LANES == 0 && v->high > 1)) return false;
     if (v->wide < 4 || r->n * v->high * v->wide < ENOUGH_PIXELS || v->sx > MOST_STRIDE) return false;
     if (r->n_taps > MOST_TAPS || v->n_y * v->n_x == 0) return false;
     bounds(v->y, v->n_y, &y, &y_end), bounds(v->x, v->n_x, &x, &x_end);
