@@ -1,5 +1,6 @@
 """Parameters replaced whole: swap_tensors, and torch.__future__'s two ways of converting and loading."""
 
+import gc
 import weakref
 from contextlib import contextmanager, nullcontext
 
@@ -59,6 +60,24 @@ def test_what_cannot_be_swapped():
         torch.utils.swap_tensors(x, torch.ones(1))
     y.sum().backward()
     assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_one_count_serves_for_all(monkeypatch):
+    """Who holds a tensor is found by a visit to all that there is: once, not for each tensor."""
+    m, visits, objects = nn.Sequential(*[nn.Linear(1, 1) for _ in range(20)]), [], gc.get_objects
+    m(torch.ones(1, 1)).sum().backward()
+    kept = m[3].weight * m[3].weight
+    monkeypatch.setattr(gc, "get_objects", lambda: visits.append(0) or objects())
+    for parameter in m.parameters():
+        if parameter is not m[3].weight:
+            torch.utils.swap_tensors(parameter, nn.Parameter(torch.ones(1)))
+    assert len(visits) == 1
+    with pytest.raises(RuntimeError, match="Expected use_count of t1 to be 1 or 2"):
+        torch.utils.swap_tensors(m[3].weight, torch.ones(1))
+    del kept
+    with chosen("swap"):
+        m.double()
+    assert len(visits) == 3 and m[3].weight.dtype is m[2].weight.dtype is torch.float64
 
 
 def test_a_backward_that_reaches_a_swapped_leaf_fails():

@@ -51,6 +51,8 @@ hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out) {
     return HG_OK;
 }
 
+hg_node *hg_tensor_live_accumulator(const hg_tensor *t) { return t->extra ? t->extra->accumulator : NULL; }
+
 hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e) {
     hg_node *fn;
     hg_status st = hg_tensor_grad_fn(cx, t, &fn);
@@ -106,6 +108,7 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     hg_tensor *base = stands_alone ? of : of->base;
     if (!stands_alone && !is_recordable(of->view_kind) && is_recordable(kind)) kind = of->view_kind;
     hg_retain(cx, base);
+    base->n_held = HG_HELD;
     hg_release(cx, view->base);
     view->base = base;
     view->view_kind = kind;
@@ -406,8 +409,10 @@ const hg_node_type hg_copy_slices_node = {"CopySlices", apply_copy_slices};
 
 /* ---- .grad ------------------------------------------------------------------------------------------------------------ */
 
-static void put_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) { /* steals grad */
+void hg_put_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
     hg_tensor *old = t->grad;
+    if (old && old->n_held && old->n_held < HG_HELD) old->n_held--;
+    if (grad && grad->n_held < HG_HELD) grad->n_held++;
     t->grad = grad;
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
     hg_release(cx, old);
@@ -467,7 +472,7 @@ hg_status hg_tensor_set_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
                            hg_show_shape(grad, got), hg_show_shape(t, want));
         hg_retain(cx, grad);
     }
-    put_grad(cx, t, grad);
+    hg_put_grad(cx, t, grad);
     return HG_OK;
 }
 
@@ -536,10 +541,10 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
             st = hg_told_detach(cx, grad[0], &sum);
         if (st != HG_OK) return st;
         if (!sum) hg_retain(cx, sum = grad[0]);
-        put_grad(cx, var, sum);
+        hg_put_grad(cx, var, sum);
     } else if (!var->grad) {
         if ((st = copy_for(cx, var, grad[0], &sum)) != HG_OK) return st;
-        put_grad(cx, var, sum);
+        hg_put_grad(cx, var, sum);
     } else if (!cx->grad_enabled && add_plain(cx, var->grad, grad[0])) {
     } else if (!cx->grad_enabled) {
         hg_retain(cx, sum = var->grad); /* whatever another thread makes of it meanwhile */
@@ -548,7 +553,7 @@ static hg_status apply_accumulate(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_t
     } else {
         hg_retain(cx, before);
         st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(before), hg_t(grad[0])}, 2, &sum);
-        if (st == HG_OK) put_grad(cx, var, sum);
+        if (st == HG_OK) hg_put_grad(cx, var, sum);
         hg_release(cx, before);
     }
     if (before && grad[0] && st == HG_OK && var->requires_grad && var->grad) st = warn_of_layout(cx, var->grad, var);

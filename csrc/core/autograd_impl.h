@@ -85,6 +85,7 @@ hg_status hg_rebase_history(hg_ctx *cx, hg_tensor *t, hg_node *node);
 /* t is output nr of the node again, as a derivative sees it: of an operation done through a view, the view's part of what
    CopySlices made. */
 hg_status hg_restore_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr);
+void hg_put_grad(hg_ctx *cx, hg_tensor *t, hg_tensor *grad); /* t->grad: steals it; NULL: none */
 void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind);
 /* `view` has just been made by a view op on `of`, in the modes that are on. */
 void hg_made_view(hg_ctx *cx, hg_tensor *view, hg_tensor *of, bool one_of_several);

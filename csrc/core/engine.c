@@ -384,10 +384,7 @@ static hg_status fill_retained(hg_ctx *cx, hg_tensor *t, hg_tensor *grad) {
         st = hg_call_op(cx, HG_OP_ADD, (hg_arg[]){hg_t(before), hg_t(grad)}, 2, &sum);
     hg_release(cx, before);
     if (st != HG_OK) return st;
-    hg_tensor *old = t->grad;
-    t->grad = sum;
-    HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
-    hg_release(cx, old);
+    hg_put_grad(cx, t, sum);
     return HG_OK;
 }
 

@@ -140,6 +140,7 @@ HG_INLINE hg_status node_of_op(hg_ctx *cx, const hg_op_info *op, uint32_t n_out,
 static inline hg_status save_now(hg_ctx *cx, hg_tensor *t, hg_arg *to) {
     if (!t->storage || t->is_inference) return hg_save(cx, t, &to->u.t, &to->n); /* says why it cannot be */
     hg_retain(cx, to->u.t = t);
+    t->n_held = HG_HELD;
     to->n = hg_version(t->storage);
     return HG_OK;
 }

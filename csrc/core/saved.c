@@ -159,6 +159,7 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
     *version = hg_version(t->storage);
     if (cx->saved) return pack(cx, &cx->saved->hooks, t, t, false, kept);
     hg_retain(cx, t);
+    t->n_held = HG_HELD;
     *kept = t;
     return HG_OK;
 }

@@ -56,7 +56,7 @@ static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_
     *list = t->grad;
     t->grad = NULL;
     t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false, t->is_inference = cx->inference;
-    t->view_kind = 0, t->out_nr = t->seen_version = 0;
+    t->view_kind = t->n_held = 0, t->out_nr = t->seen_version = 0;
     return t;
 }
 
@@ -369,7 +369,7 @@ hg_status hg_tensor_assign(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
 hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
     /* An accumulator checks gradients against what its tensor was. As in PyTorch another dtype needs another accumulator;
        of another shape the one that a graph holds refuses the gradient. */
-    if (t->extra && t->dtype != from->dtype) t->extra->accumulator = NULL;
+    if (t->extra && t->dtype != from->dtype && t->extra->accumulator) t->extra->accumulator = NULL, t->n_held = HG_HELD;
     if ((t->extra || t->grad_fn) && !hg_same_dims(t->n_dim, t->shape, from->n_dim, from->shape))
         cx->lib->reshaped = true;
     if (t->n_dim != from->n_dim || !t->shape) {

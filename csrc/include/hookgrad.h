@@ -295,6 +295,12 @@ hg_memory hg_memory_stats(const hg_lib *lib);
 void hg_reset_peak_memory(hg_lib *lib); /* the peak is what is in use now */
 void hg_empty_cache(hg_lib *lib);
 
+/* Note [Held tensors]
+   Two tensors may exchange what they are where no node has saved them, no view has them for its base and none is another's .grad.
+   n_held is at least the number of those, HG_HELD meaning any: it counts up, and down only where a .grad is replaced. Where it is
+   not zero, the host visits all nodes and tensors and counts anew, which serves for all the tensors there are. */
+enum { HG_HELD = 3 };
+
 /* A tensor. Read the fields freely; change them through functions only. An object fresh from the host (all zero, no
    storage) is a valid, empty tensor. */
 struct hg_tensor {
@@ -308,7 +314,8 @@ struct hg_tensor {
     bool contiguous;        /* its elements lie side by side, in order */
     bool plain;             /* and strides are a new tensor's, those of dimensions of size 1 as well */
     uint8_t is_inference;   /* made in inference mode; 2: and detached outside of it, so that changes are counted */
-    uint8_t view_kind;      /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint8_t view_kind : 6;  /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint8_t n_held : 2;     /* Note [Held tensors] */
     uint8_t replay;         /* by how many ops from its base; 0: that is not known */
     uint32_t out_nr;        /* which output of grad_fn this is */
     uint32_t seen_version;  /* storage->version when grad_fn was set: a view's history is stale when they differ */
@@ -616,6 +623,7 @@ hg_tensor *hg_node_variable(const hg_node *n);                /* of an Accumulat
 const hg_op_info *hg_node_op(const hg_node *n);               /* NULL for nodes that are no op's */
 /* The accumulator of a leaf that requires grad: new. */
 hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
+hg_node *hg_tensor_live_accumulator(const hg_tensor *t); /* the one there is; borrowed, NULL: none */
 /* What the node saved as argument or output i: new tensor, or the plain argument; checks the version. */
 hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out);
 /* Entry j of the list that was argument i, as it was saved: new; NULL where there was none. */

@@ -286,24 +286,6 @@ static PyObject *as_subclass(PyObject *self, PyObject *cls) {
     return cx && !check_class(cls) ? alias_of(cx, (PyTypeObject *)cls, self) : NULL;
 }
 
-/* t._swap(other): the two exchange their contents, classes and attributes, and stay who they are. */
-static PyObject *swap(PyObject *self, PyObject *other) {
-    PyTypeObject *a = Py_TYPE(self), *b = Py_TYPE(other);
-    if (!py_is_tensor(other))
-        return PyErr_Format(PyExc_TypeError, "_swap(): expected a Tensor, not %.100s", b->tp_name);
-    if (a->tp_basicsize != b->tp_basicsize || a->tp_dictoffset != b->tp_dictoffset)
-        return PyErr_SetString(PyExc_RuntimeError, "Cannot swap t1 and t2 if they have different slots"), NULL;
-    hg_ctx *cx = py_ctx();
-    if (!cx) return NULL;
-    PyObject *dict = ((py_tensor *)self)->dict;
-    ((py_tensor *)self)->dict = ((py_tensor *)other)->dict;
-    ((py_tensor *)other)->dict = dict;
-    Py_SET_TYPE(self, b); /* each type has as many instances as before */
-    Py_SET_TYPE(other, a);
-    hg_tensor_swap(cx, TENSOR(self), TENSOR(other));
-    Py_RETURN_NONE;
-}
-
 PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n) {
     hg_tensor *out[HG_MAX_OUT] = {NULL};
     hg_status st = hg_call_op(cx, id, a, n, out);
@@ -359,7 +341,6 @@ static PyMethodDef own_methods[] = {
     {"_empty_parameter", (PyCFunction)(void (*)(void))empty_parameter, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
      NULL},
     {"as_subclass", as_subclass, METH_O, "The same tensor, of another class."},
-    {"_swap", swap, METH_O, "Exchange contents, class and attributes: see torch.utils.swap_tensors."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -397,7 +378,7 @@ static PyType_Spec spec = {
 static int put_together(void) {
     PyGetSetDef *const getsets[] = {own_attributes, py_tensor_attributes, py_tensor_hook_attributes};
     PyMethodDef *const lists[] = {own_methods,       py_tensor_methods, py_tensor_hook_methods, py_cast_methods,
-                                  py_create_methods, py_numpy_methods,  py_dlpack_methods};
+                                  py_create_methods, py_swap_methods,   py_numpy_methods,       py_dlpack_methods};
     int n = 0, m = 0, s = 0;
     for (size_t i = 0; i < sizeof getsets / sizeof *getsets; i++)
         for (PyGetSetDef *g = getsets[i]; g->name && n < MAX_ATTRIBUTES; g++) attributes[n++] = *g;

@@ -21,6 +21,7 @@ extern PyMethodDef py_cast_methods[];      /* py_cast.c: to, type, float, cpu ..
 extern PyMethodDef py_create_methods[];    /* py_creation.c: new_tensor ... */
 extern PyMethodDef py_numpy_methods[];     /* py_numpy.c: numpy, __array__ */
 extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
+extern PyMethodDef py_swap_methods[];      /* py_swap.c */
 
 /* What Parameter(empty(size, device=device, dtype=dtype)) is, in one call; device and dtype may be None. New. */
 PyObject *py_empty_parameter(PyObject *size, PyObject *device, PyObject *dtype);

@@ -42,16 +42,17 @@ def swap_tensors(t1, t2):
 
 def _poison(tensor, name):
     """Nothing in the graph may hold the tensor but its accumulator, and that shall not run any more."""
-    import gc
+    held = tensor._held()
+    if held is True or (held is not None and not tensor.requires_grad):
+        import gc
 
-    for holder in gc.get_referrers(tensor):
-        if _C._is_node_class(type(holder)) and holder.name() == "torch::autograd::AccumulateGrad":
-            holder.register_prehook(_refuse)
-        elif _C._is_node_class(type(holder)) or isinstance(holder, _C.Tensor):
-            raise RuntimeError(
-                f"Expected use_count of {name} to be 1 or 2 with an AccumulateGrad node, but {holder!r} holds it too: make "
-                "sure you are not holding references to the tensor in other places."
-            )
+        holders = [h for h in gc.get_referrers(tensor) if isinstance(h, _C.Tensor) or _C._is_node_class(type(h))]
+        raise RuntimeError(
+            f"Expected use_count of {name} to be 1 or 2 with an AccumulateGrad node, but {holders} hold it too: make "
+            "sure you are not holding references to the tensor in other places."
+        )
+    if held is not None:
+        held.register_prehook(_refuse)
 
 
 def _refuse(grad_outputs):
