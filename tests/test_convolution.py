@@ -6,7 +6,7 @@ import pytest
 import hookgrad as hg
 from hookgrad.nn import functional as F
 
-# batch, groups, channels of a group in and out, kernel, stride, dilation, padding, height, width
+# batch, groups, channels of a group in and out, kernel, stride, dilation, padding, height and width, or three sizes
 SHAPES = {
     "plain": (2, 1, 16, 16, (3, 3), (1, 1), (1, 1), (1, 1), 14, 14),
     "narrow": (3, 1, 33, 17, (3, 3), (1, 1), (1, 1), (1, 1), 7, 7),
@@ -46,13 +46,19 @@ SHAPES = {
     "few pixels": (2, 2, 32, 140, (3, 3), (1, 1), (1, 1), (1, 1), 6, 7),
     "few pixels, stride 2": (1, 1, 144, 144, (3, 2), (2, 2), (1, 2), (1, 0), 9, 12),
     "blocks of channels": (1, 1, 40, 200, (3, 3), (1, 1), (1, 1), (1, 1), 8, 8),
+    "slices": (2, 1, 5, 8, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 6, 8, 9),
+    "slices, groups, all settings": (2, 2, 3, 4, (3, 2, 4), (2, 1, 3), (2, 3, 1), (3, 1, 2), 9, 11, 10),
+    "slices, beyond the kernel": (1, 1, 4, 3, (1, 2, 2), (3, 1, 1), (1, 1, 1), (0, 0, 0), 8, 5, 5),
+    "slices, one of each": (3, 1, 1, 1, (2, 1, 1), (1, 1, 1), (1, 1, 1), (0, 0, 0), 4, 3, 3),
+    "slices at several times": (2, 1, 24, 20, (3, 3, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 10, 40, 40),
+    "pointwise in three": (2, 1, 5, 6, (1, 1, 1), (1, 1, 1), (1, 1, 1), (0, 0, 0), 4, 5, 6),
 }
 
 
 def results(dtype, shape, transposed, arrays):
-    batch, groups, _, _, _, stride, dilation, padding, _, _ = shape
+    batch, groups, _, _, kernel, stride, dilation, padding, *_ = shape
     x, w, b = (hg.tensor(a.astype(dtype)).requires_grad_() for a in arrays[:3])
-    f = F.conv_transpose2d if transposed else F.conv2d
+    f = getattr(F, f"conv{'_transpose' * transposed}{len(kernel)}d")
     y = f(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
     grad = np.random.default_rng(batch).standard_normal(tuple(y.shape)).astype(np.float32)
     y.backward(hg.tensor(grad.astype(dtype)))
@@ -64,18 +70,14 @@ def results(dtype, shape, transposed, arrays):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_float32_gives_what_float64_gives(name, transposed, threads):
     shape = SHAPES[name]
-    batch, groups, c_in, c_out, kernel, stride, dilation, padding, high, wide = shape
-    sizes = [
-        (n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in zip((high, wide), stride, padding, dilation, kernel)
-    ]
+    batch, groups, c_in, c_out, kernel, stride, dilation, padding, *image = shape
+    sizes = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in zip(image, stride, padding, dilation, kernel)]
     if transposed and min(sizes) < 1:
-        padding = (0, 0)
-        shape = (*shape[:7], padding, high, wide)
+        shape = (*shape[:7], (0,) * len(kernel), *image)
     rng = np.random.default_rng(0)
     w = (groups * c_in, c_out, *kernel) if transposed else (groups * c_out, c_in, *kernel)
     arrays = [
-        rng.standard_normal(size).astype(np.float32)
-        for size in ((batch, groups * c_in, high, wide), w, (groups * c_out,))
+        rng.standard_normal(size).astype(np.float32) for size in ((batch, groups * c_in, *image), w, (groups * c_out,))
     ]
     before = hg.get_num_threads()
     hg.set_num_threads(threads)

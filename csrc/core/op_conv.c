@@ -9,7 +9,13 @@
        weight    = out * columns(image)^T            correlate()   gradient of the weight
 
    Each is linear in both of its operands, and the derivative of any is made of the other two. So there are two ops: one that
-   is convolve or spread, as `transposed` says, and one that is correlate. */
+   is convolve or spread, as `transposed` says, and one that is correlate.
+
+   Two dimensions of float32 have tiles of their own instead (Note [Slabs] in k_conv.c), and three are made of two.
+
+   Note [Slices]
+   A slice of an output of three dimensions is a convolution of two: of an image that has the slices which it sees for its channels.
+   They are copied side by side, for some slices of outputs at a time; weights lie as they should. */
 #include "conv_impl.h"
 #include "gemm_impl.h"
 #include "nn_impl.h"
@@ -17,7 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 18, MAX_DIMS = 3 };
+enum { CHUNK_BYTES = 1 << 18, SLICES = 1 << 20, MAX_DIMS = 3 };
 
 typedef hg_conv_shape shape;
 
@@ -68,18 +74,22 @@ typedef struct walk {
     int64_t n_k;          /* in_channels * kd * kh * kw, a column's length */
     int64_t rows, n_rows; /* of a chunk; of an output channel */
     int64_t o_plane;      /* elements of an output channel */
-    bool is_copy;         /* 1x1, stride 1: the columns are the image */
+    bool is_copy;         /* the columns are the image */
     char *columns;        /* owned */
 } walk;
+
+/* Are the columns the image? Output padding may make the image larger. */
+static bool is_copy(const shape *s) {
+    return s->kd == 1 && s->kh == 1 && s->kw == 1 && s->sd == 1 && s->sh == 1 && s->sw == 1 && s->pd == 0 &&
+           s->ph == 0 && s->pw == 0 && s->d == s->od && s->h == s->oh && s->w == s->ow;
+}
 
 static hg_status walk_begin(hg_ctx *cx, const shape *s, walk *w) {
     *w = (walk){.s = s, .k = s->dtype == HG_F64 ? &in_f64 : &in_f32, .size = hg_dtypes[s->dtype].size};
     w->n_k = s->in_channels * s->kd * s->kh * s->kw;
     w->n_rows = s->od * s->oh;
     w->o_plane = w->n_rows * s->ow;
-    w->is_copy = s->kd == 1 && s->kh == 1 && s->kw == 1 && s->sd == 1 && s->sh == 1 && s->sw == 1 && s->pd == 0 &&
-                 s->ph == 0 && s->pw == 0 && s->d == s->od && s->h == s->oh &&
-                 s->w == s->ow; /* output padding may make the image larger */
+    w->is_copy = is_copy(s);
     w->rows = w->n_rows;
     if (w->is_copy) return HG_OK;
     int64_t row_bytes = w->n_k * s->ow * (int64_t)w->size;
@@ -151,6 +161,96 @@ static void correlate(hg_ctx *cx, const walk *w, const void *output, const void 
                         w->o_plane, w->is_copy ? with : w->columns, n, 1, to, w->n_k);
             }
         }
+}
+
+/* ---- Slices of three dimensions ------------------------------------------------------------------------------------------ */
+
+typedef enum product { CONVOLVE, SPREAD, CORRELATE } product;
+
+/* What n slices of outputs, from `first` on through all images, see; `back`: added to where it was seen. */
+static void stack(const shape *s, int64_t first, int64_t n, float *image, float *seen, bool back) {
+    const int64_t plane = s->h * s->w, channels = s->groups * s->in_channels;
+    for (int64_t q = first; q < first + n; q++)
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t k = 0; k < s->kd; k++, seen += plane) {
+                const int64_t z = q % s->od * s->sd - s->pd + k * s->dd;
+                const bool is_there = z >= 0 && z < s->d;
+                float *at = is_there ? image + ((q / s->od * channels + c) * s->d + z) * plane : NULL;
+                if (!back && is_there) memcpy(seen, at, (size_t)plane * sizeof *at);
+                if (!back && !is_there) memset(seen, 0, (size_t)plane * sizeof *at);
+                for (int64_t x = 0; back && is_there && x < plane; x++) at[x] += seen[x];
+            }
+}
+
+/* These slices of outputs, (n, channels, plane), from where they belong; or there. */
+static void move(const shape *s, int64_t first, int64_t n, float *output, float *slices, bool back) {
+    const int64_t plane = s->oh * s->ow, channels = s->groups * s->out_channels;
+    for (int64_t q = first; q < first + n; q++)
+        for (int64_t c = 0; c < channels; c++, slices += plane) {
+            float *at = output + ((q / s->od * channels + c) * s->od + q % s->od) * plane;
+            memcpy(back ? at : slices, back ? slices : at, (size_t)plane * sizeof *at);
+        }
+}
+
+static shape of_slices(const shape *s) {
+    shape flat = *s;
+    flat.d = flat.od = flat.kd = flat.sd = 1, flat.pd = 0;
+    flat.in_channels *= s->kd;
+    return flat;
+}
+
+static hg_status by_slices(hg_ctx *cx, const shape *s, product what, float *image, float *weight, const float *bias,
+                           float *output) {
+    shape flat = of_slices(s);
+    const int64_t seen = flat.groups * flat.in_channels * s->h * s->w, all = s->n * s->od,
+                  out = s->groups * s->out_channels * s->oh * s->ow, some = hg_least(SLICES / (seen + out) + 1, all);
+    const int64_t n_weights = s->groups * s->out_channels * flat.in_channels * s->kh * s->kw;
+    const int64_t channels = s->groups * s->in_channels, size = s->d * s->h * s->w;
+    hg_storage *owned = NULL;
+    hg_status st = HG_OK;
+    float *space = hg_conv_space(cx, some * (seen + out) + (what == CORRELATE && some < all ? n_weights : 0), &owned);
+    if (!space) return HG_MEMORY;
+    float *slices = space + some * seen, *part = slices + some * out;
+    for (int64_t i = 0; what == SPREAD && i < s->n; i++) {
+        if (bias) spread_bias_f32(channels, size, bias, image + i * channels * size);
+        if (!bias) memset(image + i * channels * size, 0, (size_t)(channels * size) * sizeof *image);
+    }
+    for (int64_t q = 0; q < all && st == HG_OK; q += some) {
+        flat.n = hg_least(some, all - q);
+        if (what != SPREAD) stack(s, q, flat.n, image, space, false);
+        if (what != CONVOLVE) move(s, q, flat.n, output, slices, false);
+        if (what == CORRELATE) {
+            st = hg_conv_weight(cx, &flat, slices, space, q ? part : weight);
+            for (int64_t i = 0; q && st == HG_OK && i < n_weights; i++) weight[i] += part[i];
+        } else if (what == SPREAD) {
+            st = hg_conv_image(cx, &flat, slices, weight, NULL, space);
+            if (st == HG_OK) stack(s, q, flat.n, image, space, true);
+        } else {
+            st = hg_conv_output(cx, &flat, space, weight, bias, slices);
+            if (st == HG_OK) move(s, q, flat.n, output, slices, true);
+        }
+    }
+    hg_conv_space_free(cx, owned);
+    return st;
+}
+
+/* ---- All shapes --------------------------------------------------------------------------------------------------------------- */
+
+static hg_status run(hg_ctx *cx, const shape *s, product what, void *image, void *weight, const void *bias,
+                     void *output) {
+    const shape flat = of_slices(s);
+    walk w = {0};
+    if (hg_conv_has_tiles(s))
+        return what == CONVOLVE ? hg_conv_output(cx, s, image, weight, bias, output)
+               : what == SPREAD ? hg_conv_image(cx, s, output, weight, bias, image)
+                                : hg_conv_weight(cx, s, output, image, weight);
+    if (hg_conv_has_tiles(&flat) && !is_copy(s)) return by_slices(cx, s, what, image, weight, bias, output);
+    HG_TRY(walk_begin(cx, s, &w));
+    if (what == CONVOLVE) convolve(cx, &w, image, weight, bias, output);
+    if (what == SPREAD) spread(cx, &w, output, weight, bias, image);
+    if (what == CORRELATE) correlate(cx, &w, output, image, weight);
+    hg_mem_free(cx->lib, w.columns);
+    return HG_OK;
 }
 
 /* ---- The ops underneath ----------------------------------------------------------------------------------------------------- */
@@ -290,7 +390,6 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *rx = NULL, *rw = NULL, *rb = NULL, *y = NULL;
     int64_t sizes[MAX_DIMS + 2];
     int n = w->n_dim - 2;
-    walk wk = {0};
     shape s = {.dtype = work_dtype((hg_dtype)x->dtype)};
     HG_TRY(check_shapes(cx, a, n));
     HG_TRY(check_dtypes(cx, x, w, bias));
@@ -303,12 +402,9 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool transposed = a[TRANSPOSED].u.i;
     set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION],
               a[GROUPS].u.i);
-    if (y->numel && hg_conv_has_tiles(&s))
-        st = (transposed ? hg_conv_image : hg_conv_output)(cx, &s, (const void *)rx->data, (const void *)rw->data,
-                                                           (const void *)(rb ? rb->data : NULL), (void *)y->data);
-    else if (y->numel && (st = walk_begin(cx, &s, &wk)) == HG_OK)
-        (transposed ? spread : convolve)(cx, &wk, rx->data, rw->data, rb ? rb->data : NULL, y->data);
-    hg_mem_free(cx->lib, wk.columns);
+    if (y->numel)
+        st = run(cx, &s, transposed ? SPREAD : CONVOLVE, transposed ? y->data : rx->data, rw->data,
+                 rb ? rb->data : NULL, transposed ? rx->data : y->data);
     if (st == HG_OK) st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, format_of(x, w), out), y = NULL;
 done:
     hg_release(cx, rx), hg_release(cx, rw), hg_release(cx, rb), hg_release(cx, y);
@@ -322,7 +418,6 @@ hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
     hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t, *ro = NULL, *ri = NULL, *w = NULL;
     int n = (int)a[W_KERNEL].n;
     int64_t sizes[MAX_DIMS + 2] = {o->shape[1], image->shape[1] / a[W_GROUPS].u.i};
-    walk wk = {0};
     shape s = {.dtype = work_dtype((hg_dtype)o->dtype)};
     memcpy(sizes + 2, a[W_KERNEL].u.ints, (size_t)n * sizeof *sizes);
     hg_status st = hg_real(cx, o, s.dtype, &ro);
@@ -330,11 +425,10 @@ hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
     if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &w);
     if (st != HG_OK) goto done;
     set_shape(&s, n, ri, ro, a[W_KERNEL].u.ints, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION], a[W_GROUPS].u.i);
-    if (hg_conv_has_tiles(&s) && ro->numel && ri->numel)
-        st = hg_conv_weight(cx, &s, (const void *)ro->data, (const void *)ri->data, (void *)w->data);
-    else if ((st = walk_begin(cx, &s, &wk)) == HG_OK)
-        correlate(cx, &wk, ro->data, ri->data, w->data);
-    hg_mem_free(cx->lib, wk.columns);
+    if (ro->numel && ri->numel)
+        st = run(cx, &s, CORRELATE, ri->data, w->data, NULL, ro->data);
+    else
+        memset(w->data, 0, (size_t)w->numel * hg_tensor_itemsize(w));
     if (st == HG_OK) st = hg_real_result_as(cx, w, (hg_dtype)o->dtype, format_of(o, image), out), w = NULL;
 done:
     hg_release(cx, ro), hg_release(cx, ri), hg_release(cx, w);
