@@ -1,7 +1,6 @@
 """Functions of torch's that are no ops: questions about tensors, dtypes and settings."""
 
 from . import _C
-from ._out import take_out
 
 
 def is_tensor(obj):
@@ -36,9 +35,9 @@ def numel(input):
     return _C.Tensor.numel(input)
 
 
-def nonzero(input, *, as_tuple=False):
+def nonzero(input, *, as_tuple=False, out=None):
     """Where it is not zero: a row of indices for each such element, or a tensor of indices for each dimension."""
-    return _C.where(input) if as_tuple else _C.nonzero(input)
+    return _C.where(input) if as_tuple else _C.nonzero(input, out=out)
 
 
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
@@ -72,11 +71,11 @@ def tensordot(a, b, dims=2, out=None):
     if isinstance(dims, _C.Tensor):
         dims = dims.tolist()
     if isinstance(dims, int):
-        return _C.tensordot(a, b, dims)
+        return _C.tensordot(a, b, dims, out=out)
     if len(dims) != 2:
         raise RuntimeError("tensordot expects dims to be a pair of lists")
     of_a, of_b = ([d] if isinstance(d, int) else list(d) for d in dims)
-    return _C.tensordot(a, b, of_a, of_b)
+    return _C.tensordot(a, b, of_a, of_b, out=out)
 
 
 def einsum(*args):
@@ -390,9 +389,6 @@ def set_warn_always(b):
     global _warn_always
     _warn_always = b
     _C._set_warn_always(b)
-
-
-take_out(globals(), "nonzero")
 
 
 def __getattr__(name):

@@ -116,6 +116,85 @@ def test_out_that_cannot_take_the_result(x):
         torch.add(x.detach(), 1, out=3)
 
 
+def across(x):
+    """Memory that begins one element before `x` does."""
+    return x.as_strided((4, 4), (4, 1), x.storage_offset() - 1)
+
+
+ELEMENTWISE = [
+    lambda x, out: torch.add(x, 1, out=out),
+    lambda x, out: torch.exp(x, out=out),
+    lambda x, out: torch.where(x > 0, x, x, out=out),
+    lambda x, out: torch.cat([x[:1], x[1:]], out=out),
+    lambda x, out: torch.gather(x, 0, torch.zeros(4, 4, dtype=torch.int64), out=out),
+]
+
+
+@pytest.mark.parametrize("call", ELEMENTWISE)
+def test_out_that_lies_across_an_argument(call):
+    x = torch.arange(24.0)[4:20].view(4, 4)
+    with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer"):
+        call(x, across(x))
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        call(x, torch.zeros(1, 4).expand(4, 4))
+
+
+def test_out_may_be_an_argument_of_what_goes_by_elements():
+    x = torch.arange(4.0).view(2, 2)
+    assert torch.mul(x, 2, out=x).tolist() == [[0, 2], [4, 6]]
+
+
+EXACT = [
+    lambda x: torch.neg(x, out=torch.zeros(2, 3, dtype=torch.float64)),
+    lambda x: torch.isposinf(x, out=torch.zeros(2, 3)),
+    lambda x: torch.argmax(x, 1, out=torch.zeros(2)),
+    lambda x: torch.max(x, 1, out=(torch.zeros(2), torch.zeros(2))),
+    lambda x: torch.mm(x, x.t(), out=torch.zeros(2, 2, dtype=torch.float64)),
+    lambda x: torch.nonzero(x, out=torch.zeros(5, 2)),
+    lambda x: torch.index_select(x, 0, torch.tensor([0]), out=torch.zeros(1, 3, dtype=torch.float64)),
+    lambda x: torch.softmax(x, 0, out=torch.zeros(2, 3, dtype=torch.float64)),
+    lambda x: torch.add(x, 1, out=torch.zeros(2, 3, device="meta")),
+]
+
+
+@pytest.mark.parametrize("call", EXACT)
+def test_out_of_another_dtype_or_device(x, call):
+    with pytest.raises(RuntimeError):
+        call(x)
+
+
+def test_out_says_which_dtype_is_computed_in():
+    ints, doubles = torch.zeros(3, dtype=torch.int64), torch.zeros((), dtype=torch.float64)
+    torch.sum(torch.full((2, 3), 1.5), 0, out=ints)
+    assert ints.tolist() == [2, 2, 2]
+    tenth = torch.full((3,), 0.1, dtype=torch.float16)
+    assert torch.sum(tenth, 0, out=doubles) == tenth.double().sum()
+    assert torch.linspace(-2.5, 3.2, 10, out=torch.zeros(10, dtype=torch.int64)).tolist() == [
+        -2,
+        -1,
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        2,
+        3,
+    ]
+    assert torch.logspace(-0.5, 2.5, 3, dtype=torch.int64).tolist() == [1, 10, 100]
+
+
+def test_out_of_another_shape_lies_as_the_result_does():
+    turned = torch.arange(6.0).view(2, 3).t()
+    assert torch.exp(turned, out=torch.empty(0)).stride() == (1, 3)
+
+
+def test_out_of_tensordot():
+    out = torch.zeros(2, 2)
+    assert torch.tensordot(torch.ones(2, 3), torch.ones(3, 2), 1, out=out) is out and out.sum() == 12
+    assert torch.tensordot(torch.ones(2, 3), torch.ones(2, 3), ([1], [1]), out=out) is out and out.sum() == 12
+
+
 # ---- In place ------------------------------------------------------------------------------------------------------
 
 

@@ -198,6 +198,7 @@ static hg_status even_steps(hg_ctx *cx, const hg_arg *a, const hg_arg *base, con
     if (st != HG_OK || (st = number_of(cx, &a[1], &end)) != HG_OK) return st;
     if (n < 0) return hg_fail(cx, HG_STATE, "number of steps must be non-negative");
     hg_dtype d = type_or(dtype, hg_default_dtype(cx));
+    if (n > 1 && !hg_dtype_is_float(d)) start = trunc(start), end = trunc(end); /* the ends are numbers of the result */
     hg_tensor *t;
     if ((st = hg_tensor_empty(cx, HG_F64, 1, &n, &t)) != HG_OK) return st;
     double *r = (double *)(void *)t->data;

@@ -515,6 +515,10 @@ const hg_op_info *hg_op_at(hg_lib *lib,
 /* Call an op. a[n] are its arguments in the schema's order; missing ones take their default. Records a node where
    gradients are enabled and wanted. out[] gets info->n_out new tensors. */
 hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out);
+/* What a caller gives for an op's outputs: Note [Given outputs] in out.c. hg_check_out() comes before the call, and refuses memory
+   that its arguments have a part in; hg_put_out() copies a result there, or refuses what its dtype or device is not for. */
+hg_status hg_check_out(hg_ctx *cx, const hg_op_info *op, const hg_arg *a, const hg_tensor *out);
+hg_status hg_put_out(hg_ctx *cx, const hg_op_info *op, hg_tensor *result, hg_tensor *out);
 /* The in-place form: the result goes into the first argument. */
 hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n);
 /* Ops that return a list ("-> Tensor[]": split, unbind). *out is a new array from host->mem of *n new tensors. */

@@ -76,51 +76,6 @@ static bool any_requires_grad(const bound *b, int n) {
     return false;
 }
 
-static bool same_shape(const hg_tensor *a, const hg_tensor *b) {
-    return a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape);
-}
-
-/* How much of "FloatTensor" is "Float". */
-static int name_length(const hg_tensor *t) { return (int)(strlen(hg_dtypes[t->dtype].tensor_name) - strlen("Tensor")); }
-
-/* What out= means: the result is computed as ever and copied there; an `out` of another shape takes the result's. Where a
-   function fills a tensor with what has no dtype of its own, any_dtype may be there. */
-static hg_status put_out(hg_ctx *cx, hg_tensor *result, hg_tensor *out, bool any_dtype, bool warns) {
-    if (!any_dtype && !hg_dtype_is_float(out->dtype) &&
-        hg_dtypes[result->dtype].category > hg_dtypes[out->dtype].category)
-        return hg_fail(cx, HG_STATE, "result type %.*s can't be cast to the desired output type %.*s",
-                       name_length(result), hg_dtypes[result->dtype].tensor_name, name_length(out),
-                       hg_dtypes[out->dtype].tensor_name);
-    if (!same_shape(result, out)) {
-        char had[256], wanted[256];
-        if (out->numel && warns) {
-            hg_status st = hg_warn(cx, "UserWarning",
-                                   "An output with one or more elements was resized since it had shape %s, which "
-                                   "does not match the required output shape %s. Resize it with t.resize_(0) before "
-                                   "it is reused",
-                                   hg_show_shape(out, had), hg_show_shape(result, wanted));
-            if (st != HG_OK) return st;
-        }
-        hg_tensor *fresh;
-        hg_status st = hg_tensor_empty(cx, out->dtype, result->n_dim, result->shape, &fresh);
-        if (st != HG_OK) return st;
-        int64_t at = hg_tensor_offset(out);
-        if (out->storage &&
-            hg_storage_own(out->storage)->size >= (size_t)(at + fresh->numel) * hg_tensor_itemsize(out)) {
-            hg_tensor *there; /* it stays where it is, as a view of its base */
-            st = hg_tensor_alias(cx, out, fresh->n_dim, fresh->shape, fresh->stride, at, &there);
-            hg_release(cx, fresh);
-            if (st != HG_OK) return st;
-            fresh = there;
-        }
-        st = hg_tensor_set_data(cx, out, fresh);
-        hg_release(cx, fresh);
-        if (st != HG_OK) return st;
-    }
-    hg_arg args[] = {hg_t(out), hg_t(result)};
-    return hg_call_inplace(cx, HG_OP_COPY_, args, 2);
-}
-
 /* arange(), linspace() and logspace() fill an `out` of as many elements in its own order, whatever its shape. */
 static bool is_row_of_numbers(const py_op *op) { return strstr(op->chars, "space") || !strcmp(op->chars, "arange"); }
 
@@ -149,9 +104,8 @@ static PyObject *finish_out(hg_ctx *cx, const py_op *op, const hg_op_info *info,
     if (!several && is_row_of_numbers(op) && TENSOR(made)->numel == TENSOR(out)->numel)
         return fill_in_order(cx, TENSOR(made), TENSOR(out));
     for (Py_ssize_t i = 0; i < n && st == HG_OK; i++)
-        st = put_out(cx, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
-                     TENSOR(several ? PySequence_Fast_GET_ITEM(out, i) : out), op->rows[0]->creation,
-                     !op->rows[0]->creation || !strcmp(op->chars, "arange"));
+        st = hg_put_out(cx, info, TENSOR(several ? PyTuple_GET_ITEM(made, i) : made),
+                        TENSOR(several ? PySequence_Fast_GET_ITEM(out, i) : out));
     if (st != HG_OK) return py_raise(cx, st);
     if (!several || !info->out_names[0][0]) return several ? PySequence_Tuple(out) : Py_NewRef(out);
     PyTypeObject *type = result_type(info, true);
@@ -218,7 +172,28 @@ static bool out_requires_grad(PyObject *out) {
     return false;
 }
 
-static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const bound *b) {
+/* The outputs given: as many as there are tensors among them. */
+static hg_status check_out(hg_ctx *cx, const hg_op_info *info, const bound *b) {
+    if (py_is_tensor(b->out)) return hg_check_out(cx, info, b->at, TENSOR(b->out));
+    bool several = PyTuple_Check(b->out) || PyList_Check(b->out);
+    hg_status st = HG_OK;
+    for (Py_ssize_t i = 0; several && i < PySequence_Fast_GET_SIZE(b->out) && st == HG_OK; i++) {
+        PyObject *one = PySequence_Fast_GET_ITEM(b->out, i);
+        if (py_is_tensor(one)) st = hg_check_out(cx, info, b->at, TENSOR(one));
+    }
+    return st;
+}
+
+/* What takes a dtype to compute in takes that of its output where none is named. */
+static void take_dtype(const py_op *op, const hg_op_info *info, bound *b) {
+    bool sums = !strncmp(op->chars, "cum", 3) || strstr("nansum prod", op->chars);
+    for (int i = 0; py_is_tensor(b->out) && i < info->n_params; i++)
+        if (info->params[i].kind == HG_A_DTYPE && (py_makes_tensors(info) || sums) &&
+            (b->at[i].kind == HG_A_NONE || b->at[i].kind == HG_A_DEFAULT))
+            b->at[i] = (hg_arg){.kind = HG_A_DTYPE, .u.i = TENSOR(b->out)->dtype};
+}
+
+static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, bound *b) {
     if (cx->grad_enabled && (any_requires_grad(b, row->info->n_params) || out_requires_grad(b->out)))
         return PyErr_Format(PyExc_RuntimeError,
                             "%s%s(): functions with out=... arguments don't support automatic differentiation, but "
@@ -230,6 +205,9 @@ static PyObject *call_into(hg_ctx *cx, const py_op *op, const op_row *row, const
                                 hg_dtypes[TENSOR(b->out)->dtype].name, hg_dtypes[b->at[i].u.i].name);
     PyObject *told = hg_py->dispatch ? py_dispatch_out(cx, row->info, b->at, b->out) : NULL;
     if (told || PyErr_Occurred()) return told;
+    hg_status st = check_out(cx, row->info, b);
+    if (st != HG_OK) return py_raise(cx, st);
+    take_dtype(op, row->info, b);
     bool was = cx->grad_enabled;
     cx->grad_enabled = false;
     PyObject *made = call_row(cx, op, row, b), *result = NULL;
