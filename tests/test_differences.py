@@ -168,3 +168,14 @@ def test_a_source_larger_than_the_index_has_zeros_where_it_is_not_read(name):
     source = torch.ones(4, 2, requires_grad=True)
     getattr(torch.zeros(3, 2), name)(0, torch.tensor([[0, 1]]), source).sum().backward()
     assert source.grad.tolist() == [[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]
+
+
+def test_flags_are_shown_of_hooks_that_are_there_and_kept_for_those_that_come_back():
+    module, seen = nn.ReLU(), []
+    handle = module.register_forward_hook(lambda *args: seen.append(len(args)), with_kwargs=True)
+    kept = module._forward_hooks.copy()
+    module._forward_hooks.clear()
+    assert len(module._forward_hooks_with_kwargs) == 0
+    module._forward_hooks = kept
+    module(torch.ones(1))
+    assert seen == [4] and list(module._forward_hooks_with_kwargs) == [handle.id]

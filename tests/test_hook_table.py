@@ -1,6 +1,8 @@
 """A table of hooks keeps its order, however hooks come and go."""
 
+import gc
 import random
+import weakref
 from collections import OrderedDict
 
 import pytest
@@ -64,3 +66,20 @@ def test_hooks_run_in_the_order_they_are_left_in_after_the_first_have_gone():
     module.register_forward_hook(lambda m, a, o: seen.append("first"), prepend=True)
     module(1)
     assert seen == ["first", *range(15, 40)]
+
+
+def test_flags_kept_for_hooks_to_come_are_collected_with_the_table():
+    """The keys under which a table keeps flags may be anything, what holds the module included."""
+
+    class Key:
+        pass
+
+    m, key = nn.ReLU(), Key()
+    key.module, gone = m, weakref.ref(key)
+    m._forward_hooks[key] = print
+    m._forward_hooks_with_kwargs[key] = True
+    del m._forward_hooks[key]
+    assert key not in m._forward_hooks_with_kwargs
+    del m, key
+    gc.collect()
+    assert gone() is None

@@ -122,6 +122,7 @@ typedef struct py_hooks {
     PyObject *ref;      /* owned: the weak reference to itself that its handles share; NULL before the first */
     PyObject *views[2]; /* borrowed: the mappings of its flags that are alive (py_hooks.c) */
     PyObject *odd;      /* owned: a dict from keys that are no ids to the ids that stand for them; NULL: none yet */
+    PyObject *past;     /* owned: a dict of flags, Note [Flags without hooks] in py_hooks.c; NULL: none yet */
     PyObject *from;     /* owned: the OrderedDict of a file that it was made of; NULL: none */
 } py_hooks;
 

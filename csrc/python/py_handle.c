@@ -118,6 +118,11 @@ static int handle_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"hooks_dict", "extra_dict", NULL};
     PyObject *table, *extra = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:RemovableHandle.__init__", names, &table, &extra)) return -1;
+    if (extra && !PyList_Check(extra)) { /* as in PyTorch anything but a dict or a list is let be */
+        int is_dict = PyObject_IsInstance(extra, (PyObject *)&PyDict_Type);
+        if (is_dict < 0) return -1;
+        if (!is_dict) extra = NULL;
+    }
     PyObject *ref = PyWeakref_NewRef(table, NULL), *refs = ref ? refs_to(extra) : NULL;
     if (!refs) {
         Py_XDECREF(ref);
@@ -141,7 +146,7 @@ static PyObject *flags_of(PyObject *which, PyObject *none) {
     return made;
 }
 
-/* A table has the flags of its hooks itself, so the references to their mappings are made when they are asked for, and
+/* A table has the flags of its hooks itself (a hook of all modules loses always_call only), so the references to their mappings are made when they are asked for, and
    make the mapping when they are called. */
 static PyObject *handle_get_extras(PyObject *self, void *unused) {
     static PyMethodDef ref = {"ref", flags_of, METH_NOARGS, NULL};
@@ -152,12 +157,12 @@ static PyObject *handle_get_extras(PyObject *self, void *unused) {
         PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute 'extra_dict_ref'", Py_TYPE(self)->tp_name);
     if (!table) return NULL;
     hg_hook_kind kind = Py_TYPE(table) == hg_py->hooks_type ? HOOKS(table)->kind : HG_HOOK_TENSOR;
-    int n = kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE;
+    int first = py_is_global_table(table), n = (kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE) - first;
     Py_DECREF(table);
-    if (!n || PyTuple_GET_SIZE(extras)) return Py_NewRef(extras);
+    if (n <= 0 || PyTuple_GET_SIZE(extras)) return Py_NewRef(extras);
     PyObject *made = PyTuple_New(n);
     for (int i = 0; made && i < n; i++) {
-        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[i]);
+        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[first + i]);
         PyTuple_SET_ITEM(made, i, which ? PyCFunction_New(&ref, which) : NULL);
         Py_XDECREF(which);
         if (!PyTuple_GET_ITEM(made, i)) Py_CLEAR(made);

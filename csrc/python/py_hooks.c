@@ -216,6 +216,36 @@ static int forget(PyObject *self, uint64_t id) {
     return failed;
 }
 
+/* Note [Flags without hooks]
+   In PyTorch the flags of hooks lie in dicts of their own, and stay there when a program takes hooks out of their table by hand, or
+   has another mapping in its place: hooks that it puts back are called as before. So a table keeps the flags of hooks that have
+   left it other than by their handles, by key, and what is told of hooks to come. */
+#define PAST(o) (((py_hooks *)(o))->past)
+
+static int remember(PyObject *self, PyObject *key, uint32_t flags) {
+    if (!PAST(self) && !(PAST(self) = PyDict_New())) return -1;
+    PyObject *number = PyLong_FromUnsignedLong(flags & ~(uint32_t)HG_HOOK_PREPEND);
+    int failed = number ? PyDict_SetItem(PAST(self), key, number) : -1;
+    Py_XDECREF(number);
+    return failed;
+}
+
+static uint32_t remembered(PyObject *self, PyObject *key) {
+    PyObject *number = PAST(self) ? PyDict_GetItemWithError(PAST(self), key) : NULL;
+    return number ? (uint32_t)PyLong_AsUnsignedLong(number) : 0;
+}
+
+static PyObject *hooks_key(PyObject *self, Py_ssize_t at);
+
+/* `self` remembers the flags of the hook that `table`, which may be itself, has there. */
+static int remember_of(PyObject *self, PyObject *table, Py_ssize_t at) {
+    uint32_t flags = HOOKS(table)->at[at].flags & ~(uint32_t)HG_HOOK_PREPEND;
+    PyObject *key = flags ? hooks_key(table, at) : NULL;
+    int failed = flags && (!key || remember(self, key, flags));
+    Py_XDECREF(key);
+    return failed ? -1 : 0;
+}
+
 static Py_ssize_t hooks_count(PyObject *self) { return HOOKS(self)->n; }
 
 static Py_ssize_t hooks_find(PyObject *self, PyObject *key) {
@@ -241,7 +271,9 @@ static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
     if (has_id < 0 || (!has_id && admit(self, key, &id))) return -1;
     py_site(&hook.file, &hook.line);
     hook.id = id;
-    hook.flags = (known = hg_hooks_find(HOOKS(self), id)) ? known->flags : hook.flags & ~(uint32_t)HG_HOOK_PREPEND;
+    hook.flags = (known = hg_hooks_find(HOOKS(self), id))
+                     ? known->flags
+                     : (hook.flags & ~(uint32_t)HG_HOOK_PREPEND) | remembered(self, key);
     hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
     if (st == HG_OK) return 0;
     if (!has_id) forget(self, id);
@@ -251,7 +283,7 @@ static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
 static int hooks_remove(PyObject *self, Py_ssize_t at) {
     hg_ctx *cx = py_ctx();
     uint64_t id = HOOKS(self)->at[at].id;
-    if (!cx || forget(self, id)) return -1;
+    if (!cx || remember_of(self, self, at) || forget(self, id)) return -1;
     hg_hooks_remove(cx, HOOKS(self), id);
     return 0;
 }
@@ -264,6 +296,8 @@ static void hooks_clear(PyObject *self) {
         PyErr_Clear();
         return;
     }
+    for (Py_ssize_t i = 0; i < HOOKS(self)->n; i++)
+        if (remember_of(self, self, i)) PyErr_Clear();
     PyObject *odd = ODD(self);
     ODD(self) = NULL; /* before anything is dropped, which may run anything */
     hg_hooks_clear(cx, HOOKS(self));
@@ -368,6 +402,7 @@ static int hooks_traverse(PyObject *self, visitproc visit, void *arg) {
     for (uint32_t i = 0; i < h->n; i++)
         if (h->at[i].fn == py_call_hook) Py_VISIT((PyObject *)h->at[i].data);
     Py_VISIT(ODD(self));
+    Py_VISIT(PAST(self));
     Py_VISIT(((py_hooks *)self)->from);
     return py_core_traverse(HG_KIND_HOOKS, self, visit, arg);
 }
@@ -375,6 +410,7 @@ static int hooks_traverse(PyObject *self, visitproc visit, void *arg) {
 static int hooks_tp_clear(PyObject *self) {
     py_core_clear(HG_KIND_HOOKS, self);
     Py_CLEAR(ODD(self));
+    Py_CLEAR(PAST(self));
     Py_CLEAR(((py_hooks *)self)->from);
     return 0;
 }
@@ -384,6 +420,7 @@ static void hooks_dealloc(PyObject *self) {
     if (((py_hooks *)self)->weakrefs) PyObject_ClearWeakRefs(self);
     Py_CLEAR(((py_hooks *)self)->ref);
     Py_CLEAR(ODD(self));
+    Py_CLEAR(PAST(self));
     Py_CLEAR(((py_hooks *)self)->from);
     py_core_dealloc(HG_KIND_HOOKS, self);
 }
@@ -415,18 +452,20 @@ static int lead_handles(PyObject *from, PyObject *table) {
     return failed;
 }
 
-PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind) {
+PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind, hg_hooks *before) {
     if (Py_TYPE(from) == hg_py->hooks_type && HOOKS(from)->kind == kind) return Py_NewRef(from);
     PyObject *made = hg_py->hooks_type->tp_alloc(hg_py->hooks_type, 0);
     if (!made) return NULL;
     HOOKS(made)->kind = kind;
-    if (py_mapping_update(made, from) || lead_handles(from, made)) Py_CLEAR(made);
+    int failed = before && PAST(PY(before)) && !(PAST(made) = PyDict_Copy(PAST(PY(before))));
+    for (Py_ssize_t i = 0; before && !failed && i < before->n; i++) failed = remember_of(made, PY(before), i);
+    if (failed || py_mapping_update(made, from) || lead_handles(from, made)) Py_CLEAR(made);
     return made;
 }
 
 int py_hooks_assign(hg_hooks *h, PyObject *from) {
     if (from == PY(h)) return 0;
-    PyObject *made = py_hooks_from(from, h->kind);
+    PyObject *made = py_hooks_from(from, h->kind, h);
     if (!made) return -1;
     hooks_clear(PY(h));
     int failed = py_mapping_update(PY(h), made);
@@ -468,18 +507,26 @@ static Py_ssize_t view_count(PyObject *self) {
     return n;
 }
 
+/* A view lists hooks as they were registered, wherever they stand in the table: this is how many come before that one. */
+static Py_ssize_t rank(PyObject *self, const hg_hook *hook) {
+    hg_hooks *h = HOOKS(VIEW(self)->table);
+    Py_ssize_t n = 0;
+    for (uint32_t i = 0; i < h->n; i++) n += (h->at[i].flags & VIEW(self)->flag) && h->at[i].id < hook->id;
+    return n;
+}
+
 static hg_hook *view_at(PyObject *self, Py_ssize_t at) {
-    hg_hook *hook = HOOKS(VIEW(self)->table)->at;
-    while (!(hook->flags & VIEW(self)->flag) || at--) hook++;
+    hg_hooks *h = HOOKS(VIEW(self)->table);
+    hg_hook *hook = h->at;
+    while (!(hook->flags & VIEW(self)->flag) || (h->unsorted ? rank(self, hook) != at : at--)) hook++;
     return hook;
 }
 
 static Py_ssize_t view_find(PyObject *self, PyObject *key) {
     hg_hook *hooks = HOOKS(VIEW(self)->table)->at;
-    Py_ssize_t place = hooks_find(VIEW(self)->table, key), at = 0;
+    Py_ssize_t place = hooks_find(VIEW(self)->table, key);
     if (place < 0 || !(hooks[place].flags & VIEW(self)->flag)) return place < 0 ? place : -1;
-    for (Py_ssize_t i = 0; i < place; i++) at += (hooks[i].flags & VIEW(self)->flag) != 0;
-    return at;
+    return rank(self, &hooks[place]);
 }
 
 static PyObject *view_key(PyObject *self, Py_ssize_t at) {
@@ -487,16 +534,14 @@ static PyObject *view_key(PyObject *self, Py_ssize_t at) {
 }
 static PyObject *view_value(PyObject *self, Py_ssize_t at) { return (void)self, (void)at, Py_NewRef(Py_True); }
 
+/* What is there counts, whatever it is: PyTorch asks for the key only. */
 static int view_put(PyObject *self, PyObject *key, PyObject *value) {
-    int on = PyObject_IsTrue(value);
-    Py_ssize_t place = on < 0 ? -2 : hooks_find(VIEW(self)->table, key);
+    (void)value;
+    Py_ssize_t place = hooks_find(VIEW(self)->table, key);
     if (place == -2) return -1;
-    if (place < 0) {
-        PyErr_Format(PyExc_KeyError, "no hook with the id %R: a flag can be set once its hook is there", key);
-        return -1;
-    }
-    hg_hook *hook = &HOOKS(VIEW(self)->table)->at[place];
-    hook->flags = on ? hook->flags | VIEW(self)->flag : hook->flags & ~VIEW(self)->flag;
+    uint32_t was = place < 0 ? remembered(VIEW(self)->table, key) : HOOKS(VIEW(self)->table)->at[place].flags;
+    if (place < 0) return remember(VIEW(self)->table, key, was | VIEW(self)->flag);
+    HOOKS(VIEW(self)->table)->at[place].flags = was | VIEW(self)->flag;
     return 0;
 }
 

@@ -25,10 +25,12 @@ void py_annotate(const char *kind, PyObject *hook, const void *file, int line, P
 int py_hook_check(PyObject *hook, const char *function);
 /* Put a hook into a table under a new id: a new RemovableHandle. */
 PyObject *py_hooks_register(hg_hooks *h, PyObject *hook, uint32_t flags);
+bool py_is_global_table(PyObject *table);              /* of hooks of all modules? */
 PyObject *py_handle_new(PyObject *table, uint64_t id); /* for a HookTable */
 
-/* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`. */
-PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind);
+/* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`, and the flags that
+   the table `before`, which may be NULL, has for them. */
+PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind, hg_hooks *before);
 int py_hooks_assign(hg_hooks *h, PyObject *from); /* the same table has the hooks of that mapping */
 /* What a node saved, by the name of an attribute (py_saved.c): 1 with a new *value; 0, there is no such; -1, it failed. */
 int py_saved_attribute(PyObject *node, const char *name, PyObject **value);

@@ -88,9 +88,12 @@ static hg_status set_table(hg_ctx *cx, hg_module *m, int which, PyObject *from) 
 }
 
 static hg_status set_hooks(hg_ctx *cx, hg_module *m, int kind, PyObject *from) {
-    PyObject *table = from ? py_hooks_from(from, (hg_hook_kind)kind) : NULL;
+    hg_hooks *before;
+    hg_status st = hg_module_hooks(cx, m, (hg_hook_kind)kind, false, &before);
+    if (st != HG_OK) return st;
+    PyObject *table = from ? py_hooks_from(from, (hg_hook_kind)kind, before) : NULL;
     if (from && !table) return HG_HOST;
-    hg_status st = hg_module_set_hooks(cx, m, (hg_hook_kind)kind, table ? HOOKS(table) : NULL);
+    st = hg_module_set_hooks(cx, m, (hg_hook_kind)kind, table ? HOOKS(table) : NULL);
     Py_XDECREF(table);
     return st;
 }

@@ -74,7 +74,7 @@ static int set_hooks(PyObject *self, PyObject *value, void *closure) {
     hg_ctx *cx = py_ctx();
     if (!cx) return -1;
     if (!value) return PyErr_SetString(PyExc_RuntimeError, "Deletion of a tensor's _backwards_hooks not allowed!"), -1;
-    PyObject *table = value == Py_None ? NULL : py_hooks_from(value, kind_of(closure));
+    PyObject *table = value == Py_None ? NULL : py_hooks_from(value, kind_of(closure), NULL);
     if (value != Py_None && !table) return -1;
     hg_status st = hg_tensor_set_hooks(cx, TENSOR(self), kind_of(closure), table ? HOOKS(table) : NULL);
     Py_XDECREF(table);
