@@ -105,6 +105,24 @@ def test_unused_inputs():
 # ---- higher orders
 
 
+def test_the_hooks_of_a_single_root_run_though_nothing_wanted_is_behind_it():
+    x, w, seen = leaf(2.0), leaf(3.0), []
+    y = x.exp()
+    y.register_hook(lambda g: seen.append(g.item()))
+    y.grad_fn.register_prehook(lambda g: seen.append("node"))
+    y.retain_grad()
+    assert torch.autograd.grad(y, w, allow_unused=True, retain_graph=True) == (None,)
+    assert seen == [1.0] and y.grad.item() == 1.0
+    torch.autograd.grad((y, y), w, allow_unused=True, retain_graph=True)
+    assert seen == [1.0]
+    x.register_hook(seen.append)
+    torch.autograd.backward(x, torch.full((1,), 7.0), inputs=[w])
+    assert seen == [1.0, 7.0] and x.grad is None and w.grad is None
+    y.register_hook(lambda g: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        torch.autograd.grad(y, w)
+
+
 def test_second_and_third_derivatives():
     x = leaf(2.0)
     (g1,) = torch.autograd.grad(x**4, x, create_graph=True)
@@ -498,6 +516,12 @@ def test_gradients_in_batches():
     torch.autograd.grad(y, x, torch.eye(3), is_grads_batched=True)
     with pytest.raises(RuntimeError, match="second time"):
         torch.autograd.grad(y, x, torch.eye(3), is_grads_batched=True)
+
+
+def test_a_batch_of_gradients_that_does_not_fit_is_told_as_in_pytorch():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"grad_output\[0\] has a shape of torch.Size\(\[4\]\) and output\[0\] has"):
+        torch.autograd.grad(x * 2, x, torch.ones(5, 3, 4), is_grads_batched=True)
 
 
 def test_reentrant_backward_to_any_depth():

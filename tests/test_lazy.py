@@ -127,6 +127,12 @@ def test_nothing_can_be_computed_without_a_shape(use):
         UninitializedBuffer().share_memory_()
 
 
+def test_an_operator_without_a_shape_is_told_by_its_method():
+    for use, name in ((lambda p: 1 + p, "add"), (lambda p: p / 2, "div"), (lambda p: -p, "neg"), (abs, "abs")):
+        with pytest.raises(ValueError, match=f"in <method '{name}' of"):
+            use(UninitializedParameter())
+
+
 def test_lazy_modules_of_ones_own():
     class Scale(LazyModuleMixin, nn.Module):
         def __init__(self):

@@ -498,7 +498,8 @@ static void take_captured(hg_ctx *cx, struct hg_run *run, hg_task *t) {
 static hg_status run_task(hg_ctx *cx, struct hg_run *run, hg_task *t) {
     hg_node *n = t->node;
     hg_tensor **grad = t->buffer;
-    if (!t->needed && !t->captures) return HG_OK; /* nor is anything behind it */
+    /* Nor is anything behind it. As in torch the tensor hooks of a root run all the same, where it is the only one. */
+    if (!t->needed && !t->captures && !(t->is_root && run->one_root)) return HG_OK;
     /* As in torch: a captured gradient has been through the tensor's hooks, but not where the node itself runs as well. */
     if (t->needed && t->captures) take_captured(cx, run, t);
     hg_status st = before_node(cx, n, grad);

@@ -99,7 +99,8 @@ def _gradients(outputs, given, batched=False):
         shape = gradient.shape[1:] if batched else gradient.shape
         if shape == output.shape:
             continue
-        both = f"grad_output[{i}] has a shape of {shape} and output[{i}] has a shape of {output.shape}."
+        shown = shape[1:] if batched else shape  # PyTorch's message is without two dimensions
+        both = f"grad_output[{i}] has a shape of {shown} and output[{i}] has a shape of {output.shape}."
         if batched:
             raise RuntimeError(
                 "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. "

@@ -141,7 +141,14 @@ class UninitializedTensorMixin:
         )
 
 
+# The methods that operators call in PyTorch, where they are not called as the operator.
+_CALLED = {f"__{name}__": name for name in "abs add ge gt le lt mul ne neg sub".split()}
+_CALLED.update(__radd__="add", __rmul__="mul", __truediv__="div")
+
+
 def _refused(name):
+    name = _CALLED.get(name, name)
+
     def method(self, *args, **kwargs):
         raise ValueError(
             f"Attempted to use an uninitialized parameter in <method '{name}' of 'torch._C.TensorBase' objects>. This "
