@@ -372,3 +372,23 @@ def test_extremes_of_rows_of_any_length_keep_nan_and_infinities(n, dtype):
         row = torch.zeros(n, dtype=dtype)
         row[at] = float("nan")
         assert row.max().isnan() and row.min().isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64], ids=str)
+def test_many_results_are_those_of_each_part(dtype):
+    """Where results are many they are made for some of them at a time; of columns extremes keep NaN."""
+    torch.manual_seed(0)
+    x = (torch.randn(3, 4, 5, 9000) * 8).to(dtype)
+    x[0, 1, 2, 7::50] = x[1, 0, 0, 5] = -9
+    if dtype.is_floating_point:
+        x[0, 2, :, 11], x[2, 3, 4, 8999], x[1, 1, 1, 3] = nan, inf, -inf
+    folds = [torch.sum, torch.amax, torch.amin] + [torch.mean] * dtype.is_floating_point
+    for t, dim in ((x, 1), (x, (0, 2)), (x, 2), (x[:, :, ::2, 1::2], 1), (x[:, :1], 1)):
+        for fold in folds:
+            whole = fold(t, dim)
+            for i in (0, 3, 7, 11, 4499):
+                assert same(whole[..., i], fold(t[..., i : i + 1], dim)[..., 0]), (fold, dim, i)
+    assert same(x.transpose(0, 3).sum(2), x.sum(2).transpose(0, 2))
+    assert same(x[:, :0].sum(1), [[[0] * 9000] * 5] * 3) and same((x > 0).any(1), (x > 0).amax(1))
+    assert x.sum(2, keepdim=True).shape == (3, 4, 1, 9000)
+    assert same(x[0].expand(9, 4, 5, 9000).amax(2)[8], x[0].amax(1))

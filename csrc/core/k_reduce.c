@@ -1,4 +1,5 @@
 /* Folding rows of numbers: see Note [Reductions]. */
+#include "gemm_impl.h"
 #include "k_math_impl.h"
 #include "lanes_impl.h"
 #include "pool_impl.h"
@@ -9,29 +10,31 @@
 #include <math.h>
 #include <string.h>
 
-enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18 };
+enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18, MANY = 1 << 15 };
 
 #define FOLD_ARGS                                                                                                      \
     int64_t rows, int64_t row_step, int64_t acc_step, int64_t n, char *const *p, const int64_t *step,                  \
         const hg_extra_args *extra
 #define FOLD_NAMES    rows, row_step, acc_step, n, p, step, extra
-#define ACC(i)        (*(A *)(void *)(p[0] + (i)*step[0]))
+#define ACC(i)        (*(S *)(void *)(p[0] + (i)*step[0]))
 #define ELEMENT(r, i) (*(const E *)(const void *)(p[1] + (r)*row_step + (i)*step[1]))
 
-/* A fold over elements of type E, computed with as L and accumulated as A. STEP is the next accumulator from a and x, MERGE
-   one from a and b; `first` changes nothing when merged. Lanes, few where no version is made for wide vectors, are merged every BLOCK, so that errors of a long sum stay
-   small; of columns, LANES at a time stay in registers for ROWS rows. */
-#define FOLD_BODY(fn, E_, L_, A_, first, STEP, MERGE)                                                                  \
+/* A fold over elements of type E, computed with as L, accumulated as A and kept as S. STEP is the next accumulator from a and x,
+   MERGE one from a and b; `first` changes nothing when merged. Lanes, few where no version is made for wide vectors, are merged every
+   BLOCK, so that errors of a long sum stay small; of columns, LANES at a time stay in registers for ROWS rows. */
+#define FOLD_BODY_KEPT(fn, E_, L_, A_, S_, first, STEP, MERGE)                                                         \
     HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \
         typedef L_ L;                                                                                                  \
         typedef A_ A;                                                                                                  \
+        typedef S_ S;                                                                                                  \
         (void)extra, (void)fused;                                                                                      \
         const int wide = fused ? LANES : FEW;                                                                          \
         bool unit = step[1] == (int64_t)sizeof(E);                                                                     \
         if (step[0] == 0) {                                                                                            \
             for (int64_t r = 0; r < rows; r++) {                                                                       \
-                A *acc = (A *)(void *)(p[0] + r * acc_step), total = *acc;                                             \
+                S *acc = (S *)(void *)(p[0] + r * acc_step);                                                           \
+                A total = (A)*acc;                                                                                     \
                 const E *in = (const E *)(const void *)(p[1] + r * row_step);                                          \
                 int64_t i = 0;                                                                                         \
                 while (unit && n - i >= wide) {                                                                        \
@@ -57,16 +60,17 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18 };
                     L x = (L)ELEMENT(r, i);                                                                            \
                     total = (STEP);                                                                                    \
                 }                                                                                                      \
-                *acc = total;                                                                                          \
+                *acc = (S)total;                                                                                       \
             }                                                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
-        bool columns = unit && step[0] == (int64_t)sizeof(A);                                                          \
+        bool columns = unit && step[0] == (int64_t)sizeof(S);                                                          \
         for (int64_t top = 0; top < rows; top += ROWS) {                                                               \
             int64_t bottom = rows - top < ROWS ? rows : top + ROWS, i = 0;                                             \
             for (; columns && n - i >= wide; i += wide) {                                                              \
-                A lane[LANES], *acc = (A *)(void *)p[0] + i;                                                           \
-                for (int l = 0; l < wide; l++) lane[l] = acc[l];                                                       \
+                S *acc = (S *)(void *)p[0] + i;                                                                        \
+                A lane[LANES];                                                                                         \
+                for (int l = 0; l < wide; l++) lane[l] = (A)acc[l];                                                    \
                 for (int64_t r = top; r < bottom; r++) {                                                               \
                     const E *in = (const E *)(const void *)(p[1] + r * row_step) + i;                                  \
                     for (int l = 0; l < wide; l++) {                                                                   \
@@ -75,16 +79,18 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18 };
                         lane[l] = (STEP);                                                                              \
                     }                                                                                                  \
                 }                                                                                                      \
-                for (int l = 0; l < wide; l++) acc[l] = lane[l];                                                       \
+                for (int l = 0; l < wide; l++) acc[l] = (S)lane[l];                                                    \
             }                                                                                                          \
             for (int64_t r = top; r < bottom; r++)                                                                     \
                 for (int64_t k = i; k < n; k++) {                                                                      \
-                    A a = ACC(k);                                                                                      \
+                    A a = (A)ACC(k);                                                                                   \
                     L x = (L)ELEMENT(r, k);                                                                            \
-                    ACC(k) = (STEP);                                                                                   \
+                    ACC(k) = (S)(STEP);                                                                                \
                 }                                                                                                      \
         }                                                                                                              \
     }
+#define FOLD_BODY(fn, E_, L_, A_, ...) FOLD_BODY_KEPT(fn, E_, L_, A_, A_, __VA_ARGS__)
+
 /* For every vector unit; or, for what is met less often, few instructions. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define PLAIN __attribute__((optimize("O2", "tree-vectorize", "vect-cost-model=dynamic", "peel-loops")))
@@ -196,8 +202,8 @@ const hg_fold hg_fold_prod = {
 
 /* NaN stays once it is there. In a row of float32 it is looked for beside the extreme, which is then a comparison of vectors. */
 #define EXTREME(id, first, is_beyond, BEYOND)                                                                          \
-    FOLD_BODY(id##_f32, float, double, double, first, (x is_beyond a) | (x != x) ? x : a,                              \
-              (b is_beyond a) | (b != b) ? b : a)                                                                      \
+    FOLD_BODY_KEPT(id##_f32, float, float, float, double, first, (x is_beyond a) | (x != x) ? x : a,                   \
+                   (b is_beyond a) | (b != b) ? b : a)                                                                 \
     HG_INLINE double row_##id(const bool fused, const float *in, int64_t n, double found) {                            \
         hg_lanes_f32 top = (hg_lanes_f32){0} + (float)(first);                                                         \
         hg_marks_f32 odd = {0};                                                                                        \
@@ -268,7 +274,7 @@ NORM(abs_min, min, INFINITY, fabs(x) < a || x != x ? fabs(x) : a, b < a || b != 
 #define CENTRED_BODY(fn, E_, STEP)                                                                                     \
     HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \
-        typedef double A;                                                                                              \
+        typedef double S;                                                                                              \
         (void)extra;                                                                                                   \
         const int wide = fused ? QUAD : FEW;                                                                           \
         bool unit = step[1] == (int64_t)sizeof(E);                                                                     \
@@ -539,6 +545,49 @@ hg_status hg_acc_take(hg_ctx *cx, const hg_acc *acc, const hg_dims *d, hg_dtype 
     hg_status st = hg_out(cx, out, type, d->n_dim, d->shape);
     if (st == HG_OK && acc->n)
         hg_converter(type, acc->is_int ? HG_I64 : HG_F64)(acc->n, (*out)->data, hg_dtypes[type].size, acc->at, 8);
+    return st;
+}
+
+/* To `to`, for results of one part of the input at a time where they are many: what is summed up stays in the cache. */
+static hg_status fold_parts(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_dims *d, bool is_mean,
+                            hg_dtype type, char *to) {
+    const int64_t size = (int64_t)hg_dtypes[type].size;
+    hg_status st = HG_OK;
+    if (d->n > MANY) {
+        int k = 0;
+        while (d->gone[k] || t->shape[k] == 1) k++;
+        const int64_t rest = d->n / t->shape[k], each = hg_most(MANY / rest, 1);
+        int64_t shape[HG_MAX_DIM];
+        hg_tensor part = *t;
+        hg_dims left = *d;
+        memcpy(shape, t->shape, t->n_dim * sizeof *shape);
+        part.shape = shape, part.contiguous = part.plain = false;
+        for (int64_t i = 0; i < t->shape[k] && st == HG_OK; i += each) {
+            shape[k] = hg_least(each, t->shape[k] - i);
+            part.data = t->data + i * t->stride[k] * (int64_t)hg_tensor_itemsize(t);
+            part.numel = t->numel / t->shape[k] * shape[k], left.n = rest * shape[k];
+            st = fold_parts(cx, fold, &part, &left, is_mean, type, to + i * rest * size);
+        }
+        return st;
+    }
+    hg_acc acc = {.at = NULL};
+    if ((st = hg_fold_run(cx, fold, t, d, NULL, NULL, &acc)) == HG_OK) {
+        double *sums = (double *)(void *)acc.at, share = 1 / (double)d->count;
+        for (int64_t i = 0; is_mean && type == HG_F64 && i < acc.n; i++) sums[i] /= (double)d->count;
+        for (int64_t i = 0; is_mean && type != HG_F64 && i < acc.n; i++) sums[i] *= share; /* four times as fast */
+        hg_converter(type, acc.is_int ? HG_I64 : HG_F64)(acc.n, to, (size_t)size, acc.at, 8);
+    }
+    hg_acc_free(cx, &acc);
+    return st;
+}
+
+hg_status hg_fold_to(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_dims *d, bool is_mean, hg_dtype type,
+                     hg_tensor **out) {
+    const bool is_given = *out;
+    hg_status st = hg_out(cx, out, type, d->n_dim, d->shape);
+    if (st != HG_OK) return st;
+    st = fold_parts(cx, fold, t, d, is_mean, type, (*out)->data);
+    if (st != HG_OK && !is_given) hg_release(cx, *out), *out = NULL;
     return st;
 }
 

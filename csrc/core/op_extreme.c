@@ -12,7 +12,6 @@
 static hg_status extreme(hg_ctx *cx, const hg_fold *fold, const char *name, hg_tensor *t, const hg_arg *dim, bool keep,
                          hg_tensor **out) {
     hg_dims d;
-    hg_acc acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
     if (st != HG_OK) return st;
     if (t->numel == 0) {
@@ -28,10 +27,7 @@ static hg_status extreme(hg_ctx *cx, const hg_fold *fold, const char *name, hg_t
                 return hg_fail(cx, HG_INDEX, "%s: Expected reduction dim %lld to have non-zero size.", name,
                                (long long)at[i]);
     }
-    if ((st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
-        st = hg_acc_take(cx, &acc, &d, (hg_dtype)t->dtype, out);
-    hg_acc_free(cx, &acc);
-    return st;
+    return hg_fold_to(cx, fold, t, &d, false, (hg_dtype)t->dtype, out);
 }
 
 hg_status hg_op_max(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

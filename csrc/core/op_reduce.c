@@ -48,12 +48,10 @@ static hg_dtype sum_type(const hg_tensor *t, const hg_arg *dtype) {
 static hg_status folded(hg_ctx *cx, const hg_fold *fold, hg_tensor *t, const hg_arg *dim, bool keep, hg_dtype type,
                         hg_tensor **out) {
     hg_dims d;
-    hg_acc acc = {.at = NULL};
     hg_tensor *input = NULL;
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
     if (st != HG_OK || (st = cast_first(cx, t, type, &input)) != HG_OK) return st;
-    if ((st = hg_fold_run(cx, fold, input, &d, NULL, NULL, &acc)) == HG_OK) st = hg_acc_take(cx, &acc, &d, type, out);
-    hg_acc_free(cx, &acc);
+    st = hg_fold_to(cx, fold, input, &d, false, type, out);
     hg_release(cx, input);
     return st;
 }
@@ -101,17 +99,12 @@ static hg_status mean(hg_ctx *cx, hg_tensor *t, const hg_arg *dim, bool keep, co
                        hg_given(dtype) ? "Optional" : "Input", hg_dtype_word(d, word));
     }
     hg_dims dims;
-    hg_acc acc = {.at = NULL};
     hg_tensor *input = NULL;
     hg_status st = hg_read_dims(cx, t, dim, keep, &dims);
     if (st != HG_OK) return st;
     if ((st = hg_raw_cast(cx, t, hg_dtype_is_float((hg_dtype)t->dtype) ? (hg_dtype)t->dtype : d, &input)) != HG_OK)
         return st;
-    if ((st = hg_fold_run(cx, &hg_fold_sum, input, &dims, NULL, NULL, &acc)) != HG_OK) goto done;
-    for (int64_t i = 0; i < acc.n; i++) doubles(&acc)[i] /= (double)dims.count;
-    st = hg_acc_take(cx, &acc, &dims, d, out);
-done:
-    hg_acc_free(cx, &acc);
+    st = hg_fold_to(cx, &hg_fold_sum, input, &dims, true, d, out);
     hg_release(cx, input);
     return st;
 }
@@ -476,13 +469,9 @@ static hg_status elementwise(hg_ctx *cx, hg_tensor *t, hg_dtype type, hg_tensor 
 static hg_status counted(hg_ctx *cx, const hg_fold *fold, hg_tensor *t, const hg_arg *dim, bool keep, hg_dtype type,
                          hg_tensor **out) {
     hg_dims d;
-    hg_acc acc = {.at = NULL};
     hg_status st = hg_read_dims(cx, t, dim, keep, &d);
     if (st == HG_OK && dim->kind == HG_A_INTS && dim->n == 0 && type != HG_I64) return elementwise(cx, t, type, out);
-    if (st == HG_OK && (st = hg_fold_run(cx, fold, t, &d, NULL, NULL, &acc)) == HG_OK)
-        st = hg_acc_take(cx, &acc, &d, type, out);
-    hg_acc_free(cx, &acc);
-    return st;
+    return st == HG_OK ? hg_fold_to(cx, fold, t, &d, false, type, out) : st;
 }
 
 /* Whether all are, or any is, not zero: uint8 of uint8, else bool. */
