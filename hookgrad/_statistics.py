@@ -139,9 +139,10 @@ def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
 
 
 def _steps(y, x, dim):
-    if x.dim() == 1 and y.dim() > 1:
+    if x.dim() == 1:
         x = x.view([-1 if d == dim % y.dim() else 1 for d in range(y.dim())])
-    return x.diff(dim=dim)
+    before = x.narrow(dim, 0, x.size(dim) - 1)  # made first, as PyTorch's compiler has it
+    return x.narrow(dim, 1, x.size(dim) - 1) - before
 
 
 # ---- Statistics ----------------------------------------------------------------------------------------------------

@@ -953,6 +953,8 @@ def test_a_cast_turns_its_gradient_back_also_where_the_leaf_takes_any():
         (lambda x: x.max(0)[0], 2), (lambda x: x.max(), 1), (lambda x: x.sort()[0], 2), (lambda x: x.median(), 1),
         (lambda x: x.gather(0, torch.tensor([[0, 1]])), 1), (lambda x: x.index_select(0, torch.tensor([0])), 1),
         (lambda x: x.cummax(0)[0], 2), (lambda x: x.take(torch.tensor([0])), 1), (lambda x: x.trace(), 2),
+        (lambda x: torch.nn.functional.binary_cross_entropy_with_logits(x, x.detach(), reduction="sum"), 2),
+        (lambda x: torch.nn.functional.binary_cross_entropy_with_logits(x.detach(), x, x.detach()), 2),
     ],
 )  # fmt: skip
 def test_a_gradient_that_is_written_into_zeros_has_their_version(function, version):

@@ -38,6 +38,14 @@ t = torch.tensor([0, 2, 1])
         (lambda: x[1:].cumprod(0), x, "SliceBackward Div Flip Cumsum Flip Mul Cumprod Slice x None 7"),
         (lambda: F.mish(x), x, "Mul None Add Tanh Log1P Exp x Mul Mul 5 Sigmoid 5 Sub None Mul 2 2"),
         (lambda: F.nll_loss(x, t), x, "NllLossBackward None x"),
+        (lambda: F.mse_loss(x.detach(), x), x, "MseLossBackward None x None"),
+        (lambda: torch.ldexp(x.detach(), x), x, "MulBackward1 Mul None Ldexp None x"),
+        (
+            lambda: torch.linalg.vector_norm(x, 0.5),
+            x,
+            "Mul Mul Mul Sgn x MaskedFill Pow Abs 4 None Pow LinalgVectorNorm 4",
+        ),
+        (lambda: v.std(0), v, "Mul MulBackward1 MaskedFill Div None MulBackward1 Std x Sub 6 MeanBackward1 6"),
         (lambda: F.cross_entropy(x, t), x, "LogSoftmaxBackwardData NllLossBackward None LogSoftmax x 2"),
         (lambda: F.max_pool2d(c, 2), c, "MaxPool2DWithIndicesBackward None x"),
         (lambda: F.adaptive_max_pool2d(c, 2), c, "AdaptiveMaxPool2DBackward None x"),
@@ -61,6 +69,33 @@ def test_of_a_gradient(call, of, expected):
     weight = torch.arange(1.0, y.numel() + 1).double().view(y.shape)
     (grad,) = torch.autograd.grad((y * weight).sum(), of, create_graph=True)
     assert chain(grad.grad_fn) == expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (F.mse_loss, "MseLossBackward None x x | MseLossBackward None x x"),
+        (F.huber_loss, "HuberLossBackward None x x | HuberLossBackward None x x"),
+        (F.smooth_l1_loss, "SmoothL1LossBackward None x x | SmoothL1LossBackward None x x"),
+        (torch.dist, "Mul None MaskedFill Div Sub x x Dist 4 5 | Neg Mul None MaskedFill Div Sub x x Dist 5 6"),
+        (F.kl_div, "Mul None x | Add Add MaskedFill Xlogy None x Div Mul None 4 4 Mul None x"),
+        (
+            lambda a, b: F.kl_div(a, b, log_target=True),
+            "Neg Mul None Exp x | Add Mul Mul None Sub x x Exp 4 Mul None 6",
+        ),
+        (
+            lambda a, b: F.binary_cross_entropy(a / 2, b),
+            "Div BinaryCrossEntropyBackward None Div x None x None | DivBackward1 Mul Neg Logit Div x None None",
+        ),
+    ],
+)
+def test_each_gradient_of_a_loss_has_its_own(loss, expected):
+    target = (x.detach() / 3).requires_grad_()
+    grads = torch.autograd.grad(loss(x, target), (x, target), create_graph=True)
+    assert " | ".join(chain(g.grad_fn) for g in grads) == expected
+    (grad,) = torch.autograd.grad(grads[1].sum(), x)
+    (mixed,) = torch.autograd.grad(torch.autograd.grad(loss(x, target), x, create_graph=True)[0].sum(), target)
+    assert grad.allclose(mixed)
 
 
 @pytest.mark.parametrize(

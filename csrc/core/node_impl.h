@@ -71,6 +71,7 @@ typedef struct hg_function {
     hg_tensor **saved;  /* [n_saved], owned */
     uint32_t *versions; /* [n_saved] */
     uint32_t n_saved;
+    uint8_t only;        /* of a derivative of the gradient of one argument: which, from 1 (twice.c) */
     bool once, accessed; /* are the saved tensors let go when they are asked for? have they been? */
     int64_t *metas;      /* the outputs' hg_meta and shapes */
 } hg_function;

@@ -6,6 +6,7 @@
 #include "k_impl.h"
 #include "layout_impl.h"
 #include "loss_impl.h"
+#include "shape_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -218,7 +219,8 @@ hg_status hg_bce_data_bwd(hg_ctx *cx, hg_back *b) {
         HG_TRY(hg_reduction_of(cx, ARG(3), &r));
         hg_tensor *g = X(MUL, T(X(NEG, T(X(LOGIT, T(x))))), T(G));
         if (w) g = X(MUL, T(g), T(w));
-        GIVE(TARGET, r == HG_REDUCE_MEAN ? X(DIV, T(g), hg_i(x->numel)) : g);
+        if (r == HG_REDUCE_MEAN) g = X(DIV, T(g), hg_i(x->numel));
+        GIVE(TARGET, hg_x_written(g, 2 + !!w + (r == HG_REDUCE_MEAN)));
     }
     return HG_OK;
 }
@@ -239,6 +241,14 @@ hg_status hg_bce_logits_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, hg_reduce(cx, loss, r), out);
 }
 
+/* The gradient by the slope, written to `times` in torch before it is divided. */
+static hg_tensor *of_logits(hg_ctx *cx, hg_back *b, hg_tensor *slope, uint32_t times) {
+    hg_tensor *w = IN(WEIGHT), *g = X(MUL, T(slope), T(G));
+    if (w) g = X(MUL, T(g), T(w));
+    bool mean = strcmp(ARG(4)->u.s, "mean") == 0;
+    return hg_x_written(mean_of(cx, b, 4, g, IN(SELF)->numel), times + mean);
+}
+
 hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(SELF), *y = IN(TARGET), *w = IN(WEIGHT), *pos = IN(3);
     if (!x) return HG_OK;
@@ -251,14 +261,12 @@ hg_status hg_bce_logits_data_bwd(hg_ctx *cx, hg_back *b) {
         } else {
             slope = X(SUB, T(p), T(y));
         }
-        slope = X(MUL, T(slope), T(G));
-        GIVE(SELF, mean_of(cx, b, 4, w ? X(MUL, T(slope), T(w)) : slope, x->numel));
+        GIVE(SELF, of_logits(cx, b, slope, cx->grad_enabled ? 0 : 2 + 2 * !!pos + !!w));
     }
     if (NEED(TARGET)) {
         hg_tensor *slope = X(NEG, T(x));
         if (pos) slope = X(SUB, T(X(LOG_SIGMOID, T(slope))), T(X(MUL, T(pos), T(X(LOG_SIGMOID, T(x))))));
-        slope = X(MUL, T(slope), T(G));
-        GIVE(TARGET, mean_of(cx, b, 4, w ? X(MUL, T(slope), T(w)) : slope, x->numel));
+        GIVE(TARGET, of_logits(cx, b, slope, 2 * !!pos + !!w));
     }
     return HG_OK;
 }
@@ -391,8 +399,9 @@ hg_status hg_kl_div_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "kl_div: Integral inputs not supported.");
     if (!batch_mean) HG_TRY(hg_reduction_of(cx, &a[2], &r));
     hg_scope_begin(cx, &s);
-    hg_tensor *loss = a[3].u.i ? X(MUL, T(X(EXP, a[1])), T(X(SUB, a[1], a[0])))
-                               : X(SUB, T(X(XLOGY, a[1], a[1])), T(X(MUL, a[1], a[0])));
+    /* the right operand first, as torch's compiler has it */
+    hg_tensor *right = a[3].u.i ? X(SUB, a[1], a[0]) : X(MUL, a[1], a[0]);
+    hg_tensor *loss = a[3].u.i ? X(MUL, T(X(EXP, a[1])), T(right)) : X(SUB, T(X(XLOGY, a[1], a[1])), T(right));
     loss = hg_reduce(cx, loss, r);
     if (batch_mean && x->n_dim) loss = XN(DIV, T(loss), hg_i(x->shape[0]));
     return hg_scope_return(cx, &s, loss, out);

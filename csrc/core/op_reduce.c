@@ -250,7 +250,7 @@ static hg_tensor *variance_gradient(hg_ctx *cx, hg_back *b, hg_tensor *g) {
     double freedom = (double)count_gone(cx, META(0), ARG(1)) - correction_of(ARG(2));
     bool whole = !hg_given(ARG(1));
     hg_tensor *x = IN(0), *mean = whole ? X(MEAN, T(x)) : X(MEAN_DIM, T(x), *ARG(1), hg_b(true));
-    if (!whole) g = hg_x_keep_dims(cx, g, META(0), ARG(1), kept);
+    if (!whole && x && x->n_dim > 1) g = hg_x_keep_dims(cx, g, META(0), ARG(1), kept);
     return X(MUL, T(X(MUL, T(g), hg_f(2 / (freedom > 0 ? freedom : 0)))), T(X(SUB, T(x), T(mean))));
 }
 /* ... and one of the standard deviation `result`, of the variance. */
@@ -363,9 +363,13 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
         hg_tensor *n = X(SUM_DIM, T(reaches), *dim, hg_b(true));
         return X(MUL, T(X(SGN, T(x))), T(X(MUL, T(X(DIV, T(g), T(n))), T(reaches))));
     }
-    hg_tensor *above = p < 1 ? X(MUL, T(X(SGN, T(x))), T(X(POW_SCALAR, T(size), hg_f(p - 1))))
-                             : X(MUL, T(x), T(X(POW_SCALAR, T(size), hg_f(p - 2))));
+    hg_tensor *above = X(POW_SCALAR, T(size), hg_f(p < 1 ? p - 1 : p - 2));
+    if (p >= 1) above = X(MUL, T(x), T(above));
     if (p < 2) above = X(MASKED_FILL, T(above), T(X(EQ, T(x), hg_i(0))), hg_i(0));
+    if (p < 1) {
+        above = X(MUL, T(X(MUL, T(X(SGN, T(x))), T(above))), T(g));
+        return X(MUL, T(above), T(X(POW_SCALAR, T(result), hg_f(1 - p))));
+    }
     hg_tensor *scale = X(DIV, T(g), T(X(POW_SCALAR, T(result), hg_f(p - 1))));
     return X(MUL, T(above), T(X(MASKED_FILL, T(scale), T(is_zero), hg_i(0))));
 }
@@ -418,10 +422,12 @@ hg_status hg_op_dist(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_d_dist(hg_ctx *cx, hg_back *b) {
     if (hg_number_f(ARG(2)) == 0) return HG_OK;
-    hg_tensor *away = X(SUB, T(IN(0)), T(IN(1)));
-    hg_tensor *g = norm_gradient(cx, away, OUT(0), G, hg_number_f(ARG(2)), &all_dims);
-    if (NEED(0)) GIVE(0, g);
-    if (NEED(1)) GIVE(1, X(NEG, T(g)));
+    for (int i = 0; i < 2; i++) {
+        if (!NEED(i)) continue;
+        hg_tensor *away = X(SUB, T(IN(0)), T(IN(1)));
+        hg_tensor *g = norm_gradient(cx, away, OUT(0), G, hg_number_f(ARG(2)), &all_dims);
+        GIVE(i, i ? X(NEG, T(g)) : g);
+    }
     return HG_OK;
 }
 

@@ -8,7 +8,10 @@
    that node's own derivative runs the first one again, recorded, and backward through it.
 
    The node keeps the first one, for the arguments that are no tensors and for where its gradients went. What the first one saved
-   may be gone by then, so this one saves it as well. */
+   may be gone by then, so this one saves it as well.
+
+   A loss of two tensors (HG_ROW_APART) has a node for each gradient: in torch the target's is the same kernel, called with the
+   two exchanged. A second gradient that does not depend on its own argument has no kernel, and is made of ops. */
 #include "autograd_impl.h"
 
 #include <string.h>
@@ -35,25 +38,28 @@ static bool has_gradient(const hg_back *b, uint32_t k) {
     return !(b->info->constant_out >> k & 1) && hg_dtype_is_float((hg_dtype)b->node->outs[k].dtype);
 }
 
-static void gather(const hg_back *b, inputs *in) {
+/* Parameter i's place, in a node for the gradient of `only` (from 1; 0: for all). */
+static int exchanged(int i, int only) { return only == 2 && i < 2 ? 1 - i : i; }
+
+static void gather(const hg_back *b, int only, inputs *in) {
     const hg_node *n = b->node;
     in->n = in->n_edges = 0;
     for (uint32_t k = 0; k < n->n_out; k++) add(in, b->grad[k], has_gradient(b, k));
     in->n_grads = in->n;
-    for (int i = 0; i < b->info->n_params; i++)
-        if (n->args[i].kind == HG_A_TENSOR) add(in, b->in[i], b->info->differentiable >> i & 1);
+    for (int k = 0, i; k < b->info->n_params; k++)
+        if (n->args[i = exchanged(k, only)].kind == HG_A_TENSOR) add(in, b->in[i], b->info->differentiable >> i & 1);
     for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
         if (hg_is_saved(&n->saved_out[k])) add(in, b->out[k], has_gradient(b, k));
 }
 
 /* The other way: what the derivative is to be called with. */
-static void scatter(const inputs *in, hg_back *b, hg_tensor **grad) {
+static void scatter(const inputs *in, hg_back *b, int only, hg_tensor **grad) {
     const hg_node *n = b->node;
     int at = 0;
     for (uint32_t k = 0; k < n->n_out; k++) grad[k] = in->at[at++];
     b->grad = grad;
-    for (int i = 0; i < b->info->n_params; i++)
-        if (n->args[i].kind == HG_A_TENSOR) b->in[i] = in->at[at++];
+    for (int k = 0, i; k < b->info->n_params; k++)
+        if (n->args[i = exchanged(k, only)].kind == HG_A_TENSOR) b->in[i] = in->at[at++];
     for (uint32_t k = 0; n->saved_out && k < n->n_out; k++)
         if (hg_is_saved(&n->saved_out[k])) b->out[k] = in->at[at++];
 }
@@ -94,8 +100,10 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     hg_tensor *by[MOST], *results[MOST] = {NULL}, *grads[HG_MAX_OUT] = {NULL}, *made[HG_MAX_PARAMS] = {NULL};
     hg_back b = {.node = first, .info = first->op, .grad = grads, .grad_in = made};
     inputs in;
-    int of[MOST], n_by = 0;
-    gather(&b, &in); /* for the edges */
+    int of[MOST], n_by = 0, only = n->function->only;
+    hg_tensor *given[HG_MAX_PARAMS] = {NULL};
+    memcpy(given + (only ? first->first_edge[only - 1] : 0), grad, n->n_out * sizeof *grad);
+    gather(&b, only, &in); /* for the edges */
     hg_status st = hg_function_saved(cx, n, in.at);
     if (st != HG_OK) return st;
     hg_scope s;
@@ -108,11 +116,11 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     stand_in(cx, &in, create_graph, by, of, &n_by);
     hg_back_plan(&b);
     for (int i = 0; i < b.info->n_params; i++) /* what nothing comes back from need not be made again */
-        if (b.need >> i & 1 && !grad[first->first_edge[i]]) b.need &= ~(1U << i);
-    scatter(&in, &b, grads);
+        if (b.need >> i & 1 && !given[first->first_edge[i]]) b.need &= ~(1U << i);
+    scatter(&in, &b, only, grads);
     if (hg_scope_ok(cx)) hg_scope_fail(cx, first->op->op->backward(cx, &b));
     cx->grad_enabled = create_graph;
-    if (hg_scope_ok(cx)) hg_scope_fail(cx, through(cx, &b, n->n_out, grad, create_graph, by, n_by, results));
+    if (hg_scope_ok(cx)) hg_scope_fail(cx, through(cx, &b, first->n_next, given, create_graph, by, n_by, results));
     for (uint32_t e = 0; e < first->n_next; e++) hg_release(cx, made[e]);
     for (int i = 0; i < n_by; i++) {
         hg_tensor *zeros = !results[i] && of[i] >= in.n_grads ? X(ZEROS_LIKE, T(by[i])) : NULL;
@@ -146,19 +154,23 @@ static hg_status make_own(hg_ctx *cx, const inputs *in, hg_tensor **at, uint32_t
     return HG_OK;
 }
 
-static hg_status record(hg_ctx *cx, const hg_back *b, const inputs *in) {
+static hg_status record(hg_ctx *cx, const hg_back *b, const inputs *in, int only) {
     uint8_t kinds[HG_MAX_PARAMS];
-    hg_tensor *sources[MOST];
+    hg_tensor *sources[MOST], **made = b->grad_in + (only ? b->node->first_edge[only - 1] : 0);
     hg_node *n;
-    uint32_t n_out = b->node->n_next;
+    uint32_t n_out = only ? 1 : b->node->n_next;
+    hg_status st = make_own(cx, in, made, n_out);
+    if (st != HG_OK) return st;
     for (int i = 0; i < in->n; i++)
         if (in->edge[i] >= 0) sources[in->edge[i]] = needs_gradient(in->at[i]) ? in->at[i] : NULL;
-    for (uint32_t e = 0; e < n_out; e++) kinds[e] = b->grad_in[e] ? HG_OUT_DIFFERENTIABLE : 0;
-    hg_status st = hg_function_new(cx, b->info->twice_name, apply_again, NULL, sources, in->n_edges, &n);
+    for (uint32_t e = 0; e < n_out; e++) kinds[e] = made[e] ? HG_OUT_DIFFERENTIABLE : 0;
+    cx->grad_enabled = true;
+    st = hg_function_new(cx, b->info->twice_name, apply_again, NULL, sources, in->n_edges, &n);
     if (st != HG_OK) return st;
+    n->function->only = (uint8_t)only;
     hg_retain(cx, n->inner = b->node);
     st = hg_function_save(cx, n, in->at, in->n, false);
-    if (st == HG_OK) st = hg_function_set_outputs(cx, n, b->grad_in, kinds, (int)n_out);
+    if (st == HG_OK) st = hg_function_set_outputs(cx, n, made, kinds, (int)n_out);
     hg_release(cx, n);
     return st;
 }
@@ -169,14 +181,25 @@ static bool any_needs_gradient(const inputs *in) {
     return false;
 }
 
-hg_status hg_backward_as_one(hg_ctx *cx, hg_back *b) {
+static hg_status one_node(hg_ctx *cx, hg_back *b, int only) {
     inputs in;
-    gather(b, &in);
+    gather(b, only, &in);
     cx->grad_enabled = false;
     hg_status st = b->info->op->backward(cx, b);
     if (st == HG_OK) st = cx->scope->status;
-    bool records = st == HG_OK && any_needs_gradient(&in);
-    if (records) st = make_own(cx, &in, b->grad_in, b->node->n_next);
+    if (st == HG_OK && any_needs_gradient(&in)) st = record(cx, b, &in, only);
     cx->grad_enabled = true;
-    return records && st == HG_OK ? record(cx, b, &in) : st;
+    return st;
+}
+
+hg_status hg_backward_as_one(hg_ctx *cx, hg_back *b) {
+    uint32_t all = b->need;
+    hg_status st = HG_OK;
+    if (!(b->info->op->flags & HG_ROW_APART)) return one_node(cx, b, 0);
+    for (int i = 0; i < 2 && st == HG_OK; i++) {
+        bool own = b->info->saves_in[i] >> i & 1;
+        if ((b->need = all & 1U << i)) st = own ? one_node(cx, b, i + 1) : b->info->op->backward(cx, b);
+    }
+    b->need = all;
+    return st;
 }

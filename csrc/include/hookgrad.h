@@ -448,6 +448,7 @@ enum {
         2048, /* one that MUTATES how the argument lies in its memory, not what is there: of a view no base sees it */
     HG_ROW_UNASKED = 4096, /* in place it writes to whatever needs a gradient, as PyTorch's logical ops do */
     HG_ROW_TWICE = 1024,   /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
+    HG_ROW_APART = 8192,   /* one for each of its two gradients */
 };
 
 #define HG_MAX_PARAMS 16

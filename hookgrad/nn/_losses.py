@@ -154,9 +154,13 @@ def poisson_nll_loss(
     """
     reduction = _reduction(size_average, reduce, reduction)
     F._must_be_tensors("poisson_nll_loss", input=input, target=target)
-    loss = input.exp() - target * input if log_input else input - target * _C._add(input, eps).log()
+    right = target * (
+        input if log_input else _C._add(input, eps).log()
+    )  # operands in the order PyTorch's compiler has them
+    loss = (input.exp() if log_input else input) - right
     if full:
-        stirling = target * target.log() - target + 0.5 * (2 * math.pi * target).log()
+        right = _C._mul(_C._mul(target, 2 * math.pi).log(), 0.5)
+        stirling = target * target.log() - target + right
         loss = loss + stirling.masked_fill(target <= 1, 0)
     return _reduced(loss, reduction)
 

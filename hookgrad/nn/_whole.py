@@ -166,7 +166,7 @@ def _own(tensor, args):
     for a in args:
         if isinstance(a, _C.Tensor) and (tensor is a or base is not None and (base is a or base is a._base)):
             return tensor.clone()
-    if base is None:
+    if base is None and not tensor._version:  # which a kernel leaves alone
         return tensor
     return tensor.clone() if _functions._dual_apply else tensor.data  # which leaves a tangent behind
 
