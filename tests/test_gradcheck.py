@@ -140,6 +140,56 @@ def test_forward_products_and_batches_are_checked():
         gradcheck(square(lambda x, g: 2 * x * g), X(2), check_forward_ad=True)
 
 
+def product(jvp):
+    """x * y, with the tangent jvp(x, y, x_tangent, y_tangent) in which None is a tangent of zeros."""
+
+    class Product(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.set_materialize_grads(False)
+            ctx.xy = x, y
+            return x * y
+
+        @staticmethod
+        def jvp(ctx, x_tangent, y_tangent):
+            return jvp(*ctx.xy, x_tangent, y_tangent)
+
+    return Product.apply
+
+
+def test_tangents_that_are_missing_and_batches_of_them_are_checked():
+    only = {"check_forward_ad": True, "check_backward_ad": False}
+    both = (X(2), X(2) + 1)
+    calls = []
+
+    def right(x, y, x_tangent, y_tangent):
+        calls.append((x_tangent is None, y_tangent is None))
+        return (0 if x_tangent is None else x_tangent * y) + (0 if y_tangent is None else x * y_tangent)
+
+    assert gradcheck(product(right), both, check_undefined_grad=False, **only)
+    assert set(calls) == {(False, False)}
+    calls.clear()
+    assert gradcheck(product(right), both, **only)
+    assert calls[-4:] == [(False, False), (True, False), (False, False), (False, True)]
+
+    def without_x(x, y, x_tangent, y_tangent):
+        return x * y_tangent * 2 if x_tangent is None else right(x, y, x_tangent, y_tangent)
+
+    assert gradcheck(product(without_x), both, check_undefined_grad=False, **only)
+    with pytest.raises(GradcheckError, match="Mismatch in tangent values for output with index"):
+        gradcheck(product(without_x), both, **only)
+
+    def draws(x, y, x_tangent, y_tangent):
+        torch.rand(1)
+        return right(x, y, x_tangent, y_tangent)
+
+    batched = {"check_batched_forward_grad": True, **only}
+    assert gradcheck(product(right), both, **batched)
+    assert gradcheck(product(draws), both, **only)
+    with pytest.raises(GradcheckError, match="While computing batched gradients, got: .*random operation"):
+        gradcheck(product(draws), both, **batched)
+
+
 def test_jacobians_as_they_were_had_once():
     from hookgrad.autograd import gradcheck as the_function
     from hookgrad.autograd.gradcheck import get_analytical_jacobian, get_numerical_jacobian

@@ -291,26 +291,69 @@ def _in_detail(func, inputs, results, output, j, k, o):
 # ---- Forward mode, batches --------------------------------------------------------------------------------------------
 
 
-def _tangents(func, inputs, i, direction):
-    """Of each result the derivative along `direction` of input i; None of what has none."""
+def _tangents(func, inputs, directions):
+    """Of each result the derivative along `directions`, which go by the places of inputs; None of what has none."""
     with forward_ad.dual_level():
         plain = [x.detach() if isinstance(x, hookgrad.Tensor) else x for x in inputs]
-        for j, x in _wanted(inputs):
-            plain[j] = forward_ad.make_dual(plain[j], direction.clone() if j == i else hookgrad.zeros_like(x))
+        for i, direction in directions.items():
+            plain[i] = forward_ad.make_dual(plain[i], direction)
         return [forward_ad.unpack_dual(out).tangent for out in _tuple(func(*plain))]
 
 
 def _check_forward(func, inputs, results, outputs, o):
     """Compare J u, as dual tensors give it, with finite differences."""
     kept = [k for k, r in enumerate(results) if r.requires_grad]
-    for j, (i, x) in enumerate(_wanted(inputs)):
+    wanted = _wanted(inputs)
+    for j, (i, x) in enumerate(wanted):
         numerical = _numerical_jacobian(func, inputs, results, i, o["eps"])
-        moved = [_tangents(func, inputs, i, direction) for direction in _one_hot(x)]
+        still = {k: hookgrad.zeros_like(t) for k, t in wanted}
+        moved = [_tangents(func, inputs, {**still, i: direction}) for direction in _one_hot(x)]
         for k, (place, output) in enumerate(zip(kept, outputs)):
             rows = [_as_matrix([tangents[place]], output, 1) for tangents in moved]
             analytical = hookgrad.cat(rows, dim=1).t() if rows else numerical[place]
             if not _close(analytical, numerical[place], o["rtol"], o["atol"]):
                 raise GradcheckError(_mismatch(analytical, numerical[place], k, j, "computed with forward mode "))
+
+
+def _check_undefined_forward(func, inputs):
+    """A tangent of zeros and none are the same."""
+    wanted = _wanted(inputs)
+    directions = {i: hookgrad.rand_like(x) for i, x in wanted}
+    for i, x in wanted:
+        zeros = _tangents(func, inputs, {**directions, i: hookgrad.zeros_like(x)})
+        nothing = _tangents(func, inputs, {k: d for k, d in directions.items() if k != i})
+        for k, (a, b) in enumerate(zip(zeros, nothing)):
+            if a is not None and b is not None and not hookgrad.allclose(a, b):
+                raise GradcheckError(
+                    f"Mismatch in tangent values for output with index: {k} when input: {x} has an undefined tangent "
+                    f"value.  Got: {a} but expected: {b}"
+                )
+
+
+def _check_batched_forward(func, inputs, results):
+    """Tangents along several directions at once are those along each, and nothing random is drawn on the way."""
+    for i, x in _wanted(inputs):
+
+        def moved(direction, i=i):
+            found = zip(results, _tangents(func, inputs, {i: direction}))
+            return [hookgrad.zeros_like(r) if t is None else t for r, t in found]
+
+        directions = hookgrad.randn(2, *x.shape, dtype=x.dtype)
+        rows = [moved(direction) for direction in directions]
+        try:
+            with hookgrad.func._drawing("error"):  # a batch goes sample by sample; vmap() would ask Functions for more
+                batched = [hookgrad.stack(list(column)) for column in zip(*map(moved, directions))]
+        except RuntimeError as error:
+            raise GradcheckError(f"While computing batched gradients, got: {error}") from error
+        _check_rows(batched, rows, [(k, i) for k in range(len(results))])
+
+
+def _check_rows(batched, rows, places):
+    for got, expected, (k, i) in zip(batched, zip(*rows), places):
+        if got is not None and not hookgrad.allclose(got, hookgrad.stack(list(expected))):
+            raise GradcheckError(
+                f"For output {k} and input {i}:\n\nGot:\n{got}\n\nExpected:\n{hookgrad.stack(list(expected))}"
+            )
 
 
 def _check_batched(inputs, outputs):
@@ -321,11 +364,7 @@ def _check_batched(inputs, outputs):
         options = {"retain_graph": True, "allow_unused": True}
         rows = [hookgrad.autograd.grad(output, wanted, start, **options) for start in starts]
         batched = hookgrad.autograd.grad(output, wanted, starts, is_grads_batched=True, **options)
-        for i, (got, expected) in enumerate(zip(batched, zip(*rows))):
-            if got is not None and not hookgrad.allclose(got, hookgrad.stack(list(expected))):
-                raise GradcheckError(
-                    f"For output {k} and input {i}:\n\nGot:\n{got}\n\nExpected:\n{hookgrad.stack(list(expected))}"
-                )
+        _check_rows(batched, rows, [(k, i) for i in range(len(wanted))])
 
 
 # ---- Zero in, zero out; nothing in, nothing out -----------------------------------------------------------------------
@@ -414,7 +453,8 @@ def gradcheck(
 ):
     """True if the gradients of func at `inputs` agree with finite differences; else GradcheckError, or False.
 
-    Use float64. `check_forward_ad` checks the tangents of dual tensors as well.
+    Use float64. `check_forward_ad` checks the tangents of dual tensors as well, `check_batched_forward_grad`
+    those under `vmap`.
 
     >>> import hookgrad as torch
     >>> x = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
@@ -441,6 +481,10 @@ def gradcheck(
             (_check_fast if fast_mode else _check_whole)(func, inputs, results, outputs, options)
         if check_forward_ad:
             _check_forward(func, inputs, results, outputs, options)
+            if check_undefined_grad:
+                _check_undefined_forward(func, inputs)
+            if check_batched_forward_grad:
+                _check_batched_forward(func, inputs, results)
         if not check_backward_ad:
             return True
         if check_batched_grad:
