@@ -14,11 +14,15 @@ from .nn._whole import one_node
 # ---- One step ------------------------------------------------------------------------------------------------------------
 
 
+def _lstm_gated(gates, c):
+    i, f, g, o = gates.unsafe_chunk(4, 1)
+    i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+    c = f * c + i * g
+    return o * c.tanh(), c
+
+
 def _lstm_step(from_input, state, w_hh, b_hh, w_hr=None):
-    h, c = state
-    i, f, g, o = (F.linear(h, w_hh, b_hh) + from_input).unsafe_chunk(4, 1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    h = o.sigmoid() * c.tanh()
+    h, c = _lstm_gated(F.linear(state[0], w_hh, b_hh) + from_input, state[1])
     return (h if w_hr is None else F.linear(h, w_hr)), c
 
 
@@ -40,6 +44,11 @@ def _relu_step(from_input, state, w_hh, b_hh, w_hr=None):
     return ((F.linear(state[0], w_hh, b_hh) + from_input).relu(),)
 
 
+def _from_both(input, h, w_ih, w_hh, b_ih, b_hh):
+    """What a step takes from the state and from the input, in the order in which PyTorch's compilers have it computed."""
+    return F.linear(h, w_hh, b_hh) + F.linear(input, w_ih, b_ih)
+
+
 def _check_cell(input, states, w_ih, w_hh):
     if input.shape[1] != w_ih.shape[1]:
         raise RuntimeError(f"input has inconsistent input_size: got {input.shape[1]} expected {w_ih.shape[1]}")
@@ -56,7 +65,7 @@ def lstm_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     if len(hx) != 2:
         raise RuntimeError("lstm_cell expects two hidden states")
     _check_cell(input, hx, w_ih, w_hh)
-    return _lstm_step(F.linear(input, w_ih, b_ih), hx, w_hh, b_hh)
+    return _lstm_gated(_from_both(input, hx[0], w_ih, w_hh, b_ih, b_hh), hx[1])
 
 
 def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
@@ -68,13 +77,13 @@ def gru_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
 def rnn_tanh_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """tanh(input @ w_ih.T + b_ih + hx @ w_hh.T + b_hh), for input (N, in) and hx (N, hidden)."""
     _check_cell(input, [hx], w_ih, w_hh)
-    return _tanh_step(F.linear(input, w_ih, b_ih), (hx,), w_hh, b_hh)[0]
+    return _from_both(input, hx, w_ih, w_hh, b_ih, b_hh).tanh()
 
 
 def rnn_relu_cell(input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     """relu(input @ w_ih.T + b_ih + hx @ w_hh.T + b_hh), for input (N, in) and hx (N, hidden)."""
     _check_cell(input, [hx], w_ih, w_hh)
-    return _relu_step(F.linear(input, w_ih, b_ih), (hx,), w_hh, b_hh)[0]
+    return _from_both(input, hx, w_ih, w_hh, b_ih, b_hh).relu()
 
 
 # ---- One layer in one direction ---------------------------------------------------------------------------------------------

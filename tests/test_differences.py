@@ -179,3 +179,18 @@ def test_flags_are_shown_of_hooks_that_are_there_and_kept_for_those_that_come_ba
     module._forward_hooks = kept
     module(torch.ones(1))
     assert seen == [4] and list(module._forward_hooks_with_kwargs) == [handle.id]
+
+
+def test_full_backward_hooks_let_classes_made_of_tuple_pass():
+    class Plain(tuple):
+        pass
+
+    class Gives(nn.Module):
+        def forward(self, x):
+            return Plain((x * 2, x * 3))
+
+    module, seen = Gives(), []
+    module.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append(len(grad_output)))
+    out = module(torch.ones(1, requires_grad=True))
+    (out[0] * out[1]).backward()
+    assert type(out) is Plain and seen == [2]

@@ -174,16 +174,12 @@ static hg_value host_tuple_at(void *ud, void *tuple, size_t i) {
     return py_value(PyTuple_GET_ITEM(tuple, i));
 }
 
-/* A tuple of the same type: named tuples are made by their `_make`, others by calling the type. */
+/* A tuple of the same type. As in PyTorch that is called with the values; where it makes tuples as `tuple` does, or as the types of
+   torch.return_types, it takes the tuple. */
 static PyObject *retyped(PyObject *tuple, PyObject *like) {
-    PyObject *make = PyObject_GetAttrString((PyObject *)Py_TYPE(like), "_make");
-    if (!make) {
-        PyErr_Clear();
-        make = Py_NewRef((PyObject *)Py_TYPE(like));
-    }
-    PyObject *made = PyObject_CallOneArg(make, tuple);
-    Py_DECREF(make);
-    return made;
+    PyTypeObject *type = Py_TYPE(like);
+    bool whole = type->tp_new == PyTuple_Type.tp_new || PyObject_HasAttrString(like, "n_sequence_fields");
+    return whole ? PyObject_CallOneArg((PyObject *)type, tuple) : PyObject_CallObject((PyObject *)type, tuple);
 }
 
 static hg_status host_tuple_new(void *ud, void *like, const hg_value *at, size_t n, hg_value *out) {

@@ -113,7 +113,8 @@ class GradientEdge(tuple):
 
     # A named tuple, written out: the module that makes them is a large part of what an import costs.
     __slots__ = ()
-    _fields = ("node", "output_nr", "ownership_token")
+    _fields = __match_args__ = ("node", "output_nr", "ownership_token")
+    _field_defaults = {"ownership_token": None}
 
     def __new__(cls, node, output_nr, ownership_token=None):
         return tuple.__new__(cls, (node, output_nr, ownership_token))
@@ -121,6 +122,21 @@ class GradientEdge(tuple):
     node = property(lambda self: self[0], doc="The node the gradient arrives at.")
     output_nr = property(lambda self: self[1], doc="At which of its outputs.")
     ownership_token = property(lambda self: self[2], doc="What keeps the node alive, where the node itself does not.")
+
+    @classmethod
+    def _make(cls, values):
+        made = tuple.__new__(cls, values)
+        if len(made) != 3:
+            raise TypeError(f"Expected 3 arguments, got {len(made)}")
+        return made
+
+    def _asdict(self):
+        return dict(zip(self._fields, self))
+
+    def _replace(self, **changes):
+        if unknown := [name for name in changes if name not in self._fields]:
+            raise ValueError(f"Got unexpected field names: {unknown}")
+        return self._make((self._asdict() | changes).values())
 
     def __getnewargs__(self):
         return tuple(self)
