@@ -23,11 +23,11 @@ def flatten(tree):
 
 def dims_of(dims, tree):
     """A dimension for each leaf of the tree: `dims` is one for all, or has the tree's upper structure; None: no match."""
-    if dims is None or isinstance(dims, int):
+    if not isinstance(dims, (dict, list, tuple)):
         return [dims] * len(flatten(tree)[0])
     if isinstance(tree, dict) and isinstance(dims, dict) and tree.keys() == dims.keys():
         pairs = [(dims[k], tree[k]) for k in tree]
-    elif isinstance(tree, (list, tuple)) and isinstance(dims, (list, tuple)) and len(tree) == len(dims):
+    elif isinstance(tree, (list, tuple)) and type(tree) is type(dims) and len(tree) == len(dims):
         pairs = list(zip(dims, tree))
     else:
         return None
@@ -56,7 +56,7 @@ class _Sample(threading.Thread):
         self.wanted = self.answer = self.result = self.error = None
 
     def run(self):
-        vars(self.samples.transforms).update(self.samples.state)
+        self.samples.transforms.become(self.samples.state)
         try:
             with set_grad_enabled(self.samples.mode):
                 self.result = self.samples.call(self.i)
@@ -90,11 +90,16 @@ class Samples:
         self.n, self.leaves, self.dims, self.randomness = n, leaves, dims, randomness
         self.others = None
         self.parts = []  # of each sample that has begun, the leaves
+        self.level, self.drawn, self.turns = transforms.level(), {}, {}
 
     def begin(self, i):
         """The leaves of sample i."""
-        self.parts.append([t if d is None else t.select(d, i) for t, d in zip(self.leaves, self.dims)])
+        self.parts.append([t if d is None else self._mark(t.select(d, i)) for t, d in zip(self.leaves, self.dims)])
         return self.parts[-1]
+
+    def _mark(self, tensor):
+        _C._levels(tensor, self.level)
+        return tensor
 
     def results(self, call):
         """What `call(i)` gives for every sample i."""
@@ -117,6 +122,13 @@ class Samples:
                     other.has_stopped.acquire()
         return results
 
+    def turn(self):
+        """(The number of the sample that runs, how many random draws it has made): it makes one more."""
+        here = threading.current_thread()
+        i = here.i if here in (self.others or ()) else self.first if self.others else len(self.parts) - 1
+        self.turns[i] = turn = self.turns.get(i, -1) + 1
+        return i, turn
+
     @staticmethod
     def _same(so):
         if not so:
@@ -128,8 +140,8 @@ class Samples:
         if any(here is other for other in self.others or ()):
             return here.ask(cls, args)
         if self.others is None:
-            first = len(self.parts)
-            self.others = [_Sample(self, i) for i in range(first, self.n)]
+            self.first = len(self.parts) - 1
+            self.others = [_Sample(self, i) for i in range(self.first + 1, self.n)]
         every = [args]
         for other in self.others:
             other.go_on()
@@ -142,12 +154,12 @@ class Samples:
 
     def _answers(self, cls, every):
         dims, batched = zip(*map(self._batched, zip(*every))) if every[0] else ((), ())
-        here, was = vars(self.transforms), dict(vars(self.transforms))
-        here.clear(), here.update(self.outside)
+        was = dict(vars(self.transforms))
+        self.transforms.become(self.outside)
         try:
             result = cls.vmap(VmapInfo(len(every), self.randomness), dims, *batched)
         finally:
-            here.clear(), here.update(was)
+            self.transforms.become(was)
         if not (isinstance(result, tuple) and len(result) == 2):
             raise RuntimeError(
                 "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
@@ -163,7 +175,10 @@ class Samples:
                 f"with the output. Got out_dims {out_dims}."
             )
         dims = [given.get(id(t), d) for t, d in zip(outs, dims)]  # what came as an argument keeps its dimension
-        return [rebuild([t if d is None else t.select(d, i) for t, d in zip(outs, dims)]) for i in range(len(every))]
+        return [
+            rebuild([t if d is None else self._mark(t.select(d, i)) for t, d in zip(outs, dims)])
+            for i in range(len(every))
+        ]
 
     def _batched(self, column):
         """An argument of all samples: (its dimension, the batch), or (None, what it is for all)."""

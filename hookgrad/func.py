@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager
 from functools import partial, wraps
 
-from . import _C
+from . import _C, _levels
 from . import autograd as _autograd
 from ._samples import Samples
 from ._samples import dims_of as _spread
@@ -140,7 +140,9 @@ class _Call:
         self.recording = _C.is_grad_enabled()
         leaves, self.rebuild = _flatten(tree)
         self.mine = _mine(leaves, self.recording)
-        with enable_grad(), _transforms.inside(forward=forward):
+        for t in self.mine:
+            _C._levels(t, _transforms.level())
+        with enable_grad(), _transforms.inside(forward=forward, derives=True):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         if name.startswith("grad") and not isinstance(result, _C.Tensor):
             raise RuntimeError(f"{name}: Expected f(*args) to return a Tensor, got {type(result)}")
@@ -184,19 +186,53 @@ class _Transforms(threading.local):
     which depth a `jvp` asks to be told of Functions that have their own."""
 
     depth = vmaps = forwards = asks = 0
+    maps = derives = 0  # Note [Levels] in op.c
     samples = None  # of the innermost vmap
 
     @contextmanager
-    def inside(self, vmap=False, forward=False, samples=None):
-        was, self.samples = self.samples, samples or self.samples
+    def inside(self, vmap=False, forward=False, samples=None, derives=False):
+        was = dict(vars(self))
+        self.samples = samples or self.samples
+        level = self.level()
+        self.maps, self.derives = self.maps | level * (samples is not None), self.derives | level * derives
         self.depth, self.vmaps, self.forwards = self.depth + 1, self.vmaps + vmap, self.forwards + forward
-        _C._in_transform(True)
+        self.tell()
         try:
             yield
         finally:
-            self.samples = was
-            self.depth, self.vmaps, self.forwards = self.depth - 1, self.vmaps - vmap, self.forwards - forward
-            _C._in_transform(self.depth > 0)
+            self.become(was)
+
+    def level(self):
+        """The bit of the transform that begins."""
+        return 1 << self.depth & 63
+
+    def become(self, state):
+        vars(self).clear(), vars(self).update(state)
+        self.tell()
+
+    def tell(self):
+        _C._in_transform(self.depth > 0)
+        _C._dispatch_transforms(self.maps, self.derives, self.asked)
+
+    def below(self, kernel, *args, **kwargs):
+        """Call what knows nothing of transforms."""
+        was = dict(vars(self))
+        self.become({})
+        try:
+            result = kernel(*args, **kwargs)
+        finally:
+            self.become(was)
+        levels = _levels.of(_flatten((args, kwargs))[0]) & self.maps | self.derives
+        for t in _flatten(result)[0]:
+            if isinstance(t, _C.Tensor):
+                _C._levels(t, levels)
+        return result
+
+    def asked(self, what, levels, args=None, kwargs=None, records=False):
+        """Of a number that is wanted of a sample, or of an op that may have no place here."""
+        if args is None:
+            raise RuntimeError(_levels.of_reading(what, levels < self.derives))
+        return _levels.of_call(self, what, levels, args, kwargs)
 
     def forward(self, cls):
         """What to call for the class's `forward` there, and whether that is all there is to do."""
@@ -397,8 +433,11 @@ def _dual_jvp(func, primals, tangents, has_aux, name):
     from .autograd import forward_ad
 
     leaves, rebuild = _flatten(primals)
-    with forward_ad.dual_level(), _transforms.inside(forward=True):
+    level = _transforms.level()
+    with forward_ad.dual_level(), _transforms.inside(forward=True, derives=True):
         duals = [forward_ad.make_dual(x, t) for x, t in zip(leaves, tangents)]
+        for dual in duals:
+            _C._levels(dual, level)
         result, aux = _with_aux(func(*rebuild(duals)), has_aux, name)
         outputs, build = _flatten(result)
         pairs = [forward_ad.unpack_dual(out) for out in _tensors(outputs, f"{name}: {_RETURNS}")]
@@ -538,17 +577,14 @@ def hessian(func, argnums=0):
 
 @contextmanager
 def _drawing(randomness):
-    """Samples under one of vmap's rules for random numbers; what it gives is to be called before each of them."""
+    """One of vmap's rules for random numbers; what it gives is to be called before each chunk."""
     if randomness not in ("error", "different", "same"):
         raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
     was = get_rng_state()
     yield (lambda: set_rng_state(was)) if randomness == "same" else lambda: None
     if randomness == "error" and not _C.equal(was, get_rng_state()):
         set_rng_state(was)
-        raise RuntimeError(
-            "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness "
-            "flags on vmap or perform the randomness operation out of vmap"
-        )
+        _levels.refuse_random()
 
 
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
@@ -564,7 +600,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.vmap.html
     """
     name = getattr(func, "__name__", repr(func))
-    if chunk_size is not None and chunk_size <= 0:
+    if not (chunk_size is None or chunk_size > 0):
         raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
 
     @wraps(func)
@@ -586,10 +622,19 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 f"{where}in_dims is not compatible with the structure of `inputs`. in_dims has structure "
                 f"{tree_flatten(in_dims)[1]} but inputs has structure {tree_flatten(args)[1]}."
             )
+        if not all(d is None or isinstance(d, int) for d in _flatten(out_dims)[0]):
+            raise ValueError(
+                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
+                "representing where in the outputs the vmapped dimension should appear."
+            )
         leaves, rebuild = _flatten(args)
         for t, d in zip(leaves, dims):
             if d is None:
                 continue
+            if not isinstance(d, int):
+                raise ValueError(
+                    f"{where}Got in_dim={d} for an input but in_dim must be either an integer dimension or None."
+                )
             if not isinstance(t, _C.Tensor):
                 raise ValueError(
                     f"{where}Got in_dim={d} for an input but the input is of type {type(t)}. We cannot vmap over "
@@ -613,7 +658,6 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
             leaves = [t if d is None else _one_entry(t, d) for t, d in zip(leaves, dims)]
 
         def call(samples, i):
-            begin()
             more = i + 1 < samples.n
             _autograd._samples_left += more
             try:
@@ -626,10 +670,11 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
             for start in range(0, max(n, 1), step):
                 size = min(step, max(n, 1) - start)
                 part = [t if d is None or step >= n else t.narrow(d, start, size) for t, d in zip(leaves, dims)]
+                begin()
                 samples = Samples(_transforms, size, part, dims, randomness)
                 with _transforms.inside(vmap=True, samples=samples):
                     results += samples.results(partial(call, samples))
-        return _stacked(results, out_dims, name, empty=n == 0)
+        return _stacked(results, out_dims, name, _transforms.level(), empty=n == 0)
 
     return wrapper
 
@@ -640,8 +685,10 @@ def _one_entry(tensor, dim):
     return tensor.new_zeros(size)
 
 
-def _stacked(results, out_dims, name, empty):
+def _stacked(results, out_dims, name, level, empty):
     columns, rebuild = list(zip(*[_flatten(r)[0] for r in results])), _flatten(results[0])[1]
+    if isinstance(results[0], _C.Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1:
+        (out_dims,) = out_dims
     dims = _spread(out_dims, results[0])
     if dims is None:
         raise ValueError(
@@ -654,10 +701,20 @@ def _stacked(results, out_dims, name, empty):
                 f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean to set "
                 "out_dims= to None for output?"
             )
+    stacks = []
     for column, d in zip(columns, dims):
-        if d is None and isinstance(column[0], _C.Tensor) and not all(_C.equal(column[0], t) for t in column):
-            raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
-    stacks = [column[0] if d is None else _C.stack(list(column), d) for column, d in zip(columns, dims)]
+        first, several = column[0], d is not None
+        if isinstance(first, _C.Tensor):
+            mapped = _C._levels(first, 0) & level or not all(_C.equal(first, t) for t in column[1:])
+            if mapped and not several:
+                raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
+            if several and not mapped:
+                size = list(first.shape)
+                size.insert(d if d >= 0 else d + len(size) + 1, len(column))
+                first = first.expand(size)
+            elif several:
+                first = _C.stack(list(column), d)
+        stacks.append(first)
     return rebuild([t if d is None or not empty else t.narrow(d, 0, 0) for t, d in zip(stacks, dims)])
 
 

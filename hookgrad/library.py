@@ -7,7 +7,7 @@ import inspect
 import re
 from collections import abc
 from enum import Enum
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from itertools import islice
 from types import UnionType
 from typing import Union, get_args, get_origin
@@ -15,6 +15,7 @@ from typing import Union, get_args, get_origin
 from . import _C
 from ._ops import OpOverload, ops
 from ._schema import parsed
+from .autograd import function
 from .autograd.function import Function
 from .types import Number
 
@@ -138,7 +139,9 @@ class CustomOpDef:
 
             @staticmethod
             def forward(*inputs):
-                output = kernel(*_gathered(inputs, counts), **keywords)
+                within = op._init_fn and function._transforms is not None and function._transforms.depth
+                call = partial(function._transforms.below, kernel) if within else kernel
+                output = call(*_gathered(inputs, counts), **keywords)
                 if op._init_fn:
                     op._check(inputs, output)
                 Generated.gives_list = isinstance(output, list)

@@ -125,10 +125,6 @@ def test_a_module_under_two_names_has_its_parameter_back_after_a_functional_call
     assert model[0].weight is weight
 
 
-def test_each_sample_goes_its_own_way():
-    assert torch.vmap(lambda x: x if x > 0 else -x * x.item())(torch.tensor([3.0, -2.0])).tolist() == [3.0, -4.0]
-
-
 def test_an_op_of_ones_own_has_gradients_under_torch_func():
     @torch.library.custom_op("differences::square", mutates_args=())
     def square(x: torch.Tensor) -> torch.Tensor:

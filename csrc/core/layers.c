@@ -198,8 +198,12 @@ static hg_status check_dims(const layer *l, const hg_arg *dims) {
 static hg_arg count_batch(layer *l, hg_arg tracked, hg_arg momentum) {
     if (tracked.kind != HG_A_TENSOR || tracked.u.t->dtype != HG_I64 || tracked.u.t->numel != 1) return momentum;
     int64_t *count = (int64_t *)(void *)tracked.u.t->data;
-    ++*count;
-    l->status = hg_wrote(l->cx, tracked.u.t);
+    if (l->cx->derives) { /* which may refuse it */
+        l->status = hg_call_inplace(l->cx, HG_OP_ADD, (hg_arg[]){tracked, hg_i(1)}, 2);
+    } else {
+        ++*count;
+        l->status = hg_wrote(l->cx, tracked.u.t);
+    }
     return momentum.kind == HG_A_NONE ? hg_f(1 / (double)*count) : momentum;
 }
 

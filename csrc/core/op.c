@@ -426,13 +426,37 @@ static hg_status take(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_te
     return st;
 }
 
+/* Note [Levels]
+   A host may compute a function within transforms, one inside another: bit i of `maps` or of `derives`, of a thread, says that the
+   i-th is a map over a batch, or differentiates; only while it watches the calls. A tensor's bits say of which maps it is one
+   sample of many, and which of the others know it: the arguments, that the host marks, and what ops make from there on. */
+uint8_t hg_levels_of(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int from) {
+    uint8_t levels = 0;
+    for (int i = from; i < info->n_params; i++) {
+        if (a[i].kind == HG_A_TENSOR && a[i].u.t) levels |= a[i].u.t->levels;
+        for (uint32_t j = 0; a[i].kind == HG_A_TENSORS && j < a[i].n; j++)
+            if (a[i].u.ts[j]) levels |= a[i].u.ts[j]->levels;
+    }
+    return levels & (cx->maps | cx->derives);
+}
+
+static void mark_levels(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **out) {
+    hg_tensor **at;
+    bool views = info->op->flags & HG_ROW_VIEW || info->id == HG_OP_DETACH; /* of what was there before the transform */
+    uint8_t levels = hg_levels_of(cx, info, a, 0) | (views ? 0 : cx->derives);
+    for (int i = hg_n_made(info, out, &at) - 1; i >= 0; i--)
+        if (at[i]) at[i]->levels |= levels & 63;
+}
+
 static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into,
                                  hg_tensor **out) {
     hg_tensor **made = NULL;
     int n = 0;
     hg_status st = cx->lib->watch.calling(cx, info, a, into, &made, &n);
-    if (st != HG_OK || made) return st != HG_OK ? st : take(cx, info, a, into, made, n, out);
-    return cx->lib->metas ? hg_meta_compute(cx, info, a, into, out) : info->op->forward(cx, a, out);
+    if (st == HG_OK && made) return take(cx, info, a, into, made, n, out);
+    if (st == HG_OK) st = cx->lib->metas ? hg_meta_compute(cx, info, a, into, out) : info->op->forward(cx, a, out);
+    if (st == HG_OK && !into && cx->maps | cx->derives) mark_levels(cx, info, a, out);
+    return st;
 }
 
 /* `into`: what is written to, in place. */

@@ -56,6 +56,7 @@ static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_
     *list = t->grad;
     t->grad = NULL;
     t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false, t->is_inference = cx->inference;
+    t->levels = 0;
     t->view_kind = t->n_held = 0, t->out_nr = t->seen_version = 0;
     return t;
 }
@@ -219,7 +220,8 @@ static hg_status alias_at(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64
                           char *data, hg_tensor **out) {
     if (!t->storage) return hg_fail(cx, HG_STATE, "the tensor has no storage: it was never initialised");
     hg_status st = hg_tensor_make(cx, t->storage, data, (hg_dtype)t->dtype, n_dim, shape, stride, out);
-    if (st == HG_OK) hg_storage_retain(t->storage), (*out)->is_inference = t->is_inference != 0;
+    if (st == HG_OK)
+        hg_storage_retain(t->storage), (*out)->is_inference = t->is_inference != 0, (*out)->levels = t->levels;
     return st;
 }
 
@@ -336,7 +338,7 @@ hg_status hg_tensor_data(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
     if (st != HG_OK)
         hg_storage_release(cx->lib, s);
     else
-        (*out)->is_inference = hg_still_inference(cx, t);
+        (*out)->is_inference = hg_still_inference(cx, t), (*out)->levels = t->levels;
     return st;
 }
 

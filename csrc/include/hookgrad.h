@@ -183,6 +183,7 @@ struct hg_ctx {
     bool replays_views;     /* those made now are made again as they were, when they are stale */
     bool loose_grads;       /* .grad may lie in memory as what arrived first does */
     bool below, mode_below; /* inside of what hg_watch.calling asks nothing is recorded, and the host shows this mode */
+    uint8_t maps, derives;  /* the transforms that the thread is in: Note [Levels] in op.c */
     uint64_t next_seq;      /* of the next node, per thread */
     struct hg_run *run;     /* the innermost backward running in this thread */
     struct hg_saved_level *saved; /* saved-tensor hooks in force, innermost first */
@@ -310,19 +311,20 @@ struct hg_tensor {
     int64_t *stride;     /* [n_dim], in elements */
     int64_t numel;
     uint8_t dtype, n_dim;
-    bool requires_grad;     /* of a leaf; use hg_tensor_requires_grad() */
-    bool contiguous;        /* its elements lie side by side, in order */
-    bool plain;             /* and strides are a new tensor's, those of dimensions of size 1 as well */
-    uint8_t is_inference;   /* made in inference mode; 2: and detached outside of it, so that changes are counted */
-    uint8_t view_kind : 6;  /* how this view was made: see Note [Views] in autograd_impl.h */
-    uint8_t n_held : 2;     /* Note [Held tensors] */
-    uint8_t replay;         /* by how many ops from its base; 0: that is not known */
-    uint32_t out_nr;        /* which output of grad_fn this is */
-    uint32_t seen_version;  /* storage->version when grad_fn was set: a view's history is stale when they differ */
-    hg_node *grad_fn;       /* owned, may be NULL */
-    hg_tensor *grad;        /* owned, may be NULL */
-    hg_tensor *base;        /* owned; what this is a view of, never itself a view; may be NULL */
-    struct hg_extra *extra; /* owned; hooks, accumulator ...: NULL until needed */
+    bool requires_grad;       /* of a leaf; use hg_tensor_requires_grad() */
+    bool contiguous;          /* its elements lie side by side, in order */
+    bool plain;               /* and strides are a new tensor's, those of dimensions of size 1 as well */
+    uint8_t is_inference : 2; /* made in inference mode; 2: and detached outside of it, so that changes are counted */
+    uint8_t levels : 6;       /* of which transforms it is: Note [Levels] in op.c */
+    uint8_t view_kind : 6;    /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint8_t n_held : 2;       /* Note [Held tensors] */
+    uint8_t replay;           /* by how many ops from its base; 0: that is not known */
+    uint32_t out_nr;          /* which output of grad_fn this is */
+    uint32_t seen_version;    /* storage->version when grad_fn was set: a view's history is stale when they differ */
+    hg_node *grad_fn;         /* owned, may be NULL */
+    hg_tensor *grad;          /* owned, may be NULL */
+    hg_tensor *base;          /* owned; what this is a view of, never itself a view; may be NULL */
+    struct hg_extra *extra;   /* owned; hooks, accumulator ...: NULL until needed */
     int64_t dims[2 * HG_INLINE_DIM];
 };
 
@@ -613,6 +615,8 @@ typedef struct hg_watch {
     bool check_nan; /* a nan among the gradients a node gives is a failure */
 } hg_watch;
 hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
+/* The levels of the arguments from that one on: Note [Levels] in op.c. */
+uint8_t hg_levels_of(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int from);
 
 /* Nodes, as seen from outside. */
 const char *hg_node_name(const hg_node *n);

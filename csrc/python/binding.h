@@ -97,7 +97,7 @@ typedef struct mod_state {
     /* torch.return_types.max ..., max_out ...; NULL where an op's result has no names */
     PyObject *result_types[2][HG_N_OPS];
     /* Of a level of dual tensors: Note [Dispatch] in py_dispatch.c; NULL where there is none. */
-    PyObject *dual_call, *dual_as;
+    PyObject *dual_call, *dual_as, *transform_call;
     PyObject *watch_born, *watch_failed, *watch_writing; /* what py_watch.c calls; NULL: nothing is watched */
     struct py_numpy *numpy;                              /* NumPy's C API; NULL before the first array */
     PyObject *no_attributes; /* Note [Tensors without attributes] in py_tensor.c; NULL but on Python 3.11 */
@@ -286,6 +286,8 @@ int py_watch_init(PyObject *m);       /* py_watch.c */
 int py_override_init(PyObject *m);    /* py_override.c */
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
+/* Is it a sample of a map, whose number cannot be read ("item", "bool", "data")? Then with the exception set. */
+bool py_hides(PyObject *tensor, const char *what);
 int py_dispatch_modes(void);          /* py_dispatch.c: how many are on in this thread */
 bool py_dispatches(PyObject *tensor); /* is its class asked about ops? */
 /* Steals a tensor made of data, may be NULL; returns what the thread's dispatch modes make of it. (py_dispatch.c) */

@@ -13,6 +13,7 @@ static _Thread_local int modes; /* how many are on in this thread */
 static _Thread_local bool no_duals;
 static _Thread_local int off; /* how many blocks deep in which nobody is asked */
 static int modes_anywhere;    /* with the GIL held */
+static int transforms;        /* threads in transforms of torch.func */
 static bool classes;          /* is there a class that dispatches? */
 
 /* ---- Who is asked --------------------------------------------------------------------------------------------------- */
@@ -156,14 +157,14 @@ static void drop(hg_tensor ***made, int n) {
     *made = NULL;
 }
 
-/* What dual_call returns in the op's place; None leaves it to the op. */
-static hg_status ask_duals(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
-                           int *n) {
+/* What `whom` returns in the op's place; None leaves it to the op. */
+static hg_status ask_first(hg_ctx *cx, PyObject *whom, const hg_op_info *info, const hg_arg *a, hg_tensor *into,
+                           hg_tensor ***made, int *n) {
     PyObject *args, *kwargs, *result = NULL;
     bool was = cx->grad_enabled;
     cx->grad_enabled = false; /* this is below the recording of the graph */
     if (!objects_of(info, a, &args, &kwargs))
-        result = PyObject_CallFunction(hg_py->dual_call, "iOOOO", info->id, into ? Py_True : Py_False, args, kwargs,
+        result = PyObject_CallFunction(whom, "iOOOO", info->id, into ? Py_True : Py_False, args, kwargs,
                                        was ? Py_True : Py_False);
     cx->grad_enabled = was;
     Py_XDECREF(args);
@@ -203,10 +204,36 @@ static PyObject *ask(hg_ctx *cx, int id, bool inplace, PyObject *args, PyObject 
     return result;
 }
 
+/* Does the package have to look at the call, in the transforms that this thread is in? Note [Levels] in op.c. */
+static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_tensor *into) {
+    if (into && (cx->derives | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels) return true;
+    if (!cx->maps) return false;
+    for (int i = 0; i < info->n_params; i++)
+        if (info->params[i].kind == HG_A_GENERATOR) return true;
+    switch (info->id) {
+    case HG_OP_DROPOUT_MASK: return true;
+    case HG_OP_INDEX:
+    case HG_OP_NATIVE_BATCH_NORM:
+    case HG_OP_NONZERO:
+    case HG_OP_NONZERO_NUMPY:
+    case HG_OP_WHERE_NONZERO:
+    case HG_OP_MASKED_SELECT:
+    case HG_OP_UNIQUE:
+    case HG_OP_UNIQUE_DIM:
+    case HG_OP_UNIQUE_CONSECUTIVE:
+    case HG_OP_EQUAL: return hg_levels_of(cx, info, a, 0) & cx->maps;
+    default: return false;
+    }
+}
+
 static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
                          int *n) {
     if (hg_py->dual_call && !no_duals) {
-        hg_status told = ask_duals(cx, info, a, into, made, n);
+        hg_status told = ask_first(cx, hg_py->dual_call, info, a, into, made, n);
+        if (told != HG_OK || *made) return told;
+    }
+    if (cx->maps | cx->derives && asks_transforms(cx, info, a, into)) {
+        hg_status told = ask_first(cx, hg_py->transform_call, info, a, into, made, n);
         if (told != HG_OK || *made) return told;
     }
     if (off || (!modes && !(classes && any_dispatches(info, a)))) return HG_OK;
@@ -238,6 +265,7 @@ PyObject *py_dispatch_out(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, P
 }
 
 PyObject *py_dispatch_fresh(PyObject *made) {
+    if (made && py_this_ctx->derives) TENSOR(made)->levels = py_this_ctx->derives & 63;
     if (!made || !modes || off) return made;
     PyObject *args = PyTuple_Pack(1, made);
     Py_DECREF(made);
@@ -276,7 +304,7 @@ int py_dispatch_modes(void) { return modes; }
 static void watch(hg_ctx *cx) {
     hg_watch *w = hg_watching(cx->lib);
     w->seeing = seeing, w->reading = reading;
-    w->calling = modes_anywhere || classes || hg_py->dual_call || hg_has_metas(cx->lib) ? calling : NULL;
+    w->calling = modes_anywhere || transforms || classes || hg_py->dual_call || hg_has_metas(cx->lib) ? calling : NULL;
 }
 
 /* _dispatch_modes(by): so many more are on in this thread; returns how many. */
@@ -289,6 +317,36 @@ static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     hg_py->n_replaced += step; /* layers go by Python's calls: Note [Layers in Python] */
     watch(cx);
     return PyLong_FromLong(modes);
+}
+
+/* _dispatch_transforms(maps, derives, call): the levels that this thread is in. call(id, inplace, args, kwargs, records) is asked
+   of ops that they may refuse, and call("item", levels, ...) where a number is wanted of a sample. */
+static PyObject *dispatch_transforms(PyObject *Py_UNUSED(m), PyObject *args) {
+    int maps, derives;
+    PyObject *call;
+    hg_ctx *cx = py_ctx();
+    if (!cx || !PyArg_ParseTuple(args, "iiO:_dispatch_transforms", &maps, &derives, &call)) return NULL;
+    transforms += !!(maps | derives) - !!(cx->maps | cx->derives);
+    cx->maps = (uint8_t)maps, cx->derives = (uint8_t)derives;
+    Py_XSETREF(hg_py->transform_call, Py_NewRef(call));
+    watch(cx);
+    Py_RETURN_NONE;
+}
+
+/* _levels(tensor, levels): it is of these, too. */
+static PyObject *levels(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *t;
+    int more;
+    if (!PyArg_ParseTuple(args, "O!i:_levels", hg_py->tensor_type, &t, &more)) return NULL;
+    TENSOR(t)->levels |= (uint8_t)more & 63;
+    return PyLong_FromLong(TENSOR(t)->levels);
+}
+
+bool py_hides(PyObject *self, const char *what) {
+    int hidden = py_this_ctx ? TENSOR(self)->levels & py_this_ctx->maps : 0;
+    PyObject *got = hidden ? PyObject_CallFunction(hg_py->transform_call, "si", what, hidden) : NULL;
+    Py_XDECREF(got);
+    return hidden && !got;
 }
 
 /* _dispatch_duals(call, known_as): there are dual tensors. call(id, inplace, args, kwargs, records) is asked of each op first,
@@ -432,6 +490,8 @@ static PyObject *op_of_row(PyObject *Py_UNUSED(m), PyObject *args) {
 static PyMethodDef functions[] = {
     {"_dispatch_modes", dispatch_modes, METH_O, NULL},
     {"_dispatch_duals", dispatch_duals, METH_VARARGS, NULL},
+    {"_dispatch_transforms", dispatch_transforms, METH_VARARGS, NULL},
+    {"_levels", levels, METH_VARARGS, NULL},
     {"_has_duals", has_duals, METH_NOARGS, NULL},
     {"_without_duals", without_duals, METH_O, NULL},
     {"_dispatch_classes", dispatch_classes, METH_NOARGS, NULL},

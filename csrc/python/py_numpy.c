@@ -57,6 +57,7 @@ static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t 
         return PyErr_SetString(PyExc_RuntimeError,
                                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."),
                NULL;
+    if (TENSOR(self)->levels && py_hides(self, "data")) return NULL;
     if (py_dispatches(self))
         return PyErr_SetString(PyExc_RuntimeError, ".numpy() is not supported for tensor subclasses."), NULL;
     if (hg_is_meta(TENSOR(self)))
@@ -146,6 +147,7 @@ PyObject *py_from_numpy(hg_ctx *cx, PyObject *o, bool warn) {
     if (st == HG_OK) st = hg_tensor_wrap(cx, PyArray_DATA(array), d, n, shape, stride, (size_t)span, array_free, o, &t);
     if (st != HG_OK) return py_raise(cx, st);
     Py_INCREF(o); /* given back by array_free */
+    t->levels = cx->derives & 63;
     return py_own(t);
 }
 

@@ -1,0 +1,210 @@
+"""What may not be done within transforms, and what random numbers a map draws. Expected values and words are PyTorch's."""
+
+import threading
+
+import numpy
+import pytest
+
+import hookgrad as torch
+from hookgrad import nn
+from hookgrad.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from hookgrad.nn import functional as F
+
+ONES = torch.ones(3, 2)
+ITEM, FLOW, EITHER = (
+    "re calling .item()",
+    "in some data-dependent control flow. We don't",
+    "re either (1) calling .item()",
+)
+
+
+def fails(call, words):
+    with pytest.raises(RuntimeError) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "read, words",
+    [
+        (lambda x: x.sum().item(), ITEM),
+        (lambda x: int(x[0]), ITEM),
+        (lambda x: float(x.detach()[0]), ITEM),
+        (lambda x: [1, 2][x[0].long()], ITEM),
+        (lambda x: f"{x[0]:.2f}", ITEM),
+        (lambda x: torch.zeros_like(x)[0].item(), ITEM),
+        (lambda x: 1 if x.sum() > 0 else 2, FLOW),
+        (lambda x: bool((x.data > 0).any()), FLOW),
+        (lambda x: max(x), FLOW),
+        (lambda x: x.tolist(), "Cannot access data pointer"),
+        (lambda x: numpy.asarray(x), "Cannot access data pointer"),
+        (lambda x: x.nonzero(), "output dynamic shape. Attempted to vmap over aten::nonzero"),
+        (lambda x: torch.where(x > 0), "output dynamic shape. Attempted to vmap over aten::where"),
+        (lambda x: torch.unique(x), "output dynamic shape. Attempted to vmap over aten::_unique2"),
+        (lambda x: torch.masked_select(x, x > 0), "Attempted to vmap over `mask`"),
+        (lambda x: x[x > 0], "indexing with a boolean mask"),
+        (lambda x: torch.equal(x, x), "not implemented for aten::equal"),
+        (nn.BatchNorm1d(2), "Batch norm got a batched tensor"),
+    ],
+)
+def test_a_sample_has_no_value_of_its_own(read, words):
+    x = torch.ones(3, 4, 2) if isinstance(read, nn.Module) else ONES
+    fails(lambda: vmap(lambda x: x * 1 if read(x) is None else x)(x), words)
+    assert read(x[0]) is not None
+
+
+def test_what_is_the_same_for_all_samples_can_be_read():
+    two = torch.tensor(2.0)
+    assert vmap(lambda x: x * 2 if two > 0 else x)(ONES).tolist() == (ONES * 2).tolist()
+    assert vmap(lambda x, y: x * y.item(), in_dims=(0, None))(ONES, two).tolist() == (ONES * 2).tolist()
+    assert vmap(lambda x: x * torch.ones(3).sum().item())(ONES).tolist() == (ONES * 3).tolist()
+    for transform in (jacrev, jacfwd):
+        assert transform(lambda x: x * 2 if x.sum() > 0 else x)(ONES[0]).tolist() == [[2, 0], [0, 2]]
+    assert hessian(lambda x: (x**2).sum() if x.sum() > 0 else x.sum())(ONES[0]).tolist() == [[2, 0], [0, 2]]
+    assert grad(lambda x: x * x.item())(two) == 2
+
+
+def test_a_sample_can_be_an_index():
+    at, table = torch.tensor([2, 0]), torch.arange(6.0).view(3, 2)
+    assert vmap(lambda i: table[i])(at).tolist() == [[4, 5], [0, 1]]
+    assert vmap(lambda i: table[i, 1])(at).tolist() == [5, 1]
+    assert vmap(lambda x, i: x[i])(table[1:], at // 2).tolist() == [3, 4]
+    fails(lambda: vmap(lambda i: table[i:])(at), ITEM)
+
+
+def test_a_map_is_seen_through_other_transforms():
+    x = torch.arange(3.0)
+    fails(lambda: vmap(grad(lambda x: x * 2 if x > 0 else x))(x), EITHER)
+    fails(lambda: vmap(lambda x: vmap(lambda y: y if x > 0 else -y)(torch.ones(2)))(x), FLOW)
+    assert vmap(lambda x: x + 1)(x)[2].item() == 3 and x.sum().item() == 3  # outside again
+    seen = []
+    vmap(lambda x: seen.append(x) or x)(x)
+    assert [t.item() for t in seen] == [0, 1, 2]
+    other = threading.Thread(target=lambda: seen.append(x.sum().item()))
+    vmap(lambda x: (other.start(), other.join(), x)[2] if len(seen) == 3 else x)(x)
+    assert seen[3] == 3
+
+
+@pytest.mark.parametrize(
+    "write, words",
+    [
+        (lambda c, x: c.mul_(x), "inplace arithmetic(self, *extra_args)"),
+        (lambda c, x: c.copy_(x), "inplace arithmetic(self, *extra_args)"),
+        (lambda c, x: c.addcmul_(x, x), "aten::addcmul_(self, *extra_args)"),
+        (lambda c, x: c.fill_(x[0]), "fill_(self, *extra_args)"),
+        (lambda c, x: c.__setitem__(0, x[0]), "inplace arithmetic(self, *extra_args)"),
+        (lambda c, x: c.__setitem__(torch.tensor([0, 1]), x), "index_put_(self, *extra_args)"),
+    ],
+)
+def test_a_sample_is_not_written_into_what_is_the_same_for_all(write, words):
+    c = torch.zeros(2)
+    fails(lambda: vmap(lambda x: (write(c, x), x)[1])(ONES), words)
+    assert c.tolist() == [0, 0]
+
+    def into(make):
+        return vmap(lambda x: (lambda z: (write(z, x), z)[1])(make(x)))(ONES)
+
+    fails(lambda: into(lambda x: torch.zeros(2)), words)
+    assert into(torch.zeros_like).shape == into(lambda x: x.new_zeros(2)).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "write, name",
+    [
+        (lambda c, x: c.add_(x), "aten::add_.Tensor"),
+        (lambda c, x: c.zero_(), "aten::zero_"),
+        (lambda c, x: c[0].mul_(2), "aten::mul_.Tensor"),
+        (lambda c, x: c.detach().add_(1), "aten::add_.Tensor"),
+        (lambda c, x: c.uniform_(), "aten::uniform_"),
+        (lambda c, x: c.__setitem__(0, x[0]), "aten::copy_"),
+        (lambda c, x: F.relu(c, inplace=True), "aten::relu_"),
+    ],
+)
+def test_what_a_differentiated_function_has_captured_is_not_written(write, name):
+    c, x = torch.zeros(2), ONES[0]
+
+    def f(x):
+        write(c, x)
+        return x.sum()
+
+    for call in (grad(f), jacrev(f), jacfwd(f), lambda x: vjp(f, x), lambda x: jvp(f, (x,), (x,))):
+        fails(lambda call=call: call(x), f"in-place operation ({name}) that would mutate a captured Tensor")
+    assert c.tolist() == [0, 0] and not c.requires_grad
+
+    for make in (lambda: torch.zeros(2), lambda: torch.tensor([0.0, 0.0]), lambda: torch.from_numpy(numpy.zeros(2))):
+        grad(lambda x, make=make: (write(make(), x), x.sum())[1])(x)
+
+
+def test_batch_statistics_are_captured_as_well():
+    bn = nn.BatchNorm1d(2)
+    parameters = {name: p.detach() for name, p in bn.named_parameters()}
+    fails(lambda: grad(lambda p: functional_call(bn, p, ONES).sum())(parameters), "aten::add_.Tensor")
+    assert bn.num_batches_tracked == 0 and bn.running_mean.tolist() == [0, 0]
+    grad(lambda p: functional_call(bn.eval(), p, ONES).sum())(parameters)
+
+
+def seeded(f, rule, x=ONES, **options):
+    torch.manual_seed(1)
+    return vmap(f, randomness=rule, **options)(x)
+
+
+def test_a_map_draws_for_all_samples_at_once():
+    torch.manual_seed(1)
+    first, second = torch.rand(3, 2), torch.rand(3, 1)
+    got = seeded(lambda x: (torch.rand(2) + x, torch.rand(1)), "different")
+    assert got[0].equal(first + 1) and got[1].equal(second)
+    torch.manual_seed(1)
+    normal, kept = torch.randn(3, 8), torch.nn.functional.dropout(torch.ones(3, 8))
+    got = seeded(lambda x: (torch.randn(8), F.dropout(x.new_ones(8))), "different")
+    assert got[0].equal(normal) and got[1].equal(kept)
+    torch.manual_seed(1)
+    both = torch.rand(3, 2, 1)
+    assert seeded(vmap(lambda x: x * 0 + torch.rand(1), randomness="different"), "different").equal(
+        both[..., 0][..., None]
+    )
+    torch.manual_seed(1)
+    uniform = torch.empty(3, 2).uniform_()
+    assert seeded(lambda x: x.clone().uniform_(), "different").equal(uniform)
+
+
+def test_a_map_that_draws_the_same_goes_on_as_after_one_sample():
+    torch.manual_seed(1)
+    first, orders, after = torch.rand(2), torch.randperm(4), torch.rand(1)
+    got = seeded(lambda x: (torch.rand(2) + x, torch.randperm(4)), "same")
+    assert got[0].equal((first + 1).expand(3, 2)) and got[1].equal(orders.expand(3, 4)) and torch.rand(1).equal(after)
+    chunks = seeded(lambda x: torch.rand(2) + x, "same", chunk_size=2)
+    assert chunks.equal(got[0])
+    changed = seeded(lambda x: (torch.rand(2).mul_(2), torch.rand(2))[0], "same")
+    assert changed.equal((first * 2).expand(3, 2))
+
+
+def test_rules_of_drawing():
+    refused = "called random operation while in randomness error mode"
+    g = torch.Generator()
+    state = torch.get_rng_state()
+    for draw in (torch.rand_like, F.dropout, lambda x: torch.rand(2, generator=g), torch.bernoulli):
+        fails(lambda draw=draw: vmap(draw)(ONES / 2), refused)
+    assert torch.get_rng_state().equal(state)
+    for draw in (torch.bernoulli, lambda x: torch.normal(x, x)):
+        fails(lambda draw=draw: seeded(draw, "same"), "same randomness with a batched tensor input")
+        assert seeded(draw, "different").shape == (3, 2)
+    fails(
+        lambda: seeded(lambda x: torch.zeros(2).normal_(), "different"), "different inplace randomness on an unbatched"
+    )
+
+
+def test_dimensions_fit_in_type_too():
+    for call, words in (
+        (lambda: vmap(torch.mul, in_dims=(0, "a"))(ONES, ONES), "in_dim must be either an integer"),
+        (
+            lambda: vmap(lambda p: p[0], in_dims=((0, None),))([ONES, ONES]),
+            "not compatible with the structure of `inputs`",
+        ),
+        (lambda: vmap(lambda x: x, out_dims="a")(ONES), "`out_dims` must be an int, None or a python collection"),
+        (lambda: vmap(lambda x: x * 0, out_dims=None)(ONES), "can not return a BatchedTensor"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert vmap(lambda x: x, out_dims=(1,))(ONES).shape == (2, 3)
+    same = vmap(lambda x: torch.arange(2.0))(ONES)
+    assert same.tolist() == [[0, 1]] * 3 and same.stride() == (0, 1)
