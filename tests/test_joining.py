@@ -300,3 +300,21 @@ def test_atleast_takes_several_tensors():
     assert [t.tolist() for t in torch.atleast_1d(half, one)] == [[0.5], [1.0]]
     assert [t.tolist() for t in torch.atleast_2d([half])] == [[[0.5]]]
     assert torch.atleast_1d() == ()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16, torch.bool], ids=str)
+def test_triangles_of_any_layout(dtype):
+    x = (torch.arange(120.0) % 7 - 2).to(dtype).view(2, 3, 4, 5)
+    for t in (x, x.mT, x[..., ::2], x[0], x[0, 0].expand(3, 4, 5), x[..., :1], x[:0], x[..., :0]):
+        rows, columns = t.shape[-2:]
+        for k in (-9, -2, 0, 1, 3, 2**40):
+            below = torch.tensor([[j <= i + k for j in range(columns)] for i in range(rows)]).view(rows, columns)
+            none = torch.zeros_like(t)
+            assert torch.equal(t.tril(k), torch.where(below, t, none))
+            assert torch.equal(t.triu(k + 1), torch.where(below, none, t))
+    turned = x.clone().mT
+    assert turned.tril_(1) is turned and torch.equal(turned, x.mT.tril(1))
+    into = torch.ones(2, 3, 5, 4, dtype=dtype).mT
+    assert torch.triu(x, -1, out=into) is into and torch.equal(into, x.triu(-1))
+    if dtype.is_floating_point:
+        assert torch.full((2, 2), float("nan"), dtype=dtype).tril(-1).nan_to_num(1).tolist() == [[0, 0], [1, 0]]

@@ -303,21 +303,22 @@ static hg_status triangle(hg_ctx *cx, const char *name, const hg_arg *a, bool lo
     int64_t k = a[1].u.i;
     if (t->n_dim < 2) return hg_fail(cx, HG_SHAPE, "%s: input tensor must have at least 2 dimensions", name);
     hg_status st = *out ? HG_OK : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
+    if (st == HG_OK && (*out)->data != t->data) st = hg_raw_copy(cx, *out, t);
     if (st != HG_OK || t->numel == 0) return st;
-    int64_t rows = t->shape[t->n_dim - 2];
+    const int64_t rows = t->shape[t->n_dim - 2], size = (int64_t)hg_tensor_itemsize(t);
     hg_walk w;
     hg_walk_begin(&w, t->n_dim, t->shape);
-    hg_walk_add(&w, (*out)->data, (*out)->stride, hg_tensor_itemsize(t));
-    hg_walk_add(&w, t->data, t->stride, hg_tensor_itemsize(t));
+    hg_walk_add(&w, (*out)->data, (*out)->stride, (size_t)size);
     int64_t row = 0;
-    HG_BY_SIZE(
-        hg_tensor_itemsize(t), do {
-            char *d = w.p[0], *s = w.p[1];
-            int64_t cut = row + k + (lower ? 1 : 0); /* columns before it are in the lower part */
-            for (int64_t i = 0; i < w.inner; i++, d += w.step[0], s += w.step[1])
-                *(E *)d = (i < cut) == lower ? *(E *)s : 0;
-            row = row + 1 == rows ? 0 : row + 1;
-        } while (hg_walk_next(&w));)
+    do {
+        int64_t cut = row + k + (lower ? 1 : 0); /* columns before it are in the lower part */
+        cut = cut < 0 ? 0 : cut > w.inner ? w.inner : cut;
+        char *from = w.p[0] + (lower ? cut * w.step[0] : 0);
+        const int64_t n = lower ? w.inner - cut : cut;
+        if (w.step[0] == size) memset(from, 0, (size_t)(n * size));
+        for (int64_t i = 0; w.step[0] != size && i < n; i++) memset(from + i * w.step[0], 0, (size_t)size);
+        row = row + 1 == rows ? 0 : row + 1;
+    } while (hg_walk_next(&w));
     return HG_OK;
 }
 
