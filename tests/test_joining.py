@@ -308,7 +308,7 @@ def test_triangles_of_any_layout(dtype):
     for t in (x, x.mT, x[..., ::2], x[0], x[0, 0].expand(3, 4, 5), x[..., :1], x[:0], x[..., :0]):
         rows, columns = t.shape[-2:]
         for k in (-9, -2, 0, 1, 3, 2**40):
-            below = torch.tensor([[j <= i + k for j in range(columns)] for i in range(rows)]).view(rows, columns)
+            below = torch.tensor([[j <= i + k for j in range(columns)] for i in range(rows)]).view(rows, columns).bool()
             none = torch.zeros_like(t)
             assert torch.equal(t.tril(k), torch.where(below, t, none))
             assert torch.equal(t.triu(k + 1), torch.where(below, none, t))
