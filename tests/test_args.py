@@ -91,6 +91,28 @@ def test_none_is_a_missing_argument(x):
     assert torch.nn.functional.linear(x, torch.ones(1, 3), None).shape == (2, 1)
 
 
+@pytest.mark.parametrize("name, numbers", [("reshape", (3, 2)), ("flip", (0,)), ("tile", (2, 2)), ("permute", (1, 0))])
+def test_only_methods_take_a_list_number_by_number(x, name, numbers):
+    function = getattr(torch, name)
+    assert torch.equal(getattr(x, name)(*numbers), function(x, numbers))
+    with pytest.raises(TypeError):
+        function(x, *numbers)
+    with pytest.raises(TypeError):
+        function(x, numbers[0])
+
+
+def test_a_tensor_is_no_list_of_tensors(x):
+    for stack in torch.hstack, torch.vstack, torch.dstack, torch.column_stack, torch.stack:
+        with pytest.raises(TypeError):
+            stack(x)
+
+
+def test_plus_bool(x):
+    assert +x is x
+    with pytest.raises(RuntimeError, match="on a bool tensor is not supported"):
+        _ = +(x > 2)
+
+
 # ---- out= ----------------------------------------------------------------------------------------------------------
 
 

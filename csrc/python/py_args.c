@@ -334,19 +334,24 @@ static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject 
     return MATCH_NO;
 }
 
-/* x.view(2, 3), einsum("ij,jk", a, b): the list's items one by one. Is args[i] the first of such? */
-static bool starts_list(const op_row *row, const hg_param *p, int i, PyObject *o) {
-    if (i + 1 != row->info->n_positional) return false;
-    if (p->kind == HG_A_TENSORS) return py_is_tensor(o);
-    return p->kind == HG_A_INTS && row->varargs && !PyTuple_Check(o) && !PyList_Check(o) && o != Py_None;
+/* x.view(2, 3), zeros(2, 3), but not reshape(x, 2, 3): the list is all there is to give. */
+static inline bool takes_numbers(const py_op *op, const op_row *row) {
+    return row->varargs && (op->method || row->info->n_positional == 1);
 }
 
-static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_t n, bound *b) {
+/* einsum("ij,jk", a, b), x.view(2, 3): the list's items one by one. Is args[i] the first of such? */
+static bool starts_list(const py_op *op, const op_row *row, const hg_param *p, int i, PyObject *o) {
+    if (i + 1 != row->info->n_positional) return false;
+    if (p->kind == HG_A_TENSORS) return py_is_tensor(o) && !strstr(row->info->name, "stack");
+    return p->kind == HG_A_INTS && takes_numbers(op, row) && !PyTuple_Check(o) && !PyList_Check(o) && o != Py_None;
+}
+
+static match bind_positional(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, bound *b) {
     const hg_op_info *info = row->info;
     for (Py_ssize_t i = 0; i < n; i++) {
         if (i >= info->n_positional) return MATCH_NO;
         const hg_param *p = &info->params[i];
-        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(row, p, (int)i, args[i]))
+        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(op, row, p, (int)i, args[i]))
             return p->kind == HG_A_INTS ? ints_of(args + i, n - i, p, b, &b->at[i])
                                         : tensors_of(args + i, n - i, p, b, &b->at[i]);
         if (p->kind == HG_A_TENSOR && Py_TYPE(args[i]) == hg_py->tensor_type) {
@@ -354,7 +359,7 @@ static match bind_positional(const op_row *row, PyObject *const *args, Py_ssize_
             continue;
         }
         match m = py_convert(args[i], p, b, &b->at[i]);
-        if (m == MATCH_NO && p->kind == HG_A_TENSORS && py_is_tensor(args[i]) && starts_list(row, p, (int)i, args[i]))
+        if (m == MATCH_NO && p->kind == HG_A_TENSORS && py_is_tensor(args[i]) && starts_list(op, row, p, (int)i, args[i]))
             m = tensors_of(args + i, 1, p, b, &b->at[i]);
         if (m != MATCH_YES) return m;
     }
@@ -415,7 +420,7 @@ const op_row *py_bind_last(const py_op *op, PyObject *value, Py_ssize_t n_bound,
         for (Py_ssize_t i = 0; i < n_bound; i++)
             if (i >= row->info->n_positional || p[i].kind != HG_A_TENSOR) return NULL;
         if (n_bound + 1 < row->n_least || n_bound >= row->info->n_positional) continue;
-        match m = plain_value(value, &p[n_bound], row->varargs, &a[n_bound], lists->ints, lists->tensors);
+        match m = plain_value(value, &p[n_bound], takes_numbers(op, row), &a[n_bound], lists->ints, lists->tensors);
         if (m != MATCH_NO) return m == MATCH_YES ? row : NULL;
     }
     return NULL;
@@ -430,7 +435,7 @@ const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *
         const op_row *row = op->rows[r];
         const hg_param *p = row->info->params;
         int most = row->info->n_positional;
-        bool sizes = row->varargs && n > most; /* x.view(2, 3) */
+        bool sizes = takes_numbers(op, row) && n > most; /* x.view(2, 3) */
         match m = MATCH_YES;
         if (n < row->n_least || (n > most && !sizes)) {
             if (most && n >= most && p[most - 1].kind == HG_A_TENSORS) return NULL;
@@ -445,7 +450,7 @@ const op_row *py_bind_plain(const py_op *op, PyObject *const *args, Py_ssize_t *
             }
             if ((p[i].kind == HG_A_INTS && n_used++) || (p[i].kind == HG_A_TENSORS && n_tuples++))
                 return NULL; /* two lists */
-            m = plain_value(args[i], &p[i], row->varargs, &a[i], lists->ints, lists->tensors);
+            m = plain_value(args[i], &p[i], takes_numbers(op, row), &a[i], lists->ints, lists->tensors);
         }
         if (m == MATCH_FAILED) return NULL;
         if (m == MATCH_NO) continue;
@@ -479,7 +484,7 @@ match py_bind(const py_op *op, const op_row *row, PyObject *const *args, Py_ssiz
     b->n_ints = b->n_tensors = b->n_owned = b->n_held = 0;
     b->large = NULL;
     for (int i = 0; i < info->n_params; i++) b->at[i].kind = HG_A_DEFAULT;
-    match m = bind_positional(row, args, n, b);
+    match m = bind_positional(op, row, args, n, b);
     if (m == MATCH_YES && kwnames) m = bind_keywords(op, row, args + n, kwnames, b);
     for (int i = (int)(kwnames ? 0 : n); i < row->n_least && m == MATCH_YES; i++)
         if (b->at[i].kind == HG_A_DEFAULT && !info->params[i].has_default) m = MATCH_NO;
@@ -678,7 +683,7 @@ static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *ar
             goto done;
         }
         const hg_param *p = &info->params[i];
-        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(row, p, (int)i, args[i])) {
+        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(op, row, p, (int)i, args[i])) {
             b.at[i].kind = HG_A_INTS;
             for (Py_ssize_t j = i; j < n; j++) {
                 hg_arg ignored;

@@ -174,7 +174,7 @@ static PyObject *invert(PyObject *self) {
 }
 static PyObject *positive(PyObject *self) {
     if (hg_py->override && py_overrides(&self, 1)) return py_override_slot("positive", &self, 1);
-    return Py_NewRef(self);
+    return TENSOR(self)->dtype == HG_BOOL ? unary(self, HG_OP_POSITIVE) : Py_NewRef(self);
 }
 
 /* ---- As a Python number ----------------------------------------------------------------------------------------- */
