@@ -340,3 +340,23 @@ def test_a_layer_calls_the_method_that_a_program_gave_to_tensors():
     finally:
         torch.Tensor.flatten = original
     assert layer(IMAGES).shape == (2, 192) and calls == [(3,)]
+
+
+def test_a_tensors_backward_calls_the_function_that_a_program_put_into_autograd():
+    x, calls, backward = torch.ones(2, requires_grad=True), [], torch.autograd.backward
+
+    def counted(*args, **kwargs):
+        calls.append((args[1:], kwargs))
+        return backward(*args, **kwargs)
+
+    with mock.patch.object(torch.autograd, "backward", counted):
+        assert (x * 2).sum().backward() is None
+        (x * 2).backward(torch.ones(2), True, inputs=[x])
+    (x * 2).sum().backward()
+    assert calls == [
+        ((None, None, False), {"inputs": None}),
+        ((mock.ANY, True, False), {"inputs": [x]}),
+    ]
+    assert x.grad.tolist() == [6, 6]
+    with mock.patch.object(torch.autograd, "backward", side_effect=KeyError), pytest.raises(KeyError):
+        x.sum().backward()

@@ -226,10 +226,33 @@ static PyObject *backward_inputs(PyObject *given) {
     return inputs;
 }
 
+/* The function that a program has put in the place of autograd.backward(), which PyTorch's method calls. May be NULL: there is
+   none, or with an exception set. New. */
+static PyObject *backward_in_place(void) {
+    PyObject *autograd = hg_py->originals ? PyImport_ImportModule("hookgrad.autograd") : NULL;
+    PyObject *key = autograd ? Py_BuildValue("(Os)", autograd, "backward") : NULL;
+    PyObject *was = key ? PyDict_GetItemWithError(hg_py->originals, key) : NULL;
+    PyObject *found = was ? PyObject_GetAttrString(autograd, "backward") : NULL;
+    Py_XDECREF(key);
+    Py_XDECREF(autograd);
+    return found;
+}
+
+static PyObject *call_backward(PyObject *backward, PyObject *self, PyObject *const *at) {
+    PyObject *args = Py_BuildValue("(OOOO)", self, at[0] ? at[0] : Py_None, at[1] ? at[1] : Py_None,
+                                   at[2] ? at[2] : Py_False);
+    PyObject *kwargs = args ? Py_BuildValue("{sO}", "inputs", at[3] ? at[3] : Py_None) : NULL;
+    PyObject *result = kwargs ? PyObject_Call(backward, args, kwargs) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(kwargs);
+    if (result) Py_SETREF(result, Py_NewRef(Py_None));
+    return result;
+}
+
 static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    PyObject *at[4];
+    PyObject *at[4], *instead;
     hg_ctx *cx = py_ctx();
-    if (cx && !n && !kwnames) {
+    if (cx && !n && !kwnames && !hg_py->n_replaced) {
         if (py_refused_in_transform("backward")) return NULL;
         hg_tensor *root = TENSOR(self), *grad = NULL;
         hg_status st = py_backward(cx, &(py_backward_call){&root, &grad, 1, false, false, NULL, -1, true, NULL});
@@ -237,6 +260,11 @@ static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize
     }
     if (!cx || py_parse("Tensor.backward", "gradient,retain_graph,create_graph,inputs", 0, args, n, kwnames, at))
         return NULL;
+    if (hg_py->n_replaced && ((instead = backward_in_place()) || PyErr_Occurred())) {
+        PyObject *result = instead ? call_backward(instead, self, at) : NULL;
+        Py_XDECREF(instead);
+        return result;
+    }
     int create = py_bool(at[2], "backward", "create_graph");
     int keep = !at[1] || at[1] == Py_None ? create : py_bool(at[1], "backward", "retain_graph");
     if (create < 0 || keep < 0) return NULL;
