@@ -4,6 +4,7 @@ import copy
 import importlib
 import inspect
 import sys
+import warnings
 
 import pytest
 
@@ -230,3 +231,17 @@ def test_the_old_choice_of_attention_chooses():
 
     with torch.backends.cuda.sdp_kernel(enable_flash=False, enable_cudnn=False, enable_mem_efficient=False):
         assert _cur_sdpa_kernel_backends() == [SDPBackend.MATH]
+
+
+def test_what_the_module_of_modules_has_imported():
+    """Programs patch `warnings` there, and take BackwardHook from there."""
+    assert modules.warnings is warnings and modules.inspect is inspect
+    assert modules.BackwardHook is torch.utils.hooks.BackwardHook
+    assert modules.torch is torch and modules.device is torch.device and modules.dtype is torch.dtype
+    assert modules._addindent(s_="a\nb", numSpaces=2) == "a\n  b"
+
+
+@pytest.mark.parametrize("name", ["__setattr__", "__getattr__", "__delattr__"])
+def test_attribute_methods_of_modules_have_signatures(name):
+    wanted = {"__setattr__": ["self", "name", "value"]}.get(name, ["self", "name"])
+    assert list(inspect.signature(getattr(torch.nn.Module, name)).parameters) == wanted

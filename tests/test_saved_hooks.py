@@ -426,3 +426,13 @@ def test_hooks_begun_while_unpacking_leave_the_outer_ones():
         torch.ones(3, requires_grad=True).sin().sum().backward()
         assert in_force()
     assert len(unpacked) == 1 and not in_force()
+
+
+def test_hooks_that_are_not_in_force_cannot_end():
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t)
+    with pytest.raises(RuntimeError, match="no saved-tensor hooks in force"):
+        hooks.__exit__()
+    with hooks:
+        pass
+    with pytest.raises(RuntimeError, match="no saved-tensor hooks in force"):
+        hooks.__exit__(None, None, None)

@@ -558,10 +558,11 @@ static void module_dealloc(PyObject *self) {
 }
 
 static PyMethodDef methods[] = {
-    {"__setattr__", (PyCFunction)(void (*)(void))py_module_setattr, METH_FASTCALL, NULL},
-    {"__delattr__", py_module_delattr, METH_O, NULL},
+    {"__setattr__", (PyCFunction)(void (*)(void))py_module_setattr, METH_FASTCALL,
+     "__setattr__($self, name, value)\n--\n\n"},
+    {"__delattr__", py_module_delattr, METH_O, "__delattr__($self, name)\n--\n\n"},
     {"_add_numbered", py_add_numbered, METH_O, NULL},
-    {"__getattr__", module_getattr, METH_O, NULL},
+    {"__getattr__", module_getattr, METH_O, "__getattr__($self, name)\n--\n\n"},
     {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
      NULL},
     {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS,

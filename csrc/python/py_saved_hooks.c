@@ -89,6 +89,8 @@ static PyObject *push_hooks(PyObject *Py_UNUSED(m), PyObject *args) {
 static PyObject *pop_hooks(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
+    if (!hg_saved_hooks_top(cx))
+        return PyErr_SetString(PyExc_RuntimeError, "there are no saved-tensor hooks in force that could end"), NULL;
     hg_saved_hooks_pop(cx);
     Py_RETURN_NONE;
 }

@@ -85,9 +85,9 @@ def _has_any_global_hook():
     return table
 
 
-def _addindent(text, spaces):
-    """`text` with every line but the first moved to the right."""
-    return text.replace("\n", "\n" + " " * spaces)
+def _addindent(s_, numSpaces):
+    """`s_` with every line but the first moved to the right."""
+    return s_.replace("\n", "\n" + " " * numSpaces)
 
 
 def _register(table, hook):
@@ -956,4 +956,12 @@ def __getattr__(name):
         from ... import _typing
 
         return getattr(_typing, name)
+    if name in ("functools", "inspect", "itertools", "warnings", "weakref"):
+        from importlib import import_module
+
+        return import_module(name)
+    if name == "torch":
+        return hookgrad
+    if name in ("device", "dtype", "BackwardHook"):
+        return getattr(hookgrad.utils.hooks if name == "BackwardHook" else hookgrad, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
