@@ -153,3 +153,10 @@ def test_a_mode_is_asked_of_a_layers_function_as_one(name, layer):
     assert torch._VF.__dict__[name] is getattr(torch, name)
     first, again = (each[0] if isinstance(each, tuple) else each for each in (result, layer(x)))
     assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell"])
+def test_without_a_state_it_is_zeros_on_the_inputs_device(name):
+    out = getattr(nn, name)(2, 3, device="meta")(torch.ones(4, 2, device="meta"))
+    out = out[0] if isinstance(out, tuple) else out
+    assert out.device.type == "meta" and out.shape == (4, 3)

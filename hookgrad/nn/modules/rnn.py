@@ -242,7 +242,7 @@ class RNNBase(Module):
 
     def _zeros(self, input, n, width):
         shape = (self.num_layers * (2 if self.bidirectional else 1), n, width)
-        return hookgrad.zeros(shape, dtype=input.dtype)
+        return hookgrad.zeros(shape, dtype=input.dtype, device=input.device)
 
     def _first_state(self, input, n):
         return self._zeros(input, n, self.hidden_size)
@@ -447,9 +447,13 @@ class RNNCellBase(Module):
         weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         if input.dim() == 2:
             if hx is None:
-                hx = hookgrad.zeros((input.size(0), self.hidden_size), dtype=input.dtype)
+                hx = hookgrad.zeros((input.size(0), self.hidden_size), dtype=input.dtype, device=input.device)
             return function(input, hx, *weights)
-        hx = hookgrad.zeros((1, self.hidden_size), dtype=input.dtype) if hx is None else hx.unsqueeze(0)
+        hx = (
+            hookgrad.zeros((1, self.hidden_size), dtype=input.dtype, device=input.device)
+            if hx is None
+            else hx.unsqueeze(0)
+        )
         return function(input.unsqueeze(0), hx, *weights).squeeze(0)
 
 
@@ -517,7 +521,7 @@ class LSTMCell(RNNCellBase):
         if not is_batched:
             input = input.unsqueeze(0)
         if hx is None:
-            zeros = hookgrad.zeros((input.size(0), self.hidden_size), dtype=input.dtype)
+            zeros = hookgrad.zeros((input.size(0), self.hidden_size), dtype=input.dtype, device=input.device)
             hx = zeros, zeros
         elif not is_batched:
             hx = hx[0].unsqueeze(0), hx[1].unsqueeze(0)
