@@ -1,5 +1,6 @@
 """Joining tensors, repeating them, putting their elements elsewhere, padding."""
 
+import numpy as np
 import pytest
 from op_cases import check_derivatives, check_error, check_result
 
@@ -318,3 +319,27 @@ def test_triangles_of_any_layout(dtype):
     assert torch.triu(x, -1, out=into) is into and torch.equal(into, x.triu(-1))
     if dtype.is_floating_point:
         assert torch.full((2, 2), float("nan"), dtype=dtype).tril(-1).nan_to_num(1).tolist() == [[0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("mode, numpys", [("reflect", "reflect"), ("replicate", "edge")])
+def test_padding_from_the_row_itself_is_numpys(mode, numpys):
+    x = torch.arange(2.0 * 3 * 4 * 5 * 6).view(2, 3, 4, 5, 6)
+    x[0, 0, 0, 0, 1], x[1, 2, 3, 4, 5] = float("nan"), float("inf")
+    for t in (x, x.double().transpose(1, 2), x.nan_to_num().short(), x[:0], x.half()[..., ::2]):
+        for pad in (
+            (1, 2, 0, 0, 0, 0),
+            (2, 1, 3, 1, 1, 2),
+            (0, 0, 0, 0, 2, 0),
+            (-1, 2, 2, -2, -1, -2),
+            (2, 0, -4, 1, 0, 0),
+        ):
+            widths = [(0, 0), (0, 0), pad[4:], pad[2:4], pad[:2]]
+            cut = tuple(slice(max(-low, 0), min(n, n + high)) for (low, high), n in zip(widths, t.shape))
+            wide = [(max(low, 0), max(high, 0)) for low, high in widths]
+            if mode == "replicate" or all(max(w) < s.stop - s.start for w, s in zip(wide[2:], cut[2:]) if max(w)):
+                expected = np.pad(t[cut].numpy(), wide, mode=numpys)
+                np.testing.assert_array_equal(F.pad(t, pad, mode=mode).numpy(), expected)
+    nhwc = x[0].contiguous(memory_format=torch.channels_last)
+    padded = F.pad(nhwc, (1, 2, 3, 1), mode=mode)
+    assert padded.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(padded[1:], F.pad(x[0, 1:], (1, 2, 3, 1), mode=mode))

@@ -438,35 +438,46 @@ hg_status hg_constant_pad_nd_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 /* Where place i of a padded row of `size` takes its value from. */
+static int64_t at_least_0(int64_t n) { return n > 0 ? n : 0; }
 static int64_t source_of(char mode, int64_t i, int64_t size) {
     if (mode == 'r') return i < 0 ? -i : i >= size ? 2 * (size - 1) - i : i;
     return i < 0 ? 0 : i >= size ? size - 1 : i;
 }
 
 /* The index that pads dimension d of t's shape; NULL where there is nothing to pad. New. */
-static hg_status pad_index(hg_ctx *cx, int n_dim, const int64_t *shape, int d, int64_t before, int64_t after, char mode,
+static hg_status pad_index(hg_ctx *cx, const int64_t *shape, int d, int64_t before, int64_t after, char mode,
                            hg_tensor **out) {
     int64_t size = shape[d], n = size + before + after;
-    char b[256];
     *out = NULL;
     if (before == 0 && after == 0) return HG_OK;
-    if (mode == 'r' && (before >= size || after >= size))
-        return hg_fail(
-            cx, HG_SHAPE,
-            "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
-            "dimension %d of input %s",
-            (long long)before, (long long)after, d, hg_show_sizes(n_dim, shape, b));
-    if (n < 0) return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
     hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, out);
     for (int64_t i = 0; st == HG_OK && i < n; i++)
         ((int64_t *)(void *)(*out)->data)[i] = source_of(mode, i - before, size);
     return st;
 }
 
-/* Dimension after dimension, by an index into each. */
-static hg_status pad_by_index(hg_ctx *cx, const hg_arg *a, char mode, hg_tensor **out) {
-    hg_tensor *t = SELF;
+/* t, contiguous, to the padded y, row by row: its middle at once. The last three dimensions' sizes, and what lies before them. */
+static void pad_rows(char mode, const hg_tensor *t, const int64_t *n, const int64_t *before, hg_tensor *y) {
+    const int64_t size = (int64_t)hg_tensor_itemsize(t), *in = n, *out = n + 3;
+    const int64_t lo = at_least_0(before[2]), until = before[2] + in[2] < out[2] ? before[2] + in[2] : out[2];
+    const int64_t hi = until > lo ? until : lo;
+    char *to = y->data, *end = to + y->numel * size;
+    for (const char *from = t->data; to < end; from += in[0] * in[1] * in[2] * size)
+        for (int64_t r = 0; r < out[0] * out[1]; r++, to += out[2] * size) {
+            const int64_t z = out[0] == 1 ? 0 : r / out[1];
+            const char *row = from + (source_of(mode, z - before[0], in[0]) * in[1] +
+                                      source_of(mode, r - z * out[1] - before[1], in[1])) *
+                                         in[2] * size;
+            if (lo < hi) memcpy(to + lo * size, row + (lo - before[2]) * size, (size_t)((hi - lo) * size));
+            for (int64_t x = lo > 0 ? 0 : hi; x < out[2]; x = x + 1 == lo ? hi : x + 1)
+                memcpy(to + x * size, row + source_of(mode, x - before[2], in[2]) * size, (size_t)size);
+        }
+}
+
+static hg_status pad_by_source(hg_ctx *cx, const hg_arg *a, char mode, hg_tensor **out) {
+    hg_tensor *t = SELF, *whole = NULL, *y = NULL;
     int n = (int)a[1].n / 2;
+    int64_t shape[HG_MAX_DIM], size[6] = {1, 1, 1, 1, 1, 1}, first[3] = {0};
     char words[256];
     for (int i = t->n_dim - n - 1; i < t->n_dim; i++)
         if (i < 0 || t->shape[i] == 0)
@@ -479,21 +490,28 @@ static hg_status pad_by_index(hg_ctx *cx, const hg_arg *a, char mode, hg_tensor 
         snprintf(words, sizeof words, "%s_pad%dd", mode == 'r' ? "reflection" : "replication", n);
         return hg_no_kernel(cx, words, HG_BOOL);
     }
-    hg_status st = HG_OK;
-    hg_retain(cx, t);
-    for (uint32_t i = 0; i < a[1].n / 2 && st == HG_OK; i++) {
-        hg_tensor *index, *wide = NULL;
-        int d = t->n_dim - 1 - (int)i;
-        st = pad_index(cx, t->n_dim, t->shape, d, a[1].u.ints[2 * i], a[1].u.ints[2 * i + 1], mode, &index);
-        if (st != HG_OK || !index) continue;
-        st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(t), hg_i(d), hg_t(index)}, &wide);
-        hg_release(cx, index);
-        if (st == HG_OK) hg_release(cx, t), t = wide;
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
+    for (int i = 0; i < n; i++) {
+        const int d = t->n_dim - 1 - i;
+        const int64_t before = a[1].u.ints[2 * i], after = a[1].u.ints[2 * i + 1];
+        if (mode == 'r' && (before >= shape[d] || after >= shape[d]))
+            return hg_fail(
+                cx, HG_SHAPE,
+                "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding (%lld, %lld) at "
+                "dimension %d of input %s",
+                (long long)before, (long long)after, d, hg_show_shape(t, words));
+        size[2 - i] = shape[d], first[2 - i] = before;
+        if ((size[5 - i] = shape[d] += before + after) < 0)
+            return hg_fail(cx, HG_SHAPE, "Expected a non-empty input along the padded dimensions");
     }
-    hg_format f = hg_format_of(SELF);
-    if (st == HG_OK && t != SELF && (*out || f == HG_FORMAT_CONTIGUOUS)) return hg_out_take(cx, t, out);
-    if (st == HG_OK && (st = hg_out_format(cx, out, (hg_dtype)t->dtype, t, f)) == HG_OK) st = hg_raw_copy(cx, *out, t);
-    hg_release(cx, t);
+    hg_status st = hg_raw_contiguous(cx, t, &whole);
+    if (st == HG_OK) st = hg_tensor_empty(cx, (hg_dtype)t->dtype, t->n_dim, shape, &y);
+    if (st == HG_OK) pad_rows(mode, whole, size, first, y);
+    hg_release(cx, whole);
+    hg_format f = hg_format_of(t);
+    if (st == HG_OK && (*out || f == HG_FORMAT_CONTIGUOUS)) return hg_out_take(cx, y, out);
+    if (st == HG_OK && (st = hg_out_format(cx, out, (hg_dtype)t->dtype, y, f)) == HG_OK) st = hg_raw_copy(cx, *out, y);
+    hg_release(cx, y);
     return st;
 }
 
@@ -504,8 +522,7 @@ static hg_status unpad_by_index(hg_ctx *cx, hg_back *b, char mode) {
     for (int i = (int)ARG(1)->n / 2 - 1; i >= 0; i--) {
         hg_tensor *index;
         int d = m.n_dim - 1 - i;
-        hg_status st = pad_index(cx, m.n_dim, m.shape, d, ARG(1)->u.ints[2 * i], ARG(1)->u.ints[2 * i + 1], mode,
-                                 &index);
+        hg_status st = pad_index(cx, m.shape, d, ARG(1)->u.ints[2 * i], ARG(1)->u.ints[2 * i + 1], mode, &index);
         if (st != HG_OK) return st;
         if (!index) continue;
         hg_scope_keep(cx, index);
@@ -522,12 +539,11 @@ static hg_status unpad_by_index(hg_ctx *cx, hg_back *b, char mode) {
     return HG_OK;
 }
 
-hg_status hg_pad_reflect_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_index(cx, a, 'r', out); }
+hg_status hg_pad_reflect_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_source(cx, a, 'r', out); }
 hg_status hg_pad_reflect_bwd(hg_ctx *cx, hg_back *b) { return unpad_by_index(cx, b, 'r'); }
-hg_status hg_pad_replicate_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_index(cx, a, 'e', out); }
+hg_status hg_pad_replicate_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return pad_by_source(cx, a, 'e', out); }
 hg_status hg_pad_replicate_bwd(hg_ctx *cx, hg_back *b) { return unpad_by_index(cx, b, 'e'); }
 
-static int64_t at_least_0(int64_t n) { return n > 0 ? n : 0; }
 static hg_tensor *part(hg_ctx *cx, hg_tensor *t, int d, int64_t from, int64_t to) {
     return t ? X(SLICE, T(t), hg_i(d), hg_i(from), hg_i(to), hg_i(1)) : NULL;
 }
