@@ -17,7 +17,7 @@ from ._samples import Samples
 from ._samples import dims_of as _spread
 from ._samples import flatten as _flatten
 from .autograd import function
-from .autograd.grad_mode import enable_grad
+from .autograd.grad_mode import enable_grad, inference_mode
 from .nn.utils import stateless
 from .random import get_rng_state, set_rng_state
 from .utils._pytree import tree_flatten, tree_unflatten
@@ -57,7 +57,19 @@ def _mine(leaves, recording):
     for leaf in leaves:
         if not isinstance(leaf, _C.Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(leaf)}")
-    return [t.view_as(t) if recording and t.requires_grad else t.detach()._requires() for t in leaves]
+    return [t.view_as(t) if recording and t.requires_grad else _detached(t)._requires() for t in _saveable(leaves)]
+
+
+def _saveable(tensors):
+    return [t.clone() if t.is_inference() else t for t in tensors]
+
+
+def _detached(t):
+    """It keeps its tangent, where dual tensors are about."""
+    detached = t.detach()
+    if _C._has_duals() and (tangent := _autograd.forward_ad._tangent(t)) is not None:
+        _autograd.forward_ad._Level.tangents[detached] = tangent.detach() if t.requires_grad else tangent
+    return detached
 
 
 def _drawn(structure):
@@ -85,7 +97,7 @@ def _settled(tensors, mine, recording):
     def kept(t):
         return recording and (id(t) not in own if t.grad_fn is None else depends(t.grad_fn))
 
-    return [t if not t.requires_grad or kept(t) else t.detach() for t in tensors]
+    return [t if not t.requires_grad or kept(t) else _detached(t) for t in tensors]
 
 
 def _gradients(outputs, inputs, starts):
@@ -133,16 +145,31 @@ def _with_aux(result, has_aux, name):
     return result
 
 
+@contextmanager
+def _unpacked(forward, leaves):
+    """Saved-tensor hooks are refused where a transform goes backward; one that goes forward saves nothing."""
+    if not forward:
+        with _autograd.graph.disable_saved_tensors_hooks(
+            "torch.func.{grad, vjp, jacrev, hessian} don't yet support saved tensor hooks. Please open an issue with your use case."
+        ):
+            yield
+        return
+    with _autograd.forward_ad._hidden_hooks(not any(t.requires_grad for t in leaves)):
+        yield
+
+
 class _Call:
     """One call of func on tensors of our own in the place of those in `tree`; its outputs flat, and what they form."""
 
     def __init__(self, call, tree, has_aux, name, forward=False):
         self.recording = _C.is_grad_enabled()
         leaves, self.rebuild = _flatten(tree)
-        self.mine = _mine(leaves, self.recording)
+        self.quiet = partial(_unpacked, name.startswith("jvp"), leaves)
+        with inference_mode(False):
+            self.mine = _mine(leaves, self.recording)
         for t in self.mine:
             _C._levels(t, _transforms.level())
-        with enable_grad(), _transforms.inside(forward=forward, derives=True):
+        with self.quiet(), inference_mode(False), enable_grad(), _transforms.inside(forward=forward, derives=True):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         if name.startswith("grad") and not isinstance(result, _C.Tensor):
             raise RuntimeError(f"{name}: Expected f(*args) to return a Tensor, got {type(result)}")
@@ -167,8 +194,8 @@ class _Call:
         return self.output(self.settled(self.outputs))
 
     def gradients(self, starts):
-        with enable_grad():
-            return self.settled(_gradients(self.outputs, self.mine, starts))
+        with inference_mode(False), enable_grad():
+            return self.settled(_gradients(self.outputs, self.mine, _saveable(starts)))
 
 
 # ---- Functions applied in them --------------------------------------------------------------------------------------------
@@ -344,7 +371,7 @@ def vjp(func, *primals, has_aux=False):
     """
     call = _Call(lambda values: func(*values), primals, has_aux, "vjp(f, *primals)")
 
-    def product(cotangents):
+    def product(cotangents, retain_graph=True, create_graph=None):
         starts, given = tree_flatten(cotangents)
         expected = tree_flatten(call.output(call.outputs))[1]
         if given != expected:
@@ -404,7 +431,8 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
             "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with "
             "strict=True."
         )
-    with enable_grad():
+    with call.quiet(), inference_mode(False), enable_grad():
+        flat = _saveable(flat)
         vs = [_C.zeros_like(o, requires_grad=o.is_floating_point()) for o in call.outputs]
         products = _gradients(call.outputs, call.mine, vs)
         by = [v for v in vs if v.requires_grad]

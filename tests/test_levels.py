@@ -208,3 +208,80 @@ def test_dimensions_fit_in_type_too():
     assert vmap(lambda x: x, out_dims=(1,))(ONES).shape == (2, 3)
     same = vmap(lambda x: torch.arange(2.0))(ONES)
     assert same.tolist() == [[0, 1]] * 3 and same.stride() == (0, 1)
+
+
+SAVED = "don't yet support saved tensor hooks"
+
+
+def test_saved_tensor_hooks_are_refused_where_a_transform_goes_backward():
+    x, packed = ONES[0], []
+
+    def hooks():
+        return torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t)
+
+    def within(x):
+        with hooks():
+            return (x**3).sum()
+
+    for f in (lambda x: (x**3).sum(), within):
+        for call in (grad(f), jacrev(f), hessian(f), lambda x, f=f: vjp(f, x), lambda x, f=f: vmap(grad(f))(ONES)):
+            if f is within:
+                fails(lambda call=call: call(x), SAVED)
+            else:
+                with hooks():
+                    fails(lambda call=call: call(x), SAVED)
+    assert not packed
+    with hooks():
+        assert jvp(lambda x: (x**3).sum(), (x,), (x,))[1] == 6 and not packed
+    assert jvp(within, (x,), (x,))[1] == 6
+    vmap(within)(ONES.clone().requires_grad_())
+    assert packed
+
+
+def test_a_hook_is_for_what_has_a_gradient_in_the_innermost_transform():
+    seen = []
+
+    def hooked(x):
+        y = x * 2
+        y.register_hook(seen.append)
+        return y.sum()
+
+    fails(
+        lambda: vmap(hooked)(ONES.clone().requires_grad_()), "cannot register a hook on a tensor that doesn't require"
+    )
+    assert vmap(grad(hooked))(ONES).tolist() == (ONES * 2).tolist() and len(seen) == 3
+
+
+def test_a_checkpoint_in_a_map():
+    from hookgrad.utils.checkpoint import checkpoint
+
+    x = ONES.clone().requires_grad_()
+    vmap(lambda x: checkpoint(torch.square, x, use_reentrant=False).sum())(x).sum().backward()
+    assert x.grad.tolist() == (ONES * 2).tolist()
+    fails(lambda: grad(lambda x: checkpoint(torch.square, x, use_reentrant=False).sum())(ONES), SAVED)
+
+
+def test_gradients_of_dual_tensors_have_tangents():
+    x, t = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 0.0])
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, t)
+        value, product = vjp(lambda x: x**3, dual)
+        gradient = grad(lambda x: (x**3).sum())(dual)
+        for result, primal, tangent in (
+            (gradient, [3, 12], [6, 0]),
+            (value, [1, 8], [3, 0]),
+            (product(torch.ones(2))[0], [3, 12], [6, 0]),
+            (jacrev(lambda x: x**3)(dual), [[3, 0], [0, 12]], [[6, 0], [0, 0]]),
+        ):
+            got = torch.autograd.forward_ad.unpack_dual(result)
+            assert (got.primal.tolist(), got.tangent.tolist(), got.tangent.requires_grad) == (primal, tangent, False)
+        wide = torch.autograd.forward_ad.make_dual(x, t.double())
+        assert torch.autograd.forward_ad.unpack_dual(wide).tangent.dtype == torch.float64
+
+
+def test_inference_mode_outside_of_a_transform():
+    with torch.inference_mode():
+        for x in (ONES[0], torch.ones(2)):
+            assert grad(lambda x: (x**2).sum())(x).tolist() == [2, 2]
+            assert jvp(torch.square, (x,), (x,))[1].tolist() == [2, 2]
+            assert jacrev(torch.square)(x).tolist() == [[2, 0], [0, 2]]

@@ -24,7 +24,9 @@ static PyObject *hook_of(const char *function, PyObject *const *args, Py_ssize_t
 static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     PyObject *fn = hook_of("Tensor.register_hook", args, n, kwnames);
     if (!fn) return NULL;
-    if (!hg_tensor_requires_grad(TENSOR(self)))
+    int levels = TENSOR(self)->levels;
+    hg_ctx *cx = levels ? py_ctx() : NULL; /* within a map there is no gradient of one sample */
+    if (!hg_tensor_requires_grad(TENSOR(self)) || (cx && (levels & cx->maps) > (levels & cx->derives)))
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
     return register_on(self, HG_HOOK_TENSOR, fn, "register_hook");
 }

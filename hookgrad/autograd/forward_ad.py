@@ -60,13 +60,23 @@ def refuse(name, *tensors):
 @contextmanager
 def _off():
     """A context in which no op is told of tangents, nor saved-tensor hooks in force of what the small backwards save."""
-    was, hooks = _C._without_duals(True), _C._autograd._top_saved_tensors_default_hooks(False)
+    was = _C._without_duals(True)
+    try:
+        with _hidden_hooks():
+            yield
+    finally:
+        _C._without_duals(was)
+
+
+@contextmanager
+def _hidden_hooks(on=True):
+    """A context in which saved-tensor hooks in force are told of nothing."""
+    hooks = on and _C._autograd._top_saved_tensors_default_hooks(False)
     if hooks:
         _C._autograd._push_saved_tensors_default_hooks(_as_it_is, _as_it_is)
     try:
         yield
     finally:
-        _C._without_duals(was)
         if hooks:
             _C._autograd._pop_saved_tensors_default_hooks()
 
@@ -199,9 +209,11 @@ def _lay(target, new):
 
 
 def _like(tensor, values=None):
-    """A tensor that lies in its memory as `tensor` does; of these values, or zeros."""
+    """A tensor that lies in its memory as `tensor` does; of these values, and their dtype, or zeros."""
     n = tensor.untyped_storage().nbytes() // tensor.element_size()
-    made = _C.zeros(n, dtype=tensor.dtype).as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+    made = _C.zeros(n, dtype=tensor.dtype if values is None else values.dtype).as_strided(
+        tensor.size(), tensor.stride(), tensor.storage_offset()
+    )
     return made if values is None else made.copy_(values)
 
 
@@ -463,7 +475,7 @@ def make_dual(tensor, tangent, *, level=None):
         )
     with _off():
         dual = tensor.view_as(tensor)
-        if tangent.dtype != tensor.dtype or not _lies_as(tangent, tensor):
+        if not _lies_as(tangent, tensor):
             tangent = _like(tensor, tangent)
     _Level.tangents[dual] = tangent
     _Level.alone[dual] = True
@@ -473,7 +485,8 @@ def make_dual(tensor, tangent, *, level=None):
 def _lies_as(a, b):
     if a.stride() != b.stride() or a.numel() and a.storage_offset() != b.storage_offset():
         return False
-    return a.untyped_storage().nbytes() == b.untyped_storage().nbytes() or not a.numel()
+    sizes = [t.untyped_storage().nbytes() // t.element_size() for t in (a, b)]
+    return sizes[0] == sizes[1] or not a.numel()
 
 
 def unpack_dual(tensor, *, level=None):

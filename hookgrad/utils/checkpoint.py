@@ -214,10 +214,15 @@ class _StopRecomputationError(Exception):
 class _SavedInputs(Function):
     """A node that saves tensors as nodes do (so the hooks in force see them) and is in nobody's graph."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx, anchor, *tensors):
-        ctx.save_for_backward(*tensors)
+    def forward(anchor, *tensors):
         return anchor.detach()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, *grads):
