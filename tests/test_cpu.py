@@ -169,6 +169,9 @@ for _name in ("mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss"):
 CASES["lerp"] = lambda: [torch.lerp(numbers(n), numbers(n, 1), w) for n in LENGTHS for w in (0.25, 0.75, numbers(n, 2))]
 CASES["prelu"] = lambda: [F.prelu(numbers(n * c).view(n, c), numbers(c, 1)) for n in LENGTHS for c in (1, 8, 80)]
 CASES["sums of short rows"] = lambda: [numbers(5 * n).view(5, n).sum(1) for n in (*LENGTHS, 31, 32, 47)]
+CASES["narrow columns"] = lambda: [
+    fold(numbers(99 * n).view(99, n), 0) for n in (2, 7, 15) for fold in (torch.sum, torch.amax, torch.amin)
+]
 CASES["nan_to_num"] = lambda: [torch.tensor(EDGES).repeat(n).nan_to_num() for n in (1, 20)]
 CASES["group norm"] = lambda: gradients(
     lambda x, w, b: F.group_norm(x, 2, w, b), numbers(2400).view(3, 8, 10, 10), numbers(8, 1), numbers(8, 2)

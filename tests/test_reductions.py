@@ -392,3 +392,16 @@ def test_many_results_are_those_of_each_part(dtype):
     assert same(x[:, :0].sum(1), [[[0] * 9000] * 5] * 3) and same((x > 0).any(1), (x > 0).amax(1))
     assert x.sum(2, keepdim=True).shape == (3, 4, 1, 9000)
     assert same(x[0].expand(9, 4, 5, 9000).amax(2)[8], x[0].amax(1))
+
+
+@pytest.mark.parametrize("columns", [2, 3, 15, 16, 33])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int32], ids=["f32", "f64", "i32"])
+def test_narrow_columns_fold_as_their_numbers_one_by_one(columns, dtype):
+    t = (torch.arange(3 * 70 * columns) * 7919 % 1009 - 500).to(dtype).view(3, 70, columns)
+    if dtype.is_floating_point:
+        t[1, 33, columns - 1] = float("nan")
+        t[2, 69, 0] = float("-inf")
+    picked = [[[t[i, j, k].item() for j in range(70)] for k in range(columns)] for i in range(3)]
+    for fold, each in (("sum", sum), ("amax", max), ("amin", min)):
+        expected = [[math.nan if any(x != x for x in row) else each(row) for row in rows] for rows in picked]
+        assert repr(getattr(t, fold)(1).tolist()) == repr(torch.tensor(expected, dtype=t.sum().dtype).tolist())

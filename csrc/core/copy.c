@@ -309,6 +309,7 @@ static bool copy_exchanged(hg_ctx *cx, const hg_iter *it, int64_t size) {
     int last = it->n_dim - 1, other = -1;
     int64_t units = 1;
     if (last < 1 || it->step[last][0] != size || it->step[last][1] == size || it->shape[last] < 4) return false;
+    if (it->step[last][1] == 0 && it->shape[last] >= LINE / size) return false; /* rows of one number each are filled */
     for (int d = 0; d < last; d++)
         if (it->step[d][1] == size && it->shape[d] >= 4) other = d;
     if (other < 0) return false;

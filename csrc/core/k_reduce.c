@@ -121,25 +121,51 @@ FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
 FOLD_BODY(sum_f32, float, double, double, 0, a + x, a + b)
 FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
 
-/* Long sums of float32: four numbers of a column, or sixteen of a row in pairs, are added up in float32 before they join a
-   double. The error of that is as large as a unit in the last place of those few, not of the sum. */
-#define FOUR(x, at) ((x[at] + x[(at) + 1]) + (x[(at) + 2] + x[(at) + 3]))
+/* Sums of float32: four numbers of a column, or four or sixteen of a row in pairs, are added up in float32 before they join a
+   double. The error of that is as large as a unit in the last place of those few, not of the sum. Doubles are in vectors as large
+   as the machine's: twice as large ones go through memory. */
+typedef float half_f32 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double half_f64 __attribute__((vector_size(64), aligned(8), may_alias));
+#define FOUR(x, at) ((x(at) + x((at) + 1)) + (x((at) + 2) + x((at) + 3)))
 #define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
-/* `far`: it comes from the third cache or from memory, and the processor by itself does not look further than a page. */
-HG_INLINE double row_sum(const bool fused, bool far, const float *in, int64_t n) {
+#define DOUBLES(x)  __builtin_convertvector(x, half_f64)
+#define JOIN(sum)                                                                                                      \
+    low += DOUBLES(__builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7));                                         \
+    high += DOUBLES(__builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15))
+/* `far`: it comes from the third cache or from memory, and the processor by itself does not look further than a page.
+   `squares`: of distances from the centre, which is rounded for that, and what the rounding adds taken off. */
+HG_INLINE double row_sum(const bool fused, const bool squares, bool far, const float *in, int64_t n, double center) {
     enum { LINE = 16, AHEAD = 4096 };
-    hg_lanes_f64 lane = {0}; /* an array would go through memory between loops, which rows of a few vectors wait for */
-    double total = 0, lanes[QUAD];
+    const float near = (float)center;
+    half_f64 low = {0}, high = {0};
+    double total = 0, away = center - (double)near;
     int64_t i = 0;
-    for (; fused && n - i >= 16 * QUAD; i += 16 * QUAD) {
-        const hg_lanes_f32 *x = (const hg_lanes_f32 *)(in + i);
+#define AS_IS(k)   (((const hg_lanes_f32 *)(in + i))[k])
+#define SQUARED(k) ((AS_IS(k) - near) * (AS_IS(k) - near))
+    for (; fused && !squares && n - i >= 16 * QUAD; i += 16 * QUAD) {
         for (int l = 0; far && l < 16 * QUAD; l += LINE) __builtin_prefetch(in + i + l + AHEAD);
-        lane += __builtin_convertvector(SIXTEEN(x), hg_lanes_f64);
+        hg_lanes_f32 sum = SIXTEEN(AS_IS);
+        JOIN(sum);
     }
-    for (; n - i >= QUAD; i += QUAD) lane += __builtin_convertvector(*(const hg_lanes_f32 *)(in + i), hg_lanes_f64);
-    for (; i < n; i++) total += (double)in[i];
-    *(hg_lanes_f64 *)lanes = lane;
-    return hg_sum_lanes_f64(fused, QUAD, lanes) + total;
+    for (; n - i >= 4 * QUAD; i += 4 * QUAD) {
+        hg_lanes_f32 sum = squares ? FOUR(SQUARED, 0) : FOUR(AS_IS, 0);
+        JOIN(sum);
+    }
+    for (; n - i >= QUAD / 2; i += QUAD / 2) {
+        half_f32 x = *(const half_f32 *)(in + i), d = x - near;
+        if (squares) x = d * d;
+        low += DOUBLES(x);
+    }
+#undef SQUARED
+#undef AS_IS
+    for (; i < n; i++) {
+        double x = (double)in[i];
+        total += squares ? (x - (double)near) * (x - (double)near) : x;
+    }
+    low += high;
+    low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 4, 5, 6, 7);
+    low += __builtin_shufflevector(low, low, 2, 3, 2, 3, 2, 3, 2, 3);
+    return low[0] + low[1] + total - (squares ? (double)n * away * away : 0);
 }
 
 /* Columns of some rows, side by side. */
@@ -160,13 +186,13 @@ HG_INLINE void column_sum(const int wide, int64_t rows, int64_t row_step, const 
 
 HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
     bool unit = step[1] == sizeof(float);
-    if (unit && step[0] == 0 && n >= QUAD) {
+    if (unit && step[0] == 0 && n >= QUAD / 2) {
         const bool far = rows * n >= FAR;
         for (int64_t r = 0; r < rows; r++) {
             double *acc = (double *)(void *)(p[0] + r * acc_step);
             for (int64_t i = 0; i < n; i += BLOCK)
-                *acc += row_sum(fused, far, (const float *)(const void *)(p[1] + r * row_step) + i,
-                                n - i < BLOCK ? n - i : BLOCK);
+                *acc += row_sum(fused, false, far, (const float *)(const void *)(p[1] + r * row_step) + i,
+                                n - i < BLOCK ? n - i : BLOCK, 0);
         }
         return;
     }
@@ -205,24 +231,27 @@ const hg_fold hg_fold_prod = {
     FOLD_BODY_KEPT(id##_f32, float, float, float, double, first, (x is_beyond a) | (x != x) ? x : a,                   \
                    (b is_beyond a) | (b != b) ? b : a)                                                                 \
     HG_INLINE double row_##id(const bool fused, const float *in, int64_t n, double found) {                            \
-        hg_lanes_f32 top = (hg_lanes_f32){0} + (float)(first);                                                         \
-        hg_marks_f32 odd = {0};                                                                                        \
-        float lane[QUAD];                                                                                              \
+        float lane[QUAD], best = (float)found;                                                                         \
         int64_t i = 0;                                                                                                 \
-        for (; n - i >= QUAD; i += QUAD) {                                                                             \
-            hg_lanes_f32 x = *(const hg_lanes_f32 *)(in + i);                                                          \
-            top = BEYOND(x, top), odd |= x != x;                                                                       \
+        int32_t is_odd = best != best;                                                                                 \
+        if (n >= QUAD) {                                                                                               \
+            hg_lanes_f32 top = (hg_lanes_f32){0} + (float)(first);                                                     \
+            hg_marks_f32 odd = {0};                                                                                    \
+            for (; n - i >= QUAD; i += QUAD) {                                                                         \
+                hg_lanes_f32 x = *(const hg_lanes_f32 *)(in + i);                                                      \
+                top = BEYOND(x, top), odd |= x != x;                                                                   \
+            }                                                                                                          \
+            *(hg_lanes_f32 *)lane = top;                                                                               \
+            float of_lanes = hg_##id##_lanes_f32(fused, QUAD, lane);                                                   \
+            best = of_lanes is_beyond best ? of_lanes : best;                                                          \
+            HG_FOLD(odd, HG_EITHER);                                                                                   \
+            is_odd |= odd[0];                                                                                          \
         }                                                                                                              \
-        *(hg_lanes_f32 *)lane = top;                                                                                   \
-        double best = (double)hg_##id##_lanes_f32(fused, QUAD, lane);                                                  \
-        HG_FOLD(odd, HG_EITHER);                                                                                       \
-        if (odd[0] || found != found) return NAN;                                                                      \
-        best = best is_beyond found ? best : found;                                                                    \
-        for (; i < n; i++) best = (in[i] is_beyond best) | (in[i] != in[i]) ? in[i] : best;                            \
-        return best;                                                                                                   \
+        for (; i < n; i++) is_odd |= in[i] != in[i], best = in[i] is_beyond best ? in[i] : best;                       \
+        return is_odd ? (double)NAN : (double)best;                                                                    \
     }                                                                                                                  \
     HG_INLINE void long_##id##_f32_body(const bool fused, FOLD_ARGS) {                                                 \
-        if (step[1] != sizeof(float) || step[0] != 0 || n < QUAD) {                                                    \
+        if (step[1] != sizeof(float) || step[0] != 0) {                                                                \
             id##_f32_body(fused, FOLD_NAMES);                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
@@ -318,31 +347,14 @@ CENTRED(deviation_f64, double, a + d * d)
 FOLD_BODY(square_sum_f32, float, double, double, 0, a + x * x, a + b)
 FAST_FOLD(square_sum_f64, double, double, double, 0, a + x * x, a + b)
 
-/* Long rows of float32: four squares of distances from the centre are added up in float32. The centre is rounded for that, and what
-   the rounding adds taken off. */
-HG_INLINE double row_squares(const bool fused, const float *in, int64_t n, double center) {
-    const float near = (float)center;
-    double lane[QUAD] = {0}, away = center - (double)near;
-    int64_t i = 0;
-    for (; n - i >= 4 * QUAD; i += 4 * QUAD)
-        for (int l = 0; l < QUAD; l++) {
-            const float *x = in + i + l;
-            float a = x[0] - near, b = x[QUAD] - near, c = x[2 * QUAD] - near, d = x[3 * QUAD] - near;
-            lane[l] += (double)((a * a + b * b) + (c * c + d * d));
-        }
-    lane[0] = hg_sum_lanes_f64(fused, QUAD, lane);
-    for (; i < n; i++) lane[0] += ((double)in[i] - (double)near) * ((double)in[i] - (double)near);
-    return lane[0] - (double)n * away * away;
-}
-
 /* Not where a square may be beyond float32's range, or lose digits at its lower end. */
 #define LONG_SQUARES(fn, of, center)                                                                                   \
     HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
-        bool is_long = step[0] == 0 && step[1] == sizeof(float) && n >= 4 * QUAD;                                      \
+        bool is_long = step[0] == 0 && step[1] == sizeof(float) && n >= QUAD / 2;                                      \
         for (int64_t r = 0; is_long && r < rows; r++) {                                                                \
             char *at[] = {p[0] + r * acc_step, p[1] + r * row_step, (center) ? p[2] + r * acc_step : NULL};            \
-            double total = row_squares(fused, (const float *)(const void *)at[1], n,                                   \
-                                       (center) ? *(const double *)(const void *)at[2] : 0);                           \
+            double total = row_sum(fused, true, false, (const float *)(const void *)at[1], n,                          \
+                                   (center) ? *(const double *)(const void *)at[2] : 0);                               \
             if (total > 1e-30 && total < 1e30)                                                                         \
                 *(double *)(void *)at[0] += total;                                                                     \
             else                                                                                                       \
@@ -384,10 +396,38 @@ hg_status hg_read_dims(hg_ctx *cx, const hg_tensor *t, const hg_arg *dim, bool k
 
 typedef struct fold_job {
     const hg_iter *it;
+    const hg_fold *fold;
+    bool is_int;
     hg_fold_loop loop;
     const hg_extra_args *extra;
     int split; /* the dimension that ranges are of: one that is kept, so that no accumulator is in two */
 } fold_job;
+
+static void acc_begin(const hg_fold *fold, bool is_int, char *at, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (is_int)
+            ((int64_t *)(void *)at)[i] = fold->first_i;
+        else
+            ((double *)(void *)at)[i] = fold->first_f;
+}
+
+/* One loop, whose rows without gaps are joined where they are narrow: QUAD of them are as many columns as fill vectors. */
+static void fold_rows(const fold_job *j, FOLD_ARGS) {
+    const hg_fold *merge = j->fold->merge;
+    if (merge && n < QUAD && rows >= 2 * QUAD && step[0] == 8 && row_step == n * step[1]) {
+        double wide[QUAD * QUAD];
+        char *at[] = {(char *)wide, p[1]}, *into[] = {p[0], (char *)wide};
+        int64_t some = rows / QUAD;
+        acc_begin(j->fold, j->is_int, at[0], n * QUAD);
+        j->loop(some, row_step * QUAD, 0, n * QUAD, at, step, extra);
+        merge->loop[j->is_int ? HG_I64 : HG_F64](QUAD, n * 8, 0, n, into, (int64_t[]){8, 8}, extra);
+        some *= QUAD, rows -= some;
+        at[0] = p[0], at[1] += some * row_step;
+        j->loop(rows, row_step, 0, n, at, step, extra);
+        return;
+    }
+    j->loop(FOLD_NAMES);
+}
 
 static void fold_range(void *arg, int64_t begin, int64_t end) {
     const fold_job *j = arg;
@@ -410,7 +450,7 @@ static void fold_range(void *arg, int64_t begin, int64_t end) {
     }
     if (has_rows) rows = size[outer--];
     for (;;) {
-        j->loop(rows, row_step, acc_step, n, p, step, j->extra);
+        fold_rows(j, rows, row_step, acc_step, n, p, step, j->extra);
         int i = outer;
         for (; i >= 0; i--) {
             if (++at[i] < size[i]) {
@@ -450,14 +490,6 @@ static void fold_pieces(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-static void acc_begin(const hg_fold *fold, bool is_int, char *at, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        if (is_int)
-            ((int64_t *)(void *)at)[i] = fold->first_i;
-        else
-            ((double *)(void *)at)[i] = fold->first_f;
-}
-
 static hg_status fold_all(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_extra_args *extra,
                           hg_acc *out) {
     int64_t n = (t->numel + PIECE - 1) / PIECE;
@@ -478,8 +510,7 @@ static hg_status fold_all(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, c
 }
 
 /* Few numbers that lie in order, of which the last dimensions go, or the first: folded at once. False: it is not so. */
-static bool fold_few(const hg_tensor *t, const hg_dims *d, hg_fold_loop loop, const hg_extra_args *extra,
-                     const hg_acc *center, char *acc) {
+static bool fold_few(const hg_tensor *t, const hg_dims *d, const fold_job *j, const hg_acc *center, char *acc) {
     char *p[] = {acc, t->data, center ? center->at : NULL};
     int64_t size = (int64_t)hg_tensor_itemsize(t);
     int changes = 0;
@@ -487,9 +518,9 @@ static bool fold_few(const hg_tensor *t, const hg_dims *d, hg_fold_loop loop, co
     for (int i = 1; i < t->n_dim; i++) changes += d->gone[i] != d->gone[i - 1];
     if (changes > 1) return false;
     if (d->gone[0])
-        loop(d->count, d->n * size, 0, d->n, p, (int64_t[]){8, size, 8}, extra);
+        fold_rows(j, d->count, d->n * size, 0, d->n, p, (int64_t[]){8, size, 8}, j->extra);
     else
-        loop(d->n, d->count * size, 8, d->count, p, (int64_t[]){0, size, 0}, extra);
+        j->loop(d->n, d->count * size, 8, d->count, p, (int64_t[]){0, size, 0}, j->extra);
     return true;
 }
 
@@ -520,7 +551,8 @@ hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const
     acc_begin(fold, out->is_int, out->at, d->n);
     if (t->numel == 0) return HG_OK;
     if (t->contiguous && d->n == 1 && !center) return fold_all(cx, fold, t, extra, out);
-    if (fold_few(t, d, loop, extra, center, out->at)) return HG_OK;
+    fold_job job = {.fold = fold, .is_int = out->is_int, .loop = loop, .extra = extra};
+    if (fold_few(t, d, &job, center, out->at)) return HG_OK;
     int64_t stride[HG_MAX_DIM], next = 1;
     for (int i = t->n_dim - 1; i >= 0; i--) {
         stride[i] = d->gone[i] ? 0 : next;
@@ -532,7 +564,7 @@ hg_status hg_fold_run(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const
     hg_iter_add_tensor(&it, t);
     if (center) hg_iter_add(&it, center->at, 8, t->n_dim, t->shape, stride);
     hg_iter_coalesce(&it);
-    fold_dims(cx, &it, t->numel, &(fold_job){.loop = loop, .extra = extra});
+    fold_dims(cx, &it, t->numel, &job);
     return HG_OK;
 }
 
