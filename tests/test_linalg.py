@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 from op_cases import check_derivatives, check_error, check_result
 
@@ -789,3 +790,38 @@ def test_the_first_argument_is_input_and_svd_has_no_driver():
     for function in (torch.linalg.svd, torch.linalg.svdvals):
         with pytest.raises(RuntimeError, match="driver="):
             function(a, driver="gesvd")
+
+
+@pytest.mark.parametrize("dtype, near", [(torch.float64, 1e-10), (torch.float32, 1e-4)], ids=["float64", "float32"])
+def test_matrices_of_several_blocks(dtype, near):
+    """Factors and systems beyond a block go by products."""
+    torch.manual_seed(0)
+
+    def close(x, y):
+        return x.shape == y.shape and (x - y).abs().max().item() <= near * max(1, y.abs().max().item())
+
+    for n in (15, 16, 17, 33, 100):
+        a, b = torch.randn(2, n, n, dtype=dtype), torch.randn(2, n, 7, dtype=dtype)
+        assert close(a @ torch.linalg.solve(a, b), b) and close(
+            a @ a.inverse(), torch.eye(n, dtype=dtype).expand(2, n, n)
+        )
+        for ours, numpys in zip(a.slogdet(), np.linalg.slogdet(a.double().numpy())):
+            assert close(ours, torch.tensor(numpys, dtype=dtype))
+        easy = a / n + torch.eye(n, dtype=dtype)
+        for upper in (False, True):
+            t = easy.triu() if upper else easy.tril()
+            for unit in (False, True):
+                full = t - torch.diag_embed(t.diagonal(dim1=1, dim2=2) - 1) if unit else t
+                x = torch.linalg.solve_triangular(t, b, upper=upper, unitriangular=unit)
+                assert close(full @ x, b)
+                x = torch.linalg.solve_triangular(t, b.mT.contiguous(), upper=upper, unitriangular=unit, left=False)
+                assert close(x @ full, b.mT)
+    for m, n in ((70, 45), (45, 70), (100, 33), (33, 100), (32, 64)):
+        a = torch.randn(m, n, dtype=dtype)
+        p, low, up = torch.linalg.lu(a)
+        assert close(p @ low @ up, a) and low.abs().max() <= 1 and torch.equal(up, up.triu())
+    a = torch.randn(60, 60, dtype=dtype)
+    a[:, 40] = 0
+    with pytest.raises(torch.linalg.LinAlgError, match="diagonal element 41 is zero"):
+        torch.linalg.inv(a)
+    assert a.det() == 0 and torch.linalg.solve(a[:0, :0], a[:0]).shape == (0, 60)

@@ -5,11 +5,13 @@
 #include "layout_impl.h"
 #include "shape_impl.h"
 
-/* A contiguous copy in float64. New. */
 /* y -= f x, n numbers of each. */
 void hg_minus_times(double *y, double f, const double *x, int64_t n);
-/* x (n,k), which holds the right side, becomes the solution. The matrix is read by its rows, or by its columns. */
-void hg_substitute(const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x, int64_t k);
+/* x (n,k), whose rows are ld apart and hold the right side, becomes the solution. The matrix is read by its rows, or by its columns:
+   row or col is 1. */
+void hg_substitute(hg_lib *lib, const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x,
+                   int64_t k, int64_t ld);
+/* A contiguous copy in float64. New. */
 hg_status hg_as_doubles(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
 /* A result in dtype d, its matrices by columns: as LAPACK leaves them, and so torch. Out of place. */
 hg_status hg_out_columns(hg_ctx *cx, hg_tensor *made, hg_dtype d, hg_tensor **out);

@@ -267,8 +267,8 @@ hg_status hg_solve_triangular_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
     if (st == HG_OK) st = hg_as_doubles(cx, wide, &lu);
     int64_t n_rhs = left ? k : m;
     for (int64_t b = 0; st == HG_OK && b < batches(lu); b++)
-        hg_substitute(doubles(lu) + b * n * n, left ? n : 1, left ? 1 : n, left ? upper : !upper, unit, n,
-                      doubles(x) + b * n * n_rhs, n_rhs);
+        hg_substitute(cx->lib, doubles(lu) + b * n * n, left ? n : 1, left ? 1 : n, left ? upper : !upper, unit, n,
+                      doubles(x) + b * n * n_rhs, n_rhs, n_rhs);
     if (st == HG_OK && !left) st = hg_transpose_fwd(cx, (hg_arg[]){hg_t(x), hg_i(-2), hg_i(-1)}, &solution);
     if (st == HG_OK) {
         hg_tensor *from = left ? x : solution;

@@ -1,4 +1,5 @@
 /* The linear algebra of small matrices: traces, cross products, distances, determinants, inverses, systems. */
+#include "gemm_impl.h"
 #include "lanes_impl.h"
 #include "linalg_impl.h"
 #include "reduce_impl.h"
@@ -485,47 +486,68 @@ static void exchange(double *x, double *y, int64_t n) {
     }
 }
 
+enum { BLOCK = 16, PANEL = 32 };
+
+/* A block of rows takes what is known from a product, and the rest row by row. */
+void hg_substitute(hg_lib *lib, const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x,
+                   int64_t k, int64_t ld) {
+    for (int64_t done = 0, size; done < n; done += size) {
+        size = hg_least(n - done, BLOCK);
+        const int64_t first = upper ? n - done - size : done, known = upper ? n - done : 0;
+        if (done)
+            hg_gemm(lib, HG_F64, col != 1, false, size, k, done, -1, a + first * row + known * col,
+                    col == 1 ? row : col, x + known * ld, ld, 1, x + first * ld, ld);
+        for (int64_t step = 0; step < size; step++) {
+            int64_t i = first + (upper ? size - 1 - step : step), from = upper ? i + 1 : first;
+            for (int64_t j = from; j < from + step; j++) minus_times(x + i * ld, a[i * row + j * col], x + j * ld, k);
+            for (int64_t c = 0; c < k && !unit; c++) x[i * ld + c] /= a[i * row + i * col];
+        }
+    }
+}
+
 /* Note [LU]
    Matrices (m,n) are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the diagonal
-   and U on and above it, swap[k] the row with which row k was exchanged, in turn. Returns the permutation's sign, and in *zero
-   the first diagonal place of U that is zero (0: none; 1-based). */
-static int factor(double *lu, int64_t m, int64_t n, int64_t *swap, int64_t *zero) {
+   and U on and above it, swap[k] the row with which row k was exchanged, in turn. Some columns are factored at a time, and taken off
+   the others by a product. Returns the permutation's sign, and in *zero the first diagonal place of U that is zero (0: none;
+   1-based). */
+static int factor(hg_lib *lib, double *lu, int64_t m, int64_t n, int64_t *swap, int64_t *zero) {
     int sign = 1;
     *zero = 0;
-    for (int64_t k = 0; k < m && k < n; k++) {
-        int64_t best = k;
-        for (int64_t i = k + 1; i < m; i++)
-            if (fabs(lu[i * n + k]) > fabs(lu[best * n + k])) best = i;
-        swap[k] = best;
-        if (best != k) exchange(lu + k * n, lu + best * n, n), sign = -sign;
-        if (lu[k * n + k] == 0) {
-            if (!*zero) *zero = k + 1;
-            continue;
+    for (int64_t from = 0, end; from < m && from < n; from = end) {
+        end = hg_least(from + PANEL, hg_least(m, n));
+        for (int64_t k = from; k < end; k++) {
+            int64_t best = k;
+            for (int64_t i = k + 1; i < m; i++)
+                if (fabs(lu[i * n + k]) > fabs(lu[best * n + k])) best = i;
+            swap[k] = best;
+            if (best != k) exchange(lu + k * n, lu + best * n, n), sign = -sign;
+            if (lu[k * n + k] == 0) {
+                if (!*zero) *zero = k + 1;
+                continue;
+            }
+            for (int64_t i = k + 1; i < m; i++) {
+                double f = lu[i * n + k] /= lu[k * n + k];
+                minus_times(lu + i * n + k + 1, f, lu + k * n + k + 1, end - k - 1);
+            }
         }
-        for (int64_t i = k + 1; i < m; i++) {
-            double f = lu[i * n + k] /= lu[k * n + k];
-            minus_times(lu + i * n + k + 1, f, lu + k * n + k + 1, n - k - 1);
-        }
+        if (end == n) break;
+        double *right = lu + from * n + end;
+        hg_substitute(lib, lu + from * n + from, n, 1, false, true, end - from, right, n - end, n);
+        if (end < m)
+            hg_gemm(lib, HG_F64, false, false, m - end, n - end, end - from, -1, lu + end * n + from, n, right, n, 1,
+                    lu + end * n + end, n);
     }
     return sign;
 }
 
-void hg_substitute(const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x, int64_t k) {
-    for (int64_t step = 0; step < n; step++) {
-        int64_t i = upper ? n - 1 - step : step, from = upper ? i + 1 : 0, to = upper ? n : i;
-        for (int64_t j = from; j < to; j++) minus_times(x + i * k, a[i * row + j * col], x + j * k, k);
-        for (int64_t c = 0; c < k && !unit; c++) x[i * k + c] /= a[i * row + i * col];
-    }
-}
-
 /* x = A^-1 b for n_rhs columns, with A factored. */
-static void solve_factored(const double *lu, const int64_t *swap, int64_t n, const double *b, double *x,
+static void solve_factored(hg_lib *lib, const double *lu, const int64_t *swap, int64_t n, const double *b, double *x,
                            int64_t n_rhs) {
     memcpy(x, b, (size_t)(n * n_rhs) * sizeof *x);
     for (int64_t k = 0; k < n; k++)
         if (swap[k] != k) exchange(x + k * n_rhs, x + swap[k] * n_rhs, n_rhs);
-    hg_substitute(lu, n, 1, false, true, n, x, n_rhs);
-    hg_substitute(lu, n, 1, true, false, n, x, n_rhs);
+    hg_substitute(lib, lu, n, 1, false, true, n, x, n_rhs, n_rhs);
+    hg_substitute(lib, lu, n, 1, true, false, n, x, n_rhs, n_rhs);
 }
 
 /* sign and log of the absolute determinant of every matrix; with `log_abs` NULL the determinants themselves. */
@@ -535,7 +557,7 @@ static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tens
     if (!swap) return HG_MEMORY;
     hg_status st = hg_as_doubles(cx, t, &lu);
     for (int64_t b = 0; st == HG_OK && b < sign->numel; b++) {
-        double *m = (double *)(void *)lu->data + b * n * n, det = factor(m, n, n, swap, &zero), log_sum = 0;
+        double *m = (double *)(void *)lu->data + b * n * n, det = factor(cx->lib, m, n, n, swap, &zero), log_sum = 0;
         for (int64_t i = 0; i < n; i++) {
             double u = m[i * n + i];
             det *= log_abs ? (u > 0) - (u < 0) : u;
@@ -564,7 +586,7 @@ hg_status hg_lu_factor_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_as_doubles(cx, t, &lu);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I32, t->n_dim - 1, shape, &out[1]);
     for (int64_t b = 0; st == HG_OK && k && b < out[1]->numel / k; b++) {
-        factor((double *)(void *)lu->data + b * m * n, m, n, swap, &zero);
+        factor(cx->lib, (double *)(void *)lu->data + b * m * n, m, n, swap, &zero);
         for (int64_t i = 0; i < k; i++) ((int32_t *)(void *)out[1]->data)[b * k + i] = (int32_t)swap[i] + 1;
     }
     if (st == HG_OK) st = hg_out_columns(cx, lu, (hg_dtype)t->dtype, &out[0]);
@@ -683,13 +705,13 @@ static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const d
     hg_status st = HG_OK;
     for (int64_t b = 0; b < n_batch && st == HG_OK; b++) {
         double *m = (double *)(void *)lu->data + b * n * n;
-        factor(m, n, n, swap, &zero);
+        factor(cx->lib, m, n, n, swap, &zero);
         char which[48] = "";
         if (lu->n_dim > 2) snprintf(which, sizeof which, "(Batch element %lld): ", (long long)b);
         if (zero)
             st = hg_fail(cx, HG_LINALG, words, which, (long long)zero);
         else
-            solve_factored(m, swap, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
+            solve_factored(cx->lib, m, swap, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
     }
     hg_mem_free(cx->lib, swap);
     return st;
