@@ -359,7 +359,8 @@ static match bind_positional(const py_op *op, const op_row *row, PyObject *const
             continue;
         }
         match m = py_convert(args[i], p, b, &b->at[i]);
-        if (m == MATCH_NO && p->kind == HG_A_TENSORS && py_is_tensor(args[i]) && starts_list(op, row, p, (int)i, args[i]))
+        if (m == MATCH_NO && p->kind == HG_A_TENSORS && py_is_tensor(args[i]) &&
+            starts_list(op, row, p, (int)i, args[i]))
             m = tensors_of(args + i, 1, p, b, &b->at[i]);
         if (m != MATCH_YES) return m;
     }
