@@ -190,3 +190,12 @@ def test_full_backward_hooks_let_classes_made_of_tuple_pass():
     out = module(torch.ones(1, requires_grad=True))
     (out[0] * out[1]).backward()
     assert type(out) is Plain and seen == [2]
+
+
+def test_a_tensors_hooks_are_called_in_the_order_of_their_table():
+    x, seen = torch.ones(1, requires_grad=True), []
+    first = x.register_hook(lambda grad: seen.append("first"))
+    x.register_hook(lambda grad: seen.append("second"))
+    x._backward_hooks.move_to_end(first.id)
+    (x * 2).backward()
+    assert seen == ["second", "first"]
