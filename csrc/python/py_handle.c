@@ -146,7 +146,7 @@ static PyObject *flags_of(PyObject *which, PyObject *none) {
     return made;
 }
 
-/* A table has the flags of its hooks itself (a hook of all modules loses always_call only), so the references to their mappings are made when they are asked for, and
+/* A table has the flags of its hooks itself, so the references to their mappings are made when they are asked for, and
    make the mapping when they are called. */
 static PyObject *handle_get_extras(PyObject *self, void *unused) {
     static PyMethodDef ref = {"ref", flags_of, METH_NOARGS, NULL};
@@ -157,12 +157,12 @@ static PyObject *handle_get_extras(PyObject *self, void *unused) {
         PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute 'extra_dict_ref'", Py_TYPE(self)->tp_name);
     if (!table) return NULL;
     hg_hook_kind kind = Py_TYPE(table) == hg_py->hooks_type ? HOOKS(table)->kind : HG_HOOK_TENSOR;
-    int first = py_is_global_table(table), n = (kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE) - first;
+    int n = kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE;
     Py_DECREF(table);
-    if (n <= 0 || PyTuple_GET_SIZE(extras)) return Py_NewRef(extras);
+    if (!n || PyTuple_GET_SIZE(extras)) return Py_NewRef(extras);
     PyObject *made = PyTuple_New(n);
     for (int i = 0; made && i < n; i++) {
-        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[first + i]);
+        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[i]);
         PyTuple_SET_ITEM(made, i, which ? PyCFunction_New(&ref, which) : NULL);
         Py_XDECREF(which);
         if (!PyTuple_GET_ITEM(made, i)) Py_CLEAR(made);

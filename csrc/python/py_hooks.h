@@ -25,7 +25,6 @@ void py_annotate(const char *kind, PyObject *hook, const void *file, int line, P
 int py_hook_check(PyObject *hook, const char *function);
 /* Put a hook into a table under a new id: a new RemovableHandle. */
 PyObject *py_hooks_register(hg_hooks *h, PyObject *hook, uint32_t flags);
-bool py_is_global_table(PyObject *table);              /* of hooks of all modules? */
 PyObject *py_handle_new(PyObject *table, uint64_t id); /* for a HookTable */
 
 /* A table of that kind: `from` itself where it is one, else a new one with the entries of the mapping `from`, and the flags that

@@ -143,13 +143,6 @@ static hg_hooks *global_table(hg_hook_kind kind) {
     return h;
 }
 
-bool py_is_global_table(PyObject *table) {
-    hg_hooks *h = NULL;
-    hg_ctx *cx = py_ctx();
-    if (Py_TYPE(table) != hg_py->hooks_type || !cx) return false;
-    return hg_global_hooks(cx, HOOKS(table)->kind, &h) == HG_OK && PY(h) == table;
-}
-
 static PyObject *register_global_hook(PyObject *module, PyObject *args) {
     (void)module;
     const char *name;

@@ -1,7 +1,5 @@
 """Exchanging what two tensors are, so that everybody who holds one sees the other's contents."""
 
-from .. import _C
-
 __all__ = ["swap_tensors"]
 
 
@@ -44,12 +42,9 @@ def _poison(tensor, name):
     """Nothing in the graph may hold the tensor but its accumulator, and that shall not run any more."""
     held = tensor._held()
     if held is True or (held is not None and not tensor.requires_grad):
-        import gc
-
-        holders = [h for h in gc.get_referrers(tensor) if isinstance(h, _C.Tensor) or _C._is_node_class(type(h))]
         raise RuntimeError(
-            f"Expected use_count of {name} to be 1 or 2 with an AccumulateGrad node, but {holders} hold it too: make "
-            "sure you are not holding references to the tensor in other places."
+            f"Expected use_count of {name} to be 1 or 2 with an AccumulateGrad node, but another node, a view or a tensor "
+            "whose .grad it is holds it too"
         )
     if held is not None:
         held.register_prehook(_refuse)

@@ -4,7 +4,6 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
-from torch.nn.modules import module as modules
 from torch.utils.hooks import RemovableHandle
 
 called = []
@@ -141,12 +140,8 @@ handles = [
     m.register_forward_hook(print),
     m.register_forward_pre_hook(print),
     m.register_full_backward_hook(print),
-    modules.register_module_forward_hook(print, with_kwargs=True),
-    modules.register_module_forward_pre_hook(print),
-    modules.register_module_full_backward_hook(print),
 ]
 print([len(handle.extra_dict_ref) for handle in handles])
-print(handles[3].extra_dict_ref[0]() is modules._global_forward_hooks_always_called)
 for handle in handles:
     handle.remove()
 table = OrderedDict()
