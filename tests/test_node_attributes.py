@@ -327,3 +327,39 @@ def test_batch_norm_of_data_saves_the_running_statistics_as_well():
     layer = torch.nn.BatchNorm1d(3)
     for node in (layer(torch.rand(4, 3)).grad_fn, layer.eval()(torch.rand(4, 3)).grad_fn):
         assert node._saved_running_mean.shape == (3,) and node._saved_running_var.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: F.interpolate(x, size=3),
+        lambda x: F.interpolate(x, size=3, mode="linear"),
+        lambda x: F.embedding_bag(torch.tensor([[1, 0]]), x[0]),
+        lambda x: torch.select_scatter(x, torch.ones(2, 4), 0, 0),
+        lambda x: torch.diagonal_scatter(x[0], torch.ones(2)),
+    ],
+)
+def test_what_one_node_makes_was_never_written_to(call):
+    x = leaf(1, 2, 4)
+    y = call(x)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert y._version == grad._version == 0
+
+
+def test_a_gradient_through_one_node_is_no_view():
+    x = leaf(1, 2, 4)
+    (grad,) = torch.autograd.grad(F.interpolate(x, size=3, mode="linear").sum(), x)
+    assert grad._base is None
+
+
+def test_integers_are_shown_without_a_sign_by_nodes_of_functions_too():
+    node = torch.nanmedian(leaf(2, 3), -1)[0].grad_fn
+    assert node._saved_dim == 2**64 - 1
+    node = torch.select_scatter(leaf(2, 3), torch.ones(2), -1, -2).grad_fn
+    assert (node._saved_dim, node._saved_index) == (2**64 - 1, 2**64 - 2)
+
+
+def test_a_loss_of_each_row_has_no_total_weight():
+    for reduction, total in ("none", 0), ("sum", 2), ("mean", 2):
+        node = F.nll_loss(leaf(2, 3), torch.tensor([0, 1]), reduction=reduction).grad_fn
+        assert node._saved_total_weight.item() == total

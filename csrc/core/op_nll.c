@@ -40,7 +40,7 @@ static double weight_of(const nll *p, int64_t class) {
                 sum += v, weights += w;                                                                                \
             }                                                                                                          \
         if (p->reduction != HG_REDUCE_NONE) *y = (REAL)(p->reduction == HG_REDUCE_MEAN ? sum / weights : sum);         \
-        *(REAL *)total = (REAL)weights;                                                                                \
+        *(REAL *)total = (REAL)(p->reduction == HG_REDUCE_NONE ? 0 : weights);                                         \
     }                                                                                                                  \
     static void nll_backward_##suffix(const nll *p, const void *grad, const void *total, void *result) {               \
         const REAL *g = grad;                                                                                          \

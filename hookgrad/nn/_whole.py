@@ -70,6 +70,8 @@ class _Whole:
         if sizes:
             return self._shapes[at]
         value = self._args[at]
+        if type(value) is int and value < 0:
+            return value + 2**64  # as PyTorch shows integers
         return _NUMBERS[name].index(value) if isinstance(value, str) and name in _NUMBERS else value
 
     def __dir__(self):
@@ -92,6 +94,7 @@ class _Whole:
             grads += (None,) * (self._n_results - len(grads))
             got = self._derivative(*grads, *args, *saved)
             got = got if isinstance(got, tuple) else (got,)
+            got = [g if g is None or g._base is not None else _fresh(g) for g in got]
             return tuple([g if _is_wanted(args[i]) else None for i, g in zip(edges, got)])
         n = len(grads)
 
@@ -130,7 +133,14 @@ def _through(function, edges, grads, args, materialize):
     outputs, grads = zip(*used)
     by = [args[i] for i in wanted]
     got = grad(outputs, by, grads, create_graph=create_graph, allow_unused=True, materialize_grads=materialize)
-    return tuple([g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g) for g in got])
+    return tuple([_fresh(g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g)) for g in got])
+
+
+def _fresh(g):
+    """A gradient as a kernel makes it: no view of what it was made from, and never written to."""
+    if g is None or g.requires_grad or _functions._dual_apply or g._base is None and not g._version:
+        return g
+    return g.data
 
 
 def _is_blank(word):
