@@ -138,3 +138,16 @@ class Comparisons(TestCase):
             self.assertEqual(torch.Size([2, 3]), [2, 4])
         with self.assertRaises(AssertionError):
             self.compare_with_numpy(torch.exp, numpy.sin, [1.0, 2.0])
+
+
+def test_modules_that_are_sequences_or_mappings_are_compared_item_by_item(case):
+    nn = torch.nn
+    one, two = nn.Linear(1, 2), nn.ReLU()
+    case.assertEqual(nn.Sequential(one, two), nn.Sequential(one, two))
+    case.assertEqual(nn.ModuleList([one, two]), [one, two])
+    case.assertEqual(nn.ParameterList([one.weight]), nn.ParameterList([one.weight]))
+    case.assertEqual(nn.ModuleDict({"a": one, "b": two}), {"b": two, "a": one})
+    case.assertEqual(nn.ParameterDict({"a": one.weight}), nn.ParameterDict({"a": one.weight}))
+    for other in (nn.Sequential(two, one), nn.Sequential(one), nn.Sequential(one, nn.ReLU())):
+        case.assertNotEqual(nn.Sequential(one, two), other)
+    case.assertNotEqual(nn.ModuleDict({"a": one}), nn.ModuleDict({"b": one}))

@@ -436,3 +436,16 @@ def test_hooks_that_are_not_in_force_cannot_end():
         pass
     with pytest.raises(RuntimeError, match="no saved-tensor hooks in force"):
         hooks.__exit__(None, None, None)
+
+
+def test_a_backward_says_whether_it_keeps_the_graph():
+    keeps = torch._C._autograd._get_current_graph_task_keep_graph
+    seen = []
+    x = torch.ones(2, requires_grad=True)
+    y = x.exp()
+    y.register_hook(lambda grad: seen.append(keeps()))
+    y.sum().backward(retain_graph=True)
+    torch.autograd.grad(y.sum(), x, create_graph=True)
+    y.sum().backward()
+    assert seen == [True, True, False]
+    assert keeps()  # there is none

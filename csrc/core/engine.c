@@ -555,6 +555,8 @@ int hg_backward_depth(const hg_ctx *cx) { return cx->run ? cx->run->depth : 0; }
 int64_t hg_backward_id(const hg_ctx *cx) { return cx->run ? cx->run->id : -1; }
 hg_node *hg_backward_node(const hg_ctx *cx) { return cx->run ? cx->run->now : NULL; }
 
+bool hg_backward_keeps(const hg_ctx *cx) { return !cx->run || cx->run->keep_graph; }
+
 bool hg_backward_is_whole(const hg_ctx *cx) {
     const struct hg_run *run = cx->run;
     while (run && run->everything) run = run->outer;

@@ -582,6 +582,7 @@ hg_status hg_backward(hg_ctx *cx, hg_tensor *const *roots, hg_tensor *const *gra
 int hg_backward_depth(const hg_ctx *cx);     /* how many are running in this thread, one within the other */
 int64_t hg_backward_id(const hg_ctx *cx);    /* a number of its own; -1: there is none */
 hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NULL: none */
+bool hg_backward_keeps(const hg_ctx *cx);    /* does it keep the graph? true where there is none */
 bool hg_backward_is_whole(
     const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
 /* Does it run the node, or return its gradient? Fails for a leaf whose gradient it returns: the leaf itself is not run. */

@@ -134,6 +134,11 @@ static PyObject *hooks_enabled(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)
     return cx ? PyBool_FromLong(!hg_saved_hooks_disabled(cx)) : NULL;
 }
 
+static PyObject *keep_graph(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
+    hg_ctx *cx = py_ctx();
+    return cx ? PyBool_FromLong(hg_backward_keeps(cx)) : NULL;
+}
+
 static PyMethodDef functions[] = {
     {"_push_saved_tensors_default_hooks", push_hooks, METH_VARARGS, "Put a pair of hooks in force."},
     {"_pop_saved_tensors_default_hooks", pop_hooks, METH_NOARGS, "End the innermost pair."},
@@ -143,6 +148,8 @@ static PyMethodDef functions[] = {
     {"_saved_tensors_hooks_enable", enable_hooks, METH_NOARGS, NULL},
     {"_saved_tensors_hooks_is_enabled", hooks_enabled, METH_NOARGS, NULL},
     {"_saved_tensors_hooks_get_disabled_error_message", disabled_message, METH_NOARGS, NULL},
+    {"_get_current_graph_task_keep_graph", keep_graph, METH_NOARGS,
+     "Does the backward under way keep what is saved? True where there is none."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -14,6 +14,7 @@ import unittest
 import warnings
 
 import hookgrad
+from hookgrad import nn
 
 from .. import (
     assert_close,
@@ -42,7 +43,7 @@ class TestCase(unittest.TestCase):
         self, x, y, msg=None, *, atol=None, rtol=None, equal_nan=True, exact_dtype=True, exact_device=False,
         exact_layout=False, exact_stride=False, exact_is_coalesced=False,
     ):  # fmt: skip
-        """Tensors and numbers within their dtype's tolerance, sequences and mappings item by item, the rest by ==."""
+        """Tensors and numbers within their dtype's tolerance, sequences and mappings, modules that are such among them, item by item, the rest by ==."""
         if _is_number(x) and isinstance(y, hookgrad.Tensor) and y.numel() == 1:
             y = y.item()
         elif _is_number(y) and isinstance(x, hookgrad.Tensor) and x.numel() == 1:
@@ -66,7 +67,7 @@ class TestCase(unittest.TestCase):
         elif _is_sequence(x) and _is_sequence(y) and len(x) == len(y):
             for a, b in zip(x, y):
                 self.assertEqual(a, b, msg, atol=atol, rtol=rtol, equal_nan=equal_nan, exact_dtype=exact_dtype)
-        elif isinstance(x, dict) and isinstance(y, dict) and x.keys() == y.keys():
+        elif _is_mapping(x) and _is_mapping(y) and set(x.keys()) == set(y.keys()):
             for key in x:
                 self.assertEqual(
                     x[key], y[key], msg, atol=atol, rtol=rtol, equal_nan=equal_nan, exact_dtype=exact_dtype
@@ -122,7 +123,11 @@ def _is_array(x):
 
 
 def _is_sequence(x):
-    return isinstance(x, (list, tuple, range))
+    return isinstance(x, (list, tuple, range, nn.Sequential, nn.ModuleList, nn.ParameterList))
+
+
+def _is_mapping(x):
+    return isinstance(x, (dict, nn.ModuleDict, nn.ParameterDict))
 
 
 def run_tests(argv=None):
