@@ -825,3 +825,19 @@ def test_matrices_of_several_blocks(dtype, near):
     with pytest.raises(torch.linalg.LinAlgError, match="diagonal element 41 is zero"):
         torch.linalg.inv(a)
     assert a.det() == 0 and torch.linalg.solve(a[:0, :0], a[:0]).shape == (0, 60)
+
+
+def test_cholesky_factors_of_several_panels():
+    torch.manual_seed(0)
+    for n in (31, 32, 33, 64, 97):
+        x = torch.randn(2, n, n, dtype=torch.float64)
+        a = x @ x.mT + n * torch.eye(n, dtype=torch.float64)
+        for upper in (False, True):
+            half = (a.triu() + (torch.full_like(a, float("nan"))).tril(-1)) if upper else a.tril()
+            factor = torch.linalg.cholesky(half, upper=upper)
+            assert torch.equal(factor, factor.triu() if upper else factor.tril())
+            product = factor.mT @ factor if upper else factor @ factor.mT
+            assert (product - a).abs().max() < 1e-10 * n
+        a[1, n - 2, n - 2] = -1
+        with pytest.raises(torch.linalg.LinAlgError, match=f"element 1.*order {n - 1} is not positive"):
+            torch.linalg.cholesky(a)

@@ -167,17 +167,25 @@ hg_status hg_qr_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- Cholesky ------------------------------------------------------------------------------------------------------------ */
 
-/* a (n,n), of which the lower triangle is read, becomes L; the order of the first minor that is not positive, or 0. */
-static int64_t cholesky(double *a, int64_t n) {
-    for (int64_t j = 0; j < n; j++) {
-        double d = a[j * n + j];
-        for (int64_t k = 0; k < j; k++) d -= a[j * n + k] * a[j * n + k];
-        if (!(d > 0)) return j + 1;
-        a[j * n + j] = d = sqrt(d);
-        for (int64_t i = j + 1; i < n; i++) {
-            double x = a[i * n + j];
-            for (int64_t k = 0; k < j; k++) x -= a[i * n + k] * a[j * n + k];
-            a[i * n + j] = x / d;
+/* a (n,n), of which the lower triangle is read, becomes L; the order of the first minor that is not positive, or 0. Some columns at a
+   time have what those before them add up to taken off, by a product; above the diagonal it writes what it likes. */
+static int64_t cholesky(hg_lib *lib, double *a, int64_t n) {
+    enum { PANEL = 32 };
+    for (int64_t from = 0, end; from < n; from = end) {
+        end = hg_least(from + PANEL, n);
+        double *rows = a + from * n;
+        if (from)
+            hg_gemm(lib, HG_F64, false, true, n - from, end - from, from, -1, rows, n, rows, n, 1, rows + from, n);
+        for (int64_t j = from; j < end; j++) {
+            double d = a[j * n + j];
+            for (int64_t k = from; k < j; k++) d -= a[j * n + k] * a[j * n + k];
+            if (!(d > 0)) return j + 1;
+            a[j * n + j] = d = sqrt(d);
+            for (int64_t i = j + 1; i < n; i++) {
+                double x = a[i * n + j];
+                for (int64_t k = from; k < j; k++) x -= a[i * n + k] * a[j * n + k];
+                a[i * n + j] = x / d;
+            }
         }
     }
     return 0;
@@ -202,7 +210,7 @@ hg_status hg_cholesky_ex_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     for (int64_t b = 0; st == HG_OK && b < info->numel; b++) {
         double *at = doubles(all) + b * n * n;
         if (upper) flip(at, n);
-        int64_t bad = cholesky(at, n);
+        int64_t bad = cholesky(cx->lib, at, n);
         ((int32_t *)(void *)info->data)[b] = (int32_t)bad;
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = i + 1; j < n; j++) at[i * n + j] = 0;
