@@ -20,7 +20,8 @@
 
 enum { DEEP = 384, WIDE = 1024, TALL = 140, MAX_ROWS = 14, MAX_PANEL = 32, PAD = 16 }; /* of blocks, of tiles */
 enum { WAYS = 8, PAGE = 1024 }; /* of the first cache, and how far apart numbers are that wait for the same ones */
-enum { SHORT = 32, FITTING = 16384 };             /* k, and numbers of b that stay in the first cache */
+/* k, and numbers of b that stay in the first cache; numbers of c that do not stay in the second */
+enum { SHORT = 32, FITTING = 16384, BEYOND = 1 << 18 };
 enum { AHEAD = 4, LINE = 16, ENOUGH_STEPS = 64 }; /* tiles fetch a line each AHEAD steps */
 enum { ROWS_AHEAD = 4, LONG = 300 };              /* of what is copied; steps that hide how long c takes to come */
 
@@ -311,7 +312,7 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     /* The second cache is fast enough for b, if its rows find places there. */
     bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->k > 1 && g->b_row % PAGE == 0));
     /* Where b fits into the first cache the rows of a tile meet all of it, as then a and c are moved in order. */
-    const bool low = !g->b_at && n > 2 * panel && g->k >= SHORT && g->k * n <= FITTING;
+    const bool low = !g->b_at && n > 2 * panel && g->k * n <= FITTING && (g->k >= SHORT || n * (i1 - i0) >= BEYOND);
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
     bool copy_a = !g->b_at && !low && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
     /* A panel that one block of a needs is not kept. */
