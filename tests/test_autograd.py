@@ -81,6 +81,14 @@ def test_backward_with_an_intermediate_as_input_fills_its_grad():
     assert y.grad.item() == 3.0 and x.grad is None
 
 
+def test_backward_with_an_edge_as_input_fills_a_retained_grad():
+    x = leaf(2.0)
+    y = x * 3
+    y.retain_grad()
+    (y * y).backward(inputs=[torch.autograd.graph.get_gradient_edge(y)])
+    assert y.grad.item() == 12.0 and x.grad is None
+
+
 def test_several_roots_are_summed():
     x = leaf(2.0)
     torch.autograd.backward([x * 2, x * x], [torch.ones(1), torch.tensor([10.0])])
