@@ -343,3 +343,14 @@ def test_padding_from_the_row_itself_is_numpys(mode, numpys):
     padded = F.pad(nhwc, (1, 2, 3, 1), mode=mode)
     assert padded.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(padded[1:], F.pad(x[0, 1:], (1, 2, 3, 1), mode=mode))
+
+
+def test_hooks_of_a_node_see_a_gradient_for_all_that_was_joined():
+    x, seen = torch.ones(2, requires_grad=True), []
+    for join in (torch.cat, torch.stack, lambda ts: torch.block_diag(*ts)):
+        rest = torch.ones(1, 2) if len(seen) == 2 else torch.ones(2)
+        y = join([rest, x * 2, rest])
+        y.grad_fn.register_hook(lambda grad_input, grad_output: seen.append([g.shape for g in grad_input]))
+        y.grad_fn.register_hook(lambda grad_input, grad_output: tuple(g * 2 for g in grad_input))
+        assert torch.autograd.grad(y.sum(), x)[0].tolist() == [4.0, 4.0]
+    assert seen == [[(2,)] * 3, [(2,)] * 3, [(1, 2), (2,), (1, 2)]]

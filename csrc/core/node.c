@@ -271,6 +271,8 @@ bool hg_back_needs_at(const hg_back *b, int param, int j) {
     return b->node->next[b->node->first_edge[param] + (uint32_t)j].node && (!b->run || leads_to_wanted(b, param));
 }
 
+bool hg_back_gives_at(const hg_back *b, int param, int j) { return b->node->hooks || hg_back_needs_at(b, param, j); }
+
 static inline void plan(hg_back *b) {
     b->need = 0;
     for (uint32_t left = b->info->differentiable; left; left &= left - 1) {
@@ -367,7 +369,8 @@ hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {
 
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
     uint32_t e = b->node->first_edge[param] + (uint32_t)j;
-    if (!grad || b->grad_in[e] || !b->node->next[e].node || !(b->need >> param & 1)) return;
+    bool leads = b->node->next[e].node || b->node->hooks; /* hooks see what leads nowhere, too */
+    if (!grad || b->grad_in[e] || !leads || !(b->need >> param & 1)) return;
     hg_scope *s = cx->scope;
     if (s->n && s->at[s->n - 1] == grad)
         s->n--; /* just computed: it changes hands */

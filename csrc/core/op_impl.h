@@ -80,6 +80,7 @@ struct hg_back {
 
 void hg_back_plan(hg_back *b);                                         /* sets `need` */
 bool hg_back_needs_at(const hg_back *b, int param, int j);             /* of a list's entry j */
+bool hg_back_gives_at(const hg_back *b, int param, int j);             /* or hooks are shown it, as in torch */
 hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j); /* entry j of a saved list; the scope's */
 const hg_arg *hg_back_arg(const hg_back *b, int param);   /* of a plain argument, or a list's length in n */
 hg_meta hg_back_meta(const hg_back *b, int param, int j); /* of an input that needs a gradient */

@@ -114,8 +114,8 @@ hg_status hg_cat_sizes_bwd(hg_ctx *cx, hg_back *b) {
     int64_t d = ARG(1)->u.i, start = 0;
     for (uint32_t j = 0; j < ARG(0)->n; j++) {
         int64_t size = ARG(2)->u.ints[j];
-        if (hg_back_needs_at(b, 0, (int)j)) {
-            hg_meta m = hg_back_meta(b, 0, (int)j);
+        if (hg_back_gives_at(b, 0, (int)j)) {
+            hg_meta m = hg_back_needs_at(b, 0, (int)j) ? hg_back_meta(b, 0, (int)j) : (hg_meta){.n_dim = 0};
             bool nothing = m.n_dim == 1 && m.shape[0] == 0;
             hg_back_give(cx, b, 0, (int)j,
                          nothing ? hg_x_zeros(cx, (hg_dtype)m.dtype, 1, m.shape)
@@ -176,7 +176,7 @@ hg_status hg_stack_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_stack_bwd(hg_ctx *cx, hg_back *b) {
     for (uint32_t j = 0; j < ARG(0)->n; j++)
-        if (hg_back_needs_at(b, 0, (int)j)) hg_back_give(cx, b, 0, (int)j, X(SELECT, T(G), *ARG(1), hg_i(j)));
+        if (hg_back_gives_at(b, 0, (int)j)) hg_back_give(cx, b, 0, (int)j, X(SELECT, T(G), *ARG(1), hg_i(j)));
     return HG_OK;
 }
 
@@ -366,8 +366,8 @@ hg_status hg_block_diag_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
 hg_status hg_block_diag_sizes_bwd(hg_ctx *cx, hg_back *b) {
     int64_t row = 0, col = 0;
     for (uint32_t j = 0; j < ARG(0)->n; row += ARG(1)->u.ints[j], col += ARG(2)->u.ints[j], j++) {
-        if (!hg_back_needs_at(b, 0, (int)j)) continue;
-        hg_meta m = hg_back_meta(b, 0, (int)j);
+        if (!hg_back_gives_at(b, 0, (int)j)) continue;
+        hg_meta m = hg_back_needs_at(b, 0, (int)j) ? hg_back_meta(b, 0, (int)j) : (hg_meta){.n_dim = 2};
         hg_tensor *part = X(NARROW, T(G), hg_i(0), hg_i(row), hg_i(ARG(1)->u.ints[j]));
         part = X(NARROW, T(part), hg_i(1), hg_i(col), hg_i(ARG(2)->u.ints[j]));
         hg_back_give(cx, b, 0, (int)j, m.n_dim == 2 ? part : X(RESHAPE, T(part), hg_ints(m.shape, m.n_dim)));
