@@ -258,7 +258,7 @@ class _Transforms(threading.local):
     def asked(self, what, levels, args=None, kwargs=None, records=False):
         """Of a number that is wanted of a sample, or of an op that may have no place here."""
         if args is None:
-            raise RuntimeError(_levels.of_reading(what, levels < self.derives))
+            _levels.of_reading(what)
         return _levels.of_call(self, what, levels, args, kwargs)
 
     def forward(self, cls):

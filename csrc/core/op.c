@@ -455,7 +455,7 @@ static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_ar
     hg_status st = cx->lib->watch.calling(cx, info, a, into, &made, &n);
     if (st == HG_OK && made) return take(cx, info, a, into, made, n, out);
     if (st == HG_OK) st = cx->lib->metas ? hg_meta_compute(cx, info, a, into, out) : info->op->forward(cx, a, out);
-    if (st == HG_OK && !into && cx->maps | cx->derives) mark_levels(cx, info, a, out);
+    if (st == HG_OK && (!into || cx->run) && cx->maps | cx->derives) mark_levels(cx, info, a, out);
     return st;
 }
 

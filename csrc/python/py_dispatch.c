@@ -206,6 +206,7 @@ static PyObject *ask(hg_ctx *cx, int id, bool inplace, PyObject *args, PyObject 
 
 /* Does the package have to look at the call, in the transforms that this thread is in? Note [Levels] in op.c. */
 static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_tensor *into) {
+    if (cx->run) return false; /* a derivative knows what it does */
     if (into && (cx->derives | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels) return true;
     if (!cx->maps) return false;
     for (int i = 0; i < info->n_params; i++)

@@ -11,6 +11,10 @@ from . import constraints
 from .utils import lazy_property
 
 
+def _all(valid):
+    return _C._levels(valid, 0) or valid.all()  # of samples of a vmap it cannot be said
+
+
 class Distribution:
     """A batch of distributions: samples have the shape sample_shape + batch_shape + event_shape."""
 
@@ -46,7 +50,7 @@ class Distribution:
             if lazy or constraints.is_dependent(constraint):
                 continue
             value = getattr(self, name)
-            if not constraint.check(value).all():
+            if not _all(constraint.check(value)):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution {self!r} "
                     f"to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
@@ -181,7 +185,7 @@ class Distribution:
                 stacklevel=2,
             )
             return
-        if not support.check(value).all():
+        if not _all(support.check(value)):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the support "
                 f"({support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
