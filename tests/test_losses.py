@@ -438,3 +438,15 @@ def test_the_gradient_of_a_target_that_is_met_has_no_sign():
     F.mse_loss(x, y).backward()
     torch.cdist(x[None], y[None]).sum().backward()
     assert repr(y.grad) == "tensor([0., 0.])"
+
+
+def test_huber_loss_keeps_the_dtype_of_its_input():
+    x = torch.arange(6.0)
+    for short in torch.float16, torch.bfloat16:
+        near = (x + 0.3).to(short).requires_grad_()
+        each = F.huber_loss(near, x, reduction="none")
+        expected = (0.5 * (near.detach().float() - x) ** 2).to(short)
+        assert each.dtype is short and torch.equal(each.detach(), expected)
+        assert torch.equal(F.huber_loss(near, x), expected.mean())
+        each.sum().backward()
+        assert near.grad.dtype is short

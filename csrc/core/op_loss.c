@@ -352,7 +352,17 @@ static hg_status check_kept(hg_ctx *cx, const hg_tensor *to, const hg_tensor *ot
 hg_status hg_huber_loss_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (a[3].u.f <= 0) return hg_fail(cx, HG_STATE, "huber_loss does not support non-positive values for delta.");
     HG_TRY(check_kept(cx, a[0].u.t, a[1].u.t));
-    return compare(cx, HG_OP_HUBER_DATA, a, a[2], a[3], out);
+    hg_dtype kept = (hg_dtype)a[0].u.t->dtype;
+    if (hg_result_type(cx, a, 2) == kept) return compare(cx, HG_OP_HUBER_DATA, a, a[2], a[3], out);
+    hg_reduction r = HG_REDUCE_NONE;
+    hg_tensor *each = NULL;
+    hg_scope s;
+    HG_TRY(hg_reduction_of(cx, &a[2], &r));
+    HG_TRY(compare(cx, HG_OP_HUBER_DATA, a, hg_s("none"), a[3], &each)); /* each rounded before they are summed */
+    hg_scope_begin(cx, &s);
+    hg_status st = hg_scope_return(cx, &s, hg_reduce(cx, X(TO_COPY, T(each), hg_d(kept)), r), out);
+    hg_release(cx, each);
+    return st;
 }
 
 /* input, target, weight, reduction */
