@@ -960,7 +960,7 @@ def test_a_cast_turns_its_gradient_back_also_where_the_leaf_takes_any():
     [
         (lambda x: x.max(0)[0], 2), (lambda x: x.max(), 1), (lambda x: x.sort()[0], 2), (lambda x: x.median(), 1),
         (lambda x: x.gather(0, torch.tensor([[0, 1]])), 1), (lambda x: x.index_select(0, torch.tensor([0])), 1),
-        (lambda x: x.cummax(0)[0], 2), (lambda x: x.take(torch.tensor([0])), 1), (lambda x: x.trace(), 2),
+        (lambda x: x.cummax(0)[0], 2), (lambda x: x.take(torch.tensor([0])), 1), (lambda x: x.trace(), 2), (lambda x: sum(x.aminmax()), 1),
         (lambda x: torch.nn.functional.binary_cross_entropy_with_logits(x, x.detach(), reduction="sum"), 2),
         (lambda x: torch.nn.functional.binary_cross_entropy_with_logits(x.detach(), x, x.detach()), 2),
     ],
@@ -969,6 +969,14 @@ def test_a_gradient_that_is_written_into_zeros_has_their_version(function, versi
     x = torch.arange(6.0).view(3, 2).requires_grad_()
     (grad,) = torch.autograd.grad(function(x).sum(), x)
     assert grad._version == version
+
+
+def test_a_vector_times_a_matrix_is_squeezed_in_place():
+    x, weight = torch.ones(3), torch.ones(2, 3)
+    results = x @ weight.t(), torch.nn.functional.linear(x, weight), weight @ x
+    assert [y._version for y in results] == [1, 1, 0]
+    y = torch.tensor([1.0, 2, 3], requires_grad=True) @ weight.t()
+    assert y._version == 1 and y._base is None
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [(torch.bool, "CPUBoolType"), (torch.int64, "torch.LongTensor")])

@@ -72,7 +72,7 @@ hg_status hg_d_amax(hg_ctx *cx, hg_back *b) {
 hg_status hg_d_aminmax(hg_ctx *cx, hg_back *b) {
     hg_tensor *low = b->grad[0] ? spread(cx, b, OUT(0), b->grad[0]) : NULL;
     hg_tensor *high = b->grad[1] ? spread(cx, b, OUT(1), b->grad[1]) : NULL;
-    GIVE(0, low && high ? X(ADD, T(low), T(high)) : low ? low : high);
+    GIVE(0, low && high ? hg_x_written(X(ADD, T(low), T(high)), 1) : low ? low : high);
     return HG_OK;
 }
 

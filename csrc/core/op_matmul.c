@@ -570,7 +570,8 @@ static hg_tensor *matmul(hg_ctx *cx, hg_tensor *x, hg_tensor *y) {
                                      x->n_dim, y->n_dim));
     if (x->n_dim == 1 && y->n_dim == 1) return X(DOT, T(x), T(y));
     if (x->n_dim == 2 && y->n_dim == 1) return X(MV, T(x), T(y));
-    if (x->n_dim == 1 && y->n_dim == 2) return X(SQUEEZE_OWN, T(X(MM, T(X(UNSQUEEZE, T(x), hg_i(0))), T(y))), hg_i(0));
+    if (x->n_dim == 1 && y->n_dim == 2)
+        return hg_x_written(X(SQUEEZE_OWN, T(X(MM, T(X(UNSQUEEZE, T(x), hg_i(0))), T(y))), hg_i(0)), 1);
     if (x->n_dim == 2 && y->n_dim == 2) return X(MM, T(x), T(y));
     if (folds(x, y)) return folded(cx, x, y);
     if (x->n_dim == 3 && y->n_dim == 3 && x->shape[0] != y->shape[0]) { /* a single matrix against many */
