@@ -83,3 +83,23 @@ def test_flags_kept_for_hooks_to_come_are_collected_with_the_table():
     del m, key
     gc.collect()
     assert gone() is None
+
+
+def test_a_key_may_replace_the_table_whose_flags_are_being_read():
+    class Key:
+        armed = False
+
+        def __hash__(self):
+            if Key.armed:
+                Key.armed = False
+                m._forward_hooks = OrderedDict()
+            return 1
+
+    m, keys = nn.ReLU(), [Key() for _ in range(3)]
+    for key in keys:
+        m._forward_hooks[key] = print
+        m._forward_hooks_with_kwargs[key] = True
+    kept = OrderedDict({9: print})
+    Key.armed = True
+    m._forward_hooks = kept
+    assert list(m._forward_hooks) == [9] and not Key.armed

@@ -458,7 +458,9 @@ PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind, hg_hooks *before) {
     if (!made) return NULL;
     HOOKS(made)->kind = kind;
     int failed = before && PAST(PY(before)) && !(PAST(made) = PyDict_Copy(PAST(PY(before))));
+    if (before) Py_INCREF(PY(before)); /* keys that are compared may run anything */
     for (Py_ssize_t i = 0; before && !failed && i < before->n; i++) failed = remember_of(made, PY(before), i);
+    if (before) Py_DECREF(PY(before));
     if (failed || py_mapping_update(made, from) || lead_handles(from, made)) Py_CLEAR(made);
     return made;
 }
