@@ -15,8 +15,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
+from zipfile import ZipFile
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
@@ -198,6 +200,19 @@ def clear_relocated(library: Path) -> None:
     library.write_bytes(image)
 
 
+class BdistWheel(bdist_wheel):
+    """The wheel, compressed as far as it goes."""
+
+    def run(self) -> None:
+        super().run()
+        path = self.distribution.dist_files[-1][2]
+        with ZipFile(path) as wheel:
+            files = [(info, wheel.read(info)) for info in wheel.infolist()]
+        with ZipFile(path, "w") as wheel:
+            for info, data in files:
+                wheel.writestr(info, data, compresslevel=9)
+
+
 def up_to_date(obj: str, source: str) -> bool:
     rules = Path(obj).with_suffix(".d")
     if not os.path.exists(obj) or not rules.exists():
@@ -209,7 +224,7 @@ def up_to_date(obj: str, source: str) -> bool:
 
 blas_include, blas_macros = blas()
 setup(
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
     ext_modules=[
         Extension(
             "hookgrad._C",
