@@ -172,6 +172,12 @@ def test_tangents_that_are_missing_and_batches_of_them_are_checked():
     assert gradcheck(product(right), both, **only)
     assert calls[-4:] == [(False, False), (True, False), (False, False), (False, True)]
 
+    def without_views(x, y, x_tangent, y_tangent):
+        assert not any(t is not None and t._is_view() for t in (x_tangent, y_tangent))
+        return right(x, y, x_tangent, y_tangent)
+
+    assert gradcheck(product(without_views), both, check_batched_forward_grad=True, **only)
+
     def without_x(x, y, x_tangent, y_tangent):
         return x * y_tangent * 2 if x_tangent is None else right(x, y, x_tangent, y_tangent)
 

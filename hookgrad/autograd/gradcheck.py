@@ -296,7 +296,7 @@ def _tangents(func, inputs, directions):
     with forward_ad.dual_level():
         plain = [x.detach() if isinstance(x, hookgrad.Tensor) else x for x in inputs]
         for i, direction in directions.items():
-            plain[i] = forward_ad.make_dual(plain[i], direction)
+            plain[i] = forward_ad.make_dual(plain[i], direction.clone())  # not a view: a jvp may ask
         return [forward_ad.unpack_dual(out).tangent for out in _tuple(func(*plain))]
 
 
