@@ -209,7 +209,8 @@ def text():
             parts[-1] += f"\n_{name} = {name}\n"  # Tensor has attributes of these names
     taken, functions = ops(FUNCTION, False, "")
     for name, value in sorted(vars(_C).items()):
-        if isinstance(value, types.BuiltinFunctionType):
+        is_told = name[0] != "_" or name in RETURNS  # the others are the package's own
+        if isinstance(value, types.BuiltinFunctionType) and is_told:
             parts.append(f"def {name}(*args: Any, **kwargs: Any) -> {RETURNS.get(name, 'Any')}: ...")
     parts.append("\n" + "\n".join(functions) + "\n")
     for name, flag in (("nn", NN), ("linalg", LINALG), ("special", SPECIAL)):
