@@ -471,8 +471,8 @@ static void move_rows(hg_ctx *cx, const hg_tensor *to, const int64_t *put, const
         }
     if (each == 0) return;
     m.step_to = (to->n_dim ? to->stride[d] : 1) * size, m.step_from = (from->n_dim ? from->stride[d] : 1) * size;
-    if ((m.rank || (put && model->n_dim)) && m.rank == d && from->n_dim == to->n_dim && to->contiguous && from->contiguous &&
-        !put == !add)
+    if ((m.rank || (put && model->n_dim)) && m.rank == d && from->n_dim == to->n_dim && to->contiguous &&
+        from->contiguous && !put == !add)
         hg_work(cx, each, 1 + HG_GRAIN / (1 + n), move_in_rows, &m);
     else if (put) /* may name a row twice */
         move_some(&m, 0, n);
