@@ -451,6 +451,7 @@ enum {
     HG_ROW_UNASKED = 4096, /* in place it writes to whatever needs a gradient, as PyTorch's logical ops do */
     HG_ROW_TWICE = 1024,   /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
     HG_ROW_APART = 8192,   /* one for each of its two gradients */
+    HG_ROW_OTHER_OUT = 16384, /* out= of another dtype: Note [Given outputs] in out.c */
 };
 
 #define HG_MAX_PARAMS 16
