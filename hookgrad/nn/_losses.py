@@ -154,9 +154,8 @@ def poisson_nll_loss(
     """
     reduction = _reduction(size_average, reduce, reduction)
     F._must_be_tensors("poisson_nll_loss", input=input, target=target)
-    right = target * (
-        input if log_input else _C._add(input, eps).log()
-    )  # operands in the order PyTorch's compiler has them
+    # What PyTorch writes on the right of an operator is computed first there.
+    right = target * (input if log_input else _C._add(input, eps).log())
     loss = (input.exp() if log_input else input) - right
     if full:
         right = _C._mul(_C._mul(target, 2 * math.pi).log(), 0.5)

@@ -43,7 +43,7 @@ class TestCase(unittest.TestCase):
         self, x, y, msg=None, *, atol=None, rtol=None, equal_nan=True, exact_dtype=True, exact_device=False,
         exact_layout=False, exact_stride=False, exact_is_coalesced=False,
     ):  # fmt: skip
-        """Tensors and numbers within their dtype's tolerance, sequences and mappings, modules that are such among them, item by item, the rest by ==."""
+        """Tensors and numbers within their dtype's tolerance, sequences and mappings (of modules, too) item by item, the rest by ==."""
         if _is_number(x) and isinstance(y, hookgrad.Tensor) and y.numel() == 1:
             y = y.item()
         elif _is_number(y) and isinstance(x, hookgrad.Tensor) and x.numel() == 1:
