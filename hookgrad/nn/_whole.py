@@ -138,9 +138,13 @@ def _through(function, edges, grads, args, materialize):
 
 def _fresh(g):
     """A gradient as a kernel makes it: no view of what it was made from, and never written to."""
-    if g is None or g.requires_grad or _functions._dual_apply or g._base is None and not g._version:
+    if g is None or g.requires_grad or _functions._dual_apply:
         return g
-    return g.data
+    if g._base is not None:
+        return g.data
+    if g._version:  # it stays the only one there is of its memory, which a leaf may take over
+        _C._unsafe_set_version_counter((g,), (0,))
+    return g
 
 
 def _is_blank(word):
