@@ -342,6 +342,10 @@ def test_leaves_of_a_multi_grad_hook_under_grad():
     graph.register_multi_grad_hook((a, b), print)
     with pytest.raises(RuntimeError, match="A leaf node was passed to _will_engine_execute_node"):
         torch.autograd.grad((a * b).sum(), (a, b))
+    unreached, y, seen = leaf(), a * 2, []
+    graph.register_multi_grad_hook((unreached, y), seen.append)
+    torch.autograd.grad(y.sum(), (unreached, y), allow_unused=True)
+    assert len(seen) == 1 and seen[0][0] is None
     with pytest.raises(TypeError, match="no len"):
         graph.register_multi_grad_hook((t for t in (a, b)), print)
 

@@ -567,13 +567,13 @@ bool hg_backward_is_whole(const hg_ctx *cx) {
 
 hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out) {
     const hg_task *t = cx->run ? task_of(cx->run, n) : NULL;
-    if (t && !t->needed && t->captures && n->type == &hg_accumulate_node)
-        return hg_fail(cx, HG_STATE,
-                       "A leaf node was passed to _will_engine_execute_node but we are currently running "
-                       "autograd.grad(). This is currently not supported.");
     /* As in PyTorch the node that a run starts from, being the only one, does not count. */
     bool starts = t && t->is_root && cx->run->one_root;
     *out = t && !starts && t->visited && (t->needed || t->captures);
+    if (*out && !t->needed && n->type == &hg_accumulate_node)
+        return hg_fail(cx, HG_STATE,
+                       "A leaf node was passed to _will_engine_execute_node but we are currently running "
+                       "autograd.grad(). This is currently not supported.");
     return HG_OK;
 }
 
