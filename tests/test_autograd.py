@@ -85,7 +85,8 @@ def test_backward_with_an_edge_as_input_fills_a_retained_grad():
     x = leaf(2.0)
     y = x * 3
     y.retain_grad()
-    (y * y).backward(inputs=[torch.autograd.graph.get_gradient_edge(y)])
+    edge = torch.autograd.graph.get_gradient_edge(y)
+    (y * y).backward(inputs=[edge])
     assert y.grad.item() == 12.0 and x.grad is None
 
 

@@ -23,7 +23,8 @@ enum {
     HG_VIEW_MULTI_OUTPUT,
     HG_VIEW_CUSTOM,
     HG_VIEW_PASSED,
-    HG_SAVED_OWN_OUTPUT
+    HG_SAVED_OWN_OUTPUT,
+    HG_STANDS_FOR_EDGE /* made by hg_node_output(): it retains nothing */
 };
 
 /* The cold part of a tensor. */

@@ -208,9 +208,7 @@ static hg_status want_input(hg_ctx *cx, struct hg_run *run, hg_tensor *input, in
     if (!(t = task_of(run, e.node)) && (st = task_new(cx, run, e.node, &t)) != HG_OK) goto done;
     if (accumulate) { /* the node itself is to run: it accumulates, or fills a retained .grad on the way */
         t->needed = true;
-        /* The tensor made for an edge leaves it to the one that retains its gradient. */
-        bool retained = e.node->hooks && input->grad_fn && e.node->hooks->out[e.nr].retains;
-        if (input->grad_fn && !retained) st = hg_tensor_retain_grad(cx, input);
+        if (input->grad_fn && input->view_kind != HG_STANDS_FOR_EDGE) st = hg_tensor_retain_grad(cx, input);
     } else {
         capture *c = hg_mem(cx, sizeof *c);
         if (!c) {

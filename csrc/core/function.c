@@ -162,6 +162,7 @@ hg_status hg_node_output(hg_ctx *cx, hg_node *n, int k, hg_tensor **out) {
     if (st != HG_OK) return st;
     hg_retain(cx, n);
     hg_set_history(cx, *out, n, (uint32_t)k);
+    (*out)->view_kind = HG_STANDS_FOR_EDGE;
     return HG_OK;
 }
 
