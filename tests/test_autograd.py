@@ -88,6 +88,29 @@ def test_backward_with_an_edge_as_input_fills_a_retained_grad():
     edge = torch.autograd.graph.get_gradient_edge(y)
     (y * y).backward(inputs=[edge])
     assert y.grad.item() == 12.0 and x.grad is None
+    z = x * 3
+    edge = torch.autograd.graph.get_gradient_edge(z)
+    (z * z).backward(inputs=[edge], retain_graph=True)
+    assert not z.retains_grad
+    (z * z).backward(inputs=[edge, z, edge])
+    assert z.grad.item() == 12.0 and x.grad is None
+
+
+def test_a_function_that_is_one_node_computes_what_a_partial_run_wants():
+    x, grid = torch.rand(1, 1, 2, 2, requires_grad=True), torch.rand(1, 2, 2, 2, requires_grad=True)
+    y, seen = torch.nn.functional.grid_sample(x, grid, align_corners=True), []
+    y.grad_fn.register_hook(lambda grad_input, grad_output: seen.append([g is not None for g in grad_input]))
+    for inputs in (x, grid, (x, grid)):
+        torch.autograd.grad(y.sum(), inputs, retain_graph=True)
+        torch.autograd.grad(y.sum(), inputs, create_graph=True)
+    y.sum().backward(inputs=[y], retain_graph=True)
+    y.sum().backward()
+    assert seen == [[True, False]] * 2 + [[False, True]] * 2 + [[True, True]] * 2 + [[False, False], [True, True]]
+    a, b = (torch.rand(3, requires_grad=True) for _ in range(2))
+    z = torch.special.xlog1py(a, b)  # which has its derivative written out
+    z.grad_fn.register_hook(lambda grad_input, grad_output: seen.append([g is not None for g in grad_input]))
+    torch.autograd.grad(z.sum(), b)
+    assert seen[-1] == [False, True]
 
 
 def test_several_roots_are_summed():

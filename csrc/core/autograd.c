@@ -391,8 +391,7 @@ static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_
         memset(got, 0, size);
         hg_scope_fail(cx, inner->type->apply(cx, inner, &part_grad, got));
         for (uint32_t i = 1; i < inner->n_next; i++) grad_in[i] = got[i];
-        const struct hg_run *run = hg_partial_run(cx, n);
-        if (n->next[0].node && (!run || hg_run_wants(run, n->next[0].node)) && hg_scope_ok(cx)) {
+        if (hg_backward_wants(cx, n, 0) && hg_scope_ok(cx)) {
             if (got[0])
                 X(COPY_, T(part), T(got[0]));
             else

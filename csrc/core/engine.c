@@ -549,6 +549,12 @@ bool hg_run_wants(const struct hg_run *run, const hg_node *to) {
     return !t || t->needed || t->captures; /* one that has no task stands within a node, as what CopySlices wraps */
 }
 
+bool hg_backward_wants(const hg_ctx *cx, const hg_node *n, uint32_t edge) {
+    const struct hg_run *run = hg_partial_run(cx, n);
+    const hg_node *to = n->next[edge].node;
+    return to && (!run || hg_run_wants(run, to));
+}
+
 /* ---- What hooks may ask and leave behind ----------------------------------------------------------------------------------- */
 
 int hg_backward_depth(const hg_ctx *cx) { return cx->run ? cx->run->depth : 0; }

@@ -586,6 +586,8 @@ hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NU
 bool hg_backward_keeps(const hg_ctx *cx);    /* does it keep the graph? true where there is none */
 bool hg_backward_is_whole(
     const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
+/* Does it want what goes to an edge of the node that it is running? true of any other node's edge that leads somewhere. */
+bool hg_backward_wants(const hg_ctx *cx, const hg_node *n, uint32_t edge);
 /* Does it run the node, or return its gradient? Fails for a leaf whose gradient it returns: the leaf itself is not run. */
 hg_status hg_backward_will_run(hg_ctx *cx, const hg_node *n, bool *out);
 /* Tell `each` the nodes that it runs, from the first on, in the order in which they have their turn. */

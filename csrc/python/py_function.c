@@ -163,11 +163,22 @@ static PyObject *function_saved(PyObject *Py_UNUSED(m), PyObject *args) {
     return py_function_saved(node, raw);
 }
 
+/* _function_wants(node) -> a bool for each edge: does the backward under way want the gradient that goes there? */
+static PyObject *function_wants(PyObject *Py_UNUSED(m), PyObject *node) {
+    hg_ctx *cx = py_ctx();
+    hg_node *n = cx ? node_of(node) : NULL;
+    PyObject *wants = n ? PyTuple_New(hg_node_n_next(n)) : NULL;
+    for (Py_ssize_t i = 0; wants && i < PyTuple_GET_SIZE(wants); i++)
+        PyTuple_SET_ITEM(wants, i, PyBool_FromLong(hg_backward_wants(cx, n, (uint32_t)i)));
+    return wants;
+}
+
 static PyMethodDef functions[] = {
     {"_function_new", function_new, METH_VARARGS, NULL},
     {"_function_outputs", function_outputs, METH_VARARGS, NULL},
     {"_function_save", function_save, METH_VARARGS, NULL},
     {"_function_saved", function_saved, METH_VARARGS, NULL},
+    {"_function_wants", function_wants, METH_O, NULL},
     {"_function_zeros", function_zeros, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

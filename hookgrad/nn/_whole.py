@@ -88,24 +88,25 @@ class _Whole:
             args[i] = tensor
         if all(g is None for g in grads):
             return (None,) * len(edges)
-        as_one = self._twice and _C.is_grad_enabled()
+        wants = [i for i, wanted in zip(edges, _C._function_wants(self)) if wanted]
+        as_one = self._twice and wants and _C.is_grad_enabled()
         if self._derivative and not as_one:
             args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
             grads += (None,) * (self._n_results - len(grads))
             got = self._derivative(*grads, *args, *saved)
             got = got if isinstance(got, tuple) else (got,)
             got = [g if g is None or g._base is not None else _fresh(g) for g in got]
-            return tuple([g if _is_wanted(args[i]) else None for i, g in zip(edges, got)])
+            return tuple([g if i in wants else None for i, g in zip(edges, got)])
         n = len(grads)
 
         def through(*given):
-            return _through(self._function, edges, given[:n], given[n:], as_one)
+            return _through(self._function, wants, given[:n], given[n:], as_one)
 
         if as_one:
             sources = [*range(n), *(n + i for i in edges if isinstance(args[i], _C.Tensor))]
             through = one_node(self._name[:-1] + "Backward0", *sources)(through)
         got = iter(through(*grads, *args))
-        return tuple([next(got) if _is_wanted(args[i]) else None for i in edges])
+        return tuple([next(got) if i in wants else None for i in edges])
 
 
 def _is_wanted(arg):
@@ -114,13 +115,12 @@ def _is_wanted(arg):
     return isinstance(arg, _C.Tensor) and arg.requires_grad
 
 
-def _through(function, edges, grads, args, materialize):
-    """The function's gradients by those of the edges that need one, from the outputs'."""
+def _through(function, wanted, grads, args, materialize):
+    """The function's gradients by the arguments that are wanted, from the outputs'."""
     from ..autograd import grad
 
     create_graph = _C.is_grad_enabled()
     args = [a.zeros() if isinstance(a, _Blank) else a for a in args]
-    wanted = [i for i in edges if _is_wanted(args[i])]
     # Stand-ins, so that the inputs' own hooks do not run; in a second derivative they lead on to the inputs. Tangents they keep.
     for i in wanted:
         args[i] = args[i].view_as(args[i])._requires()
@@ -128,7 +128,7 @@ def _through(function, edges, grads, args, materialize):
         outputs = function(*args)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     used = [(out, g) for out, g in zip(outputs, grads) if g is not None and out.requires_grad]
-    if not used:
+    if not used or not wanted:
         return (None,) * len(wanted)
     outputs, grads = zip(*used)
     by = [args[i] for i in wanted]
