@@ -61,6 +61,8 @@ LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_double k_few k_g
 # Of these, what has loops over a block of known length, or over a few elements: fast only where it is written out.
 UNROLLED = """copy k_gemm k_reduce k_unary k_window op_create op_extreme op_loss op_matmul op_nll op_norm op_pool op_scan op_softmax
               op_sort optim""".split()
+# What is slower by a hundredth or more where instructions are not scheduled (see flags_of).
+ORDERED = "k_binary k_unary op_loss op_nll op_pool op_random op_scan op_softmax".split()
 # What no loop runs through, neither one over elements nor a program's own: as small as can be. No file with HG_VECTOR: GCC, too,
 # leaves the upper halves of vectors in use where it makes code small (see loop_flags).
 SELDOM = """cpu dtype malloc_host meta op_arrange op_decompose op_einsum op_math py_buffer py_cast py_dispatch py_dlpack
@@ -78,6 +80,9 @@ def flags_of(source: str, compiler: str) -> list[str]:
     if "gcc" in compiler and path.stem not in JOINED:
         # Padding is a fiftieth of the library, and nothing is faster for it.
         flags += [f"-falign-{what}=1" for what in ("functions", "loops", "jumps")]
+        if path.stem not in ORDERED:
+            # The processor finds by itself what can begin early, and what comes in one order each time is compressed better.
+            flags += ["-fno-schedule-insns2"]
     return [*flags, "-Os"] if path.stem in SELDOM else flags
 
 
