@@ -122,10 +122,13 @@ def _neighbours(y, dim):
 def trapezoid(y, x=None, *, dx=1, dim=-1):
     """The integral along a dimension by the trapezoidal rule, the points x apart, or dx."""
     if x is not None:
-        return _C._div((_neighbours(y, dim) * _steps(y, x, dim)).sum(dim), 2.0)
+        steps = _steps(y, x, dim)
+        return _C._div((_neighbours(y, dim) * steps).sum(dim), 2.0)
     if y.size(dim) == 0:
         return y.new_zeros([n for d, n in enumerate(y.shape) if d != dim % y.dim()])
-    return _times(y.sum(dim) - _times(y.select(dim, 0) + y.select(dim, -1), 0.5), dx)
+    last = y.select(dim, -1)
+    ends = _times(y.select(dim, 0) + last, 0.5)
+    return _times(y.sum(dim) - ends, dx)
 
 
 trapz = trapezoid
@@ -135,7 +138,8 @@ def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
     """The running integral along a dimension by the trapezoidal rule."""
     if x is None:
         return _times(_neighbours(y, dim), dx / 2.0).cumsum(dim)
-    return _C._div((_neighbours(y, dim) * _steps(y, x, dim)).cumsum(dim), 2.0)
+    steps = _steps(y, x, dim)
+    return _C._div((_neighbours(y, dim) * steps).cumsum(dim), 2.0)
 
 
 def _steps(y, x, dim):

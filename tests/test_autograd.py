@@ -113,6 +113,30 @@ def test_a_function_that_is_one_node_computes_what_a_partial_run_wants():
     assert seen[-1] == [False, True]
 
 
+def test_a_node_without_a_derivative_fails_where_nothing_behind_it_is_wanted():
+    x = torch.rand(3, requires_grad=True)
+    y = torch.heaviside(x, x)
+    with pytest.raises(RuntimeError, match="derivative for aten::heaviside is not implemented"):
+        y.sum().backward(inputs=[y])
+
+
+def test_the_sign_of_a_determinant_leads_nowhere():
+    x = torch.eye(2, requires_grad=True)
+    assert torch.autograd.grad(torch.linalg.slogdet(x).sign, x, allow_unused=True) == (None,)
+
+
+def test_parts_of_a_composite_run_backward_in_pytorchs_order():
+    x, y, order = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True), []
+    x.register_hook(lambda grad: order.append("x"))
+    y.register_hook(lambda grad: order.append("y"))
+    torch.trapezoid(x, y).backward()
+    torch.cumulative_trapezoid(x, y).sum().backward()
+    assert order == ["x", "y"] * 2
+    product = torch.nn.functional.cosine_similarity(x, y, 0).grad_fn.next_functions[0][0]
+    first, second = (node._sequence_nr() for node, _ in product.next_functions)
+    assert first > second
+
+
 def test_several_roots_are_summed():
     x = leaf(2.0)
     torch.autograd.backward([x * 2, x * x], [torch.ones(1), torch.tensor([10.0])])

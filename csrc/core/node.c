@@ -391,7 +391,8 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     hg_scope_begin(cx, &s);
     bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE;
     /* What was computed from views made under no_grad alone leads nowhere. */
-    if ((!n->op->saves || hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK) && any && b.need)
+    bool runs = any && (b.need || n->op->op->backward == hg_d_missing);
+    if ((!n->op->saves || hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK) && runs)
         hg_scope_fail(cx, as_one ? hg_backward_as_one(cx, &b) : n->op->op->backward(cx, &b));
     return hg_scope_end(cx, &s);
 }

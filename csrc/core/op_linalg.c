@@ -672,6 +672,7 @@ hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_slogdet_bwd(hg_ctx *cx, hg_back *b) {
+    if (!b->grad[1]) return HG_OK; /* the sign leads nowhere */
     hg_tensor *a = IN(0), *det = cx->grad_enabled ? NULL : X(DET, T(a));
     if (det && any_true(cx, X(EQ, T(det), hg_i(0))))
         GIVE(0, X(MUL, T(as_factors(cx, GRAD(1))), T(X(DIV, T(cofactors(cx, a)), T(as_factors(cx, det))))));

@@ -232,7 +232,8 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     with hookgrad.no_grad():
         for length in lengths:
             length.clamp_min_(eps)
-    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
+    second = x2 / lengths[1]  # made first, as PyTorch's compiler has it
+    return ((x1 / lengths[0]) * second).sum(dim)
 
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
