@@ -14,8 +14,10 @@ _READING = {
     "data": "Cannot access data pointer of Tensor that doesn't have storage",
 }
 
+_READING["numpy"] = _READING["data"]
 
-def _tensors(args):
+
+def tensors_of(args):
     every = [t for a in args for t in (a if isinstance(a, list) else (a,))]
     return [t for t in every if isinstance(t, _C.Tensor)]
 
@@ -38,7 +40,7 @@ def of_call(transforms, id, inplace, args, kwargs):
     """An op is called that may have no place here. What stands in for its result; None: nothing does."""
     from ._ops import overload_of, row_of
 
-    row, others = row_of(id), of(_tensors(args[inplace:])) & transforms.maps
+    row, others = row_of(id), of(tensors_of(args[inplace:])) & transforms.maps
     name = row["name"]
     if inplace:
         _written(transforms, overload_of(id, True, args, kwargs).name(), of(args[:1]), others)
@@ -55,7 +57,7 @@ def of_call(transforms, id, inplace, args, kwargs):
                 "were not batched."
             )
     elif name == "_index":
-        if of([t for t in _tensors(args[1:]) if t.dtype == _C.bool]) & transforms.maps:
+        if of([t for t in tensors_of(args[1:]) if t.dtype == _C.bool]) & transforms.maps:
             raise RuntimeError(
                 "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
                 "with a boolean mask."
@@ -90,7 +92,7 @@ def refuse_random():
 
 
 def _draw(transforms, row, inplace, args, kwargs):
-    samples, tensors = transforms.samples, _tensors(args)
+    samples, tensors = transforms.samples, tensors_of(args)
     bit, several = samples.level, samples.randomness == "different"
     if samples.randomness == "error":
         refuse_random()

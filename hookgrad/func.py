@@ -42,7 +42,7 @@ __all__ = [
 # ---- Trees of tensors -------------------------------------------------------------------------------------------------
 
 
-_RETURNS = "expected f(*primals) to return only tensors, got unsupported type"
+_AUX = "Expected tensors, got unsupported type"
 
 
 def _tensors(leaves, what):
@@ -50,6 +50,13 @@ def _tensors(leaves, what):
         if not isinstance(leaf, _C.Tensor):
             raise RuntimeError(f"{what} {type(leaf)}")
     return leaves
+
+
+def _outputs(result, name):
+    leaves, rebuild = _flatten(result)
+    if leaves in ([], [None]):
+        raise RuntimeError(f"{name}: Expected f to be a function that has non-empty output (got output = {leaves})")
+    return _tensors(leaves, f"{name}: expected f(*primals) to return only tensors, got unsupported type"), rebuild
 
 
 def _mine(leaves, recording):
@@ -65,11 +72,8 @@ def _saveable(tensors):
 
 
 def _detached(t):
-    """It keeps its tangent, where dual tensors are about."""
-    detached = t.detach()
-    if _C._has_duals() and (tangent := _autograd.forward_ad._tangent(t)) is not None:
-        _autograd.forward_ad._Level.tangents[detached] = tangent.detach() if t.requires_grad else tangent
-    return detached
+    """It keeps its tangents, where dual tensors are about."""
+    return _autograd.forward_ad._detached(t) if _C._has_duals() else t.detach()
 
 
 def _drawn(structure):
@@ -89,7 +93,7 @@ def _settled(tensors, mine, recording):
                 continue
             seen.add(node)
             leaf = getattr(node, "variable", None)
-            if isinstance(leaf, _C.Tensor) and id(leaf) not in own:
+            if isinstance(leaf, _C.Tensor) and id(leaf) not in own and not hasattr(leaf, "_stands_in"):
                 return True
             waiting.extend(next_node for next_node, _ in node.next_functions)
         return False
@@ -164,28 +168,27 @@ class _Call:
     def __init__(self, call, tree, has_aux, name, forward=False):
         self.recording = _C.is_grad_enabled()
         leaves, self.rebuild = _flatten(tree)
-        self.quiet = partial(_unpacked, name.startswith("jvp"), leaves)
         with inference_mode(False):
             self.mine = _mine(leaves, self.recording)
         for t in self.mine:
             _C._levels(t, _transforms.level())
-        with self.quiet(), inference_mode(False), enable_grad(), _transforms.inside(forward=forward, derives=True):
+        with (
+            _unpacked(forward, leaves),
+            inference_mode(False),
+            enable_grad(),
+            _transforms.inside(forward=forward, derives=True),
+        ):
             result, aux = _with_aux(call(self.rebuild(self.mine)), has_aux, name)
         if name.startswith("grad") and not isinstance(result, _C.Tensor):
             raise RuntimeError(f"{name}: Expected f(*args) to return a Tensor, got {type(result)}")
-        self.outputs, self.output = _flatten(result)
-        if self.outputs in ([], [None]):
-            raise RuntimeError(
-                f"{name}: Expected f to be a function that has non-empty output (got output = {self.outputs})"
-            )
-        _tensors(self.outputs, f"{name}: {_RETURNS}")
+        self.outputs, self.output = _outputs(result, name)
         for out in self.outputs:
             if not (out.is_floating_point() or _transforms.forwards or forward or name.startswith("grad")):
                 raise RuntimeError(
                     f"vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor with dtype {out.dtype}"
                 )
         flat, build = _flatten(aux)
-        self.aux = build(self.settled(_tensors(flat, "Expected tensors, got unsupported type"))) if has_aux else None
+        self.aux = build(self.settled(_tensors(flat, _AUX))) if has_aux else None
 
     def settled(self, tensors):
         return _settled(tensors, self.mine, self.recording)
@@ -201,28 +204,29 @@ class _Call:
 # ---- Functions applied in them --------------------------------------------------------------------------------------------
 
 
-class _ByItsJvp(BaseException):
-    """A Function with a `jvp` of its own has been met, at the level of a `jvp` transform."""
+class _ByDuals(BaseException):
+    """A `jacfwd` has met what backward does not pass as tangents do: `no_grad`, or a Function with a `jvp` of its own."""
 
 
 _MORE = "For more details, please see https://pytorch.org/docs/main/notes/extending.func.html"
 
 
 class _Transforms(threading.local):
-    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap, or go forward; and at
-    which depth a `jvp` asks to be told of Functions that have their own."""
+    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap, or go forward, or are to
+    hear of `_ByDuals`."""
 
     depth = vmaps = forwards = asks = 0
     maps = derives = 0  # Note [Levels] in op.c
     samples = None  # of the innermost vmap
 
     @contextmanager
-    def inside(self, vmap=False, forward=False, samples=None, derives=False):
+    def inside(self, vmap=False, forward=False, samples=None, derives=False, asks=False):
         was = dict(vars(self))
         self.samples = samples or self.samples
         level = self.level()
         self.maps, self.derives = self.maps | level * (samples is not None), self.derives | level * derives
         self.depth, self.vmaps, self.forwards = self.depth + 1, self.vmaps + vmap, self.forwards + forward
+        self.asks += asks
         self.tell()
         try:
             yield
@@ -239,7 +243,7 @@ class _Transforms(threading.local):
 
     def tell(self):
         _C._in_transform(self.depth > 0)
-        _C._dispatch_transforms(self.maps, self.derives, self.asked)
+        _C._dispatch_transforms(self.maps, self.derives | 64 * (self.asks > 0), self.asked)
 
     def below(self, kernel, *args, **kwargs):
         """Call what knows nothing of transforms."""
@@ -259,6 +263,8 @@ class _Transforms(threading.local):
         """Of a number that is wanted of a sample, or of an op that may have no place here."""
         if args is None:
             _levels.of_reading(what)
+        if not records and any(t.requires_grad for t in _levels.tensors_of((*args, *kwargs.values()))):
+            self.by_duals()
         return _levels.of_call(self, what, levels, args, kwargs)
 
     def forward(self, cls):
@@ -267,13 +273,9 @@ class _Transforms(threading.local):
             return cls.forward, False
         return partial(self.samples.apply, cls), self.depth == self.samples.depth
 
-    @contextmanager
-    def asking(self):
-        was, self.asks = self.asks, self.depth + 1
-        try:
-            yield
-        finally:
-            self.asks = was
+    def by_duals(self):
+        if self.asks and not _C.is_inference_mode_enabled():
+            raise _ByDuals
 
     def check(self, cls):
         """What a Function must have to be applied there."""
@@ -288,8 +290,7 @@ class _Transforms(threading.local):
             return
         if cls.jvp is function.Function.jvp:
             cls.jvp(None)
-        if self.depth == self.asks:
-            raise _ByItsJvp
+        self.by_duals()
 
     def _check_vmap(self, cls):
         has_rule = cls.vmap is not function.Function.vmap
@@ -421,54 +422,26 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
     _floating(values)
     for value, tangent in zip(values, flat):
         _autograd.forward_ad._check_size(value, tangent)
-    try:
-        with _transforms.asking():
-            call = _Call(lambda values: func(*values), primals, has_aux, name, forward=True)
-    except _ByItsJvp:
-        return _dual_jvp(func, primals, flat, has_aux, name)
-    if strict and not all(_reaches(out, call.mine) for out in call.outputs):
+    forward_ad, level = _autograd.forward_ad, _transforms.level()
+    with (
+        forward_ad._set_fwd_grad_enabled(True),
+        forward_ad._jvp_level(),
+        _transforms.inside(forward=True, derives=True),
+    ):
+        duals = [forward_ad.make_dual(x, t) for x, t in zip(values, flat)]
+        for dual in duals:
+            _C._levels(dual, level)
+        result, aux = _with_aux(func(*tree_unflatten(duals, structure)), has_aux, name)
+        outputs, build = _outputs(result, name)
+        pairs = [forward_ad.unpack_dual(out) for out in outputs]
+        if has_aux:
+            flat, rebuild = _flatten(aux)
+            aux = rebuild([forward_ad.unpack_dual(t).primal for t in _tensors(flat, _AUX)])
+    if strict and any(p.tangent is None for p in pairs):
         raise RuntimeError(
             "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed with "
             "strict=True."
         )
-    with call.quiet(), inference_mode(False), enable_grad():
-        flat = _saveable(flat)
-        vs = [_C.zeros_like(o, requires_grad=o.is_floating_point()) for o in call.outputs]
-        products = _gradients(call.outputs, call.mine, vs)
-        by = [v for v in vs if v.requires_grad]
-        results = iter(_settled(_gradients(products, by, flat), [*call.mine, *vs], call.recording))
-        results = [next(results) if v.requires_grad else v for v in vs]
-    out = call.output(results)
-    return (call.value(), out, call.aux) if has_aux else (call.value(), out)
-
-
-def _reaches(out, inputs):
-    """Does `out` depend on one of them?"""
-    starts = {_autograd.graph.get_gradient_edge(x).node for x in inputs}
-    waiting, seen = [_autograd.graph.get_gradient_edge(out).node] if out.requires_grad else [], set()
-    while waiting:
-        node = waiting.pop()
-        if node in starts:
-            return True
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting.extend(following for following, _ in node.next_functions)
-    return False
-
-
-def _dual_jvp(func, primals, tangents, has_aux, name):
-    """The same by dual tensors."""
-    from .autograd import forward_ad
-
-    leaves, rebuild = _flatten(primals)
-    level = _transforms.level()
-    with forward_ad.dual_level(), _transforms.inside(forward=True, derives=True):
-        duals = [forward_ad.make_dual(x, t) for x, t in zip(leaves, tangents)]
-        for dual in duals:
-            _C._levels(dual, level)
-        result, aux = _with_aux(func(*rebuild(duals)), has_aux, name)
-        outputs, build = _flatten(result)
-        pairs = [forward_ad.unpack_dual(out) for out in _tensors(outputs, f"{name}: {_RETURNS}")]
     value = build([p.primal for p in pairs])
     out = build([_C.zeros_like(p.primal) if p.tangent is None else p.tangent for p in pairs])
     return (value, out, aux) if has_aux else (value, out)
@@ -542,11 +515,11 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
     return _by_rows(func, argnums, has_aux, "vjp(f, *primals)")
 
 
-def _by_rows(func, argnums, has_aux, name):
+def _by_rows(func, argnums, has_aux, name, forward=False):
     @wraps(func)
     def wrapper(*args, **kwargs):
         tree, replaced = _chosen(args, argnums)
-        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, name)
+        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, name, forward)
         blocks = []
         for k, output in enumerate(call.outputs):
             rows = []
@@ -559,7 +532,7 @@ def _by_rows(func, argnums, has_aux, name):
                     )
                 )
             columns = [
-                _C.stack([row[j] for row in rows]).view(output.shape + x.shape)
+                _C.stack([row[j] for row in rows]).view(output.shape + x.shape).to((output if forward else x).dtype)
                 if rows
                 else x.new_zeros(output.shape + x.shape)
                 for j, x in enumerate(call.mine)
@@ -572,17 +545,40 @@ def _by_rows(func, argnums, has_aux, name):
 
 
 def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
-    """As `jacrev`, with the same numbers: there is no forward mode.
+    """As `jacrev`, with the same numbers, where the function does not tell forward mode from backward.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.func.jacfwd.html
     """
-    rows = _by_rows(func, argnums, has_aux, "jvp(f, primals, tangents)")
+    rows = _by_rows(func, argnums, has_aux, "jvp(f, primals, tangents)", forward=True)
 
     @wraps(func)
     def wrapper(*args, **kwargs):
-        _floating(_flatten(_chosen(args, argnums)[0])[0])
-        with _transforms.inside(vmap=True, forward=True), _drawing(randomness):
-            return rows(*args, **kwargs)
+        tree, replaced = _chosen(args, argnums)
+        leaves, rebuild = _flatten(tree)
+        _floating(leaves)
+        try:
+            with _transforms.inside(vmap=True, forward=True, asks=True), _drawing(randomness):
+                return rows(*args, **kwargs)
+        except _ByDuals:
+            pass
+
+        def column(*tangents):
+            xs = tuple([x.clone() for x in leaves])  # func may write to them
+            return jvp(lambda *xs: func(*replaced(rebuild(xs)), **kwargs), xs, tangents, has_aux=has_aux)[1:]
+
+        sizes = [x.numel() for x in leaves]
+        parts = _C.eye(sum(sizes)).split(sizes, 1)
+        basis = [part.to(x.dtype).view(-1, *x.shape) for part, x in zip(parts, leaves)]
+        columns, *aux = vmap(column, randomness=randomness)(*basis)
+        outs, build = _flatten(columns)
+        blocks = [zip(out.movedim(0, -1).split(sizes, -1), leaves) for out in outs]
+        result = build(
+            [rebuild([part.reshape(out.shape[1:] + x.shape) for part, x in block]) for out, block in zip(outs, blocks)]
+        )
+        if not has_aux:
+            return result
+        flat, build = _flatten(aux[0])
+        return result, build([t[0] for t in flat])
 
     return wrapper
 
@@ -733,7 +729,7 @@ def _stacked(results, out_dims, name, level, empty):
     for column, d in zip(columns, dims):
         first, several = column[0], d is not None
         if isinstance(first, _C.Tensor):
-            mapped = _C._levels(first, 0) & level or not all(_C.equal(first, t) for t in column[1:])
+            mapped = _C._levels(first, 0) & level or not all(_transforms.below(_C.equal, first, t) for t in column[1:])
             if mapped and not several:
                 raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
             if several and not mapped:

@@ -161,7 +161,7 @@ def test_both_modes_together():
     with fw.dual_level(), torch.inference_mode():
         x = fw.make_dual(torch.ones(2), torch.ones(2))
         x *= 3
-        assert tangent(x).tolist() == [3.0, 3.0]
+        assert tangent(x) is None
     torch.manual_seed(0)
     norm = torch.nn.BatchNorm1d(2)
     with fw.dual_level():
@@ -303,3 +303,126 @@ def test_a_functions_jvp_computes_without_tangents():
     with fw.dual_level():
         out = Square.apply(fw.make_dual(torch.tensor([3.0]), torch.ones(1)))
         assert repr(fw.unpack_dual(out).tangent) == "tensor([6.])"
+
+
+def off(x):
+    with torch.no_grad():
+        y = x * x
+    return y * x
+
+
+@pytest.mark.parametrize("scope", ["no_grad", "set_grad_enabled"])
+def test_tangents_do_not_depend_on_the_grad_mode(scope):
+    x = torch.tensor([1.0, 2.0])
+
+    def f(x):
+        with getattr(torch, scope)(*[False] * (scope != "no_grad")):
+            return (x**2).sum()
+
+    for call in (lambda: torch.func.jvp(f, (x,), (x,))[1], lambda: torch.func.linearize(f, x)[1](x)):
+        assert call().item() == 10
+    assert torch.func.jacfwd(f)(x).tolist() == [2, 4]
+    assert torch.func.jacfwd(torch.func.jacfwd(off))(x).sum(0).tolist() == [[6, 0], [0, 12]]
+    assert torch.func.hessian(lambda x: off(x).sum())(x).tolist() == [[2, 0], [0, 4]]  # backward minds the mode
+    assert torch.func.jacfwd(lambda x: (off(x), x), has_aux=True)(x)[1].tolist() == [1, 2]
+    (block, rest) = torch.func.jacfwd(lambda x, y: off(x) * y, argnums=(0, 1))(x, x)
+    assert block.tolist() == [[3, 0], [0, 24]] and rest.tolist() == [[1, 0], [0, 8]]
+    inner = torch.func.jvp(lambda y: torch.func.jvp(off, (y,), (x,))[1], (x,), (x,))
+    assert inner[0].tolist() == [3, 24] and inner[1].tolist() == [6, 48] and not inner[1].requires_grad
+    assert torch.func.grad(lambda x: torch.func.jvp(off, (x,), (x,))[1].sum())(x).tolist() == [3, 12]
+
+
+def test_tangents_are_not_seen_where_they_are_switched_off():
+    x = torch.tensor([1.0, 2.0])
+
+    def f(x):
+        with fw._set_fwd_grad_enabled(False):
+            y = x**2
+        return y * x
+
+    assert torch.func.jvp(f, (x,), (x,))[1].tolist() == [1, 8]
+    assert torch.func.jacfwd(f)(x).tolist() == [[1, 0], [0, 4]]
+    with fw.dual_level(), torch.inference_mode():
+        assert not fw._is_fwd_grad_enabled()
+
+
+def test_levels_of_jvp_nest_and_others_do_not():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    t = torch.tensor([1.0, 0.5], requires_grad=True)
+
+    def twice(x, t):
+        return torch.func.jvp(lambda y: torch.func.jvp(lambda z: z**3, (y,), (y.detach(),))[1], (x,), (t,))[1]
+
+    assert twice(x, t).tolist() == [6, 12]
+    assert [g.tolist() for g in torch.autograd.grad(twice(x, t).sum(), (x, t))] == [[6, 6], [6, 24]]
+    with fw.dual_level(), pytest.raises(RuntimeError, match="Nested forward mode"):
+        torch.func.jvp(torch.sin, (x,), (x,))
+    with pytest.raises(RuntimeError, match="Nested forward mode"):
+        torch.func.jvp(lambda x: fw.enter_dual_level(), (x,), (x,))
+
+
+def test_a_view_made_before_its_base_was_dual_has_the_tangent():
+    with fw.dual_level():
+        y = torch.ones(2)
+        view, other = y.view(2, 1), y[1:]
+        view.copy_(fw.make_dual(torch.ones(2, 1), torch.tensor([[3.0], [4.0]])))
+        assert fw.unpack_dual(other).tangent.tolist() == [4]
+    x = torch.tensor([1.0, 2.0])
+    p = torch.tensor(3.0, requires_grad=True)
+    with fw.dual_level():
+        y = fw.make_dual(x, x) * 1
+        y[0].mul_(p)  # the part of the tangent is written with a graph
+        assert torch.autograd.grad(fw.unpack_dual(y).tangent.sum(), p)[0].item() == 1
+
+    def f(x):
+        y = x.clone()
+        y[0].mul_(x[1])
+        y[:1].add_(x[1:] ** 2)
+        return y * 2
+
+    second = torch.func.jvp(lambda x: torch.func.jvp(f, (x,), (x * x,))[1], (x,), (torch.tensor([1.0, 0.5]),))
+    assert [t.tolist() for t in second] == [[44, 8], [45, 4]]
+
+
+def test_a_functions_own_vmap_and_jvp_go_together():
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def jvp(ctx, t):
+            return 2 * t * ctx.saved_tensors[0]
+
+        @staticmethod
+        def vmap(info, dims, x):
+            return Square.apply(x), dims[0]
+
+    x, t = torch.eye(2) + 1, torch.ones(2, 2)
+    for call in (
+        lambda: torch.func.vmap(lambda x, t: torch.func.jvp(Square.apply, (x,), (t,)))(x, t)[1],
+        lambda: torch.func.jvp(torch.func.vmap(Square.apply), (x,), (t,))[1],
+    ):
+        assert call().tolist() == [[4, 2], [2, 4]]
+    assert torch.func.jacfwd(Square.apply)(x[0]).tolist() == [[4, 0], [0, 2]]  # without a backward
+
+
+def test_a_jvp_takes_what_make_dual_takes():
+    x, t = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
+    value, tangent = torch.func.jvp(lambda x: x.mul_(3), (x,), (t,))  # in place, in what was given
+    assert value.tolist() == x.tolist() == [3, 6] and tangent.tolist() == t.tolist() == [9, 12]
+    assert not torch.func.jvp(lambda x: (x * 2, torch.tensor(x.requires_grad)), (x,), (t,), has_aux=True)[2]
+    assert torch.func.jacfwd(torch.Tensor.double)(x).dtype == torch.float64
+    assert torch.func.jacfwd(torch.Tensor.long)(x).dtype == torch.int64
+    with pytest.raises(RuntimeError, match="Cannot access data pointer"):
+        torch.func.jvp(lambda x: torch.from_numpy(x.numpy()), (x,), (t,))
+    with fw.dual_level():
+        assert torch.equal(fw.make_dual(x, t), x)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+        packed = []
+        torch.func.jvp(torch.sin, (x.clone().requires_grad_(),), (t,))
+        assert packed

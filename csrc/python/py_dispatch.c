@@ -9,12 +9,12 @@
    A class may make its tensors hollow (Tensor._make_wrapper_subclass): they have a shape, and no values of their own. */
 #include "py_op.h"
 
-static _Thread_local int modes; /* how many are on in this thread */
-static _Thread_local bool no_duals;
-static _Thread_local int off; /* how many blocks deep in which nobody is asked */
-static int modes_anywhere;    /* with the GIL held */
-static int transforms;        /* threads in transforms of torch.func */
-static bool classes;          /* is there a class that dispatches? */
+static _Thread_local int modes;    /* how many are on in this thread */
+static _Thread_local int no_duals; /* 2: of the innermost only */
+static _Thread_local int off;      /* how many blocks deep in which nobody is asked */
+static int modes_anywhere;         /* with the GIL held */
+static int transforms;             /* threads in transforms of torch.func */
+static bool classes;               /* is there a class that dispatches? */
 
 /* ---- Who is asked --------------------------------------------------------------------------------------------------- */
 
@@ -206,8 +206,10 @@ static PyObject *ask(hg_ctx *cx, int id, bool inplace, PyObject *args, PyObject 
 
 /* Does the package have to look at the call, in the transforms that this thread is in? Note [Levels] in op.c. */
 static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_tensor *into) {
-    if (cx->run) return false; /* a derivative knows what it does */
-    if (into && (cx->derives | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels) return true;
+    if (cx->run) return false;                                           /* a derivative knows what it does */
+    if (cx->derives & 64 && !cx->grad_enabled && !no_duals) return true; /* a tangent would pass */
+    if (into && !no_duals && ((cx->derives & 63) | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels)
+        return true;
     if (!cx->maps) return false;
     for (int i = 0; i < info->n_params; i++)
         if (info->params[i].kind == HG_A_GENERATOR) return true;
@@ -229,7 +231,7 @@ static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_a
 
 static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
                          int *n) {
-    if (hg_py->dual_call && !no_duals) {
+    if (hg_py->dual_call && no_duals != 1) {
         hg_status told = ask_first(cx, hg_py->dual_call, info, a, into, made, n);
         if (told != HG_OK || *made) return told;
     }
@@ -344,7 +346,9 @@ static PyObject *levels(PyObject *Py_UNUSED(m), PyObject *args) {
 }
 
 bool py_hides(PyObject *self, const char *what) {
-    int hidden = py_this_ctx ? TENSOR(self)->levels & py_this_ctx->maps : 0;
+    int hidden = py_this_ctx
+                     ? TENSOR(self)->levels & (py_this_ctx->maps | (*what == 'n' ? py_this_ctx->derives & 63 : 0))
+                     : 0;
     PyObject *got = hidden ? PyObject_CallFunction(hg_py->transform_call, "si", what, hidden) : NULL;
     Py_XDECREF(got);
     return hidden && !got;
@@ -366,14 +370,15 @@ static PyObject *dispatch_duals(PyObject *Py_UNUSED(m), PyObject *args) {
 }
 
 static PyObject *has_duals(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
-    return PyBool_FromLong(hg_py->dual_call && !no_duals);
+    return PyBool_FromLong(hg_py->dual_call && no_duals != 1);
 }
 
-/* _without_duals(off): whether this thread's ops are not told of dual tensors; returns what was before. */
+/* _without_duals(off): whether this thread's ops are not told of dual tensors, or (2) only of those of the levels around; returns
+   what was before. */
 static PyObject *without_duals(PyObject *Py_UNUSED(m), PyObject *off) {
-    bool was = no_duals;
-    no_duals = off == Py_True;
-    return PyBool_FromLong(was);
+    int was = no_duals;
+    no_duals = (int)PyLong_AsLong(off);
+    return PyLong_FromLong(was);
 }
 
 /* _dispatch_classes(): there is a class that dispatches. */

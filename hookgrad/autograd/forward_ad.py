@@ -22,7 +22,7 @@ from .._ops import IS_VIEW, row_of
 from ..utils.weak import WeakIdKeyDictionary
 from . import function, grad
 from .function import Function
-from .grad_mode import _DecoratorContextManager, enable_grad, inference_mode, no_grad
+from .grad_mode import _DecoratorContextManager, _Remembered, enable_grad, inference_mode, no_grad
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
 
@@ -37,16 +37,51 @@ class UnpackedDualTensor(NamedTuple):
 
 
 class _Level:
-    """The level that is entered: there is one at a time, as in PyTorch."""
+    """A level that is entered, within another where both are of torch.func's `jvp`."""
 
-    number = -1
+    now = None  # the innermost that ops are told of
+    entered = 0  # how many there are, of all samples that are side by side
     enabled = True  # are tangents seen?
-    tangents = WeakIdKeyDictionary()
-    alone = WeakIdKeyDictionary()  # what shares memory with another tensor, but not its tangent
+
+    def __init__(self, below, nests):
+        self.below, self.nests, self.told = below, nests, _C._without_duals(0)
+        self.tangents = WeakIdKeyDictionary()
+        self.alone = WeakIdKeyDictionary()  # what shares memory with another tensor, but not its tangent
 
 
-def _tangent(tensor):
-    return _Level.tangents.get(tensor) if _Level.enabled else None
+def _levels():
+    """Those that ops are told of, the innermost first."""
+    level = _C._has_duals() and _Level.now
+    while level:
+        yield level
+        level = level.below
+
+
+def _tangent(tensor, level=None):
+    level = level or _Level.now
+    if not (level and _Level.enabled):
+        return None
+    tangent = level.tangents.get(tensor)
+    if tangent is None and tensor._base is not None and tensor not in level.alone:
+        whole = level.tangents.get(tensor._base)
+        if whole is not None:
+            tangent = level.tangents[tensor] = _part(whole, tensor)
+    return tangent
+
+
+def _part(whole, view):
+    """Of the tangent of the view's base."""
+    with enable_grad():
+        return whole.as_strided(view.size(), view.stride(), view.storage_offset() - view._base.storage_offset())
+
+
+def _detached(tensor):
+    """It keeps its tangents, detached as well where it was not before."""
+    detached = tensor.detach()
+    for level in _levels():
+        if (tangent := level.tangents.get(tensor)) is not None:
+            level.tangents[detached] = _detached(tangent) if tensor.requires_grad else tangent
+    return detached
 
 
 def refuse(name, *tensors):
@@ -58,14 +93,17 @@ def refuse(name, *tensors):
 
 
 @contextmanager
-def _off():
-    """A context in which no op is told of tangents, nor saved-tensor hooks in force of what the small backwards save."""
-    was = _C._without_duals(True)
+def _off(hidden=True):
+    """A context in which no op is told of the innermost tangents, nor saved-tensor hooks in force of what is saved."""
+    level = _Level.now
+    _Level.now = level.below or level  # other threads may be there
+    was = _C._without_duals(2 if level.below else 1)
     try:
-        with _hidden_hooks():
-            yield
+        with _hidden_hooks(hidden):
+            yield level
     finally:
         _C._without_duals(was)
+        _Level.now = level
 
 
 @contextmanager
@@ -93,32 +131,44 @@ def _call(id, inplace, args, kwargs, records):
     tensors = [a for arg in (*args, *kwargs.values()) for a in (arg if isinstance(arg, list) else [arg])]
     tensors = [t for t in tensors if isinstance(t, _C.Tensor)]
     there = [tangent for tangent in map(_tangent, tensors) if tangent is not None]
-    if not there:
-        return None
-    records = records and any(t.requires_grad for t in (*tensors, *there))
     row = row_of(id)
-    if row["name"] == "detach":
+    if row["name"] in ("detach", "equal"):
         return None
-    op = _C._op_of_row(id, inplace)
-    with _off():
-        if inplace:
-            _write(row["name"], op, args, kwargs, records)
+    if not there:
+        if _Level.now is None or not _Level.now.below:
             return None
+        with _off():
+            return _call(id, inplace, args, kwargs, records)
+    if not records and function._transforms is not None and any(t.requires_grad for t in tensors):
+        function._transforms.by_duals()
+    every = [t for t in (*tensors, *[level.tangents.get(t) for level in _levels() for t in tensors]) if t is not None]
+    recorded, records = records, records and any(t.requires_grad for t in every)
+    op = _C._op_of_row(id, inplace)
+    with _off(inplace or not records) as level:
+        if inplace:
+            _write(level, row["name"], op, args, kwargs, records)
+            return level.below and _call(id, inplace, args, kwargs, recorded)
         if row["flags"] & IS_VIEW:
-            result = op(*args, **kwargs)
-            with _recording(records):
+            with _recording(recorded and level.below):  # a level below has a view that may be written to
+                result = op(*args, **kwargs)
+            with _recording(recorded):
                 moved = op(there[0], *args[1:], **kwargs)
         else:
             with inference_mode(False):
-                stood, duals, tangents = _stand_ins(args, kwargs)
+                stood, duals, tangents = _stand_ins(level, args, kwargs)
                 result = op(*stood[0], **stood[1])
                 if str(getattr(_tuple(result)[0], "grad_fn", None)).startswith("<NotImplemented"):
                     refuse(row["name"], *tensors)
-                moved = _along(_tuple(result), duals, tangents, records)
+                with _hidden_hooks():
+                    moved = _along(_tuple(result), duals, tangents, records)
+                if level.below and not records:
+                    result = (
+                        [_detached(out) for out in result] if isinstance(result, (tuple, list)) else _detached(result)
+                    )
         outs, moved = _tuple(result), _tuple(moved)
         for out, tangent in zip(outs, moved):
             if tangent is not None:
-                _Level.tangents[out] = tangent
+                level.tangents[out] = tangent
         return result
 
 
@@ -130,18 +180,18 @@ def _recording(records):
     return enable_grad() if records else no_grad()
 
 
-def _stand_ins(args, kwargs):
+def _stand_ins(level, args, kwargs):
     """The arguments with tensors to differentiate by for those that have a tangent: ((args, kwargs), these, the tangents)."""
     duals, tangents = [], []
 
     def one(a):
         if not isinstance(a, _C.Tensor):
             return a
-        tangent = _tangent(a)
+        tangent = _tangent(a, level)
         plain = a.clone() if a.is_inference() else a
         if tangent is None:
             return plain
-        dual = plain.view_as(plain) if plain.requires_grad else plain.detach()._requires()
+        dual = plain.view_as(plain) if plain.requires_grad else _stand_in(_detached(plain))
         duals.append(dual)
         tangents.append(tangent.clone() if tangent.is_inference() else tangent)
         return dual
@@ -152,13 +202,19 @@ def _stand_ins(args, kwargs):
     return ([of(a) for a in args], {name: of(a) for name, a in kwargs.items()}), duals, tangents
 
 
+def _stand_in(leaf):
+    """A leaf that only the small backwards differentiate by, though graphs that they made reach it."""
+    leaf._stands_in = True
+    return leaf._requires()
+
+
 def _along(outs, duals, tangents, records):
     """The derivatives of `outs` by `duals` along the tangents; None of what has none."""
     found = [None] * len(outs)
     places = [i for i, out in enumerate(outs) if out.requires_grad and out.grad_fn is not None]
     if not places:
         return found
-    vs = [_C.zeros_like(outs[i], requires_grad=True) for i in places]
+    vs = [_stand_in(_C.zeros_like(outs[i])) for i in places]
     products = grad([outs[i] for i in places], duals, vs, create_graph=True, allow_unused=True)
     linear = [(p, t.to(p.dtype)) for p, t in zip(products, tangents) if p is not None and p.requires_grad]
     moved = [None] * len(vs)
@@ -167,7 +223,7 @@ def _along(outs, duals, tangents, records):
         moved = grad(products, vs, along, create_graph=True, allow_unused=True)
     for i, v, tangent in zip(places, vs, moved):
         tangent = _C.zeros_like(v, requires_grad=False) if tangent is None else tangent
-        tangent = tangent if records else tangent.detach()
+        tangent = tangent if records else _detached(tangent)
         found[i] = tangent.clone() if any(_shares(tangent, t) for t in tangents) else tangent
     return found
 
@@ -176,36 +232,36 @@ def _shares(a, b):
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
-def _write(name, op, args, kwargs, records):
+def _write(level, name, op, args, kwargs, records):
     """The tangent of what an op in place is about to write to."""
-    target, old = args[0], _tangent(args[0])
+    target, old = args[0], _tangent(args[0], level)
     if not target.is_floating_point():
         return
     new = None
     if name not in _RANDOM:
         with inference_mode(False):
-            (stood, options), duals, tangents = _stand_ins(args, kwargs)
+            (stood, options), duals, tangents = _stand_ins(level, args, kwargs)
             out = op(stood[0].clone(), *stood[1:], **options)
+            if records:  # they are saved, and one is written to
+                tangents = [t.clone() for t in tangents]
             new = _along((out,), duals, tangents, records)[0]
     with _recording(records):
         if old is not None:
             old.zero_() if new is None else old.copy_(new)
         elif new is not None:
-            _lay(target, new)
+            _lay(level, target, new)
 
 
-def _lay(target, new):
+def _lay(level, target, new):
     """Give `target` its first tangent; where it is a view, as the same view of a tangent of its base."""
-    base = None if target in _Level.alone else target._base
+    base = None if target in level.alone else target._base
     if base is None:
-        _Level.tangents[target] = _like(target, new)
+        level.tangents[target] = _like(target, new)
         return
-    whole = _Level.tangents.get(base)
+    whole = level.tangents.get(base)
     if whole is None:
-        whole = _Level.tangents[base] = _like(base)
-    part = whole.as_strided(target.size(), target.stride(), target.storage_offset() - base.storage_offset())
-    part.copy_(new)
-    _Level.tangents[target] = part
+        whole = level.tangents[base] = _like(base)
+    level.tangents[target] = _part(whole, target).copy_(new)
 
 
 def _like(tensor, values=None):
@@ -220,16 +276,15 @@ def _like(tensor, values=None):
 def _known_as(tensor, other, name=None):
     """`other` stands for `tensor`, or that is detached, where `other` is None. With a name: the function of that name is about
     to write `tensor`, or several, there."""
-    if other is None:
-        _Level.tangents.pop(tensor, None)
-        return
     if name is None:
-        tangent = _Level.tangents.get(tensor)
-        if tangent is not None:
-            _Level.tangents[other] = tangent
+        for level in _levels():
+            if other is None:
+                level.tangents.pop(tensor, None)
+            elif (tangent := level.tangents.get(tensor)) is not None:
+                level.tangents[other] = tangent
         return
     every = [t for some in (tensor, other) for t in (some if isinstance(some, tuple) else (some,))]
-    if any(isinstance(t, _C.Tensor) and _tangent(t) is not None for t in every):
+    if any(isinstance(t, _C.Tensor) and _tangent(t, level) is not None for t in every for level in _levels()):
         raise NotImplementedError(
             f"Trying to use forward AD with {name}_out that does not support it because it is an out= function"
         )
@@ -277,12 +332,21 @@ def _finish(cls, ctx, node, inputs, output, with_setup):
 
 def _apply(cls, args, kwargs):
     """`Function.apply` while a level is entered: with dual arguments, the results are dual by the class's `jvp`."""
+    if function._transforms is not None and function._transforms.forward(cls)[1]:
+        return cls._apply(args, kwargs)
     with _set_fwd_grad_enabled(False):
         result = cls._apply(args, kwargs)
         (ctx, dirty, frozen, returned), _finished.call = _finished.call, None
-    given = [_tangent(a) if isinstance(a, _C.Tensor) else None for a in args]
+    for level in _levels():
+        _carry(level, cls, ctx, args, dirty, frozen, returned, result if isinstance(result, tuple) else (result,))
+    return result
+
+
+def _carry(level, cls, ctx, args, dirty, frozen, returned, outputs):
+    """The outputs of a call are dual by the class's `jvp`, where an argument is."""
+    given = [_tangent(a, level) if isinstance(a, _C.Tensor) else None for a in args]
     if all(t is None for t in given):
-        return result
+        return
     tangents = given
     if ctx._materialize:
         tangents = [
@@ -296,7 +360,6 @@ def _apply(cls, args, kwargs):
     for i, tangent in enumerate(made):
         if not (tangent is None or isinstance(tangent, _C.Tensor)):
             raise RuntimeError(f"expected Variable or None (got {type(tangent).__name__}) for grad output {i}.")
-    outputs = result if isinstance(result, tuple) else (result,)
     if len(made) != len(outputs):
         raise RuntimeError(
             f"Function's jvp returned an invalid number of forward gradients (expected {len(outputs)} but got {len(made)})"
@@ -320,8 +383,7 @@ def _apply(cls, args, kwargs):
         else:
             _check_view(out, tangent, pairs)
         _check_size(out, tangent)
-        _Level.tangents[out] = tangent
-    return result
+        level.tangents[out] = tangent
 
 
 def _check_written(tangent, given, version):
@@ -373,9 +435,14 @@ def _check_view(out, tangent, pairs):
 
 def enter_dual_level():
     """Begin a level: the number of it."""
-    if _Level.number >= 0:
+    return _enter(False)
+
+
+def _enter(nests):
+    if _Level.now and not (nests and _Level.now.nests):
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    _Level.number = 0
+    _Level.now = _Level(_Level.now, nests)
+    _Level.entered += 1
     function._dual_apply, Function._finish = _apply, classmethod(_finish)
     _C._dispatch_duals(_call, _known_as)
     return 0
@@ -383,19 +450,21 @@ def enter_dual_level():
 
 def exit_dual_level(*, level=None):
     """End the level: its tensors are dual no longer."""
+    number = -1 if _Level.now is None else 0
     if level is None:
-        level = _Level.number
+        level = number
     if level < 0:
         raise RuntimeError("Dual level must be a positive number.")
-    if level != _Level.number:
+    if level != number:
         raise RuntimeError(
             "Trying to exit a forward AD level that was not the last one that was created. This is not supported."
         )
-    _Level.number = -1
-    function._dual_apply, Function._finish = None, _plain_finish
-    _C._dispatch_duals(None, None)
-    _Level.tangents.clear()
-    _Level.alone.clear()
+    _C._without_duals(_Level.now.told)
+    _Level.now = _Level.now.below
+    _Level.entered -= 1
+    if not _Level.entered:
+        function._dual_apply, Function._finish = None, _plain_finish
+        _C._dispatch_duals(None, None)
 
 
 class dual_level(_DecoratorContextManager):
@@ -415,21 +484,11 @@ class dual_level(_DecoratorContextManager):
         exit_dual_level()
 
 
-class _set_fwd_grad_enabled(_DecoratorContextManager):
-    """Whether tangents are seen, from the call on or until the block ends."""
-
-    def __init__(self, mode):
-        self.prev, _Level.enabled = _Level.enabled, mode
-        self.mode = mode
+class _jvp_level(dual_level):
+    """One for a `jvp`."""
 
     def __enter__(self):
-        _Level.enabled = self.mode
-
-    def __exit__(self, *exc):
-        _Level.enabled = self.prev
-
-    def clone(self):
-        return type(self)(self.mode)
+        return _enter(True)
 
 
 def _is_fwd_grad_enabled():
@@ -437,7 +496,15 @@ def _is_fwd_grad_enabled():
 
 
 def _enable(mode):
+    if not mode and function._transforms is not None:
+        function._transforms.by_duals()
     _Level.enabled = mode
+
+
+class _set_fwd_grad_enabled(_Remembered):
+    """Whether tangents are seen, from the call on or until the block ends."""
+
+    _get, _set = staticmethod(_is_fwd_grad_enabled), staticmethod(_enable)
 
 
 _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, _enable
@@ -445,13 +512,13 @@ _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, _enabl
 
 def __getattr__(name):
     if name == "_current_level":  # -1: none
-        return _Level.number
+        return -1 if _Level.now is None else 0
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def make_dual(tensor, tangent, *, level=None):
     """A dual tensor of this value and this derivative, which has the value's shape and dtype."""
-    if _Level.number < 0 or level is not None and level < 0:
+    if _Level.now is None or level is not None and level < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
@@ -473,12 +540,12 @@ def make_dual(tensor, tangent, *, level=None):
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not "
             "supported."
         )
-    with _off():
+    with _off() as level:
         dual = tensor.view_as(tensor)
         if not _lies_as(tangent, tensor):
             tangent = _like(tensor, tangent)
-    _Level.tangents[dual] = tangent
-    _Level.alone[dual] = True
+    level.tangents[dual] = tangent
+    level.alone[dual] = True
     return dual
 
 
@@ -491,11 +558,11 @@ def _lies_as(a, b):
 
 def unpack_dual(tensor, *, level=None):
     """The value and the derivative of a tensor: an UnpackedDualTensor."""
-    if _Level.number < 0:
+    if _Level.now is None:
         return UnpackedDualTensor(tensor, None)
     if not isinstance(tensor, _C.Tensor):
         raise TypeError(f"_unpack_dual(): argument 'dual' (position 1) must be Tensor, not {type(tensor).__name__}")
-    with _off():
+    with _off() as level:
         primal = tensor.view_as(tensor)
-    _Level.alone[primal] = True
+    level.alone[primal] = True
     return UnpackedDualTensor(primal, _tangent(tensor))

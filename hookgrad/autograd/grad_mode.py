@@ -138,10 +138,16 @@ class inference_mode(_DecoratorContextManager):
     def __enter__(self):
         self._was = _C._set_inference_mode(self.mode)
         self._grad_was = _C._grad_mode(not self.mode)
+        self._duals = None
+        if _C._has_duals():
+            self._duals = _C._is_fwd_grad_enabled()
+            _C._set_fwd_grad_enabled(not self.mode)
 
     def __exit__(self, *exc):
         _C._set_inference_mode(self._was)
         _C._grad_mode(self._grad_was)
+        if self._duals is not None:
+            _C._set_fwd_grad_enabled(self._duals)
 
     def clone(self):
         return type(self)(self.mode)
