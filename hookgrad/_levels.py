@@ -46,7 +46,13 @@ def of_call(transforms, id, inplace, args, kwargs):
         _written(transforms, overload_of(id, True, args, kwargs).name(), of(args[:1]), others)
     if name == "_dropout_mask" or any(p["type"] == "Generator" for p in row["params"]):
         return _draw(transforms, row, inplace, args, kwargs)
-    if inplace or not others:
+    indexes = name in ("_index", "index_put")
+    if indexes and of([t for t in tensors_of(args[1:2]) if t.dtype == _C.bool]) & transforms.maps:
+        raise RuntimeError(
+            "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
+            "with a boolean mask."
+        )
+    if inplace or indexes or not others:
         return None
     if name == "equal":
         raise RuntimeError("Batching rule not implemented for aten::equal. We could not generate a fallback.")
@@ -55,12 +61,6 @@ def of_call(transforms, id, inplace, args, kwargs):
             raise RuntimeError(
                 "Batch norm got a batched tensor as input while the running_mean or running_var, which will be updated in place, "
                 "were not batched."
-            )
-    elif name == "_index":
-        if of([t for t in tensors_of(args[1:]) if t.dtype == _C.bool]) & transforms.maps:
-            raise RuntimeError(
-                "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
-                "with a boolean mask."
             )
     elif name != "masked_select":
         raise RuntimeError(

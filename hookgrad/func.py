@@ -59,12 +59,12 @@ def _outputs(result, name):
     return _tensors(leaves, f"{name}: expected f(*primals) to return only tensors, got unsupported type"), rebuild
 
 
-def _mine(leaves, recording):
-    """Tensors that nobody else differentiates by, connected to those that require a gradient where that is recorded."""
+def _mine(leaves):
+    """Tensors that nobody else differentiates by, connected to those that require a gradient."""
     for leaf in leaves:
         if not isinstance(leaf, _C.Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(leaf)}")
-    return [t.view_as(t) if recording and t.requires_grad else _detached(t)._requires() for t in _saveable(leaves)]
+    return [t.view_as(t) if t.requires_grad else _detached(t)._requires() for t in _saveable(leaves)]
 
 
 def _saveable(tensors):
@@ -166,10 +166,9 @@ class _Call:
     """One call of func on tensors of our own in the place of those in `tree`; its outputs flat, and what they form."""
 
     def __init__(self, call, tree, has_aux, name, forward=False):
-        self.recording = _C.is_grad_enabled()
         leaves, self.rebuild = _flatten(tree)
-        with inference_mode(False):
-            self.mine = _mine(leaves, self.recording)
+        with inference_mode(False), enable_grad():
+            self.mine = _mine(leaves)
         for t in self.mine:
             _C._levels(t, _transforms.level())
         with (
@@ -191,14 +190,15 @@ class _Call:
         self.aux = build(self.settled(_tensors(flat, _AUX))) if has_aux else None
 
     def settled(self, tensors):
-        return _settled(tensors, self.mine, self.recording)
+        return _settled(tensors, self.mine, _C.is_grad_enabled())
 
     def value(self):
         return self.output(self.settled(self.outputs))
 
     def gradients(self, starts):
+        recording = _C.is_grad_enabled()
         with inference_mode(False), enable_grad():
-            return self.settled(_gradients(self.outputs, self.mine, _saveable(starts)))
+            return _settled(_gradients(self.outputs, self.mine, _saveable(starts)), self.mine, recording)
 
 
 # ---- Functions applied in them --------------------------------------------------------------------------------------------
@@ -500,7 +500,7 @@ def functionalize(func, *, remove="mutations"):
 # ---- Jacobians --------------------------------------------------------------------------------------------------------
 
 
-def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None):
+def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_copy=False):
     """A function that gives the Jacobian of func with respect to an argument: of shape output.shape + argument.shape.
 
     >>> import hookgrad as torch

@@ -426,3 +426,9 @@ def test_a_jvp_takes_what_make_dual_takes():
         packed = []
         torch.func.jvp(torch.sin, (x.clone().requires_grad_(),), (t,))
         assert packed
+
+
+def test_a_batch_norm_refuses_statistics_with_tangents():
+    x = torch.ones(2)
+    with fw.dual_level(), pytest.raises(RuntimeError, match="batch_norm is not differentiable wrt running_mean"):
+        torch.nn.functional.batch_norm(fw.make_dual(torch.ones(3, 2), torch.ones(3, 2)), fw.make_dual(x, x), x)

@@ -501,3 +501,20 @@ def test_what_is_wrong_is_said_by_the_transform_that_runs():
         ValueError, match=r"out_dims has structure TreeSpec\(list, None, \[\*\]\) but outputs has structure \*"
     ):
         vmap(lambda x: x, out_dims=[0])(x)
+
+
+def test_a_product_is_recorded_as_the_mode_is_where_it_is_called():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    with torch.no_grad():
+        value, product = vjp(torch.sin, x)
+        assert not (value.requires_grad or product(x)[0].requires_grad)
+    assert torch.autograd.grad(product(torch.ones(2))[0].sum(), x)[0].equal(-x.detach().sin())
+    with torch.no_grad():
+        assert not vjp(torch.sin, x)[1](x)[0].requires_grad
+    assert jacrev(torch.square, chunk_size=1, _preallocate_and_copy=True)(A).tolist() == [[2, 0], [0, 4]]
+
+
+@pytest.mark.parametrize("write", [lambda y, v: y.__setitem__(y > 1, v), lambda y, v: y.index_put((y > 1,), v)])
+def test_a_map_does_not_write_where_a_mask_says(write):
+    with pytest.raises(RuntimeError, match="Attempting to batch over indexing with a boolean mask"):
+        vmap(lambda y: write(y.clone(), torch.tensor(0.0)))(torch.eye(2))

@@ -216,6 +216,7 @@ static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_a
     switch (info->id) {
     case HG_OP_DROPOUT_MASK: return true;
     case HG_OP_INDEX:
+    case HG_OP_INDEX_PUT:
     case HG_OP_NATIVE_BATCH_NORM:
     case HG_OP_NONZERO:
     case HG_OP_NONZERO_NUMPY:

@@ -139,6 +139,12 @@ def _call(id, inplace, args, kwargs, records):
             return None
         with _off():
             return _call(id, inplace, args, kwargs, records)
+    if row["name"] == "native_batch_norm":
+        dual = [t is not None and _tangent(t) is not None for t in args[:5]]
+        if any(dual[:3]) and any(dual[3:]):
+            raise RuntimeError(
+                "batch_norm is not differentiable wrt running_mean and running_var, they cannot have forward grad defined"
+            )
     if not records and function._transforms is not None and any(t.requires_grad for t in tensors):
         function._transforms.by_duals()
     every = [t for t in (*tensors, *[level.tangents.get(t) for level in _levels() for t in tensors]) if t is not None]
