@@ -137,3 +137,19 @@ def test_options_that_exclude_each_other():
 def test_a_constant_second_derivative_depends_on_the_inputs():
     result = F.hessian(lambda x: x.pow(2).sum(), A, create_graph=True, strict=True)
     assert result.requires_grad and result.tolist() == [[2, 0], [0, 2]]
+
+
+def test_a_jacobian_by_forward_mode_does_not_depend_on_the_grad_mode():
+    x = torch.tensor([1.0, 2.0])
+
+    @torch.no_grad()
+    def f(x):
+        return x * x
+
+    by_columns = dict(strategy="forward-mode", vectorize=True)
+    assert torch.autograd.functional.jacobian(f, x, **by_columns).tolist() == [[2, 0], [0, 4]]
+    assert torch.autograd.functional.jacobian(f, x).tolist() == [[0, 0], [0, 0]]
+    single = torch.autograd.functional.jacobian(lambda x: (f(x), x), x, **by_columns)
+    pairs = torch.autograd.functional.jacobian(lambda x, y: f(x) * y, (x, x), **by_columns)
+    assert type(single) is tuple and type(pairs) is list
+    assert [t.tolist() for t in pairs] == [[[2, 0], [0, 8]], [[1, 0], [0, 4]]]

@@ -300,7 +300,7 @@ def _is_forward(strategy, create_graph, strict, vectorize):
 def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, strategy="reverse-mode"):
     """The Jacobian of func at inputs: for each output and input, a tensor of shape output.shape + input.shape.
 
-    It is computed row after row by reverse mode, also with `vectorize`, and with `strategy="forward-mode"`.
+    It is computed row after row by reverse mode, also with `vectorize`; with `strategy="forward-mode"` as by `torch.func.jacfwd`.
 
     >>> import hookgrad as torch
     >>> jacobian(torch.exp, torch.zeros(2))
@@ -312,6 +312,19 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     forward = _is_forward(strategy, create_graph, strict, vectorize)
     with hookgrad.enable_grad():
         inputs_tuple, inputs = _tuple(inputs, "inputs", "jacobian")
+        outputs_tuple = None
+        if forward:
+            from ..func import jacfwd
+
+            def call(*xs):
+                nonlocal outputs_tuple
+                outputs_tuple, outputs = _outputs(func(*xs), "jacobian", strict)
+                return outputs
+
+            blocks = jacfwd(call, tuple(range(len(inputs))))(*inputs)
+            if inputs_tuple:
+                return _packed([list(block) for block in blocks], outputs_tuple)
+            return _packed_twice(blocks, outputs_tuple, False)
         inputs = _fresh(inputs, create_graph, True)
         outputs_tuple, outputs = _outputs(func(*inputs), "jacobian", strict)
         if vectorize and strict:
@@ -326,8 +339,6 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
             block = [hookgrad.stack(c).view(out.size() + t.size()) for c, t in zip(columns, inputs)]
             blocks.append(tuple(block))
         blocks = _finished(tuple(blocks), create_graph)
-        if forward and inputs_tuple:
-            return _packed([list(block) for block in blocks], outputs_tuple)
         return _packed_twice(blocks, outputs_tuple, inputs_tuple)
 
 
