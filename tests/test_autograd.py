@@ -137,6 +137,23 @@ def test_parts_of_a_composite_run_backward_in_pytorchs_order():
     assert first > second
 
 
+def test_the_first_hook_of_an_output_waits_where_the_others_run():
+    x, seen = torch.rand(2, 2, requires_grad=True), []
+    a, b = x.unbind()
+    a.register_hook(lambda grad: b.register_hook(seen.append) and None)
+    for n in (0, 2):
+        torch.autograd.backward([a.sum(), b.sum()], retain_graph=True)
+        assert len(seen) == n
+
+
+def test_the_gradient_of_a_bias_alone_leads_on_to_a_layers_input():
+    x, bias = torch.rand(4, 4, requires_grad=True), torch.rand(4, requires_grad=True)
+    F = torch.nn.functional
+    for y in (F.batch_norm(x, None, None, None, bias, True), F.layer_norm(x, (4,), None, bias)):
+        (grad,) = torch.autograd.grad(y.sum(), bias, create_graph=True)
+        assert grad.tolist() == [4.0] * 4 and grad.requires_grad
+
+
 def test_several_roots_are_summed():
     x = leaf(2.0)
     torch.autograd.backward([x * 2, x * x], [torch.ones(1), torch.tensor([10.0])])

@@ -395,9 +395,11 @@ static hg_status before_node(hg_ctx *cx, hg_node *n, hg_tensor **grad) {
         hg_tensor *var = n->args[0].u.t;
         return var && var->extra ? run_tensor_hooks(cx, var->extra->hooks, &grad[0]) : HG_OK;
     }
-    for (uint32_t k = n->hooks ? n->hooks->first : 0; k && st == HG_OK; k = n->hooks->out[k - 1].next)
+    /* As in torch: an output that gets its first hook meanwhile waits for the next run. */
+    uint32_t k = n->hooks ? n->hooks->first : 0, last = k ? n->hooks->last : 0;
+    for (; k && st == HG_OK; k = k == last ? 0 : n->hooks->out[k - 1].next)
         st = run_tensor_hooks(cx, n->hooks->out[k - 1].hooks, &grad[k - 1]);
-    for (uint32_t k = 0; n->hooks && k < n->n_out && st == HG_OK; k++) {
+    for (k = 0; n->hooks && k < n->n_out && st == HG_OK; k++) {
         hg_tensor *keeper = n->hooks->out[k].retains;
         if (!keeper) continue;
         hg_retain(cx, keeper);

@@ -213,7 +213,7 @@ static void give_fused(hg_ctx *cx, hg_back *b, int op, const hg_arg *a, int n) {
 
 hg_status hg_native_batch_norm_bwd(hg_ctx *cx, hg_back *b) {
     if (!G) return HG_OK;
-    if (!NEED(B_INPUT) && !NEED(B_WEIGHT)) {
+    if (!NEED(B_INPUT) && !NEED(B_WEIGHT) && !cx->grad_enabled) {
         int64_t dims[HG_MAX_DIM];
         for (int i = 0; i < G->n_dim; i++) dims[i] = i < 1 ? 0 : i + 1;
         GIVE(B_BIAS, X(SUM_DIM, T(G), hg_ints(dims, G->n_dim - 1)));
@@ -379,7 +379,7 @@ hg_status hg_native_layer_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
 
 hg_status hg_native_layer_norm_bwd(hg_ctx *cx, hg_back *b) {
     if (!G) return HG_OK;
-    if (!NEED(L_INPUT) && !NEED(L_WEIGHT)) {
+    if (!NEED(L_INPUT) && !NEED(L_WEIGHT) && !cx->grad_enabled) {
         GIVE(L_BIAS, G); /* the engine sums it to the bias's shape */
         return HG_OK;
     }
