@@ -350,6 +350,18 @@ def test_leaves_of_a_multi_grad_hook_under_grad():
         graph.register_multi_grad_hook((t for t in (a, b)), print)
 
 
+def test_a_run_within_another_says_how_many_calls_a_multi_grad_hook_waits_for():
+    a, seen, inner = leaf(), [], [True]
+    y = a * 2
+    z = (y * 3).sum()
+    y.grad_fn.register_hook(lambda *grads: z.backward(inputs=[y], retain_graph=True) if inner and inner.pop() else None)
+    graph.register_multi_grad_hook((a, y), lambda grads: seen.append([g is not None for g in grads]))
+    z.backward(retain_graph=True)
+    assert seen == [[False, True]]  # the run around it waits in vain, as in PyTorch
+    z.backward()
+    assert seen[1:] == [[True, True]]
+
+
 def test_edges_stand_for_tensors_everywhere():
     a = leaf()
     edge = graph.get_gradient_edge(a)

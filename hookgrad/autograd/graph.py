@@ -462,8 +462,8 @@ def register_multi_grad_hook(tensors, fn, *, mode="all"):
 class _Run:
     """What a multi-grad hook knows of one backward, which alone keeps it: it goes when that ends, or fails."""
 
-    def __init__(self, n_left, n_gradients):
-        self.n_left, self.gradients = n_left, [None] * n_gradients
+    def __init__(self, n_gradients):
+        self.n_calls, self.gradients = 0, [None] * n_gradients
         _C._queue_callback(self)
 
     def __call__(self):
@@ -504,16 +504,19 @@ def _register_all(tensors, fn):
     nodes = [_weak_node(t) for t in tensors]
     n_tensors = len(tensors)
     runs = WeakValueDictionary()  # by the number of the backward
+    expected = 0  # calls, in the run begun last: as in PyTorch one run within another leaves its number to that
 
     def hook_of(i):
         def inner_hook(grad):
+            nonlocal expected
             number = _number_of_run()
             run = runs.get(number)
             if run is None:
-                run = runs[number] = _Run(sum(map(_will_run, nodes)), n_tensors)
-            run.n_left -= 1
+                run = runs[number] = _Run(n_tensors)
+                expected = sum(map(_will_run, nodes))
+            run.n_calls += 1
             run.gradients[i] = grad
-            if run.n_left == 0:
+            if run.n_calls == expected:
                 del runs[number]  # what comes still is counted anew
                 _call(fn, site, run.gradients)
 
@@ -533,7 +536,7 @@ def _register_any(tensors, fn):
     def once(grad):
         number = _number_of_run()
         if number not in runs:
-            runs[number] = _Run(0, 0)
+            runs[number] = _Run(0)
             _call(fn, site, grad)
 
     return tuple([t.register_hook(once) for t in tensors if t.requires_grad])
