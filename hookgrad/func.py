@@ -559,12 +559,14 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
         try:
             with _transforms.inside(vmap=True, forward=True, asks=True), _drawing(randomness):
                 return rows(*args, **kwargs)
-        except _ByDuals:
-            pass
+        except (_ByDuals, RuntimeError) as error:
+            if not (isinstance(error, _ByDuals) or str(error).startswith("a leaf Variable that requires grad")):
+                raise
+        saved, first = [x.clone() for x in leaves], [leaves]
 
         def column(*tangents):
-            xs = tuple([x.clone() for x in leaves])  # func may write to them
-            return jvp(lambda *xs: func(*replaced(rebuild(xs)), **kwargs), xs, tangents, has_aux=has_aux)[1:]
+            xs = first.pop() if first else [x.clone() for x in saved]  # func may write to them, once
+            return jvp(lambda *xs: func(*replaced(rebuild(xs)), **kwargs), tuple(xs), tangents, has_aux=has_aux)[1:]
 
         sizes = [x.numel() for x in leaves]
         parts = _C.eye(sum(sizes)).split(sizes, 1)

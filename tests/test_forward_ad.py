@@ -415,6 +415,7 @@ def test_a_jvp_takes_what_make_dual_takes():
     x, t = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0])
     value, tangent = torch.func.jvp(lambda x: x.mul_(3), (x,), (t,))  # in place, in what was given
     assert value.tolist() == x.tolist() == [3, 6] and tangent.tolist() == t.tolist() == [9, 12]
+    assert torch.func.jacfwd(lambda x: x.mul_(2))(x).tolist() == [[2, 0], [0, 2]] and x.tolist() == [6, 12]
     assert not torch.func.jvp(lambda x: (x * 2, torch.tensor(x.requires_grad)), (x,), (t,), has_aux=True)[2]
     assert torch.func.jacfwd(torch.Tensor.double)(x).dtype == torch.float64
     assert torch.func.jacfwd(torch.Tensor.long)(x).dtype == torch.int64
