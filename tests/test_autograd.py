@@ -154,6 +154,14 @@ def test_the_gradient_of_a_bias_alone_leads_on_to_a_layers_input():
         assert grad.tolist() == [4.0] * 4 and grad.requires_grad
 
 
+def test_a_root_given_twice_is_ready_the_second_time():
+    x, y, order = leaf(1.0), leaf(1.0), []
+    x.register_hook(lambda grad: order.append("x"))
+    y.register_hook(lambda grad: order.append("y"))
+    torch.autograd.backward([x, y, x])
+    assert order == ["y", "x"]
+
+
 def test_several_roots_are_summed():
     x = leaf(2.0)
     torch.autograd.backward([x * 2, x * x], [torch.ones(1), torch.tensor([10.0])])

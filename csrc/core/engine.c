@@ -684,13 +684,14 @@ static hg_status prepare(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots
         if (st == HG_OK) st = fit(cx, e.node, (uint32_t)i, e, &g);
         if (st == HG_OK) st = arrive(cx, t, e.nr, g), g = NULL;
         if (st == HG_OK && n == 1) t->is_root = true, st = push(cx, run, t); /* nothing leads to it */
+        if (st == HG_OK && n > 1) t->waits_for++;                            /* for push_roots() */
         hg_release(cx, g);
         hg_release(cx, e.node);
     }
     return st;
 }
 
-/* Of several roots those that nothing else leads to are ready; the others wait their turn. */
+/* Of several roots those that nothing else leads to are ready, one given twice the second time; the others wait. */
 static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *roots, int n) {
     for (int i = 0; i < n; i++) {
         hg_edge e;
@@ -698,7 +699,7 @@ static hg_status push_roots(hg_ctx *cx, struct hg_run *run, hg_tensor *const *ro
         if (st != HG_OK) return st;
         hg_task *t = task_of(run, e.node);
         t->is_root = true;
-        if (t->waits_for == 0) st = push(cx, run, t), t->waits_for = UINT32_MAX; /* once, if it is a root twice */
+        if (--t->waits_for == 0) st = push(cx, run, t);
         hg_release(cx, e.node);
         if (st != HG_OK) return st;
     }
