@@ -154,7 +154,7 @@ def _unpacked(forward, leaves):
     """Saved-tensor hooks are refused where a transform goes backward; one that goes forward saves nothing."""
     if not forward:
         with _autograd.graph.disable_saved_tensors_hooks(
-            "torch.func.{grad, vjp, jacrev, hessian} don't yet support saved tensor hooks. Please open an issue with your use case."
+            "torch.func.{grad, vjp, jacrev, hessian} don't yet support saved tensor hooks."
         ):
             yield
         return
