@@ -44,7 +44,7 @@ def of_call(transforms, id, inplace, args, kwargs):
     name = row["name"]
     if inplace:
         _written(transforms, overload_of(id, True, args, kwargs).name(), of(args[:1]), others)
-    if name == "_dropout_mask" or any(p["type"] == "Generator" for p in row["params"]):
+    if transforms.samples and (name == "_dropout_mask" or any(p["type"] == "Generator" for p in row["params"])):
         return _draw(transforms, row, inplace, args, kwargs)
     indexes = name in ("_index", "index_put")
     if indexes and of([t for t in tensors_of(args[1:2]) if t.dtype == _C.bool]) & transforms.maps:

@@ -295,3 +295,23 @@ def test_the_steps_of_a_derivative_and_of_checks_are_no_program():
     assert filled.tolist() == [[1, 1], [2, 2], [2, 2]]
     assert vmap(lambda x: torch.distributions.Normal(x, 1.0).log_prob(x).exp())(x).shape == (3, 2)
     assert vmap(lambda x: torch.combinations(x))(x).tolist() == [[[1, 1]], [[2, 2]], [[3, 3]]]
+
+
+@pytest.mark.parametrize("transform", [grad, jacrev, lambda f: lambda x: jvp(f, (x,), (x,))])
+def test_what_is_made_within_a_transform_is_written_to(transform):
+    def f(x):
+        layer, parameter = nn.Linear(2, 2), nn.Parameter(torch.zeros(2))
+        parameter.data.add_(1)
+        nn.init.ones_(layer.weight)
+        return (layer(x) * parameter * torch.empty(2).fill_(1)).sum()
+
+    transform(f)(torch.ones(3, 2))
+
+
+def test_an_initialiser_draws_within_jacfwd_as_its_randomness_says():
+    def f(x):
+        return nn.init.normal_(torch.empty(2)) * x
+
+    assert jacfwd(f, randomness="same")(torch.ones(2)).count_nonzero() == 2
+    with pytest.raises(RuntimeError, match="randomness"):
+        jacfwd(f)(torch.ones(2))

@@ -442,8 +442,7 @@ uint8_t hg_levels_of(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, 
 
 static void mark_levels(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **out) {
     hg_tensor **at;
-    bool views = info->op->flags & HG_ROW_VIEW || info->id == HG_OP_DETACH; /* of what was there before the transform */
-    uint8_t levels = hg_levels_of(cx, info, a, 0) | (views ? 0 : cx->derives);
+    uint8_t levels = hg_levels_of(cx, info, a, 0);
     for (int i = hg_n_made(info, out, &at) - 1; i >= 0; i--)
         if (at[i]) at[i]->levels |= levels & 63;
 }

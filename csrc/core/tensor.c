@@ -55,8 +55,8 @@ static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_
     hg_tensor *t = *list;
     *list = t->grad;
     t->grad = NULL;
-    t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false, t->is_inference = cx->inference;
-    t->levels = 0;
+    t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false;
+    t->is_inference = cx->inference, t->levels = cx->derives & 63;
     t->view_kind = t->n_held = 0, t->out_nr = t->seen_version = 0;
     return t;
 }
@@ -110,7 +110,7 @@ static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dt
             return st;
         }
         t->dtype = (uint8_t)d;
-        t->is_inference = cx->inference;
+        t->is_inference = cx->inference, t->levels = cx->derives & 63;
     }
     t->storage = storage, t->data = data;
     *out = t;
@@ -388,6 +388,7 @@ hg_status hg_tensor_set_data(hg_ctx *cx, hg_tensor *t, const hg_tensor *from) {
     t->dtype = from->dtype;
     t->contiguous = from->contiguous;
     t->plain = from->plain;
+    if (!old) t->levels = from->levels;
     hg_storage_release(cx->lib, old);
     return HG_OK;
 }

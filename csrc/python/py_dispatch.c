@@ -269,7 +269,6 @@ PyObject *py_dispatch_out(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, P
 }
 
 PyObject *py_dispatch_fresh(PyObject *made) {
-    if (made && py_this_ctx->derives) TENSOR(made)->levels = py_this_ctx->derives & 63;
     if (!made || !modes || off) return made;
     PyObject *args = PyTuple_Pack(1, made);
     Py_DECREF(made);

@@ -147,7 +147,6 @@ PyObject *py_from_numpy(hg_ctx *cx, PyObject *o, bool warn) {
     if (st == HG_OK) st = hg_tensor_wrap(cx, PyArray_DATA(array), d, n, shape, stride, (size_t)span, array_free, o, &t);
     if (st != HG_OK) return py_raise(cx, st);
     Py_INCREF(o); /* given back by array_free */
-    t->levels = cx->derives & 63;
     return py_own(t);
 }
 
