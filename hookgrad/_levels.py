@@ -13,7 +13,6 @@ _READING = {
     "bool": "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that yet.",
     "data": "Cannot access data pointer of Tensor that doesn't have storage",
 }
-
 _READING["numpy"] = _READING["data"]
 
 
