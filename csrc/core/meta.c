@@ -73,8 +73,7 @@ static places places_of(const hg_op_info *info, const hg_arg *a) {
     return p;
 }
 
-/* What cannot be known without values. */
-static bool needs_values(int id) {
+bool hg_needs_values(int id) {
     switch (id) {
     case HG_OP_NONZERO:
     case HG_OP_NONZERO_NUMPY:
@@ -91,7 +90,7 @@ static bool needs_values(int id) {
 static hg_status no_data(hg_ctx *cx) { return hg_fail(cx, HG_MISSING, "Cannot copy out of meta tensor; no data!"); }
 
 static hg_status check(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_tensor *into, places p) {
-    if (needs_values(info->id))
+    if (hg_needs_values(info->id))
         return hg_fail(
             cx, HG_MISSING,
             "aten::%s: attempted to run this operator with Meta tensors, but what it gives depends on values",

@@ -619,6 +619,8 @@ typedef struct hg_watch {
     bool check_nan; /* a nan among the gradients a node gives is a failure */
 } hg_watch;
 hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
+/* Is the shape of that op's result, or what it answers, unknown without values? */
+bool hg_needs_values(int id);
 /* The levels of the arguments from that one on: Note [Levels] in op.c. */
 uint8_t hg_levels_of(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int from);
 

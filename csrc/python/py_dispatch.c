@@ -213,21 +213,11 @@ static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_a
     if (!cx->maps) return false;
     for (int i = 0; i < info->n_params; i++)
         if (info->params[i].kind == HG_A_GENERATOR) return true;
-    switch (info->id) {
-    case HG_OP_DROPOUT_MASK: return true;
-    case HG_OP_INDEX:
-    case HG_OP_INDEX_PUT:
-    case HG_OP_NATIVE_BATCH_NORM:
-    case HG_OP_NONZERO:
-    case HG_OP_NONZERO_NUMPY:
-    case HG_OP_WHERE_NONZERO:
-    case HG_OP_MASKED_SELECT:
-    case HG_OP_UNIQUE:
-    case HG_OP_UNIQUE_DIM:
-    case HG_OP_UNIQUE_CONSECUTIVE:
-    case HG_OP_EQUAL: return hg_levels_of(cx, info, a, 0) & cx->maps;
-    default: return false;
-    }
+    const int id = info->id;
+    if (id == HG_OP_DROPOUT_MASK) return true;
+    bool may_refuse = id == HG_OP_INDEX || id == HG_OP_INDEX_PUT || id == HG_OP_NATIVE_BATCH_NORM ||
+                      hg_needs_values(id);
+    return may_refuse && hg_levels_of(cx, info, a, 0) & cx->maps;
 }
 
 static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
