@@ -104,13 +104,12 @@ def _draw(transforms, row, inplace, args, kwargs):
         return None
     op, n = _C._op_of_row(row["id"], inplace), samples.n if several else 1
     i, turn = samples.turn()
-    drawn, was = samples.drawn, dict(vars(transforms))
+    drawn = samples.drawn
 
     def call():
         return op(args[0].detach().clone(), *args[1:], **kwargs) if inplace else op(*args, **kwargs)
 
-    transforms.become(samples.outside)
-    try:
+    with transforms.being(samples.outside):
         if row["name"] != "randperm" and len(tensors) == (inplace or like):
             if turn not in drawn:
                 if tensors and several:
@@ -130,7 +129,5 @@ def _draw(transforms, row, inplace, args, kwargs):
             set_rng_state(drawn[turn][i * several])
             result = call()
             set_rng_state(last)
-    finally:
-        transforms.become(was)
     _C._levels(result, transforms.derives | bit * several)
     return result

@@ -160,12 +160,8 @@ class Samples:
 
     def _answers(self, cls, every):
         dims, batched = zip(*map(self._batched, zip(*every))) if every[0] else ((), ())
-        was = dict(vars(self.transforms))
-        self.transforms.become(self.outside)
-        try:
+        with self.transforms.being(self.outside):
             result = cls.vmap(VmapInfo(len(every), self.randomness), dims, *batched)
-        finally:
-            self.transforms.become(was)
         if not (isinstance(result, tuple) and len(result) == 2):
             raise RuntimeError(
                 "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "

@@ -221,13 +221,23 @@ class _Transforms(threading.local):
 
     @contextmanager
     def inside(self, vmap=False, forward=False, samples=None, derives=False, asks=False):
-        was = dict(vars(self))
-        self.samples = samples or self.samples
         level = self.level()
-        self.maps, self.derives = self.maps | level * (samples is not None), self.derives | level * derives
-        self.depth, self.vmaps, self.forwards = self.depth + 1, self.vmaps + vmap, self.forwards + forward
-        self.asks += asks
-        self.tell()
+        state = {
+            "samples": samples or self.samples,
+            "maps": self.maps | level * (samples is not None),
+            "derives": self.derives | level * derives,
+            "depth": self.depth + 1,
+            "vmaps": self.vmaps + vmap,
+            "forwards": self.forwards + forward,
+            "asks": self.asks + asks,
+        }
+        with self.being(state):
+            yield
+
+    @contextmanager
+    def being(self, state):
+        was = dict(vars(self))
+        self.become(state)
         try:
             yield
         finally:
@@ -247,12 +257,8 @@ class _Transforms(threading.local):
 
     def below(self, kernel, *args, **kwargs):
         """Call what knows nothing of transforms."""
-        was = dict(vars(self))
-        self.become({})
-        try:
+        with self.being({}):
             result = kernel(*args, **kwargs)
-        finally:
-            self.become(was)
         levels = _levels.of(_flatten((args, kwargs))[0]) & self.maps | self.derives
         for t in _flatten(result)[0]:
             if isinstance(t, _C.Tensor):
