@@ -122,6 +122,18 @@ def test_a_handle_refers_to_the_flags_of_its_hook():
     assert not any(ref() for ref in handle.extra_dict_ref)
 
 
+def test_a_handle_of_all_modules_hooks_refers_to_the_flags_that_pytorch_takes_away():
+    from hookgrad.nn.modules import module
+
+    handle = module.register_module_forward_hook(print, with_kwargs=True)
+    pre = module.register_module_forward_pre_hook(print)
+    try:
+        assert [ref() for ref in handle.extra_dict_ref] == [module._global_forward_hooks_always_called] == [{}]
+        assert pre.extra_dict_ref == ()
+    finally:
+        handle.remove(), pre.remove()
+
+
 def test_a_handle_of_several_hooks_has_no_id():
     handle = torch.autograd.graph.register_multi_grad_hook([torch.ones(1, requires_grad=True)], print)
     assert not any(hasattr(handle, name) for name in ("id", "hooks_dict_ref", "extra_dict_ref"))

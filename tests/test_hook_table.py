@@ -103,3 +103,14 @@ def test_a_key_may_replace_the_table_whose_flags_are_being_read():
     Key.armed = True
     m._forward_hooks = kept
     assert list(m._forward_hooks) == [9] and not Key.armed
+
+
+def test_a_table_of_flags_may_be_told_to_move_what_it_has():
+    m = nn.ReLU()
+    first, second = (m.register_forward_hook(lambda m, a, k, o: None, with_kwargs=True) for _ in range(2))
+    m._forward_hooks_with_kwargs.move_to_end(first.id)
+    assert list(m._forward_hooks_with_kwargs) == list(m._forward_hooks) == [first.id, second.id]
+    with pytest.raises(KeyError):
+        m._forward_hooks_with_kwargs.move_to_end(-1)
+    with pytest.raises(AttributeError, match="'dict' object has no attribute 'move_to_end'"):
+        m._parameters.move_to_end("x")

@@ -181,6 +181,10 @@ def test_nothing_can_be_assigned_before_init():
         Early(nn.Parameter(torch.ones(1)))
     with pytest.raises(AttributeError, match=r"cannot assign module before Module.__init__\(\) call"):
         Early(nn.ReLU())
+    early = Early.__new__(Early)
+    for register in (early.register_full_backward_hook, early.register_backward_hook):
+        with pytest.raises(AttributeError, match="'Early' object has no attribute '_is_full_backward_hook'"):
+            register(print)
 
 
 def test_init_takes_no_arguments():

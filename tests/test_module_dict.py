@@ -628,6 +628,7 @@ def test_parts_of_the_call_under_their_names():
 
     m = Own()
     m.register_forward_hook(lambda m, args, out: seen.append("hook"))
+    assert nn.Module.__call__ is nn.Module._wrapped_call_impl
     assert m(1) == 2 and m._wrapped_call_impl(1) == 2 and nn.Sequential(m)(1) == 2
     assert seen == ["own", "hook"] * 3
     seen.clear()

@@ -157,12 +157,20 @@ static PyObject *handle_get_extras(PyObject *self, void *unused) {
         PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute 'extra_dict_ref'", Py_TYPE(self)->tp_name);
     if (!table) return NULL;
     hg_hook_kind kind = Py_TYPE(table) == hg_py->hooks_type ? HOOKS(table)->kind : HG_HOOK_TENSOR;
-    int n = kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE;
+    int n = kind == HG_HOOK_FORWARD ? 2 : kind == HG_HOOK_FORWARD_PRE, first = 0;
+    hg_hooks *global = NULL;
+    hg_ctx *cx = n ? py_ctx() : NULL;
+    if (n && !cx) {
+        Py_DECREF(table);
+        return NULL;
+    }
+    if (n && hg_global_hooks(cx, kind, &global) == HG_OK && PY(global) == table)
+        n--, first = 1; /* a handle of all modules' hooks leaves the first flag where it is, in PyTorch */
     Py_DECREF(table);
     if (!n || PyTuple_GET_SIZE(extras)) return Py_NewRef(extras);
     PyObject *made = PyTuple_New(n);
     for (int i = 0; made && i < n; i++) {
-        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[i]);
+        PyObject *which = Py_BuildValue("(OI)", HANDLE(self)->table, flags[first + i]);
         PyTuple_SET_ITEM(made, i, which ? PyCFunction_New(&ref, which) : NULL);
         Py_XDECREF(which);
         if (!PyTuple_GET_ITEM(made, i)) Py_CLEAR(made);

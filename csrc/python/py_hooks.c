@@ -552,6 +552,9 @@ static int view_remove(PyObject *self, Py_ssize_t at) {
     return 0;
 }
 
+/* Its order tells nobody anything: it stays that of registration. */
+static void view_move(PyObject *self, Py_ssize_t at, bool last) { (void)self, (void)at, (void)last; }
+
 static void view_clear(PyObject *self) {
     hg_hooks *h = HOOKS(VIEW(self)->table);
     for (uint32_t i = 0; i < h->n; i++) h->at[i].flags &= ~VIEW(self)->flag;
@@ -569,6 +572,7 @@ const py_mapping py_hooks_view_mapping = {
     .value = view_value,
     .put = view_put,
     .remove = view_remove,
+    .move = view_move,
     .clear = view_clear,
     .reduce = view_reduce,
     .ordered = true,

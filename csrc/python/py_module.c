@@ -571,8 +571,6 @@ static PyMethodDef methods[] = {
      "_call_impl($self, /, *args, **kwargs)\n--\n\nThe call, with all hooks around forward."},
     {"_maybe_warn_non_full_backward_hook", (PyCFunction)(void (*)(void))maybe_warn, METH_FASTCALL | METH_KEYWORDS,
      "_maybe_warn_non_full_backward_hook($self, inputs, result, grad_fn)\n--\n\n"},
-    {"_wrapped_call_impl", (PyCFunction)(void (*)(void))wrapped_call_impl, METH_FASTCALL | METH_KEYWORDS,
-     "_wrapped_call_impl($self, /, *args, **kwargs)\n--\n\nThe same."},
 #define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
     PY_MODULE_METHODS(X)
 #undef X

@@ -76,6 +76,7 @@ PyObject *py_register_full_backward_pre_hook(PyObject *self, PyObject *const *ar
 static PyObject *register_backward(PyObject *self, const options *o, PyObject *full, PyObject *const *args,
                                    Py_ssize_t n, PyObject *kwnames) {
     PyObject *other = full == Py_True ? Py_False : Py_True;
+    if (!module_has(self, ATTR__is_full_backward_hook)) return py_no_attribute(self, NAME(_is_full_backward_hook));
     if (SELF(self)->full_backward == other)
         return PyErr_SetString(PyExc_RuntimeError,
                                "Cannot use both regular backward hooks and full backward hooks on a single "

@@ -311,6 +311,7 @@ class Module(_C.Module):
     call_super_init = False
     _compiled_call_impl = None
     __signature__ = _CallSignature()
+    _wrapped_call_impl = _C.Module.__call__
 
     # ---- what a module has -------------------------------------------------------------------------------------
 
