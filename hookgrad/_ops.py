@@ -215,7 +215,7 @@ ops = Ops()
 
 # ---- From the table -----------------------------------------------------------------------------------------------------
 
-IS_VIEW = 32  # HG_ROW_VIEW, in a row's flags
+IS_VIEW, MOVES = 32, 2048  # HG_ROW_VIEW and HG_ROW_MOVES, in a row's flags
 _view_names = set()
 
 

@@ -11,7 +11,7 @@ import threading
 from typing import NamedTuple
 
 from . import _C
-from .autograd.forward_ad import _Level
+from .autograd.forward_ad import _here
 from .autograd.grad_mode import set_grad_enabled
 from .utils._pytree import tree_flatten, tree_unflatten
 
@@ -57,7 +57,7 @@ class _Sample(threading.Thread):
         self.wanted = self.answer = self.result = self.error = None
 
     def run(self):
-        _Level.now, _Level.enabled = self.samples.duals
+        vars(_here).update(self.samples.duals)
         self.samples.transforms.become(self.samples.state)
         try:
             with set_grad_enabled(self.samples.mode):
@@ -70,20 +70,16 @@ class _Sample(threading.Thread):
     def ask(self, *wanted):
         """In this thread: what the Function's `vmap` has for this sample, once the others are there too."""
         self.wanted = wanted
-        was = _Level.now, _Level.enabled
         self.has_stopped.release()
         self.may_go.acquire()
-        _Level.now, _Level.enabled = was
         if self.answer is _Abandoned:
             raise _Abandoned
         return self.answer
 
     def go_on(self):
         """In the first sample's thread: let this one run to the next such Function, or to its end."""
-        was = _Level.now, _Level.enabled
         self.may_go.release() if self.ident else self.start()
         self.has_stopped.acquire()
-        _Level.now, _Level.enabled = was
         if self.error is not None:
             raise self.error
 
@@ -110,7 +106,7 @@ class Samples:
     def results(self, call):
         """What `call(i)` gives for every sample i."""
         self.call, self.state, self.mode = call, dict(vars(self.transforms)), _C.is_grad_enabled()
-        self.duals, results = (_Level.now, _Level.enabled), []
+        self.duals, results = dict(vars(_here)), []
         try:
             for i in range(self.n):
                 results.append(call(i))

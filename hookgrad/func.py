@@ -158,7 +158,7 @@ def _unpacked(forward, leaves):
         ):
             yield
         return
-    with _autograd.forward_ad._hidden_hooks(not any(t.requires_grad for t in leaves)):
+    with _autograd.forward_ad._Hidden(not any(t.requires_grad for t in leaves)):
         yield
 
 

@@ -1,5 +1,7 @@
 """Dual tensors; tests/oracle/scripts/68_forward_mode.py compares them with PyTorch."""
 
+import threading
+
 import pytest
 
 import hookgrad as torch
@@ -433,3 +435,75 @@ def test_a_batch_norm_refuses_statistics_with_tangents():
     x = torch.ones(2)
     with fw.dual_level(), pytest.raises(RuntimeError, match="batch_norm is not differentiable wrt running_mean"):
         torch.nn.functional.batch_norm(fw.make_dual(torch.ones(3, 2), torch.ones(3, 2)), fw.make_dual(x, x), x)
+
+
+def tensors(*shapes):
+    return [torch.rand(shape, dtype=torch.float64) + 0.5 for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    "f, args",
+    [
+        (torch.nn.functional.conv2d, tensors((1, 2, 3, 3), (3, 2, 2, 2), (3,))),
+        (torch.addmm, tensors((3,), (2, 3), (3, 3))),
+        (torch.baddbmm, tensors((2, 2, 2), (2, 2, 3), (2, 3, 2))),
+        (lambda a, b: torch.where(a > 1, a, b), tensors((3,), (2, 3))),
+        (lambda a, b: torch.cat([a, torch.ones(2, dtype=a.dtype), b]), tensors((3,), (2,))),
+        (torch.lerp, tensors((3,), (3,), (3,))),
+        (torch.addcdiv, tensors((3,), (3,), (3,))),
+        (torch.div, tensors((3,), (2, 3))),
+        (torch.pow, tensors((3,), (3,))),
+        (torch.atan2, tensors((3,), (3,))),
+        (lambda a: 2 - a, tensors((3,))),
+        (lambda a: torch.rsub(a, 3) + 2 / a, tensors((3,))),
+        (lambda a: a.masked_fill(a > 1, 7.0), tensors((5,))),
+        (lambda a: torch.nn.functional.pad(a, (1, 1), value=3.0), tensors((3,))),
+        (lambda a: a.softmax(0).log_softmax(0), tensors((3,))),
+        (lambda a: torch.nn.functional.embedding(torch.tensor([1, 1]), a), tensors((2, 2))),
+        (lambda a, b: (a * 1).transpose_(0, 1).squeeze_().unsqueeze_(0).mul_(b), tensors((1, 3), (3,))),
+    ],
+)
+def test_each_rule_agrees_with_finite_differences(f, args):
+    tangents = tensors(*[a.shape for a in args])
+    for on in {tuple(i == j for j in range(len(args))) for i in range(len(args))} | {(True,) * len(args)}:
+        with fw.dual_level():
+            got = tangent(f(*[fw.make_dual(a, t) if dual else a for a, t, dual in zip(args, tangents, on)]))
+        up, down = (f(*[a + step * t * dual for a, t, dual in zip(args, tangents, on)]) for step in (1e-6, -1e-6))
+        assert torch.allclose(got, (up - down) / 2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("f", [torch.neg, torch.sin, lambda x: x * 2, lambda x: x.softmax(0), torch.std, torch.cumsum])
+def test_a_wider_tangent_stays_wide(f):
+    wide = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    args = (0,) * (f is torch.cumsum)
+    value, moved = torch.func.jvp(lambda x: f(x, *args), (torch.tensor([1.0, 2.0]),), (wide,))
+    assert (value.dtype, moved.dtype) == (torch.float32, torch.float64)
+
+
+def test_each_thread_has_its_own_levels_of_jvp_and_sees_those_of_dual_level():
+    x, turns, seen = torch.tensor([1.0, 2.0]), [threading.Event() for _ in range(2)], []
+
+    def f(x):
+        y = x * x
+        turns[0].set()
+        assert turns[1].wait(10)  # the other thread has begun its own, and ends it later
+        return y * x
+
+    def g(x):
+        turns[1].set()
+        assert first.join(10) is None
+        return x.sin()
+
+    def run(f, x):
+        seen.append(torch.func.jvp(f, (x,), (x,))[1])
+
+    first = threading.Thread(target=run, args=(f, x))
+    first.start()
+    assert turns[0].wait(10)
+    run(g, x)
+    assert [t.tolist() for t in seen] == [[3, 24], (x * x.cos()).tolist()]
+    with fw.dual_level():
+        dual = fw.make_dual(x, x)
+        other = threading.Thread(target=lambda: seen.append(tangent(dual * 3)))
+        other.start(), other.join()
+        assert seen[-1].tolist() == [3, 6]

@@ -394,7 +394,7 @@ static bool is_fresh(const hg_op_info *info, const hg_arg *a, const hg_tensor *t
 /* One result of what stood in for the op. What it was a view of, below the graph, does not count in it. */
 static hg_status take_one(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *made, hg_tensor **to) {
     hg_status (*known_as)(hg_ctx * cx, hg_tensor * t, hg_tensor * as) = cx->lib->watch.known_as;
-    if (known_as || !is_fresh(info, a, made)) {
+    if (!is_fresh(info, a, made) || (known_as && made->base)) {
         hg_status st = info->id == HG_OP_DETACH ? hg_raw_detach(cx, made, to) : hg_tensor_detach(cx, made, to);
         return st == HG_OK && known_as ? known_as(cx, made, *to) : st;
     }

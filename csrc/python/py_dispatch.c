@@ -371,6 +371,14 @@ static PyObject *without_duals(PyObject *Py_UNUSED(m), PyObject *off) {
     return PyLong_FromLong(was);
 }
 
+/* _is_alias_of(a, b): do they lie in the same memory? */
+static PyObject *is_alias_of(PyObject *Py_UNUSED(m), PyObject *args) {
+    PyObject *a, *b;
+    if (!PyArg_ParseTuple(args, "O!O!:_is_alias_of", hg_py->tensor_type, &a, hg_py->tensor_type, &b)) return NULL;
+    hg_storage *of_a = TENSOR(a)->storage, *of_b = TENSOR(b)->storage;
+    return PyBool_FromLong(of_a && of_b && hg_storage_own(of_a) == hg_storage_own(of_b));
+}
+
 /* _dispatch_classes(): there is a class that dispatches. */
 static PyObject *dispatch_classes(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
@@ -490,6 +498,7 @@ static PyMethodDef functions[] = {
     {"_levels", levels, METH_VARARGS, NULL},
     {"_has_duals", has_duals, METH_NOARGS, NULL},
     {"_without_duals", without_duals, METH_O, NULL},
+    {"_is_alias_of", is_alias_of, METH_VARARGS, NULL},
     {"_dispatch_classes", dispatch_classes, METH_NOARGS, NULL},
     {"_dispatches", dispatches, METH_O, NULL},
     {"_dispatch_off", dispatch_off, METH_O, NULL},

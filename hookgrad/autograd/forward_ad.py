@@ -4,25 +4,29 @@ Inside of `dual_level()`, `make_dual(primal, tangent)` is such a tensor, and `un
 derivative as its tangent.
 
 Note [Forward by backward]
-There are no derivatives written for forward mode. While a level is entered every op that computes comes here first
-(py_dispatch.c). Where an argument has a tangent, the op runs on stand-ins that can be differentiated by, and the tangent of its
-result is the derivative, along theirs, of its vector-Jacobian product, which is linear in the vector. So whatever can be
-differentiated twice has its tangents exactly, at the price of two small backwards for each op. A view of a dual tensor has the
-same view of its tangent; an op in place writes the tangent in place, so that views and what they are views of stay in step.
+No op has a derivative of its own for forward mode. While a level is entered every op that computes comes here first
+(py_dispatch.c). Where an argument has a tangent, that of the result comes from the op itself: where the op is linear, from the op
+called on tangents (a product is, in each of its factors: the table says what a gradient is made of, and so which arguments stay);
+where its Jacobian is symmetric, as that of an elementwise op is, from its backward; and else from the derivative, along the
+tangents, of its vector-Jacobian product, which is linear in the vector. So whatever can be differentiated twice has its tangents
+exactly. A view of a dual tensor has the same view of its tangent; an op in place writes the tangent in place, so that views and
+what they are views of stay in step.
 
 Source: https://docs.pytorch.org/docs/stable/autograd.html#forward-mode-automatic-differentiation
 """
 
+import re
 import threading
-from contextlib import contextmanager
+import weakref
+from functools import cache
 from typing import NamedTuple
 
 from .. import _C
-from .._ops import IS_VIEW, row_of
-from ..utils.weak import WeakIdKeyDictionary
-from . import function, grad
+from .._levels import tensors_of
+from .._ops import IS_VIEW, MOVES, row_of
+from . import function
 from .function import Function
-from .grad_mode import _DecoratorContextManager, _Remembered, enable_grad, inference_mode, no_grad
+from .grad_mode import _DecoratorContextManager, _Remembered, enable_grad
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]
 
@@ -36,36 +40,74 @@ class UnpackedDualTensor(NamedTuple):
     tangent: _C.Tensor | None
 
 
+class _Known(weakref.ref):
+    """A tensor of a level: its tangent. None: it has none, whatever that of the tensor it is a view of."""
+
+    __slots__ = ("key", "tangent")
+
+
+class _Tangents:
+    """Of tensors, for as long as these live."""
+
+    def __init__(self):
+        self.known = {}
+
+    def get(self, tensor):
+        known = self.known.get(id(tensor))
+        return known and known.tangent
+
+    def __setitem__(self, tensor, tangent):
+        known = self.known[id(tensor)] = _Known(tensor, self._gone)
+        known.key, known.tangent = id(tensor), tangent
+
+    def _gone(self, known):
+        self.known.pop(known.key, None)
+
+
 class _Level:
     """A level that is entered, within another where both are of torch.func's `jvp`."""
 
-    now = None  # the innermost that ops are told of
-    entered = 0  # how many there are, of all samples that are side by side
-    enabled = True  # are tangents seen?
+    shared = None  # that of dual_level(), for all threads
+    entered = 0  # how many there are, of all threads
 
-    def __init__(self, below, nests):
-        self.below, self.nests, self.told = below, nests, _C._without_duals(0)
-        self.tangents = WeakIdKeyDictionary()
-        self.alone = WeakIdKeyDictionary()  # what shares memory with another tensor, but not its tangent
+    def __init__(self, below=None):
+        self.below, self.told = below, _C._without_duals(0)
+        self.tangents = _Tangents()
+
+
+class _Here(threading.local):
+    """Of this thread: the innermost level of a `jvp`, and whether tangents are seen."""
+
+    level, enabled = None, True
+
+
+_here = _Here()
+
+
+def _innermost():
+    return _here.level or _Level.shared
 
 
 def _levels():
     """Those that ops are told of, the innermost first."""
-    level = _C._has_duals() and _Level.now
+    level = _C._has_duals() and _innermost()
     while level:
         yield level
         level = level.below
 
 
 def _tangent(tensor, level=None):
-    level = level or _Level.now
-    if not (level and _Level.enabled):
+    level = level or _innermost()
+    if not (level and _here.enabled):
         return None
-    tangent = level.tangents.get(tensor)
-    if tangent is None and tensor._base is not None and tensor not in level.alone:
-        whole = level.tangents.get(tensor._base)
-        if whole is not None:
-            tangent = level.tangents[tensor] = _part(whole, tensor)
+    known = level.tangents.known.get(id(tensor))
+    if known:
+        return known.tangent
+    base = tensor._base
+    whole = None if base is None else level.tangents.get(base)
+    if whole is None:
+        return None
+    tangent = level.tangents[tensor] = _part(whole, tensor)
     return tangent
 
 
@@ -92,30 +134,33 @@ def refuse(name, *tensors):
         )
 
 
-@contextmanager
-def _off(hidden=True):
-    """A context in which no op is told of the innermost tangents, nor saved-tensor hooks in force of what is saved."""
-    level = _Level.now
-    _Level.now = level.below or level  # other threads may be there
-    was = _C._without_duals(2 if level.below else 1)
-    try:
-        with _hidden_hooks(hidden):
-            yield level
-    finally:
-        _C._without_duals(was)
-        _Level.now = level
+class _Off:
+    """A context in which no op is told of the innermost tangents."""
+
+    def __enter__(self):
+        level, self.was = _innermost(), _here.level
+        if level.below:
+            _here.level = level.below
+        self.told = _C._without_duals(2 if level.below else 1)
+        return level
+
+    def __exit__(self, *exc):
+        _C._without_duals(self.told)
+        _here.level = self.was
 
 
-@contextmanager
-def _hidden_hooks(on=True):
+class _Hidden:
     """A context in which saved-tensor hooks in force are told of nothing."""
-    hooks = on and _C._autograd._top_saved_tensors_default_hooks(False)
-    if hooks:
-        _C._autograd._push_saved_tensors_default_hooks(_as_it_is, _as_it_is)
-    try:
-        yield
-    finally:
-        if hooks:
+
+    def __init__(self, on=True):
+        self.hooks = on and _C._autograd._top_saved_tensors_default_hooks(False)
+
+    def __enter__(self):
+        if self.hooks:
+            _C._autograd._push_saved_tensors_default_hooks(_as_it_is, _as_it_is)
+
+    def __exit__(self, *exc):
+        if self.hooks:
             _C._autograd._pop_saved_tensors_default_hooks()
 
 
@@ -126,53 +171,98 @@ def _as_it_is(tensor):
 # ---- Ops ----------------------------------------------------------------------------------------------------------------
 
 
-def _call(id, inplace, args, kwargs, records):
-    """Row `id` of the table is to be called; `records`: in a graph. The result, where it has a tangent; else None."""
-    tensors = [a for arg in (*args, *kwargs.values()) for a in (arg if isinstance(arg, list) else [arg])]
-    tensors = [t for t in tensors if isinstance(t, _C.Tensor)]
-    there = [tangent for tangent in map(_tangent, tensors) if tangent is not None]
-    row = row_of(id)
-    if row["name"] in ("detach", "equal"):
+# What is linear in its arguments, or in those named, by the node's name.
+_LINEAR = {
+    **dict.fromkeys(
+        (
+            f"{name}Backward0"
+            for name in """AdaptiveAvgPool2D Add Addbmm Addcmul Addmm Addmv Addr AvgPool2D Baddbmm BlockDiag Bmm Cat Clone
+            Convolution Cumsum Dot Embedding Flip Gather Index IndexAdd IndexSelect LinalgCross MaskedSelect Mean
+            Mm Mul Mv Neg Repeat Roll Rsub SelectBackward SliceBackward Stack Sub Sum Take ToCopy Trace Tril Triu Vdot
+            Where""".split()
+        ),
+    ),
+    **dict.fromkeys(("DivBackward1", "LerpBackward0", "MeanBackward1", "MulBackward1", "SumBackward1")),
+    "DivBackward0": ("self",),
+    "LerpBackward1": ("self", "end"),
+}
+
+# Where the Jacobian is symmetric, by an argument that has the result's shape.
+_SYMMETRIC = frozenset(
+    f"{name}Backward"
+    for name in """Abs Acos Acosh Add Addcdiv Asin Asinh Atan Atan2 Atanh Ceil Celu Clamp ClampMax ClampMin Copysign Cos Cosh
+    Deg2Rad Digamma Div Elu Erf Erfc Erfinv Exp Exp2 Expm1 Floor Fmax Fmin Fmod Frac Gelu Hardshrink Hardsigmoid Hardswish
+    Hardtanh Hypot LeakyRelu Lerp Lgamma Log Log10 Log1P Log2 LogSigmoid Logaddexp Logaddexp2 Logit MaskedFill Maximum Minimum
+    Mish NanToNum Polygamma Pow Rad2Deg Reciprocal Relu Remainder Round Rsqrt Rsub Sgn Sigmoid SigmoidBackward Sign Silu Sin Sinc
+    Sinh Softmax Softplus Softshrink Sqrt Sub Tan Tanh TanhBackward Threshold Trunc Xlogy""".split()
+)
+
+
+class _Rule:
+    """How a row of the table passes tangents on."""
+
+    def __init__(self, row):
+        node, self.name, self.params = row["node_name"], row["name"], row["params"]
+        self.is_view, self.moves = row["flags"] & IS_VIEW, row["flags"] & MOVES
+        self.is_missing = node.startswith("NotImplemented")
+        self.is_symmetric = node[:-1] in _SYMMETRIC and row["n_out"] == 1
+        self.factors = {}  # of each argument that it is linear in, the others that its factor is made of
+        numbers = {p["name"]: i for i, p in enumerate(self.params) if p["differentiable"]}
+        for name, saved in re.findall(r"(\w+)(?:\(([^)]*)\))?", row["grads"] if node in _LINEAR else ""):
+            if name in (_LINEAR[node] or numbers):
+                others = {numbers[other] for other in saved.split(", ") if other in numbers}
+                place = numbers[name]
+                self.factors[place] = set() if self.params[place]["optional"] else others - {place}
+
+
+@cache
+def _rule_of(number):
+    return _Rule(row_of(number))
+
+
+def _call(number, inplace, args, kwargs, records):
+    """That row of the table is to be called; `records`: in a graph. The result, where it has a tangent; else None."""
+    level, rule = _innermost(), _rule_of(number)
+    if level is None or rule.name in ("detach", "equal"):
         return None
-    if not there:
-        if _Level.now is None or not _Level.now.below:
+    tensors = tensors_of((*args, *kwargs.values()))
+    dual = {id(t): tangent for t in tensors if (tangent := _tangent(t, level)) is not None}
+    if not dual:
+        if not level.below:
             return None
-        with _off():
-            return _call(id, inplace, args, kwargs, records)
-    if row["name"] == "native_batch_norm":
-        dual = [t is not None and _tangent(t) is not None for t in args[:5]]
-        if any(dual[:3]) and any(dual[3:]):
+        with _Off():
+            return _call(number, inplace, args, kwargs, records)
+    if rule.is_missing:
+        refuse(rule.name, *tensors)
+    if rule.name == "native_batch_norm":
+        dual_ones = [id(t) in dual for t in args[:5]]
+        if any(dual_ones[:3]) and any(dual_ones[3:]):
             raise RuntimeError(
                 "batch_norm is not differentiable wrt running_mean and running_var, they cannot have forward grad defined"
             )
-    if not records and function._transforms is not None and any(t.requires_grad for t in tensors):
+    recorded = records
+    if records:
+        others = [each.tangents.get(t) for each in _levels() for t in tensors if each is not level]
+        records = any(t is not None and t.requires_grad for t in (*tensors, *dual.values(), *others))
+    elif function._transforms is not None and any(t.requires_grad for t in tensors):
         function._transforms.by_duals()
-    every = [t for t in (*tensors, *[level.tangents.get(t) for level in _levels() for t in tensors]) if t is not None]
-    recorded, records = records, records and any(t.requires_grad for t in every)
-    op = _C._op_of_row(id, inplace)
-    with _off(inplace or not records) as level:
+    op = _C._op_of_row(number, inplace)
+    with _Off(), _Hidden(inplace or not records):
         if inplace:
-            _write(level, row["name"], op, args, kwargs, records)
-            return level.below and _call(id, inplace, args, kwargs, recorded)
-        if row["flags"] & IS_VIEW:
-            with _recording(recorded and level.below):  # a level below has a view that may be written to
-                result = op(*args, **kwargs)
-            with _recording(recorded):
-                moved = op(there[0], *args[1:], **kwargs)
+            _write(level, rule, op, args, kwargs, records)
+            return level.below and _call(number, inplace, args, kwargs, recorded)
+        if (parts := _parts(dual, rule, args)) is not None:
+            _C._grad_mode(recorded and level.below is not None)  # a level below has a view that may be written to
+            result = op(*args, **kwargs)
+            _C._grad_mode(recorded)
+            moved = None
+            if _tuple(result)[0].is_floating_point():
+                moved, *rest = [op(*part, **kwargs) for part in parts]
+                for other in rest:
+                    moved = moved + other
         else:
-            with inference_mode(False):
-                stood, duals, tangents = _stand_ins(level, args, kwargs)
-                result = op(*stood[0], **stood[1])
-                if str(getattr(_tuple(result)[0], "grad_fn", None)).startswith("<NotImplemented"):
-                    refuse(row["name"], *tensors)
-                with _hidden_hooks():
-                    moved = _along(_tuple(result), duals, tangents, records)
-                if level.below and not records:
-                    result = (
-                        [_detached(out) for out in result] if isinstance(result, (tuple, list)) else _detached(result)
-                    )
-        outs, moved = _tuple(result), _tuple(moved)
-        for out, tangent in zip(outs, moved):
+            result, moved = _derived(level, rule, op, args, kwargs, records)
+        for out, tangent in zip(_tuple(result), _tuple(moved)):
             if tangent is not None:
                 level.tangents[out] = tangent
         return result
@@ -182,8 +272,56 @@ def _tuple(result):
     return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
 
-def _recording(records):
-    return enable_grad() if records else no_grad()
+def _parts(dual, rule, args):
+    """The arguments of calls that add up to the tangent, of an op that is linear in each argument that has one; else None."""
+    if rule.is_view:
+        return [(dual[id(args[0])], *args[1:])]
+    groups = []  # (those whose tangents are in their place, those that stay)
+    for i, a in enumerate(args):
+        if not (any(id(t) in dual for t in a) if isinstance(a, list) else id(a) in dual):
+            continue
+        if i not in rule.factors:
+            return None
+        stay = rule.factors[i]
+        for places, others in groups:
+            if i not in others and not stay & places:
+                places.add(i), others.update(stay)
+                break
+        else:
+            groups.append(({i}, set(stay)))
+
+    def moved(t):
+        return _C.zeros_like(t) if (tangent := dual.get(id(t))) is None else tangent
+
+    def part(places, others):
+        for i, (a, param) in enumerate(zip(args, rule.params)):
+            if i in others or not param["differentiable"]:
+                yield a
+            elif i in places:
+                yield list(map(moved, a)) if isinstance(a, list) else moved(a)
+            else:
+                yield None if param["optional"] else _C.zeros_like(a) if isinstance(a, _C.Tensor) else 0
+
+    return [list(part(*group)) for group in groups] or None
+
+
+def _derived(level, rule, op, args, kwargs, records, writes=False):
+    """(The op's result, the tangents of its outputs), by differentiating it; `writes`: what it is to write to is copied first."""
+    inference, recorded = _C._set_inference_mode(False), _C._grad_mode(True)
+    try:
+        (stood, options), duals, tangents = _stand_ins(level, args, kwargs)
+        if writes:
+            stood[0] = stood[0].clone()
+            tangents = [t.clone() for t in tangents] if records else tangents  # they are saved, and one is written to
+        result = op(*stood, **options)
+        with _Hidden():
+            moved = _along(rule, _tuple(result), duals, tangents, records)
+        if level.below and not records:
+            several = isinstance(result, (tuple, list))
+            result = list(map(_detached, result)) if several else _detached(result)
+        return result, moved
+    finally:
+        _C._set_inference_mode(inference), _C._grad_mode(recorded)
 
 
 def _stand_ins(level, args, kwargs):
@@ -214,53 +352,68 @@ def _stand_in(leaf):
     return leaf._requires()
 
 
-def _along(outs, duals, tangents, records):
+def _along(rule, outs, duals, tangents, records):
     """The derivatives of `outs` by `duals` along the tangents; None of what has none."""
     found = [None] * len(outs)
     places = [i for i, out in enumerate(outs) if out.requires_grad and out.grad_fn is not None]
     if not places:
         return found
-    vs = [_stand_in(_C.zeros_like(outs[i])) for i in places]
-    products = grad([outs[i] for i in places], duals, vs, create_graph=True, allow_unused=True)
-    linear = [(p, t.to(p.dtype)) for p, t in zip(products, tangents) if p is not None and p.requires_grad]
-    moved = [None] * len(vs)
-    if linear:
-        products, along = zip(*linear)
-        moved = grad(products, vs, along, create_graph=True, allow_unused=True)
-    for i, v, tangent in zip(places, vs, moved):
-        tangent = _C.zeros_like(v, requires_grad=False) if tangent is None else tangent
+    narrow = [t.to(dual.dtype) for t, dual in zip(tangents, duals)]
+    if rule.is_symmetric and all((d.shape, d.dtype) == (outs[0].shape, outs[0].dtype) for d in duals):
+        results = [_by_one_product(outs, duals, narrow)]
+    else:
+        results = _by_two_products([outs[i] for i in places], duals, narrow)
+    for i, tangent in zip(places, results):
+        tangent = _C.zeros_like(outs[i], requires_grad=False) if tangent is None else tangent
+        for t, dual in zip(tangents, duals):
+            if t.dtype != dual.dtype:
+                tangent = tangent.to(_C.promote_types(t.dtype, tangent.dtype))
         tangent = tangent if records else _detached(tangent)
-        found[i] = tangent.clone() if any(_shares(tangent, t) for t in tangents) else tangent
+        found[i] = tangent.clone() if any(_C._is_alias_of(tangent, t) for t in tangents) else tangent
     return found
 
 
-def _shares(a, b):
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+def _by_one_product(outs, duals, tangents):
+    """Where vector times Jacobian is Jacobian times vector: of several, where these are diagonal."""
+    if len(duals) == 1:
+        return _C.grad(outs, tangents, duals, True, True, True)[0]
+    products = _C.grad(outs, (_C.ones_like(outs[0], requires_grad=False),), duals, True, True, True)
+    parts = [p * t for p, t in zip(products, tangents) if p is not None]
+    return sum(parts[1:], parts[0]) if parts else None
 
 
-def _write(level, name, op, args, kwargs, records):
+def _by_two_products(outs, duals, tangents):
+    """By the product of a vector and the Jacobian, which is linear in the vector."""
+    vs = [_stand_in(_C.zeros_like(out)) for out in outs]
+    products = _C.grad(outs, vs, duals, True, True, True)
+    linear = [(p, t) for p, t in zip(products, tangents) if p is not None and p.requires_grad]
+    if not linear:
+        return [None] * len(vs)
+    products, along = zip(*linear)
+    return _C.grad(products, along, vs, True, True, True)
+
+
+def _write(level, rule, op, args, kwargs, records):
     """The tangent of what an op in place is about to write to."""
     target, old = args[0], _tangent(args[0], level)
     if not target.is_floating_point():
         return
     new = None
-    if name not in _RANDOM:
-        with inference_mode(False):
-            (stood, options), duals, tangents = _stand_ins(level, args, kwargs)
-            out = op(stood[0].clone(), *stood[1:], **options)
-            if records:  # they are saved, and one is written to
-                tangents = [t.clone() for t in tangents]
-            new = _along((out,), duals, tangents, records)[0]
-    with _recording(records):
-        if old is not None:
-            old.zero_() if new is None else old.copy_(new)
-        elif new is not None:
-            _lay(level, target, new)
+    if not (rule.moves or rule.name in _RANDOM):
+        _, (new,) = _derived(level, rule, op, args, kwargs, records, writes=True)
+    was = _C._grad_mode(records)
+    if rule.moves:
+        old is None or op(old, *args[1:], **kwargs)
+    elif old is not None:
+        old.zero_() if new is None else old.copy_(new)
+    elif new is not None:
+        _lay(level, target, new)
+    _C._grad_mode(was)
 
 
 def _lay(level, target, new):
     """Give `target` its first tangent; where it is a view, as the same view of a tangent of its base."""
-    base = None if target in level.alone else target._base
+    base = None if id(target) in level.tangents.known else target._base
     if base is None:
         level.tangents[target] = _like(target, new)
         return
@@ -272,7 +425,7 @@ def _lay(level, target, new):
 
 def _like(tensor, values=None):
     """A tensor that lies in its memory as `tensor` does; of these values, and their dtype, or zeros."""
-    n = tensor.untyped_storage().nbytes() // tensor.element_size()
+    n = tensor._storage_bytes().numel() // tensor.element_size()
     made = _C.zeros(n, dtype=tensor.dtype if values is None else values.dtype).as_strided(
         tensor.size(), tensor.stride(), tensor.storage_offset()
     )
@@ -284,10 +437,8 @@ def _known_as(tensor, other, name=None):
     to write `tensor`, or several, there."""
     if name is None:
         for level in _levels():
-            if other is None:
-                level.tangents.pop(tensor, None)
-            elif (tangent := level.tangents.get(tensor)) is not None:
-                level.tangents[other] = tangent
+            if (tangent := level.tangents.get(tensor)) is not None:
+                level.tangents[tensor if other is None else other] = None if other is None else tangent
         return
     every = [t for some in (tensor, other) for t in (some if isinstance(some, tuple) else (some,))]
     if any(isinstance(t, _C.Tensor) and _tangent(t, level) is not None for t in every for level in _levels()):
@@ -441,22 +592,31 @@ def _check_view(out, tangent, pairs):
 
 def enter_dual_level():
     """Begin a level: the number of it."""
-    return _enter(False)
-
-
-def _enter(nests):
-    if _Level.now and not (nests and _Level.now.nests):
+    if _innermost():
         raise RuntimeError("Nested forward mode AD is not supported at the moment")
-    _Level.now = _Level(_Level.now, nests)
+    _Level.shared = _enter()
+    return 0
+
+
+def _enter(below=None):
     _Level.entered += 1
     function._dual_apply, Function._finish = _apply, classmethod(_finish)
     _C._dispatch_duals(_call, _known_as)
-    return 0
+    return _Level(below)
+
+
+def _exit(level):
+    _C._without_duals(level.told)
+    level.tangents.known.clear()
+    _Level.entered -= 1
+    if not _Level.entered:
+        function._dual_apply, Function._finish = None, _plain_finish
+        _C._dispatch_duals(None, None)
 
 
 def exit_dual_level(*, level=None):
     """End the level: its tensors are dual no longer."""
-    number = -1 if _Level.now is None else 0
+    number = -1 if _innermost() is None else 0
     if level is None:
         level = number
     if level < 0:
@@ -465,12 +625,8 @@ def exit_dual_level(*, level=None):
         raise RuntimeError(
             "Trying to exit a forward AD level that was not the last one that was created. This is not supported."
         )
-    _C._without_duals(_Level.now.told)
-    _Level.now = _Level.now.below
-    _Level.entered -= 1
-    if not _Level.entered:
-        function._dual_apply, Function._finish = None, _plain_finish
-        _C._dispatch_duals(None, None)
+    ended, _Level.shared = _Level.shared, None
+    _exit(ended)
 
 
 class dual_level(_DecoratorContextManager):
@@ -490,21 +646,27 @@ class dual_level(_DecoratorContextManager):
         exit_dual_level()
 
 
-class _jvp_level(dual_level):
-    """One for a `jvp`."""
+class _jvp_level:
+    """One for a `jvp`, of this thread."""
 
     def __enter__(self):
-        return _enter(True)
+        if _Level.shared:
+            raise RuntimeError("Nested forward mode AD is not supported at the moment")
+        _here.level = _enter(_here.level)
+
+    def __exit__(self, *exc):
+        ended, _here.level = _here.level, _here.level.below
+        _exit(ended)
 
 
 def _is_fwd_grad_enabled():
-    return _Level.enabled
+    return _here.enabled
 
 
 def _enable(mode):
     if not mode and function._transforms is not None:
         function._transforms.by_duals()
-    _Level.enabled = mode
+    _here.enabled = mode
 
 
 class _set_fwd_grad_enabled(_Remembered):
@@ -518,19 +680,19 @@ _C._is_fwd_grad_enabled, _C._set_fwd_grad_enabled = _is_fwd_grad_enabled, _enabl
 
 def __getattr__(name):
     if name == "_current_level":  # -1: none
-        return -1 if _Level.now is None else 0
+        return -1 if _innermost() is None else 0
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def make_dual(tensor, tangent, *, level=None):
     """A dual tensor of this value and this derivative, which has the value's shape and dtype."""
-    if _Level.now is None or level is not None and level < 0:
+    if _innermost() is None or level is not None and level < 0:
         raise RuntimeError(
             "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
         )
     if level:
         raise RuntimeError("Invalid level given to _make_dual")
-    if not _Level.enabled:
+    if not _here.enabled:
         return tensor.view_as(tensor)
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
@@ -546,29 +708,28 @@ def make_dual(tensor, tangent, *, level=None):
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not "
             "supported."
         )
-    with _off() as level:
+    with _Off() as level, _Hidden():
         dual = tensor.view_as(tensor)
         if not _lies_as(tangent, tensor):
             tangent = _like(tensor, tangent)
     level.tangents[dual] = tangent
-    level.alone[dual] = True
     return dual
 
 
 def _lies_as(a, b):
     if a.stride() != b.stride() or a.numel() and a.storage_offset() != b.storage_offset():
         return False
-    sizes = [t.untyped_storage().nbytes() // t.element_size() for t in (a, b)]
+    sizes = [t._storage_bytes().numel() // t.element_size() for t in (a, b)]
     return sizes[0] == sizes[1] or not a.numel()
 
 
 def unpack_dual(tensor, *, level=None):
     """The value and the derivative of a tensor: an UnpackedDualTensor."""
-    if _Level.now is None:
+    if _innermost() is None:
         return UnpackedDualTensor(tensor, None)
     if not isinstance(tensor, _C.Tensor):
         raise TypeError(f"_unpack_dual(): argument 'dual' (position 1) must be Tensor, not {type(tensor).__name__}")
-    with _off() as level:
+    with _Off() as level, _Hidden():
         primal = tensor.view_as(tensor)
-    level.alone[primal] = True
+    level.tangents[primal] = None
     return UnpackedDualTensor(primal, _tangent(tensor))
