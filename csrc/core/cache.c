@@ -18,7 +18,6 @@
 #include "core_impl.h"
 
 #include <assert.h>
-#include <string.h>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif

@@ -11,7 +11,7 @@
     X(stride) X(padding) X(dilation) X(groups) X(kernel_size) X(ceil_mode) X(count_include_pad) X(divisor_override)    \
     X(return_indices) X(output_size) X(padding_idx) X(p) X(inplace) X(negative_slope) X(approximate) X(dim)            \
     X(start_dim) X(end_dim) X(normalized_shape) X(padding_mode) X(max_norm) X(norm_type) X(scale_grad_by_freq)         \
-    X(sparse) X(_input_dims)
+    X(_input_dims)
 /* clang-format on */
 
 enum {

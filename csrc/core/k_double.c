@@ -7,7 +7,6 @@
 #include "k_impl.h"
 
 #include <math.h>
-#include <string.h>
 
 enum { CHUNK = 256, MANY = 64, LANES = 8, MAX_STEPS = 3 };
 

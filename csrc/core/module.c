@@ -3,7 +3,6 @@
 #include "cpu_impl.h"
 #include "module_impl.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define TRY(expr)                                                                                                      \

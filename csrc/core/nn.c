@@ -1,7 +1,6 @@
 /* What the ops of layers share: see nn_impl.h. */
 #include "nn_impl.h"
 
-#include <stdio.h>
 #include <string.h>
 
 hg_status hg_real(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {

@@ -354,11 +354,6 @@ hg_meta hg_back_meta(const hg_back *b, int param, int j) {
     return b->node->hooks && b->node->hooks->sizes ? b->node->hooks->sizes[at] : e.node->outs[e.nr];
 }
 
-int hg_back_made_by(const hg_back *b, int param) {
-    const hg_node *n = b->node->next[b->node->first_edge[param]].node;
-    return n && n->type == &hg_op_node && n->op ? n->op->id : -1;
-}
-
 int hg_back_n_out(const hg_back *b) { return (int)b->node->n_out; }
 
 hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k) {
@@ -443,7 +438,6 @@ hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **gr
     memcpy(all, grad, shown * sizeof *grad);
     return n->type->apply(cx, n, all, grad_in);
 }
-bool hg_node_needs(const hg_node *n, int i) { return n->next[i].node != NULL; }
 uint64_t hg_node_seq(const hg_node *n) { return n->seq; }
 void hg_node_set_seq(hg_node *n, uint64_t seq) { n->seq = seq; }
 

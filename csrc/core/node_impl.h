@@ -23,8 +23,9 @@ typedef struct hg_out_hooks {
 
 typedef struct hg_node_extra {
     hg_hooks *pre, *post; /* owned */
-    hg_meta *sizes; /* [n_next], owned: what the inputs were, where an edge leads to a node that knows one of another
-                             shape (after x.data = y); mostly NULL */
+    /* [n_next], owned: what the inputs were, where an edge leads to a node that knows one of another shape (after
+       x.data = y); mostly NULL */
+    hg_meta *sizes;
     uint32_t first, last; /* 1 + the output whose tensor hooks run first, last; 0: none */
     hg_out_hooks out[];   /* [n_out] */
 } hg_node_extra;
@@ -45,16 +46,16 @@ struct hg_node {
     hg_node *next_dying;
     hg_node_extra *hooks; /* owned */
     hg_node *outer;       /* borrowed; of an `inner`: the CopySlices that owns it */
-    hg_node *inner;    /* owned; of CopySlices: the node of the operation done through the view; of a derivative that is
-                             one node: the node it is the derivative of */
+    /* owned; of CopySlices: the node of the operation done through the view; of a derivative that is one node: the node it
+       is the derivative of */
+    hg_node *inner;
     hg_edge *next;     /* [n_next] */
     hg_arg *args;      /* [n_args]; tensors are owned, and NULL where not saved or already freed */
     hg_arg *saved_out; /* [n_out], or NULL: outputs, without their history; Note [Saved outputs] in saved.c */
     hg_meta *outs;     /* [n_out] */
     int64_t *pool;
-    const uint32_t
-        *first_edge; /* [n_args]: the edge of that argument, or of a list's first entry; the op's own, or behind
-                                   the pool */
+    /* [n_args]: the edge of that argument, or of a list's first entry; the op's own, or behind the pool */
+    const uint32_t *first_edge;
     uint32_t n_next, n_out, n_args, n_pool;
     struct hg_function *function; /* owned; of a host's function */
     bool freed;                   /* what it saved is gone */
@@ -97,8 +98,8 @@ static inline void hg_node_set_meta(hg_node *n, uint32_t k, const hg_tensor *t, 
 }
 void hg_node_free_saved(hg_ctx *cx, hg_node *n);
 static inline bool hg_is_saved(const hg_arg *a) { return a->kind == HG_A_TENSOR || a->kind == HG_A_STORAGE; }
-hg_node *hg_node_revive(hg_ctx *cx,
-                        hg_tensor *t); /* t's accumulator that rests, without its variable; NULL: none does */
+/* t's accumulator that rests, without its variable; NULL: none does. */
+hg_node *hg_node_revive(hg_ctx *cx, hg_tensor *t);
 
 /* The edge a tensor's gradient goes to: its grad_fn or its accumulator (new reference in e->node; NULL if none wanted). */
 hg_status hg_gradient_edge(hg_ctx *cx, hg_tensor *t, hg_edge *e);

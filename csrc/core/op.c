@@ -2,7 +2,6 @@
 #include "autograd_impl.h"
 #include "k_impl.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* What an op returns when it returns a list: the dispatcher's `out` stands for this. */

@@ -3,9 +3,7 @@
 #include "reduce_impl.h"
 #include "shape_impl.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- The extreme of all, or of several dimensions ------------------------------------------------------------------------------------ */
 

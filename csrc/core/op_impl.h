@@ -41,8 +41,8 @@ hg_status hg_broadcast(hg_ctx *cx, int na, const int64_t *a, int nb, const int64
 /* dim in [-n, n) made non-negative; n_dim 0 counts as 1. IndexError "Dimension out of range (expected to be in range of
    [-2, 1], but got 5)". */
 hg_status hg_wrap_dim(hg_ctx *cx, int64_t dim, int n_dim, int *out);
-hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape,
-                   int64_t *out); /* fails on negative sizes and overflow */
+/* Fails on negative sizes and overflow. */
+hg_status hg_numel(hg_ctx *cx, int n_dim, const int64_t *shape, int64_t *out);
 /* The dtype of a result, by torch.result_type: tensors with dimensions, then 0-d tensors, then numbers. */
 hg_dtype hg_result_type(hg_ctx *cx, const hg_arg *a, int n);
 static inline bool hg_is_number(const hg_arg *a) {
@@ -85,7 +85,6 @@ hg_tensor *hg_back_saved_at(hg_ctx *cx, hg_back *b, int param, int j); /* entry 
 const hg_arg *hg_back_arg(const hg_back *b, int param);   /* of a plain argument, or a list's length in n */
 hg_meta hg_back_meta(const hg_back *b, int param, int j); /* of an input that needs a gradient */
 int hg_back_n_out(const hg_back *b);
-int hg_back_made_by(const hg_back *b, int param); /* the op whose result it is (HG_OP_*), or -1 */
 /* The gradient of output k, zeros of its shape where none arrived; borrowed from the scope. */
 hg_tensor *hg_back_grad(hg_ctx *cx, hg_back *b, int k);
 void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad); /* retains; NULL leaves it */

@@ -9,7 +9,6 @@
 #include "pool_impl.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct batch {

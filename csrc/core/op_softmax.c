@@ -7,7 +7,6 @@
 #include "reduce_impl.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef struct rows {
     int64_t outer, n, inner;

@@ -4,7 +4,6 @@
 #include "shape_impl.h"
 
 #include <assert.h>
-#include <string.h>
 
 enum { CHUNK = 256, MAX_IN = HG_ITER_MAX - 1 };
 

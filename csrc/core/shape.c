@@ -2,9 +2,6 @@
 #include "layout_impl.h"
 #include "shape_impl.h"
 
-#include <ctype.h>
-#include <string.h>
-
 void hg_walk_begin(hg_walk *w, int n_dim, const int64_t *shape) {
     w->n_operands = 0;
     w->n_outer = n_dim > 0 ? n_dim - 1 : 0;

@@ -5,8 +5,6 @@
    the next one. Sanitizers see the plain allocations: what is used after it was freed must stay visible. */
 #include "core_impl.h"
 
-#include <string.h>
-
 /* The bytes follow the header in one allocation, on a boundary that vector loads like. Large ones come from the cache. */
 #define HEADER ((sizeof(hg_storage) + 63) / 64 * 64)
 

@@ -2,7 +2,6 @@
 #include "autograd_impl.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static inline void set_strides(int n_dim, const int64_t *shape, int64_t *stride) {
     int64_t step = 1;

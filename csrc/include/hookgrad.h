@@ -328,8 +328,8 @@ struct hg_tensor {
     int64_t dims[2 * HG_INLINE_DIM];
 };
 
-hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape,
-                          hg_tensor **out); /* new, contiguous */
+/* A new contiguous tensor; its values are whatever lies there. */
+hg_status hg_tensor_empty(hg_ctx *cx, hg_dtype d, int n_dim, const int64_t *shape, hg_tensor **out);
 /* A new tensor over memory of somebody else's; `free(owner)` runs when the last tensor on it is gone. On failure the
    caller keeps owner. */
 hg_status hg_tensor_wrap(hg_ctx *cx, void *data, hg_dtype d, int n_dim, const int64_t *shape, const int64_t *stride,
@@ -374,8 +374,8 @@ hg_status hg_tensor_become(hg_ctx *cx, hg_tensor *t, hg_tensor *from);
 void hg_tensor_swap(hg_ctx *cx, hg_tensor *a, hg_tensor *b);
 /* Does t lie so? Of the formats that name no order, contiguity is asked. */
 bool hg_tensor_lies_as(const hg_tensor *t, hg_format f);
-hg_format
-hg_tensor_format(const hg_tensor *t); /* which channels-last format its strides have the order of, or contiguous */
+/* Which channels-last format its strides have the order of, or contiguous. */
+hg_format hg_tensor_format(const hg_tensor *t);
 const char *hg_show_shape(const hg_tensor *t, char buf[256]); /* "[2, 3]", for messages */
 int64_t hg_tensor_offset(const hg_tensor *t);                 /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
@@ -446,11 +446,11 @@ enum {
     HG_ROW_MULTI_VIEW = 128, /* a view op with several outputs (split, unbind): torch forbids in-place on them */
     HG_ROW_MUTATES = 256,    /* the op itself is in-place: writes its first argument, whose name ends in _ */
     HG_ROW_SPECIAL = 512,    /* torch.special.name */
-    HG_ROW_MOVES =
-        2048, /* one that MUTATES how the argument lies in its memory, not what is there: of a view no base sees it */
-    HG_ROW_UNASKED = 4096, /* in place it writes to whatever needs a gradient, as PyTorch's logical ops do */
-    HG_ROW_TWICE = 1024,   /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
-    HG_ROW_APART = 8192,   /* one for each of its two gradients */
+    HG_ROW_TWICE = 1024, /* its derivative is one node when it is differentiated: Note [One node for a derivative] */
+    HG_ROW_APART = 8192, /* one for each of its two gradients */
+    /* one that MUTATES how the argument lies in its memory, not what is there: of a view no base sees it */
+    HG_ROW_MOVES = 2048,
+    HG_ROW_UNASKED = 4096,    /* in place it writes to whatever needs a gradient, as PyTorch's logical ops do */
     HG_ROW_OTHER_OUT = 16384, /* out= of another dtype: Note [Given outputs] in out.c */
 };
 
@@ -498,9 +498,10 @@ typedef struct hg_op_info {
     uint32_t always_in, always_out;  /* what is saved whichever gradient is wanted: Note [What is saved] in schema.c */
     uint8_t in_order[HG_MAX_PARAMS]; /* the parameters by name: the order in which they are saved and unpacked */
     uint8_t out_order[4];            /* likewise the outputs */
-    const struct hg_kernel
-        *plain;      /* what the op is for `n_plain` plain operands, which stand first: Note [Plain calls] in */
-    uint8_t n_plain; /* pointwise.c; NULL, 0: nothing so simple */
+    /* What the op is for `n_plain` plain operands, which stand first: Note [Plain calls] in pointwise.c; NULL, 0: nothing
+       so simple. */
+    const struct hg_kernel *plain;
+    uint8_t n_plain;
     hg_arg defaults[HG_MAX_PARAMS]; /* what stands for an argument not given; HG_DEFAULT: it must be given */
     hg_param params[HG_MAX_PARAMS];
 } hg_op_info;
@@ -512,8 +513,8 @@ typedef enum hg_op_id {
     HG_N_OPS
 } hg_op_id;
 
-const hg_op_info *hg_op_at(hg_lib *lib,
-                           int id); /* borrowed, for the library's life; NULL: its schema is wrong (our bug) */
+/* Borrowed, for the library's life; NULL: its schema is wrong (our bug). */
+const hg_op_info *hg_op_at(hg_lib *lib, int id);
 
 #define HG_MAX_OUT 4
 /* Call an op. a[n] are its arguments in the schema's order; missing ones take their default. Records a node where
@@ -584,8 +585,8 @@ int hg_backward_depth(const hg_ctx *cx);     /* how many are running in this thr
 int64_t hg_backward_id(const hg_ctx *cx);    /* a number of its own; -1: there is none */
 hg_node *hg_backward_node(const hg_ctx *cx); /* the node being run; borrowed, NULL: none */
 bool hg_backward_keeps(const hg_ctx *cx);    /* does it keep the graph? true where there is none */
-bool hg_backward_is_whole(
-    const hg_ctx *cx); /* do it and those around it run everything they reach? true where there is none */
+/* Do it and those around it run everything they reach? true where there is none. */
+bool hg_backward_is_whole(const hg_ctx *cx);
 /* Does it want what goes to an edge of the node that it is running? true of any other node's edge that leads somewhere. */
 bool hg_backward_wants(const hg_ctx *cx, const hg_node *n, uint32_t edge);
 /* Does it run the node, or return its gradient? Fails for a leaf whose gradient it returns: the leaf itself is not run. */
@@ -609,8 +610,8 @@ typedef struct hg_watch {
        detached in place. */
     hg_status (*known_as)(hg_ctx *cx, hg_tensor *t, hg_tensor *as);
     hg_seen (*seeing)(const hg_tensor *t); /* whom it would tell of an op on t; NULL: on any tensor */
-    hg_status (*reading)(hg_ctx *cx, hg_tensor *t,
-                         hg_arg *out);         /* the number in t is wanted; *out stays NONE: read it */
+    /* The number in t is wanted; *out stays NONE: read it. */
+    hg_status (*reading)(hg_ctx *cx, hg_tensor *t, hg_arg *out);
     hg_status (*born)(hg_ctx *cx, hg_node *n); /* a node has been made */
     void (*failed)(hg_ctx *cx, hg_node *n);    /* its backward has failed: the error is in the context, or the host's */
     hg_status (*writing)(hg_ctx *cx, hg_tensor *t); /* t is about to be changed in place */
@@ -695,7 +696,6 @@ int hg_node_n_out(const hg_node *n);
 hg_status hg_node_apply(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in);
 /* For a host that runs code of others before it finalizes a node whose count is zero: nobody finds it any more. */
 void hg_node_unlink(hg_node *n);
-bool hg_node_needs(const hg_node *n, int i); /* has input i an edge? */
 /* A tensor of zeros like the node's output k: new. */
 hg_status hg_node_zeros(hg_ctx *cx, const hg_node *n, int k, hg_tensor **out);
 /* A tensor whose gradient is what arrives at output k: the leaf of an AccumulateGrad node, else zeros with that history. New. */
@@ -804,8 +804,8 @@ struct hg_table {
 };
 
 hg_status hg_table_new(hg_ctx *cx, hg_table **out);
-hg_status hg_table_put(hg_ctx *cx, hg_table *t, void *name,
-                       hg_value v);                    /* retains v; keeps the place of a known name */
+/* Retains v; keeps the place of a known name. */
+hg_status hg_table_put(hg_ctx *cx, hg_table *t, void *name, hg_value v);
 hg_slot *hg_table_find(const hg_table *t, void *name); /* borrowed until the table changes; may be NULL */
 bool hg_table_remove(hg_ctx *cx, hg_table *t, void *name);
 void hg_table_clear(hg_ctx *cx, hg_table *t);

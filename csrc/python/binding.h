@@ -23,27 +23,27 @@
 /* Our types, by their C names: hg_py->tensor_type ... */
 /* clang-format off */
 #define PY_TYPES(X)                                                                                                    \
-    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op)          \
-    X(dtype) X(device) X(size) X(generator) X(layout) X(memory_format) X(storage) X(saved) X(chook)                    \
-    X(mapping_iterator) X(mapping_view) X(module_dict) X(walk) X(grad_mode) X(package)
+    X(tensor) X(node) X(hooks) X(hooks_view) X(table) X(module) X(handle) X(layer_forward) X(op) X(dtype) X(device)    \
+    X(size) X(generator) X(layout) X(memory_format) X(saved) X(chook) X(mapping_iterator) X(mapping_view)              \
+    X(module_dict) X(walk) X(grad_mode) X(package)
 /* clang-format on */
 
 /* Interned names, made once: NAME(forward). */
 /* clang-format off */
 #define PY_NAMES(X)                                                                                                    \
-    X(forward) X(training) X(__dict__) X(__class__) X(__array__) X(__array_interface__) X(__dlpack__) X(__index__)     \
-    X(__float__) X(__name__) X(__qualname__) X(_saved_attribute) X(__module__) X(__call__) X(_parameters) X(_buffers) X(_modules)          \
-    X(_non_persistent_buffers_set) X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks)   \
-    X(_is_full_backward_hook) X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called)                            \
-    X(_forward_pre_hooks_with_kwargs) X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks)      \
-    X(_load_state_dict_post_hooks) X(persistent) X(remove) X(id) X(prepend) X(with_kwargs) X(always_call) X(dtype)     \
-    X(device) X(requires_grad) X(pin_memory) X(layout) X(memory_format) X(out) X(input) X(self) X(dim) X(axis)         \
-    X(keepdim) X(keepdims) X(copy) X(non_blocking) X(other) X(generator) X(force) X(data) X(grad) X(names)             \
-    X(manual_seed) X(add_note) X(__notes__) X(shape) X(flags) X(writeable) X(from_numpy_name) X(_str)                  \
-    X(_rebuild_tensor) X(_is_param) X(_is_buffer) X(register_parameter) X(register_buffer) X(call_super_init)          \
-    X(__getattr__) X(__getattribute__) X(weight) X(bias) X(fill_) X(running_mean) X(running_var) X(num_batches_tracked) \
-    X(f_globals) X(__init_subclass__) X(__init__) X(__torch_function__) X(__torch_dispatch__)                 \
-    X(_call_impl) X(_hook_table) X(_wrapped_call_impl) X(__setattr__) X(named_modules) X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state) X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars) X(momentum_buffer) X(exp_avg) X(exp_avg_sq) X(max_exp_avg_sq) X(step)
+    X(forward) X(training) X(__dict__) X(__array__) X(__array_interface__) X(__dlpack__) X(__name__) X(__qualname__)   \
+    X(_saved_attribute) X(__module__) X(_parameters) X(_buffers) X(_modules) X(_non_persistent_buffers_set)            \
+    X(_forward_hooks) X(_forward_pre_hooks) X(_backward_hooks) X(_backward_pre_hooks) X(_is_full_backward_hook)        \
+    X(_forward_hooks_with_kwargs) X(_forward_hooks_always_called) X(_forward_pre_hooks_with_kwargs)                    \
+    X(_state_dict_hooks) X(_state_dict_pre_hooks) X(_load_state_dict_pre_hooks) X(_load_state_dict_post_hooks)         \
+    X(persistent) X(remove) X(dtype) X(device) X(requires_grad) X(pin_memory) X(layout) X(out) X(input) X(self)        \
+    X(dim) X(axis) X(keepdim) X(keepdims) X(other) X(data) X(grad) X(names) X(_is_param) X(_is_buffer)                 \
+    X(register_parameter) X(register_buffer) X(call_super_init) X(__getattr__) X(__getattribute__) X(weight) X(bias)   \
+    X(fill_) X(running_mean) X(running_var) X(num_batches_tracked) X(f_globals) X(__init_subclass__) X(__init__)       \
+    X(__torch_function__) X(__torch_dispatch__) X(_call_impl) X(_hook_table) X(__setattr__) X(named_modules)           \
+    X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state)   \
+    X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars)                  \
+    X(momentum_buffer) X(exp_avg) X(exp_avg_sq) X(max_exp_avg_sq) X(step)
 /* clang-format on */
 
 typedef struct mod_state {
@@ -81,8 +81,8 @@ typedef struct mod_state {
     PyObject *instead; /* dict: functions that stand in for ops, of _op_instead() (py_op.c); NULL until there is one */
     PyObject *originals;   /* dict: what programs have put something else in the place of, in the package's modules */
     Py_ssize_t n_replaced; /* how many those are, and how many dispatch modes are on */
-    PyObject
-        *global_full_backward;   /* are the global backward hooks full ones? True, False, NULL: there were none yet */
+    /* Are the global backward hooks full ones? True, False, NULL: there were none yet. */
+    PyObject *global_full_backward;
     uint64_t n_odd_keys;         /* so many keys of hook tables, of those that are no ids, had one given (py_hooks.c) */
     PyObject *node_types;        /* dict: the types of nodes by name */
     PyTypeObject *function_type; /* the base of the classes of autograd.Functions' nodes */
@@ -220,7 +220,6 @@ void py_core_clear(hg_kind kind, PyObject *self);
    core, which frees the object now or later (host->free also drops the type). */
 void py_core_dealloc(hg_kind kind, PyObject *self);
 void py_host(hg_host *host); /* fills in the table for hg_open() */
-/* A new object of a type whose core is of that kind, through tp_alloc: for tp_new of types that Python code calls. */
 
 /* ---- Arguments of methods --------------------------------------------------------------------------------------- */
 
@@ -250,8 +249,8 @@ PyObject *py_number(const hg_arg *number);        /* new: bool, int or float */
 /* Anything that can be made a tensor (a number, a sequence, an array): new, or NULL. The tensor itself where it is
    one. */
 PyObject *py_as_tensor(PyObject *o, hg_dtype dtype, bool copy);
-hg_arg py_arg_of(PyObject *o,
-                 int *failed); /* a tensor or a Python number as an argument; HG_A_NONE when it is neither */
+/* A tensor or a Python number as an argument; HG_A_NONE when it is neither. */
+hg_arg py_arg_of(PyObject *o, int *failed);
 
 /* Make a type, keep it in its slot of the state and add it to the module. `base` may be NULL. */
 int py_type_add(PyObject *m, PyTypeObject **slot, PyType_Spec *spec, PyTypeObject *base);
@@ -261,29 +260,38 @@ void py_types_of_torch(void);
 /* ---- What each file adds to the module: 0, or -1 with the exception set ----------------------------------------- */
 
 /* Types first, in this order, then the library is opened, then the rest. */
-int py_types_init(PyObject *m);     /* dtype, device, Size, Generator ... (types.c) */
-int py_size_init(PyObject *m);      /* called by py_types_init */
-int py_generator_init(PyObject *m); /* called by py_types_init */
-int py_tensor_init(PyObject *m);    /* tensor.c */
-int py_node_init(PyObject *m);      /* py_node.c */
-int py_hooks_init(PyObject *m);     /* py_hooks.c, with the views */
-int py_handle_init(PyObject *m);    /* py_handle.c */
-int py_table_init(PyObject *m);     /* py_table.c */
-int py_module_init(PyObject *m);    /* py_module.c */
+int py_types_init(PyObject *m); /* dtype, device, layout ..., and those of the next two */
+int py_size_init(PyObject *m);
+int py_generator_init(PyObject *m);
+int py_tensor_init(PyObject *m);
+int py_node_init(PyObject *m);
+int py_hooks_init(PyObject *m);
+int py_handle_init(PyObject *m);
+int py_table_init(PyObject *m);
+int py_module_init(PyObject *m);
+/* The library is open. */
+int py_default_generator_init(PyObject *m);
+int py_op_init(PyObject *m);
+int py_creation_init(PyObject *m);
+int py_autograd_init(PyObject *m);
+int py_function_init(PyObject *m);
+int py_saved_hooks_init(PyObject *m);
+int py_machine_init(PyObject *m);
+int py_watch_init(PyObject *m);
+int py_override_init(PyObject *m);
+int py_dispatch_init(PyObject *m);
+int py_hook_call_init(PyObject *m);
+int py_grad_mode_init(PyObject *m);
+int py_numpy_init(PyObject *m);
+int py_dlpack_init(PyObject *m);
+
+/* ---- What one file has for the others ----------------------------------------------------------------------------- */
+
 /* A node as Python sees it, of the type that bears its name (AddBackward0); new. NULL: None. */
 PyObject *py_node_wrap(hg_node *n);
 PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs); /* tp_new of a Function's node */
 /* What a module without a C layer computes: its Python `forward`. For hg_set_host_forward(). */
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs, hg_value *out);
-int py_default_generator_init(PyObject *m);
-int py_op_init(PyObject *m);          /* op.c: after the library is open */
-int py_creation_init(PyObject *m);    /* creation.c */
-int py_autograd_init(PyObject *m);    /* autograd.c */
-int py_function_init(PyObject *m);    /* py_function.c */
-int py_saved_hooks_init(PyObject *m); /* py_saved_hooks.c */
-int py_machine_init(PyObject *m);     /* py_machine.c */
-int py_watch_init(PyObject *m);       /* py_watch.c */
-int py_override_init(PyObject *m);    /* py_override.c */
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
 /* Is it a sample of a map, whose number cannot be read ("item", "bool", "data")? Then with the exception set. */
@@ -294,15 +302,10 @@ bool py_dispatches(PyObject *tensor); /* is its class asked about ops? */
 PyObject *py_dispatch_fresh(PyObject *made);
 /* Steals data, may be NULL: of self, whose .data was asked for; the thread's dispatch modes see a detach. */
 PyObject *py_dispatch_data(PyObject *self, PyObject *data);
-int py_dispatch_init(PyObject *m);  /* py_dispatch.c */
-int py_hook_call_init(PyObject *m); /* py_hook_call.c */
-int py_grad_mode_init(PyObject *m); /* py_grad_mode.c */
-int py_numpy_init(PyObject *m);     /* numpy.c */
-int py_dlpack_init(PyObject *m);    /* dlpack.c */
 
-/* tensor.c's table of attributes and methods is put together from these. */
-extern PyGetSetDef py_tensor_attributes[];   /* tensor_attr.c */
-extern PyMethodDef py_tensor_methods[];      /* tensor_method.c */
+/* Tensor's attributes and methods are put together from these in py_tensor.c. */
+extern PyGetSetDef py_tensor_attributes[];   /* py_tensor_attr.c */
+extern PyMethodDef py_tensor_methods[];      /* py_tensor_method.c */
 extern PyMethodDef py_tensor_hook_methods[]; /* py_tensor_hooks.c: register_hook, register_post_accumulate_grad_hook */
 extern PyGetSetDef py_tensor_hook_attributes[]; /* py_tensor_hooks.c: _backward_hooks, _post_accumulate_grad_hooks */
 

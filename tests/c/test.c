@@ -2,7 +2,6 @@
 #include "test.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 
 hg_malloc_host *host;
 hg_ctx *cx;

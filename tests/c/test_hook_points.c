@@ -177,7 +177,7 @@ static hg_tensor *apply(hg_function_apply fn, hg_tensor *x, void *data) { /* new
     hg_node *n;
     hg_tensor *y = tensor_of(0, NULL, VALUES(1));
     CHECK_OK(hg_function_new(cx, "TripleBackward", fn, data, &x, 1, &n));
-    CHECK(hg_node_needs(n, 0) && hg_function_data(n) == data);
+    CHECK(hg_node_next(n, 0, NULL) && hg_function_data(n) == data);
     CHECK(y != NULL);
     CHECK_OK(hg_function_set_outputs(cx, n, &y, (uint8_t[]){HG_OUT_DIFFERENTIABLE}, 1));
     CHECK_OK(hg_function_save(cx, n, &x, 1, false));
