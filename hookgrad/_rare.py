@@ -151,7 +151,7 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
 
 def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
     """nn.functional.group_norm, and of each sample's groups the means and the inverse deviations."""
-    variance, mean = _C.var_mean(input.reshape(N, group, -1), -1, correction=0)
+    variance, mean = _C.var_mean(input.reshape(N, group, C * HxW // group), -1, correction=0)
     return _C.nn.group_norm(input, group, weight, bias, eps), mean, (variance + eps).rsqrt()
 
 

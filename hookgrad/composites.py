@@ -441,7 +441,7 @@ def frexp(input):
 
     if not input.is_floating_point():
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
-    exponent = _C.from_numpy(numpy.frexp(input.detach().double().numpy())[1].astype("int32").reshape(input.shape))
+    exponent = _C.tensor(numpy.frexp(input.detach().double().numpy())[1], dtype=_C.int32)
     return named("frexp")(_mantissa(input, exponent), exponent)
 
 

@@ -538,6 +538,15 @@ def test_an_index_of_rows_is_read_once_a_row(dtype):
     assert total.tolist() == [0, 4, 0, 2]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.int64])
+def test_an_index_without_elements_may_be_of_any_dtype(dtype):
+    x, none = torch.ones(3, requires_grad=True), torch.tensor([], dtype=dtype)
+    y = x.gather(0, none)
+    y.sum().backward()
+    assert y.shape == (0,) and x.grad.tolist() == [0.0, 0.0, 0.0]
+    assert x.scatter(0, none, 2.0).tolist() == x.scatter_add(0, none, torch.ones(0)).tolist() == [1.0, 1.0, 1.0]
+
+
 def test_what_lies_where_it_is_written_is_refused():
     both = torch.tensor([0, 1])
     for write in (

@@ -12,6 +12,7 @@ def test_normalisations_with_their_statistics():
     assert torch.allclose(scale, x.var(1, correction=0, keepdim=True).add(1e-5).rsqrt())
     out, mean, scale = torch.native_group_norm(x[..., None], None, None, 2, 6, 1, 3, 1e-5)
     assert out.shape == (2, 6, 1) and mean.shape == scale.shape == (2, 3)
+    assert torch.native_group_norm(x[:0, :, None], None, None, 0, 6, 1, 3, 1e-5)[1].shape == (0, 3)
     out, mean, scale = torch.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)
     assert mean.tolist() == [3, 4, 5, 6, 7, 8] and scale.shape == (6,)
     still = torch.native_batch_norm(x, None, None, torch.zeros(6), torch.ones(6), False, 0.1, 1e-5)

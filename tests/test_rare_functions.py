@@ -90,6 +90,8 @@ def test_frexp_and_nextafter():
     x = torch.tensor([4.0, 0.3, -5.0])
     mantissa, exponent = torch.frexp(x)
     assert torch.equal(torch.ldexp(mantissa, exponent), x) and exponent.dtype == torch.int32
+    mantissa, exponent = torch.frexp(torch.tensor(3.5))
+    assert (mantissa.item(), exponent.item(), exponent.shape) == (0.875, 2, ())
     up = torch.nextafter(torch.ones(1), torch.full((1,), 2.0))
     assert up.item() == 1 + torch.finfo(torch.float32).eps
     assert up.nextafter_(torch.zeros(1)).item() == 1.0

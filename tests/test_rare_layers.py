@@ -215,6 +215,11 @@ def test_alpha_dropout_keeps_mean_and_variance():
     assert F.alpha_dropout(x, 0.3) is x
     channels = F.feature_alpha_dropout(torch.ones(50, 20, 2, 2), 0.5, training=True)
     assert (channels.flatten(2).std(-1) == 0).all() and channels.unique().numel() == 2
+    # Without channels there is nothing to draw, and only that is refused.
+    assert F.feature_alpha_dropout(torch.ones(3), 0.5).tolist() == [1.0, 1.0, 1.0]
+    assert torch.feature_dropout(torch.ones(3), 1.0, True).sum() == 0
+    with pytest.raises(RuntimeError, match="at least 2 dimensions"):
+        F.feature_alpha_dropout(torch.ones(3), 0.5, training=True)
 
 
 def test_random_slopes():

@@ -67,8 +67,8 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
-    if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "gather(): Expected dtype int32/int64 for index");
-    if (index->numel) {
+    if (index->numel) { /* else its dtype may be any, as that of torch.tensor([]) */
+        if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "gather(): Expected dtype int32/int64 for index");
         if (dims_of(index) != dims_of(t))
             return hg_fail(cx, HG_SHAPE, "Index tensor must have the same number of dimensions as input tensor");
         for (int i = 0; i < index->n_dim && t->n_dim; i++)
@@ -118,7 +118,8 @@ static hg_status check_scatter(hg_ctx *cx, const hg_arg *a, const hg_tensor *src
     char b1[256], b2[256], b3[256];
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, d);
     if (st != HG_OK) return st;
-    if (!is_index(index)) return hg_fail(cx, HG_SHAPE, "scatter(): Expected dtype int32/int64 for index");
+    if (index->numel && !is_index(index))
+        return hg_fail(cx, HG_SHAPE, "scatter(): Expected dtype int32/int64 for index");
     if (src && src->dtype != t->dtype)
         return hg_fail(cx, HG_SHAPE, "scatter(): Expected self.dtype to be equal to src.dtype");
     if (!index->numel) return HG_OK;

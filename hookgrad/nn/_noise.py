@@ -57,7 +57,7 @@ def feature_alpha_dropout(input, p=0.5, training=False, inplace=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.feature_alpha_dropout.html
     """
     F._must_be_tensors("feature_alpha_dropout", input=input)
-    if input.dim() < 2:
+    if training and 0 < p < 1 and input.numel() and input.dim() < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     return _alpha(input, p, training, inplace, input.new_empty(F._shape_of_channels(input)))
 

@@ -130,7 +130,7 @@ def _drop_channels(input, p, training, inplace):
     """Zero whole channels (dimension 1): one draw for each sample and channel."""
     if not training or p == 0.0 or input.numel() == 0:
         return input
-    if input.dim() < 2:
+    if input.dim() < 2 and p < 1:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     mask = _nn.dropout(input.new_ones(_shape_of_channels(input)), p)
     return input.mul_(mask) if inplace else input * mask
