@@ -1,6 +1,7 @@
 """What holds for the package as a whole: layering, import, version, and rules the C sources keep."""
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,12 @@ def test_every_op_has_one_row_and_a_unique_id():
 def test_the_repository_carries_what_it_promises():
     for name in "LICENSE README.md CHANGELOG.md Makefile pyproject.toml docs/ARCHITECTURE.md .ci/run".split():
         assert (ROOT / name).stat().st_size > 0
+
+
+def test_the_architecture_has_a_place_for_every_file_and_none_for_others():
+    named = re.findall(r"`(?:[\w-]+/)*([\w*]+\.(?:c|py))`", (ROOT / "docs" / "ARCHITECTURE.md").read_text())
+    own = [path.name for path in (ROOT / "hookgrad").glob("_[a-z]*.py")]
+    core = [path.name for path in CORE if path.suffix == ".c"]
+    assert [name for name in core + own if not any(fnmatch(name, pattern) for pattern in named)] == []
+    there = {path.name for folder in ("csrc", "hookgrad", "tests") for path in (ROOT / folder).rglob("*.*")}
+    assert [pattern for pattern in named if not any(fnmatch(name, pattern) for name in there)] == []
