@@ -91,7 +91,7 @@ _ELSEWHERE = {
     "is_autocast_cache_enabled": "amp",
     "is_autocast_enabled": "amp",
     **dict.fromkeys(
-        """_assert _assert_async _check _check_index _check_is_size _check_not_implemented _check_tensor_all _check_type _check_value
+        """_assert _assert_async _check _check_index _check_is_size _check_not_implemented _check_tensor_all _check_tensor_all_with _check_type _check_value
         _check_with""".split(),
         "functional",
     ),
@@ -120,7 +120,7 @@ _ELSEWHERE = {
     "TypedStorage": "storage",
     **dict.fromkeys(
         """BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage
-        ShortStorage""".split(),
+        ShortStorage Storage""".split(),
         "storage",
     ),
     "compile": "functional",
@@ -149,7 +149,7 @@ _ELSEWHERE = {
     **dict.fromkeys(
         """Event Stream SymBool SymFloat SymInt Tag compiled_with_cxx11_abi eig get_device_module has_lapack has_mkl has_openmp has_spectral
         lstsq matrix_rank native_batch_norm native_group_norm native_layer_norm solve symeig empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
-        sym_sum""".split(),
+        sym_sum _shape_as_tensor _softmax_backward_data _unique""".split(),
         "_rare",
     ),
     "_weight_norm": "nn.utils.weight_norm",
@@ -226,6 +226,9 @@ def __getattr__(name):
         return getattr(Tensor, name)
     if name in ("inspect", "math", "os", "sys", "threading", "warnings"):  # which PyTorch's module imports
         return import_module(name)
+    if name in ("has_cuda", "has_cudnn", "has_mkldnn", "has_mps"):
+        import_module("._rare", __name__).warn_of_flag(name)
+        return False
     if name.startswith("_foreach_"):
         return getattr(import_module("._foreach", __name__), name)
     raise AttributeError(f"hookgrad has no torch.{name}")

@@ -164,6 +164,19 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
     return out, mean, (variance + eps).rsqrt()
 
 
+def _softmax_backward_data(grad_output, output, dim, input_dtype):
+    """The gradient of what softmax has made `output` of."""
+    return ((grad_output - (grad_output * output).sum(dim, keepdim=True)) * output).to(input_dtype)
+
+
+def _shape_as_tensor(input):
+    return _C.tensor(input.shape)
+
+
+def _unique(input, sorted=True, return_inverse=False):
+    return _C._unique2(input, sorted, return_inverse)[:2]
+
+
 # ---- Names of what is elsewhere, or nowhere ------------------------------------------------------------------------------------
 
 
@@ -210,4 +223,15 @@ def _removed(*args, **kwargs):
 
 
 eig = lstsq = matrix_rank = solve = symeig = _removed
+
+
+def warn_of_flag(name):
+    """Of a flag that torch.backends has now; the frames in between are those of the attribute's look-up."""
+    import warnings
+
+    home = name.removeprefix("has_")
+    asked = "is_built" if home in ("cuda", "mps") else "is_available"
+    warnings.warn(f"'{name}' is deprecated, please use 'torch.backends.{home}.{asked}()'", stacklevel=4)
+
+
 has_lapack, has_mkl, has_openmp, has_spectral = True, False, True, False

@@ -21,6 +21,19 @@ SPAWN = "multiprocessing.spawn"
 IMPORTED = """_custom_ops _dynamo.config _guards _inductor _inductor.config _logging _subclasses _subclasses.fake_tensor distributed.nn
     fx.experimental fx.experimental.proxy_tensor fx.graph fx.graph_module fx.interpreter fx.node fx.proxy onnx.symbolic_helper onnx.symbolic_opset11""".split()
 
+# What PyTorch's modules import, and programs take from them or look for there: each name's home.
+TAKEN = {
+    **dict.fromkeys(
+        "Any Callable Iterable Iterator List Mapping Optional Sequence Tuple TypeVar Union cast".split(), "typing"
+    ),
+    **dict.fromkeys(("OrderedDict", "defaultdict", "deque", "namedtuple"), "collections"),
+    **{
+        name: name
+        for name in """collections contextlib copy functools inspect itertools logging math os re sys threading torch types typing
+        warnings weakref""".split()
+    },
+}
+
 
 def install() -> None:
     """Put hookgrad in torch's place for the rest of the process."""
@@ -66,6 +79,7 @@ class Finder:
                 if error.name != ours:
                     raise
                 raise missing(ModuleNotFoundError, name, name=name) from None
+            sys.modules.pop(name, None)  # or the import would take its spec for the answer, and run it again
             return ModuleSpec(name, Alias(module), is_package=hasattr(module, "__path__"))
         if is_ours(name):
             spec = PathFinder.find_spec(name, path, target)
@@ -162,7 +176,7 @@ def rename(names: dict, kinds) -> None:
 
 
 def present_as_torch(module) -> None:
-    """Rename what the module defines, and let a name it lacks fail under PyTorch's name."""
+    """Rename what the module defines and the module itself, and let a name it lacks fail under PyTorch's name."""
     rename(names_of(module), (type, FunctionType))
     if not module.__name__.rpartition(".")[2].startswith("_"):
         # No setattr: layers would look for what a program has replaced.
@@ -170,6 +184,7 @@ def present_as_torch(module) -> None:
         if type(module) is ModuleType:
             module.__class__ = _Package
     module.__name__ = torch_name(module.__name__)
+    sys.modules.setdefault(module.__name__, module)  # where the `__module__` of its classes says that it is
 
 
 class Missing:
@@ -185,6 +200,9 @@ class Missing:
                 return self.late(attr)
             except AttributeError:
                 pass
+        if attr in TAKEN and self.name != THERE:
+            home = importlib.import_module(TAKEN[attr])
+            return home if TAKEN[attr] == attr else getattr(home, attr)
         if attr.startswith("__"):
             raise AttributeError(f"module {self.name!r} has no attribute {attr!r}")
         full = f"{self.name}.{attr}"

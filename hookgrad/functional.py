@@ -362,7 +362,15 @@ def _check_is_size(i, message=None, *, max=None):
 
 def _check_tensor_all(cond, message=None):
     """RuntimeError unless every element of a tensor of bool holds."""
-    _check(bool(cond.all()), message)
+    _check_tensor_all_with(RuntimeError, cond, message)
+
+
+def _check_tensor_all_with(error_type, cond, message=None):
+    if not isinstance(cond, _C.Tensor):
+        raise TypeError(f"cond must be a tensor, but got {type(cond)}")
+    if cond.dtype != _C.bool:
+        raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
+    _check_with(error_type, bool(cond.all()), message)
 
 
 def _assert_async(input, assert_msg="Expected Tensor with single nonzero value, but got zero"):

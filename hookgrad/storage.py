@@ -575,3 +575,4 @@ legacy_storages = {
     getattr(_C, dtype): _of_dtype(name + "Storage", getattr(_C, dtype)) for name, dtype in _NAMES.items()
 }
 globals().update({kind.__name__: kind for kind in legacy_storages.values()})
+Storage = FloatStorage  # noqa: F821

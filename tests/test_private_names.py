@@ -245,3 +245,25 @@ def test_what_the_module_of_modules_has_imported():
 def test_attribute_methods_of_modules_have_signatures(name):
     wanted = {"__setattr__": ["self", "name", "value"]}.get(name, ["self", "name"])
     assert list(inspect.signature(getattr(torch.nn.Module, name)).parameters) == wanted
+
+
+def test_names_of_torch_that_libraries_take():
+    x = torch.tensor([[1.0, 2.0], [3.0, 5.0]], requires_grad=True)
+    y = x.softmax(1)
+    y.backward(x.detach())
+    assert torch.allclose(torch._softmax_backward_data(x.detach(), y.detach(), 1, torch.float32), x.grad)
+    assert torch._shape_as_tensor(x).tolist() == [2, 2] and torch.Storage is torch.FloatStorage
+    assert [t.tolist() for t in torch._unique(torch.tensor([2, 1, 2]), return_inverse=True)] == [[1, 2], [1, 0, 1]]
+    torch._check_tensor_all_with(ValueError, x > 0)
+    with pytest.raises(ValueError, match="^no$"):
+        torch._check_tensor_all_with(ValueError, x > 1, lambda: "no")
+    with pytest.raises(TypeError, match="cond must be a tensor, but got <class 'bool'>"):
+        torch._check_tensor_all(True)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"'has_mps' is deprecated, please use 'torch.backends.mps.is_built\(\)'"):
+            assert torch.has_mps is False
+
+
+def test_the_forward_of_a_layer_names_its_class_s_module():
+    assert torch.nn.Linear.forward.__module__ == torch.nn.Linear.__module__
+    assert torch._C.layer_forward("linear").__module__ is None

@@ -409,3 +409,37 @@ except RuntimeError as error:
         "True None None",
         "hookgrad has no libtorch to build mine against",
     ]
+
+
+def test_classes_are_found_in_the_module_that_they_name(run_script):
+    source = """
+import inspect
+import sys
+import torch
+from torch import nn
+for c in (nn.Linear, torch.optim.SGD, torch.autograd.Function, torch.utils.hooks.RemovableHandle):
+    print(getattr(sys.modules[c.__module__], c.__name__) is c, inspect.getmodule(c).__name__)
+print(inspect.getsource(nn.Linear)[:16], nn.Linear.forward.__module__, nn.Linear(1, 1).forward.__module__)
+import torch.optim.swa_utils  # loaded now, and once
+print(sys.modules["torch.optim.swa_utils"] is sys.modules["hookgrad.optim.swa_utils"] is torch.optim.swa_utils)
+"""
+    assert output(run_script(source)) == [
+        "True torch.nn.modules.linear",
+        "True torch.optim.sgd",
+        "True torch.autograd.function",
+        "True torch.utils.hooks",
+        "class Linear(Mod torch.nn.modules.linear torch.nn.modules.linear",
+        "True",
+    ]
+
+
+def test_modules_have_what_pytorch_s_import(run_script):
+    source = """
+import collections
+import torch
+from torch.utils.hooks import OrderedDict, warnings, weakref
+from torch.nn.modules.module import Optional, functools
+print(OrderedDict is collections.OrderedDict, torch.utils.hooks.torch is torch, torch.autograd.graph.functools is functools)
+print(hasattr(torch, "Optional"), hasattr(torch.utils.hooks, "io"))
+"""
+    assert output(run_script(source)) == ["True True True", "False False"]

@@ -13,6 +13,7 @@ typedef struct layer {
     PyObject *name;   /* "linear" */
     PyObject *inputs; /* tuple of the names of what it takes: mostly ("input",) */
     PyObject *title;  /* "Linear.forward", once a class has it; "forward" before */
+    PyObject *owner;  /* weak reference to that class */
     PyObject *calls;  /* the function of hookgrad.nn._layers; NULL until it is needed */
     PyObject *method; /* the method of Tensor that PyTorch's layer calls, as it was; NULL: it calls functions */
     unsigned version; /* of Tensor, when it last had that method */
@@ -138,7 +139,18 @@ static PyObject *layer_set_name(PyObject *o, PyObject *args) {
     Py_XDECREF(class);
     if (!title) return NULL;
     Py_SETREF(LAYER(o)->title, title);
-    Py_RETURN_NONE;
+    Py_XSETREF(LAYER(o)->owner, PyWeakref_NewRef(owner, NULL));
+    return LAYER(o)->owner ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Of the class, which may be given another name later. */
+static PyObject *layer_module(PyObject *o, void *unused) {
+    (void)unused;
+    PyObject *owner = LAYER(o)->owner ? PyObject_CallNoArgs(LAYER(o)->owner) : Py_NewRef(Py_None);
+    if (!owner || owner == Py_None) return owner;
+    PyObject *name = PyObject_GetAttr(owner, NAME(__module__));
+    Py_DECREF(owner);
+    return name;
 }
 
 /* What inspect.signature() is to show: (self, input). */
@@ -168,6 +180,7 @@ static void layer_dealloc(PyObject *o) {
     Py_XDECREF(LAYER(o)->name);
     Py_XDECREF(LAYER(o)->inputs);
     Py_XDECREF(LAYER(o)->title);
+    Py_XDECREF(LAYER(o)->owner);
     Py_XDECREF(LAYER(o)->calls);
     Py_XDECREF(LAYER(o)->method);
     type->tp_free(o);
@@ -176,6 +189,7 @@ static void layer_dealloc(PyObject *o) {
 
 static PyGetSetDef layer_attributes[] = {
     {"__name__", layer_name, NULL, NULL, NULL},
+    {"__module__", layer_module, NULL, NULL, NULL},
     {"__signature__", layer_signature, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
