@@ -4,6 +4,8 @@ A map draws for all samples at once, as PyTorch's: the first sample does, at eac
 What is drawn by the values of an argument, they draw one by one, each from the state that it would have met.
 """
 
+from textwrap import indent
+
 from . import _C
 from .random import get_rng_state, set_rng_state
 
@@ -56,7 +58,7 @@ def of_call(transforms, id, inplace, args, kwargs):
     if name == "equal":
         raise RuntimeError("Batching rule not implemented for aten::equal. We could not generate a fallback.")
     if name == "native_batch_norm":
-        if args[5] and of(args[:1]) & transforms.maps & ~(of(args[3:4]) | 64 * (args[3] is None)):
+        if args[5] and of(args[:1]) & transforms.maps & ~of(args[3:4]) and args[3] is not None:
             raise RuntimeError(
                 "Batch norm got a batched tensor as input while the running_mean or running_var, which will be updated in place, "
                 "were not batched."
@@ -84,6 +86,32 @@ def _written(transforms, name, levels, others):
             "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that "
             "has more elements than `self`."
         )
+
+
+def shown(transforms, tensor):
+    """The text of a tensor that transforms know, as PyTorch's wrappers of it show themselves; a map's sample is a batch of one.
+    None: it is not one."""
+    from .autograd import forward_ad
+
+    levels = of((tensor,)) & (transforms.maps | transforms.derives)
+    if not tensor.requires_grad and forward_ad._tangent(tensor) is None:
+        levels &= transforms.maps
+    if not levels:
+        return None
+    told, maps = _C._without_duals(1), levels & transforms.maps
+    try:
+        with transforms.being({}):
+            value = tensor.detach()
+            for _ in range(maps.bit_count()):
+                value = value.unsqueeze(0)
+            text = repr(value)
+    finally:
+        _C._without_duals(told)
+    for i in range(6):
+        if levels >> i & 1:
+            kind = "BatchedTensor(lvl={}, bdim=0" if maps >> i & 1 else "GradTrackingTensor(lvl={}"
+            text = f"{kind.format(i + 1)}, value=\n{indent(text, '    ')}\n)"
+    return text
 
 
 def refuse_random():

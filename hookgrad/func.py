@@ -67,6 +67,20 @@ def _mine(leaves):
     return [t.view_as(t) if t.requires_grad else _detached(t)._requires() for t in _saveable(leaves)]
 
 
+def _brought(tree):
+    """Its tensors as the innermost transform knows them: what is an argument may be written to."""
+    leaves, rebuild = _flatten(tree)
+    known = [_alias(t) if isinstance(t, _C.Tensor) else t for t in leaves]
+    for t in known:
+        if isinstance(t, _C.Tensor):
+            _C._levels(t, _transforms.level(-1))
+    return rebuild(known)
+
+
+def _alias(t):
+    return t.view_as(t) if t.requires_grad else _detached(t)
+
+
 def _saveable(tensors):
     return [t.clone() if t.is_inference() else t for t in tensors]
 
@@ -115,8 +129,8 @@ def _gradients(outputs, inputs, starts):
     return [_C.zeros_like(x) if g is None else g for g, x in zip(results, inputs)]
 
 
-def _chosen(args, argnums):
-    """(the arguments to differentiate by, a function that puts others in their places)."""
+def _chosen(args, argnums, kwargs):
+    """(The arguments to differentiate by, a function that gives all, with others in their places, in the innermost transform)."""
     several = isinstance(argnums, tuple)
     numbers = argnums if several else (argnums,)
     for n in numbers:
@@ -133,12 +147,15 @@ def _chosen(args, argnums):
         raise RuntimeError(f"argnums elements must be unique, got {argnums}")
 
     def replaced(values):
-        new = list(args)
-        for n, value in zip(numbers, values if several else (values,)):
-            new[n] = value
-        return new
+        given = dict(zip(numbers, values if several else (values,)))
+        return [given[i] if i in given else _brought(a) for i, a in enumerate(args)], _brought(kwargs)
 
     return (tuple([args[n] for n in numbers]) if several else args[numbers[0]]), replaced
+
+
+def _applied(func, given):
+    args, kwargs = given
+    return func(*args, **kwargs)
 
 
 def _with_aux(result, has_aux, name):
@@ -243,9 +260,9 @@ class _Transforms(threading.local):
         finally:
             self.become(was)
 
-    def level(self):
-        """The bit of the transform that begins."""
-        return 1 << self.depth & 63
+    def level(self, more=0):
+        """The bit of the transform that begins, or of the innermost (-1)."""
+        return 1 << self.depth + more & 63
 
     def become(self, state):
         vars(self).clear(), vars(self).update(state)
@@ -276,8 +293,16 @@ class _Transforms(threading.local):
     def forward(self, cls):
         """What to call for the class's `forward` there, and whether that is all there is to do."""
         if self.samples is None or cls.vmap is function.Function.vmap:
-            return cls.forward, False
+            return partial(self._underived, cls.forward), False
         return partial(self.samples.apply, cls), self.depth == self.samples.depth
+
+    def _underived(self, kernel, *args):
+        """Call what is differentiated as a whole, and may do with its tensors what it likes."""
+        with self.being({**vars(self), "derives": 0}):
+            result = kernel(*args)
+        for t in _levels.tensors_of(_flatten(result)[0]):
+            _C._levels(t, self.derives)
+        return result
 
     def by_duals(self):
         if self.asks and not _C.is_inference_mode_enabled():
@@ -331,8 +356,8 @@ def grad_and_value(func, argnums=0, has_aux=False):
 
     @wraps(func)
     def wrapper(*args, **kwargs):
-        tree, replaced = _chosen(args, argnums)
-        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, "grad_and_value(f)(*args)")
+        tree, replaced = _chosen(args, argnums, kwargs)
+        call = _Call(lambda values: _applied(func, replaced(values)), tree, has_aux, "grad_and_value(f)(*args)")
         value = call.value()
         if value.dim() != 0:
             raise RuntimeError(
@@ -524,8 +549,8 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_
 def _by_rows(func, argnums, has_aux, name, forward=False):
     @wraps(func)
     def wrapper(*args, **kwargs):
-        tree, replaced = _chosen(args, argnums)
-        call = _Call(lambda values: func(*replaced(values), **kwargs), tree, has_aux, name, forward)
+        tree, replaced = _chosen(args, argnums, kwargs)
+        call = _Call(lambda values: _applied(func, replaced(values)), tree, has_aux, name, forward)
         blocks = []
         for k, output in enumerate(call.outputs):
             rows = []
@@ -559,7 +584,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
     @wraps(func)
     def wrapper(*args, **kwargs):
-        tree, replaced = _chosen(args, argnums)
+        tree, replaced = _chosen(args, argnums, kwargs)
         leaves, rebuild = _flatten(tree)
         _floating(leaves)
         try:
@@ -572,7 +597,7 @@ def jacfwd(func, argnums=0, has_aux=False, *, randomness="error"):
 
         def column(*tangents):
             xs = first.pop() if first else [x.clone() for x in saved]  # func may write to them, once
-            return jvp(lambda *xs: func(*replaced(rebuild(xs)), **kwargs), tuple(xs), tangents, has_aux=has_aux)[1:]
+            return jvp(lambda *xs: _applied(func, replaced(rebuild(xs))), tuple(xs), tangents, has_aux=has_aux)[1:]
 
         sizes = [x.numel() for x in leaves]
         parts = _C.eye(sum(sizes)).split(sizes, 1)

@@ -315,3 +315,73 @@ def test_an_initialiser_draws_within_jacfwd_as_its_randomness_says():
     assert jacfwd(f, randomness="same")(torch.ones(2)).count_nonzero() == 2
     with pytest.raises(RuntimeError, match="randomness"):
         jacfwd(f)(torch.ones(2))
+
+
+def test_tensors_that_transforms_know_print_as_wrappers():
+    seen = []
+
+    def f(x):
+        seen.extend([str(x * 2), f"{x[None]}", repr(torch.ones(1))])
+        return x.sum()
+
+    x, plain = torch.tensor([1.0, 2.0]), "tensor([1.])"
+    vmap(f)(x[None])
+    assert seen == [
+        "BatchedTensor(lvl=1, bdim=0, value=\n    tensor([[2., 4.]])\n)",
+        "BatchedTensor(lvl=1, bdim=0, value=\n    tensor([[[1., 2.]]])\n)",
+        plain,
+    ]
+    for transform in (grad(f), jacrev(f), lambda x: jvp(f, (x,), (x,))):
+        seen.clear()
+        transform(x)
+        assert seen[0] == "GradTrackingTensor(lvl=1, value=\n    tensor([2., 4.])\n)" and seen[2] == plain
+    seen.clear()
+    vmap(grad(f))(x[None])
+    assert seen[0] == (
+        "GradTrackingTensor(lvl=2, value=\n    BatchedTensor(lvl=1, bdim=0, value=\n        tensor([[2., 4.]])\n    )\n)"
+    )
+    assert repr(x) == "tensor([1., 2.])"
+
+
+def test_an_argument_of_a_differentiated_function_is_written_to():
+    bn, x = nn.BatchNorm1d(2), ONES + torch.arange(3.0)[:, None]
+    parameters = {name: p.detach() for name, p in bn.named_parameters()}
+    buffers = {name: b.clone() for name, b in bn.named_buffers()}
+
+    def loss(parameters, buffers, x):
+        return functional_call(bn, (parameters, buffers), x).pow(3).sum()
+
+    for transform in (grad, jacrev, jacfwd):
+        transform(loss)(parameters, buffers, x)
+    grad(lambda parameters, x, buffers: loss(parameters, buffers, x))(parameters, x, buffers=buffers)
+    assert buffers["num_batches_tracked"] == 4 and buffers["running_mean"].tolist() != [0, 0]
+    assert bn.num_batches_tracked == 0
+    target = torch.zeros(2)
+    assert jacfwd(lambda x, y: y.copy_(x))(ONES[0], target).tolist() == [[1, 0], [0, 1]] and target.tolist() == [1, 1]
+    other = ONES[0].clone().requires_grad_()
+    grad(lambda x, y: (x * y).sum())(ONES[0], other).sum().backward()
+    assert other.grad.tolist() == [1, 1]
+
+
+def test_a_batch_norm_without_statistics_is_mapped():
+    bn, x = nn.BatchNorm1d(2, track_running_stats=False), torch.arange(24.0).view(3, 4, 2)
+    assert vmap(bn)(x).equal(torch.stack([bn(each) for each in x]))
+
+
+def test_a_functions_forward_may_leave_for_numpy():
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return torch.from_numpy(x.numpy() ** 3), x.numpy()
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.x = output[1]
+
+        @staticmethod
+        def backward(ctx, gradient, _):
+            return gradient * torch.from_numpy(3 * ctx.x**2)
+
+    x = torch.tensor([1.0, 2.0])
+    assert grad(lambda x: Cube.apply(x)[0].sum())(x).tolist() == [3, 12]
+    assert grad(lambda x: Cube.apply(x)[0].mul_(2).sum())(x).tolist() == [6, 24]
