@@ -274,6 +274,24 @@ def test_what_is_not_kept_is_computed_from_what_is():
         d.grad_fn._saved_LU  # noqa: B018 (reading it raises)
 
 
+def test_the_factors_of_a_matrix_are_packed_with_it():
+    A, packed = torch.eye(3).mul(2).requires_grad_(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (packed.append(str(t.dtype)), t)[1], lambda t: t):
+        torch.linalg.det(A)
+        torch.linalg.slogdet(A)
+        torch.linalg.solve(A, torch.ones(3))
+    assert packed == ["torch.float32", "torch.float32", "torch.int32", "torch.float32"] * 3
+    assert torch.linalg.slogdet(A).logabsdet.grad_fn._saved_sign.grad_fn is not None
+
+
+def test_a_dimension_is_saved_as_it_was_given():
+    x = leaf(2, 4)
+    for made in (torch.cat([x, x], -1), x.chunk(2, -1)[0], x.narrow(-1, 0, 2)):
+        assert made.grad_fn._saved_dim == 2**64 - 1
+    torch.cat([x, x], dim=-1).sum().backward()
+    assert x.grad.tolist() == [[2] * 4] * 2
+
+
 def test_a_layer_of_an_lstm_shows_what_it_saved():
     lstm, x = torch.nn.LSTM(4, 3), torch.ones(5, 2, 4)
     output, (h, c) = lstm(x)

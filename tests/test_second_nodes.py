@@ -306,3 +306,73 @@ def test_the_gradient_of_a_product_of_one_number_does_not_depend_on_it():
     x = torch.tensor(3.0, requires_grad=True)
     (g,) = torch.autograd.grad(x.prod(), x, create_graph=True)
     assert g.item() == 1 and not g.requires_grad
+
+
+SHOWN = {
+    "mse_loss": (lambda x: F.mse_loss(x, x.detach() + 1), "grad_output reduction self target", "reduction"),
+    "smooth_l1_loss": (
+        lambda x: F.smooth_l1_loss(x, x.detach()),
+        "beta grad_output reduction self target",
+        "beta reduction",
+    ),
+    "binary_cross_entropy": (
+        lambda x: F.binary_cross_entropy(x, x.detach()),
+        "grad_output reduction self target weight",
+        "reduction",
+    ),
+    "hardtanh": (lambda x: F.hardtanh(x), "max_val min_val self", "max_val min_val"),
+    "glu": (lambda x: F.glu(x), "dim grad_output self", "dim"),
+    "softplus": (lambda x: F.softplus(x), "beta grad_output self threshold", "beta threshold"),
+    "max_pool2d": (lambda x: F.max_pool2d(x[None, None], 2), "indices", ""),
+    "adaptive_avg_pool2d": (
+        lambda x: F.adaptive_avg_pool2d(x[None], 2),
+        "grad_output_sym_argsize_minus_1 grad_output_sym_argsize_minus_2",
+        "grad_output_sym_argsize_minus_1 grad_output_sym_argsize_minus_2",
+    ),
+    "conv1d": (
+        lambda x: F.conv1d(x, torch.ones(1, 4, 1)),
+        "dilation grad_output groups input output_padding padding stride transposed weight",
+        "dilation groups output_padding padding stride transposed",
+    ),
+    "batch_norm": (
+        lambda x: F.batch_norm(x, torch.zeros(4), torch.ones(4), training=True),
+        "eps grad_out input running_mean running_var save_invstd save_mean train weight",
+        "eps train",
+    ),
+    "elu_": (
+        lambda x: F.elu_(x * 1),
+        "alpha grad_output input_scale is_result scale self_or_result",
+        "alpha input_scale is_result scale",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_derivative_that_is_one_node_shows_what_it_saved(name):
+    make, names, settings = SHOWN[name]
+    x = torch.rand(4, 4, requires_grad=True)
+    (g,) = torch.autograd.grad(make(x).sum(), x, create_graph=True)
+    node = g.grad_fn
+    while "BackwardBackward" not in node.name():
+        node = node.next_functions[0][0]
+    shown = ["_saved_" + n for n in names.split()]
+    assert [n for n in dir(node) if n.startswith("_saved_")] == shown
+    raw = [n for n in names.split() if n not in settings.split()]
+    assert [n for n in dir(node) if n.startswith("_raw_saved_")] == ["_raw_saved_" + n for n in raw]
+    for n in raw:
+        kept = getattr(node, "_saved_" + n)
+        assert kept is None if n == "weight" and name != "conv1d" else isinstance(kept, torch.Tensor)
+
+
+def test_what_such_a_node_saved_is_its_own():
+    x, target = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True)
+    of_x, of_target = torch.autograd.grad(F.mse_loss(x, target), (x, target), create_graph=True)
+    node = of_x.grad_fn
+    assert node._saved_self is x and node._saved_target is target and node._saved_reduction == 1
+    assert of_target.grad_fn._saved_self is target and of_target.grad_fn._saved_target is x
+    unpacked = []
+    node._raw_saved_target.register_hooks(lambda t: t, lambda t: (unpacked.append(t.shape), t)[1])
+    of_x.sum().backward()
+    assert unpacked == [(3,)] and node._saved_reduction == 1
+    with pytest.raises(RuntimeError, match="already been freed"):
+        node._saved_self  # noqa: B018 (reading it raises)

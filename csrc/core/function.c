@@ -111,8 +111,10 @@ hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_s
 
 int hg_function_n_saved(const hg_node *n) { return (int)n->function->n_saved; }
 
-static hg_status saved_at(hg_ctx *cx, hg_node *n, int i, hg_tensor **out) {
+hg_status hg_function_saved_at(hg_ctx *cx, hg_node *n, int i, hg_tensor **out) {
     hg_function *f = n->function;
+    *out = NULL;
+    if (n->freed) return hg_freed_already(cx);
     if (!f->saved[i]) return HG_OK;
     hg_arg a = hg_t(f->saved[i]);
     return hg_node_unpack(cx, n, &a, f->versions[i], hg_function_saved_is_output(n, i), (int)f->saved[i]->out_nr, out);
@@ -128,7 +130,7 @@ hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out) {
                        "autograd.Function. Either access saved_tensors only once, or set "
                        "clear_saved_tensors_on_access=False.");
     for (uint32_t i = 0; i < f->n_saved; i++) out[i] = NULL;
-    for (uint32_t i = 0; i < f->n_saved && st == HG_OK; i++) st = saved_at(cx, n, (int)i, &out[i]);
+    for (uint32_t i = 0; i < f->n_saved && st == HG_OK; i++) st = hg_function_saved_at(cx, n, (int)i, &out[i]);
     for (uint32_t i = 0; i < f->n_saved && (st != HG_OK || f->once); i++) {
         hg_tensor **drop = st != HG_OK ? &out[i] : &f->saved[i], *old = *drop;
         *drop = NULL;

@@ -54,7 +54,7 @@ hg_status hg_cat_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                     d, (long long)model->shape[k], (long long)t->shape[k], i);
         sizes[i] = t->shape[d];
     }
-    hg_arg of[] = {a[0], hg_i(d), hg_ints(sizes, n), hg_d(dtype)};
+    hg_arg of[] = {a[0], model ? a[1] : hg_i(0), hg_ints(sizes, n), hg_d(dtype)};
     bool alone = !cx->lib->watch.calling &&
                  !(hg_records(cx) && any_requires_grad(ts, n)); /* nothing else is done about it */
     if (st == HG_OK) st = alone ? hg_cat_sizes_fwd(cx, of, out) : hg_call_op(cx, HG_OP_CAT_SIZES, of, 4, out);
@@ -99,6 +99,7 @@ hg_status hg_cat_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         total += a[2].u.ints[i];
         if (is_void(model)) model = ts[i];
     }
+    if (d < 0) d += model->n_dim;
     memcpy(shape, model->shape, (size_t)model->n_dim * sizeof *shape);
     shape[d] = total;
     bool fresh = !*out;
@@ -112,6 +113,7 @@ hg_status hg_cat_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_cat_sizes_bwd(hg_ctx *cx, hg_back *b) {
     int64_t d = ARG(1)->u.i, start = 0;
+    if (d < 0) d += G->n_dim;
     for (uint32_t j = 0; j < ARG(0)->n; j++) {
         int64_t size = ARG(2)->u.ints[j];
         if (hg_back_gives_at(b, 0, (int)j)) {

@@ -541,32 +541,28 @@ static int factor(hg_lib *lib, double *lu, int64_t m, int64_t n, int64_t *swap, 
 }
 
 /* x = A^-1 b for n_rhs columns, with A factored. */
-static void solve_factored(hg_lib *lib, const double *lu, const int64_t *swap, int64_t n, const double *b, double *x,
+static void solve_factored(hg_lib *lib, const double *lu, const int32_t *pivots, int64_t n, const double *b, double *x,
                            int64_t n_rhs) {
     memcpy(x, b, (size_t)(n * n_rhs) * sizeof *x);
     for (int64_t k = 0; k < n; k++)
-        if (swap[k] != k) exchange(x + k * n_rhs, x + swap[k] * n_rhs, n_rhs);
+        if (pivots[k] != k + 1) exchange(x + k * n_rhs, x + (pivots[k] - 1) * n_rhs, n_rhs);
     hg_substitute(lib, lu, n, 1, false, true, n, x, n_rhs, n_rhs);
     hg_substitute(lib, lu, n, 1, true, false, n, x, n_rhs, n_rhs);
 }
 
-/* sign and log of the absolute determinant of every matrix; with `log_abs` NULL the determinants themselves. */
-static hg_status determinants(hg_ctx *cx, hg_tensor *t, hg_tensor *sign, hg_tensor *log_abs) {
-    hg_tensor *lu = NULL;
-    int64_t n = t->shape[t->n_dim - 1], *swap = hg_mem(cx, (size_t)(n + 1) * sizeof *swap), zero;
+/* The matrices t (m,n) factored, in float64, and their pivots, as LAPACK gives them: from 1. */
+static hg_status factors(hg_ctx *cx, hg_tensor *t, hg_tensor **lu, hg_tensor **pivots) {
+    int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1], k = m < n ? m : n, shape[HG_MAX_DIM], zero;
+    int64_t *swap = hg_mem(cx, (size_t)(k + 1) * sizeof *swap);
     if (!swap) return HG_MEMORY;
-    hg_status st = hg_as_doubles(cx, t, &lu);
-    for (int64_t b = 0; st == HG_OK && b < sign->numel; b++) {
-        double *m = (double *)(void *)lu->data + b * n * n, det = factor(cx->lib, m, n, n, swap, &zero), log_sum = 0;
-        for (int64_t i = 0; i < n; i++) {
-            double u = m[i * n + i];
-            det *= log_abs ? (u > 0) - (u < 0) : u;
-            log_sum += log(fabs(u));
-        }
-        ((double *)(void *)sign->data)[b] = det;
-        if (log_abs) ((double *)(void *)log_abs->data)[b] = log_sum;
+    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
+    shape[t->n_dim - 2] = k;
+    hg_status st = hg_as_doubles(cx, t, lu);
+    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I32, t->n_dim - 1, shape, pivots);
+    for (int64_t b = 0; st == HG_OK && k && b < (*pivots)->numel / k; b++) {
+        factor(cx->lib, (double *)(void *)(*lu)->data + b * m * n, m, n, swap, &zero);
+        for (int64_t i = 0; i < k; i++) ((int32_t *)(void *)(*pivots)->data)[b * k + i] = (int32_t)swap[i] + 1;
     }
-    hg_release(cx, lu);
     hg_mem_free(cx->lib, swap);
     return st;
 }
@@ -578,31 +574,59 @@ hg_status hg_lu_factor_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_STATE, "torch.lu_factor: Expected tensor with 2 or more dimensions. Got size: %s instead",
                        hg_show_shape(t, size));
     if (t->dtype != HG_F32 && t->dtype != HG_F64) return hg_no_kernel(cx, "lu_cpu", (hg_dtype)t->dtype);
-    int64_t m = t->shape[t->n_dim - 2], n = t->shape[t->n_dim - 1], k = m < n ? m : n, shape[HG_MAX_DIM], zero;
-    int64_t *swap = hg_mem(cx, (size_t)(k + 1) * sizeof *swap);
-    if (!swap) return HG_MEMORY;
-    memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);
-    shape[t->n_dim - 2] = k;
-    hg_status st = hg_as_doubles(cx, t, &lu);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I32, t->n_dim - 1, shape, &out[1]);
-    for (int64_t b = 0; st == HG_OK && k && b < out[1]->numel / k; b++) {
-        factor(cx->lib, (double *)(void *)lu->data + b * m * n, m, n, swap, &zero);
-        for (int64_t i = 0; i < k; i++) ((int32_t *)(void *)out[1]->data)[b * k + i] = (int32_t)swap[i] + 1;
-    }
+    hg_status st = factors(cx, t, &lu, &out[1]);
     if (st == HG_OK) st = hg_out_columns(cx, lu, (hg_dtype)t->dtype, &out[0]);
     hg_release(cx, lu);
-    hg_mem_free(cx->lib, swap);
+    return st;
+}
+
+/* The determinant of every matrix, or the sign of it and the log of its absolute value; then LU and pivots: as in torch, of a
+   contiguous matrix those of the transposed one, which lies as LAPACK wants it. */
+static hg_status determinants(hg_ctx *cx, hg_tensor *t, bool by_log, hg_tensor **out) {
+    hg_tensor *turned = NULL, *lu = NULL, *made[2] = {NULL}, **pivots = &out[2 + by_log];
+    hg_dtype d = (hg_dtype)t->dtype;
+    int64_t n = t->shape[t->n_dim - 1];
+    hg_arg last[] = {hg_t(t), hg_i(-2), hg_i(-1)};
+    hg_status st = t->contiguous ? hg_transpose_fwd(cx, last, &turned) : HG_OK;
+    if (st == HG_OK) st = factors(cx, turned ? turned : t, &lu, pivots);
+    for (int k = 0; k < 2 && st == HG_OK; k++) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &made[k]);
+    for (int64_t b = 0; st == HG_OK && b < made[0]->numel; b++) {
+        const double *m = (const double *)(const void *)lu->data + b * n * n;
+        const int32_t *row = (const int32_t *)(const void *)(*pivots)->data + b * n;
+        double det = 1, log_sum = 0;
+        for (int64_t i = 0; i < n; i++) {
+            double u = m[i * n + i];
+            if (row[i] != i + 1) det = -det;
+            det *= by_log ? (u > 0) - (u < 0) : u;
+            log_sum += log(fabs(u));
+        }
+        ((double *)(void *)made[0]->data)[b] = det, ((double *)(void *)made[1]->data)[b] = log_sum;
+    }
+    for (int k = 0; k < 1 + by_log && st == HG_OK; k++) st = hg_raw_cast(cx, made[k], d, &out[k]);
+    if (st == HG_OK) st = hg_out_columns(cx, lu, d, &out[1 + by_log]);
+    hg_release(cx, turned), hg_release(cx, lu), hg_release(cx, made[0]), hg_release(cx, made[1]);
+    return st;
+}
+
+hg_status hg_det_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = hg_check_square(cx, "linalg.det", SELF, HG_HALF_LU);
+    return st == HG_OK ? determinants(cx, SELF, false, out) : st;
+}
+
+/* The first results of an op, for a composite that has no more. */
+static hg_status first_of(hg_ctx *cx, int op, const hg_arg *a, int n_args, int n, hg_tensor **out) {
+    hg_tensor *all[HG_MAX_OUT] = {NULL};
+    hg_status st = hg_call_op(cx, op, a, n_args, all);
+    for (int k = 0; k < HG_MAX_OUT && st == HG_OK; k++)
+        if (k < n)
+            out[k] = all[k];
+        else
+            hg_release(cx, all[k]);
     return st;
 }
 
 hg_status hg_det_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *r = NULL;
-    hg_status st = hg_check_square(cx, "linalg.det", t, HG_HALF_LU);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &r);
-    if (st == HG_OK) st = determinants(cx, t, r, NULL);
-    if (st == HG_OK) st = hg_raw_cast(cx, r, (hg_dtype)t->dtype, out);
-    hg_release(cx, r);
-    return st;
+    return first_of(cx, HG_OP_DET_DATA, a, 1, 1, out);
 }
 
 /* A tensor of batches as one of matrices of size one, to be multiplied with matrices. */
@@ -645,7 +669,7 @@ static hg_tensor *turned_inverse(hg_ctx *cx, hg_tensor *a, hg_tensor *factor) {
     return X(SOLVE, T(flipped_over(cx, a)), T(flipped_over(cx, diagonal))); /* flipped in torch's graph, too */
 }
 
-hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
+hg_status hg_det_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *a = IN(0), *det = OUT(0);
     if (!a || !det) return HG_OK;
     if (a->shape[a->n_dim - 1] == 1)
@@ -659,19 +683,16 @@ hg_status hg_det_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
-hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *sign = NULL, *log_abs = NULL;
-    hg_status st = hg_check_square(cx, "linalg.slogdet", t, HG_HALF_LOW);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &sign);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim - 2, t->shape, &log_abs);
-    if (st == HG_OK) st = determinants(cx, t, sign, log_abs);
-    if (st == HG_OK) st = hg_raw_cast(cx, sign, (hg_dtype)t->dtype, &out[0]);
-    if (st == HG_OK) st = hg_raw_cast(cx, log_abs, (hg_dtype)t->dtype, &out[1]);
-    hg_release(cx, sign), hg_release(cx, log_abs);
-    return st;
+hg_status hg_slogdet_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_status st = hg_check_square(cx, "linalg.slogdet", SELF, HG_HALF_LOW);
+    return st == HG_OK ? determinants(cx, SELF, true, out) : st;
 }
 
-hg_status hg_slogdet_bwd(hg_ctx *cx, hg_back *b) {
+hg_status hg_slogdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return first_of(cx, HG_OP_SLOGDET_DATA, a, 1, 2, out);
+}
+
+hg_status hg_slogdet_data_bwd(hg_ctx *cx, hg_back *b) {
     if (!b->grad[1]) return HG_OK; /* the sign leads nowhere */
     hg_tensor *a = IN(0), *det = cx->grad_enabled ? NULL : X(DET, T(a));
     if (det && any_true(cx, X(EQ, T(det), hg_i(0))))
@@ -697,33 +718,28 @@ hg_status hg_logdet_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_scope_return(cx, &s, r, out);
 }
 
-/* X of A X = B, all (batch, n, .) and contiguous float64; fails in torch's words of `name` where A is singular. */
-static hg_status solve_all(hg_ctx *cx, const char *words, hg_tensor *lu, const double *rhs, int64_t rhs_batch,
-                           hg_tensor *x, int64_t n_rhs) {
-    int64_t n = lu->shape[lu->n_dim - 1], zero = 0, n_batch = n ? lu->numel / (n * n) : 0;
-    int64_t *swap = hg_mem(cx, (size_t)(n + 1) * sizeof *swap);
-    if (!swap) return HG_MEMORY;
-    hg_status st = HG_OK;
-    for (int64_t b = 0; b < n_batch && st == HG_OK; b++) {
-        double *m = (double *)(void *)lu->data + b * n * n;
-        factor(cx->lib, m, n, n, swap, &zero);
+/* X of A X = B, all (batch, n, .) and contiguous float64, A factored; fails in torch's words of `name` where A is singular. */
+static hg_status solve_all(hg_ctx *cx, const char *words, const hg_tensor *lu, const hg_tensor *pivots,
+                           const double *rhs, int64_t rhs_batch, hg_tensor *x, int64_t n_rhs) {
+    int64_t n = lu->shape[lu->n_dim - 1], n_batch = n ? lu->numel / (n * n) : 0;
+    for (int64_t b = 0; b < n_batch; b++) {
+        const double *m = (const double *)(const void *)lu->data + b * n * n;
         char which[48] = "";
         if (lu->n_dim > 2) snprintf(which, sizeof which, "(Batch element %lld): ", (long long)b);
-        if (zero)
-            st = hg_fail(cx, HG_LINALG, words, which, (long long)zero);
-        else
-            solve_factored(cx->lib, m, swap, n, rhs + b * rhs_batch, (double *)(void *)x->data + b * n * n_rhs, n_rhs);
+        for (int64_t i = 0; i < n; i++)
+            if (m[i * n + i] == 0) return hg_fail(cx, HG_LINALG, words, which, (long long)i + 1);
+        solve_factored(cx->lib, m, (const int32_t *)(const void *)pivots->data + b * n, n, rhs + b * rhs_batch,
+                       (double *)(void *)x->data + b * n * n_rhs, n_rhs);
     }
-    hg_mem_free(cx->lib, swap);
-    return st;
+    return HG_OK;
 }
 
 hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *lu = NULL, *x = NULL, *one = NULL;
+    hg_tensor *t = SELF, *lu = NULL, *pivots = NULL, *x = NULL, *one = NULL;
     hg_status st = hg_check_square(cx, "linalg.inv", t, HG_HALF_LOW);
     if (st != HG_OK) return st;
     int64_t n = t->shape[t->n_dim - 1];
-    st = hg_as_doubles(cx, t, &lu);
+    st = factors(cx, t, &lu, &pivots);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, t->n_dim, t->shape, &x);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, 2, (int64_t[]){n, n}, &one);
     if (st == HG_OK) st = hg_raw_fill(cx, one, hg_i(0));
@@ -732,9 +748,9 @@ hg_status hg_inv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         st = solve_all(
             cx,
             "linalg.inv: %sThe diagonal element %lld is zero, the inversion could not be completed because the input matrix is singular.",
-            lu, (double *)(void *)one->data, 0, x, n);
+            lu, pivots, (double *)(void *)one->data, 0, x, n);
     if (st == HG_OK) st = hg_out_columns(cx, x, (hg_dtype)t->dtype, out);
-    hg_release(cx, lu), hg_release(cx, x), hg_release(cx, one);
+    hg_release(cx, lu), hg_release(cx, pivots), hg_release(cx, x), hg_release(cx, one);
     return st;
 }
 
@@ -753,7 +769,7 @@ static bool of_vectors(int na, const int64_t *a, int nb, const int64_t *b) {
     return true;
 }
 
-hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+hg_status hg_solve_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *rhs = a[1].u.t, *column = NULL, *wide = NULL, *lu_view = NULL, *lu = NULL, *r = NULL,
               *x = NULL, *done = NULL;
     hg_status st = hg_check_square(cx, "linalg.solve", t, HG_HALF_LU);
@@ -778,19 +794,24 @@ hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_F64, nb + 2, batch, &x);
     batch[nb + 1] = n;
     if (st == HG_OK) st = hg_expand_fwd(cx, (hg_arg[]){hg_t(t), hg_ints(batch, nb + 2)}, &lu_view);
-    if (st == HG_OK) st = hg_as_doubles(cx, lu_view, &lu);
+    if (st == HG_OK) st = factors(cx, lu_view, &lu, &out[2]);
     if (st == HG_OK)
-        st = solve_all(cx, "torch.linalg.solve: %sThe solver failed because the input matrix is singular.", lu,
+        st = solve_all(cx, "torch.linalg.solve: %sThe solver failed because the input matrix is singular.", lu, out[2],
                        (double *)(void *)r->data, n * n_rhs, x, n_rhs);
     batch[nb + 1] = n_rhs;
     if (st == HG_OK) st = hg_tensor_alias(cx, x, vector ? nb + 1 : nb + 2, batch, NULL, 0, &done);
-    if (st == HG_OK) st = hg_out_columns(cx, done, (hg_dtype)t->dtype, out);
+    if (st == HG_OK) st = hg_out_columns(cx, done, (hg_dtype)t->dtype, &out[0]);
+    if (st == HG_OK) st = hg_out_columns(cx, lu, (hg_dtype)t->dtype, &out[1]);
     hg_release(cx, column), hg_release(cx, wide), hg_release(cx, lu_view), hg_release(cx, lu), hg_release(cx, r);
     hg_release(cx, x), hg_release(cx, done);
     return st;
 }
 
-hg_status hg_solve_bwd(hg_ctx *cx, hg_back *b) {
+hg_status hg_solve_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    return first_of(cx, HG_OP_SOLVE_DATA, a, 2, 1, out);
+}
+
+hg_status hg_solve_data_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *t = IN(0), *g = G;
     if (!t) return HG_OK;
     hg_tensor *x = NEED(0) ? OUT(0) : NULL;

@@ -218,12 +218,13 @@ hg_status hg_native_batch_norm_bwd(hg_ctx *cx, hg_back *b) {
         GIVE(B_BIAS, X(SUM_DIM, T(G), hg_ints(dims, G->n_dim - 1)));
         return HG_OK;
     }
-    hg_arg a[] = {T(G), T(IN(B_INPUT)), hg_t(IN(B_WEIGHT)), T(OUT(1)), T(OUT(2)), *ARG(B_TRAINING), *ARG(B_EPS)};
-    give_fused(cx, b, HG_OP_NATIVE_BATCH_NORM_BACKWARD, a, 7);
+    hg_arg a[] = {T(G),        T(IN(B_INPUT)),   hg_t(IN(B_WEIGHT)), T(OUT(1)), T(OUT(2)), *ARG(B_TRAINING),
+                  *ARG(B_EPS), hg_t(IN(B_MEAN)), hg_t(IN(B_VAR))};
+    give_fused(cx, b, HG_OP_NATIVE_BATCH_NORM_BACKWARD, a, 9);
     return HG_OK;
 }
 
-/* grad, input, weight, mean, invstd, training, eps */
+/* grad, input, weight, mean, invstd, training, eps; the running statistics are saved, as in torch */
 hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
     batch b = batch_of(x);

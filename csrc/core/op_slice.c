@@ -117,7 +117,7 @@ hg_status hg_narrow_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        (long long)length, (long long)size);
     hg_scope s;
     hg_scope_begin(cx, &s);
-    return hg_scope_return(cx, &s, X(SLICE, T(t), hg_i(d), hg_i(start), hg_i(start + length), hg_i(1)), out);
+    return hg_scope_return(cx, &s, X(SLICE, T(t), a[1], hg_i(start), hg_i(start + length), hg_i(1)), out);
 }
 
 /* ---- Pieces ----------------------------------------------------------------------------------------------------------- */
@@ -263,12 +263,12 @@ static hg_status chunk(hg_ctx *cx, const hg_arg *a, int split, int split_sizes, 
     hg_status st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     int64_t size = t->shape[d];
-    if (size) return hand_on(cx, split, (hg_arg[]){a[0], hg_i((size + chunks - 1) / chunks), hg_i(d)}, 3, out);
+    if (size) return hand_on(cx, split, (hg_arg[]){a[0], hg_i((size + chunks - 1) / chunks), a[2]}, 3, out);
     int64_t *sizes = hg_mem(cx,
                             (size_t)chunks * sizeof *sizes); /* an empty dimension is cut into as many empty pieces */
     if (!sizes) return HG_MEMORY;
     memset(sizes, 0, (size_t)chunks * sizeof *sizes);
-    st = hand_on(cx, split_sizes, (hg_arg[]){a[0], hg_ints(sizes, (int)chunks), hg_i(d)}, 3, out);
+    st = hand_on(cx, split_sizes, (hg_arg[]){a[0], hg_ints(sizes, (int)chunks), a[2]}, 3, out);
     hg_mem_free(cx->lib, sizes);
     return st;
 }

@@ -64,6 +64,24 @@ static void scatter(const inputs *in, hg_back *b, int only, hg_tensor **grad) {
         if (hg_is_saved(&n->saved_out[k])) b->out[k] = in->at[at++];
 }
 
+hg_node *hg_node_first(const hg_node *n) { return n->function ? n->inner : NULL; }
+
+int hg_node_saved_of_first(const hg_node *n, int i, bool output) {
+    const hg_node *first = n->inner;
+    int at = (int)first->n_out, n_params = first->op->n_params;
+    for (int k = 0; k < n_params; k++) {
+        bool there = first->args[exchanged(k, n->function->only)].kind == HG_A_TENSOR;
+        if (!output && k == i) return there ? at : -1;
+        at += there;
+    }
+    for (int k = 0; first->saved_out && k < (int)first->n_out; k++) {
+        bool there = hg_is_saved(&first->saved_out[k]);
+        if (k == i) return there ? at : -1;
+        at += there;
+    }
+    return -1;
+}
+
 /* ---- Its own derivative ------------------------------------------------------------------------------------------------ */
 
 /* In place of inputs that need a gradient, tensors that stop it: in a third derivative they lead on to the inputs. */

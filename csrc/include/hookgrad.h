@@ -640,6 +640,11 @@ const hg_op_info *hg_node_op(const hg_node *n);               /* NULL for nodes 
 /* The accumulator of a leaf that requires grad: new. */
 hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
 hg_node *hg_tensor_live_accumulator(const hg_tensor *t); /* the one there is; borrowed, NULL: none */
+/* A derivative that is one node (Note [One node for a derivative] in twice.c): the node it is the derivative of, else NULL; borrowed.
+   It saved, as functions do, the gradient of output i in place i, and what stands for parameter i, or for output i, of that node's
+   op in the place that the second says; -1: nothing does. */
+hg_node *hg_node_first(const hg_node *n);
+int hg_node_saved_of_first(const hg_node *n, int i, bool output);
 /* What the node saved as argument or output i: new tensor, or the plain argument; checks the version. */
 hg_status hg_node_saved(hg_ctx *cx, hg_node *n, int i, bool output, hg_arg *out);
 /* Entry j of the list that was argument i, as it was saved: new; NULL where there was none. */
@@ -686,7 +691,8 @@ hg_status hg_function_set_outputs(hg_ctx *cx, hg_node *n, hg_tensor *const *outs
 /* Entries may be NULL. Saved to be asked for `once`, they are let go then. */
 hg_status hg_function_save(hg_ctx *cx, hg_node *n, hg_tensor *const *at, int n_saved, bool once);
 int hg_function_n_saved(const hg_node *n);
-hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out); /* new; NULL where NULL was saved */
+hg_status hg_function_saved(hg_ctx *cx, hg_node *n, hg_tensor **out);           /* new; NULL where NULL was saved */
+hg_status hg_function_saved_at(hg_ctx *cx, hg_node *n, int i, hg_tensor **out); /* one of them */
 bool hg_function_saved_is_output(const hg_node *n, int i);
 hg_status hg_node_check_saved(hg_ctx *cx, const hg_node *n); /* fails where a backward has let go of it */
 void *hg_function_data(const hg_node *n);                    /* borrowed; NULL: no function's node */

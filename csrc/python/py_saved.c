@@ -4,12 +4,15 @@
    Note [Saved names]
    A name is that of an argument or a result of the node's op, mostly. Some name what PyTorch keeps in place of an argument:
    "self_sym_sizes", "mat2_sym_strides", "batch1_sym_argsize_0", "source_dim". Which names a node has is PyTorch's choice
-   (py_saved_names.def); where its value is not kept here, the node has no such attribute. */
+   (py_saved_names.def); where its value is not kept here, the node has no such attribute. A derivative that is one node (twice.c)
+   has names in terms of the op it is the derivative of: its tensors that node has saved itself, as a function's does, the rest
+   is the first node's. */
 #include "py_hooks.h"
 
-typedef enum source { ARGUMENT, RESULT, SIZES, STRIDES, NUMEL, SIZE_AT, N_DIM, TWO } source;
+typedef enum source { ARGUMENT, RESULT, SIZES, STRIDES, NUMEL, SIZE_AT, N_DIM, TWO, OF_FUNCTION, GRAD_SIZE_AT } source;
 
-/* Where a value comes from: argument or result i of the op; entry j of a list, or of its sizes (from the end where negative). */
+/* Where a value comes from: argument or result i of the op; entry j of a list, or of its sizes (from the end where negative); what
+   a function saved in place i; size j of the gradient. */
 typedef struct place {
     source from;
     int i, j;
@@ -117,7 +120,8 @@ static bool find(const hg_op_info *op, const char *name, place *at) {
     if (i >= 0 && saves_in(op, i)) return *at = (place){ARGUMENT, i, 0}, true;
     for (int k = 0; k < op->n_out && k < 4; k++)
         if (saves_out(op, k) &&
-            (!strcmp(out_name(op, k, buf), name) || !strcmp(name, "inverse") || !strcmp(name, "total_weight")))
+            (!strcmp(out_name(op, k, buf), name) || !strcmp(name, "inverse") || !strcmp(name, "total_weight") ||
+             !strcmp(name, "indices") || !strcmp(name, "self_or_result")))
             return *at = (place){RESULT, k, 0}, true;
     bool inplace = op->name[strlen(op->name) - 1] == '_'; /* its argument is its result */
     if (inplace && !strcmp(name, "result") && saves_in(op, 0)) return *at = (place){ARGUMENT, 0, 0}, true;
@@ -125,16 +129,42 @@ static bool find(const hg_op_info *op, const char *name, place *at) {
     return find_derived(op, name, at);
 }
 
-/* The n-th name of a node of the op, and where it leads: false when there are no more. `at` has i = -1 where to nothing. */
-static bool nth_name(const hg_op_info *op, int n, char name[48], place *at) {
-    const char *listed = names_of_node(op->node_name);
+static bool has_raw(const hg_op_info *op, place at) {
+    return at.from == RESULT || at.from == OF_FUNCTION || (at.from == ARGUMENT && is_tensor_kind(&op->params[at.i]));
+}
+
+/* The same of a derivative that is one node; *node becomes the one that has it. */
+static bool find_of_derivative(PyObject **node, const char *name, place *at) {
+    hg_node *first = hg_node_first(NODE(*node));
+    const hg_op_info *op = hg_node_op(first);
+    if (!strncmp(name, "grad_out", 8)) {
+        const char *number = strstr(name, "_minus_");
+        if (!number) return *at = (place){OF_FUNCTION, 0, 0}, true;
+        *node = PY(first);
+        return *at = (place){GRAD_SIZE_AT, 0, -atoi(number + 7)}, true;
+    }
+    if (!find(op, name, at)) return false;
+    int saved = has_raw(op, *at) ? hg_node_saved_of_first(NODE(*node), at->i, at->from == RESULT) : -1;
+    if (saved >= 0)
+        *at = (place){OF_FUNCTION, saved, 0};
+    else
+        *node = PY(first);
+    return true;
+}
+
+/* The n-th name of the node, and where it leads: false when there are no more. `at` has i = -1 where to nothing. */
+static bool nth_name(PyObject **node, int n, char name[48], place *at) {
+    bool derivative = hg_node_first(NODE(*node));
+    const hg_op_info *op = hg_node_op(NODE(*node));
+    if (!op && !derivative) return false;
+    const char *listed = names_of_node(derivative ? hg_node_name(NODE(*node)) : op->node_name);
     *at = (place){ARGUMENT, -1, 0};
     if (listed) {
         if (!nth_word(listed, n, name)) return false;
-        if (!find(op, name, at)) at->i = -1;
+        if (!(derivative ? find_of_derivative(node, name, at) : find(op, name, at))) at->i = -1;
         return true;
     }
-    if (n >= op->n_params + op->n_out || n >= op->n_params + 4) return false;
+    if (derivative || n >= op->n_params + op->n_out || n >= op->n_params + 4) return false;
     char buf[16];
     bool argument = n < op->n_params;
     if (argument)
@@ -146,15 +176,14 @@ static bool nth_name(const hg_op_info *op, int n, char name[48], place *at) {
     return true;
 }
 
-static bool has_raw(const hg_op_info *op, place at) {
-    return at.from == RESULT || (at.from == ARGUMENT && is_tensor_kind(&op->params[at.i]));
-}
-
-static bool find_listed(const hg_op_info *op, const char *name, place *at) {
+/* Where the attribute comes from: *node becomes the node that has it. */
+static bool find_listed(PyObject **node, const char *name, place *at) {
     char one[48];
-    for (int n = 0; nth_name(op, n, one, at); n++)
-        if (at->i >= 0 && !strcmp(one, name)) return true;
-    return false;
+    for (int n = 0;; n++) {
+        PyObject *of = *node;
+        if (!nth_name(&of, n, one, at)) return false;
+        if (at->i >= 0 && !strcmp(one, name)) return *node = of, true;
+    }
 }
 
 /* ---- Values ----------------------------------------------------------------------------------------------------- */
@@ -234,6 +263,12 @@ static PyObject *entries(hg_ctx *cx, PyObject *node, place at, PyObject *(*one)(
 /* What is kept of an argument's shape. An argument that was none, a bias, counts as of size 0. */
 static PyObject *derived(PyObject *node, place at) {
     const int64_t *shape, *stride;
+    if (at.from == GRAD_SIZE_AT) {
+        int n_dim;
+        hg_dtype dtype;
+        shape = hg_node_out_shape(NODE(node), at.i, &n_dim, &dtype);
+        return integer(shape[n_dim + at.j]);
+    }
     int n = hg_node_argument(NODE(node), at.i, &shape, &stride);
     int64_t product = 1;
     hg_arg_edge edge = hg_node_argument_edge(NODE(node), at.i);
@@ -259,11 +294,19 @@ static PyObject *derived(PyObject *node, place at) {
     }
 }
 
+static PyObject *of_function(hg_ctx *cx, PyObject *node, int i) {
+    hg_tensor *t;
+    hg_status st = hg_function_saved_at(cx, NODE(node), i, &t);
+    if (st != HG_OK) return py_raise(cx, st);
+    return t ? py_own(t) : Py_NewRef(Py_None);
+}
+
 static PyObject *value_at(PyObject *node, place at) {
     const hg_op_info *op = hg_node_op(NODE(node));
     hg_ctx *cx = py_ctx();
     hg_arg a;
     if (!cx) return NULL;
+    if (!op || at.from == OF_FUNCTION) return of_function(cx, node, at.i);
     if (at.from == TWO) return PyLong_FromLong(2);
     if (at.from != ARGUMENT && at.from != RESULT) return derived(node, at);
     hg_status st = hg_node_saved(cx, NODE(node), at.i, at.from == RESULT, &a);
@@ -296,11 +339,15 @@ static PyObject *saved_new(hg_ctx *cx, PyObject *node, place at) {
     return (PyObject *)s;
 }
 
+static bool is_list(PyObject *node, place at) {
+    const hg_op_info *op = hg_node_op(NODE(node));
+    return op && at.from == ARGUMENT && op->params[at.i].kind == HG_A_TENSORS;
+}
+
 static PyObject *raw_at(PyObject *node, place at) {
     hg_ctx *cx = py_ctx();
-    bool list = at.from == ARGUMENT && hg_node_op(NODE(node))->params[at.i].kind == HG_A_TENSORS;
     if (!cx) return NULL;
-    if (!list) return saved_new(cx, node, at);
+    if (!is_list(node, at)) return saved_new(cx, node, at);
     hg_status st = hg_node_check_saved(cx, NODE(node)); /* PyTorch asks it of lists only */
     return st == HG_OK ? entries(cx, node, at, saved_new) : py_raise(cx, st);
 }
@@ -310,20 +357,12 @@ static PyObject *saved_register_hooks(PyObject *self, PyObject *pair) {
     return py_saved_pack(s->node, s->at.i, s->at.j, s->at.from == RESULT, pair);
 }
 
-static PyObject *saved_by_function(const saved *s) {
-    PyObject *all = py_function_saved(s->node, false), *one = all ? PySequence_GetItem(all, s->at.i) : NULL;
-    Py_XDECREF(all);
-    return one;
-}
-
 static PyObject *saved_unpack(PyObject *self, PyObject *none) {
     saved *s = (saved *)self;
     (void)none;
-    if (!hg_node_op(NODE(s->node))) return saved_by_function(s);
-    bool list = s->at.from == ARGUMENT && hg_node_op(NODE(s->node))->params[s->at.i].kind == HG_A_TENSORS;
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
-    return list ? entry(cx, s->node, s->at) : value_at(s->node, s->at);
+    return is_list(s->node, s->at) ? entry(cx, s->node, s->at) : value_at(s->node, s->at);
 }
 
 static PyObject *saved_data(PyObject *self, void *none) {
@@ -390,13 +429,13 @@ static PyObject *computed(const char *function, PyObject *node, const char *name
 }
 
 int py_saved_attribute(PyObject *node, const char *name, PyObject **value) {
-    const hg_op_info *op = hg_node_op(NODE(node));
     place at;
+    PyObject *of = node;
     bool raw = !strncmp(name, "_raw_saved_", 11);
-    if (!op || (!raw && strncmp(name, "_saved_", 7) != 0)) return 0;
-    if (find_listed(op, name + (raw ? 11 : 7), &at)) {
-        if (raw && !has_raw(op, at)) return 0;
-        *value = raw ? raw_at(node, at) : value_at(node, at);
+    if (!raw && strncmp(name, "_saved_", 7) != 0) return 0;
+    if (find_listed(&of, name + (raw ? 11 : 7), &at)) {
+        if (raw && !has_raw(hg_node_op(NODE(of)), at)) return 0;
+        *value = raw ? raw_at(of, at) : value_at(of, at);
     } else {
         *value = raw ? Py_NewRef(Py_NotImplemented) : computed("value", node, name);
     }
@@ -417,21 +456,22 @@ PyObject *py_saved_of_function(PyObject *node, int i, bool output) {
 }
 
 int py_saved_list(PyObject *node, PyObject *list) {
-    const hg_op_info *op = hg_node_op(NODE(node));
     char name[48];
     place at;
     int failed = 0;
-    for (int n = 0; op && !failed && nth_name(op, n, name, &at); n++) {
+    for (int n = 0; !failed; n++) {
+        PyObject *of = node;
+        if (!nth_name(&of, n, name, &at)) break;
         if (at.i < 0) continue;
         failed = append(list, "_saved_", name);
-        if (!failed && has_raw(op, at)) failed = append(list, "_raw_saved_", name);
+        if (!failed && has_raw(hg_node_op(NODE(of)), at)) failed = append(list, "_raw_saved_", name);
     }
-    PyObject *more = op && !failed ? computed("names", node, NULL) : NULL,
+    PyObject *more = failed ? NULL : computed("names", node, NULL),
              *joined = more ? PySequence_InPlaceConcat(list, more) : NULL;
-    if (op && !failed && !joined) failed = -1;
+    failed = !joined;
     Py_XDECREF(joined);
     Py_XDECREF(more);
-    return failed;
+    return failed ? -1 : 0;
 }
 
 /* The class; py_saved_hooks.c puts it where PyTorch has it. */
