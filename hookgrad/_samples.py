@@ -138,6 +138,9 @@ class Samples:
 
     def apply(self, cls, *args):
         """Of a sample's call of a Function, the result by that Function's `vmap`."""
+        if not any(map(self._knows, flatten(args)[0])):
+            with self.transforms.being(self.outside):
+                return cls.apply(*args)
         here = threading.current_thread()
         if any(here is other for other in self.others or ()):
             return here.ask(cls, args)
@@ -155,22 +158,27 @@ class Samples:
         return answers[0]
 
     def _answers(self, cls, every):
-        dims, batched = zip(*map(self._batched, zip(*every))) if every[0] else ((), ())
+        leaves, rebuild = flatten(every[0])
+        columns = zip(*[flatten(args)[0] for args in every])
+        dims, leaves = zip(*map(self._batched, columns)) if leaves else ((), ())
         with self.transforms.being(self.outside):
-            result = cls.vmap(VmapInfo(len(every), self.randomness), dims, *batched)
+            result = cls.vmap(VmapInfo(len(every), self.randomness), rebuild(dims), *rebuild(leaves))
         if not (isinstance(result, tuple) and len(result) == 2):
+            got = f"{len(result)} returns" if isinstance(result, tuple) else f"a {type(result)}"
             raise RuntimeError(
                 "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
-                f"with the output. Got a {type(result)} instead"
+                f"with the output. Got {got} instead"
             )
         output, out_dims = result
         outs, rebuild = flatten(output)
-        given = {id(t): d for d, t in zip(dims, batched) if isinstance(t, _C.Tensor)}
+        given = {id(t): d for d, t in zip(dims, leaves) if isinstance(t, _C.Tensor)}
         dims = dims_of(out_dims, output)
         if dims is None:
             raise RuntimeError(
-                "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
-                f"with the output. Got out_dims {out_dims}."
+                f"The autograd.Function's vmap staticmethod returned an incompatible (output, out_dims) tuple. Expected {out_dims=} to "
+                f"be compatible with the structure of `output`. out_dims has structure {tree_flatten(out_dims)[1]} but output has "
+                f"structure {tree_flatten(output)[1]}. For more details, please see "
+                "https://pytorch.org/docs/main/notes/extending.func.html"
             )
         dims = [given.get(id(t), d) for t, d in zip(outs, dims)]  # what came as an argument keeps its dimension
         return [
@@ -178,13 +186,15 @@ class Samples:
             for i in range(len(every))
         ]
 
+    def _knows(self, value):
+        return isinstance(value, _C.Tensor) and _C._levels(value, 0) & self.level
+
     def _batched(self, column):
         """An argument of all samples: (its dimension, the batch), or (None, what it is for all)."""
-        first = column[0]
-        if not isinstance(first, _C.Tensor):
-            return None, first
+        if not self._knows(column[0]):
+            return None, column[0]
         if len(column) == self.n:
             for k, (leaf, dim) in enumerate(zip(self.leaves, self.dims)):
                 if dim is not None and all(t is self.parts[i][k] for i, t in enumerate(column)):
                     return dim % leaf.dim(), leaf
-        return (None, first) if all(t is first for t in column) else (0, _C.stack(list(column)))
+        return 0, _C.stack(list(column))

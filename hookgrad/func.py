@@ -294,7 +294,7 @@ class _Transforms(threading.local):
         """What to call for the class's `forward` there, and whether that is all there is to do."""
         if self.samples is None or cls.vmap is function.Function.vmap:
             return partial(self._underived, cls.forward), False
-        return partial(self.samples.apply, cls), self.depth == self.samples.depth
+        return partial(self._underived, partial(self.samples.apply, cls)), self.depth == self.samples.depth
 
     def _underived(self, kernel, *args):
         """Call what is differentiated as a whole, and may do with its tensors what it likes."""
@@ -308,8 +308,13 @@ class _Transforms(threading.local):
         if self.asks and not _C.is_inference_mode_enabled():
             raise _ByDuals
 
-    def check(self, cls):
+    def check(self, cls, kwargs):
         """What a Function must have to be applied there."""
+        if self.vmaps and _levels.tensors_of(_flatten(kwargs)[0]):
+            raise NotImplementedError(
+                "Run vmap on autograd.Function with kwarg-only Tensor args. Please do not pass kwarg-only Tensors to "
+                f"autograd.Function. Got: {kwargs}"
+            )
         if cls.setup_context is function.Function.setup_context:
             raise RuntimeError(
                 "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must override "
@@ -790,15 +795,17 @@ def stack_module_state(models):
     if len({type(m) for m in models}) > 1:
         raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
 
-    def stacked(tensors, differentiable):
+    def stacked(name, tensors, differentiable):
+        if len({t.requires_grad for t in tensors}) > 1:
+            raise RuntimeError(f"Expected {name} from each model to have the same .requires_grad")
         stack = _C.stack([t.detach() for t in tensors])
         return stack._requires(tensors[0].requires_grad) if differentiable else stack
 
     parameters = [dict(m.named_parameters()) for m in models]
     buffers = [dict(m.named_buffers()) for m in models]
     return (
-        {name: stacked([p[name] for p in parameters], True) for name in parameters[0]},
-        {name: stacked([b[name] for b in buffers], False) for name in buffers[0]},
+        {name: stacked(name, [p[name] for p in parameters], True) for name in parameters[0]},
+        {name: stacked(name, [b[name] for b in buffers], False) for name in buffers[0]},
     )
 
 

@@ -518,3 +518,78 @@ def test_a_product_is_recorded_as_the_mode_is_where_it_is_called():
 def test_a_map_does_not_write_where_a_mask_says(write):
     with pytest.raises(RuntimeError, match="Attempting to batch over indexing with a boolean mask"):
         vmap(lambda y: write(y.clone(), torch.tensor(0.0)))(torch.eye(2))
+
+
+class Told(WithoutRule):
+    """Says how its vmap was called."""
+
+    seen = []
+    answer = staticmethod(lambda x: (x, 0))
+
+    @staticmethod
+    def forward(x, others=None):
+        return x * 1
+
+    @staticmethod
+    def vmap(info, in_dims, x, others=None):
+        Told.seen.append((in_dims, others))
+        return Told.answer(x * 1)
+
+
+def test_a_functions_own_vmap_gets_trees_and_only_what_is_mapped():
+    Told.seen.clear()
+    same = torch.ones(2)
+    other = BATCH.t()
+    vmap(Told.apply, in_dims=(0, [1, {"a": None}]))(BATCH, [other, {"a": same}])
+    ((dims, (first, named)),) = Told.seen
+    assert dims == (0, [1, {"a": None}]) and first is other and named["a"] is same
+    Told.seen.clear()
+    vmap(lambda x: x * Told.apply(torch.ones(2)))(BATCH)  # not one of the map's
+    assert vmap(grad(lambda x: (x * Told.apply(torch.ones(2)).mul_(3)).sum()))(BATCH).eq(3).all()
+    assert not Told.seen
+    vmap(lambda x: Told.apply(x * 2, [torch.ones(1), 3]))(BATCH)
+    assert Told.seen[0][0] == (0, [None, None])
+
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (lambda x: x, "Got a <class '.*Tensor'> instead"),
+        (lambda x: (x,), "Got 1 returns instead"),
+        (lambda x: (x, 0, 0), "Got 3 returns instead"),
+        (
+            lambda x: (x, (None,)),
+            r"an incompatible \(output, out_dims\) tuple. Expected out_dims=\(None,\) to be compatible",
+        ),
+        (
+            lambda x: ([x], (0,)),
+            r"TreeSpec\(tuple, None, \[\*\]\) but output has structure TreeSpec\(list, None, \[\*\]\)",
+        ),
+    ],
+)
+def test_what_a_functions_own_vmap_may_not_return(answer, words, monkeypatch):
+    monkeypatch.setattr(Told, "answer", staticmethod(answer))
+    with pytest.raises(RuntimeError, match=words):
+        vmap(Told.apply)(BATCH)
+
+
+def test_a_function_has_a_generated_node_within_transforms_and_no_tensors_by_name_in_a_map():
+    names = []
+
+    def f(x):
+        y = WithoutRule.apply(x)
+        names.append((type(y.grad_fn).__name__, y.grad_fn.name()))
+        return y.sum()
+
+    for transform in (grad(f), jacrev(f), lambda x: f(x.clone().requires_grad_())):
+        transform(A)
+    assert names == [("WithoutRuleGeneratedBackward",) * 2] * 2 + [("WithoutRuleBackward",) * 2]
+    with pytest.raises(NotImplementedError, match="vmap on autograd.Function with kwarg-only Tensor args"):
+        vmap(lambda x: WithRule.apply(x, y=x))(BATCH)
+
+
+def test_models_to_stack_agree_in_what_requires_a_gradient():
+    models = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    models[1].weight.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="Expected weight from each model to have the same .requires_grad"):
+        stack_module_state(models)

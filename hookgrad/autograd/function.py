@@ -7,6 +7,8 @@ context object alone is the ``ctx``.
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 from .. import _C
 from .grad_mode import no_grad
 
@@ -220,13 +222,13 @@ BackwardCFunction = _C._function_class(
 
 
 class FunctionMeta(type):
-    """Gives every Function the class of its nodes and that of its contexts, both named after it."""
+    """Gives every Function the class of its nodes, in transforms of torch.func as well, and that of its contexts, named after it."""
 
     def __init__(cls, name, bases, attrs):
-        name += "Backward"
         own = {"_forward_cls": cls, "__module__": FunctionCtx.__module__}
-        cls._backward_cls = _C._function_class(name, (BackwardCFunction,), own)
-        cls._context_cls = type(name, (_Context,), own)
+        cls._backward_cls = _C._function_class(name + "Backward", (BackwardCFunction,), own)
+        cls._context_cls = type(name + "Backward", (_Context,), own)
+        cls._generated_cls = cache(partial(_C._function_class, name + "GeneratedBackward", (BackwardCFunction,), own))
         super().__init__(name, bases, attrs)
 
 
@@ -348,7 +350,7 @@ class Function(_SingleLevelFunction):
     @classmethod
     def _apply(cls, args, kwargs):
         if _transforms is not None and _transforms.depth:
-            _transforms.check(cls)
+            _transforms.check(cls, kwargs)
         with_setup = cls.setup_context is not Function.setup_context
         if with_setup and (kwargs or len(args) < cls.forward.__code__.co_argcount):  # setup_context wants them all
             import inspect
@@ -369,7 +371,8 @@ class Function(_SingleLevelFunction):
         ctx.needs_input_grad = needs = tuple([isinstance(a, _C.Tensor) and a.requires_grad for a in args])
         node = None
         if any(needs) and _C.is_grad_enabled() and not _C.is_inference_mode_enabled():
-            node = ctx = _C._function_new(cls._backward_cls, ctx, inputs)
+            within = _transforms is not None and _transforms.depth
+            node = ctx = _C._function_new(cls._generated_cls() if within else cls._backward_cls, ctx, inputs)
         with no_grad():
             if with_setup:
                 output = forward(*args)
