@@ -211,6 +211,31 @@ HG_INLINE hg_status record_plain(hg_ctx *cx, const hg_op_info *info, const hg_ar
     return st;
 }
 
+/* How many slots of its node's pool an argument takes. */
+HG_INLINE size_t pool_for(const hg_arg *a) {
+    switch (a->kind) {
+    case HG_A_TENSORS: return a->n + (a->n + 1) / 2; /* and their versions */
+    case HG_A_INTS:
+    case HG_A_FLOATS: return a->n;
+    case HG_A_STR: return strlen(a->u.s) / 8 + 1;
+    default: return 0;
+    }
+}
+
+/* A list of tensors, saved or not; `next`: where its edges go, NULL if it has none. */
+HG_INLINE hg_status record_list(hg_ctx *cx, const hg_arg *list, bool save, hg_edge *next, int64_t *pool, hg_arg *to) {
+    hg_tensor **at = (hg_tensor **)(void *)pool;
+    uint32_t *versions = (uint32_t *)(void *)(pool + list->n);
+    hg_status st = HG_OK;
+    to->u.ts = at; /* slots are zero until filled, so the node can be released half-way */
+    for (uint32_t j = 0; j < list->n && st == HG_OK; j++) {
+        hg_tensor *t = list->u.ts[j];
+        if (next && t && hg_tensor_requires_grad(t)) st = hg_gradient_edge(cx, t, &next[j]);
+        if (save && t && st == HG_OK) st = hg_save(cx, t, &at[j], &versions[j]);
+    }
+    return st;
+}
+
 /* The node of a call, without outputs yet: edges to what made the arguments, and what `save_in` names, as it is in `saved`.
    New. */
 static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_arg *saved, uint32_t want,
@@ -221,15 +246,8 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
     uint32_t n_next = 0;
     size_t pool = 0;
     for (int i = 0; i < info->n_params; i++) {
-        bool is_list = a[i].kind == HG_A_TENSORS;
-        if (info->differentiable >> i & 1) n_next += is_list ? a[i].n : 1;
-        switch (a[i].kind) {
-        case HG_A_TENSORS: pool += a[i].n + (a[i].n + 1) / 2; break;
-        case HG_A_INTS:
-        case HG_A_FLOATS: pool += a[i].n; break;
-        case HG_A_STR: pool += strlen(a[i].u.s) / 8 + 1; break;
-        default: break;
-        }
+        if (info->differentiable >> i & 1) n_next += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
+        pool += pool_for(&a[i]);
     }
     for (int k = 0; k < n_out; k++) pool += outs[k]->n_dim;
 
@@ -240,58 +258,35 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
     int64_t *free_pool = n->pool;
     uint32_t e = 0, *first_edge = (uint32_t *)(void *)(n->pool + pool);
     n->first_edge = first_edge;
-    for (int i = 0; i < info->n_params; i++) {
+    for (int i = 0; i < info->n_params && st == HG_OK; i++) {
         hg_arg *to = &n->args[i];
-        bool differentiable = info->differentiable >> i & 1, wants = want >> i & 1, save = save_in >> i & 1;
+        bool differentiable = info->differentiable >> i & 1, save = save_in >> i & 1;
         first_edge[i] = e;
         to->kind = a[i].kind, to->n = a[i].n;
         switch (a[i].kind) {
         case HG_A_TENSOR:
-            if (differentiable && wants && (st = hg_gradient_edge(cx, a[i].u.t, &n->next[e])) != HG_OK) goto fail;
-            if (save)
-                to->u.t = NULL;
-            else
-                to->kind = HG_A_NONE;
+            if (differentiable && want >> i & 1) st = hg_gradient_edge(cx, a[i].u.t, &n->next[e]);
+            if (!save) to->kind = HG_A_NONE;
             break;
-        case HG_A_TENSORS: {
-            hg_tensor **at = (hg_tensor **)(void *)free_pool;
-            uint32_t *versions = (uint32_t *)(void *)(free_pool + a[i].n);
-            free_pool += a[i].n + (a[i].n + 1) / 2;
-            to->u.ts = at; /* slots are zero until filled, so the node can be released half-way */
-            for (uint32_t j = 0; j < a[i].n; j++) {
-                hg_tensor *t = a[i].u.ts[j];
-                if (differentiable && t && hg_tensor_requires_grad(t) &&
-                    (st = hg_gradient_edge(cx, t, &n->next[e + j])) != HG_OK)
-                    goto fail;
-                if (save && t && (st = hg_save(cx, t, &at[j], &versions[j])) != HG_OK) goto fail;
-            }
-            break;
-        }
+        case HG_A_TENSORS: st = record_list(cx, &a[i], save, differentiable ? &n->next[e] : NULL, free_pool, to); break;
         case HG_A_INTS:
-            hg_copy_dims(free_pool, a[i].u.ints, (int)a[i].n);
-            to->u.ints = free_pool, free_pool += a[i].n;
-            break;
         case HG_A_FLOATS:
-            memcpy(free_pool, a[i].u.floats, a[i].n * sizeof *free_pool);
-            to->u.ints = free_pool, free_pool += a[i].n;
+            memcpy(free_pool, a[i].u.ints, a[i].n * sizeof *free_pool);
+            to->u.ints = free_pool;
             break;
-        case HG_A_STR:
-            strcpy((char *)free_pool, a[i].u.s);
-            to->u.s = (const char *)free_pool, free_pool += strlen(a[i].u.s) / 8 + 1;
-            break;
+        case HG_A_STR: to->u.s = strcpy((char *)free_pool, a[i].u.s); break;
         case HG_A_GENERATOR: *to = HG_NONE; break;
         default: to->u = a[i].u;
         }
+        free_pool += pool_for(&a[i]);
         if (differentiable) e += a[i].kind == HG_A_TENSORS ? a[i].n : 1;
     }
-    if ((st = save_inputs(cx, info, saved, save_in, n)) != HG_OK) goto fail;
-    if (cx->lib->reshaped && (st = keep_sizes(cx, info, a, n)) != HG_OK) goto fail;
+    if (st == HG_OK) st = save_inputs(cx, info, saved, save_in, n);
+    if (st == HG_OK && cx->lib->reshaped) st = keep_sizes(cx, info, a, n);
+    if (st != HG_OK) return hg_release(cx, n), st;
     for (int k = 0; k < n_out; k++) hg_node_set_meta(n, (uint32_t)k, outs[k], &free_pool);
     *result = n;
     return HG_OK;
-fail:
-    hg_release(cx, n);
-    return st;
 }
 
 /* t, which is new, was made by output nr of the node: steals node. */

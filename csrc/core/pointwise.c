@@ -85,6 +85,82 @@ static const hg_arg *rounded(const hg_kernel *k, hg_dtype d, const hg_arg *in, h
     return at;
 }
 
+/* One or two tensors as the kernel wants them, or one and a number: what nearly all calls are. */
+static inline bool is_simple(const hg_kernel *k, hg_dtype c, hg_dtype result, const hg_arg *in, int n_in,
+                             const hg_tensor *out) {
+    return n_in <= 2 && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN && !k->first_bool &&
+           (n_in == 1 || in[1].kind != HG_A_TENSOR || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t))) &&
+           (!out || overwrites_first(out, result, in, n_in));
+}
+
+static inline hg_status run_simple(hg_ctx *cx, hg_loop loop, hg_dtype c, hg_dtype result, const hg_arg *in, int n_in,
+                                   const hg_extra_args *extra, hg_tensor **out) {
+    const hg_tensor *x = in[0].u.t;
+    bool with_number = n_in == 2 && in[1].kind != HG_A_TENSOR;
+    int64_t size = hg_dtypes[c].size;
+    double second;
+    if (with_number) hg_put_number(in[1], c, &second);
+    hg_status st = *out ? HG_OK : hg_tensor_empty_like(cx, x, result, out);
+    if (st != HG_OK) return st;
+    char *p[HG_ITER_MAX] = {(*out)->data, x->data, with_number ? (char *)&second : in[n_in - 1].u.t->data};
+    int64_t step[HG_ITER_MAX] = {hg_dtypes[result].size, size, with_number ? 0 : size};
+    if (x->numel) loop(x->numel, p, step, extra);
+    return HG_OK;
+}
+
+/* The operand that has the result's shape, if one has; NULL: there is no tensor. */
+static inline const hg_tensor *find_whole(const hg_arg *in, int n_in) {
+    const hg_tensor *whole = NULL;
+    for (int i = 0; i < n_in; i++) {
+        if (in[i].kind != HG_A_TENSOR) continue;
+        const hg_tensor *t = in[i].u.t;
+        assert(t);
+        if (!whole || (whole->numel == 1 && t->n_dim >= whole->n_dim) ||
+            (!whole->plain && t->plain && hg_same_shape(whole, t)))
+            whole = t;
+    }
+    return whole;
+}
+
+static inline hg_dtype dtype_of_operand(const hg_kernel *k, hg_dtype c, int i) {
+    return i == 0 && k->first_bool ? HG_BOOL : c;
+}
+
+/* Is everything plain, of the dtype computed in, and of one shape or a single number, expanded or not? */
+static inline bool is_straight(const hg_kernel *k, hg_dtype c, const hg_arg *in, int n_in, const hg_tensor *whole,
+                               const hg_tensor *out) {
+    bool straight = whole && (!out || out->contiguous);
+    for (int i = 0; i < n_in && straight; i++) {
+        if (in[i].kind != HG_A_TENSOR) continue;
+        const hg_tensor *t = in[i].u.t;
+        assert(t);
+        straight = t->dtype == dtype_of_operand(k, c, i) &&
+                   (t == whole || hg_same_shape(whole, t) ? t->plain || (whole->plain && is_still(t))
+                                                          : t->plain && t->numel == 1 && t->n_dim <= whole->n_dim);
+    }
+    return straight;
+}
+
+/* One run of the loop over all of it. `fresh`: the result has just been made. */
+static inline hg_status run_straight(hg_ctx *cx, hg_loop loop, const hg_arg *in, int n_in, const double *number,
+                                     const hg_tensor *whole, const hg_extra_args *extra, hg_tensor *out, bool fresh) {
+    hg_iter it; /* not zeroed: small tensors would notice */
+    it.n_operands = n_in + 1, it.n_dim = 1, it.shape[0] = whole->numel;
+    it.p[0] = out->data, it.step[0][0] = (int64_t)hg_tensor_itemsize(out);
+    for (int i = 0; i < n_in; i++) {
+        const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
+        hg_status st = t && !fresh ? hg_check_overlap(cx, out, t) : HG_OK;
+        if (st != HG_OK) return st;
+        it.p[i + 1] = t ? t->data : (char *)&number[i];
+        it.step[0][i + 1] = t && t->numel == whole->numel && t->plain ? (int64_t)hg_tensor_itemsize(t) : 0;
+    }
+    if (whole->numel > HG_GRAIN)
+        hg_iter_work_loop(cx, &it, loop, extra);
+    else if (whole->numel)
+        loop(whole->numel, it.p, it.step[0], extra);
+    return HG_OK;
+}
+
 hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, int n_in, const hg_extra_args *extra,
                  hg_tensor **out) {
     hg_dtype c = (d == HG_F16 || d == HG_BF16) && !k->loop[d] ? HG_F32 : d; /* computed in */
@@ -93,68 +169,18 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     if (!loop) return refuse(cx, k, d, in, n_in, *out);
     if (c != d && n_in == 2) in = rounded(k, d, in, near);
     hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
+    if (c == d && is_simple(k, c, result, in, n_in, *out)) return run_simple(cx, loop, c, result, in, n_in, extra, out);
 
-    /* One or two tensors as the kernel wants them, or one and a number: what nearly all calls are. */
-    bool with_number = n_in == 2 && in[1].kind != HG_A_TENSOR;
-    if (n_in <= 2 && c == d && is_plain(&in[0], c) && in[0].u.t->numel <= HG_GRAIN && !k->first_bool &&
-        (n_in == 1 || with_number || (is_plain(&in[1], c) && hg_same_shape(in[0].u.t, in[1].u.t))) &&
-        (!*out || overwrites_first(*out, result, in, n_in))) {
-        const hg_tensor *x = in[0].u.t;
-        int64_t size = hg_dtypes[c].size;
-        double second;
-        if (with_number) hg_put_number(in[1], c, &second);
-        hg_status st = *out ? HG_OK : hg_tensor_empty_like(cx, x, result, out);
-        if (st != HG_OK) return st;
-        char *p[HG_ITER_MAX] = {(*out)->data, x->data, with_number ? (char *)&second : in[n_in - 1].u.t->data};
-        int64_t step[HG_ITER_MAX] = {hg_dtypes[computed].size, size, with_number ? 0 : size};
-        if (x->numel) loop(x->numel, p, step, extra);
-        return HG_OK;
-    }
-
-    double number[MAX_IN];
-    const hg_tensor *whole = NULL; /* the operand that has the result's shape, if one has */
     hg_status st;
-    for (int i = 0; i < n_in; i++) {
-        if (in[i].kind != HG_A_TENSOR) {
-            hg_put_number(in[i], i == 0 && k->first_bool ? HG_BOOL : c, &number[i]);
-            continue;
-        }
-        const hg_tensor *t = in[i].u.t;
-        assert(t);
-        if (!whole || (whole->numel == 1 && t->n_dim >= whole->n_dim) ||
-            (!whole->plain && t->plain && hg_same_shape(whole, t)))
-            whole = t;
-    }
-    /* straight: everything plain, of the dtype computed in, and of one shape or a single number, expanded or not */
-    bool straight = whole && (!*out || (*out)->contiguous);
-    for (int i = 0; i < n_in && straight; i++) {
-        if (in[i].kind != HG_A_TENSOR) continue;
-        const hg_tensor *t = in[i].u.t;
-        assert(t);
-        straight = t->dtype == (i == 0 && k->first_bool ? HG_BOOL : c) &&
-                   (t == whole || hg_same_shape(whole, t) ? t->plain || (whole->plain && is_still(t))
-                                                          : t->plain && t->numel == 1 && t->n_dim <= whole->n_dim);
-    }
-    if (straight) {
-        bool fresh = !*out;
-        st = fresh ? hg_tensor_empty_like(cx, whole, result, out) : hg_out(cx, out, result, whole->n_dim, whole->shape);
+    double number[MAX_IN];
+    for (int i = 0; i < n_in; i++)
+        if (in[i].kind != HG_A_TENSOR) hg_put_number(in[i], dtype_of_operand(k, c, i), &number[i]);
+    const hg_tensor *whole = find_whole(in, n_in);
+    if (is_straight(k, c, in, n_in, whole, *out)) {
+        bool made = !*out;
+        st = made ? hg_tensor_empty_like(cx, whole, result, out) : hg_out(cx, out, result, whole->n_dim, whole->shape);
         if (st != HG_OK) return st;
-        if ((*out)->dtype == computed) {
-            hg_iter it; /* not zeroed: small tensors would notice */
-            it.n_operands = n_in + 1, it.n_dim = 1, it.shape[0] = whole->numel;
-            it.p[0] = (*out)->data, it.step[0][0] = hg_dtypes[computed].size;
-            for (int i = 0; i < n_in; i++) {
-                const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
-                if (t && !fresh && (st = hg_check_overlap(cx, *out, t)) != HG_OK) return st;
-                it.p[i + 1] = t ? t->data : (char *)&number[i];
-                it.step[0][i + 1] = t && t->numel == whole->numel && t->plain ? (int64_t)hg_tensor_itemsize(t) : 0;
-            }
-            if (whole->numel > HG_GRAIN)
-                hg_iter_work_loop(cx, &it, loop, extra);
-            else if (whole->numel)
-                loop(whole->numel, it.p, it.step[0], extra);
-            return HG_OK;
-        }
+        if ((*out)->dtype == computed) return run_straight(cx, loop, in, n_in, number, whole, extra, *out, made);
     }
 
     bool fresh = !*out;
@@ -169,7 +195,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     hg_iter_add_tensor(&it, to);
     if (to->dtype != computed) run.store = hg_converter((hg_dtype)to->dtype, computed), converts = true;
     for (int i = 0; i < n_in; i++) {
-        hg_dtype wanted = i == 0 && k->first_bool ? HG_BOOL : c;
+        hg_dtype wanted = dtype_of_operand(k, c, i);
         run.in_size[i] = hg_dtypes[wanted].size;
         if (in[i].kind != HG_A_TENSOR) {
             hg_iter_add(&it, &number[i], 0, 0, NULL, NULL);
