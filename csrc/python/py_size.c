@@ -12,7 +12,21 @@ static struct {
     int64_t at[PLACE_DIMS];
 } places[PLACES];
 
-static PyObject *size_new_of(const int64_t *at, int n);
+/* Fills o, a tuple that is new and may be NULL: steals it, new. */
+static PyObject *filled(PyObject *o, const int64_t *at, int n) {
+    for (int i = 0; o && i < n; i++) {
+        PyObject *one = PyLong_FromLongLong(at[i]);
+        if (one)
+            PyTuple_SET_ITEM(o, i, one);
+        else
+            Py_CLEAR(o);
+    }
+    return o;
+}
+
+static PyObject *size_new_of(const int64_t *at, int n) {
+    return filled(hg_py->size_type->tp_alloc(hg_py->size_type, n), at, n);
+}
 
 PyObject *py_size(const int64_t *at, int n) {
     if (n > PLACE_DIMS) return size_new_of(at, n);
@@ -30,33 +44,7 @@ PyObject *py_size(const int64_t *at, int n) {
     return made;
 }
 
-static PyObject *size_new_of(const int64_t *at, int n) {
-    PyObject *o = hg_py->size_type->tp_alloc(hg_py->size_type, n);
-    if (!o) return NULL;
-    for (int i = 0; i < n; i++) {
-        PyObject *one = PyLong_FromLongLong(at[i]);
-        if (!one) {
-            Py_DECREF(o);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(o, i, one);
-    }
-    return o;
-}
-
-PyObject *py_int_tuple(const int64_t *at, int n) {
-    PyObject *o = PyTuple_New(n);
-    if (!o) return NULL;
-    for (int i = 0; i < n; i++) {
-        PyObject *one = PyLong_FromLongLong(at[i]);
-        if (!one) {
-            Py_DECREF(o);
-            return NULL;
-        }
-        PyTuple_SET_ITEM(o, i, one);
-    }
-    return o;
-}
+PyObject *py_int_tuple(const int64_t *at, int n) { return filled(PyTuple_New(n), at, n); }
 
 /* A Size of any tuple's items; steals the tuple, which may be NULL. */
 static PyObject *resized(PyObject *tuple) {
