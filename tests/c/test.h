@@ -81,4 +81,10 @@ hg_tensor *op(int id, const hg_arg *a, int n);
 hg_status backward(hg_tensor *root);
 void drop(hg_tensor *t); /* hg_release */
 
+/* ---- What the hooks of a test have done, in order: "a b c" ------------------------------------------------------------------ */
+
+extern char seen[512]; /* empty as a test begins */
+void note(const char *what);
+hg_status note_hook(hg_ctx *c, hg_call *call, void *data); /* notes data, a string */
+
 #endif

@@ -2,17 +2,6 @@
    themselves, add another, fail, run a backward, or let go of what they are on. */
 #include "test.h"
 
-static char seen[512];
-static void note(const char *what) {
-    snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what);
-}
-
-static hg_status note_hook(hg_ctx *c, hg_call *call, void *data) {
-    (void)c, (void)call;
-    note(data);
-    return HG_OK;
-}
-
 static hg_status note_flags(hg_ctx *c, hg_call *call, void *data) {
     char words[64];
     snprintf(words, sizeof words, "%s:%s%s", (const char *)data, call->flags & HG_HOOK_WITH_KWARGS ? "kwargs" : "plain",
@@ -73,7 +62,6 @@ static void drop_name(void *n) {
 TEST(saved_tensors_are_packed_and_unpacked) {
     void *outer = name("outer"), *inner = name("inner");
     hg_tensor *x = leaf(3), *y, *z;
-    seen[0] = 0;
     CHECK(hg_saved_hooks_top(cx) == NULL);
     CHECK_OK(hg_saved_hooks_push(cx, &(hg_saved_hooks){pack, unpack, outer}));
     CHECK_OK(hg_saved_hooks_push(cx, &(hg_saved_hooks){pack, unpack, inner}));
@@ -121,7 +109,6 @@ TEST(one_saved_tensor_is_packed_afterwards) {
     void *who = name("who");
     hg_tensor *x = leaf(2), *y = OP(EXP, hg_t(x)), *z = OP(MUL, hg_t(y), hg_f(3));
     const hg_saved_hooks hooks = {pack, unpack, who};
-    seen[0] = 0;
     CHECK_OK(hg_node_pack(cx, y->grad_fn, 0, 0, true, &hooks));
     CHECK_FAIL(HG_STATE, "hooks have already been set", hg_node_pack(cx, y->grad_fn, 0, 0, true, &hooks));
     CHECK_FAIL(HG_STATE, "with value None is forbidden", hg_node_pack(cx, z->grad_fn, 9, 9, true, &hooks));
@@ -189,7 +176,6 @@ TEST(a_function_and_hooks_on_its_node) {
     void *data = name("data");
     hg_tensor *x = leaf(5), *y = apply(triple, x, data), *zeros = NULL;
     hg_hooks *pre, *post;
-    seen[0] = 0;
     CHECK_WORDS(hg_node_name(y->grad_fn), "TripleBackward");
     CHECK_EQ(hg_node_n_out(y->grad_fn), 1);
     CHECK_OK(hg_node_zeros(cx, y->grad_fn, 0, &zeros));
@@ -243,7 +229,6 @@ TEST(keyword_arguments_pass_through) {
     hg_set_host_forward(cx->lib, host_forward);
     CHECK_OK(hg_module_add_hook(cx, m, HG_HOOK_FORWARD_PRE, note_flags, "pre", HG_HOOK_WITH_KWARGS, NULL));
     CHECK_OK(hg_module_add_hook(cx, m, HG_HOOK_FORWARD, note_flags, "post", 0, NULL));
-    seen[0] = 0;
     drop(call1(m, x, (hg_value){0}));
     CHECK_WORDS(seen, "pre:kwargs forward post:plain");
     seen[0] = 0;
@@ -269,7 +254,6 @@ TEST(global_hooks_of_every_kind) {
     }
     for (int i = 0; i < 4; i++) CHECK(hg_module_hooked(cx->lib, m) & 1u << kinds[i]);
     CHECK_OK(hg_module_add_hook(cx, m, HG_HOOK_BACKWARD, note_hook, "own", 0, NULL));
-    seen[0] = 0;
     y = call1(m, x, (hg_value){0});
     CHECK_OK(backward(y));
     CHECK_WORDS(seen, "pre post back-pre back own");
@@ -286,7 +270,6 @@ TEST(hooks_of_the_older_sort_see_the_last_node) {
     hg_tensor *x = leaf(1), *y;
     CHECK_OK(hg_activation_new(cx, "tanh", &m));
     CHECK_OK(hg_module_add_hook(cx, m, HG_HOOK_BACKWARD, note_hook, "legacy", HG_HOOK_LEGACY, NULL));
-    seen[0] = 0;
     y = call1(m, x, (hg_value){0});
     CHECK_WORDS(hg_node_name(y->grad_fn), "TanhBackward0");
     CHECK_OK(backward(y));
@@ -326,7 +309,6 @@ TEST(hooks_stay_with_the_history_and_retained_gradients_follow_the_tensor) {
     CHECK_OK(hg_call_inplace(cx, HG_OP_MUL, (hg_arg[]){hg_t(y), hg_i(10)}, 2));
     CHECK_OK(hg_tensor_add_hook(cx, y, note_hook, "after", NULL));
     CHECK(hg_tensor_retains_grad(y));
-    seen[0] = 0;
     CHECK_OK(backward(y));
     CHECK_WORDS(seen, "after before");
     CHECK_EQ(ITEM(y->grad), 1);
@@ -376,7 +358,6 @@ TEST(backward_within_backward_to_any_depth) {
 TEST(what_is_queued_runs_when_the_backward_is_done) {
     void *end = name("end");
     hg_tensor *x = leaf(1), *y = OP(MUL, hg_t(x), hg_i(3));
-    seen[0] = 0;
     CHECK_FAIL(HG_STATE, "only be installed during backward", hg_backward_then(cx, note_end, end));
     CHECK_OK(hg_tensor_add_hook(cx, y, queue_end, end, NULL));
     CHECK_OK(hg_tensor_add_hook(cx, x, note_hook, "x", NULL));

@@ -1,18 +1,6 @@
 /* Hooks on tensors and nodes: when they run, what they may change, and what happens when they change the tables. */
 #include "test.h"
 
-/* What the hooks of a test have done, in order: "a b c". */
-static char seen[512];
-static void note(const char *what) {
-    snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what);
-}
-
-static hg_status note_hook(hg_ctx *c, hg_call *call, void *data) {
-    (void)c, (void)call;
-    note(data);
-    return HG_OK;
-}
-
 /* Multiplies the gradient by *(double *)data. */
 static hg_status times(hg_ctx *c, hg_call *call, void *data) {
     hg_tensor *g = hg_value_tensor(call->grad), *out = NULL;
@@ -39,7 +27,6 @@ static double two = 2, three = 3, ten = 10;
 
 TEST(tensor_hooks_replace_the_gradient_in_order) {
     hg_tensor *x = leaf(1), *y = OP(MUL, hg_t(x), hg_i(5));
-    seen[0] = 0;
     CHECK_OK(hg_tensor_add_hook(cx, y, times, &two, NULL));
     CHECK_OK(hg_tensor_add_hook(cx, y, note_hook, "y", NULL));
     CHECK_OK(hg_tensor_add_hook(cx, x, times, &three, NULL));
@@ -74,7 +61,6 @@ TEST(tensor_hooks_then_retained_gradient_then_node_hooks) {
 TEST(node_hooks_run_after_the_node) {
     hg_tensor *x = leaf(3), *y = OP(MUL, hg_t(x), hg_t(x));
     hg_hooks *pre, *post;
-    seen[0] = 0;
     CHECK_OK(hg_node_hooks(cx, y->grad_fn, HG_HOOK_NODE_PRE, true, &pre));
     CHECK_OK(hg_node_hooks(cx, y->grad_fn, HG_HOOK_NODE, true, &post));
     CHECK_OK(hg_hooks_put(cx, post, &(hg_hook){.id = 1, .fn = note_hook, .data = "post"}));
@@ -96,7 +82,6 @@ static hg_status note_grad(hg_ctx *c, hg_call *call, void *data) {
 TEST(post_accumulate_hooks_see_the_sum) {
     hg_tensor *x = leaf(1);
     hg_hooks *h;
-    seen[0] = 0;
     CHECK_OK(hg_tensor_hooks(cx, x, HG_HOOK_POST_ACCUMULATE, true, &h));
     CHECK_OK(hg_hooks_put(cx, h, &(hg_hook){.id = 1, .fn = note_grad}));
     for (int i = 0; i < 2; i++) {
@@ -133,7 +118,6 @@ TEST(removed_hooks_still_fire_and_added_ones_wait) {
     CHECK_OK(hg_hooks_put(cx, h, &(hg_hook){.id = 1, .fn = change_table, .data = &removes}));
     CHECK_OK(hg_hooks_put(cx, h, &(hg_hook){.id = 2, .fn = change_table, .data = &adds}));
     CHECK_OK(hg_hooks_put(cx, h, &(hg_hook){.id = 3, .fn = note_hook, .data = "last"}));
-    seen[0] = 0;
     CHECK_OK(hg_hooks_run(cx, h, &call));
     CHECK_WORDS(seen, "change change last");
     seen[0] = 0;
@@ -177,7 +161,6 @@ TEST(prepending_replacing_removing) {
     for (uint64_t i = 1; i <= 20; i++)
         if (i != 7) CHECK(hg_hooks_remove(cx, h, i));
     CHECK(!hg_hooks_remove(cx, h, 1));
-    seen[0] = 0;
     CHECK_OK(hg_hooks_run(cx, h, &call));
     CHECK_WORDS(seen, "first 7");
     hg_hooks_clear(cx, h);
@@ -192,7 +175,6 @@ static hg_status refuse(hg_ctx *c, hg_call *call, void *data) {
 
 TEST(a_hook_that_fails_stops_the_backward) {
     hg_tensor *x = leaf(1), *y = OP(MUL, hg_t(x), hg_i(2)), *z = OP(MUL, hg_t(y), hg_i(2));
-    seen[0] = 0;
     CHECK_OK(hg_tensor_add_hook(cx, y, refuse, "y", NULL));
     CHECK_OK(hg_tensor_add_hook(cx, x, note_hook, "x", NULL));
     CHECK_FAIL(HG_VALUE, "y says no", hg_backward(cx, &z, NULL, 1, true, false, NULL, -1, false, NULL));

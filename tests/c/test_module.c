@@ -1,17 +1,6 @@
 /* Modules: tables, the call sequence, full backward hooks, layers. */
 #include "test.h"
 
-static char seen[512];
-static void note(const char *what) {
-    snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s%s", seen[0] ? " " : "", what);
-}
-
-static hg_status note_hook(hg_ctx *c, hg_call *call, void *data) {
-    (void)c, (void)call;
-    note(data);
-    return HG_OK;
-}
-
 static hg_tensor *call1(hg_module *m, hg_tensor *x) { /* new; NULL when it failed */
     hg_value in = hg_value_of(x), out;
     if (!m || !x || hg_module_call(cx, m, &in, 1, (hg_value){0}, &out) != HG_OK) return NULL;
@@ -79,7 +68,6 @@ TEST(hooks_run_in_order_around_forward) {
     hg_module *m = layer("relu");
     hg_hooks *global_pre, *global;
     hg_tensor *x = scalar(1);
-    seen[0] = 0;
     add(m, HG_HOOK_FORWARD_PRE, note_hook, "pre", 0);
     add(m, HG_HOOK_FORWARD_PRE, note_hook, "pre-first", HG_HOOK_PREPEND);
     add(m, HG_HOOK_FORWARD, note_hook, "post", 0);
@@ -137,7 +125,6 @@ TEST(always_called_hooks_run_after_a_failure) {
     hg_module *m = layer("relu");
     hg_tensor *x = scalar(1);
     hg_value in = hg_value_of(x), out;
-    seen[0] = 0;
     m->forward = failing_forward;
     add(m, HG_HOOK_FORWARD, note_hook, "plain", 0);
     add(m, HG_HOOK_FORWARD, refuse, "hook", HG_HOOK_ALWAYS_CALL);
@@ -154,7 +141,6 @@ TEST(always_called_hooks_run_once) {
     hg_module *m = layer("relu");
     hg_tensor *x = scalar(1);
     hg_value in = hg_value_of(x), out;
-    seen[0] = 0;
     add(m, HG_HOOK_FORWARD, note_hook, "one", HG_HOOK_ALWAYS_CALL);
     add(m, HG_HOOK_FORWARD, refuse, "two", HG_HOOK_ALWAYS_CALL);
     add(m, HG_HOOK_FORWARD, note_hook, "three", HG_HOOK_ALWAYS_CALL);
@@ -185,7 +171,6 @@ TEST(module_hooks_changed_during_a_call) {
     owner o = {m, 0};
     add(m, HG_HOOK_FORWARD, remove_and_add, &o, 0);
     CHECK_OK(hg_module_add_hook(cx, m, HG_HOOK_FORWARD, note_hook, "removed", 0, &o.id));
-    seen[0] = 0;
     drop(call1(m, x));
     CHECK_WORDS(seen, "changes removed");
     seen[0] = 0;
@@ -239,7 +224,6 @@ TEST(full_backward_hooks_see_whole_gradients) {
     CHECK_OK(hg_malloc_set_attr(cx, host, m, "negative_slope", hg_f(0.5)));
     add(m, HG_HOOK_BACKWARD, see_backward, NULL, 0);
     add(m, HG_HOOK_BACKWARD_PRE, note_hook, "pre", 0);
-    seen[0] = 0;
     y = call1(m, x);
     CHECK(y != x);
     CHECK_WORDS(hg_node_name(y->grad_fn), "BackwardHookFunctionBackward");
@@ -258,7 +242,6 @@ TEST(full_backward_hooks_replace_gradients) {
     add(m, HG_HOOK_BACKWARD_PRE, ten_times, NULL, 0);
     add(m, HG_HOOK_BACKWARD, ten_times, NULL, 0);
     add(m, HG_HOOK_BACKWARD, see_backward, NULL, 0);
-    seen[0] = 0;
     y = call1(m, x);
     CHECK_OK(hg_backward(cx, &y, NULL, 1, true, false, NULL, -1, false, NULL));
     CHECK_WORDS(seen, "in:100 out:10");
@@ -282,7 +265,6 @@ TEST(inputs_that_need_no_gradient_get_zeros) {
     hg_value in[] = {hg_value_of(x), hg_value_of(plain)}, out;
     m->forward = add_forward;
     add(m, HG_HOOK_BACKWARD, see_backward, NULL, 0);
-    seen[0] = 0;
     CHECK_OK(hg_module_call(cx, m, in, 2, (hg_value){0}, &out));
     CHECK_OK(backward(out.obj));
     CHECK_WORDS(seen, "in:1 in:0 out:1");
@@ -295,7 +277,6 @@ TEST(hooks_fire_at_the_outputs_where_no_input_needs_a_gradient) {
     hg_tensor *x = tensor_of(SHAPE(1, 1), VALUES(2)), *y, *s;
     CHECK_OK(hg_linear_new(cx, 1, 1, true, &m));
     add(m, HG_HOOK_BACKWARD, see_backward, NULL, 0);
-    seen[0] = 0;
     y = call1(m, x);
     s = OP(SUM, hg_t(y));
     CHECK_OK(backward(s));
@@ -312,7 +293,6 @@ TEST(in_place_layers_run_under_backward_hooks) {
     hg_value in = hg_value_of(y), out;
     CHECK_OK(hg_malloc_set_attr(cx, host, m, "inplace", hg_b(true)));
     add(m, HG_HOOK_BACKWARD, see_backward, NULL, 0);
-    seen[0] = 0;
     CHECK_OK(hg_module_call(cx, m, &in, 1, (hg_value){0}, &out));
     hg_tensor *z = OP(MUL, hg_t(out.obj), hg_t(y)); /* y is overwritten: its gradient has come through the layer too */
     CHECK_OK(backward(z));
@@ -330,7 +310,6 @@ TEST(sequential_calls_its_children) {
     children[1] = layer("relu");
     CHECK_OK(hg_linear_new(cx, 4, 1, false, &children[2]));
     CHECK_OK(hg_sequential_new(cx, children, 3, &m));
-    seen[0] = 0;
     for (int i = 0; i < 3; i++) {
         add(children[i], HG_HOOK_FORWARD, note_hook, i == 0 ? "0" : i == 1 ? "1" : "2", 0);
         hg_release(cx, children[i]);
