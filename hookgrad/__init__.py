@@ -34,7 +34,8 @@ from .version import __version__
 
 # Ops, dtypes and functions of the core have PyTorch's names already; a few are for the package's own use.
 _OWN = frozenset(
-    "Module RemovableHandle Op Node adam_step grad layer_forward linalg nn op_table run_backward sgd_step special".split()
+    """CHook GradMode HookFlags HookTable LayerForward MappingIterator MappingView Module Node Op RemovableHandle SavedTensor Table Walk
+    adam_step are_tensors grad layer_forward linalg nn op_table run_backward sgd_step special states_of with_grad""".split()
 )
 globals().update({name: value for name, value in vars(_C).items() if name[0] != "_" and name not in _OWN})
 
@@ -80,123 +81,71 @@ newaxis = None
 
 # Modules that come with their first use, and names that live in one of them.
 _MODULES = frozenset(
-    """_VF __config__ __future__ _dynamo _ops _utils accelerator amp ao autograd backends compiler cpu cuda distributed distributions func
-    fft functional futures fx hub jit library linalg mps multiprocessing nn onnx optim overrides profiler random return_types serialization
-    special storage
-    testing types utils version""".split()
+    """_VF __config__ __future__ _dynamo _ops _utils accelerator amp ao autograd backends compiler cpu cuda
+    distributed distributions fft func functional futures fx hub jit library linalg mps multiprocessing nn onnx
+    optim overrides profiler random return_types serialization special storage testing types utils version""".split()
 )
 _ELSEWHERE = {
-    "autocast": "amp",
-    "get_autocast_dtype": "amp",
-    "is_autocast_cache_enabled": "amp",
-    "is_autocast_enabled": "amp",
-    **dict.fromkeys(
-        """_assert _assert_async _check _check_index _check_is_size _check_not_implemented _check_tensor_all _check_tensor_all_with _check_type _check_value
-        _check_with""".split(),
-        "functional",
-    ),
-    "cond": "functional",
-    "get_deterministic_debug_mode": "functional",
-    "set_deterministic_debug_mode": "functional",
-    "imag": "composites",
-    "view_as_real": "composites",
-    "is_warn_always_enabled": "functional",
-    "ops": "_ops",
-    "set_flush_denormal": "functional",
-    "set_warn_always": "functional",
-    "GradScaler": "amp",
-    "Future": "futures",
-    "PyTorchFileReader": "serialization",
-    "ScriptFunction": "jit",
-    "ScriptModule": "jit",
-    "DisableTorchFunction": "overrides",
-    "Parameter": "nn.parameter",
-    "i0": "special",
-    "mvlgamma": "special",
-    "to_dlpack": "utils.dlpack",
-    "UntypedStorage": "storage",
-    "from_file": "storage",
-    "thread_safe_generator": "random",
-    "TypedStorage": "storage",
-    **dict.fromkeys(
-        """BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage HalfStorage IntStorage LongStorage
-        ShortStorage Storage""".split(),
-        "storage",
-    ),
-    "compile": "functional",
-    "finfo": "type_info",
-    "fork_rng": "random",
-    "get_num_interop_threads": "functional",
-    "iinfo": "type_info",
-    "is_anomaly_check_nan_enabled": "autograd.anomaly_mode",
-    "is_anomaly_enabled": "autograd.anomaly_mode",
-    "set_anomaly_enabled": "autograd.anomaly_mode",
-    "is_deterministic_algorithms_warn_only_enabled": "functional",
-    "are_deterministic_algorithms_enabled": "functional",
-    "use_deterministic_algorithms": "functional",
-    "load": "serialization",
-    "save": "serialization",
-    "set_float32_matmul_precision": "functional",
-    "get_float32_matmul_precision": "functional",
-    "set_num_interop_threads": "functional",
-    "set_default_device": "functional",
-    "get_default_device": "functional",
-    "set_default_tensor_type": "functional",
-    "set_printoptions": "_tensor_str",
-    "get_printoptions": "_tensor_str",
-    "typename": "functional",
-    "vmap": "func",
-    **dict.fromkeys(
-        """Event Stream SymBool SymFloat SymInt Tag compiled_with_cxx11_abi eig get_device_module has_lapack has_mkl has_openmp has_spectral
-        lstsq matrix_rank native_batch_norm native_group_norm native_layer_norm solve symeig empty_permuted nonzero_static range segment_reduce sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt
-        sym_sum _shape_as_tensor _softmax_backward_data _unique""".split(),
-        "_rare",
-    ),
-    "_weight_norm": "nn.utils.weight_norm",
-    **dict.fromkeys(
-        "_sample_dirichlet _standard_gamma _standard_gamma_grad binomial igamma igammac poisson".split(), "_gamma"
-    ),
-    **dict.fromkeys("bartlett_window blackman_window hamming_window hann_window kaiser_window".split(), "windows"),
-    **dict.fromkeys(
-        """clear_autocast_cache get_autocast_cpu_dtype get_autocast_gpu_dtype get_autocast_ipu_dtype get_autocast_xla_dtype
-        is_autocast_cpu_enabled is_autocast_ipu_enabled is_autocast_xla_enabled set_autocast_cache_enabled set_autocast_cpu_dtype
-        set_autocast_cpu_enabled set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_autocast_ipu_dtype
-        set_autocast_ipu_enabled set_autocast_xla_dtype set_autocast_xla_enabled""".split(),
-        "amp",
-    ),
-    **dict.fromkeys(
-        """cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr pca_lowrank pinverse qr svd svd_lowrank
-        triangular_solve""".split(),
-        "old_linalg",
-    ),
-    **dict.fromkeys(
-        """adjoint alias_copy angle as_strided_copy as_strided_scatter conj conj_physical
-        detach_copy diagonal_copy diagonal_scatter expand_copy fake_quantize_per_channel_affine fake_quantize_per_tensor_affine frexp frobenius_norm gcd
-        index_reduce is_conj is_neg is_same_size is_signed isin isreal lcm ldexp nanmedian
-        narrow_copy nextafter norm_except_dim nuclear_norm permute_copy put renorm
-        resolve_conj resolve_neg select_copy select_scatter slice_copy slice_scatter split_copy split_with_sizes_copy squeeze_copy t_copy
-        transpose_copy unbind_copy unfold_copy unravel_index unsqueeze_copy view_copy""".split(),
-        "composites",
-    ),
-    **dict.fromkeys(
-        """combinations corrcoef cov cumulative_trapezoid diff gradient histc histogram nanquantile quantile trapezoid trapz
-        vander""".split(),
-        "_statistics",
-    ),
+    name: home
+    for home, names in {
+        "_gamma": "_sample_dirichlet _standard_gamma _standard_gamma_grad binomial igamma igammac poisson",
+        "_ops": "ops",
+        "_rare": """_shape_as_tensor _softmax_backward_data _unique compiled_with_cxx11_abi eig empty_permuted Event
+            get_device_module has_lapack has_mkl has_openmp has_spectral lstsq matrix_rank native_batch_norm
+            native_group_norm native_layer_norm nonzero_static range segment_reduce solve Stream sym_float
+            sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum SymBool symeig SymFloat SymInt Tag""",
+        "_recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
+        "_statistics": """combinations corrcoef cov cumulative_trapezoid diff gradient histc histogram nanquantile
+            quantile trapezoid trapz vander""",
+        "_tensor_str": "get_printoptions set_printoptions",
+        "amp": """autocast clear_autocast_cache get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype
+            get_autocast_ipu_dtype get_autocast_xla_dtype GradScaler is_autocast_cache_enabled
+            is_autocast_cpu_enabled is_autocast_enabled is_autocast_ipu_enabled is_autocast_xla_enabled
+            set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled set_autocast_dtype
+            set_autocast_enabled set_autocast_gpu_dtype set_autocast_ipu_dtype set_autocast_ipu_enabled
+            set_autocast_xla_dtype set_autocast_xla_enabled""",
+        "autograd.anomaly_mode": "is_anomaly_check_nan_enabled is_anomaly_enabled set_anomaly_enabled",
+        "composites": """adjoint alias_copy angle as_strided_copy as_strided_scatter conj conj_physical detach_copy
+            diagonal_copy diagonal_scatter expand_copy fake_quantize_per_channel_affine
+            fake_quantize_per_tensor_affine frexp frobenius_norm gcd imag index_reduce is_conj is_neg
+            is_same_size is_signed isin isreal lcm ldexp nanmedian narrow_copy nextafter norm_except_dim
+            nuclear_norm permute_copy put renorm resolve_conj resolve_neg select_copy select_scatter
+            slice_copy slice_scatter split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy
+            unbind_copy unfold_copy unravel_index unsqueeze_copy view_as_real view_copy""",
+        "func": "vmap",
+        "functional": """_assert _assert_async _check _check_index _check_is_size _check_not_implemented
+            _check_tensor_all _check_tensor_all_with _check_type _check_value _check_with
+            are_deterministic_algorithms_enabled compile cond get_default_device
+            get_deterministic_debug_mode get_float32_matmul_precision get_num_interop_threads
+            is_deterministic_algorithms_warn_only_enabled is_warn_always_enabled set_default_device
+            set_default_tensor_type set_deterministic_debug_mode set_float32_matmul_precision
+            set_flush_denormal set_num_interop_threads set_warn_always typename use_deterministic_algorithms""",
+        "futures": "Future",
+        "jit": "ScriptFunction ScriptModule",
+        "nn.functional": """alpha_dropout bilinear celu_ channel_shuffle conv3d cosine_similarity feature_alpha_dropout
+            max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle rrelu rrelu_ selu_""",
+        "nn.parameter": "Parameter",
+        "nn.torch_functions": """adaptive_max_pool1d affine_grid_generator alpha_dropout_ batch_norm
+            batch_norm_update_stats binary_cross_entropy_with_logits conv_tbc cosine_embedding_loss
+            ctc_loss dropout_ embedding_bag feature_alpha_dropout_ feature_dropout feature_dropout_
+            grid_sampler group_norm hinge_embedding_loss instance_norm kl_div layer_norm
+            margin_ranking_loss native_channel_shuffle native_dropout poisson_nll_loss
+            triplet_margin_loss""",
+        "nn.utils.weight_norm": "_weight_norm",
+        "old_linalg": """cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr pca_lowrank pinverse
+            qr svd svd_lowrank triangular_solve""",
+        "overrides": "DisableTorchFunction",
+        "random": "fork_rng thread_safe_generator",
+        "serialization": "load PyTorchFileReader save",
+        "special": "i0 mvlgamma",
+        "storage": """BFloat16Storage BoolStorage ByteStorage CharStorage DoubleStorage FloatStorage from_file
+            HalfStorage IntStorage LongStorage ShortStorage Storage TypedStorage UntypedStorage""",
+        "type_info": "finfo iinfo",
+        "utils.dlpack": "to_dlpack",
+        "windows": "bartlett_window blackman_window hamming_window hann_window kaiser_window",
+    }.items()
+    for name in names.split()
 }
-
-
-for _home, _names in {
-    "_recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
-    "nn.functional": """alpha_dropout bilinear celu_ channel_shuffle conv3d cosine_similarity feature_alpha_dropout
-        max_pool3d pairwise_distance pdist pixel_shuffle pixel_unshuffle rrelu rrelu_ selu_""",
-    "nn.torch_functions": """adaptive_max_pool1d affine_grid_generator batch_norm batch_norm_update_stats conv_tbc
-        native_channel_shuffle
-        alpha_dropout_ binary_cross_entropy_with_logits cosine_embedding_loss ctc_loss dropout_ embedding_bag
-        feature_alpha_dropout_ feature_dropout feature_dropout_ grid_sampler group_norm hinge_embedding_loss instance_norm kl_div
-        layer_norm margin_ranking_loss native_dropout poisson_nll_loss triplet_margin_loss""",
-}.items():
-    _ELSEWHERE.update(dict.fromkeys(_names.split(), _home))
 
 
 # Methods that are functions, too.
