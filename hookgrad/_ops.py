@@ -244,6 +244,7 @@ def _names():
         for row in _C.op_table():
             _known.update((_name(row), _name(row) + "_"))
         _known.update(["_convolution", "convolution_backward", "_local_scalar_dense", "lift_fresh", *_SHIFTS.values()])
+        _known.update(["_pin_memory", "_sparse_addmm", "_sparse_mm_reduce_impl"])  # classes of tensors answer for them
     return _known
 
 

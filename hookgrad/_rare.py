@@ -40,11 +40,14 @@ def segment_reduce(data, reduce, *, lengths=None, indices=None, offsets=None, ax
             raise RuntimeError(
                 "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when !unsafe."
             )
-    return _segment_reduce(data, lengths, reduce, axis, initial)
+    return _segments_reduced(data, lengths, reduce, axis, initial)
+
+
+_segment_reduce = segment_reduce
 
 
 @one_node("SegmentReduceBackward0", 0, saved="data lengths reduce axis initial", results="result")
-def _segment_reduce(data, lengths, reduce, axis, initial):
+def _segments_reduced(data, lengths, reduce, axis, initial):
     shape = data.shape
     start = _STARTS[reduce] if initial is None else initial
     flat, counts = data.reshape(-1, *shape[axis + 1 :]), lengths.reshape(-1).long()
@@ -56,7 +59,9 @@ def _segment_reduce(data, lengths, reduce, axis, initial):
             counts = counts.view(-1, *[1] * (flat.dim() - 1))
             out = out / counts if initial is None else _C.where(counts == 0, out, out / counts.clamp(min=1))
     else:
-        out = out.index_reduce(0, at, flat, reduce)
+        from .composites import _index_reduce  # which does not warn
+
+        out = _index_reduce(out, 0, at, flat, reduce, True)
     return out.view(*shape[:axis], lengths.size(-1), *shape[axis + 1 :])
 
 

@@ -18,7 +18,8 @@ HERE = __package__  # "hookgrad"
 THERE = "torch"
 FUNCTORCH = "functorch"  # a package of its own that comes with torch
 SPAWN = "multiprocessing.spawn"
-IMPORTED = """_custom_ops _dynamo.config _guards _inductor _inductor.config _logging _subclasses _subclasses.fake_tensor distributed.nn
+IMPORTED = """_custom_ops _dynamo.config _guards _inductor _inductor.config _logging _subclasses _subclasses.fake_tensor
+    distributed.elastic distributed.elastic.multiprocessing distributed.elastic.multiprocessing.errors distributed.nn
     fx.experimental fx.experimental.proxy_tensor fx.graph fx.graph_module fx.interpreter fx.node fx.proxy onnx.symbolic_helper onnx.symbolic_opset11""".split()
 
 # What PyTorch's modules import, and programs take from them or look for there: each name's home.

@@ -173,7 +173,7 @@ def _join(nested, dim, indent, write):
     return "[" + (gap + " " * (indent + 1)).join(lines) + "]"
 
 
-def _contents(t, indent):
+def _tensor_str(t, indent):
     """What stands in the parentheses first: the elements of `t`, laid out from column `indent`."""
     if t.is_meta:
         return "..."
@@ -220,6 +220,21 @@ def _suffixes(t):
             yield f"tangent={tangent}"
 
 
+def _add_suffixes(text, suffixes, indent, force_newline):
+    """The text up to the elements, with the suffixes on its last line, or on as many as they need."""
+    # One more than the last line is long: a suffix must leave room for its comma.
+    column = len(text) - text.rfind("\n") + 1
+    for suffix in suffixes:
+        if force_newline or column + len(suffix) + 2 > PRINT_OPTS.linewidth:
+            text += ",\n" + " " * indent + suffix
+            column = indent + len(suffix)
+            force_newline = False
+        else:
+            text += ", " + suffix
+            column += len(suffix) + 2
+    return text + ")"
+
+
 def _str(self, *, tensor_contents=None):
     """The text of `repr(self)`; `tensor_contents`, when given, stands in for the elements."""
     if hookgrad._C._dispatch_modes(0):  # they are not to see what printing reads
@@ -232,17 +247,8 @@ def _str(self, *, tensor_contents=None):
     is_plain = kind is hookgrad.Tensor or kind.__name__ == "Parameter" and kind is hookgrad.nn.Parameter
     prefix = "tensor(" if is_plain else f"{kind.__name__}("
     indent = len(prefix)
-    text = prefix + (_contents(self, indent) if tensor_contents is None else tensor_contents)
-    # One more than the last line is long: a suffix must leave room for its comma.
-    column = len(text) - text.rfind("\n") + 1
-    for suffix in _suffixes(self):
-        if column + len(suffix) + 2 > PRINT_OPTS.linewidth:
-            text += ",\n" + " " * indent + suffix
-            column = indent + len(suffix)
-        else:
-            text += ", " + suffix
-            column += len(suffix) + 2
-    text += ")"
+    text = prefix + (_tensor_str(self, indent) if tensor_contents is None else tensor_contents)
+    text = _add_suffixes(text, _suffixes(self), indent, False)
     if not is_plain and isinstance(self, hookgrad.nn.Parameter):
         return f"Parameter({text})"
     return text

@@ -13,7 +13,12 @@ _FLOATS = {
     _C.float8_e4m3fnuz: (8, 240.0, 2.0**-3, 2.0**-7, 1.0),
     _C.float8_e5m2fnuz: (8, 57344.0, 2.0**-3, 2.0**-15, 1.0),
 }
-_PARTS = {_C.complex32: _C.float16, _C.complex64: _C.float32, _C.complex128: _C.float64}  # of a complex number
+_PARTS = {
+    _C.complex32: _C.float16,
+    _C.complex64: _C.float32,
+    _C.complex128: _C.float64,
+    float: _C.float64,
+}  # of a number
 
 
 def _name(dtype):
@@ -61,6 +66,7 @@ class iinfo:
     """
 
     def __init__(self, type):
+        type = _C.int64 if type is int else type
         if not isinstance(type, _C.dtype):
             raise TypeError(f"iinfo(): argument 'type' (position 1) must be torch.dtype, not {type.__class__.__name__}")
         if type.is_floating_point or type.is_complex or type == _C.bool:
@@ -71,7 +77,7 @@ class iinfo:
         self.dtype = _name(type)
 
     def __repr__(self):
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
 
     def __eq__(self, other):
         return isinstance(other, iinfo) and self.dtype == other.dtype

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import sys
 import warnings
+from textwrap import dedent
 
 import pytest
 
@@ -267,3 +268,43 @@ def test_names_of_torch_that_libraries_take():
 def test_the_forward_of_a_layer_names_its_class_s_module():
     assert torch.nn.Linear.forward.__module__ == torch.nn.Linear.__module__
     assert torch._C.layer_forward("linear").__module__ is None
+
+
+def test_names_that_graph_and_minimizer_libraries_import(run_script):
+    """torch_geometric, torchmin and torchopt."""
+    script = """
+        import torch
+        from torch._tensor_str import _add_suffixes, _tensor_str
+        from torch._vmap_internals import _vmap
+        from torch.autograd.functional import _as_tuple, _grad_postprocess, _tuple_postprocess
+        from torch.distributed.autograd import context
+        from torch.distributed.elastic.multiprocessing.errors import record
+        from torch.optim.lbfgs import _cubic_interpolate, _strong_wolfe
+
+        x = torch.tensor([1.0, -2.0])
+        print(_add_suffixes("Index(" + _tensor_str(x, 6), ["nnz=2", "sort_order=row"], 6, force_newline=False))
+        print(_add_suffixes("[", ["nnz=2"], 1, force_newline=True))
+        print(_vmap(torch.sum)(torch.eye(2)), record(len)("ab"), torch._C._get_default_device())
+        print(_as_tuple(x), _tuple_postprocess((x,), False), _grad_postprocess((x,), create_graph=False))
+        print(_cubic_interpolate(0, x[0], x[1], 2, x[0], -x[1]))
+        print(_strong_wolfe(lambda x, t, d: ((x + t * d).square().sum(), 2 * (x + t * d)), x, 1.0, -2 * x, 5.0, 2 * x, -20.0))
+        print(torch.finfo(float), torch.iinfo(int))
+        print(torch._segment_reduce(x, "max", offsets=torch.tensor([0, 2])))
+        for op in ("_pin_memory", "_sparse_addmm", "_sparse_mm_reduce_impl"):
+            print(getattr(torch.ops.aten, op).default)
+    """
+    assert run_script(dedent(script)).stdout.splitlines() == [
+        "Index([ 1., -2.], nnz=2, sort_order=row)",
+        "[,",
+        " nnz=2)",
+        "tensor([1., 1.]) 2 cpu",
+        "(tensor([ 1., -2.]),) tensor([ 1., -2.]) (tensor([ 1., -2.]),)",
+        "tensor(1.)",
+        "(tensor(0.), tensor([0., 0.]), tensor(0.5000), 2)",
+        "finfo(resolution=1e-15, min=-1.79769e+308, max=1.79769e+308, eps=2.22045e-16, smallest_normal=2.22507e-308, "
+        "tiny=2.22507e-308, dtype=float64) iinfo(min=-9.22337e+18, max=9.22337e+18, dtype=int64)",
+        "tensor([1.])",
+        "aten._pin_memory.default",
+        "aten._sparse_addmm.default",
+        "aten._sparse_mm_reduce_impl.default",
+    ]

@@ -48,8 +48,8 @@ _CONSTANT = {
 # ---- Tensors in, tensors out ------------------------------------------------------------------------------------------
 
 
-def _tuple(given, what, function):
-    """(whether it was a tuple, the tuple), or TypeError."""
+def _as_tuple(given, what=None, function=None):
+    """(whether it was a tuple, the tuple), or TypeError; the tuple alone where no function is named."""
     was_tuple = isinstance(given, tuple)
     for i, t in enumerate(given if was_tuple else (given,)):
         if not isinstance(t, hookgrad.Tensor):
@@ -58,11 +58,12 @@ def _tuple(given, what, function):
                 f"The {what} given to {function} must be either a Tensor or a tuple of Tensors but the {which} has "
                 f"type {type(t)}."
             )
-    return was_tuple, given if was_tuple else (given,)
+    given = given if was_tuple else (given,)
+    return given if function is None else (was_tuple, given)
 
 
 def _outputs(value, function, strict):
-    was_tuple, outputs = _tuple(value, "outputs of the user-provided function", function)
+    was_tuple, outputs = _as_tuple(value, "outputs of the user-provided function", function)
     _require("outputs", outputs, strict)
     return was_tuple, outputs
 
@@ -86,20 +87,20 @@ def _fresh(tensors, create_graph, requires_grad):
     )
 
 
-def _finished(results, create_graph):
+def _grad_postprocess(results, create_graph):
     if create_graph:
         return results
     if isinstance(results[0], hookgrad.Tensor):
         return tuple([t.detach() for t in results])
-    return tuple([_finished(r, create_graph) for r in results])
+    return tuple([_grad_postprocess(r, create_graph) for r in results])
 
 
-def _packed(results, as_tuple):
+def _tuple_postprocess(results, as_tuple):
     return results if as_tuple else results[0]
 
 
 def _packed_twice(rows, outer_tuple, inner_tuple):
-    return _packed(tuple([_packed(row, inner_tuple) for row in rows]), outer_tuple)
+    return _tuple_postprocess(tuple([_tuple_postprocess(row, inner_tuple) for row in rows]), outer_tuple)
 
 
 def _check_v(v, like, like_is_tuple):
@@ -116,7 +117,7 @@ def _check_v(v, like, like_is_tuple):
 def _vector(v, like, like_is_tuple, function, create_graph, of_what):
     """The tuple v, checked. None stands for one, where there is a single element."""
     if v is not None:
-        _, v = _tuple(v, "v", function)
+        _, v = _as_tuple(v, "v", function)
         v = _fresh(v, create_graph, False)
         _check_v(v, like, like_is_tuple)
     elif len(like) != 1 or like[0].nelement() != 1:
@@ -186,15 +187,15 @@ def vjp(func, inputs, v=None, create_graph=False, strict=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.vjp.html
     """
     with hookgrad.enable_grad():
-        inputs_tuple, inputs = _tuple(inputs, "inputs", "vjp")
+        inputs_tuple, inputs = _as_tuple(inputs, "inputs", "vjp")
         inputs = _fresh(inputs, create_graph, True)
         outputs_tuple, outputs = _outputs(func(*inputs), "vjp", strict)
         v = _vector(v, outputs, outputs_tuple, "vjp", create_graph, _OF_OUTPUT)
     with _grad_mode(create_graph):
         result = _grad(outputs, inputs, v, create_graph)
         result = _with_zeros(result, inputs, strict, create_graph, "back")
-    outputs, result = _finished(outputs, create_graph), _finished(result, create_graph)
-    return _packed(outputs, outputs_tuple), _packed(result, inputs_tuple)
+    outputs, result = _grad_postprocess(outputs, create_graph), _grad_postprocess(result, create_graph)
+    return _tuple_postprocess(outputs, outputs_tuple), _tuple_postprocess(result, inputs_tuple)
 
 
 def jvp(func, inputs, v=None, create_graph=False, strict=False):
@@ -207,7 +208,7 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.jvp.html
     """
     with hookgrad.enable_grad():
-        inputs_tuple, inputs = _tuple(inputs, "inputs", "jvp")
+        inputs_tuple, inputs = _as_tuple(inputs, "inputs", "jvp")
         inputs = _fresh(inputs, create_graph, True)
         v = _vector(v, inputs, inputs_tuple, "jvp", create_graph, _OF_INPUT)
         outputs_tuple, outputs = _outputs(func(*inputs), "jvp", strict)
@@ -218,8 +219,8 @@ def jvp(func, inputs, v=None, create_graph=False, strict=False):
     with _grad_mode(create_graph):
         result = _grad(product, u, v, create_graph)
         result = _with_zeros(result, outputs, strict, create_graph, "back_trick")
-    outputs, result = _finished(outputs, create_graph), _finished(result, create_graph)
-    return _packed(outputs, outputs_tuple), _packed(result, outputs_tuple)
+    outputs, result = _grad_postprocess(outputs, create_graph), _grad_postprocess(result, create_graph)
+    return _tuple_postprocess(outputs, outputs_tuple), _tuple_postprocess(result, outputs_tuple)
 
 
 def vhp(func, inputs, v=None, create_graph=False, strict=False):
@@ -232,7 +233,7 @@ def vhp(func, inputs, v=None, create_graph=False, strict=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.vhp.html
     """
     with hookgrad.enable_grad():
-        inputs_tuple, inputs = _tuple(inputs, "inputs", "vhp")
+        inputs_tuple, inputs = _as_tuple(inputs, "inputs", "vhp")
         inputs = _fresh(inputs, create_graph, True)
         v = _vector(v, inputs, inputs_tuple, "vhp", create_graph, _OF_INPUT)
         outputs = _scalar_output(func(*inputs), "vhp", strict)
@@ -241,8 +242,8 @@ def vhp(func, inputs, v=None, create_graph=False, strict=False):
     with _grad_mode(create_graph):
         result = _grad(jac, inputs, v, create_graph)
         result = _with_zeros(result, inputs, strict, create_graph, "double_back")
-    outputs, result = _finished(outputs, create_graph), _finished(result, create_graph)
-    return outputs[0], _packed(result, inputs_tuple)
+    outputs, result = _grad_postprocess(outputs, create_graph), _grad_postprocess(result, create_graph)
+    return outputs[0], _tuple_postprocess(result, inputs_tuple)
 
 
 def hvp(func, inputs, v=None, create_graph=False, strict=False):
@@ -251,7 +252,7 @@ def hvp(func, inputs, v=None, create_graph=False, strict=False):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.hvp.html
     """
     with hookgrad.enable_grad():
-        inputs_tuple, inputs = _tuple(inputs, "inputs", "hvp")
+        inputs_tuple, inputs = _as_tuple(inputs, "inputs", "hvp")
         inputs = _fresh(inputs, create_graph, True)
         v = _vector(v, inputs, inputs_tuple, "hvp", create_graph, _OF_INPUT)
         outputs = _scalar_output(func(*inputs), "hvp", strict)
@@ -263,8 +264,8 @@ def hvp(func, inputs, v=None, create_graph=False, strict=False):
     with _grad_mode(create_graph):
         result = _grad(product, u, v, create_graph)
         result = _with_zeros(result, inputs, strict, create_graph, "double_back_trick")
-    outputs, result = _finished(outputs, create_graph), _finished(result, create_graph)
-    return outputs[0], _packed(result, inputs_tuple)
+    outputs, result = _grad_postprocess(outputs, create_graph), _grad_postprocess(result, create_graph)
+    return outputs[0], _tuple_postprocess(result, inputs_tuple)
 
 
 # ---- Whole matrices ---------------------------------------------------------------------------------------------------
@@ -311,7 +312,7 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
     """
     forward = _is_forward(strategy, create_graph, strict, vectorize)
     with hookgrad.enable_grad():
-        inputs_tuple, inputs = _tuple(inputs, "inputs", "jacobian")
+        inputs_tuple, inputs = _as_tuple(inputs, "inputs", "jacobian")
         outputs_tuple = None
         if forward:
             from ..func import jacfwd
@@ -323,7 +324,7 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
 
             blocks = jacfwd(call, tuple(range(len(inputs))))(*inputs)
             if inputs_tuple:
-                return _packed([list(block) for block in blocks], outputs_tuple)
+                return _tuple_postprocess([list(block) for block in blocks], outputs_tuple)
             return _packed_twice(blocks, outputs_tuple, False)
         inputs = _fresh(inputs, create_graph, True)
         outputs_tuple, outputs = _outputs(func(*inputs), "jacobian", strict)
@@ -338,7 +339,7 @@ def jacobian(func, inputs, create_graph=False, strict=False, vectorize=False, st
             columns = [[row[k] for row in rows] for k in range(len(inputs))]
             block = [hookgrad.stack(c).view(out.size() + t.size()) for c, t in zip(columns, inputs)]
             blocks.append(tuple(block))
-        blocks = _finished(tuple(blocks), create_graph)
+        blocks = _grad_postprocess(tuple(blocks), create_graph)
         return _packed_twice(blocks, outputs_tuple, inputs_tuple)
 
 
@@ -369,7 +370,7 @@ def hessian(func, inputs, create_graph=False, strict=False, vectorize=False, out
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.functional.hessian.html
     """
-    inputs_tuple, inputs = _tuple(inputs, "inputs", "hessian")
+    inputs_tuple, inputs = _as_tuple(inputs, "inputs", "hessian")
     if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
 

@@ -1,5 +1,7 @@
 """L-BFGS: Newton's method, with the curvature estimated from the last gradients."""
 
+from functools import partial
+
 import hookgrad
 
 from .optimizer import Optimizer, _check_rate, _to_scalar
@@ -118,11 +120,14 @@ class LBFGS(Optimizer):
                     raise RuntimeError("only 'strong_wolfe' is supported")
                 start = [p.clone() for p in self._params]
                 loss, grad, length, tried = _strong_wolfe(
-                    lambda t: self._trial(closure, start, t, direction),  # noqa: B023  called in this iteration
+                    partial(self._trial, closure),
+                    start,
                     length,
                     direction,
-                    (loss, grad, slope),
-                    group["max_eval"] - evals,
+                    loss,
+                    grad,
+                    slope,
+                    max_ls=group["max_eval"] - evals,
                 )
                 self._move(length, direction)
             else:
@@ -185,7 +190,7 @@ class _Memory:
 # ---- The line search --------------------------------------------------------------------------------------------------
 
 
-def _cubic_minimum(x1, f1, g1, x2, f2, g2, bounds=None):
+def _cubic_interpolate(x1, f1, g1, x2, f2, g2, bounds=None):
     """Where the cubic through two points, with their slopes, is lowest; the middle where it has no minimum."""
     low, high = bounds or ((x1, x2) if x1 <= x2 else (x2, x1))
     d1 = g1 + g2 - 3 * (f1 - f2) / (x1 - x2)
@@ -200,17 +205,16 @@ def _cubic_minimum(x1, f1, g1, x2, f2, g2, bounds=None):
     return min(max(lowest, low), high)
 
 
-def _strong_wolfe(trial, t, direction, first, most, c1=1e-4, c2=0.9, tolerance=1e-9):
+def _strong_wolfe(trial, start, t, direction, f, g, slope, c1=1e-4, c2=0.9, tolerance_change=1e-9, max_ls=25):
     """A length at which the loss is low enough and the slope flat enough (Nocedal & Wright, algorithms 3.5 and 3.6).
 
-    `trial(t)` gives loss and gradient there, `first` is (loss, gradient, slope) at zero. Returns the loss, the gradient,
-    the length, and how often `trial` was called, `most` times at the most.
+    `trial(start, t, direction)` gives loss and gradient there; `f`, `g` and `slope` are those at zero. Returns the loss, the
+    gradient, the length, and how often `trial` was called, `max_ls` times at the most.
     """
-    f, g, slope = first
     widest = direction.abs().max()
 
     def at(t):
-        loss, grad = trial(t)
+        loss, grad = trial(start, t, direction)
         return t, loss, grad, grad.dot(direction)
 
     def too_high(point):
@@ -222,7 +226,7 @@ def _strong_wolfe(trial, t, direction, first, most, c1=1e-4, c2=0.9, tolerance=1
     # Outwards, until two points enclose a good one.
     previous, point = (0, f, g.clone(), slope), at(t)
     calls, bracket = 1, None
-    for i in range(most):
+    for i in range(max_ls):
         if too_high(point) or (i > 1 and point[1] >= previous[1]):
             bracket = [previous, point]
         elif flat(point):
@@ -233,7 +237,7 @@ def _strong_wolfe(trial, t, direction, first, most, c1=1e-4, c2=0.9, tolerance=1
             break
         x = point[0]
         bounds = (x + 0.01 * (x - previous[0]), x * 10)
-        t = _cubic_minimum(*previous[:2], previous[3], *point[:2], point[3], bounds)
+        t = _cubic_interpolate(*previous[:2], previous[3], *point[:2], point[3], bounds)
         previous, point = point, at(t)
         calls += 1
     if bracket is None:
@@ -242,11 +246,11 @@ def _strong_wolfe(trial, t, direction, first, most, c1=1e-4, c2=0.9, tolerance=1
     # Inwards, the lower end first in mind.
     stuck = False
     low, high = (0, 1) if bracket[0][1] <= bracket[1][1] else (1, 0)
-    while calls - 1 < most:
+    while calls - 1 < max_ls:
         left, right = (end[0] for end in bracket)
-        if abs(right - left) * widest < tolerance:
+        if abs(right - left) * widest < tolerance_change:
             break
-        t = _cubic_minimum(left, bracket[0][1], bracket[0][3], right, bracket[1][1], bracket[1][3])
+        t = _cubic_interpolate(left, bracket[0][1], bracket[0][3], right, bracket[1][1], bracket[1][3])
         # Close to an end twice, or beyond it, is no progress: go a tenth of the way in from there.
         least, greatest = min(left, right), max(left, right)
         margin = 0.1 * (greatest - least)
