@@ -71,6 +71,16 @@ def test_numbers_come_from_zero_dimensional_tensors():
         torch.full((2,), torch.tensor(3.0, requires_grad=True))
 
 
+def test_in_a_list_a_tensor_of_one_element_stands_for_an_integer(x):
+    two = torch.tensor([2])
+    assert torch.zeros(two).shape == (2,) and torch.zeros([two, 3]).shape == torch.empty(two, 3).shape == (2, 3)
+    assert x.view(two, -1).shape == x.reshape(-1, two).t().shape == (2, 3)
+    assert x.sum(two - 1).tolist() == x.sum(1).tolist() and x.repeat(two, 1).shape == (4, 3)
+    for wrong in (torch.tensor([2.0]), torch.tensor([1, 2])):
+        with pytest.raises(TypeError):
+            torch.zeros(wrong)
+
+
 def test_dtypes_may_be_pythons():
     assert torch.ones(1, dtype=float).dtype is torch.float64
     assert torch.ones(1, dtype=int).dtype is torch.int64 and torch.ones(1, dtype=bool).dtype is torch.bool
@@ -166,9 +176,35 @@ def test_out_may_be_an_argument_of_what_goes_by_elements():
     assert torch.mul(x, 2, out=x).tolist() == [[0, 2], [4, 6]]
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, at: torch.cat([x, x], out=x),
+        lambda x, at: torch.stack([x], out=x),
+        lambda x, at: torch.gather(x, 0, at, out=x),
+        lambda x, at: torch.index_select(x, 0, at, out=x),
+        lambda x, at: torch.take(x, at, out=x),
+    ],
+)
+def test_out_is_no_argument_of_what_is_put_together(call):
+    x = torch.arange(4.0)
+    with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer"):
+        call(x, torch.tensor([3, 2, 1, 0]))
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+def test_views_and_what_writes_in_place_have_no_out():
+    x = torch.ones(2, 2)
+    for call in (lambda: torch.t(x, out=x), lambda: torch.squeeze(x, out=x), lambda: torch.fill_(x, 1, out=x)):
+        with pytest.raises(TypeError):
+            call()
+
+
 EXACT = [
     lambda x: torch.neg(x, out=torch.zeros(2, 3, dtype=torch.float64)),
     lambda x: torch.isposinf(x, out=torch.zeros(2, 3)),
+    lambda x: torch.clamp(x, 0, 1, out=torch.zeros(2, 3, dtype=torch.float64)),
+    lambda x: torch.clamp_min(x, 0, out=torch.zeros(2, 3, dtype=torch.float64)),
     lambda x: torch.argmax(x, 1, out=torch.zeros(2)),
     lambda x: torch.max(x, 1, out=(torch.zeros(2), torch.zeros(2))),
     lambda x: torch.mm(x, x.t(), out=torch.zeros(2, 2, dtype=torch.float64)),

@@ -615,6 +615,15 @@ def test_without_tracking_evaluation_uses_the_batch():
     assert list(bn.state_dict()) == ["weight", "bias"]
 
 
+def test_a_running_mean_comes_with_a_running_variance():
+    x, ones = numbers(4, 3), torch.ones(3)
+    for mean, var in ((ones, None), (None, ones)):
+        with pytest.raises(
+            ValueError, match="running_mean and running_var must either both be None or neither be None"
+        ):
+            nn.functional.batch_norm(x, mean, var, training=True)
+
+
 def test_instance_norm():
     assert repr(nn.InstanceNorm1d(2)) == (
         "InstanceNorm1d(2, eps=1e-05, momentum=0.1, affine=False, bias=False, track_running_stats=False)"

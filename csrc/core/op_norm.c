@@ -129,6 +129,8 @@ static hg_status check_batch(hg_ctx *cx, const hg_arg *a) {
     if (x->n_dim < 2) return hg_fail(cx, HG_STATE, "batch_norm: expected at least 2 dimensions, but got %d", x->n_dim);
     if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "batch_norm", (hg_dtype)x->dtype);
     for (int i = 0; i < 4; i++) HG_TRY(check_same_dtype(cx, x, given(&a[per_channel[i].at])));
+    if (!given(&a[B_MEAN]) != !given(&a[B_VAR]))
+        return hg_fail(cx, HG_VALUE, "running_mean and running_var must either both be None or neither be None");
     return HG_OK;
 }
 

@@ -22,17 +22,24 @@ static hg_status check_dtype(hg_ctx *cx, const hg_op_info *op, const hg_tensor *
                    hg_dtype_word((hg_dtype)result->dtype, wanted), hg_dtype_word((hg_dtype)out->dtype, had));
 }
 
-static hg_status check_arg(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in) {
-    return in ? hg_check_overlap(cx, out, in) : HG_OK;
+/* Does PyTorch's kernel write while it reads elsewhere, so that an argument cannot be the output either? */
+static bool keeps_apart(const hg_op_info *op) {
+    return (op->id >= HG_OP_CAT && op->id < HG_OP_ATLEAST_1D) || op->id == HG_OP_GATHER ||
+           op->id == HG_OP_INDEX_SELECT || op->id == HG_OP_TAKE || op->id == HG_OP_TAKE_ALONG_DIM;
+}
+
+static hg_status check_arg(hg_ctx *cx, const hg_op_info *op, const hg_tensor *out, const hg_tensor *in) {
+    hg_status st = in ? hg_check_overlap(cx, out, in) : HG_OK;
+    return st == HG_OK && in && keeps_apart(op) ? hg_check_apart(cx, out, in) : st;
 }
 
 hg_status hg_check_out(hg_ctx *cx, const hg_op_info *op, const hg_arg *a, const hg_tensor *out) {
     hg_status st = HG_OK;
     if (!is_elementwise(op) && (op->id < HG_OP_CAT || op->id >= HG_OP_MM)) return HG_OK;
     for (int i = 0; i < op->n_params && st == HG_OK; i++) {
-        if (a[i].kind == HG_A_TENSOR) st = check_arg(cx, out, a[i].u.t);
+        if (a[i].kind == HG_A_TENSOR) st = check_arg(cx, op, out, a[i].u.t);
         for (uint32_t j = 0; a[i].kind == HG_A_TENSORS && j < a[i].n && st == HG_OK; j++)
-            st = check_arg(cx, out, a[i].u.ts[j]);
+            st = check_arg(cx, op, out, a[i].u.ts[j]);
     }
     return st;
 }

@@ -99,6 +99,15 @@ static inline match int_arg(PyObject *o, hg_arg *a) {
     return m == MATCH_YES && a->kind != HG_A_INT ? MATCH_NO : m;
 }
 
+/* In a list a tensor of one element stands for an integer, whatever dimensions it has. */
+static match item_arg(PyObject *o, hg_arg *a) {
+    if (!py_is_tensor(o) || TENSOR(o)->numel != 1 || hg_dtypes[TENSOR(o)->dtype].category != 1) return int_arg(o, a);
+    hg_ctx *cx = py_ctx();
+    if (!cx) return MATCH_FAILED;
+    hg_status st = hg_item(cx, TENSOR(o), a);
+    return st == HG_OK ? MATCH_YES : (py_raise(cx, st), MATCH_FAILED);
+}
+
 static match bool_arg(PyObject *o, hg_arg *a) {
     if (!PyBool_Check(o) && !is_numpy_bool(o)) return MATCH_NO;
     *a = hg_b(PyObject_IsTrue(o) == 1);
@@ -129,7 +138,7 @@ static match ints_of(PyObject *const *at, Py_ssize_t n, const hg_param *p, bound
     if (!to) return MATCH_FAILED;
     for (Py_ssize_t i = 0; i < n; i++) {
         hg_arg one;
-        match m = int_arg(at[i], &one);
+        match m = item_arg(at[i], &one);
         if (m == MATCH_FAILED && PyErr_ExceptionMatches(PyExc_ValueError)) b->large = p, b->large_at = (int)i + 1;
         if (m != MATCH_YES) return m;
         to[i] = one.u.i;
@@ -157,7 +166,7 @@ static match ints_arg(PyObject *o, const hg_param *p, bound *b, hg_arg *a) {
         return m;
     }
     hg_arg one;
-    match m = stands_for_list(p) ? int_arg(o, &one) : MATCH_NO;
+    match m = stands_for_list(p) ? item_arg(o, &one) : MATCH_NO;
     if (m != MATCH_YES) return m;
     int n = p->n_list > 0 ? p->n_list : 1;
     int64_t *to = room(b, n);
@@ -308,7 +317,8 @@ static int param_of(const py_op *op, const op_row *row, PyObject *name) {
 
 /* Keyword arguments that are no parameters of the row, but of every creation op, or of every function. */
 static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject *value, bound *b) {
-    if (name == NAME(out) && !op->method && !op->inplace) {
+    bool gives = !op->method && !op->inplace && !(row->info->op->flags & (HG_ROW_VIEW | HG_ROW_MUTATES));
+    if (name == NAME(out) && gives) {
         if (value != Py_None) b->out = value;
         return MATCH_YES;
     }
