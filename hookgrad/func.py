@@ -649,6 +649,59 @@ def _drawing(randomness):
         _levels.refuse_random()
 
 
+def _mapped(name, in_dims, out_dims, args):
+    """(the tensors and whatever else there is in args, the dimension each is mapped along, what they form, how many entries)."""
+    where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): "
+    if not isinstance(in_dims, (int, tuple)):
+        raise ValueError(
+            f"{where}expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, "
+            f"got: {type(in_dims)}."
+        )
+    if not args:
+        raise ValueError(
+            f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to "
+            "vmap over a function with no inputs. The latter is unsupported."
+        )
+    dims = _spread(in_dims, args)
+    if dims is None:
+        raise ValueError(
+            f"{where}in_dims is not compatible with the structure of `inputs`. in_dims has structure "
+            f"{tree_flatten(in_dims)[1]} but inputs has structure {tree_flatten(args)[1]}."
+        )
+    if not all(d is None or isinstance(d, int) for d in _flatten(out_dims)[0]):
+        raise ValueError(
+            f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
+            "representing where in the outputs the vmapped dimension should appear."
+        )
+    leaves, rebuild = _flatten(args)
+    for t, d in zip(leaves, dims):
+        if d is None:
+            continue
+        if not isinstance(d, int):
+            raise ValueError(
+                f"{where}Got in_dim={d} for an input but in_dim must be either an integer dimension or None."
+            )
+        if not isinstance(t, _C.Tensor):
+            raise ValueError(
+                f"{where}Got in_dim={d} for an input but the input is of type {type(t)}. We cannot vmap over "
+                "non-Tensor arguments, please use None as the respective in_dim"
+            )
+        if not -t.dim() <= d < t.dim():
+            raise ValueError(
+                f"{where}Got in_dim={d} for some input, but that input is a Tensor of dimensionality {t.dim()} so "
+                f"expected in_dim to satisfy -{t.dim()} <= in_dim < {t.dim()}."
+            )
+    sizes = [t.size(d) for t, d in zip(leaves, dims) if d is not None]
+    if not sizes:
+        raise ValueError("vmap: Expected at least one Tensor to vmap over")
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
+            "mapped dimension"
+        )
+    return leaves, dims, rebuild, sizes[0]
+
+
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     """A function that calls func for each entry of a batch and stacks the results: arguments have a dimension more.
 
@@ -667,55 +720,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
 
     @wraps(func)
     def wrapper(*args, **kwargs):
-        where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): "
-        if not isinstance(in_dims, (int, tuple)):
-            raise ValueError(
-                f"{where}expected `in_dims` to be int or a (potentially nested) tuple matching the structure of inputs, "
-                f"got: {type(in_dims)}."
-            )
-        if not args:
-            raise ValueError(
-                f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to "
-                "vmap over a function with no inputs. The latter is unsupported."
-            )
-        dims = _spread(in_dims, args)
-        if dims is None:
-            raise ValueError(
-                f"{where}in_dims is not compatible with the structure of `inputs`. in_dims has structure "
-                f"{tree_flatten(in_dims)[1]} but inputs has structure {tree_flatten(args)[1]}."
-            )
-        if not all(d is None or isinstance(d, int) for d in _flatten(out_dims)[0]):
-            raise ValueError(
-                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
-                "representing where in the outputs the vmapped dimension should appear."
-            )
-        leaves, rebuild = _flatten(args)
-        for t, d in zip(leaves, dims):
-            if d is None:
-                continue
-            if not isinstance(d, int):
-                raise ValueError(
-                    f"{where}Got in_dim={d} for an input but in_dim must be either an integer dimension or None."
-                )
-            if not isinstance(t, _C.Tensor):
-                raise ValueError(
-                    f"{where}Got in_dim={d} for an input but the input is of type {type(t)}. We cannot vmap over "
-                    "non-Tensor arguments, please use None as the respective in_dim"
-                )
-            if not -t.dim() <= d < t.dim():
-                raise ValueError(
-                    f"{where}Got in_dim={d} for some input, but that input is a Tensor of dimensionality {t.dim()} so "
-                    f"expected in_dim to satisfy -{t.dim()} <= in_dim < {t.dim()}."
-                )
-        sizes = [t.size(d) for t, d in zip(leaves, dims) if d is not None]
-        if not sizes:
-            raise ValueError("vmap: Expected at least one Tensor to vmap over")
-        if len(set(sizes)) > 1:
-            raise ValueError(
-                f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
-                "mapped dimension"
-            )
-        n = sizes[0]
+        leaves, dims, rebuild, n = _mapped(name, in_dims, out_dims, args)
         if n == 0:  # what an entry's results look like, those of zeros tell
             leaves = [t if d is None else _one_entry(t, d) for t, d in zip(leaves, dims)]
 

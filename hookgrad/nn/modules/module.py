@@ -28,6 +28,7 @@ from ... import _C
 from ..._late import Annotation
 from ...utils.hooks import RemovableHandle
 from .._inner import functions_of_nn, late_of_nn
+from .._to import parse_to
 from ..parameter import Parameter, is_lazy
 
 __all__ = [
@@ -212,61 +213,8 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
     __str__ = __repr__
 
 
-_TO_NAMES = ("device", "dtype", "non_blocking", "copy")
-_TO_TYPES = {
-    "device": (str, hookgrad.device, int),
-    "dtype": hookgrad.dtype,
-    "tensor": hookgrad.Tensor,
-    "non_blocking": bool,
-    "copy": bool,
-    "memory_format": hookgrad.memory_format,
-}
-_TO_SIGNATURES = """
- * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)
- * (torch.dtype dtype, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)
- * (Tensor tensor, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)
-"""
-
-
-def _parse_to(*args, **kwargs):
-    """The device, the dtype, non_blocking and the memory format that the arguments of `to()` name."""
-    names = _TO_NAMES
-    if args and isinstance(args[0], (float, bool)):  # a number stands for a tensor of it
-        args = (
-            hookgrad.scalar_tensor(args[0], dtype=hookgrad.float64 if type(args[0]) is float else hookgrad.bool),
-            *args[1:],
-        )
-    if args and isinstance(args[0], hookgrad.dtype):
-        names = names[1:]
-    elif args and isinstance(args[0], hookgrad.Tensor):
-        names = ("tensor", *names[2:])
-    given = dict(zip(names, args))
-    fits = len(args) <= len(names) and not given.keys() & kwargs.keys()
-    given.update(kwargs)
-    for name, value in given.items():
-        optional = value is None and name in ("device", "dtype", "memory_format")
-        fits = fits and name in _TO_TYPES and (optional or isinstance(value, _TO_TYPES[name]))
-    if not fits or "tensor" in given and ("device" in given or "dtype" in given):
-        shown = [
-            type(value).__name__ if type(value).__module__ == "builtins" else hookgrad.typename(value) for value in args
-        ]
-        shown += [f"{name}={type(value).__name__}" for name, value in kwargs.items()]
-        raise TypeError(
-            f"to() received an invalid combination of arguments - got ({', '.join(shown)}), but expected one of:"
-            + _TO_SIGNATURES
-        )
-    if given.get("copy"):
-        raise RuntimeError(".to() does not accept copy argument")
-    device, dtype = given.get("device"), given.get("dtype")
-    if "tensor" in given:
-        device, dtype = given["tensor"].device, given["tensor"].dtype
-    if device is not None:
-        device = hookgrad.device(device)
-    return device, dtype, given.get("non_blocking", False), given.get("memory_format")
-
-
 _C._nn = ModuleType("torch._C._nn")
-_C._nn._parse_to = _parse_to
+_C._nn._parse_to = parse_to
 vars(_C._nn).update(functions_of_nn(), __getattr__=late_of_nn)
 _C._nn.__class__ = _C._Package  # which knows what is replaced
 
@@ -481,7 +429,7 @@ class Module(_C.Module):
 
         Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.to
         """
-        device, dtype, _, memory_format = _parse_to(*args, **kwargs)
+        device, dtype, _, memory_format = parse_to(*args, **kwargs)
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(
                 "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=" + str(dtype)
@@ -710,55 +658,18 @@ class Module(_C.Module):
             site = _C._hook_site(self._load_state_dict_pre_hooks, key)
             _C._call_hook("load_state_dict pre-hook", site, self, hook, state_dict, *rest)
 
-        from ... import __future__ as future
-
-        swap = future.get_swap_module_params_on_conversion()
         own = dict(self._parameters.items())
         own.update((k, v) for k, v in self._buffers.items() if k not in self._non_persistent_buffers_set)
         own = {name: tensor for name, tensor in own.items() if tensor is not None}
         assign = local_metadata.get("assign_to_params_buffers", False)
         for name, tensor in own.items():
             key = prefix + name
-            if key not in state_dict:
-                if strict:
-                    missing_keys.append(key)
-                continue
-            given = state_dict[key]
-            if not isinstance(given, hookgrad.Tensor):
-                error_msgs.append(
-                    f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                    f"checkpoint but received {type(given)}"
-                )
-                continue
-            lazy = is_lazy(tensor)  # its shape comes with the first forward, or came with the state
-            if not lazy and len(tensor.shape) == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
-                given = given[0]
-            if not lazy and given.shape != tensor.shape:
-                error_msgs.append(
-                    f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, "
-                    f"the shape in current model is {tensor.shape}."
-                )
-                continue
-            if not lazy and tensor.is_meta and not given.is_meta and not assign:
-                _warn(
-                    f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current model, "
-                    "which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary to their "
-                    "corresponding key in the module instead of copying them in place?)"
-                )
-            try:
-                with hookgrad.no_grad():
-                    if swap:
-                        _swap_in(tensor, given, assign)
-                    elif not assign:
-                        tensor.copy_(given)
-                    else:
-                        setattr(self, name, _as_loaded(given, tensor))
-            except Exception as error:
-                error_msgs.append(
-                    f'While {"swapping" if swap else "copying"} the parameter named "{key}", whose dimensions in the model '
-                    f"are {tensor.size()} and whose dimensions in the checkpoint are {given.size()}, an exception "
-                    f"occurred : {error.args}."
-                )
+            if key in state_dict:
+                error = _load(self, name, tensor, key, state_dict[key], assign)
+                if error is not None:
+                    error_msgs.append(error)
+            elif strict:
+                missing_keys.append(key)
 
         extra = prefix + _EXTRA_STATE_KEY_SUFFIX
         takes_extra = type(self).set_extra_state is not Module.set_extra_state
@@ -863,10 +774,10 @@ class Module(_C.Module):
 _C._set_module_methods({name: value for base in reversed(Module.__mro__) for name, value in vars(base).items()})
 
 
-def _warn(words):
+def _warn(words, stacklevel=3):
     import warnings
 
-    warnings.warn(words, stacklevel=3)
+    warnings.warn(words, stacklevel=stacklevel)
 
 
 def _warn_here(words, category):
@@ -913,6 +824,47 @@ def _swap_parameter(module, name, parameter, value, fn):
         except Exception as error:
             raise RuntimeError(f"_apply(): Couldn't swap {module._get_name()}.{name}.grad") from error
         parameter.grad = grad
+
+
+def _load(module, name, tensor, key, given, assign):
+    """Give a module's tensor the values that the state has under `key`; returns the words of what stands against it, or None."""
+    from ... import __future__ as future
+
+    swap = future.get_swap_module_params_on_conversion()
+    if not isinstance(given, hookgrad.Tensor):
+        return (
+            f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
+            f"checkpoint but received {type(given)}"
+        )
+    if not is_lazy(tensor):  # its shape comes with the first forward, or came with the state
+        if len(tensor.shape) == 0 and tuple(given.shape) == (1,):  # scalars were once saved as vectors
+            given = given[0]
+        if given.shape != tensor.shape:
+            return (
+                f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, "
+                f"the shape in current model is {tensor.shape}."
+            )
+        if tensor.is_meta and not given.is_meta and not assign:
+            _warn(
+                f"for {key}: copying from a non-meta parameter in the checkpoint to a meta parameter in the current model, "
+                "which is a no-op. (Did you mean to pass `assign=True` to assign items in the state dictionary to their "
+                "corresponding key in the module instead of copying them in place?)",
+                stacklevel=4,
+            )
+    try:
+        with hookgrad.no_grad():
+            if swap:
+                _swap_in(tensor, given, assign)
+            elif not assign:
+                tensor.copy_(given)
+            else:
+                setattr(module, name, _as_loaded(given, tensor))
+    except Exception as error:
+        return (
+            f'While {"swapping" if swap else "copying"} the parameter named "{key}", whose dimensions in the model '
+            f"are {tensor.size()} and whose dimensions in the checkpoint are {given.size()}, an exception "
+            f"occurred : {error.args}."
+        )
 
 
 def _as_loaded(given, parameter):
