@@ -469,12 +469,16 @@ def apply_(self, function):
     return _replace(self, values)
 
 
-def _imag(self):
+def real(self):
+    return self
+
+
+def imag(self):
     raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
 
 
-Tensor.real = property(lambda self: self, doc="Its real part: itself, as there are no complex dtypes.")
-Tensor.imag = property(_imag, doc="Of complex dtypes only.")
+Tensor.real = property(real, doc="Its real part: itself, as there are no complex dtypes.")
+Tensor.imag = property(imag, doc="Of complex dtypes only.")
 
 
 @_method

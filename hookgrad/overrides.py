@@ -490,6 +490,9 @@ def _begin():
             vars(place)[name] = asked_about(function, name, prefix)
     for name in torch._VF.__all__:
         vars(torch._VF)[name] = getattr(torch, name)
+    for name, function in Tensor.__dict__.items():
+        if isinstance(function, FunctionType) and name[0] != "_":
+            _asking(function)  # called as Tensor.angle(x), too: of x.angle() the class is asked anyway
 
 
 _HOMES = frozenset(
@@ -548,6 +551,7 @@ _asked_functions = []
 
 def _asked(inner, public):
     """What a call of `public` does, `inner` being the function that computes."""
+    is_method = Tensor.__dict__.get(public.__name__) is public
     own = _in_python()
     key = public if public in own else inner
     if key in own and own[key] is None:
@@ -566,6 +570,8 @@ def _asked(inner, public):
         relevant = _flat(args, kwargs)
         if not has_torch_function(relevant):
             return inner(*args, **kwargs)
+        if is_method:
+            return _call(public, args, kwargs)
         if not as_given:
             args, kwargs = passed_on(_signature(inner), args, kwargs)
         return _ask(public, relevant, args, kwargs, in_python=in_python)

@@ -384,6 +384,38 @@ def test_a_mode_sees_where_recording_is_turned_off():
     assert seen == [("_set_grad_enabled", (False,)), ("_set_grad_enabled", (True,))] and torch.is_grad_enabled()
 
 
+HANDED_ON = [
+    lambda x: x.dim(), lambda x: x.size(0), lambda x: x.stride(), lambda x: x.item(), lambda x: x.tolist(), lambda x: x.float(),
+    lambda x: x.type(), lambda x: x.numpy(), lambda x: x.to(torch.float64), lambda x: x.is_contiguous(), lambda x: x.is_set_to(x),
+    lambda x: x.register_hook(print), lambda x: x.retain_grad(), lambda x: x.requires_grad_(True), lambda x: x.angle(),
+    lambda x: x.quantile(0.5), lambda x: x.unique(return_counts=True), lambda x: x.untyped_storage(), lambda x: x.pinverse(),
+    lambda x: x.shape, lambda x: x.grad_fn, lambda x: x.requires_grad, lambda x: setattr(x, "grad", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", HANDED_ON)
+def test_what_a_mode_hands_on_goes_to_the_next_mode_and_to_the_class(call):
+    class Seen(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            modes.append(func)
+            return func(*args, **(kwargs or {}))
+
+    class Class(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            classes.append(func)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    modes, classes = [], []
+    x = torch.ones(1, 1, requires_grad=True).as_subclass(Class)
+    with Seen(), Seen():
+        try:
+            call(x)
+        except RuntimeError:  # numpy() of what requires a gradient: it has been asked about
+            pass
+    assert len(modes) == 2 * len(classes) == 2 and set(modes) == set(classes)
+
+
 @pytest.mark.parametrize("make", [lambda: nn.Linear(2, 2), nn.ReLU, lambda: nn.Sequential(nn.Linear(2, 2), nn.Tanh())])
 def test_full_backward_hooks_pass_on_tensors_of_the_class(make):
     layer, seen = make(), []

@@ -28,6 +28,7 @@ static PyObject *moved(PyObject *self, PyObject *device, hg_dtype d, bool copy, 
 
 /* to(dtype), to(device, dtype), to(other), each with non_blocking=, copy=, memory_format=. */
 static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("to", args, n, kwnames);
     hg_dtype d = HG_NO_DTYPE;
     int copy = 0;
     PyObject *at[6] = {NULL}, *device = NULL, *made;
@@ -104,6 +105,7 @@ static int dtype_meant(PyObject *type, hg_dtype *d) {
 }
 
 static PyObject *tensor_type(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("type", args, n, kwnames);
     PyObject *at[2];
     hg_dtype d = HG_NO_DTYPE;
     if (py_parse("type", "dtype,non_blocking", 0, args, n, kwnames, at)) return NULL;
@@ -114,6 +116,7 @@ static PyObject *tensor_type(PyObject *self, PyObject *const *args, Py_ssize_t n
 
 #define CAST(name, dtype)                                                                                              \
     static PyObject *name(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {                    \
+        ASK(#name + 3, args, n, kwnames); /* without "to_" */                                                          \
         PyObject *at[1];                                                                                               \
         if (py_parse(#name, "memory_format", 0, args, n, kwnames, at)) return NULL;                                    \
         return cast(self, dtype, false, at[0], #name);                                                                 \
@@ -131,6 +134,7 @@ CAST(to_bool, HG_BOOL)
 #undef CAST
 
 static PyObject *to_cpu(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("cpu", args, n, kwnames);
     PyObject *at[1];
     if (py_parse("cpu", "memory_format", 0, args, n, kwnames, at)) return NULL;
     return moved(self, hg_py->cpu, HG_NO_DTYPE, false, at[0], "cpu");
@@ -138,8 +142,8 @@ static PyObject *to_cpu(PyObject *self, PyObject *const *args, Py_ssize_t n, PyO
 
 static PyObject *itself(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_NewRef(self); }
 
-static PyObject *no_cuda(PyObject *Py_UNUSED(self), PyObject *const *Py_UNUSED(args), Py_ssize_t Py_UNUSED(n),
-                         PyObject *Py_UNUSED(names)) {
+static PyObject *no_cuda(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("cuda", args, n, kwnames);
     PyErr_SetString(PyExc_AssertionError, "Torch not compiled with CUDA enabled: hookgrad runs on the CPU");
     return NULL;
 }

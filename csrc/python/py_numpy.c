@@ -48,6 +48,7 @@ static PyObject *to_numpy(hg_ctx *cx, hg_tensor *t) {
 }
 
 static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("numpy", args, n, kwnames);
     PyObject *at[1];
     hg_ctx *cx = py_ctx();
     if (!cx || py_parse("numpy", "force", 0, args, n, kwnames, at)) return NULL;

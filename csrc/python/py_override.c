@@ -10,6 +10,7 @@
    A mode (TorchFunctionMode) is asked of every call in its thread, whatever the arguments. While there is one, attributes of every
    tensor are looked up by that same function. */
 #include "py_op.h"
+#include "py_tensor.h"
 
 static _Thread_local int disabled; /* how many withs deep */
 static _Thread_local int modes;    /* how many are on */
@@ -141,6 +142,36 @@ PyObject *py_override_slot(const char *name, PyObject *const *args, Py_ssize_t n
     return made;
 }
 
+/* A method of this name is called with these arguments, as Tensor.size(x, 0) too: of x.size(0) a class is asked when it looks the
+   method up. The answer is new, or NULL with the exception. */
+bool py_asked(const char *name, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames,
+              PyObject **answer) {
+    PyObject *few[8], **at = few;
+    Py_ssize_t n_all = 1 + n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (n_all > 8 && !(at = PyMem_New(PyObject *, n_all))) return *answer = PyErr_NoMemory(), true;
+    at[0] = self;
+    for (Py_ssize_t i = 1; i < n_all; i++) at[i] = args[i - 1];
+    bool asked = py_overrides(at, n_all);
+    PyObject *method = asked ? PyObject_GetAttrString((PyObject *)hg_py->tensor_type, name) : NULL;
+    *answer = method ? py_override(method, at, n + 1, kwnames) : NULL;
+    Py_XDECREF(method);
+    if (at != few) PyMem_Free(at);
+    return asked;
+}
+
+/* An attribute's own functions, once its descriptor asks: of x.grad a class is asked when it looks that up, of Tensor.grad.__get__(x),
+   which a mode calls, here. */
+static PyObject *get_asking(PyObject *self, void *closure) {
+    const PyGetSetDef *own = closure;
+    if (!py_overrides(&self, 1)) return own->get(self, own->closure);
+    PyObject *attribute = PyObject_GetAttrString((PyObject *)hg_py->tensor_type, own->name);
+    PyObject *get = attribute ? PyObject_GetAttrString(attribute, "__get__") : NULL;
+    PyObject *answer = get ? py_override(get, &self, 1, NULL) : NULL;
+    Py_XDECREF(get);
+    Py_XDECREF(attribute);
+    return answer;
+}
+
 /* Setting an attribute that is Tensor's: 1 where it was asked about, 0 where nobody does, -1 with the exception. */
 int py_override_set(PyObject *self, PyObject *name, PyObject *value) {
     if (!value || !py_overrides(&self, 1)) return 0;
@@ -151,6 +182,27 @@ int py_override_set(PyObject *self, PyObject *name, PyObject *value) {
     Py_XDECREF(set);
     Py_XDECREF(made);
     return made ? 1 : -1;
+}
+
+static int set_asking(PyObject *self, PyObject *value, void *closure) {
+    const PyGetSetDef *own = closure;
+    PyObject *name = PyUnicode_FromString(own->name);
+    int asked = name ? py_override_set(self, name, value) : -1;
+    Py_XDECREF(name);
+    return asked ? (asked < 0 ? -1 : 0) : own->set(self, value, own->closure);
+}
+
+/* Something overrides for the first time. */
+static int let_attributes_ask(void) {
+    static PyGetSetDef own[MAX_ATTRIBUTES];
+    PyGetSetDef *all = hg_py->tensor_type->tp_getset;
+    for (size_t i = 0; all[i].name && !own[i].name; i++) {
+        if (all[i].name[0] == '_' && all[i].name[1] == '_') continue;
+        own[i] = all[i];
+        all[i].get = get_asking, all[i].closure = &own[i];
+        if (all[i].set) all[i].set = set_asking;
+    }
+    return 0;
 }
 
 /* ---- For the package -------------------------------------------------------------------------------------------- */
@@ -171,7 +223,7 @@ static hg_status passing(hg_ctx *cx, hg_tensor *t, hg_tensor **out) {
 /* _override_with(call): there is a class that overrides; call(function, args, kwargs) asks it. */
 static PyObject *override_with(PyObject *Py_UNUSED(m), PyObject *call) {
     hg_ctx *cx = py_ctx();
-    if (!cx) return NULL;
+    if (!cx || let_attributes_ask()) return NULL;
     hg_watching(cx->lib)->passing = passing;
     Py_XSETREF(hg_py->override, Py_NewRef(call));
     Py_RETURN_NONE;

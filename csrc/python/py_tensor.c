@@ -344,7 +344,7 @@ static PyMethodDef own_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-enum { MAX_ATTRIBUTES = 80, MAX_METHODS = 160, MAX_SLOTS = 80 };
+enum { MAX_METHODS = 160, MAX_SLOTS = 80 };
 static PyGetSetDef attributes[MAX_ATTRIBUTES];
 static PyMethodDef methods[MAX_METHODS];
 static PyType_Slot slots[MAX_SLOTS] = {

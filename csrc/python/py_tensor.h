@@ -15,6 +15,7 @@ PyObject *py_tensor_setitem(PyObject *self, PyObject *const *args, Py_ssize_t n)
 int py_tensor_buffer(PyObject *self, Py_buffer *view, int flags);
 void py_tensor_buffer_done(PyObject *self, Py_buffer *view);
 /* Attributes and methods, each list ending with an empty entry. */
+enum { MAX_ATTRIBUTES = 80 };
 extern PyGetSetDef py_tensor_attributes[]; /* py_tensor_attr.c */
 extern PyMethodDef py_tensor_methods[];    /* py_tensor_method.c */
 extern PyMethodDef py_cast_methods[];      /* py_cast.c: to, type, float, cpu ... */
@@ -22,6 +23,15 @@ extern PyMethodDef py_create_methods[];    /* py_creation.c: new_tensor ... */
 extern PyMethodDef py_numpy_methods[];     /* py_numpy.c: numpy, __array__ */
 extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
 extern PyMethodDef py_swap_methods[];      /* py_swap.c */
+
+/* Note [Overrides]: methods that are no ops begin with this. Returns what a class or a mode makes of the call, where one is asked. */
+#define ASK(name, args, n, kwnames)                                                                                    \
+    do {                                                                                                               \
+        PyObject *answer;                                                                                              \
+        if (hg_py->override && py_asked(name, self, args, n, kwnames, &answer)) return answer;                         \
+    } while (0)
+bool py_asked(const char *name, PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames,
+              PyObject **answer);
 
 /* What Parameter(empty(size, device=device, dtype=dtype)) is, in one call; device and dtype may be None. New. */
 PyObject *py_empty_parameter(PyObject *size, PyObject *device, PyObject *dtype);

@@ -1,5 +1,6 @@
 /* The hooks of a tensor, seen from Python: Tensor.register_hook and the tables behind it. */
 #include "py_hooks.h"
+#include "py_tensor.h"
 
 static PyObject *refuse(const char *words) {
     PyErr_SetString(PyExc_RuntimeError, words);
@@ -22,6 +23,7 @@ static PyObject *hook_of(const char *function, PyObject *const *args, Py_ssize_t
 }
 
 static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("register_hook", args, n, kwnames);
     PyObject *fn = hook_of("Tensor.register_hook", args, n, kwnames);
     if (!fn) return NULL;
     int levels = TENSOR(self)->levels;
@@ -33,6 +35,7 @@ static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_
 
 static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObject *const *args, Py_ssize_t n,
                                                            PyObject *kwnames) {
+    ASK("register_post_accumulate_grad_hook", args, n, kwnames);
     PyObject *fn = hook_of("Tensor.register_post_accumulate_grad_hook", args, n, kwnames);
     if (!fn) return NULL;
     if (!hg_tensor_requires_grad(TENSOR(self)))

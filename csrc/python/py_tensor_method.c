@@ -29,6 +29,7 @@ static int dim_of(hg_tensor *t, PyObject *o, const char *function) {
 }
 
 static PyObject *tensor_size(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("size", args, n, kwnames);
     PyObject *at[1] = {n ? args[0] : NULL};
     if ((n > 1 || kwnames) && py_parse("size", "dim", 0, args, n, kwnames, at)) return NULL;
     hg_tensor *t = TENSOR(self);
@@ -38,6 +39,7 @@ static PyObject *tensor_size(PyObject *self, PyObject *const *args, Py_ssize_t n
 }
 
 static PyObject *tensor_stride(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("stride", args, n, kwnames);
     PyObject *at[1];
     if (py_parse("stride", "dim", 0, args, n, kwnames, at)) return NULL;
     hg_tensor *t = TENSOR(self);
@@ -46,21 +48,28 @@ static PyObject *tensor_stride(PyObject *self, PyObject *const *args, Py_ssize_t
     return dim < 0 ? NULL : PyLong_FromLongLong(t->stride[dim]);
 }
 
-static PyObject *tensor_dim(PyObject *self, PyObject *Py_UNUSED(none)) { return PyLong_FromLong(TENSOR(self)->n_dim); }
+static PyObject *tensor_dim(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("dim", NULL, 0, NULL);
+    return PyLong_FromLong(TENSOR(self)->n_dim);
+}
 static PyObject *tensor_numel(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("numel", NULL, 0, NULL);
     return PyLong_FromLongLong(TENSOR(self)->numel);
 }
 
 static PyObject *tensor_element_size(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("element_size", NULL, 0, NULL);
     return PyLong_FromSize_t(hg_tensor_itemsize(TENSOR(self)));
 }
 
 static PyObject *tensor_storage_offset(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("storage_offset", NULL, 0, NULL);
     return PyLong_FromLongLong(hg_tensor_offset(TENSOR(self)));
 }
 
 /* torch gives 0 for a tensor without elements. */
 static PyObject *tensor_data_ptr(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("data_ptr", NULL, 0, NULL);
     return PyLong_FromVoidPtr(TENSOR(self)->numel && !hg_is_meta(TENSOR(self)) ? TENSOR(self)->data : NULL);
 }
 
@@ -88,6 +97,7 @@ static PyObject *tensor_storage_resize(PyObject *self, PyObject *size) {
 }
 
 static PyObject *tensor_is_contiguous(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("is_contiguous", args, n, kwnames);
     PyObject *at[1];
     hg_format f = HG_FORMAT_CONTIGUOUS;
     if (py_parse("is_contiguous", "memory_format", 0, args, n, kwnames, at) || py_format_or(at[0], "is_contiguous", &f))
@@ -95,19 +105,28 @@ static PyObject *tensor_is_contiguous(PyObject *self, PyObject *const *args, Py_
     return PyBool_FromLong(hg_tensor_lies_as(TENSOR(self), f));
 }
 
-static PyObject *tensor_get_device(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyLong_FromLong(-1); }
+static PyObject *tensor_get_device(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("get_device", NULL, 0, NULL);
+    return PyLong_FromLong(-1);
+}
 
 static PyObject *tensor_is_floating_point(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("is_floating_point", NULL, 0, NULL);
     return PyBool_FromLong(hg_dtype_is_float(TENSOR(self)->dtype));
 }
 
-static PyObject *tensor_is_complex(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { Py_RETURN_FALSE; }
+static PyObject *tensor_is_complex(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("is_complex", NULL, 0, NULL);
+    Py_RETURN_FALSE;
+}
 
 static PyObject *tensor_is_signed(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("is_signed", NULL, 0, NULL);
     return PyBool_FromLong(TENSOR(self)->dtype != HG_U8 && TENSOR(self)->dtype != HG_BOOL);
 }
 
 static PyObject *tensor_is_inference(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("is_inference", NULL, 0, NULL);
     return PyBool_FromLong(TENSOR(self)->is_inference);
 }
 
@@ -119,6 +138,7 @@ static bool needs_tensor(PyObject *other, const char *function) {
 }
 
 static PyObject *tensor_is_set_to(PyObject *self, PyObject *other) {
+    ASK("is_set_to", &other, 1, NULL);
     if (!needs_tensor(other, "is_set_to")) return NULL;
     hg_tensor *a = TENSOR(self), *b = TENSOR(other);
     return PyBool_FromLong(a->storage && b->storage && hg_storage_own(a->storage) == hg_storage_own(b->storage) &&
@@ -128,6 +148,7 @@ static PyObject *tensor_is_set_to(PyObject *self, PyObject *other) {
 }
 
 static PyObject *tensor_is_same_size(PyObject *self, PyObject *other) {
+    ASK("is_same_size", &other, 1, NULL);
     if (!needs_tensor(other, "is_same_size")) return NULL;
     hg_tensor *a = TENSOR(self), *b = TENSOR(other);
     return PyBool_FromLong(a->n_dim == b->n_dim && !memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape));
@@ -136,6 +157,7 @@ static PyObject *tensor_is_same_size(PyObject *self, PyObject *other) {
 /* ---- Elements as Python's --------------------------------------------------------------------------------------- */
 
 static PyObject *tensor_item(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("item", NULL, 0, NULL);
     hg_ctx *cx = py_ctx();
     hg_arg a;
     if (!cx) return NULL;
@@ -168,6 +190,7 @@ static PyObject *nested_list(const hg_tensor *t, int dim, const char *at) {
 }
 
 static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("tolist", NULL, 0, NULL);
     if (py_dispatches(self))
         return PyErr_Format(PyExc_RuntimeError, ".tolist() is not supported for tensor subclasses, got %s",
                             Py_TYPE(self)->tp_name);
@@ -196,10 +219,12 @@ static PyObject *tensor_requires(PyObject *self, PyObject *const *args, Py_ssize
 }
 
 static PyObject *tensor_requires_grad_(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("requires_grad_", args, n, kwnames);
     return py_refused_in_transform("requires_grad_") ? NULL : tensor_requires(self, args, n, kwnames);
 }
 
 static PyObject *tensor_retain_grad(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("retain_grad", NULL, 0, NULL);
     hg_ctx *cx = py_ctx();
     if (!cx || py_refused_in_transform("retain_grad")) return NULL;
     hg_status st = hg_tensor_retain_grad(cx, TENSOR(self));
@@ -207,6 +232,7 @@ static PyObject *tensor_retain_grad(PyObject *self, PyObject *Py_UNUSED(none)) {
 }
 
 static PyObject *tensor_detach_(PyObject *self, PyObject *Py_UNUSED(none)) {
+    ASK("detach_", NULL, 0, NULL);
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
     hg_status st = hg_tensor_detach_(cx, TENSOR(self));
@@ -250,6 +276,7 @@ static PyObject *call_backward(PyObject *backward, PyObject *self, PyObject *con
 }
 
 static PyObject *tensor_backward(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
+    ASK("backward", args, n, kwnames);
     PyObject *at[4], *instead;
     hg_ctx *cx = py_ctx();
     if (cx && !n && !kwnames && !hg_py->n_replaced) {
