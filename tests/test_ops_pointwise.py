@@ -1,5 +1,6 @@
 """Elementwise ops: values, dtypes, gradients and refusals. Expected values are PyTorch's."""
 
+import itertools
 import math
 
 import pytest
@@ -300,6 +301,24 @@ def test_broadcasting():
     assert str(failure.value) == (
         "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 1"
     )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 17, 100, 128, 129])
+def test_short_rows_are_as_if_what_repeats_were_written_out(n):
+    for rows, dtype in itertools.product(
+        (2, 9, 3000), (torch.float32, torch.float64, torch.float16, torch.int32, torch.uint8)
+    ):
+        whole = (torch.arange(2 * rows * n) % 7).to(dtype).view(2, rows, n)
+        for other in ((n,), (2, 1, n), (2, rows, 1), (rows, 1), (1, 1, n)):
+            few = (torch.arange(math.prod(other)) % 5 + 1).to(dtype).view(other)
+            many = few.expand(whole.shape).clone()
+            assert torch.equal(whole + few, whole + many) and torch.equal(few - whole, many - whole)
+            assert torch.equal(whole < few, whole < many)
+            assert torch.equal(torch.where(few > 2, whole, few), torch.where(many > 2, whole, many))
+            assert torch.equal(torch.add(few, whole.float()), torch.add(many, whole.float()))
+            out = torch.empty(n, 2, rows, dtype=dtype).permute(1, 2, 0)
+            assert torch.equal(torch.mul(whole, few, out=out), whole * many)
+            assert torch.equal(whole.clone().mul_(few), whole * many)
 
 
 def test_chunks_of_mixed_dtypes_meet_at_their_ends():

@@ -7,6 +7,7 @@
 void hg_iter_begin(hg_iter *it, int n_dim, const int64_t *shape) {
     it->n_operands = 0;
     it->n_dim = n_dim;
+    it->joins = false;
     for (int i = 0; i < n_dim; i++) it->shape[i] = shape[i];
 }
 
@@ -14,6 +15,7 @@ void hg_iter_add(hg_iter *it, const void *data, size_t itemsize, int n_dim, cons
                  const int64_t *stride) {
     int k = it->n_operands++, lead = it->n_dim - n_dim;
     it->p[k] = (char *)data;
+    it->size[k] = (int64_t)itemsize;
     for (int i = 0; i < lead; i++) it->step[i][k] = 0;
     for (int i = 0; i < n_dim; i++) it->step[lead + i][k] = shape[i] == 1 ? 0 : stride[i] * (int64_t)itemsize;
 }
@@ -64,6 +66,12 @@ void hg_iter_coalesce(hg_iter *it) {
     it->n_dim = n ? last + 1 : 0;
 }
 
+enum {
+    MOST_JOINED = 128,
+    JOINED = 4096,
+    SLACK = 64
+}; /* numbers of a row; bytes of rows that were joined, and behind them */
+
 void hg_iter_lengthen(hg_iter *it) {
     enum { SHORT_ROW = 4 };
     int last = it->n_dim - 1;
@@ -72,6 +80,59 @@ void hg_iter_lengthen(hg_iter *it) {
     memcpy(step, it->step[last], sizeof step);
     it->shape[last] = it->shape[last - 1], memcpy(it->step[last], it->step[last - 1], sizeof step);
     it->shape[last - 1] = size, memcpy(it->step[last - 1], step, sizeof step);
+}
+
+bool hg_iter_join(hg_iter *it) {
+    int last = it->n_dim - 1;
+    it->joins = last > 0 && it->shape[last] <= MOST_JOINED;
+    for (int k = 0; it->joins && k < it->n_operands; k++) {
+        int64_t row = it->step[last][k], down = it->step[last - 1][k];
+        bool repeats = down ? row == 0 && it->size[k] == sizeof(uint32_t) : row == it->size[k];
+        it->joins = down == row * it->shape[last] || (k > 0 && repeats);
+    }
+    return it->joins;
+}
+
+/* to[] = `times` rows of one number each, n times; writes on through a unit. */
+static void write_out(const char *from, int64_t down, int64_t times, int64_t n, uint32_t *to) {
+    enum { UNIT = 16 };
+    for (; times > 0; times--, from += down, to += n)
+        for (int64_t i = 0; i < n; i += UNIT)
+            for (int j = 0; j < UNIT; j++) to[i + j] = *(const uint32_t *)(const void *)from;
+}
+
+/* The next `rows` rows as few long ones. An operand whose row is the same in each has it written out, as often as there is room; so
+   has one that has a number for each, again and again. */
+static void run_joined(const hg_iter *it, int64_t rows, char *const *p, hg_row_fn fn, void *arg) {
+    const int last = it->n_dim - 1;
+    const int64_t n = it->shape[last], *down = it->step[last - 1];
+    int64_t most = rows, step[HG_ITER_MAX];
+    uint32_t room[HG_ITER_MAX][(JOINED + SLACK) / sizeof(uint32_t)];
+    char *q[HG_ITER_MAX];
+    memcpy(q, p, sizeof q), memcpy(step, it->step[last], sizeof step);
+    for (int k = 1; k < it->n_operands; k++) {
+        if (down[k] == step[k] * n) continue;
+        int64_t size = n * it->size[k], all = rows * size;
+        char *to = (char *)room[k];
+        if (all > JOINED) all = JOINED / size * size;
+        if (most > all / size) most = all / size;
+        step[k] = it->size[k];
+        if (down[k]) continue;
+        q[k] = memcpy(to, p[k], (size_t)size);
+        for (int64_t done = size; done < all; done += done)
+            memcpy(to + done, to, (size_t)(done < all - done ? done : all - done));
+    }
+    for (int64_t some; rows > 0; rows -= some) {
+        char *from[HG_ITER_MAX];
+        some = rows < most ? rows : most;
+        for (int k = 0; k < it->n_operands; k++) {
+            bool each = down[k] && !it->step[last][k];
+            if (each) write_out(q[k], down[k], some, n, room[k]);
+            from[k] = each ? (char *)room[k] : q[k];
+            q[k] += some * down[k];
+        }
+        fn(arg, some * n, from, step);
+    }
 }
 
 /* Elements begin to end, counted in the order of the dimensions. */
@@ -92,10 +153,19 @@ static void rows_between(const hg_iter *it, int64_t begin, int64_t end, hg_row_f
     const int64_t *step = it->step[last];
     for (int64_t n; begin < end; begin += n) {
         n = it->shape[last] - at[last] < end - begin ? it->shape[last] - at[last] : end - begin;
-        fn(arg, n, p, step);
-        if (last && n == it->shape[last]) { /* the whole rows of one plane, without asking where they are */
-            const int64_t *down = it->step[last - 1];
-            for (; begin + 2 * n <= end && at[last - 1] + 1 < it->shape[last - 1]; begin += n, at[last - 1]++) {
+        const bool is_whole = last && n == it->shape[last];
+        const int64_t *down = is_whole ? it->step[last - 1] : still;
+        if (is_whole && it->joins) {
+            const int64_t left = it->shape[last - 1] - at[last - 1], fit = (end - begin) / n;
+            const int64_t rows = left < fit ? left : fit;
+            run_joined(it, rows, p, fn, arg);
+            for (int k = 0; k < it->n_operands; k++) p[k] += (rows - 1) * down[k];
+            begin += (rows - 1) * n, at[last - 1] += rows - 1;
+        } else {
+            fn(arg, n, p, step);
+            /* the whole rows of one plane, without asking where they are */
+            for (; is_whole && begin + 2 * n <= end && at[last - 1] + 1 < it->shape[last - 1];
+                 begin += n, at[last - 1]++) {
                 for (int k = 0; k < HG_ITER_MAX; k++) p[k] += k < it->n_operands ? down[k] : 0;
                 fn(arg, n, p, step);
             }

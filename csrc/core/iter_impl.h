@@ -26,6 +26,8 @@ typedef struct hg_iter {
     char *p[HG_ITER_MAX];
     int64_t shape[HG_MAX_DIM];
     int64_t step[HG_MAX_DIM][HG_ITER_MAX]; /* bytes */
+    int64_t size[HG_ITER_MAX];             /* of an element */
+    bool joins;
 } hg_iter;
 
 /* The shape every operand is broadcast to; operands are added next, the result first. */
@@ -38,6 +40,9 @@ static inline void hg_iter_add_tensor(hg_iter *it, const hg_tensor *t) {
 }
 /* Merge dimensions: once, after the last operand. */
 void hg_iter_coalesce(hg_iter *it);
+/* Are rows short, and does each operand go on from one to the next, or repeat its row, or a number for each? Then the loop is called
+   for many of them at once, with what repeats written out. */
+bool hg_iter_join(hg_iter *it);
 /* Makes rows of the dimension before where the last one has few elements: every row is a call. */
 void hg_iter_lengthen(hg_iter *it);
 void hg_iter_run(const hg_iter *it, hg_loop loop, const hg_extra_args *extra);

@@ -208,7 +208,7 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         if (t->dtype != wanted) run.load[i] = hg_converter(wanted, (hg_dtype)t->dtype), converts = true;
     }
     hg_iter_coalesce(&it);
-    hg_iter_lengthen(&it);
+    if (!hg_iter_join(&it)) hg_iter_lengthen(&it);
     if (converts)
         hg_iter_work(cx, &it, run_chunks, &run);
     else
