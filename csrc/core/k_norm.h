@@ -17,15 +17,20 @@ HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
         REAL lane[LANES] = {0};                                                                                        \
         int64_t end = i + (n - i < 16 * wide ? (n - i) / wide * wide : 16 * wide);                                     \
         for (; i < end; i += wide)                                                                                     \
-            for (int k = 0; k < wide; k++) lane[k] += term(i + k);                                                     \
+            for (int k = 0; k < wide; k++) lane[k] += term(REAL, i + k);                                               \
         total += (double)KERNEL(hg_sum_lanes)(fused, wide, lane);                                                      \
     }                                                                                                                  \
-    for (; i < n; i++) total += (double)(term(i));                                                                     \
+    if (fused && n - i >= HG_LANES) {                                                                                  \
+        KERNEL(hg_lanes) last = {0};                                                                                   \
+        for (; n - i >= HG_LANES; i += HG_LANES) last += term(KERNEL(hg_lanes), i);                                    \
+        total += (double)KERNEL(hg_sum_lanes)(fused, HG_LANES, (REAL *)&last);                                         \
+    }                                                                                                                  \
+    HG_ROLLED for (; i < n; i++) total += (double)(term(REAL, i));                                                     \
     return total
 
-#define VALUE(i)   x[i]
-#define SQUARE(i)  ((x[i] - mean) * (x[i] - mean))
-#define PRODUCT(i) (g[i] * (x[i] - mean))
+#define VALUE(T, i)   (*(const T *)(x + (i)))
+#define SQUARE(T, i)  ((VALUE(T, i) - mean) * (VALUE(T, i) - mean))
+#define PRODUCT(T, i) (*(const T *)(g + (i)) * (VALUE(T, i) - mean))
 HG_INLINE double KERNEL(sum)(const bool fused, const REAL *x, int64_t n) { SUM_IN_LANES(VALUE); }
 HG_INLINE double KERNEL(squares)(const bool fused, const REAL *x, int64_t n, REAL mean) { SUM_IN_LANES(SQUARE); }
 HG_INLINE double KERNEL(products)(const bool fused, const REAL *g, const REAL *x, int64_t n, REAL mean) {
