@@ -16,7 +16,7 @@ def close(got, want, k):
 @pytest.mark.parametrize("k", [0, 1, 3, 64, 257, 600])
 def test_products_of_every_shape_and_layout(k):
     rng = np.random.default_rng(k)
-    for m, n in itertools.product([1, 2, 7, 14, 15, 29, 130], [1, 2, 15, 16, 17, 33, 140, 530]):
+    for m, n in itertools.product([1, 2, 3, 4, 7, 15, 29, 130], [1, 2, 15, 16, 17, 33, 140, 530]):
         for ta, tb in itertools.product((False, True), repeat=2):
             a = rng.standard_normal((k, m) if ta else (m, k), dtype=np.float32)
             b = rng.standard_normal((n, k) if tb else (k, n), dtype=np.float32)
@@ -26,7 +26,9 @@ def test_products_of_every_shape_and_layout(k):
             assert close(got, want, k), (m, k, n, ta, tb)
 
 
-@pytest.mark.parametrize("m, k, n", [(230, 1024, 785), (15, 385, 770), (460, 769, 130), (225, 48, 416), (128, 32, 128)])
+@pytest.mark.parametrize(
+    "m, k, n", [(230, 1024, 785), (15, 385, 770), (460, 769, 130), (225, 48, 416), (128, 32, 128), (3, 800, 2090)]
+)
 def test_products_of_several_blocks(m, k, n):
     rng = np.random.default_rng(m)
     a, b = rng.standard_normal((m, k), dtype=np.float32), rng.standard_normal((k, n), dtype=np.float32)

@@ -11,6 +11,7 @@
 #include "gemm_impl.h"
 #include "conv_impl.h"
 #include "cpu_impl.h"
+#include "lanes_impl.h"
 #include "pool_impl.h"
 
 #include <assert.h>
@@ -22,8 +23,9 @@ enum { DEEP = 384, WIDE = 1024, TALL = 140, MAX_ROWS = 14, MAX_PANEL = 32, PAD =
 enum { WAYS = 8, PAGE = 1024 }; /* of the first cache, and how far apart numbers are that wait for the same ones */
 /* k, and numbers of b that stay in the first cache; numbers of c that do not stay in the second */
 enum { SHORT = 32, FITTING = 16384, BEYOND = 1 << 18 };
-enum { AHEAD = 4, LINE = 16, ENOUGH_STEPS = 64 }; /* tiles fetch a line each AHEAD steps */
-enum { ROWS_AHEAD = 4, LONG = 300 };              /* of what is copied; steps that hide how long c takes to come */
+enum { AHEAD = 4, LINE = 16, ENOUGH_STEPS = 64 };       /* tiles fetch a line each AHEAD steps */
+enum { FEW_ROWS = 4, LONG_ROW = 512, ROOM_ROW = 1024 }; /* rows that pass by b without tiles, where they are long */
+enum { ROWS_AHEAD = 4, LONG = 300 }; /* of what is copied; steps that hide how long c takes to come */
 
 typedef struct tile {
     int64_t n, k;
@@ -43,6 +45,7 @@ typedef struct machine {
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
     void (*windows[MAX_ROWS][2][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
                                     int64_t c_row); /* so too, and how far pixels are apart - 1 */
+    void (*few[2])(int rows, const tile *t);        /* up to two of them, up to FEW_ROWS */
     hg_plane_tiles planes;
 } machine;
 
@@ -302,11 +305,34 @@ static bool single_tile(const machine *m, const hg_product *g, int64_t i0, int64
     return true;
 }
 
+/* Where few long rows pass by b a tile would wait for it: sums of ROOM_ROW columns are kept in memory instead, and b is read in order.
+   Returns at which column it ends, for what does not fill a vector. */
+static int64_t few_rows(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    const int64_t rows = i1 - i0, end = j0 + (j1 - j0) / LINE * LINE;
+    if (rows < 2 || rows > FEW_ROWS || j1 - j0 < LONG_ROW || g->b_at || g->b_col != 1) return j0;
+    for (int64_t j = j0, n; j < end; j += n) {
+        n = hg_least(end - j, ROOM_ROW);
+        tile t = {
+            .n = n, .a_row = g->a_row, .a_col = g->a_col, .b_row = g->b_row, .c_row = g->c_row, .alpha = g->alpha};
+        t.c = g->c + i0 * g->c_row + j;
+        t.add = g->add ? g->add + i0 * g->add_row + j : NULL, t.add_row = g->add_row, t.beta = g->beta;
+        for (int64_t p = 0;; p += t.k) {
+            t.k = depth(g, g->k - p);
+            t.a = g->a + i0 * g->a_row + p * g->a_col, t.b = g->b + p * g->b_row + j;
+            m->few[rows > 2]((int)rows, &t);
+            if (p + t.k == g->k) break;
+            t.add = t.c, t.add_row = t.c_row, t.beta = 1;
+        }
+    }
+    return end;
+}
+
 /* Rows [i0, i1) and columns [j0, j1) of the product, by this thread alone. Without memory for large blocks it makes do with
    small ones. */
 static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     assert(m); /* only products that need no tile go without a machine */
     if (single_tile(m, g, i0, i1, j0, j1)) return;
+    if ((j0 = few_rows(m, g, i0, i1, j0, j1)) == j1) return;
     const int64_t panel = 2 * m->lanes, n = j1 - j0;
     _Alignas(64) float little_b[DEEP * MAX_PANEL + PAD];
     /* The second cache is fast enough for b, if its rows find places there. */
@@ -363,9 +389,7 @@ static inline __attribute__((always_inline)) float dot(int64_t k, const float *a
     for (; width > 16 && p + 16 <= k; p += 16)
         for (int j = 0; j < 16; j++) part[j] = __builtin_fmaf(a[p + j], x[p + j], part[j]);
     for (; p < k; p++) sum = __builtin_fmaf(a[p], x[p], sum);
-    for (int half = width / 2; half; half /= 2)
-        for (int j = 0; j < half; j++) part[j] += part[j + half];
-    return sum + part[0];
+    return sum + hg_sum_lanes_f32(true, width, part);
 }
 
 /* y[i] = alpha * (rows of a times x) + beta * add. */

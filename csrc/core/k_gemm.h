@@ -103,6 +103,44 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 TILES(TILE)
 #undef TILE
 
+/* The same for the first rows of `most`, and t->n columns, whole vectors, by way of sums in memory: four rows of b at a time, or one.
+   What is beyond the last row is that row again, and not stored. */
+TARGET HG_INLINE void NAME(add_rows)(const int most, const int deep, const tile *t, const float *a, const int64_t *row,
+                                     const float *b, float (*sum)[ROOM_ROW + PAD]) {
+    VEC x[FEW_ROWS][4], s[FEW_ROWS];
+#pragma GCC unroll 16
+    for (int i = 0; i < most * deep; i++) x[i / deep][i % deep] = SPREAD(a[row[i / deep] + i % deep * t->a_col]);
+    for (int64_t j = 0; j < t->n; j += LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < most; i++) s[i] = LOAD(sum[i] + j);
+#pragma GCC unroll 16
+        for (int p = 0; p < deep; p++) {
+            const VEC y = LOAD(b + p * t->b_row + j);
+#pragma GCC unroll 16
+            for (int i = 0; i < most; i++) s[i] = FMA(x[i][p], y, s[i]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < most; i++) STORE(sum[i] + j, s[i]);
+    }
+}
+TARGET HG_INLINE void NAME(few)(const int most, int rows, const tile *t) {
+    float sum[FEW_ROWS][ROOM_ROW + PAD];
+    const float *a = t->a, *b = t->b;
+    int64_t p = 0, row[FEW_ROWS];
+    for (int i = 0; i < most; i++) row[i] = (i < rows ? i : rows - 1) * t->a_row;
+    memset(sum, 0, (size_t)most * sizeof *sum);
+    for (; p + 4 <= t->k; p += 4, a += 4 * t->a_col, b += 4 * t->b_row) NAME(add_rows)(most, 4, t, a, row, b, sum);
+    for (; p < t->k; p++, a += t->a_col, b += t->b_row) NAME(add_rows)(most, 1, t, a, row, b, sum);
+    for (int i = 0; i < rows; i++)
+        for (int64_t j = 0; j < t->n; j += LANES) {
+            VEC x = MUL(SPREAD(t->alpha), LOAD(sum[i] + j));
+            if (t->add) x = FMA(SPREAD(t->beta), LOAD(t->add + i * t->add_row + j), x);
+            STORE(t->c + i * t->c_row + j, x);
+        }
+}
+TARGET static void NAME(few_2)(int rows, const tile *t) { NAME(few)(2, rows, t); }
+TARGET static void NAME(few_4)(int rows, const tile *t) { NAME(few)(FEW_ROWS, rows, t); }
+
 /* Adds to c, or sets it where `first`: `rows` pixels in a row and one vector of channels or two, what they see at a + at[], each
    `apart` from the one before, times b, whose rows are HG_PANEL apart. All that is counted beside products takes up units that
    multiply: two steps go at once. */
@@ -198,5 +236,6 @@ static const machine NAME(machine) = {
             TILES(WINDOWS)
 #undef WINDOWS
         },
+    .few = {NAME(few_2), NAME(few_4)},
     .planes = {LANES, HIGH, NAME(frame), {HG_SEE(SEE_IN)}, {NAME(rake_3), NAME(rake_5)}, {HG_MEET(MEET_IN)}},
 };
