@@ -271,7 +271,7 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
         case HG_A_TENSORS: st = record_list(cx, &a[i], save, differentiable ? &n->next[e] : NULL, free_pool, to); break;
         case HG_A_INTS:
         case HG_A_FLOATS:
-            memcpy(free_pool, a[i].u.ints, a[i].n * sizeof *free_pool);
+            if (a[i].n) memcpy(free_pool, a[i].u.ints, a[i].n * sizeof *free_pool); /* an empty list may lie nowhere */
             to->u.ints = free_pool;
             break;
         case HG_A_STR: to->u.s = strcpy((char *)free_pool, a[i].u.s); break;
