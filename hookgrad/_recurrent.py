@@ -17,7 +17,7 @@ from .nn._whole import one_node
 def _lstm_gated(gates, c):
     i, f, g, o = gates.unsafe_chunk(4, 1)
     i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-    c = f * c + i * g
+    c = (f * c).add_(i * g)
     return o * c.tanh(), c
 
 
@@ -32,8 +32,8 @@ def _gru_step(from_input, state, w_hh, b_hh, w_hr=None):
     hidden_r, hidden_z, hidden_n = F.linear(h, w_hh, b_hh).unsafe_chunk(3, 1)
     r = (hidden_r + input_r).sigmoid()
     z = (hidden_z + input_z).sigmoid()
-    n = (input_n + hidden_n * r).tanh()
-    return ((h - n) * z + n,)
+    n = (input_n + hidden_n.mul_(r)).tanh()  # in place where it is in PyTorch: of what is overwritten a copy is saved
+    return ((h - n).mul_(z).add_(n),)
 
 
 def _tanh_step(from_input, state, w_hh, b_hh, w_hr=None):
@@ -132,12 +132,13 @@ def _packed(step, input, batch_sizes, state, weights, reverse):
     "MkldnnRnnLayerBackward0",
     *range(7),
     saved="input weight0 weight1 weight2 weight3 hx_ cx_ reverse",
-    results="result0 result1 result2",
+    results="result0 result1 result2 result3",
 )
 def _lstm_layer(input, w_ih, w_hh, b_ih, b_hh, h, c, reverse):
-    """A layer of an LSTM as one node, which it is in PyTorch where oneDNN computes it."""
+    """A layer of an LSTM as one node, which it is in PyTorch where oneDNN computes it. It saves oneDNN's workspace, too, of which
+    nothing is needed here."""
     output, (h, c) = _padded(_lstm_step, input, (h, c), (w_ih, w_hh, b_ih, b_hh, None), reverse)
-    return output, h, c
+    return output, h, c, _C.empty(0, dtype=_C.uint8)
 
 
 def is_cast():
@@ -185,7 +186,7 @@ def _run(
         states = [[h[k] for h in hx] for k in range(len(weights))]
 
         def layer(x, state, w, reverse):
-            output, *state = _lstm_layer(*_autocast(x, *w[:4], *state), reverse)
+            output, *state, _ = _lstm_layer(*_autocast(x, *w[:4], *state), reverse)
             return output, state
     elif batch_sizes is None:
 

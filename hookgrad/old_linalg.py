@@ -138,7 +138,12 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     return named("lu_unpack")(P, L, U)
 
 
-@one_node("LuUnpackBackward0", 0, saved="-", derivative=_lu.of_lu_unpack)
+@one_node(
+    "LuUnpackBackward0",
+    0,
+    saved="- - LU_data_sym_argsize_minus_1 LU_data_sym_argsize_minus_2",
+    derivative=_lu.of_lu_unpack,
+)
 def _unpacked(LU_data, unpack_data):
     return linalg._halves(LU_data) if unpack_data else (LU_data.new_empty(0), LU_data.new_empty(0))
 

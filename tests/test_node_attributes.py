@@ -275,12 +275,10 @@ def test_what_is_not_kept_is_computed_from_what_is():
 
 
 def test_the_factors_of_a_matrix_are_packed_with_it():
-    A, packed = torch.eye(3).mul(2).requires_grad_(), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (packed.append(str(t.dtype)), t)[1], lambda t: t):
-        torch.linalg.det(A)
-        torch.linalg.slogdet(A)
-        torch.linalg.solve(A, torch.ones(3))
-    assert packed == ["torch.float32", "torch.float32", "torch.int32", "torch.float32"] * 3
+    A = torch.eye(3).mul(2).requires_grad_()
+    for f in (torch.linalg.det, torch.linalg.slogdet, lambda A: torch.linalg.solve(A, torch.ones(3))):
+        a, lu, pivots, (_, result) = packed(lambda f=f: f(A))
+        assert (a, lu, pivots) == (((3, 3), "leaf"), ((3, 3), "data"), ((3,), "data")) and "Linalg" in result
     assert torch.linalg.slogdet(A).logabsdet.grad_fn._saved_sign.grad_fn is not None
 
 
@@ -290,6 +288,62 @@ def test_a_dimension_is_saved_as_it_was_given():
         assert made.grad_fn._saved_dim == 2**64 - 1
     torch.cat([x, x], dim=-1).sum().backward()
     assert x.grad.tolist() == [[2] * 4] * 2
+
+
+def packed(make):
+    """What was packed where `make` ran: shape, and the node that it is of."""
+    seen = []
+
+    def pack(t):
+        seen.append((tuple(t.shape), t.grad_fn.name() if t.grad_fn else "leaf" if t.requires_grad else "data"))
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        make()
+    return seen
+
+
+def test_what_a_step_of_a_gru_overwrites_is_saved_by_copies():
+    cell, x = torch.nn.GRUCell(3, 4), leaf(2, 3)
+    copies = [shape for shape, of in packed(lambda: cell(x)) if of == "CloneBackward0"]
+    assert copies == [(2, 4), (2, 4)]
+
+
+def test_a_layer_of_an_lstm_saves_a_workspace_as_well():
+    lstm, x = torch.nn.LSTM(4, 3), torch.ones(5, 2, 4)
+    assert len(packed(lambda: lstm(x))) == 11 and lstm(x)[0].grad_fn._saved_result3.dtype == torch.uint8
+
+
+def test_ctc_loss_saves_how_it_got_there_and_its_targets_as_they_came():
+    scores, targets = leaf(5, 2, 4), torch.tensor([[1, 2, 3], [2, 3, 1]])
+    loss = lambda: F.ctc_loss(scores, targets, torch.tensor([5, 4]), torch.tensor([2, 1]), reduction="none")
+    assert packed(loss) == [((5, 2, 4), "leaf"), ((2, 3), "data"), ((2,), "CtcLossBackward0"), ((2, 5, 5), "data")]
+    node = loss().grad_fn
+    assert (node._saved_input_lengths, node._saved_target_lengths) == ((5, 4), (2, 1))
+    assert node._saved_targets is targets and node._saved_result1.shape == (2, 5, 5)
+
+
+def test_functions_that_are_one_node_show_settings_and_sizes():
+    node = F.bilinear(leaf(5, 3), leaf(5, 4), leaf(2, 3, 4)).grad_fn
+    node = node if hasattr(node, "_saved_i1") else node.next_functions[0][0]
+    assert (node._saved_expand1, node._saved_expand2, node._saved_expand3) == ((1, 3), (0,), (1, 2))
+    assert node._saved_sumdim == (2, 3) and not hasattr(node, "_raw_saved_sumdim")
+    node = F.unfold(leaf(1, 2, 3, 4), 2).grad_fn
+    assert (node._saved_self_sym_argsize_minus_1, node._saved_self_sym_argsize_minus_2) == (4, 3)
+    assert "_saved_self_sym_argsize_minus_1" in dir(node)
+    q = torch.rand(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    sums = F.scaled_dot_product_attention(q, q, q).grad_fn._saved_logsumexp
+    assert torch.allclose(sums, (q @ q.mT / 2).logsumexp(-1)) and sums.stride() == (6, 1, 2)
+
+
+def test_the_derivative_of_such_a_function_shows_the_same_and_the_gradient():
+    image, grid = leaf(1, 1, 3, 3), torch.zeros(1, 2, 2, 2, requires_grad=True)
+    y = F.grid_sample(image, grid, align_corners=True)
+    (g,) = torch.autograd.grad(y.square().sum(), image, create_graph=True)
+    node = g.grad_fn
+    assert node._saved_input is image and node._saved_grid is grid and node._saved_align_corners is True
+    assert torch.equal(node._saved_grad_output, 2 * y) and "_raw_saved_grad_output" in dir(node)
+    assert node._saved_interpolation_mode == 0
 
 
 def test_a_layer_of_an_lstm_shows_what_it_saved():

@@ -195,7 +195,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
 # ---- Of classes ----------------------------------------------------------------------------------------------------------
 
 
-@one_node("SoftMarginLossBackward0", 0, saved="self target reduction", twice=True)
+@one_node("SoftMarginLossBackward0", 0, saved="self target reduction", twice="grad_output")
 def _soft_margin(input, target, reduction):
     return _reduced((input * -target).exp().log1p(), reduction)
 
@@ -339,10 +339,38 @@ def _log_sum_exp(terms):
     return (total.masked_fill(is_dead, 1.0).log() + most).masked_fill(is_dead, -math.inf)
 
 
-@one_node("CtcLossBackward0", 0, saved="log_probs targets input_lengths target_lengths blank zero_infinity")
+def _spelled(targets, lengths, blank):
+    """Targets (N, S), or all in a row, as (N, longest), blanks following the shorter ones."""
+    n, longest = len(lengths), max(lengths, default=0)
+    targets = targets.to(hookgrad.int64)
+    if targets.dim() == 1:
+        rows = targets.split(lengths) if n else ()
+        targets = hookgrad.zeros((n, longest), dtype=hookgrad.int64)
+        for row, values in zip(targets, rows):
+            row[: len(values)] = values
+    elif targets.shape[0] != n or targets.shape[1] < longest:
+        raise RuntimeError(
+            f"Expected tensor to have size at least {longest} at dimension 1, but got size {targets.shape[1]} for "
+            "argument #2 'targets' (while checking arguments for ctc_loss_allocate_outputs)"
+        )
+    targets = targets[:, :longest]
+    return targets.masked_fill(hookgrad.arange(longest) >= hookgrad.tensor(lengths).unsqueeze(1), blank)
+
+
+@one_node(
+    "CtcLossBackward0",
+    0,
+    saved="log_probs targets input_lengths target_lengths blank zero_infinity",
+    results="result0 result1",
+    differentiable=1,
+)
 def _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity):
-    """Of (T, N, C) with targets (N, S), the loss of each sequence (N)."""
+    """Of (T, N, C) the loss of each sequence (N), and the log-probabilities on the way there (N, T, 2 * longest + 1)."""
     steps, n, _ = log_probs.shape
+    targets = _spelled(targets, target_lengths, blank)
+    input_lengths, target_lengths = (
+        hookgrad.tensor(at, dtype=hookgrad.int64) for at in (input_lengths, target_lengths)
+    )
     width = targets.shape[1]
     rows = hookgrad.arange(n)
     # The targets with blanks around each: blank, a, blank, b, blank ...
@@ -354,11 +382,14 @@ def _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity
     dead = log_probs.new_full((n, 1), -math.inf)
     alpha = emitted[0].masked_fill(hookgrad.arange(2 * width + 1) > 1, -math.inf)
     alpha = alpha.masked_fill((hookgrad.arange(2 * width + 1) >= 2 * target_lengths.unsqueeze(1) + 1), -math.inf)
+    alphas = [alpha]
     for t in range(1, steps):
         one_back = hookgrad.cat([dead, alpha[:, :-1]], 1)
         two_back = hookgrad.cat([dead, dead, alpha[:, :-2]], 1)[:, : alpha.shape[1]].masked_fill(~may_skip, -math.inf)
         moved = _log_sum_exp(hookgrad.stack([alpha, one_back, two_back])) + emitted[t]
         alpha = hookgrad.where((t < input_lengths).unsqueeze(1), moved, alpha)
+        alphas.append(alpha)
+    way = hookgrad.stack(alphas, 1).detach()
     ends = alpha[rows, 2 * target_lengths]
     before = alpha[rows, (2 * target_lengths - 1).clamp_min(0)].masked_fill(target_lengths == 0, -math.inf)
     loss = -_log_sum_exp(hookgrad.stack([ends, before]))
@@ -370,9 +401,9 @@ def _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity
     loss = loss.masked_fill(unread & (target_lengths == 0), -0.0).masked_fill(unread & (target_lengths > 0), math.inf)
     # A target that does not fit has NaN for a derivative: that of a square root at zero, times zero.
     misfits = ((loss.detach() == math.inf) & ~unread).nonzero().squeeze(1)
-    if zero_infinity or misfits.numel() == 0:
-        return loss
-    return loss.index_add(0, misfits, (log_probs[:, misfits].exp() * 0).sqrt().sum((0, 2)))
+    if not zero_infinity and misfits.numel():
+        loss = loss.index_add(0, misfits, (log_probs[:, misfits].exp() * 0).sqrt().sum((0, 2)))
+    return loss, way
 
 
 def _lengths(lengths, name, n):
@@ -382,7 +413,7 @@ def _lengths(lengths, name, n):
     lengths = lengths.long()
     if lengths.numel() != n:
         raise RuntimeError(f"{name} must be of size batch_size")
-    return lengths.reshape(n)
+    return tuple(lengths.reshape(n).tolist())
 
 
 def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
@@ -411,35 +442,21 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
         raise RuntimeError("blank must be in label range")
     input_lengths = _lengths(input_lengths, "input_lengths", n)
     target_lengths = _lengths(target_lengths, "target_lengths", n)
-    if bool((target_lengths < 0).any()):
+    if min(target_lengths, default=0) < 0:
         raise RuntimeError(
-            f"Expected target_lengths to have value at least 0, but got value {int(target_lengths.min())} "
+            f"Expected target_lengths to have value at least 0, but got value {min(target_lengths)} "
             "(while checking arguments for ctc_loss_allocate_outputs)"
         )
-    longest = int(target_lengths.max()) if n else 0
-    if bool((input_lengths > steps).any()):
+    if max(input_lengths, default=0) > steps:
         raise RuntimeError(
-            f"Expected input_lengths to have value at most {steps}, but got value {int(input_lengths.max())} "
+            f"Expected input_lengths to have value at most {steps}, but got value {max(input_lengths)} "
             "(while checking arguments for ctc_loss_allocate_outputs)"
         )
-    targets = targets.to(hookgrad.int64)
-    if targets.dim() == 1:
-        rows = targets.split(target_lengths.tolist()) if n else ()
-        targets = hookgrad.zeros((n, longest), dtype=hookgrad.int64)
-        for row, values in zip(targets, rows):
-            row[: len(values)] = values
-    elif targets.shape[0] != n or targets.shape[1] < longest:
-        raise RuntimeError(
-            f"Expected tensor to have size at least {longest} at dimension 1, but got size {targets.shape[1]} for "
-            "argument #2 'targets' (while checking arguments for ctc_loss_allocate_outputs)"
-        )
-    targets = targets[:, :longest]
-    targets = targets.masked_fill(hookgrad.arange(longest) >= target_lengths.unsqueeze(1), blank)
-    loss = _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
+    loss, _ = _ctc(log_probs, targets, input_lengths, target_lengths, blank, zero_infinity)
     if zero_infinity:
         loss = hookgrad.where(loss == math.inf, hookgrad.zeros((), dtype=loss.dtype), loss)
     if reduction == "mean":
-        return (loss / target_lengths.clamp_min(1)).mean()
+        return (loss / hookgrad.tensor(target_lengths, dtype=loss.dtype).clamp_min(1)).mean()
     if reduction == "sum":
         return loss.sum()
     return loss if is_batched else loss.squeeze(0)

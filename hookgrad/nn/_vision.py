@@ -362,10 +362,18 @@ def _grid_sample(input, grid, mode, padding_mode, align_corners):
 
 
 _grid_sample2d = one_node(
-    "GridSampler2DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners", twice=True
+    "GridSampler2DBackward0",
+    0,
+    1,
+    saved="input grid interpolation_mode padding_mode align_corners",
+    twice="grad_output",
 )(_grid_sample)
 _grid_sample3d = one_node(
-    "GridSampler3DBackward0", 0, 1, saved="input grid interpolation_mode padding_mode align_corners", twice=True
+    "GridSampler3DBackward0",
+    0,
+    1,
+    saved="input grid interpolation_mode padding_mode align_corners",
+    twice="grad_output",
 )(_grid_sample)
 
 _OLD_CORNERS = (
@@ -571,7 +579,7 @@ def _check_patches(kernel, input):
 @one_node(
     "Im2ColBackward0",
     0,
-    saved="- kernel_size dilation padding stride",
+    saved="- kernel_size dilation padding stride self_sym_argsize_minus_1 self_sym_argsize_minus_2",
     derivative=lambda g, x, *settings: _col2im(g, x.shape[2:], *settings),
 )
 def _im2col(input, kernel, dilation, padding, stride):

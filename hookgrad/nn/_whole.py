@@ -28,6 +28,7 @@ class _Whole:
 
     def __init__(self, name, function, args, edges, saved, results, derivative=None, twice=False):
         self._name = name  # which the core's node does not own
+        self._words = saved
         self._saved_names = [word.removeprefix("+") for word in saved]
         self._result_names = sorted(n for n in results if n != "-")
         self._results = [results.index(n) for n in self._result_names]
@@ -63,10 +64,12 @@ class _Whole:
             return NotImplemented
         at = self._saved_names.index(name)
         sizes = name.endswith("_sym_sizes")
-        if self._is_saved[at] and not sizes:
+        if at < len(self._args) and self._is_saved[at] and not sizes:
             return _C._function_saved(self, raw)[self._order.index(at)]
         if raw:
             return NotImplemented
+        if at >= len(self._args):
+            return self._shapes[0][-int(name[-1])]
         if sizes:
             return self._shapes[at]
         value = self._args[at]
@@ -78,7 +81,8 @@ class _Whole:
         shown = [(n, saved) for n, saved in zip(self._saved_names, self._is_saved) if n not in ("", "-", "=")]
         raw = ["_raw_saved_" + n for n, saved in shown if saved and not n.endswith("_sym_sizes")]
         results = [kind + n for n in self._result_names for kind in ("_saved_", "_raw_saved_")]
-        return ["_saved_" + n for n, _ in shown] + raw + results
+        more = [n for n in self._saved_names[len(self._args) :] if n != "-"]
+        return ["_saved_" + n for n in [*[n for n, _ in shown], *more]] + raw + results
 
     def _run_backward(self, *grads):
         """What the engine calls, with the node for `self`: a gradient, or None, for each edge."""
@@ -104,7 +108,8 @@ class _Whole:
 
         if as_one:
             sources = [*range(n), *(n + i for i in edges if isinstance(args[i], _C.Tensor))]
-            through = one_node(self._name[:-1] + "Backward0", *sources)(through)
+            shown = "" if self._twice is True else " ".join([self._twice, *["-"] * (n - 1), *self._words])
+            through = one_node(self._name[:-1] + "Backward0", *sources, saved=shown)(through)
         got = iter(through(*grads, *args))
         return tuple([next(got) if i in wants else None for i in edges])
 
@@ -203,7 +208,8 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
     tensor whose rows the function reads: one row of zeros stands in for all. `results` has a word for each of the first
     results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges from those of the
     outputs, the arguments and the results saved; it is written in terms of ops. `twice` says that the derivative is one node,
-    too, when it is differentiated: then it runs the function. Of the results the first `differentiable` have a gradient, where
+    too, when it is differentiated: then it runs the function; a word, that this node shows the same and by that word the gradient.
+    Words beyond the arguments, "self_sym_argsize_minus_1", are of sizes of the first. Of the results the first `differentiable` have a gradient, where
     they are floating point; all, where it is None.
     """
     saved, results = saved.split(), results.split()

@@ -297,7 +297,8 @@ def scaled_dot_product_attention(
     return _attention(*settings)
 
 
-def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa):
+def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, sums=None):
+    """The logarithms of what the weights are divided by are appended to `sums`, where it is there."""
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
     if enable_gqa:
@@ -314,6 +315,8 @@ def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable
             attn_mask = _canonical_mask(~attn_mask, "attn_mask", None, "", query.dtype)
         scores = scores + attn_mask
     weights = _safe_softmax(scores)
+    if sums is not None:
+        sums.append(scores.detach().amax(-1) - weights.detach().amax(-1).log())
     if dropout_p > 0.0:
         weights = _nn.dropout(weights, dropout_p)
     return weights @ value
@@ -328,7 +331,7 @@ def _attention_at_once(query, key, value, attn_mask, dropout_p, is_causal, scale
             return _C._scaled_dot_product_flash_attention_for_cpu(
                 query, key, value, dropout_p, is_causal, attn_mask=attn_mask, scale=scale
             )[0]
-    return _attention_of_ops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    return _attention_of_ops(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)[0]
 
 
 @one_node(
@@ -337,24 +340,27 @@ def _attention_at_once(query, key, value, attn_mask, dropout_p, is_causal, scale
     1,
     2,
     saved="query key value attn_mask dropout_p is_causal scale",
-    results="output",
+    results="output logsumexp",
+    differentiable=1,
 )
 def _attention_of_ops(query, *settings):
-    output = _attention(query, *settings)
+    sums = []
+    output = _attention(query, *settings, sums)
+    sums = sums[0].transpose(1, 2).contiguous().transpose(1, 2)
     if query.is_contiguous():
-        return output
+        return output, sums
     # It lies in memory as the query does: dimensions in the order of their strides.
     order = sorted(range(4), key=lambda dim: -query.stride(dim))
-    return output.permute(order).contiguous().permute([order.index(dim) for dim in range(4)])
+    return output.permute(order).contiguous().permute([order.index(dim) for dim in range(4)]), sums
 
 
-def _of_softmax(grad, _, result):
+def _of_softmax(grad, scores, dim, result):
     weighted = grad * result
     return weighted - result * weighted.sum(-1, keepdim=True)
 
 
-@one_node("SafeSoftmaxBackward0", 0, saved="-", results="result", derivative=_of_softmax)
-def _safe_softmax(scores):
+@one_node("SafeSoftmaxBackward0", 0, saved="- dim", results="result", derivative=_of_softmax)
+def _safe_softmax(scores, dim=-1):
     """softmax over the last dimension, zeros where everything is minus infinity."""
     is_masked = (scores == -math.inf).all(-1, keepdim=True)
     if not bool(is_masked.any()):
@@ -362,19 +368,19 @@ def _safe_softmax(scores):
     return scores.masked_fill(is_masked, 0.0).softmax(-1).masked_fill(is_masked, 0.0)
 
 
-def _of_trilinear(grad, x, y, z, dims):
-    dx, dy, dz, out = dims
+def _of_trilinear(grad, x, y, z, no_x, no_y, no_z, summed):
     return (
-        _trilinear(grad, y, z, (out, dy, dz, dx)),
-        _trilinear(x, grad, z, (dx, out, dz, dy)),
-        _trilinear(x, y, grad, (dx, dy, out, dz)),
+        _trilinear(grad, y, z, summed, no_y, no_z, no_x),
+        _trilinear(x, grad, z, no_x, summed, no_z, no_y),
+        _trilinear(x, y, grad, no_x, no_y, summed, no_z),
     )
 
 
-@one_node("TrilinearBackward0", 0, 1, 2, saved="i1 i2 i3", derivative=_of_trilinear)
-def _trilinear(x, y, z, dims):
-    """The products of three tensors, whose dimensions have these letters, and so has the result."""
-    return hookgrad.einsum("{},{},{}->{}".format(*dims), x, y, z)
+@one_node("TrilinearBackward0", 0, 1, 2, saved="i1 i2 i3 expand1 expand2 expand3 sumdim", derivative=_of_trilinear)
+def _trilinear(x, y, z, no_x, no_y, no_z, summed):
+    """The products of three tensors of four dimensions, but those that each has not, summed along some."""
+    letters = ["".join([c for d, c in enumerate("abcd") if d not in without]) for without in (no_x, no_y, no_z, summed)]
+    return hookgrad.einsum("{},{},{}->{}".format(*letters), x, y, z)
 
 
 def bilinear(input1, input2, weight, bias=None):
@@ -404,7 +410,7 @@ def bilinear(input1, input2, weight, bias=None):
             f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected {weight.shape[0]}"
         )
     x1, x2 = input1.reshape(-1, input1.shape[-1]), input2.reshape(-1, input2.shape[-1])
-    y = _trilinear(x1, weight, x2, ("ni", "oij", "nj", "no"))
+    y = _trilinear(x1, weight, x2, (1, 3), (0,), (1, 2), (2, 3))
     y = y.view([*input1.shape[:-1], weight.shape[0]])
     return y if bias is None else y + bias
 
