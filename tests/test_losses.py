@@ -382,7 +382,7 @@ def test_cross_entropy_of_logits_has_the_dtype_of_the_targets():
         (lambda x, y, w: F.binary_cross_entropy_with_logits(x, x.detach(), weight=w), "weight"),
         (lambda x, y, w: F.binary_cross_entropy_with_logits(x, x.detach(), pos_weight=w), "pos_weight"),
         (lambda x, y, w: F.multi_margin_loss(x, torch.tensor([0, 1]), weight=w), "weight"),
-        (lambda x, y, w: F.batch_norm(x, w, None, training=True), "running_mean"),
+        (lambda x, y, w: F.batch_norm(x, w, w.detach(), training=True), "running_mean"),
         (lambda x, y, w: F.batch_norm(x, w.detach(), w, training=False), "running_var"),
     ],
 )
