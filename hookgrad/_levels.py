@@ -14,6 +14,8 @@ _READING = {
     "try to rewrite what you're doing with other operations.",
     "bool": "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that yet.",
     "data": "Cannot access data pointer of Tensor that doesn't have storage",
+    ".data": "accessing `data` under vmap transform is not allowed",
+    ".data=": "mutating directly with `.data` under vmap transform is not allowed.",
 }
 _READING["numpy"] = _READING["data"]
 
@@ -33,7 +35,7 @@ def of(values):
 
 
 def of_reading(what):
-    """A number ("item"), a condition ("bool") or elements ("data") are wanted of a sample."""
+    """A number ("item"), a condition ("bool"), elements ("data") or the `.data` are wanted of a sample."""
     raise RuntimeError(_READING[what])
 
 

@@ -189,12 +189,15 @@ class Samples:
     def _knows(self, value):
         return isinstance(value, _C.Tensor) and _C._levels(value, 0) & self.level
 
+    def whole(self, column):
+        """(its dimension, the batch) where these are an argument of all samples; else None."""
+        for k, (leaf, dim) in enumerate(zip(self.leaves, self.dims)):
+            if dim is not None and len(column) == self.n and all(t is self.parts[i][k] for i, t in enumerate(column)):
+                return dim % leaf.dim(), leaf
+        return None
+
     def _batched(self, column):
         """An argument of all samples: (its dimension, the batch), or (None, what it is for all)."""
         if not self._knows(column[0]):
             return None, column[0]
-        if len(column) == self.n:
-            for k, (leaf, dim) in enumerate(zip(self.leaves, self.dims)):
-                if dim is not None and all(t is self.parts[i][k] for i, t in enumerate(column)):
-                    return dim % leaf.dim(), leaf
-        return 0, _C.stack(list(column))
+        return self.whole(column) or (0, _C.stack(list(column)))

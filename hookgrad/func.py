@@ -229,8 +229,8 @@ _MORE = "For more details, please see https://pytorch.org/docs/main/notes/extend
 
 
 class _Transforms(threading.local):
-    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap, or go forward, or are to
-    hear of `_ByDuals`."""
+    """The transforms of torch.func that this thread is in: how many, and how many of them are vmap, or go forward; and at which
+    depth is the innermost that is to hear of `_ByDuals`."""
 
     depth = vmaps = forwards = asks = 0
     maps = derives = 0  # Note [Levels] in op.c
@@ -246,7 +246,7 @@ class _Transforms(threading.local):
             "depth": self.depth + 1,
             "vmaps": self.vmaps + vmap,
             "forwards": self.forwards + forward,
-            "asks": self.asks + asks,
+            "asks": self.depth + 1 if asks else self.asks,
         }
         with self.being(state):
             yield
@@ -284,6 +284,8 @@ class _Transforms(threading.local):
 
     def asked(self, what, levels, args=None, kwargs=None, records=False):
         """Of a number that is wanted of a sample, or of an op that may have no place here."""
+        if what == "hook":  # of what jacfwd differentiates, where PyTorch records nothing
+            return self.depth == self.asks + 1 and self.by_duals()
         if args is None:
             _levels.of_reading(what)
         if not records and any(t.requires_grad for t in _levels.tensors_of((*args, *kwargs.values()))):
@@ -741,7 +743,7 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
                 samples = Samples(_transforms, size, part, dims, randomness)
                 with _transforms.inside(vmap=True, samples=samples):
                     results += samples.results(partial(call, samples))
-        return _stacked(results, out_dims, name, _transforms.level(), empty=n == 0)
+        return _stacked(results, out_dims, name, _transforms.level(), n == 0, samples.whole if step >= n else None)
 
     return wrapper
 
@@ -752,7 +754,7 @@ def _one_entry(tensor, dim):
     return tensor.new_zeros(size)
 
 
-def _stacked(results, out_dims, name, level, empty):
+def _stacked(results, out_dims, name, level, empty, whole):
     columns, rebuild = list(zip(*[_flatten(r)[0] for r in results])), _flatten(results[0])[1]
     if isinstance(results[0], _C.Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1:
         (out_dims,) = out_dims
@@ -779,6 +781,9 @@ def _stacked(results, out_dims, name, level, empty):
                 size = list(first.shape)
                 size.insert(d if d >= 0 else d + len(size) + 1, len(column))
                 first = first.expand(size)
+            elif several and whole and (given := whole(column)):
+                dim, batch = given  # the very argument
+                first = batch if dim == d % batch.dim() else batch.movedim(dim, d)
             elif several:
                 first = _C.stack(list(column), d)
         stacks.append(first)

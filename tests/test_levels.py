@@ -34,7 +34,12 @@ def fails(call, words):
         (lambda x: f"{x[0]:.2f}", ITEM),
         (lambda x: torch.zeros_like(x)[0].item(), ITEM),
         (lambda x: 1 if x.sum() > 0 else 2, FLOW),
-        (lambda x: bool((x.data > 0).any()), FLOW),
+        (lambda x: bool((x > 0).any()), FLOW),
+        (lambda x: x.data, "accessing `data` under vmap transform is not allowed"),
+        (
+            lambda x: setattr(x, "data", torch.ones(2)) or x,
+            "mutating directly with `.data` under vmap transform is not",
+        ),
         (lambda x: max(x), FLOW),
         (lambda x: x.tolist(), "Cannot access data pointer"),
         (lambda x: numpy.asarray(x), "Cannot access data pointer"),
@@ -385,3 +390,34 @@ def test_a_functions_forward_may_leave_for_numpy():
     x = torch.tensor([1.0, 2.0])
     assert grad(lambda x: Cube.apply(x)[0].sum())(x).tolist() == [3, 12]
     assert grad(lambda x: Cube.apply(x)[0].mul_(2).sum())(x).tolist() == [6, 24]
+
+
+def test_data_of_what_is_no_sample_is_there():
+    x, c = ONES * 2, torch.ones(2)
+    assert vmap(lambda x: c.data * x)(x).equal(x)
+    assert vmap(grad(lambda x: (x.data * x).sum()))(x).equal(x)
+    with pytest.raises(RuntimeError, match="accessing `data`"):
+        grad(lambda x: vmap(lambda y: y.data)(x).sum())(x)
+
+
+def test_a_hook_in_jacfwd_finds_no_gradient():
+    def f(x):
+        y = x * 2
+        y.register_hook(print)
+        return y * y
+
+    fails(lambda: jacfwd(f)(ONES[0]), "cannot register a hook on a tensor that doesn't require gradient")
+    seen = []
+    assert hessian(lambda x: (x.register_hook(seen.append), x.pow(2).sum())[1])(ONES[0]).tolist() == [[2, 0], [0, 2]]
+    assert seen
+
+
+def test_a_map_gives_the_argument_that_it_was_given():
+    x = torch.arange(6.0).view(2, 3).requires_grad_()
+    y = x.detach().clone()
+    assert vmap(lambda x: x)(x) is x and vmap(vmap(lambda x: x), in_dims=1, out_dims=1)(x) is x
+    assert vmap(lambda x: x, in_dims=-1, out_dims=1)(x) is x and vmap(lambda x, y: (x * 2, y))(x, y)[1] is y
+    turned = vmap(lambda x: x, out_dims=1)(x)
+    assert turned.shape == (3, 2) and turned.data_ptr() == x.data_ptr()
+    assert vmap(lambda x: x.mul_(2))(y) is y and y.tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert vmap(lambda x: x, chunk_size=1)(y).equal(y)

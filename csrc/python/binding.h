@@ -294,8 +294,10 @@ PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs, hg_value *out);
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
-/* Is it a sample of a map, whose number cannot be read ("item", "bool", "data")? Then with the exception set. */
+/* Is it a sample of a map, whose number cannot be read ("item", "bool", "data", ".data")? Or must a transform hear of a "hook"
+   first? Then with the exception set. */
 bool py_hides(PyObject *tensor, const char *what);
+bool py_is_sample(PyObject *tensor);  /* of the innermost transform */
 int py_dispatch_modes(void);          /* py_dispatch.c: how many are on in this thread */
 bool py_dispatches(PyObject *tensor); /* is its class asked about ops? */
 /* Steals a tensor made of data, may be NULL; returns what the thread's dispatch modes make of it. (py_dispatch.c) */

@@ -335,10 +335,17 @@ static PyObject *levels(PyObject *Py_UNUSED(m), PyObject *args) {
     return PyLong_FromLong(TENSOR(t)->levels);
 }
 
+bool py_is_sample(PyObject *self) {
+    int levels = TENSOR(self)->levels;
+    return levels && py_this_ctx && (levels & py_this_ctx->maps) > (levels & py_this_ctx->derives);
+}
+
 bool py_hides(PyObject *self, const char *what) {
-    int hidden = py_this_ctx
-                     ? TENSOR(self)->levels & (py_this_ctx->maps | (*what == 'n' ? py_this_ctx->derives & 63 : 0))
-                     : 0;
+    hg_ctx *cx = py_this_ctx;
+    if (!cx) return false;
+    int hidden = *what == 'h'   ? cx->derives & 64
+                 : *what == '.' ? py_is_sample(self)
+                                : TENSOR(self)->levels & (cx->maps | (*what == 'n' ? cx->derives & 63 : 0));
     PyObject *got = hidden ? PyObject_CallFunction(hg_py->transform_call, "si", what, hidden) : NULL;
     Py_XDECREF(got);
     return hidden && !got;
