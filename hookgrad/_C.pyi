@@ -1047,6 +1047,7 @@ class RemovableHandle:
     extra_dict_ref: Any
     hooks_dict_ref: Any
     id: _int
+    next_id: Any
     def remove(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class SavedTensor:

@@ -1,6 +1,7 @@
 """Handles: what registering a hook gives, to take it away again."""
 
 import copy
+import weakref
 
 import pytest
 
@@ -132,6 +133,31 @@ def test_a_handle_of_all_modules_hooks_refers_to_the_flags_that_pytorch_takes_aw
         assert pre.extra_dict_ref == ()
     finally:
         handle.remove(), pre.remove()
+
+
+def test_a_handle_may_be_given_another_table():
+    from hookgrad.utils.hooks import RemovableHandle
+
+    class Elsewhere(RemovableHandle):
+        def __init__(self, table):
+            self.id = RemovableHandle.next_id
+            RemovableHandle.next_id += 1
+            self.hooks_dict_ref = weakref.ref(table)
+
+    model, other = nn.ReLU(), nn.ReLU()
+    handle = model.register_forward_hook(print)
+    other._forward_hooks[handle.id] = print
+    handle.hooks_dict_ref = lambda: other._forward_hooks
+    handle.remove()
+    assert len(model._forward_hooks) == 1 and not other._forward_hooks
+    mine = Elsewhere(other._forward_hooks)
+    other._forward_hooks[mine.id] = print
+    assert mine.next_id == RemovableHandle.next_id == mine.id + 1
+    mine.remove()
+    assert not other._forward_hooks
+    handle.hooks_dict_ref = 3
+    with pytest.raises(TypeError):
+        handle.remove()
 
 
 def test_a_handle_of_several_hooks_has_no_id():

@@ -114,3 +114,11 @@ def test_a_table_of_flags_may_be_told_to_move_what_it_has():
         m._forward_hooks_with_kwargs.move_to_end(-1)
     with pytest.raises(AttributeError, match="'dict' object has no attribute 'move_to_end'"):
         m._parameters.move_to_end("x")
+
+
+def test_a_table_and_a_dict_make_an_ordered_dict():
+    m = nn.ReLU()
+    handle = m.register_forward_hook(print)
+    for made in (m._forward_hooks | {0: min}, {0: min} | m._forward_hooks, m._forward_hooks | m._forward_hooks):
+        assert type(made) is OrderedDict and made[handle.id] is print
+    assert type({} | m._parameters) is dict

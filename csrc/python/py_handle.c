@@ -3,7 +3,7 @@
 
 typedef struct handle {
     PyObject_HEAD
-    PyObject *table;  /* weak reference to the mapping the hook is in */
+    PyObject *table;  /* weak reference to the mapping the hook is in, or what a program has put there: it is called */
     PyObject *extras; /* tuple of weak references to mappings that lose the same id */
     uint64_t id;
     PyObject *dict, *weakrefs;
@@ -33,9 +33,15 @@ static handle *handle_alloc(void) {
     return HANDLE(o);
 }
 
-/* The mapping behind a weak reference: new, None when it is gone. */
+/* The mapping behind a reference: new, None when it is gone. */
 static PyObject *referent(PyObject *ref) {
     if (!ref) Py_RETURN_NONE;
+    if (!PyWeakref_Check(ref)) {
+        Py_INCREF(ref); /* the handle may have another by the time it returns */
+        PyObject *got = PyObject_CallNoArgs(ref);
+        Py_DECREF(ref);
+        return got;
+    }
 #if PY_VERSION_HEX >= 0x030D0000
     PyObject *o;
     int found = PyWeakref_GetRef(ref, &o);
@@ -294,13 +300,20 @@ static PyMethodDef handle_methods[] = {
 };
 
 static PyMemberDef handle_members[] = {
-    {"hooks_dict_ref", T_OBJECT_EX, offsetof(handle, table), READONLY, NULL},
+    {"hooks_dict_ref", T_OBJECT_EX, offsetof(handle, table), 0, NULL},
     {"__dictoffset__", T_PYSSIZET, offsetof(handle, dict), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(handle, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
+/* RemovableHandle.next_id is the library's counter, so the class needs a type of its own to show it. */
+static PyObject *get_next_id(PyObject *owner, void *unused) {
+    (void)owner, (void)unused;
+    return PyLong_FromUnsignedLongLong(hg_peek_hook_id(hg_py->lib));
+}
+
 static PyGetSetDef handle_attributes[] = {
+    {"next_id", get_next_id, NULL, NULL, NULL},
     {"id", handle_get_id, handle_set_id, NULL, NULL},
     {"extra_dict_ref", handle_get_extras, NULL, NULL, NULL},
     {"__dict__", handle_get_dict, PyObject_GenericSetDict, NULL, NULL},
@@ -323,12 +336,6 @@ static PyType_Slot handle_slots[] = {
 
 static PyType_Spec handle_spec = {"hookgrad.utils.hooks.RemovableHandle", sizeof(handle), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, handle_slots};
-
-/* RemovableHandle.next_id is the library's counter, so the class needs a type of its own to show it. */
-static PyObject *get_next_id(PyObject *class, void *unused) {
-    (void)class, (void)unused;
-    return PyLong_FromUnsignedLongLong(hg_peek_hook_id(hg_py->lib));
-}
 
 static int set_next_id(PyObject *class, PyObject *value, void *unused) {
     (void)class, (void)unused;

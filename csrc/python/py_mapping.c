@@ -158,10 +158,10 @@ PyObject *py_mapping_compare(PyObject *self, PyObject *other, int op) {
 PyObject *py_mapping_or(PyObject *a, PyObject *b) {
     bool left = py_mapping_of(a), right = py_mapping_of(b);
     if (!(left || PyDict_Check(a)) || !(right || PyDict_Check(b))) Py_RETURN_NOTIMPLEMENTED;
-    PyObject *made = left ? py_mapping_plain(a) : PyDict_Copy(a);
-    PyObject *done = made ? PyObject_CallMethod(made, "update", "O", b) : NULL; /* an OrderedDict keeps its own order */
-    if (!done) Py_CLEAR(made);
-    Py_XDECREF(done);
+    PyObject *first = left ? py_mapping_plain(a) : Py_NewRef(a), *second = right ? py_mapping_plain(b) : Py_NewRef(b);
+    PyObject *made = first && second ? PyNumber_Or(first, second) : NULL;
+    Py_XDECREF(first);
+    Py_XDECREF(second);
     return made;
 }
 
