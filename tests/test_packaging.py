@@ -1,6 +1,8 @@
 """What holds for the package as a whole: layering, import, version, and rules the C sources keep."""
 
 import re
+import shutil
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -49,6 +51,13 @@ def test_version_is_the_same_everywhere():
 def test_core_knows_neither_python_nor_numpy(path):
     assert not re.search(r"#\s*include\s*[<\"](Python\.h|numpy/|structmember\.h)", path.read_text())
     assert not re.search(r"\bPy[A-Z]\w+\s*\(", without_comments(path))
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="there is no C++ compiler")
+def test_the_headers_are_those_of_a_program_in_cpp_too():
+    source = '#include "hookgrad_malloc.h"\nint main() { return hg_t(nullptr).kind; }\n'
+    command = ["c++", "-std=c++11", "-fsyntax-only", "-x", "c++", "-I", str(ROOT / "csrc" / "include"), "-"]
+    assert subprocess.run(command, input=source, capture_output=True, text=True).stderr == ""
 
 
 @pytest.mark.parametrize("path", BINDING, ids=lambda p: p.name)

@@ -380,9 +380,6 @@ const char *hg_show_shape(const hg_tensor *t, char buf[256]); /* "[2, 3]", for m
 int64_t hg_tensor_offset(const hg_tensor *t);                 /* in elements, from the storage's start */
 static inline size_t hg_tensor_itemsize(const hg_tensor *t) { return hg_dtypes[t->dtype].size; }
 
-hg_arg hg_element(hg_dtype d, const char *at);            /* what lies there: BOOL, INT or FLOAT */
-hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out); /* of a one-element tensor: BOOL, INT or FLOAT */
-
 /* ---- Arguments and ops ------------------------------------------------------------------------------------------ */
 
 typedef enum hg_arg_kind {
@@ -418,21 +415,26 @@ struct hg_arg {
     } u;
 };
 
-static inline hg_arg hg_t(hg_tensor *t) { return (hg_arg){.kind = t ? HG_A_TENSOR : HG_A_NONE, .u.t = t}; }
-static inline hg_arg hg_i(int64_t i) { return (hg_arg){.kind = HG_A_INT, .u.i = i}; }
-static inline hg_arg hg_b(bool b) { return (hg_arg){.kind = HG_A_BOOL, .u.i = b}; }
-static inline hg_arg hg_f(double f) { return (hg_arg){.kind = HG_A_FLOAT, .u.f = f}; }
+static inline hg_arg hg_t(hg_tensor *t) {
+    return (hg_arg){.kind = (uint8_t)(t ? HG_A_TENSOR : HG_A_NONE), .u = {.t = t}};
+}
+static inline hg_arg hg_i(int64_t i) { return (hg_arg){.kind = HG_A_INT, .u = {.i = i}}; }
+static inline hg_arg hg_b(bool b) { return (hg_arg){.kind = HG_A_BOOL, .u = {.i = b}}; }
+static inline hg_arg hg_f(double f) { return (hg_arg){.kind = HG_A_FLOAT, .u = {.f = f}}; }
 static inline hg_arg hg_ints(const int64_t *at, int n) {
-    return (hg_arg){.kind = HG_A_INTS, .n = (uint32_t)n, .u.ints = at};
+    return (hg_arg){.kind = HG_A_INTS, .n = (uint32_t)n, .u = {.ints = at}};
 }
 static inline hg_arg hg_ts(hg_tensor *const *at, int n) {
-    return (hg_arg){.kind = HG_A_TENSORS, .n = (uint32_t)n, .u.ts = at};
+    return (hg_arg){.kind = HG_A_TENSORS, .n = (uint32_t)n, .u = {.ts = at}};
 }
-static inline hg_arg hg_s(const char *s) { return (hg_arg){.kind = HG_A_STR, .u.s = s}; }
-static inline hg_arg hg_d(hg_dtype d) { return (hg_arg){.kind = HG_A_DTYPE, .u.i = d}; }
-static inline hg_arg hg_format_arg(hg_format f) { return (hg_arg){.kind = HG_A_FORMAT, .u.i = f}; }
+static inline hg_arg hg_s(const char *s) { return (hg_arg){.kind = HG_A_STR, .u = {.s = s}}; }
+static inline hg_arg hg_d(hg_dtype d) { return (hg_arg){.kind = HG_A_DTYPE, .u = {.i = d}}; }
+static inline hg_arg hg_format_arg(hg_format f) { return (hg_arg){.kind = HG_A_FORMAT, .u = {.i = f}}; }
 #define HG_NONE    ((hg_arg){.kind = HG_A_NONE})
 #define HG_DEFAULT ((hg_arg){.kind = HG_A_DEFAULT})
+
+hg_arg hg_element(hg_dtype d, const char *at);            /* what lies there: BOOL, INT or FLOAT */
+hg_status hg_item(hg_ctx *cx, hg_tensor *t, hg_arg *out); /* of a one-element tensor: BOOL, INT or FLOAT */
 
 /* Where an op appears, and what it is. */
 enum {

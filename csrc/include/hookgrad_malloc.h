@@ -7,7 +7,11 @@
        ...
        hg_malloc_close(host, cx);      returns how much was still alive: 0, if every reference was released
 
-   There is no collector of cycles: a hook that holds what it is registered on keeps it for good. */
+   There is no collector of cycles: a hook that holds what it is registered on keeps it for good.
+
+   A program is built with the core, from the root of the repository:
+
+       cc -std=c11 -D_GNU_SOURCE -O2 -Icsrc/include program.c csrc/core/[a-z]*.c -lm -ldl -pthread */
 #ifndef HOOKGRAD_MALLOC_H
 #define HOOKGRAD_MALLOC_H
 
