@@ -313,3 +313,16 @@ def test_the_layout_of_gradients_can_be_left_to_what_arrives():
     assert strides()[0] == (1, 3) and policy(True)(strides)()[0] == (2, 1) and strides()[0] == (1, 3)
     policy(enable=True)
     assert strides()[0] == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "x, pad, strides",
+    [
+        (torch.rand(1, 5, 5, 1).permute(0, 3, 1, 2), [0, -1, 0, -1], (16, 1, 4, 1)),
+        (torch.rand(1, 25, 25, 1).permute(0, 3, 1, 2), [-1, 0, -1, 0], (576, 1, 24, 1)),
+        (torch.rand(2, 5, 4, 3).permute(0, 3, 1, 2), [0, -3, 0, -4], (3, 1, 3, 3)),
+    ],
+)
+def test_what_a_crop_of_one_channel_leaves_is_dense(x, pad, strides):
+    y = F.pad(x, pad)
+    assert y.stride() == strides and torch.equal(y, F.pad(x.contiguous(), pad))

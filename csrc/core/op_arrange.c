@@ -408,7 +408,7 @@ hg_status hg_constant_pad_nd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool crops = true; /* no more than that: what is left lies as it did */
     for (uint32_t k = 0; k < a[1].n; k++) crops = crops && a[1].u.ints[k] <= 0;
     hg_tensor left = *t;
-    left.shape = inner;
+    left.shape = inner, left.contiguous = false; /* as the strides stay */
     hg_status st = crops ? hg_out_kept(cx, out, (hg_dtype)t->dtype, &left)
                          : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, shape);
     if (st == HG_OK && fresh && !crops) st = hg_reformat(cx, *out, hg_format_of(t));
