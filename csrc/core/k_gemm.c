@@ -45,7 +45,7 @@ typedef struct machine {
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
     void (*windows[MAX_ROWS][2][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
                                     int64_t c_row); /* so too, and how far pixels are apart - 1 */
-    void (*few[2])(int rows, const tile *t);        /* up to two of them, up to FEW_ROWS */
+    void (*few[3])(int rows, const tile *t);        /* one of them, two, up to FEW_ROWS */
     hg_plane_tiles planes;
 } machine;
 
@@ -309,7 +309,7 @@ static bool single_tile(const machine *m, const hg_product *g, int64_t i0, int64
    Returns at which column it ends, for what does not fill a vector. */
 static int64_t few_rows(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     const int64_t rows = i1 - i0, end = j0 + (j1 - j0) / LINE * LINE;
-    if (rows < 2 || rows > FEW_ROWS || j1 - j0 < LONG_ROW || g->b_at || g->b_col != 1) return j0;
+    if (rows < 1 || rows > FEW_ROWS || (rows > 1 && j1 - j0 < LONG_ROW) || g->b_at || g->b_col != 1) return j0;
     for (int64_t j = j0, n; j < end; j += n) {
         n = hg_least(end - j, ROOM_ROW);
         tile t = {
@@ -319,7 +319,7 @@ static int64_t few_rows(const machine *m, const hg_product *g, int64_t i0, int64
         for (int64_t p = 0;; p += t.k) {
             t.k = depth(g, g->k - p);
             t.a = g->a + i0 * g->a_row + p * g->a_col, t.b = g->b + p * g->b_row + j;
-            m->few[rows > 2]((int)rows, &t);
+            m->few[rows > 2 ? 2 : rows - 1]((int)rows, &t);
             if (p + t.k == g->k) break;
             t.add = t.c, t.add_row = t.c_row, t.beta = 1;
         }
@@ -406,37 +406,11 @@ HG_VECTOR(dots,
            const float *add, int64_t add_step, float *y, int64_t y_step),
           rows, k, a, lda, x, alpha, beta, add, add_step, y, y_step)
 
-/* y[j] = alpha * (x times columns of b) + beta * add, four rows of b at a time. */
-HG_INLINE void sums_body(const bool fused, int64_t n, int64_t k, const float *restrict x, int64_t x_step,
-                         const float *restrict b, int64_t ldb, float alpha, float beta, const float *add, float *c) {
-    float y[1024];
-    (void)fused;
-    for (int64_t j0 = 0; j0 < n; j0 += 1024) {
-        int64_t some = n - j0 < 1024 ? n - j0 : 1024, p = 0;
-        const float *from = b + j0, *at = x;
-        memset(y, 0, (size_t)some * sizeof *y);
-        for (; p + 4 <= k; p += 4, from += 4 * ldb, at += 4 * x_step) {
-            float x0 = at[0], x1 = at[x_step], x2 = at[2 * x_step], x3 = at[3 * x_step];
-            const float *b1 = from + ldb, *b2 = b1 + ldb, *b3 = b2 + ldb;
-            for (int64_t j = 0; j < some; j++)
-                y[j] = __builtin_fmaf(
-                    x3, b3[j], __builtin_fmaf(x2, b2[j], __builtin_fmaf(x1, b1[j], __builtin_fmaf(x0, from[j], y[j]))));
-        }
-        for (; p < k; p++, from += ldb, at += x_step)
-            for (int64_t j = 0; j < some; j++) y[j] = __builtin_fmaf(at[0], from[j], y[j]);
-        for (int64_t j = 0; j < some; j++) c[j0 + j] = (add ? beta * add[j0 + j] : 0) + alpha * y[j];
-    }
-}
-HG_VECTOR(sums,
-          (int64_t n, int64_t k, const float *x, int64_t x_step, const float *b, int64_t ldb, float alpha, float beta,
-           const float *add, float *c),
-          n, k, x, x_step, b, ldb, alpha, beta, add, c)
-
 /* ---- All of it, by all threads ------------------------------------------------------------------------------------------------- */
 
 enum { ENOUGH_WORK = 1 << 19, ENOUGH_READ = 1 << 17 }; /* multiplications of a thread, with two matrices and with one */
 
-typedef enum way { BY_ROWS, BY_COLUMNS, BY_DOTS, BY_DOTS_OF_B, BY_SUMS, BY_SUMS_OF_A } way;
+typedef enum way { BY_ROWS, BY_COLUMNS, BY_SUMS, BY_DOTS, BY_DOTS_OF_B } way;
 
 typedef struct job {
     const hg_product *g;
@@ -445,30 +419,27 @@ typedef struct job {
     int64_t unit; /* rows or columns */
 } job;
 
-/* Is it a matrix and a vector, read along its rows (dots) or added up (sums)? */
+/* Is it a matrix and a vector, read along its rows (dots) or added up (sums: columns, of which one row reads much)? */
 static way way_of(const hg_product *g) {
     if (g->b_at) return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
     if (g->m == 1) {
         if (g->b_row == 1 && g->a_col == 1 && g->k > 1) return BY_DOTS_OF_B;
         if (g->b_col == 1) return BY_SUMS;
     }
-    if (g->n == 1) {
-        if (g->a_col == 1 && g->b_row == 1) return BY_DOTS;
-        if (g->a_row == 1 && g->c_row == 1 && (!g->add || g->add_row == 1)) return BY_SUMS_OF_A;
-    }
+    if (g->n == 1 && g->a_col == 1 && g->b_row == 1) return BY_DOTS;
     return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
 }
 
 static void run_range(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
     const hg_product *g = j->g;
-    const int64_t at = begin * j->unit,
-                  all = j->way == BY_COLUMNS || j->way == BY_SUMS || j->way == BY_DOTS_OF_B ? g->n : g->m;
+    const int64_t at = begin * j->unit, all = j->way == BY_ROWS || j->way == BY_DOTS ? g->m : g->n;
     const int64_t stop = hg_least(end * j->unit, all);
     const float *add = g->add;
     switch (j->way) {
     case BY_ROWS: part(j->m, g, at, stop, 0, g->n); break;
-    case BY_COLUMNS: part(j->m, g, 0, g->m, at, stop); break;
+    case BY_COLUMNS:
+    case BY_SUMS: part(j->m, g, 0, g->m, at, stop); break;
     case BY_DOTS:
         dots(stop - at, g->k, g->a + at * g->a_row, g->a_row, g->b, g->alpha, g->beta,
              add ? add + at * g->add_row : NULL, g->add_row, g->c + at * g->c_row, g->c_row);
@@ -477,20 +448,14 @@ static void run_range(void *arg, int64_t begin, int64_t end) {
         dots(stop - at, g->k, g->b + at * g->b_col, g->b_col, g->a, g->alpha, g->beta, add ? add + at : NULL, 1,
              g->c + at, 1);
         break;
-    case BY_SUMS:
-        sums(stop - at, g->k, g->a, g->a_col, g->b + at, g->b_row, g->alpha, g->beta, add ? add + at : NULL, g->c + at);
-        break;
-    case BY_SUMS_OF_A:
-        sums(stop - at, g->k, g->b, g->b_row, g->a + at, g->a_col, g->alpha, g->beta, add ? add + at : NULL, g->c + at);
-        break;
     }
 }
 
 static void run(const machine *m, const hg_product *g) {
     job j = {g, m, way_of(g), 1};
     if (j.way == BY_ROWS) j.unit = m->rows;
-    if (j.way == BY_COLUMNS || j.way == BY_SUMS || j.way == BY_SUMS_OF_A) j.unit = 2 * m->lanes;
-    int64_t all = j.way == BY_COLUMNS || j.way == BY_SUMS || j.way == BY_DOTS_OF_B ? g->n : g->m;
+    if (j.way == BY_COLUMNS || j.way == BY_SUMS) j.unit = 2 * m->lanes;
+    int64_t all = j.way == BY_ROWS || j.way == BY_DOTS ? g->m : g->n;
     int64_t units = all <= j.unit ? 1 : (all + j.unit - 1) / j.unit,
             enough = j.way <= BY_COLUMNS ? ENOUGH_WORK : ENOUGH_READ;
     int64_t work = g->m * g->n * g->k, threads = work < 2 * enough ? 1 : hg_get_num_threads();
@@ -513,15 +478,23 @@ static void run_batches(void *arg, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
         g.a = j->g->a + i * j->a, g.b = j->g->b + i * j->b, g.c = j->g->c + i * j->c;
         g.add = j->g->add ? j->g->add + i * j->add : NULL;
-        if (one.way <= BY_COLUMNS)
+        if (one.way <= BY_SUMS)
             part(j->m, &g, 0, g.m, 0, g.n);
         else
-            one.unit = one.way == BY_DOTS || one.way == BY_SUMS_OF_A ? g.m : g.n, run_range(&one, 0, 1);
+            one.unit = one.way == BY_DOTS ? g.m : g.n, run_range(&one, 0, 1);
     }
 }
 
 void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]) {
     const machine *m = this_machine();
+    if (g->n == 1 && g->m > 1 && g->a_row == 1 && g->a_col > 1 && g->c_row == 1 && !g->b_at &&
+        (!g->add || g->add_row == 1)) { /* a column of sums is a row of them */
+        hg_product row = *g;
+        row.m = 1, row.n = g->m;
+        row.a = g->b, row.a_col = g->b_row, row.b = g->a, row.b_row = g->a_col, row.b_col = 1;
+        hg_product_run(&row, n, n == 1 ? NULL : (int64_t[]){step[1], step[0], step[2], step[3]});
+        return;
+    }
     if (n == 1) {
         run(m, g);
         return;

@@ -128,7 +128,7 @@ TARGET HG_INLINE void NAME(few)(const int most, int rows, const tile *t) {
     const float *a = t->a, *b = t->b;
     int64_t p = 0, row[FEW_ROWS];
     for (int i = 0; i < most; i++) row[i] = (i < rows ? i : rows - 1) * t->a_row;
-    memset(sum, 0, (size_t)most * sizeof *sum);
+    for (int i = 0; i < most; i++) memset(sum[i], 0, (size_t)t->n * sizeof **sum);
     for (; p + 4 <= t->k; p += 4, a += 4 * t->a_col, b += 4 * t->b_row) NAME(add_rows)(most, 4, t, a, row, b, sum);
     for (; p < t->k; p++, a += t->a_col, b += t->b_row) NAME(add_rows)(most, 1, t, a, row, b, sum);
     for (int i = 0; i < rows; i++)
@@ -138,6 +138,7 @@ TARGET HG_INLINE void NAME(few)(const int most, int rows, const tile *t) {
             STORE(t->c + i * t->c_row + j, x);
         }
 }
+TARGET static void NAME(few_1)(int rows, const tile *t) { NAME(few)(1, rows, t); }
 TARGET static void NAME(few_2)(int rows, const tile *t) { NAME(few)(2, rows, t); }
 TARGET static void NAME(few_4)(int rows, const tile *t) { NAME(few)(FEW_ROWS, rows, t); }
 
@@ -236,6 +237,6 @@ static const machine NAME(machine) = {
             TILES(WINDOWS)
 #undef WINDOWS
         },
-    .few = {NAME(few_2), NAME(few_4)},
+    .few = {NAME(few_1), NAME(few_2), NAME(few_4)},
     .planes = {LANES, HIGH, NAME(frame), {HG_SEE(SEE_IN)}, {NAME(rake_3), NAME(rake_5)}, {HG_MEET(MEET_IN)}},
 };
