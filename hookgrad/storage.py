@@ -56,6 +56,10 @@ def _no_gradients(function):
     return method
 
 
+class Asked(ref):
+    """A storage's reference to a tensor, which is no program's."""
+
+
 class UntypedStorage:
     """The bytes a tensor lies in: so many, or those of a sequence.
 
@@ -93,7 +97,7 @@ class UntypedStorage:
         if storage is None:
             storage = cls.__new__(cls)
             storage._take(memory)
-        storage._asked_of = ref(tensor)
+        storage._asked_of = Asked(tensor)
         return storage
 
     def _take(self, memory):
@@ -219,7 +223,7 @@ class UntypedStorage:
         if tensor is not None:
             room = new[: nbytes // tensor.itemsize * tensor.itemsize].view(tensor.dtype)
             tensor.data = room.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-            self._asked_of = ref(tensor)
+            self._asked_of = Asked(tensor)
 
     @_no_gradients
     def byteswap(self, dtype):

@@ -194,3 +194,21 @@ def test_a_parametrization_that_swaps_takes_over_the_class():
         with chosen("swap") if swapping else nullcontext():
             nn.utils.parametrize.register_parametrization(m, "weight", Gives())
         assert m.parametrizations.weight.original is was and type(was) is (Special if swapping else nn.Parameter)
+
+
+def test_a_held_storage_goes_over_with_its_tensor():
+    x, y = torch.ones(2), torch.zeros(3)
+    of_x, of_y = x.untyped_storage(), y.untyped_storage()
+    torch.utils.swap_tensors(x, y)
+    assert x.untyped_storage() is of_y and y.untyped_storage() is of_x
+    of_x.resize_(40)
+    assert (x.untyped_storage().nbytes(), y.untyped_storage().nbytes(), y.tolist()) == (12, 40, [1, 1])
+    held = weakref.ref(x)
+    with pytest.raises(RuntimeError, match="Cannot swap t1 because it has weakref associated with it"):
+        torch.utils.swap_tensors(x, y)
+    assert held() is x
+    module = nn.Linear(2, 2)
+    storage = module.weight.untyped_storage()
+    with chosen("swap"):
+        module.double()
+    assert module.weight.dtype is torch.float64 and storage.nbytes() == 16

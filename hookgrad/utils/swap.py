@@ -20,8 +20,10 @@ def swap_tensors(t1, t2):
     from copyreg import _slotnames
     from weakref import getweakrefs
 
+    from ..storage import Asked, UntypedStorage
+
     for name, tensor in (("t1", t1), ("t2", t2)):
-        if getweakrefs(tensor):
+        if any(type(reference) is not Asked for reference in getweakrefs(tensor)):
             raise RuntimeError(f"Cannot swap {name} because it has weakref associated with it")
     slots = set(_slotnames(type(t1)))
     if slots != set(_slotnames(type(t2))):
@@ -29,7 +31,10 @@ def swap_tensors(t1, t2):
     _poison(t1, "t1")
     _poison(t2, "t2")
     held = [{slot: getattr(t, slot) for slot in slots if hasattr(t, slot)} for t in (t1, t2)]
+    asked = [other for tensor, other in ((t1, t2), (t2, t1)) if getweakrefs(tensor)]
     t1._swap(t2)
+    for tensor in asked:
+        UntypedStorage._of(tensor)  # has gone over, and refers to the tensor that it is now asked of
     for tensor, values in zip((t2, t1), held):
         for slot in slots:
             if slot in values:
