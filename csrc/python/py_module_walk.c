@@ -1,6 +1,6 @@
 /* Walking a tree of modules: what named_modules(), parameters() and their kin go through, and train().
 
-   Note [Walks]
+   Note [Walks of modules]
    A walk is lazy, as PyTorch's generators are: what the loop's body does to the tree ahead is seen. It keeps a stack of the
    modules whose children it is going through. A class may have a named_modules() of its own: where one is met, the walk asks
    it for the modules below, with the memo that the two then share. */
