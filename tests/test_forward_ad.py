@@ -507,3 +507,35 @@ def test_each_thread_has_its_own_levels_of_jvp_and_sees_those_of_dual_level():
         other = threading.Thread(target=lambda: seen.append(tangent(dual * 3)))
         other.start(), other.join()
         assert seen[-1].tolist() == [3, 6]
+
+
+@pytest.mark.parametrize("unpack", [lambda v: v, torch.clone, lambda v: fw.unpack_dual(v).primal])
+def test_a_packed_tensor_has_its_tangent_again(unpack):
+    x, t = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
+    for needed in (True, False):
+        with fw.dual_level(), torch.autograd.graph.saved_tensors_hooks(lambda v: v, unpack):
+            d, w = fw.make_dual(x.clone().requires_grad_(needed), t), torch.ones(2, requires_grad=True)
+            (by_w,) = torch.autograd.grad((d.exp() * w).sum(), w)
+            assert torch.allclose(tangent(by_w), x.exp() * t)
+            if needed:
+                (by_d,) = torch.autograd.grad((d.sin() * d.exp()).sum(), d)
+                assert torch.allclose(tangent(by_d), 2 * x.exp() * x.cos() * t)
+
+
+def test_a_checkpoint_has_the_tangent_of_its_gradient():
+    x, t, calls = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0]), []
+
+    def f(x):
+        calls.append(tangent(x).tolist())
+        return (x.sin() * x).exp()
+
+    def run(call):
+        with fw.dual_level():
+            d = fw.make_dual(x.clone().requires_grad_(), t)
+            y = call(d)
+            (gradient,) = torch.autograd.grad(y.sum(), d)
+            return tangent(y), tangent(gradient)
+
+    got = run(lambda d: torch.utils.checkpoint.checkpoint(f, d, use_reentrant=False))
+    assert calls == [t.tolist()] * 2
+    assert all(torch.allclose(a, b) for a, b in zip(got, run(f)))

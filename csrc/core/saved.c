@@ -115,6 +115,11 @@ static hg_status call_pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t
         "an issue if you need to perform in-place operations on the input to a pack hook.");
 }
 
+/* What is known of t holds for that one, too. */
+static hg_status tell_known(hg_ctx *cx, hg_tensor *t, hg_tensor *as) {
+    return cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, as) : HG_OK;
+}
+
 /* A stand-in for t, with the history it is to have again. For an output the history is left out: it is the node's. The hook
    is shown `shown`. */
 static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, hg_tensor *shown, bool output,
@@ -124,7 +129,7 @@ static hg_status pack(hg_ctx *cx, const hg_saved_hooks *hooks, hg_tensor *t, hg_
     hg_edge edge = {NULL, 0};
     hg_status st = hg_raw_detach(cx, t, &stand_in);
     if (st != HG_OK) return st;
-    if ((st = hg_extra_of(cx, stand_in, &e)) != HG_OK) goto fail;
+    if ((st = hg_extra_of(cx, stand_in, &e)) != HG_OK || (st = tell_known(cx, t, stand_in)) != HG_OK) goto fail;
     if (!output && (st = hg_gradient_edge(cx, t, &edge)) != HG_OK) goto fail;
     if (!(e->packed = hg_mem(cx, sizeof *e->packed))) {
         st = HG_MEMORY;
@@ -168,7 +173,7 @@ hg_status hg_save(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version)
    New, also on failure. */
 static hg_status known_alias(hg_ctx *cx, hg_tensor *t, bool history, hg_tensor **out) {
     hg_status st = history ? hg_told_detach(cx, t, out) : hg_tensor_detach(cx, t, out);
-    return st == HG_OK && cx->lib->watch.known_as ? cx->lib->watch.known_as(cx, t, *out) : st;
+    return st == HG_OK ? tell_known(cx, t, *out) : st;
 }
 
 hg_status hg_save_output(hg_ctx *cx, hg_tensor *t, hg_tensor **kept, uint32_t *version) {
@@ -330,14 +335,16 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
     hg_retain(cx, stand_in); /* the hook may run the node, which then drops it */
     hg_status st = cx->status = p->hooks.unpack(cx, p->hooks.data, p->ref, &data);
     hg_node *maker = stand_in->grad_fn, *leaf = stand_in->extra->stands_for;
-    if (st == HG_OK && !maker && !leaf && !output && !hg_tensor_requires_grad(data)) {
+    if (st == HG_OK && !maker && !leaf && !output && !hg_tensor_requires_grad(data) && !cx->lib->watch.known_as) {
         hg_release(cx, stand_in); /* it had no history, so it is what the hook returned, itself */
         *out = data;
         return HG_OK;
     }
     if (st == HG_OK) st = hg_tensor_detach(cx, data, &t);
     hg_release(cx, data);
+    if (st == HG_OK) st = tell_known(cx, stand_in, t);
     if (st != HG_OK) {
+        hg_release(cx, t);
         hg_release(cx, stand_in);
         return st;
     }

@@ -313,8 +313,8 @@ def _derived(level, rule, op, args, kwargs, records, writes=False):
         if writes:
             stood[0] = stood[0].clone()
             tangents = [t.clone() for t in tangents] if records else tangents  # they are saved, and one is written to
-        result = op(*stood, **options)
         with _Hidden():
+            result = op(*stood, **options)
             moved = _along(rule, _tuple(result), duals, tangents, records)
         if level.below and not records:
             several = isinstance(result, (tuple, list))
