@@ -143,7 +143,8 @@ def _bessel(input, wave, scaled):
     angle = (_C.arange(400, dtype=_C.float64) + 0.5) * (math.pi / 400)
     away = x.abs()
     value = (x.unsqueeze(-1) * angle.cos() - away.unsqueeze(-1)).exp() * (wave * angle).cos()
-    value = _C.where(away > 300, _bessel_far(x, away, wave), value.mean(-1)).masked_fill(x == 0, 1 - wave)
+    value = _C.where(away > 300, _bessel_far(x, away, wave), value.mean(-1))
+    value = _C.where(x == 0, x / 2 if wave else 1.0, value)  # exactly that
     if not scaled:
         value = value * away.exp()
     value = value.to(input.dtype if input.is_floating_point() else _C.get_default_dtype())

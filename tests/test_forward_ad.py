@@ -21,6 +21,21 @@ def test_tangents_agree_with_finite_differences():
     assert torch.allclose(tangent, (f(x + 1e-6 * v) - f(x - 1e-6 * v)) / 2e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "function, x, expected",
+    [
+        (lambda x: x.logcumsumexp(0), [0.0, 0.0], [1.0, 1.5]),
+        (torch.special.i1, [0.0], [0.5]),
+        (torch.special.i1e, [0.0], [0.5]),
+        (lambda x: torch.zeros(2).index_fill(0, torch.tensor([1]), x[1]), [5.0, 5.0], [0.0, 2.0]),
+    ],
+)
+def test_tangents_where_the_gradients_formula_has_none(function, x, expected):
+    with fw.dual_level():
+        dual = fw.make_dual(torch.tensor(x), torch.arange(1.0, len(x) + 1))
+        assert fw.unpack_dual(function(dual)).tangent.tolist() == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("values", [torch.linalg.svdvals, torch.linalg.eigvalsh])
 def test_values_without_their_vectors_have_tangents(values):
     x, v = torch.randn(3, 3, dtype=torch.float64), torch.randn(3, 3, dtype=torch.float64)

@@ -197,6 +197,9 @@ _SYMMETRIC = frozenset(
     Sinh Softmax Softplus Softshrink Sqrt Sub Tan Tanh TanhBackward Threshold Trunc Xlogy""".split()
 )
 
+# Where the product of a vector and the Jacobian takes logarithms of the vector.
+_BY_LOGARITHMS = ("logcumsumexp",)
+
 
 class _Rule:
     """How a row of the table passes tangents on."""
@@ -362,7 +365,8 @@ def _along(rule, outs, duals, tangents, records):
     if rule.is_symmetric and all((d.shape, d.dtype) == (outs[0].shape, outs[0].dtype) for d in duals):
         results = [_by_one_product(outs, duals, narrow)]
     else:
-        results = _by_two_products([outs[i] for i in places], duals, narrow)
+        like = _C.ones_like if rule.name in _BY_LOGARITHMS else _C.zeros_like
+        results = _by_two_products([outs[i] for i in places], duals, narrow, like)
     for i, tangent in zip(places, results):
         tangent = _C.zeros_like(outs[i], requires_grad=False) if tangent is None else tangent
         for t, dual in zip(tangents, duals):
@@ -382,9 +386,9 @@ def _by_one_product(outs, duals, tangents):
     return sum(parts[1:], parts[0]) if parts else None
 
 
-def _by_two_products(outs, duals, tangents):
-    """By the product of a vector and the Jacobian, which is linear in the vector."""
-    vs = [_stand_in(_C.zeros_like(out)) for out in outs]
+def _by_two_products(outs, duals, tangents, like):
+    """By the product of a vector and the Jacobian, which is linear in the vector: any will do."""
+    vs = [_stand_in(like(out)) for out in outs]
     products = _C.grad(outs, vs, duals, True, True, True)
     linear = [(p, t) for p, t in zip(products, tangents) if p is not None and p.requires_grad]
     if not linear:
