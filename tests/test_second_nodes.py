@@ -376,3 +376,49 @@ def test_what_such_a_node_saved_is_its_own():
     assert unpacked == [(3,)] and node._saved_reduction == 1
     with pytest.raises(RuntimeError, match="already been freed"):
         node._saved_self  # noqa: B018 (reading it raises)
+
+
+def packed_twice(make):
+    """What is packed where a gradient of `make` is made to be differentiated again: shape and dtype."""
+    seen = []
+    x = torch.rand(4, 4, requires_grad=True)
+    loss = make(x).sum()
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: (seen.append((tuple(t.shape), t.dtype)), t)[1], lambda t: t
+    ):
+        (g,) = torch.autograd.grad(loss, x, create_graph=True)
+    return seen, g
+
+
+def test_a_derivative_that_is_an_op_saves_all_that_its_own_derivatives_need():
+    for make in (F.relu, F.leaky_relu, lambda x: F.threshold(x, 0.5, 0)):
+        seen, g = packed_twice(make)
+        assert seen == [((4, 4), torch.float32)] and g.grad_fn._saved_self.shape == (4, 4)
+
+
+def test_gradients_are_made_in_the_order_of_names():
+    x, y = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True)
+    for made in (x / y, x**y, torch.xlogy(x, y), torch.hypot(x, y)):
+        of_x, of_y = torch.autograd.grad(made.sum(), (x, y), create_graph=True)
+        assert of_y.grad_fn._sequence_nr() < of_x.grad_fn._sequence_nr()
+
+
+def test_a_second_derivative_saves_no_more_than_it_depends_on():
+    planes = lambda f: lambda x: f(x[None, None])
+    for make, saved in (
+        (planes(lambda x: F.max_pool2d(x, 2)), [((1, 1, 2, 2), torch.int64)]),
+        (planes(lambda x: F.avg_pool2d(x, 2)), []),
+        (planes(lambda x: F.adaptive_avg_pool2d(x, 2)), []),
+        (planes(lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect")), []),
+        (F.hardtanh, [((4, 4), torch.float32)]),
+        (F.softshrink, [((4, 4), torch.float32)]),
+    ):
+        seen, _ = packed_twice(lambda x, make=make: make(x) * 2)
+        assert [s for s in seen if s != ((), torch.int64)] == saved
+
+
+@pytest.mark.parametrize("kind", ["max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "pad", "hardtanh"])
+def test_such_a_second_derivative_is_right(kind):
+    settings = {"pad": ((1, 1, 1, 1), "reflect"), "hardtanh": (-0.5, 0.5)}.get(kind, (2,))
+    x = torch.linspace(-1, 1, 16).double().view(1, 1, 4, 4).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: getattr(F, kind)(x, *settings).sin(), (x,))

@@ -122,14 +122,15 @@ hg_status hg_d_mul(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_op_div(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_div, a, out); }
+/* Gradients are made in the order of the arguments' names, as in torch: what records them sees it. */
 hg_status hg_d_div(hg_ctx *cx, hg_back *b) {
     bool takes_tensors = b->info->params[1].kind == HG_A_TENSOR;
-    if (NEED(0)) GIVE(0, takes_tensors ? XN(DIV, T(G), operand(b, 1)) : X(DIV, T(G), operand(b, 1)));
     if (NEED(1)) {
         hg_tensor *y = IN(1);
         hg_tensor *q = X(DIV, T(X(DIV, operand(b, 0), T(y))), T(y));
         GIVE(1, X(MUL, T(X(NEG, T(G))), T(q)));
     }
+    if (NEED(0)) GIVE(0, takes_tensors ? XN(DIV, T(G), operand(b, 1)) : X(DIV, T(G), operand(b, 1)));
     return HG_OK;
 }
 
@@ -270,11 +271,11 @@ static hg_tensor *exponent_slope(hg_ctx *cx, hg_back *b, hg_tensor *exponent, hg
 
 hg_status hg_d_pow(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0), *e = IN(1);
+    if (NEED(1)) GIVE(1, exponent_slope(cx, b, e, X(LOG, T(x)), X(EQ, T(x), hg_i(0))));
     if (NEED(0)) {
         hg_tensor *slope = X(MUL, T(e), T(X(POW, T(x), T(X(SUB, T(e), hg_i(1))))));
         GIVE(0, X(WHERE, T(X(EQ, T(e), hg_i(0))), hg_i(0), T(X(MUL, T(G), T(slope)))));
     }
-    if (NEED(1)) GIVE(1, exponent_slope(cx, b, e, X(LOG, T(x)), X(EQ, T(x), hg_i(0))));
     return HG_OK;
 }
 
@@ -328,7 +329,7 @@ hg_status hg_op_hypot(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return hg_run(cx, &hg_k_hypot_cpu, common_type(cx, a), a, 2, NULL, out);
 }
 hg_status hg_d_hypot(hg_ctx *cx, hg_back *b) {
-    for (int i = 0; i < 2; i++)
+    for (int i = 1; i >= 0; i--)
         if (NEED(i)) GIVE(i, X(DIV, T(X(MUL, T(G), T(IN(i)))), T(OUT(0))));
     return HG_OK;
 }
@@ -353,6 +354,7 @@ hg_status hg_d_logaddexp2(hg_ctx *cx, hg_back *b) { return shares(cx, b, true); 
 
 hg_status hg_op_xlogy(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_xlogy, a, out); }
 hg_status hg_d_xlogy(hg_ctx *cx, hg_back *b) {
+    if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(DIV, T(X(MUL, T(G), operand(b, 0))), T(IN(1))));
     if (b->info->differentiable & 1 && NEED(0)) {
         hg_arg y = operand(b, 1);
         hg_tensor *g = hg_is_number(&y) ? X(XLOGY_OTHER, T(G), y) : X(XLOGY, T(G), y);
@@ -360,7 +362,6 @@ hg_status hg_d_xlogy(hg_ctx *cx, hg_back *b) {
         if (!hg_is_number(&y)) flat = X(LOGICAL_AND, T(flat), T(X(LE, y, hg_i(0))));
         GIVE(0, hg_is_number(&y) && hg_number_f(&y) > 0 ? g : X(MASKED_FILL, T(g), T(flat), hg_i(0)));
     }
-    if (b->info->differentiable >> 1 & 1 && NEED(1)) GIVE(1, X(DIV, T(X(MUL, T(G), operand(b, 0))), T(IN(1))));
     return HG_OK;
 }
 

@@ -10,6 +10,9 @@
    The node keeps the first one, for the arguments that are no tensors and for where its gradients went. What the first one saved
    may be gone by then, so this one saves it as well.
 
+   What the second derivative does not depend on is not saved: a gradient that the first is linear in (HG_ROW_LINEAR), and an
+   argument of which only the shape matters (HG_ROW_BLIND). Zeros stand in for it.
+
    A loss of two tensors (HG_ROW_APART) has a node for each gradient: in torch the target's is the same kernel, called with the
    two exchanged. A second gradient that does not depend on its own argument has no kernel, and is made of ops. */
 #include "autograd_impl.h"
@@ -82,7 +85,23 @@ int hg_node_saved_of_first(const hg_node *n, int i, bool output) {
     return -1;
 }
 
+/* Is input i, which is differentiable, known by its shape alone? */
+static bool is_blank(const hg_node *first, const inputs *in, int i) {
+    uint32_t flags = i < in->n_grads ? HG_ROW_LINEAR | HG_ROW_BLIND : HG_ROW_BLIND;
+    return in->edge[i] >= 0 && first->op->op->flags & flags;
+}
+
 /* ---- Its own derivative ------------------------------------------------------------------------------------------------ */
+
+/* In place of what was not saved; it needs a gradient where that did. */
+static void fill_in(hg_ctx *cx, const hg_back *b, const hg_node *n, inputs *in) {
+    for (int i = 0; i < in->n; i++) {
+        if (!is_blank(b->node, in, i)) continue;
+        hg_meta m = i < in->n_grads ? b->node->outs[i] : hg_back_meta(b, 0, 0);
+        in->at[i] = X(ZEROS, hg_ints(m.shape, m.n_dim), hg_d((hg_dtype)m.dtype));
+        if (in->at[i] && n->next[in->edge[i]].node) in->at[i]->requires_grad = true;
+    }
+}
 
 /* In place of inputs that need a gradient, tensors that stop it: in a third derivative they lead on to the inputs. */
 static void stand_in(hg_ctx *cx, inputs *in, bool create_graph, hg_tensor **by, int *of, int *n_by) {
@@ -126,10 +145,10 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     if (st != HG_OK) return st;
     hg_scope s;
     hg_scope_begin(cx, &s);
-    for (int i = 0; i < in.n; i++) {
-        hg_scope_keep(cx, in.at[i]);
+    for (int i = 0; i < in.n; i++) hg_scope_keep(cx, in.at[i]);
+    fill_in(cx, &b, n, &in);
+    for (int i = 0; i < in.n; i++)
         if (in.edge[i] >= 0 && !n->next[in.edge[i]].node) in.edge[i] = -1;
-    }
     cx->grad_enabled = true;
     stand_in(cx, &in, create_graph, by, of, &n_by);
     hg_back_plan(&b);
@@ -174,20 +193,21 @@ static hg_status make_own(hg_ctx *cx, const inputs *in, hg_tensor **at, uint32_t
 
 static hg_status record(hg_ctx *cx, const hg_back *b, const inputs *in, int only) {
     uint8_t kinds[HG_MAX_PARAMS];
-    hg_tensor *sources[MOST], **made = b->grad_in + (only ? b->node->first_edge[only - 1] : 0);
+    hg_tensor *sources[MOST], *kept[MOST], **made = b->grad_in + (only ? b->node->first_edge[only - 1] : 0);
     hg_node *n;
     uint32_t n_out = only ? 1 : b->node->n_next;
     hg_status st = make_own(cx, in, made, n_out);
     if (st != HG_OK) return st;
     for (int i = 0; i < in->n; i++)
         if (in->edge[i] >= 0) sources[in->edge[i]] = needs_gradient(in->at[i]) ? in->at[i] : NULL;
+    for (int i = 0; i < in->n; i++) kept[i] = is_blank(b->node, in, i) ? NULL : in->at[i];
     for (uint32_t e = 0; e < n_out; e++) kinds[e] = made[e] ? HG_OUT_DIFFERENTIABLE : 0;
     cx->grad_enabled = true;
     st = hg_function_new(cx, b->info->twice_name, apply_again, NULL, sources, in->n_edges, &n);
     if (st != HG_OK) return st;
     n->function->only = (uint8_t)only;
     hg_retain(cx, n->inner = b->node);
-    st = hg_function_save(cx, n, in->at, in->n, false);
+    st = hg_function_save(cx, n, kept, in->n, false);
     if (st == HG_OK) st = hg_function_set_outputs(cx, n, made, kinds, (int)n_out);
     hg_release(cx, n);
     return st;

@@ -454,6 +454,9 @@ enum {
     HG_ROW_MOVES = 2048,
     HG_ROW_UNASKED = 4096,    /* in place it writes to whatever needs a gradient, as PyTorch's logical ops do */
     HG_ROW_OTHER_OUT = 16384, /* out= of another dtype: Note [Given outputs] in out.c */
+    /* one that is TWICE: its derivative is linear in the gradient, and so knows of it the shape alone; of its argument, too */
+    HG_ROW_LINEAR = 32768,
+    HG_ROW_BLIND = 65536,
 };
 
 #define HG_MAX_PARAMS 16
