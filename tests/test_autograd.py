@@ -317,6 +317,13 @@ def test_a_modified_result_is_noticed():
         y.backward()
 
 
+def test_of_a_modified_result_without_history_its_node_is_not_named():
+    values, indices = torch.max(torch.rand(2, 2, requires_grad=True), 0)
+    indices.add_(1)
+    with pytest.raises(RuntimeError, match=r"torch.LongTensor .2.. is at version 1; expected version 0"):
+        values.sum().backward()
+
+
 def test_in_place_on_a_leaf_is_refused():
     x = leaf(2.0)
     with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):

@@ -163,3 +163,13 @@ def test_a_handle_may_be_given_another_table():
 def test_a_handle_of_several_hooks_has_no_id():
     handle = torch.autograd.graph.register_multi_grad_hook([torch.ones(1, requires_grad=True)], print)
     assert not any(hasattr(handle, name) for name in ("id", "hooks_dict_ref", "extra_dict_ref"))
+
+
+def test_a_multi_grad_hook_waits_for_a_leaf_that_stopped_to_require_a_gradient():
+    x, z, got = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True), []
+    torch.autograd.graph.register_multi_grad_hook([x, z], got.append)
+    for stop in (lambda: x.requires_grad_(False), x.detach_):
+        y = x.requires_grad_() * z
+        stop()
+        y.sum().backward()
+        assert [g.tolist() for g in got.pop()] == [[1, 1]] * 2

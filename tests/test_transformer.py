@@ -204,3 +204,14 @@ def test_attention_with_scores_and_a_mask_of_ones_own():
         flex_attention(q, k[:, :2], v[:, :2])
     with pytest.raises(NotImplementedError, match="does not support backward on CPU"):
         flex_attention(q.requires_grad_(), k, v)
+
+
+@pytest.mark.parametrize("decoder", [False, True])
+def test_hooks_see_the_keywords_of_attention_in_pytorchs_order(decoder):
+    layer = (nn.TransformerDecoderLayer if decoder else nn.TransformerEncoderLayer)(4, 2, 8)
+    seen = []
+    for part in (layer.self_attn, layer.multihead_attn) if decoder else (layer.self_attn,):
+        part.register_forward_pre_hook(lambda module, args, kwargs: seen.append(list(kwargs)), with_kwargs=True)
+    layer(*[torch.ones(1, 1, 4)] * (1 + decoder))
+    last = ["is_causal", "need_weights"] if decoder else ["need_weights", "is_causal"]
+    assert seen == [["attn_mask", "key_padding_mask", *last]] * (1 + decoder)

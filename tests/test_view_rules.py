@@ -332,6 +332,15 @@ def test_the_accumulator_that_a_graph_holds_refuses_another_shape():
     assert x.grad.tolist() == [[3, 3]] * 3
 
 
+def test_a_gradient_of_another_shape_that_backward_was_given_is_no_function_s():
+    y = leaf(2, 3).sum(0)
+    y.data = torch.ones(2)
+    with pytest.raises(
+        RuntimeError, match="^invalid gradient at index 0 - got .2. but expected shape compatible with .3."
+    ):
+        y.backward(torch.ones(2))
+
+
 def test_a_function_of_several_outputs_may_not_change_a_view():
     class Both(torch.autograd.Function):
         @staticmethod

@@ -271,13 +271,14 @@ static inline bool elsewhere(hg_ctx *cx, hg_meta to, const hg_tensor *g) {
 
 /* Make *g, which does not, fit what it is the gradient of; replaces the reference. */
 static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to, hg_meta m, hg_tensor **g) {
+    bool given = by == to.node; /* by whoever called backward() */
     bool shaped = hg_same_dims((*g)->n_dim, (*g)->shape, m.n_dim, m.shape);
     char got[256], want[256], name[HG_NODE_NAME];
     if (!shaped && !expands(m, *g))
         return hg_fail(cx, HG_STATE,
-                       "Function %s returned an invalid gradient at index %u - got %s but expected shape "
-                       "compatible with %s",
-                       hg_node_full_name(by, name), i, hg_show_shape(*g, got), hg_show_sizes(m.n_dim, m.shape, want));
+                       "%s%s%sinvalid gradient at index %u - got %s but expected shape compatible with %s",
+                       given ? "" : "Function ", given ? "" : hg_node_full_name(by, name), given ? "" : " returned an ",
+                       i, hg_show_shape(*g, got), hg_show_sizes(m.n_dim, m.shape, want));
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_tensor *fits = shaped ? *g : sum_to(cx, *g, m, by->hooks || sees(to));
@@ -286,7 +287,6 @@ static hg_status make_fit(hg_ctx *cx, const hg_node *by, uint32_t i, hg_edge to,
     hg_status st = hg_scope_return(cx, &s, fits, &kept);
     if (st == HG_OK) hg_release(cx, *g), *g = kept;
     if (st != HG_OK || !elsewhere(cx, m, *g)) return st;
-    bool given = by == to.node; /* by whoever called backward() */
     if ((*g)->n_dim == 0 || (!given && by->op == hg_op_at(cx->lib, HG_OP_TO_COPY))) return hg_move_to(cx, m.on_meta, g);
     return hg_fail(cx, HG_STATE, "%s%s%sinvalid gradient at index %u - expected device %s but got %s",
                    given ? "" : "Function ", given ? "" : hg_node_full_name(by, name), given ? "" : " returned an ", i,

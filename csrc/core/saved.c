@@ -383,7 +383,7 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
     hg_tensor *t = output && n->saved_out ? n->saved_out[nr].u.t : a->u.t;
     if (hg_is_packed(t)) return unpack(cx, n, t, output, nr, out);
     if (hg_version(t->storage) != version) {
-        hg_node *maker = n;
+        hg_node *maker = output && has_history(n, t, nr) ? n : NULL;
         st = output ? HG_OK : hg_tensor_grad_fn(cx, t, &maker);
         return st == HG_OK ? modified(cx, t, version, maker, output ? (uint32_t)nr : t->out_nr) : st;
     }

@@ -489,7 +489,19 @@ def _weak_node(tensor):
     if isinstance(tensor, GradientEdge) or tensor.grad_fn is not None:
         return ref(node)
     leaf = ref(tensor)
-    return lambda: None if leaf() is None else _get_grad_fn_or_grad_acc(leaf())
+
+    def of_leaf():
+        tensor = leaf()
+        if tensor is None:
+            return None
+        if tensor.requires_grad:
+            return _get_grad_fn_or_grad_acc(tensor)
+        tensor.requires_grad_()  # as it did when the graph was made that now runs
+        node = _get_grad_fn_or_grad_acc(tensor)
+        tensor.requires_grad_(False)
+        return node
+
+    return of_leaf
 
 
 def _will_run(weak_node):

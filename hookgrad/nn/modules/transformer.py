@@ -55,10 +55,6 @@ class _Layer(Module):
         for i in range(1, n + 1):
             setattr(self, f"dropout{i}", Dropout(dropout))
 
-    def _sa_block(self, x, attn_mask, key_padding_mask, is_causal=False):
-        masks = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask, "is_causal": is_causal}
-        return self.dropout1(self.self_attn(x, x, x, need_weights=False, **masks)[0])
-
 
 def _without_a_key(out, mask, padding):
     """What comes of queries (N, S) all of whose keys are masked: nan, as of a softmax of nothing."""
@@ -112,6 +108,10 @@ class TransformerEncoderLayer(_Layer):
         super().__setstate__(state)
         if not hasattr(self, "activation"):
             self.activation = F.relu
+
+    def _sa_block(self, x, attn_mask, key_padding_mask, is_causal=False):
+        masks = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask}
+        return self.dropout1(self.self_attn(x, x, x, **masks, need_weights=False, is_causal=is_causal)[0])
 
     def _ff_block(self, x):
         return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
@@ -206,9 +206,13 @@ class TransformerDecoderLayer(_Layer):
         state.setdefault("activation", F.relu)
         super().__setstate__(state)
 
+    def _sa_block(self, x, attn_mask, key_padding_mask, is_causal=False):
+        masks = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask, "is_causal": is_causal}
+        return self.dropout1(self.self_attn(x, x, x, **masks, need_weights=False)[0])
+
     def _mha_block(self, x, mem, attn_mask, key_padding_mask, is_causal=False):
         masks = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask, "is_causal": is_causal}
-        return self.dropout2(self.multihead_attn(x, mem, mem, need_weights=False, **masks)[0])
+        return self.dropout2(self.multihead_attn(x, mem, mem, **masks, need_weights=False)[0])
 
     def _ff_block(self, x):
         return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
