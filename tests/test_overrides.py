@@ -502,6 +502,17 @@ def test_layers_ask_what_is_no_tensor(call, names):
     assert (run.stdout.strip(), run.stderr) == (repr(names), "")
 
 
+def test_initialisers_ask_what_is_no_tensor():
+    class Like:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return func.__name__, args, kwargs
+
+    like = Like()
+    assert nn.init.normal_(like) == ("normal_", (), dict(tensor=like, mean=0.0, std=1.0, generator=None))
+    assert nn.init.constant_(like, 1) == ("constant_", (), dict(tensor=like, val=1))
+
+
 def test_a_module_within_that_fails_is_not_called_again():
     class Stranger:
         @classmethod

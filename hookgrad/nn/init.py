@@ -36,12 +36,12 @@ def calculate_gain(nonlinearity, param=None):
 
 
 def _asked(function):
-    """A tensor class with a `__torch_function__`, or a mode, is asked of the function, with every argument by name."""
+    """A mode, and a class with a `__torch_function__`, of tensors or not, is asked of the function, with every argument by name."""
 
     @wraps(function)
     def call(*args, **kwargs):
         given = args[0] if args else kwargs.get("tensor")
-        if not _C._overridden(given):
+        if not _C._overridden(given) and (isinstance(given, _C.Tensor) or not hasattr(given, "__torch_function__")):
             return function(*args, **kwargs)
         from ..overrides import handle_torch_function
 
