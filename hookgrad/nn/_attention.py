@@ -74,6 +74,61 @@ def _fixed(name, given, n_heads, head_dim):
     return given
 
 
+def _masks(attn_mask, key_padding_mask, is_causal, need_weights, dtype):
+    """(the mask, that of the keys, whether both say no more than is_causal does), as numbers to be added."""
+    key_padding_mask = F._canonical_mask(
+        key_padding_mask, "key_padding_mask", F._none_or_dtype(attn_mask), "attn_mask", dtype
+    )
+    if is_causal and attn_mask is None:
+        raise RuntimeError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask."
+        )
+    if is_causal and key_padding_mask is None and not need_weights:
+        return None, None, True
+    attn_mask = F._canonical_mask(attn_mask, "attn_mask", None, "", dtype, check_other=False)
+    return attn_mask, key_padding_mask, is_causal and key_padding_mask is None
+
+
+def _projected(query, key, value, packed, separate, bias):
+    """What the three become by their weights, which are one tensor or three."""
+    if separate is not None:
+        if key.shape[:2] != value.shape[:2]:
+            raise AssertionError(
+                f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
+            )
+        biases = (None, None, None) if bias is None else bias.chunk(3)
+        return _in_projection(query, key, value, *separate, *biases)
+    if key.shape != value.shape:
+        raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
+    if packed is None:
+        raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
+    return _in_projection_packed(query, key, value, packed, bias)
+
+
+def _with_biases(k, v, bias_k, bias_v, static_k, static_v):
+    """A further key and value, the same for every entry of the batch."""
+    if bias_k is None or bias_v is None:
+        names = ("bias_v", "bias_k") if bias_k is None else ("bias_k", "bias_v")
+        raise AssertionError("{} is set but {} is None".format(*names))
+    for name, fixed in (("key", static_k), ("value", static_v)):
+        if fixed is not None:
+            raise AssertionError(f"bias cannot be added to static {name}.")
+    n = k.shape[1]
+    return hookgrad.cat([k, bias_k.repeat(1, n, 1)]), hookgrad.cat([v, bias_v.repeat(1, n, 1)])
+
+
+def _weighed(q, k, v, attn_mask, dropout_p):
+    """(the values weighed, their weights), op by op."""
+    q = q * math.sqrt(1.0 / q.shape[-1])
+    keys = k.transpose(-2, -1)
+    weights = hookgrad.bmm(q, keys) if attn_mask is None else hookgrad.baddbmm(attn_mask, q, keys)
+    weights = weights.softmax(-1)
+    if dropout_p > 0.0:
+        weights = F.dropout(weights, dropout_p)
+    return hookgrad.bmm(weights, v), weights
+
+
 def multi_head_attention_forward(
     query,
     key,
@@ -114,51 +169,21 @@ def multi_head_attention_forward(
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     tgt_len, n, embed_dim = query.shape
     src_len = key.shape[0]
-    key_padding_mask = F._canonical_mask(
-        key_padding_mask, "key_padding_mask", F._none_or_dtype(attn_mask), "attn_mask", query.dtype
-    )
-    if is_causal and attn_mask is None:
-        raise RuntimeError(
-            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
-            "`generate_square_subsequent_mask` to create this mask."
-        )
-    if is_causal and key_padding_mask is None and not need_weights:
-        attn_mask = None  # the hint says it all
-    else:
-        attn_mask = F._canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
-        is_causal = is_causal and key_padding_mask is None
+    attn_mask, key_padding_mask, is_causal = _masks(attn_mask, key_padding_mask, is_causal, need_weights, query.dtype)
     if embed_dim != embed_dim_to_check:
         raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}")
     head_dim = embed_dim // num_heads
     if head_dim * num_heads != embed_dim:
         raise AssertionError(f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
-    if use_separate_proj_weight:
-        if key.shape[:2] != value.shape[:2]:
-            raise AssertionError(
-                f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]}"
-            )
-        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-        q, k, v = _in_projection(query, key, value, q_proj_weight, k_proj_weight, v_proj_weight, *biases)
-    else:
-        if key.shape != value.shape:
-            raise AssertionError(f"key shape {key.shape} does not match value shape {value.shape}")
-        if in_proj_weight is None:
-            raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
-        q, k, v = _in_projection_packed(query, key, value, in_proj_weight, in_proj_bias)
+    separate = (q_proj_weight, k_proj_weight, v_proj_weight) if use_separate_proj_weight else None
+    q, k, v = _projected(query, key, value, in_proj_weight, separate, in_proj_bias)
     if attn_mask is not None:
         attn_mask = _checked_mask(attn_mask, n, num_heads, tgt_len, src_len)
 
     # Keys beyond the given ones are never masked.
     extra = 0
-    if (bias_k is None) != (bias_v is None):
-        names = ("bias_v", "bias_k") if bias_k is None else ("bias_k", "bias_v")
-        raise AssertionError("{} is set but {} is None".format(*names))
-    if bias_k is not None:
-        for name, fixed in (("key", static_k), ("value", static_v)):
-            if fixed is not None:
-                raise AssertionError(f"bias cannot be added to static {name}.")
-        k = hookgrad.cat([k, bias_k.repeat(1, n, 1)])
-        v = hookgrad.cat([v, bias_v.repeat(1, n, 1)])
+    if bias_k is not None or bias_v is not None:
+        k, v = _with_biases(k, v, bias_k, bias_v, static_k, static_v)
         extra += 1
     heads = n * num_heads
     q = q.view(tgt_len, heads, head_dim).transpose(0, 1)
@@ -184,25 +209,21 @@ def multi_head_attention_forward(
     if not training:
         dropout_p = 0.0
 
-    if not need_weights:
+    if need_weights:
+        output, weights = _weighed(q, k, v, attn_mask, dropout_p)
+        output = output.transpose(0, 1).reshape(tgt_len * n, embed_dim)
+    else:
         if attn_mask is not None:
             is_shared = attn_mask.size(0) == 1
             attn_mask = attn_mask.unsqueeze(0) if is_shared else attn_mask.view(n, num_heads, -1, src_len)
         q, k, v = (x.view(n, num_heads, x.shape[1], head_dim) for x in (q, k, v))
         output = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
-        output = F.linear(output.permute(2, 0, 1, 3).reshape(n * tgt_len, embed_dim), out_proj_weight, out_proj_bias)
-        output = output.view(tgt_len, n, output.size(1))
-        return output if is_batched else output.squeeze(1), None
-    q = q * math.sqrt(1.0 / head_dim)
-    keys = k.transpose(-2, -1)
-    weights = hookgrad.bmm(q, keys) if attn_mask is None else hookgrad.baddbmm(attn_mask, q, keys)
-    weights = weights.softmax(-1)
-    if dropout_p > 0.0:
-        weights = F.dropout(weights, dropout_p)
-    output = hookgrad.bmm(weights, v).transpose(0, 1).reshape(tgt_len * n, embed_dim)
+        output, weights = output.permute(2, 0, 1, 3).reshape(n * tgt_len, embed_dim), None
     output = F.linear(output, out_proj_weight, out_proj_bias)
     output = output.view(tgt_len, n, output.size(1))
-    weights = weights.view(n, num_heads, tgt_len, src_len)
-    if average_attn_weights:
-        weights = weights.mean(dim=1)
-    return (output, weights) if is_batched else (output.squeeze(1), weights.squeeze(0))
+    if need_weights:
+        weights = weights.view(n, num_heads, tgt_len, src_len)
+        weights = weights.mean(dim=1) if average_attn_weights else weights
+    if is_batched:
+        return output, weights
+    return output.squeeze(1), None if weights is None else weights.squeeze(0)
