@@ -161,7 +161,11 @@ class CustomOpDef:
                         f"Trying to backward through {op._opoverload} but no autograd formula was registered. "
                         "Please use register_autograd to add one."
                     )
-                result = op._backward(ctx, list(grads)) if Generated.gives_list else op._backward(ctx, *grads)
+                needs, ctx.needs_input_grad = ctx.needs_input_grad, tuple(_gathered(ctx.needs_input_grad, counts))
+                try:
+                    result = op._backward(ctx, list(grads)) if Generated.gives_list else op._backward(ctx, *grads)
+                finally:
+                    ctx.needs_input_grad = needs
                 if counts == (None,) * len(counts):
                     return result
                 grads = zip(result if isinstance(result, tuple) else (result,), counts)

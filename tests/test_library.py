@@ -240,3 +240,20 @@ def test_a_context_is_set_up_where_the_call_is_recorded():
     assert calls == []
     same(x).sum().backward()
     assert len(calls) == 1
+
+
+def test_what_needs_a_gradient_is_told_as_the_arguments_were_given():
+    seen = []
+
+    @torch.library.custom_op("mine::shifted", mutates_args=())
+    def shifted(xs: list[torch.Tensor], y: torch.Tensor) -> list[torch.Tensor]:
+        return [x + y for x in xs]
+
+    def backward(ctx, grads):
+        seen.append(ctx.needs_input_grad)
+        return list(grads), sum(grads)
+
+    shifted.register_autograd(backward, setup_context=lambda ctx, inputs, output: None)
+    a, b, y = torch.ones(1, requires_grad=True), torch.ones(1), torch.ones(1, requires_grad=True)
+    sum(shifted([a, b], y)).backward()
+    assert seen == [([True, False], True)] and a.grad.item() == 1 and y.grad.item() == 2
