@@ -54,7 +54,7 @@ def _tensors(leaves, what):
 
 def _outputs(result, name):
     leaves, rebuild = _flatten(result)
-    if leaves in ([], [None]):
+    if not leaves or len(leaves) == 1 and leaves[0] is None:
         raise RuntimeError(f"{name}: Expected f to be a function that has non-empty output (got output = {leaves})")
     return _tensors(leaves, f"{name}: expected f(*primals) to return only tensors, got unsupported type"), rebuild
 
@@ -457,9 +457,6 @@ def jvp(func, primals, tangents, *, strict=False, has_aux=False):
         raise RuntimeError(f"{name}: Expected primals to contain at least one Tensor.")
     _tensors(values, f"{name}: Expected primals to only contain Tensors, got")
     _tensors(flat, f"{name}: Expected tangents to only contain Tensors, got")
-    _floating(values)
-    for value, tangent in zip(values, flat):
-        _autograd.forward_ad._check_size(value, tangent)
     forward_ad, level = _autograd.forward_ad, _transforms.level()
     with (
         forward_ad._set_fwd_grad_enabled(True),

@@ -554,3 +554,30 @@ def test_a_checkpoint_has_the_tangent_of_its_gradient():
     got = run(lambda d: torch.utils.checkpoint.checkpoint(f, d, use_reentrant=False))
     assert calls == [t.tolist()] * 2
     assert all(torch.allclose(a, b) for a, b in zip(got, run(f)))
+
+
+def test_a_function_mode_sees_duals_made_and_taken_apart_as_one_call_each():
+    seen = []
+
+    class Seen(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append((func.__name__, types == (), kwargs))
+            return func(*args, **(kwargs or {}))
+
+    x, t = torch.tensor([1.0, 2.0]), torch.ones(2)
+    with Seen():
+        assert torch.func.jvp(lambda x: x * x, (x,), (t,))[1].tolist() == [2, 4]
+    made, taken = (("_make_dual", True, {"level": 0}), ("_unpack_dual", True, {"level": 0}))
+    assert seen[:5] == [("is_floating_point", False, None)] * 2 + [made, ("mul", True, None), taken]
+
+
+def test_a_tensor_class_keeps_tangents():
+    class Own(torch.Tensor):
+        pass
+
+    x, t = torch.tensor([1.0, 2.0]).as_subclass(Own), torch.ones(2)
+    with fw.dual_level():
+        dual = fw.make_dual(x, t)
+        primal, moved = fw.unpack_dual(dual * dual)
+        assert type(dual) is type(primal) is type(moved) is Own and moved.tolist() == [2, 4]
+        assert tangent((dual * 2).as_subclass(torch.Tensor)).tolist() == [2, 2]

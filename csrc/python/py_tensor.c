@@ -102,6 +102,8 @@ static PyObject *alias_of(hg_ctx *cx, PyTypeObject *type, PyObject *self) {
     if (type == hg_py->tensor_type) return view;
     PyObject *made = view ? type->tp_alloc(type, 0) : NULL;
     hg_status st = made ? hg_tensor_become(cx, TENSOR(made), TENSOR(view)) : HG_OK;
+    const hg_watch *watch = hg_watching(cx->lib);
+    if (made && st == HG_OK && watch->known_as) st = watch->known_as(cx, TENSOR(view), TENSOR(made));
     Py_XDECREF(view);
     if (st == HG_OK) return made;
     Py_DECREF(made);

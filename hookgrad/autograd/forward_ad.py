@@ -702,6 +702,18 @@ def make_dual(tensor, tangent, *, level=None):
         raise ValueError(f"Expected primal to be floating point or complex, but got: {tensor.dtype}")
     if not (tangent.is_floating_point() or tangent.is_complex()):
         raise ValueError(f"Expected tangent to be floating point or complex, but got: {tangent.dtype}")
+    return _make_dual(tensor, tangent, level=0)
+
+
+def _asked(function, *tensors, level):
+    from ..overrides import _ask
+
+    return _ask(function, tensors, tensors, {"level": level})
+
+
+def _make_dual(tensor, tangent, *, level):
+    if _C._overridden(tensor, tangent):
+        return _asked(_make_dual, tensor, tangent, level=level)
     _check_size(tensor, tangent)
     if _tangent(tangent) is not None:
         raise RuntimeError(
@@ -712,11 +724,11 @@ def make_dual(tensor, tangent, *, level=None):
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not "
             "supported."
         )
-    with _Off() as level, _Hidden():
+    with _Off() as innermost, _Hidden():
         dual = tensor.view_as(tensor)
         if not _lies_as(tangent, tensor):
             tangent = _like(tensor, tangent)
-    level.tangents[dual] = tangent
+    innermost.tangents[dual] = tangent
     return dual
 
 
@@ -733,7 +745,13 @@ def unpack_dual(tensor, *, level=None):
         return UnpackedDualTensor(tensor, None)
     if not isinstance(tensor, _C.Tensor):
         raise TypeError(f"_unpack_dual(): argument 'dual' (position 1) must be Tensor, not {type(tensor).__name__}")
-    with _Off() as level, _Hidden():
-        primal = tensor.view_as(tensor)
-    level.tangents[primal] = None
-    return UnpackedDualTensor(primal, _tangent(tensor))
+    return UnpackedDualTensor(*_unpack_dual(tensor, level=0))
+
+
+def _unpack_dual(dual, *, level):
+    if _C._overridden(dual):
+        return _asked(_unpack_dual, dual, level=level)
+    with _Off() as innermost, _Hidden():
+        primal = dual.view_as(dual)
+    innermost.tangents[primal] = None
+    return primal, _tangent(dual)
