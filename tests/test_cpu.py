@@ -172,6 +172,8 @@ CASES["sums of short rows"] = lambda: [numbers(5 * n).view(5, n).sum(1) for n in
 CASES["narrow columns"] = lambda: [
     fold(numbers(99 * n).view(99, n), 0) for n in (2, 7, 15) for fold in (torch.sum, torch.amax, torch.amin)
 ]
+CASES["clamp"] = lambda: [torch.clamp(x, -1.5, 0.5) for x in (torch.tensor(EDGES), *map(numbers, LENGTHS))]
+CASES["scalar products"] = lambda: [numbers(9 * n).view(9, n) @ numbers(n, 1) for n in (*LENGTHS, 79, 80, 129)]
 CASES["nan_to_num"] = lambda: [torch.tensor(EDGES).repeat(n).nan_to_num() for n in (1, 20)]
 CASES["group norm"] = lambda: gradients(
     lambda x, w, b: F.group_norm(x, 2, w, b), numbers(2400).view(3, 8, 10, 10), numbers(8, 1), numbers(8, 2)

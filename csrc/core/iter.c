@@ -101,8 +101,8 @@ static void write_out(const char *from, int64_t down, int64_t times, int64_t n, 
             for (int j = 0; j < UNIT; j++) to[i + j] = *(const uint32_t *)(const void *)from;
 }
 
-/* The next `rows` rows as few long ones. An operand whose row is the same in each has it written out, as often as there is room; so
-   has one that has a number for each, again and again. */
+/* The next `rows` rows as few long ones. An operand whose row is the same in each has it written out, as often as there is
+   room; so has one that has a number for each, again and again. */
 static void run_joined(const hg_iter *it, int64_t rows, char *const *p, hg_row_fn fn, void *arg) {
     const int last = it->n_dim - 1;
     const int64_t n = it->shape[last], *down = it->step[last - 1];

@@ -40,8 +40,8 @@ static inline void hg_iter_add_tensor(hg_iter *it, const hg_tensor *t) {
 }
 /* Merge dimensions: once, after the last operand. */
 void hg_iter_coalesce(hg_iter *it);
-/* Are rows short, and does each operand go on from one to the next, or repeat its row, or a number for each? Then the loop is called
-   for many of them at once, with what repeats written out. */
+/* Are rows short, and does each operand go on from one to the next, or repeat its row, or a number for each? Then the loop
+   is called for many of them at once, with what repeats written out. */
 bool hg_iter_join(hg_iter *it);
 /* Makes rows of the dimension before where the last one has few elements: every row is a call. */
 void hg_iter_lengthen(hg_iter *it);

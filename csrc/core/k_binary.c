@@ -200,7 +200,7 @@ HG_SIMPLE3_KERNELS(K)
 COMMON_INTS(LOOP3_FAIR, LOOP3, clamp, x<y ? (y > z ? z : y) : x> z ? z : x)
 #define AT_LEAST(x, y) ((y) > (x) || (y) != (y) ? (y) : (x))
 #define AT_MOST(x, y)  ((y) < (x) || (y) != (y) ? (y) : (x))
-FLOATS(LOOP3_FAIR, clamp, AT_MOST(AT_LEAST(x, y), z))
+FLOATS(LOOP3_FAST, clamp, AT_MOST(AT_LEAST(x, y), z))
 const hg_kernel hg_k_clamp = {.name = "clamp", .loop = {INT_ROWS(clamp), FLOAT_ROWS(clamp)}};
 
 INTS(LOOP3, addcmul, (V)((W)x + (W)extra->i[0] * (W)y * (W)z))

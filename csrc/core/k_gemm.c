@@ -305,8 +305,8 @@ static bool single_tile(const machine *m, const hg_product *g, int64_t i0, int64
     return true;
 }
 
-/* Where few long rows pass by b a tile would wait for it: sums of ROOM_ROW columns are kept in memory instead, and b is read in order.
-   Returns at which column it ends, for what does not fill a vector. */
+/* Where few long rows pass by b a tile would wait for it: sums of ROOM_ROW columns are kept in memory instead, and b is read
+   in order. Returns at which column it ends, for what does not fill a vector. */
 static int64_t few_rows(const machine *m, const hg_product *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     const int64_t rows = i1 - i0, end = j0 + (j1 - j0) / LINE * LINE;
     if (rows < 1 || rows > FEW_ROWS || (rows > 1 && j1 - j0 < LONG_ROW) || g->b_at || g->b_col != 1) return j0;

@@ -103,8 +103,8 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 TILES(TILE)
 #undef TILE
 
-/* The same for the first rows of `most`, and t->n columns, whole vectors, by way of sums in memory: four rows of b at a time, or one.
-   What is beyond the last row is that row again, and not stored. */
+/* The same for the first rows of `most`, and t->n columns, whole vectors, by way of sums in memory: four rows of b at a time,
+   or one. What is beyond the last row is that row again, and not stored. */
 TARGET HG_INLINE void NAME(add_rows)(const int most, const int deep, const tile *t, const float *a, const int64_t *row,
                                      const float *b, float (*sum)[ROOM_ROW + PAD]) {
     VEC x[FEW_ROWS][4], s[FEW_ROWS];

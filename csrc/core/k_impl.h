@@ -65,15 +65,17 @@ double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
 /* The same by polynomials in float32, with one for less than a block of numbers: K(name, bits, limit, value of few, value by
    polynomials, value), see k_loop_impl.h. */
 #define HG_FINE_KERNELS(K) K(exp, HG_SIZE_BITS(x), HG_EXP_REACH, hg_fine_exp(fused, x), hg_near_exp(fused, x), exp(x))
-/* The same, but for fewer vector units, as they are met less often, and by the C library where numbers are few. */
+/* The same, but by the C library where numbers are few: K(name, which vector units, bits, limit, value by polynomials,
+   value). */
 /* clang-format off */
 #define HG_RARE_KERNELS(K)                                                                                             \
-    K(exp2, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_exp2(fused, x), exp2(x))                                            \
-    K(log2, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log_to(fused, x, 1, 1.44269504f), log2(x))                           \
-    K(log10, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log_to(fused, x, 0.301029996f, 0.434294482f), log10(x))             \
-    K(log1p, HG_LOG_BITS(1 + x), HG_LOG_REACH, hg_near_log1p(fused, x), log1p(x))                                      \
-    K(sin, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 0), sin(x))                                          \
-    K(cos, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 1), cos(x))
+    K(exp2, HG_VECTOR_FEW, HG_SIZE_BITS(x), HG_EXP_REACH, hg_near_exp2(fused, x), exp2(x))                             \
+    K(log2, HG_VECTOR_FEW, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log_to(fused, x, 1, 1.44269504f), log2(x))            \
+    K(log10, HG_VECTOR_FEW, HG_LOG_BITS(x), HG_LOG_REACH, hg_near_log_to(fused, x, 0.301029996f, 0.434294482f),        \
+      log10(x))                                                                                                        \
+    K(log1p, HG_VECTOR_FEW, HG_LOG_BITS(1 + x), HG_LOG_REACH, hg_near_log1p(fused, x), log1p(x))                       \
+    K(sin, HG_VECTOR, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 0), sin(x))                               \
+    K(cos, HG_VECTOR_FEW, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 1), cos(x))
 /* clang-format on */
 /* The same for any number of them: K(name, which vector units, bits, limit, value by polynomials, value). */
 /* clang-format off */

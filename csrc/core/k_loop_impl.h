@@ -228,9 +228,9 @@ static inline void near_out(const float *from, char *p, int64_t step, int64_t m)
 #define FINE1(fn, bits, limit, fine, near, ...)                                                                        \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
     NEAR(HG_VECTOR, fn, 1, bits, limit, true, fine, near)
-#define RARE1(fn, bits, limit, near, ...)                                                                              \
+#define RARE1(KIND, fn, bits, limit, near, ...)                                                                        \
     LOOP1(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
-    NEAR(HG_VECTOR_FEW, fn, 1, m < NEAR_MANY ? UINT32_MAX : (bits), limit, false, x, near)
+    NEAR(KIND, fn, 1, m < NEAR_MANY ? UINT32_MAX : (bits), limit, false, x, near)
 #define NEAR2(KIND, fn, bits, limit, near, ...)                                                                        \
     LOOP2(fn##_any, float, float, float, __VA_ARGS__)                                                                  \
     NEAR(KIND, fn, 2, bits, limit, false, x, near)

@@ -98,8 +98,8 @@ HG_NEAR_ACTIVATION_KERNELS(K)
     const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_FINE_KERNELS(K)
 #undef K
-#define K(id, bits, limit, near, ...)                                                                                  \
-    RARE1(id##_f32, bits, limit, near, __VA_ARGS__)                                                                    \
+#define K(id, KIND, bits, limit, near, ...)                                                                            \
+    RARE1(KIND, id##_f32, bits, limit, near, __VA_ARGS__)                                                              \
     const hg_kernel hg_k_##id = {.name = #id, .loop = {WIDE_ROWS(id)}};
 HG_RARE_KERNELS(K)
 #undef K
