@@ -123,6 +123,15 @@ TARGET HG_INLINE void NAME(add_rows)(const int most, const int deep, const tile 
         for (int i = 0; i < most; i++) STORE(sum[i] + j, s[i]);
     }
 }
+/* Their results; one function for all, as it is not what takes time. */
+TARGET __attribute__((noinline)) static void NAME(put_rows)(int rows, const tile *t, float (*sum)[ROOM_ROW + PAD]) {
+    for (int i = 0; i < rows; i++)
+        for (int64_t j = 0; j < t->n; j += LANES) {
+            VEC x = MUL(SPREAD(t->alpha), LOAD(sum[i] + j));
+            if (t->add) x = FMA(SPREAD(t->beta), LOAD(t->add + i * t->add_row + j), x);
+            STORE(t->c + i * t->c_row + j, x);
+        }
+}
 TARGET HG_INLINE void NAME(few)(const int most, int rows, const tile *t) {
     float sum[FEW_ROWS][ROOM_ROW + PAD];
     const float *a = t->a, *b = t->b;
@@ -131,12 +140,7 @@ TARGET HG_INLINE void NAME(few)(const int most, int rows, const tile *t) {
     for (int i = 0; i < most; i++) memset(sum[i], 0, (size_t)t->n * sizeof **sum);
     for (; p + 4 <= t->k; p += 4, a += 4 * t->a_col, b += 4 * t->b_row) NAME(add_rows)(most, 4, t, a, row, b, sum);
     for (; p < t->k; p++, a += t->a_col, b += t->b_row) NAME(add_rows)(most, 1, t, a, row, b, sum);
-    for (int i = 0; i < rows; i++)
-        for (int64_t j = 0; j < t->n; j += LANES) {
-            VEC x = MUL(SPREAD(t->alpha), LOAD(sum[i] + j));
-            if (t->add) x = FMA(SPREAD(t->beta), LOAD(t->add + i * t->add_row + j), x);
-            STORE(t->c + i * t->c_row + j, x);
-        }
+    NAME(put_rows)(rows, t, sum);
 }
 TARGET static void NAME(few_1)(int rows, const tile *t) { NAME(few)(1, rows, t); }
 TARGET static void NAME(few_2)(int rows, const tile *t) { NAME(few)(2, rows, t); }
