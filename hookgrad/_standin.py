@@ -10,7 +10,7 @@ import importlib
 import sys
 from dis import opmap
 from importlib.machinery import ModuleSpec, PathFinder
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from ._C import _ops_of_torch, _Package
 
@@ -168,8 +168,9 @@ def rename(names: dict, kinds) -> None:
         value = getattr(value, "__func__", value)  # of a static or class method
         home = getattr(value, "__module__", None)
         if isinstance(value, kinds) and isinstance(home, str) and is_ours(home):
+            public = isinstance(value, BuiltinFunctionType) and value.__name__[0] != "_"
             try:
-                value.__module__ = torch_name(home)
+                value.__module__ = THERE if public else torch_name(home)
             except TypeError:
                 pass  # an immutable type of the extension, of which a script sees no name
             if isinstance(value, type):
@@ -178,7 +179,7 @@ def rename(names: dict, kinds) -> None:
 
 def present_as_torch(module) -> None:
     """Rename what the module defines and the module itself, and let a name it lacks fail under PyTorch's name."""
-    rename(names_of(module), (type, FunctionType))
+    rename(names_of(module), (type, FunctionType, BuiltinFunctionType))
     if not module.__name__.rpartition(".")[2].startswith("_"):
         # No setattr: layers would look for what a program has replaced.
         names_of(module)["__getattr__"] = Missing(module)

@@ -184,6 +184,15 @@ def test_code_module_and_standard_input(run_python, tmp_path):
     assert output(run_python("-m", "hookgrad", "-m", "inside", "a")) == ["__main__ tensor([1.]) ['a']"]
 
 
+def test_builtin_functions_are_torchs(run_script):
+    source = """
+import pickle, torch
+print(torch.tensor.__module__, torch.is_grad_enabled.__module__, torch._C._set_grad_enabled.__module__)
+print(b"hookgrad" in pickle.dumps(torch.from_numpy), pickle.loads(pickle.dumps(torch.from_numpy)) is torch.from_numpy)
+"""
+    assert output(run_script(source)) == ["torch torch torch._C", "False True"]
+
+
 def test_pickles_name_torchs_modules_and_load_again(run_script):
     source = """
 import pickle, pickletools
