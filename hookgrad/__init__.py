@@ -90,10 +90,11 @@ _ELSEWHERE = {
     for home, names in {
         "_gamma": "_sample_dirichlet _standard_gamma _standard_gamma_grad binomial igamma igammac poisson",
         "_ops": "ops",
-        "_rare": """_segment_reduce _shape_as_tensor _softmax_backward_data _unique compiled_with_cxx11_abi eig empty_permuted Event
-            get_device_module has_lapack has_mkl has_openmp has_spectral lstsq matrix_rank native_batch_norm
-            native_group_norm native_layer_norm nonzero_static range segment_reduce solve Stream sym_float
-            sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum SymBool symeig SymFloat SymInt Tag""",
+        "_rare": """_segment_reduce _shape_as_tensor _softmax_backward_data _unique compiled_with_cxx11_abi
+            eig empty_permuted Event get_device_module has_lapack has_mkl has_openmp has_spectral lstsq
+            matrix_rank native_batch_norm native_group_norm native_layer_norm nonzero_static range
+            segment_reduce solve Stream sym_float sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum
+            SymBool symeig SymFloat SymInt Tag""",
         "_recurrent": "gru gru_cell lstm lstm_cell rnn_relu rnn_relu_cell rnn_tanh rnn_tanh_cell",
         "_statistics": """combinations corrcoef cov cumulative_trapezoid diff gradient histc histogram nanquantile
             quantile trapezoid trapz vander""",

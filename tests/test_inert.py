@@ -88,6 +88,7 @@ def test_switches_of_back_ends_go_back_when_their_context_ends():
 
 def test_what_is_not_there_says_so():
     assert not torch.distributed.is_available() and not torch.distributed.is_initialized()
+    assert torch.cuda._initialized is False  # reversible layers ask before they keep the state of its generators
     assert not torch.accelerator.is_available() and torch.accelerator.current_accelerator() is None
     assert torch.version.cuda is None
     assert torch.multiprocessing.get_all_start_methods()

@@ -30,6 +30,9 @@ def device_count():
     return 0
 
 
+_initialized = False
+
+
 def is_initialized():
     return False
 
