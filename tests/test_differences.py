@@ -84,6 +84,27 @@ def test_an_output_of_a_type_of_return_types_passes_full_backward_hooks():
     assert type(out) is torch.return_types.max and seen == [[0.0, 1.0]] and out.indices.item() == 1
 
 
+def test_arguments_given_as_a_list_pass_full_backward_hooks():
+    module, seen, x = nn.Identity(), [], torch.tensor([2.0], requires_grad=True)
+    module.register_full_backward_hook(lambda module, grad_input, grad_output: seen.append(grad_input[0].tolist()))
+    module.register_forward_pre_hook(lambda module, args, kwargs: (list(args), kwargs), with_kwargs=True)
+    out = module(x)
+    out.backward()
+    assert out.tolist() == [2] and seen == [[1]] and x.grad.tolist() == [1]
+
+
+def test_the_table_of_hooks_goes_over_with_the_hooks_of_a_swapped_tensor():
+    seen, x, y = [], torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    x.register_hook(lambda grad: seen.append("first"))
+    torch.utils.swap_tensors(x, y)
+    assert x._backward_hooks is None and len(y._backward_hooks) == 1
+    x.register_hook(lambda grad: seen.append("second"))
+    (x * 2).backward()
+    assert seen == ["second"]
+    (y * 2).backward()
+    assert seen == ["second", "first"]
+
+
 def test_training_is_a_truth():
     module = nn.Identity()
     module.training = 3

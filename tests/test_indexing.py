@@ -562,3 +562,15 @@ def test_what_lies_where_it_is_written_is_refused():
         with pytest.raises(RuntimeError, match="refer to a single memory location"):
             write(y)
         assert y.tolist() == [0, 1, 2]
+
+
+def test_an_expanded_tensor_is_set_to_what_it_holds_already():
+    base = torch.tensor([3.0])
+    view = base.expand(2, 2)
+    view[0] = base
+    assert base.tolist() == [3] and base._version == 1
+    for value in (torch.ones(1), 1.0, torch.tensor(1.0)):
+        with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+            view[0] = value
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad"):
+        torch.ones(1, requires_grad=True).expand(2, 2)[0] = torch.ones(1)

@@ -593,8 +593,11 @@ static hg_tensor *without_leading_ones(hg_ctx *cx, hg_tensor *v) {
 }
 
 static hg_status assign(hg_ctx *cx, hg_tensor *to, hg_arg value) {
-    hg_status meets = hg_check_overlap(cx, to, NULL); /* which fill_() would let pass */
-    if (meets != HG_OK) return meets;
+    if (value.kind != HG_A_TENSOR || (value.u.t->n_dim == 0 && to->n_dim)) {
+        /* which fill_() would let pass, and copy_() looks at itself */
+        hg_status meets = hg_check_overlap(cx, to, NULL);
+        if (meets != HG_OK) return meets;
+    }
     if (value.kind != HG_A_TENSOR && cx->grad_enabled && hg_tensor_requires_grad(to)) {
         hg_tensor *number; /* torch makes a tensor of it, which shows in the graph */
         hg_status st = hg_raw_scalar(cx, value, (hg_dtype)to->dtype, &number);
