@@ -96,3 +96,28 @@ def test_a_nan_reaches_the_windows_that_see_it_and_no_others():
     y = F.conv2d(x, hg.ones(3, 2, 3, 3), padding=1)
     seen = np.isnan(y.numpy())
     assert seen[:, :, 3:6, 3:6].all() and seen.sum() == 3 * 9
+
+
+@pytest.mark.parametrize("dtype", [hg.float32, hg.float64])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_pixels_whose_channels_lie_last_are_multiplied_where_they_lie(transposed, dtype):
+    rng = np.random.default_rng(0)
+    x, b = (hg.tensor(rng.standard_normal(shape), dtype=dtype) for shape in ((3, 5, 4, 7), (6,)))
+    w = hg.tensor(rng.standard_normal((5, 6, 1, 1) if transposed else (6, 5, 1, 1)), dtype=dtype)
+    results = []
+    for form in (hg.contiguous_format, hg.channels_last):
+        leaves = [t.clone().requires_grad_() for t in (x.contiguous(memory_format=form), w, b)]
+        y = (F.conv_transpose2d if transposed else F.conv2d)(*leaves)
+        (y * y.detach().cos()).sum().backward()
+        assert y.is_contiguous(memory_format=form) and leaves[0].grad.is_contiguous(memory_format=form)
+        results.append([y.detach(), *(leaf.grad for leaf in leaves)])
+    for plain, last in zip(*results):
+        np.testing.assert_allclose(last.numpy(), plain.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_are_one_to_one_only_where_nothing_is_added():
+    x = hg.arange(24.0).reshape(1, 2, 3, 4).contiguous(memory_format=hg.channels_last)
+    w = hg.ones(2, 3, 1, 1)
+    y = F.conv_transpose2d(x, w, output_padding=1, dilation=2)
+    assert y.shape == (1, 3, 4, 5) and y[0, 0, :3, :4].tolist() == x.sum(1)[0].tolist() and y[0, :, 3].abs().sum() == 0
+    assert F.conv_transpose2d(x, w[:, :0]).shape == (1, 0, 3, 4)

@@ -15,7 +15,11 @@
 
    Note [Slices]
    A slice of an output of three dimensions is a convolution of two: of an image that has the slices which it sees for its channels.
-   They are copied side by side, for some slices of outputs at a time; weights lie as they should. */
+   They are copied side by side, for some slices of outputs at a time; weights lie as they should.
+
+   Note [Pixels]
+   Where channels lie last, images seen a pixel at a time (a kernel of size 1) are a matrix with a row for each pixel: one product
+   with the weight, or of two such matrices, and nothing is moved. */
 #include "conv_impl.h"
 #include "gemm_impl.h"
 #include "nn_impl.h"
@@ -385,6 +389,30 @@ static hg_format format_of(const hg_tensor *x, const hg_tensor *w) {
     return f == HG_FORMAT_CONTIGUOUS && w ? hg_format_of(w) : f;
 }
 
+/* Is each result of one pixel of x, whose channels lie last? Note [Pixels] */
+static bool is_by_pixels(const hg_tensor *x, const int64_t *kernel, const hg_arg *stride, const hg_arg *padding,
+                         int64_t groups) {
+    hg_format f = format_of(x, NULL);
+    bool is = groups == 1 && x->numel && hg_real_dtype((hg_dtype)x->dtype) == (hg_dtype)x->dtype;
+    is = is && f != HG_FORMAT_CONTIGUOUS && hg_tensor_lies_as(x, f);
+    for (int i = 0; i < x->n_dim - 2; i++)
+        is = is && kernel[i] == 1 && stride->u.ints[i] == 1 && padding->u.ints[i] == 0;
+    return is;
+}
+
+/* A new tensor of these sizes, lying as x does: its pixels times the weight, plain, and plus the bias, which may be NULL. */
+static hg_status run_pixels(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_tensor *bias, bool transposed,
+                            const int64_t *sizes, hg_tensor **out) {
+    HG_TRY(hg_tensor_empty(cx, (hg_dtype)x->dtype, x->n_dim, sizes, out));
+    HG_TRY(hg_reformat(cx, *out, format_of(x, NULL)));
+    hg_gemm_args p = {
+        .d = (hg_dtype)x->dtype, .tb = !transposed, .n = sizes[1], .k = x->shape[1], .alpha = 1, .beta = 1};
+    p.m = x->numel / p.k, p.lda = p.k, p.ldb = w->shape[1], p.ldc = p.n;
+    p.a = x->data, p.b = w->data, p.add = bias ? bias->data : NULL, p.c = (*out)->data;
+    if ((*out)->numel) hg_multiply(cx->lib, &p, 1, 0, 0, 0, 0);
+    return HG_OK;
+}
+
 hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[INPUT].u.t, *w = a[WEIGHT].u.t, *bias = hg_given(&a[BIAS]) ? a[BIAS].u.t : NULL;
     hg_tensor *rx = NULL, *rw = NULL, *rb = NULL, *y = NULL;
@@ -394,12 +422,17 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     HG_TRY(check_shapes(cx, a, n));
     HG_TRY(check_dtypes(cx, x, w, bias));
     HG_TRY(output_shape(cx, a, n, sizes));
-    hg_status st = hg_real(cx, x, s.dtype, &rx);
-    if (st == HG_OK) st = hg_real(cx, w, s.dtype, &rw);
+    bool transposed = a[TRANSPOSED].u.i;
+    hg_status st = hg_real(cx, w, s.dtype, &rw);
     if (st == HG_OK) st = hg_real(cx, bias, s.dtype, &rb);
+    if (st == HG_OK && !*out && is_by_pixels(x, w->shape + 2, &a[STRIDE], &a[PADDING], a[GROUPS].u.i) &&
+        memcmp(sizes + 2, x->shape + 2, (size_t)n * sizeof *sizes) == 0) {
+        st = run_pixels(cx, x, rw, rb, transposed, sizes, out);
+        goto done;
+    }
+    if (st == HG_OK) st = hg_real(cx, x, s.dtype, &rx);
     if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &y);
     if (st != HG_OK) goto done;
-    bool transposed = a[TRANSPOSED].u.i;
     set_shape(&s, n, transposed ? y : rx, transposed ? rx : y, w->shape + 2, &a[STRIDE], &a[PADDING], &a[DILATION],
               a[GROUPS].u.i);
     if (y->numel)
@@ -420,15 +453,24 @@ hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out
     int64_t sizes[MAX_DIMS + 2] = {o->shape[1], image->shape[1] / a[W_GROUPS].u.i};
     shape s = {.dtype = work_dtype((hg_dtype)o->dtype)};
     memcpy(sizes + 2, a[W_KERNEL].u.ints, (size_t)n * sizeof *sizes);
-    hg_status st = hg_real(cx, o, s.dtype, &ro);
+    const int64_t *kernel = a[W_KERNEL].u.ints, groups = a[W_GROUPS].u.i;
+    hg_status st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &w);
+    if (st == HG_OK && is_by_pixels(o, kernel, &a[W_STRIDE], &a[W_PADDING], groups) &&
+        is_by_pixels(image, kernel, &a[W_STRIDE], &a[W_PADDING], groups) &&
+        o->numel / sizes[0] == image->numel / sizes[1]) {
+        hg_gemm(cx->lib, s.dtype, true, false, sizes[0], sizes[1], o->numel / sizes[0], 1, o->data, sizes[0],
+                image->data, sizes[1], 0, w->data, sizes[1]);
+        goto made;
+    }
+    if (st == HG_OK) st = hg_real(cx, o, s.dtype, &ro);
     if (st == HG_OK) st = hg_real(cx, image, s.dtype, &ri);
-    if (st == HG_OK) st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &w);
     if (st != HG_OK) goto done;
-    set_shape(&s, n, ri, ro, a[W_KERNEL].u.ints, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION], a[W_GROUPS].u.i);
+    set_shape(&s, n, ri, ro, kernel, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION], groups);
     if (ro->numel && ri->numel)
         st = run(cx, &s, CORRELATE, ri->data, w->data, NULL, ro->data);
     else
         memset(w->data, 0, (size_t)w->numel * hg_tensor_itemsize(w));
+made:
     if (st == HG_OK) st = hg_real_result_as(cx, w, (hg_dtype)o->dtype, format_of(o, image), out), w = NULL;
 done:
     hg_release(cx, ro), hg_release(cx, ri), hg_release(cx, w);
