@@ -75,7 +75,7 @@ double hg_zeta(double s, double q); /* Hurwitz: the sum of 1/(q+k)^s */
       log10(x))                                                                                                        \
     K(log1p, HG_VECTOR_FEW, HG_LOG_BITS(1 + x), HG_LOG_REACH, hg_near_log1p(fused, x), log1p(x))                       \
     K(sin, HG_VECTOR, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 0), sin(x))                               \
-    K(cos, HG_VECTOR_FEW, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 1), cos(x))
+    K(cos, HG_VECTOR, HG_SIZE_BITS(x), HG_SINE_REACH, hg_near_sine(fused, x, 1), cos(x))
 /* clang-format on */
 /* The same for any number of them: K(name, which vector units, bits, limit, value by polynomials, value). */
 /* clang-format off */
