@@ -21,7 +21,7 @@ def main() -> None:
 
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
-        print(f"{USAGE}\n\n{__doc__}", end="")
+        print(f"{USAGE}\n\n{__doc__}", end="", file=sys.stdout if args else sys.stderr)
         sys.exit(0 if args else 2)
     if args[0] in ("-c", "-m") and len(args) < 2:
         print(f"Argument expected for the {args[0]} option\n{USAGE}", file=sys.stderr)

@@ -169,6 +169,12 @@ def test_a_script_ends_as_under_plain_python(source, run_script, run_python, tmp
     assert (ours.returncode, ours.stdout, ours.stderr) == (plain.returncode, plain.stdout, plain.stderr)
 
 
+def test_the_usage_is_an_answer_or_a_complaint(run_python):
+    asked, wrong = run_python("-m", "hookgrad", "--help"), run_python("-m", "hookgrad")
+    assert (asked.returncode, asked.stderr) == (0, "") and asked.stdout.startswith("usage:")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (2, "", asked.stdout)
+
+
 def test_script_that_is_not_there(run_python):
     done = run_python("-m", "hookgrad", "nowhere.py")
     assert done.returncode == 2
