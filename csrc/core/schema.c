@@ -209,7 +209,8 @@ static void read_grads(reader *r, hg_op_info *info) {
 /* Note [What is saved]
    Saved-tensor hooks see what is saved and in which order, and an in-place write to it is an error, so the rules are torch's:
    an argument that one derivative of several needs is saved where that one is wanted, one that several need, and any output,
-   always; arguments by name, then outputs by name. Of an op that is itself a derivative, all are. All are unpacked before the derivative starts, once and in the same order. */
+   always; of an op that is itself a derivative, all; arguments by name, then outputs by name. They are unpacked before the
+   derivative starts, once and in the same order. */
 static void plan_saving(hg_op_info *info) {
     uint32_t once = 0;
     for (int i = 0; i < info->n_params; i++) {
