@@ -479,3 +479,24 @@ def test_zero_is_positive_in_the_second_derivative_of_prelu():
 def test_slopes_of_integers_are_refused_in_pytorchs_words():
     with pytest.raises(NotImplementedError, match="^\"prelu_cpu\" not implemented for 'Long'$"):
         F.prelu(torch.arange(2), torch.tensor(3))
+
+
+def test_a_batch_norm_in_evaluation_saves_the_running_statistics_alone():
+    m, x = (
+        torch.nn.BatchNorm1d(3).double(),
+        torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3).requires_grad_(),
+    )
+    m(x)
+    y = m.eval()(x)
+    assert y.grad_fn._saved_result1.shape == y.grad_fn._saved_result2.shape == (0,)
+    assert y.grad_fn._saved_running_mean is not None
+    (g,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    scale = m.running_var.add(m.eps).rsqrt()
+    np.testing.assert_allclose(g.detach(), (2 * y * scale).detach(), rtol=1e-12)
+    (gg,) = torch.autograd.grad(g.sum(), x)
+    np.testing.assert_allclose(gg, (2 * scale * scale).expand(2, 3), rtol=1e-12)
+    assert torch.autograd.gradcheck(m, x) and torch.autograd.gradgradcheck(m, x)
+    y = m(x)
+    m.running_mean.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -149,15 +149,15 @@ static hg_status update_running(hg_ctx *cx, hg_tensor *running, const double *no
     return st;
 }
 
-/* The statistics to normalise by, in training those of the batch: w->out[1] and w->out[2]. */
-static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, work *w) {
+/* The statistics to normalise x by, of dtype d, in training those of the batch: into mean and rstd. */
+static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, hg_dtype d, const void *x, void *mean,
+                                  void *rstd) {
     double *stats = hg_mem(cx, 2 * (size_t)b->channels * sizeof *stats), *var = stats + b->channels;
     hg_status st = HG_OK;
     if (!stats) return HG_MEMORY;
     int64_t count = b->n * b->plane;
     if (a[B_TRAINING].u.i) {
-        RUN_(cx, OF_BATCH(w->d, b, stats), b->channels, count, .b = *b, .x = w->in[0]->data, .batch_mean = stats,
-             .batch_var = var);
+        RUN_(cx, OF_BATCH(d, b, stats), b->channels, count, .b = *b, .x = x, .batch_mean = stats, .batch_var = var);
         st = update_running(cx, given(&a[B_MEAN]), stats, 1, a[B_MOMENTUM].u.f, b->channels);
         if (st == HG_OK)
             st = update_running(cx, given(&a[B_VAR]), var, (double)count / (double)(count - 1), a[B_MOMENTUM].u.f,
@@ -172,12 +172,10 @@ static hg_status batch_statistics(hg_ctx *cx, const hg_arg *a, const batch *b, w
     }
     for (int64_t c = 0; c < b->channels && st == HG_OK; c++) {
         double spread = var[c] + a[B_EPS].u.f, invstd = spread != 0 ? 1 / sqrt(spread) : 0;
-        if (w->d == HG_F64) {
-            ((double *)(void *)w->out[1]->data)[c] = stats[c], ((double *)(void *)w->out[2]->data)[c] = invstd;
-        } else {
-            ((float *)(void *)w->out[1]->data)[c] = (float)stats[c],
-                            ((float *)(void *)w->out[2]->data)[c] = (float)invstd;
-        }
+        if (d == HG_F64)
+            ((double *)mean)[c] = stats[c], ((double *)rstd)[c] = invstd;
+        else
+            ((float *)mean)[c] = (float)stats[c], ((float *)rstd)[c] = (float)invstd;
     }
     hg_mem_free(cx->lib, stats);
     return st;
@@ -192,11 +190,15 @@ hg_status hg_native_batch_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_status st = take(cx, &w, in, 3);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
-    if (st == HG_OK) st = batch_statistics(cx, a, &b, &w);
+    if (st == HG_OK) st = batch_statistics(cx, a, &b, w.d, w.in[0]->data, w.out[1]->data, w.out[2]->data);
     if (st == HG_OK)
         RUN_(cx, OF_BATCH(w.d, &b, norm), b.plane == 1 ? b.channels : b.n * b.channels, b.plane == 1 ? b.n : b.plane,
              .b = b, .x = w.in[0]->data, .mean = w.out[1]->data, .rstd = w.out[2]->data, .weight = data_of(w.in[1]),
              .bias = data_of(w.in[2]), .y = w.out[0]->data);
+    for (int k = 1; k < 3 && st == HG_OK && !a[B_TRAINING].u.i; k++) { /* the derivative has the running ones */
+        hg_release(cx, w.out[k]), w.out[k] = NULL;
+        st = hg_tensor_empty(cx, w.d, 1, (int64_t[]){0}, &w.out[k]);
+    }
     return hand_over(cx, &w, st, d, hg_format_of(x), out);
 }
 
@@ -226,18 +228,25 @@ hg_status hg_native_batch_norm_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
-/* grad, input, weight, mean, invstd, training, eps; the running statistics are saved, as in torch */
+/* grad, input, weight, mean, invstd, training, eps, and the running statistics, which stand for mean and invstd where it is not
+   training */
 hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
     batch b = batch_of(x);
     work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
     hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
     const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};
-    hg_status st = take(cx, &w, in, 5);
+    const bool training = a[5].u.i;
+    hg_status st = take(cx, &w, in, training ? 5 : 3);
+    for (int k = 3; k < 5 && st == HG_OK && !training; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.in[k]);
+    if (st == HG_OK && !training) {
+        const hg_arg running[] = {[B_MEAN] = a[7], [B_VAR] = a[8], [B_TRAINING] = hg_b(false), [B_EPS] = a[6]};
+        st = batch_statistics(cx, running, &b, w.d, NULL, w.in[3]->data, w.in[4]->data);
+    }
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.out[k]);
     if (st == HG_OK)
-        RUN_(cx, OF_BATCH(w.d, &b, backward), b.channels, b.n * b.plane, .b = b, .training = a[5].u.i,
+        RUN_(cx, OF_BATCH(w.d, &b, backward), b.channels, b.n * b.plane, .b = b, .training = training,
              .g = w.in[0]->data, .x = w.in[1]->data, .mean = w.in[3]->data, .rstd = w.in[4]->data,
              .weight = data_of(w.in[2]), .y = w.out[0]->data, .grad_weight = w.out[1]->data,
              .grad_bias = w.out[2]->data);
@@ -270,10 +279,12 @@ static hg_tensor *batch_norm_formula(hg_ctx *cx, hg_back *b, hg_tensor *const *i
     int n = x->n_dim;
     for (int i = 0; i < n; i++) dims[i] = i < 1 ? 0 : i + 1;
     hg_arg over = hg_ints(dims, n - 1);
-    if (ARG(5)->u.i)
+    if (ARG(5)->u.i) {
         y = normalise(cx, x, &over, ARG(6)->u.f);
-    else
-        y = X(MUL, T(X(SUB, T(x), T(along_channels(cx, IN(3), n)))), T(along_channels(cx, IN(4), n)));
+    } else {
+        hg_tensor *centred = X(SUB, T(x), T(along_channels(cx, IN(7), n)));
+        y = X(MUL, T(centred), T(along_channels(cx, X(RSQRT, T(X(ADD, T(IN(8)), hg_f(ARG(6)->u.f)))), n)));
+    }
     return scale(cx, y, along_channels(cx, in[1], n), along_channels(cx, in[2], n));
 }
 
