@@ -34,11 +34,11 @@ def respelled(function, name, args, kwargs):
     ):
         return NotImplemented
     if _C._is_news("overload"):  # of whichever
-        import warnings
+        from ._warn import warn
 
         numbered = ", ".join(f"Number {word}" for word in names)
         listed = ", ".join(f"Tensor {word}" for word in others)
-        warnings.warn(
+        warn(
             f"This overload of {name} is deprecated:\n\t{name}({numbered}, {listed})\nConsider using one of the following "
             f"signatures instead:\n\t{name}({listed}, *, {numbered.replace(', ', ' = 1, ')} = 1)",
             stacklevel=2,

@@ -73,7 +73,7 @@ def nonzero_static(input, *, size, fill_value=-1):
 
 def range(start, end=None, step=1, **kwargs):
     """The numbers from start to end, the end included: PyTorch's old arange()."""
-    from warnings import warn
+    from ._warn import warn
 
     warn(
         "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's "

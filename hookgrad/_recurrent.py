@@ -8,6 +8,7 @@ them side by side, with `batch_sizes` saying how many take part in each.
 import sys
 
 from . import _C
+from ._warn import warn_once
 from .nn import functional as F
 from .nn._whole import one_node
 
@@ -181,7 +182,10 @@ def _run(
         input = input.transpose(0, 1)
     states = None
     in_one = n_states == 2 and (input.dtype == _C.float32 or is_cast() and input.dtype != _C.float64)
-    if batch_sizes is None and in_one and not projected and input.numel():
+    in_one = in_one and batch_sizes is None and input.numel() > 0
+    if in_one and projected:
+        warn_once("LSTM with projections is not supported with oneDNN. Using default implementation.", 4)
+    if in_one and not projected:
         input = input.contiguous()
         states = [[h[k] for h in hx] for k in range(len(weights))]
 

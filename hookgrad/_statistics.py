@@ -182,9 +182,9 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
     else:
         norm = total - correction * (weights * aweights).sum() / total
     if norm.item() <= 0:
-        import warnings
+        from ._warn import warn
 
-        warnings.warn(
+        warn(
             "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.",
             stacklevel=2,
         )

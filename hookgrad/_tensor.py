@@ -255,10 +255,10 @@ def share_memory_(self):
 def is_pinned(self, device=None):
     """Is its memory locked for an accelerator? Never."""
     if device is not None:
-        import warnings
+        from ._warn import warn
 
         words = "The argument 'device' of Tensor.is_pinned() is deprecated. Please do not pass this argument."
-        warnings.warn(words, DeprecationWarning, stacklevel=2)
+        warn(words, DeprecationWarning, stacklevel=2)
     return False
 
 
@@ -356,22 +356,20 @@ def resize_as_(self, other, memory_format=None):
 @_method
 def resize(self, *sizes):
     """The same elements in another shape, as PyTorch spelled it first: deprecated."""
-    import warnings
-
+    from ._warn import warn
     from .autograd._functions import Resize
 
-    warnings.warn("non-inplace resize is deprecated", stacklevel=2)
+    warn("non-inplace resize is deprecated", stacklevel=2)
     return Resize.apply(self, sizes)
 
 
 @_method
 def resize_as(self, tensor):
     """The same elements in the shape of another tensor, as PyTorch spelled it first: deprecated."""
-    import warnings
-
+    from ._warn import warn
     from .autograd._functions import Resize
 
-    warnings.warn("non-inplace resize_as is deprecated", stacklevel=2)
+    warn("non-inplace resize_as is deprecated", stacklevel=2)
     return Resize.apply(self, tensor.size())
 
 

@@ -8,8 +8,8 @@ import math
 from functools import wraps
 
 from . import _C
-from ._once import warn_once
 from ._out import take_out
+from ._warn import warn_once
 from .nn import functional as F
 from .nn._whole import in_place, one_node, without_derivative
 from .return_types import named

@@ -263,7 +263,7 @@ def cond(pred, true_fn, false_fn, operands=()):
 
 def set_float32_matmul_precision(precision):
     if precision not in ("highest", "high", "medium"):
-        from warnings import warn
+        from ._warn import warn
 
         warn(f"{precision} is not one of 'highest', 'high', or 'medium'; it has no effect", stacklevel=2)
         return
@@ -290,7 +290,7 @@ def get_default_device():
 
 def set_default_tensor_type(t):
     """PyTorch's old name for `set_default_dtype`: takes torch.DoubleTensor, or its name "torch.DoubleTensor"."""
-    from ._once import warn_once
+    from ._warn import warn_once
 
     warn_once(
         "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "

@@ -1,8 +1,8 @@
 """Linear algebra under names outside torch.linalg: `torch.svd`, `torch.qr`, `torch.svd_lowrank` and their kin."""
 
 from . import _C, _lu, linalg
-from ._once import warn_once
 from ._out import take_out
+from ._warn import warn_once
 from .nn._whole import one_node
 from .return_types import named
 

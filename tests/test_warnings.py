@@ -1,5 +1,7 @@
 """How often a warning comes: some once in a process, as PyTorch's do, whatever Python's filters say."""
 
+import pytest
+
 COUNTING = """
 import sys
 import warnings
@@ -46,6 +48,7 @@ float(leaf)
 torch.ones(3).add(1, torch.ones(3))
 torch.add(Plain(), 1)
 torch.set_default_tensor_type(torch.FloatTensor)
+torch.nn.LSTM(1, 2, proj_size=1)(torch.ones(1, 1, 1))
 '''
 ALWAYS = '''
 torch.ones(2).new_tensor(one)
@@ -91,8 +94,11 @@ def test_how_often_a_warning_comes(run_script):
     assert (done.stdout, done.stderr) == ("True 1 1\nFalse 0\n", "")
 
 
-def test_a_loss_warns_at_the_line_that_calls_it(run_script):
-    head = "import torch\nF, x = torch.nn.functional, torch.ones(2).log()\n\n"
+@pytest.mark.parametrize(
+    "third", ["", "torch.add(type('Asked', (), {'__torch_function__': classmethod(lambda *a: 0)})(), 1)"]
+)
+def test_a_loss_warns_at_the_line_that_calls_it(third, run_script):
+    head = f"import torch\nF, x = torch.nn.functional, torch.ones(2).log()\n{third}\n"
     given = run_script(head + "F.mse_loss(x, x[:1])\nF.kl_div(x, x)\nF.softmax(x)\n").stderr
     lines = [line for line in given.splitlines() if "UserWarning" in line]
     assert [line.split("script.py:")[1].split(":")[0] for line in lines] == ["4", "5", "6"]

@@ -70,9 +70,9 @@ def __dir__():
 
 
 def _warn(words, stacklevel=3, category=UserWarning):
-    import warnings
+    from .._warn import warn
 
-    warnings.warn(words, category, stacklevel=stacklevel)
+    warn(words, category, stacklevel)
 
 
 def _must_be_tensors(function, **given):
@@ -101,9 +101,7 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     With `hard` the result is one-hot, the gradient that of the soft one.
     """
     if eps != 1e-10:
-        import warnings
-
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+        _warn("`eps` parameter is deprecated and has no effect.")
     noise = -hookgrad.empty_like(logits).exponential_().log()
     soft = ((logits + noise) / tau).softmax(dim)
     if not hard:
@@ -539,13 +537,10 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     """target * (log(target) - input), input being log-probabilities; "batchmean" divides by the batch only."""
     reduction = _reduction(size_average, reduce, reduction)
     if reduction == "mean":
-        import warnings
-
-        warnings.warn(
+        _warn(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
-            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release."
         )
     return _nn.kl_div(input, target, reduction=reduction, log_target=log_target)
 
