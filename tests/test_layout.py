@@ -170,6 +170,22 @@ def test_an_image_with_channels_last_stays_so_as_does_its_gradient(name):
         np.testing.assert_allclose(last.detach().numpy(), plain.detach().numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "of", [lambda x, w: F.conv2d(x, w), lambda x, w: F.avg_pool2d(x, 2), lambda x, w: F.adaptive_avg_pool2d(x, 2)]
+)
+def test_a_gradient_lies_as_the_image_does_whatever_arrives(of):
+    x = torch.arange(240.0).reshape(2, 4, 6, 5).cos().requires_grad_()
+    w = torch.arange(96.0).reshape(6, 4, 2, 2).sin().requires_grad_()
+    y = of(x, w)
+    g = torch.arange(float(y.numel())).reshape(y.shape)
+    plain, last = (
+        torch.autograd.grad(y, (x, w), g.contiguous(memory_format=form), retain_graph=True, allow_unused=True)
+        for form in (torch.contiguous_format, torch.channels_last)
+    )
+    assert last[0].is_contiguous() and torch.equal(last[0], plain[0])
+    assert last[1] is None or last[1].is_contiguous() and torch.equal(last[1], plain[1])
+
+
 def test_a_convolution_follows_a_weight_with_channels_last():
     m = torch.nn.Conv2d(4, 6, 3).to(memory_format=torch.channels_last)
     assert is_last(m.weight) and m.bias.is_contiguous()

@@ -500,7 +500,7 @@ hg_status hg_convolution_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *g = G;
     const hg_tensor *x0 = IN(INPUT) ? IN(INPUT) : IN(WEIGHT);
     hg_format f = x0 ? format_of(x0, IN(WEIGHT)) : HG_FORMAT_CONTIGUOUS;
-    if (f != HG_FORMAT_CONTIGUOUS) g = X(CONTIGUOUS, T(g), hg_format_arg(f));
+    if (hg_format_of(g) != f) g = X(CONTIGUOUS, T(g), hg_format_arg(f));
     if (!g) return HG_OK;
     if (NEED(INPUT))
         GIVE(INPUT,

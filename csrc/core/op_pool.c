@@ -430,7 +430,7 @@ static hg_format mean_format(const hg_tensor *x, int n) { return n == 2 ? hg_for
 /* The gradient, lying as the image does that was pooled. */
 static hg_tensor *grad_like(hg_ctx *cx, hg_tensor *g, const hg_tensor *x, int n) {
     hg_format f = x ? mean_format(x, n) : HG_FORMAT_CONTIGUOUS;
-    return f == HG_FORMAT_CONTIGUOUS ? g : X(CONTIGUOUS, T(g), hg_format_arg(f));
+    return hg_format_of(g) == f ? g : X(CONTIGUOUS, T(g), hg_format_arg(f));
 }
 
 typedef struct mean_job {
