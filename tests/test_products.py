@@ -155,3 +155,22 @@ def test_the_second_derivative_of_a_product_lies_as_its_factor_does():
     (by_x,) = torch.autograd.grad(x @ y.t(), x, torch.ones(2, 2), create_graph=True)
     (by_y,) = torch.autograd.grad(by_x, y, torch.ones(2, 3))
     assert by_y.stride() == (3, 1) and by_y.tolist() == [[2, 2, 2], [2, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "words"),
+    [
+        ("addmm", [(3,), (1, 1), (2, 2)], "mat1 and mat2 must have the same dtype, but got Long and Float"),
+        ("addmm", [(3,), (1, 1, 1), (2, 2)], "mat1 and mat2 must have the same dtype, but got Long and Float"),
+        ("baddbmm", [(2,), (1, 1, 2), (1, 3, 2)], "got: input float, batch1: long int, batch2: float"),
+        (
+            "baddbmm",
+            [(3,), (1, 1, 2), (1, 3, 2)],
+            r"The expanded size of the tensor \(2\) must match the existing size \(3\)",
+        ),
+    ],
+)
+def test_of_several_mistakes_the_one_is_named_that_pytorch_sees_first(name, shapes, words):
+    added, left, right = (torch.ones(shape) for shape in shapes)
+    with pytest.raises(RuntimeError, match=words):
+        getattr(torch, name)(added, left.long(), right)

@@ -270,16 +270,16 @@ static hg_tensor *scaled(hg_ctx *cx, hg_tensor *x, const hg_arg *by) {
 hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t;
     char w1[16], w2[16];
+    if (t->dtype != y->dtype)
+        return hg_fail(cx, HG_SHAPE, "self and mat2 must have the same dtype, but got %s and %s",
+                       hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
+    if (x->dtype != y->dtype)
+        return hg_fail(cx, HG_SHAPE, "mat1 and mat2 must have the same dtype, but got %s and %s",
+                       hg_dtype_word((hg_dtype)x->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
     if (x->n_dim != 2) return hg_fail(cx, HG_SHAPE, "mat1 must be a matrix, got %d-D tensor", x->n_dim);
     if (y->n_dim != 2) return hg_fail(cx, HG_SHAPE, "mat2 must be a matrix, got %d-D tensor", y->n_dim);
     if (x->shape[1] != y->shape[0]) return check_matrices(cx, x, y);
     hg_status st = check_added(cx, t, 2, (int64_t[]){x->shape[0], y->shape[1]});
-    if (st == HG_OK && t->dtype != y->dtype)
-        st = hg_fail(cx, HG_SHAPE, "self and mat2 must have the same dtype, but got %s and %s",
-                     hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
-    if (st == HG_OK && x->dtype != y->dtype)
-        st = hg_fail(cx, HG_SHAPE, "mat1 and mat2 must have the same dtype, but got %s and %s",
-                     hg_dtype_word((hg_dtype)x->dtype, w1), hg_dtype_word((hg_dtype)y->dtype, w2));
     return st == HG_OK ? multiply(cx, x, y, t, a[3], a[4], out) : st;
 }
 
@@ -326,14 +326,14 @@ hg_status hg_bmm_bwd(hg_ctx *cx, hg_back *b) {
 
 hg_status hg_baddbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *x = a[1].u.t, *y = a[2].u.t;
-    char w1[16], w2[16];
-    hg_status st = check_batches(cx, x, y);
-    if (st != HG_OK) return st;
+    if (x->n_dim < 3 || y->n_dim < 3) return check_batches(cx, x, y);
     int64_t shape[3] = {x->shape[0], x->shape[1], y->shape[2]};
-    if ((st = check_added(cx, t, 3, shape)) != HG_OK) return st;
-    if (t->dtype != x->dtype)
-        return hg_fail(cx, HG_SHAPE, "Input dtypes must be the same, got: input %s, batch1: %s",
-                       hg_dtype_word((hg_dtype)t->dtype, w1), hg_dtype_word((hg_dtype)x->dtype, w2));
+    hg_status st = check_added(cx, t, 3, shape);
+    if (st != HG_OK) return st;
+    if (t->dtype != x->dtype || t->dtype != y->dtype)
+        return hg_fail(cx, HG_SHAPE, "Input dtypes must be the same, got: input %s, batch1: %s, batch2: %s",
+                       hg_c_name((hg_dtype)t->dtype), hg_c_name((hg_dtype)x->dtype), hg_c_name((hg_dtype)y->dtype));
+    if ((st = check_batches(cx, x, y)) != HG_OK) return st;
     return product(cx, "baddbmm", x, y, t, a[3], a[4], 3, shape, out);
 }
 
