@@ -12,6 +12,7 @@ from typing import Any, overload
 Number = _int | _float | _bool
 
 class dtype:
+    def _c_name(self, *args: Any, **kwargs: Any) -> Any: ...
     is_complex: _bool
     is_floating_point: _bool
     is_signed: _bool

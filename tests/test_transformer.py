@@ -215,3 +215,32 @@ def test_hooks_see_the_keywords_of_attention_in_pytorchs_order(decoder):
     layer(*[torch.ones(1, 1, 4)] * (1 + decoder))
     last = ["is_causal", "need_weights"] if decoder else ["need_weights", "is_causal"]
     assert seen == [["attn_mask", "key_padding_mask", *last]] * (1 + decoder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"key": torch.ones(1, 2, 3, 4).double()},
+            "query.dtype: float key.dtype: double and value.dtype: float instead",
+        ),
+        ({"query": torch.ones(4)}, "at least 2 dimensional, but got query.dim: 1 key.dim: 4 and value.dim: 4 instead"),
+        ({"attn_mask": torch.ones(3, 3).long()}, "got attn_mask.dtype: long int and  query.dtype: float instead"),
+        (
+            {"key": torch.ones(1, 3, 3, 4), "enable_gqa": True},
+            "Number of heads in key and value must divide the number of heads",
+        ),
+    ],
+)
+def test_attention_says_what_does_not_fit(change, words):
+    given = dict.fromkeys(("query", "key", "value"), torch.ones(1, 2, 3, 4)) | change
+    with pytest.raises(RuntimeError, match=words):
+        nn.functional.scaled_dot_product_attention(**given)
+
+
+def test_keys_and_values_are_shared_by_as_many_heads_as_each_has():
+    torch.manual_seed(0)
+    q, k, v = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8), torch.randn(1, 1, 3, 8)
+    shared = nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    apart = nn.functional.scaled_dot_product_attention(q, k[:, [0, 0, 1, 1]], v.expand(1, 4, 3, 8))
+    assert torch.allclose(shared, apart, atol=1e-6)

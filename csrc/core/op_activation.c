@@ -333,7 +333,8 @@ hg_status hg_op_dropout(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     double p = hg_number_f(&a[1]);
     bool training = a[2].u.i != 0, inplace = a[3].u.i != 0;
     if (!(p >= 0 && p <= 1))
-        return hg_fail(cx, HG_VALUE, "dropout probability has to be between 0 and 1, but got %g", p);
+        return hg_fail(cx, HG_VALUE, "dropout probability has to be between 0 and 1, but got %g%s", p,
+                       a[1].kind == HG_A_FLOAT && p == floor(p) ? ".0" : ""); /* as Python shows it */
     if (!training || p == 0 || a[0].u.t->numel == 0) {
         hg_retain(cx, a[0].u.t);
         *out = a[0].u.t;

@@ -267,11 +267,15 @@ static bool any_below(const hg_arg *list, int64_t least) {
     return false;
 }
 
-static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_tensor *bias) {
+static hg_status check_bias(hg_ctx *cx, const hg_tensor *x, const hg_arg *bias) {
+    if (!hg_given(bias) || bias->u.t->dtype == x->dtype) return HG_OK;
+    return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same", hg_c_name((hg_dtype)x->dtype),
+                   hg_c_name((hg_dtype)bias->u.t->dtype));
+}
+
+static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_arg *bias) {
     char want[16], got[16];
-    if (bias && bias->dtype != x->dtype)
-        return hg_fail(cx, HG_STATE, "Input type (%s) and bias type (%s) should be the same",
-                       hg_c_name((hg_dtype)x->dtype), hg_c_name((hg_dtype)bias->dtype));
+    HG_TRY(check_bias(cx, x, bias));
     if (w->dtype != x->dtype)
         return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
                        hg_dtype_word((hg_dtype)w->dtype, got));
@@ -420,7 +424,7 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int n = w->n_dim - 2;
     shape s = {.dtype = work_dtype((hg_dtype)x->dtype)};
     HG_TRY(check_shapes(cx, a, n));
-    HG_TRY(check_dtypes(cx, x, w, bias));
+    HG_TRY(check_dtypes(cx, x, w, &a[BIAS]));
     HG_TRY(output_shape(cx, a, n, sizes));
     bool transposed = a[TRANSPOSED].u.i;
     hg_status st = hg_real(cx, w, s.dtype, &rw);
@@ -576,6 +580,7 @@ static hg_status convolution(hg_ctx *cx, const hg_arg *a, int n, const char *nam
     hg_arg stride, dilation, padding, output_padding;
     char words[256];
     hg_scope s;
+    if (!transposed) HG_TRY(check_bias(cx, x, &a[BIAS]));
     if (x->n_dim != n + 1 && x->n_dim != n + 2)
         return hg_fail(cx, HG_STATE, "Expected %dD (unbatched) or %dD (batched) input to %s, but got input of size: %s",
                        n + 1, n + 2, name, hg_show_shape(x, words));

@@ -53,8 +53,6 @@ static inline double hg_number_f(const hg_arg *a) { return a->kind == HG_A_FLOAT
 static inline int64_t hg_number_i(const hg_arg *a) { return a->kind == HG_A_FLOAT ? (int64_t)a->u.f : a->u.i; }
 /* "Float" of float32, "Long" of int64: how torch's messages name a dtype. */
 const char *hg_dtype_word(hg_dtype d, char buf[16]);
-/* "long int" of int64: how some of torch's messages do. */
-const char *hg_c_name(hg_dtype d);
 /* Fails as torch does where there is no kernel: "\"bincount_cpu\" not implemented for 'Float'". */
 hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d);
 const char *hg_show_sizes(int n, const int64_t *at, char buf[256]);

@@ -81,6 +81,7 @@ extern const hg_dtype_info hg_dtypes[HG_N_DTYPES];
 
 static inline bool hg_dtype_is_float(hg_dtype d) { return hg_dtypes[d].category == 2; }
 hg_dtype hg_dtype_promote(hg_dtype a, hg_dtype b); /* torch.promote_types */
+const char *hg_c_name(hg_dtype d);                 /* "long int" of int64: what some of torch's messages call it */
 
 /* ---- The host --------------------------------------------------------------------------------------------------- */
 

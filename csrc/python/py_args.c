@@ -679,6 +679,20 @@ static PyObject *missing(const py_op *op, const op_row *row, const bound *b) {
     return NULL;
 }
 
+/* n arguments, the object included, are too many for this row. */
+static void too_many(const py_op *op, const hg_op_info *info, int n) {
+    int self = op->method ? 1 : 0, most = info->n_positional - self, least = -self;
+    for (int i = 0; i < info->n_positional; i++) least += !info->params[i].has_default;
+    if (self && info->n_params == 1)
+        PyErr_Format(PyExc_TypeError, "TensorBase.%s() takes no arguments (%d given)", op->chars, n - self);
+    else if (least < most)
+        PyErr_Format(PyExc_TypeError, "%s() takes from %d to %d positional arguments but %d were given", op->chars,
+                     least, most, n - self);
+    else
+        PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument%s but %d %s given", op->chars, most,
+                     most == 1 ? "" : "s", n - self, n - self == 1 ? "was" : "were");
+}
+
 /* The first thing that does not fit this row. */
 static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     const hg_op_info *info = row->info;
@@ -687,10 +701,7 @@ static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *ar
     for (int i = 0; i < info->n_params; i++) b.at[i].kind = HG_A_DEFAULT;
     for (Py_ssize_t i = 0; i < n; i++) {
         if (i >= info->n_positional) {
-            int self = op->method ? 1 : 0;
-            PyErr_Format(PyExc_TypeError, "%s() takes %d positional argument%s but %zd %s given", op->chars,
-                         info->n_positional - self, info->n_positional - self == 1 ? "" : "s", n - self,
-                         n - self == 1 ? "was" : "were");
+            too_many(op, info, (int)n);
             goto done;
         }
         const hg_param *p = &info->params[i];

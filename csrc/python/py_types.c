@@ -35,6 +35,12 @@ static PyObject *dtype_reduce(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyUnicode_FromString(dtype_at(self)->name);
 }
 
+/* _c_name(): as messages of PyTorch's C++ call it. */
+static PyObject *dtype_c_name(PyObject *self, PyObject *Py_UNUSED(none)) {
+    py_dtype_object *d = dtype_at(self);
+    return PyUnicode_FromString(d->dtype == HG_NO_DTYPE ? d->name : hg_c_name(d->dtype));
+}
+
 static PyObject *dtype_itself(PyObject *self, PyObject *Py_UNUSED(memo)) { return Py_NewRef(self); }
 
 static PyObject *dtype_is_floating_point(PyObject *self, void *Py_UNUSED(closure)) {
@@ -62,6 +68,7 @@ static PyGetSetDef dtype_attributes[] = {
 };
 
 static PyMethodDef dtype_methods[] = {
+    {"_c_name", dtype_c_name, METH_NOARGS, NULL},
     {"__reduce__", dtype_reduce, METH_NOARGS, NULL},
     {"__copy__", dtype_itself, METH_NOARGS, NULL},
     {"__deepcopy__", dtype_itself, METH_O, NULL},

@@ -216,10 +216,9 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
     reduction = _reduction(size_average, reduce, reduction)
     F._must_be_tensors("soft_margin_loss", input=input, target=target)
     _refuse_gradient(target, "soft_margin_loss", "target")
-    if hookgrad.broadcast_shapes(input.shape, target.shape) != input.shape:
-        raise RuntimeError(
-            f"output with shape {list(input.shape)} doesn't match the broadcast shape of it and {list(target.shape)}"
-        )
+    shape = _C.broadcast_tensors(input, target)[0].shape
+    if shape != input.shape:
+        raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(shape)}")
     if not input.is_floating_point():
         raise RuntimeError(f"result type Float can't be cast to the desired output type {scalar_type(input.dtype)}")
     return _soft_margin(input, target, reduction)

@@ -280,6 +280,8 @@ def scaled_dot_product_attention(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
     """
     settings = query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa
+    _must_be_tensors("scaled_dot_product_attention", query=query, key=key, value=value)
+    _check_attention(query, key, value, attn_mask)
     # What PyTorch's kernel for the processor takes is one node, as there.
     if (
         query.dim() == key.dim() == value.dim() == 4
@@ -295,13 +297,33 @@ def scaled_dot_product_attention(
     return _attention(*settings)
 
 
+def _check_attention(query, key, value, mask):
+    if not query.dtype == key.dtype == value.dtype:
+        raise RuntimeError(
+            f"Expected query, key, and value to have the same dtype, but got query.dtype: {query.dtype._c_name()} key.dtype: "
+            f"{key.dtype._c_name()} and value.dtype: {value.dtype._c_name()} instead."
+        )
+    if min(query.dim(), key.dim(), value.dim()) < 2:
+        raise RuntimeError(
+            f"Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: {query.dim()} key.dim: "
+            f"{key.dim()} and value.dim: {value.dim()} instead."
+        )
+    if mask is not None and mask.dtype not in (hookgrad.bool, hookgrad.float32, query.dtype):
+        raise RuntimeError(
+            f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+            f"{mask.dtype._c_name()} and  query.dtype: {query.dtype._c_name()} instead."
+        )
+
+
 def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, sums=None):
     """The logarithms of what the weights are divided by are appended to `sums`, where it is there."""
     if scale is None:
         scale = 1.0 / math.sqrt(query.shape[-1])
     if enable_gqa:
-        times = query.shape[-3] // key.shape[-3]
-        key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
+        heads = query.size(-3)
+        if heads % key.size(-3) or heads % value.size(-3):
+            raise RuntimeError("Number of heads in key and value must divide the number of heads in ")
+        key, value = (x.repeat_interleave(heads // x.size(-3), -3) for x in (key, value))
     # Both factors take half of the scale, which keeps the products small.
     half = math.sqrt(abs(scale))
     scores = _C._mul(query, math.copysign(half, scale)) @ _C._mul(key.transpose(-2, -1), half)
@@ -389,7 +411,8 @@ def bilinear(input1, input2, weight, bias=None):
     _must_be_tensors("bilinear", input1=input1, input2=input2)
     if not input1.dtype == input2.dtype == weight.dtype:
         raise RuntimeError(
-            f"All tensors must have the same dtype, got input1: {input1.dtype}, input2: {input2.dtype}, weight: {weight.dtype}"
+            f"All tensors must have the same dtype, got input1: {input1.dtype._c_name()}, input2: {input2.dtype._c_name()}, "
+            f"weight: {weight.dtype._c_name()}"
         )
     if input1.dim() != input2.dim():
         raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}")
