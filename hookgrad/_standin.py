@@ -169,10 +169,13 @@ def rename(names: dict, kinds) -> None:
         home = getattr(value, "__module__", None)
         if isinstance(value, kinds) and isinstance(home, str) and is_ours(home):
             public = isinstance(value, BuiltinFunctionType) and value.__name__[0] != "_"
+            line = vars(value).get("__firstlineno__") if isinstance(value, type) else None
             try:
                 value.__module__ = THERE if public else torch_name(home)
             except TypeError:
                 pass  # an immutable type of the extension, of which a script sees no name
+            if line is not None:
+                value.__firstlineno__ = line  # which Python 3.13 forgets with the old name
             if isinstance(value, type):
                 rename(vars(value), FunctionType)
 
