@@ -171,7 +171,9 @@ def native_batch_norm(input, weight, bias, running_mean, running_var, training, 
 
 def _softmax_backward_data(grad_output, output, dim, input_dtype):
     """The gradient of what softmax has made `output` of."""
-    return ((grad_output - (grad_output * output).sum(dim, keepdim=True)) * output).to(input_dtype)
+    from ._ops import ops
+
+    return ops.aten._softmax_backward_data(grad_output, output, dim).to(input_dtype)
 
 
 def _shape_as_tensor(input):
