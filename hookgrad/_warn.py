@@ -1,5 +1,5 @@
-"""Warnings at the line that calls, whatever was asked about the call in between; some come once in a process, as PyTorch's do, unless
-`torch.set_warn_always(True)` has it otherwise."""
+"""Warnings at the line that calls, whatever was asked about the call in between; some come once in a process, as PyTorch's do,
+unless `torch.set_warn_always(True)` has it otherwise."""
 
 import sys
 

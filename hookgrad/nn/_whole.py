@@ -208,9 +208,9 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
     tensor whose rows the function reads: one row of zeros stands in for all. `results` has a word for each of the first
     results, which the node then saves, too. `derivative`, where given, makes the gradients by the edges from those of the
     outputs, the arguments and the results saved; it is written in terms of ops. `twice` says that the derivative is one node,
-    too, when it is differentiated: then it runs the function; a word, that this node shows the same and by that word the gradient.
-    Words beyond the arguments, "self_sym_argsize_minus_1", are of sizes of the first. Of the results the first `differentiable` have a gradient, where
-    they are floating point; all, where it is None.
+    too, when it is differentiated: then it runs the function; a word, that this node shows the same and by that word the
+    gradient. Words beyond the arguments, "self_sym_argsize_minus_1", are of sizes of the first. Of the results the first
+    `differentiable` have a gradient, where they are floating point; all, where it is None.
     """
     saved, results = saved.split(), results.split()
 
