@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum { LANES = 16, MOST_TAPS = 128, MOST_STRIDE = 8, ENOUGH_PIXELS = 512, ROOM = 1 << 17, FEW_PIXELS = 256 };
+enum { FEWER_PIXELS = 64, FEW_WEIGHTS = 1 << 17 }; /* enough for weights that are soon copied */
 
 typedef struct job {
     const hg_results *r;
@@ -39,7 +40,11 @@ bool hg_results_suit(const hg_results *r) {
     int64_t y, x, y_end, x_end;
     /* One vector of channels is as good as several rows of pixels that fill vectors, and costs the turning. */
     if (r->out < LANES || (r->out < 2 * LANES && v->wide % LANES == 0 && v->high > 1)) return false;
-    if (v->wide < 4 || r->n * v->high * v->wide < ENOUGH_PIXELS || v->sx > MOST_STRIDE) return false;
+    if (v->wide < 4 || v->sx > MOST_STRIDE) return false;
+    const int64_t plane = v->high * v->wide;
+    const bool few = r->out % LANES == 0 && (v->sx > 1 || plane % HG_PANEL) &&
+                     r->out * r->in * v->n_y * v->n_x <= FEW_WEIGHTS;
+    if (r->n * plane < (few ? FEWER_PIXELS : ENOUGH_PIXELS)) return false;
     if (r->n_taps > MOST_TAPS || v->n_y * v->n_x == 0) return false;
     bounds(v->y, v->n_y, &y, &y_end), bounds(v->x, v->n_x, &x, &x_end);
     return (double)r->in * (double)(v->sy + y_end - y) * (double)(v->wide * v->sx + x_end - x) < 4 * ROOM;
