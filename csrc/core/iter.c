@@ -69,7 +69,7 @@ void hg_iter_coalesce(hg_iter *it) {
 enum {
     MOST_JOINED = 128,
     JOINED = 4096,
-    SLACK = 64
+    SLACK = 16
 }; /* numbers of a row; bytes of rows that were joined, and behind them */
 
 void hg_iter_lengthen(hg_iter *it) {
@@ -93,12 +93,15 @@ bool hg_iter_join(hg_iter *it) {
     return it->joins;
 }
 
-/* to[] = `times` rows of one number each, n times; writes on through a unit. */
+/* to[] = `times` rows of one number each, n times; writes on through a unit, which is said to be a vector where compilers keep to
+   loops. */
 static void write_out(const char *from, int64_t down, int64_t times, int64_t n, uint32_t *to) {
-    enum { UNIT = 16 };
-    for (; times > 0; times--, from += down, to += n)
-        for (int64_t i = 0; i < n; i += UNIT)
-            for (int j = 0; j < UNIT; j++) to[i + j] = *(const uint32_t *)(const void *)from;
+    enum { UNIT = 4 };
+    typedef uint32_t unit __attribute__((vector_size(UNIT * sizeof(uint32_t)), aligned(4), may_alias));
+    for (; times > 0; times--, from += down, to += n) {
+        const uint32_t x = *(const uint32_t *)(const void *)from;
+        for (int64_t i = 0; i < n; i += UNIT) *(unit *)(to + i) = (unit){x, x, x, x};
+    }
 }
 
 /* The next `rows` rows as few long ones. An operand whose row is the same in each has it written out, as often as there is
