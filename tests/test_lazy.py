@@ -99,6 +99,18 @@ def test_dtype_copies_and_pickles():
     assert is_lazy(pickle.loads(pickle.dumps(UninitializedParameter())))
 
 
+@pytest.mark.parametrize(
+    "convert", [lambda m: m.double(), lambda m: m.to(torch.float64), lambda m: m.to(torch.ones(1).double())]
+)
+def test_buffers_without_shape_are_converted(convert):
+    norm = convert(nn.LazyBatchNorm2d())
+    assert type(norm.running_mean) is nn.UninitializedBuffer
+    assert norm(torch.ones(1, 3, 2, 2).double()).dtype == norm.running_mean.dtype == torch.float64
+    for name in ("bfloat16", "type"):
+        with pytest.raises(ValueError, match=f"uninitialized parameter in <method '{name}'"):
+            getattr(nn.UninitializedBuffer(), name)()
+
+
 def test_wrong_inputs():
     with pytest.raises(RuntimeError, match=r"Expected 3D \(unbatched\) or 4D \(batched\) input to LazyConv2d"):
         nn.LazyConv2d(4, 3)(torch.ones(2, 3))

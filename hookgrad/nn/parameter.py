@@ -162,7 +162,7 @@ def _refused(name):
 
 # What a tensor without a shape can do: be converted, be asked for its kind. Every other method says what is missing.
 _ALLOWED = frozenset(
-    """__copy__ size copy_ is_complex is_floating_point half float double bfloat16 char short int long cuda cpu to get_device type
+    """__copy__ size copy_ is_complex is_floating_point half float double char short int long cuda cpu to get_device
     __hash__ __deepcopy__ __reduce__ __reduce_ex__ __repr__ __format__ __setstate__ __dir__ __new__ __init__ __setattr__
     __getattribute__ __delattr__ __torch_function__ __torch_dispatch__ __class__ __init_subclass__""".split()
 )
@@ -203,6 +203,18 @@ class UninitializedBuffer(UninitializedTensorMixin, hookgrad.Tensor):
         t.persistent = persistent
         t._is_buffer = True
         return t
+
+
+def _converting(name):
+    def method(self, *args, **kwargs):
+        t = getattr(hookgrad.Tensor, name)(self, *args, **kwargs)
+        return t if t is self else hookgrad.Tensor.as_subclass(t, type(self))
+
+    return method
+
+
+for _name in "half float double char short int long cuda cpu to".split():
+    setattr(UninitializedBuffer, _name, _converting(_name))
 
 
 def is_lazy(param):
