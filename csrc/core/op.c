@@ -438,7 +438,7 @@ static void mark_levels(const hg_ctx *cx, const hg_op_info *info, const hg_arg *
     hg_tensor **at;
     uint8_t levels = hg_levels_of(cx, info, a, 0);
     for (int i = hg_n_made(info, out, &at) - 1; i >= 0; i--)
-        if (at[i]) at[i]->levels |= levels & 63;
+        if (at[i]) at[i]->levels |= levels & HG_LEVELS;
 }
 
 static hg_status compute_watched(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into,

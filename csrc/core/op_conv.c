@@ -448,36 +448,46 @@ done:
     return st;
 }
 
-/* correlate(): the gradient of the weight of a convolution, by the output's gradient and the image. */
+/* The gradient of the weight of a convolution, by the output's gradient and the image. */
 enum { W_OUTPUT, W_IMAGE, W_KERNEL, W_STRIDE, W_PADDING, W_DILATION, W_GROUPS };
 
-hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t, *ro = NULL, *ri = NULL, *w = NULL;
-    int n = (int)a[W_KERNEL].n;
-    int64_t sizes[MAX_DIMS + 2] = {o->shape[1], image->shape[1] / a[W_GROUPS].u.i};
-    shape s = {.dtype = work_dtype((hg_dtype)o->dtype)};
-    memcpy(sizes + 2, a[W_KERNEL].u.ints, (size_t)n * sizeof *sizes);
-    const int64_t *kernel = a[W_KERNEL].u.ints, groups = a[W_GROUPS].u.i;
-    hg_status st = hg_tensor_empty(cx, s.dtype, n + 2, sizes, &w);
-    if (st == HG_OK && is_by_pixels(o, kernel, &a[W_STRIDE], &a[W_PADDING], groups) &&
-        is_by_pixels(image, kernel, &a[W_STRIDE], &a[W_PADDING], groups) &&
-        o->numel / sizes[0] == image->numel / sizes[1]) {
-        hg_gemm(cx->lib, s.dtype, true, false, sizes[0], sizes[1], o->numel / sizes[0], 1, o->data, sizes[0],
-                image->data, sizes[1], 0, w->data, sizes[1]);
-        goto made;
-    }
-    if (st == HG_OK) st = hg_real(cx, o, s.dtype, &ro);
-    if (st == HG_OK) st = hg_real(cx, image, s.dtype, &ri);
-    if (st != HG_OK) goto done;
-    set_shape(&s, n, ri, ro, kernel, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION], groups);
-    if (ro->numel && ri->numel)
-        st = run(cx, &s, CORRELATE, ri->data, w->data, NULL, ro->data);
-    else
+static void correlate_pixels(hg_ctx *cx, const hg_tensor *o, const hg_tensor *image, hg_tensor *w) {
+    int64_t m = w->shape[0], n = w->shape[1];
+    hg_gemm(cx->lib, (hg_dtype)w->dtype, true, false, m, n, o->numel / m, 1, o->data, m, image->data, n, 0, w->data, n);
+}
+
+static hg_status correlate_windows(hg_ctx *cx, const hg_arg *a, hg_tensor *w) {
+    hg_tensor *o = NULL, *image = NULL;
+    shape s = {.dtype = (hg_dtype)w->dtype};
+    hg_status st = hg_real(cx, a[W_OUTPUT].u.t, s.dtype, &o);
+    if (st == HG_OK) st = hg_real(cx, a[W_IMAGE].u.t, s.dtype, &image);
+    if (st == HG_OK && o->numel && image->numel) {
+        set_shape(&s, w->n_dim - 2, image, o, w->shape + 2, &a[W_STRIDE], &a[W_PADDING], &a[W_DILATION],
+                  a[W_GROUPS].u.i);
+        st = run(cx, &s, CORRELATE, image->data, w->data, NULL, o->data);
+    } else if (st == HG_OK) {
         memset(w->data, 0, (size_t)w->numel * hg_tensor_itemsize(w));
-made:
-    if (st == HG_OK) st = hg_real_result_as(cx, w, (hg_dtype)o->dtype, format_of(o, image), out), w = NULL;
-done:
-    hg_release(cx, ro), hg_release(cx, ri), hg_release(cx, w);
+    }
+    hg_release(cx, o), hg_release(cx, image);
+    return st;
+}
+
+hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t, *w;
+    int n = (int)a[W_KERNEL].n;
+    const int64_t *kernel = a[W_KERNEL].u.ints, groups = a[W_GROUPS].u.i;
+    int64_t sizes[MAX_DIMS + 2] = {o->shape[1], image->shape[1] / groups};
+    memcpy(sizes + 2, kernel, (size_t)n * sizeof *sizes);
+    HG_TRY(hg_tensor_empty(cx, work_dtype((hg_dtype)o->dtype), n + 2, sizes, &w));
+    hg_status st = HG_OK;
+    if (is_by_pixels(o, kernel, &a[W_STRIDE], &a[W_PADDING], groups) &&
+        is_by_pixels(image, kernel, &a[W_STRIDE], &a[W_PADDING], groups) &&
+        o->numel / sizes[0] == image->numel / sizes[1])
+        correlate_pixels(cx, o, image, w);
+    else
+        st = correlate_windows(cx, a, w);
+    if (st == HG_OK) return hg_real_result_as(cx, w, (hg_dtype)o->dtype, format_of(o, image), out);
+    hg_release(cx, w);
     return st;
 }
 

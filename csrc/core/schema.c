@@ -209,14 +209,14 @@ static void read_grads(reader *r, hg_op_info *info) {
 /* Note [What is saved]
    Saved-tensor hooks see what is saved and in which order, and an in-place write to it is an error, so the rules are torch's:
    an argument that one derivative of several needs is saved where that one is wanted, one that several need, and any output,
-   always; of an op that is itself a derivative, all; arguments by name, then outputs by name. They are unpacked before the
-   derivative starts, once and in the same order. */
+   always; of most ops that are derivatives themselves, all (SAVES_ALL); arguments by name, then outputs by name. They are
+   unpacked before the derivative starts, once and in the same order. */
 static void plan_saving(hg_op_info *info) {
     uint32_t once = 0;
     for (int i = 0; i < info->n_params; i++) {
         info->always_in |= once & info->saves_in[i];
         once |= info->saves_in[i];
-        if (strstr(info->name, "backward")) info->always_in = once;
+        if (info->op->flags & HG_ROW_SAVES_ALL) info->always_in = once;
         info->always_out |= info->saves_out[i];
         info->saves |= (info->saves_in[i] | info->saves_out[i]) != 0;
     }

@@ -177,6 +177,9 @@ typedef struct hg_host {
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
 
 /* One library per host, one context per thread. The fields below may be read and set by the host. */
+/* Of hg_ctx.maps and .derives: a bit for each transform; and of .derives, that one in forward mode asks whether backward will do. */
+enum { HG_LEVELS = 63, HG_ASKS = 64 };
+
 struct hg_ctx {
     hg_lib *lib;
     bool grad_enabled;
@@ -458,6 +461,7 @@ enum {
     /* one that is TWICE: its derivative is linear in the gradient, and so knows of it the shape alone; of its argument, too */
     HG_ROW_LINEAR = 32768,
     HG_ROW_BLIND = 65536,
+    HG_ROW_SAVES_ALL = 131072, /* whichever gradient is wanted: Note [What is saved] in schema.c */
 };
 
 #define HG_MAX_PARAMS 16

@@ -10,7 +10,7 @@ static const char *const formats[HG_N_DTYPES] = {
 int py_tensor_buffer(PyObject *self, Py_buffer *view, int flags) {
     hg_tensor *t = TENSOR(self);
     view->obj = NULL;
-    if (t->levels && py_hides(self, "data")) return -1;
+    if (t->levels && py_hides(self, PY_ELEMENTS)) return -1;
     if (hg_tensor_requires_grad(t)) {
         PyErr_SetString(PyExc_BufferError, "a tensor that requires grad gives no buffer: use tensor.detach()");
         return -1;

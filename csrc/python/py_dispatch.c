@@ -206,9 +206,9 @@ static PyObject *ask(hg_ctx *cx, int id, bool inplace, PyObject *args, PyObject 
 
 /* Does the package have to look at the call, in the transforms that this thread is in? Note [Levels] in op.c. */
 static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_tensor *into) {
-    if (cx->run) return false;                                           /* a derivative knows what it does */
-    if (cx->derives & 64 && !cx->grad_enabled && !no_duals) return true; /* a tangent would pass */
-    if (into && !no_duals && ((cx->derives & 63) | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels)
+    if (cx->run) return false;                                                /* a derivative knows what it does */
+    if (cx->derives & HG_ASKS && !cx->grad_enabled && !no_duals) return true; /* a tangent would pass */
+    if (into && !no_duals && ((cx->derives & HG_LEVELS) | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels)
         return true;
     if (!cx->maps) return false;
     for (int i = 0; i < info->n_params; i++)
@@ -331,7 +331,7 @@ static PyObject *levels(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *t;
     int more;
     if (!PyArg_ParseTuple(args, "O!i:_levels", hg_py->tensor_type, &t, &more)) return NULL;
-    TENSOR(t)->levels |= (uint8_t)more & 63;
+    TENSOR(t)->levels |= (uint8_t)more & HG_LEVELS;
     return PyLong_FromLong(TENSOR(t)->levels);
 }
 
@@ -340,16 +340,22 @@ bool py_is_sample(PyObject *self) {
     return levels && py_this_ctx && (levels & py_this_ctx->maps) > (levels & py_this_ctx->derives);
 }
 
-bool py_hides(PyObject *self, const char *what) {
+/* Does the package refuse it, told the word for it and the levels? */
+static bool refuses(const char *what, int levels) {
+    PyObject *got = levels ? PyObject_CallFunction(hg_py->transform_call, "si", what, levels) : NULL;
+    Py_XDECREF(got);
+    return levels && !got;
+}
+
+bool py_hides(PyObject *self, py_reading what) {
+    static const char *const words[] = {"item", "bool", "data", "numpy", ".data", ".data="};
     hg_ctx *cx = py_this_ctx;
     if (!cx) return false;
-    int hidden = *what == 'h'   ? cx->derives & 64
-                 : *what == '.' ? py_is_sample(self)
-                                : TENSOR(self)->levels & (cx->maps | (*what == 'n' ? cx->derives & 63 : 0));
-    PyObject *got = hidden ? PyObject_CallFunction(hg_py->transform_call, "si", what, hidden) : NULL;
-    Py_XDECREF(got);
-    return hidden && !got;
+    int of = cx->maps | (what == PY_NUMPY ? cx->derives & HG_LEVELS : 0);
+    return refuses(words[what], what >= PY_DATA ? py_is_sample(self) : TENSOR(self)->levels & of);
 }
+
+bool py_refuses_hooks(void) { return py_this_ctx && refuses("hook", py_this_ctx->derives & HG_ASKS); }
 
 /* _dispatch_duals(call, known_as): there are dual tensors. call(id, inplace, args, kwargs, records) is asked of each op first,
    known_as(t, other) says that what held for t holds for the other one, too; known_as(t, out, name) that the function of that

@@ -58,7 +58,7 @@ static PyObject *tensor_numpy(PyObject *self, PyObject *const *args, Py_ssize_t 
         return PyErr_SetString(PyExc_RuntimeError,
                                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."),
                NULL;
-    if (TENSOR(self)->levels && py_hides(self, "numpy")) return NULL;
+    if (TENSOR(self)->levels && py_hides(self, PY_NUMPY)) return NULL;
     if (py_dispatches(self))
         return PyErr_SetString(PyExc_RuntimeError, ".numpy() is not supported for tensor subclasses."), NULL;
     if (hg_is_meta(TENSOR(self)))

@@ -209,14 +209,14 @@ static PyObject *get_address(PyObject *self, UNUSED_CLOSURE) { return PyLong_Fro
 static PyObject *get_data(PyObject *self, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
     hg_tensor *data;
-    if (!cx || py_hides(self, ".data")) return NULL;
+    if (!cx || py_hides(self, PY_DATA)) return NULL;
     hg_status st = hg_tensor_data(cx, TENSOR(self), &data);
     return st == HG_OK ? py_dispatch_data(self, py_own(data)) : py_raise(cx, st);
 }
 
 static int set_data(PyObject *self, PyObject *value, UNUSED_CLOSURE) {
     hg_ctx *cx = py_ctx();
-    if (!cx || py_hides(self, ".data=")) return -1;
+    if (!cx || py_hides(self, PY_DATA_TO_SET)) return -1;
     if (!value) {
         PyErr_SetString(PyExc_RuntimeError, "Deleting tensor data is not allowed. Delete tensor instead!");
         return -1;

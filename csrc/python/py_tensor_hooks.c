@@ -26,7 +26,7 @@ static PyObject *tensor_register_hook(PyObject *self, PyObject *const *args, Py_
     ASK("register_hook", args, n, kwnames);
     PyObject *fn = hook_of("Tensor.register_hook", args, n, kwnames);
     if (!fn) return NULL;
-    if (TENSOR(self)->levels && py_hides(self, "hook")) return NULL;
+    if (TENSOR(self)->levels && py_refuses_hooks()) return NULL;
     if (!hg_tensor_requires_grad(TENSOR(self)) || py_is_sample(self)) /* there is no gradient of one sample */
         return refuse("cannot register a hook on a tensor that doesn't require gradient");
     return register_on(self, HG_HOOK_TENSOR, fn, "register_hook");

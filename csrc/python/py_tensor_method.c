@@ -164,7 +164,7 @@ static PyObject *tensor_item(PyObject *self, PyObject *Py_UNUSED(none)) {
     if (TENSOR(self)->numel != 1)
         return PyErr_Format(PyExc_RuntimeError, "a Tensor with %lld elements cannot be converted to Scalar",
                             (long long)TENSOR(self)->numel);
-    if (TENSOR(self)->levels && py_hides(self, "item")) return NULL;
+    if (TENSOR(self)->levels && py_hides(self, PY_ITEM)) return NULL;
     hg_status st = hg_item(cx, TENSOR(self), &a);
     return st == HG_OK ? py_number(&a) : py_raise(cx, st);
 }
@@ -196,7 +196,7 @@ static PyObject *tensor_tolist(PyObject *self, PyObject *Py_UNUSED(none)) {
                             Py_TYPE(self)->tp_name);
     if (hg_is_meta(TENSOR(self)))
         return PyErr_SetString(PyExc_NotImplementedError, "Cannot copy out of meta tensor; no data!"), NULL;
-    if (TENSOR(self)->levels && py_hides(self, "data")) return NULL;
+    if (TENSOR(self)->levels && py_hides(self, PY_ELEMENTS)) return NULL;
     return nested_list(TENSOR(self), 0, TENSOR(self)->data);
 }
 

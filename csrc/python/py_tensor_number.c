@@ -186,7 +186,7 @@ static int item(PyObject *self, hg_arg *out) {
         PyErr_SetString(PyExc_ValueError, "only one element tensors can be converted to Python scalars");
         return -1;
     }
-    if (TENSOR(self)->levels && py_hides(self, "item")) return -1;
+    if (TENSOR(self)->levels && py_hides(self, PY_ITEM)) return -1;
     hg_status st = hg_item(cx, TENSOR(self), out);
     return st == HG_OK ? 0 : py_fail(cx, st);
 }
@@ -205,7 +205,7 @@ static int truth(PyObject *self) {
                                                      : "Boolean value of Tensor with no values is ambiguous");
         return -1;
     }
-    if ((t->levels && py_hides(self, "bool")) || item(self, &a)) return -1;
+    if ((t->levels && py_hides(self, PY_BOOL)) || item(self, &a)) return -1;
     return a.kind == HG_A_FLOAT ? a.u.f != 0 : a.u.i != 0;
 }
 
