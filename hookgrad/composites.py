@@ -85,9 +85,8 @@ def _integers(name, a, b):
 
 
 def _of_ldexp(grad, input, other, result):
-    by_input = (grad * _C.pow(2.0, other)).sum_to_size(input.shape)
-    by_other = _C._mul(grad * result, math.log(2.0)).sum_to_size(other.shape) if other.requires_grad else None
-    return by_input, by_other
+    by_other = _C._mul(grad * result, math.log(2.0)) if other.requires_grad else None
+    return grad * _C.pow(2.0, other), by_other
 
 
 @one_node("LdexpBackward0", 0, 1, saved="- other", results="result", derivative=_of_ldexp)

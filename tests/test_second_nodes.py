@@ -422,3 +422,34 @@ def test_such_a_second_derivative_is_right(kind):
     settings = {"pad": ((1, 1, 1, 1), "reflect"), "hardtanh": (-0.5, 0.5)}.get(kind, (2,))
     x = torch.linspace(-1, 1, 16).double().view(1, 1, 4, 4).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda x: getattr(F, kind)(x, *settings).sin(), (x,))
+
+
+@pytest.mark.parametrize(
+    ("make", "shapes"),
+    [
+        (lambda x: F.interpolate(x[None], 2), []),
+        (lambda x: F.max_unpool1d(x[None], torch.arange(4).expand(1, 4, 4), 1), []),
+        (lambda x: F.nll_loss(x, torch.arange(4)), [(4,)]),
+        (lambda x: F.soft_margin_loss(x, x.detach()), [(), (4, 4), (4, 4)]),
+    ],
+)
+def test_what_a_derivative_computes_with_is_not_packed(make, shapes):
+    seen, _ = packed_twice(make)
+    assert [shape for shape, _ in seen] == shapes
+
+
+def test_a_second_derivative_made_at_once_packs_nothing():
+    x, seen = torch.rand(4, requires_grad=True), []
+    (g,) = torch.autograd.grad(F.softplus(x).sum(), x, create_graph=True)
+    with torch.autograd.graph.saved_tensors_hooks(seen.append, lambda p: p):
+        g.sum().backward()
+    assert seen == []
+
+
+def test_the_second_factor_of_a_product_has_its_gradient_first():
+    x, y = torch.rand(2, 3, requires_grad=True), torch.rand(4, 3, requires_grad=True)
+    seen = []
+    loss = F.linear(x, y).sum()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (seen.append(tuple(t.shape)), t)[1], lambda t: t):
+        torch.autograd.grad(loss, (x, y), create_graph=True)
+    assert seen == [(4, 2), (2, 4)]

@@ -238,9 +238,10 @@ static hg_tensor *rounded_as(hg_ctx *cx, hg_tensor *like, hg_tensor *x) {
 /* tanh(softplus(x)) + x sech^2(softplus(x)) sigmoid(x) */
 hg_status hg_d_mish(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = unrounded(cx, IN(0));
+    hg_tensor *s = X(SIGMOID, T(x));
     hg_tensor *rise = cx->grad_enabled ? X(LOG1P, T(X(EXP, T(x)))) : X(SOFTPLUS, T(x));
-    hg_tensor *t = X(TANH, T(rise));
-    hg_tensor *bend = MUL_(MUL_(x, X(SIGMOID, T(x))), MINUS(1, MUL_(t, t)));
+    hg_tensor *t = X(TANH, T(rise)), *rest = MINUS(1, MUL_(t, t));
+    hg_tensor *bend = MUL_(MUL_(x, s), rest);
     GIVE(0, rounded_as(cx, IN(0), MUL_(unrounded(cx, G), X(ADD, T(t), T(bend)))));
     return HG_OK;
 }

@@ -318,7 +318,8 @@ hg_status hg_d_square(hg_ctx *cx, hg_back *b) {
 hg_status hg_op_atan2(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return float_binary(cx, &hg_k_atan2, a, out); }
 hg_status hg_d_atan2(hg_ctx *cx, hg_back *b) {
     hg_tensor *y = IN(0), *x = IN(1);
-    hg_tensor *square = X(ADD, T(X(MUL, T(y), T(y))), T(X(MUL, T(x), T(x))));
+    hg_tensor *square = X(MUL, T(x), T(x));
+    square = X(ADD, T(X(MUL, T(y), T(y))), T(square));
     hg_tensor *r = X(MASKED_FILL, T(X(RECIPROCAL, T(square))), T(X(EQ, T(square), hg_i(0))), hg_i(0));
     if (NEED(0)) GIVE(0, X(MUL, T(X(MUL, T(G), T(x))), T(r)));
     if (NEED(1)) GIVE(1, X(MUL, T(X(MUL, T(G), T(X(NEG, T(y))))), T(r)));
@@ -341,7 +342,7 @@ hg_status hg_op_logaddexp2(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 /* Each operand's share of the sum of powers: 1 / (1 + base^(other - self)). */
 static hg_status shares(hg_ctx *cx, hg_back *b, bool of_two) {
-    for (int i = 0; i < 2; i++)
+    for (int i = 1; i >= 0; i--)
         if (NEED(i)) {
             hg_tensor *behind = X(SUB, T(IN(1 - i)), T(IN(i)));
             hg_tensor *ratio = of_two ? X(POW_SELF, hg_i(2), T(behind)) : X(EXP, T(behind));

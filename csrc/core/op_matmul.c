@@ -257,8 +257,8 @@ static hg_tensor *right_grad(hg_ctx *cx, hg_back *b, hg_tensor *g, int x, int y)
 
 hg_status hg_mm_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *g = readable(cx, G);
-    if (NEED(0)) GIVE(0, left_grad(cx, b, g, 0, 1));
     if (NEED(1)) GIVE(1, right_grad(cx, b, g, 0, 1));
+    if (NEED(0)) GIVE(0, left_grad(cx, b, g, 0, 1));
     return HG_OK;
 }
 

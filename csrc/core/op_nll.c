@@ -113,24 +113,24 @@ hg_status hg_nll_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_nll_data_bwd(hg_ctx *cx, hg_back *b) {
-    hg_meta x = META(SELF);
+    int op = b->info->id == HG_OP_NLL_DATA ? HG_OP_NLL_BACKWARD : HG_OP_NLL_BACKWARD_2D;
     if (!G) return HG_OK;
-    GIVE(SELF, X(NLL_BACKWARD, T(G), T(IN(TARGET)), hg_t(IN(WEIGHT)), *ARG(REDUCTION), *ARG(IGNORE), T(OUT(1)),
-                 hg_ints(x.shape, x.n_dim)));
+    hg_arg a[] = {T(G), T(IN(SELF)), T(IN(TARGET)), hg_t(IN(WEIGHT)), *ARG(REDUCTION), *ARG(IGNORE), T(OUT(1))};
+    GIVE(SELF, hg_x(cx, op, a, 7));
     return HG_OK;
 }
 
-/* grad_output, target, weight, reduction, ignore_index, total_weight, input_size */
+/* grad_output, self, target, weight, reduction, ignore_index, total_weight */
 hg_status hg_nll_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *g = a[0].u.t, *rg = NULL, *t = NULL, *w = NULL, *total = NULL, *x = NULL;
-    const hg_arg *size = &a[6];
+    const hg_tensor *like = a[1].u.t;
     hg_dtype d = (hg_dtype)g->dtype, real = hg_real_dtype(d);
     nll p;
-    set_nll(&p, (int)size->n, size->u.ints);
-    hg_status st = take_operands(cx, &a[1], &a[2], &a[3], &a[4], &p, &t, &w);
+    set_nll(&p, like->n_dim, like->shape);
+    hg_status st = take_operands(cx, &a[2], &a[3], &a[4], &a[5], &p, &t, &w);
     if (st == HG_OK) st = hg_real(cx, g, real, &rg);
-    if (st == HG_OK) st = hg_real(cx, a[5].u.t, real, &total);
-    if (st == HG_OK) st = hg_tensor_empty(cx, real, (int)size->n, size->u.ints, &x);
+    if (st == HG_OK) st = hg_real(cx, a[6].u.t, real, &total);
+    if (st == HG_OK) st = hg_tensor_empty(cx, real, like->n_dim, like->shape, &x);
     if (st == HG_OK) {
         memset(x->data, 0, (size_t)x->numel * hg_dtypes[real].size);
         (real == HG_F64 ? nll_backward_f64 : nll_backward_f32)(&p, rg->data, total->data, x->data);
@@ -141,7 +141,10 @@ hg_status hg_nll_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_nll_backward_bwd(hg_ctx *cx, hg_back *b) {
-    GIVE(0, X(NLL_DATA, T(G), T(IN(1)), hg_t(IN(2)), *ARG(3), *ARG(4)));
+    int op = b->info->id == HG_OP_NLL_BACKWARD ? HG_OP_NLL_DATA : HG_OP_NLL_DATA_2D;
+    hg_arg a[] = {T(G), T(IN(2)), hg_t(IN(3)), *ARG(4), *ARG(5)};
+    if (NEED(0)) GIVE(0, hg_x(cx, op, a, 5));
+    if (NEED(1)) GIVE(1, X(ZEROS_LIKE, T(G)));
     return HG_OK;
 }
 

@@ -133,6 +133,7 @@ static hg_status through(hg_ctx *cx, hg_back *b, uint32_t n_given, hg_tensor **g
 static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **grad, hg_tensor **grad_in) {
     (void)data;
     bool create_graph = cx->grad_enabled;
+    struct hg_saved_level *saved = cx->saved;
     hg_node *first = n->inner;
     hg_tensor *by[MOST], *results[MOST] = {NULL}, *grads[HG_MAX_OUT] = {NULL}, *made[HG_MAX_PARAMS] = {NULL};
     hg_back b = {.node = first, .info = first->op, .grad = grads, .grad_in = made};
@@ -150,6 +151,7 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     for (int i = 0; i < in.n; i++)
         if (in.edge[i] >= 0 && !n->next[in.edge[i]].node) in.edge[i] = -1;
     cx->grad_enabled = true;
+    if (!create_graph) cx->saved = NULL; /* nobody sees what is gone at once */
     stand_in(cx, &in, create_graph, by, of, &n_by);
     hg_back_plan(&b);
     for (int i = 0; i < b.info->n_params; i++) /* what nothing comes back from need not be made again */
@@ -157,6 +159,7 @@ static hg_status apply_again(hg_ctx *cx, hg_node *n, void *data, hg_tensor **gra
     scatter(&in, &b, only, grads);
     if (hg_scope_ok(cx)) hg_scope_fail(cx, first->op->op->backward(cx, &b));
     cx->grad_enabled = create_graph;
+    cx->saved = saved;
     if (hg_scope_ok(cx)) hg_scope_fail(cx, through(cx, &b, first->n_next, given, create_graph, by, n_by, results));
     for (uint32_t e = 0; e < first->n_next; e++) hg_release(cx, made[e]);
     for (int i = 0; i < n_by; i++) {

@@ -122,6 +122,16 @@ static PyObject *enable_hooks(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+static PyObject *call_unseen(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t n) {
+    hg_ctx *cx = py_ctx();
+    if (!cx) return NULL;
+    struct hg_saved_level *saved = cx->saved;
+    cx->saved = NULL;
+    PyObject *result = PyObject_Vectorcall(args[0], args + 1, (size_t)n - 1, NULL);
+    cx->saved = saved;
+    return result;
+}
+
 static PyObject *disabled_message(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(none)) {
     hg_ctx *cx = py_ctx();
     if (!cx) return NULL;
@@ -146,6 +156,8 @@ static PyMethodDef functions[] = {
     {"_saved_tensors_hooks_disable", (PyCFunction)(void (*)(void))disable_hooks, METH_FASTCALL | METH_KEYWORDS,
      "_saved_tensors_hooks_disable(error_message, fail_if_non_empty=True)"},
     {"_saved_tensors_hooks_enable", enable_hooks, METH_NOARGS, NULL},
+    {"_unseen", (PyCFunction)(void (*)(void))call_unseen, METH_FASTCALL,
+     "_unseen(function, *args): call it; no hook is shown the tensors that are saved meanwhile."},
     {"_saved_tensors_hooks_is_enabled", hooks_enabled, METH_NOARGS, NULL},
     {"_saved_tensors_hooks_get_disabled_error_message", disabled_message, METH_NOARGS, NULL},
     {"_get_current_graph_task_keep_graph", keep_graph, METH_NOARGS,

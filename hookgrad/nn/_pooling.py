@@ -99,8 +99,13 @@ def _unpool(input, indices, size):
     return output.contiguous(memory_format=hookgrad.channels_last) if is_last else output
 
 
-_unpool2d = one_node("MaxUnpool2DBackward0", 0, saved="- indices")(_unpool)
-_unpool3d = one_node("MaxUnpool3DBackward0", 0, saved="- indices")(_unpool)
+def _of_unpool(grad, input, indices, size):
+    n = -len(size)
+    return grad.flatten(n).gather(-1, indices.flatten(n)).view_as(indices)
+
+
+_unpool2d = one_node("MaxUnpool2DBackward0", 0, saved="- indices", derivative=_of_unpool)(_unpool)
+_unpool3d = one_node("MaxUnpool3DBackward0", 0, saved="- indices", derivative=_of_unpool)(_unpool)
 
 
 def _checked_unpool(input, indices, size, stride):

@@ -130,7 +130,8 @@ def _through(function, wanted, grads, args, materialize):
     for i in wanted:
         args[i] = args[i].view_as(args[i])._requires()
     with enable_grad():
-        outputs = function(*args)
+        # Hooks of saved tensors are not shown what is gone at once.
+        outputs = function(*args) if create_graph else _C._autograd._unseen(function, *args)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     used = [(out, g) for out, g in zip(outputs, grads) if g is not None and out.requires_grad]
     if not used or not wanted:
@@ -219,10 +220,11 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
         def call(*args, **kwargs):
             if kwargs or len(args) < function.__code__.co_argcount:
                 args = _by_position(function, args, kwargs)
-            if not _records(args, edges):
-                return function(*args)
+            records = _records(args, edges)
             with no_grad():
                 result = function(*args)
+            if not records:
+                return result
             # An argument as it came, or a view of one, would be given the history of another tensor.
             outputs = tuple([_own(t, args) for t in (result if isinstance(result, tuple) else (result,))])
             flags = bytes([_DIFFERENTIABLE * t.is_floating_point() for t in outputs[:differentiable]])
