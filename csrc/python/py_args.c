@@ -315,10 +315,14 @@ static int param_of(const py_op *op, const op_row *row, PyObject *name) {
     return -1;
 }
 
+/* Does it take out=? */
+static bool gives(const py_op *op, const op_row *row) {
+    return !op->method && !op->inplace && !(row->info->op->flags & (HG_ROW_VIEW | HG_ROW_MUTATES));
+}
+
 /* Keyword arguments that are no parameters of the row, but of every creation op, or of every function. */
 static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject *value, bound *b) {
-    bool gives = !op->method && !op->inplace && !(row->info->op->flags & (HG_ROW_VIEW | HG_ROW_MUTATES));
-    if (name == NAME(out) && gives) {
+    if (name == NAME(out) && gives(op, row)) {
         if (value != Py_None) b->out = value;
         return MATCH_YES;
     }
@@ -573,7 +577,8 @@ static PyObject *signature(const py_op *op, const op_row *row) {
     }
     if (!parts) return NULL;
     PyObject *comma = PyUnicode_FromString(", "), *joined = comma ? PyUnicode_Join(comma, parts) : NULL;
-    PyObject *all = joined ? PyUnicode_FromFormat("(%U)", joined) : NULL;
+    const char *out = op->n_rows == 1 && gives(op, row) ? ", Tensor out = None" : "";
+    PyObject *all = joined ? PyUnicode_FromFormat("(%U%s)", joined, out) : NULL;
     Py_XDECREF(comma);
     Py_XDECREF(joined);
     Py_DECREF(parts);
@@ -640,6 +645,20 @@ static const char *asked_first(const py_op *op) {
     return NULL;
 }
 
+/* The item of a list of ints, counted from 0. PyTorch looks at the first before it takes the list, and at the others after. */
+static PyObject *wrong_item(const py_op *op, const hg_param *p, int position, Py_ssize_t i, PyObject *item) {
+    const char *name = shown_name(op, p);
+    return i || position < 0
+               ? PyErr_Format(PyExc_TypeError,
+                              "%s(): argument '%s' failed to unpack the object at pos %zd with error "
+                              "\"type must be tuple of ints,but got %s\"",
+                              op->chars, name, i + 1, short_name(item))
+               : PyErr_Format(PyExc_TypeError,
+                              "%s(): argument '%s' (position %d) must be tuple of ints, but found element of type %s "
+                              "at pos 0",
+                              op->chars, name, position + !op->method, short_name(item));
+}
+
 static PyObject *wrong_type(const py_op *op, const hg_param *p, int position, PyObject *o) {
     const char *name = shown_name(op, p), *asked = p->kind == HG_A_TENSOR && !p->optional ? asked_first(op) : NULL;
     if (asked && !PyObject_HasAttrString(o, asked))
@@ -649,32 +668,30 @@ static PyObject *wrong_type(const py_op *op, const hg_param *p, int position, Py
         for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); i++)
             if (int_arg(PySequence_Fast_GET_ITEM(o, i), &ignored) != MATCH_YES) {
                 PyErr_Clear();
-                return PyErr_Format(PyExc_TypeError,
-                                    "%s(): argument '%s' failed to unpack the object at pos %zd with error "
-                                    "\"type must be tuple of ints,but got %s\"",
-                                    op->chars, name, i + 1, short_name(PySequence_Fast_GET_ITEM(o, i)));
+                return wrong_item(op, p, position, i, PySequence_Fast_GET_ITEM(o, i));
             }
     }
     if (position < 0)
         return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' must be %s, not %s", op->chars, name, type_words(p),
                             short_name(o));
     return PyErr_Format(PyExc_TypeError, "%s(): argument '%s' (position %d) must be %s, not %s", op->chars, name,
-                        position + (op->method ? 0 : 1), type_words(p), short_name(o));
+                        position + !op->method, type_words(p), short_name(o));
 }
 
-static PyObject *missing(const py_op *op, const op_row *row, const bound *b) {
+/* The parameters from number `first` on that have no default, which is what PyTorch names where that one is missing. */
+static PyObject *missing(const py_op *op, const op_row *row, int first) {
     PyObject *names = PyUnicode_FromString("");
     int n = 0;
-    for (int i = 0; names && i < row->info->n_params; i++) {
+    for (int i = first; names && i < row->info->n_params; i++) {
         const hg_param *p = &row->info->params[i];
-        if (b->at[i].kind != HG_A_DEFAULT || p->has_default) continue;
+        if (p->has_default) continue;
         PyObject *next = PyUnicode_FromFormat("%U%s\"%s\"", names, n++ ? ", " : "", shown_name(op, p));
         Py_DECREF(names);
         names = next;
     }
-    if (names && n)
-        PyErr_Format(PyExc_TypeError, "%s() missing %d required positional arguments: %U", op->chars, n, names);
-    if (names && !n) PyErr_Format(PyExc_TypeError, "%s(): these arguments do not fit together", op->chars);
+    if (names)
+        PyErr_Format(PyExc_TypeError, "%s() missing %d required positional argument%s: %U", op->chars, n,
+                     n == 1 ? "s" : "", names);
     Py_XDECREF(names);
     return NULL;
 }
@@ -693,66 +710,69 @@ static void too_many(const py_op *op, const hg_op_info *info, int n) {
                      most == 1 ? "" : "s", n - self, n - self == 1 ? "was" : "were");
 }
 
-/* The first thing that does not fit this row. */
+/* What does not fit this row, in the order PyTorch looks: the number of arguments, each parameter in turn, names of none. */
 static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     const hg_op_info *info = row->info;
+    int most = info->n_positional;
+    Py_ssize_t n_names = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    bool spread = most && n >= most && starts_list(op, row, &info->params[most - 1], most - 1, args[most - 1]);
     bound b = {.n_ints = 0};
-    PyObject *result = NULL;
-    for (int i = 0; i < info->n_params; i++) b.at[i].kind = HG_A_DEFAULT;
-    for (Py_ssize_t i = 0; i < n; i++) {
-        if (i >= info->n_positional) {
-            too_many(op, info, (int)n);
-            goto done;
-        }
+    if (n > most && !spread) {
+        too_many(op, info, (int)n);
+        return NULL;
+    }
+    for (int i = 0; i < info->n_params; i++) {
         const hg_param *p = &info->params[i];
-        if ((n > i + 1 || p->kind == HG_A_INTS) && starts_list(op, row, p, (int)i, args[i])) {
-            b.at[i].kind = HG_A_INTS;
-            for (Py_ssize_t j = i; j < n; j++) {
-                hg_arg ignored;
-                if (p->kind == HG_A_INTS && int_arg(args[j], &ignored) == MATCH_NO) {
-                    wrong_type(op, p, j == i ? (int)i : -1, args[j]);
-                    goto done;
-                }
-            }
-            break;
+        Py_ssize_t at = n + n_names, last = at;
+        for (Py_ssize_t k = 0; k < n_names && at == last; k++)
+            if (param_of(op, row, PyTuple_GET_ITEM(kwnames, k)) == i) at = n + k;
+        if (i < n && i < most) at = i;
+        match m = MATCH_YES;
+        if (at == last) {
+            if (p->has_default) continue;
+            missing(op, row, i);
+            m = MATCH_FAILED;
+        } else if (spread && i == most - 1 && p->kind == HG_A_INTS) {
+            hg_arg ignored;
+            while (at < n && (m = int_arg(args[at], &ignored)) == MATCH_YES) at++;
+            if (m == MATCH_NO && at > i) wrong_item(op, p, i, at - i, args[at]);
+            if (m == MATCH_NO && at == i) wrong_type(op, p, i, args[at]);
+        } else if (!spread || i != most - 1 || n == most) {
+            m = py_convert(args[at], p, &b, &b.at[i]);
+            if (m == MATCH_NO) wrong_type(op, p, at < n ? i : -1, args[at]);
         }
-        match m = py_convert(args[i], p, &b, &b.at[i]);
-        if (m == MATCH_NO) wrong_type(op, p, (int)i, args[i]);
         if (m != MATCH_YES) goto done;
     }
-    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); k++) {
+    for (Py_ssize_t k = 0; k < n_names; k++) {
         PyObject *name = PyTuple_GET_ITEM(kwnames, k), *value = args[n + k];
         int i = param_of(op, row, name);
-        match m = MATCH_YES;
-        if (i < 0) {
-            m = extra(op, row, name, value, &b);
-            if (m == MATCH_NO && row->creation && (name == NAME(requires_grad) || name == NAME(pin_memory)))
-                PyErr_Format(PyExc_TypeError, "%s(): argument '%U' must be bool, not %.100s", op->chars, name,
-                             Py_TYPE(value)->tp_name);
-            else if (m == MATCH_NO)
-                PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", op->chars, name);
-        } else if (b.at[i].kind != HG_A_DEFAULT) {
+        match m = i < 0 ? extra(op, row, name, value, &b) : MATCH_YES;
+        if (i >= 0 && i < n) {
             PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", op->chars, name);
             goto done;
-        } else if ((m = py_convert(value, &info->params[i], &b, &b.at[i])) == MATCH_NO) {
-            wrong_type(op, &info->params[i], -1, value);
         }
+        if (m == MATCH_NO && row->creation && (name == NAME(requires_grad) || name == NAME(pin_memory)))
+            PyErr_Format(PyExc_TypeError, "%s(): argument '%U' must be bool, not %.100s", op->chars, name,
+                         Py_TYPE(value)->tp_name);
+        else if (m == MATCH_NO)
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", op->chars, name);
         if (m != MATCH_YES) goto done;
     }
-    result = missing(op, row, &b);
+    PyErr_Format(PyExc_TypeError, "%s(): these arguments do not fit together", op->chars);
 done:
     bound_done(&b);
-    return result;
+    return NULL;
 }
 
 PyObject *py_op_error(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
-    if (n > 0 && !py_is_tensor(args[0]) && op->rows[0]->info->params[0].kind == HG_A_TENSOR &&
-        !op->rows[0]->info->params[0].optional)
-        return wrong_type(op, &op->rows[0]->info->params[0], 0, args[0]);
-    if (op->n_rows == 1) return why_not(op, op->rows[0], args, n, kwnames);
+    const hg_op_info *info = op->rows[0]->info;
+    const hg_param *end = info->n_params ? &info->params[info->n_params - 1] : NULL;
+    bool older = end && end->keyword_only &&
+                 (!strcmp(end->name, "alpha") || !strcmp(end->name, "value")); /* respelled */
     const op_row *only = NULL;
     int n_plausible = 0;
     for (int r = 0; r < op->n_rows; r++)
-        if (plausible(op->rows[r], n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0))) only = op->rows[r], n_plausible++;
+        if ((op->n_rows == 1 && !older) || plausible(op->rows[r], n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0)))
+            only = op->rows[r], n_plausible++;
     return n_plausible == 1 ? why_not(op, only, args, n, kwnames) : no_row_fits(op, args, n, kwnames);
 }
