@@ -111,14 +111,17 @@ class SymBool:
 
 
 def sym_float(a):
+    """float(a)"""
     return float(a)
 
 
 def sym_int(a):
+    """int(a)"""
     return int(a)
 
 
 def sym_not(a):
+    """not a"""
     return not a
 
 
@@ -133,14 +136,17 @@ def sym_min(a, b):
 
 
 def sym_sqrt(a):
+    """The square root."""
     return math.sqrt(a)
 
 
 def sym_sum(args):
+    """The sum of a sequence."""
     return sum(args)
 
 
 def sym_ite(b, t, f):
+    """t where b is true, else f."""
     return t if b else f
 
 
@@ -221,6 +227,7 @@ def get_device_module(device=None):
 
 
 def compiled_with_cxx11_abi():
+    """True."""
     return True
 
 

@@ -509,40 +509,36 @@ def _use_count(self):
     return 1
 
 
+_DOCS = "https://docs.pytorch.org/docs/stable/generated/torch"
+
+
 def _late(name, home):
     """A method that is a function of a module which comes with the first call."""
 
     def method(self, *args, **kwargs):
         from importlib import import_module
 
-        return getattr(import_module(home, __package__), name)(self, *args, **kwargs)
+        return getattr(import_module(home), name)(self, *args, **kwargs)
 
     method.__name__ = name
+    method.__doc__ = f"{home}.{name}() of this tensor.\n\nSource: {_DOCS}.Tensor.{name}.html"
     return _method(method)
 
 
-for (
-    _name
-) in "cholesky cholesky_inverse cholesky_solve lu lu_solve orgqr ormqr pinverse qr svd triangular_solve".split():
-    _late(_name, ".old_linalg")
-_late("nonzero_static", "._rare")
-
-for _name in """adjoint as_strided_scatter conj conj_physical diagonal_scatter fill_diagonal_ float_power_ gcd
-        is_conj is_neg isreal lcm ldexp narrow_copy new_empty_strided put put_ renorm resolve_conj
-        resolve_neg select_scatter slice_scatter sum_to_size""".split():
-    _late(_name, ".composites")
-for _name in "angle frexp index_reduce index_reduce_ nanmedian nextafter nextafter_".split():
-    _late(_name, ".composites")
-for _name in "corrcoef cov diff histc histogram nanquantile quantile".split():
-    _late(_name, "._statistics")
-for _name in "igamma igamma_ igammac igammac_".split():
-    _late(_name, "._gamma")
-_late("i0", ".special")
-_late("i0_", ".special")
-_late("mvlgamma", ".special")
-_late("mvlgamma_", ".special")
-_late("polygamma_", ".special")
-_late("conj_physical_", ".composites")
+for _home, _names in {
+    "old_linalg": """cholesky cholesky_inverse cholesky_solve lu lu_solve orgqr ormqr pinverse qr svd
+        triangular_solve""",
+    "_rare": "nonzero_static",
+    "composites": """adjoint angle as_strided_scatter cauchy_ conj conj_physical conj_physical_ diagonal_scatter
+        fill_diagonal_ float_power_ frexp gcd gcd_ geometric_ index_reduce index_reduce_ is_conj is_neg isreal lcm lcm_
+        ldexp ldexp_ log_normal_ nanmedian narrow_copy new_empty_strided nextafter nextafter_ put put_ renorm renorm_
+        resolve_conj resolve_neg select_scatter slice_scatter sum_to_size""",
+    "_statistics": "corrcoef cov diff histc histogram nanquantile quantile",
+    "_gamma": "igamma igamma_ igammac igammac_",
+    "special": "i0 i0_ mvlgamma mvlgamma_ polygamma_",
+}.items():
+    for _name in _names.split():
+        _late(_name, f"{__package__}.{_home}")
 
 
 @_method
@@ -567,10 +563,6 @@ def is_distributed(self):
 def polygamma(self, n):
     """The n-th derivative of digamma."""
     return _C.special.polygamma(n, self)
-
-
-for _name in "cauchy_ gcd_ geometric_ lcm_ ldexp_ log_normal_ renorm_".split():
-    _late(_name, ".composites")
 
 
 class _WeakTensorRef:
@@ -747,5 +739,12 @@ class LegacyType(type):
 
 def legacy_type(name, dtype, is_cuda=False):
     """torch.FloatTensor, of that name and dtype; those of CUDA can be named and asked for, and make nothing."""
-    known = {"dtype": dtype, "layout": _C.strided, "is_cuda": is_cuda, "is_sparse": False, "is_xpu": False}
+    known = {
+        "__doc__": f"Makes tensors of {dtype}, of sizes or of values; each is an instance.",
+        "dtype": dtype,
+        "layout": _C.strided,
+        "is_cuda": is_cuda,
+        "is_sparse": False,
+        "is_xpu": False,
+    }
     return LegacyType(name, (), {"__module__": __package__ + ".cuda" * is_cuda, **known})

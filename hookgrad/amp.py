@@ -214,6 +214,7 @@ def _of_old(name, taken, function, device_type):
         return function(device_type, *args)
 
     old.__name__ = old.__qualname__ = name
+    old.__doc__ = f"Deprecated: {instead}."
     return old
 
 

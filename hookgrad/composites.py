@@ -549,6 +549,7 @@ def _copying(name, node):
         return function(input)
 
     copy.__name__ = copy.__qualname__ = f"{name}_copy"
+    copy.__doc__ = f"The same as {name}(), but a copy, not a view."
     return copy
 
 

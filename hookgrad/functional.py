@@ -216,10 +216,12 @@ _settings = {"interop": None, "deterministic": False, "warn_only": False, "matmu
 
 
 def get_num_interop_threads():
+    """What set_num_interop_threads() was told; without it, 1."""
     return _settings["interop"] or 1
 
 
 def set_num_interop_threads(n):
+    """A number to be remembered: ops run one after another."""
     _settings["interop"] = n
 
 
@@ -229,10 +231,12 @@ def use_deterministic_algorithms(mode, *, warn_only=False):
 
 
 def are_deterministic_algorithms_enabled():
+    """What use_deterministic_algorithms() was told."""
     return _settings["deterministic"]
 
 
 def is_deterministic_algorithms_warn_only_enabled():
+    """Its `warn_only`."""
     return _settings["warn_only"]
 
 
@@ -262,6 +266,7 @@ def cond(pred, true_fn, false_fn, operands=()):
 
 
 def set_float32_matmul_precision(precision):
+    """ "highest", "high" or "medium", to be remembered: products are those of float32."""
     if precision not in ("highest", "high", "medium"):
         from ._warn import warn
 
@@ -271,6 +276,7 @@ def set_float32_matmul_precision(precision):
 
 
 def get_float32_matmul_precision():
+    """What set_float32_matmul_precision() was told."""
     return _settings["matmul"]
 
 

@@ -149,7 +149,8 @@ static PyObject *no_cuda(PyObject *self, PyObject *const *args, Py_ssize_t n, Py
 }
 
 PyMethodDef py_cast_methods[] = {
-    {"to", FAST(tensor_to), KEYWORDS, "In another dtype, or like another tensor."},
+    {"to", FAST(tensor_to), KEYWORDS,
+     "to(dtype), to(device, dtype), to(other): itself where nothing changes, else a copy, differentiably."},
     {"type", FAST(tensor_type), KEYWORDS, "The name of its type, or the tensor in that type."},
     {"float", FAST(to_float), KEYWORDS, "As torch.float32."},
     {"double", FAST(to_double), KEYWORDS, "As torch.float64."},

@@ -53,7 +53,11 @@ const char py_register_forward_hook_doc[] =
     "register_forward_hook($self, hook, *, prepend=False, with_kwargs=False, always_call=False)\n--\n\n"
     "Call `hook(module, args, output)` after forward. What it returns replaces the output. With `with_kwargs` it is\n"
     "`hook(module, args, kwargs, output)`; with `always_call` it is called even when forward raised. Returns a\n"
-    "handle.\n\n" SOURCE "register_forward_hook";
+    "handle.\n\n"
+    ">>> relu = nn.ReLU()\n"
+    ">>> handle = relu.register_forward_hook(lambda module, args, output: print(tuple(output.shape)))\n"
+    ">>> y = relu(torch.ones(2, 3))\n"
+    "(2, 3)\n\n" SOURCE "register_forward_hook";
 
 PyObject *py_register_forward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"Module.register_forward_hook", "hook,prepend,with_kwargs,always_call", 1,
@@ -92,7 +96,12 @@ static PyObject *register_backward(PyObject *self, const options *o, PyObject *f
 const char py_register_full_backward_hook_doc[] =
     "register_full_backward_hook($self, hook, prepend=False)\n--\n\n"
     "Call `hook(module, grad_input, grad_output)` when the gradients of the module's inputs have been computed.\n"
-    "A tuple it returns replaces grad_input. Returns a handle.\n\n" SOURCE "register_full_backward_hook";
+    "A tuple it returns replaces grad_input. Returns a handle.\n\n"
+    ">>> relu, x = nn.ReLU(), torch.ones(2, requires_grad=True)\n"
+    ">>> handle = relu.register_full_backward_hook(lambda module, grad_input, grad_output: (grad_input[0] * 10,))\n"
+    ">>> relu(x).sum().backward()\n"
+    ">>> x.grad\n"
+    "tensor([10., 10.])\n\n" SOURCE "register_full_backward_hook";
 
 PyObject *py_register_full_backward_hook(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     static const options o = {"Module.register_full_backward_hook", "hook,prepend", 2, HG_HOOK_BACKWARD,

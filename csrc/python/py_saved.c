@@ -411,9 +411,14 @@ static PyGetSetDef saved_attributes[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-static PyType_Slot saved_slots[] = {{Py_tp_new, saved_forbidden},     {Py_tp_dealloc, saved_dealloc},
-                                    {Py_tp_traverse, saved_traverse}, {Py_tp_methods, saved_methods},
-                                    {Py_tp_getset, saved_attributes}, {0, NULL}};
+static PyType_Slot saved_slots[] = {
+    {Py_tp_doc, "What a node has saved for its derivative, as `grad_fn._raw_saved_self` and the like show it."},
+    {Py_tp_new, saved_forbidden},
+    {Py_tp_dealloc, saved_dealloc},
+    {Py_tp_traverse, saved_traverse},
+    {Py_tp_methods, saved_methods},
+    {Py_tp_getset, saved_attributes},
+    {0, NULL}};
 
 static PyType_Spec saved_spec = {"torch._C._autograd.SavedTensor", sizeof(saved), 0,
                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE, saved_slots};

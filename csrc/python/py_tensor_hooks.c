@@ -52,7 +52,12 @@ PyMethodDef py_tensor_hook_methods[] = {
     {"register_hook", (PyCFunction)(void (*)(void))tensor_register_hook, METH_FASTCALL | METH_KEYWORDS,
      "register_hook($self, hook)\n--\n\n"
      "Call `hook(grad)` whenever a gradient with respect to this tensor has been computed; a tensor it returns\n"
-     "takes the gradient's place. Returns a handle whose remove() undoes it.\n\n"
+     "takes the gradient's place. Returns a handle whose remove() undoes it. RuntimeError: it requires no gradient.\n\n"
+     ">>> x = torch.ones(2, requires_grad=True)\n"
+     ">>> handle = x.register_hook(lambda grad: grad * 10)\n"
+     ">>> x.sum().backward()\n"
+     ">>> x.grad\n"
+     "tensor([10., 10.])\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html"},
     {"register_post_accumulate_grad_hook", (PyCFunction)(void (*)(void))tensor_register_post_accumulate_grad_hook,
      METH_FASTCALL | METH_KEYWORDS,

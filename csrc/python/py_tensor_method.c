@@ -334,15 +334,23 @@ PyMethodDef py_tensor_methods[] = {
     {"is_inference", tensor_is_inference, METH_NOARGS, "Was it made in inference mode?"},
     {"is_set_to", tensor_is_set_to, METH_O, "Is it the same view of the same memory?"},
     {"is_same_size", tensor_is_same_size, METH_O, "Has it the same size?"},
-    {"item", tensor_item, METH_NOARGS, "Its only element as a Python number."},
+    {"item", tensor_item, METH_NOARGS, "Its only element as a Python number; of several it is a RuntimeError."},
     {"tolist", tensor_tolist, METH_NOARGS, "Its elements as nested lists."},
     {"_requires", FAST(tensor_requires), KEYWORDS, NULL},
     {"requires_grad_", FAST(tensor_requires_grad_), KEYWORDS,
      "Have gradients computed for it, or not; returns itself."},
-    {"retain_grad", tensor_retain_grad, METH_NOARGS, "Keep the gradient in .grad though it is no leaf."},
+    {"retain_grad", tensor_retain_grad, METH_NOARGS,
+     "Keep its gradient in `.grad`, though it is no leaf, from after its hooks."},
     {"detach_", tensor_detach_, METH_NOARGS, "Forget where it came from; returns itself."},
     {"backward", FAST(tensor_backward), KEYWORDS,
      "backward($self, gradient=None, retain_graph=None, create_graph=False, inputs=None)\n--\n\n"
-     "Compute the gradients of the leaves it was made from."},
+     "Add its gradients with respect to the leaves that it was made from to their `.grad`, or to that of `inputs` only.\n"
+     "`gradient`, of its shape, is needed where it has several elements; the graph is freed unless it is retained, and\n"
+     "to go through it again is a RuntimeError then. With `create_graph` the gradients can be differentiated.\n\n"
+     ">>> x = torch.tensor([1.0, 2.0], requires_grad=True)\n"
+     ">>> (x * x).backward(torch.ones(2))\n"
+     ">>> x.grad\n"
+     "tensor([2., 4.])\n\n"
+     "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.backward.html"},
     {NULL, NULL, 0, NULL},
 };

@@ -385,6 +385,7 @@ static PyMethodDef constant_methods[] = {
 };
 
 static PyType_Slot constant_slots[] = {
+    {Py_tp_doc, "A name that is told to a function: torch.strided, torch.channels_last and their kin."},
     {Py_tp_repr, constant_repr},
     {Py_tp_methods, constant_methods},
     {0, NULL},

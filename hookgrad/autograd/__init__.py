@@ -260,10 +260,12 @@ def _is_checkpoint_valid():
 
 
 def is_multithreading_enabled():
+    """What set_multithreading_enabled() was told; True without it."""
     return _C._is_multithreading_enabled()
 
 
 def is_view_replay_enabled():
+    """Are views made again as they were, in this thread? See _force_original_view_tracking()."""
     return _C._is_view_replay_enabled()
 
 

@@ -308,14 +308,23 @@ class Function(_SingleLevelFunction):
 
     @staticmethod
     def forward(*args, **kwargs):
+        """forward(ctx, *inputs), or forward(*inputs) with a setup_context(): the output, a tensor or a tuple.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.Function.forward.html
+        """
         raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
 
     @staticmethod
     def setup_context(ctx, inputs, output):
+        """Keep in ctx what backward needs of the tuple of inputs and of the output."""
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx, *grad_outputs):
+        """A gradient, or None, for each input of forward, from those of its outputs.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.Function.backward.html
+        """
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD."
@@ -325,12 +334,14 @@ class Function(_SingleLevelFunction):
 
     @staticmethod
     def jvp(ctx, *grad_inputs):
+        """The tangents of the outputs, from those of the inputs: None where one has none."""
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
     @staticmethod
     def vmap(info, in_dims, *args):
+        """(output, out_dims) of a whole batch, of `info.batch_size`, which lies along in_dims of the arguments."""
         raise NotImplementedError(
             "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
             "generate_vmap_rule=True."
