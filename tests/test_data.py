@@ -243,3 +243,21 @@ def test_what_becomes_of_samples_of_a_class_can_be_said():
     assert collate([[torch.zeros(1)], [torch.ones(1)]], collate_fn_map=only)[0].tolist() == [[0], [1]]
     with pytest.raises(TypeError, match="found <class 'int'>"):
         collate([1, 2], collate_fn_map=only)
+
+
+def test_a_subset_asks_for_a_whole_batch():
+    class Squares(Dataset):
+        def __getitems__(self, indices):
+            return [tuple(indices)]
+
+    assert Subset(Squares(), [3, 1, 2]).__getitems__([2, 0]) == [(2, 3)]
+    assert Subset("abcd", [3, 0]).__getitems__([1, 0]) == ["a", "d"]
+    loader = DataLoader(Subset(Squares(), [3, 1, 2]), batch_size=2, collate_fn=list)
+    assert list(loader) == [[(3, 1)], [(2,)]]
+
+    class Half(Subset):
+        def __getitem__(self, idx):
+            return super().__getitem__(idx) / 2
+
+    with pytest.raises(NotImplementedError, match="__getitems__"):
+        Half([1, 2], [0])

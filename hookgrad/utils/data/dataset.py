@@ -124,6 +124,9 @@ class Subset(Dataset[_T]):
     """
 
     def __init__(self, dataset, indices):
+        kind = type(self)
+        if kind.__getitem__ is not Subset.__getitem__ and kind.__getitems__ is Subset.__getitems__:
+            raise NotImplementedError(f"{kind.__name__} has a __getitem__ of its own, and no __getitems__")
         self.dataset = dataset
         self.indices = indices
 
@@ -131,6 +134,11 @@ class Subset(Dataset[_T]):
         if isinstance(idx, list):
             return self.dataset[[self.indices[i] for i in idx]]
         return self.dataset[self.indices[idx]]
+
+    def __getitems__(self, indices):
+        places = [self.indices[i] for i in indices]
+        batch = getattr(self.dataset, "__getitems__", None)
+        return batch(places) if callable(batch) else [self.dataset[i] for i in places]
 
     def __len__(self):
         return len(self.indices)
