@@ -363,3 +363,9 @@ def test_names_for_code_that_can_also_be_scripted():
         twice(2) == 4 and issubclass(torch.jit.TracerWarning, Warning) and torch.ScriptModule is torch.jit.ScriptModule
     )
     assert torch._dynamo.utils.is_compile_supported("cpu") is False and not torch._dynamo.utils.counters["frames"]
+
+
+def test_a_weight_of_one_place_has_the_strides_of_the_format_too():
+    model = nn.Conv2d(2, 3, 1)
+    nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
+    assert model.weight.stride() == (2, 1, 2, 2)

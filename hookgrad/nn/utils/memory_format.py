@@ -9,7 +9,7 @@ from ..modules import conv
 def _converted(module, kinds, memory_format):
     for m in module.modules():
         if isinstance(m, kinds):
-            m.weight.data = m.weight.detach().clone().contiguous(memory_format=memory_format)
+            m.weight.data = m.weight.detach().clone(memory_format=memory_format)
     return module
 
 
