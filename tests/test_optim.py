@@ -747,3 +747,12 @@ def test_a_fused_step_counts_no_version(kind):
     p.grad = torch.ones(2)
     kind([p], lr=0.1, fused=True).step()
     assert p._version == 0 and p[0] < 1
+
+
+@pytest.mark.parametrize("kind", "Adadelta Adagrad Adam AdamW Adamax ASGD NAdam RAdam RMSprop Rprop".split())
+def test_foreach_is_not_differentiable(kind):
+    p = torch.ones(2, requires_grad=True).clone()
+    p.retain_grad()
+    p.sum().backward()
+    with pytest.raises(AssertionError, match="_foreach ops don't support autograd"):
+        getattr(torch.optim, kind)([p], foreach=True, differentiable=True).step()

@@ -61,6 +61,8 @@ class _ByParameter(Optimizer):
                                 "If capturable=True, params and state_steps must be on supported devices: "
                                 "['cuda', 'xpu', 'hpu', 'privateuseone', 'xla']."
                             )
+                        if params and group.get("foreach") and group["differentiable"] and "step" in states[0]:
+                            raise AssertionError("_foreach ops don't support autograd")
                         if group.get("fused"):  # PyTorch's kernel tells nobody that it has written
                             with _unsafe_preserve_version_counter(tuple(params)):
                                 self._update_all(params, grads, states, group)
