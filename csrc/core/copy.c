@@ -369,7 +369,9 @@ hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     hg_iter_add_tensor(&it, from);
     hg_iter_coalesce(&it);
     if (!same || !copy_exchanged(cx, &it, (int64_t)size)) {
-        hg_iter_lengthen(&it);
+        const int last = it.n_dim - 1;
+        const bool is_spread = last > 0 && it.step[last][1] == 0 && it.shape[last] <= LINE; /* of one number a row */
+        if (!is_spread || !hg_iter_join(&it)) hg_iter_lengthen(&it);
         hg_iter_work(cx, &it, copy_row, &c);
     }
 done:

@@ -66,11 +66,8 @@ void hg_iter_coalesce(hg_iter *it) {
     it->n_dim = n ? last + 1 : 0;
 }
 
-enum {
-    MOST_JOINED = 128,
-    JOINED = 4096,
-    SLACK = 16
-}; /* numbers of a row; bytes of rows that were joined, and behind them */
+/* Numbers of a row; bytes of rows that were joined, and behind them; numbers that are rather copied than computed again. */
+enum { MOST_JOINED = 128, JOINED = 4096, SLACK = 16, MANY = 64 };
 
 void hg_iter_lengthen(hg_iter *it) {
     enum { SHORT_ROW = 4 };
@@ -104,6 +101,11 @@ static void write_out(const char *from, int64_t down, int64_t times, int64_t n, 
     }
 }
 
+/* What lies in the first `done` bytes, again and again up to `all`. */
+static void repeat(char *to, int64_t done, int64_t all) {
+    for (; done < all; done += done) memcpy(to + done, to, (size_t)(done < all - done ? done : all - done));
+}
+
 /* The next `rows` rows as few long ones. An operand whose row is the same in each has it written out, as often as there is
    room; so has one that has a number for each, again and again. */
 static void run_joined(const hg_iter *it, int64_t rows, char *const *p, hg_row_fn fn, void *arg) {
@@ -122,8 +124,7 @@ static void run_joined(const hg_iter *it, int64_t rows, char *const *p, hg_row_f
         step[k] = it->size[k];
         if (down[k]) continue;
         q[k] = memcpy(to, p[k], (size_t)size);
-        for (int64_t done = size; done < all; done += done)
-            memcpy(to + done, to, (size_t)(done < all - done ? done : all - done));
+        repeat(to, size, all);
     }
     for (int64_t some; rows > 0; rows -= some) {
         char *from[HG_ITER_MAX];
@@ -242,19 +243,20 @@ hg_status hg_iter_work_in_room(hg_ctx *cx, const hg_iter *it, int64_t each, size
 }
 
 typedef struct loop_call {
+    const hg_iter *it;
     hg_loop loop;
     const hg_extra_args *extra;
 } loop_call;
 
 static void call_loop(void *arg, int64_t n, char *const *p, const int64_t *step) {
     const loop_call *c = arg;
-    c->loop(n, p, step, c->extra);
-}
-
-void hg_iter_run(const hg_iter *it, hg_loop loop, const hg_extra_args *extra) {
-    hg_iter_rows(it, call_loop, &(loop_call){loop, extra});
+    const int64_t size = c->it->size[0];
+    bool is_one = n >= MANY && step[0] == size;
+    for (int k = 1; k < c->it->n_operands; k++) is_one = is_one && step[k] == 0;
+    c->loop(is_one ? 1 : n, p, step, c->extra);
+    if (is_one) repeat(p[0], size, n * size); /* what comes of one number each, everywhere */
 }
 
 void hg_iter_work_loop(hg_ctx *cx, const hg_iter *it, hg_loop loop, const hg_extra_args *extra) {
-    hg_iter_work(cx, it, call_loop, &(loop_call){loop, extra});
+    hg_iter_work(cx, it, call_loop, &(loop_call){it, loop, extra});
 }

@@ -45,12 +45,12 @@ void hg_iter_coalesce(hg_iter *it);
 bool hg_iter_join(hg_iter *it);
 /* Makes rows of the dimension before where the last one has few elements: every row is a call. */
 void hg_iter_lengthen(hg_iter *it);
-void hg_iter_run(const hg_iter *it, hg_loop loop, const hg_extra_args *extra);
-/* The same for a caller with a loop of its own: fn(arg, n, p, step) along the last dimension, row after row. */
+/* fn(arg, n, p, step) along the last dimension, row after row. */
 typedef void (*hg_row_fn)(void *arg, int64_t n, char *const *p, const int64_t *step);
 void hg_iter_rows(const hg_iter *it, hg_row_fn fn, void *arg);
 /* The same, where no element depends on another, by hg_work(): rows may come in pieces, and in several threads. */
 void hg_iter_work(hg_ctx *cx, const hg_iter *it, hg_row_fn fn, void *arg);
+/* ... and calls the loop, for one element where all are of the same numbers. */
 void hg_iter_work_loop(hg_ctx *cx, const hg_iter *it, hg_loop loop, const hg_extra_args *extra);
 /* The same where what the iterator has one of stands for `each` elements. */
 void hg_iter_work_each(hg_ctx *cx, const hg_iter *it, int64_t each, hg_row_fn fn, void *arg);

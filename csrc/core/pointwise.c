@@ -146,7 +146,7 @@ static inline hg_status run_straight(hg_ctx *cx, hg_loop loop, const hg_arg *in,
                                      const hg_tensor *whole, const hg_extra_args *extra, hg_tensor *out, bool fresh) {
     hg_iter it; /* not zeroed: small tensors would notice */
     it.n_operands = n_in + 1, it.n_dim = 1, it.shape[0] = whole->numel;
-    it.p[0] = out->data, it.step[0][0] = (int64_t)hg_tensor_itemsize(out);
+    it.p[0] = out->data, it.size[0] = it.step[0][0] = (int64_t)hg_tensor_itemsize(out);
     for (int i = 0; i < n_in; i++) {
         const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
         hg_status st = t && !fresh ? hg_check_overlap(cx, out, t) : HG_OK;
@@ -154,7 +154,7 @@ static inline hg_status run_straight(hg_ctx *cx, hg_loop loop, const hg_arg *in,
         it.p[i + 1] = t ? t->data : (char *)&number[i];
         it.step[0][i + 1] = t && t->numel == whole->numel && t->plain ? (int64_t)hg_tensor_itemsize(t) : 0;
     }
-    if (whole->numel > HG_GRAIN)
+    if (whole->numel > CHUNK)
         hg_iter_work_loop(cx, &it, loop, extra);
     else if (whole->numel)
         loop(whole->numel, it.p, it.step[0], extra);
