@@ -1,13 +1,14 @@
 """Datasets, samplers, batches: the order PyTorch takes after the same seed, and how samples become batches."""
 
 import multiprocessing
-from collections import namedtuple
+from collections import defaultdict, namedtuple
 
 import pytest
 
 import hookgrad as torch
 from hookgrad.utils.data import (
     BatchSampler,
+    ChainDataset,
     ConcatDataset,
     DataLoader,
     Dataset,
@@ -261,3 +262,35 @@ def test_a_subset_asks_for_a_whole_batch():
 
     with pytest.raises(NotImplementedError, match="__getitems__"):
         Half([1, 2], [0])
+
+
+def test_batches_are_of_the_class_of_the_samples():
+    class Named(list):
+        pass
+
+    sample = Named([1, 2])
+    sample.name = "n"
+    batch = default_collate([sample, [3, 4]])
+    assert type(batch) is Named
+    assert batch.name == "n"
+    assert [t.tolist() for t in batch] == [[1, 3], [2, 4]]
+    assert sample == [1, 2]
+    assert default_collate([defaultdict(int, a=1)]) == defaultdict(int, a=torch.tensor([1]))
+    assert default_collate([defaultdict(int, a=1)])["b"] == 0
+    assert type(default_collate([type("Pair", (tuple,), {})([1, 2])])) is list
+
+
+def test_iterable_datasets_are_chained():
+    class Letters(IterableDataset):
+        def __iter__(self):
+            return iter("ab")
+
+    both = Letters() + Letters()
+    assert type(both) is ChainDataset
+    assert list(both) == ["a", "b", "a", "b"]
+    with pytest.raises(AssertionError, match="ConcatDataset does not support IterableDataset"):
+        ConcatDataset([Letters()])
+    with pytest.raises(TypeError, match="abstract"):
+        IterableDataset()
+    with pytest.raises(AssertionError, match="ChainDataset only supports IterableDataset"):
+        len(ChainDataset([Letters.__iter__, "a"]))

@@ -1,5 +1,7 @@
 """Samples put together into a batch."""
 
+from copy import copy
+
 import hookgrad
 
 
@@ -10,9 +12,14 @@ def _is_numpy(value):
 def _like(container, values):
     """A container of the same kind with other values; a plain one where that kind cannot be built so."""
     try:
-        if isinstance(container, tuple) and hasattr(container, "_fields"):
+        if hasattr(container, "_fields"):
             return type(container)(*values)
-        return type(container)(values)
+        if not hasattr(container, "__setitem__"):
+            return type(container)(values)
+        copied = copy(container)  # with what its class keeps beside the values
+        for key in values if isinstance(values, dict) else range(len(values)):
+            copied[key] = values[key]
+        return copied
     except TypeError:
         return dict(values) if isinstance(values, dict) else list(values)
 
@@ -40,7 +47,7 @@ def collate(batch, *, collate_fn_map=None):
             raise RuntimeError("each element in list of batch should be of equal size")
         columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch)]
         # A plain tuple becomes a list: PyTorch's rule.
-        return columns if type(first) is tuple else _like(first, columns)
+        return columns if isinstance(first, tuple) and not hasattr(first, "_fields") else _like(first, columns)
     raise TypeError(default_collate_err_msg_format.format(type(first)))
 
 

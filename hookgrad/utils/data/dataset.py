@@ -1,5 +1,6 @@
 """Datasets: things that give samples."""
 
+from collections.abc import Iterable
 from typing import Generic
 
 import hookgrad
@@ -20,11 +21,11 @@ class Dataset(Generic[_T]):
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset[_T]):
+class IterableDataset(Dataset[_T], Iterable[_T]):
     """The base of datasets that are only gone through: a subclass defines `__iter__`."""
 
-    def __iter__(self):
-        raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+    def __add__(self, other):
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset):
@@ -58,6 +59,8 @@ class ConcatDataset(Dataset[_T]):
             raise AssertionError("datasets should not be an empty iterable")
         self.cumulative_sizes, total = [], 0
         for dataset in self.datasets:
+            if isinstance(dataset, IterableDataset):
+                raise AssertionError("ConcatDataset does not support IterableDataset")
             total += len(dataset)
             self.cumulative_sizes.append(total)
 
@@ -89,6 +92,8 @@ class ChainDataset(IterableDataset[_T]):
             yield from dataset
 
     def __len__(self):
+        if not all(isinstance(dataset, IterableDataset) for dataset in self.datasets):
+            raise AssertionError("ChainDataset only supports IterableDataset")
         return sum(len(dataset) for dataset in self.datasets)
 
 
