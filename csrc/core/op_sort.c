@@ -504,69 +504,78 @@ static void sort_rows_whole(rows *r, pair *pairs) {
     r->order = p, r->room = q;
 }
 
+/* The rows of t along d (-1: its elements), one after another. */
+static hg_status lay_rows(hg_ctx *cx, hg_tensor *t, int d, hg_tensor **out) {
+    if (d < 0) return hg_raw_contiguous(cx, t, out);
+    hg_tensor *moved;
+    int64_t shape[HG_MAX_DIM] = {t->shape[d]}, stride[HG_MAX_DIM] = {t->stride[d]};
+    int rank = 1;
+    for (int i = 0; i < t->n_dim; i++)
+        if (i != d) shape[rank] = t->shape[i], stride[rank++] = t->stride[i];
+    hg_status st = hg_raw_view(cx, t, rank, shape, stride, 0, &moved);
+    if (st == HG_OK) st = hg_raw_contiguous(cx, moved, out), hg_release(cx, moved);
+    return st;
+}
+
+/* The chosen n of t's rows along d (-1: of the elements, which `laid` has). */
+static hg_status take_rows(hg_ctx *cx, hg_tensor *t, hg_tensor *laid, int d, const int64_t *chosen, int64_t n,
+                           hg_tensor **out) {
+    hg_tensor *index = NULL, *from = t;
+    hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, &index);
+    if (st != HG_OK) return st;
+    if (n) memcpy(index->data, chosen, (size_t)n * sizeof *chosen);
+    if (d < 0)
+        st = hg_raw_view(cx, laid, 1, &laid->numel, &(int64_t){1}, 0, &from);
+    else
+        hg_retain(cx, t);
+    if (st == HG_OK) {
+        st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(from), hg_i(d < 0 ? 0 : d), hg_t(index)}, out);
+        hg_release(cx, from);
+    }
+    hg_release(cx, index);
+    return st;
+}
+
+static hg_status numbers(hg_ctx *cx, const int64_t *from, int rank, const int64_t *shape, hg_tensor **out) {
+    hg_status st = hg_tensor_empty(cx, HG_I64, rank, shape, out);
+    if (st == HG_OK && (*out)->numel) memcpy((*out)->data, from, (size_t)(*out)->numel * sizeof *from);
+    return st;
+}
+
 /* The distinct rows of t along d (-1: its elements): out[0] them, out[1] which of them each row is, out[2] how many of each. */
 static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool inverse, bool counts, hg_tensor **out) {
-    hg_tensor *flat = NULL, *moved = NULL, *index = NULL;
-    int64_t shape[HG_MAX_DIM], stride[HG_MAX_DIM], n = d < 0 ? t->numel : t->shape[d], n_out = 0, *inv = NULL,
-                                                   *cnt = NULL;
-    int rank = 0;
-    shape[rank] = n, stride[rank++] = d < 0 ? 1 : t->stride[d];
-    for (int i = 0; d >= 0 && i < t->n_dim; i++)
-        if (i != d) shape[rank] = t->shape[i], stride[rank++] = t->stride[i];
-    hg_status st;
-    if (d < 0)
-        st = hg_raw_contiguous(cx, t, &flat);
-    else if ((st = hg_raw_view(cx, t, rank, shape, stride, 0, &moved)) == HG_OK)
-        st = hg_raw_contiguous(cx, moved, &flat);
-    hg_release(cx, moved);
+    hg_tensor *laid;
+    hg_status st = lay_rows(cx, t, d, &laid);
     if (st != HG_OK) return st;
-    rows r = {.n = n, .m = n ? flat->numel / n : 0};
-    int64_t *work = hg_mem(cx, (size_t)((in_order ? 9 : 5) * n + flat->numel + 1) * sizeof *work);
+    int64_t n = d < 0 ? t->numel : t->shape[d], n_out = 0;
+    rows r = {.n = n, .m = n ? laid->numel / n : 0};
+    int64_t *work = hg_mem(cx, (size_t)((in_order ? 9 : 5) * n + laid->numel + 1) * sizeof *work);
     if (!work) {
-        hg_release(cx, flat);
+        hg_release(cx, laid);
         return HG_MEMORY;
     }
-    int64_t *pick = work + 2 * n;
-    inv = work + 3 * n, cnt = work + 4 * n;
+    int64_t *first = work + 2 * n, *which = work + 3 * n, *many = work + 4 * n;
     r.order = work, r.room = work + n, r.keys = (uint64_t *)(work + 5 * n);
     HG_BY_DTYPE(
-        flat->dtype, for (int64_t i = 0; i < flat->numel; i++) {
-            A x = LOAD(((E *)(void *)flat->data)[i]);
+        laid->dtype, for (int64_t i = 0; i < laid->numel; i++) {
+            A x = LOAD(((E *)(void *)laid->data)[i]);
             r.keys[i] = (A)0.5 != 0 ? key_of_float((double)x) : key_of_int((int64_t)x);
         })
     for (int64_t i = 0; i < n; i++) r.order[i] = i;
-    if (in_order) sort_rows_whole(&r, (pair *)(void *)(work + 5 * n + flat->numel));
+    if (in_order) sort_rows_whole(&r, (pair *)(void *)(work + 5 * n + laid->numel));
     for (int64_t i = 0; i < n; i++) {
         /* NaN is not itself: every one counts as another */
         bool nan = d < 0 && hg_dtype_is_float((hg_dtype)t->dtype) && r.keys[r.order[i]] == UINT64_MAX;
         if (i == 0 || nan || compare_rows(&r, r.order[i - 1], r.order[i]) != 0)
-            pick[n_out] = r.order[i], cnt[n_out++] = 0;
-        cnt[n_out - 1]++, inv[r.order[i]] = n_out - 1;
+            first[n_out] = r.order[i], many[n_out++] = 0;
+        many[n_out - 1]++, which[r.order[i]] = n_out - 1;
     }
-    int64_t none = 0, n_inverse = inverse ? n : 0, n_counts = counts ? n_out : 0;
-    st = hg_tensor_empty(cx, HG_I64, 1, &n_out, &index);
-    if (st == HG_OK) {
-        if (n_out) memcpy(index->data, pick, (size_t)n_out * 8);
-        hg_tensor *vector = NULL;
-        if (d < 0)
-            st = hg_raw_view(cx, flat, 1, &flat->numel, &(int64_t){1}, 0, &vector);
-        else
-            hg_retain(cx, vector = t);
-        if (st == HG_OK)
-            st = hg_index_select_fwd(cx, (hg_arg[]){hg_t(vector), hg_i(d < 0 ? 0 : d), hg_t(index)}, &out[0]);
-        hg_release(cx, vector);
-    }
+    int64_t n_which = inverse ? n : 0, n_many = counts ? n_out : 0;
     bool shaped = d < 0 && inverse;
-    if (st == HG_OK)
-        st = hg_tensor_empty(cx, HG_I64, shaped ? t->n_dim : 1,
-                             shaped      ? t->shape
-                             : n_inverse ? &n_inverse
-                                         : &none,
-                             &out[1]);
-    if (st == HG_OK && inverse && n) memcpy(out[1]->data, inv, (size_t)n * 8);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, 1, &n_counts, &out[2]);
-    if (st == HG_OK && n_counts) memcpy(out[2]->data, cnt, (size_t)n_counts * 8);
-    hg_release(cx, index), hg_release(cx, flat);
+    st = take_rows(cx, t, laid, d, first, n_out, &out[0]);
+    if (st == HG_OK) st = numbers(cx, which, shaped ? t->n_dim : 1, shaped ? t->shape : &n_which, &out[1]);
+    if (st == HG_OK) st = numbers(cx, many, 1, &n_many, &out[2]);
+    hg_release(cx, laid);
     hg_mem_free(cx->lib, work);
     return st;
 }
