@@ -49,7 +49,7 @@ def of_factors(g_L, g_U, P, L, U):
     return P @ gradient
 
 
-def of_lu(g_L, g_U, A, P, pivot, L, U):
+def of_lu(g_L, g_U, _, A, pivot, L, P, U):
     return of_factors(g_L, g_U, P, L, U)
 
 

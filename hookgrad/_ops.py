@@ -55,7 +55,6 @@ _OVERLOADS = {
     **dict.fromkeys("select transpose unbind".split(), "int"),
     "empty": "memory_format",
     "norm": "ScalarOpt_dim",
-    "normal": "Tensor_Tensor",
     "sum.dim": "dim_IntList",
     "where": "self",
 }

@@ -111,6 +111,8 @@ def sum_to_size(input, *size):
     if lead < 0 or any(n not in (1, m) for n, m in zip(size, input.shape[lead:])):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(input.shape)}}}.")
     dims = [i for i in range(input.dim()) if i < lead or (size[i - lead] == 1 and input.size(i) != 1)]
+    if not size:
+        return input.sum()
     total = input.sum(dims, keepdim=True) if dims else input
     return total.view(size) if lead else total
 

@@ -167,14 +167,14 @@ def lu(A, *, pivot=True):
     """
     if A.dim() < 2:
         raise RuntimeError(f"linalg.lu: Expected tensor with 2 or more dimensions. Got size: {list(A.shape)} instead")
-    _, pivots = _factored("linalg.lu", A.detach(), pivot)
-    P = _permutation(pivots, A)
-    return named("linalg_lu")(P, *_lower_and_upper(A, P, pivot))
+    L, U, P = _factors(A, pivot)
+    return named("linalg_lu")(P, L, U)
 
 
-@one_node("LinalgLuBackward0", 0, saved="- P pivot", results="L U", derivative=_lu.of_lu)
-def _lower_and_upper(A, P, pivot):
-    return _halves(_factored("linalg.lu", A, pivot)[0])
+@one_node("LinalgLuBackward0", 0, saved="- pivot", results="L U P", derivative=_lu.of_lu, differentiable=2)
+def _factors(A, pivot):
+    LU, pivots = _factored("linalg.lu", A, pivot)
+    return *_halves(LU), _permutation(pivots, A)
 
 
 def _halves(LU):
@@ -408,7 +408,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
 
 @one_node("LinalgLstsqBackward0", 0, 1, saved="self b - -", results="solution")
 def _least_squares(A, B, rcond, with_residuals):
-    solution = pinv(A, rtol=rcond) @ B
+    solution = (B.mT @ pinv(A, rtol=rcond).mT).mT  # lies by columns
     return solution, (A @ solution - B).square().sum(-2) if with_residuals else A.new_empty(0)
 
 

@@ -342,3 +342,26 @@ def test_the_layout_of_gradients_can_be_left_to_what_arrives():
 def test_what_a_crop_of_one_channel_leaves_is_dense(x, pad, strides):
     y = F.pad(x, pad)
     assert y.stride() == strides and torch.equal(y, F.pad(x.contiguous(), pad))
+
+
+@pytest.mark.parametrize(
+    ("call", "follows"),
+    [
+        (lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"), False),
+        (lambda x: F.grid_sample(x, torch.zeros(2, 3, 3, 2), align_corners=False), False),
+        (lambda x: F.glu(x, 1), False),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), True),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="replicate"), True),
+    ],
+)
+def test_a_gradient_does_not_lie_as_what_arrives(call, follows):
+    for form in (torch.contiguous_format, torch.channels_last):
+        x = torch.rand(2, 4, 6, 6).contiguous(memory_format=form).requires_grad_()
+        y = call(x)
+        for of_y in (torch.contiguous_format, torch.channels_last):
+            (g,) = torch.autograd.grad(y, x, torch.rand(y.shape).contiguous(memory_format=of_y), retain_graph=True)
+            assert g.is_contiguous(memory_format=form if follows else torch.contiguous_format)
+
+
+def test_solutions_of_least_squares_lie_by_columns():
+    assert torch.linalg.lstsq(torch.rand(4, 3), torch.rand(4, 2)).solution.stride() == (1, 3)

@@ -194,3 +194,30 @@ def test_set_makes_a_node_without_derivative():
     with torch.no_grad():
         y = x.clone().requires_grad_()
         assert y.set_(torch.ones(2)).grad_fn is None
+
+
+def test_normal_names_which_of_its_arguments_are_tensors():
+    t = torch.ones(2, requires_grad=True)
+    for made, number in ((torch.normal(t, t), 3), (torch.normal(t), 1), (torch.normal(0, t), 2)):
+        assert made.grad_fn.name() == f"NormalBackward{number}"
+        assert [n.name() for n, _ in made.grad_fn.next_functions] == ["torch::autograd::AccumulateGrad"] * (
+            1 + number // 3
+        )
+
+
+def test_a_copy_is_named_in_full_where_it_was_written_over():
+    x = torch.rand(2, requires_grad=True)
+    y = (x * 1).copy_(x)
+    z = y * y
+    y.zero_().copy_(x)
+    y.detach().add_(1)
+    with pytest.raises(RuntimeError, match="output 0 of torch::autograd::CopyBackwards, is"):
+        z.sum().backward()
+
+
+def test_lu_packs_its_three_factors_by_name():
+    a, packed = torch.eye(3).flip(0).requires_grad_(), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+        P, L, U = torch.linalg.lu(a)
+    assert [t.detach().tolist() for t in packed] == [t.detach().tolist() for t in (L, P, U)]
+    assert [t.output_nr for t in (P, L, U)] == [0, 0, 1] and not P.requires_grad

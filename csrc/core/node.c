@@ -416,8 +416,8 @@ const char *hg_node_short_name(const hg_node *n, char buf[HG_NODE_NAME]) {
     hg_node_full_name(n, buf);
     char *backward = NULL; /* the last one: "BackwardHookFunctionBackward" */
     for (char *at = strstr(buf, "Backward"); at; at = strstr(at + 1, "Backward")) backward = at;
-    if (!backward) return buf;
-    const char *number = backward + strlen("Backward"); /* "Max1" of "MaxBackward1" */
+    const char *number = backward ? backward + strlen("Backward") : "s"; /* "Max1" of "MaxBackward1" */
+    if (*number == 's') return buf;                                      /* "CopyBackwards" */
     if (!strcmp(number, "0")) number = "";
     memmove(backward, number, strlen(number) + 1);
     return buf;

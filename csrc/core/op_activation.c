@@ -381,7 +381,7 @@ hg_status hg_glu_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *of_a = MUL_(G, gate);
     hg_tensor *of_b = MUL_(MUL_(of_a, MINUS(1, gate)), half(cx, IN(0), *ARG(1), 0));
     hg_tensor *both[] = {of_a, of_b};
-    GIVE(0, of_b ? X(CAT, hg_ts(both, 2), *ARG(1)) : NULL);
+    GIVE(0, of_b ? X(CONTIGUOUS, T(X(CAT, hg_ts(both, 2), *ARG(1)))) : NULL);
     return HG_OK;
 }
 

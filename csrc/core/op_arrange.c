@@ -533,7 +533,7 @@ static hg_status unpad_by_index(hg_ctx *cx, hg_back *b, char mode) {
         hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)g->dtype, g->n_dim, shape);
         g = X(INDEX_ADD, T(zeros), hg_i(d), T(index), T(g));
     }
-    hg_format f = hg_format_of(G);
+    hg_format f = hg_format_of(IN(0));
     if (f != HG_FORMAT_CONTIGUOUS) g = X(CONTIGUOUS, T(g), hg_format_arg(f));
     GIVE(0, g);
     return HG_OK;

@@ -370,7 +370,6 @@ hg_status hg_op_normal(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (d == HG_NO_DTYPE) d = (hg_dtype)t->dtype;
         if ((st = hg_broadcast(cx, n_dim, shape, t->n_dim, t->shape, &n_dim, shape)) != HG_OK) return st;
     }
-    if (d == HG_NO_DTYPE) d = hg_default_dtype(cx);
     if ((st = check_std(cx, &a[1])) != HG_OK) return st;
     if ((st = hg_tensor_empty(cx, d, n_dim, shape, &z)) != HG_OK) return st;
     if ((st = fill_normal(cx, generator(cx, &a[2]), 0, 1, z)) == HG_OK &&

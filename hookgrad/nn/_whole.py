@@ -12,6 +12,7 @@ from ..autograd import function as _functions
 from ..autograd.grad_mode import enable_grad, no_grad
 
 _DIFFERENTIABLE, _DIRTY = 1, 2  # what _C._function_outputs is told of an output
+_BY_ROWS = "GridSampler", "UpsampleBicubic"  # whose gradients are contiguous, whatever arrives
 _OPTIONAL = {"weight", "per_sample_weights", "attn_mask"}  # tensors that are saved as such also where there is none
 _NUMBERS = {  # settings that PyTorch's kernels know by number
     "reduction": ("none", "mean", "sum"),
@@ -104,7 +105,7 @@ class _Whole:
         n = len(grads)
 
         def through(*given):
-            return _through(self._function, wants, given[:n], given[n:], as_one)
+            return _through(self._function, wants, given[:n], given[n:], as_one, self._name.startswith(_BY_ROWS))
 
         if as_one:
             sources = [*range(n), *(n + i for i in edges if isinstance(args[i], _C.Tensor))]
@@ -120,7 +121,7 @@ def _is_wanted(arg):
     return isinstance(arg, _C.Tensor) and arg.requires_grad
 
 
-def _through(function, wanted, grads, args, materialize):
+def _through(function, wanted, grads, args, materialize, by_rows):
     """The function's gradients by the arguments that are wanted, from the outputs'."""
     from ..autograd import grad
 
@@ -139,7 +140,8 @@ def _through(function, wanted, grads, args, materialize):
     outputs, grads = zip(*used)
     by = [args[i] for i in wanted]
     got = grad(outputs, by, grads, create_graph=create_graph, allow_unused=True, materialize_grads=materialize)
-    return tuple([_fresh(g if g is None or g.dim() not in (4, 5) else lying_as(grads[0], g)) for g in got])
+    lying = (lambda g: g.contiguous()) if by_rows else (lambda g: lying_as(grads[0], g))
+    return tuple([_fresh(g if g is None or g.dim() not in (4, 5) else lying(g)) for g in got])
 
 
 def _fresh(g):
