@@ -122,9 +122,13 @@ def _scatter_into(name, settings):
 
     def decorate(view):
         def derivative(grad, input, src, *settings):
-            grad = grad.contiguous() if name == "AsStridedScatter" else grad
+            strided = name == "AsStridedScatter"
+            grad = grad.contiguous() if strided else grad
             place = view(grad, *settings)
-            return _embed(grad, _C.zeros_like(place), lambda t: view(t, *settings)), place
+            zeros = _C.zeros_like(place)
+            return _embed(grad, zeros, lambda t: view(t, *settings)) if strided else embed(
+                grad, zeros, *settings
+            ), place
 
         @one_node(name + "Backward0", 0, 1, saved="- - " + settings, derivative=derivative)
         def embed(input, src, *settings):

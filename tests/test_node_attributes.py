@@ -418,6 +418,17 @@ def test_what_one_node_makes_was_never_written_to(call):
     assert y._version == grad._version == 0
 
 
+def test_the_gradient_of_a_copy_with_a_part_replaced_is_such_a_copy():
+    for name, call in (
+        ("SelectScatterBackward0", lambda x: x.select_scatter(torch.ones(3), 0, 1)),
+        ("SliceScatterBackward0", lambda x: x.slice_scatter(torch.ones(2, 1), 1, 1, 2)),
+        ("DiagonalScatterBackward0", lambda x: x.diagonal_scatter(torch.ones(2))),
+    ):
+        x = leaf(2, 3)
+        (grad,) = torch.autograd.grad(call(x).square().sum(), x, create_graph=True)
+        assert grad.grad_fn.name() == name
+
+
 def test_a_gradient_through_one_node_is_no_view():
     x = leaf(1, 2, 4)
     (grad,) = torch.autograd.grad(F.interpolate(x, size=3, mode="linear").sum(), x)
