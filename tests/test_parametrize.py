@@ -224,6 +224,12 @@ def test_weight_norm_reads_states_of_the_older_one():
     assert new.weight.equal(old.weight)
 
 
+def test_the_older_weight_norm_warns_of_its_own_line():
+    with pytest.warns(FutureWarning, match="weight_norm` is deprecated in favor of") as seen:
+        nn.utils.weight_norm(nn.Linear(1, 1))
+    assert seen[0].filename.endswith("weight_norm.py")  # so once in a process, not once for each caller
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_the_older_weight_norm_is_a_hook():
     layer = nn.Linear(2, 1)
