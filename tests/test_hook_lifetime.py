@@ -1,5 +1,6 @@
 """Hooks own what they close over and nothing else: no leak, and no death before time."""
 
+import contextlib
 import functools
 import gc
 import warnings
@@ -530,6 +531,27 @@ def test_cycles_are_collected(make):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_cycles_through_a_modules_hooks_are_collected(register):
     dies(own_module(register), at_once=False)
+
+
+@pytest.mark.parametrize("ends", ["before its inputs", "with an error"])
+def test_a_backward_that_ends_within_a_module_leaves_no_cycle(ends):
+    """The node at the inputs holds what came by the outputs, here with a history that leads back to it."""
+
+    def hook(module, grad_input, grad_output, kept):
+        if ends == "with an error":
+            raise KeyError(kept)
+
+    def make(watched):
+        module = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+        module.register_full_backward_hook(functools.partial(hook, kept=watched))
+        inner = []
+        module[0].register_forward_hook(lambda module, args, output: inner.append(output))
+        x = leaf(1, 2)
+        with contextlib.suppress(KeyError):
+            out = module(x).exp().sum()
+            torch.autograd.grad(out, x if ends == "with an error" else inner[0], create_graph=True)
+
+    dies(make, at_once=False)
 
 
 def test_legacy_hooks_in_the_graph_do_not_keep_their_module():

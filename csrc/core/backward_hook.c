@@ -11,10 +11,10 @@
         if (st_ != HG_OK) return st_;                                                                                  \
     } while (0)
 
-/* What the node at the outputs tells the one at the inputs. */
+/* Where the node at the outputs finds the one at the inputs. */
 typedef struct hg_backward_link {
     uint32_t n_ref;
-    hg_value grad_output; /* owned; nothing outside of a backward that is between the two nodes */
+    struct side *inputs; /* borrowed; NULL once it is gone */
 } hg_backward_link;
 
 /* The data of a node's hook: one end of a module's call. */
@@ -25,6 +25,7 @@ typedef struct side {
     hg_module_life *life; /* counted: those hold the module weakly */
     hg_hooks *pre, *full;
     hg_backward_link *link; /* counted */
+    hg_value grad_output;   /* owned; at the inputs, while a backward is between the two ends or has ended there */
     size_t n_inputs;        /* of the module, where the hooks run at the outputs */
     size_t n_values;        /* of this end, tensors or not */
     uint32_t n_tensors;
@@ -34,9 +35,7 @@ typedef struct side {
 /* ---- Life --------------------------------------------------------------------------------------------------------------- */
 
 static void link_release(hg_lib *lib, hg_backward_link *link) {
-    if (!link || --link->n_ref) return;
-    hg_value_drop(lib, link->grad_output);
-    hg_mem_free(lib, link);
+    if (link && !--link->n_ref) hg_mem_free(lib, link);
 }
 
 static void side_hold(void *data) { ((side *)data)->n_ref++; }
@@ -47,7 +46,9 @@ static void side_drop(void *data) {
     void *owned[] = {s->module, s->pre, s->full};
     for (int i = 0; i < 3; i++)
         if (owned[i]) hg_release_in(s->lib, owned[i]);
+    if (s->link && s->link->inputs == s) s->link->inputs = NULL;
     link_release(s->lib, s->link);
+    hg_value_drop(s->lib, s->grad_output);
     hg_module_life_drop(s->lib, s->life);
     hg_mem_free(s->lib, s);
 }
@@ -212,13 +213,13 @@ static hg_status run_each(hg_ctx *cx, hg_hooks *h, hg_call *call, hg_value *slot
 
 static hg_status at_inputs(hg_ctx *cx, hg_call *node_call, void *data) {
     side *s = data;
-    if (s->link->grad_output.kind == HG_V_NONE) return HG_OK; /* the gradient came by another way than the outputs */
-    hg_call call = {.kind = HG_HOOK_BACKWARD, .module = s->module, .grad_output = s->link->grad_output};
+    if (s->grad_output.kind == HG_V_NONE) return HG_OK; /* the gradient came by another way than the outputs */
+    hg_call call = {.kind = HG_HOOK_BACKWARD, .module = s->module, .grad_output = s->grad_output};
     hg_value_retain(cx, call.grad_output);
     hg_status st = spread(cx, s, node_call->grad_input, &call.grad_input);
     const void *shown = call.grad_input.obj;
     if (st == HG_OK) st = run_each(cx, s->full, &call, &call.grad_input, "Backward", "grad_input");
-    if (st == HG_OK) hg_value_set(cx, &s->link->grad_output, (hg_value){0});
+    if (st == HG_OK) hg_value_set(cx, &s->grad_output, (hg_value){0});
     if (st == HG_OK) st = gather(cx, s, call.grad_input, shown, &node_call->grad_input);
     hg_value_release(cx, call.grad_input);
     hg_value_release(cx, call.grad_output);
@@ -277,10 +278,10 @@ static hg_status at_outputs(hg_ctx *cx, hg_call *node_call, void *data) {
     TRY(spread(cx, s, node_call->grad_output, &call.grad_output));
     const void *shown = call.grad_output.obj;
     hg_status st = run_each(cx, s->pre, &call, &call.grad_output, "Backward pre", "grad_output");
-    if (st == HG_OK && s->link) {
+    if (st == HG_OK && s->link && s->link->inputs) {
         hg_value_retain(cx, call.grad_output);
-        hg_value_set(cx, &s->link->grad_output, call.grad_output);
-    } else if (st == HG_OK) {
+        hg_value_set(cx, &s->link->inputs->grad_output, call.grad_output);
+    } else if (st == HG_OK && !s->link) {
         st = run_without_inputs(cx, s, call.grad_output);
     }
     if (st == HG_OK) st = gather(cx, s, call.grad_output, shown, &node_call->grad_input);
@@ -322,7 +323,8 @@ int hg_backward_hook_visit(const hg_hook *h, hg_visit_fn visit, void *arg) {
     int r = 0;
     for (int i = 0; i < 3 && !r; i++)
         if (owned[i]) r = visit(owned[i], true, arg);
-    return r;
+    bool seen = s->grad_output.kind == HG_V_TUPLE || s->grad_output.kind == HG_V_OTHER;
+    return !r && seen ? visit(s->grad_output.obj, false, arg) : r;
 }
 
 /* ---- In the call --------------------------------------------------------------------------------------------------------- */
@@ -365,6 +367,7 @@ hg_status hg_backward_hook_inputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *ar
     if (!(bw->link = hg_mem(cx, sizeof *bw->link))) return HG_MEMORY;
     *bw->link = (hg_backward_link){.n_ref = 1};
     TRY(side_new(cx, bw->module, bw->link, bw->n_inputs, &s));
+    bw->link->inputs = s;
     hg_retain(cx, s->full = bw->full);
     return pass(cx, s, at_inputs, args, &bw->at_inputs);
 }
