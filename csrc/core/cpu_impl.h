@@ -85,8 +85,8 @@ void hg_cpu_choose(void);
 #define HG_VECTOR_uint64_t                   HG_VECTOR_FEW
 
 /* HG_IVDEP before a for: iterations do not depend on one another, although the compiler cannot know: in place, a result
-   lies exactly on its operand. HG_ROLLED after it: of a known number of iterations, and not worth their code one by one; HG_UNROLLED
-   before a for: they are to be written out. */
+   lies exactly on its operand. HG_ROLLED after it: of a known number of iterations, and not worth their code one by
+   one; HG_UNROLLED before a for: they are to be written out. */
 #if defined(__clang__)
 #define HG_IVDEP _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)

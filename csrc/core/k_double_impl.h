@@ -33,7 +33,8 @@ HG_INLINE uint64_t hg_double_to_bits(double f) {
 #define SIGN(y, x) __builtin_copysign(y, x)
 /* y where c, else NaN: written so that no branch comes of it */
 #define WITHIN(c, y) hg_bits_to_double(hg_double_to_bits(y) | -(uint64_t) !(c))
-/* c[0] x^(n-1) + ... + c[n-1], as two or four polynomials in a power of x: a single one would have each step wait for the one before. */
+/* c[0] x^(n-1) + ... + c[n-1], as two or four polynomials in a power of x: a single one would have each step wait for
+   the one before. */
 #define POLYNOMIAL(x, ...)                                                                                             \
     hg_polynomial((x), (int)(sizeof((double[]){__VA_ARGS__}) / sizeof(double)), (double[]){__VA_ARGS__})
 HG_INLINE double hg_every(double power, int ways, int n, const double *c) {
@@ -130,8 +131,8 @@ HG_INLINE double hg_wide_cosh(double x) {
     return WITHIN(SIZE(x) < 700, e + 0.25 / e);
 }
 
-/* log((m + more) 2^e) times scale, where 2^e m has the bits t - 1023 2^52 + those of sqrt(1/2); `unit` and `unit_2` are the logarithm
-   of 2 then, the first so short that its products with e are exact. */
+/* log((m + more) 2^e) times scale, where 2^e m has the bits t - 1023 2^52 + those of sqrt(1/2); `unit` and `unit_2` are
+   the logarithm of 2 then, the first so short that its products with e are exact. */
 HG_INLINE double hg_wide_log_of(uint64_t t, double more, double scale, double unit, double unit_2) {
     double e = hg_bits_to_double((t >> 52) | 0x4330000000000000u) - (0x1p52 + 1023);
     double f = (hg_bits_to_double((t & 0x000fffffffffffffu) + HALF_ROOT) - 1) + more;

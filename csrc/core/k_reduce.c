@@ -19,9 +19,10 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18, M
 #define ACC(i)        (*(S *)(void *)(p[0] + (i)*step[0]))
 #define ELEMENT(r, i) (*(const E *)(const void *)(p[1] + (r)*row_step + (i)*step[1]))
 
-/* A fold over elements of type E, computed with as L, accumulated as A and kept as S. STEP is the next accumulator from a and x,
-   MERGE one from a and b; `first` changes nothing when merged. Lanes, few where no version is made for wide vectors, are merged every
-   BLOCK, so that errors of a long sum stay small; of columns, LANES at a time stay in registers for ROWS rows. */
+/* A fold over elements of type E, computed with as L, accumulated as A and kept as S. STEP is the next accumulator from
+   a and x, MERGE one from a and b; `first` changes nothing when merged. Lanes, few where no version is made for wide
+   vectors, are merged every BLOCK, so that errors of a long sum stay small; of columns, LANES at a time stay in
+   registers for ROWS rows. */
 #define FOLD_BODY_KEPT(fn, E_, L_, A_, S_, first, STEP, MERGE)                                                         \
     HG_INLINE void fn##_body(const bool fused, FOLD_ARGS) {                                                            \
         typedef E_ E;                                                                                                  \

@@ -7,8 +7,8 @@
 
 /* y -= f x, n numbers of each. */
 void hg_minus_times(double *y, double f, const double *x, int64_t n);
-/* x (n,k), whose rows are ld apart and hold the right side, becomes the solution. The matrix is read by its rows, or by its columns:
-   row or col is 1. */
+/* x (n,k), whose rows are ld apart and hold the right side, becomes the solution. The matrix is read by its rows, or by
+   its columns: row or col is 1. */
 void hg_substitute(hg_lib *lib, const double *a, int64_t row, int64_t col, bool upper, bool unit, int64_t n, double *x,
                    int64_t k, int64_t ld);
 /* A contiguous copy in float64. New. */

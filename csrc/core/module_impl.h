@@ -41,9 +41,10 @@ void hg_value_drop(hg_lib *lib, hg_value v);
    runs the pre-hooks. The one at the inputs runs when everything in between is done: it has grad_input and runs the hooks.
    Where no input needs a gradient there is no second node, and the hooks run at the first, with nothing for grad_input.
 
-   Both nodes have a node hook whose data (a side) owns the module (weakly, where the hooks are legacy ones) and the hooks as they were when the module was called.
-   What the first has to tell the second, grad_output, travels through a small struct that both share. A side reports what
-   it owns to the cycle collector: a module that keeps its own output is an ordinary thing to write. */
+   Both nodes have a node hook whose data (a side) owns the module (weakly, where the hooks are legacy ones) and the hooks
+   as they were when the module was called. What the first has to tell the second, grad_output, travels through a small
+   struct that both share. A side reports what it owns to the cycle collector: a module that keeps its own output is an
+   ordinary thing to write. */
 typedef struct hg_backward_hook {
     hg_module *module; /* borrowed: used during the call only */
     hg_hooks *pre;     /* owned, as the next; NULL where there are none */

@@ -46,8 +46,8 @@ static hg_status float_binary(hg_ctx *cx, const hg_kernel *k, const hg_arg *a, h
 
 static bool is_short(const hg_arg *a) { return a->kind == HG_A_TENSOR && a->u.t->numel < 32; }
 
-/* A multiple of the second is added or subtracted. In half precision torch rounds `alpha`, and the product as well of what is less than
-   one of its vectors. */
+/* A multiple of the second is added or subtracted. In half precision torch rounds `alpha`, and the product as well of
+   what is less than one of its vectors. */
 static hg_status with_multiple(hg_ctx *cx, const hg_kernel *plain, const hg_kernel *scaled, hg_dtype d,
                                const hg_arg a[2], const hg_arg *alpha, hg_tensor **out) {
     hg_extra_args extra = extra_of(alpha);

@@ -167,8 +167,9 @@ hg_status hg_qr_bwd(hg_ctx *cx, hg_back *b) {
 
 /* ---- Cholesky ------------------------------------------------------------------------------------------------------------ */
 
-/* a (n,n), of which the lower triangle is read, becomes L; the order of the first minor that is not positive, or 0. Some columns at a
-   time have what those before them add up to taken off, by a product; above the diagonal it writes what it likes. */
+/* a (n,n), of which the lower triangle is read, becomes L; the order of the first minor that is not positive, or 0.
+   Some columns at a time have what those before them add up to taken off, by a product; above the diagonal it writes
+   what it likes. */
 static int64_t cholesky(hg_lib *lib, double *a, int64_t n) {
     enum { PANEL = 32 };
     for (int64_t from = 0, end; from < n; from = end) {

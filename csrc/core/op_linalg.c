@@ -506,10 +506,10 @@ void hg_substitute(hg_lib *lib, const double *a, int64_t row, int64_t col, bool 
 }
 
 /* Note [LU]
-   Matrices (m,n) are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the diagonal
-   and U on and above it, swap[k] the row with which row k was exchanged, in turn. Some columns are factored at a time, and taken off
-   the others by a product. Returns the permutation's sign, and in *zero the first diagonal place of U that is zero (0: none;
-   1-based). */
+   Matrices (m,n) are factored in float64, whatever their dtype, by rows with partial pivoting: `lu` becomes L below the
+   diagonal and U on and above it, swap[k] the row with which row k was exchanged, in turn. Some columns are factored at
+   a time, and taken off the others by a product. Returns the permutation's sign, and in *zero the first diagonal place
+   of U that is zero (0: none; 1-based). */
 static int factor(hg_lib *lib, double *lu, int64_t m, int64_t n, int64_t *swap, int64_t *zero) {
     int sign = 1;
     *zero = 0;

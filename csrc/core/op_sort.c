@@ -339,8 +339,8 @@ static void sort_some(void *arg, char *room, int64_t rows, char *const *p, const
     }
 }
 
-/* Sort every row of t along d, as far as `how` asks for it, and hand the first `keep` places from `skip` on to out[0] (values) and out[1] (positions);
-   either may be left out. Both have t's shape with `keep` along d. */
+/* Sort every row of t along d, as far as `how` asks for it, and hand the first `keep` places from `skip` on to out[0]
+   (values) and out[1] (positions); either may be left out. Both have t's shape with `keep` along d. */
 static hg_status sort_rows(hg_ctx *cx, hg_tensor *t, int d, choice how, bool descending, int64_t skip, int64_t keep,
                            hg_tensor *values, hg_tensor *places) {
     sorting s = {(hg_dtype)t->dtype, how, descending, values, places, hg_size_at(t, d), skip, keep};

@@ -71,8 +71,8 @@ static inline bool overwrites_first(const hg_tensor *out, hg_dtype result, const
            !out->storage->free && !(y && y->storage->free);
 }
 
-/* Two operands, of which one has half precision and a number stands beside it: torch rounds the number as what it goes with, but for
-   a product and a quotient. */
+/* Two operands, of which one has half precision and a number stands beside it: torch rounds the number as what it goes
+   with, but for a product and a quotient. */
 static const hg_arg *rounded(const hg_kernel *k, hg_dtype d, const hg_arg *in, hg_arg *at) {
     if (k == &hg_k_mul || k == &hg_k_div) return in;
     for (int i = 0; i < 2; i++) {

@@ -44,9 +44,10 @@ static inline hg_status make_room(hg_ctx *cx, hg_tensor *t, int n_dim, bool fres
 }
 
 /* Note [Ready tensors]
-   Most tensors are small and die alone, their storage with them. Such a pair stays together, ready for the next small tensor; one
-   that shared its storage, as views do, waits without. Both have room for HG_INLINE_DIM dimensions, a ready one for READY_BYTES
-   in a storage with a count of one; they own nothing else, have a count of one themselves, and `grad` is the next one in the list. */
+   Most tensors are small and die alone, their storage with them. Such a pair stays together, ready for the next small
+   tensor; one that shared its storage, as views do, waits without. Both have room for HG_INLINE_DIM dimensions, a ready
+   one for READY_BYTES in a storage with a count of one; they own nothing else, have a count of one themselves, and
+   `grad` is the next one in the list. */
 enum { READY_BYTES = 64 };
 
 /* The first of the list begins again, with room for n_dim sizes. */

@@ -177,7 +177,8 @@ typedef struct hg_host {
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
 
 /* One library per host, one context per thread. The fields below may be read and set by the host. */
-/* Of hg_ctx.maps and .derives: a bit for each transform; and of .derives, that one in forward mode asks whether backward will do. */
+/* Of hg_ctx.maps and .derives: a bit for each transform; and of .derives, that one in forward mode asks whether
+   backward will do. */
 enum { HG_LEVELS = 63, HG_ASKS = 64 };
 
 struct hg_ctx {
@@ -354,7 +355,8 @@ hg_status hg_share(hg_ctx *cx, hg_tensor *t, const hg_tensor *of);
 hg_status hg_tensor_alias(hg_ctx *cx, const hg_tensor *t, int n_dim, const int64_t *shape, const int64_t *stride,
                           int64_t offset, hg_tensor **out);
 hg_status hg_refuse_inference(hg_ctx *cx);
-/* t has been written to: its version counts it. As in PyTorch it is then that a tensor made in inference mode fails outside of it. */
+/* t has been written to: its version counts it. As in PyTorch it is then that a tensor made in inference mode fails
+   outside of it. */
 static inline hg_status hg_wrote(hg_ctx *cx, hg_tensor *t) {
     if (t->is_inference == 1 && !cx->inference) return hg_refuse_inference(cx);
     ++*hg_version_of(t->storage);
@@ -650,9 +652,9 @@ const hg_op_info *hg_node_op(const hg_node *n);               /* NULL for nodes 
 /* The accumulator of a leaf that requires grad: new. */
 hg_status hg_tensor_accumulator(hg_ctx *cx, hg_tensor *t, hg_node **out);
 hg_node *hg_tensor_live_accumulator(const hg_tensor *t); /* the one there is; borrowed, NULL: none */
-/* A derivative that is one node (Note [One node for a derivative] in twice.c): the node it is the derivative of, else NULL; borrowed.
-   It saved, as functions do, the gradient of output i in place i, and what stands for parameter i, or for output i, of that node's
-   op in the place that the second says; -1: nothing does. */
+/* A derivative that is one node (Note [One node for a derivative] in twice.c): the node it is the derivative of, else
+   NULL; borrowed. It saved, as functions do, the gradient of output i in place i, and what stands for parameter i, or
+   for output i, of that node's op in the place that the second says; -1: nothing does. */
 hg_node *hg_node_first(const hg_node *n);
 int hg_node_saved_of_first(const hg_node *n, int i, bool output);
 /* What the node saved as argument or output i: new tensor, or the plain argument; checks the version. */

@@ -324,9 +324,9 @@ static int check_pickle(PyObject *table, const hg_hook *hook) {
     return got ? 0 : -1;
 }
 
-/* The function below, and for its arguments the kind and ((key, hook, flags, file, line), ...): in one piece, since flags
-   belong to hooks that are there, and as a table, so that a handle in the same pickle still finds it. An empty one goes as the OrderedDict it looks like: the pickle of a module
-   without hooks is one that PyTorch can read. */
+/* The function below, and for its arguments the kind and ((key, hook, flags, file, line), ...): in one piece, since
+   flags belong to hooks that are there, and as a table, so that a handle in the same pickle still finds it. An empty
+   one goes as the OrderedDict it looks like: the pickle of a module without hooks is one that PyTorch can read. */
 static PyObject *hooks_reduce(PyObject *self) {
     hg_hooks *h = HOOKS(self);
     if (!h->n) return Py_BuildValue("(O())", &PyODict_Type);

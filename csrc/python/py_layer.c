@@ -1,9 +1,9 @@
 /* `forward` of a layer written in C: what a class like nn.Linear has under that name. It behaves as a method.
 
    Note [Layers in Python]
-   The C function asks nobody. Where somebody is to be asked, hookgrad/nn/_layers.py has the same layer as calls of Python's:
-   a class or mode asks about calls; a program has put a function in the place of one of the package's (py_package.c); a class with a __getattr__, or an
-   attribute of the instance, says what `module.weight` is. */
+   The C function asks nobody. Where somebody is to be asked, hookgrad/nn/_layers.py has the same layer as calls of
+   Python's: a class or mode asks about calls; a program has put a function in the place of one of the package's
+   (py_package.c); a class with a __getattr__, or an attribute of the instance, says what `module.weight` is. */
 #include "py_module.h"
 #include "py_op.h"
 

@@ -159,8 +159,8 @@ bool py_asked(const char *name, PyObject *self, PyObject *const *args, Py_ssize_
     return asked;
 }
 
-/* An attribute's own functions, once its descriptor asks: of x.grad a class is asked when it looks that up, of Tensor.grad.__get__(x),
-   which a mode calls, here. */
+/* An attribute's own functions, once its descriptor asks: of x.grad a class is asked when it looks that up, of
+   Tensor.grad.__get__(x), which a mode calls, here. */
 static PyObject *get_asking(PyObject *self, void *closure) {
     const PyGetSetDef *own = closure;
     if (!py_overrides(&self, 1)) return own->get(self, own->closure);

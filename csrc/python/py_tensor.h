@@ -24,7 +24,8 @@ extern PyMethodDef py_numpy_methods[];     /* py_numpy.c: numpy, __array__ */
 extern PyMethodDef py_dlpack_methods[];    /* py_dlpack.c */
 extern PyMethodDef py_swap_methods[];      /* py_swap.c */
 
-/* Note [Overrides]: methods that are no ops begin with this. Returns what a class or a mode makes of the call, where one is asked. */
+/* Note [Overrides]: methods that are no ops begin with this. Returns what a class or a mode makes of the call, where
+   one is asked. */
 #define ASK(name, args, n, kwnames)                                                                                    \
     do {                                                                                                               \
         PyObject *answer;                                                                                              \

@@ -129,6 +129,25 @@ def _weighed(q, k, v, attn_mask, dropout_p):
     return hookgrad.bmm(weights, v), weights
 
 
+def _without_padding(attn_mask, padding, n, num_heads, src_len):
+    """The mask (1 or n * num_heads, L or 1, S), with that of the keys (n, S) added for each head."""
+    if padding.shape[1] != src_len:
+        raise AssertionError(f"Expected key_padded_mask.shape[1] to be {src_len}, but got {padding.shape[1]}")
+    padding = padding.view(n, 1, 1, src_len).expand(-1, num_heads, -1, -1).reshape(n * num_heads, 1, src_len)
+    return padding if attn_mask is None else attn_mask + padding
+
+
+def _fused(q, k, v, attn_mask, dropout_p, is_causal, n, num_heads):
+    """The values weighed (L * n, E), of heads (n * num_heads, L or S, head_dim), by the function that keeps no weights."""
+    head_dim = q.shape[-1]
+    if attn_mask is not None:
+        is_shared = attn_mask.size(0) == 1
+        attn_mask = attn_mask.unsqueeze(0) if is_shared else attn_mask.view(n, num_heads, -1, k.shape[1])
+    q, k, v = (x.view(n, num_heads, x.shape[1], head_dim) for x in (q, k, v))
+    output = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
+    return output.permute(2, 0, 1, 3).reshape(n * q.shape[2], num_heads * head_dim)
+
+
 def multi_head_attention_forward(
     query,
     key,
@@ -200,12 +219,7 @@ def multi_head_attention_forward(
         key_padding_mask = None if key_padding_mask is None else F.pad(key_padding_mask, (0, extra))
     src_len = k.size(1)
     if key_padding_mask is not None:
-        if key_padding_mask.shape[1] != src_len:
-            raise AssertionError(
-                f"Expected key_padded_mask.shape[1] to be {src_len}, but got {key_padding_mask.shape[1]}"
-            )
-        padding = key_padding_mask.view(n, 1, 1, src_len).expand(-1, num_heads, -1, -1).reshape(heads, 1, src_len)
-        attn_mask = padding if attn_mask is None else attn_mask + padding
+        attn_mask = _without_padding(attn_mask, key_padding_mask, n, num_heads, src_len)
     if not training:
         dropout_p = 0.0
 
@@ -213,12 +227,7 @@ def multi_head_attention_forward(
         output, weights = _weighed(q, k, v, attn_mask, dropout_p)
         output = output.transpose(0, 1).reshape(tgt_len * n, embed_dim)
     else:
-        if attn_mask is not None:
-            is_shared = attn_mask.size(0) == 1
-            attn_mask = attn_mask.unsqueeze(0) if is_shared else attn_mask.view(n, num_heads, -1, src_len)
-        q, k, v = (x.view(n, num_heads, x.shape[1], head_dim) for x in (q, k, v))
-        output = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, is_causal)
-        output, weights = output.permute(2, 0, 1, 3).reshape(n * tgt_len, embed_dim), None
+        output, weights = _fused(q, k, v, attn_mask, dropout_p, is_causal, n, num_heads), None
     output = F.linear(output, out_proj_weight, out_proj_bias)
     output = output.view(tgt_len, n, output.size(1))
     if need_weights:

@@ -71,6 +71,41 @@ def _places_of_maxima(weight, indices, bag_of, n_bags, size, padding_idx):
     return places
 
 
+def _check_types(weight, indices, offsets, per_sample_weights):
+    if weight.dim() != 2:
+        raise RuntimeError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
+    for name, tensor in (("indices", indices), ("offsets", offsets)):
+        if tensor.dtype not in (hookgrad.int64, hookgrad.int32):
+            raise RuntimeError(
+                f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
+                f"{tensor.type()} instead for {name} (while checking arguments for embedding_bag)"
+            )
+    if per_sample_weights is not None and per_sample_weights.dtype != weight.dtype:
+        raise RuntimeError(
+            f"Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 'per_sample_weights'; "
+            f"but type {weight.type()} does not equal {per_sample_weights.type()} (while checking arguments for embedding_bag)"
+        )
+
+
+def _starts(offsets, n_indices, include_last_offset):
+    """Where each bag begins, as a list."""
+    starts = offsets.tolist()
+    if include_last_offset:
+        if not starts:
+            raise RuntimeError("include_last_offset: number of offset should be at least 1")
+        starts = starts[:-1]
+    if starts and starts[0] != 0:
+        raise RuntimeError(
+            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
+            f"{starts[0]}"
+        )
+    if starts and starts[-1] > n_indices:
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length {n_indices} but got offsets[-1] of {starts[-1]}"
+        )
+    return starts
+
+
 def torch_embedding_bag(
     weight,
     indices,
@@ -89,33 +124,8 @@ def torch_embedding_bag(
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise RuntimeError("padding_idx must be within the number of embeddings")
         padding_idx %= weight.shape[0]
-    if weight.dim() != 2:
-        raise RuntimeError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
-    for name, tensor in (("indices", indices), ("offsets", offsets)):
-        if tensor.dtype not in (hookgrad.int64, hookgrad.int32):
-            raise RuntimeError(
-                f"Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but got "
-                f"{tensor.type()} instead for {name} (while checking arguments for embedding_bag)"
-            )
-    if per_sample_weights is not None and per_sample_weights.dtype != weight.dtype:
-        raise RuntimeError(
-            f"Expected tensor for argument #1 'weight' to have the same type as tensor for argument #1 'per_sample_weights'; "
-            f"but type {weight.type()} does not equal {per_sample_weights.type()} (while checking arguments for embedding_bag)"
-        )
-    starts = offsets.tolist()
-    if include_last_offset:
-        if not starts:
-            raise RuntimeError("include_last_offset: number of offset should be at least 1")
-        starts = starts[:-1]
-    if starts and starts[0] != 0:
-        raise RuntimeError(
-            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. However, got "
-            f"{starts[0]}"
-        )
-    if starts and starts[-1] > indices.numel():
-        raise RuntimeError(
-            f"offsets[-1] can not be greater than input's length {indices.numel()} but got offsets[-1] of {starts[-1]}"
-        )
+    _check_types(weight, indices, offsets, per_sample_weights)
+    starts = _starts(offsets, indices.numel(), include_last_offset)
     sizes = [b - a for a, b in zip(starts, [*starts[1:], indices.numel()])]
     counts = hookgrad.tensor(sizes, dtype=hookgrad.int64)
     size = sizes[0] if len(set(sizes)) == 1 else None
