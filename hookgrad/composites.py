@@ -28,6 +28,8 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
     if not isinstance(elements, _C.Tensor):
         elements = _C.tensor(elements)
     tests = test_elements if isinstance(test_elements, _C.Tensor) else _C.tensor(test_elements)
+    if _C.bool in (elements.dtype, tests.dtype):
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     if tests.numel() == 0:
         return _C.full(elements.shape, invert, dtype=_C.bool)
     ordered = tests.reshape(-1).sort()[0]

@@ -328,6 +328,11 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.pinv.html
     """
+    if A.dim() < 2 or A.dtype not in (_C.float32, _C.float64):
+        raise RuntimeError(
+            f"linalg.pinv({scalar_type(A.dtype)}{{{list(A.shape)}}}): expected a tensor with 2 or more dimensions of float, "
+            "double, cfloat or cdouble types"
+        )
     if A.numel() == 0:
         return A.new_empty((*A.shape[:-2], A.size(-1), A.size(-2)))
     return _pinv(A, atol, rtol, hermitian)

@@ -48,7 +48,7 @@ def _of_cholesky(grad, _, upper, L):
 
 @one_node("CholeskyBackward0", 0, saved="- upper", results="result", derivative=_of_cholesky)
 def _cholesky(input, upper):
-    return linalg.cholesky(input, upper=upper)
+    return linalg.cholesky(input, upper=upper) if input.numel() else input.clone()
 
 
 def pinverse(input, rcond=1e-15):

@@ -387,9 +387,7 @@ def save(obj, f, pickle_module=pickle, pickle_protocol=DEFAULT_PROTOCOL, _use_ne
         with open(f, "wb") as file:
             return write(obj, file, *settings, os.path.splitext(os.path.basename(f))[0])
     if not hasattr(f, "write"):
-        raise AttributeError(
-            f"expected 'f' to be string, path, or a file-like object with a 'write' attribute, not {type(f)}"
-        )
+        raise AttributeError("expected 'f' to be string, path, or a file-like object with a 'write' attribute")
     write(obj, f, *settings)
 
 

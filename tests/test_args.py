@@ -367,6 +367,50 @@ def test_other_errors(x, call, error, words):
         call(x)
 
 
+MASK, F = torch.ones(2, dtype=torch.bool), torch.nn.functional
+
+
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda x: torch.isin(x, MASK), RuntimeError, r"Unsupported input type encountered for isin\(\): Bool"),
+        (lambda x: torch.dist(MASK, x), RuntimeError, r"Subtraction, the `-` operator, with a bool tensor is not"),
+        (lambda x: torch.kthvalue(MASK, 1), NotImplementedError, '"kthvalue_cpu" not implemented for \'Bool\''),
+        (lambda x: torch.kthvalue(x[:, :0], 1), IndexError, "Expected reduction dim 1 to have non-zero size"),
+        (lambda x: torch.trace(MASK), NotImplementedError, "trace"),
+        (lambda x: torch.arange(2, dtype=torch.bool), NotImplementedError, "arange_cpu"),
+        (lambda x: torch.randperm(2, dtype=torch.bool), NotImplementedError, "randperm"),
+        (lambda x: torch.cross(x, x.long(), 1), RuntimeError, "expected scalar type Float but found Long"),
+        (lambda x: torch.cross(x > 0, x, 1), NotImplementedError, '"cross" not implemented for \'Bool\''),
+        (lambda x: torch.roll(x[0, 0], 1, 0), IndexError, "Dimension specified as 0 but tensor has no dimensions"),
+        (lambda x: torch.pinverse(x[:0].long()), RuntimeError, r"linalg.pinv\(Long\{\[0, 3\]\}\): expected a tensor with 2"),
+        (lambda x: torch.linalg.qr(x.half()), NotImplementedError, '"geqrf_cpu" not implemented for \'Half\''),
+        (lambda x: torch.linalg.svd(x.half()), NotImplementedError, "linalg_svd_cpu"),
+        (lambda x: torch.linalg.cholesky((x.mT @ x).half()), NotImplementedError, "cholesky_cpu"),
+        (lambda x: torch.ones(3).index_add(0, torch.tensor([9]), torch.ones(1)), IndexError, "index out of range in self"),
+        (lambda x: F.glu(x.long()), RuntimeError, "Halving dimension must be even, but dimension 1 is size 3"),
+        (lambda x: F.rms_norm(x, (4, 4)), RuntimeError, r"expected input with shape \[\*4, 4\], but got"),
+        (lambda x: F.layer_norm(x, (4, 4)), RuntimeError, r"expected input with shape \[\*, 4, 4\], but got"),
+        (lambda x: F.one_hot(torch.tensor([1]), 0), RuntimeError, "Class values must be smaller than num_classes."),
+        (lambda x: F.multi_margin_loss(x, torch.tensor([0, 1]).int()), RuntimeError, "type Long but found Int"),
+        (lambda x: F.interpolate(torch.ones(1, 0, 2), 2), RuntimeError, r"Non-empty 3D data .* with sizes \[1, 0, 2\]"),
+        (lambda x: x.cuda(), AssertionError, "^Torch not compiled with CUDA enabled$"),
+    ],
+)  # fmt: skip
+def test_what_pytorch_refuses(x, call, error, words):
+    with pytest.raises(error, match=words):
+        call(x)
+
+
+def test_what_pytorch_takes_though_it_is_empty_or_odd(x):
+    nothing = torch.ones(2, 0)
+    assert torch.roll(nothing, 1, 5).shape == torch.roll(nothing, (1, 1), (5, 5)).shape == (2, 0)
+    assert torch.cholesky(torch.ones(0)).shape == (0,) and torch.cholesky(nothing.long()).dtype is torch.int64
+    assert F.batch_norm(nothing, torch.ones(3), None).shape == F.batch_norm(nothing, None, None).shape == (2, 0)
+    assert torch.nn.BatchNorm2d(3)(torch.ones(2, 0, 4, 4)).grad_fn.name() == "AddBackward0"
+    assert F.cross_entropy(x, torch.tensor([0, 1]), label_smoothing=-1) == F.cross_entropy(x, torch.tensor([0, 1]))
+
+
 def test_a_failed_call_changes_nothing(x):
     before = x.clone()
     for call in (lambda: x.add_(torch.ones(5)), lambda: x.__setitem__((0, 9), 1), lambda: x.copy_(torch.ones(7))):

@@ -78,6 +78,12 @@ hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d) {
     return hg_fail(cx, HG_MISSING, "\"%s\" not implemented for '%s'", what, hg_dtype_word(d, word));
 }
 
+hg_status hg_unlike(hg_ctx *cx, uint8_t want, uint8_t got) {
+    char word[2][16];
+    return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)want, word[0]),
+                   hg_dtype_word((hg_dtype)got, word[1]));
+}
+
 /* ---- Dtypes ------------------------------------------------------------------------------------------------------------- */
 
 static hg_dtype promote(hg_dtype a, hg_dtype b) {

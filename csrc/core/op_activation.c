@@ -363,13 +363,13 @@ static hg_tensor *half(hg_ctx *cx, hg_tensor *x, hg_arg dim, int which) {
 hg_status hg_glu_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[0].u.t;
     int d;
-    if (!hg_dtype_is_float(x->dtype)) return hg_no_kernel(cx, "glu_cpu", (hg_dtype)x->dtype);
     if (x->n_dim == 0) return hg_fail(cx, HG_STATE, "glu does not support 0-dimensional tensors");
     hg_status st = hg_wrap_dim(cx, a[1].u.i, x->n_dim, &d);
     if (st != HG_OK) return st;
     if (x->shape[d] % 2)
         return hg_fail(cx, HG_STATE, "Halving dimension must be even, but dimension %d is size %lld", d,
                        (long long)x->shape[d]);
+    if (!hg_dtype_is_float(x->dtype)) return hg_no_kernel(cx, "glu_cpu", (hg_dtype)x->dtype);
     hg_scope s;
     hg_scope_begin_quiet(cx, &s);
     hg_tensor *y = MUL_(half(cx, x, a[1], 0), X(SIGMOID, T(half(cx, x, a[1], 1))));

@@ -196,11 +196,13 @@ hg_status hg_roll_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         hg_release(cx, flat), hg_release(cx, t), hg_release(cx, next);
         return st;
     }
+    if (SELF->n_dim == 0)
+        return hg_fail(cx, HG_INDEX, "Dimension specified as %lld but tensor has no dimensions",
+                       (long long)a[2].u.ints[0]);
     hg_retain(cx, t = SELF);
-    for (int i = 0; i < n && st == HG_OK; i++) {
+    for (int i = 0; i < n && st == HG_OK && t->numel; i++) {
         int d;
         if ((st = hg_wrap_dim(cx, a[2].u.ints[i], SELF->n_dim, &d)) != HG_OK) break;
-        if (SELF->n_dim == 0) break;
         if ((st = roll_one(cx, t, d, a[1].u.ints[i], &next)) == HG_OK) hg_release(cx, t), t = next;
     }
     if (st == HG_OK && t == SELF)

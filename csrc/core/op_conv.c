@@ -274,11 +274,8 @@ static hg_status check_bias(hg_ctx *cx, const hg_tensor *x, const hg_arg *bias) 
 }
 
 static hg_status check_dtypes(hg_ctx *cx, const hg_tensor *x, const hg_tensor *w, const hg_arg *bias) {
-    char want[16], got[16];
     HG_TRY(check_bias(cx, x, bias));
-    if (w->dtype != x->dtype)
-        return hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, want),
-                       hg_dtype_word((hg_dtype)w->dtype, got));
+    if (w->dtype != x->dtype) return hg_unlike(cx, x->dtype, w->dtype);
     return x->dtype == HG_BOOL ? hg_no_kernel(cx, w->n_dim == 5 ? "compute_columns3d" : "slow_conv2d_cpu", HG_BOOL)
                                : HG_OK;
 }

@@ -153,6 +153,7 @@ static hg_status arange(hg_ctx *cx, const hg_arg *start, const hg_arg *end, cons
     bool in_ints = !hg_dtype_is_float(d);
     int64_t i_start = hg_number_i(start), i_step = hg_number_i(step);
     if (in_ints && i_step == 0) return hg_fail(cx, HG_VALUE, "step must be nonzero");
+    if (d == HG_BOOL) return hg_no_kernel(cx, "arange_cpu", d);
     double size = d == HG_I64 ? ceil((double)(hg_number_i(end) - i_start) / (double)i_step) : ceil((b - a) / by);
     if (!(size >= 0 && size < 9.2e18)) return hg_fail(cx, HG_STATE, "invalid size, possible overflow?");
     int64_t n = (int64_t)size;

@@ -88,9 +88,15 @@ static void orgqr(const double *a, int64_t m, int64_t n, const double *tau, int6
     for (int64_t i = k - 1; i >= 0; i--) reflect(q + i * cols, m - i, cols, cols, a + i * n + i, n, tau[i]);
 }
 
+/* The kernels of decompositions know no half types. */
+static hg_status no_halves(hg_ctx *cx, hg_status st, const hg_tensor *t, const char *kernel) {
+    bool half = t->dtype == HG_F16 || t->dtype == HG_BF16;
+    return st == HG_OK && half ? hg_no_kernel(cx, kernel, (hg_dtype)t->dtype) : st;
+}
+
 hg_status hg_geqrf_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *r = NULL, *tau = NULL;
-    hg_status st = hg_check_matrix(cx, "torch.geqrf", t, HG_HALF_LOW);
+    hg_status st = no_halves(cx, hg_check_matrix(cx, "torch.geqrf", t, HG_HALF_FINE), t, "geqrf_cpu");
     if (st != HG_OK) return st;
     int64_t m = rows_of(t), n = cols_of(t), k = m < n ? m : n;
     st = hg_as_doubles(cx, t, &r);
@@ -110,7 +116,7 @@ hg_status hg_qr_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         return hg_fail(cx, HG_SHAPE,
                        "qr received unrecognized mode '%s' but expected one of 'reduced' (default), 'r', or 'complete'",
                        mode);
-    hg_status st = hg_check_matrix(cx, "linalg.qr", t, HG_HALF_LOW);
+    hg_status st = no_halves(cx, hg_check_matrix(cx, "linalg.qr", t, HG_HALF_FINE), t, "geqrf_cpu");
     if (st != HG_OK) return st;
     int64_t m = rows_of(t), n = cols_of(t), k = m < n ? m : n, size = complete ? m : k;
     st = hg_as_doubles(cx, t, &all);
@@ -203,7 +209,7 @@ static void flip(double *a, int64_t n) {
 hg_status hg_cholesky_ex_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *all = NULL, *info = NULL;
     bool upper = a[1].u.i, check = a[2].u.i;
-    hg_status st = hg_check_square(cx, "linalg.cholesky", t, HG_HALF_LOW);
+    hg_status st = no_halves(cx, hg_check_square(cx, "linalg.cholesky", t, HG_HALF_FINE), t, "cholesky_cpu");
     if (st != HG_OK) return st;
     int64_t n = rows_of(t);
     st = hg_as_doubles(cx, t, &all);
@@ -246,7 +252,8 @@ hg_status hg_cholesky_ex_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_solve_triangular_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *rhs = a[1].u.t, *wide = NULL, *x = NULL, *lu = NULL, *solution = NULL;
     bool upper = a[2].u.i, left = a[3].u.i, unit = a[4].u.i;
-    hg_status st = hg_check_square(cx, "linalg.solve_triangular", t, HG_HALF_LOW);
+    hg_status st = no_halves(cx, hg_check_square(cx, "linalg.solve_triangular", t, HG_HALF_FINE), t,
+                             "triangular_solve_cpu");
     if (st != HG_OK) return st;
     if (rhs->n_dim < 2)
         return hg_fail(cx, HG_SHAPE, "linalg.solve_triangular: The input tensor B must have at least 2 dimensions.");
@@ -305,7 +312,7 @@ hg_status hg_solve_triangular_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_eigh_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *v = NULL, *w = NULL, *none = NULL;
     bool upper = a[1].u.s[0] == 'U' || a[1].u.s[0] == 'u', vectors = a[2].u.i;
-    hg_status st = hg_check_square(cx, "linalg.eigh", t, HG_HALF_LOW);
+    hg_status st = no_halves(cx, hg_check_square(cx, "linalg.eigh", t, HG_HALF_FINE), t, "linalg_eigh_cpu");
     if (st != HG_OK) return st;
     int64_t n = rows_of(t);
     st = hg_as_doubles(cx, t, &v);
@@ -350,7 +357,7 @@ hg_status hg_eigh_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_svd_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *all = NULL, *u = NULL, *s = NULL, *vt = NULL;
     bool full = a[1].u.i, vectors = a[2].u.i;
-    hg_status st = hg_check_matrix(cx, "linalg.svd", t, HG_HALF_LOW);
+    hg_status st = no_halves(cx, hg_check_matrix(cx, "linalg.svd", t, HG_HALF_FINE), t, "linalg_svd_cpu");
     if (st != HG_OK) return st;
     int64_t m = rows_of(t), n = cols_of(t), k = m < n ? m : n, cols = full ? m : k, rows = full ? n : k;
     st = hg_as_doubles(cx, t, &all);

@@ -55,6 +55,7 @@ static inline int64_t hg_number_i(const hg_arg *a) { return a->kind == HG_A_FLOA
 const char *hg_dtype_word(hg_dtype d, char buf[16]);
 /* Fails as torch does where there is no kernel: "\"bincount_cpu\" not implemented for 'Float'". */
 hg_status hg_no_kernel(hg_ctx *cx, const char *what, hg_dtype d);
+hg_status hg_unlike(hg_ctx *cx, uint8_t want, uint8_t got); /* "expected scalar type Float but found Half" */
 const char *hg_show_sizes(int n, const int64_t *at, char buf[256]);
 
 /* ---- Backward ------------------------------------------------------------------------------------------------------- */

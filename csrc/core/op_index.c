@@ -554,7 +554,9 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
             "source.shape = %s",
             hg_show_shape(t, b1), hg_show_shape(src, b2));
     if ((st = hg_raw_index(cx, index, &at)) != HG_OK) return st;
-    st = check_rows(cx, HG_SHAPE, NULL, at, d, hg_size_at(t, d), false);
+    bool flat = t->n_dim < 2;
+    st = check_rows(cx, flat ? HG_INDEX : HG_SHAPE, flat ? "index out of range in self" : NULL, at, d, hg_size_at(t, d),
+                    false);
     if (st == HG_OK) st = out_apart(cx, t, src, out);
     if (st == HG_OK)
         move_rows(cx, *out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));

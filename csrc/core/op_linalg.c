@@ -15,6 +15,7 @@
 
 hg_status hg_trace_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF;
+    if (t->dtype == HG_BOOL) return hg_no_kernel(cx, "trace", HG_BOOL);
     if (t->n_dim != 2) return hg_fail(cx, HG_SHAPE, "trace: expected a matrix, but got tensor with dim %d", t->n_dim);
     hg_dtype d = hg_dtype_is_float((hg_dtype)t->dtype) ? (hg_dtype)t->dtype : HG_I64;
     int64_t n = t->shape[0] < t->shape[1] ? t->shape[0] : t->shape[1], step = t->stride[0] + t->stride[1];
@@ -67,6 +68,8 @@ static hg_status cross(hg_ctx *cx, hg_tensor *x, hg_tensor *y, int64_t dim, hg_t
         return hg_fail(cx, HG_SHAPE, "linalg.cross: inputs dimension %lld must have length 3. Got %lld and %lld",
                        (long long)dim, (long long)hg_size_at(x, d), (long long)hg_size_at(y, d));
     if ((st = hg_broadcast(cx, x->n_dim, x->shape, y->n_dim, y->shape, &n, shape)) != HG_OK) return st;
+    if (x->dtype == HG_BOOL) return hg_no_kernel(cx, "cross", HG_BOOL);
+    if (x->dtype != y->dtype) return hg_unlike(cx, x->dtype, y->dtype);
     hg_scope s;
     hg_scope_begin(cx, &s);
     hg_arg whole = hg_ints(shape, n);

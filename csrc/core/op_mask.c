@@ -338,8 +338,6 @@ hg_status hg_one_hot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         st = hg_fail(cx, HG_SHAPE, "Class values must be non-negative.");
     else if (n == -1)
         n = most + 1;
-    else if (n < 1)
-        st = hg_fail(cx, HG_SHAPE, "num_classes should be positive");
     else if (most >= n)
         st = hg_fail(cx, HG_SHAPE, "Class values must be smaller than num_classes.");
     memcpy(shape, t->shape, (size_t)t->n_dim * sizeof *shape);

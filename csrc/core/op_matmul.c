@@ -295,7 +295,6 @@ hg_status hg_addmm_bwd(hg_ctx *cx, hg_back *b) {
 /* ---- Stacks of matrices ----------------------------------------------------------------------------------------------------- */
 
 static hg_status check_batches(hg_ctx *cx, const hg_tensor *x, const hg_tensor *y) {
-    char w1[16], w2[16];
     if (x->n_dim != 3) return hg_fail(cx, HG_SHAPE, "batch1 must be a 3D tensor");
     if (y->n_dim != 3) return hg_fail(cx, HG_SHAPE, "batch2 must be a 3D tensor");
     if (y->shape[0] != x->shape[0] || y->shape[1] != x->shape[2])
@@ -303,9 +302,7 @@ static hg_status check_batches(hg_ctx *cx, const hg_tensor *x, const hg_tensor *
             cx, HG_SHAPE,
             "Expected size for first two dimensions of batch2 tensor to be: [%lld, %lld] but got: [%lld, %lld].",
             (long long)x->shape[0], (long long)x->shape[2], (long long)y->shape[0], (long long)y->shape[1]);
-    if (x->dtype != y->dtype)
-        return hg_fail(cx, HG_SHAPE, "expected scalar type %s but found %s", hg_dtype_word((hg_dtype)x->dtype, w1),
-                       hg_dtype_word((hg_dtype)y->dtype, w2));
+    if (x->dtype != y->dtype) return hg_unlike(cx, x->dtype, y->dtype);
     return HG_OK;
 }
 

@@ -91,13 +91,10 @@ hg_status hg_nll_data_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[SELF].u.t, *rx = NULL, *t = NULL, *w = NULL, *y = NULL, *total = NULL;
     hg_dtype d = (hg_dtype)x->dtype, real = hg_real_dtype(d);
     nll p;
-    char want[16], got[16];
     if (!hg_dtype_is_float(d)) return hg_no_kernel(cx, "nll_loss_out_frame", d);
     set_nll(&p, x->n_dim, x->shape);
     hg_status st = take_operands(cx, &a[TARGET], &a[WEIGHT], &a[REDUCTION], &a[IGNORE], &p, &t, &w);
-    if (st == HG_OK && w && a[WEIGHT].u.t->dtype != d)
-        st = hg_fail(cx, HG_STATE, "expected scalar type %s but found %s", hg_dtype_word(d, want),
-                     hg_dtype_word((hg_dtype)a[WEIGHT].u.t->dtype, got));
+    if (st == HG_OK && w && a[WEIGHT].u.t->dtype != d) st = hg_unlike(cx, (uint8_t)d, a[WEIGHT].u.t->dtype);
     if (st == HG_OK) st = hg_real(cx, x, real, &rx);
     const hg_tensor *like = a[TARGET].u.t;
     if (st == HG_OK) st = hg_tensor_empty(cx, real, p.reduction == HG_REDUCE_NONE ? like->n_dim : 0, like->shape, &y);
@@ -285,7 +282,7 @@ hg_status hg_cross_entropy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        hg_dtype_word((hg_dtype)t->dtype, word));
     if (probabilities && a[3].u.i >= 0)
         return hg_fail(cx, HG_STATE, "ignore_index is not supported for floating point target");
-    if (c.smoothing < 0 || c.smoothing > 1)
+    if (c.smoothing > 1)
         return hg_fail(cx, HG_STATE, "label_smoothing must be between 0.0 and 1.0. Got: %g", c.smoothing);
     c.class_dim = x->n_dim > 1;
     c.classes = x->n_dim ? x->shape[c.class_dim] : 1;

@@ -319,7 +319,9 @@ hg_status hg_op_randint_like_high(hg_ctx *cx, const hg_arg *a, hg_tensor **out) 
 
 hg_status hg_op_randperm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t n = a[0].u.i;
+    hg_dtype d = type_or(&a[2], HG_I64);
     hg_tensor *t;
+    if (d == HG_BOOL) return hg_no_kernel(cx, "randperm", d);
     hg_status st = hg_tensor_empty(cx, HG_I64, 1, &n, &t);
     if (st != HG_OK) return st;
     hg_generator *g = generator(cx, &a[1]);
@@ -329,7 +331,7 @@ hg_status hg_op_randperm(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         int64_t z = i + hg_generator_u32(g) % (n - i), kept = r[i];
         r[i] = r[z], r[z] = kept;
     }
-    st = hg_raw_cast(cx, t, type_or(&a[2], HG_I64), out);
+    st = hg_raw_cast(cx, t, d, out);
     hg_release(cx, t);
     return st;
 }

@@ -415,7 +415,7 @@ hg_status hg_op_norm_str(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_op_dist(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *away = NULL;
-    hg_status st = hg_run(cx, &hg_k_sub, hg_result_type(cx, a, 2), a, 2, NULL, &away);
+    hg_status st = hg_op_sub(cx, (hg_arg[]){a[0], a[1], hg_i(1)}, &away);
     if (st == HG_OK) st = norm(cx, away, hg_number_f(&a[2]), &all_dims, false, &all_dims, out);
     hg_release(cx, away);
     return st;

@@ -223,7 +223,7 @@ hg_status hg_unbind_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
-    if (t->n_dim == 0) return hg_fail(cx, HG_INDEX, "Dimension specified as 0 but tensor has no dimensions");
+    if (t->n_dim == 0) return hg_fail(cx, HG_INDEX, "Dimension specified as %lld but tensor has no dimensions", 0LL);
     hg_tensor **list;
     if ((st = hg_out_list(cx, out, (int)t->shape[d], &list)) != HG_OK) return st;
     for (int64_t i = 0; i < t->shape[d] && st == HG_OK; i++)

@@ -436,16 +436,19 @@ hg_status hg_kthvalue_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t k = a[1].u.i;
     hg_status st = hg_wrap_dim(cx, a[2].u.i, SELF->n_dim, &d);
     if (st != HG_OK) return st;
+    if (hg_size_at(SELF, d) == 0)
+        return hg_fail(cx, HG_INDEX, "kthvalue(): Expected reduction dim %d to have non-zero size.", d);
     if (k < 1 || k > hg_size_at(SELF, d))
         return hg_fail(cx, HG_SHAPE, "kthvalue(): selected number k out of range for dimension %d", d);
+    if (SELF->n_dim && SELF->dtype == HG_BOOL) return hg_no_kernel(cx, "kthvalue_cpu", HG_BOOL);
     return sorted(cx, SELF, d, KTH, false, k - 1, 1, !a[3].u.i, out);
 }
 
 hg_status hg_op_median_dim(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int d;
-    if (SELF->dtype == HG_BOOL) return hg_no_kernel(cx, "median_out_impl", HG_BOOL);
     hg_status st = hg_wrap_dim(cx, a[1].u.i, SELF->n_dim, &d);
     if (st != HG_OK) return st;
+    if (SELF->dtype == HG_BOOL) return hg_no_kernel(cx, "median_out_impl", HG_BOOL);
     if (SELF->n_dim && SELF->shape[d] == 0)
         return hg_fail(cx, HG_INDEX, "median(): Expected reduction dim %d to have non-zero size.", d);
     return sorted(cx, SELF, d, MEDIAN, false, 0, 1, !a[2].u.i, out);

@@ -144,7 +144,7 @@ static PyObject *itself(PyObject *self, PyObject *Py_UNUSED(none)) { return Py_N
 
 static PyObject *no_cuda(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     ASK("cuda", args, n, kwnames);
-    PyErr_SetString(PyExc_AssertionError, "Torch not compiled with CUDA enabled: hookgrad runs on the CPU");
+    PyErr_SetString(PyExc_AssertionError, "Torch not compiled with CUDA enabled");
     return NULL;
 }
 

@@ -81,8 +81,7 @@ static PyObject *node_output(PyObject *Py_UNUSED(m), PyObject *args) {
 static PyObject *increment_version(PyObject *Py_UNUSED(m), PyObject *tensor) {
     if (!py_is_tensor(tensor))
         return PyErr_Format(PyExc_RuntimeError,
-                            "increment_version expects each element of the iterable to be a tensor, got %.100s",
-                            Py_TYPE(tensor)->tp_name);
+                            "increment_version expects each element of the iterable to be a tensor");
     hg_ctx *cx = py_ctx();
     hg_status st = !cx ? PY_FAILED : TENSOR(tensor)->storage ? hg_wrote(cx, TENSOR(tensor)) : HG_OK;
     return st == HG_OK ? Py_NewRef(Py_None) : cx ? py_raise(cx, st) : NULL;

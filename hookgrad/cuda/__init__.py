@@ -56,7 +56,7 @@ max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 
 
 def current_device():
-    raise AssertionError("Torch not compiled with CUDA enabled: hookgrad runs on the CPU")
+    raise AssertionError("Torch not compiled with CUDA enabled")
 
 
 get_device_name = get_device_properties = get_device_capability = set_device = lambda *args, **kwargs: current_device()

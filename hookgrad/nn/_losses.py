@@ -286,6 +286,8 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     n_classes = input.shape[-1] if input.dim() else 1
     if weight is not None and weight.numel() != n_classes:
         raise RuntimeError(f"inconsistent weight size, expected {n_classes} but got {list(weight.shape)}")
+    if target.dtype != _C.int64:
+        raise RuntimeError(f"expected scalar type Long but found {scalar_type(target.dtype)}")
     if bool(((target < 0) | (target >= n_classes)).any()):
         raise RuntimeError("target out of range")
     return _multi_margin(input, target, p, margin, weight, reduction)

@@ -142,7 +142,9 @@ def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.local_response_norm.html
     """
     if input.dim() < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.dim()} dimensions)")
+        raise ValueError(
+            f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)"
+        )
     if input.numel() == 0:
         return input
     squares = input.mul(input)

@@ -253,6 +253,8 @@ def interpolate(
             + ", ".join(f"{a}: {s}" for a, s in zip("DHW"[5 - n_dims :], sizes))
             + ")"
         )
+    if not input.shape[1]:
+        raise RuntimeError(f"Non-empty {n_dims}D data tensor expected but got a tensor with sizes {list(input.shape)}")
     in_bytes = input.dtype == hookgrad.uint8 and mode not in ("linear", "trilinear")
     if not input.is_floating_point() and not in_bytes:
         raise not_for(f"upsample_{mode}{n_dims - 2}d", input.dtype)

@@ -250,6 +250,12 @@ class LambdaLR(_ByFunction):
 class MultiplicativeLR(_ByFunction):
     """The last rate times `lr_lambda(epoch)`."""
 
+    def __init__(self, optimizer, lr_lambda, last_epoch=-1):
+        for function in lr_lambda if isinstance(lr_lambda, (list, tuple)) else [lr_lambda]:
+            if not callable(function):
+                raise TypeError(f"lr_lambda should be a function, but got {type(function).__name__}")
+        super().__init__(optimizer, lr_lambda, last_epoch)
+
     def get_lr(self):
         """The rates of this epoch."""
         _warn_get_lr_called_within_step(self)
@@ -706,10 +712,7 @@ class OneCycleLR(LRScheduler):
     ):
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ValueError(
-                    "You must define either total_steps OR (epochs AND steps_per_epoch): "
-                    f"got epochs={epochs}, steps_per_epoch={steps_per_epoch}"
-                )
+                raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
             total_steps = epochs * steps_per_epoch
         if total_steps <= 0 or not isinstance(total_steps, int):
             raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
