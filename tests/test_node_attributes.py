@@ -418,6 +418,15 @@ def test_what_one_node_makes_was_never_written_to(call):
     assert y._version == grad._version == 0
 
 
+def test_a_result_is_kept_without_its_history():
+    x = leaf(2)
+    y = x.exp()
+    kept = y.grad_fn._raw_saved_result
+    assert kept.data.grad_fn is None and not kept.data.requires_grad
+    assert kept.unpack().grad_fn is y.grad_fn
+    assert (x * x).grad_fn._raw_saved_self.data is x
+
+
 def test_the_gradient_of_a_copy_with_a_part_replaced_is_such_a_copy():
     for name, call in (
         ("SelectScatterBackward0", lambda x: x.select_scatter(torch.ones(3), 0, 1)),

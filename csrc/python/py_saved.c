@@ -369,7 +369,12 @@ static PyObject *saved_data(PyObject *self, void *none) {
     saved *s = (saved *)self;
     PyObject *unpack, *packed = py_saved_packed(s->node, s->at.i, s->at.j, s->at.from == RESULT, &unpack);
     (void)none;
-    return packed ? Py_NewRef(packed) : saved_unpack(self, NULL);
+    if (packed) return Py_NewRef(packed);
+    PyObject *value = saved_unpack(self, NULL);
+    if (!value || s->at.from != RESULT || !py_is_tensor(value)) return value;
+    PyObject *alone = PyObject_CallMethod(value, "detach", NULL); /* a result is kept without its history */
+    Py_DECREF(value);
+    return alone;
 }
 
 static PyObject *saved_unpack_hook(PyObject *self, void *none) {
