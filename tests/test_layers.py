@@ -810,3 +810,17 @@ def test_a_convolution_asks_its_class_for_conv_forward():
     for padding in ({}, {"padding": 1, "padding_mode": "circular"}, {"padding": "same"}):
         layer = nn.Conv2d(2, 2, 3, **padding)
         assert torch.equal(layer._conv_forward(x, layer.weight, layer.bias), layer(x))
+
+
+def test_a_wrong_setting_names_the_layer_it_was_given_to():
+    for layer, name in ((nn.ReLU, "ReLU"), (nn.Softmax, "Softmax"), (nn.ELU, "ELU"), (nn.Softshrink, "Softshrink"),
+                        (nn.ReflectionPad1d, "ReflectionPad1d"), (nn.ConstantPad2d, "ConstantPad2d"),
+                        (nn.MaxUnpool2d, "MaxUnpool2d"), (nn.FractionalMaxPool2d, "FractionalMaxPool2d")):  # fmt: skip
+        with pytest.raises(TypeError, match=rf"^{name}.__init__\(\) got an unexpected keyword argument 'foo'"):
+            layer(foo=1)
+
+    class Mine(nn.ReLU):
+        pass
+
+    with pytest.raises(TypeError, match=r"^ReLU.__init__\(\) takes from 1 to 2 positional arguments but 3 were given"):
+        Mine(1, 2)

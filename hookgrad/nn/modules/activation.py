@@ -5,6 +5,7 @@ from .. import functional as F
 from .. import init as _init
 from ..parameter import empty_parameter
 from .module import Module
+from .utils import own_names
 
 
 class _InPlace(Module):
@@ -455,3 +456,6 @@ def __getattr__(name):
     from . import attention
 
     return getattr(attention, name)
+
+
+own_names(cls for base in (_InPlace, _Exponential, _Along, _Shrink) for cls in base.__subclasses__())

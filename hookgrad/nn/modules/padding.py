@@ -2,7 +2,7 @@
 
 from .. import functional as F
 from .module import Module
-from .utils import _ntuple
+from .utils import _ntuple, own_names
 
 
 class _PadNd(Module):
@@ -207,3 +207,6 @@ class CircularPad3d(_CircularPadNd):
     """
 
     _sides = 6
+
+
+own_names([*globals().values()])

@@ -3,7 +3,7 @@
 from ... import _C
 from .. import functional as F
 from .module import Module
-from .utils import _ntuple, _single
+from .utils import _ntuple, _single, own_names
 
 
 class _MaxPoolNd(Module):
@@ -417,3 +417,6 @@ class FractionalMaxPool3d(_FractionalMaxPoolNd):
     """
 
     _n_dims = 3
+
+
+own_names(cls for base in (_MaxUnpoolNd, _FractionalMaxPoolNd) for cls in base.__subclasses__())

@@ -1,4 +1,6 @@
-"""Settings given as one number or one per dimension."""
+"""Settings given as one number or one per dimension, and other small things that layers share."""
+
+from types import FunctionType
 
 
 def _ntuple(n, name="parse"):
@@ -22,6 +24,16 @@ _quadruple = _ntuple(4, "_quadruple")
 def _reverse_repeat_tuple(t, n):
     """The values from the last to the first, each `n` times: padding as `pad()` wants it."""
     return t * n if t[1:] == t[:-1] else sum(zip(*(t[::-1],) * n), ())
+
+
+def own_names(classes):
+    """Classes of a module that share a private one's `__init__` get it under their own name, which errors tell."""
+    for cls in classes:
+        init = getattr(cls, "__init__", None)
+        if getattr(init, "__qualname__", "")[:1] == "_" and cls.__name__[0] != "_":
+            own = FunctionType(init.__code__, init.__globals__, "__init__", init.__defaults__, init.__closure__)
+            own.__qualname__, own.__kwdefaults__ = f"{cls.__name__}.__init__", init.__kwdefaults__
+            cls.__init__ = own
 
 
 def consume_prefix_in_state_dict_if_present(state_dict, prefix):
