@@ -39,7 +39,7 @@ _NAMES = {
     "expit": "sigmoid",
     "gammaln": "lgamma",
     "inv": "linalg_inv_ex",
-    "logsigmoid": "log_sigmoid_forward",
+    "_log_sigmoid": "log_sigmoid_forward",
     "solve_triangular": "linalg_solve_triangular",
     "vector_norm": "linalg_vector_norm",
     **{f"_{kind}_pad{n}d": f"{kind}_pad{n}d" for kind in ("reflection", "replication") for n in (1, 2, 3)},

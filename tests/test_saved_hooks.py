@@ -465,3 +465,13 @@ def test_a_backward_says_whether_it_keeps_the_graph():
     y.sum().backward()
     assert seen == [True, True, False]
     assert keeps()  # there is none
+
+
+def test_logsigmoid_packs_its_buffer():
+    x, packed = torch.tensor([-1.0, 2.0], requires_grad=True), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+        y = torch.nn.functional.logsigmoid(x)
+    assert len(packed) == 2 and packed[0] is x and not packed[1].requires_grad
+    torch.testing.assert_close(packed[1], torch.tensor([-1.0, -2.0]).exp())
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, torch.sigmoid(-x.detach()))

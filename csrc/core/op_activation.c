@@ -77,10 +77,24 @@ hg_status hg_op_relu(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     return with_numbers(cx, &hg_k_relu, a, 1, 0, out);
 }
 
-hg_status hg_op_log_sigmoid(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* plain, whatever its operand */
+hg_status hg_op_log_sigmoid_plain(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { /* plain, whatever its operand */
     const hg_tensor *t = a[0].u.t;
     hg_status st = t->plain ? HG_OK : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
     return st == HG_OK ? with_numbers(cx, &hg_k_log_sigmoid, a, 1, 0, out) : st;
+}
+hg_status hg_op_log_sigmoid_forward(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    hg_scope_begin_quiet(cx, &s);
+    hg_scope_fail(cx, hg_op_log_sigmoid_plain(cx, a, out));
+    return hg_scope_return(cx, &s, X(EXP, T(X(NEG, T(X(ABS, a[0]))))), &out[1]);
+}
+/* torch's kernel keeps exp(-|x|) in a buffer. Nothing needs it here: it is made for hooks of saved tensors to see. */
+hg_status hg_op_log_sigmoid(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
+    hg_scope s;
+    if (*out) return hg_op_log_sigmoid_plain(cx, a, out);
+    hg_scope_begin(cx, &s);
+    bool shown = cx->saved && hg_records(cx) && hg_tensor_requires_grad(a[0].u.t);
+    return hg_scope_return(cx, &s, shown ? XK(0, LOG_SIGMOID_FORWARD, a[0]) : X(LOG_SIGMOID_PLAIN, a[0]), out);
 }
 
 hg_status hg_op_hardtanh(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
