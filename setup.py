@@ -61,6 +61,8 @@ LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_double k_few k_g
 # Of these, what has loops over a block of known length, or over a few elements: fast only where it is written out.
 UNROLLED = """copy k_gemm k_reduce k_unary k_window op_create op_extreme op_loss op_matmul op_nll op_norm op_pool op_scan op_softmax
               op_sort optim""".split()
+# Of these, what is slower where a loop is written out only if that makes a hundred instructions at most, or the source says so.
+LONG = "k_gemm k_reduce k_unary op_norm op_pool op_softmax op_sort".split()
 # What is slower by a hundredth or more where instructions are not scheduled (see flags_of).
 ORDERED = "k_binary k_unary op_loss op_nll op_pool op_random op_scan op_softmax".split()
 # What no loop runs through, neither one over elements nor a program's own: as small as can be. No file with HG_VECTOR: GCC, too,
@@ -76,7 +78,9 @@ def flags_of(source: str, compiler: str) -> list[str]:
     if setting("DEBUG") or setting("SANITIZE"):
         return []
     flags = joined_flags(compiler) if path.stem in JOINED else []
-    flags += loop_flags(compiler, path.stem in UNROLLED) if path.stem in LOOPS else call_flags(compiler)
+    flags += (
+        loop_flags(compiler, path.stem in UNROLLED, path.stem in LONG) if path.stem in LOOPS else call_flags(compiler)
+    )
     if "gcc" in compiler and path.stem not in JOINED:
         # Padding is a sixtieth of the library, and nothing is faster for it but short functions that call one another.
         flags += ["-falign-loops=1", "-falign-jumps=1", *["-falign-functions=1"] * (path.stem in LOOPS)]
@@ -86,7 +90,7 @@ def flags_of(source: str, compiler: str) -> list[str]:
     return [*flags, "-Os"] if path.stem in SELDOM else flags
 
 
-def loop_flags(compiler: str, unrolled: bool) -> list[str]:
+def loop_flags(compiler: str, unrolled: bool, long: bool) -> list[str]:
     """Loops are vectorised, but not copied for each case they might meet.
 
     Where GCC knows which registers a function of the file uses it forgets, after a call, that the upper halves of vectors are
@@ -94,6 +98,7 @@ def loop_flags(compiler: str, unrolled: bool) -> list[str]:
     flags = ["-fno-ipa-ra"] if sys.platform == "linux" and "clang" not in compiler else []
     if "gcc" in compiler and unrolled:
         flags += ["-fno-peel-loops", "-fno-split-loops", "-fno-version-loops-for-strides"]
+        flags += ["--param=max-completely-peeled-insns=100"] * (not long)
     elif "gcc" in compiler:
         flags += ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"]
     return flags
