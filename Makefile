@@ -54,6 +54,8 @@ $(VENV)/.test: $(VENV)/.made
 	@$(PIP) pytest && touch $@
 $(VENV)/.notebook: $(VENV)/.made
 	@$(PIP) matplotlib scikit-learn ipykernel nbclient nbformat && touch $@
+$(VENV)/.zopfli: $(VENV)/.made
+	@$(PIP) zopfli && touch $@ || echo "zopfli is not to be had: the wheel will be a thirtieth larger"
 $(VENV)/.lint: $(VENV)/.made
 	@$(PIP) ruff && touch $@
 
@@ -147,7 +149,7 @@ bench: $(ORACLE)/.built ## Race hookgrad against PyTorch; prints ratios (BENCH="
 notebooks: $(VENV)/.built $(VENV)/.notebook ## Execute the notebooks from scratch into out/notebooks/
 	@$(PY) notebooks/execute.py
 
-wheel: $(VENV)/.needs ## Build the wheel, check its size, run an example from it
+wheel: $(VENV)/.needs $(VENV)/.zopfli ## Build the wheel, check its size, run an example from it
 	@rm -rf dist build/lib.* build/bdist.* build/wheel
 	@$(PY) -m pip --disable-pip-version-check wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 	@size=$$(stat -c %s dist/*.whl 2>/dev/null || stat -f %z dist/*.whl); echo "$$(basename dist/*.whl): $$size bytes"; \

@@ -21,6 +21,11 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
+try:
+    from zopfli.zlib import compress as zopfli
+except ImportError:
+    zopfli = None
+
 HERE = Path(__file__).resolve().parent
 SOURCES = sorted(glob("csrc/core/*.c", root_dir=HERE) + glob("csrc/python/*.c", root_dir=HERE))
 HEADERS = sorted(name for kind in ("h", "def") for name in glob(f"csrc/**/*.{kind}", root_dir=HERE, recursive=True))
@@ -210,6 +215,31 @@ def clear_relocated(library: Path) -> None:
     library.write_bytes(image)
 
 
+class Zopfli:
+    """Compresses a file for a zip by Zopfli, where that is installed: any unzip reads it, and it is a thirtieth smaller than
+    zlib's best, for some ten seconds a wheel."""
+
+    def __init__(self):
+        self.data = b""
+
+    def compress(self, data: bytes) -> bytes:
+        self.data += data
+        return b""
+
+    def flush(self) -> bytes:
+        return zopfli(self.data, numiterations=5)[2:-4]  # without zlib's header and checksum
+
+
+class SmallZip(ZipFile):
+    """A zip whose files are compressed as far as deflate goes."""
+
+    def open(self, name, mode="r", **options):
+        file = super().open(name, mode, **options)
+        if mode == "w" and zopfli:
+            file._compressor = Zopfli()
+        return file
+
+
 class BdistWheel(bdist_wheel):
     """The wheel, compressed as far as it goes."""
 
@@ -218,7 +248,7 @@ class BdistWheel(bdist_wheel):
         path = self.distribution.dist_files[-1][2]
         with ZipFile(path) as wheel:
             files = [(info, wheel.read(info)) for info in wheel.infolist()]
-        with ZipFile(path, "w") as wheel:
+        with SmallZip(path, "w") as wheel:
             for info, data in files:
                 wheel.writestr(info, data, compresslevel=9)
 
