@@ -7,6 +7,7 @@ import math
 
 from . import _C
 from ._out import take_out
+from .nn import functional as F
 from .nn._whole import without_derivative
 from .return_types import named
 from .type_info import not_for, scalar_type
@@ -351,6 +352,7 @@ def combinations(input, r=2, with_replacement=False):
             [1, 3],
             [2, 3]])
     """
+    F._must_be_tensors("combinations", input=input)
     if input.dim() != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     if r < 0:

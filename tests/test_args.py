@@ -9,6 +9,7 @@ import pytest
 
 import hookgrad as torch
 from hookgrad import _C
+from hookgrad.nn import functional as F
 
 
 @pytest.fixture
@@ -310,6 +311,9 @@ def test_in_place_forms_return_the_tensor(x):
         (lambda x: x.size("a"), r"argument 'dim' \(position 1\) must be int, not str"),
         (lambda x: x.backward("a"), r"gradients can be either Tensors or None, but got str"),
         (lambda x: x.to(3), r"expected a torch.device, a torch.dtype or a Tensor"),
+        (lambda x: torch.combinations([1, 2]), r"combinations\(\): argument 'input' \(position 1\) must be Tensor, not list"),
+        (lambda x: torch.pdist(3), r"pdist\(\): argument 'input' \(position 1\) must be Tensor, not int"),
+        (lambda x: F.grid_sample(x, 3, align_corners=False), r"grid_sampler\(\): argument 'grid' \(position 2\) must be"),
         (lambda x: torch.tensor([1, "a"]), r"new\(\): invalid data type 'str'"),
         (lambda x: torch.tensor([[1, 2], 3]), r"not a sequence"),
         (lambda x: torch.tensor(1, 2), r"tensor\(\) takes 1 positional argument but 2 were given"),
@@ -367,7 +371,7 @@ def test_other_errors(x, call, error, words):
         call(x)
 
 
-MASK, F = torch.ones(2, dtype=torch.bool), torch.nn.functional
+MASK = torch.ones(2, dtype=torch.bool)
 
 
 @pytest.mark.parametrize(

@@ -756,3 +756,12 @@ def test_foreach_is_not_differentiable(kind):
     p.sum().backward()
     with pytest.raises(AssertionError, match="_foreach ops don't support autograd"):
         getattr(torch.optim, kind)([p], foreach=True, differentiable=True).step()
+
+
+def test_settings_of_sgd_are_compared_as_in_pytorch():
+    for setting in ("lr", "momentum", "weight_decay"):
+        torch.optim.SGD([torch.ones(1)], **{setting: float("nan")})
+        with pytest.raises(TypeError, match="'<' not supported between instances of 'str' and 'float'"):
+            torch.optim.SGD([torch.ones(1)], **{setting: "a"})
+        with pytest.raises(ValueError, match="Invalid .*: -1"):
+            torch.optim.SGD([torch.ones(1)], **{setting: -1})

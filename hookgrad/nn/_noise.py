@@ -170,6 +170,7 @@ def pdist(input, p=2.0):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pdist.html
     """
+    F._must_be_tensors("pdist", input=input)
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
     if not input.is_floating_point():

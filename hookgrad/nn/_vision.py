@@ -404,6 +404,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     if align_corners is None:
         F._warn(_OLD_CORNERS)
         align_corners = False
+    F._must_be_tensors("grid_sampler", input=input, grid=grid)
     if input.dtype != grid.dtype:
         names = scalar_type(input.dtype), scalar_type(grid.dtype)
         raise RuntimeError("expected scalar type {} but found {}".format(*names))

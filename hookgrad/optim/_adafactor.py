@@ -31,7 +31,8 @@ class Adafactor(_ByParameter):
         _check_rate(lr, "Learning rate should be >= 0 but is")
         if not 0.0 >= beta2_decay:
             raise ValueError(f"beta2_decay should be <= 0 but is: {beta2_decay}")
-        for i, value in enumerate(eps):
+        for i in range(2):
+            value = eps[i]
             if value is not None and not 0.0 <= value:
                 raise ValueError(f"epsilon{i + 1} should be >= 0 but is: {value}")
         if not 1.0 <= d:

@@ -107,9 +107,13 @@ def _check_not_negative(*settings):
             raise ValueError(f"Invalid {words}: {value}")
 
 
-def _check_rate(lr, words="Invalid learning rate"):
+def _check_one(lr):
     if isinstance(lr, hookgrad.Tensor) and lr.numel() != 1:
         raise ValueError("Tensor lr must be 1-element")
+
+
+def _check_rate(lr, words="Invalid learning rate"):
+    _check_one(lr)
     if not 0.0 <= lr:
         raise ValueError(f"{words}: {lr}")
 

@@ -6,7 +6,7 @@ import hookgrad
 
 from .._C import _dispatches, sgd_step, states_of
 from ._by_parameter import _ByParameter, _decayed
-from .optimizer import _check_fused, _check_not_negative, _check_rate, _get_value, _to_scalar
+from .optimizer import _check_fused, _check_one, _get_value, _to_scalar
 
 _NO_STATES = repeat({})  # one for as many parameters as there are
 
@@ -45,8 +45,10 @@ class SGD(_ByParameter):
         differentiable=False,
         fused=None,
     ):
-        _check_rate(lr)
-        _check_not_negative(("momentum value", momentum), ("weight_decay value", weight_decay))
+        _check_one(lr)
+        for words, value in (("learning rate", lr), ("momentum value", momentum), ("weight_decay value", weight_decay)):
+            if value < 0.0:  # which NaN is not: of SGD's settings PyTorch takes it
+                raise ValueError(f"Invalid {words}: {value}")
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
