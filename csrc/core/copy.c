@@ -1,4 +1,5 @@
 /* Copies, fills, single numbers, and the rules of shapes and dtypes every op needs. */
+#include "gemm_impl.h"
 #include "k_impl.h"
 #include "pool_impl.h"
 #include "shape_impl.h"
@@ -271,8 +272,11 @@ enum { LINE = 64, ACROSS = 256 };
 
 #define TILES(size, type)                                                                                              \
     static void tile_##size(int64_t m, int64_t n, char *to, int64_t to_row, const char *from, int64_t from_row) {      \
-        type tile[LINE / size][ACROSS + 1];                                                                            \
-        for (int64_t i = 0; i < n; i++) {                                                                              \
+        enum { ROW = ACROSS + LINE / size };                                                                           \
+        type tile[LINE / size][ROW];                                                                                   \
+        const bool by_vectors = size == sizeof(float) && m >= 4 && hg_has_tiles();                                     \
+        if (by_vectors) hg_turn_in_room((const float *)(const void *)from, from_row / size, n, m, (float *)tile, ROW); \
+        for (int64_t i = 0; i < n && !by_vectors; i++) {                                                               \
             const type *in = (const type *)(const void *)(from + i * from_row);                                        \
             for (int64_t j = 0; j < m; j++) tile[j][i] = in[j];                                                        \
         }                                                                                                              \

@@ -45,7 +45,9 @@ enum { HG_PANEL = 32 }; /* columns, whole vectors, that tiles compute together o
 bool hg_has_tiles(void); /* Does k_gemm.c know this processor? Otherwise it must not be called. */
 /* to[p * ld + i] = x[i * row + p], for n rows of k. */
 void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
-/* The same with row i at x + at[i], and room for whole vectors behind the last number. */
+/* The same with room for whole vectors behind each row of `to`. */
+void hg_turn_in_room(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
+/* The same as hg_turn() with row i at x + at[i], and room for whole vectors behind the last number. */
 void hg_turn_rows(const float *x, const int32_t *at, int64_t n, int64_t k, float *to, int64_t ld);
 /* `n` products, step[]: from one a, b, c and add to the next. */
 void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]);

@@ -186,6 +186,10 @@ void hg_turn(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64
         for (int64_t p = 0; p < k; p++) to[p * ld + i] = x[i * row + p];
 }
 
+void hg_turn_in_room(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld) {
+    turn(this_machine(), x, row, 1, n, k, to, ld);
+}
+
 void hg_turn_rows(const float *x, const int32_t *at, int64_t n, int64_t k, float *to, int64_t ld) {
     const machine *m = this_machine();
     const float *row[16];
@@ -338,7 +342,8 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     /* The second cache is fast enough for b, if its rows find places there. */
     bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->k > 1 && g->b_row % PAGE == 0));
     /* Where b fits into the first cache the rows of a tile meet all of it, as then a and c are moved in order. */
-    const bool low = !g->b_at && n > 2 * panel && g->k * n <= FITTING && (g->k >= SHORT || n * (i1 - i0) >= BEYOND);
+    const bool low = !g->b_at && n > 2 * panel && g->k * hg_least(n, WIDE) <= FITTING &&
+                     (g->k >= SHORT || n * (i1 - i0) >= BEYOND);
     /* Weights of a convolution lie along k, and are read again for each image: they stay where they are. */
     bool copy_a = !g->b_at && !low && n > 4 * panel && (g->a_col != 1 || crowd(m->rows, g->a_row) > WAYS);
     /* A panel that one block of a needs is not kept. */
@@ -419,11 +424,14 @@ typedef struct job {
     int64_t unit; /* rows or columns */
 } job;
 
+/* Are `n` rows of k too short for dots, which would add up number by number? Turned they fill tiles. */
+static bool is_shallow(int64_t k, int64_t n) { return k < LINE && n > HG_PANEL; }
+
 /* Is it a matrix and a vector, read along its rows (dots) or added up (sums: columns, of which one row reads much)? */
 static way way_of(const hg_product *g) {
     if (g->b_at) return g->n >= g->m ? BY_COLUMNS : BY_ROWS;
     if (g->m == 1) {
-        if (g->b_row == 1 && g->a_col == 1 && g->k > 1) return BY_DOTS_OF_B;
+        if (g->b_row == 1 && g->a_col == 1 && g->k > 1 && !is_shallow(g->k, g->n)) return BY_DOTS_OF_B;
         if (g->b_col == 1) return BY_SUMS;
     }
     if (g->n == 1 && g->a_col == 1 && g->b_row == 1) return BY_DOTS;
@@ -487,11 +495,12 @@ static void run_batches(void *arg, int64_t begin, int64_t end) {
 
 void hg_product_run(const hg_product *g, int64_t n, const int64_t step[4]) {
     const machine *m = this_machine();
-    if (g->n == 1 && g->m > 1 && g->a_row == 1 && g->a_col > 1 && g->c_row == 1 && !g->b_at &&
-        (!g->add || g->add_row == 1)) { /* a column of sums is a row of them */
+    const bool is_row = g->n == 1 && g->m > 1 && g->c_row == 1 && !g->b_at && (!g->add || g->add_row == 1);
+    if (is_row && ((g->a_row == 1 && g->a_col > 1) || (g->a_col == 1 && is_shallow(g->k, g->m)))) {
+        /* a column of sums is a row of them */
         hg_product row = *g;
         row.m = 1, row.n = g->m;
-        row.a = g->b, row.a_col = g->b_row, row.b = g->a, row.b_row = g->a_col, row.b_col = 1;
+        row.a = g->b, row.a_col = g->b_row, row.b = g->a, row.b_row = g->a_col, row.b_col = g->a_row;
         hg_product_run(&row, n, n == 1 ? NULL : (int64_t[]){step[1], step[0], step[2], step[3]});
         return;
     }
