@@ -1,13 +1,8 @@
-"""What ops may not do within the transforms of torch.func (Note [Levels] in op.c), and how they draw random numbers in a map.
-
-A map draws for all samples at once, as PyTorch's: the first sample does, at each of its draws, and the others take their parts.
-What is drawn by the values of an argument, they draw one by one, each from the state that it would have met.
-"""
+"""What ops may not do within the transforms of torch.func (Note [Levels] in op.c), and which of them are of samples."""
 
 from textwrap import indent
 
 from . import _C
-from .random import get_rng_state, set_rng_state
 
 _READING = {
     "item": "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a Tensor, please "
@@ -18,6 +13,7 @@ _READING = {
     ".data=": "mutating directly with `.data` under vmap transform is not allowed.",
 }
 _READING["numpy"] = _READING["data"]
+_DYNAMIC = frozenset("nonzero nonzero_numpy where _unique2 _unique_dim _unique_consecutive".split())
 
 
 def tensors_of(args):
@@ -25,53 +21,88 @@ def tensors_of(args):
     return [t for t in every if isinstance(t, _C.Tensor)]
 
 
-def of(values):
-    """The levels of the tensors among them."""
+def in_map(t):
+    """None, where it is no sample of a map that is under way."""
+    known = getattr(t, "_in_map", None)
+    return known if known and known.samples.live else None
+
+
+def known_as(t, other):
+    """`other` stands for t."""
+    if (known := in_map(t)) is not None:
+        other._in_map = known
+        _C._levels(other, _C._levels(t, 0) | 64)
+
+
+def alias(t):
+    """Another sample of what t is one of, without t's history; None: it is none."""
+    known = in_map(t)
+    return known and known.samples.sample(known.whole, known.mapped, _C._levels(t, 0))
+
+
+def of(transforms, values):
+    """The levels of the tensors among them; of maps, those that have another for each sample."""
     levels = 0
     for t in values:
         if isinstance(t, _C.Tensor):
-            levels |= _C._levels(t, 0)
+            levels |= _C._levels(t, 0) & ~transforms.maps
+            while known := in_map(t):
+                t, levels = known.whole, levels | known.samples.level * known.mapped
     return levels
 
 
-def of_reading(what):
-    """A number ("item"), a condition ("bool"), elements ("data") or the `.data` are wanted of a sample."""
-    raise RuntimeError(_READING[what])
+def of_reading(transforms, what, tensor):
+    """A number ("item"), a condition ("bool"), elements ("data") or the `.data` are wanted of a tensor."""
+    if of(transforms, (tensor,)) & (transforms.maps | (transforms.derives if what == "numpy" else 0)):
+        raise RuntimeError(_READING[what])
 
 
-def of_call(transforms, id, inplace, args, kwargs):
-    """An op is called that may have no place here. What stands in for its result; None: nothing does."""
+def of_call(transforms, id, inplace, args, kwargs, records, own):
+    """An op is called that is one of samples, or may have no place here. What stands in for its result; None: nothing does. `own`: it is
+    a derivative's, which knows what it does."""
     from ._ops import overload_of, row_of
 
-    row, others = row_of(id), of(tensors_of(args[inplace:])) & transforms.maps
+    tensors = tensors_of((*args, *kwargs.values()))
+    row, others = row_of(id), of(transforms, tensors[inplace:]) & transforms.maps
     name = row["name"]
-    if inplace:
-        _written(transforms, overload_of(id, True, args, kwargs).name(), of(args[:1]), others)
-    if transforms.samples and (name == "_dropout_mask" or any(p["type"] == "Generator" for p in row["params"])):
-        return _draw(transforms, row, inplace, args, kwargs)
-    indexes = name in ("_index", "index_put")
-    if indexes and of([t for t in tensors_of(args[1:2]) if t.dtype == _C.bool]) & transforms.maps:
-        raise RuntimeError(
-            "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
-            "with a boolean mask."
-        )
-    if inplace or indexes or not others:
+    samples = transforms.samples
+    draws = samples and (name == "_dropout_mask" or any(p["type"] == "Generator" for p in row["params"]))
+    if inplace and not own and not (draws and samples.randomness != "different"):
+        _written(transforms, overload_of(id, True, args, kwargs).name(), of(transforms, args[:1]), others)
+    if draws:
+        return samples.draw(id, inplace, args, kwargs)
+    if others and not own:
+        _refuse(transforms, row, args)
+    known = [known.samples for t in tensors if (known := getattr(t, "_in_map", None)) and known.samples.live]
+    if not known:
         return None
-    if name == "equal":
+    return max(known, key=lambda samples: samples.depth).call(id, inplace, args, kwargs, records)
+
+
+def _refuse(transforms, row, args):
+    name = row["name"]
+    if name in ("_index", "index_put"):
+        if of(transforms, [t for t in tensors_of(args[1:2]) if t.dtype == _C.bool]) & transforms.maps:
+            raise RuntimeError(
+                "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "
+                "with a boolean mask."
+            )
+    elif name == "equal":
         raise RuntimeError("Batching rule not implemented for aten::equal. We could not generate a fallback.")
-    if name == "native_batch_norm":
-        if args[5] and of(args[:1]) & transforms.maps & ~of(args[3:4]) and args[3] is not None:
+    elif name == "native_batch_norm":
+        if args[5] and of(transforms, args[:1]) & transforms.maps & ~of(transforms, args[3:4]) and args[3] is not None:
             raise RuntimeError(
                 "Batch norm got a batched tensor as input while the running_mean or running_var, which will be updated in place, "
                 "were not batched."
             )
-    elif name != "masked_select":
+    elif name == "masked_select":
+        if of(transforms, args[1:]) & transforms.maps:
+            raise RuntimeError("vmap: Attempted to vmap over `mask` in torch.masked_select(self, mask)")
+    elif name in _DYNAMIC and not (name == "where" and len(args) > 1):
         raise RuntimeError(
             "vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over "
             f"aten::{name.removesuffix('_numpy')}."
         )
-    elif of(args[1:]) & transforms.maps:
-        raise RuntimeError("vmap: Attempted to vmap over `mask` in torch.masked_select(self, mask)")
 
 
 def _written(transforms, name, levels, others):
@@ -91,22 +122,22 @@ def _written(transforms, name, levels, others):
 
 
 def shown(transforms, tensor):
-    """The text of a tensor that transforms know, as PyTorch's wrappers of it show themselves; a map's sample is a batch of one.
+    """The text of a tensor that transforms know, as PyTorch's wrappers of it show themselves.
     None: it is not one."""
     from .autograd import forward_ad
 
-    levels = of((tensor,)) & (transforms.maps | transforms.derives)
+    value, maps, levels = tensor, 0, of(transforms, (tensor,)) & transforms.derives
+    while known := getattr(value, "_in_map", None):
+        value, maps = known.whole, maps | known.samples.level * known.mapped
     if not tensor.requires_grad and forward_ad._tangent(tensor) is None:
-        levels &= transforms.maps
+        levels = 0
+    levels |= maps
     if not levels:
         return None
-    told, maps = _C._without_duals(1), levels & transforms.maps
+    told = _C._without_duals(1)
     try:
         with transforms.being({}):
-            value = tensor.detach()
-            for _ in range(maps.bit_count()):
-                value = value.unsqueeze(0)
-            text = repr(value)
+            text = repr(value.detach())
     finally:
         _C._without_duals(told)
     for i in range(6):
@@ -118,46 +149,3 @@ def shown(transforms, tensor):
 
 def refuse_random():
     raise RuntimeError("vmap: called random operation while in randomness error mode.")
-
-
-def _draw(transforms, row, inplace, args, kwargs):
-    samples, tensors = transforms.samples, tensors_of(args)
-    bit, several = samples.level, samples.randomness == "different"
-    if samples.randomness == "error":
-        refuse_random()
-    like = row["name"].endswith("_like") or row["name"] in ("_dropout_mask", "bernoulli") and len(args) == 2
-    if not several and of(tensors) & bit and not (inplace or like):
-        raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input.")
-    if several and inplace and not of(tensors) & bit:
-        raise RuntimeError("vmap: Cannot ask for different inplace randomness on an unbatched tensor.")
-    if "generator" in kwargs:
-        return None
-    op, n = _C._op_of_row(row["id"], inplace), samples.n if several else 1
-    i, turn = samples.turn()
-    drawn = samples.drawn
-
-    def call():
-        return op(args[0].detach().clone(), *args[1:], **kwargs) if inplace else op(*args, **kwargs)
-
-    with transforms.being(samples.outside):
-        if row["name"] != "randperm" and len(tensors) == (inplace or like):
-            if turn not in drawn:
-                if tensors and several:
-                    drawn[turn] = op(args[0].detach().expand(n, *args[0].shape).clone(), *args[1:], **kwargs)
-                elif several:
-                    drawn[turn] = op(*[[n, *a] if isinstance(a, list) else a for a in args], **kwargs)
-                else:
-                    drawn[turn] = call()
-            result = drawn[turn][i] if several else drawn[turn].clone()
-        else:
-            if turn not in drawn:
-                drawn[turn] = [get_rng_state()]
-                for _ in range(n):
-                    call()
-                    drawn[turn].append(get_rng_state())
-            last = get_rng_state()
-            set_rng_state(drawn[turn][i * several])
-            result = call()
-            set_rng_state(last)
-    _C._levels(result, transforms.derives | bit * several)
-    return result

@@ -1,18 +1,12 @@
-"""The samples of a `vmap`, side by side once one of them applies a Function whose `vmap` is its own.
+"""The samples of a `vmap`: Note [Samples] in _batched.py."""
 
-Note [Samples side by side]
-`vmap` calls its function once for each sample, one after another. A Function's own `vmap` wants all of them at once. So where the
-first sample comes to such a Function, each of the others is begun in a thread of its own, and goes as far as to the same call;
-the Function's `vmap` is called once, and each sample goes on with its part of what that returned. Only one of these threads runs
-at a time, so a program sees them in order.
-"""
-
-import threading
 from typing import NamedTuple
 
 from . import _C
-from .autograd.forward_ad import _here
-from .autograd.grad_mode import set_grad_enabled
+from ._batched import Call, Value
+from ._levels import refuse_random, tensors_of
+from ._ops import MOVES, row_of
+from .autograd.function import Function
 from .utils._pytree import tree_flatten, tree_unflatten
 
 
@@ -43,161 +37,272 @@ class VmapInfo(NamedTuple):
     randomness: str
 
 
-class _Abandoned(BaseException):
-    """Another sample has failed: ends this one."""
+class InMap(NamedTuple):
+    """What a tensor stands for outside of the map whose sample it is."""
 
-
-class _Sample(threading.Thread):
-    """One of the samples after the first."""
-
-    def __init__(self, samples, i):
-        super().__init__(daemon=True)
-        self.samples, self.i = samples, i
-        self.may_go, self.has_stopped = threading.Semaphore(0), threading.Semaphore(0)
-        self.wanted = self.answer = self.result = self.error = None
-
-    def run(self):
-        vars(_here).update(self.samples.duals)
-        self.samples.transforms.become(self.samples.state)
-        try:
-            with set_grad_enabled(self.samples.mode):
-                self.result = self.samples.call(self.i)
-        except BaseException as error:
-            self.error = error
-        self.wanted = None
-        self.has_stopped.release()
-
-    def ask(self, *wanted):
-        """In this thread: what the Function's `vmap` has for this sample, once the others are there too."""
-        self.wanted = wanted
-        self.has_stopped.release()
-        self.may_go.acquire()
-        if self.answer is _Abandoned:
-            raise _Abandoned
-        return self.answer
-
-    def go_on(self):
-        """In the first sample's thread: let this one run to the next such Function, or to its end."""
-        self.may_go.release() if self.ident else self.start()
-        self.has_stopped.acquire()
-        if self.error is not None:
-            raise self.error
+    whole: _C.Tensor
+    mapped: bool
+    samples: "Samples"
 
 
 class Samples:
-    """The samples of one `vmap`, of arguments with these leaves, mapped over these dimensions."""
+    """The samples of one `vmap`, that begins: n of them."""
 
-    def __init__(self, transforms, n, leaves, dims, randomness):
+    live = True
+
+    def __init__(self, transforms, n, randomness):
         self.transforms, self.outside, self.depth = transforms, dict(vars(transforms)), transforms.depth + 1
-        self.n, self.leaves, self.dims, self.randomness = n, leaves, dims, randomness
-        self.others = None
-        self.parts = []  # of each sample that has begun, the leaves
-        self.level, self.drawn, self.turns = transforms.level(), {}, {}
+        self.n, self.randomness, self.level, self.arguments = n, randomness, transforms.level(), []
 
-    def begin(self, i):
-        """The leaves of sample i."""
-        self.parts.append([t if d is None else self._mark(t.select(d, i)) for t, d in zip(self.leaves, self.dims)])
-        return self.parts[-1]
+    def sample(self, whole, mapped=True, levels=0):
+        """What stands for that batch, or for what is the same for all."""
+        if mapped:
+            size, strides, offset = whole.shape[1:], whole.stride()[1:], whole.storage_offset()
+            last = offset + sum([(n - 1) * step for n, step in zip(size, strides) if n])
+            t = _C._hollow(_C.Tensor, whole.dtype, size, strides, offset, (last + 1) * whole.dtype.itemsize)
+        else:
+            with self.transforms.being({}):
+                was = _C._grad_mode(False)
+                t = whole.detach()
+                _C._grad_mode(was)
+        _C._levels(t, levels | _C._levels(whole, 0) | self.level | 64)
+        t._in_map = InMap(whole, mapped, self)
+        return t
 
-    def _mark(self, tensor):
-        _C._levels(tensor, self.level)
-        return tensor
+    def knows(self, t):
+        known = getattr(t, "_in_map", None)
+        return known is not None and known.samples is self
 
-    def results(self, call):
-        """What `call(i)` gives for every sample i."""
-        self.call, self.state, self.mode = call, dict(vars(self.transforms)), _C.is_grad_enabled()
-        self.duals, results = dict(vars(_here)), []
-        try:
-            for i in range(self.n):
-                results.append(call(i))
-                if self.others is not None:
-                    for other in self.others:
-                        other.go_on()
-                        self._same(other.wanted is None)
-                        results.append(other.result)
-                    break
-        finally:
-            for other in self.others or ():
-                if other.wanted is not None:
-                    other.answer = _Abandoned
-                    other.may_go.release()
-                    other.has_stopped.acquire()
-        return results
+    def outside_of(self, t):
+        """(what it is outside, whether that is a batch)."""
+        return t._in_map[:2] if self.knows(t) else (t, False)
 
-    def turn(self):
-        """(The number of the sample that runs, how many random draws it has made): it makes one more."""
-        here = threading.current_thread()
-        i = here.i if here in (self.others or ()) else self.first if self.others else len(self.parts) - 1
-        self.turns[i] = turn = self.turns.get(i, -1) + 1
-        return i, turn
+    def given(self, t, dim):
+        """The sample of a batch along that dimension; None: of what is the same for all."""
+        if dim is None:
+            return t
+        batch = t if dim % t.dim() == 0 else t.movedim(dim, 0)
+        self.arguments.append((batch, t, dim % t.dim()))
+        return self.sample(batch)
 
-    @staticmethod
-    def _same(so):
-        if not so:
-            raise RuntimeError("vmap: the samples do not apply the same Functions with a vmap staticmethod")
+    def argument(self, batch):
+        """(the argument that this is the batch of, or the batch itself, along which dimension)"""
+        return next(((t, dim) for known, t, dim in self.arguments if known is batch), (batch, 0))
+
+    def call(self, number, inplace, args, kwargs, records):
+        """The result of an op called on samples."""
+        moves = inplace and row_of(number)["flags"] & MOVES
+        call = self._called(_out_of_place(number) if moves else number, inplace and not moves, args, kwargs)
+        mapped, levels = any(v.mapped for v in call.values.values()), 0
+        for t in tensors_of((*args, *kwargs.values())):
+            levels |= _C._levels(t, 0)
+        with self.transforms.being(self.outside):
+            was = _C._grad_mode(records)
+            try:
+                made = call.made()
+            finally:
+                _C._grad_mode(was)
+        if moves:  # the sample itself, too
+            args[0]._in_map = InMap(made, mapped, self)
+            return None
+        if inplace:
+            return args[0]
+        if isinstance(made, (tuple, list)):
+            return [self.sample(t, mapped, levels) for t in made]
+        return self.sample(made, mapped, levels)
+
+    def draw(self, number, inplace, args, kwargs):
+        """What a random op gives the samples."""
+        call = self._called(number, inplace, args, kwargs)
+        name, several, own = call.row["name"], self.randomness == "different", tensors_of(args[:1])
+        like = inplace or name.endswith("_like") or name in ("_dropout_mask", "bernoulli") and len(args) == 2
+        if self.randomness == "error":
+            refuse_random()
+        if not several and any(call[t].mapped for t in tensors_of(args)[like:]):
+            raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input.")
+        if several and inplace and not call[own[0]].mapped:
+            raise RuntimeError("vmap: Cannot ask for different inplace randomness on an unbatched tensor.")
+
+        def batch(v):
+            return call.aligned(Value(call.batch(v), True, v.rank))
+
+        levels = self.transforms.derives
+        with self.transforms.being(self.outside):
+            if several and name == "randperm":
+                made = call.each()
+            elif several and name == "multinomial" and call.rank == 2:
+                made = call.on(lambda v: batch(v).flatten(0, 1)).unflatten(0, (self.n, -1))
+            elif several:
+                made = call.on(batch, [[self.n, *a] if isinstance(a, list) else a for a in args])
+            elif inplace and call[own[0]].mapped:
+                whole = call[own[0]].whole
+                made = whole.copy_(call.op(whole[0].clone(), *args[1:], **kwargs))
+            else:
+                made = call.on(lambda v: v.whole[0] if v.mapped else v.whole)
+                _C._levels(made, levels)
+        return args[0] if inplace else self.sample(made, True, levels) if several else made
+
+    def _called(self, number, inplace, args, kwargs):
+        tensors = tensors_of((*args, *kwargs.values()))
+        values = {id(t): Value(*self.outside_of(t), t.dim()) for t in tensors}
+        return Call(self.n, number, inplace, args, kwargs, values)
+
+    def each(self, call, leaves, rebuild):
+        """The results of what knows no batches, called for one entry after another."""
+        pairs = [self.outside_of(t) if isinstance(t, _C.Tensor) else (t, False) for t in leaves]
+        with self.transforms.being(self.outside):
+            every = [
+                flatten(call(*rebuild([t.select(0, i) if mapped else t for t, mapped in pairs]))) for i in range(self.n)
+            ]
+            outs = [_C.stack(column) for column in zip(*[leaves for leaves, _ in every])]
+        return every[0][1]([self.sample(t, True, self.transforms.derives) for t in outs])
 
     def apply(self, cls, *args):
-        """Of a sample's call of a Function, the result by that Function's `vmap`."""
-        if not any(map(self._knows, flatten(args)[0])):
-            with self.transforms.being(self.outside):
-                return cls.apply(*args)
-        here = threading.current_thread()
-        if any(here is other for other in self.others or ()):
-            return here.ask(cls, args)
-        if self.others is None:
-            self.first = len(self.parts) - 1
-            self.others = [_Sample(self, i) for i in range(self.first + 1, self.n)]
-        every = [args]
-        for other in self.others:
-            other.go_on()
-            self._same(other.wanted is not None and other.wanted[0] is cls and len(other.wanted[1]) == len(args))
-            every.append(other.wanted[1])
-        answers = self._answers(cls, every)
-        for other, answer in zip(self.others, answers[1:]):
-            other.answer = answer
-        return answers[0]
-
-    def _answers(self, cls, every):
-        leaves, rebuild = flatten(every[0])
-        columns = zip(*[flatten(args)[0] for args in every])
-        dims, leaves = zip(*map(self._batched, columns)) if leaves else ((), ())
+        """The result of a Function called on samples."""
+        leaves, rebuild = flatten(args)
+        pairs = [self.outside_of(t) if isinstance(t, _C.Tensor) else (t, False) for t in leaves]
+        has_own = cls.vmap is not Function.vmap
+        given = [(t, None) if not mapped else self.argument(t) if has_own else (t, 0) for t, mapped in pairs]
+        outside, in_dims = rebuild([t for t, _ in given]), rebuild([d for _, d in given])
         with self.transforms.being(self.outside):
-            result = cls.vmap(VmapInfo(len(every), self.randomness), rebuild(dims), *rebuild(leaves))
-        if not (isinstance(result, tuple) and len(result) == 2):
-            got = f"{len(result)} returns" if isinstance(result, tuple) else f"a {type(result)}"
-            raise RuntimeError(
-                "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
-                f"with the output. Got {got} instead"
-            )
-        output, out_dims = result
-        outs, rebuild = flatten(output)
-        given = {id(t): d for d, t in zip(dims, leaves) if isinstance(t, _C.Tensor)}
-        dims = dims_of(out_dims, output)
-        if dims is None:
-            raise RuntimeError(
-                f"The autograd.Function's vmap staticmethod returned an incompatible (output, out_dims) tuple. Expected {out_dims=} to "
-                f"be compatible with the structure of `output`. out_dims has structure {tree_flatten(out_dims)[1]} but output has "
-                f"structure {tree_flatten(output)[1]}. For more details, please see "
-                "https://pytorch.org/docs/main/notes/extending.func.html"
-            )
-        dims = [given.get(id(t), d) for t, d in zip(outs, dims)]  # what came as an argument keeps its dimension
-        return [
-            rebuild([t if d is None else self._mark(t.select(d, i)) for t, d in zip(outs, dims)])
-            for i in range(len(every))
-        ]
+            if not any(mapped for _, mapped in pairs):
+                return cls.apply(*outside)
+            if has_own:
+                outs, dims, rebuild = _answer(cls, VmapInfo(self.n, self.randomness), in_dims, outside)
+                same = {id(t): d for t, d in given if d is not None}  # what came as an argument keeps its dimension
+                dims = [same.get(id(t), d) for t, d in zip(outs, dims)]
+                outs = [t.movedim(d, 0) if d else t for t, d in zip(outs, dims)]
+            else:
+                outs, dims, rebuild = mapped_function(self, cls, in_dims).results(outside)
+        levels = self.transforms.derives
+        return rebuild([t if d is None else self.sample(t, True, levels) for t, d in zip(outs, dims)])
 
-    def _knows(self, value):
-        return isinstance(value, _C.Tensor) and _C._levels(value, 0) & self.level
 
-    def whole(self, column):
-        """(its dimension, the batch) where these are an argument of all samples; else None."""
-        for k, (leaf, dim) in enumerate(zip(self.leaves, self.dims)):
-            if dim is not None and len(column) == self.n and all(t is self.parts[i][k] for i, t in enumerate(column)):
-                return dim % leaf.dim(), leaf
-        return None
+def _answer(cls, info, in_dims, args):
+    """(what the Function's own `vmap` gives, the dimensions of the batches, how to put others in their places)"""
+    result = cls.vmap(info, in_dims, *args)
+    if not (isinstance(result, tuple) and len(result) == 2):
+        got = f"{len(result)} returns" if isinstance(result, tuple) else f"a {type(result)}"
+        raise RuntimeError(
+            "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible "
+            f"with the output. Got {got} instead"
+        )
+    output, out_dims = result
+    outs, rebuild = flatten(output)
+    dims = dims_of(out_dims, output)
+    if dims is None:
+        raise RuntimeError(
+            f"The autograd.Function's vmap staticmethod returned an incompatible (output, out_dims) tuple. Expected {out_dims=} to "
+            f"be compatible with the structure of `output`. out_dims has structure {tree_flatten(out_dims)[1]} but output has "
+            f"structure {tree_flatten(output)[1]}. For more details, please see "
+            "https://pytorch.org/docs/main/notes/extending.func.html"
+        )
+    return outs, dims, rebuild
 
-    def _batched(self, column):
-        """An argument of all samples: (its dimension, the batch), or (None, what it is for all)."""
-        if not self._knows(column[0]):
-            return None, column[0]
-        return self.whole(column) or (0, _C.stack(list(column)))
+
+# ---- Functions without a vmap of their own ---------------------------------------------------------------------------------
+
+
+class _Context:
+    """What a Function finds as its context within a map: what it saves is saved for it outside."""
+
+    to_save = dirty = constant = ()
+    materializes = True
+
+    def save_for_backward(self, *tensors):
+        self.to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    def mark_dirty(self, *tensors):
+        self.dirty = tensors
+
+    def mark_non_differentiable(self, *tensors):
+        self.constant = tensors
+
+    def set_materialize_grads(self, value):
+        self.materializes = value
+
+
+def mapped_function(samples, cls, in_dims):
+    """A Function of batches that does for all samples what `cls` does for one."""
+    transforms = samples.transforms
+
+    def within(call, values, mapped):
+        """(the results of `call` outside of the map, which of them are batches, what they form)"""
+        inner = Samples(transforms, samples.n, samples.randomness)
+        with transforms.inside(vmap=True, samples=inner):
+            out = call([inner.sample(t) if m and t is not None else t for t, m in zip(values, mapped)])
+            leaves, rebuild = flatten(out)
+            pairs = [inner.outside_of(t) if isinstance(t, _C.Tensor) else (t, False) for t in leaves]
+        inner.live = False
+        return [t for t, _ in pairs], [m for _, m in pairs], rebuild
+
+    class Mapped(Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(*args):
+            inner, (leaves, rebuild) = _Context(), flatten(args)
+
+            def call(values):
+                given = rebuild(values)
+                output = cls.forward(*given)
+                cls.setup_context(inner, given, output)
+                return output, inner.to_save, inner.dirty, inner.constant
+
+            outs, mapped, build = within(call, leaves, [d is not None for d in flatten(in_dims)[0]])
+            Mapped.inner, (output, inner.saved, inner.dirty, inner.constant) = inner, build(outs)
+            whole_mapped, inner.mapped, _, _ = build(mapped)
+            Mapped.out = flatten(output)[1], flatten(whole_mapped)[0]
+            return output
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.inner, ctx.out = Mapped.inner, Mapped.out
+            ctx.save_for_backward(*ctx.inner.saved)
+            ctx.save_for_forward(*ctx.inner.saved)
+            ctx.mark_dirty(*ctx.inner.dirty)
+            ctx.mark_non_differentiable(*ctx.inner.constant)
+            ctx.set_materialize_grads(ctx.inner.materializes)
+
+        @classmethod
+        def results(mapped_class, args):
+            leaves, rebuild = flatten(mapped_class.apply(*args))
+            return leaves, [0 if m else None for m in Mapped.out[1]], rebuild
+
+        @staticmethod
+        def differentiated(ctx, rule, given, mapped):
+            inner, n = ctx.inner, len(ctx.saved_tensors)
+            inner.needs_input_grad = ctx.needs_input_grad
+
+            def call(values):
+                inner.saved_tensors = tuple(values[:n])
+                out = rule(inner, *values[n:])
+                return out if isinstance(out, tuple) else (out,)
+
+            outs, are_mapped, _ = within(call, [*ctx.saved_tensors, *given], [*inner.mapped, *mapped])
+            return outs, are_mapped
+
+        @staticmethod
+        def backward(ctx, *grads):
+            outs, mapped = Mapped.differentiated(ctx, cls.backward, grads, ctx.out[1])
+            return tuple([t.sum(0) if m and d is None else _spread(t, m, d) for t, m, d in zip(outs, mapped, in_dims)])
+
+    def _spread(t, mapped, dim):
+        return t if t is None or mapped or dim is None else t.expand(samples.n, *t.shape)
+
+    def jvp(ctx, *tangents):
+        outs, mapped = Mapped.differentiated(ctx, cls.jvp, tangents, [d == 0 for d in in_dims])
+        outs = [_spread(t, m, 0 if o else None) for t, m, o in zip(outs, mapped, ctx.out[1])]
+        return tuple(outs) if len(outs) > 1 else outs[0]
+
+    if cls.jvp is not Function.jvp:
+        Mapped.jvp = staticmethod(jvp)
+    Mapped.__name__ = Mapped.__qualname__ = f"Vmapped{cls.__name__}"
+    return Mapped
+
+
+def _out_of_place(number):
+    row = row_of(number)
+    return next(r["id"] for r in _C.op_table() if r["name"] == row["name"][:-1] and r["overload"] == row["overload"])

@@ -241,7 +241,7 @@ def _str(self, *, tensor_contents=None):
         with hookgrad.utils._python_dispatch._disable_current_modes():
             return _str(self, tensor_contents=tensor_contents)
     transforms = hookgrad.autograd.function._transforms
-    if transforms and transforms.depth and (text := hookgrad._levels.shown(transforms, self)) is not None:
+    if transforms and (text := hookgrad._levels.shown(transforms, self)) is not None:
         return text
     kind = type(self)
     is_plain = kind is hookgrad.Tensor or kind.__name__ == "Parameter" and kind is hookgrad.nn.Parameter

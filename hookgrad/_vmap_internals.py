@@ -1,3 +1,3 @@
 """vmap() under the name that it had before torch.func, which torchmin imports."""
 
-from .func import vmap as _vmap  # noqa: F401
+from .func import _vmap  # noqa: F401

@@ -2,7 +2,7 @@
 
 All of it stands on autograd as it is: a transform calls the function on tensors of its own and differentiates what comes out,
 so that transforms nest, and what they give can itself be differentiated with respect to tensors that require a gradient. `vmap`
-calls the function once for each entry of the batch.
+calls the function once, for all entries of the batch (Note [Samples] in _batched.py).
 
 Source: https://docs.pytorch.org/docs/stable/func.html
 """
@@ -13,6 +13,7 @@ from functools import partial, wraps
 
 from . import _C, _levels
 from . import autograd as _autograd
+from ._levels import alias, in_map, known_as
 from ._samples import Samples
 from ._samples import dims_of as _spread
 from ._samples import flatten as _flatten
@@ -64,7 +65,19 @@ def _mine(leaves):
     for leaf in leaves:
         if not isinstance(leaf, _C.Tensor):
             raise ValueError(f"Thing passed to transform API must be Tensor, got {type(leaf)}")
-    return [t.view_as(t) if t.requires_grad else _detached(t)._requires() for t in _saveable(leaves)]
+    samples, leaves = _transforms.samples, _saveable(leaves)
+    if samples is not None:  # what is the same for all of them has a gradient for each
+        leaves = [t if samples.knows(t) else _unmapped_sample(samples, t) for t in leaves]
+    return [t.view_as(t) if t.requires_grad else _detached(t)._requires() for t in leaves]
+
+
+def _unmapped_sample(samples, t):
+    """With the tangents that t has within the map."""
+    sample = samples.sample(t, False)
+    for level in _autograd.forward_ad._levels():
+        if level.depth >= samples.depth and (tangent := level.tangents.get(t)) is not None:
+            level.tangents[sample] = tangent
+    return sample
 
 
 def _brought(tree):
@@ -86,8 +99,10 @@ def _saveable(tensors):
 
 
 def _detached(t):
-    """It keeps its tangents, where dual tensors are about."""
-    return _autograd.forward_ad._detached(t) if _C._has_duals() else t.detach()
+    """It keeps its tangents, where dual tensors are about, and stays a sample of what it is one of."""
+    if _C._has_duals():
+        return _autograd.forward_ad._detached(t)
+    return t.detach() if (same := alias(t)) is None else same
 
 
 def _drawn(structure):
@@ -115,7 +130,16 @@ def _settled(tensors, mine, recording):
     def kept(t):
         return recording and (id(t) not in own if t.grad_fn is None else depends(t.grad_fn))
 
-    return [t if not t.requires_grad or kept(t) else _detached(t) for t in tensors]
+    def settled(t):
+        if t.requires_grad:
+            return t if kept(t) else _detached(t)
+        known = in_map(t)  # of a map within the transform
+        whole = known and settled(known.whole)
+        return (
+            t if known is None or whole is known.whole else known.samples.sample(whole, known.mapped, _C._levels(t, 0))
+        )
+
+    return list(map(settled, tensors))
 
 
 def _gradients(outputs, inputs, starts):
@@ -274,27 +298,34 @@ class _Transforms(threading.local):
 
     def below(self, kernel, *args, **kwargs):
         """Call what knows nothing of transforms."""
+        leaves, rebuild = _flatten((args, kwargs))
+        known = [known.samples for t in _levels.tensors_of(leaves) if (known := in_map(t))]
+        if known:
+            innermost = max(known, key=lambda samples: samples.depth)
+            return innermost.each(lambda args, kwargs: self.below(kernel, *args, **kwargs), leaves, rebuild)
         with self.being({}):
             result = kernel(*args, **kwargs)
-        levels = _levels.of(_flatten((args, kwargs))[0]) & self.maps | self.derives
+        levels = self.derives
         for t in _flatten(result)[0]:
             if isinstance(t, _C.Tensor):
                 _C._levels(t, levels)
         return result
 
-    def asked(self, what, levels, args=None, kwargs=None, records=False):
+    def asked(self, what, levels, args=None, kwargs=None, records=False, own=False):
         """Of a number that is wanted of a sample, or of an op that may have no place here."""
         if what == "hook":  # of what jacfwd differentiates, where PyTorch records nothing
             return self.depth == self.asks + 1 and self.by_duals()
-        if args is None:
-            _levels.of_reading(what)
+        if what == "as":  # `args` is known as `kwargs`
+            return kwargs is not None and known_as(args, kwargs)
+        if isinstance(what, str):
+            return _levels.of_reading(self, what, args)
         if not records and any(t.requires_grad for t in _levels.tensors_of((*args, *kwargs.values()))):
             self.by_duals()
-        return _levels.of_call(self, what, levels, args, kwargs)
+        return _levels.of_call(self, what, levels, args, kwargs, records, own)
 
     def forward(self, cls):
         """What to call for the class's `forward` there, and whether that is all there is to do."""
-        if self.samples is None or cls.vmap is function.Function.vmap:
+        if self.samples is None:
             return partial(self._underived, cls.forward), False
         return partial(self._underived, partial(self.samples.apply, cls)), self.depth == self.samples.depth
 
@@ -547,32 +578,29 @@ def jacrev(func, argnums=0, *, has_aux=False, chunk_size=None, _preallocate_and_
     """
     if chunk_size is not None and chunk_size <= 0:
         raise ValueError("jacrev: `chunk_size` should be greater than 0.")
-    return _by_rows(func, argnums, has_aux, "vjp(f, *primals)")
+    return _by_rows(func, argnums, has_aux, "vjp(f, *primals)", chunk_size=chunk_size)
 
 
-def _by_rows(func, argnums, has_aux, name, forward=False):
+def _by_rows(func, argnums, has_aux, name, forward=False, chunk_size=None):
     @wraps(func)
     def wrapper(*args, **kwargs):
         tree, replaced = _chosen(args, argnums, kwargs)
         call = _Call(lambda values: _applied(func, replaced(values)), tree, has_aux, name, forward)
-        blocks = []
-        for k, output in enumerate(call.outputs):
-            rows = []
-            for i in range(output.numel()):
-                start = _C.zeros_like(output).reshape(-1)
-                start[i] = 1
-                rows.append(
-                    call.gradients(
-                        [start.view_as(o) if j == k else _C.zeros_like(o) for j, o in enumerate(call.outputs)]
-                    )
-                )
-            columns = [
-                _C.stack([row[j] for row in rows]).view(output.shape + x.shape).to((output if forward else x).dtype)
-                if rows
-                else x.new_zeros(output.shape + x.shape)
-                for j, x in enumerate(call.mine)
-            ]
-            blocks.append(call.rebuild(columns))
+        sizes = [o.numel() for o in call.outputs]
+        with inference_mode(False):  # derivatives save them
+            rows = _C.eye(sum(sizes)).split(sizes, 1)
+            starts = [part.to(o.dtype).view(-1, *o.shape) for part, o in zip(rows, call.outputs)]
+        columns = vmap(lambda *starts: call.gradients(starts), chunk_size=chunk_size)(*starts)
+        columns = [column.split(sizes) for column in columns]
+        blocks = [
+            call.rebuild(
+                [
+                    column[k].view(o.shape + x.shape).to((o if forward else x).dtype)
+                    for column, x in zip(columns, call.mine)
+                ]
+            )
+            for k, o in enumerate(call.outputs)
+        ]
         result = call.output(blocks)
         return (result, call.aux) if has_aux else result
 
@@ -701,7 +729,12 @@ def _mapped(name, in_dims, out_dims, args):
     return leaves, dims, rebuild, sizes[0]
 
 
-def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
+def _vmap(func, in_dims=0, out_dims=0, allow_none_pass_through=False):
+    """As `vmap`, of a function that may give None."""
+    return vmap(func, in_dims, out_dims, _passes_none=allow_none_pass_through)
+
+
+def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None, _passes_none=False):
     """A function that calls func for each entry of a batch and stacks the results: arguments have a dimension more.
 
     `in_dims` says which one, for all or for each argument, None for an argument that is the same in every call. What draws
@@ -720,71 +753,61 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     @wraps(func)
     def wrapper(*args, **kwargs):
         leaves, dims, rebuild, n = _mapped(name, in_dims, out_dims, args)
-        if n == 0:  # what an entry's results look like, those of zeros tell
-            leaves = [t if d is None else _one_entry(t, d) for t, d in zip(leaves, dims)]
-
-        def call(samples, i):
-            more = i + 1 < samples.n
-            _autograd._samples_left += more
-            try:
-                return func(*rebuild(samples.begin(i)), **kwargs)
-            finally:
-                _autograd._samples_left -= more
-
         results, step = [], chunk_size or max(n, 1)
         with _drawing(randomness) as begin:
             for start in range(0, max(n, 1), step):
-                size = min(step, max(n, 1) - start)
+                size = min(step, n - start)
                 part = [t if d is None or step >= n else t.narrow(d, start, size) for t, d in zip(leaves, dims)]
                 begin()
-                samples = Samples(_transforms, size, part, dims, randomness)
+                samples = Samples(_transforms, size, randomness)
                 with _transforms.inside(vmap=True, samples=samples):
-                    results += samples.results(partial(call, samples))
-        return _stacked(results, out_dims, name, _transforms.level(), n == 0, samples.whole if step >= n else None)
+                    try:
+                        result = func(*rebuild(list(map(samples.given, part, dims))), **kwargs)
+                    finally:
+                        samples.live = False
+                results.append(_unmapped(samples, result, out_dims, name, _passes_none))
+        if len(results) == 1:
+            return _flatten(result)[1]([t for t, _ in results[0]])
+        return _flatten(result)[1]([_joined(column) for column in zip(*results)])
 
     return wrapper
 
 
-def _one_entry(tensor, dim):
-    size = list(tensor.shape)
-    size[dim] = 1
-    return tensor.new_zeros(size)
+def _joined(column):
+    parts, dims = zip(*column)
+    return parts[0] if dims[0] is None else _C.cat(parts, dims[0])
 
 
-def _stacked(results, out_dims, name, level, empty, whole):
-    columns, rebuild = list(zip(*[_flatten(r)[0] for r in results])), _flatten(results[0])[1]
-    if isinstance(results[0], _C.Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1:
+def _unmapped(samples, result, out_dims, name, passes_none):
+    """[(what each tensor of the result is outside of the map, the dimension of its samples)]"""
+    if isinstance(result, _C.Tensor) and isinstance(out_dims, tuple) and len(out_dims) == 1:
         (out_dims,) = out_dims
-    dims = _spread(out_dims, results[0])
+    dims = _spread(out_dims, result)
     if dims is None:
         raise ValueError(
             f"vmap({name}, ..., out_dims={out_dims})(<inputs>): out_dims is not compatible with the structure of `outputs`. "
-            f"out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {tree_flatten(results[0])[1]}."
+            f"out_dims has structure {tree_flatten(out_dims)[1]} but outputs has structure {tree_flatten(result)[1]}."
         )
-    for column, d in zip(columns, dims):
-        if d is not None and not isinstance(column[0], _C.Tensor):
-            raise ValueError(
-                f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean to set "
-                "out_dims= to None for output?"
-            )
-    stacks = []
-    for column, d in zip(columns, dims):
-        first, several = column[0], d is not None
-        if isinstance(first, _C.Tensor):
-            mapped = _C._levels(first, 0) & level or not all(_transforms.below(_C.equal, first, t) for t in column[1:])
-            if mapped and not several:
-                raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
-            if several and not mapped:
-                size = list(first.shape)
-                size.insert(d if d >= 0 else d + len(size) + 1, len(column))
-                first = first.expand(size)
-            elif several and whole and (given := whole(column)):
-                dim, batch = given  # the very argument
-                first = batch if dim == d % batch.dim() else batch.movedim(dim, d)
-            elif several:
-                first = _C.stack(list(column), d)
-        stacks.append(first)
-    return rebuild([t if d is None or not empty else t.narrow(d, 0, 0) for t, d in zip(stacks, dims)])
+    outs = []
+    for t, d in zip(_flatten(result)[0], dims):
+        if not isinstance(t, _C.Tensor):
+            if d is not None and not (t is None and passes_none):
+                raise ValueError(
+                    f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(t)}. Did you mean to set "
+                    "out_dims= to None for output?"
+                )
+            outs.append((t, None))
+            continue
+        whole, mapped = samples.outside_of(t)
+        if mapped and d is None:
+            raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
+        if d is None:
+            outs.append((whole, None))
+            continue
+        whole = whole if mapped else whole.expand(samples.n, *whole.shape)
+        given, at = samples.argument(whole)
+        outs.append((given if d in (at, at - given.dim()) else whole.movedim(0, d), d))
+    return outs
 
 
 # ---- Modules ----------------------------------------------------------------------------------------------------------

@@ -374,7 +374,8 @@ static hg_status apply_copy_slices(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_
     hg_meta base = n->outs[0];
     hg_tensor *whole;
     if (hg_sees(cx, grad[0]) == HG_SEEN_BY_CLASS) {
-        whole = X(CLONE, T(grad[0]));
+        bool as_base = hg_maps_of(cx, grad[0]); /* a sample is laid out by its batch */
+        whole = X(CLONE, T(grad[0]), hg_format_arg(as_base ? HG_FORMAT_CONTIGUOUS : HG_FORMAT_PRESERVE));
     } else {
         whole = X(EMPTY_STRIDED, hg_ints(base.shape, base.n_dim), a[BASE_STRIDE], hg_d((hg_dtype)base.dtype));
         X(COPY_, T(whole), T(grad[0]));

@@ -458,7 +458,7 @@ static hg_status take_views(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n,
             break;
         case HG_IX_BOOL: st = take_bool(cx, k, dim++, at[i].start != 0); break;
         case HG_IX_TENSOR:
-            if (at[i].t->n_dim == 0 && !hg_dtype_is_float((hg_dtype)at[i].t->dtype)) {
+            if (at[i].t->n_dim == 0 && !hg_dtype_is_float((hg_dtype)at[i].t->dtype) && !hg_maps_of(cx, at[i].t)) {
                 int64_t value = hg_element((hg_dtype)at[i].t->dtype, at[i].t->data).u.i;
                 if (is_mask(at[i].t))
                     st = take_bool(cx, k, dim++, value != 0);

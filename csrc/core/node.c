@@ -375,8 +375,9 @@ void hg_back_give(hg_ctx *cx, hg_back *b, int param, int j, hg_tensor *grad) {
 }
 
 static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **grad_in) {
-    bool any = false;
-    for (uint32_t k = 0; k < n->n_out; k++) any |= grad[k] != NULL;
+    bool any = false, in_map = false;
+    for (uint32_t k = 0; k < n->n_out; k++)
+        if (grad[k]) any = true, in_map |= hg_maps_of(cx, grad[k]) != 0;
     hg_back b;
     b.node = n, b.info = n->op, b.grad = grad, b.grad_in = grad_in, b.run = hg_partial_run(cx, n);
     plan(&b);
@@ -384,7 +385,8 @@ static hg_status apply_op(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_tensor **
     for (int k = 0; k < HG_MAX_OUT; k++) b.out[k] = NULL;
     hg_scope s;
     hg_scope_begin(cx, &s);
-    bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE;
+    /* Of samples the batches may be differentiated, of which one node here says nothing. */
+    bool as_one = cx->grad_enabled && n->op->op->flags & HG_ROW_TWICE && !in_map;
     /* What was computed from views made under no_grad alone leads nowhere. */
     bool runs = any && (b.need || n->op->op->backward == hg_d_missing);
     if ((!n->op->saves || hg_scope_fail(cx, unpack_all(cx, &b)) == HG_OK) && runs)

@@ -59,20 +59,37 @@ static inline bool is_complete(const hg_op_info *info, const hg_arg *a, int n) {
     return true;
 }
 
-static inline bool wants_grad(const hg_arg *a) {
-    if (a->kind == HG_A_TENSOR) return hg_tensor_requires_grad(a->u.t);
+/* Of that map, where there is one: what the others are is the business of the call on the batches. */
+static inline bool counts(const hg_tensor *t, int map) {
+    return t && hg_tensor_requires_grad(t) && (!map || (t->in_map && t->levels & map));
+}
+
+static inline bool wants_grad(const hg_arg *a, int map) {
+    if (a->kind == HG_A_TENSOR) return counts(a->u.t, map);
     if (a->kind == HG_A_TENSORS)
         for (uint32_t i = 0; i < a->n; i++)
-            if (a->u.ts[i] && hg_tensor_requires_grad(a->u.ts[i])) return true;
+            if (counts(a->u.ts[i], map)) return true;
     return false;
 }
 
+int hg_innermost_map(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a) {
+    int maps = 0;
+    for (int i = 0; cx->maps && i < info->n_params; i++) {
+        if (a[i].kind == HG_A_TENSOR && a[i].u.t) maps |= hg_maps_of(cx, a[i].u.t);
+        for (uint32_t j = 0; a[i].kind == HG_A_TENSORS && j < a[i].n; j++)
+            if (a[i].u.ts[j]) maps |= hg_maps_of(cx, a[i].u.ts[j]);
+    }
+    while (maps & (maps - 1)) maps &= maps - 1;
+    return maps;
+}
+
 /* Bit i: argument i is differentiable and wants a gradient. */
-static inline uint32_t wanted(const hg_op_info *info, const hg_arg *a) {
+static inline uint32_t wanted(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a) {
     uint32_t mask = 0;
+    int map = hg_innermost_map(cx, info, a);
     for (uint32_t left = info->differentiable; left; left &= left - 1) {
         int i = __builtin_ctz(left);
-        if (wants_grad(&a[i])) mask |= 1u << i;
+        if (wants_grad(&a[i], map)) mask |= 1u << i;
     }
     return mask;
 }
@@ -223,14 +240,15 @@ HG_INLINE size_t pool_for(const hg_arg *a) {
 }
 
 /* A list of tensors, saved or not; `next`: where its edges go, NULL if it has none. */
-HG_INLINE hg_status record_list(hg_ctx *cx, const hg_arg *list, bool save, hg_edge *next, int64_t *pool, hg_arg *to) {
+HG_INLINE hg_status record_list(hg_ctx *cx, const hg_arg *list, int map, bool save, hg_edge *next, int64_t *pool,
+                                hg_arg *to) {
     hg_tensor **at = (hg_tensor **)(void *)pool;
     uint32_t *versions = (uint32_t *)(void *)(pool + list->n);
     hg_status st = HG_OK;
     to->u.ts = at; /* slots are zero until filled, so the node can be released half-way */
     for (uint32_t j = 0; j < list->n && st == HG_OK; j++) {
         hg_tensor *t = list->u.ts[j];
-        if (next && t && hg_tensor_requires_grad(t)) st = hg_gradient_edge(cx, t, &next[j]);
+        if (next && counts(t, map)) st = hg_gradient_edge(cx, t, &next[j]);
         if (save && t && st == HG_OK) st = hg_save(cx, t, &at[j], &versions[j]);
     }
     return st;
@@ -268,7 +286,11 @@ static hg_status record(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, con
             if (differentiable && want >> i & 1) st = hg_gradient_edge(cx, a[i].u.t, &n->next[e]);
             if (!save) to->kind = HG_A_NONE;
             break;
-        case HG_A_TENSORS: st = record_list(cx, &a[i], save, differentiable ? &n->next[e] : NULL, free_pool, to); break;
+        case HG_A_TENSORS: {
+            int map = hg_innermost_map(cx, info, a);
+            st = record_list(cx, &a[i], map, save, differentiable ? &n->next[e] : NULL, free_pool, to);
+            break;
+        }
         case HG_A_INTS:
         case HG_A_FLOATS:
             if (a[i].n) memcpy(free_pool, a[i].u.ints, a[i].n * sizeof *free_pool); /* an empty list may lie nowhere */
@@ -463,7 +485,7 @@ static inline hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg
    hook that raises, as the early stop of a checkpoint does, leaves the op uncalled. There they are packed first here, too. */
 static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **made) {
     hg_arg packed[HG_MAX_PARAMS] = {{.kind = HG_A_NONE}};
-    uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, out;
+    uint32_t want = hg_records(cx) ? wanted(cx, info, a) : 0, in = 0, out;
     hg_status st = HG_OK;
     if (want && plain_sizes(info, a) >= 0)
         needed(info, a, want, &in, &out); /* the entries of a list: when it is recorded */
@@ -485,7 +507,7 @@ static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_
 static hg_status stale_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_status st) {
     hg_node *fn;
     hg_status stale = HG_OK;
-    uint32_t want = st == HG_HOST || st == HG_MEMORY || !hg_records(cx) ? 0 : wanted(info, a);
+    uint32_t want = st == HG_HOST || st == HG_MEMORY || !hg_records(cx) ? 0 : wanted(cx, info, a);
     for (; want && stale == HG_OK; want &= want - 1) {
         const hg_arg *one = &a[__builtin_ctz(want)];
         if (one->kind == HG_A_TENSOR && !hg_can_follow(one->u.t)) stale = hg_tensor_grad_fn(cx, one->u.t, &fn);
@@ -525,7 +547,7 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
     else {
         st = compute(cx, info, a, NULL, made);
         if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
-            st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, made, info->n_out);
+            st = finish(cx, info, a, hg_records(cx) ? wanted(cx, info, a) : 0, made, info->n_out);
     }
     if (st != HG_OK) {
         drop_all(cx, made, HG_MAX_OUT);
@@ -552,7 +574,7 @@ hg_status hg_call_list(hg_ctx *cx, int id, const hg_arg *a, int n_arg, hg_tensor
     list l = {NULL, 0};
     st = compute(cx, info, a, NULL, (hg_tensor **)(void *)&l);
     if (st == HG_OK && !(info->op->flags & HG_ROW_COMPOSITE))
-        st = finish(cx, info, a, hg_records(cx) ? wanted(info, a) : 0, l.at, l.n);
+        st = finish(cx, info, a, hg_records(cx) ? wanted(cx, info, a) : 0, l.at, l.n);
     if (st != HG_OK) {
         hg_list_free(cx, l.at, l.n);
         return stale_first(cx, info, a, st);
@@ -618,7 +640,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     if (st != HG_OK) return st;
     a = room;
     hg_tensor *self = a[0].u.t, *original = NULL, *alias = NULL;
-    uint32_t want = hg_records(cx) ? wanted(info, a) : 0, in = 0, save_out = 0;
+    uint32_t want = hg_records(cx) ? wanted(cx, info, a) : 0, in = 0, save_out = 0;
     if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
     st = info->op->flags & HG_ROW_UNASKED ? hg_check_writable(cx, self) : hg_check_inplace(cx, self, want != 0);
     if (st != HG_OK) return st;

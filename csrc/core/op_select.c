@@ -195,7 +195,10 @@ hg_status hg_op_masked_fill(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_d_masked_fill(hg_ctx *cx, hg_back *b) {
     hg_tensor *mask = IN(1);
     if (NEED(0)) GIVE(0, X(MASKED_FILL, T(G), T(mask), hg_i(0)));
-    if (b->info->differentiable >> 2 & 1 && NEED(2)) GIVE(2, X(SUM, T(X(MASKED_SELECT, T(G), T(mask)))));
+    if (b->info->differentiable >> 2 & 1 && NEED(2)) {
+        bool of_all = hg_sees(cx, G) == HG_SEEN_BY_CLASS; /* of a class's tensor, or a sample, the size must be known */
+        GIVE(2, X(SUM, T(of_all ? X(WHERE, T(mask), T(G), hg_i(0)) : X(MASKED_SELECT, T(G), T(mask)))));
+    }
     return HG_OK;
 }
 

@@ -56,7 +56,7 @@ static inline hg_tensor *revive(hg_ctx *cx, hg_tensor **list, hg_dtype d, int n_
     *list = t->grad;
     t->grad = NULL;
     t->dtype = (uint8_t)d, t->n_dim = (uint8_t)n_dim, t->requires_grad = false;
-    t->is_inference = cx->inference, t->levels = cx->derives & HG_LEVELS;
+    t->is_inference = cx->inference, t->levels = cx->derives & HG_LEVELS, t->in_map = 0;
     t->view_kind = t->n_held = 0, t->out_nr = t->seen_version = 0;
     return t;
 }
@@ -110,7 +110,7 @@ static inline hg_status shell(hg_ctx *cx, hg_storage *storage, char *data, hg_dt
             return st;
         }
         t->dtype = (uint8_t)d;
-        t->is_inference = cx->inference, t->levels = cx->derives & HG_LEVELS;
+        t->is_inference = cx->inference, t->levels = cx->derives & HG_LEVELS, t->in_map = 0;
     }
     t->storage = storage, t->data = data;
     *out = t;

@@ -321,7 +321,8 @@ struct hg_tensor {
     bool plain;               /* and strides are a new tensor's, those of dimensions of size 1 as well */
     uint8_t is_inference : 2; /* made in inference mode; 2: and detached outside of it, so that changes are counted */
     uint8_t levels : 6;       /* of which transforms it is: Note [Levels] in op.c */
-    uint8_t view_kind : 6;    /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint8_t view_kind : 5;    /* how this view was made: see Note [Views] in autograd_impl.h */
+    uint8_t in_map : 1;       /* is it known to one of the maps among its levels? */
     uint8_t n_held : 2;       /* Note [Held tensors] */
     uint8_t replay;           /* by how many ops from its base; 0: that is not known */
     uint32_t out_nr;          /* which output of grad_fn this is */
@@ -634,6 +635,10 @@ typedef struct hg_watch {
 hg_watch *hg_watching(hg_lib *lib); /* borrowed: to be filled in */
 /* Is the shape of that op's result, or what it answers, unknown without values? */
 bool hg_needs_values(int id);
+/* The maps under way that know t. */
+static inline int hg_maps_of(const hg_ctx *cx, const hg_tensor *t) { return t->in_map ? t->levels & cx->maps : 0; }
+/* The innermost map that one of the arguments is a sample of; 0: none. */
+int hg_innermost_map(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a);
 /* The levels of the arguments from that one on: Note [Levels] in op.c. */
 uint8_t hg_levels_of(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, int from);
 

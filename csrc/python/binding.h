@@ -241,6 +241,7 @@ PyObject *py_device_of(const hg_tensor *t);        /* new */
 PyObject *py_on(PyObject *device, PyObject *made); /* made, which may be NULL, on that device: steals it, new */
 int py_device(PyObject *o, const char *function);  /* None, "cpu", device('cpu'): 0; any other: -1 with the reason */
 hg_generator *py_generator(PyObject *o);           /* borrowed; None: the default one; NULL failed */
+PyObject *py_generator_object_of(hg_generator *g); /* new; None for the default one */
 /* A sequence of ints, or one int: *n of them at `space`, which holds HG_MAX_DIM. -1 failed. */
 int py_ints(PyObject *o, int64_t *space, int *n, const char *function, const char *name);
 PyObject *py_size(const int64_t *at, int n);      /* new torch.Size */

@@ -28,6 +28,7 @@ static bool class_dispatches(PyObject *o) {
 bool py_dispatches(PyObject *tensor) { return classes && !off && class_dispatches(tensor); }
 
 static hg_seen seeing(const hg_tensor *t) {
+    if (t && py_this_ctx && hg_maps_of(py_this_ctx, t)) return HG_SEEN_BY_CLASS;
     if (off) return HG_UNSEEN;
     if (t && py_dispatches(PY(t))) return HG_SEEN_BY_CLASS;
     return modes || (t && hg_is_meta(t)) ? HG_SEEN : HG_UNSEEN;
@@ -61,6 +62,7 @@ static PyObject *object_of(const hg_arg *a) {
     case HG_A_STR: return PyUnicode_FromString(a->u.s);
     case HG_A_DTYPE: return Py_NewRef(hg_py->dtypes[a->u.i]);
     case HG_A_FORMAT: return PyObject_GetAttrString(hg_py->module, format_names[a->u.i]);
+    case HG_A_GENERATOR: return py_generator_object_of(a->u.g);
     case HG_A_INTS:
     case HG_A_FLOATS:
     case HG_A_TENSORS: break;
@@ -161,11 +163,11 @@ static void drop(hg_tensor ***made, int n) {
 static hg_status ask_first(hg_ctx *cx, PyObject *whom, const hg_op_info *info, const hg_arg *a, hg_tensor *into,
                            hg_tensor ***made, int *n) {
     PyObject *args, *kwargs, *result = NULL;
-    bool was = cx->grad_enabled;
+    bool was = cx->grad_enabled, own = cx->run || no_duals;
     cx->grad_enabled = false; /* this is below the recording of the graph */
     if (!objects_of(info, a, &args, &kwargs))
-        result = PyObject_CallFunction(whom, "iOOOO", info->id, into ? Py_True : Py_False, args, kwargs,
-                                       was ? Py_True : Py_False);
+        result = PyObject_CallFunction(whom, "iOOOOO", info->id, into ? Py_True : Py_False, args, kwargs,
+                                       was ? Py_True : Py_False, own ? Py_True : Py_False);
     cx->grad_enabled = was;
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
@@ -206,6 +208,7 @@ static PyObject *ask(hg_ctx *cx, int id, bool inplace, PyObject *args, PyObject 
 
 /* Does the package have to look at the call, in the transforms that this thread is in? Note [Levels] in op.c. */
 static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_arg *a, const hg_tensor *into) {
+    if (hg_innermost_map(cx, info, a)) return true;
     if (cx->run) return false;                                                /* a derivative knows what it does */
     if (cx->derives & HG_ASKS && !cx->grad_enabled && !no_duals) return true; /* a tangent would pass */
     if (into && !no_duals && ((cx->derives & HG_LEVELS) | (hg_levels_of(cx, info, a, 1) & cx->maps)) & ~into->levels)
@@ -213,11 +216,7 @@ static bool asks_transforms(const hg_ctx *cx, const hg_op_info *info, const hg_a
     if (!cx->maps) return false;
     for (int i = 0; i < info->n_params; i++)
         if (info->params[i].kind == HG_A_GENERATOR) return true;
-    const int id = info->id;
-    if (id == HG_OP_DROPOUT_MASK) return true;
-    bool may_refuse = id == HG_OP_INDEX || id == HG_OP_INDEX_PUT || id == HG_OP_NATIVE_BATCH_NORM ||
-                      hg_needs_values(id);
-    return may_refuse && hg_levels_of(cx, info, a, 0) & cx->maps;
+    return info->id == HG_OP_DROPOUT_MASK;
 }
 
 static hg_status calling(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor *into, hg_tensor ***made,
@@ -284,10 +283,15 @@ static hg_status reading(hg_ctx *cx, hg_tensor *t, hg_arg *out) {
 }
 
 static hg_status known_as(hg_ctx *cx, hg_tensor *t, hg_tensor *as) {
-    (void)cx;
-    PyObject *got = PyObject_CallFunctionObjArgs(hg_py->dual_as, PY(t), as ? PY(as) : Py_None, NULL);
-    Py_XDECREF(got);
-    return got ? HG_OK : PY_FAILED;
+    PyObject *got = NULL, *other = as ? PY(as) : Py_None;
+    if (hg_maps_of(cx, t)) {
+        if (!(got = PyObject_CallFunction(hg_py->transform_call, "siOO", "as", t->levels, PY(t), other)))
+            return PY_FAILED;
+        Py_DECREF(got);
+    }
+    if (hg_py->dual_as && !(got = PyObject_CallFunctionObjArgs(hg_py->dual_as, PY(t), other, NULL))) return PY_FAILED;
+    if (hg_py->dual_as) Py_DECREF(got);
+    return HG_OK;
 }
 
 /* ---- For the package ------------------------------------------------------------------------------------------------ */
@@ -297,6 +301,7 @@ int py_dispatch_modes(void) { return modes; }
 static void watch(hg_ctx *cx) {
     hg_watch *w = hg_watching(cx->lib);
     w->seeing = seeing, w->reading = reading;
+    w->known_as = hg_py->dual_call || transforms ? known_as : NULL;
     w->calling = modes_anywhere || transforms || classes || hg_py->dual_call || hg_has_metas(cx->lib) ? calling : NULL;
 }
 
@@ -312,8 +317,9 @@ static PyObject *dispatch_modes(PyObject *Py_UNUSED(m), PyObject *by) {
     return PyLong_FromLong(modes);
 }
 
-/* _dispatch_transforms(maps, derives, call): the levels that this thread is in. call(id, inplace, args, kwargs, records) is asked
-   of ops that they may refuse, and call("item", levels, ...) where a number is wanted of a sample. */
+/* _dispatch_transforms(maps, derives, call): the levels that this thread is in. call(id, inplace, args, kwargs, records, own) is
+   asked of ops that they may refuse or that are of samples; `own`: it is a derivative's, which knows what it does. call("item",
+   levels, tensor): a number is wanted of it; call("as", levels, tensor, other): what is known of it holds for the other. */
 static PyObject *dispatch_transforms(PyObject *Py_UNUSED(m), PyObject *args) {
     int maps, derives;
     PyObject *call;
@@ -326,23 +332,24 @@ static PyObject *dispatch_transforms(PyObject *Py_UNUSED(m), PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* _levels(tensor, levels): it is of these, too. */
+/* _levels(tensor, levels): it is of these, too; 64: a map knows it. */
 static PyObject *levels(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *t;
     int more;
     if (!PyArg_ParseTuple(args, "O!i:_levels", hg_py->tensor_type, &t, &more)) return NULL;
     TENSOR(t)->levels |= (uint8_t)more & HG_LEVELS;
+    if (more & 64) TENSOR(t)->in_map = 1;
     return PyLong_FromLong(TENSOR(t)->levels);
 }
 
 bool py_is_sample(PyObject *self) {
-    int levels = TENSOR(self)->levels;
-    return levels && py_this_ctx && (levels & py_this_ctx->maps) > (levels & py_this_ctx->derives);
+    const hg_ctx *cx = py_this_ctx;
+    return cx && hg_maps_of(cx, TENSOR(self)) > (TENSOR(self)->levels & cx->derives);
 }
 
 /* Does the package refuse it, told the word for it and the levels? */
-static bool refuses(const char *what, int levels) {
-    PyObject *got = levels ? PyObject_CallFunction(hg_py->transform_call, "si", what, levels) : NULL;
+static bool refuses(const char *what, int levels, PyObject *t) {
+    PyObject *got = levels ? PyObject_CallFunction(hg_py->transform_call, "siO", what, levels, t) : NULL;
     Py_XDECREF(got);
     return levels && !got;
 }
@@ -351,13 +358,14 @@ bool py_hides(PyObject *self, py_reading what) {
     static const char *const words[] = {"item", "bool", "data", "numpy", ".data", ".data="};
     hg_ctx *cx = py_this_ctx;
     if (!cx) return false;
-    int of = cx->maps | (what == PY_NUMPY ? cx->derives & HG_LEVELS : 0);
-    return refuses(words[what], what >= PY_DATA ? py_is_sample(self) : TENSOR(self)->levels & of);
+    int derives = what == PY_NUMPY ? TENSOR(self)->levels & cx->derives : 0;
+    return refuses(words[what], what >= PY_DATA ? py_is_sample(self) : hg_maps_of(cx, TENSOR(self)) | derives, self);
 }
 
-bool py_refuses_hooks(void) { return py_this_ctx && refuses("hook", py_this_ctx->derives & HG_ASKS); }
+bool py_refuses_hooks(void) { return py_this_ctx && refuses("hook", py_this_ctx->derives & HG_ASKS, Py_None); }
 
-/* _dispatch_duals(call, known_as): there are dual tensors. call(id, inplace, args, kwargs, records) is asked of each op first,
+/* _dispatch_duals(call, known_as): there are dual tensors. call(id, inplace, args, kwargs, records, own) is asked of each op
+   first,
    known_as(t, other) says that what held for t holds for the other one, too; known_as(t, out, name) that the function of that
    name is about to write t into `out`. None, None: there are none any more. */
 static PyObject *dispatch_duals(PyObject *Py_UNUSED(m), PyObject *args) {
@@ -367,7 +375,6 @@ static PyObject *dispatch_duals(PyObject *Py_UNUSED(m), PyObject *args) {
     bool on = call != Py_None;
     Py_XSETREF(hg_py->dual_call, on ? Py_NewRef(call) : NULL);
     Py_XSETREF(hg_py->dual_as, on ? Py_NewRef(as) : NULL);
-    hg_watching(cx->lib)->known_as = on ? known_as : NULL;
     watch(cx);
     Py_RETURN_NONE;
 }

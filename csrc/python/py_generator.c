@@ -142,6 +142,11 @@ hg_generator *py_generator(PyObject *o) {
     return NULL;
 }
 
+PyObject *py_generator_object_of(hg_generator *g) {
+    if (!g || g == hg_default_generator(hg_py->lib)) Py_RETURN_NONE;
+    return Py_NewRef((PyObject *)((char *)g - offsetof(py_generator_object, own)));
+}
+
 int py_generator_init(PyObject *m) { return py_type_add(m, &hg_py->generator_type, &generator_spec, NULL); }
 
 /* Once the library is open. */

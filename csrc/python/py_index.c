@@ -84,8 +84,8 @@ static int put(PyObject *o, subscript *s) {
         s->n++;
         bool mask = t->dtype == HG_BOOL || t->dtype == HG_U8;
         if (t->n_dim || mask || hg_dtype_is_float(t->dtype)) return 0;
-        if (t->levels && t->levels & py_ctx()->maps) return 0; /* the others have another */
-        to->kind = HG_IX_INT; /* an integer in disguise: a view, as with the integer itself */
+        if (hg_maps_of(py_ctx(), t)) return 0; /* the others have another */
+        to->kind = HG_IX_INT;                  /* an integer in disguise: a view, as with the integer itself */
         return py_int64(o, &to->start);
     }
     if (PyUnicode_Check(o)) {

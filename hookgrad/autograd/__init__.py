@@ -61,10 +61,6 @@ def _as_tuple(tensors):
     return tuple([_C._node_output(t.node, t.output_nr) if isinstance(t, GradientEdge) else t for t in tensors])
 
 
-# How many maps over a batch (func.py) are at a sample that is not their last: a graph is needed again.
-_samples_left = 0
-
-
 def _listed(inputs, function):
     """`inputs` of backward or grad; of a dict what it holds."""
     if not isinstance(inputs, Mapping):
@@ -190,7 +186,7 @@ def grad(
         and _C.are_tensors(outputs, inputs)
     ):
         keep = create_graph if retain_graph is None else retain_graph
-        return _C.grad(outputs, None, inputs, keep or _samples_left > 0, create_graph, not not allow_unused)
+        return _C.grad(outputs, None, inputs, keep, create_graph, not not allow_unused)
     if _C._overridden(outputs, inputs) or _strange(outputs) or _strange(inputs):
         given = {"grad_outputs": grad_outputs, "retain_graph": retain_graph, "create_graph": create_graph}
         given |= {"only_inputs": only_inputs, "allow_unused": bool(allow_unused)}
@@ -219,9 +215,9 @@ def grad(
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     grad_outputs = _gradients(outputs, grad_outputs, is_grads_batched)
-    keep = (create_graph if retain_graph is None else retain_graph) or _samples_left > 0
+    keep = create_graph if retain_graph is None else retain_graph
     if is_grads_batched:
-        got = _one_by_one(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
+        got = _for_each(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
     else:
         got = _C.grad(outputs, grad_outputs, inputs, keep, create_graph, allow_unused)
     if materialize_grads:
@@ -231,8 +227,8 @@ def grad(
     return got if names is None else dict(zip(names, got))
 
 
-def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
-    """The gradients for each entry of the batches in turn, stacked."""
+def _for_each(outputs, batches, inputs, keep, create_graph, allow_unused):
+    """The gradients for each entry of the batches, in one pass."""
     if any(batch is None for batch in batches):
         if any(output.numel() != 1 for output, batch in zip(outputs, batches) if batch is None):
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
@@ -240,19 +236,12 @@ def _one_by_one(outputs, batches, inputs, keep, create_graph, allow_unused):
             "vmap(vjp, in_dims=0, ...)(<inputs>): Got in_dim=0 for some input, but that input is a Tensor of "
             "dimensionality 0 so expected in_dim to satisfy 0 <= in_dim < 0."
         )
-    sizes = [len(batch) for batch in batches]
-    if len(set(sizes)) > 1:
-        raise ValueError(
-            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the mapped "
-            "dimension"
-        )
-    if not sizes or sizes[0] == 0:
-        raise IndexError("index 0 is out of bounds for dimension 0 with size 0")
-    rows = []
-    for i in range(sizes[0]):
-        starts, last = tuple([batch[i] for batch in batches]), i == sizes[0] - 1
-        rows.append(_C.grad(outputs, starts, inputs, keep or not last, create_graph, allow_unused))
-    return tuple([None if all(g is None for g in column) else _C.stack(list(column)) for column in zip(*rows)])
+    from ..func import _vmap
+
+    def vjp(*starts):
+        return _C.grad(outputs, starts, inputs, keep, create_graph, allow_unused)
+
+    return _vmap(vjp, allow_none_pass_through=True)(*batches)
 
 
 def _is_checkpoint_valid():

@@ -22,7 +22,7 @@ from functools import cache
 from typing import NamedTuple
 
 from .. import _C
-from .._levels import tensors_of
+from .._levels import alias, in_map, tensors_of
 from .._ops import IS_VIEW, MOVES, row_of
 from . import function
 from .function import Function
@@ -72,6 +72,7 @@ class _Level:
 
     def __init__(self, below=None):
         self.below, self.told = below, _C._without_duals(0)
+        self.depth = function._transforms.depth if function._transforms else 0  # how many it is within
         self.tangents = _Tangents()
 
 
@@ -119,7 +120,7 @@ def _part(whole, view):
 
 def _detached(tensor):
     """It keeps its tangents, detached as well where it was not before."""
-    detached = tensor.detach()
+    detached = tensor.detach() if (same := alias(tensor)) is None else same
     for level in _levels():
         if (tangent := level.tangents.get(tensor)) is not None:
             level.tangents[detached] = _detached(tangent) if tensor.requires_grad else tangent
@@ -223,12 +224,14 @@ def _rule_of(number):
     return _Rule(row_of(number))
 
 
-def _call(number, inplace, args, kwargs, records):
+def _call(number, inplace, args, kwargs, records, own=False):
     """That row of the table is to be called; `records`: in a graph. The result, where it has a tangent; else None."""
     level, rule = _innermost(), _rule_of(number)
     if level is None or rule.name in ("detach", "equal"):
         return None
     tensors = tensors_of((*args, *kwargs.values()))
+    if any((known := in_map(t)) and known.samples.depth > level.depth for t in tensors):
+        return None  # the call on batches has them
     dual = {id(t): tangent for t in tensors if (tangent := _tangent(t, level)) is not None}
     if not dual:
         if not level.below:
@@ -430,9 +433,9 @@ def _lay(level, target, new):
 def _like(tensor, values=None):
     """A tensor that lies in its memory as `tensor` does; of these values, and their dtype, or zeros."""
     n = tensor._storage_bytes().numel() // tensor.element_size()
-    made = _C.zeros(n, dtype=tensor.dtype if values is None else values.dtype).as_strided(
-        tensor.size(), tensor.stride(), tensor.storage_offset()
-    )
+    of = tensor if values is None else values
+    made = _C.zeros(n, dtype=of.dtype) if alias(of) is None else of.new_zeros(n)
+    made = made.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
     return made if values is None else made.copy_(values)
 
 
@@ -571,8 +574,7 @@ def _check_size(tensor, tangent):
 
 def _check_view(out, tangent, pairs):
     """Where forward returned a view of an input, jvp must return the same kind of view of its tangent."""
-    memory = out.untyped_storage().data_ptr()
-    of = next((t for a, t in pairs if t is not None and a.untyped_storage().data_ptr() == memory and a.numel()), None)
+    of = next((t for a, t in pairs if t is not None and a.numel() and _C._is_alias_of(a, out)), None)
     if of is None or not out._is_view() and not any(out is a for a, _ in pairs):
         return
     if not tangent._is_view():

@@ -222,6 +222,8 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
         def call(*args, **kwargs):
             if kwargs or len(args) < function.__code__.co_argcount:
                 args = _by_position(function, args, kwargs)
+            if in_map():
+                return function(*args)
             records = _records(args, edges)
             with no_grad():
                 result = function(*args)
@@ -273,7 +275,7 @@ def in_place(one):
         if kwargs or len(args) < function.__code__.co_argcount:
             args = _by_position(function, args, kwargs)
         self = args[0]
-        if not _records(args, edges):
+        if in_map() or not _records(args, edges):
             return self.copy_(function(*args))
         if self.is_leaf and self.requires_grad:
             self.zero_()  # refused, as any op in place
@@ -286,6 +288,11 @@ def in_place(one):
 
     call.__name__ = call.__qualname__ = function.__name__.lstrip("_") + "_"
     return call
+
+
+def in_map():
+    """There the batches may be differentiated, of which one node of samples says nothing."""
+    return _functions._transforms is not None and _functions._transforms.samples is not None
 
 
 def _records(args, edges):
