@@ -176,11 +176,11 @@ typedef struct hg_host {
 
 /* ---- Context ---------------------------------------------------------------------------------------------------- */
 
-/* One library per host, one context per thread. The fields below may be read and set by the host. */
 /* Of hg_ctx.maps and .derives: a bit for each transform; and of .derives, that one in forward mode asks whether
    backward will do. */
 enum { HG_LEVELS = 63, HG_ASKS = 64 };
 
+/* One library per host, one context per thread. The fields below may be read and set by the host. */
 struct hg_ctx {
     hg_lib *lib;
     bool grad_enabled;

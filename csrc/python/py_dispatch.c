@@ -365,9 +365,8 @@ bool py_hides(PyObject *self, py_reading what) {
 bool py_refuses_hooks(void) { return py_this_ctx && refuses("hook", py_this_ctx->derives & HG_ASKS, Py_None); }
 
 /* _dispatch_duals(call, known_as): there are dual tensors. call(id, inplace, args, kwargs, records, own) is asked of each op
-   first,
-   known_as(t, other) says that what held for t holds for the other one, too; known_as(t, out, name) that the function of that
-   name is about to write t into `out`. None, None: there are none any more. */
+   first, known_as(t, other) says that what held for t holds for the other one, too; known_as(t, out, name) that the function
+   of that name is about to write t into `out`. None, None: there are none any more. */
 static PyObject *dispatch_duals(PyObject *Py_UNUSED(m), PyObject *args) {
     PyObject *call, *as;
     hg_ctx *cx = py_ctx();
