@@ -1,6 +1,5 @@
 """Functions made of functions. Expected values and words are PyTorch's."""
 
-
 import pytest
 
 import hookgrad as torch
