@@ -86,7 +86,8 @@ def entr(input):
 
 
 def _of_xlog1py(grad, x, y):
-    return _xlog1py(grad, y).masked_fill((x == 0) & (y <= -1), 0.0), grad * x / _C._add(y, 1)
+    by_y = grad * x / _C._add(y, 1)
+    return _xlog1py(grad, y).masked_fill((x == 0) & (y <= -1), 0.0), by_y
 
 
 @one_node("SpecialXlog1PyBackward0", 0, 1, saved="self other", derivative=_of_xlog1py)

@@ -398,7 +398,8 @@ def test_a_derivative_that_is_an_op_saves_all_that_its_own_derivatives_need():
 
 def test_gradients_are_made_in_the_order_of_names():
     x, y = torch.rand(3, requires_grad=True), torch.rand(3, requires_grad=True)
-    for made in (x / y, x**y, torch.xlogy(x, y), torch.hypot(x, y)):
+    pairs = torch.xlogy, torch.special.xlog1py, torch.hypot, torch.logaddexp, torch.ldexp
+    for made in (x / y, x**y, *[f(x, y) for f in pairs]):
         of_x, of_y = torch.autograd.grad(made.sum(), (x, y), create_graph=True)
         assert of_y.grad_fn._sequence_nr() < of_x.grad_fn._sequence_nr()
 
