@@ -13,7 +13,7 @@ from hookgrad import _C
 
 TARGET = Path(__file__).resolve().parent.parent / "hookgrad" / "_C.pyi"
 
-METHOD, FUNCTION, NN, INPLACE, LINALG, SPECIAL = 1, 2, 4, 8, 64, 512
+METHOD, FUNCTION, NN, INPLACE, COMPOSITE, LINALG, SPECIAL = 1, 2, 4, 8, 16, 64, 512
 
 HEADER = '''\
 """The types of hookgrad's C extension. Written by tools/stubs.py: run it after a change of the op table."""
@@ -109,7 +109,7 @@ def signature(row, method, inplace):
 
 def is_creation(row):
     dtype = any(p["type"] == "dtype" and p["keyword_only"] for p in row["params"])
-    return dtype and not row["grads"] and row["n_out"] == 1 and not row["flags"] & 16
+    return dtype and not row["grads"] and row["n_out"] == 1 and not row["flags"] & COMPOSITE
 
 
 def result(row, inplace):
