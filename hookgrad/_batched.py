@@ -176,17 +176,16 @@ def _nll_loss(call, t, target, weight, reduction="mean", ignore_index=-100):
     return out / total if reduction == "mean" else out, total
 
 
-def _nll_loss_backward(call, grad, target, weight, reduction, ignore_index, total, size):
+def _nll_loss_backward(call, grad, t, target, weight, reduction, ignore_index, total):
     if weight is not None:
         return None
-    classes, grad = call.batch(call[target]), call.batch(call[grad])
+    rows, classes, grad = call.batch(call[t]), call.batch(call[target]), call.batch(call[grad])
     if reduction == "mean":
         grad = grad / call.batch(call[total])
     if reduction != "none":
         grad = grad.unsqueeze(-1).expand(call.n, classes.numel() // max(call.n, 1))
-    every = [classes.numel(), size[-1]]
-    out = call.op(grad.reshape(-1), classes.reshape(-1), None, "none", ignore_index, grad.new_zeros(()), every)
-    return out.view(call.n, *size)
+    flat = rows.reshape(-1, rows.size(-1)), classes.reshape(-1)
+    return call.op(grad.reshape(-1), *flat, None, "none", ignore_index, grad.new_zeros(())).view_as(rows)
 
 
 def _folded(call, rank, *args):
@@ -286,8 +285,30 @@ def _layer_norm_backward(call, grad, t, shape, mean, rstd, weight, bias, eps):
     return given, summed(grad * normal), summed(grad)
 
 
+def _group_norm(call, t, weight, bias, groups, eps):
+    made = call.op(call.batch(call[t]).flatten(0, 1), None, None, groups, eps)
+    out, mean, rstd = [part.unflatten(0, (call.n, t.size(0))) for part in made]
+
+    def spread(v):
+        return v.whole.view(call.n if v.mapped else 1, 1, -1, *[1] * (t.dim() - 2))
+
+    if weight is not None:
+        out = out * spread(call[weight])
+    return out if bias is None else out + spread(call[bias]), mean, rstd
+
+
 def _embedding(call, weight, indices, *args, **kwargs):
     return None if call[weight].mapped else call.op(call[weight].whole, call[indices].whole, *args, **kwargs)
+
+
+def _embedding_dense_backward(call, grad, indices, num_weights, padding_idx, scale_grad_by_freq):
+    """As of one table with the rows of all samples, in which each has its own."""
+    grad, places = call.batch(call[grad]), call.batch(call[indices])
+    if padding_idx >= 0:
+        grad = grad.masked_fill((places == padding_idx).unsqueeze(-1), 0)
+    rows = _C.arange(call.n).view(-1, *[1] * indices.dim()) * num_weights + places
+    out = call.op(grad, rows, call.n * num_weights, -1, scale_grad_by_freq)
+    return out.unflatten(0, (call.n, num_weights))
 
 
 def _index(call, t, indices, *rest):
@@ -315,6 +336,10 @@ def _repeat(call, t, repeats):
 
 def _expand(call, t, size, **kwargs):
     return call.op(call.aligned(call[t], len(size)), [call.n, *size], **kwargs)
+
+
+def _roll(call, t, shifts, dims=()):
+    return _along(call, t, shifts, dims) if dims else _rows(call[t].whole).roll(shifts, 1).view(call.n, *t.shape)
 
 
 def _squeeze(call, t):
@@ -370,12 +395,15 @@ _RULES = {
     **dict.fromkeys("max.other min.other empty_like zeros_like ones_like full_like".split(), _elementwise),
     **dict.fromkeys("fill fill_ masked_fill".split(), _filled),
     **dict.fromkeys(
-        "tril triu constant_pad_nd inv inverse cholesky_ex matrix_exp _linalg_det _linalg_slogdet".split(), _last
+        "one_hot tril triu constant_pad_nd inv inverse cholesky_ex matrix_exp _linalg_det _linalg_slogdet".split(),
+        _last,
     ),
     **dict.fromkeys("mm mv bmm dot".split(), _product),
     **dict.fromkeys("addmm addmv baddbmm".split(), _sum_with_product),
     **dict.fromkeys(_OF_ALL, _of_all),
-    **dict.fromkeys("_mse_loss _smooth_l1_loss _huber_loss _binary_cross_entropy".split(), _loss),
+    **dict.fromkeys(
+        "_mse_loss _smooth_l1_loss _huber_loss _binary_cross_entropy _binary_cross_entropy_with_logits".split(), _loss
+    ),
     **dict.fromkeys("_scaled_dot_product_flash_attention_for_cpu _attention_backward".split(), _attention),
     **dict.fromkeys("native_batch_norm native_batch_norm_backward".split(), _batch_norm),
     **dict.fromkeys("_index index_put".split(), _index),
@@ -384,13 +412,16 @@ _RULES = {
     "convolution_backward_weight": _convolution_backward_weight,
     "detach": _detach,
     "embedding": _embedding,
+    "embedding_dense_backward": _embedding_dense_backward,
     "equal": None,
     "expand": _expand,
+    "native_group_norm": _group_norm,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
     "nll_loss_backward": _nll_loss_backward,
     "nll_loss_forward": _nll_loss,
     "repeat": _repeat,
+    "roll": _roll,
     "squeeze": _squeeze,
     "t": _t,
 }

@@ -3,6 +3,7 @@
 import pytest
 
 import hookgrad as torch
+import hookgrad.nn.functional as F
 from hookgrad import func, nn
 from hookgrad.func import (
     functional_call,
@@ -240,6 +241,44 @@ def test_a_function_is_called_once_for_all_samples():
     for i in range(5):
         alone = func.grad(loss)(parameters, x[i])
         assert all(torch.allclose(got[name][i], alone[name], atol=1e-6) for name in parameters)
+
+
+NETS = {
+    "convolutions": (
+        [nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)],
+        (3, 8, 8),
+    ),
+    "rows": ([nn.Linear(6, 8), nn.LayerNorm(8), nn.GELU(), nn.Dropout(0.0), nn.Linear(8, 3)], (6,)),
+    "words": ([nn.Embedding(7, 4, padding_idx=1, scale_grad_by_freq=True), nn.Flatten(), nn.Linear(20, 3)], (5,)),
+}
+LOSSES = {
+    "nll_loss": lambda y, t: F.nll_loss(y.log_softmax(-1), t, ignore_index=1),
+    "cross_entropy": lambda y, t: F.cross_entropy(y, t),
+    "with_logits": lambda y, t: F.binary_cross_entropy_with_logits(
+        y.roll(1), F.one_hot(t, 3).float(), pos_weight=y[0].detach().exp()
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("net", NETS)
+def test_usual_networks_are_computed_on_batches_alone(net, loss, monkeypatch):
+    def each(call):
+        pytest.fail(f"{call.row['name']} is computed for each entry")
+
+    layers, shape = NETS[net]
+    model, n = nn.Sequential(*layers), 4
+    x = torch.randint(0, 7, (n, *shape)) if net == "words" else torch.randn(n, *shape)
+    parameters, targets = {k: p.detach() for k, p in model.named_parameters()}, torch.tensor([0, 1, 2, 0])
+
+    def loss_of(parameters, x, target):
+        return LOSSES[loss](func.functional_call(model, parameters, x[None]), target[None])
+
+    alone = [func.grad(loss_of)(parameters, x[i], targets[i]) for i in range(n)]
+    monkeypatch.setattr("hookgrad._batched.Call.each", each)
+    got = vmap(func.grad(loss_of), in_dims=(None, 0, 0), randomness="different")(parameters, x, targets)
+    for name, grads in got.items():
+        assert torch.allclose(grads, torch.stack([grad[name] for grad in alone]), atol=1e-5, equal_nan=True), name
 
 
 def test_jacobians_call_hooks_once_with_all_rows():
