@@ -228,7 +228,7 @@ def _side_by_side(batch):
 
 
 def _apart(t, n):
-    return t.unflatten(1, (n, -1)).transpose(0, 1)
+    return t.unflatten(1, (n, t.size(1) // max(n, 1))).transpose(0, 1)
 
 
 def _convolution(call, t, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
@@ -240,7 +240,7 @@ def _convolution(call, t, weight, bias, stride, padding, dilation, transposed, o
     if w.mapped:
         out = _apart(call.op(_side_by_side(x), w.whole.flatten(0, 1), None, *rest, call.n * groups), call.n)
     else:
-        out = call.op(x.flatten(0, 1), w.whole, None, *rest, groups).unflatten(0, (call.n, -1))
+        out = call.op(x.flatten(0, 1), w.whole, None, *rest, groups).unflatten(0, (call.n, x.size(1)))
     out = out.squeeze(1) if lone else out
     if bias is None:
         return out
@@ -250,7 +250,9 @@ def _convolution(call, t, weight, bias, stride, padding, dilation, transposed, o
 
 def _convolution_backward_weight(call, grad, t, kernel, stride, padding, dilation, groups):
     grad, x = (_side_by_side(call.batch(call[a])) for a in (grad, t))
-    return call.op(grad, x, kernel, stride, padding, dilation, call.n * groups).unflatten(0, (call.n, -1))
+    return call.op(grad, x, kernel, stride, padding, dilation, call.n * groups).unflatten(
+        0, (call.n, grad.size(1) // max(call.n, 1))
+    )
 
 
 def _batch_norm(call, *args):
@@ -338,6 +340,14 @@ def _expand(call, t, size, **kwargs):
     return call.op(call.aligned(call[t], len(size)), [call.n, *size], **kwargs)
 
 
+def _one_hot(call, t, num_classes=-1):
+    if num_classes < 1:
+        raise RuntimeError(
+            "When vmap-ing torch.nn.functional.one_hot, please provide an explicit positive num_classes argument."
+        )
+    return call.op(call[t].whole, num_classes)
+
+
 def _roll(call, t, shifts, dims=()):
     return _along(call, t, shifts, dims) if dims else _rows(call[t].whole).roll(shifts, 1).view(call.n, *t.shape)
 
@@ -395,7 +405,7 @@ _RULES = {
     **dict.fromkeys("max.other min.other empty_like zeros_like ones_like full_like".split(), _elementwise),
     **dict.fromkeys("fill fill_ masked_fill".split(), _filled),
     **dict.fromkeys(
-        "one_hot tril triu constant_pad_nd inv inverse cholesky_ex matrix_exp _linalg_det _linalg_slogdet".split(),
+        "tril triu constant_pad_nd inv inverse cholesky_ex matrix_exp _linalg_det _linalg_slogdet".split(),
         _last,
     ),
     **dict.fromkeys("mm mv bmm dot".split(), _product),
@@ -420,6 +430,7 @@ _RULES = {
     "native_layer_norm_backward": _layer_norm_backward,
     "nll_loss_backward": _nll_loss_backward,
     "nll_loss_forward": _nll_loss,
+    "one_hot": _one_hot,
     "repeat": _repeat,
     "roll": _roll,
     "squeeze": _squeeze,

@@ -459,6 +459,18 @@ def test_vmap_over_no_entries_has_results_of_the_size_of_one():
     assert total.shape == (0,) and double.shape == (4, 0)
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, 3, groups=2), nn.GroupNorm(2, 4), nn.MaxPool2d(2)])
+def test_layers_map_over_no_entries(layer):
+    assert vmap(layer)(torch.ones(0, 2, 4, 6, 6)).shape == (0, *layer(torch.ones(2, 4, 6, 6)).shape)
+
+
+def test_one_hot_within_a_map_must_know_how_many_classes_there_are():
+    t = torch.tensor([[0, 1], [2, 0]])
+    assert torch.equal(vmap(lambda row: F.one_hot(row, 3))(t), F.one_hot(t, 3))
+    with pytest.raises(RuntimeError, match="please provide an explicit positive num_classes"):
+        vmap(F.one_hot)(t)
+
+
 def test_vmap_in_chunks_calls_a_functions_own_vmap_once_a_chunk():
     class Double(torch.autograd.Function):
         @staticmethod
