@@ -123,20 +123,18 @@ def _scatter_into(name, settings):
     """A function that writes src into a copy of input, where the view that a function of input and settings makes lies."""
 
     def decorate(view):
-        def derivative(grad, input, src, *settings):
-            strided = name == "AsStridedScatter"
-            grad = grad.contiguous() if strided else grad
-            place = view(grad, *settings)
-            zeros = _C.zeros_like(place)
-            return _embed(grad, zeros, lambda t: view(t, *settings)) if strided else embed(
-                grad, zeros, *settings
-            ), place
-
-        @one_node(name + "Backward0", 0, 1, saved="- - " + settings, derivative=derivative)
-        def embed(input, src, *settings):
+        def by_ops(input, src, *settings):
             return _embed(input, src, lambda t: view(t, *settings))
 
-        return embed
+        def derivative(grad, input, src, *settings):
+            is_strided = name == "AsStridedScatter"
+            if is_strided:
+                grad = grad.contiguous()
+            place = view(grad, *settings)
+            return (by_ops if is_strided else as_one)(grad, _C.zeros_like(place), *settings), place
+
+        as_one = one_node(name + "Backward0", 0, 1, saved="- - " + settings, derivative=derivative)(by_ops)
+        return as_one
 
     return decorate
 

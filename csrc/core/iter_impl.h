@@ -69,8 +69,7 @@ enum { HG_GRAIN = 16384 };
 #define HG_SIGNED_TYPES(X)                                                                                             \
     X(i8, int8_t, uint32_t, I8)                                                                                        \
     X(i16, int16_t, uint32_t, I16) X(i32, int32_t, uint32_t, I32) X(i64, int64_t, uint64_t, I64)
-#define HG_INT_TYPES(X)    X(u8, uint8_t, uint32_t, U8) HG_SIGNED_TYPES(X)
-#define HG_FLOAT_TYPES(X)  X(f32, float, float, F32) X(f64, double, double, F64)
-#define HG_NUMBER_TYPES(X) HG_INT_TYPES(X) HG_FLOAT_TYPES(X)
+#define HG_INT_TYPES(X)   X(u8, uint8_t, uint32_t, U8) HG_SIGNED_TYPES(X)
+#define HG_FLOAT_TYPES(X) X(f32, float, float, F32) X(f64, double, double, F64)
 
 #endif

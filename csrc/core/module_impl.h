@@ -42,15 +42,15 @@ void hg_value_drop(hg_lib *lib, hg_value v);
    Where no input needs a gradient there is no second node, and the hooks run at the first, with nothing for grad_input.
 
    Both nodes have a node hook whose data (a side) owns the module (weakly, where the hooks are legacy ones) and the hooks
-   as they were when the module was called. What the first has to tell the second, grad_output, travels through a small
-   struct that both share. A side reports what it owns to the cycle collector: a module that keeps its own output is an
-   ordinary thing to write. */
+   as they were when the module was called. What the first has to tell the second, grad_output, it puts into the second's
+   side, which it finds by a small struct that both share. A side reports what it owns to the cycle collector: a module
+   that keeps its own output is an ordinary thing to write. */
 typedef struct hg_backward_hook {
     hg_module *module; /* borrowed: used during the call only */
     hg_hooks *pre;     /* owned, as the next; NULL where there are none */
     hg_hooks *full;
     hg_hooks *legacy;              /* hooks of Module.register_backward_hook */
-    struct hg_backward_link *link; /* owned */
+    struct hg_backward_link *link; /* counted */
     size_t n_inputs;
     bool at_inputs; /* is there a node at the inputs? */
 } hg_backward_hook;

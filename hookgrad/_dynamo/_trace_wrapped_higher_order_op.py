@@ -1,4 +1,4 @@
-"""What lets code under vmap index with a tensor of one element: here it can anyhow, as vmap goes sample by sample."""
+"""What lets code under vmap index with a tensor of one element: here it can anyhow."""
 
 from contextlib import nullcontext
 

@@ -341,7 +341,7 @@ def _check_batched_forward(func, inputs, results):
         directions = hookgrad.randn(2, *x.shape, dtype=x.dtype)
         rows = [moved(direction) for direction in directions]
         try:
-            with hookgrad.func._drawing("error"):  # a batch goes sample by sample; vmap() would ask Functions for more
+            with hookgrad.func._drawing("error"):  # one direction after another: vmap() would ask Functions for more
                 batched = [hookgrad.stack(list(column)) for column in zip(*map(moved, directions))]
         except RuntimeError as error:
             raise GradcheckError(f"While computing batched gradients, got: {error}") from error

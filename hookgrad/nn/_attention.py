@@ -67,11 +67,14 @@ def _checked_mask(mask, n, num_heads, tgt_len, src_len):
     return mask.unsqueeze(0) if mask.dim() == 2 else mask
 
 
-def _fixed(name, given, n_heads, head_dim):
-    for dim, expected in ((0, n_heads), (2, head_dim)):
-        if given.size(dim) != expected:
-            raise AssertionError(f"expecting {name}.size({dim}) of {expected}, but got {given.size(dim)}")
-    return given
+def _by_heads(x, heads, head_dim, fixed=None, name=""):
+    """(heads, L or S, head_dim) of (L or S, N, E), or the keys or values of that name that are fixed."""
+    if fixed is None:
+        return x.view(x.shape[0], heads, head_dim).transpose(0, 1)
+    for dim, expected in ((0, heads), (2, head_dim)):
+        if fixed.size(dim) != expected:
+            raise AssertionError(f"expecting {name}.size({dim}) of {expected}, but got {fixed.size(dim)}")
+    return fixed
 
 
 def _masks(attn_mask, key_padding_mask, is_causal, need_weights, dtype):
@@ -129,8 +132,21 @@ def _weighed(q, k, v, attn_mask, dropout_p):
     return hookgrad.bmm(weights, v), weights
 
 
-def _without_padding(attn_mask, padding, n, num_heads, src_len):
-    """The mask (1 or n * num_heads, L or 1, S), with that of the keys (n, S) added for each head."""
+def _with_zeros(k, v):
+    """A further key and value of zeros, behind those of each head (heads, S, head_dim)."""
+    zeros = hookgrad.zeros((k.shape[0], 1, k.shape[2]), dtype=k.dtype)
+    return hookgrad.cat([k, zeros], dim=1), hookgrad.cat([v, zeros], dim=1)
+
+
+def _one_mask(attn_mask, padding, n, num_heads, src_len, extra):
+    """The mask (1 or n * num_heads, L or 1, S), with that of the keys (n, S) added for each head; None without either.
+
+    Of S keys the last `extra` are not among the given ones, and never masked."""
+    if extra:
+        attn_mask = None if attn_mask is None else F.pad(attn_mask, (0, extra))
+        padding = None if padding is None else F.pad(padding, (0, extra))
+    if padding is None:
+        return attn_mask
     if padding.shape[1] != src_len:
         raise AssertionError(f"Expected key_padded_mask.shape[1] to be {src_len}, but got {padding.shape[1]}")
     padding = padding.view(n, 1, 1, src_len).expand(-1, num_heads, -1, -1).reshape(n * num_heads, 1, src_len)
@@ -199,27 +215,17 @@ def multi_head_attention_forward(
     if attn_mask is not None:
         attn_mask = _checked_mask(attn_mask, n, num_heads, tgt_len, src_len)
 
-    # Keys beyond the given ones are never masked.
-    extra = 0
-    if bias_k is not None or bias_v is not None:
+    has_biases = bias_k is not None or bias_v is not None
+    if has_biases:
         k, v = _with_biases(k, v, bias_k, bias_v, static_k, static_v)
-        extra += 1
     heads = n * num_heads
-    q = q.view(tgt_len, heads, head_dim).transpose(0, 1)
-    k, v = (
-        x.view(x.shape[0], heads, head_dim).transpose(0, 1) if fixed is None else _fixed(name, fixed, heads, head_dim)
-        for name, x, fixed in (("static_k", k, static_k), ("static_v", v, static_v))
-    )
+    q = _by_heads(q, heads, head_dim)
+    k = _by_heads(k, heads, head_dim, static_k, "static_k")
+    v = _by_heads(v, heads, head_dim, static_v, "static_v")
     if add_zero_attn:
-        zeros = hookgrad.zeros((heads, 1, head_dim), dtype=k.dtype)
-        k, v = hookgrad.cat([k, zeros], dim=1), hookgrad.cat([v, zeros], dim=1)
-        extra += 1
-    if extra:
-        attn_mask = None if attn_mask is None else F.pad(attn_mask, (0, extra))
-        key_padding_mask = None if key_padding_mask is None else F.pad(key_padding_mask, (0, extra))
+        k, v = _with_zeros(k, v)
     src_len = k.size(1)
-    if key_padding_mask is not None:
-        attn_mask = _without_padding(attn_mask, key_padding_mask, n, num_heads, src_len)
+    attn_mask = _one_mask(attn_mask, key_padding_mask, n, num_heads, src_len, has_biases + bool(add_zero_attn))
     if not training:
         dropout_p = 0.0
 

@@ -156,6 +156,26 @@ def torch_embedding_bag(
     return bags, *found
 
 
+def _in_a_row(input, offsets, per_sample_weights, include_last_offset):
+    """The four, where input (bags, size) becomes one row."""
+    if input.dim() == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. "
+                f"However, found offsets of type {type(offsets)}"
+            )
+        offsets = hookgrad.arange(0, input.numel(), input.size(1), dtype=input.dtype)
+        weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+        return input.reshape(-1), offsets, weights, False
+    if input.dim() != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    if offsets is None:
+        raise ValueError("offsets has to be a 1D Tensor but got None")
+    if offsets.dim() != 1:
+        raise ValueError("offsets has to be a 1D Tensor")
+    return input, offsets, per_sample_weights, include_last_offset
+
+
 def embedding_bag(
     input,
     weight,
@@ -193,24 +213,9 @@ def embedding_bag(
         )
     if weight.dim() != 2:
         raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.dim()}")
-    if input.dim() == 2:
-        if offsets is not None:
-            raise ValueError(
-                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length sequences. "
-                f"However, found offsets of type {type(offsets)}"
-            )
-        offsets = hookgrad.arange(0, input.numel(), input.size(1), dtype=input.dtype)
-        include_last_offset = False
-        input = input.reshape(-1)
-        if per_sample_weights is not None:
-            per_sample_weights = per_sample_weights.reshape(-1)
-    elif input.dim() == 1:
-        if offsets is None:
-            raise ValueError("offsets has to be a 1D Tensor but got None")
-        if offsets.dim() != 1:
-            raise ValueError("offsets has to be a 1D Tensor")
-    else:
-        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}")
+    input, offsets, per_sample_weights, include_last_offset = _in_a_row(
+        input, offsets, per_sample_weights, include_last_offset
+    )
     if mode not in _MODES:
         raise ValueError("mode has to be one of sum, mean or max")
     if mode == "max":

@@ -193,6 +193,33 @@ _MODES = "nearest | linear | bilinear | bicubic | trilinear | lanczos | area | n
 _DIMS = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
 
 
+def _check_mode(mode, n_dims, antialias):
+    if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and n_dims == 4):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
+        )
+    if n_dims not in (3, 4, 5) or mode not in _MODES.split(" | ") or (mode in ("bicubic", "lanczos") and n_dims != 4):
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {n_dims}D) for the modes: {_MODES} (got {mode})"
+        )
+    if n_dims != _DIMS.get(mode, n_dims):
+        raise NotImplementedError(f"Got {n_dims}D input, but {mode} mode needs {_DIMS[mode]}D input")
+
+
+def _check_not_empty(input, sizes):
+    if min(input.shape[2:]) <= 0 or min(sizes) <= 0:
+        shown = [
+            ", ".join(f"{a}: {s}" for a, s in zip("DHW"[-len(sizes) :], shape)) for shape in (input.shape[2:], sizes)
+        ]
+        raise RuntimeError(
+            "Input and output sizes should be greater than 0, but got input ({}) output ({})".format(*shown)
+        )
+    if not input.shape[1]:
+        raise RuntimeError(
+            f"Non-empty {input.dim()}D data tensor expected but got a tensor with sizes {list(input.shape)}"
+        )
+
+
 def interpolate(
     input,
     size=None,
@@ -228,16 +255,7 @@ def interpolate(
         raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
     n_dims = input.dim()
     sizes, factors = _output_size(input, size, scale_factor, recompute_scale_factor or mode == "area")
-    if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and n_dims == 4):
-        raise ValueError(
-            "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"
-        )
-    if n_dims not in (3, 4, 5) or mode not in _MODES.split(" | ") or (mode in ("bicubic", "lanczos") and n_dims != 4):
-        raise NotImplementedError(
-            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {n_dims}D) for the modes: {_MODES} (got {mode})"
-        )
-    if n_dims != _DIMS.get(mode, n_dims):
-        raise NotImplementedError(f"Got {n_dims}D input, but {mode} mode needs {_DIMS[mode]}D input")
+    _check_mode(mode, n_dims, antialias)
     if mode == "area":
         return getattr(F, f"adaptive_avg_pool{n_dims - 2}d")(input, sizes)
     if mode == "lanczos":
@@ -245,16 +263,7 @@ def interpolate(
             raise ValueError("Lanczos mode does not support align_corners=True")
         if not antialias:
             raise ValueError("Lanczos mode requires antialias=True")
-    if min(input.shape[2:]) <= 0 or min(sizes) <= 0:
-        raise RuntimeError(
-            "Input and output sizes should be greater than 0, but got input ("
-            + ", ".join(f"{a}: {s}" for a, s in zip("DHW"[5 - n_dims :], input.shape[2:]))
-            + ") output ("
-            + ", ".join(f"{a}: {s}" for a, s in zip("DHW"[5 - n_dims :], sizes))
-            + ")"
-        )
-    if not input.shape[1]:
-        raise RuntimeError(f"Non-empty {n_dims}D data tensor expected but got a tensor with sizes {list(input.shape)}")
+    _check_not_empty(input, sizes)
     in_bytes = input.dtype == hookgrad.uint8 and mode not in ("linear", "trilinear")
     if not input.is_floating_point() and not in_bytes:
         raise not_for(f"upsample_{mode}{n_dims - 2}d", input.dtype)

@@ -75,6 +75,14 @@ class LBFGS(Optimizer):
             p.copy_(before)
         return loss, grad
 
+    def _search(self, closure, length, direction, loss, grad, slope, most_calls):
+        """Move along the direction as far as _strong_wolfe() says, whose answer it returns."""
+        start = [p.clone() for p in self._params]
+        trial = partial(self._trial, closure)
+        found = _strong_wolfe(trial, start, length, direction, loss, grad, slope, max_ls=most_calls)
+        self._move(found[2], direction)
+        return found
+
     # ---- one step --------------------------------------------------------------------------------------------------
 
     @hookgrad.no_grad()
@@ -118,18 +126,8 @@ class LBFGS(Optimizer):
             if search is not None:
                 if search != "strong_wolfe":
                     raise RuntimeError("only 'strong_wolfe' is supported")
-                start = [p.clone() for p in self._params]
-                loss, grad, length, tried = _strong_wolfe(
-                    partial(self._trial, closure),
-                    start,
-                    length,
-                    direction,
-                    loss,
-                    grad,
-                    slope,
-                    max_ls=group["max_eval"] - evals,
-                )
-                self._move(length, direction)
+                most_calls = group["max_eval"] - evals
+                loss, grad, length, tried = self._search(closure, length, direction, loss, grad, slope, most_calls)
             else:
                 self._move(length, direction)
                 if iteration != most:  # after the last move nobody asks for the loss
@@ -205,72 +203,85 @@ def _cubic_interpolate(x1, f1, g1, x2, f2, g2, bounds=None):
     return min(max(lowest, low), high)
 
 
+class _Line:
+    """The loss along a direction: a point of it is (length, loss, gradient, slope)."""
+
+    def __init__(self, trial, start, direction, f, slope, c1, c2):
+        self.trial, self.start, self.direction = trial, start, direction
+        self.f, self.slope, self.c1, self.c2 = f, slope, c1, c2
+        self.widest, self.calls = direction.abs().max(), 0
+
+    def at(self, t):
+        loss, grad = self.trial(self.start, t, self.direction)
+        self.calls += 1
+        return t, loss, grad, grad.dot(self.direction)
+
+    def is_too_high(self, point):
+        return point[1] > self.f + self.c1 * point[0] * self.slope
+
+    def is_flat(self, point):
+        return abs(point[3]) <= -self.c2 * self.slope
+
+
 def _strong_wolfe(trial, start, t, direction, f, g, slope, c1=1e-4, c2=0.9, tolerance_change=1e-9, max_ls=25):
     """A length at which the loss is low enough and the slope flat enough (Nocedal & Wright, algorithms 3.5 and 3.6).
 
     `trial(start, t, direction)` gives loss and gradient there; `f`, `g` and `slope` are those at zero. Returns the loss, the
-    gradient, the length, and how often `trial` was called, `max_ls` times at the most.
+    gradient, the length, and how often `trial` was called: once and `max_ls` times at the most.
     """
-    widest = direction.abs().max()
+    line = _Line(trial, start, direction, f, slope, c1, c2)
+    ends = _enclosed(line, (0, f, g.clone(), slope), t, max_ls)
+    t, loss, grad, _ = ends[0] if len(ends) == 1 else _narrowed(line, ends, tolerance_change, max_ls)
+    return loss, grad, t, line.calls
 
-    def at(t):
-        loss, grad = trial(start, t, direction)
-        return t, loss, grad, grad.dot(direction)
 
-    def too_high(point):
-        return point[1] > f + c1 * point[0] * slope
-
-    def flat(point):
-        return abs(point[3]) <= -c2 * slope
-
-    # Outwards, until two points enclose a good one.
-    previous, point = (0, f, g.clone(), slope), at(t)
-    calls, bracket = 1, None
-    for i in range(max_ls):
-        if too_high(point) or (i > 1 and point[1] >= previous[1]):
-            bracket = [previous, point]
-        elif flat(point):
-            return point[1], point[2], point[0], calls
-        elif point[3] >= 0:
-            bracket = [previous, point]
-        if bracket:
-            break
+def _enclosed(line, zero, t, most):
+    """Outwards from t: two points that enclose a good one, or a good one alone."""
+    previous, point = zero, line.at(t)
+    for i in range(most):
+        if line.is_too_high(point) or (i > 1 and point[1] >= previous[1]):
+            return [previous, point]
+        if line.is_flat(point):
+            return [point]
+        if point[3] >= 0:
+            return [previous, point]
         x = point[0]
         bounds = (x + 0.01 * (x - previous[0]), x * 10)
         t = _cubic_interpolate(*previous[:2], previous[3], *point[:2], point[3], bounds)
-        previous, point = point, at(t)
-        calls += 1
-    if bracket is None:
-        bracket = [(0, f, g, slope), point]
+        previous, point = point, line.at(t)
+    return [zero, point]
 
-    # Inwards, the lower end first in mind.
-    stuck = False
-    low, high = (0, 1) if bracket[0][1] <= bracket[1][1] else (1, 0)
-    while calls - 1 < max_ls:
-        left, right = (end[0] for end in bracket)
-        if abs(right - left) * widest < tolerance_change:
+
+def _narrowed(line, ends, tolerance, most):
+    """Inwards from the two ends, of which the lower one stays: the lowest point found."""
+
+    def by_height():
+        return (0, 1) if ends[0][1] <= ends[1][1] else (1, 0)
+
+    is_stuck, (low, high) = False, by_height()
+    while line.calls - 1 < most:
+        left, right = (end[0] for end in ends)
+        if abs(right - left) * line.widest < tolerance:
             break
-        t = _cubic_interpolate(left, bracket[0][1], bracket[0][3], right, bracket[1][1], bracket[1][3])
+        t = _cubic_interpolate(left, ends[0][1], ends[0][3], right, ends[1][1], ends[1][3])
         # Close to an end twice, or beyond it, is no progress: go a tenth of the way in from there.
         least, greatest = min(left, right), max(left, right)
         margin = 0.1 * (greatest - least)
-        close = min(greatest - t, t - least) < margin
-        if close and (stuck or t >= greatest or t <= least):
+        is_close = min(greatest - t, t - least) < margin
+        if is_close and (is_stuck or t >= greatest or t <= least):
             t = greatest - margin if abs(t - greatest) < abs(t - least) else least + margin
-            stuck = False
+            is_stuck = False
         else:
-            stuck = close
-        point = at(t)
-        calls += 1
-        if too_high(point) or point[1] >= bracket[low][1]:
-            bracket[high] = point
-            low, high = (0, 1) if bracket[0][1] <= bracket[1][1] else (1, 0)
-        else:
-            done = flat(point)
-            if not done and point[3] * (bracket[high][0] - bracket[low][0]) >= 0:
-                bracket[high] = bracket[low]
-            bracket[low] = point
-            if done:
-                break
-    t, loss, grad, _ = bracket[low]
-    return loss, grad, t, calls
+            is_stuck = is_close
+        point = line.at(t)
+        if line.is_too_high(point) or point[1] >= ends[low][1]:
+            ends[high] = point
+            low, high = by_height()
+            continue
+        is_flat = line.is_flat(point)
+        if not is_flat and point[3] * (ends[high][0] - ends[low][0]) >= 0:
+            ends[high] = ends[low]
+        ends[low] = point
+        if is_flat:
+            break
+    return ends[low]
