@@ -235,7 +235,7 @@ class SmallZip(ZipFile):
 
     def open(self, name, mode="r", **options):
         file = super().open(name, mode, **options)
-        if mode == "w" and zopfli:
+        if zopfli and getattr(file, "_compressor", None):  # it is written, and not as it is
             file._compressor = Zopfli()
         return file
 

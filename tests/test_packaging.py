@@ -81,6 +81,24 @@ def test_every_op_has_one_row_and_a_unique_id():
     assert sorted(rows) == sorted(set(rows))
 
 
+def test_a_wheel_compressed_by_zopfli_reads_back(run_python):
+    pytest.importorskip("setuptools")
+    code = """
+import io, runpy, sys, zipfile, zlib
+sys.argv = ["setup.py", "--name"]
+setup = runpy.run_path("setup.py")["SmallZip"].open.__globals__
+setup["zopfli"] = lambda data, numiterations: zlib.compress(data)
+how = {"deflated.py": zipfile.ZIP_DEFLATED, "py.typed": zipfile.ZIP_DEFLATED, "stored.py": zipfile.ZIP_STORED}
+data, file = {"deflated.py": b"pass" * 99, "py.typed": b"", "stored.py": b"pass" * 99}, io.BytesIO()
+with setup["SmallZip"](file, "w") as wheel:
+    for name in how:
+        wheel.writestr(name, data[name], how[name])
+with zipfile.ZipFile(file) as wheel:
+    print({name: wheel.read(name) for name in wheel.namelist()} == data, wheel.getinfo("deflated.py").compress_size < 99)
+"""
+    assert run_python("-c", code, cwd=ROOT).stdout == "hookgrad\nTrue True\n"
+
+
 def test_the_repository_carries_what_it_promises():
     for name in "LICENSE README.md CHANGELOG.md Makefile pyproject.toml docs/ARCHITECTURE.md .ci/run".split():
         assert (ROOT / name).stat().st_size > 0
