@@ -4,6 +4,7 @@ HOOKGRAD_ROUNDS says how often each does it (`make stress`: 10,000 times, under 
 the kinds is tried.
 """
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -150,6 +151,30 @@ def an_accumulator():
     return Setup(y.grad_fn.next_functions[0][0], lambda n, f: n.register_hook(f), y.sum().backward, watch=x)
 
 
+def an_accumulator_before():
+    x = ones()
+    y = x * 2
+    return Setup(y.grad_fn.next_functions[0][0], lambda n, f: n.register_prehook(f), y.sum().backward, watch=x)
+
+
+def a_functions_node(register):
+    def make():
+        class Doubles(Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, grad):
+                return grad * 2
+
+        y = Doubles.apply(ones())
+        return Setup(y.grad_fn, lambda n, f: getattr(n, register)(f), y.sum().backward, watch=y)
+
+    make.__name__ = f"a_functions_node_{register}"
+    return make
+
+
 def several_tensors(mode):
     def make():
         x, y = ones(), ones()
@@ -179,6 +204,48 @@ def a_module(register, **options):
     return make
 
 
+def a_module_of_two_derivatives(register):
+    """The gradients that the hook sees have a history, which leads back to the module."""
+
+    def make():
+        child = nn.Linear(2, 2)
+        parent = nn.Sequential(child, nn.Tanh())
+
+        def run(setup):
+            x = torch.ones(1, 2, requires_grad=True)
+            (grad,) = torch.autograd.grad(parent(x).sum(), x, create_graph=True)
+            grad.sum().backward()
+
+        return Setup(child, lambda m, f: getattr(m, register)(f), run, parents=[parent])
+
+    make.__name__ = f"a_module_of_two_derivatives_{register}"
+    return make
+
+
+def a_module_of_two_threads(register):
+    """Both call it at the same time."""
+
+    def make():
+        child = nn.Linear(2, 2)
+        parent = nn.Sequential(child, nn.Tanh())
+
+        def call():
+            with contextlib.suppress(Stopped):
+                parent(torch.ones(1, 2, requires_grad=True)).sum().backward()
+
+        def run(setup):
+            threads = [threading.Thread(target=call) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        return Setup(child, lambda m, f: getattr(m, register)(f), run, parents=[parent])
+
+    make.__name__ = f"a_module_of_two_threads_{register}"
+    return make
+
+
 def a_module_that_failed():
     def fails(x):
         raise Stopped
@@ -198,6 +265,7 @@ def every_module(register):
             finally:
                 setup.remove()
                 getattr(modules, table_of(register)).clear()
+                modules._global_is_full_backward_hook = None
 
         return Setup(m[0], lambda m, f: getattr(modules, register)(f), run, parents=[m])
 
@@ -377,13 +445,17 @@ def a_function(which):
 
 KINDS = [
     a_result, a_result_that_retains, a_leaf, a_leaf_of_grad, an_accumulated_leaf, a_node, a_node_before, an_accumulator,
+    an_accumulator_before, a_functions_node("register_hook"), a_functions_node("register_prehook"),
     several_tensors("all"), several_tensors("any"),
     a_module("register_forward_pre_hook"), a_module("register_forward_pre_hook", with_kwargs=True, prepend=True),
     a_module("register_forward_hook"), a_module("register_forward_hook", with_kwargs=True, always_call=True),
     a_module_that_failed, a_module("register_full_backward_pre_hook"), a_module("register_full_backward_hook"),
     a_module("register_backward_hook"),
+    *map(a_module_of_two_derivatives, ["register_full_backward_pre_hook", "register_full_backward_hook"]),
+    *map(a_module_of_two_threads, ["register_forward_pre_hook", "register_forward_hook", "register_full_backward_hook"]),
     every_module("register_module_forward_pre_hook"), every_module("register_module_forward_hook"),
     every_module("register_module_full_backward_pre_hook"), every_module("register_module_full_backward_hook"),
+    every_module("register_module_backward_hook"),
     every_registration("parameter"), every_registration("buffer"), every_registration("module"),
     a_state_dict("register_state_dict_pre_hook"), a_state_dict("register_state_dict_post_hook"),
     a_state_dict("_register_state_dict_hook"), a_state_dict("register_load_state_dict_pre_hook", loads=True),
