@@ -176,6 +176,14 @@ def test_setup_context():
     assert x.grad.item() == 6
 
 
+@pytest.mark.parametrize("keep", ["save_for_backward", "save_for_forward"])
+@pytest.mark.parametrize("wanted, recorded", [(True, True), (False, True), (False, False)])
+def test_setup_context_cannot_keep_an_input_that_is_an_output(wanted, recorded, keep):
+    Kept = made(lambda x: x, setup_context=staticmethod(lambda ctx, inputs, output: getattr(ctx, keep)(output)))
+    with torch.set_grad_enabled(recorded), pytest.raises(RuntimeError, match="returned as-is as output is being saved"):
+        Kept.apply(torch.ones(2, requires_grad=wanted))
+
+
 def test_higher_derivatives():
     x = leaf()
     (g,) = torch.autograd.grad(Product.apply(x, x * x), x, create_graph=True)

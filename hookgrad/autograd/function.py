@@ -411,6 +411,7 @@ class Function(_SingleLevelFunction):
                     stacklevel=4,
                 )
         saved = ctx.to_save or ()
+        kept = (*saved, *(ctx.saved_for_forward or ())) if with_setup else ()
         wrapped, kinds = [], bytearray()
         for out in outputs:
             if not isinstance(out, _C.Tensor):
@@ -422,7 +423,7 @@ class Function(_SingleLevelFunction):
             if node is not None and out.is_floating_point() and not _is_one_of(out, frozen):
                 kind |= _DIFFERENTIABLE
             kinds.append(kind)
-            wrapped.append(cls._output(out, kind, given, len(outputs), with_setup and _is_one_of(out, saved)))
+            wrapped.append(cls._output(out, kind, given, len(outputs), _is_one_of(out, kept)))
         if not all(_is_one_of(t, outputs) for t in dirty):
             raise RuntimeError(
                 "Some elements marked as dirty during the forward method were not returned as output. "
@@ -448,7 +449,7 @@ class Function(_SingleLevelFunction):
         base = out._base
         if not kind & _DIFFERENTIABLE:
             if not out.requires_grad:
-                return out.view_as(out) if given and kind != _DIRTY else out
+                return _another(out, is_saved) if given and kind != _DIRTY else out
             if given:
                 return out.detach()
             return out if base is not None else out.detach_()
@@ -463,15 +464,18 @@ class Function(_SingleLevelFunction):
                     "https://discuss.pytorch.org/ if you need help to do this change."
                 )
             return out
-        if not given:
-            return out
-        if is_saved:
-            raise RuntimeError(
-                "An input that has been returned as-is as output is being saved for backward. This is not supported if "
-                "you override setup_context. You should return and save a view of the input instead, e.g. with "
-                "x.view_as(x) or setup ctx inside the forward function itself."
-            )
-        return out.view_as(out)
+        return _another(out, is_saved) if given else out
+
+
+def _another(x, is_saved):
+    """The output for an input that was returned as it came."""
+    if is_saved:
+        raise RuntimeError(
+            "An input that has been returned as-is as output is being saved for backward. This is not supported if "
+            "you override setup_context. You should return and save a view of the input instead, e.g. with "
+            "x.view_as(x) or setup ctx inside the forward function itself."
+        )
+    return x.view_as(x)
 
 
 def _is_written_leaf(out):
