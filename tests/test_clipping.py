@@ -62,3 +62,9 @@ def test_clipping_values_of_no_gradient_is_an_error():
         p.grad = torch.tensor([3.0, -4.0])
         nn.utils.clip_grad_value_(p, 0.5, foreach=foreach)
         assert (p.grad.tolist(), p.grad._version) == ([0.5, -0.5], writes)
+
+
+def test_a_generator_without_parameters_is_warned_of():
+    for parameters in (nn.Tanh().parameters(), (p for p in ())):
+        with pytest.warns(UserWarning, match="is an empty generator, no gradient clipping will occur"):
+            assert nn.utils.clip_grad_norm_(parameters, 1.0).item() == 0.0

@@ -1,5 +1,7 @@
 """Gradients kept within bounds, after backward and before the optimizer's step."""
 
+from types import GeneratorType
+
 import hookgrad
 
 
@@ -60,7 +62,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html
     """
     if not isinstance(parameters, hookgrad.Tensor):
-        is_generator = hasattr(parameters, "gi_frame")
+        is_generator = isinstance(parameters, GeneratorType)
         parameters = list(parameters)
         if is_generator and not parameters:
             import warnings
