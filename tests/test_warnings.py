@@ -102,3 +102,11 @@ def test_a_loss_warns_at_the_line_that_calls_it(third, run_script):
     given = run_script(head + "F.mse_loss(x, x[:1])\nF.kl_div(x, x)\nF.softmax(x)\n").stderr
     lines = [line for line in given.splitlines() if "UserWarning" in line]
     assert [line.split("script.py:")[1].split(":")[0] for line in lines] == ["4", "5", "6"]
+
+
+def test_the_warning_of_create_graph_waits_for_a_backward_that_runs(run_script):
+    fails = ["y.backward({})", "y.backward(torch.ones(3), {})", "y.sum().backward(inputs=[torch.ones(2)], {})"]
+    lines = "".join(f"try: {line.format('create_graph=True')}\nexcept RuntimeError: pass\n" for line in fails)
+    head = "import torch\ny = torch.ones(2, requires_grad=True) * 2\n"
+    assert run_script(head + lines).stderr == ""
+    assert "reference cycle" in run_script(head + lines + "y.sum().backward(create_graph=True)\n").stderr

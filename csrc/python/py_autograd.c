@@ -89,10 +89,12 @@ static const char warning_of_cycle[] =
     "avoid this. If you have to use this function, make sure to reset the .grad fields of your parameters "
     "to None after use to break the cycle and avoid the leak.";
 
-static bool is_to_warn(hg_ctx *cx, const tensors *roots, bool create) {
-    if (!create) return false;
+static bool is_to_warn(hg_ctx *cx, const tensors *roots, const tensors *grads, const tensors *inputs) {
     for (int i = 0; i < roots->n; i++)
-        if (!hg_tensor_requires_grad(roots->at[i])) return false;
+        if (!hg_tensor_requires_grad(roots->at[i]) || roots->at[i]->numel != (grads->at[i] ? grads->at[i]->numel : 1))
+            return false;
+    for (int i = 0; i < inputs->n; i++)
+        if (!hg_tensor_requires_grad(inputs->at[i])) return false;
     return hg_is_news(cx, warning_of_cycle);
 }
 
@@ -121,7 +123,7 @@ PyObject *py_run_backward(hg_ctx *cx, PyObject *roots, PyObject *grads, bool kee
     } else if (g.n != r.n) {
         PyErr_Format(PyExc_RuntimeError, "got %d tensors and %d gradients", r.n, g.n);
     } else {
-        bool warns = is_to_warn(cx, &r, create);
+        bool warns = create && is_to_warn(cx, &r, &g, &in);
         hg_status st = py_backward(cx, &(py_backward_call){r.at, g.at, r.n, keep, create, in.at, in.n, true, NULL});
         result = st == HG_OK ? Py_NewRef(Py_None) : py_raise(cx, st);
         if (warns) result = warn_of_cycle(result);
