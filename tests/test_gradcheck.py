@@ -213,3 +213,39 @@ def test_jacobians_as_they_were_had_once():
     assert rest == [True, True, True]
     with pytest.raises(ValueError, match="Expected grad_out to be 1.0"):
         get_numerical_jacobian(torch.sin, (x,), grad_out=2.0)
+
+
+def test_fast_mode_compares_one_direction_of_forward_mode_and_shows_the_whole_jacobian():
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+        @staticmethod
+        def jvp(ctx, tangent):
+            return tangent * 5
+
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(Wrong.apply, X(2), fast_mode=True, check_forward_ad=True)
+    words = str(caught.value).split("\n")
+    assert words[0] == "Jacobian computed with forward mode mismatch for output 0 with respect to input 0,"
+    numerical, analytical = (
+        eval(line.split("tensor(")[1].split(", dtype")[0]) for line in words[1:3]
+    )  # of one direction: u
+    assert len(numerical) == 2 and [a / n for a, n in zip(analytical, numerical)] == pytest.approx([2.5] * 2, rel=1e-3)
+    assert (
+        "in fast mode" in words[5] and "Numerical:" in words and words[-2].startswith("The max per-element difference")
+    )
+    assert gradcheck(torch.sin, X(2, 2), fast_mode=True, check_forward_ad=True)
+
+
+def test_the_check_of_forward_mode_draws_nothing():
+    torch.manual_seed(0)
+    gradcheck(torch.sin, X(2), check_forward_ad=True)
+    drawn = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(1))

@@ -243,20 +243,27 @@ def _check_whole(func, inputs, results, outputs, o):
                 raise GradcheckError(_mismatch(a, n, k, j))
 
 
-def _check_fast(func, inputs, results, outputs, o):
-    """Compare one random combination v J u of the entries of each block of the Jacobian."""
+def _directions(*lists):
+    """For each list of tensors random vectors of length one, one for each tensor. They are the same in every call."""
     generator = hookgrad.Generator()
 
     def direction(t):
         u = hookgrad.rand(t.numel(), generator=generator).to(t.dtype)
         return u / u.norm()
 
-    wanted = _wanted(inputs)
-    us = [direction(t) for _, t in wanted]
-    vs = [direction(t) for t in outputs]
-    differences = []
-    for (i, t), u in zip(wanted, us):
-        differences.append(_difference(func, inputs, inputs[i].data, u.reshape(t.shape) * o["eps"], o["eps"]))
+    return [[direction(t) for t in tensors] for tensors in lists]
+
+
+def _differences(func, inputs, us, eps):
+    """For each wanted input the finite differences of the outputs along its direction."""
+    wanted = zip(_wanted(inputs), us)
+    return [_difference(func, inputs, inputs[i].data, u.reshape(t.shape) * eps, eps) for (i, t), u in wanted]
+
+
+def _check_fast(func, inputs, results, outputs, o):
+    """Compare one random combination v J u of the entries of each block of the Jacobian."""
+    us, vs = _directions([t for _, t in _wanted(inputs)], outputs)
+    differences = _differences(func, inputs, us, o["eps"])
     if not outputs:
         for d in differences:
             if any(x.numel() and x.abs().max() > o["nondet_tol"] for x in d):
@@ -269,13 +276,13 @@ def _check_fast(func, inputs, results, outputs, o):
             a = a.squeeze(1).dot(u)
             n = (v * differences[j][floating[k]]).sum()
             if not _close(a, n, o["rtol"], o["atol"] * float(u.sum()) * float(v.sum())):
-                raise GradcheckError(_mismatch(a, n, k, j) + _in_detail(func, inputs, results, output, j, k, o))
+                whole = _analytical(inputs, output, _one_hot(output), float("inf"), False)[j]
+                raise GradcheckError(_mismatch(a, n, k, j) + _in_detail(func, inputs, results, whole, j, k, o))
 
 
-def _in_detail(func, inputs, results, output, j, k, o):
+def _in_detail(func, inputs, results, analytical, j, k, o):
     place = [p for p, r in enumerate(results) if r.requires_grad][k]
     numerical = _numerical_jacobian(func, inputs, results, _wanted(inputs)[j][0], o["eps"])[place]
-    analytical = _analytical(inputs, output, _one_hot(output), float("inf"), False)[j]
     words = (
         "\nThe above quantities relating the numerical and analytical jacobians are computed \n"
         "in fast mode. See: https://github.com/pytorch/pytorch/issues/53876 for more background \n"
@@ -300,25 +307,49 @@ def _tangents(func, inputs, directions):
         return [forward_ad.unpack_dual(out).tangent for out in _tuple(func(*plain))]
 
 
-def _check_forward(func, inputs, results, outputs, o):
-    """Compare J u, as dual tensors give it, with finite differences."""
-    kept = [k for k, r in enumerate(results) if r.requires_grad]
-    wanted = _wanted(inputs)
-    for j, (i, x) in enumerate(wanted):
+_FORWARD = "computed with forward mode "
+
+
+def _moved(func, inputs, i, directions, outputs):
+    """For each differentiable output the matrix (directions, its elements) of the derivatives along those of input i."""
+    still = {k: hookgrad.zeros_like(t) for k, t in _wanted(inputs)}
+    moved = [_tangents(func, inputs, {**still, i: direction}) for direction in directions]
+    found = [[_as_matrix([tangents[place]], output, 1) for tangents in moved] for place, output in outputs.items()]
+    return [
+        hookgrad.cat(rows, dim=1).t() if rows else o.new_zeros(0, o.numel()) for rows, o in zip(found, outputs.values())
+    ]
+
+
+def _check_forward(func, inputs, results, o):
+    """Compare J, as dual tensors give it, with finite differences."""
+    kept = {place: r for place, r in enumerate(results) if r.requires_grad}
+    for j, (i, x) in enumerate(_wanted(inputs)):
         numerical = _numerical_jacobian(func, inputs, results, i, o["eps"])
-        still = {k: hookgrad.zeros_like(t) for k, t in wanted}
-        moved = [_tangents(func, inputs, {**still, i: direction}) for direction in _one_hot(x)]
-        for k, (place, output) in enumerate(zip(kept, outputs)):
-            rows = [_as_matrix([tangents[place]], output, 1) for tangents in moved]
-            analytical = hookgrad.cat(rows, dim=1).t() if rows else numerical[place]
-            if not _close(analytical, numerical[place], o["rtol"], o["atol"]):
-                raise GradcheckError(_mismatch(analytical, numerical[place], k, j, "computed with forward mode "))
+        for k, (place, a) in enumerate(zip(kept, _moved(func, inputs, i, _one_hot(x), kept))):
+            if not _close(a, numerical[place], o["rtol"], o["atol"]):
+                raise GradcheckError(_mismatch(a, numerical[place], k, j, _FORWARD))
+
+
+def _check_forward_fast(func, inputs, results, o):
+    """Compare J u for one random u, as dual tensors give it, with a finite difference."""
+    kept = {place: r for place, r in enumerate(results) if r.requires_grad}
+    wanted = _wanted(inputs)
+    (us,) = _directions([t for _, t in wanted])
+    differences = _differences(func, inputs, us, o["eps"])
+    for j, ((i, x), u) in enumerate(zip(wanted, us)):
+        for k, (place, a) in enumerate(zip(kept, _moved(func, inputs, i, [u.reshape(x.shape)], kept))):
+            a, n = a[0], differences[j][place]
+            if not _close(a, n, o["rtol"], o["atol"] * float(u.sum())):
+                whole = _moved(func, inputs, i, _one_hot(x), kept)[k]
+                detail = _in_detail(func, inputs, results, whole, j, k, o)
+                raise GradcheckError(_mismatch(a, n, k, j, _FORWARD) + detail)
 
 
 def _check_undefined_forward(func, inputs):
     """A tangent of zeros and none are the same."""
     wanted = _wanted(inputs)
-    directions = {i: hookgrad.rand_like(x) for i, x in wanted}
+    (us,) = _directions([x for _, x in wanted])
+    directions = {i: u.reshape(x.shape) for (i, x), u in zip(wanted, us)}
     for i, x in wanted:
         zeros = _tangents(func, inputs, {**directions, i: hookgrad.zeros_like(x)})
         nothing = _tangents(func, inputs, {k: d for k, d in directions.items() if k != i})
@@ -480,7 +511,7 @@ def gradcheck(
         if check_backward_ad:
             (_check_fast if fast_mode else _check_whole)(func, inputs, results, outputs, options)
         if check_forward_ad:
-            _check_forward(func, inputs, results, outputs, options)
+            (_check_forward_fast if fast_mode else _check_forward)(func, inputs, results, options)
             if check_undefined_grad:
                 _check_undefined_forward(func, inputs)
             if check_batched_forward_grad:
