@@ -310,6 +310,11 @@ def _one_gamma(source, alpha):
             return scale * d * v
 
 
+def _refuse_twice(grad, alpha, sample):
+    _refuse("_standard_gamma_grad", alpha)
+
+
+@one_node("StandardGammaGradBackward0", 0, saved="- -", derivative=_refuse_twice)
 def _standard_gamma_grad(alpha, sample):
     """The derivative of a sample by alpha that keeps the value of the distribution function at it."""
     a, x, dtype = _doubles("_standard_gamma_grad", alpha, sample)

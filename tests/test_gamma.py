@@ -92,3 +92,12 @@ def test_counts_have_densities():
     draws = D.Binomial(40, probs=torch.tensor(0.3)).sample((2000,))
     assert draws.mean().item() == pytest.approx(12, abs=0.3) and draws.var().item() == pytest.approx(8.4, rel=0.1)
     assert poisson.sample((2000,)).mean().item() == pytest.approx(2, abs=0.15)
+
+
+def test_the_derivative_of_a_draw_of_gamma_is_not_differentiated():
+    shape = vector(1, 2).requires_grad_()
+    (grad,) = torch.autograd.grad((torch._standard_gamma(shape) ** 2).sum(), shape, create_graph=True)
+    assert grad.grad_fn.name() == "MulBackward0"
+    assert grad.grad_fn.next_functions[1][0].name() == "StandardGammaGradBackward0"
+    with pytest.raises(NotImplementedError, match="the derivative for '_standard_gamma_grad' is not implemented."):
+        grad.sum().backward()
