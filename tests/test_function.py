@@ -399,3 +399,28 @@ def test_what_is_marked_dirty_and_neither_input_nor_output_gives_no_warning(recw
     with pytest.raises(RuntimeError, match="Some elements marked as dirty"):
         Marks.apply(torch.ones(1, requires_grad=True) * 1)
     assert not recwarn.list
+
+
+def test_what_is_saved_for_forward_is_let_go_with_the_call():
+    class Kept(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_forward(x, torch.ones(1))
+            ctx.seen = ctx.saved_for_forward[1]
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+        @staticmethod
+        def jvp(ctx, tangent):
+            assert len(ctx.saved_tensors) == 2
+            return tangent * 2
+
+    y = Kept.apply(leaf())
+    assert y.grad_fn.saved_for_forward is None
+    with torch.autograd.forward_ad.dual_level():
+        dual = Kept.apply(torch.autograd.forward_ad.make_dual(torch.ones(1, requires_grad=True), torch.ones(1)))
+        assert dual.grad_fn.saved_for_forward is None
+        assert torch.autograd.forward_ad.unpack_dual(dual).tangent.item() == 2

@@ -479,7 +479,8 @@ _plain_finish = Function.__dict__["_finish"]
 
 
 class _Finished(threading.local):
-    """Of the call that this thread has just made: its context, the tensors that it marked, and what forward returned."""
+    """Of the call that this thread has just made: its context, what it saved for jvp, the tensors that it marked, and what
+    forward returned."""
 
     call = None
 
@@ -488,7 +489,7 @@ _finished = _Finished()
 
 
 def _finish(cls, ctx, node, inputs, output, with_setup):
-    marked = ctx.dirty_tensors or (), ctx.non_differentiable or ()
+    marked = ctx.saved_for_forward, ctx.dirty_tensors or (), ctx.non_differentiable or ()
     result = _plain_finish.__func__(cls, ctx, node, inputs, output, with_setup)
     _finished.call = (ctx, *marked, output if isinstance(output, tuple) else (output,))
     return result
@@ -500,9 +501,10 @@ def _apply(cls, args, kwargs):
         return cls._apply(args, kwargs)
     with _set_fwd_grad_enabled(False):
         result = cls._apply(args, kwargs)
-        (ctx, dirty, frozen, returned), _finished.call = _finished.call, None
+        (ctx, ctx.saved_for_forward, dirty, frozen, returned), _finished.call = _finished.call, None
     for level in _levels():
         _carry(level, cls, ctx, args, dirty, frozen, returned, result if isinstance(result, tuple) else (result,))
+    ctx.saved_for_forward = None
     return result
 
 

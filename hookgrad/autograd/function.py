@@ -440,7 +440,7 @@ class Function(_SingleLevelFunction):
         _C._function_outputs(node, tensors, bytes(kinds))
         if node is not None:
             _C._function_save(node, saved, cls.clear_saved_tensors_on_access)
-        ctx.to_save = ctx.non_differentiable = None
+        ctx.to_save = ctx.saved_for_forward = ctx.non_differentiable = None
         return tuple(wrapped) if isinstance(output, tuple) else wrapped[0]
 
     @staticmethod
