@@ -6,6 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/library.html
 import inspect
 import re
 from collections import abc
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial, update_wrapper
 from itertools import islice
@@ -45,7 +46,10 @@ class CustomOpDef:
             )
         self._namespace, self._name, self._qualname = namespace, name, qualname
         self._schema, self._signature = schema, parsed(qualname, schema)
+        returns = self._signature.returns
+        self._gives_list = bool(fn) and len(returns) == 1 and str(returns[0].type).startswith("List")
         self._init_fn = self._kernel = fn
+        self._is_enabled = True  # the kernel; where it is not, the function itself runs
         self._backward = self._setup_context = self._abstract_fn = self._vmap = None
         self._functions = {}  # what is applied in calls without keywords, by kernel and vmap: samples of a vmap share it
         self._opoverload = getattr(ops, namespace)._define(name, self).default
@@ -64,6 +68,16 @@ class CustomOpDef:
             return fn
 
         return register if fn is None else register(fn)
+
+    @contextmanager
+    def set_kernel_enabled(self, device_type, enabled=True):
+        """Within a `with` block: whether a registered kernel runs, or the function that was made an op."""
+        was = self._is_enabled
+        self._is_enabled = enabled if device_type == "cpu" else was
+        try:
+            yield
+        finally:
+            self._is_enabled = was
 
     def register_fake(self, fn, /):
         """How shape and dtype of the result are found without computing it: it is called where an argument is on `meta`."""
@@ -85,7 +99,7 @@ class CustomOpDef:
     def __call__(self, *args, **kwargs):
         announced = self._signature.arguments
         values = self._signature.bind(args, kwargs)
-        kernel = self._kernel
+        kernel = self._kernel if self._is_enabled else self._init_fn
         if any(getattr(a, "is_meta", False) for a in values):
             kernel = self._abstract_fn or (self._no_fake if self._init_fn else None)
         if kernel is None:
@@ -115,12 +129,13 @@ class CustomOpDef:
 
     def _check(self, inputs, output):
         """What a function gives is what it says, and lies in memory of its own."""
-        if (
-            self._signature.returns
-            and not isinstance(output, (list, tuple))
-            and not self._signature.returns[0].type.takes(output)
-        ):
-            raise RuntimeError(f"Unable to cast {output} to {self._signature.returns[0].type}")
+        returns = self._signature.returns
+        if len(returns) > 1 and not (isinstance(output, (list, tuple)) and len(output) == len(returns)):
+            found = output[0] if isinstance(output, (list, tuple)) and output else output
+            raise TypeError(f"Object of type '{type(found).__name__}' is not an instance of 'sequence'")
+        for given, announced in zip(output if len(returns) > 1 else (output,), returns):
+            if not announced.type.takes(given):
+                raise RuntimeError(f"Unable to cast {given} to {announced.type}")
         seen = {x.untyped_storage()._cdata for x in inputs if isinstance(x, _C.Tensor)}
         for y in output if isinstance(output, (list, tuple)) else (output,):
             if isinstance(y, _C.Tensor) and y.untyped_storage()._cdata in seen:
@@ -144,7 +159,7 @@ class CustomOpDef:
                 output = call(*_gathered(inputs, counts), **keywords)
                 if op._init_fn:
                     op._check(inputs, output)
-                Generated.gives_list = isinstance(output, list)
+                Generated.gives_list = isinstance(output, list) or op._gives_list
                 return tuple(output) if Generated.gives_list else output
 
             @staticmethod

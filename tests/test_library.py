@@ -257,3 +257,39 @@ def test_what_needs_a_gradient_is_told_as_the_arguments_were_given():
     a, b, y = torch.ones(1, requires_grad=True), torch.ones(1), torch.ones(1, requires_grad=True)
     sum(shifted([a, b], y)).backward()
     assert seen == [([True, False], True)] and a.grad.item() == 1 and y.grad.item() == 2
+
+
+def test_a_kernel_is_disabled_within_a_block():
+    @custom_op("tests::disabled", mutates_args=())
+    def op(x: torch.Tensor) -> torch.Tensor:
+        return x + 1
+
+    op.register_kernel("cpu", lambda x: x * 10)
+    x = torch.ones(1)
+    with op.set_kernel_enabled("cpu", False):
+        assert op(x).item() == 2
+        with op.set_kernel_enabled("cpu"):
+            assert op(x).item() == 10
+        with op.set_kernel_enabled("cuda", True):
+            assert op(x).item() == 2
+    assert op(x).item() == 10
+
+
+def test_results_are_what_the_schema_says():
+    def op(name, result, annotation):
+        def f(x):
+            return result
+
+        f.__annotations__ = {"x": torch.Tensor, "return": annotation}
+        return custom_op("tests::gives_" + name, f, mutates_args=())
+
+    x, y, z = torch.ones(1), torch.ones(1), torch.ones(1)
+    both = tuple[torch.Tensor, torch.Tensor]
+    for name, result in (("one", y), ("few", (y,)), ("many", (y, z, torch.ones(1)))):
+        with pytest.raises(TypeError, match="Object of type 'Tensor' is not an instance of 'sequence'"):
+            op(name, result, both)(x)
+    with pytest.raises(RuntimeError, match="Unable to cast 1 to Tensor"):
+        op("numbers", (1, 2), both)(x)
+    with pytest.raises(RuntimeError, match=r"Unable to cast \(tensor\(\[1.\]\),\) to Tensor"):
+        op("tuple", (y,), torch.Tensor)(x)
+    assert type(op("list", (y,), list[torch.Tensor])(x)) is list
