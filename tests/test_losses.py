@@ -450,3 +450,12 @@ def test_huber_loss_keeps_the_dtype_of_its_input():
         assert torch.equal(F.huber_loss(near, x), expected.mean())
         each.sum().backward()
         assert near.grad.dtype is short
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.smooth_l1_loss, F.huber_loss])
+def test_a_target_of_truths_counts_as_ones(loss):
+    x, y = torch.tensor([2.0, 0.5], requires_grad=True), torch.tensor([True, False])
+    loss(x, y).backward()
+    got, x.grad = x.grad, None
+    loss(x, y.float()).backward()
+    assert torch.equal(got, x.grad)

@@ -140,7 +140,9 @@ static hg_tensor *spread_grad(hg_ctx *cx, hg_back *b, int reduction, int64_t n) 
 static hg_status give_both(hg_ctx *cx, hg_back *b, hg_tensor *(*slope)(hg_ctx *, hg_back *, hg_tensor *)) {
     for (int i = 0; i < 2; i++) {
         if (!NEED(i)) continue;
-        hg_tensor *d = X(SUB, T(IN(i)), T(IN(1 - i)));
+        hg_tensor *other = IN(1 - i);
+        if (other->dtype == HG_BOOL) other = X(TO_COPY, T(other), hg_d((hg_dtype)IN(i)->dtype)); /* no `-` takes it */
+        hg_tensor *d = X(SUB, T(IN(i)), T(other));
         hg_tensor *g = X(MUL, T(slope(cx, b, d)), T(spread_grad(cx, b, 2, d ? d->numel : 1)));
         GIVE(i, X(CONTIGUOUS, T(g))); /* so it lies in torch */
     }
