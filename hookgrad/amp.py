@@ -41,6 +41,11 @@ def is_autocast_available(device_type):
     return _C.device(device_type).type in ("cpu", "cuda", "xpu", "hpu", "ipu", "mps", "mtia", "maia", "xla")
 
 
+def _check_device_type(device_type):
+    if not isinstance(device_type, str):
+        raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+
+
 class autocast:
     """Within a `with` block, or a function it decorates, products compute in `dtype`, and losses in float32.
 
@@ -56,8 +61,7 @@ class autocast:
     """
 
     def __init__(self, device_type, dtype=None, enabled=True, cache_enabled=None):
-        if not isinstance(device_type, str):
-            raise ValueError(f"Expected `device_type` of type `str`, got: `{type(device_type)}`")
+        _check_device_type(device_type)
         if not is_autocast_available(device_type):
             raise RuntimeError(f"User specified an unsupported autocast device_type '{device_type}'")
         if enabled and device_type != "cpu":
@@ -75,7 +79,7 @@ class autocast:
         if enabled and self.fast_dtype not in (_C.bfloat16, _C.float16):
             enabled = False
             warnings.warn(
-                "In CPU autocast, but the target dtype is not supported. Disabling autocast. CPU Autocast only supports dtype of "
+                "In CPU autocast, but the target dtype is not supported. Disabling autocast.\nCPU Autocast only supports dtypes of "
                 "torch.bfloat16, torch.float16 currently.",
                 stacklevel=2,
             )
@@ -127,6 +131,7 @@ def kept_autocast():
 def custom_fwd(fwd=None, *, device_type, cast_inputs=None):
     """A decorator of a Function's forward: backward is to run under the autocast that forward runs under. With `cast_inputs`, a dtype, it
     runs without autocast, on floating-point tensors of that dtype, where autocast is on."""
+    _check_device_type(device_type)
     if fwd is None:
         return partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
 
@@ -149,6 +154,7 @@ def custom_fwd(fwd=None, *, device_type, cast_inputs=None):
 
 def custom_bwd(bwd=None, *, device_type):
     """A decorator of a Function's backward: it runs under the autocast that forward ran under."""
+    _check_device_type(device_type)
     if bwd is None:
         return partial(custom_bwd, device_type=device_type)
 

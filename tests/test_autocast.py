@@ -234,3 +234,11 @@ def test_a_scaler_that_is_off_has_no_settings():
         scaler.get_growth_factor()
     scaler.set_growth_factor(3.0)
     assert scaler.get_growth_factor() == 3.0 and scaler.get_scale() == 1.0 and scaler.state_dict() == {}
+
+
+def test_settings_that_are_no_device_or_dtype():
+    for decorator in (torch.amp.custom_fwd, torch.amp.custom_bwd):
+        with pytest.raises(ValueError, match="Expected `device_type` of type `str`, got: `<class 'int'>`"):
+            decorator(device_type=3)
+    with pytest.warns(UserWarning, match="Disabling autocast.\nCPU Autocast only supports dtypes of torch.bfloat16, "):
+        torch.autocast("cpu", dtype=torch.float32)

@@ -397,3 +397,9 @@ def test_a_library_makes_its_own_mode_that_decorates():
 
     assert issubclass(mode, _DecoratorContextManager)
     assert bare() == 1 and list(called()) == [1] and on == []
+
+
+def test_set_grad_enabled_remembers_what_was_before():
+    with torch.no_grad():
+        setting = torch.set_grad_enabled(True)
+        assert setting.prev is False and setting.mode is True

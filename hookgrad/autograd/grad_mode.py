@@ -99,17 +99,17 @@ class set_grad_enabled(_DecoratorContextManager):
 
     def __init__(self, mode):
         self.mode = mode
-        self._was = _C._grad_mode(mode)
+        self.prev = _C._grad_mode(mode)
 
     def __call__(self, function):
-        _C._grad_mode(self._was)  # what it decorates is changed, not what follows
+        _C._grad_mode(self.prev)  # what it decorates is changed, not what follows
         return super().__call__(function)
 
     def __enter__(self):
         _C._grad_mode(self.mode)
 
     def __exit__(self, *exc):
-        _C._grad_mode(self._was)
+        _C._grad_mode(self.prev)
 
     def __str__(self):
         return f"{type(self).__module__}.{type(self).__name__}(mode={self.mode})"
