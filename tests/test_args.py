@@ -526,3 +526,17 @@ def test_a_number_stands_for_a_list_of_fixed_length_and_for_the_last_arguments()
     assert x.logsumexp(0).shape == x.sum(0).shape == x.amax(0).shape == (3,)
     with pytest.raises(TypeError, match="argument 'dtype' must be torch.dtype, not str"):
         torch.rand(2, dtype="float32")
+
+
+def test_keywords_need_not_be_interned(x):
+    """As they are where they were read from a file."""
+
+    def read(**settings):
+        return {"".join(list(name)): value for name, value in settings.items()}
+
+    assert torch.zeros(2, **read(device="cpu", requires_grad=True)).requires_grad
+    assert torch.zeros_like(x, **read(layout=torch.strided, pin_memory=False)).shape == (2, 3)
+    out = torch.empty(0)
+    assert torch.add(x, x, **read(out=out)) is out and x.to(**read(other=x)) is x
+    assert torch.equal(x.sum(**read(axis=0, keepdims=True)), x.sum(0, True))
+    assert torch.equal(torch.sum(**read(input=x)), x.sum())

@@ -106,6 +106,11 @@ typedef struct mod_state {
 extern mod_state *hg_py; /* NULL before the first import */
 #define NAME(x) (hg_py->names.x)
 
+/* Is a keyword the known one? It need not be interned where it was read from a file. */
+static inline bool py_is_name(PyObject *name, PyObject *known) {
+    return name == known || PyUnicode_Compare(name, known) == 0;
+}
+
 /* ---- Objects ---------------------------------------------------------------------------------------------------- */
 
 typedef struct py_tensor {

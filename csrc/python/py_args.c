@@ -301,11 +301,11 @@ static int param_of(const py_op *op, const op_row *row, PyObject *name) {
     for (int i = 0; i < n; i++)
         if (row->names[i] == name) return i;
     PyObject *also = name;
-    if (name == NAME(axis))
+    if (py_is_name(name, NAME(axis)))
         also = NAME(dim);
-    else if (name == NAME(keepdims))
+    else if (py_is_name(name, NAME(keepdims)))
         also = NAME(keepdim);
-    else if (name == NAME(input) && !op->method)
+    else if (py_is_name(name, NAME(input)) && !op->method)
         also = NAME(self);
     for (int i = 0; i < n; i++)
         if (row->names[i] == also || PyUnicode_Compare(row->names[i], also) == 0) return i;
@@ -322,29 +322,29 @@ static bool gives(const py_op *op, const op_row *row) {
 
 /* Keyword arguments that are no parameters of the row, but of every creation op, or of every function. */
 static match extra(const py_op *op, const op_row *row, PyObject *name, PyObject *value, bound *b) {
-    if (name == NAME(out) && gives(op, row)) {
+    if (py_is_name(name, NAME(out)) && gives(op, row)) {
         if (value != Py_None) b->out = value;
         return MATCH_YES;
     }
     if (!row->creation) return MATCH_NO;
-    if (name == NAME(requires_grad)) {
+    if (py_is_name(name, NAME(requires_grad))) {
         if (!PyBool_Check(value)) return MATCH_NO;
         b->requires_grad = value == Py_True;
         return MATCH_YES;
     }
-    if (name == NAME(device)) {
+    if (py_is_name(name, NAME(device))) {
         b->device = value == Py_None ? NULL : value;
         return !py_is_meta(value) && py_device(value, op->chars) ? MATCH_FAILED : MATCH_YES;
     }
-    if (name == NAME(layout)) {
+    if (py_is_name(name, NAME(layout))) {
         if (value == hg_py->strided || value == Py_None) return MATCH_YES;
         if (Py_TYPE(value) != hg_py->layout_type) return MATCH_NO;
         PyErr_Format(PyExc_NotImplementedError, "%s(): argument 'layout' must be torch.strided here, not %R", op->chars,
                      value);
         return MATCH_FAILED;
     }
-    if (name == NAME(pin_memory)) return PyBool_Check(value) || value == Py_None ? MATCH_YES : MATCH_NO;
-    if (name == NAME(names)) return value == Py_None ? MATCH_YES : MATCH_NO;
+    if (py_is_name(name, NAME(pin_memory))) return PyBool_Check(value) || value == Py_None ? MATCH_YES : MATCH_NO;
+    if (py_is_name(name, NAME(names))) return value == Py_None ? MATCH_YES : MATCH_NO;
     return MATCH_NO;
 }
 
@@ -751,7 +751,8 @@ static PyObject *why_not(const py_op *op, const op_row *row, PyObject *const *ar
             PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", op->chars, name);
             goto done;
         }
-        if (m == MATCH_NO && row->creation && (name == NAME(requires_grad) || name == NAME(pin_memory)))
+        if (m == MATCH_NO && row->creation &&
+            (py_is_name(name, NAME(requires_grad)) || py_is_name(name, NAME(pin_memory))))
             PyErr_Format(PyExc_TypeError, "%s(): argument '%U' must be bool, not %.100s", op->chars, name,
                          Py_TYPE(value)->tp_name);
         else if (m == MATCH_NO)

@@ -43,7 +43,7 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
     if (n == 0 && !kwnames) return Py_NewRef(self);
     if (n == 0 && names[0] == 'd')
         for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++)
-            if (PyTuple_GET_ITEM(kwnames, k) == NAME(other)) names = "other,non_blocking,copy,memory_format";
+            if (py_is_name(PyTuple_GET_ITEM(kwnames, k), NAME(other))) names = "other,non_blocking,copy,memory_format";
     if (py_parse("to", names, 0, args, n, kwnames, at)) return NULL;
     if (names[0] == 'o') {
         if (!at[0] || !py_is_tensor(at[0]))
