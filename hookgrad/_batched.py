@@ -160,7 +160,7 @@ def _of_all(call, t, **kwargs):
 def _loss(call, *args, **kwargs):
     given = dict(call.named()) | kwargs
     reduction, given["reduction"] = given.get("reduction", "mean"), "none"
-    out = call.on(call.aligned, (), given)
+    out = call.on(lambda v: call.batch(v) if v.rank == call.rank else call.aligned(v), (), given)  # of one shape
     return out if reduction == "none" else getattr(_rows(out), reduction)(1)
 
 
@@ -376,7 +376,8 @@ def _along(call, *args, **kwargs):
     name, given = call.row["name"], dict(call.named())
     sizes = next((a for k, a in given.items() if k in _SIZES and isinstance(a, list)), None)
     ranks = {call[t].rank for t in tensors_of(args) if not (name.startswith("index_") and t is given["index"])}
-    rank = len(sizes) if sizes is not None and name.endswith("_backward") else call.rank + (name in _JOINS)
+    own_rank = max(ranks, default=call.rank)
+    rank = len(sizes) if sizes is not None and name.endswith("_backward") else own_rank + (name in _JOINS)
     every = {**given, **kwargs}
     no_dims = any(k in _DIMS and (a is None or a == []) for k, a in every.items())
     by_dims = bool(_DIMS & every.keys())

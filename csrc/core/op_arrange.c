@@ -144,6 +144,11 @@ hg_status hg_repeat_interleave_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
             cx, HG_SHAPE,
             "repeats must have the same size as input along dim, but got repeats.size(0) = %lld and input.size(%d) = %lld",
             (long long)counts->numel, d, (long long)t->shape[d]);
+    if (st == HG_OK && hg_sees(cx, counts) == HG_SEEN_BY_CLASS) { /* a sample's numbers are not here */
+        counts = X(EXPAND, T(counts), hg_ints(&t->shape[d], 1));
+        r = X(INDEX_SELECT, T(t), hg_i(d), T(X(REPEAT_INTERLEAVE_COUNTS, T(counts), a[3])));
+        return hg_scope_return(cx, &s, r, out);
+    }
     if (st == HG_OK) st = repeat_index(cx, counts, t->shape[d], &a[3], &index);
     if (st == HG_OK)
         r = X(INDEX_SELECT, T(t), hg_i(d), T(hg_scope_keep(cx, index)));

@@ -169,9 +169,13 @@ hg_status hg_take_bwd(hg_ctx *cx, hg_back *b) {
     int64_t numel = 1;
     for (int i = 0; i < m.n_dim; i++) numel *= m.shape[i];
     if (!index) return HG_OK;
-    hg_status st = flat_index(cx, index, numel, &at);
-    at = hg_scope_keep(cx, at);
-    if (st != HG_OK) return st;
+    if (hg_sees(cx, index) == HG_SEEN_BY_CLASS) { /* a sample's numbers are not here */
+        at = X(REMAINDER_SCALAR, T(index), hg_i(numel ? numel : 1));
+    } else {
+        hg_status st = flat_index(cx, index, numel, &at);
+        at = hg_scope_keep(cx, at);
+        if (st != HG_OK) return st;
+    }
     hg_tensor *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, 1, &numel);
     hg_arg flat = hg_ints(&index->numel, 1);
     hg_tensor *sum = X(INDEX_ADD, T(zeros), hg_i(0), T(X(RESHAPE, T(at), flat)), T(X(RESHAPE, T(G), flat)));

@@ -170,8 +170,7 @@ hg_status hg_d_cumprod(hg_ctx *cx, hg_back *b) {
         GIVE(0, G);
         return HG_OK;
     }
-    hg_tensor *any = X(ANY, T(X(LOGICAL_NOT, T(x))));
-    if (!any || !*any->data) {
+    if (!hg_x_may_have_zero(cx, x)) {
         GIVE(0, X(DIV, T(sum_from_here(cx, X(MUL, T(OUT(0)), T(G)), dim)), T(x)));
         return HG_OK;
     }

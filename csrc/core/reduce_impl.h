@@ -62,6 +62,8 @@ hg_status hg_acc_take(hg_ctx *cx, const hg_acc *acc, const hg_dims *d, hg_dtype 
 /* Both at once, without a centre; `is_mean`: divided by how many there were. */
 hg_status hg_fold_to(hg_ctx *cx, const hg_fold *fold, const hg_tensor *t, const hg_dims *d, bool is_mean, hg_dtype type,
                      hg_tensor **out);
+/* Is any element of x zero? False, and the scope failed, where that could not be found out. */
+bool hg_x_may_have_zero(hg_ctx *cx, hg_tensor *x);
 /* g, of the reduced shape, with the dimensions that went as size 1 again; borrowed from the scope. */
 hg_tensor *hg_x_product_of_others(hg_ctx *cx, hg_tensor *x, int dim);
 hg_tensor *hg_x_keep_dims(hg_ctx *cx, hg_tensor *g, hg_meta input, const hg_arg *dim, bool kept);

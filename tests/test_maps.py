@@ -1,0 +1,93 @@
+"""What a map computes is what a loop over its samples computes."""
+
+import pytest
+
+import hookgrad as torch
+from hookgrad.func import grad, vmap
+from hookgrad.nn import functional as F
+
+B = torch.arange(15.0).reshape(3, 5)
+
+
+def loop(f, in_dims, *args):
+    def entry(i):
+        return [a if d is None else a.select(d, i) for a, d in zip(args, in_dims)]
+
+    n = next(a.size(d) for a, d in zip(args, in_dims) if d is not None)
+    return torch.stack([f(*entry(i)) for i in range(n)])
+
+
+def check(f, in_dims, *args):
+    want, got = loop(f, in_dims, *args), vmap(f, in_dims)(*args)
+    assert got.dtype == want.dtype
+    torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("loss", [F.mse_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy])
+def test_losses_of_which_one_argument_is_mapped(loss, reduction):
+    p, q = (B + 1) / 20, torch.linspace(0.1, 0.9, 5)
+
+    def f(x, y):
+        return loss(x, y, reduction=reduction)
+
+    for args in ((p, q), (p[:, 0], q[0])):
+        check(f, (0, None), *args)
+        check(f, (None, 0), *args[::-1])
+        if reduction != "none":
+            check(grad(f, 0), (0, None), *args)
+            check(grad(f, 1), (None, 0), *args[::-1])
+
+
+ZEROS = torch.tensor([[1.0, 0, 2, 3], [1, 0, 2, 0], [1, 2, 3, 4]])
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: x.prod(), lambda x: x.prod(0), lambda x: x.cumprod(0).sum()], ids=["prod", "dim", "cumprod"]
+)
+def test_gradients_of_products_with_zeros(f):
+    check(grad(f), (0,), ZEROS)
+    assert vmap(grad(f))(ZEROS).isfinite().all()
+
+
+def test_gradients_of_what_is_taken_at_places_of_each_sample():
+    places = torch.tensor([[1, 0], [-1, -1], [2, 3]])
+
+    def taken(x, i):
+        return (torch.take(x, i) ** 2).sum()
+
+    check(grad(taken), (0, 0), B, places)
+    check(grad(taken), (None, 0), B[0], places)
+
+
+def test_samples_repeat_as_often_as_each_says():
+    counts = torch.tensor([[1, 3], [2, 2], [4, 0]])
+    check(torch.repeat_interleave, (0, 0), B[:, :2], counts)
+    check(torch.repeat_interleave, (None, 0), B[0, :2], counts)
+    check(torch.repeat_interleave, (0, 0), B, torch.tensor([[2], [2], [2]]))
+
+
+def test_samples_are_put_into_what_is_the_same_for_all():
+    check(lambda x: torch.select_scatter(torch.ones(4, 5), x, 0, 1), (0,), B)
+    check(lambda x: torch.slice_scatter(torch.ones(7), x, 0, 1, 6), (0,), B)
+    check(lambda x: torch.diagonal_scatter(torch.ones(5, 6, dtype=torch.bool), x), (0,), B > 3)
+    check(grad(lambda x: (torch.diagonal_scatter(torch.ones(5, 5), x) ** 2).sum()), (0,), B)
+
+
+def test_indices_into_samples_that_are_numbers():
+    at, numbers = torch.tensor([0]), B[:, 0]
+    check(lambda x: x.index_select(0, at), (0,), numbers)
+    check(lambda x: x.index_add(0, at, torch.tensor(2.0)), (0,), numbers)
+    check(lambda x: x.index_fill(0, at, 7.0), (0,), numbers)
+
+
+def test_what_is_the_same_for_all_samples_can_be_read_within_a_gradient():
+    def f(x, y):
+        return (x * y).sum() * (y.sum().item() if (y > 0).all() else 0)
+
+    check(grad(f, 1), (0, None), B, torch.tensor([1.0, 2, 3, 4, 5]))
+    check(grad(F.gaussian_nll_loss, 2), (0, None, None), B, torch.zeros(5), torch.ones(5))
+    with pytest.raises(RuntimeError, match=r"vmap: It looks like you're calling .item\(\)"):
+        vmap(lambda x, n: x.narrow(0, n, 2))(B, torch.tensor([1, 2, 0]))
+    with pytest.raises(RuntimeError, match="vmap: It looks like you're"):
+        vmap(lambda x: torch.allclose(x, B[0]))(B)
