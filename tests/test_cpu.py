@@ -143,6 +143,11 @@ CASES["gradient of attention"] = lambda: gradients(
 )
 CASES["gradient of softmax"] = lambda: gradients(lambda x: x.softmax(1), numbers(20 * 70).view(20, 70))
 CASES["gradient of softmax, side by side"] = lambda: gradients(lambda x: x.softmax(0), numbers(20 * 70).view(20, 70))
+for _name in ("softmax", "log_softmax"):
+    _f = function(_name)
+    for _dim, _shape in ((1, (19, 9)), (1, (5, 16)), (0, (9, 21))):
+        CASES[f"gradient of {_name}, few over {_dim} of {_shape}"] = lambda f=_f, d=_dim, s=_shape: gradients(
+            lambda x: f(x, d), numbers(math.prod(s)).view(s))  # fmt: skip
 CASES["gradient of log_softmax"] = lambda: gradients(lambda x: x.log_softmax(1), numbers(20 * 70).view(20, 70))
 CASES["layer norm"] = lambda: gradients(
     lambda x, w, b: F.layer_norm(x, (90,), w, b), numbers(40 * 90).view(40, 90), numbers(90, 1), numbers(90, 2)

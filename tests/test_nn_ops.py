@@ -134,6 +134,22 @@ def test_batch_norm_moves_the_running_statistics():
     assert mean._version == 0
 
 
+@pytest.mark.parametrize("n", (1, 7, 8, 15, 16, 17, 31, 33))
+@pytest.mark.parametrize("dim", (0, 1))
+def test_softmax_of_every_width(dim, n):
+    x = torch.tensor(RNG.standard_normal((11, n)).tolist())
+    x.t()[n // 2][3:5] = torch.tensor([-math.inf, 300.0])  # a share of nothing, and one of everything
+    x[n % 11, -1] = math.nan
+    for f in (F.softmax, F.log_softmax):
+        grads = []
+        for y in (x.double().requires_grad_(), x.clone().requires_grad_()):
+            out = f(y, dim)
+            (out.nan_to_num(1, 1, 1) * torch.arange(out.numel()).view_as(out)).sum().backward()
+            grads += [out.tolist(), y.grad.tolist()]
+        assert np.allclose(grads[0], grads[2], 1e-5, 1e-6, equal_nan=True)
+        assert np.allclose(grads[1], grads[3], 1e-4, 1e-3, equal_nan=True)
+
+
 def test_softmax_of_large_and_of_no_numbers():
     assert F.softmax(torch.tensor([1000.0, 1000.0]), 0).tolist() == [0.5, 0.5]
     assert F.log_softmax(torch.tensor([-1000.0, 0.0]), 0).tolist() == [-1000.0, 0.0]

@@ -39,8 +39,31 @@ HG_INLINE float max_row(const bool fused, int64_t n, const float *x) { /* a NaN 
     return hg_max_lanes_f32(fused, SPAN, lane);
 }
 
+/* Up to TOGETHER rows of at most HG_LANES values: a row is a vector, of which what is beyond its end counts as e^-inf. */
+HG_INLINE void softmax_short(const bool fused, int64_t rows, int n, bool log_of, const float *x, float *y) {
+    float e[TOGETHER][HG_LANES], most[TOGETHER], sum[TOGETHER];
+    for (int i = 0; i < TOGETHER; i++) sum[i] = 1;
+    for (int64_t i = 0; i < rows; i++) {
+        float lane[HG_LANES];
+        for (int j = 0; j < HG_LANES; j++) e[i][j] = lane[j] = j < n ? x[i * n + j] : -INFINITY;
+        most[i] = hg_max_lanes_f32(fused, HG_LANES, lane);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        float lane[HG_LANES];
+        for (int j = 0; j < HG_LANES; j++) e[i][j] = lane[j] = hg_low_exp(fused, e[i][j] - most[i]);
+        sum[i] = hg_sum_lanes_f32(fused, HG_LANES, lane);
+    }
+    for (int i = 0; i < TOGETHER; i++) sum[i] = log_of ? log_sum(fused, sum[i]) : 1 / sum[i];
+    for (int64_t i = 0; i < rows; i++)
+        for (int j = 0; j < n; j++) y[i * n + j] = log_of ? x[i * n + j] - most[i] - sum[i] : e[i][j] * sum[i];
+}
+
 /* Up to TOGETHER rows, step by step: what a row's lanes add up to comes late, and the next row's need not wait for it. */
 HG_INLINE void softmax_rows_body(const bool fused, int64_t rows, int64_t n, bool log_of, const float *x, float *y) {
+    if (n <= HG_LANES) {
+        softmax_short(fused, rows, (int)n, log_of, x, y);
+        return;
+    }
     float most[TOGETHER], sum[TOGETHER];
     const int64_t ahead = n < AHEAD ? AHEAD : n;
     for (int j = 0; j < TOGETHER; j++) sum[j] = 1;
@@ -78,20 +101,30 @@ HG_INLINE void softmax_side_body(const bool fused, int64_t n, int64_t step, int 
     if (wide == SPAN)
         softmax_columns(fused, n, step, SPAN, log_of, x, y);
     else
-        for (int j = 0; j < wide; j++) softmax_columns(fused, n, step, 1, log_of, x + j, y + j);
+        for (int j = 0, some; j < wide; j += some) {
+            some = wide - j < SOME ? 1 : SOME;
+            if (some == SOME)
+                softmax_columns(fused, n, step, SOME, log_of, x + j, y + j);
+            else
+                softmax_columns(fused, n, step, 1, log_of, x + j, y + j);
+        }
 }
 HG_VECTOR(softmax_side, (int64_t n, int64_t step, int wide, bool log_of, const float *x, float *y), n, step, wide,
           log_of, x, y)
 
 /* softmax: (g - sum(g * y)) * y; log_softmax: g - exp(y) * sum(g). */
 HG_INLINE void backward_row_body(const bool fused, int64_t n, bool log_of, const float *g, const float *y, float *to) {
-    float lane[SPAN] = {0}, sum = 0;
+    float lane[SPAN] = {0};
     int64_t whole = n / SPAN * SPAN;
-    (void)fused;
+    int left = (int)(n - whole);
     for (int64_t k = 0; k < whole; k += SPAN)
         for (int j = 0; j < SPAN; j++) lane[j] += log_of ? g[k + j] : g[k + j] * y[k + j];
-    for (int64_t k = whole; k < n; k++) sum += log_of ? g[k] : g[k] * y[k];
-    sum += hg_sum_lanes_f32(fused, SPAN, lane);
+    if (left)
+        for (int j = 0; j < SPAN; j++) {
+            float a = j < left ? g[whole + j] : 0, b = j < left ? y[whole + j] : 0;
+            lane[j] += log_of ? a : a * b;
+        }
+    float sum = hg_sum_lanes_f32(fused, SPAN, lane);
     if (log_of)
         for (int64_t k = 0; k < n; k++) to[k] = g[k] - hg_low_exp(fused, y[k]) * sum;
     else
@@ -115,7 +148,13 @@ HG_INLINE void backward_side_body(const bool fused, int64_t n, int64_t step, int
     if (wide == SPAN)
         backward_columns(fused, n, step, SPAN, log_of, g, y, to);
     else
-        for (int j = 0; j < wide; j++) backward_columns(fused, n, step, 1, log_of, g + j, y + j, to + j);
+        for (int j = 0, some; j < wide; j += some) {
+            some = wide - j < SOME ? 1 : SOME;
+            if (some == SOME)
+                backward_columns(fused, n, step, SOME, log_of, g + j, y + j, to + j);
+            else
+                backward_columns(fused, n, step, 1, log_of, g + j, y + j, to + j);
+        }
 }
 HG_VECTOR(backward_side, (int64_t n, int64_t step, int wide, bool log_of, const float *g, const float *y, float *to), n,
           step, wide, log_of, g, y, to)

@@ -20,7 +20,13 @@ typedef struct softmax_job {
     void *to;
 } softmax_job;
 
-enum { SPAN = 32, TOGETHER = 8, FEW_TOGETHER = 8192, AHEAD = 2048 }; /* so many values stay in the first cache */
+enum {
+    SPAN = 32,
+    SOME = 8,
+    TOGETHER = 8,
+    FEW_TOGETHER = 8192,
+    AHEAD = 2048
+}; /* so many values stay in the first cache */
 
 static int64_t blocks_of(const rows *r) { return (r->inner + SPAN - 1) / SPAN; }
 
