@@ -405,3 +405,15 @@ def test_narrow_columns_fold_as_their_numbers_one_by_one(columns, dtype):
     for fold, each in (("sum", sum), ("amax", max), ("amin", min)):
         expected = [[math.nan if any(x != x for x in row) else each(row) for row in rows] for rows in picked]
         assert repr(getattr(t, fold)(1).tolist()) == repr(torch.tensor(expected, dtype=t.sum().dtype).tolist())
+
+
+@pytest.mark.parametrize("n", (15, 16, 17, 31, 32, 47, 48, 70))
+def test_extremes_see_every_place_of_a_row(n):
+    x = torch.arange(n, dtype=torch.float32)
+    for i in range(n):
+        rolled = x.roll(i)
+        assert (rolled.amax().item(), rolled.amin().item()) == (n - 1, 0)
+        assert (rolled.max(0)[1].item(), rolled.min(0)[1].item()) == ((n - 1 + i) % n, i)
+        rolled[i] = math.nan
+        assert math.isnan(rolled.amax().item()) and math.isnan(rolled.amin().item())
+    assert x.sum().item() == n * (n - 1) / 2 and x.cumsum(0)[-1].item() == n * (n - 1) / 2

@@ -21,9 +21,9 @@ HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
         total += (double)KERNEL(hg_sum_lanes)(fused, wide, lane);                                                      \
     }                                                                                                                  \
     if (fused && n - i >= HG_LANES) {                                                                                  \
-        KERNEL(hg_lanes) last = {0};                                                                                   \
-        for (; n - i >= HG_LANES; i += HG_LANES) last += term(KERNEL(hg_lanes), i);                                    \
-        total += (double)KERNEL(hg_sum_lanes)(fused, HG_LANES, (REAL *)&last);                                         \
+        REAL last[HG_LANES];                                                                                           \
+        HG_ROLLED for (int k = 0; k < HG_LANES; k++) last[k] = term(REAL, i + k);                                      \
+        total += (double)KERNEL(hg_sum_lanes)(fused, HG_LANES, last), i += HG_LANES;                                   \
     }                                                                                                                  \
     HG_ROLLED for (; i < n; i++) total += (double)(term(REAL, i));                                                     \
     return total

@@ -123,50 +123,33 @@ FOLD_BODY(sum_f32, float, double, double, 0, a + x, a + b)
 FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
 
 /* Sums of float32: four numbers of a column, or four or sixteen of a row in pairs, are added up in float32 before they join a
-   double. The error of that is as large as a unit in the last place of those few, not of the sum. Doubles are in vectors as large
-   as the machine's: twice as large ones go through memory. */
-typedef float half_f32 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef double half_f64 __attribute__((vector_size(64), aligned(8), may_alias));
+   double. The error of that is as large as a unit in the last place of those few, not of the sum. */
 #define FOUR(x, at) ((x(at) + x((at) + 1)) + (x((at) + 2) + x((at) + 3)))
 #define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
-#define DOUBLES(x)  __builtin_convertvector(x, half_f64)
-#define JOIN(sum)                                                                                                      \
-    low += DOUBLES(__builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7));                                         \
-    high += DOUBLES(__builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15))
 /* `far`: it comes from the third cache or from memory, and the processor by itself does not look further than a page.
    `squares`: of distances from the centre, which is rounded for that, and what the rounding adds taken off. */
 HG_INLINE double row_sum(const bool fused, const bool squares, bool far, const float *in, int64_t n, double center) {
     enum { LINE = 16, AHEAD = 4096 };
     const float near = (float)center;
-    half_f64 low = {0}, high = {0};
-    double total = 0, away = center - (double)near;
+    double lane[QUAD] = {0}, total = 0, away = center - (double)near;
     int64_t i = 0;
-#define AS_IS(k)   (((const hg_lanes_f32 *)(in + i))[k])
+#define AS_IS(k)   in[i + (k)*QUAD + l]
 #define SQUARED(k) ((AS_IS(k) - near) * (AS_IS(k) - near))
     for (; fused && !squares && n - i >= 16 * QUAD; i += 16 * QUAD) {
         for (int l = 0; far && l < 16 * QUAD; l += LINE) __builtin_prefetch(in + i + l + AHEAD);
-        hg_lanes_f32 sum = SIXTEEN(AS_IS);
-        JOIN(sum);
+        for (int l = 0; l < QUAD; l++) lane[l] += (double)(SIXTEEN(AS_IS));
     }
-    for (; n - i >= 4 * QUAD; i += 4 * QUAD) {
-        hg_lanes_f32 sum = squares ? FOUR(SQUARED, 0) : FOUR(AS_IS, 0);
-        JOIN(sum);
-    }
-    for (; n - i >= QUAD / 2; i += QUAD / 2) {
-        half_f32 x = *(const half_f32 *)(in + i), d = x - near;
-        if (squares) x = d * d;
-        low += DOUBLES(x);
-    }
+    for (; n - i >= 4 * QUAD; i += 4 * QUAD)
+        for (int l = 0; l < QUAD; l++) lane[l] += (double)(squares ? FOUR(SQUARED, 0) : FOUR(AS_IS, 0));
+    for (; n - i >= QUAD / 2; i += QUAD / 2)
+        for (int l = 0; l < QUAD / 2; l++) lane[l] += (double)(squares ? SQUARED(0) : AS_IS(0));
 #undef SQUARED
 #undef AS_IS
     for (; i < n; i++) {
         double x = (double)in[i];
         total += squares ? (x - (double)near) * (x - (double)near) : x;
     }
-    low += high;
-    low += __builtin_shufflevector(low, low, 4, 5, 6, 7, 4, 5, 6, 7);
-    low += __builtin_shufflevector(low, low, 2, 3, 2, 3, 2, 3, 2, 3);
-    return low[0] + low[1] + total - (squares ? (double)n * away * away : 0);
+    return hg_sum_lanes_f64(fused, QUAD, lane) + total - (squares ? (double)n * away * away : 0);
 }
 
 /* Columns of some rows, side by side. */
@@ -228,25 +211,29 @@ const hg_fold hg_fold_prod = {
     .name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .merge = &hg_fold_prod, .first_f = 1, .first_i = 1};
 
 /* NaN stays once it is there. In a row of float32 it is looked for beside the extreme, which is then a comparison of vectors. */
-#define EXTREME(id, first, is_beyond, BEYOND)                                                                          \
+#define EXTREME(id, first, is_beyond)                                                                                  \
     FOLD_BODY_KEPT(id##_f32, float, float, float, double, first, (x is_beyond a) | (x != x) ? x : a,                   \
                    (b is_beyond a) | (b != b) ? b : a)                                                                 \
     HG_INLINE double row_##id(const bool fused, const float *in, int64_t n, double found) {                            \
-        float lane[QUAD], best = (float)found;                                                                         \
+        float lane[LANES], best = (float)found;                                                                        \
+        int32_t odd[LANES] = {0}, is_odd = best != best;                                                               \
         int64_t i = 0;                                                                                                 \
-        int32_t is_odd = best != best;                                                                                 \
-        if (n >= QUAD) {                                                                                               \
-            hg_lanes_f32 top = (hg_lanes_f32){0} + (float)(first);                                                     \
-            hg_marks_f32 odd = {0};                                                                                    \
-            for (; n - i >= QUAD; i += QUAD) {                                                                         \
-                hg_lanes_f32 x = *(const hg_lanes_f32 *)(in + i);                                                      \
-                top = BEYOND(x, top), odd |= x != x;                                                                   \
+        for (int l = 0; l < LANES; l++) lane[l] = (float)(first);                                                      \
+        for (; n - i >= LANES; i += LANES)                                                                             \
+            for (int l = 0; l < LANES; l++) {                                                                          \
+                odd[l] |= in[i + l] != in[i + l];                                                                      \
+                lane[l] = in[i + l] is_beyond lane[l] ? in[i + l] : lane[l];                                           \
             }                                                                                                          \
-            *(hg_lanes_f32 *)lane = top;                                                                               \
-            float of_lanes = hg_##id##_lanes_f32(fused, QUAD, lane);                                                   \
+        if (n - i >= QUAD)                                                                                             \
+            for (int l = 0; l < QUAD; l++) {                                                                           \
+                odd[l] |= in[i + l] != in[i + l];                                                                      \
+                lane[l] = in[i + l] is_beyond lane[l] ? in[i + l] : lane[l];                                           \
+            }                                                                                                          \
+        if (n - i >= QUAD) i += QUAD;                                                                                  \
+        if (i) {                                                                                                       \
+            const float of_lanes = hg_##id##_lanes_f32(fused, LANES, lane);                                            \
             best = of_lanes is_beyond best ? of_lanes : best;                                                          \
-            HG_FOLD(odd, HG_EITHER);                                                                                   \
-            is_odd |= odd[0];                                                                                          \
+            is_odd |= hg_any_lanes_i32(fused, LANES, odd);                                                             \
         }                                                                                                              \
         for (; i < n; i++) is_odd |= in[i] != in[i], best = in[i] is_beyond best ? in[i] : best;                       \
         return is_odd ? (double)NAN : (double)best;                                                                    \
@@ -265,7 +252,7 @@ const hg_fold hg_fold_prod = {
     FAST_FOLD(id##_f64, double, double, double, first, (x is_beyond a) | (x != x) ? x : a,                             \
               (b is_beyond a) | (b != b) ? b : a)
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
-EXTREME(max, -INFINITY, >, HG_LARGER_F32)
+EXTREME(max, -INFINITY, >)
 const hg_fold hg_fold_max = {.name = "max",
                              .loop = {INT_ROWS(max), [HG_F32] = long_max_f32, [HG_F64] = max_f64},
                              .merge = &hg_fold_max,
@@ -273,7 +260,7 @@ const hg_fold hg_fold_max = {.name = "max",
                              .first_i = INT64_MIN};
 
 FOLD_INTS(min, INT64_MAX, x < a ? x : a, b < a ? b : a)
-EXTREME(min, INFINITY, <, HG_SMALLER_F32)
+EXTREME(min, INFINITY, <)
 const hg_fold hg_fold_min = {.name = "min",
                              .loop = {INT_ROWS(min), [HG_F32] = long_min_f32, [HG_F64] = min_f64},
                              .merge = &hg_fold_min,

@@ -45,12 +45,12 @@ HG_INLINE void softmax_short(const bool fused, int64_t rows, int n, bool log_of,
     for (int i = 0; i < TOGETHER; i++) sum[i] = 1;
     for (int64_t i = 0; i < rows; i++) {
         float lane[HG_LANES];
-        for (int j = 0; j < HG_LANES; j++) e[i][j] = lane[j] = j < n ? x[i * n + j] : -INFINITY;
+        HG_ROLLED for (int j = 0; j < HG_LANES; j++) e[i][j] = lane[j] = j < n ? x[i * n + j] : -INFINITY;
         most[i] = hg_max_lanes_f32(fused, HG_LANES, lane);
     }
     for (int64_t i = 0; i < rows; i++) {
         float lane[HG_LANES];
-        for (int j = 0; j < HG_LANES; j++) e[i][j] = lane[j] = hg_low_exp(fused, e[i][j] - most[i]);
+        HG_ROLLED for (int j = 0; j < HG_LANES; j++) e[i][j] = lane[j] = hg_low_exp(fused, e[i][j] - most[i]);
         sum[i] = hg_sum_lanes_f32(fused, HG_LANES, lane);
     }
     for (int i = 0; i < TOGETHER; i++) sum[i] = log_of ? log_sum(fused, sum[i]) : 1 / sum[i];

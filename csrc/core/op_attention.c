@@ -39,14 +39,12 @@ typedef struct attention {
 enum { SPAN = HG_LANES };
 
 /* The largest of n numbers, n a multiple of SPAN, and of SPAN more. */
-HG_INLINE float largest(int64_t n, const float *of, const float *more) {
-    hg_lanes_f32 x = *(const hg_lanes_f32 *)more;
-    for (int64_t k = 0; k < n; k += SPAN) {
-        const hg_lanes_f32 next = *(const hg_lanes_f32 *)(of + k);
-        x = HG_LARGER_F32(next, x);
-    }
-    HG_FOLD(x, HG_LARGER_F32);
-    return x[0];
+HG_INLINE float largest(const bool fused, int64_t n, const float *of, const float *more) {
+    float lane[SPAN];
+    for (int j = 0; j < SPAN; j++) lane[j] = more[j];
+    for (int64_t k = 0; k < n; k += SPAN)
+        for (int j = 0; j < SPAN; j++) lane[j] = of[k + j] > lane[j] ? of[k + j] : lane[j];
+    return hg_max_lanes_f32(fused, SPAN, lane);
 }
 
 /* A row of scores becomes e^(x - most), nothing beyond `n`; *sum is theirs. A row of minus infinities becomes zeros. */
@@ -56,7 +54,7 @@ HG_INLINE void weigh_body(const bool fused, int64_t n, int64_t all, float *x, fl
     const bool ragged = whole < n;
     for (int j = 0; j < SPAN; j++) rest[j] = -INFINITY;
     if (ragged) memcpy(rest, x + whole, (size_t)(n - whole) * sizeof *x);
-    const float most = largest(whole, x, rest), from = most == -INFINITY ? 0 : most;
+    const float most = largest(fused, whole, x, rest), from = most == -INFINITY ? 0 : most;
     for (int j = 0; j < SPAN; j++) lane[j] = 0;
     if (ragged) {
         for (int j = 0; j < SPAN; j++) lane[j] = rest[j] = hg_low_exp(fused, rest[j] - from);

@@ -162,7 +162,6 @@ done:
         T_ lane[SIDE], best;                                                                                           \
         int32_t odd[SIDE] = {0}, at[SIDE];                                                                             \
         int64_t whole = n / SIDE * SIDE, i = 0;                                                                        \
-        (void)fused;                                                                                                   \
         for (int k = 0; k < SIDE; k++) lane[k] = x[k];                                                                 \
         for (; i < whole; i += SIDE)                                                                                   \
             for (int k = 0; k < SIDE; k++) {                                                                           \
@@ -170,9 +169,7 @@ done:
                 lane[k] = x[i + k] better lane[k] ? x[i + k] : lane[k];                                                \
             }                                                                                                          \
         best = _Generic((T_)0, float : best_of##_f32, default : best_of##_f64)(fused, SIDE, lane);                     \
-        hg_marks_f32 any = *(const hg_marks_f32 *)odd | *(const hg_marks_f32 *)(odd + HG_LANES);                       \
-        HG_FOLD(any, HG_EITHER);                                                                                       \
-        int32_t is_odd = any[0];                                                                                       \
+        int32_t is_odd = hg_any_lanes_i32(fused, SIDE, odd);                                                           \
         for (; i < n; i++) is_odd |= x[i] != x[i], best = x[i] better best ? x[i] : best;                              \
         *found = !is_odd;                                                                                              \
         if (is_odd) return;                                                                                            \
@@ -182,10 +179,7 @@ done:
             for (int k = 0; k < SIDE; k++) at[k] = BLOCK;                                                              \
             for (int32_t j = size - SIDE; j >= 0; j -= SIDE)                                                           \
                 for (int k = 0; k < SIDE; k++) at[k] = x[i + j + k] == best ? j + k : at[k];                           \
-            hg_marks_f32 a = *(const hg_marks_f32 *)at, b = *(const hg_marks_f32 *)(at + HG_LANES);                    \
-            a = HG_SMALLER(a, b);                                                                                      \
-            HG_FOLD(a, HG_SMALLER);                                                                                    \
-            hit = a[0], i += hit < BLOCK ? hit : size;                                                                 \
+            hit = hg_min_lanes_i32(fused, SIDE, at), i += hit < BLOCK ? hit : size;                                    \
         }                                                                                                              \
         while (x[i] != best) i++;                                                                                      \
         *value = best, *place = i;                                                                                     \

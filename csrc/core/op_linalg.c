@@ -241,15 +241,11 @@ static double distance(const double *x, const double *y, int64_t n, double p, bo
 HG_INLINE void euclidean_body(const bool fused, const double *x, const double *y, int64_t n, int64_t many, bool single,
                               double *out) {
     for (int64_t k = 0; k < many; k++, y += n) {
-        hg_lanes_f64 sums = {0};
-        double lane[HG_LANES], sum = 0;
+        double lane[HG_LANES] = {0}, sum = 0;
         int64_t i = 0;
-        for (; n - i >= HG_LANES; i += HG_LANES) {
-            hg_lanes_f64 d = *(const hg_lanes_f64 *)(x + i) - *(const hg_lanes_f64 *)(y + i);
-            sums += d * d;
-        }
+        for (; n - i >= HG_LANES; i += HG_LANES)
+            for (int j = 0; j < HG_LANES; j++) lane[j] += (x[i + j] - y[i + j]) * (x[i + j] - y[i + j]);
         for (; i < n; i++) sum += (x[i] - y[i]) * (x[i] - y[i]);
-        *(hg_lanes_f64 *)lane = sums;
         if (n >= HG_LANES) sum += hg_sum_lanes_f64(fused, HG_LANES, lane);
         out[k] = sqrt(single ? (double)(float)sum : sum);
     }
@@ -474,8 +470,9 @@ hg_status hg_matrix_power_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* ---- Determinants, inverses, systems --------------------------------------------------------------------------------------- */
 
 HG_INLINE void minus_times_body(const bool fused, double *y, double f, const double *x, int64_t n) {
+    enum { SOME = sizeof(hg_lanes_f64) / sizeof(double) };
     int64_t i = 0;
-    for (; n - i >= HG_LANES; i += HG_LANES) *(hg_lanes_f64 *)(y + i) -= f * *(const hg_lanes_f64 *)(x + i);
+    for (; n - i >= SOME; i += SOME) *(hg_lanes_f64 *)(y + i) -= f * *(const hg_lanes_f64 *)(x + i);
     for (; i < n; i++) y[i] -= f * x[i];
     (void)fused; /* an element is the same in a vector and alone */
 }

@@ -41,21 +41,22 @@ static double log_plus(double total, double x) {
 /* float32 in double, as torch does: a running sum rounds at each element, not in between. */
 SCAN(sum_any_f32, float, double, 0, PLUS)
 
-/* Numbers side by side eight at a time: each takes the one before it, then the two before, then the four. */
-typedef double eight __attribute__((vector_size(64), aligned(8), may_alias));
-#define SHIFTED(x, ...) __builtin_shufflevector(x, (eight){0}, __VA_ARGS__)
+/* Numbers side by side eight at a time: each takes the one before it, then the two before, then the four. They are two vectors of
+   four, as processors with AVX2 have no larger ones. */
+typedef double four __attribute__((vector_size(32), aligned(8), may_alias));
+#define BOTH(...) __builtin_shufflevector(__VA_ARGS__)
 HG_INLINE void run_row_body(const bool fused, int64_t n, const float *from, float *to) {
     double total = 0, some[8];
     (void)fused;
     int64_t i = 0;
     for (; n - i >= 8; i += 8) {
         for (int k = 0; k < 8; k++) some[k] = (double)from[i + k];
-        eight x = *(const eight *)some;
-        x += SHIFTED(x, 8, 0, 1, 2, 3, 4, 5, 6);
-        x += SHIFTED(x, 8, 8, 0, 1, 2, 3, 4, 5);
-        x += SHIFTED(x, 8, 8, 8, 8, 0, 1, 2, 3);
-        *(eight *)some = x + total;
-        total += x[7]; /* as the last of them, but sooner */
+        four x = *(const four *)some, y = *(const four *)(some + 4), none = {0};
+        y += BOTH(x, y, 3, 4, 5, 6), x += BOTH(none, x, 0, 4, 5, 6);
+        y += BOTH(x, y, 2, 3, 4, 5), x += BOTH(none, x, 0, 1, 4, 5);
+        y += x;
+        *(four *)some = x + total, *(four *)(some + 4) = y + total;
+        total += y[3]; /* as the last of them, but sooner */
         for (int k = 0; k < 8; k++) to[i + k] = (float)some[k];
     }
     for (; i < n; i++) total += (double)from[i], to[i] = (float)total;
