@@ -6,6 +6,7 @@ All is computed in float64. Draws take their numbers from the generator as PyTor
 import math
 
 from . import _C
+from ._levels import anywhere
 from ._out import take_out
 from .nn._whole import in_place, one_node, without_derivative
 from .type_info import finfo, not_for
@@ -49,7 +50,7 @@ def _series(a, x):
     for k in range(1, _MOST_TERMS):
         term = term * x / (a + k)
         total = total + term
-        if bool((term < total * 1e-17).all()):
+        if not anywhere(~(term < total * 1e-17)):
             break
     return total
 
@@ -64,7 +65,7 @@ def _fraction(a, x):
         c = b + factor / c
         d = 1 / (b + factor * d)
         total = total * (c * d)
-        if bool((c * d - 1).abs().max() < 1e-15):
+        if not anywhere(~((c * d - 1).abs() < 1e-15)):
             break
     return total
 

@@ -40,6 +40,13 @@ def alias(t):
     return known and known.samples.sample(known.whole, known.mapped, _C._levels(t, 0))
 
 
+def anywhere(condition):
+    """Does it hold for an element, of whichever sample?"""
+    while (known := in_map(condition)) is not None:
+        condition = known.whole
+    return bool(condition.any())
+
+
 def of(transforms, values):
     """The levels of the tensors among them; of maps, those that have another for each sample."""
     levels = 0

@@ -8,7 +8,7 @@ import math
 from functools import wraps
 
 from . import _C
-from ._levels import in_map
+from ._levels import anywhere, in_map
 from ._out import take_out
 from ._warn import warn_once
 from .nn import functional as F
@@ -67,7 +67,7 @@ def unravel_index(indices, shape):
 def gcd(input, other):
     """The greatest common divisor of each pair of integers."""
     a, b = _integers("gcd", input, other)
-    while (b != 0).any():  # Euclid, all pairs together; those done keep their divisor
+    while anywhere(b != 0):  # Euclid, all pairs together; those done keep their divisor
         a, b = _C.where(b == 0, a, b), _C.where(b == 0, b, a.fmod(_C.where(b == 0, _C.ones_like(b), b)))
     return a.abs()
 

@@ -1,5 +1,7 @@
 """What a map computes is what a loop over its samples computes."""
 
+from functools import partial
+
 import pytest
 
 import hookgrad as torch
@@ -91,3 +93,24 @@ def test_what_is_the_same_for_all_samples_can_be_read_within_a_gradient():
         vmap(lambda x, n: x.narrow(0, n, 2))(B, torch.tensor([1, 2, 0]))
     with pytest.raises(RuntimeError, match="vmap: It looks like you're"):
         vmap(lambda x: torch.allclose(x, B[0]))(B)
+
+
+def test_functions_that_look_at_their_numbers_look_at_those_of_all_samples():
+    whole = torch.tensor([[12, 18, 7], [100, 75, 0], [6, -4, 9]])
+    check(torch.gcd, (0, None), whole, torch.tensor([8, 12, 6]))
+    check(torch.lcm, (None, 0), torch.tensor([8, 12, 6]), whole)
+    check(torch.special.gammainc, (0, 0), B + 1, 30 - B)
+    x, labels = torch.randn(3, 2, 4), torch.tensor([[0, 3], [1, 1], [2, 0]])
+    for transform in (lambda f: f, grad):
+        check(transform(F.multi_margin_loss), (0, 0), x, labels)
+    check(F.multilabel_margin_loss, (0, None), x, torch.tensor([[3, 0, -1, 1], [0, 1, 2, 3]]))
+    with pytest.raises(RuntimeError, match="target out of range"):
+        vmap(F.multi_margin_loss)(x, labels + 1)
+    weight = torch.randn(6, 3)
+    for mode in ("sum", "mean", "max"):
+        check(partial(F.embedding_bag, mode=mode), (0, None), torch.tensor([[[0, 5]], [[1, 2]]]), weight)
+    check(grad(lambda w, i: F.embedding_bag(i, w).pow(2).sum()), (None, 0), weight, torch.tensor([[[0, 5]], [[1, 1]]]))
+    pooled, places = F.max_pool2d(torch.randn(3, 2, 4, 4), 2, return_indices=True)
+    check(lambda y, i: F.max_unpool2d(y, i, 2), (0, 0), pooled, places)
+    with pytest.raises(RuntimeError, match="Batching rule not implemented for aten::tensor_split"):
+        vmap(torch.tensor_split)(B, torch.tensor([[1], [2], [3]]))

@@ -317,6 +317,10 @@ hg_status hg_tensor_split_by_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                        "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional "
                        "tensor, but got a tensor with %d dims",
                        cuts->n_dim);
+    if (hg_sees(cx, cuts) && hg_is_hollow(cuts)) /* each sample would have pieces of its own */
+        return hg_fail(cx, HG_STATE,
+                       "Batching rule not implemented for aten::tensor_split.tensor_indices_or_sections. We could not "
+                       "generate a fallback.");
     hg_status st = hg_raw_contiguous(cx, cuts, &cuts);
     if (st != HG_OK) return st;
     const int64_t *at = (const int64_t *)(const void *)cuts->data;

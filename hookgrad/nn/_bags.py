@@ -3,6 +3,7 @@
 import hookgrad
 
 from .. import _C
+from .._levels import anywhere
 from . import functional as F
 from ._whole import one_node
 
@@ -131,7 +132,7 @@ def torch_embedding_bag(
     size = sizes[0] if len(set(sizes)) == 1 else None
     bag_of = hookgrad.arange(len(sizes)).repeat_interleave(counts if size is None else size)
     indices = indices.long()
-    if indices.numel() and (indices.min() < 0 or indices.max() >= weight.shape[0]):
+    if anywhere((indices < 0) | (indices >= weight.shape[0])):
         wrong = indices[(indices < 0) | (indices >= weight.shape[0])]
         raise RuntimeError(
             f"embedding_bag: Expected idx >= 0 && idx < num_embeddings but found idx to be {int(wrong[0])}"

@@ -5,6 +5,7 @@ import math
 import hookgrad
 
 from .. import _C
+from .._levels import anywhere
 from ..type_info import scalar_type
 from . import functional as F
 from ._whole import one_node
@@ -288,7 +289,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
         raise RuntimeError(f"inconsistent weight size, expected {n_classes} but got {list(weight.shape)}")
     if target.dtype != _C.int64:
         raise RuntimeError(f"expected scalar type Long but found {scalar_type(target.dtype)}")
-    if bool(((target < 0) | (target >= n_classes)).any()):
+    if anywhere((target < 0) | (target >= n_classes)):
         raise RuntimeError("target out of range")
     return _multi_margin(input, target, p, margin, weight, reduction)
 
@@ -324,7 +325,7 @@ def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduct
     if target.shape != input.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     n_classes = input.shape[-1] if input.dim() else 1
-    if bool(((target < -1) | (target >= n_classes)).any()):
+    if anywhere((target < -1) | (target >= n_classes)):
         raise RuntimeError("argument #2 'target' is out of range")
     return _multilabel_margin(input, target, reduction)[0]
 

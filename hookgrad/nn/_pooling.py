@@ -5,6 +5,7 @@ import math
 import hookgrad
 
 from .. import _C
+from .._levels import anywhere
 from ..type_info import scalar_type
 from . import functional as F
 from ._whole import one_node
@@ -126,8 +127,9 @@ def _checked_unpool(input, indices, size, stride):
         )
     if min(stride) <= 0 and n == 3:
         raise RuntimeError(f"strides should be greater than zero, but got stride: {list(stride)}")
-    bad = indices[(indices < 0) | (indices >= math.prod(size))]
-    if bad.numel():
+    is_bad = (indices < 0) | (indices >= math.prod(size))
+    if anywhere(is_bad):
+        bad = indices[is_bad]
         volume = "x".join(str(s) for s in size)
         raise RuntimeError(f"Found an invalid max index: {int(bad[0])} (output volumes are of size {volume})")
     return (_unpool3d if n == 3 else _unpool2d)(input, indices, tuple(size))
