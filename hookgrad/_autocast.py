@@ -30,7 +30,7 @@ COMPOSED = frozenset(
 def _each(value, cast):
     if isinstance(value, _C.Tensor):
         return cast(value)
-    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+    if type(value) in (tuple, list):
         return type(value)([_each(one, cast) for one in value])
     return value
 

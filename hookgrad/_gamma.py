@@ -125,9 +125,8 @@ def _zeta(x, q):
     for k in range(10):
         total = total + (q_ + k).abs().pow(-x_) * _C.where((q_ + k < 0) & (x_ % 2 == 1), -1.0, 1.0)
     start = q_ + 9
-    for _ in range(
-        int((9 - start).clamp(min=-1).max().floor()) + 1 if q_.numel() else 0
-    ):  # more terms where q is below 0
+    n_more = int((9 - start).clamp(min=-1).max().floor()) + 1 if q_.numel() else 0  # terms, where q is below 0
+    for _ in range(n_more):
         step = start <= 9
         start = _C.where(step, start + 1, start)
         sign = _C.where((start < 0) & (x_ % 2 == 1), -1.0, 1.0)

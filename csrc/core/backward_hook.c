@@ -5,12 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TRY(expr)                                                                                                      \
-    do {                                                                                                               \
-        hg_status st_ = (expr);                                                                                        \
-        if (st_ != HG_OK) return st_;                                                                                  \
-    } while (0)
-
 /* Where the node at the outputs finds the one at the inputs. */
 typedef struct hg_backward_link {
     uint32_t n_ref;
@@ -66,7 +60,7 @@ static hg_status side_new(hg_ctx *cx, hg_module *m, hg_backward_link *link, size
 /* ---- The identity -------------------------------------------------------------------------------------------------------- */
 
 static hg_status zeros_of(hg_ctx *cx, const hg_meta *m, hg_tensor **out) {
-    TRY(hg_tensor_empty(cx, (hg_dtype)m->dtype, m->n_dim, m->shape, out));
+    HG_TRY(hg_tensor_empty(cx, (hg_dtype)m->dtype, m->n_dim, m->shape, out));
     memset((*out)->data, 0, (size_t)(*out)->numel * hg_dtypes[m->dtype].size);
     return HG_OK;
 }
@@ -77,7 +71,7 @@ static hg_status apply_identity(hg_ctx *cx, hg_node *n, hg_tensor **grad, hg_ten
         if (grad[k])
             hg_retain(cx, grad_in[k] = grad[k]);
         else
-            TRY(zeros_of(cx, &n->outs[k], &grad_in[k]));
+            HG_TRY(zeros_of(cx, &n->outs[k], &grad_in[k]));
     }
     return HG_OK;
 }
@@ -103,9 +97,9 @@ static hg_status pass_tensors(hg_ctx *cx, const side *s, hg_value *at, hg_node *
     for (uint32_t k = 0; k < s->n_tensors; k++) {
         hg_value *v = &at[s->index[k]];
         hg_tensor *t = v->obj, *passed;
-        TRY(hg_gradient_edge(cx, t, &node->next[k]));
+        HG_TRY(hg_gradient_edge(cx, t, &node->next[k]));
         hg_node_set_meta(node, k, t, &pool);
-        TRY(passed_on(cx, t, &passed));
+        HG_TRY(passed_on(cx, t, &passed));
         if (hg_tensor_requires_grad(t)) {
             hg_retain(cx, node);
             hg_set_history(cx, passed, node, k);
@@ -205,8 +199,8 @@ static hg_status run_each(hg_ctx *cx, hg_hooks *h, hg_call *call, hg_value *slot
     size_t want = HOST(cx)->tuple_size(HOST(cx)->ud, slot->obj);
     for (uint32_t i = 0; h && i < h->n; i++) {
         call->flags = h->at[i].flags, call->id = h->at[i].id, call->file = h->at[i].file, call->line = h->at[i].line;
-        TRY(h->at[i].fn(cx, call, h->at[i].data));
-        TRY(check_count(cx, *slot, want, hook, what));
+        HG_TRY(h->at[i].fn(cx, call, h->at[i].data));
+        HG_TRY(check_count(cx, *slot, want, hook, what));
     }
     return HG_OK;
 }
@@ -236,7 +230,7 @@ static bool all_nothing(hg_ctx *cx, hg_value v) {
 
 /* No input needs a gradient: the hooks run here, at the outputs, with nothings for grad_input. */
 static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
-    TRY(hg_warn(
+    HG_TRY(hg_warn(
         cx, "UserWarning",
         "Full backward hook is firing when gradients are computed with respect to module outputs "
         "since no inputs require gradients. See "
@@ -275,7 +269,7 @@ static hg_status run_without_inputs(hg_ctx *cx, side *s, hg_value grad_output) {
 static hg_status at_outputs(hg_ctx *cx, hg_call *node_call, void *data) {
     side *s = data;
     hg_call call = {.kind = HG_HOOK_BACKWARD_PRE, .module = s->module};
-    TRY(spread(cx, s, node_call->grad_output, &call.grad_output));
+    HG_TRY(spread(cx, s, node_call->grad_output, &call.grad_output));
     const void *shown = call.grad_output.obj;
     hg_status st = run_each(cx, s->pre, &call, &call.grad_output, "Backward pre", "grad_output");
     if (st == HG_OK && s->link && s->link->inputs) {
@@ -335,8 +329,8 @@ static hg_status copy_hooks(hg_ctx *cx, const hg_hooks *from, uint32_t legacy, h
         hg_hook hook = from->at[i];
         if ((hook.flags & HG_HOOK_LEGACY) != legacy) continue;
         hook.flags &= ~(uint32_t)HG_HOOK_PREPEND; /* in the table's order already */
-        if (!*out) TRY(hg_hooks_new(cx, from->kind, out));
-        TRY(hg_hooks_put(cx, *out, &hook));
+        if (!*out) HG_TRY(hg_hooks_new(cx, from->kind, out));
+        HG_TRY(hg_hooks_put(cx, *out, &hook));
     }
     return HG_OK;
 }
@@ -345,11 +339,11 @@ hg_status hg_backward_hook_begin(hg_ctx *cx, hg_module *m, hg_backward_hook *bw)
     hg_hooks *const *globals = cx->lib->globals;
     const hg_hooks *pre = hg_module_hooks_at(m, HG_HOOK_BACKWARD_PRE), *own = hg_module_hooks_at(m, HG_HOOK_BACKWARD);
     bw->module = m;
-    TRY(copy_hooks(cx, globals[HG_HOOK_BACKWARD_PRE], 0, &bw->pre));
-    TRY(copy_hooks(cx, pre, 0, &bw->pre));
-    TRY(copy_hooks(cx, globals[HG_HOOK_BACKWARD], 0, &bw->full));
-    TRY(copy_hooks(cx, own, 0, &bw->full));
-    TRY(copy_hooks(cx, globals[HG_HOOK_BACKWARD], HG_HOOK_LEGACY, &bw->legacy));
+    HG_TRY(copy_hooks(cx, globals[HG_HOOK_BACKWARD_PRE], 0, &bw->pre));
+    HG_TRY(copy_hooks(cx, pre, 0, &bw->pre));
+    HG_TRY(copy_hooks(cx, globals[HG_HOOK_BACKWARD], 0, &bw->full));
+    HG_TRY(copy_hooks(cx, own, 0, &bw->full));
+    HG_TRY(copy_hooks(cx, globals[HG_HOOK_BACKWARD], HG_HOOK_LEGACY, &bw->legacy));
     return copy_hooks(cx, own, HG_HOOK_LEGACY, &bw->legacy);
 }
 
@@ -366,7 +360,7 @@ hg_status hg_backward_hook_inputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *ar
     bw->n_inputs = HOST(cx)->tuple_size(HOST(cx)->ud, args->obj);
     if (!(bw->link = hg_mem(cx, sizeof *bw->link))) return HG_MEMORY;
     *bw->link = (hg_backward_link){.n_ref = 1};
-    TRY(side_new(cx, bw->module, bw->link, bw->n_inputs, &s));
+    HG_TRY(side_new(cx, bw->module, bw->link, bw->n_inputs, &s));
     bw->link->inputs = s;
     hg_retain(cx, s->full = bw->full);
     return pass(cx, s, at_inputs, args, &bw->at_inputs);
@@ -386,12 +380,12 @@ static hg_status pass_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value *output
     char words[200];
     side *s;
     if (bare && output->kind != HG_V_TENSOR)
-        TRY(hg_warn(cx, "module.UserWarning",
-                    "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
-                    "but received %s",
-                    type_words(cx, *output, words, sizeof words)));
+        HG_TRY(hg_warn(cx, "module.UserWarning",
+                       "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                       "but received %s",
+                       type_words(cx, *output, words, sizeof words)));
     if (bare)
-        TRY(hg_tuple_new(cx, NULL, output, 1, &tuple));
+        HG_TRY(hg_tuple_new(cx, NULL, output, 1, &tuple));
     else
         hg_value_retain(cx, tuple);
     hg_status st = side_new(cx, bw->module, bw->link, host->tuple_size(host->ud, tuple.obj), &s);
@@ -482,7 +476,7 @@ static hg_status last_node(hg_ctx *cx, hg_value output, hg_node **node) {
     if (output.kind == HG_V_TENSOR)
         hg_value_retain(cx, first);
     else if (HOST(cx)->first_tensor)
-        TRY(HOST(cx)->first_tensor(HOST(cx)->ud, output, &first));
+        HG_TRY(HOST(cx)->first_tensor(HOST(cx)->ud, output, &first));
     else
         return HG_OK;
     hg_status st = hg_tensor_grad_fn(cx, first.obj, node);
@@ -494,8 +488,8 @@ static hg_status last_node(hg_ctx *cx, hg_value output, hg_node **node) {
 static hg_status hang_on(hg_ctx *cx, hg_backward_hook *bw, hg_node *node, hg_value args, hg_value output) {
     hg_hooks *hooks;
     side *s;
-    TRY(hg_node_hooks(cx, node, HG_HOOK_NODE, true, &hooks));
-    TRY(side_new(cx, NULL, NULL, 0, &s));
+    HG_TRY(hg_node_hooks(cx, node, HG_HOOK_NODE, true, &hooks));
+    HG_TRY(side_new(cx, NULL, NULL, 0, &s));
     hg_retain(cx, s->full = bw->legacy);
     hg_hook hook = {
         .id = hg_next_hook_id(cx->lib), .fn = at_last_node, .data = s, .drop = side_drop, .hold = side_hold};
@@ -507,13 +501,13 @@ static hg_status hang_on(hg_ctx *cx, hg_backward_hook *bw, hg_node *node, hg_val
 
 static hg_status hang_on_last_node(hg_ctx *cx, hg_backward_hook *bw, hg_value args, hg_value output) {
     hg_node *node;
-    TRY(last_node(cx, output, &node));
+    HG_TRY(last_node(cx, output, &node));
     hg_status st = node ? hang_on(cx, bw, node, args, output) : HG_OK;
     hg_release(cx, node);
     return st;
 }
 
 hg_status hg_backward_hook_outputs(hg_ctx *cx, hg_backward_hook *bw, hg_value args, hg_value *output) {
-    if (bw->full || bw->pre) TRY(pass_outputs(cx, bw, output));
+    if (bw->full || bw->pre) HG_TRY(pass_outputs(cx, bw, output));
     return bw->legacy ? hang_on_last_node(cx, bw, args, *output) : HG_OK;
 }

@@ -57,8 +57,8 @@ static void *symbol(void *handle, const char *prefix, const char *name) {
 /* dlsym gives an object pointer where a function is meant: POSIX says they convert. */
 static void load(struct hg_blas *b, const char *path) {
     static const char *const prefixes[] = {"scipy_", ""};
-    static const char
-        *const name = "OPENBLAS_NUM_THREADS"; /* read while loading: no pool is started only to be ended */
+    /* Read while loading: no pool is started only to be ended. */
+    static const char *const name = "OPENBLAS_NUM_THREADS";
     bool unset = !getenv(name) && setenv(name, "1", 0) == 0;
     b->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (unset) unsetenv(name);

@@ -429,9 +429,9 @@ hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out) {
     return st;
 }
 
-enum { SHORT = 64 }; /* so few elements are written before an iterator is set up */
-
 /* ---- Numbers -------------------------------------------------------------------------------------------------------------- */
+
+enum { SHORT = 64 }; /* so few elements are written before an iterator is set up */
 
 static void fill_row(void *arg, int64_t n, char *const *p, const int64_t *step) {
     const copying *c = arg;

@@ -69,6 +69,13 @@ struct hg_lib {
 
 #define HOST(cx) (&(cx)->lib->host)
 
+/* For a function that owns nothing yet: return the status of what failed. */
+#define HG_TRY(expr)                                                                                                   \
+    do {                                                                                                               \
+        hg_status st_ = (expr);                                                                                        \
+        if (st_ != HG_OK) return st_;                                                                                  \
+    } while (0)
+
 /* Within the core the two that are called most need no call of their own. */
 static inline void hg_retain_here(hg_ctx *cx, void *obj) {
     (void)cx;

@@ -4,12 +4,6 @@
 
 #include <string.h>
 
-#define TRY(expr)                                                                                                      \
-    do {                                                                                                               \
-        hg_status st_ = (expr);                                                                                        \
-        if (st_ != HG_OK) return st_;                                                                                  \
-    } while (0)
-
 hg_status hg_hooks_new(hg_ctx *cx, hg_hook_kind kind, hg_hooks **out) {
     hg_hooks *h = HOST(cx)->alloc(HOST(cx)->ud, HG_KIND_HOOKS, sizeof *h);
     if (!h) return hg_no_memory(cx);
@@ -68,7 +62,7 @@ hg_status hg_hooks_put(hg_ctx *cx, hg_hooks *h, const hg_hook *hook) {
         drop(&old);
         return HG_OK;
     }
-    TRY(make_room(cx, h));
+    HG_TRY(make_room(cx, h));
     bool first = hook->flags & HG_HOOK_PREPEND;
     uint32_t place = first ? 0 : h->n;
     if (h->n) h->unsorted |= first ? hook->id > h->at[0].id : hook->id < h->at[h->n - 1].id;

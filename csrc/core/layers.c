@@ -7,12 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TRY(expr)                                                                                                      \
-    do {                                                                                                               \
-        hg_status st_ = (expr);                                                                                        \
-        if (st_ != HG_OK) return st_;                                                                                  \
-    } while (0)
-
 /* ---- What a layer reads --------------------------------------------------------------------------------------------------- */
 
 /* One call of a layer: what it has read, to be given back at the end. A failure is kept and makes the rest do nothing. */
@@ -126,7 +120,7 @@ static hg_status finish(layer *l, int op, const hg_arg *a, int n, hg_value *out)
 #define LAYER(name)     static hg_status layer_##name(hg_ctx *cx, hg_module *m, const hg_value *in, size_t n, hg_value *out)
 #define BEGIN(name)                                                                                                    \
     layer l;                                                                                                           \
-    TRY(begin(cx, m, name, in, n, &l));                                                                                \
+    HG_TRY(begin(cx, m, name, in, n, &l));                                                                             \
     const hg_arg x = hg_t(l.x)
 
 /* ---- Linear, convolution, embedding ---------------------------------------------------------------------------------------- */
@@ -425,8 +419,8 @@ hg_status hg_draw_affine(hg_ctx *cx, hg_tensor *weight, hg_tensor *bias) {
 /* A parameter of the shape, not filled: borrowed. */
 static hg_status add_param(hg_ctx *cx, hg_module *m, int name, int n_dim, const int64_t *shape, hg_tensor **out) {
     hg_table *params;
-    TRY(hg_module_table(cx, m, HG_PARAMS, &params));
-    TRY(hg_tensor_empty(cx, hg_default_dtype(cx), n_dim, shape, out));
+    HG_TRY(hg_module_table(cx, m, HG_PARAMS, &params));
+    HG_TRY(hg_tensor_empty(cx, hg_default_dtype(cx), n_dim, shape, out));
     hg_status st = hg_tensor_set_requires_grad(cx, *out, true);
     if (st == HG_OK) st = hg_table_put(cx, params, cx->lib->names[name], hg_value_of(*out));
     hg_release(cx, *out);
@@ -437,7 +431,7 @@ hg_status hg_linear_new(hg_ctx *cx, int64_t in, int64_t out_features, bool bias,
     const int64_t shape[] = {out_features, in};
     hg_module *m = NULL;
     if (in < 0 || out_features < 0) return hg_fail(cx, HG_STATE, "Trying to create tensor with negative dimension");
-    TRY(module_new(cx, layer_linear, &m));
+    HG_TRY(module_new(cx, layer_linear, &m));
     hg_tensor *weight, *b = NULL;
     hg_status st = add_param(cx, m, HG_NAME_weight, 2, shape, &weight);
     if (st == HG_OK && bias) st = add_param(cx, m, HG_NAME_bias, 1, shape, &b);
@@ -460,7 +454,7 @@ hg_status hg_sequential_new(hg_ctx *cx, hg_module *const *children, int n, hg_mo
     hg_module *m = NULL;
     hg_table *modules;
     char digits[16];
-    TRY(module_new(cx, layer_sequential, &m));
+    HG_TRY(module_new(cx, layer_sequential, &m));
     hg_status st = hg_module_table(cx, m, HG_MODULES, &modules);
     for (int i = 0; i < n && st == HG_OK; i++) {
         snprintf(digits, sizeof digits, "%d", i);

@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-#define TRY(expr)                                                                                                      \
-    do {                                                                                                               \
-        hg_status st_ = (expr);                                                                                        \
-        if (st_ != HG_OK) return st_;                                                                                  \
-    } while (0)
-
 /* ---- Tables ----------------------------------------------------------------------------------------------------------- */
 
 static hg_table **table_slot(hg_module *m, hg_table_kind which) {
@@ -20,7 +14,7 @@ static hg_table **table_slot(hg_module *m, hg_table_kind which) {
 hg_status hg_module_table(hg_ctx *cx, hg_module *m, hg_table_kind which, hg_table **out) {
     hg_table **slot = table_slot(m, which);
     if (!*slot) {
-        TRY(hg_table_new(cx, slot));
+        HG_TRY(hg_table_new(cx, slot));
         HOST(cx)->track(HOST(cx)->ud, HG_KIND_MODULE, m);
     }
     *out = *slot;
@@ -60,15 +54,15 @@ hg_status hg_module_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, bool make
         *out = hg_module_hooks_at(m, kind);
         return HG_OK;
     }
-    TRY(hooks_slot(cx, m, kind, &slot));
-    if (!*slot) TRY(hg_hooks_new(cx, kind, slot));
+    HG_TRY(hooks_slot(cx, m, kind, &slot));
+    if (!*slot) HG_TRY(hg_hooks_new(cx, kind, slot));
     *out = *slot;
     return HG_OK;
 }
 
 hg_status hg_module_set_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hooks *h) {
     hg_hooks **slot = NULL, *old;
-    TRY(hooks_slot(cx, m, kind, &slot));
+    HG_TRY(hooks_slot(cx, m, kind, &slot));
     hg_retain(cx, h);
     old = *slot;
     *slot = h;
@@ -79,9 +73,9 @@ hg_status hg_module_set_hooks(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_ho
 hg_status hg_module_add_hook(hg_ctx *cx, hg_module *m, hg_hook_kind kind, hg_hook_fn fn, void *data, uint32_t flags,
                              uint64_t *id) {
     hg_hooks *h;
-    TRY(hg_module_hooks(cx, m, kind, true, &h));
+    HG_TRY(hg_module_hooks(cx, m, kind, true, &h));
     hg_hook hook = {.id = hg_next_hook_id(cx->lib), .fn = fn, .data = data, .flags = flags};
-    TRY(hg_hooks_put(cx, h, &hook));
+    HG_TRY(hg_hooks_put(cx, h, &hook));
     if (id) *id = hook.id;
     return HG_OK;
 }
@@ -213,7 +207,7 @@ static hg_status forward(hg_ctx *cx, hg_module *m, const void *found, const hg_v
     hg_value tuple;
     if (m->forward && kwargs.kind == HG_V_NONE) return m->forward(cx, m, args, n, out);
     if (!cx->lib->host_forward) return hg_fail(cx, HG_TYPE, "the module has no forward function");
-    TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
+    HG_TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
     hg_status st = cx->lib->host_forward(cx, m, found, tuple, kwargs, out);
     hg_value_release(cx, tuple);
     return st;
@@ -235,7 +229,7 @@ static hg_status forward_tuple(hg_ctx *cx, hg_module *m, const void *found, hg_v
 static hg_status run_pre_hooks(hg_ctx *cx, hg_call *call) {
     hook_list list;
     list_init(&list);
-    TRY(list_fill(cx, &list, HG_HOOK_FORWARD_PRE, call->module));
+    HG_TRY(list_fill(cx, &list, HG_HOOK_FORWARD_PRE, call->module));
     hg_status st = HG_OK;
     call->kind = HG_HOOK_FORWARD_PRE;
     for (uint32_t i = 0; i < list.n && st == HG_OK; i++) {
@@ -252,11 +246,11 @@ static hg_status run_pre_hooks(hg_ctx *cx, hg_call *call) {
 }
 
 static hg_status run_forward_hooks(hg_ctx *cx, hg_call *call, hook_list *list) {
-    TRY(list_fill(cx, list, HG_HOOK_FORWARD, call->module));
+    HG_TRY(list_fill(cx, list, HG_HOOK_FORWARD, call->module));
     call->kind = HG_HOOK_FORWARD;
     while (list->n_started < list->n) {
         const hg_hook *hook = &list->at[list->n_started++];
-        TRY(run_hook(cx, hook, hook->flags, call));
+        HG_TRY(run_hook(cx, hook, hook->flags, call));
     }
     return HG_OK;
 }
@@ -269,20 +263,20 @@ static hg_status run_forward_hooks(hg_ctx *cx, hg_call *call, hook_list *list) {
 static hg_status call_hooked(hg_ctx *cx, hg_call *call, uint32_t there, const void *found, hg_backward_hook *bw,
                              hook_list *after) {
     bool backward = there & BACKWARD_KINDS;
-    if (backward) TRY(hg_backward_hook_begin(cx, call->module, bw));
-    if (there & UINT32_C(1) << HG_HOOK_FORWARD_PRE) TRY(run_pre_hooks(cx, call));
+    if (backward) HG_TRY(hg_backward_hook_begin(cx, call->module, bw));
+    if (there & UINT32_C(1) << HG_HOOK_FORWARD_PRE) HG_TRY(run_pre_hooks(cx, call));
     hg_value args = call->args, kwargs = call->kwargs;
     bool spread = there & UINT32_C(1) << HG_HOOK_FORWARD_PRE && HOST(cx)->spread;
-    if (spread) TRY(HOST(cx)->spread(HOST(cx)->ud, call->module, &args, &kwargs));
+    if (spread) HG_TRY(HOST(cx)->spread(HOST(cx)->ud, call->module, &args, &kwargs));
     if (backward) {
         if (spread) hg_value_set(cx, &call->args, args), hg_value_set(cx, &call->kwargs, kwargs), spread = false;
-        TRY(hg_backward_hook_inputs(cx, bw, &call->args));
+        HG_TRY(hg_backward_hook_inputs(cx, bw, &call->args));
         args = call->args;
     }
     hg_status st = forward_tuple(cx, call->module, found, args, kwargs, &call->output);
     if (spread) hg_value_release(cx, args), hg_value_release(cx, kwargs);
-    TRY(st);
-    TRY(run_forward_hooks(cx, call, after));
+    HG_TRY(st);
+    HG_TRY(run_forward_hooks(cx, call, after));
     return backward ? hg_backward_hook_outputs(cx, bw, call->args, &call->output) : HG_OK;
 }
 
@@ -356,7 +350,7 @@ hg_status hg_module_call(hg_ctx *cx, hg_module *m, const hg_value *args, size_t 
     uint32_t there = hg_module_hooked(cx->lib, m);
     hg_value tuple;
     if (!there) return forward(cx, m, NULL, args, n, kwargs, out);
-    TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
+    HG_TRY(hg_tuple_new(cx, NULL, args, n, &tuple));
     hg_status st = hg_module_call_hooked(cx, m, there, NULL, tuple, kwargs, out);
     hg_value_release(cx, tuple);
     return st;

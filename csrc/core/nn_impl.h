@@ -4,12 +4,6 @@
 
 #include "layout_impl.h"
 
-#define HG_TRY(expr)                                                                                                   \
-    do {                                                                                                               \
-        hg_status st_ = (expr);                                                                                        \
-        if (st_ != HG_OK) return st_;                                                                                  \
-    } while (0)
-
 /* The dtype a floating dtype is computed in: half types in float32. */
 static inline hg_dtype hg_real_dtype(hg_dtype d) { return d == HG_F64 ? HG_F64 : HG_F32; }
 

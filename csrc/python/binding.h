@@ -228,6 +228,10 @@ void py_host(hg_host *host); /* fills in the table for hg_open() */
 
 /* ---- Arguments of methods --------------------------------------------------------------------------------------- */
 
+/* The two that take their arguments as an array, in a table of methods. */
+#define FAST(function) ((PyCFunction)(void (*)(void))(function))
+#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
+
 /* Plain methods of the binding (not ops) read their arguments so: METH_FASTCALL | METH_KEYWORDS into at[n], borrowed,
    NULL where not given. `names` is the parameters' names, comma separated, with `/` after positional-only and `*`
    before keyword-only ones: "grad=None, *, ..." is not understood, only names. The first n_required must be given. */

@@ -132,7 +132,7 @@ static match hold(bound *b, PyObject *o) {
     return MATCH_YES;
 }
 
-/* at[n] as integers. `strict`: an item that is none fails, instead of not matching. */
+/* at[n] as integers. One that is too large is kept in mind, for the words about it. */
 static match ints_of(PyObject *const *at, Py_ssize_t n, const hg_param *p, bound *b, hg_arg *a) {
     int64_t *to = room(b, n ? n : 1);
     if (!to) return MATCH_FAILED;
@@ -768,8 +768,8 @@ done:
 PyObject *py_op_error(const py_op *op, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     const hg_op_info *info = op->rows[0]->info;
     const hg_param *end = info->n_params ? &info->params[info->n_params - 1] : NULL;
-    bool older = end && end->keyword_only &&
-                 (!strcmp(end->name, "alpha") || !strcmp(end->name, "value")); /* respelled */
+    /* In PyTorch there is a second row then, of older spellings: here hookgrad/_deprecated.py. */
+    bool older = end && end->keyword_only && (!strcmp(end->name, "alpha") || !strcmp(end->name, "value"));
     const op_row *only = NULL;
     int n_plausible = 0;
     for (int r = 0; r < op->n_rows; r++)

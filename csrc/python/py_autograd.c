@@ -3,8 +3,6 @@
 #include "py_op.h"
 #include "py_tensor.h"
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-
 /* ---- Lists of tensors ------------------------------------------------------------------------------------------- */
 
 /* The tensors of a sequence, or of one tensor, held while we use them. None stands for none, where that is allowed. */
@@ -503,8 +501,8 @@ done:
 
 static PyMethodDef functions[] = {
     {"_in_transform", in_transform, METH_O, NULL},
-    {"run_backward", FAST(run_backward), METH_FASTCALL | METH_KEYWORDS, "Run backward, accumulating into .grad."},
-    {"grad", FAST(grad), METH_FASTCALL | METH_KEYWORDS, "Run backward, returning the gradients of inputs."},
+    {"run_backward", FAST(run_backward), KEYWORDS, "Run backward, accumulating into .grad."},
+    {"grad", FAST(grad), KEYWORDS, "Run backward, returning the gradients of inputs."},
     {"are_tensors", FAST(are_tensors), METH_FASTCALL, "(one, more): are they tensors, and more may be a list of some?"},
     {"is_grad_enabled", is_grad_enabled, METH_NOARGS, "Are operations recorded?"},
     {"_grad_mode", grad_mode, METH_O, "Record operations, or not; returns whether they were."},
@@ -520,7 +518,7 @@ static PyMethodDef functions[] = {
     {"_set_multithreading_enabled", set_multithreading_enabled, METH_O, "The engine has one thread, whatever is set."},
     {"get_default_dtype", get_default_dtype, METH_NOARGS, "The dtype of new floating-point tensors."},
     {"set_default_dtype", set_default_dtype, METH_O, "Choose the dtype of new floating-point tensors."},
-    {"promote_types", FAST(promote_types), METH_FASTCALL | METH_KEYWORDS, "The dtype two dtypes meet in."},
+    {"promote_types", FAST(promote_types), KEYWORDS, "The dtype two dtypes meet in."},
     {"with_grad", with_grad, METH_O, "The tensors of a sequence that have a gradient, and their gradients."},
     {"states_of", FAST(states_of), METH_FASTCALL,
      "What a mapping has for each parameter of a tuple, and is it all true?"},

@@ -1,9 +1,6 @@
 /* Tensor.to and the casts named after dtypes. */
 #include "py_tensor.h"
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
-
 /* The tensor in that dtype and format, recorded; itself where nothing changes. */
 static PyObject *cast(PyObject *self, hg_dtype d, bool copy, PyObject *memory_format, const char *function) {
     hg_format f = HG_FORMAT_PRESERVE;
@@ -29,32 +26,30 @@ static PyObject *moved(PyObject *self, PyObject *device, hg_dtype d, bool copy, 
 /* to(dtype), to(device, dtype), to(other), each with non_blocking=, copy=, memory_format=. */
 static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames) {
     ASK("to", args, n, kwnames);
+    enum { DEVICE, DTYPE, OTHER } by = DEVICE;
+    static const char *const names[] = {"device,dtype,non_blocking,copy,memory_format",
+                                        "dtype,non_blocking,copy,memory_format",
+                                        "other,non_blocking,copy,memory_format"};
     hg_dtype d = HG_NO_DTYPE;
-    int copy = 0;
-    PyObject *at[6] = {NULL}, *device = NULL, *made;
-    PyObject *first = n > 0 ? args[0] : NULL;
+    PyObject *at[5], *device = NULL, *first = n > 0 ? args[0] : NULL;
     if (n == 1 && !kwnames && (PyFloat_Check(first) || PyBool_Check(first))) /* it stands for a tensor of it */
         return moved(self, hg_py->cpu, PyBool_Check(first) ? HG_BOOL : HG_F64, 0, NULL, "to");
-    const char *names = "device,dtype,non_blocking,copy,memory_format";
-    if (first && (Py_TYPE(first) == hg_py->dtype_type || PyType_Check(first)))
-        names = "dtype,non_blocking,copy,memory_format";
-    else if (first && py_is_tensor(first))
-        names = "other,non_blocking,copy,memory_format";
     if (n == 0 && !kwnames) return Py_NewRef(self);
-    if (n == 0 && names[0] == 'd')
-        for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(kwnames); k++)
-            if (py_is_name(PyTuple_GET_ITEM(kwnames, k), NAME(other))) names = "other,non_blocking,copy,memory_format";
-    if (py_parse("to", names, 0, args, n, kwnames, at)) return NULL;
-    if (names[0] == 'o') {
+    if (first && (Py_TYPE(first) == hg_py->dtype_type || PyType_Check(first)))
+        by = DTYPE;
+    else if (first && py_is_tensor(first))
+        by = OTHER;
+    for (Py_ssize_t k = 0; n == 0 && k < PyTuple_GET_SIZE(kwnames); k++)
+        if (py_is_name(PyTuple_GET_ITEM(kwnames, k), NAME(other))) by = OTHER;
+    if (py_parse("to", names[by], 0, args, n, kwnames, at)) return NULL;
+    if (by == OTHER) {
         if (!at[0] || !py_is_tensor(at[0]))
             return PyErr_Format(PyExc_TypeError, "to(): argument 'other' must be Tensor, not %.100s",
                                 at[0] ? Py_TYPE(at[0])->tp_name : "nothing");
         d = (hg_dtype)TENSOR(at[0])->dtype;
         if (!(device = py_device_of(TENSOR(at[0])))) return NULL;
-        copy = py_bool(at[2], "to", "copy");
-    } else if (names[1] == 't') {
+    } else if (by == DTYPE) {
         if (at[0] && py_dtype(at[0], &d)) return NULL;
-        copy = py_bool(at[2], "to", "copy");
     } else {
         if (at[0] && !PyUnicode_Check(at[0]) && at[0] != Py_None && Py_TYPE(at[0]) != hg_py->device_type)
             return PyErr_Format(PyExc_TypeError,
@@ -63,10 +58,10 @@ static PyObject *tensor_to(PyObject *self, PyObject *const *args, Py_ssize_t n, 
                                 Py_TYPE(at[0])->tp_name);
         if ((!py_is_meta(at[0]) && py_device(at[0], "to")) || (at[1] && py_dtype(at[1], &d))) return NULL;
         device = Py_XNewRef(at[0]);
-        copy = py_bool(at[3], "to", "copy");
     }
-    PyObject *memory_format = names[0] == 'd' && names[1] == 'e' ? at[4] : at[3];
-    made = copy < 0 ? NULL : moved(self, device, d, copy, memory_format, "to");
+    PyObject *const *last = by == DEVICE ? &at[3] : &at[2]; /* copy, memory_format */
+    int copy = py_bool(last[0], "to", "copy");
+    PyObject *made = copy < 0 ? NULL : moved(self, device, d, copy, last[1], "to");
     Py_XDECREF(device);
     return made;
 }

@@ -175,18 +175,17 @@ static PyObject *require_grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
 }
 
 static PyMethodDef functions[] = {
-    {"_begin", (PyCFunction)(void (*)(void))begin, METH_FASTCALL | METH_KEYWORDS,
+    {"_begin", FAST(begin), KEYWORDS,
      "(__class__, self, **settings): super().__init__(), and each setting as an attribute"},
-    {"_add_affine", (PyCFunction)(void (*)(void))add_affine, METH_FASTCALL,
+    {"_add_affine", FAST(add_affine), METH_FASTCALL,
      "(module, shape, shape_of_bias, device, dtype): `weight` and `bias`, not filled; None where a shape is None"},
-    {"_add_statistics", (PyCFunction)(void (*)(void))add_statistics, METH_FASTCALL,
+    {"_add_statistics", FAST(add_statistics), METH_FASTCALL,
      "(module, size, device, dtype): the buffers of a normalisation, as they begin; None where the size is None"},
-    {"_fill", (PyCFunction)(void (*)(void))fill, METH_FASTCALL,
+    {"_fill", FAST(fill), METH_FASTCALL,
      "(tensor, number, ...): fill each tensor with the number after it, unrecorded; None has nothing to fill"},
-    {"_draw_affine", (PyCFunction)(void (*)(void))draw_affine, METH_FASTCALL,
+    {"_draw_affine", FAST(draw_affine), METH_FASTCALL,
      "(weight, bias or None): as both begin. False: nothing was done, as there are no elements or they are not plain"},
-    {"_require_grad", (PyCFunction)(void (*)(void))require_grad, METH_FASTCALL,
-     "(tensors, mode): tensor.requires_grad_(mode) of each"},
+    {"_require_grad", FAST(require_grad), METH_FASTCALL, "(tensors, mode): tensor.requires_grad_(mode) of each"},
     {NULL, NULL, 0, NULL},
 };
 

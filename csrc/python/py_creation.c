@@ -2,9 +2,6 @@
 #include "py_op.h"
 #include "py_tensor.h"
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
-
 /* ---- Shape and dtype of nested sequences ------------------------------------------------------------------------ */
 
 static bool is_plain_sequence(PyObject *o) { return PyList_CheckExact(o) || PyTuple_CheckExact(o); }

@@ -2,9 +2,6 @@
    https://dmlc.github.io/dlpack/latest/c_api.html is the layout reproduced here. */
 #include "py_tensor.h"
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
-
 enum { DL_CPU = 1, DL_INT = 0, DL_UINT = 1, DL_FLOAT = 2, DL_BFLOAT = 4, DL_BOOL = 6 };
 enum { DL_FLAG_READ_ONLY = 1, DL_FLAG_COPIED = 2 };
 

@@ -61,7 +61,7 @@ static void mode_dealloc(PyObject *self) {
 
 static PyMethodDef mode_methods[] = {
     {"__enter__", mode_enter, METH_NOARGS, NULL},
-    {"__exit__", (PyCFunction)(void (*)(void))mode_exit, METH_FASTCALL, NULL},
+    {"__exit__", FAST(mode_exit), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -102,7 +102,7 @@ static PyObject *without_grad(PyObject *Py_UNUSED(m), PyObject *const *args, Py_
 }
 
 static PyMethodDef functions[] = {
-    {"_without_grad", (PyCFunction)(void (*)(void))without_grad, METH_FASTCALL | METH_KEYWORDS,
+    {"_without_grad", FAST(without_grad), KEYWORDS,
      "(function, *args, **kwargs): what it returns where operations are not recorded."},
     {NULL, NULL, 0, NULL},
 };

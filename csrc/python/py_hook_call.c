@@ -358,8 +358,7 @@ static PyMethodDef functions[] = {
     {"_n_placed", n_placed, METH_NOARGS, "How often a module has become another one's child."},
     {"_site", site, METH_NOARGS, "Where in the user's program this is called: (file, line)."},
     {"_hook_site", hook_site, METH_VARARGS, "Where a table's hook was registered: (file, line), or None."},
-    {"_call_hook", (PyCFunction)(void (*)(void))call_noted, METH_FASTCALL,
-     "Call a hook; its exception carries a note."},
+    {"_call_hook", FAST(call_noted), METH_FASTCALL, "Call a hook; its exception carries a note."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -558,20 +558,18 @@ static void module_dealloc(PyObject *self) {
 }
 
 static PyMethodDef methods[] = {
-    {"__setattr__", (PyCFunction)(void (*)(void))py_module_setattr, METH_FASTCALL,
-     "__setattr__($self, name, value)\n--\n\n"},
+    {"__setattr__", FAST(py_module_setattr), METH_FASTCALL, "__setattr__($self, name, value)\n--\n\n"},
     {"__delattr__", py_module_delattr, METH_O, "__delattr__($self, name)\n--\n\n"},
     {"_add_numbered", py_add_numbered, METH_O, NULL},
     {"__getattr__", module_getattr, METH_O, "__getattr__($self, name)\n--\n\n"},
-    {"__init_subclass__", (PyCFunction)(void (*)(void))module_init_subclass, METH_CLASS | METH_VARARGS | METH_KEYWORDS,
-     NULL},
-    {"forward", (PyCFunction)(void (*)(void))module_forward, METH_VARARGS | METH_KEYWORDS,
+    {"__init_subclass__", FAST(module_init_subclass), METH_CLASS | METH_VARARGS | METH_KEYWORDS, NULL},
+    {"forward", FAST(module_forward), METH_VARARGS | METH_KEYWORDS,
      "forward($self, *input)\n--\n\nWhat the module computes: a subclass says it."},
-    {"_call_impl", (PyCFunction)(void (*)(void))call_impl, METH_FASTCALL | METH_KEYWORDS,
+    {"_call_impl", FAST(call_impl), KEYWORDS,
      "_call_impl($self, /, *args, **kwargs)\n--\n\nThe call, with all hooks around forward."},
-    {"_maybe_warn_non_full_backward_hook", (PyCFunction)(void (*)(void))maybe_warn, METH_FASTCALL | METH_KEYWORDS,
+    {"_maybe_warn_non_full_backward_hook", FAST(maybe_warn), KEYWORDS,
      "_maybe_warn_non_full_backward_hook($self, inputs, result, grad_fn)\n--\n\n"},
-#define X(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, py_##name##_doc},
+#define X(name) {#name, FAST(py_##name), KEYWORDS, py_##name##_doc},
     PY_MODULE_METHODS(X)
 #undef X
         {NULL, NULL, 0, NULL},

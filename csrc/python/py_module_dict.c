@@ -328,9 +328,9 @@ static int dict_traverse(PyObject *self, visitproc visit, void *arg) {
 static int dict_tp_clear(PyObject *self) { return PyDict_Type.tp_clear(self); }
 
 static PyMethodDef dict_methods[] = {
-    {"update", (PyCFunction)(void (*)(void))dict_update, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"pop", (PyCFunction)(void (*)(void))dict_pop, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"setdefault", (PyCFunction)(void (*)(void))dict_setdefault, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"update", FAST(dict_update), METH_VARARGS | METH_KEYWORDS, NULL},
+    {"pop", FAST(dict_pop), KEYWORDS, NULL},
+    {"setdefault", FAST(dict_setdefault), KEYWORDS, NULL},
     {"popitem", dict_popitem, METH_NOARGS, NULL},
     {"clear", dict_clear, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -534,7 +534,7 @@ static PyObject *train(PyObject *Py_UNUSED(m), PyObject *const *args, Py_ssize_t
 }
 
 static PyMethodDef functions[] = {
-    {"_train", (PyCFunction)(void (*)(void))train, METH_FASTCALL, "(module, mode): what Module.train() does"},
+    {"_train", FAST(train), METH_FASTCALL, "(module, mode): what Module.train() does"},
     {"_walk_modules", walk_modules, METH_VARARGS,
      "(module, memo, prefix, unique, named): over the modules of its tree"},
     {"_walk_members", walk_members, METH_VARARGS,

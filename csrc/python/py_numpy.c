@@ -4,9 +4,6 @@
 #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
 #include <numpy/arrayobject.h>
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
-
 static int numpy_ready(void) {
     if (PyArray_API) return 0;
     if (_import_array() < 0) {

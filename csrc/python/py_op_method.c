@@ -70,8 +70,7 @@ PyObject *py_op_method_new(py_op *op) {
         return PyErr_Format(PyExc_SystemError, "more than %d methods of Tensor are ops", MAX_METHODS);
     int k = n_methods++;
     ops[k] = op;
-    defs[k] = (PyMethodDef){op->chars, (PyCFunction)(void (*)(void))functions[k], METH_FASTCALL | METH_KEYWORDS,
-                            op->rows[0]->info->op->schema};
+    defs[k] = (PyMethodDef){op->chars, FAST(functions[k]), KEYWORDS, op->rows[0]->info->op->schema};
     return PyDescr_NewMethod(hg_py->tensor_type, &defs[k]);
 }
 

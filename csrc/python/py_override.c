@@ -367,7 +367,7 @@ static PyMethodDef functions[] = {
      "The call (func, types, args, kwargs), not asked about."},
     {"_overriding", overriding, METH_NOARGS, NULL},
     {"_override_off", override_off, METH_O, NULL},
-    {"_overridden", (PyCFunction)(void (*)(void))overridden, METH_FASTCALL, NULL},
+    {"_overridden", FAST(overridden), METH_FASTCALL, NULL},
     {"_override_modes", override_modes, METH_VARARGS, NULL},
     {"_disabled_torch_function_impl", no_override, METH_VARARGS,
      "The __torch_function__ of classes whose tensors count as plain ones: it runs the function."},

@@ -339,9 +339,8 @@ static PyGetSetDef own_attributes[] = {
 };
 
 static PyMethodDef own_methods[] = {
-    {"_make_subclass", (PyCFunction)(void (*)(void))make_subclass, METH_FASTCALL | METH_KEYWORDS | METH_STATIC, NULL},
-    {"_empty_parameter", (PyCFunction)(void (*)(void))empty_parameter, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
-     NULL},
+    {"_make_subclass", FAST(make_subclass), KEYWORDS | METH_STATIC, NULL},
+    {"_empty_parameter", FAST(empty_parameter), KEYWORDS | METH_STATIC, NULL},
     {"as_subclass", as_subclass, METH_O, "The same tensor, of another class."},
     {NULL, NULL, 0, NULL},
 };

@@ -49,7 +49,7 @@ static PyObject *tensor_register_post_accumulate_grad_hook(PyObject *self, PyObj
 }
 
 PyMethodDef py_tensor_hook_methods[] = {
-    {"register_hook", (PyCFunction)(void (*)(void))tensor_register_hook, METH_FASTCALL | METH_KEYWORDS,
+    {"register_hook", FAST(tensor_register_hook), KEYWORDS,
      "register_hook($self, hook)\n--\n\n"
      "Call `hook(grad)` whenever a gradient with respect to this tensor has been computed; a tensor it returns\n"
      "takes the gradient's place. Returns a handle whose remove() undoes it. RuntimeError: it requires no gradient.\n\n"
@@ -59,8 +59,7 @@ PyMethodDef py_tensor_hook_methods[] = {
      ">>> x.grad\n"
      "tensor([10., 10.])\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_hook.html"},
-    {"register_post_accumulate_grad_hook", (PyCFunction)(void (*)(void))tensor_register_post_accumulate_grad_hook,
-     METH_FASTCALL | METH_KEYWORDS,
+    {"register_post_accumulate_grad_hook", FAST(tensor_register_post_accumulate_grad_hook), KEYWORDS,
      "register_post_accumulate_grad_hook($self, hook)\n--\n\n"
      "Call `hook(tensor)` after a gradient has been added to this leaf's `.grad`. Returns a handle.\n\n"
      "Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.register_post_accumulate_grad_hook.html"},

@@ -1,9 +1,6 @@
 /* Tensor's methods that are no ops: sizes and memory, elements as Python's, its place in the graph. */
 #include "py_tensor.h"
 
-#define FAST(function) ((PyCFunction)(void (*)(void))(function))
-#define KEYWORDS       (METH_FASTCALL | METH_KEYWORDS)
-
 /* ---- Sizes and memory ------------------------------------------------------------------------------------------- */
 
 /* A dimension's place, counted from the end where negative. */
