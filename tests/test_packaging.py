@@ -107,7 +107,7 @@ def test_the_repository_carries_what_it_promises():
 def test_the_architecture_has_a_place_for_every_file_and_none_for_others():
     named = re.findall(r"`(?:[\w-]+/)*([\w*]+\.(?:c|py))`", (ROOT / "docs" / "ARCHITECTURE.md").read_text())
     own = [path.name for path in (ROOT / "hookgrad").glob("_[a-z]*.py")]
-    core = [path.name for path in CORE if path.suffix == ".c"]
-    assert [name for name in core + own if not any(fnmatch(name, pattern) for pattern in named)] == []
-    there = {path.name for folder in ("csrc", "hookgrad", "tests") for path in (ROOT / folder).rglob("*.*")}
+    sources = [path.name for path in CORE + BINDING if path.suffix == ".c"]
+    assert [name for name in sources + own if not any(fnmatch(name, pattern) for pattern in named)] == []
+    there = {path.name for folder in ("csrc", "hookgrad", "tests", "tools") for path in (ROOT / folder).rglob("*.*")}
     assert [pattern for pattern in named if not any(fnmatch(name, pattern) for name in there)] == []
