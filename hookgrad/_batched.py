@@ -48,11 +48,12 @@ class Call:
     def on(self, change, args=None, kwargs=None):
         """The op, called with what `change` makes of each tensor."""
 
-        def tree(a):
-            return list(map(tree, a)) if isinstance(a, list) else change(self[a]) if isinstance(a, _C.Tensor) else a
+        def changed(a):
+            return change(self[a]) if isinstance(a, _C.Tensor) else a
 
         args, kwargs = self.args if args is None else args, self.kwargs if kwargs is None else kwargs
-        return self.op(*map(tree, args), **{k: tree(a) for k, a in kwargs.items()})
+        every = [list(map(changed, a)) if isinstance(a, list) else changed(a) for a in (*args, *kwargs.values())]
+        return self.op(*every[: len(args)], **dict(zip(kwargs, every[len(args) :])))
 
     def __getitem__(self, t):
         return self.values[id(t)]

@@ -1,11 +1,13 @@
 """What a map computes is what a loop over its samples computes."""
 
+import gc
+import weakref
 from functools import partial
 
 import pytest
 
 import hookgrad as torch
-from hookgrad.func import grad, vmap
+from hookgrad.func import grad, jvp, vmap
 from hookgrad.nn import functional as F
 
 B = torch.arange(15.0).reshape(3, 5)
@@ -114,3 +116,28 @@ def test_functions_that_look_at_their_numbers_look_at_those_of_all_samples():
     check(lambda y, i: F.max_unpool2d(y, i, 2), (0, 0), pooled, places)
     with pytest.raises(RuntimeError, match="Batching rule not implemented for aten::tensor_split"):
         vmap(torch.tensor_split)(B, torch.tensor([[1], [2], [3]]))
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, grad, lambda f: lambda x: jvp(f, (x,), (x,))])
+def test_what_a_map_was_given_dies_without_the_collector(transform):
+    x = B.clone()
+    alive = weakref.ref(x)
+    gc.collect()
+    gc.disable()
+    try:
+        vmap(transform(lambda y: (y.sin() * y).sum()))(x)
+        del x
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_tangents_by_what_is_the_same_for_all_require_no_gradient():
+    at = B[0]
+    for f in (torch.sin, lambda x: x.softmax(0), lambda x: F.layer_norm(x, (5,))):
+        assert not vmap(lambda v, f=f: jvp(f, (at,), (v,))[1])(torch.eye(5)).requires_grad
+    w = at.clone().requires_grad_()
+    products = vmap(lambda v: jvp(lambda x: x * x * w, (at,), (v,))[1])(torch.eye(5))
+    assert products.requires_grad and torch.equal(products, torch.diag(2 * at * w))
+    value, tangent = jvp(lambda x: vmap(lambda y: y * x)(B), (at,), (torch.ones(5),))
+    assert torch.equal(value, B * at) and torch.equal(tangent, B)

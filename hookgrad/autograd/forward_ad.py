@@ -333,6 +333,7 @@ def _derived(level, rule, op, args, kwargs, records, writes=False):
 def _stand_ins(level, args, kwargs):
     """The arguments with tensors to differentiate by for those that have a tangent: ((args, kwargs), these, the tangents)."""
     duals, tangents = [], []
+    samples = function._transforms and function._transforms.samples
 
     def one(a):
         if not isinstance(a, _C.Tensor):
@@ -341,7 +342,11 @@ def _stand_ins(level, args, kwargs):
         plain = a.clone() if a.is_inference() else a
         if tangent is None:
             return plain
-        dual = plain.view_as(plain) if plain.requires_grad else _stand_in(_detached(plain))
+        if plain.requires_grad:
+            dual = plain.view_as(plain)
+        else:  # in a map of which the level is part nobody outside differentiates by it
+            inside = samples is not None and level.depth >= samples.depth and not samples.knows(plain)
+            dual = _stand_in(samples.sample(plain, False) if inside else _detached(plain))
         duals.append(dual)
         tangents.append(tangent.clone() if tangent.is_inference() else tangent)
         return dual
