@@ -418,7 +418,7 @@ _RULES = {
     ),
     **dict.fromkeys("_scaled_dot_product_flash_attention_for_cpu _attention_backward".split(), _attention),
     **dict.fromkeys("native_batch_norm native_batch_norm_backward".split(), _batch_norm),
-    **dict.fromkeys("_index index_put".split(), _index),
+    **dict.fromkeys("_index index_put _index_put_impl".split(), _index),
     "_as_strided": _as_strided,
     "convolution": _convolution,
     "convolution_backward_weight": _convolution_backward_weight,

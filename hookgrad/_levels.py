@@ -88,7 +88,7 @@ def of_call(transforms, id, inplace, args, kwargs, records, own):
 
 def _refuse(transforms, row, args):
     name = row["name"]
-    if name in ("_index", "index_put"):
+    if name in ("_index", "index_put", "_index_put_impl"):
         if of(transforms, [t for t in tensors_of(args[1:2]) if t.dtype == _C.bool]) & transforms.maps:
             raise RuntimeError(
                 "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing "

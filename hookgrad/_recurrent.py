@@ -216,7 +216,8 @@ def _run(
             input = F.dropout(input, dropout)
     if batch_first:
         input = input.transpose(0, 1) if n_states == 2 else input.transpose_(0, 1)
-    return (input, *(_C.stack(parts, 0) for parts in zip(*last)))
+    states = [_C.stack(parts, 0) for parts in [*zip(*last)][::-1]]  # the last one first, as torch's compiler has it
+    return (input, *states[::-1])
 
 
 def _entry(name, step, n_states):

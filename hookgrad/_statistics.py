@@ -36,7 +36,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
         size = out.size(dim)
         if size == 0:
             break
-        after, before = out.narrow(dim, 1, size - 1), out.narrow(dim, 0, size - 1)
+        before, after = out.narrow(dim, 0, size - 1), out.narrow(dim, 1, size - 1)
         out = after.logical_xor(before) if out.dtype == _C.bool else after - before
     return out
 

@@ -131,8 +131,9 @@ def _scatter_into(name, settings):
             is_strided = name == "AsStridedScatter"
             if is_strided:
                 grad = grad.contiguous()
-            place = view(grad, *settings)
-            return (by_ops if is_strided else as_one)(grad, _C.zeros_like(place), *settings), place
+            zeros = _C.zeros_like(view(grad.detach(), *settings))
+            rest = (by_ops if is_strided else as_one)(grad, zeros, *settings)
+            return rest, view(grad, *settings)
 
         as_one = one_node(name + "Backward0", 0, 1, saved="- - " + settings, derivative=derivative)(by_ops)
         return as_one

@@ -404,6 +404,87 @@ def test_gradients_are_made_in_the_order_of_names():
         assert of_y.grad_fn._sequence_nr() < of_x.grad_fn._sequence_nr()
 
 
+def ranks(tensors):
+    """The order in which the nodes at the tensors were made."""
+    numbers = [g.grad_fn._sequence_nr() for g in tensors]
+    return [sorted(numbers).index(n) for n in numbers]
+
+
+@pytest.mark.parametrize(
+    ("call", "shapes", "expected"),
+    [
+        (lambda a, b: a.clamp(min=b), "33 33", [1, 0]),
+        (lambda a, b, c: a.clamp(b, c), "33 33 33", [2, 0, 1]),
+        (lambda a, b: a.clamp_min(b), "33 33", [1, 0]),
+        (lambda a, b: a.clamp_max(b), "33 33", [1, 0]),
+        (lambda a, b: a.maximum(b), "33 33", [1, 0]),
+        (lambda a, b: a.fmax(b), "33 33", [1, 0]),
+        (lambda a, b: torch.where(t == 0, a, b), "33 33", [1, 0]),
+        (lambda a, b: a.where(t == 0, b), "33 33", [1, 0]),
+        (lambda a, b: a.lerp(b, 0.3), "33 33", [1, 0]),
+        (lambda a, b, c: a.lerp(b, c), "33 33 33", [1, 0, 2]),
+        (lambda a, b: a.dist(b), "33 33", [1, 0]),
+        (lambda a, b: torch.linalg.cross(a, b), "33 33", [1, 0]),
+        (lambda a, b, c: torch.addmm(a, b, c, beta=2), "33 33 33", [2, 0, 1]),
+        (lambda a, b, c: torch.addmv(a, b, c, beta=2), "3 33 3", [1, 0, 2]),
+        (lambda a, b: torch.bmm(a, b), "233 233", [1, 0]),
+        (lambda a, b, c: torch.baddbmm(a, b, c, beta=2), "233 233 233", [2, 0, 1]),
+        (lambda a, b: torch.select_scatter(a, b, 0, 1), "33 3", [0, 1]),
+    ],
+)
+def test_each_op_makes_its_gradients_in_that_order(call, shapes, expected):
+    leaves = [torch.rand(*map(int, shape)).requires_grad_() for shape in shapes.split()]
+    y = call(*leaves)
+    grads = torch.autograd.grad(y, leaves, torch.rand_like(y).requires_grad_(), create_graph=True)
+    assert ranks(grads) == expected
+
+
+def sequence(tensor):
+    """The nodes above a tensor in the order in which they were made."""
+    found, left = set(), [tensor.grad_fn]
+    while left:
+        node = left.pop()
+        if node and node not in found and "Accumulate" not in node.name():
+            found.add(node)
+            left += [n for n, _ in node.next_functions]
+    return " ".join(n.name().replace("Backward0", "") for n in sorted(found, key=lambda n: n._sequence_nr()))
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda a: a.rsqrt(), "Rsqrt Pow MulBackward1 Mul"),
+        (lambda a: a.reciprocal(), "Reciprocal Mul Neg Mul"),
+        (lambda a: a.var(0), "Unsqueeze MeanBackward1 Sub MulBackward1 Mul"),
+        (lambda a: a.norm(torch.inf), "Div Mul Sgn Mul"),
+        (lambda a: torch.linalg.vector_norm(a, 1.5), "LinalgVectorNorm Abs Pow Sgn Mul Pow Div MaskedFill Mul"),
+        (lambda a: torch.sub(a.detach(), a, alpha=2), "Neg MulBackward1"),
+        (lambda a: a[torch.tensor([0, 1])], "IndexPutImpl"),
+        (lambda a: a.scatter_reduce(0, torch.zeros(1, 3, dtype=torch.int64), a.detach(), "mean"), "Div"),
+        (lambda a: a.diff(), "Neg SliceBackward SliceBackward Add"),
+    ],
+)
+def test_ops_of_a_gradient_are_in_the_order_of_torchs_compiler(call, expected):
+    a = torch.rand(3, 3).add(0.1).double().requires_grad_()
+    y = call(a)
+    (g,) = torch.autograd.grad(y, a, torch.rand_like(y).requires_grad_(), create_graph=True)
+    assert sequence(g) == expected
+
+
+def test_dimensions_that_come_back_are_named_as_they_were():
+    (g,) = torch.autograd.grad(x.sum(-1), x, torch.ones(3).double().requires_grad_(), create_graph=True)
+    assert g.grad_fn.next_functions[0][0]._saved_dim == 2**64 - 1
+
+
+def test_attention_is_differentiated_by_the_derivative_of_softmax():
+    q = torch.rand(1, 2, 3, 4).double().requires_grad_()
+    mask = torch.zeros(3, 3).double().requires_grad_()
+    y = F.scaled_dot_product_attention(q, q, q, attn_mask=mask)
+    (g,) = torch.autograd.grad(y.sum(), mask, create_graph=True)
+    assert "SoftmaxBackwardData" in chain(g.grad_fn)
+    assert torch.autograd.gradgradcheck(lambda q, m: F.scaled_dot_product_attention(q, q, q, attn_mask=m), (q, mask))
+
+
 def test_a_second_derivative_saves_no_more_than_it_depends_on():
     planes = lambda f: lambda x: f(x[None, None])
     for make, saved in (
@@ -454,3 +535,22 @@ def test_the_second_factor_of_a_product_has_its_gradient_first():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (seen.append(tuple(t.shape)), t)[1], lambda t: t):
         torch.autograd.grad(loss, (x, y), create_graph=True)
     assert seen == [(4, 2), (2, 4)]
+
+
+def test_functions_make_their_nodes_in_that_order():
+    p, x = torch.ones(2).double().requires_grad_(), torch.rand(3, 3).requires_grad_()
+    assert sequence(F.instance_norm(c, None, None, p, p)) == "Repeat Repeat View NativeBatchNorm View"
+    smoothed = F.cross_entropy(x, t, label_smoothing=0.1)
+    nll, smooth = [node._sequence_nr() for node, _ in smoothed.grad_fn.next_functions]
+    assert smooth < nll
+    _, (h, state) = torch.nn.LSTM(3, 2).double()(x[None].double())
+    assert ranks([h, state]) == [1, 0]
+    query, key, value = [torch.rand(2, 1, 4, requires_grad=True) for _ in range(3)]
+    out, _ = torch.nn.MultiheadAttention(4, 2)(query, key, value)
+    left, splits = [out.grad_fn], set()
+    while left:
+        if node := left.pop():
+            splits |= {node} if node.name() == "SplitBackward0" else set()
+            left += [n for n, _ in node.next_functions]
+    first, second = sorted(splits, key=lambda n: n._sequence_nr())
+    assert [n.next_functions[0][0].variable.dim() for n in (first, second)] == [2, 1]

@@ -303,7 +303,7 @@ static hg_arg saved_indices(hg_ctx *cx, hg_back *b, hg_tensor **room) {
 hg_status hg_index_bwd(hg_ctx *cx, hg_back *b) {
     hg_meta m = META(0);
     hg_tensor *room[HG_MAX_DIM], *zeros = hg_x_zeros(cx, (hg_dtype)m.dtype, m.n_dim, m.shape);
-    hg_tensor *put = X(INDEX_PUT, T(zeros), saved_indices(cx, b, room), T(G), hg_b(true));
+    hg_tensor *put = X(INDEX_PUT_IMPL, T(zeros), saved_indices(cx, b, room), T(G), hg_b(true));
     if (put) ++*hg_version_of(put->storage); /* in PyTorch it was put into the zeros */
     GIVE(0, put);
     return HG_OK;

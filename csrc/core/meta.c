@@ -96,7 +96,7 @@ static hg_status check(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, cons
             "aten::%s: attempted to run this operator with Meta tensors, but what it gives depends on values",
             info->name);
     if (info->id == HG_OP_COPY_) return into && !hg_is_meta(into) ? no_data(cx) : HG_OK;
-    if (p.cpu && info->id != HG_OP_INDEX && info->id != HG_OP_INDEX_PUT)
+    if (p.cpu && info->id != HG_OP_INDEX && info->id != HG_OP_INDEX_PUT && info->id != HG_OP_INDEX_PUT_IMPL)
         return hg_fail(cx, HG_STATE, "Tensor on device %s is not on the expected device %s!",
                        p.first_is_meta ? "cpu" : "meta", p.first_is_meta ? "meta" : "cpu");
     const hg_tensor *t = into && info->n_params > 1 && a[1].kind == HG_A_TENSOR ? a[1].u.t : NULL;

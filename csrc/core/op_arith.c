@@ -71,8 +71,8 @@ hg_status hg_op_add(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 static hg_status scaled(hg_ctx *cx, hg_back *b, int param, hg_arg factor, bool negative) {
     if (!NEED(param)) return HG_OK;
-    hg_tensor *g = is_one(&factor) ? G : X(MUL, T(G), factor);
-    GIVE(param, negative ? X(NEG, T(g)) : g);
+    hg_tensor *g = negative ? X(NEG, T(G)) : G;
+    GIVE(param, is_one(&factor) ? g : X(MUL, T(g), factor));
     return HG_OK;
 }
 
@@ -433,9 +433,9 @@ hg_status hg_op_lerp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_d_lerp(hg_ctx *cx, hg_back *b) {
     bool by_number = hg_is_number(ARG(2));
     hg_arg w = by_number ? *ARG(2) : NEED(0) || NEED(1) ? T(IN(2)) : HG_NONE;
+    if (NEED(1)) GIVE(1, X(MUL, T(G), w));
     if (NEED(0))
         GIVE(0, by_number ? X(MUL, T(G), hg_f(1 - hg_number_f(&w))) : X(MUL, T(G), T(X(RSUB_SCALAR, w, hg_i(1)))));
-    if (NEED(1)) GIVE(1, X(MUL, T(G), w));
     if (!by_number && NEED(2)) GIVE(2, X(MUL, T(G), T(X(SUB, T(IN(1)), T(IN(0))))));
     return HG_OK;
 }

@@ -360,15 +360,15 @@ hg_status hg_scatter_reduce_bwd(hg_ctx *cx, hg_back *b) {
         n = X(SCATTER_ADD, T(n), dim, T(index), T(X(ONES_LIKE, T(src))));
         n = X(MASKED_FILL, T(n), T(X(EQ, T(n), hg_i(0))), hg_i(1));
         to_self = X(DIV, T(g), T(n));
-        to_src = X(GATHER, T(to_self), dim, T(index));
+        to_src = X(DIV, T(X(GATHER, T(g), dim, T(index))), T(X(GATHER, T(n), dim, T(index))));
     } else if (!strcmp(how, "prod")) {
         to_self = prod_to_self(cx, b);
         to_src = prod_to_src(cx, b);
     } else { /* amax, amin: shared equally among those that reach it */
         hg_tensor *value = X(GATHER, T(result), dim, T(index));
-        hg_tensor *self_has = X(TO_COPY, T(X(EQ, T(self), T(result))), hg_d((hg_dtype)self->dtype));
-        hg_tensor *src_has = X(TO_COPY, T(X(EQ, T(src), T(value))), hg_d((hg_dtype)src->dtype));
-        hg_tensor *n = X(SCATTER_ADD, T(self_has), dim, T(index), T(src_has));
+        hg_tensor *self_has = X(EQ, T(self), T(result)), *src_has = X(EQ, T(src), T(value));
+        hg_arg d = hg_d((hg_dtype)self->dtype);
+        hg_tensor *n = X(SCATTER_ADD, T(X(TO_COPY, T(self_has), d)), dim, T(index), T(X(TO_COPY, T(src_has), d)));
         hg_tensor *share = X(DIV, T(g), T(n));
         to_self = X(MUL, T(self_has), T(share));
         to_src = X(MUL, T(src_has), T(X(GATHER, T(share), dim, T(index))));

@@ -135,8 +135,8 @@ hg_status hg_cross_3_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_cross_3_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(CROSS_3, T(IN(1)), T(G), *ARG(2)));
     if (NEED(1)) GIVE(1, X(CROSS_3, T(G), T(IN(0)), *ARG(2)));
+    if (NEED(0)) GIVE(0, X(CROSS_3, T(IN(1)), T(G), *ARG(2)));
     return HG_OK;
 }
 

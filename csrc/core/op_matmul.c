@@ -285,10 +285,10 @@ hg_status hg_addmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 hg_status hg_addmm_bwd(hg_ctx *cx, hg_back *b) {
     hg_tensor *g = readable(cx, G);
-    if (NEED(0))
-        GIVE(0, scaled(cx, hg_back_meta(b, 0, 0).n_dim == 2 ? G : g, ARG(3))); /* it is summed up, or as it came */
     if (NEED(1)) GIVE(1, scaled(cx, left_grad(cx, b, g, 1, 2), ARG(4)));
     if (NEED(2)) GIVE(2, scaled(cx, right_grad(cx, b, g, 1, 2), ARG(4)));
+    if (NEED(0))
+        GIVE(0, scaled(cx, hg_back_meta(b, 0, 0).n_dim == 2 ? G : g, ARG(3))); /* it is summed up, or as it came */
     return HG_OK;
 }
 
@@ -316,8 +316,8 @@ hg_status hg_bmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 static hg_tensor *turned(hg_ctx *cx, hg_tensor *x) { return X(TRANSPOSE, T(x), hg_i(1), hg_i(2)); }
 
 hg_status hg_bmm_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, X(BMM, T(G), T(turned(cx, IN(1)))));
     if (NEED(1)) GIVE(1, X(BMM, T(turned(cx, IN(0))), T(G)));
+    if (NEED(0)) GIVE(0, X(BMM, T(G), T(turned(cx, IN(1)))));
     return HG_OK;
 }
 
@@ -335,9 +335,9 @@ hg_status hg_baddbmm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_baddbmm_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
     if (NEED(1)) GIVE(1, scaled(cx, X(BMM, T(G), T(turned(cx, IN(2)))), ARG(4)));
     if (NEED(2)) GIVE(2, scaled(cx, X(BMM, T(turned(cx, IN(1))), T(G)), ARG(4)));
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
     return HG_OK;
 }
 
@@ -420,8 +420,8 @@ hg_status hg_addmv_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 
 hg_status hg_addmv_bwd(hg_ctx *cx, hg_back *b) {
-    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
     if (NEED(1)) GIVE(1, scaled(cx, X(OUTER, T(G), T(IN(2))), ARG(4)));
+    if (NEED(0)) GIVE(0, scaled(cx, G, ARG(3)));
     if (NEED(2)) GIVE(2, scaled(cx, X(MV, T(X(T, T(IN(1)))), T(G)), ARG(4)));
     return HG_OK;
 }

@@ -264,8 +264,8 @@ static hg_tensor *by_smoothing(hg_ctx *cx, const cross *c) {
     } else if (c->reduction == HG_REDUCE_MEAN) {
         smooth = X(DIV, T(smooth), T(X(SUM, T(X(LOGICAL_NOT, T(ignored))))));
     }
-    nll = X(MUL_SCALAR, T(nll), hg_f(1 - c->smoothing));
     smooth = X(MUL_SCALAR, T(smooth), hg_f(c->smoothing / (double)c->classes));
+    nll = X(MUL_SCALAR, T(nll), hg_f(1 - c->smoothing));
     return X(ADD, T(nll), T(smooth));
 }
 

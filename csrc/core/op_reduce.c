@@ -12,6 +12,7 @@ hg_tensor *hg_x_keep_dims(hg_ctx *cx, hg_tensor *g, hg_meta input, const hg_arg 
     hg_tensor shaped = {.n_dim = input.n_dim, .shape = (int64_t *)input.shape};
     hg_dims d;
     if (kept || !hg_scope_ok(cx)) return g;
+    if (dim->kind == HG_A_INTS && dim->n == 1) return X(UNSQUEEZE, T(g), hg_i(dim->u.ints[0])); /* as it was named */
     hg_status st = hg_read_dims(cx, &shaped, dim, false, &d);
     if (st != HG_OK) {
         hg_scope_fail(cx, st);
@@ -249,9 +250,11 @@ static hg_tensor *variance_gradient(hg_ctx *cx, hg_back *b, hg_tensor *g) {
     bool kept = ARG(3)->u.i != 0;
     double freedom = (double)count_gone(cx, META(0), ARG(1)) - correction_of(ARG(2));
     bool whole = !hg_given(ARG(1));
-    hg_tensor *x = IN(0), *mean = whole ? X(MEAN, T(x)) : X(MEAN_DIM, T(x), *ARG(1), hg_b(true));
+    hg_tensor *x = IN(0), *mean;
     if (!whole && x && x->n_dim > 1) g = hg_x_keep_dims(cx, g, META(0), ARG(1), kept);
-    return X(MUL, T(X(MUL, T(g), hg_f(2 / (freedom > 0 ? freedom : 0)))), T(X(SUB, T(x), T(mean))));
+    mean = whole ? X(MEAN, T(x)) : X(MEAN_DIM, T(x), *ARG(1), hg_b(true));
+    hg_tensor *away = X(SUB, T(x), T(mean));
+    return X(MUL, T(X(MUL, T(g), hg_f(2 / (freedom > 0 ? freedom : 0)))), T(away));
 }
 /* ... and one of the standard deviation `result`, of the variance. */
 static hg_tensor *root_gradient(hg_ctx *cx, hg_tensor *g, hg_tensor *result) {
@@ -361,15 +364,17 @@ static hg_tensor *norm_gradient(hg_ctx *cx, hg_tensor *x, hg_tensor *result, hg_
     if (isinf(p)) { /* those that reach it share the gradient */
         hg_tensor *reaches = X(EQ, T(size), T(result));
         hg_tensor *n = X(SUM_DIM, T(reaches), *dim, hg_b(true));
-        return X(MUL, T(X(SGN, T(x))), T(X(MUL, T(X(DIV, T(g), T(n))), T(reaches))));
+        hg_tensor *shared = X(MUL, T(X(DIV, T(g), T(n))), T(reaches));
+        return X(MUL, T(X(SGN, T(x))), T(shared));
     }
-    hg_tensor *above = X(POW_SCALAR, T(size), hg_f(p < 1 ? p - 1 : p - 2));
-    if (p >= 1) above = X(MUL, T(x), T(above));
-    if (p < 2) above = X(MASKED_FILL, T(above), T(X(EQ, T(x), hg_i(0))), hg_i(0));
+    hg_tensor *above = X(POW_SCALAR, T(size), hg_f(p < 2 ? p - 1 : p - 2));
     if (p < 1) {
-        above = X(MUL, T(X(MUL, T(X(SGN, T(x))), T(above))), T(g));
-        return X(MUL, T(above), T(X(POW_SCALAR, T(result), hg_f(1 - p))));
+        above = X(MASKED_FILL, T(above), T(X(EQ, T(x), hg_i(0))), hg_i(0));
+        above = X(MUL, T(X(SGN, T(x))), T(above));
+        hg_tensor *by = X(POW_SCALAR, T(result), hg_f(1 - p));
+        return X(MUL, T(X(MUL, T(above), T(g))), T(by));
     }
+    above = X(MUL, T(p < 2 ? X(SGN, T(x)) : x), T(above));
     hg_tensor *scale = X(DIV, T(g), T(X(POW_SCALAR, T(result), hg_f(p - 1))));
     return X(MUL, T(above), T(X(MASKED_FILL, T(scale), T(is_zero), hg_i(0))));
 }
@@ -379,7 +384,7 @@ hg_status hg_d_vector_norm(hg_ctx *cx, hg_back *b) {
     if (hg_number_f(ARG(1)) == 0) return HG_OK; /* a count: in PyTorch nothing comes back, not zeros */
     bool whole = OUT(0)->n_dim == 0 && !(cx->grad_enabled && ARG(2)->kind == HG_A_INTS);
     bool kept = ARG(3)->u.i != 0 || whole;
-    hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(2), kept), *g = hg_x_keep_dims(cx, G, META(0), ARG(2), kept);
+    hg_tensor *g = hg_x_keep_dims(cx, G, META(0), ARG(2), kept), *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(2), kept);
     GIVE(0, norm_gradient(cx, IN(0), r, g, hg_number_f(ARG(1)), ARG(2)));
     return HG_OK;
 }
@@ -422,7 +427,7 @@ hg_status hg_op_dist(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_d_dist(hg_ctx *cx, hg_back *b) {
     if (hg_number_f(ARG(2)) == 0) return HG_OK;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 1; i >= 0; i--) {
         if (!NEED(i)) continue;
         hg_tensor *away = X(SUB, T(IN(0)), T(IN(1)));
         hg_tensor *g = norm_gradient(cx, away, OUT(0), G, hg_number_f(ARG(2)), &all_dims);
@@ -456,7 +461,7 @@ hg_status hg_op_logsumexp(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_d_logsumexp(hg_ctx *cx, hg_back *b) {
     bool kept = ARG(2)->u.i != 0;
-    hg_tensor *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(1), kept), *g = hg_x_keep_dims(cx, G, META(0), ARG(1), kept);
+    hg_tensor *g = hg_x_keep_dims(cx, G, META(0), ARG(1), kept), *r = hg_x_keep_dims(cx, OUT(0), META(0), ARG(1), kept);
     GIVE(0, X(MUL, T(g), T(X(EXP, T(X(SUB, T(IN(0)), T(r)))))));
     return HG_OK;
 }

@@ -20,7 +20,7 @@ EXTREME(fmin)
 static hg_status share(hg_ctx *cx, hg_back *b, int loses) {
     if (!NEED(0) && !NEED(1)) return HG_OK;
     hg_tensor *x = IN(0), *y = IN(1);
-    for (int i = 0; i < 2; i++)
+    for (int i = 1; i >= 0; i--)
         if (NEED(i)) {
             hg_tensor *even = X(WHERE, T(X(EQ, T(x), T(y))), T(X(DIV, T(G), hg_f(2))), T(G));
             hg_tensor *lost = hg_x(cx, loses, i ? (hg_arg[]){T(y), T(x)} : (hg_arg[]){T(x), T(y)}, 2);
@@ -37,8 +37,8 @@ hg_status hg_d_minimum(hg_ctx *cx, hg_back *b) { return share(cx, b, HG_OP_GT); 
 static hg_status take_number(hg_ctx *cx, hg_back *b, int wins) {
     hg_tensor *x = IN(0), *y = IN(1);
     hg_tensor *won = X(LOGICAL_OR, T(hg_x(cx, wins, (hg_arg[]){T(x), T(y)}, 2)), T(X(ISNAN, T(y))));
-    if (NEED(0)) GIVE(0, X(MASKED_FILL, T(G), T(X(LOGICAL_NOT, T(won))), hg_i(0)));
     if (NEED(1)) GIVE(1, X(MASKED_FILL, T(G), T(won), hg_i(0)));
+    if (NEED(0)) GIVE(0, X(MASKED_FILL, T(G), T(X(LOGICAL_NOT, T(won))), hg_i(0)));
     return HG_OK;
 }
 hg_status hg_d_fmax(hg_ctx *cx, hg_back *b) { return take_number(cx, b, HG_OP_GE); }
@@ -93,20 +93,19 @@ hg_status hg_d_clamp_max(hg_ctx *cx, hg_back *b) {
 }
 hg_status hg_d_clamp_min_tensor(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0), *low = IN(1);
-    if (NEED(0)) give_where(cx, b, 0, X(GE, T(x), T(low)));
     if (NEED(1)) give_where(cx, b, 1, X(LT, T(x), T(low)));
+    if (NEED(0)) give_where(cx, b, 0, X(GE, T(x), T(low)));
     return HG_OK;
 }
 hg_status hg_d_clamp_max_tensor(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0), *high = IN(1);
-    if (NEED(0)) give_where(cx, b, 0, X(LE, T(x), T(high)));
     if (NEED(1)) give_where(cx, b, 1, X(GT, T(x), T(high)));
+    if (NEED(0)) give_where(cx, b, 0, X(LE, T(x), T(high)));
     return HG_OK;
 }
 /* Where the bounds cross, the upper one is the result. */
 hg_status hg_d_clamp_tensor(hg_ctx *cx, hg_back *b) {
     hg_tensor *x = IN(0), *low = IN(1), *high = IN(2);
-    if (NEED(0)) give_where(cx, b, 0, within(cx, x, hg_t(low), hg_t(high)));
     if (low && NEED(1)) {
         hg_tensor *below = X(LT, T(x), T(low));
         give_where(cx, b, 1, high ? X(LOGICAL_AND, T(below), T(X(LT, T(low), T(high)))) : below);
@@ -115,6 +114,7 @@ hg_status hg_d_clamp_tensor(hg_ctx *cx, hg_back *b) {
         hg_tensor *above = X(GT, T(x), T(high));
         give_where(cx, b, 2, low ? X(LOGICAL_OR, T(above), T(X(LT, T(high), T(low)))) : above);
     }
+    if (NEED(0)) give_where(cx, b, 0, within(cx, x, hg_t(low), hg_t(high)));
     return HG_OK;
 }
 
@@ -138,8 +138,8 @@ static hg_status where(hg_ctx *cx, const hg_arg *condition, const hg_arg *self, 
 hg_status hg_op_where(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return where(cx, &a[0], &a[1], &a[2], out); }
 hg_status hg_d_where(hg_ctx *cx, hg_back *b) {
     hg_tensor *c = IN(0);
-    if (NEED(1)) GIVE(1, X(WHERE, T(c), T(G), hg_i(0)));
     if (NEED(2)) GIVE(2, X(WHERE, T(c), hg_i(0), T(G)));
+    if (NEED(1)) GIVE(1, X(WHERE, T(c), T(G), hg_i(0)));
     return HG_OK;
 }
 hg_status hg_op_where_method(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -147,8 +147,8 @@ hg_status hg_op_where_method(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_d_where_method(hg_ctx *cx, hg_back *b) {
     hg_tensor *c = IN(1);
-    if (NEED(0)) GIVE(0, X(WHERE, T(c), T(G), hg_i(0)));
     if (NEED(2)) GIVE(2, X(WHERE, T(c), hg_i(0), T(G)));
+    if (NEED(0)) GIVE(0, X(WHERE, T(c), T(G), hg_i(0)));
     return HG_OK;
 }
 

@@ -48,8 +48,9 @@ def _in_projection_packed(query, key, value, weight, bias=None):
         both = F.linear(key, w_kv, b_kv).unflatten(-1, (2, width))
         both = both.unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
         return q, both[0], both[1]
+    weights = weight.chunk(3)
     biases = (None, None, None) if bias is None else bias.chunk(3)
-    return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weight.chunk(3), biases))
+    return tuple(F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
 
 
 def _in_projection(q, k, v, w_q, w_k, w_v, b_q=None, b_k=None, b_v=None):

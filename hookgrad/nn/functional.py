@@ -179,13 +179,14 @@ def instance_norm(
         return None if t is None else t.repeat(n)
 
     # Batch normalisation of one sample that has the channels of all of them.
+    weight, bias = for_each_sample(weight), for_each_sample(bias)
     mean, var = for_each_sample(running_mean), for_each_sample(running_var)
     y = _nn._batch_norm_any(
         input.reshape(1, n * channels, *rest),
         mean,
         var,
-        for_each_sample(weight),
-        for_each_sample(bias),
+        weight,
+        bias,
         use_input_stats,
         momentum,
         eps,
@@ -375,8 +376,9 @@ def _attention_of_ops(query, *settings):
 
 
 def _of_softmax(grad, scores, dim, result):
-    weighted = grad * result
-    return weighted - result * weighted.sum(-1, keepdim=True)
+    from .._ops import ops
+
+    return ops.aten._softmax_backward_data(grad, result, dim)
 
 
 @one_node("SafeSoftmaxBackward0", 0, saved="- dim", results="result", derivative=_of_softmax)
