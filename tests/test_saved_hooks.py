@@ -475,3 +475,42 @@ def test_logsigmoid_packs_its_buffer():
     torch.testing.assert_close(packed[1], torch.tensor([-1.0, -2.0]).exp())
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.sigmoid(-x.detach()))
+
+
+def test_arguments_are_packed_before_the_op_runs():
+    seen = []
+
+    def sees(tensor):
+        seen.append(tensor.tolist())
+        return tensor
+
+    norm = torch.nn.BatchNorm1d(1)
+    with graph.saved_tensors_hooks(sees, lambda tensor: tensor):
+        norm(torch.tensor([[3.0], [5.0]]))
+    assert seen[1:3] == [[0.0], [1.0]]  # running_mean and running_var
+    seen.clear()
+    with graph.saved_tensors_hooks(sees, lambda tensor: tensor), pytest.raises(RuntimeError):
+        torch.ones(1, 2, requires_grad=True) @ torch.ones(3, 2)
+    assert seen == [[[1.0, 1.0]] * 3]
+
+
+@pytest.mark.parametrize(
+    "op", [lambda x, y: x.mul_(y), lambda x, y: x.sin_(), lambda x, y: x.addcmul_(y, y), lambda x, y: x.view(2).div_(y)]
+)
+def test_an_op_whose_argument_cannot_be_packed_writes_nothing(op):
+    def refuses(tensor):
+        raise ValueError
+
+    x = torch.full((2,), 3.0, requires_grad=True) * 1
+    with graph.saved_tensors_hooks(refuses, lambda tensor: tensor), pytest.raises(ValueError):
+        op(x, torch.ones(2, requires_grad=True))
+    assert (x.tolist(), x._version, x.grad_fn.name()) == ([3.0, 3.0], 0, "MulBackward0")
+
+
+def test_an_op_in_place_with_itself_under_hooks_saves_what_it_overwrites():
+    x = torch.full((2,), 3.0, requires_grad=True)
+    with graph.saved_tensors_hooks(lambda tensor: tensor.clone(), lambda tensor: tensor):
+        y = x * 1
+        y.mul_(y)
+    y.sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]

@@ -481,25 +481,36 @@ static inline hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg
 }
 
 /* Note [Packed first]
-   In PyTorch a node packs the arguments it saves before the op runs. That is seen where modes or classes watch the ops: a pack
-   hook that raises, as the early stop of a checkpoint does, leaves the op uncalled. There they are packed first here, too. */
-static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **made) {
-    hg_arg packed[HG_MAX_PARAMS] = {{.kind = HG_A_NONE}};
-    uint32_t want = hg_records(cx) ? wanted(cx, info, a) : 0, in = 0, out;
+   In PyTorch a node packs the arguments it saves before the op runs. A pack hook sees that, where the op writes to them; and one
+   that raises, as the early stop of a checkpoint does, leaves the op uncalled. So under hooks they are packed first here, too. */
+static hg_status pack_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t in, hg_arg *packed) {
     hg_status st = HG_OK;
-    if (want && plain_sizes(info, a) >= 0)
-        needed(info, a, want, &in, &out); /* the entries of a list: when it is recorded */
+    memset(packed, 0, info->n_params * sizeof *packed);
+    if (plain_sizes(info, a) < 0) in = 0; /* the entries of a list: when it is recorded */
     for (int i = 0; in && i < info->n_params && st == HG_OK; i++) {
         int j = info->in_order[i];
         if (in >> j & 1 && a[j].kind == HG_A_TENSOR) st = hg_save(cx, a[j].u.t, &packed[j].u.t, &packed[j].n);
     }
+    return st;
+}
+
+/* What no node has taken. */
+static void drop_packed(hg_ctx *cx, const hg_op_info *info, hg_arg *packed) {
+    for (int i = 0; i < info->n_params; i++) hg_release(cx, packed[i].u.t);
+}
+
+static hg_status call_packed_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, hg_tensor **made) {
+    hg_arg packed[HG_MAX_PARAMS];
+    uint32_t want = hg_records(cx) ? wanted(cx, info, a) : 0, in = 0, out;
+    if (want) needed(info, a, want, &in, &out);
+    hg_status st = pack_first(cx, info, a, in, packed);
     if (st == HG_OK) st = compute(cx, info, a, NULL, made);
     if (st == HG_OK) {
         cx->packed_first = packed;
         st = finish(cx, info, a, want, made, info->n_out);
         cx->packed_first = NULL;
     }
-    for (int i = 0; i < info->n_params; i++) hg_release(cx, packed[i].u.t);
+    drop_packed(cx, info, packed);
     return st;
 }
 
@@ -542,7 +553,7 @@ hg_status hg_call_op(hg_ctx *cx, int id, const hg_arg *a, int n, hg_tensor **out
         return st;
     }
     hg_tensor *made[HG_MAX_OUT] = {NULL};
-    if (cx->saved && cx->lib->watch.calling && !(info->op->flags & HG_ROW_COMPOSITE))
+    if (cx->saved && !(info->op->flags & HG_ROW_COMPOSITE))
         st = call_packed_first(cx, info, a, made);
     else {
         st = compute(cx, info, a, NULL, made);
@@ -635,10 +646,11 @@ static void date_views(const hg_op_info *info, const hg_arg *a, uint32_t version
 hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     const hg_op_info *info = hg_op_at(cx->lib, id);
     if (!info) return hg_no_memory(cx);
-    hg_arg room[HG_MAX_PARAMS], saved[HG_MAX_PARAMS];
+    hg_arg room[HG_MAX_PARAMS], saved[HG_MAX_PARAMS], packed[HG_MAX_PARAMS];
     hg_status st = complete(cx, info, a, n, room);
     if (st != HG_OK) return st;
     a = room;
+    bool packs = false;
     hg_tensor *self = a[0].u.t, *original = NULL, *alias = NULL;
     uint32_t want = hg_records(cx) ? wanted(cx, info, a) : 0, in = 0, save_out = 0;
     if (!hg_dtype_is_float((hg_dtype)self->dtype)) want = 0;
@@ -661,16 +673,21 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     for (hg_tensor *t = self; t && t->base; t = t->base) /* brought up to date */
         if ((st = hg_tensor_grad_fn(cx, t, &node)) != HG_OK) goto done;
     if ((st = refresh_views(cx, info, a, want)) != HG_OK) goto done;
+    packs = cx->saved && plain_sizes(info, a) >= 0;
+    if (packs && (st = pack_first(cx, info, saved, in, packed)) != HG_OK) goto done;
     if ((st = compute(cx, info, a, self, out)) != HG_OK || (st = hg_wrote(cx, self)) != HG_OK) goto done;
     for (hg_tensor *t = self; t; t = t->base)
         t->seen_version = hg_version(self->storage); /* the rebase says what is stale */
     date_views(info, a, hg_version(self->storage));
     /* The edges are those of self before: its history changes only with the rebase below. */
-    if ((st = record(cx, info, a, saved, want, in, out, 1, save_out != 0, &node)) != HG_OK) goto done;
+    cx->packed_first = packs ? packed : NULL;
+    st = record(cx, info, a, saved, want, in, out, 1, save_out != 0, &node);
+    cx->packed_first = NULL;
+    if (st != HG_OK) goto done;
     date_views(info, a, hg_version(self->storage) - 1);
     if (info->op->backward == hg_d_missing) node->args[0] = hg_b(true); /* for its words */
     if (info->op->backward == hg_d_zeros && hg_is_number(&a[1])) node->n_next = 1, node->compares_number = true;
-    for (int i = 1; in && i < info->n_params; i++)
+    for (int i = 1; in && !packs && i < info->n_params; i++)
         if (is_saved(saved, in, i) && saved[i].u.t->storage == self->storage) node->args[i].n--;
     hg_retain(cx, node);
     if (info->op->flags & HG_ROW_MOVES && self->view_kind != HG_VIEW_PASSED)
@@ -680,6 +697,7 @@ hg_status hg_call_inplace(hg_ctx *cx, int id, const hg_arg *a, int n) {
     if (st == HG_OK && save_out) st = hg_keep_output(cx, self, &node->saved_out[0]);
     hg_release(cx, node);
 done:
+    if (packs) drop_packed(cx, info, packed);
     hg_release(cx, original), hg_release(cx, alias);
     return st;
 }
