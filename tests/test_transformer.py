@@ -35,6 +35,37 @@ def test_what_a_mask_forbids_does_not_count(need_weights, settings):
         assert close(weights.sum(-1), torch.ones(2, 3)) and weights[1, :, 3:5].abs().max() == 0
 
 
+def test_attention_without_a_batch_projects_three_times():
+    shapes = []
+
+    def pack(tensor):
+        shapes.append(tuple(tensor.shape))
+        return tensor
+
+    attention = nn.MultiheadAttention(4, 2)
+    for x, n_whole in ((torch.ones(3, 4, requires_grad=True), 0), (torch.ones(3, 1, 4, requires_grad=True), 1)):
+        shapes.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            attention(x, x, x)
+        assert shapes.count((4, 12)) == n_whole  # the weight of one product
+
+
+def test_a_batch_is_moved_once_where_it_is_projected_once():
+    attention = nn.MultiheadAttention(4, 2, batch_first=True)
+    x, y = (torch.ones(2, 3, 4, requires_grad=True) for _ in range(2))
+    for given, expected in (((x, x, x), 1), ((x, y, y), 2), ((x, y, x), 3), ((x, x, y), 3)):
+        (start,) = attention(*given)[0].grad_fn.next_functions[0][:1]
+        todo, nodes = [start], set()
+        while todo:
+            node = todo.pop()
+            if node is not None and node not in nodes:
+                nodes.add(node)
+                todo += [n for n, _ in node.next_functions]
+        leaves = [n for n in nodes if getattr(n, "variable", None) is x or getattr(n, "variable", None) is y]
+        moved = [n for n in nodes if any(to in leaves for to, _ in n.next_functions)]
+        assert len(moved) == expected
+
+
 def test_weights_of_each_head():
     attention = nn.MultiheadAttention(8, 4, batch_first=True)
     x = torch.randn(2, 3, 8)

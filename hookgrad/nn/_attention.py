@@ -199,9 +199,8 @@ def multi_head_attention_forward(
     """
     is_batched = _mha_shape_check(query, key, value, key_padding_mask, attn_mask, num_heads)
     if not is_batched:
-        # One tensor stays one, which saves products.
-        given = {id(x): x.unsqueeze(1) for x in (query, key, value)}
-        query, key, value = given[id(query)], given[id(key)], given[id(value)]
+        # One tensor becomes three: as in PyTorch there are three products then.
+        query, key, value = query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
     tgt_len, n, embed_dim = query.shape
     src_len = key.shape[0]

@@ -112,8 +112,11 @@ class MultiheadAttention(Module):
         swapped = self.batch_first and query.dim() == 3
         if swapped:
             # One tensor given twice stays one.
-            given = {id(x): x.transpose(1, 0) for x in (query, key, value)}
-            query, key, value = given[id(query)], given[id(key)], given[id(value)]
+            # What is one tensor stays one where it is projected as one.
+            is_pair, is_one = key is value, query is key is value
+            query = query.transpose(1, 0)
+            key = query if is_one else key.transpose(1, 0)
+            value = key if is_pair else value.transpose(1, 0)
         separate = {}
         if not self._qkv_same_embed_dim:
             separate = {name: getattr(self, name) for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight")}
