@@ -280,3 +280,18 @@ def test_the_older_spectral_norm_is_a_hook():
     assert isinstance(twin.weight, nn.Parameter) and not twin._state_dict_hooks and not twin._load_state_dict_pre_hooks
     with pytest.raises(ValueError, match="spectral_norm of 'weight' not found"):
         nn.utils.remove_spectral_norm(twin)
+
+
+def test_a_parametrized_tensor_counts_as_overwritten():
+    m = nn.Linear(2, 2)
+    y = m(torch.ones(1, 2, requires_grad=True))
+    before = m.weight._version
+    P.register_parametrization(m, "weight", Exp(), unsafe=True)
+    original = m.parametrizations.weight.original
+    assert original._version == before + 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+    m.weight = torch.ones(2, 2)
+    assert original._version == before + 2
+    P.remove_parametrizations(m, "weight")
+    assert m.weight is original and original._version == before + 3

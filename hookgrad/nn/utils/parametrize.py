@@ -63,7 +63,7 @@ def _replace(original, value):
             value = Parameter(value, original.requires_grad)
         hookgrad.utils.swap_tensors(original, value)
     else:
-        original.data = value
+        original.set_(value)
 
 
 def _try_right_inverse(module, value):
