@@ -417,3 +417,11 @@ def test_extremes_see_every_place_of_a_row(n):
         rolled[i] = math.nan
         assert math.isnan(rolled.amax().item()) and math.isnan(rolled.amin().item())
     assert x.sum().item() == n * (n - 1) / 2 and x.cumsum(0)[-1].item() == n * (n - 1) / 2
+
+
+@pytest.mark.parametrize("n", (8, 15, 16, 31, 33, 49, 63, 64, 79, 127, 300))
+def test_short_rows_are_summed_as_exactly_as_doubles(n):
+    x = torch.linspace(-1, 1, 7 * n).view(7, n).exp() + 3
+    for f in (torch.sum, torch.mean, torch.var, torch.linalg.vector_norm):
+        got, wanted = f(x, dim=1), f(x.double(), dim=1)
+        assert torch.allclose(got.double(), wanted, rtol=3e-7, atol=0), (f.__name__, got, wanted)

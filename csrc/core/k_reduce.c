@@ -122,34 +122,51 @@ FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
 FOLD_BODY(sum_f32, float, double, double, 0, a + x, a + b)
 FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
 
-/* Sums of float32: four numbers of a column, or four or sixteen of a row in pairs, are added up in float32 before they join a
+/* Sums of float32: four numbers of a column, or up to four of a row or sixteen in pairs, are added up in float32 before they join a
    double. The error of that is as large as a unit in the last place of those few, not of the sum. */
 #define FOUR(x, at) ((x(at) + x((at) + 1)) + (x((at) + 2) + x((at) + 3)))
 #define SIXTEEN(x)  ((FOUR(x, 0) + FOUR(x, 4)) + (FOUR(x, 8) + FOUR(x, 12)))
 /* `far`: it comes from the third cache or from memory, and the processor by itself does not look further than a page.
    `squares`: of distances from the centre, which is rounded for that, and what the rounding adds taken off. */
 HG_INLINE double row_sum(const bool fused, const bool squares, bool far, const float *in, int64_t n, double center) {
-    enum { LINE = 16, AHEAD = 4096 };
+    enum { LINE = 16, AHEAD = 4096, SOME = sizeof(hg_lanes_f32) / sizeof(float) };
     const float near = (float)center;
-    double lane[QUAD] = {0}, total = 0, away = center - (double)near;
+    double total = 0, away = center - (double)near;
     int64_t i = 0;
+    if (n >= 4 * QUAD) {
+        double lane[QUAD] = {0};
 #define AS_IS(k)   in[i + (k)*QUAD + l]
 #define SQUARED(k) ((AS_IS(k) - near) * (AS_IS(k) - near))
-    for (; fused && !squares && n - i >= 16 * QUAD; i += 16 * QUAD) {
-        for (int l = 0; far && l < 16 * QUAD; l += LINE) __builtin_prefetch(in + i + l + AHEAD);
-        for (int l = 0; l < QUAD; l++) lane[l] += (double)(SIXTEEN(AS_IS));
-    }
-    for (; n - i >= 4 * QUAD; i += 4 * QUAD)
-        for (int l = 0; l < QUAD; l++) lane[l] += (double)(squares ? FOUR(SQUARED, 0) : FOUR(AS_IS, 0));
-    for (; n - i >= QUAD / 2; i += QUAD / 2)
-        for (int l = 0; l < QUAD / 2; l++) lane[l] += (double)(squares ? SQUARED(0) : AS_IS(0));
+        for (; fused && !squares && n - i >= 16 * QUAD; i += 16 * QUAD) {
+            for (int l = 0; far && l < 16 * QUAD; l += LINE) __builtin_prefetch(in + i + l + AHEAD);
+            for (int l = 0; l < QUAD; l++) lane[l] += (double)(SIXTEEN(AS_IS));
+        }
+        for (; n - i >= 4 * QUAD; i += 4 * QUAD)
+            for (int l = 0; l < QUAD; l++) lane[l] += (double)(squares ? FOUR(SQUARED, 0) : FOUR(AS_IS, 0));
 #undef SQUARED
 #undef AS_IS
+        total = hg_sum_lanes_f64(fused, QUAD, lane);
+    }
+    if (n - i >= SOME) {
+        hg_lanes_f64 sum = {0};
+        while (n - i >= SOME) {
+            hg_lanes_f32 four = {0};
+            for (int64_t end = n - i < 4 * SOME ? n : i + 4 * SOME; end - i >= SOME; i += SOME) {
+                hg_lanes_f32 x = *(const hg_lanes_f32 *)(in + i), d = x - near;
+                if (squares) x = d * d;
+                four += x;
+            }
+            sum += __builtin_convertvector(__builtin_shufflevector(four, four, 0, 1, 2, 3), hg_lanes_f64);
+            sum += __builtin_convertvector(__builtin_shufflevector(four, four, 4, 5, 6, 7), hg_lanes_f64);
+        }
+        HG_FOLD_4(sum, HG_SUM);
+        total += sum[0];
+    }
     for (; i < n; i++) {
         double x = (double)in[i];
         total += squares ? (x - (double)near) * (x - (double)near) : x;
     }
-    return hg_sum_lanes_f64(fused, QUAD, lane) + total - (squares ? (double)n * away * away : 0);
+    return total - (squares ? (double)n * away * away : 0);
 }
 
 /* Columns of some rows, side by side. */
