@@ -170,3 +170,37 @@ def test_logical_ops_write_to_a_leaf():
     assert y.tolist() == [1, 1] and y.grad_fn.name() == "MulBackward0"
     with pytest.raises(RuntimeError, match="a leaf Variable"):
         x.eq_(1)
+
+
+def test_memory_that_is_shared_is_refused_before_shapes():
+    x = torch.ones(3, 4)
+    for written, other in ((x, x[1:]), (x[:1], x), (x, x.t())):
+        with pytest.raises(
+            RuntimeError, match="some elements of the input tensor and the written-to tensor refer to a"
+        ):
+            written.mul_(other)
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory"):
+        torch.ones(3).expand(2, 3).add_(torch.ones(4))
+
+
+def test_a_detached_argument_that_was_written_to_is_detached_first():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = y.sin()
+    with torch.no_grad():
+        y.zero_()
+    y.detach_()
+    with pytest.raises(RuntimeError, match="Trying to use a saved tensor that has been detached in-place"):
+        z.sum().backward()
+
+
+def test_a_value_of_another_shape_is_assigned_through_a_view():
+    x, v = torch.zeros(2, 3), leaf(1.0, 2.0, 3.0)
+    x[0:2] = v * 1
+    copied = x.grad_fn.next_functions[-1][0]
+    assert copied.name() == "ExpandBackward0" and copied.next_functions[0][0].name() == "ViewBackward0"
+    x.sum().backward()
+    assert v.grad.tolist() == [2, 2, 2]
+    x = torch.zeros(2)
+    x[1] = v[:1]
+    assert x.grad_fn.next_functions[-1][0].name() == "ViewBackward0"

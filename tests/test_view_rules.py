@@ -460,3 +460,15 @@ def test_a_node_knows_what_shape_its_input_had(leaf):
     x, graph = (x, x * 1) if leaf else (x * 1, None)
     x.data = torch.ones(2, 3)
     assert torch.autograd.grad(x.sum(0).sum(), x)[0].item() == 6
+
+
+@pytest.mark.parametrize("then", [torch.no_grad, torch.enable_grad])
+@pytest.mark.parametrize("op", [lambda v: v[1:], lambda v: v.unbind()[0]])
+def test_a_view_of_one_made_in_inference_mode_counts_as_made_there(op, then):
+    x = leaf(2, 3, 4) * 1
+    with torch.inference_mode():
+        view = x.transpose(0, 1)[0]
+    with then():
+        view = op(view)
+    with pytest.raises(RuntimeError, match="created in inference mode and is being modified inplace in normal mode"):
+        view.mul_(2)

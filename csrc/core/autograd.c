@@ -106,7 +106,8 @@ void hg_set_base(hg_ctx *cx, hg_tensor *view, hg_tensor *of, uint8_t kind) {
     if (view->storage != of->storage || view == of) return; /* a copy after all */
     bool stands_alone = !of->base || of->view_kind == HG_VIEW_PASSED;
     hg_tensor *base = stands_alone ? of : of->base;
-    if (!stands_alone && !is_recordable(of->view_kind) && is_recordable(kind)) kind = of->view_kind;
+    bool stays = is_recordable(kind) ? !is_recordable(of->view_kind) : of->view_kind == HG_VIEW_INFERENCE;
+    if (!stands_alone && stays) kind = of->view_kind;
     hg_retain(cx, base);
     base->n_held = HG_HELD;
     hg_release(cx, view->base);

@@ -585,10 +585,15 @@ hg_status hg_get_index(hg_ctx *cx, hg_tensor *t, const hg_index *at, int n, hg_t
     return hg_scope_return(cx, &s, r, out);
 }
 
-/* The value without its leading dimensions of size one, which say nothing. */
-static hg_tensor *without_leading_ones(hg_ctx *cx, hg_tensor *v) {
+static int n_leading_ones(const hg_tensor *v) {
     int n = 0;
     while (n < v->n_dim && v->shape[n] == 1) n++;
+    return n;
+}
+
+/* The value without its leading dimensions of size one, which say nothing. */
+static hg_tensor *without_leading_ones(hg_ctx *cx, hg_tensor *v) {
+    int n = n_leading_ones(v);
     return n ? X(VIEW_SIZE, T(v), hg_ints(v->shape + n, v->n_dim - n)) : v;
 }
 
@@ -608,8 +613,9 @@ static hg_status assign(hg_ctx *cx, hg_tensor *to, hg_arg value) {
     hg_tensor *v = value.u.t;
     if (!hg_same_shape(to, v)) {
         if (v->n_dim == 0) return hg_call_inplace(cx, HG_OP_FILL_TENSOR_, (hg_arg[]){hg_t(to), value}, 2);
-        v = without_leading_ones(cx, v);
-        if (v) v = X(EXPAND, T(v), hg_ints(to->shape, to->n_dim));
+        int n = n_leading_ones(v); /* torch takes a view, also of the whole */
+        v = X(VIEW_SIZE, T(v), hg_ints(v->shape + n, v->n_dim - n));
+        if (v && !hg_same_shape(to, v)) v = X(EXPAND, T(v), hg_ints(to->shape, to->n_dim));
         if (!v) return cx->scope->status;
     }
     return hg_call_inplace(cx, HG_OP_COPY_, (hg_arg[]){hg_t(to), hg_t(v)}, 2);

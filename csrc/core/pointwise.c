@@ -141,16 +141,14 @@ static inline bool is_straight(const hg_kernel *k, hg_dtype c, const hg_arg *in,
     return straight;
 }
 
-/* One run of the loop over all of it. `fresh`: the result has just been made. */
+/* One run of the loop over all of it. */
 static inline hg_status run_straight(hg_ctx *cx, hg_loop loop, const hg_arg *in, int n_in, const double *number,
-                                     const hg_tensor *whole, const hg_extra_args *extra, hg_tensor *out, bool fresh) {
+                                     const hg_tensor *whole, const hg_extra_args *extra, hg_tensor *out) {
     hg_iter it; /* not zeroed: small tensors would notice */
     it.n_operands = n_in + 1, it.n_dim = 1, it.shape[0] = whole->numel;
     it.p[0] = out->data, it.size[0] = it.step[0][0] = (int64_t)hg_tensor_itemsize(out);
     for (int i = 0; i < n_in; i++) {
         const hg_tensor *t = in[i].kind == HG_A_TENSOR ? in[i].u.t : NULL;
-        hg_status st = t && !fresh ? hg_check_overlap(cx, out, t) : HG_OK;
-        if (st != HG_OK) return st;
         it.p[i + 1] = t ? t->data : (char *)&number[i];
         it.step[0][i + 1] = t && t->numel == whole->numel && t->plain ? (int64_t)hg_tensor_itemsize(t) : 0;
     }
@@ -171,19 +169,21 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
     hg_dtype result = k->to_bool ? HG_BOOL : d, computed = k->to_bool ? HG_BOOL : c;
     if (c == d && is_simple(k, c, result, in, n_in, *out)) return run_simple(cx, loop, c, result, in, n_in, extra, out);
 
-    hg_status st;
+    hg_status st = HG_OK;
     double number[MAX_IN];
-    for (int i = 0; i < n_in; i++)
-        if (in[i].kind != HG_A_TENSOR) hg_put_number(in[i], dtype_of_operand(k, c, i), &number[i]);
+    for (int i = 0; i < n_in; i++) {
+        if (in[i].kind != HG_A_TENSOR)
+            hg_put_number(in[i], dtype_of_operand(k, c, i), &number[i]);
+        else if (*out && (st = hg_check_overlap(cx, *out, in[i].u.t)) != HG_OK) /* before shapes, as in torch */
+            return st;
+    }
     const hg_tensor *whole = find_whole(in, n_in);
     if (is_straight(k, c, in, n_in, whole, *out)) {
-        bool made = !*out;
-        st = made ? hg_tensor_empty_like(cx, whole, result, out) : hg_out(cx, out, result, whole->n_dim, whole->shape);
+        st = !*out ? hg_tensor_empty_like(cx, whole, result, out) : hg_out(cx, out, result, whole->n_dim, whole->shape);
         if (st != HG_OK) return st;
-        if ((*out)->dtype == computed) return run_straight(cx, loop, in, n_in, number, whole, extra, *out, made);
+        if ((*out)->dtype == computed) return run_straight(cx, loop, in, n_in, number, whole, extra, *out);
     }
 
-    bool fresh = !*out;
     if ((st = hg_out_joint(cx, out, result, in, n_in, d, k->first_bool)) != HG_OK) return st;
     hg_tensor *to = *out;
     if (to->numel == 0) return HG_OK;
@@ -203,7 +203,6 @@ hg_status hg_run(hg_ctx *cx, const hg_kernel *k, hg_dtype d, const hg_arg *in, i
         }
         const hg_tensor *t = in[i].u.t;
         assert(t);
-        if (!fresh && (st = hg_check_overlap(cx, to, t)) != HG_OK) return st;
         hg_iter_add_tensor(&it, t);
         if (t->dtype != wanted) run.load[i] = hg_converter(wanted, (hg_dtype)t->dtype), converts = true;
     }

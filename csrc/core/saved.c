@@ -382,16 +382,16 @@ hg_status hg_node_unpack(hg_ctx *cx, hg_node *n, const hg_arg *a, uint32_t versi
     if (st != HG_OK) return st;
     hg_tensor *t = output && n->saved_out ? n->saved_out[nr].u.t : a->u.t;
     if (hg_is_packed(t)) return unpack(cx, n, t, output, nr, out);
+    if (!output && lost_history(n, a, nr))
+        return hg_fail(cx, HG_STATE,
+                       "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is "
+                       "not supported, please use out-of-place `.detach()` instead");
     if (hg_version(t->storage) != version) {
         hg_node *maker = output && has_history(n, t, nr) ? n : NULL;
         st = output ? HG_OK : hg_tensor_grad_fn(cx, t, &maker);
         return st == HG_OK ? modified(cx, t, version, maker, output ? (uint32_t)nr : t->out_nr) : st;
     }
     if (!output) {
-        if (lost_history(n, a, nr))
-            return hg_fail(cx, HG_STATE,
-                           "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is "
-                           "not supported, please use out-of-place `.detach()` instead");
         hg_retain(cx, t);
         *out = t;
         return HG_OK;
