@@ -183,7 +183,10 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
 
 def _embed(input, src, part):
     overlaps = any(step == 0 and n > 1 for step, n in zip(input.stride(), input.shape))
-    whole = input.clone() if overlaps else _C.empty_strided(input.shape, input.stride(), dtype=input.dtype).copy_(input)
+    if overlaps or in_map(input) is not None:
+        whole = input.clone()
+    else:
+        whole = _C.empty_strided(input.shape, input.stride(), dtype=input.dtype).copy_(input)
     if in_map(src) is not None:  # as many as there are of src
         whole = _C.where(_C.zeros_like(src, dtype=_C.bool).any(), whole, whole)
     place = part(whole)

@@ -75,6 +75,11 @@ def test_samples_are_put_into_what_is_the_same_for_all():
     check(lambda x: torch.select_scatter(torch.ones(4, 5), x, 0, 1), (0,), B)
     check(lambda x: torch.slice_scatter(torch.ones(7), x, 0, 1, 6), (0,), B)
     check(lambda x: torch.diagonal_scatter(torch.ones(5, 6, dtype=torch.bool), x), (0,), B > 3)
+    both = torch.arange(75.0).reshape(3, 5, 5)
+    for scattered in (torch.diagonal_scatter, lambda x, y: torch.select_scatter(x, y, 1, -1)):
+        check(scattered, (0, 0), both, B)
+        check(scattered, (0, None), both.transpose(1, 2), B[0])
+        check(grad(lambda x, y, f=scattered: f(x, y).pow(2).sum()), (0, 0), both, B)
     check(grad(lambda x: (torch.diagonal_scatter(torch.ones(5, 5), x) ** 2).sum()), (0,), B)
 
 
