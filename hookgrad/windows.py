@@ -18,8 +18,8 @@ def _window(shape):
             )
         dtype = dtype or _C.get_default_dtype()
         last = max(window_length - (not periodic), 1)
-        at = _C.arange(window_length, dtype=_C.float64) / last  # 0 at the left side, 1 at the right
-        window = _C.ones(1, dtype=dtype) if window_length == 1 else shape(at, *args).to(dtype)
+        at = _C.arange(window_length, dtype=dtype)  # to be rounded as PyTorch rounds: in this dtype, a factor at a time
+        window = _C.ones(1, dtype=dtype) if window_length == 1 else shape(at, last, *args)
         return window._requires(requires_grad)
 
     make.__name__ = shape.__name__
@@ -28,32 +28,38 @@ def _window(shape):
 
 
 @_window
-def hann_window(at):
+def hann_window(at, last):
     """(1 - cos) / 2"""
-    return 0.5 - 0.5 * (2 * math.pi * at).cos()
+    return _raised_cosine(at, last, 0.5, 0.5)
 
 
 @_window
-def hamming_window(at, alpha=0.54, beta=0.46):
+def hamming_window(at, last, alpha=0.54, beta=0.46):
     """alpha - beta cos"""
-    return alpha - beta * (2 * math.pi * at).cos()
+    return _raised_cosine(at, last, alpha, beta)
+
+
+def _raised_cosine(at, last, alpha, beta):
+    return at.mul_(2 * math.pi / last).cos_().mul_(-beta).add_(alpha)
 
 
 @_window
-def blackman_window(at):
+def blackman_window(at, last):
     """A cosine and one of twice the frequency."""
-    return 0.42 - 0.5 * (2 * math.pi * at).cos() + 0.08 * (4 * math.pi * at).cos()
+    at.mul_(math.pi / last)
+    return at.mul(4).cos_().mul_(0.08) - at.mul(2).cos_().mul_(0.5) + 0.42
 
 
 @_window
-def bartlett_window(at):
+def bartlett_window(at, last):
     """A triangle."""
-    return 1 - (2 * at - 1).abs()
+    at.mul_(2 / last)
+    return at.where(at <= 1, 2 - at)
 
 
 @_window
-def kaiser_window(at, beta=12.0):
+def kaiser_window(at, last, beta=12.0):
     """Kaiser's, of Bessel functions."""
-    return special.i0(beta * (1 - (2 * at - 1) ** 2).clamp(min=0).sqrt()) / special.i0(
-        _C.tensor(beta, dtype=_C.float64)
-    )
+    whole = at if at.dtype == _C.float64 else at.float()
+    rising = special.i0(beta * (1 - whole.mul(2 / last).sub_(1).pow(2)).clamp(min=0).sqrt())
+    return (rising / special.i0(_C.tensor(beta, dtype=_C.float64)).item()).to(at.dtype)

@@ -140,6 +140,14 @@ def test_windows_are_symmetric_and_periodic_ones_a_sample_longer(name):
     assert torch.allclose(window(7, dtype=torch.float64), whole[:-1])
 
 
+def test_windows_round_in_their_dtype():
+    """So a sum that would be zero shows what it lost, as PyTorch's does."""
+    assert torch.blackman_window(4)[0].item() == torch.blackman_window(9, periodic=False)[0].item() == -(2.0**-25)
+    assert abs(torch.blackman_window(4, dtype=torch.float64)[0].item()) < 2.0**-50
+    assert torch.hamming_window(4)[0].item() == 0.08000001311302185
+    assert torch.bartlett_window(7)[5].item() == 0.5714285373687744
+
+
 def test_copies_of_views_share_nothing():
     x = torch.ones(2, 3)
     for copy in (torch.view_copy(x, (6,)), torch.t_copy(x), torch.select_copy(x, 0, 0), torch.slice_copy(x, 0, 0, 1)):
