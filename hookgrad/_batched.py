@@ -134,7 +134,10 @@ def _product(call, a, b):
     if a.rank != rank or b.rank != 1 + (rank > 1) * (not call.row["name"].endswith("mv")) + (rank > 2):
         return None  # which says so
     if rank == 1:
-        return (a.whole * b.whole).sum(-1)
+        dtype = a.whole.dtype
+        if dtype == _C.bool or b.whole.dtype != dtype:
+            return None  # which says so
+        return (a.whole * b.whole).sum(-1, dtype=dtype)
     if b.rank != 1:
         return _C.matmul(a.whole, b.whole)
     return _C.matmul(a.whole, b.whole.unsqueeze(-1)).squeeze(-1) if a.mapped else _C.matmul(b.whole, a.whole.t())
@@ -234,7 +237,7 @@ def _apart(t, n):
 
 def _convolution(call, t, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
     x, w, rest = call.batch(call[t]), call[weight], (stride, padding, dilation, transposed, output_padding)
-    if w.mapped and transposed and groups != 1:
+    if w.mapped and (transposed and groups != 1 or not call.n):
         return None
     lone = call[t].rank < w.rank
     x = x.unsqueeze(1) if lone else x
@@ -250,6 +253,8 @@ def _convolution(call, t, weight, bias, stride, padding, dilation, transposed, o
 
 
 def _convolution_backward_weight(call, grad, t, kernel, stride, padding, dilation, groups):
+    if not call.n:
+        return None
     grad, x = (_side_by_side(call.batch(call[a])) for a in (grad, t))
     return call.op(grad, x, kernel, stride, padding, dilation, call.n * groups).unflatten(
         0, (call.n, grad.size(1) // max(call.n, 1))
@@ -372,6 +377,10 @@ _REDUCES = frozenset(
 _JOINS = frozenset("unsqueeze stack diag_embed".split())  # their dimensions are those of the result
 
 
+def _listed(dims):
+    return dims if isinstance(dims, list) else [dims]
+
+
 def _along(call, *args, **kwargs):
     """Where arguments name dimensions, these are one further on; a size has the batch's first."""
     name, given = call.row["name"], dict(call.named())
@@ -384,6 +393,9 @@ def _along(call, *args, **kwargs):
     by_dims = bool(_DIMS & every.keys())
     if len(ranks) > 1 or by_dims and rank == 0 or no_dims and name not in _REDUCES:
         return None
+    dims = [d for k in _DIMS & every.keys() if every[k] is not None for d in _listed(every[k])]
+    if not all(-rank <= d < rank for d in dims):
+        return None  # which says so
     if name.startswith("index_") and (call[given["index"]].mapped or call[given["index"]].rank > 1):
         return None
 

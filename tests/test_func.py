@@ -1,5 +1,7 @@
 """Functions made of functions. Expected values and words are PyTorch's."""
 
+from functools import partial
+
 import pytest
 
 import hookgrad as torch
@@ -661,3 +663,49 @@ def test_models_to_stack_agree_in_what_requires_a_gradient():
     models[1].weight.requires_grad_(False)
     with pytest.raises(RuntimeError, match="Expected weight from each model to have the same .requires_grad"):
         stack_module_state(models)
+
+
+# ---- What a rule must not take for granted ------------------------------------------------------------------------------------
+
+OF_ONE_SHAPE = [
+    torch.nn.functional.mse_loss,
+    torch.nn.functional.smooth_l1_loss,
+    torch.nn.functional.huber_loss,
+    torch.nn.functional.binary_cross_entropy,
+]
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("loss", OF_ONE_SHAPE)
+def test_a_target_that_is_the_same_for_all_is_that_of_each_sample(loss, reduction):
+    x, y = torch.linspace(0.1, 0.9, 6).reshape(2, 3), torch.tensor([0.0, 1.0, 0.5])
+    for dims, args in (((0, None), (x, y)), ((None, 0), (y, x))):
+        each = [loss(*(a[i] if d == 0 else a for a, d in zip(args, dims)), reduction=reduction) for i in range(2)]
+        assert torch.equal(vmap(partial(loss, reduction=reduction), dims)(*args), torch.stack(each))
+
+
+@pytest.mark.parametrize("call", [lambda t: t.sum(-4), lambda t: t.transpose(1, -4), lambda t: t.cumsum(-3)])
+def test_a_dimension_that_samples_do_not_have(call):
+    with pytest.raises(IndexError, match=r"Dimension out of range \(expected to be in range of \[-2, 1\]"):
+        vmap(call)(torch.ones(2, 3, 4))
+
+
+def test_numbers_of_repeats_are_those_of_the_sample():
+    x, repeats = torch.arange(8.0).reshape(2, 4), torch.tensor([[1, 2, 1, 3], [3, 1, 2, 1]])
+    each = [a.repeat_interleave(b) for a, b in zip(x, repeats)]
+    assert torch.equal(vmap(torch.repeat_interleave)(x, repeats), torch.stack(each))
+    assert torch.equal(torch.repeat_interleave(x, torch.tensor(2), 1), x.repeat_interleave(2, 1))
+    with pytest.raises(RuntimeError, match="Batching rule not implemented for aten::tensor_split"):
+        vmap(torch.tensor_split)(x, repeats)
+
+
+def test_products_of_integers_keep_their_dtype():
+    x = torch.ones(2, 3, dtype=torch.int8)
+    assert vmap(torch.dot)(x, x).dtype is torch.int8
+    with pytest.raises(NotImplementedError, match="not implemented for 'Bool'"):
+        vmap(torch.dot)(x.bool(), x.bool())
+
+
+def test_no_samples_are_convolved():
+    out = vmap(torch.nn.functional.conv1d, (0, None))(torch.ones(0, 1, 2, 5), torch.ones(3, 2, 1))
+    assert out.shape == (0, 1, 3, 5)
