@@ -82,3 +82,66 @@ def test_what_is_no_wrong_number():
 def test_float_power_needs_a_tensor():
     with pytest.raises(TypeError, match="invalid combination of arguments"):
         torch.float_power(2, 1)
+
+
+ROWS, PLANES = torch.ones(2, 4), torch.ones(1, 2, 2)
+STATS = torch.ones(4)
+
+DO_NOT_FIT = [
+    lambda: row("_mse_loss")(ROWS, STATS),
+    lambda: row("_huber_loss")(ROWS, torch.ones(2, 1)),
+    lambda: row("_linalg_cross")(torch.ones(2, 3), torch.ones(3), 1),
+    lambda: row("_cdist_forward")(torch.ones(()), ROWS, 2.0),
+    lambda: row("_cdist_forward")(ROWS, torch.ones(2, 3), 2.0),
+    lambda: row("_softmax_backward_data")(torch.ones(0, 4), ROWS, 1),
+    lambda: row("_log_softmax_backward_data")(STATS, ROWS, 1),
+    lambda: row("max_pool2d_with_indices_backward")(PLANES, torch.zeros(1, 2, 2), [1, 4, 4]),
+    lambda: row("max_pool2d_with_indices_backward")(PLANES, torch.zeros(1, 1, 2).long(), [1, 4, 4]),
+    lambda: row("max_pool2d_with_indices_backward")(PLANES, torch.full((1, 2, 2), 16), [1, 4, 4]),
+    lambda: row("max_pool2d_with_indices_backward")(PLANES, torch.full((1, 2, 2), -1), [1, 4, 4]),
+    lambda: row("max_pool2d_with_indices_backward")(ROWS, torch.zeros(2, 4).long(), [4]),
+    lambda: row("avg_pool2d_backward")(PLANES, [1, 9, 9], [2, 2], None, [0, 0], False, True, None),
+    lambda: row("_adaptive_avg_pool2d_backward")(torch.ones(()), [1, 4, 4]),
+    lambda: row("_adaptive_avg_pool2d_backward")(PLANES, [2, 4, 4]),
+    lambda: row("native_batch_norm_backward")(STATS, STATS, None, STATS, STATS, True, 1e-5, None, None),
+    lambda: row("native_batch_norm_backward")(ROWS, ROWS, None, STATS[:3], STATS, True, 1e-5, None, None),
+    lambda: row("native_batch_norm_backward")(ROWS, ROWS, None, STATS, STATS, False, 1e-5, None, None),
+    lambda: row("native_layer_norm_backward")(ROWS, ROWS, [4], STATS[:1], STATS[:2], None, None, 1e-5),
+    lambda: row("native_layer_norm_backward")(ROWS, ROWS, [3], STATS[:2], STATS[:2], None, None, 1e-5),
+    lambda: row("native_group_norm_backward")(torch.ones(()), torch.ones(()), None, STATS, STATS, 0, 1e-5),
+    lambda: row("native_group_norm_backward")(ROWS, ROWS, None, STATS[:2], STATS[:2], 2, 1e-5),
+    lambda: row("native_group_norm")(ROWS, STATS[:3], None, 2, 1e-5),
+    lambda: row("convolution_backward_weight")(PLANES, PLANES, [1], [1], [0], [1], 0),
+    lambda: row("convolution_backward_weight")(PLANES, PLANES, [1] * 9, [1], [0], [1], 1),
+    lambda: row("convolution_backward_weight")(torch.ones(1, 2, 9), PLANES, [1], [1], [0], [1], 1),
+    lambda: row("convolution")(PLANES, torch.ones(2, 2, 1), None, [1], [0], [1], False, [0], 0),
+]
+
+
+def row(name):
+    """What a dispatch mode is given to call with whatever it likes."""
+    return next(torch._C._op_of_row(r["id"], False) for r in torch._C.op_table() if r["name"] == name)
+
+
+@pytest.mark.parametrize("call", DO_NOT_FIT)
+def test_ops_of_derivatives_and_losses_look_at_their_arguments(call):
+    with pytest.raises((RuntimeError, IndexError, ValueError)):
+        call()
+
+
+def test_a_cross_product_counts_dimensions_from_the_end():
+    x, y = torch.tensor([[1.0, 2, 3]]), torch.tensor([[4.0, 5, 6]])
+    assert torch.ops.aten.linalg_cross(x, y, dim=-1).tolist() == [[-3, 6, -3]]
+
+
+def test_indices_of_a_triangle():
+    assert torch.tril_indices(3, 2, -1).tolist() == [[1, 2, 2], [0, 0, 1]]
+    for i in range(-4, 5):
+        for rows, columns in ((3, 4), (4, 2), (0, 3), (2, 0)):
+            ones = torch.ones(rows, columns)
+            assert torch.equal(torch.tril_indices(rows, columns, i), ones.tril(i).nonzero().T)
+            assert torch.equal(torch.triu_indices(rows, columns, i), ones.triu(i).nonzero().T)
+    assert torch.tril_indices(2**40, 0).shape == (2, 0) and torch.triu_indices(3, 4, 2**62).shape == (2, 0)
+    assert torch.tril_indices(2**40, 2, 1 - 2**40).tolist() == [[2**40 - 1], [0]]
+    with pytest.raises(RuntimeError):
+        torch.tril_indices(2**62, 3, 0)

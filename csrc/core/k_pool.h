@@ -96,7 +96,8 @@ static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int
 }
 
 /* Each gradient of some planes is added where its maximum was. */
-static void KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *index, void *image, int64_t from,
+/* False where an index is outside of its plane. */
+static bool KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *index, void *image, int64_t from,
                                int64_t end) {
     const int64_t n = p->z.out * p->y.out * p->x.out;
     const REAL *g = (const REAL *)grad + from * n;
@@ -104,7 +105,11 @@ static void KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *i
     memset(to, 0, (size_t)((end - from) * plane_in(p)) * sizeof *to);
     index += from * n;
     for (int64_t c = from; c < end; c++, to += plane_in(p), g += n, index += n)
-        for (int64_t i = 0; i < n; i++) to[index[i]] += g[i];
+        for (int64_t i = 0; i < n; i++) {
+            if ((uint64_t)index[i] >= (uint64_t)plane_in(p)) return false;
+            to[index[i]] += g[i];
+        }
+    return true;
 }
 
 /* A row of means: windows side by side, all of them whole, see r->rows rows from `from` on. */

@@ -420,6 +420,7 @@ hg_status hg_convolution_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     int64_t sizes[MAX_DIMS + 2];
     int n = w->n_dim - 2;
     shape s = {.dtype = work_dtype((hg_dtype)x->dtype)};
+    if (a[GROUPS].u.i <= 0) return hg_fail(cx, HG_STATE, "non-positive groups is not supported");
     HG_TRY(check_shapes(cx, a, n));
     HG_TRY(check_dtypes(cx, x, w, &a[BIAS]));
     HG_TRY(output_shape(cx, a, n, sizes));
@@ -469,8 +470,27 @@ static hg_status correlate_windows(hg_ctx *cx, const hg_arg *a, hg_tensor *w) {
     return st;
 }
 
+/* Do the windows of the output lie within the image? */
+static bool windows_fit(const hg_arg *a) {
+    const hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t;
+    int64_t n = a[W_KERNEL].n, groups = a[W_GROUPS].u.i;
+    if (n < 1 || n > MAX_DIMS || o->n_dim != n + 2 || image->n_dim != n + 2 || o->shape[0] != image->shape[0])
+        return false;
+    if (a[W_STRIDE].n != n || a[W_PADDING].n != n || a[W_DILATION].n != n) return false;
+    for (int i = 0; i < n; i++) {
+        int64_t k = a[W_KERNEL].u.ints[i], s = a[W_STRIDE].u.ints[i], pad = a[W_PADDING].u.ints[i];
+        int64_t span = a[W_DILATION].u.ints[i] * (k - 1) + 1, room = image->shape[i + 2] + 2 * pad - span;
+        if (k < 1 || s < 1 || pad < 0 || span < k || (o->shape[i + 2] && (o->shape[i + 2] - 1) * s > room))
+            return false;
+    }
+    return groups > 0 && o->shape[1] % groups == 0 && image->shape[1] % groups == 0;
+}
+
 hg_status hg_convolution_weight_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *o = a[W_OUTPUT].u.t, *image = a[W_IMAGE].u.t, *w;
+    if (!windows_fit(a))
+        return hg_fail(cx, HG_SHAPE,
+                       "convolution_backward_weight(): grad_output is not of the shape that input is convolved to");
     int n = (int)a[W_KERNEL].n;
     const int64_t *kernel = a[W_KERNEL].u.ints, groups = a[W_GROUPS].u.i;
     int64_t sizes[MAX_DIMS + 2] = {o->shape[1], image->shape[1] / groups};

@@ -242,23 +242,34 @@ hg_status hg_op_eye_square(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 }
 hg_status hg_op_eye(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return eye(cx, a[0].u.i, a[1].u.i, &a[2], out); }
 
+static int64_t clamp(int64_t i, int64_t low, int64_t high) { return i < low ? low : i > high ? high : i; }
+
+/* How many places lie on and below a diagonal. The rows from `first` to `full` have some columns of it, those after it all. */
+static int64_t places_below(int64_t rows, int64_t columns, int64_t offset) {
+    int64_t first = clamp(-offset, 0, rows), full = clamp(columns - offset - 1, first, rows);
+    uint64_t some = (uint64_t)(full - first) * (uint64_t)(first + full + 2 * offset + 1) / 2;
+    return (int64_t)some + (rows - full) * columns;
+}
+
 /* The places on and below (or above) a diagonal, row by row: a first row of row numbers, a second of columns. */
 static hg_status triangle(hg_ctx *cx, const hg_arg *a, bool lower, hg_tensor **out) {
-    int64_t rows = a[0].u.i, columns = a[1].u.i, offset = a[2].u.i, n = 0, at = 0;
+    int64_t rows = a[0].u.i, columns = a[1].u.i, n, all, at = 0;
     if (rows < 0) return hg_fail(cx, HG_STATE, "row must be non-negative, got%lld", (long long)rows);
     if (columns < 0) return hg_fail(cx, HG_STATE, "col must be non-negative, got%lld", (long long)columns);
-    for (int64_t i = 0; i < rows; i++) {
-        int64_t edge = i + offset + (lower ? 1 : 0); /* the columns before it, or from it on */
-        edge = edge < 0 ? 0 : edge > columns ? columns : edge;
-        n += lower ? edge : columns - edge;
-    }
+    if (__builtin_mul_overflow(rows, columns, &all) || rows > INT64_MAX / 4 || columns > INT64_MAX / 4)
+        return hg_fail(cx, HG_STATE, "%s_indices(): a matrix of %lld rows and %lld columns is too large",
+                       lower ? "tril" : "triu", (long long)rows, (long long)columns);
+    int64_t offset = clamp(a[2].u.i, -rows, columns); /* all or none of the places are beyond it */
+    n = lower ? places_below(rows, columns, offset) : all - places_below(rows, columns, offset - 1);
     hg_tensor *t;
     hg_status st = hg_tensor_empty(cx, HG_I64, 2, (int64_t[]){2, n}, &t);
     if (st != HG_OK) return st;
     int64_t *r = (int64_t *)(void *)t->data;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            if (lower ? j <= i + offset : j >= i + offset) r[at] = i, r[n + at++] = j;
+    for (int64_t i = lower ? clamp(-offset, 0, rows) : 0; at < n; i++) {
+        int64_t from = lower ? 0 : clamp(i + offset, 0, columns),
+                end = lower ? clamp(i + offset + 1, 0, columns) : columns;
+        for (int64_t k = from; k < end; k++) r[at] = i, r[n + at++] = k;
+    }
     st = hg_raw_cast(cx, t, type_or(&a[3], HG_I64), out);
     hg_release(cx, t);
     return st;

@@ -100,8 +100,13 @@ hg_status hg_cross_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 hg_status hg_cross_3_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_dtype dtype = hg_dtype_promote((hg_dtype)SELF->dtype, (hg_dtype)a[1].u.t->dtype);
     hg_tensor *x = NULL, *y = NULL;
-    int d = (int)a[2].u.i, n = 0;
-    hg_status st = hg_raw_cast(cx, SELF, dtype, &x);
+    int d, n = 0;
+    hg_status st = hg_wrap_dim(cx, a[2].u.i, SELF->n_dim, &d);
+    if (st != HG_OK) return st;
+    if (!SELF->n_dim || SELF->shape[d] != 3 || !hg_same_shape(SELF, a[1].u.t))
+        return hg_fail(cx, HG_SHAPE, "linalg.cross: inputs dimension %d must have length 3, and the inputs one shape",
+                       d);
+    st = hg_raw_cast(cx, SELF, dtype, &x);
     if (st == HG_OK) st = hg_raw_cast(cx, a[1].u.t, dtype, &y);
     if (st == HG_OK) st = hg_out(cx, out, dtype, x->n_dim, x->shape);
     if (st == HG_OK && x->numel) {
@@ -276,6 +281,9 @@ hg_status hg_cdist_forward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = NULL, *y = NULL, *r = NULL;
     int64_t shape[HG_MAX_DIM];
     int n = SELF->n_dim;
+    bool fit = n >= 2 && a[1].u.t->n_dim == n;
+    for (int i = 0; fit && i < n; i++) fit = i == n - 2 || SELF->shape[i] == a[1].u.t->shape[i];
+    if (!fit) return hg_fail(cx, HG_SHAPE, "_cdist_forward(): x1 and x2 may differ in their numbers of rows only");
     hg_status st = hg_as_doubles(cx, SELF, &x);
     if (st == HG_OK) st = hg_as_doubles(cx, a[1].u.t, &y);
     if (st == HG_OK) {

@@ -81,6 +81,10 @@ static hg_status run(hg_ctx *cx, loss_fn f32, loss_fn f64, hg_tensor *x, hg_tens
                      hg_dtype d, hg_tensor **out) {
     hg_dtype real = hg_real_dtype(d);
     hg_tensor *rx = NULL, *ry = NULL, *work = NULL;
+    char of_x[256], of_y[256];
+    if (!hg_same_shape(x, y))
+        return hg_fail(cx, HG_SHAPE, "the loss expects an input and a target of one shape, got %s and %s",
+                       hg_show_shape(x, of_x), hg_show_shape(y, of_y));
     hg_status st = hg_real(cx, x, real, &rx);
     if (st == HG_OK) st = hg_real(cx, y, real, &ry);
     if (st == HG_OK) st = hg_tensor_empty(cx, real, r == HG_REDUCE_NONE ? x->n_dim : 0, x->shape, &work);

@@ -100,6 +100,15 @@ static hg_status check_same_dtype(hg_ctx *cx, const hg_tensor *x, const hg_tenso
     return hg_fail(cx, HG_STATE, "mixed dtype (CPU): all inputs must share same datatype.");
 }
 
+/* What a derivative's op is given, which a program may call, too: n tensors of so many elements. */
+static hg_status check_sizes(hg_ctx *cx, const char *op, hg_tensor *const *in, const int64_t *expected, int n) {
+    for (int i = 0; i < n; i++)
+        if (in[i] && in[i]->numel != expected[i])
+            return hg_fail(cx, HG_SHAPE, "%s(): a tensor argument has %lld elements, expected %lld", op,
+                           (long long)in[i]->numel, (long long)expected[i]);
+    return HG_OK;
+}
+
 /* ---- Batch norm ----------------------------------------------------------------------------------------------------------- */
 
 enum { B_INPUT, B_WEIGHT, B_BIAS, B_MEAN, B_VAR, B_TRAINING, B_MOMENTUM, B_EPS };
@@ -232,11 +241,17 @@ hg_status hg_native_batch_norm_bwd(hg_ctx *cx, hg_back *b) {
    training */
 hg_status hg_native_batch_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
+    if (x->n_dim < 2) return hg_fail(cx, HG_SHAPE, "native_batch_norm_backward(): input has %d dimensions", x->n_dim);
     batch b = batch_of(x);
     work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
     hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
     const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};
     const bool training = a[5].u.i;
+    hg_tensor *stats[] = {in[0], in[2], training ? in[3] : given(&a[7]), training ? in[4] : given(&a[8])};
+    HG_TRY(check_sizes(cx, "native_batch_norm_backward", stats,
+                       (int64_t[]){x->numel, b.channels, b.channels, b.channels}, 4));
+    if (!stats[2] || !stats[3])
+        return hg_fail(cx, HG_STATE, "running_mean and running_var must be defined in evaluation mode");
     hg_status st = take(cx, &w, in, training ? 5 : 3);
     for (int k = 3; k < 5 && st == HG_OK && !training; k++) st = hg_tensor_empty(cx, w.d, 1, &b.channels, &w.in[k]);
     if (st == HG_OK && !training) {
@@ -437,7 +452,10 @@ hg_status hg_native_layer_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tens
     work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
     hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
     const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};
+    HG_TRY(check_normalised(cx, x, shape, in[2], given(&a[6]), ", "));
     rows_of(x, (int)shape->n, &rows, &n);
+    HG_TRY(check_sizes(cx, "native_layer_norm_backward", (hg_tensor *[]){in[0], in[3], in[4]},
+                       (int64_t[]){x->numel, rows, rows}, 3));
     hg_status st = take(cx, &w, in, 5);
     if (st == HG_OK) st = hg_tensor_empty(cx, w.d, x->n_dim, x->shape, &w.out[0]);
     for (int k = 1; k < 3 && st == HG_OK; k++) st = hg_tensor_empty(cx, w.d, (int)shape->n, shape->u.ints, &w.out[k]);
@@ -491,8 +509,17 @@ hg_status hg_rms_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 enum { G_INPUT, G_WEIGHT, G_BIAS, G_GROUPS, G_EPS };
 
+static hg_status check_groups(hg_ctx *cx, const hg_tensor *x, int64_t groups) {
+    if (x->n_dim < 2 || groups <= 0 || x->shape[1] % groups)
+        return hg_fail(cx, HG_SHAPE, "native_group_norm(): expected an input with channels that make %lld groups",
+                       (long long)groups);
+    return HG_OK;
+}
+
 hg_status hg_native_group_norm_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[G_INPUT].u.t, *in[] = {x, given(&a[G_WEIGHT]), given(&a[G_BIAS])};
+    HG_TRY(check_groups(cx, x, a[G_GROUPS].u.i));
+    HG_TRY(check_sizes(cx, "native_group_norm", in + 1, (int64_t[]){x->shape[1], x->shape[1]}, 2));
     if (!hg_dtype_is_float((hg_dtype)x->dtype)) return hg_no_kernel(cx, "GroupNormKernelImpl", (hg_dtype)x->dtype);
     for (int i = 1; i < 3; i++) HG_TRY(check_same_dtype(cx, x, in[i]));
     batch b = batch_of(x);
@@ -581,8 +608,11 @@ hg_status hg_native_group_norm_bwd(hg_ctx *cx, hg_back *b) {
 /* grad, input, weight, mean, rstd, num_groups, eps */
 hg_status hg_native_group_norm_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *x = a[1].u.t, *in[] = {a[0].u.t, x, given(&a[2]), a[3].u.t, a[4].u.t};
+    HG_TRY(check_groups(cx, x, a[5].u.i));
     batch b = batch_of(x);
     b.groups = a[5].u.i;
+    HG_TRY(check_sizes(cx, "native_group_norm_backward", (hg_tensor *[]){in[0], in[2], in[3], in[4]},
+                       (int64_t[]){x->numel, b.channels, b.n * b.groups, b.n * b.groups}, 4));
     work w = {.d = hg_real_dtype((hg_dtype)x->dtype)};
     hg_dtype param = in[2] ? (hg_dtype)in[2]->dtype : (hg_dtype)x->dtype;
     const hg_dtype d[] = {(hg_dtype)x->dtype, param, param};

@@ -8,6 +8,7 @@
 #include "pool_impl.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -368,11 +369,25 @@ typedef struct unpool_job {
     const void *grad;
     void *image;
     const int64_t *index;
+    atomic_bool outside; /* of its plane is an index */
 } unpool_job;
 
 static void unpool_planes(void *arg, int64_t from, int64_t end) {
-    const unpool_job *j = arg;
-    (j->d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(j->p, j->grad, j->index, j->image, from, end);
+    unpool_job *j = arg;
+    if (!(j->d == HG_F64 ? max_unpool_f64 : max_unpool_f32)(j->p, j->grad, j->index, j->image, from, end))
+        j->outside = true;
+}
+
+static hg_status check_unpool(hg_ctx *cx, const hg_arg *a, int n) {
+    const hg_tensor *g = a[0].u.t, *index = a[1].u.t;
+    bool fits = a[2].n == g->n_dim && (g->n_dim == n + 1 || g->n_dim == n + 2);
+    for (int i = 0; fits && i < g->n_dim - n; i++) fits = a[2].u.ints[i] == g->shape[i];
+    if (!fits)
+        return hg_fail(cx, HG_SHAPE, "max_pool%dd_with_indices_backward(): grad_output does not fit input_size", n);
+    if (index->dtype != HG_I64 || !hg_same_shape(index, g))
+        return hg_fail(cx, HG_SHAPE,
+                       "max_pool%dd_with_indices_backward(): indices must be Long, of grad_output's shape", n);
+    return HG_OK;
 }
 
 /* grad, indices, input_size: the gradients put back where the maxima were. */
@@ -380,6 +395,7 @@ static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out)
     hg_tensor *g = a[0].u.t, *rg = NULL, *ri = NULL, *x = NULL;
     hg_dtype d = work_dtype((hg_dtype)g->dtype);
     pool p = pool_of(n);
+    HG_TRY(check_unpool(cx, a, n));
     HG_TRY(refuse_empty(cx, n == 3 ? "adaptive_max_pool3d" : "adaptive_max_pool2d", "_backward", "grad_output", g,
                         g->n_dim - n));
     hg_status st = hg_real(cx, g, d, &rg);
@@ -388,8 +404,12 @@ static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out)
     if (st == HG_OK) {
         set_planes(x, &p);
         for (int i = 0; i < n; i++) axis_at(&p, i)->out = g->shape[g->n_dim - n + i];
-        unpool_job job = {&p, d, rg->data, x->data, (const int64_t *)(const void *)ri->data};
+        unpool_job job = {&p, d, rg->data, x->data, (const int64_t *)(const void *)ri->data, false};
         hg_parallel_for(p.planes, 1 + GRAIN / (plane_in(&p) + 1), unpool_planes, &job);
+        if (job.outside) {
+            hg_release(cx, rg), hg_release(cx, ri), hg_release(cx, x);
+            return hg_fail(cx, HG_INDEX, "max_pool%dd_with_indices_backward(): an index is outside of its plane", n);
+        }
         st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, hg_format_of(a[1].u.t), out);
     }
     hg_release(cx, rg), hg_release(cx, ri);
@@ -464,11 +484,16 @@ static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_
     return st;
 }
 
-static hg_status avg_unpool(hg_ctx *cx, const pool *p, hg_tensor *g, const int64_t *size, hg_tensor **out) {
+static hg_status avg_unpool(hg_ctx *cx, pool *p, hg_tensor *g, const hg_tensor *like, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)g->dtype);
     hg_tensor *rg = NULL, *x = NULL;
+    int64_t pooled[5];
+    with_planes(like, p, pooled);
+    if (g->n_dim != like->n_dim || memcmp(pooled, g->shape, g->n_dim * sizeof *pooled))
+        return hg_fail(cx, HG_SHAPE,
+                       "avg_pool%dd_backward(): grad_output is not of the shape that input_size is pooled to", p->n);
     hg_status st = hg_real(cx, g, d, &rg);
-    if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, size, &x);
+    if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, like->shape, &x);
     if (st == HG_OK) {
         run_means((mean_job){p, rg->data, x->data, d == HG_F64 ? avg_unpool_f64 : avg_unpool_f32});
         st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, mean_format(g, p->n), out);
@@ -520,7 +545,7 @@ static hg_status avg_backward(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **ou
     hg_tensor like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints}; /* only its shape matters */
     pool p = pool_of(n);
     HG_TRY(set_avg(cx, &like, a + 2, &p));
-    return avg_unpool(cx, &p, a[0].u.t, a[1].u.ints, out);
+    return avg_unpool(cx, &p, a[0].u.t, &like, out);
 }
 
 hg_status hg_avg_pool2d_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
@@ -565,11 +590,12 @@ hg_status hg_adaptive_avg3d_bwd(hg_ctx *cx, hg_back *b) {
 
 static hg_status adaptive_avg_backward(hg_ctx *cx, const hg_arg *a, int n, const char *op, hg_tensor **out) {
     hg_tensor *g = a[0].u.t, like = {.n_dim = (uint8_t)a[1].n, .shape = (int64_t *)a[1].u.ints};
+    if (g->n_dim < n) return hg_fail(cx, HG_SHAPE, "%s_backward(): grad_output has too few dimensions", op);
     hg_arg size = hg_ints(g->shape + g->n_dim - n, n);
     pool p = pool_of(n);
     HG_TRY(refuse_empty(cx, op, "_backward", "grad_output", g, g->n_dim - n));
     HG_TRY(set_adaptive(cx, op, &like, &size, &p));
-    return avg_unpool(cx, &p, g, a[1].u.ints, out);
+    return avg_unpool(cx, &p, g, &like, out);
 }
 
 hg_status hg_adaptive_avg_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {

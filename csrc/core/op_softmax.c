@@ -120,6 +120,8 @@ static hg_status backward(hg_ctx *cx, const hg_arg *a, bool log_of, hg_tensor **
     hg_dtype d = (hg_dtype)y->dtype, real = hg_real_dtype(d);
     int dim;
     HG_TRY(hg_wrap_dim(cx, a[2].u.i, y->n_dim, &dim));
+    if (!hg_same_shape(y, a[0].u.t))
+        return hg_fail(cx, HG_SHAPE, "the derivative of softmax expects a gradient of the output's shape");
     rows r = rows_along(y, dim);
     hg_status st = hg_real(cx, a[0].u.t, real, &rg);
     if (st == HG_OK) st = hg_real(cx, y, real, &ry);
