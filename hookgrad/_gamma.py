@@ -6,6 +6,7 @@ All is computed in float64. Draws take their numbers from the generator as PyTor
 import math
 
 from . import _C
+from ._given import of_tensors
 from ._levels import anywhere
 from ._out import take_out
 from .nn._whole import in_place, one_node, without_derivative
@@ -104,6 +105,7 @@ def gammaincc(input, other):
     return _lower(a, x)[1].to(dtype)
 
 
+of_tensors(globals(), "gammainc gammaincc", "special_")
 take_out(globals(), "gammainc gammaincc")
 igamma, igammac = gammainc, gammaincc
 igamma_, igammac_ = in_place(gammainc), in_place(gammaincc)
@@ -343,3 +345,6 @@ def _sample_dirichlet(input, generator=None):
     """Draws from Dirichlet distributions along the last dimension. They have no history."""
     gammas = _drawn(_one_gamma, generator, input)
     return (gammas / gammas.sum(-1, keepdim=True)).to(input.dtype).clamp(min=_least(input))
+
+
+of_tensors(globals(), "binomial:count igamma igammac poisson")

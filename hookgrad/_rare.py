@@ -5,6 +5,7 @@ import math
 from enum import Enum
 
 from . import _C
+from ._given import of_tensors
 from .nn._whole import one_node
 
 _STARTS = {"sum": 0.0, "mean": 0.0, "prod": 1.0, "amax": -math.inf, "amin": math.inf}
@@ -249,3 +250,6 @@ def warn_of_flag(name):
 
 
 has_lapack, has_mkl, has_openmp, has_spectral = True, False, True, False
+
+
+of_tensors(globals(), "segment_reduce:data")

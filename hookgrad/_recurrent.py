@@ -8,6 +8,7 @@ them side by side, with `batch_sizes` saying how many take part in each.
 import sys
 
 from . import _C
+from ._given import of_tensors
 from ._warn import warn_once
 from .nn import functional as F
 from .nn._whole import one_node
@@ -246,3 +247,6 @@ lstm = _entry("lstm", _lstm_step, 2)
 gru = _entry("gru", _gru_step, 1)
 rnn_tanh = _entry("rnn_tanh", _tanh_step, 1)
 rnn_relu = _entry("rnn_relu", _relu_step, 1)
+
+
+of_tensors(globals(), "gru_cell lstm_cell rnn_relu_cell rnn_tanh_cell")

@@ -6,6 +6,7 @@ Sources: the pages of the same names in https://docs.pytorch.org/docs/stable/tor
 import math
 
 from . import _C
+from ._given import of_tensors
 from ._out import take_out
 from .nn import functional as F
 from .nn._whole import without_derivative
@@ -381,4 +382,9 @@ def vander(x, N=None, increasing=False):
     return powers if increasing else powers.flip(1)
 
 
+of_tensors(
+    globals(),
+    """combinations corrcoef cov cumulative_trapezoid:y diff gradient histc histogram nanquantile quantile trapezoid:y trapz:y
+    vander:x""",
+)
 take_out(globals(), "histc histogram nanquantile quantile")

@@ -8,6 +8,7 @@ import math
 from functools import wraps
 
 from . import _C
+from ._given import of_tensors
 from ._levels import anywhere, in_map
 from ._out import take_out
 from ._warn import warn_once
@@ -636,6 +637,14 @@ def view_as_real(input):
     raise RuntimeError("view_as_real is only supported for complex tensors")
 
 
+of_tensors(
+    globals(),
+    """adjoint alias_copy angle as_strided_copy as_strided_scatter conj conj_physical detach_copy diagonal_copy diagonal_scatter
+    expand_copy frexp frobenius_norm imag index_reduce is_conj is_neg is_same_size is_signed ldexp nanmedian narrow_copy nextafter
+    norm_except_dim:v nuclear_norm permute_copy put renorm resolve_conj resolve_neg select_copy select_scatter slice_copy
+    slice_scatter split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy unsqueeze_copy
+    view_as_real view_copy""",
+)
 take_out(
     globals(),
     """angle conj_physical frexp gcd index_reduce lcm ldexp nanmedian narrow_copy nextafter renorm detach_copy diagonal_copy expand_copy

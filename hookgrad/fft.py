@@ -5,6 +5,8 @@ Source: https://docs.pytorch.org/docs/stable/fft.html
 
 import hookgrad
 
+from ._given import of_tensors
+
 __all__ = [  # noqa: F822 (the transforms are made below)
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft",
     "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
@@ -69,3 +71,6 @@ def _shifted(input, dim, shift):
     dims = range(input.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
     dims = tuple(dims)
     return input.roll(tuple(shift(input.shape[d]) for d in dims), dims) if dims else input.clone()
+
+
+of_tensors(globals(), "fftshift ifftshift", "fft_")

@@ -2,6 +2,7 @@
 
 from . import _C, _lu
 from ._C import _LinAlgError as LinAlgError
+from ._given import of_tensors
 from ._out import take_out, title
 from .autograd import function
 from .nn._whole import one_node
@@ -460,6 +461,12 @@ def vander(x, N=None):
     return _C.cat([_C.ones_like(x).unsqueeze(-1)[..., :N], powers], -1)
 
 
+of_tensors(
+    globals(),
+    """cond eigh eigvalsh householder_product inv_ex:A lstsq lu:A lu_factor:A lu_factor_ex:A lu_solve:LU matrix_norm matrix_rank norm
+    pinv solve_ex:A svdvals:A tensorinv tensorsolve vander:x vecdot:x""",
+    "linalg_",
+)
 take_out(
     globals(),
     """cholesky cond eigh eigvalsh householder_product inv_ex lstsq lu lu_factor lu_factor_ex lu_solve matrix_norm matrix_rank norm pinv

@@ -1,6 +1,7 @@
 """Linear algebra under names outside torch.linalg: `torch.svd`, `torch.qr`, `torch.svd_lowrank` and their kin."""
 
 from . import _C, _lu, linalg
+from ._given import of_tensors
 from ._out import take_out
 from ._warn import warn_once
 from .nn._whole import one_node
@@ -202,6 +203,10 @@ def pca_lowrank(A, q=None, center=True, niter=2):
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
 
 
+of_tensors(
+    globals(),
+    """cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack:LU_data orgqr ormqr pinverse qr svd triangular_solve""",
+)
 take_out(
     globals(), "cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr qr svd triangular_solve"
 )

@@ -4,6 +4,7 @@ import math
 
 from . import _C
 from ._gamma import gammainc, gammaincc, zeta  # noqa: F401 (names of this module)
+from ._given import of_tensors
 from ._out import take_out, title
 from .nn._whole import in_place, one_node
 
@@ -207,6 +208,8 @@ def i1e(input):
     return _bessel(input, 1, True)
 
 
+of_tensors(globals(), "entr erfcx i0e i1 i1e log_ndtr multigammaln ndtr ndtri", "special_")
+of_tensors(globals(), "i0 mvlgamma")
 take_out(globals(), "entr erfcx i0 i0e i1 i1e log_ndtr multigammaln mvlgamma ndtr ndtri xlog1py zeta")
 title(globals(), "special_", "entr erfcx i0e i1 i1e log_ndtr multigammaln ndtr ndtri xlog1py zeta")
 mvlgamma.__name__ = "mvlgamma"

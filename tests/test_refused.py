@@ -84,6 +84,20 @@ def test_float_power_needs_a_tensor():
         torch.float_power(2, 1)
 
 
+COMPOSITES = """torch.adjoint torch.cov torch.diff torch.gradient torch.histc torch.nanmedian torch.igamma torch.poisson
+    torch.is_signed torch.conj torch.select_copy torch.cholesky torch.svd torch.embedding_bag torch.gru_cell torch.i0
+    torch.linalg.norm torch.linalg.eigh torch.linalg.lu_factor torch.linalg.vecdot torch.special.entr torch.special.ndtri
+    torch.special.gammainc torch.fft.fftshift""".split()
+
+
+@pytest.mark.parametrize("name", COMPOSITES)
+@pytest.mark.filterwarnings("ignore")
+def test_functions_made_of_ops_name_what_is_no_tensor(name):
+    for wrong, kind in (("x", "str"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=rf"\(\): argument '\w+' \(position 1\) must be Tensor, not {kind}"):
+            eval(name)(wrong, *[ROW] * 4)
+
+
 ROWS, PLANES = torch.ones(2, 4), torch.ones(1, 2, 2)
 STATS = torch.ones(4)
 

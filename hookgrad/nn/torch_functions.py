@@ -4,6 +4,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.html
 """
 
 from .. import _C
+from .._given import of_tensors
 from ..autograd.grad_mode import no_grad
 from . import functional as F
 from ._bags import torch_embedding_bag as embedding_bag  # noqa: F401
@@ -155,3 +156,10 @@ def poisson_nll_loss(input, target, log_input, full, eps, reduction):
 def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, reduction=0):
     """nn.functional.triplet_margin_loss, with a number for the reduction."""
     return F.triplet_margin_loss(anchor, positive, negative, margin, p, eps, swap, reduction=_REDUCTIONS[reduction])
+
+
+of_tensors(
+    globals(),
+    """affine_grid_generator:theta batch_norm_update_stats binary_cross_entropy_with_logits conv_tbc cosine_embedding_loss:input1
+    embedding_bag:weight feature_dropout feature_dropout_ grid_sampler group_norm hinge_embedding_loss margin_ranking_loss:input1""",
+)
