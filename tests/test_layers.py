@@ -824,3 +824,10 @@ def test_a_wrong_setting_names_the_layer_it_was_given_to():
 
     with pytest.raises(TypeError, match=r"^ReLU.__init__\(\) takes from 1 to 2 positional arguments but 3 were given"):
         Mine(1, 2)
+
+
+def test_statistics_of_a_new_layer_were_reset_once():
+    layer = nn.BatchNorm1d(3)
+    assert [b._version for b in layer.buffers()] == [1, 1, 1]
+    layer(torch.rand(4, 3))
+    assert [b._version for b in layer.buffers()] == [1, 1, 2]

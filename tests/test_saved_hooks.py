@@ -429,6 +429,13 @@ def test_hooks_begun_in_backward_end_with_their_node(fails):
     assert not in_force()
 
 
+def test_a_leaf_comes_back_as_numbers_that_have_gradients():
+    with graph.saved_tensors_hooks(lambda t: 5, torch.as_tensor):
+        y = leaf().square().sum()
+    with pytest.raises(RuntimeError, match="^Only Tensors of floating point and complex dtype can require gradients$"):
+        y.backward()
+
+
 def test_hooks_begun_while_unpacking_leave_the_outer_ones():
     unpacked = []
 

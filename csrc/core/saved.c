@@ -354,6 +354,8 @@ static hg_status unpack(hg_ctx *cx, hg_node *n, hg_tensor *stand_in, bool output
     } else if (maker) {
         hg_retain(cx, maker);
         hg_set_history(cx, t, maker, stand_in->out_nr);
+    } else if (leaf && !hg_dtype_is_float((hg_dtype)t->dtype)) {
+        st = hg_fail(cx, HG_STATE, "Only Tensors of floating point and complex dtype can require gradients");
     } else if (leaf && (st = hg_extra_of(cx, t, &e)) == HG_OK) {
         hg_retain(cx, leaf);
         e->accumulator = e->stands_for = leaf;

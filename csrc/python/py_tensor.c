@@ -242,6 +242,7 @@ PyObject *py_filled(hg_ctx *cx, PyObject *size, PyObject *number, PyObject *devi
         if (st != HG_OK) return py_raise(cx, st);
         if (number == Py_None) return py_own(t);
         st = hg_call_inplace(cx, HG_OP_FILL_, (hg_arg[]){hg_t(t), hg_f(PyFloat_AsDouble(number))}, 2);
+        *hg_version_of(t->storage) = 0; /* it was made so, not changed */
         if (st == HG_OK) return py_own(t);
         hg_release(cx, t);
         return py_raise(cx, st);
