@@ -376,9 +376,12 @@ def _attention_of_ops(query, *settings):
 
 
 def _of_softmax(grad, scores, dim, result):
-    from .._ops import ops
+    if _C.is_grad_enabled():  # recorded, it is the op that torch records; to ask for that by name is slow
+        from .._ops import ops
 
-    return ops.aten._softmax_backward_data(grad, result, dim)
+        return ops.aten._softmax_backward_data(grad, result, dim)
+    weighted = grad * result
+    return weighted - result * weighted.sum(-1, keepdim=True)
 
 
 @one_node("SafeSoftmaxBackward0", 0, saved="- dim", results="result", derivative=_of_softmax)
