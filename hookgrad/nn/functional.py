@@ -8,6 +8,7 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html
 
 import math
 import sys as _sys
+from functools import cache as _cache
 
 import hookgrad
 
@@ -375,13 +376,15 @@ def _attention_of_ops(query, *settings):
     return output.permute(order).contiguous().permute([order.index(dim) for dim in range(4)]), sums
 
 
-def _of_softmax(grad, scores, dim, result):
-    if _C.is_grad_enabled():  # recorded, it is the op that torch records; to ask for that by name is slow
-        from .._ops import ops
+@_cache  # to ask for an op by name takes milliseconds
+def _softmax_backward_data():
+    from .._ops import ops
 
-        return ops.aten._softmax_backward_data(grad, result, dim)
-    weighted = grad * result
-    return weighted - result * weighted.sum(-1, keepdim=True)
+    return ops.aten._function("_softmax_backward_data")
+
+
+def _of_softmax(grad, scores, dim, result):
+    return _softmax_backward_data()(grad, result, dim)
 
 
 @one_node("SafeSoftmaxBackward0", 0, saved="- dim", results="result", derivative=_of_softmax)
