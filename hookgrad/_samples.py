@@ -1,6 +1,7 @@
 """The samples of a `vmap`: Note [Samples] in _batched.py."""
 
 from typing import NamedTuple
+from weakref import WeakSet
 
 from . import _C
 from ._batched import Call, Value
@@ -45,6 +46,26 @@ class InMap(NamedTuple):
     samples: "Samples"
 
 
+class _Escaped(_C.Tensor):
+    """What is left of a sample once its map has ended: sizes, and no numbers."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function in _KNOWN or getattr(function, "__name__", None) == "__get__":
+            return super().__torch_function__(function, types, args, kwargs)
+        raise RuntimeError(
+            "Either your tensor may have escaped from inside a function being vmapped and this is a user error (see "
+            "https://pytorch.org/functorch/stable/ux_limitations.html), or there is an internal functorch error in "
+            f"`{getattr(function, '__name__', function)}`"
+        )
+
+
+_Escaped.__name__ = _Escaped.__qualname__ = "Tensor"
+_KNOWN = [getattr(_C.Tensor, name) for name in "__repr__ __str__ __format__ __hash__ dim size stride numel".split()]
+
+
 class Samples:
     """The samples of one `vmap`, that begins: n of them."""
 
@@ -53,6 +74,7 @@ class Samples:
     def __init__(self, transforms, n, randomness):
         self.transforms, self.outside, self.depth = transforms, dict(vars(transforms)), transforms.depth + 1
         self.n, self.randomness, self.level, self.arguments = n, randomness, transforms.level(), []
+        self.hollow = WeakSet()
 
     def sample(self, whole, mapped=True, levels=0):
         """What stands for that batch, or for what is the same for all."""
@@ -60,6 +82,7 @@ class Samples:
             size, strides, offset = whole.shape[1:], whole.stride()[1:], whole.storage_offset()
             last = offset + sum([(n - 1) * step for n, step in zip(size, strides) if n])
             t = _C._hollow(_C.Tensor, whole.dtype, size, strides, offset, (last + 1) * whole.dtype.itemsize)
+            self.hollow.add(t)
         else:
             with self.transforms.being({}):
                 was = _C._grad_mode(False)
@@ -68,6 +91,12 @@ class Samples:
         _C._levels(t, levels | _C._levels(whole, 0) | self.level | 64)
         t._in_map = InMap(whole, mapped, self)
         return t
+
+    def end(self):
+        """Whoever still has one of them has kept what stands for nothing now."""
+        self.live = False
+        for t in list(self.hollow):
+            t.__class__ = _Escaped
 
     def knows(self, t):
         known = getattr(t, "_in_map", None)
@@ -235,7 +264,7 @@ def mapped_function(samples, cls, in_dims):
             out = call([inner.sample(t) if m and t is not None else t for t, m in zip(values, mapped)])
             leaves, rebuild = flatten(out)
             pairs = [inner.outside_of(t) if isinstance(t, _C.Tensor) else (t, False) for t in leaves]
-        inner.live = False
+        inner.end()
         return [t for t, _ in pairs], [m for _, m in pairs], rebuild
 
     class Mapped(Function):

@@ -760,12 +760,13 @@ def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None, _p
                 part = [t if d is None or step >= n else t.narrow(d, start, size) for t, d in zip(leaves, dims)]
                 begin()
                 samples = Samples(_transforms, size, randomness)
-                with _transforms.inside(vmap=True, samples=samples):
-                    try:
+                try:
+                    with _transforms.inside(vmap=True, samples=samples):
                         result = func(*rebuild(list(map(samples.given, part, dims))), **kwargs)
-                    finally:
-                        samples.live = False
-                results.append(_unmapped(samples, result, out_dims, name, _passes_none))
+                    samples.live = False
+                    results.append(_unmapped(samples, result, out_dims, name, _passes_none))
+                finally:
+                    samples.end()
         if len(results) == 1:
             return _flatten(result)[1]([t for t, _ in results[0]])
         return _flatten(result)[1]([_joined(column) for column in zip(*results)])

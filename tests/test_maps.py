@@ -146,3 +146,32 @@ def test_tangents_by_what_is_the_same_for_all_require_no_gradient():
     assert products.requires_grad and torch.equal(products, torch.diag(2 * at * w))
     value, tangent = jvp(lambda x: vmap(lambda y: y * x)(B), (at,), (torch.ones(5),))
     assert torch.equal(value, B * at) and torch.equal(tangent, B)
+
+
+def test_a_sample_that_outlives_its_map_has_sizes_and_no_numbers():
+    kept = []
+    vmap(lambda x: kept.append(x) or x * 2)(torch.ones(2, 3))
+    (sample,) = kept
+    assert sample.shape == (3,) and sample.dtype == torch.float32 and "BatchedTensor" in repr(sample)
+    for use in (lambda: sample + 1, sample.sum, sample.tolist, lambda: torch.stack([torch.ones(3), sample])):
+        with pytest.raises(RuntimeError, match="may have escaped from inside a function being vmapped"):
+            use()
+
+
+def test_a_map_refuses_a_derivative_that_it_would_miss():
+    x = torch.randn(2, 3, 3)
+    assert vmap(lambda a: torch.linalg.lu_factor_ex(a)[0])(x).shape == x.shape
+    with pytest.raises(RuntimeError, match="^vmap: the derivative of lu_factor is not implemented within a map$"):
+        vmap(grad(lambda a: torch.linalg.lu_factor_ex(a)[0].sum()))(x)
+    with pytest.raises(RuntimeError, match="^vmap: the derivative of lu_factor"):
+        grad(lambda a: vmap(lambda row: torch.linalg.lu_factor_ex(row)[0])(a).sum())(x)
+
+
+@pytest.mark.parametrize("of", [0, 1])
+def test_rows_are_not_shortened_within_a_map(of):
+    given, places = torch.ones(2, 3, 3), torch.tensor([[0, 1], [1, 2]])
+    with pytest.raises(RuntimeError, match="^vmap: max_norm is not implemented within a map$"):
+        vmap(lambda w, i: F.embedding(i, w, max_norm=1.0), in_dims=((0, None), (None, 0))[of])(
+            *((given, places[0]), (given[0], places))[of]
+        )
+    assert torch.equal(given, torch.ones(2, 3, 3))

@@ -187,6 +187,8 @@ hg_status hg_embedding_nn_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (a[2].u.i >= n || a[2].u.i < -n) return hg_fail(cx, HG_VALUE, "Padding_idx must be within num_embeddings");
         padding = a[2].u.i < 0 ? a[2].u.i + n : a[2].u.i;
     }
+    if (hg_given(&a[3]) && (hg_maps_of(cx, w) || hg_maps_of(cx, a[0].u.t)))
+        return hg_fail(cx, HG_STATE, "vmap: max_norm is not implemented within a map");
     if (hg_given(&a[3]) && w->n_dim == 2) HG_TRY(renorm(cx, w, a[0].u.t, a[3].u.f, a[4].u.f));
     hg_scope_begin(cx, &s);
     return hg_scope_return(cx, &s, X(EMBEDDING, a[1], a[0], hg_i(padding), a[5], a[6]), out);

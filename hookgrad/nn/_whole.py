@@ -223,7 +223,7 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
             if kwargs or len(args) < function.__code__.co_argcount:
                 args = _by_position(function, args, kwargs)
             if in_map():
-                return function(*args)
+                return _of_samples(function, args, edges, derivative)
             records = _records(args, edges)
             with no_grad():
                 result = function(*args)
@@ -293,6 +293,23 @@ def in_place(one):
 def in_map():
     """There the batches may be differentiated, of which one node of samples says nothing."""
     return _functions._transforms is not None and _functions._transforms.samples is not None
+
+
+def _of_samples(function, args, edges, derivative):
+    """What the function gives by its ops, of which a derivative that is written out knows more than they."""
+    result = function(*args)
+    given, made = [args[i] for i in edges], result if isinstance(result, tuple) else (result,)
+    if derivative and _C.is_grad_enabled() and any(map(_has_history, given)) and not any(map(_has_history, made)):
+        raise RuntimeError(f"vmap: the derivative of {function.__name__.strip('_')} is not implemented within a map")
+    return result
+
+
+def _has_history(t):
+    """Here or, of a sample, outside of its map."""
+    while isinstance(t, _C.Tensor) and not t.requires_grad:
+        known = getattr(t, "_in_map", None)
+        t = known and known.whole
+    return t is not None
 
 
 def _records(args, edges):
