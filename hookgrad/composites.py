@@ -639,8 +639,8 @@ def view_as_real(input):
 
 of_tensors(
     globals(),
-    """adjoint alias_copy angle as_strided_copy as_strided_scatter conj conj_physical detach_copy diagonal_copy diagonal_scatter
-    expand_copy frexp frobenius_norm imag index_reduce is_conj is_neg is_same_size is_signed ldexp nanmedian narrow_copy nextafter
+    """alias_copy angle as_strided_copy as_strided_scatter conj conj_physical detach_copy diagonal_copy diagonal_scatter
+    expand_copy frexp frobenius_norm imag is_conj is_neg is_same_size is_signed ldexp nanmedian narrow_copy nextafter
     norm_except_dim:v nuclear_norm permute_copy put renorm resolve_conj resolve_neg select_copy select_scatter slice_copy
     slice_scatter split_copy split_with_sizes_copy squeeze_copy t_copy transpose_copy unbind_copy unfold_copy unsqueeze_copy
     view_as_real view_copy""",

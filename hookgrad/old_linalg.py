@@ -205,7 +205,7 @@ def pca_lowrank(A, q=None, center=True, niter=2):
 
 of_tensors(
     globals(),
-    """cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack:LU_data orgqr ormqr pinverse qr svd triangular_solve""",
+    "cholesky_inverse cholesky_solve lu_solve lu_unpack:LU_data orgqr ormqr pinverse",
 )
 take_out(
     globals(), "cholesky cholesky_inverse cholesky_solve lu lu_solve lu_unpack orgqr ormqr qr svd triangular_solve"
