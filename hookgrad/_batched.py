@@ -21,6 +21,9 @@ _DIMS = frozenset("dim dim0 dim1 dim2 dims dimension".split())
 _SIZES = frozenset("size input_sizes".split())
 
 
+_op_of = cache(_C._op_of_row)
+
+
 class Value(NamedTuple):
     """What an argument is outside of the map; its rank is that within."""
 
@@ -33,7 +36,7 @@ class Call:
     """An op called on n samples."""
 
     def __init__(self, n, number, inplace, args, kwargs, values):
-        self.n, self.row, self.op, self.inplace = n, row_of(number), _C._op_of_row(number, inplace), inplace
+        self.n, self.row, self.op, self.inplace = n, row_of(number), _op_of(number, inplace), inplace
         self.args, self.kwargs, self.values = args, kwargs, values  # by the id() of each
         self.rank = max([v.rank for v in values.values()], default=0)
 
@@ -282,9 +285,8 @@ def _layer_norm(call, t, weight, bias, shape, eps):
 def _layer_norm_backward(call, grad, t, shape, mean, rstd, weight, bias, eps):
     grad, x, mean, rstd = (call.batch(call[a]) for a in (grad, t, mean, rstd))
     scaled = grad if weight is None else grad * call.aligned(call[weight])
-    normal = _C._op_of_row(_number("native_layer_norm"), False)(x, None, None, shape, eps)[
-        0
-    ]  # with its history, which mean and rstd are without
+    # With its history, which mean and rstd are without.
+    normal, _, _ = _op_of(_number("native_layer_norm"), False)(x, None, None, shape, eps)
     given, _, _ = call.op(scaled, x, shape, mean, rstd, None, None, eps)
 
     def summed(t):

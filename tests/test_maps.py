@@ -1,6 +1,7 @@
 """What a map computes is what a loop over its samples computes."""
 
 import gc
+import sys
 import weakref
 from functools import partial
 
@@ -175,3 +176,15 @@ def test_rows_are_not_shortened_within_a_map(of):
             *((given, places[0]), (given[0], places))[of]
         )
     assert torch.equal(given, torch.ones(2, 3, 3))
+
+
+def test_a_map_keeps_nothing_of_its_calls():
+    f, x = vmap(lambda row: row.sum(-1)), torch.ones(2, 3)
+    for _ in range(3000):  # until the lists of free tensors are full
+        f(x)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(300):
+        f(x)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 100

@@ -129,6 +129,10 @@ DO_NOT_FIT = [
     lambda: row("convolution_backward_weight")(PLANES, PLANES, [1] * 9, [1], [0], [1], 1),
     lambda: row("convolution_backward_weight")(torch.ones(1, 2, 9), PLANES, [1], [1], [0], [1], 1),
     lambda: row("convolution")(PLANES, torch.ones(2, 2, 1), None, [1], [0], [1], False, [0], 0),
+    lambda: row("as_strided_backward")(torch.ones(3, 2, 5, 5), [2], [1], 2, [3, 0], [3], 1),
+    lambda: row("_cat")([torch.ones(()), torch.ones(5, 5)], -1, [1, 5], torch.float32),
+    lambda: row("_cat")([torch.ones(2, 2), torch.ones(3, 2)], 1, [2, 2], torch.float32),
+    lambda: row("_cat")([torch.ones(2, 2)], 0, [2, 2], torch.float32),
 ]
 
 

@@ -91,15 +91,27 @@ static hg_format common_format(hg_tensor *const *ts, int n) {
     return f;
 }
 
+/* Has it the sizes of the model, but for that one along d? */
+static bool is_part(const hg_tensor *model, const hg_tensor *t, int d, int64_t size) {
+    if (is_void(t)) return size == 0;
+    bool same = t->n_dim == model->n_dim;
+    for (int k = 0; same && k < t->n_dim; k++) same = t->shape[k] == (k == d ? size : model->shape[k]);
+    return same;
+}
+
 hg_status hg_cat_sizes_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *const *ts = a[0].u.ts, *model = ts[0];
+    hg_tensor *const *ts = a[0].u.ts, *model = a[0].n ? ts[0] : NULL;
     int n = (int)a[0].n, d = (int)a[1].u.i;
     int64_t shape[HG_MAX_DIM], total = 0;
-    for (int i = 0; i < n; i++) {
+    bool fits = n > 0 && a[2].n == a[0].n;
+    for (int i = 0; i < n && fits; i++) {
         total += a[2].u.ints[i];
         if (is_void(model)) model = ts[i];
     }
-    if (d < 0) d += model->n_dim;
+    if (fits && d < 0) d += model->n_dim;
+    fits = fits && d >= 0 && d < model->n_dim;
+    for (int i = 0; i < n && fits; i++) fits = is_part(model, ts[i], d, a[2].u.ints[i]);
+    if (!fits) return hg_fail(cx, HG_SHAPE, "_cat: the sizes are not those of the tensors along the dimension");
     memcpy(shape, model->shape, (size_t)model->n_dim * sizeof *shape);
     shape[d] = total;
     bool fresh = !*out;

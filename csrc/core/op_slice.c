@@ -485,6 +485,10 @@ hg_status hg_as_strided_backward_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **ou
     int n_to = (int)a[1].n, n = (int)a[4].n;
     int64_t o1 = a[3].u.i, o2 = a[6].u.i, low = o1 < o2 ? o1 : o2;
     o1 -= low, o2 -= low;
+    bool fits = a[2].n == a[1].n && a[5].n == a[4].n && grad->n_dim == n;
+    for (int i = 0; i < n && fits; i++) fits = a[5].u.ints[i] >= 0 && grad->shape[i] == a[4].u.ints[i];
+    for (int i = 0; i < n_to && fits; i++) fits = a[1].u.ints[i] >= 0 && a[2].u.ints[i] >= 0;
+    if (!fits) return hg_fail(cx, HG_SHAPE, "as_strided_backward: the sizes and strides are not those of a view");
     int64_t e1 = extent(n_to, a[1].u.ints, a[2].u.ints, o1), e2 = extent(n, a[4].u.ints, a[5].u.ints, o2);
     hg_status st = hg_tensor_empty(cx, (hg_dtype)grad->dtype, 1, &(int64_t){e1 > e2 ? e1 : e2}, &store);
     if (st == HG_OK) st = hg_raw_fill(cx, store, hg_i(0));
