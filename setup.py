@@ -60,7 +60,7 @@ def compile_flags() -> list[str]:
 JOINED = """autograd engine expr hooks lib module node op pointwise saved storage tensor py_args py_hook_call py_host py_index py_module
             py_op py_op_method py_tensor py_tensor_number""".split()
 # What has loops over many elements, or moves a few in a small call: -O3. All else is code for calls.
-LOOPS = """blas copy index k_binary k_cast k_conv k_depthwise k_double k_few k_gemm k_plane k_reduce k_slab k_unary
+LOOPS = """blas copy index k_binary k_cast k_conv k_double k_few k_gemm k_plane k_reduce k_slab k_unary
            k_window op_attention op_conv op_create op_embedding op_extreme op_index op_join op_linalg op_loss
            op_matmul op_nll op_norm op_pool op_random op_scan op_softmax op_sort optim random shape""".split()
 # Of these, what has loops over a block of known length, or over a few elements: fast only where it is written out.

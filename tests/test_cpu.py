@@ -129,6 +129,12 @@ for _size, _channels, _kernel, _stride in ((9, 4, 3, 1), (11, 3, 5, 2), (8, 32, 
             lambda x, w: F.conv2d(x, w, None, by, 1),
             numbers(7 * c * s * s, scale=0.1).view(7, c, s, s), numbers(c * c * k * k, 1).view(c, c, k, k))
     )  # fmt: skip
+for _size, _kernel, _stride in ((29, 7, 1), (28, 5, 2), (21, 3, 1)):
+    CASES[f"gradient of depthwise conv2d, {_kernel}x{_kernel} by {_stride}"] = (
+        lambda s=_size, k=_kernel, by=_stride: gradients(
+            lambda x, w: F.conv2d(x, w, None, by, k // 2, groups=3),
+            numbers(6 * s * s, scale=0.1).view(2, 3, s, s), numbers(3 * k * k, 1).view(3, 1, k, k))
+    )  # fmt: skip
 CASES["gradient of max_pool2d"] = lambda: gradients(
     lambda x: F.max_pool2d(x, 3, 2, 1), numbers(2 * 3 * 19 * 40).view(2, 3, 19, 40)
 )

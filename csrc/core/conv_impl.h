@@ -35,11 +35,14 @@ int64_t hg_slab_at(const hg_view *v, int64_t i,
 /* For the results in n rows from y on, n <= rows, and in columns from x on. */
 void hg_slab_load(const hg_view *v, const float *image, int64_t channels, int64_t y, int64_t x, int64_t n, float *to);
 
-/* ---- Sums over pixels (k_depthwise.c) ---------------------------------------------------------------------------------------- */
+/* ---- Sums over pixels (k_gemm.c), where hg_has_tiles() ----------------------------------------------------------------------- */
 
+/* to[i] = sum of weight[t] * slab[at[t] + i]: HG_SLAB_SLACK numbers at once, and those behind the n are left out. */
 void hg_mix(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, const float *slab, float *to);
 float hg_dot(int64_t n, const float *x, const float *y);
-void hg_add_number(int64_t n, float x, float *to); /* to[i] += x */
+
+/* to[i] += x (k_conv.c) */
+void hg_add_number(int64_t n, float x, float *to);
 
 /* ---- Results of windows (k_window.c) ----------------------------------------------------------------------------------------- */
 
@@ -74,7 +77,7 @@ typedef struct hg_plane_tiles {
     int64_t lanes, high;
     void (*frame)(const float *image, int64_t h, int64_t w, int64_t y, int64_t n, float *to, int64_t pitch);
     hg_see *see[HG_MOST_SEE]; /* by channels - 1 */
-    hg_see *rake[2];          /* for a kernel of three rows, and of five, side by side */
+    hg_see *rake[3];          /* for a kernel of three rows, of five, and of seven, side by side */
     /* by HG_MEET's order, and taps - 2 */
     void (*meet[4][2])(const hg_sight *s, const float *a, const int32_t *at, const float *c, float *sums);
 } hg_plane_tiles;

@@ -11,8 +11,9 @@
    are channels or columns of the kernel, and the output's gradient turned. Where there are channels and pixels enough, vectors
    are of channels (Note [Windows] in k_window.c); where there are few channels and rows fill
    vectors, images are not copied for each column (Note [Planes] in k_plane.c). Where every channel stands alone there are no
-   products, and vectors of pixels are added up instead (k_depthwise.c). */
+   products, and vectors of pixels are added up instead (hg_mix). */
 #include "conv_impl.h"
+#include "cpu_impl.h"
 #include "gemm_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
@@ -44,6 +45,14 @@ float *hg_conv_space(hg_ctx *cx, int64_t n, hg_storage **owned) {
 void hg_conv_space_free(hg_ctx *cx, hg_storage *owned) {
     if (owned) hg_storage_release(cx->lib, owned);
 }
+
+HG_INLINE void add_number_body(const bool fused, int64_t n, float x, float *to) {
+    (void)fused;
+    for (int64_t i = 0; i < n; i++) to[i] += x;
+}
+HG_VECTOR(add_number, (int64_t n, float x, float *to), n, x, to)
+
+void hg_add_number(int64_t n, float x, float *to) { add_number(n, x, to); }
 
 typedef struct crew {
     hg_conv_piece run;

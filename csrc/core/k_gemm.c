@@ -42,6 +42,7 @@ typedef struct machine {
     int rows, lanes;
     void (*turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld);
     void (*lay)(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld);
+    void (*mix)(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, const float *slab, float *to);
     void (*tiles[MAX_ROWS + 1][2])(const tile *t); /* by rows - 1, and vectors - 1 */
     void (*windows[MAX_ROWS][2][2])(int64_t k, const float *a, const int32_t *at, const float *b, bool first, float *c,
                                     int64_t c_row); /* so too, and how far pixels are apart - 1 */
@@ -142,6 +143,10 @@ static const machine *this_machine(void) { return NULL; }
 bool hg_has_tiles(void) { return this_machine() != NULL; }
 
 const hg_plane_tiles *hg_get_plane_tiles(void) { return &this_machine()->planes; }
+
+void hg_mix(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, const float *slab, float *to) {
+    this_machine()->mix(n, n_taps, at, weight, slab, to);
+}
 
 /* ---- Copies ----------------------------------------------------------------------------------------------------------------- */
 
@@ -410,6 +415,12 @@ HG_VECTOR(dots,
           (int64_t rows, int64_t k, const float *a, int64_t lda, const float *x, float alpha, float beta,
            const float *add, int64_t add_step, float *y, int64_t y_step),
           rows, k, a, lda, x, alpha, beta, add, add_step, y, y_step)
+
+float hg_dot(int64_t n, const float *x, const float *y) {
+    float sum;
+    dots(1, n, x, 0, y, 1, 0, NULL, 0, &sum, 1);
+    return sum;
+}
 
 /* ---- All of it, by all threads ------------------------------------------------------------------------------------------------- */
 

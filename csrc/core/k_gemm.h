@@ -223,11 +223,32 @@ TARGET static void NAME(lay)(const float *x, int64_t row, int64_t n, int64_t k, 
     }
 }
 
+/* As hg_mix. */
+TARGET static void NAME(mix)(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, const float *slab,
+                             float *to) {
+    enum { ALL = HG_SLAB_SLACK / LANES };
+    for (int64_t i = 0; i < n; i += HG_SLAB_SLACK) {
+        VEC sum[ALL];
+#pragma GCC unroll 8
+        for (int q = 0; q < ALL; q++) sum[q] = ZERO;
+        for (int64_t t = 0; t < n_taps; t++) {
+            const float *seen = slab + at[t] + i;
+            const VEC by = SPREAD(weight[t]);
+#pragma GCC unroll 8
+            for (int q = 0; q < ALL; q++) sum[q] = FMA(by, LOAD(seen + q * LANES), sum[q]);
+        }
+#pragma GCC unroll 8
+        for (int q = 0; q < ALL; q++)
+            if (n - i > q * LANES) STORE_SOME(to + i + q * LANES, SOME(n - i - q * LANES), sum[q]);
+    }
+}
+
 static const machine NAME(machine) = {
     .rows = ROWS,
     .lanes = LANES,
     .turn = NAME(turn),
     .lay = NAME(lay),
+    .mix = NAME(mix),
     .tiles =
         {
 #define TILE(rows) {NAME(tile_##rows##_1), NAME(tile_##rows##_2)},
@@ -242,5 +263,6 @@ static const machine NAME(machine) = {
 #undef WINDOWS
         },
     .few = {NAME(few_1), NAME(few_2), NAME(few_4)},
-    .planes = {LANES, HIGH, NAME(frame), {HG_SEE(SEE_IN)}, {NAME(rake_3), NAME(rake_5)}, {HG_MEET(MEET_IN)}},
+    .planes =
+        {LANES, HIGH, NAME(frame), {HG_SEE(SEE_IN)}, {NAME(rake_3), NAME(rake_5), NAME(rake_7)}, {HG_MEET(MEET_IN)}},
 };

@@ -149,7 +149,7 @@ hg_status hg_planes_run(hg_ctx *cx, const hg_results *r, int64_t threads) {
     const int64_t planes = r->n * r->groups, parts = threads > 1 && planes < 4 * threads ? 4 * threads : 1;
     HG_TRY(frame_begin(cx, v, r->in, (v->high + parts - 1) / parts, FIRST, &j.f));
     for (int64_t i = 1; i < v->n_y; i++) rakes &= v->y[i] == v->y[0] + step * i;
-    if (rakes && (v->n_y == 3 || v->n_y == 5)) j.rake = j.f.m->rake[v->n_y == 5];
+    if (rakes && (v->n_y == 3 || v->n_y == 5 || v->n_y == 7)) j.rake = j.f.m->rake[v->n_y / 2 - 1];
     j.first = step < 0 ? v->n_y - 1 : 0;
     j.n_parts = (v->high + j.f.rows - 1) / j.f.rows, j.slab = frame_room(&j.f, r->in);
     float *packed = hg_conv_space(cx, r->groups * r->out * j.n_k, &owned);

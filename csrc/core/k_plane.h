@@ -63,18 +63,18 @@ TARGET HG_INLINE void NAME(rake)(const int rows, const hg_sight *s, const float 
     for (int64_t y = 0; y < s->high; y += HG_RAKE, a += HG_RAKE * s->a_row, c += HG_RAKE * s->c_row)
         for (int64_t x = 0; x < s->wide; x += LANES) {
             const float *by = weight;
-            VEC sum[HG_RAKE], one[5];
+            VEC sum[HG_RAKE], one[7];
 #pragma GCC unroll 8
             for (int r = 0; r < HG_RAKE; r++) sum[r] = ZERO;
             for (int64_t p = 0; p < s->k; p += rows * s->n_x, by += rows * s->n_x)
                 for (int64_t j = 0; j < s->n_x; j++) {
                     const float *from = a + x + s->at[p + s->first * s->n_x + j];
-#pragma GCC unroll 5
+#pragma GCC unroll 7
                     for (int i = 0; i < rows; i++) one[i] = SPREAD(by[(s->first ? s->first - i : i) * s->n_x + j]);
-#pragma GCC unroll 12
+#pragma GCC unroll 14
                     for (int q = 0; q < HG_RAKE + rows - 1; q++, from += s->a_row) {
                         const VEC seen = LOAD(from);
-#pragma GCC unroll 5
+#pragma GCC unroll 7
                         for (int i = 0; i < rows; i++)
                             if (q >= i && q - i < HG_RAKE) sum[q - i] = FMA(one[i], seen, sum[q - i]);
                     }
@@ -170,6 +170,7 @@ TARGET HG_INLINE void NAME(meet)(const int taps, const int outs, const hg_sight 
 HG_SEE(SEE)
 RAKE(3)
 RAKE(5)
+RAKE(7)
 HG_MEET(MEET)
 #undef SEE
 #undef RAKE

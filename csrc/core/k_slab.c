@@ -32,13 +32,10 @@ HG_INLINE void copy(float *restrict to, const float *restrict from, int64_t n, i
 
 /* A step of them, with zeros where `keep` is zero. */
 HG_INLINE void keep_some(float *restrict to, const float *restrict from, int64_t step, const word *restrict keep) {
-    word some[STEP];
     if (step == 1)
-        memcpy(some, from, sizeof some);
+        for (int q = 0; q < STEP; q++) ((word *)to)[q] = ((const word *)from)[q] & keep[q];
     else
-        for (int q = 0; q < STEP; q++) some[q] = (word)((const pair *)from)[q];
-    for (int q = 0; q < STEP; q++) some[q] &= keep[q];
-    memcpy(to, some, sizeof some);
+        for (int q = 0; q < STEP; q++) ((word *)to)[q] = (word)((const pair *)from)[q] & keep[q];
 }
 
 /* `n` rows of a plane, every sy-th from row y on, as the tap sees them whose first column is x. What is written too much lies in
@@ -64,7 +61,10 @@ HG_INLINE void load_rows(const hg_view *v, const float *plane, const float *end,
     const float *whole = plane + y * v->w + x; /* what the margins would be */
     const bool short_row = width <= SHORT && step <= 2;
     word keep[SHORT];
-    for (int64_t i = 0; short_row && i < width + STEP && i < SHORT; i++) keep[i] = i >= lo && i < hi ? ~(word)0 : 0;
+    if (short_row) { /* as words, so that they are made by vectors */
+        const word first = (word)lo, some = (word)(hi - lo);
+        for (word i = 0; i < SHORT; i++) keep[i] = i - first < some ? ~(word)0 : 0;
+    }
     for (; n > 0; n--, y += v->sy, to += width, from += v->sy * v->w, whole += v->sy * v->w)
         if (y < 0 || y >= v->h || lo == hi) {
             clear(to, width);
