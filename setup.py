@@ -86,6 +86,9 @@ def flags_of(source: str, compiler: str) -> list[str]:
     flags += (
         loop_flags(compiler, path.stem in UNROLLED, path.stem in LONG) if path.stem in LOOPS else call_flags(compiler)
     )
+    if "gcc" in compiler and platform.machine() in ("x86_64", "AMD64"):
+        # For a hundred bytes `rep stos` takes as long as all the rest of a call, or of a row.
+        flags += [f"-mmem{what}-strategy=vector_loop:512:noalign,libcall:-1:noalign" for what in ("set", "cpy")]
     if "gcc" in compiler and path.stem not in JOINED:
         # Padding is a sixtieth of the library, and nothing is faster for it but short functions that call one another.
         flags += ["-falign-loops=1", "-falign-jumps=1", *["-falign-functions=1"] * (path.stem in LOOPS)]
@@ -111,11 +114,7 @@ def loop_flags(compiler: str, unrolled: bool, long: bool) -> list[str]:
 
 def call_flags(compiler: str) -> list[str]:
     """Code for calls is small, and moves structs by their fields: a vector load of fields stored one by one has to wait."""
-    flags = ["-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
-    if "gcc" in compiler and platform.machine() in ("x86_64", "AMD64"):
-        # For a hundred bytes `rep stos` takes as long as all the rest of a call.
-        flags += [f"-mmem{what}-strategy=vector_loop:512:noalign,libcall:-1:noalign" for what in ("set", "cpy")]
-    return flags
+    return ["-O2", "-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
 
 def joined_flags(compiler: str) -> list[str]:

@@ -40,11 +40,10 @@ typedef int64_t hg_lanes_i64 __attribute__((vector_size(32), aligned(8), may_ali
 #define HG_JOIN(name, T, type, FOLD, join, ...)                                                                        \
     HG_INLINE T name(const bool fused, const int n, T *lane) {                                                         \
         enum { WHOLE = sizeof(type) / sizeof(T) };                                                                     \
-        for (int half = n / 2; fused && half >= WHOLE; half /= 2)                                                      \
-            for (int k = 0; k < half; k++) {                                                                           \
-                const T a = lane[k], b = lane[k + half];                                                               \
-                lane[k] = (__VA_ARGS__);                                                                               \
-            }                                                                                                          \
+        HG_UNROLLED for (int half = n / 2; fused && half >= WHOLE; half /= 2) for (int k = 0; k < half; k++) {         \
+            const T a = lane[k], b = lane[k + half];                                                                   \
+            lane[k] = (__VA_ARGS__);                                                                                   \
+        }                                                                                                              \
         if (fused && n >= WHOLE) {                                                                                     \
             type x = *(const type *)lane;                                                                              \
             FOLD(x, join);                                                                                             \
