@@ -41,6 +41,9 @@ void hg_slab_load(const hg_view *v, const float *image, int64_t channels, int64_
 void hg_mix(int64_t n, int64_t n_taps, const int32_t *at, const float *weight, const float *slab, float *to);
 float hg_dot(int64_t n, const float *x, const float *y);
 
+/* Rounded down. */
+static inline int64_t hg_floor_div(int64_t x, int64_t y) { return x / y - (x % y < 0); }
+
 /* to[i] += x (k_conv.c) */
 void hg_add_number(int64_t n, float x, float *to);
 

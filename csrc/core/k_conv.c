@@ -260,15 +260,13 @@ hg_status hg_conv_output(hg_ctx *cx, const hg_conv_shape *s, const float *image,
 
 /* ---- The gradient of the images ---------------------------------------------------------------------------------------------- */
 
-static int64_t floor_div(int64_t x, int64_t y) { return x / y - (x % y < 0); }
-
 /* Which taps (of one dimension) reach pixels that leave remainder r, and how far from the pixel's place their output lies. */
 static int64_t reach(int64_t r, int64_t k, int64_t stride, int64_t padding, int64_t dilation, int64_t *tap,
                      int64_t *far) {
     int64_t n = 0;
     for (int64_t i = 0; i < k; i++) {
         int64_t at = r + padding - i * dilation;
-        if (at - floor_div(at, stride) * stride == 0) tap[n] = i, far[n++] = floor_div(at, stride);
+        if (at - hg_floor_div(at, stride) * stride == 0) tap[n] = i, far[n++] = hg_floor_div(at, stride);
     }
     return n;
 }

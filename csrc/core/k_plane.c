@@ -6,8 +6,10 @@
    channels of the result are summed up together, so that each vector that was read, and each weight, is used for
    several products. The gradient of the weights is made of the same vectors: for some taps and channels of the output a vector of
    sums each, through all rows of an image, whose lanes are added up at last. It costs the lanes that the last vector of a row
-   leaves empty. */
+   leaves empty. Where windows are two columns apart and every channel stands alone, the image's even and odd columns are planes of
+   their own, in which what neighbours see lies side by side. */
 #include "conv_impl.h"
+#include "cpu_impl.h"
 #include "nn_impl.h"
 #include "pool_impl.h"
 
@@ -29,50 +31,78 @@ enum {
 /* An image with zeros around it, for some rows of results. */
 typedef struct frame {
     const hg_plane_tiles *m;
-    int64_t pitch, plane, low, above, rows; /* above: rows beside those of stride by stride; rows: of results */
-    int32_t *at;                            /* of each channel and tap; owned */
+    int64_t parts, pitch, plane; /* parts: planes of a channel */
+    int64_t low, above, rows;    /* above: rows beside those of stride by stride; rows: of results */
+    int32_t *at;                 /* of each channel and tap; owned */
 } frame;
 
 /* Are the vectors of a row nearly full, do neighbours see neighbours, and is it no giant? `tall` rows see one another. */
 static bool fits(const hg_view *v, int64_t channels, int64_t tall) {
     double pitch = (double)v->w + 2.0 * (double)v->wide, rows = 16.0 * (double)v->sy + 5.0 * (double)tall;
-    return v->sx == 1 && v->n_y > 0 && v->n_x > 0 && hg_whole(v->wide, LANES) * 4 <= v->wide * 5 &&
+    return v->n_y > 0 && v->n_x > 0 && hg_whole(v->wide, LANES) * 4 <= v->wide * 5 &&
            (double)channels * pitch * rows < LARGEST;
 }
 
 /* For at most so many rows of results, in about so many numbers. */
 static hg_status frame_begin(hg_ctx *cx, const hg_view *v, int64_t channels, int64_t most, int64_t room, frame *f) {
-    int64_t end = v->y[0], left = 0, right = v->w;
-    *f = (frame){.m = hg_get_plane_tiles(), .low = v->y[0]};
+    const int64_t parts = v->sx;
+    int64_t end = v->y[0], left = 0, right = (v->w + parts - 1) / parts;
+    *f = (frame){.m = hg_get_plane_tiles(), .low = v->y[0], .parts = parts};
     for (int64_t i = 1; i < v->n_y; i++) f->low = hg_least(f->low, v->y[i]), end = hg_most(end, v->y[i]);
-    for (int64_t j = 0; j < v->n_x; j++) left = hg_most(left, -v->x[j]), right = hg_most(right, v->x[j] + v->wide);
+    for (int64_t j = 0; j < v->n_x; j++) {
+        const int64_t x = hg_floor_div(v->x[j], parts);
+        left = hg_most(left, -x), right = hg_most(right, x + v->wide);
+    }
     /* Zeros in front of a row are those behind the one above. */
-    f->pitch = hg_whole(hg_most(v->w, right - left), LANES) + hg_whole(left, LANES);
+    f->pitch = hg_whole(hg_most((v->w + parts - 1) / parts, right - left), LANES) + hg_whole(left, LANES);
     f->above = end - f->low + 1 - v->sy;
     /* Not too many rows are copied twice. */
-    f->rows = hg_most((room / (channels * f->pitch) - f->above) / v->sy, 4 * hg_most(f->above, 0) / v->sy + 1);
+    f->rows = hg_most((room / (channels * parts * f->pitch) - f->above) / v->sy, 4 * hg_most(f->above, 0) / v->sy + 1);
     f->rows = hg_least(hg_whole(f->rows, f->m->high), most);
     f->plane = (f->rows * v->sy + f->above) * f->pitch;
     if (!(f->at = hg_mem(cx, (size_t)(channels * v->n_y * v->n_x) * sizeof *f->at))) return HG_MEMORY;
     int32_t *at = f->at;
     for (int64_t c = 0; c < channels; c++)
-        for (int64_t t = 0; t < v->n_y * v->n_x; t++)
-            *at++ = (int32_t)(c * f->plane + (v->y[t / v->n_x] - f->low) * f->pitch + v->x[t % v->n_x]);
+        for (int64_t t = 0; t < v->n_y * v->n_x; t++) {
+            const int64_t x = hg_floor_div(v->x[t % v->n_x], parts), part = v->x[t % v->n_x] - x * parts;
+            *at++ = (int32_t)((c * parts + part) * f->plane + (v->y[t / v->n_x] - f->low) * f->pitch + x);
+        }
     return HG_OK;
 }
 
 static int64_t frame_room(const frame *f, int64_t channels) {
-    return channels * f->plane + (2 + HG_RAKE) * f->pitch + LANES;
+    return channels * f->parts * f->plane + (2 + HG_RAKE) * f->pitch + LANES;
 }
+
+/* Rows [y, y + n) of an image (h, w), the even columns and the odd ones, to rows `pitch` apart with zeros behind them. */
+HG_INLINE void split_body(const bool fused, const float *image, int64_t h, int64_t w, int64_t y, int64_t n,
+                          float *restrict even, float *restrict odd, int64_t pitch) {
+    (void)fused;
+    for (image += y * w; n > 0; n--, y++, image += w, even += pitch, odd += pitch) {
+        const int64_t some = y >= 0 && y < h ? w : 0;
+        for (int64_t i = 0; i < some / 2; i++) even[i] = image[2 * i], odd[i] = image[2 * i + 1];
+        for (int64_t i = some / 2; i < pitch; i++) even[i] = odd[i] = 0;
+        if (some % 2) even[some / 2] = image[some - 1];
+    }
+}
+HG_VECTOR_FEW(split,
+              (const float *image, int64_t h, int64_t w, int64_t y, int64_t n, float *even, float *odd, int64_t pitch),
+              image, h, w, y, n, even, odd, pitch)
 
 /* What `rows` rows of results from `row` on see; where the first one's column 0 is. */
 static const float *frame_load(const frame *f, const hg_view *v, int64_t channels, const float *image, int64_t row,
                                int64_t rows, float *space) {
     float *first = space + f->pitch, *plane = first;
-    for (int64_t c = 0; c < channels; c++, image += v->h * v->w, plane += f->plane) {
+    for (int64_t c = 0; c < channels; c++, image += v->h * v->w, plane += f->parts * f->plane) {
         /* The zeros in front of its first row: the plane before it ends with them, if all its rows are there. */
-        if (c == 0 || rows < f->rows) memset(plane - f->pitch, 0, (size_t)f->pitch * sizeof *plane);
-        f->m->frame(image, v->h, v->w, row * v->sy + f->low, rows * v->sy + f->above, plane, f->pitch);
+        for (int64_t q = 0; q < f->parts; q++)
+            if (c + q == 0 || rows < f->rows)
+                memset(plane + q * f->plane - f->pitch, 0, (size_t)f->pitch * sizeof *plane);
+        const int64_t y = row * v->sy + f->low, n = rows * v->sy + f->above;
+        if (f->parts == 1)
+            f->m->frame(image, v->h, v->w, y, n, plane, f->pitch);
+        else
+            split(image, v->h, v->w, y, n, plane, plane + f->plane, f->pitch);
     }
     return first;
 }
@@ -83,6 +113,7 @@ bool hg_planes_suit(const hg_results *r) {
     const hg_view *v = &r->v;
     /* With many channels vectors of these are as good, unless all of a row's are full, and better for a single row. */
     const int64_t most = v->high == 1 ? LANES - 1 : v->wide % LANES ? FEW_CHANNELS : MOST_CHANNELS;
+    if (v->sx > (r->in == 1 && r->out == 1 ? 2 : 1)) return false;
     return r->out <= most && v->n_y > 0 && fits(v, r->in, llabs(v->y[v->n_y - 1] - v->y[0]) + 1);
 }
 
@@ -174,7 +205,7 @@ typedef struct weight_job {
 
 bool hg_planes_weight_suits(const hg_conv_shape *s) {
     const hg_view v = {.w = s->w, .wide = s->ow, .sx = s->sw, .sy = s->sh, .n_y = s->kh, .n_x = s->kw};
-    return s->kw > 1 && s->in_channels * s->out_channels * s->kh * s->kw * LANES <= MOST_SUMS &&
+    return s->kw > 1 && s->in_channels * s->out_channels * s->kh * s->kw * LANES <= MOST_SUMS && s->sw == 1 &&
            fits(&v, s->in_channels, (s->kh - 1) * s->dh + 1);
 }
 

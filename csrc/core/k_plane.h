@@ -19,27 +19,28 @@ TARGET static void NAME(frame)(const float *image, int64_t h, int64_t w, int64_t
    times weights (k, m), and the bias. */
 TARGET HG_INLINE void NAME(see)(const int m, const hg_sight *s, const float *a, const float *weight, const float *bias,
                                 float *c) {
-    for (int64_t y = 0; y < s->high; y += HIGH, a += HIGH * s->a_row, c += HIGH * s->c_row) {
+    const int high = m <= 2 ? 4 : HIGH; /* so that enough of them are under way */
+    for (int64_t y = 0; y < s->high; y += high, a += high * s->a_row, c += high * s->c_row) {
         const int64_t left = s->high - y;
-        int64_t down[HIGH], up[HIGH]; /* what would lie behind the last row is the last */
-        for (int r = 0; r < HIGH; r++)
+        int64_t down[4], up[4]; /* what would lie behind the last row is the last */
+        for (int r = 0; r < high; r++)
             down[r] = hg_least(r, left - 1) * s->a_row, up[r] = hg_least(r, left - 1) * s->c_row;
         for (int64_t x = 0; x < s->wide; x += LANES) {
             const float *by = weight, *from = a + x;
-            VEC sum[HG_MOST_SEE][HIGH], seen[HIGH];
+            VEC sum[HG_MOST_SEE][4], seen[4];
 #pragma GCC unroll 8
             for (int o = 0; o < m; o++)
 #pragma GCC unroll 4
-                for (int r = 0; r < HIGH; r++) sum[o][r] = ZERO;
+                for (int r = 0; r < high; r++) sum[o][r] = ZERO;
             for (const int32_t *at = s->at, *end = at + s->k; at < end; at++, by += m) {
                 const float *tap = from + *at;
 #pragma GCC unroll 4
-                for (int r = 0; r < HIGH; r++) seen[r] = LOAD(tap + down[r]);
+                for (int r = 0; r < high; r++) seen[r] = LOAD(tap + down[r]);
 #pragma GCC unroll 8
                 for (int o = 0; o < m; o++) {
                     const VEC one = SPREAD(by[o]);
 #pragma GCC unroll 4
-                    for (int r = 0; r < HIGH; r++) sum[o][r] = FMA(one, seen[r], sum[o][r]);
+                    for (int r = 0; r < high; r++) sum[o][r] = FMA(one, seen[r], sum[o][r]);
                 }
             }
             const MASK some = SOME(s->wide - x);
@@ -47,12 +48,12 @@ TARGET HG_INLINE void NAME(see)(const int m, const hg_sight *s, const float *a, 
 #pragma GCC unroll 8
                 for (int o = 0; o < m; o++)
 #pragma GCC unroll 4
-                    for (int r = 0; r < HIGH; r++) sum[o][r] = ADD(sum[o][r], SPREAD(bias[o]));
+                    for (int r = 0; r < high; r++) sum[o][r] = ADD(sum[o][r], SPREAD(bias[o]));
             float *to = c + x;
 #pragma GCC unroll 8
             for (int o = 0; o < m; o++, to += s->c_plane)
 #pragma GCC unroll 4
-                for (int r = 0; r < HIGH; r++) STORE_SOME(to + up[r], some, sum[o][r]);
+                for (int r = 0; r < high; r++) STORE_SOME(to + up[r], some, sum[o][r]);
         }
     }
 }
