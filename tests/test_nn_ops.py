@@ -515,3 +515,13 @@ def test_a_batch_norm_in_evaluation_saves_the_running_statistics_alone():
     m.running_mean.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("n", (1, 4, 7, 16, 33, 100, 768))
+def test_rows_of_doubles_are_normalised_as_doubles(n):
+    rng = np.random.default_rng(n)
+    x, weight, bias = rng.standard_normal((5, n)) + 3, rng.standard_normal(n), rng.standard_normal(n)
+    got = F.layer_norm(torch.from_numpy(x), (n,), *map(torch.from_numpy, (weight, bias)))
+    away = x - x.mean(1, keepdims=True)
+    want = away / np.sqrt((away**2).mean(1, keepdims=True) + 1e-5) * weight + bias
+    np.testing.assert_allclose(got.numpy(), want, rtol=1e-10, atol=1e-10)

@@ -174,3 +174,23 @@ def test_of_several_mistakes_the_one_is_named_that_pytorch_sees_first(name, shap
     added, left, right = (torch.ones(shape) for shape in shapes)
     with pytest.raises(RuntimeError, match=words):
         getattr(torch, name)(added, left.long(), right)
+
+
+@pytest.mark.parametrize("m, k", [(1, 5000), (3, 5000), (5000, 3), (33, 70), (300, 301)])
+def test_products_of_doubles_with_a_vector(m, k):
+    rng = np.random.default_rng(k)
+    a, v, u = rng.standard_normal((m, k)), rng.standard_normal((k, 2)), rng.standard_normal(m)
+    x, w, y = torch.from_numpy(a), torch.from_numpy(v)[:, 1], torch.from_numpy(u)
+    for got, want in [
+        (x @ w, a @ v[:, 1]),
+        (w @ x.t(), a @ v[:, 1]),
+        (x.t() @ y, u @ a),
+        (y @ x, u @ a),
+        (x[:, ::2] @ w[::2], a[:, ::2] @ v[::2, 1]),
+        (torch.addmv(y, x, w, beta=2, alpha=3), 2 * u + 3 * (a @ v[:, 1])),
+        (torch.addmv(torch.full((m,), float("nan")).double(), x, w, beta=0), a @ v[:, 1]),
+    ]:
+        np.testing.assert_allclose(got.numpy(), want, rtol=1e-10, atol=1e-10)
+    x[0, 0] = float("nan")
+    w[0] = y[0] = 0
+    assert (x @ w)[0].isnan() and (y @ x)[0].isnan()

@@ -27,6 +27,8 @@ typedef void (*sgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRAN
                          const float *, int, const float *, int, float, float *, int);
 typedef void (*dgemm_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, enum CBLAS_TRANSPOSE, int, int, int, double,
                          const double *, int, const double *, int, double, double *, int);
+typedef void (*dgemv_fn)(enum CBLAS_ORDER, enum CBLAS_TRANSPOSE, int, int, double, const double *, int, const double *,
+                         int, double, double *, int);
 
 enum { ROW_MAJOR = 101 }; /* LAPACKE's */
 typedef int (*syevd_fn)(int, char, char, int, double *, int, double *);
@@ -40,11 +42,12 @@ struct hg_blas {
     void *handle;
     sgemm_fn sgemm; /* NULL: there is no BLAS */
     dgemm_fn dgemm;
+    dgemv_fn dgemv;
     syevd_fn syevd; /* NULL: there is no LAPACK with it */
     gesdd_fn gesdd;
 };
 
-enum { ENOUGH = 8192 }; /* multiplications from which BLAS pays */
+enum { ENOUGH = 8192, ENOUGH_BY_VECTOR = 1024 }; /* multiplications from which BLAS pays */
 
 static const struct hg_blas none;
 
@@ -65,9 +68,10 @@ static void load(struct hg_blas *b, const char *path) {
     if (!b->handle) return;
     for (int i = 0; i < 2 && !b->sgemm; i++) {
         void *s = symbol(b->handle, prefixes[i], "cblas_sgemm"), *d = symbol(b->handle, prefixes[i], "cblas_dgemm");
+        void *v = symbol(b->handle, prefixes[i], "cblas_dgemv");
         void *threads = symbol(b->handle, prefixes[i], "openblas_set_num_threads");
-        if (!s || !d) continue;
-        memcpy(&b->sgemm, &s, sizeof s), memcpy(&b->dgemm, &d, sizeof d);
+        if (!s || !d || !v) continue;
+        memcpy(&b->sgemm, &s, sizeof s), memcpy(&b->dgemm, &d, sizeof d), memcpy(&b->dgemv, &v, sizeof v);
         s = symbol(b->handle, prefixes[i], "LAPACKE_dsyevd"), d = symbol(b->handle, prefixes[i], "LAPACKE_dgesdd");
         memcpy(&b->syevd, &s, sizeof s), memcpy(&b->gesdd, &d, sizeof d);
         if (threads) {
@@ -161,8 +165,7 @@ enum { DEEP = 128, WIDE = 32 };
             for (; p + 16 <= k; p += 16)                                                                               \
                 for (int j = 0; j < 16; j++) part[j] = FMA(a[p + j], b[p + j], part[j]);                               \
             for (; p < k; p++) sum += a[p] * b[p];                                                                     \
-            for (int half = 8; half; half /= 2)                                                                        \
-                for (int j = 0; j < half; j++) part[j] += part[j + half];                                              \
+            HG_UNROLLED for (int half = 8; half; half /= 2) for (int j = 0; j < half; j++) part[j] += part[j + half];  \
             c[i * ldc] = alpha * (sum + part[0]) + (beta == 0 ? 0 : beta * c[i * ldc]);                                \
         }                                                                                                              \
     }                                                                                                                  \
@@ -184,7 +187,8 @@ static void multiply(hg_lib *lib, const hg_gemm_args *p) {
         for (int64_t i = 0; i < m; i++)
             memcpy((char *)p->c + (size_t)(i * ldc) * size, (const char *)p->add + (size_t)(i * p->add_row) * size,
                    (size_t)n * size);
-    bool large = k > 0 && (m >= ENOUGH || n >= ENOUGH || k >= ENOUGH || m * n >= ENOUGH || m * n * k >= ENOUGH);
+    int64_t enough = p->d == HG_F64 && (m == 1 || n == 1) ? ENOUGH_BY_VECTOR : ENOUGH;
+    bool large = k > 0 && (m >= enough || n >= enough || k >= enough || m * n >= enough || m * n * k >= enough);
     bool narrow = fits(m) && fits(n) && fits(k) && fits(lda) && fits(ldb) && fits(ldc);
     const struct hg_blas *blas = large && narrow ? blas_of(lib) : &none;
     if (blas->sgemm) {
@@ -197,6 +201,12 @@ static void multiply(hg_lib *lib, const hg_gemm_args *p) {
         if (p->d == HG_F32)
             blas->sgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, (float)p->alpha, p->a, (int)lda, p->b, (int)ldb,
                         (float)beta, p->c, (int)ldc);
+        else if (n == 1)
+            blas->dgemv(CblasRowMajor, x, (int)(p->ta ? k : m), (int)(p->ta ? m : k), p->alpha, p->a, (int)lda, p->b,
+                        p->tb ? 1 : (int)ldb, beta, p->c, (int)ldc);
+        else if (m == 1)
+            blas->dgemv(CblasRowMajor, p->tb ? CblasNoTrans : CblasTrans, (int)(p->tb ? n : k), (int)(p->tb ? k : n),
+                        p->alpha, p->b, (int)ldb, p->a, p->ta ? (int)lda : 1, beta, p->c, 1);
         else
             blas->dgemm(CblasRowMajor, x, y, (int)m, (int)n, (int)k, p->alpha, p->a, (int)lda, p->b, (int)ldb, beta,
                         p->c, (int)ldc);

@@ -4,14 +4,17 @@
 /* Rounded once, as PyTorch's results are: what is left where a constant's mean is taken away. A float's product is exact in
    double, for code without vectors. */
 HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
-    return fused ? (REAL)__builtin_fmaf((float)a, (float)b, (float)c) : (REAL)((double)a * (double)b + (double)c);
+    if (!fused) return (REAL)((double)a * (double)b + (double)c);
+    return sizeof(REAL) == sizeof(float) ? (REAL)__builtin_fmaf((float)a, (float)b, (float)c)
+                                         : (REAL)__builtin_fma((double)a, (double)b, (double)c);
 }
 
 /* Sums over n values: of them, of their squared distances from the mean, of g times their distance from it. In blocks of
    running sums, which the compiler makes vectors of, added up in double: two passes for a variance cancel nothing. */
 #define SUM_IN_LANES(term)                                                                                             \
     double total = 0;                                                                                                  \
-    const int wide = fused ? LANES : FEW;                                                                              \
+    const int wide = fused ? LANES / (int)(sizeof(REAL) / sizeof(float)) : FEW,                                        \
+              some = sizeof(KERNEL(hg_lanes)) / sizeof(REAL);                                                          \
     int64_t i = 0;                                                                                                     \
     while (n - i >= wide) {                                                                                            \
         REAL lane[LANES] = {0};                                                                                        \
@@ -20,10 +23,10 @@ HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
             for (int k = 0; k < wide; k++) lane[k] += term(REAL, i + k);                                               \
         total += (double)KERNEL(hg_sum_lanes)(fused, wide, lane);                                                      \
     }                                                                                                                  \
-    if (fused && n - i >= HG_LANES) {                                                                                  \
-        REAL last[HG_LANES];                                                                                           \
-        HG_ROLLED for (int k = 0; k < HG_LANES; k++) last[k] = term(REAL, i + k);                                      \
-        total += (double)KERNEL(hg_sum_lanes)(fused, HG_LANES, last), i += HG_LANES;                                   \
+    if (fused && n - i >= some) {                                                                                      \
+        KERNEL(hg_lanes) last = {0};                                                                                   \
+        for (; n - i >= some; i += some) last += term(KERNEL(hg_lanes), i);                                            \
+        total += (double)KERNEL(hg_sum_lanes)(fused, some, (REAL *)&last);                                             \
     }                                                                                                                  \
     HG_ROLLED for (; i < n; i++) total += (double)(term(REAL, i));                                                     \
     return total

@@ -48,11 +48,10 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18, M
                             L x = (L)in[i + l];                                                                        \
                             lane[l] = (STEP);                                                                          \
                         }                                                                                              \
-                    for (int half = wide / 2; half; half /= 2)                                                         \
-                        for (int l = 0; l < half; l++) {                                                               \
-                            A a = lane[l], b = lane[l + half];                                                         \
-                            lane[l] = (MERGE);                                                                         \
-                        }                                                                                              \
+                    HG_UNROLLED for (int half = wide / 2; half; half /= 2) for (int l = 0; l < half; l++) {            \
+                        A a = lane[l], b = lane[l + half];                                                             \
+                        lane[l] = (MERGE);                                                                             \
+                    }                                                                                                  \
                     A a = total, b = lane[0];                                                                          \
                     total = (MERGE);                                                                                   \
                 }                                                                                                      \
@@ -228,29 +227,38 @@ const hg_fold hg_fold_prod = {
     .name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .merge = &hg_fold_prod, .first_f = 1, .first_i = 1};
 
 /* NaN stays once it is there. In a row of float32 it is looked for beside the extreme, which is then a comparison of vectors. */
-#define EXTREME(id, first, is_beyond)                                                                                  \
+#define EXTREME(id, first, is_beyond, BEYOND)                                                                          \
     FOLD_BODY_KEPT(id##_f32, float, float, float, double, first, (x is_beyond a) | (x != x) ? x : a,                   \
                    (b is_beyond a) | (b != b) ? b : a)                                                                 \
     HG_INLINE double row_##id(const bool fused, const float *in, int64_t n, double found) {                            \
-        float lane[LANES], best = (float)found;                                                                        \
-        int32_t odd[LANES] = {0}, is_odd = best != best;                                                               \
+        enum { SOME = sizeof(hg_lanes_f32) / sizeof(float) };                                                          \
+        float best = (float)found;                                                                                     \
+        bool is_odd = best != best;                                                                                    \
         int64_t i = 0;                                                                                                 \
-        for (int l = 0; l < LANES; l++) lane[l] = (float)(first);                                                      \
-        for (; n - i >= LANES; i += LANES)                                                                             \
-            for (int l = 0; l < LANES; l++) {                                                                          \
-                odd[l] |= in[i + l] != in[i + l];                                                                      \
-                lane[l] = in[i + l] is_beyond lane[l] ? in[i + l] : lane[l];                                           \
-            }                                                                                                          \
-        if (n - i >= QUAD)                                                                                             \
-            for (int l = 0; l < QUAD; l++) {                                                                           \
-                odd[l] |= in[i + l] != in[i + l];                                                                      \
-                lane[l] = in[i + l] is_beyond lane[l] ? in[i + l] : lane[l];                                           \
-            }                                                                                                          \
-        if (n - i >= QUAD) i += QUAD;                                                                                  \
-        if (i) {                                                                                                       \
+        if (n >= 2 * LANES) {                                                                                          \
+            float lane[LANES];                                                                                         \
+            int32_t odd[LANES] = {0};                                                                                  \
+            for (int l = 0; l < LANES; l++) lane[l] = (float)(first);                                                  \
+            for (; n - i >= LANES; i += LANES)                                                                         \
+                for (int l = 0; l < LANES; l++) {                                                                      \
+                    odd[l] |= in[i + l] != in[i + l];                                                                  \
+                    lane[l] = in[i + l] is_beyond lane[l] ? in[i + l] : lane[l];                                       \
+                }                                                                                                      \
             const float of_lanes = hg_##id##_lanes_f32(fused, LANES, lane);                                            \
             best = of_lanes is_beyond best ? of_lanes : best;                                                          \
-            is_odd |= hg_any_lanes_i32(fused, LANES, odd);                                                             \
+            is_odd |= hg_any_lanes_i32(fused, LANES, odd) != 0;                                                        \
+        }                                                                                                              \
+        if (n - i >= SOME) {                                                                                           \
+            hg_lanes_f32 most = *(const hg_lanes_f32 *)(in + i);                                                       \
+            hg_lanes_i32 odd = most != most;                                                                           \
+            for (i += SOME; n - i >= SOME; i += SOME) {                                                                \
+                const hg_lanes_f32 x = *(const hg_lanes_f32 *)(in + i);                                                \
+                odd |= x != x;                                                                                         \
+                most = BEYOND(x, most);                                                                                \
+            }                                                                                                          \
+            const float of_lanes = hg_##id##_lanes_f32(fused, SOME, (float *)&most);                                   \
+            best = of_lanes is_beyond best ? of_lanes : best;                                                          \
+            is_odd |= hg_any_lanes_i32(fused, SOME, (int32_t *)&odd) != 0;                                             \
         }                                                                                                              \
         for (; i < n; i++) is_odd |= in[i] != in[i], best = in[i] is_beyond best ? in[i] : best;                       \
         return is_odd ? (double)NAN : (double)best;                                                                    \
@@ -269,7 +277,7 @@ const hg_fold hg_fold_prod = {
     FAST_FOLD(id##_f64, double, double, double, first, (x is_beyond a) | (x != x) ? x : a,                             \
               (b is_beyond a) | (b != b) ? b : a)
 FOLD_INTS(max, INT64_MIN, x > a ? x : a, b > a ? b : a)
-EXTREME(max, -INFINITY, >)
+EXTREME(max, -INFINITY, >, HG_LARGER_F32)
 const hg_fold hg_fold_max = {.name = "max",
                              .loop = {INT_ROWS(max), [HG_F32] = long_max_f32, [HG_F64] = max_f64},
                              .merge = &hg_fold_max,
@@ -277,7 +285,7 @@ const hg_fold hg_fold_max = {.name = "max",
                              .first_i = INT64_MIN};
 
 FOLD_INTS(min, INT64_MAX, x < a ? x : a, b < a ? b : a)
-EXTREME(min, INFINITY, <)
+EXTREME(min, INFINITY, <, HG_SMALLER_F32)
 const hg_fold hg_fold_min = {.name = "min",
                              .loop = {INT_ROWS(min), [HG_F32] = long_min_f32, [HG_F64] = min_f64},
                              .merge = &hg_fold_min,

@@ -40,12 +40,12 @@ enum { TOGETHER = 8, FEW_TOGETHER = 8192 }; /* so many values stay in the first 
 #undef KERNEL_BODY
 #undef KERNEL_VERSIONS
 #undef KERNEL_FEW
-#define REAL              double
-#define KERNEL(name)      name##_f64
-#define KERNEL_BODY(name) name##_f64_body
-#define KERNEL_VERSIONS(name)                                                                                          \
+#define REAL                  double
+#define KERNEL(name)          name##_f64
+#define KERNEL_BODY(name)     name##_f64_body
+#define KERNEL_VERSIONS(name) HG_VECTOR_FEW(name##_f64, (void *arg, int64_t begin, int64_t end), arg, begin, end)
+#define KERNEL_FEW(name)                                                                                               \
     HG_SMALL static void name##_f64(void *arg, int64_t begin, int64_t end) { name##_f64_body(false, arg, begin, end); }
-#define KERNEL_FEW KERNEL_VERSIONS
 #include "k_norm.h"
 #undef REAL
 #undef KERNEL
