@@ -135,6 +135,10 @@ for _size, _kernel, _stride in ((29, 7, 1), (28, 5, 2), (21, 3, 1)):
             lambda x, w: F.conv2d(x, w, None, by, k // 2, groups=3),
             numbers(6 * s * s, scale=0.1).view(2, 3, s, s), numbers(3 * k * k, 1).view(3, 1, k, k))
     )  # fmt: skip
+CASES["rounding to half precision"] = lambda: [
+    (numbers(n).double() * 10.0**e).to(one).to(other)
+    for n in LENGTHS for e in (-8, -4, 0, 3) for one in (torch.float64, torch.bfloat16, torch.float16)
+    for other in (torch.float16, torch.bfloat16, torch.float64, torch.int32, torch.bool)]  # fmt: skip
 CASES["gradient of max_pool2d"] = lambda: gradients(
     lambda x: F.max_pool2d(x, 3, 2, 1), numbers(2 * 3 * 19 * 40).view(2, 3, 19, 40)
 )

@@ -55,13 +55,13 @@
 FROM_ALL(U8, uint8_t, TO_U8,                S,   S,   S,   S,   F,   S,   F,   S,   S,   S)
 FROM_ALL(I8, int8_t, TO_I8,                 S,   S,   S,   S,   S,   S,   S,   S,   S,   S)
 FROM_ALL(I16, int16_t, TO_I16,              S,   S,   S,   S,   S,   S,   S,   S,   S,   S)
-FROM_ALL(I32, int32_t, (int32_t),           F,   S,   S,   S,   F,   S,   F,   S,   S,   F)
+FROM_ALL(I32, int32_t, (int32_t),           F,   S,   S,   S,   F,   S,   F,   F,   F,   F)
 FROM_ALL(I64, int64_t, (int64_t),           F,   S,   S,   F,   S,   S,   V,   S,   S,   F)
-FROM_ALL(F16, uint16_t, hg_float_to_half,   S,   S,   S,   S,   S,   S,   V,   S,   S,   S)
+FROM_ALL(F16, uint16_t, hg_float_to_half,   S,   S,   S,   S,   S,   S,   V,   F,   F,   S)
 FROM_ALL(F32, float, (float),               V,   S,   S,   F,   V,   V,   S,   V,   V,   V)
-FROM_ALL(F64, double, (double),             F,   S,   S,   F,   V,   F,   V,   S,   S,   F)
-FROM_ALL(BF16, uint16_t, hg_float_to_bf16,  S,   S,   S,   S,   S,   S,   V,   S,   S,   S)
-FROM_ALL(BOOL, uint8_t, TO_BOOL,            F,   S,   S,   S,   F,   S,   V,   S,   S,   S)
+FROM_ALL(F64, double, (double),             F,   S,   S,   F,   V,   F,   V,   S,   F,   F)
+FROM_ALL(BF16, uint16_t, hg_float_to_bf16,  S,   S,   S,   S,   S,   F,   V,   F,   S,   S)
+FROM_ALL(BOOL, uint8_t, TO_BOOL,            F,   S,   S,   S,   F,   S,   V,   F,   F,   S)
 /* clang-format on */
 #undef S
 #undef F
