@@ -425,3 +425,13 @@ def test_short_rows_are_summed_as_exactly_as_doubles(n):
     for f in (torch.sum, torch.mean, torch.var, torch.linalg.vector_norm):
         got, wanted = f(x, dim=1), f(x.double(), dim=1)
         assert torch.allclose(got.double(), wanted, rtol=3e-7, atol=0), (f.__name__, got, wanted)
+
+
+@pytest.mark.parametrize("n", (3, 4, 7, 16, 31, 32, 33, 64, 65, 100))
+def test_short_rows_of_doubles_and_softmax_see_every_place(n):
+    x = torch.zeros(n, n).fill_diagonal_(3.0)
+    for of in (x, x.double()):
+        assert of.sum(1).tolist() == of.nansum(1).tolist() == [3.0] * n and (of - 1).prod(1).abs().tolist() == [2.0] * n
+    for of, tolerance in ((x * 40, 1e-6), (x.double() * 40, 1e-12)):
+        assert torch.allclose(of.softmax(1), (of > 0).to(of.dtype), rtol=0, atol=tolerance)
+        assert of.log_softmax(1).amax(1).tolist() == [0.0] * n

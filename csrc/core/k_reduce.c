@@ -100,6 +100,9 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18, M
 #define FAST_FOLD(fn, E_, ...)                                                                                         \
     FOLD_BODY(fn, E_, __VA_ARGS__)                                                                                     \
     HG_VECTOR_OF(E_, fn, (FOLD_ARGS), FOLD_NAMES)
+#define FEW_FOLD(fn, ...)                                                                                              \
+    FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
+    HG_VECTOR_FEW(fn, (FOLD_ARGS), FOLD_NAMES)
 #define FOLD(fn, ...)                                                                                                  \
     FOLD_BODY(fn, __VA_ARGS__)                                                                                         \
     PLAIN static void fn(FOLD_ARGS) { fn##_body(false, FOLD_NAMES); }
@@ -119,7 +122,25 @@ enum { LANES = 32, FEW = 4, BLOCK = 4096, ROWS = 16, QUAD = 16, FAR = 1 << 18, M
 
 FOLD_INTS(sum, 0, PLUS(a, x), PLUS(a, b))
 FOLD_BODY(sum_f32, float, double, double, 0, a + x, a + b)
-FAST_FOLD(sum_f64, double, double, double, 0, a + x, a + b)
+FOLD_BODY(sum_f64, double, double, double, 0, a + x, a + b)
+/* Short rows go by one vector. */
+HG_INLINE void any_sum_f64_body(const bool fused, FOLD_ARGS) {
+    enum { SOME = sizeof(hg_lanes_f64) / sizeof(double) };
+    if (step[1] != sizeof(double) || step[0] != 0 || n < SOME || n > 2 * LANES) {
+        sum_f64_body(fused, FOLD_NAMES);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const double *in = (const double *)(const void *)(p[1] + r * row_step);
+        hg_lanes_f64 sum = {0};
+        int64_t i = 0;
+        for (; n - i >= SOME; i += SOME) sum += *(const hg_lanes_f64 *)(in + i);
+        double total = hg_sum_lanes_f64(fused, SOME, (double *)&sum);
+        for (; i < n; i++) total += in[i];
+        *(double *)(void *)(p[0] + r * acc_step) += total;
+    }
+}
+HG_VECTOR_FEW(any_sum_f64, (FOLD_ARGS), FOLD_NAMES)
 
 /* Sums of float32: four numbers of a column, or up to four of a row or sixteen in pairs, are added up in float32 before they join a
    double. The error of that is as large as a unit in the last place of those few, not of the sum. */
@@ -216,13 +237,13 @@ HG_INLINE void long_sum_f32_body(const bool fused, FOLD_ARGS) {
 HG_VECTOR(long_sum_f32, (FOLD_ARGS), FOLD_NAMES)
 
 const hg_fold hg_fold_sum = {
-    .name = "sum", .loop = {INT_ROWS(sum), [HG_F32] = long_sum_f32, [HG_F64] = sum_f64}, .merge = &hg_fold_sum};
+    .name = "sum", .loop = {INT_ROWS(sum), [HG_F32] = long_sum_f32, [HG_F64] = any_sum_f64}, .merge = &hg_fold_sum};
 
-FOLD_FLOATS(FOLD, nansum, double, 0, x != x ? a : a + x, a + b)
+FOLD_FLOATS(FEW_FOLD, nansum, double, 0, x != x ? a : a + x, a + b)
 const hg_fold hg_fold_nansum = {.name = "nansum", .loop = {INT_ROWS(sum), FLOAT_ROWS(nansum)}, .merge = &hg_fold_sum};
 
 FOLD_INTS(prod, 1, TIMES(a, x), TIMES(a, b))
-FOLD_FLOATS(FOLD, prod, double, 1, a *x, a *b)
+FOLD_FLOATS(FEW_FOLD, prod, double, 1, a *x, a *b)
 const hg_fold hg_fold_prod = {
     .name = "prod", .loop = {INT_ROWS(prod), FLOAT_ROWS(prod)}, .merge = &hg_fold_prod, .first_f = 1, .first_i = 1};
 

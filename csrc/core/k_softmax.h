@@ -29,13 +29,14 @@ HG_INLINE float exp_row(const bool fused, int64_t n, float most, const float *x,
     return hg_sum_lanes_f32(fused, SPAN, lane);
 }
 
-HG_INLINE float max_row(const bool fused, int64_t n, const float *x) { /* a NaN shows in the sum */
+/* Of more than HG_LANES values, some of which it looks at twice. A NaN shows in the sum. */
+HG_INLINE float max_row(const bool fused, int64_t n, const float *x) {
     float lane[SPAN];
-    int64_t whole = n / SPAN * SPAN;
-    int left = (int)(n - whole);
-    for (int j = 0; j < SPAN; j++) lane[j] = j < left ? x[whole + j] : -INFINITY;
-    for (int64_t k = 0; k < whole; k += SPAN)
-        for (int j = 0; j < SPAN; j++) lane[j] = x[k + j] > lane[j] ? x[k + j] : lane[j];
+    for (int j = 0; j < HG_LANES; j++) lane[j] = x[j], lane[SPAN - HG_LANES + j] = x[n - HG_LANES + j];
+    for (int64_t k = 0; n > SPAN && k < n; k += SPAN) {
+        const float *from = x + (k < n - SPAN ? k : n - SPAN);
+        for (int j = 0; j < SPAN; j++) lane[j] = from[j] > lane[j] ? from[j] : lane[j];
+    }
     return hg_max_lanes_f32(fused, SPAN, lane);
 }
 
