@@ -325,7 +325,14 @@ def test_triangles_of_any_layout(dtype):
 def test_padding_from_the_row_itself_is_numpys(mode, numpys):
     x = torch.arange(2.0 * 3 * 4 * 5 * 6).view(2, 3, 4, 5, 6)
     x[0, 0, 0, 0, 1], x[1, 2, 3, 4, 5] = float("nan"), float("inf")
-    for t in (x, x.double().transpose(1, 2), x.nan_to_num().short(), x[:0], x.half()[..., ::2]):
+    for t in (
+        x,
+        x.double().transpose(1, 2),
+        x.nan_to_num().short(),
+        x.nan_to_num(0, 0).byte(),
+        x[:0],
+        x.half()[..., ::2],
+    ):
         for pad in (
             (1, 2, 0, 0, 0, 0),
             (2, 1, 3, 1, 1, 2),

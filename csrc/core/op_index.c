@@ -406,6 +406,13 @@ typedef struct moving {
 static void move_some(void *arg, int64_t begin, int64_t end) {
     const moving *m = arg;
     size_t size = hg_tensor_itemsize(m->to);
+    if (!m->add && m->rank == 1 && m->s_to[0] == 1 && m->s_from[0] == 1) { /* short ones are not worth a walk */
+        const size_t bytes = (size_t)m->shape[0] * size;
+        for (int64_t i = begin; i < end; i++)
+            memcpy(m->to->data + (m->put ? m->put[i] : i) * m->step_to,
+                   m->from->data + (m->pick ? m->pick[i] : i) * m->step_from, bytes);
+        return;
+    }
     for (int64_t i = begin; i < end; i++) {
         hg_walk w;
         hg_walk_begin(&w, m->rank, m->shape);
