@@ -826,8 +826,9 @@ def test_a_wrong_setting_names_the_layer_it_was_given_to():
         Mine(1, 2)
 
 
-def test_statistics_of_a_new_layer_were_reset_once():
-    layer = nn.BatchNorm1d(3)
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_statistics_of_a_new_layer_were_reset_once(device):
+    layer = nn.BatchNorm1d(3, device=device)
     assert [b._version for b in layer.buffers()] == [1, 1, 1]
     layer(torch.rand(4, 3))
     assert [b._version for b in layer.buffers()] == [1, 1, 2]

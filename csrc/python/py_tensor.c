@@ -247,11 +247,11 @@ PyObject *py_filled(hg_ctx *cx, PyObject *size, PyObject *number, PyObject *devi
         hg_release(cx, t);
         return py_raise(cx, st);
     }
+    const char *name = number == Py_None ? "empty" : PyFloat_AsDouble(number) != 0 ? "ones" : "zeros";
     PyObject *names = PyTuple_Pack(2, NAME(device), NAME(dtype));
-    PyObject *empty = names ? PyObject_GetAttr(hg_py->module, NAME(empty)) : NULL;
-    PyObject *made = empty ? PyObject_Vectorcall(empty, (PyObject *[]){size, device, dtype}, 1, names) : NULL;
-    if (made && number != Py_None) Py_SETREF(made, PyObject_CallMethodOneArg(made, NAME(fill_), number));
-    Py_XDECREF(empty);
+    PyObject *maker = names ? PyObject_GetAttrString(hg_py->module, name) : NULL;
+    PyObject *made = maker ? PyObject_Vectorcall(maker, (PyObject *[]){size, device, dtype}, 1, names) : NULL;
+    Py_XDECREF(maker);
     Py_XDECREF(names);
     return made;
 }

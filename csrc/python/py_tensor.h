@@ -36,7 +36,7 @@ bool py_asked(const char *name, PyObject *self, PyObject *const *args, Py_ssize_
 
 /* What Parameter(empty(size, device=device, dtype=dtype)) is, in one call; device and dtype may be None. New. */
 PyObject *py_empty_parameter(PyObject *size, PyObject *device, PyObject *dtype);
-/* full(size, number, device=device, dtype=dtype), or empty() where number is None; new. */
+/* zeros(size, device=device, dtype=dtype), ones() where number is 1, empty() where it is None; new. */
 PyObject *py_filled(hg_ctx *cx, PyObject *size, PyObject *number, PyObject *device, PyObject *dtype);
 /* Call an op that makes one tensor: new, or NULL with the exception set. */
 PyObject *py_call_op(hg_ctx *cx, int id, const hg_arg *a, int n);
