@@ -6,13 +6,21 @@ from . import _C
 
 _READING = {
     "item": "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a Tensor, please "
-    "try to rewrite what you're doing with other operations.",
-    "bool": "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that yet.",
+    "try to rewrite what you're doing with other operations. If error is occurring somewhere inside PyTorch internals, please "
+    "file a bug report.",
+    "bool": "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that yet, "
+    "please file an issue at https://github.com/pytorch/pytorch/issues .",
     "data": "Cannot access data pointer of Tensor that doesn't have storage",
     ".data": "accessing `data` under vmap transform is not allowed",
     ".data=": "mutating directly with `.data` under vmap transform is not allowed.",
 }
 _READING["numpy"] = _READING["data"]
+_ISSUE = "Please file an issue at https://github.com/pytorch/pytorch/issues if you need this feature."
+# How ops name themselves where they may not write: PyTorch's rules for these speak of themselves so, the rest is "aten::".
+_ARITHMETIC = frozenset(
+    "add_ sub_ mul_ multiply_ div_ divide_ true_divide_ copy_ masked_fill_ clamp_min_ clamp_max_ logical_and_ logical_or_ logical_xor_".split()
+)
+_OWN_RULE = frozenset("fill_ index_fill_ index_add_ index_put_ scatter_add_ scatter_reduce_".split())
 _DYNAMIC = frozenset("nonzero nonzero_numpy where _unique2 _unique_dim _unique_consecutive".split())
 
 
@@ -100,15 +108,20 @@ def _refuse(transforms, row, args):
         if args[5] and of(transforms, args[:1]) & transforms.maps & ~of(transforms, args[3:4]) and args[3] is not None:
             raise RuntimeError(
                 "Batch norm got a batched tensor as input while the running_mean or running_var, which will be updated in place, "
-                "were not batched."
+                "were not batched.\nIf you are using a module and do not need eval mode, please set `track_running_stats` to be False."
+                "If you are using a prebuilt module and do not need eval mode, please see the functorch website for resources on how "
+                "to patch your module to work with vmap"
             )
     elif name == "masked_select":
         if of(transforms, args[1:]) & transforms.maps:
-            raise RuntimeError("vmap: Attempted to vmap over `mask` in torch.masked_select(self, mask)")
+            raise RuntimeError(
+                "vmap: Attempted to vmap over `mask` in torch.masked_select(self, mask) We cannot support this because for each "
+                f"batch this would return a differently shaped Tensor. {_ISSUE}"
+            )
     elif name in _DYNAMIC and not (name == "where" and len(args) > 1):
         raise RuntimeError(
             "vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over "
-            f"aten::{name.removesuffix('_numpy')}."
+            f"aten::{name.removesuffix('_numpy')}. {_ISSUE}"
         )
 
 
@@ -122,10 +135,18 @@ def _written(transforms, name, levels, others):
             "explicitly accept the mutated Tensor(s) as inputs."
         )
     if missing:
-        raise RuntimeError(
-            "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that "
-            "has more elements than `self`."
-        )
+        raise RuntimeError(_overfull(name.removeprefix("aten::").partition(".")[0], missing.bit_length()))
+
+
+def _overfull(name, level):
+    ruled = "inplace arithmetic" if name in _ARITHMETIC else name if name in _OWN_RULE else None
+    shown, where = (ruled, "in a vmap") if ruled else (f"aten::{name}", f"at level {level}")
+    return (
+        f"vmap: {shown}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more "
+        "elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped over "
+        f"{where}. Please try to use out-of-place operators instead of {shown}. If said operator is being called inside the "
+        "PyTorch framework, please file a bug report instead."
+    )
 
 
 def shown(transforms, tensor):
@@ -155,4 +176,7 @@ def shown(transforms, tensor):
 
 
 def refuse_random():
-    raise RuntimeError("vmap: called random operation while in randomness error mode.")
+    raise RuntimeError(
+        "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' randomness "
+        "flags on vmap or perform the randomness operation out of vmap"
+    )

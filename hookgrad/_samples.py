@@ -148,9 +148,14 @@ class Samples:
         if self.randomness == "error":
             refuse_random()
         if not several and any(call[t].mapped for t in tensors_of(args)[like:]):
-            raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input.")
+            raise RuntimeError(
+                "Vmap does not currently support same randomness with a batched tensor input. Please file an issue with functorch"
+            )
         if several and inplace and not call[own[0]].mapped:
-            raise RuntimeError("vmap: Cannot ask for different inplace randomness on an unbatched tensor.")
+            raise RuntimeError(
+                "vmap: Cannot ask for different inplace randomness on an unbatched tensor. This will appear like same randomness. If "
+                "this is necessary for your usage, please file an issue with functorch."
+            )
 
         def batch(v):
             return call.aligned(Value(call.batch(v), True, v.rank))

@@ -1,6 +1,7 @@
 """What a map computes is what a loop over its samples computes."""
 
 import gc
+import re
 import sys
 import weakref
 from functools import partial
@@ -188,3 +189,21 @@ def test_a_map_keeps_nothing_of_its_calls():
         f(x)
     gc.collect()
     assert sys.getallocatedblocks() - before < 100
+
+
+@pytest.mark.parametrize(
+    "write, words",
+    [
+        (lambda c, x: c.mul_(x), "inplace arithmetic(self, *extra_args) is not possible"),
+        (lambda c, x: c.index_add_(0, torch.arange(3), x), "`self` not being vmapped over in a vmap. Please"),
+        (lambda c, x: c.index_add_(0, torch.arange(3), x), "instead of index_add_. If"),
+        (lambda c, x: c.lerp_(x, 0.5), "`self` not being vmapped over at level 1. Please"),
+        (
+            lambda c, x: vmap(lambda y: c.lerp_(y, y))(x.expand(2, 3)),
+            "at level 2. Please try to use out-of-place operators instead of aten::lerp_.",
+        ),
+    ],
+)
+def test_what_is_the_same_for_all_samples_is_not_written_by_one(write, words):
+    with pytest.raises(RuntimeError, match=re.escape(words)):
+        vmap(lambda x: write(torch.ones(3), x))(torch.ones(2, 3))
