@@ -5,8 +5,8 @@
    double, for code without vectors. */
 HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
     if (!fused) return (REAL)((double)a * (double)b + (double)c);
-    return sizeof(REAL) == sizeof(float) ? (REAL)__builtin_fmaf((float)a, (float)b, (float)c)
-                                         : (REAL)__builtin_fma((double)a, (double)b, (double)c);
+    return sizeof(REAL) == 4 ? (REAL)__builtin_fmaf((float)a, (float)b, (float)c)
+                             : (REAL)__builtin_fma((double)a, (double)b, (double)c);
 }
 
 /* Sums over n values: of them, of their squared distances from the mean, of g times their distance from it. In blocks of

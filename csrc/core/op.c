@@ -485,7 +485,7 @@ static inline hg_status compute(hg_ctx *cx, const hg_op_info *info, const hg_arg
    that raises, as the early stop of a checkpoint does, leaves the op uncalled. So under hooks they are packed first here, too. */
 static hg_status pack_first(hg_ctx *cx, const hg_op_info *info, const hg_arg *a, uint32_t in, hg_arg *packed) {
     hg_status st = HG_OK;
-    memset(packed, 0, info->n_params * sizeof *packed);
+    memset(packed, 0, HG_MAX_PARAMS * sizeof *packed);
     if (plain_sizes(info, a) < 0) in = 0; /* the entries of a list: when it is recorded */
     for (int i = 0; in && i < info->n_params && st == HG_OK; i++) {
         int j = info->in_order[i];

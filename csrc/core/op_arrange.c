@@ -136,8 +136,9 @@ hg_status hg_repeat_interleave_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out)
     hg_scope s;
     hg_scope_begin(cx, &s);
     if (!hg_given(&a[2]) || t->n_dim == 0) t = X(FLATTEN, T(t));
-    hg_status st = t ? HG_OK : cx->status;
-    if (st == HG_OK && hg_given(&a[2])) st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
+    if (!t) return hg_scope_return(cx, &s, NULL, out);
+    hg_status st = HG_OK;
+    if (hg_given(&a[2])) st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st == HG_OK && counts->n_dim > 1) st = hg_fail(cx, HG_SHAPE, "repeats must be 0-dim or 1-dim tensor");
     if (st == HG_OK && counts->numel != 1 && counts->numel != t->shape[d])
         st = hg_fail(

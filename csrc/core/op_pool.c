@@ -489,7 +489,7 @@ static hg_status avg_unpool(hg_ctx *cx, pool *p, hg_tensor *g, const hg_tensor *
     hg_tensor *rg = NULL, *x = NULL;
     int64_t pooled[5];
     with_planes(like, p, pooled);
-    if (g->n_dim != like->n_dim || memcmp(pooled, g->shape, g->n_dim * sizeof *pooled))
+    if (g->n_dim != like->n_dim || memcmp(pooled, g->shape, g->n_dim * sizeof *pooled) != 0)
         return hg_fail(cx, HG_SHAPE,
                        "avg_pool%dd_backward(): grad_output is not of the shape that input_size is pooled to", p->n);
     hg_status st = hg_real(cx, g, d, &rg);
