@@ -435,3 +435,11 @@ def test_short_rows_of_doubles_and_softmax_see_every_place(n):
     for of, tolerance in ((x * 40, 1e-6), (x.double() * 40, 1e-12)):
         assert torch.allclose(of.softmax(1), (of > 0).to(of.dtype), rtol=0, atol=tolerance)
         assert of.log_softmax(1).amax(1).tolist() == [0.0] * n
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+@pytest.mark.parametrize("name", ["sum", "mean", "nansum", "prod", "amax", "logsumexp", "norm"])
+def test_a_number_is_reduced_along_the_dimension_it_has_not(name, dim):
+    x = torch.tensor(2.5, requires_grad=True)
+    getattr(x, name)(dim=dim).backward()
+    assert x.grad.item() == 1

@@ -12,7 +12,8 @@ hg_tensor *hg_x_keep_dims(hg_ctx *cx, hg_tensor *g, hg_meta input, const hg_arg 
     hg_tensor shaped = {.n_dim = input.n_dim, .shape = (int64_t *)input.shape};
     hg_dims d;
     if (kept || !hg_scope_ok(cx)) return g;
-    if (dim->kind == HG_A_INTS && dim->n == 1) return X(UNSQUEEZE, T(g), hg_i(dim->u.ints[0])); /* as it was named */
+    if (dim->kind == HG_A_INTS && dim->n == 1 && input.n_dim)
+        return X(UNSQUEEZE, T(g), hg_i(dim->u.ints[0])); /* as it was named */
     hg_status st = hg_read_dims(cx, &shaped, dim, false, &d);
     if (st != HG_OK) {
         hg_scope_fail(cx, st);
