@@ -35,6 +35,12 @@ def in_map(t):
     return known if known and known.samples.live else None
 
 
+def innermost(tensors):
+    """The Samples of the innermost map under way that one of the tensors is known to; None: there is none."""
+    known = [known.samples for t in tensors if (known := in_map(t)) is not None]
+    return max(known, key=lambda samples: samples.depth, default=None)
+
+
 def known_as(t, other):
     """`other` stands for t."""
     if (known := in_map(t)) is not None:
@@ -88,10 +94,8 @@ def of_call(transforms, id, inplace, args, kwargs, records, own):
         return samples.draw(id, inplace, args, kwargs)
     if others and not own:
         _refuse(transforms, row, args)
-    known = [known.samples for t in tensors if (known := getattr(t, "_in_map", None)) and known.samples.live]
-    if not known:
-        return None
-    return max(known, key=lambda samples: samples.depth).call(id, inplace, args, kwargs, records)
+    inner = innermost(tensors)
+    return inner and inner.call(id, inplace, args, kwargs, records)
 
 
 def _refuse(transforms, row, args):
@@ -150,8 +154,7 @@ def _overfull(name, level):
 
 
 def shown(transforms, tensor):
-    """The text of a tensor that transforms know, as PyTorch's wrappers of it show themselves.
-    None: it is not one."""
+    """The text of a tensor that transforms know, as PyTorch's wrappers of it show themselves; None: it is not one."""
     from .autograd import forward_ad
 
     value, maps, levels = tensor, 0, of(transforms, (tensor,)) & transforms.derives

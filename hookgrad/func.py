@@ -299,10 +299,9 @@ class _Transforms(threading.local):
     def below(self, kernel, *args, **kwargs):
         """Call what knows nothing of transforms."""
         leaves, rebuild = _flatten((args, kwargs))
-        known = [known.samples for t in _levels.tensors_of(leaves) if (known := in_map(t))]
-        if known:
-            innermost = max(known, key=lambda samples: samples.depth)
-            return innermost.each(lambda args, kwargs: self.below(kernel, *args, **kwargs), leaves, rebuild)
+        inner = _levels.innermost(_levels.tensors_of(leaves))
+        if inner:
+            return inner.each(lambda args, kwargs: self.below(kernel, *args, **kwargs), leaves, rebuild)
         with self.being({}):
             result = kernel(*args, **kwargs)
         levels = self.derives

@@ -222,7 +222,7 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
         def call(*args, **kwargs):
             if kwargs or len(args) < function.__code__.co_argcount:
                 args = _by_position(function, args, kwargs)
-            if in_map():
+            if within_map():
                 return _of_samples(function, args, edges, derivative)
             records = _records(args, edges)
             with no_grad():
@@ -275,7 +275,7 @@ def in_place(one):
         if kwargs or len(args) < function.__code__.co_argcount:
             args = _by_position(function, args, kwargs)
         self = args[0]
-        if in_map() or not _records(args, edges):
+        if within_map() or not _records(args, edges):
             return self.copy_(function(*args))
         if self.is_leaf and self.requires_grad:
             self.zero_()  # refused, as any op in place
@@ -290,7 +290,7 @@ def in_place(one):
     return call
 
 
-def in_map():
+def within_map():
     """There the batches may be differentiated, of which one node of samples says nothing."""
     return _functions._transforms is not None and _functions._transforms.samples is not None
 

@@ -13,7 +13,7 @@ from functools import cache as _cache
 import hookgrad
 
 from .. import _C
-from ._whole import in_map, one_node
+from ._whole import one_node, within_map
 
 # What few programs use is in files of its own, which come with their first use.
 _LATE_FAMILIES = {
@@ -391,7 +391,7 @@ def _of_softmax(grad, scores, dim, result):
 def _safe_softmax(scores, dim=-1):
     """softmax over the last dimension, zeros where everything is minus infinity."""
     is_masked = (scores == -math.inf).all(-1, keepdim=True)
-    if not (in_map() or is_masked.any()):
+    if not (within_map() or is_masked.any()):
         return scores.softmax(-1)
     return scores.masked_fill(is_masked, 0.0).softmax(-1).masked_fill(is_masked, 0.0)
 
