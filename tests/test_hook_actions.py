@@ -10,6 +10,7 @@ import gc
 import os
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -20,6 +21,7 @@ from hookgrad.nn.modules import module as modules
 from hookgrad.optim import optimizer as optimizers
 
 ROUNDS = int(os.environ.get("HOOKGRAD_ROUNDS", "20"))
+SECOND = []  # the second thread: a pool of one, another one for each hundred rounds
 SHARD, SHARDS = map(int, os.environ.get("HOOKGRAD_SHARD", "0/1").split("/"))
 
 
@@ -93,9 +95,7 @@ def drops_its_owner(setup):
 
 
 def runs_a_thread(setup):
-    thread = threading.Thread(target=calls_backward, args=(setup,))
-    thread.start()
-    thread.join()
+    SECOND[0].submit(calls_backward, setup).result()
 
 
 ACTIONS = [removes_itself, adds_another, raises, calls_backward, drops_its_owner, runs_a_thread]
@@ -513,8 +513,12 @@ def one_round(make, action):
 
 def rounds(make, action, n):
     """Objects and bytes that are in use after n rounds; whatever a hook was registered on is gone."""
-    for first in range(0, n, 500):
-        refs = [one_round(make, action) for _ in range(min(500, n - first))]
+    for first in range(0, n, 100):
+        with ThreadPoolExecutor(1) as thread:
+            SECOND[:] = [thread]
+            refs = [one_round(make, action) for _ in range(min(100, n - first))]
+        SECOND.clear()
+        del thread
         gc.collect()
         assert all(ref() is None for ref in refs)
     del refs
@@ -526,8 +530,8 @@ def rounds(make, action, n):
 @pytest.mark.parametrize("kind", KINDS[SHARD::SHARDS], ids=lambda f: f.__name__)
 def test_hooks_that_meddle(kind, action):
     n = max(ROUNDS // 10, 20) if hasattr(kind, "starts_threads") else ROUNDS  # each of which takes ten times as long
-    rounds(kind, action, n // 10)
-    objects, before = rounds(kind, action, n // 10)
+    rounds(kind, action, max(n // 50, 20))
+    objects, before = rounds(kind, action, max(n // 50, 20))
     more_objects, after = rounds(kind, action, n)
     assert more_objects <= objects + 50
     assert after < before + SLACK + n * 8, f"memory grew from {before} to {after} bytes in {n} rounds"

@@ -129,6 +129,7 @@ typedef struct py_hooks {
     PyObject *odd;      /* owned: a dict from keys that are no ids to the ids that stand for them; NULL: none yet */
     PyObject *past;     /* owned: a dict of flags, Note [Flags without hooks] in py_hooks.c; NULL: none yet */
     PyObject *from;     /* owned: the OrderedDict of a file that it was made of; NULL: none */
+    bool is_legacy;     /* the backward hook registered last is a legacy one: so are those put in by hand */
 } py_hooks;
 
 typedef struct py_table {

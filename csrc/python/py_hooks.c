@@ -219,12 +219,14 @@ static int forget(PyObject *self, uint64_t id) {
 /* Note [Flags without hooks]
    In PyTorch the flags of hooks lie in dicts of their own, and stay there when a program takes hooks out of their table by hand, or
    has another mapping in its place: hooks that it puts back are called as before. So a table keeps the flags of hooks that have
-   left it other than by their handles, by key, and what is told of hooks to come. */
-#define PAST(o) (((py_hooks *)(o))->past)
+   left it other than by their handles, by key, and what is told of hooks to come. Whether backward hooks are legacy ones PyTorch
+   asks the module, for all of a table: it is kept once. */
+#define PAST(o)      (((py_hooks *)(o))->past)
+#define IS_LEGACY(o) (((py_hooks *)(o))->is_legacy)
 
 static int remember(PyObject *self, PyObject *key, uint32_t flags) {
     if (!PAST(self) && !(PAST(self) = PyDict_New())) return -1;
-    PyObject *number = PyLong_FromUnsignedLong(flags & ~(uint32_t)HG_HOOK_PREPEND);
+    PyObject *number = PyLong_FromUnsignedLong(flags);
     int failed = number ? PyDict_SetItem(PAST(self), key, number) : -1;
     Py_XDECREF(number);
     return failed;
@@ -239,7 +241,7 @@ static PyObject *hooks_key(PyObject *self, Py_ssize_t at);
 
 /* `self` remembers the flags of the hook that `table`, which may be itself, has there. */
 static int remember_of(PyObject *self, PyObject *table, Py_ssize_t at) {
-    uint32_t flags = HOOKS(table)->at[at].flags & ~(uint32_t)HG_HOOK_PREPEND;
+    uint32_t flags = HOOKS(table)->at[at].flags & (HG_HOOK_WITH_KWARGS | HG_HOOK_ALWAYS_CALL);
     PyObject *key = flags ? hooks_key(table, at) : NULL;
     int failed = flags && (!key || remember(self, key, flags));
     Py_XDECREF(key);
@@ -273,7 +275,8 @@ static int hooks_put(PyObject *self, PyObject *key, PyObject *value) {
     hook.id = id;
     hook.flags = (known = hg_hooks_find(HOOKS(self), id))
                      ? known->flags
-                     : (hook.flags & ~(uint32_t)HG_HOOK_PREPEND) | remembered(self, key);
+                     : (hook.flags & ~(uint32_t)HG_HOOK_PREPEND) | remembered(self, key) |
+                           (IS_LEGACY(self) ? HG_HOOK_LEGACY : 0);
     hg_status st = hg_hooks_put(cx, HOOKS(self), &hook);
     if (st == HG_OK) return 0;
     if (!has_id) forget(self, id);
@@ -457,6 +460,7 @@ PyObject *py_hooks_from(PyObject *from, hg_hook_kind kind, hg_hooks *before) {
     PyObject *made = hg_py->hooks_type->tp_alloc(hg_py->hooks_type, 0);
     if (!made) return NULL;
     HOOKS(made)->kind = kind;
+    IS_LEGACY(made) = before && IS_LEGACY(PY(before));
     int failed = before && PAST(PY(before)) && !(PAST(made) = PyDict_Copy(PAST(PY(before))));
     if (before) Py_INCREF(PY(before)); /* keys that are compared may run anything */
     for (Py_ssize_t i = 0; before && !failed && i < before->n; i++) failed = remember_of(made, PY(before), i);
@@ -648,6 +652,7 @@ PyObject *py_hooks_register(hg_hooks *h, PyObject *fn, uint32_t flags) {
     py_site(&hook.file, &hook.line);
     hook.id = hg_next_hook_id(hg_py->lib);
     hook.flags = flags;
+    IS_LEGACY(PY(h)) = flags & HG_HOOK_LEGACY;
     PyObject *handle = py_handle_new(PY(h), hook.id);
     hg_status st = handle ? hg_hooks_put(cx, h, &hook) : HG_OK;
     if (st == HG_OK) return handle;
