@@ -12,6 +12,8 @@ ORACLE_PYTHON ?= python3.11
 TORCH_PIP ?=
 # The versions of Python that `make versions` looks for.
 VERSIONS ?= 3.10 3.12 3.13
+# How tests are shared out: one process a core.
+WORKERS ?= -n auto
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet
@@ -50,8 +52,8 @@ $(VENV)/.built: $(VENV)/.needs setup.py $(CORE) $(BINDING) $(HEADERS)
 
 $(VENV)/.demo: $(VENV)/.made
 	@$(PIP) matplotlib && touch $@
-$(VENV)/.test: $(VENV)/.made
-	@$(PIP) pytest && touch $@
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	@$(PIP) pytest pytest-xdist && touch $@
 $(VENV)/.notebook: $(VENV)/.made
 	@$(PIP) matplotlib scikit-learn ipykernel nbclient nbformat && touch $@
 $(VENV)/.zopfli: $(VENV)/.made
@@ -65,7 +67,7 @@ demo: $(VENV)/.built $(VENV)/.demo ## Run the thirteen examples, then draw a con
 	@$(PY) examples/demo.py
 
 test: $(VENV)/.built $(VENV)/.test ## Run the whole test suite
-	@$(VENV)/bin/pytest
+	@$(VENV)/bin/pytest $(WORKERS)
 
 # ---- What proves it -----------------------------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ sanitize: $(VENV)/.needs $(VENV)/.test ## The C tests and the suite under Addres
 	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-tests
 	@ASAN_OPTIONS=detect_leaks=1 build/c-sanitize/run-hooks > /dev/null
 	@$(BUILD_SANITIZED)
-	@$(SANITIZED) $(VENV)/bin/pytest --ignore=tests/test_memory.py
+	@$(SANITIZED) $(VENV)/bin/pytest $(WORKERS) --ignore=tests/test_memory.py
 
 tsan: ## The C tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j2 build/c-tsan/run-tests
@@ -118,8 +120,7 @@ tsan: ## The C tests under ThreadSanitizer
 
 stress: $(VENV)/.needs $(VENV)/.test ## Every kind of hook does what it should not 10,000 times, under the sanitizers: memory stays flat
 	@$(BUILD_SANITIZED)
-	@printf '0/2\n1/2\n' | xargs -P 2 -I @ env HOOKGRAD_SHARD=@ HOOKGRAD_ROUNDS=10000 $(SANITIZED) \
-	    $(VENV)/bin/pytest -q tests/test_hook_actions.py
+	@HOOKGRAD_ROUNDS=10000 $(SANITIZED) $(VENV)/bin/pytest -q $(WORKERS) --dist worksteal tests/test_hook_actions.py
 
 memory: $(VENV)/.built $(VENV)/.test ## Run each example 10,000 times in one process: memory stays flat; graphs of a million nodes
 	@HOOKGRAD_ITERATIONS=10000 HOOKGRAD_DEEP=1000000 $(VENV)/bin/pytest -v tests/test_memory.py tests/test_robustness.py
@@ -128,10 +129,10 @@ import-time: $(VENV)/.built ## Check that importing hookgrad costs less than a f
 	@$(PY) -m compileall -q hookgrad
 	@$(PY) bench/import_time.py --limit 0.2
 
-$(ORACLE)/.made:
+$(ORACLE)/.made: pyproject.toml
 	@echo "Setting up $(ORACLE) with PyTorch 2.13.0"
 	@$(ORACLE_PYTHON) -m venv $(ORACLE)
-	@$(ORACLE)/bin/python -m pip --disable-pip-version-check install --quiet "setuptools>=77" "numpy>=1.23" scipy-openblas32 pytest
+	@$(ORACLE)/bin/python -m pip --disable-pip-version-check install --quiet "setuptools>=77" "numpy>=1.23" scipy-openblas32 pytest pytest-xdist
 	@$(ORACLE)/bin/python -m pip --disable-pip-version-check install --quiet $(TORCH_PIP) torch==2.13.0
 	@echo "$(CURDIR)" > "$$($(ORACLE)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hookgrad.pth"
 	@touch $@
@@ -141,7 +142,7 @@ $(ORACLE)/.built: $(ORACLE)/.made setup.py $(CORE) $(BINDING) $(HEADERS)
 	@touch $@
 
 oracle: $(ORACLE)/.built ## Compare every op, and scripts, with PyTorch 2.13
-	@$(ORACLE)/bin/pytest tests/oracle
+	@$(ORACLE)/bin/pytest $(WORKERS) tests/oracle
 
 bench: $(ORACLE)/.built ## Race hookgrad against PyTorch; prints ratios (BENCH="--quick train" picks)
 	@$(ORACLE)/bin/python bench/race.py $(BENCH)

@@ -1,7 +1,7 @@
 """Every kind of hook does what it should not: nothing crashes, nothing stays alive, memory stays flat.
 
 HOOKGRAD_ROUNDS says how often each does it (`make stress`: 10,000 times, under the sanitizers; a tenth of that where threads are
-started), HOOKGRAD_SHARD=i/n which part of the kinds is tried.
+started).
 """
 
 import contextlib
@@ -22,7 +22,6 @@ from hookgrad.optim import optimizer as optimizers
 
 ROUNDS = int(os.environ.get("HOOKGRAD_ROUNDS", "20"))
 SECOND = []  # the second thread: a pool of one, another one for each hundred rounds
-SHARD, SHARDS = map(int, os.environ.get("HOOKGRAD_SHARD", "0/1").split("/"))
 
 
 class Stopped(Exception):
@@ -527,7 +526,7 @@ def rounds(make, action, n):
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("kind", KINDS[SHARD::SHARDS], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda f: f.__name__)
 def test_hooks_that_meddle(kind, action):
     n = max(ROUNDS // 10, 20) if hasattr(kind, "starts_threads") else ROUNDS  # each of which takes ten times as long
     rounds(kind, action, max(n // 50, 20))
