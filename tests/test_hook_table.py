@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import pytest
 
+import hookgrad as torch
 from hookgrad import nn
 
 
@@ -122,3 +123,19 @@ def test_a_table_and_a_dict_make_an_ordered_dict():
     for made in (m._forward_hooks | {0: min}, {0: min} | m._forward_hooks, m._forward_hooks | m._forward_hooks):
         assert type(made) is OrderedDict and made[handle.id] is print
     assert type({} | m._parameters) is dict
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_hook_put_into_a_legacy_table_by_hand_is_a_legacy_one():
+    """It sees the gradients of the last node (bias, input, weight), as PyTorch's does, and not of the module's input."""
+    m, seen = nn.Linear(2, 2), []
+    m.register_backward_hook(lambda m, gi, go: seen.append(["first", len(gi)]))
+    m._backward_hooks[99] = lambda m, gi, go: seen.append(["by hand", len(gi)])
+    m(torch.ones(1, 2)).sum().backward()
+    key, hook = m._backward_hooks.popitem()
+    m._backward_hooks[key] = hook
+    m(torch.ones(1, 2)).sum().backward()
+    assert seen == [["first", 3], ["by hand", 3]] * 2
+    m._backward_hooks = OrderedDict([(5, hook)])
+    m(torch.ones(1, 2)).sum().backward()
+    assert seen[4:] == [["by hand", 3]]

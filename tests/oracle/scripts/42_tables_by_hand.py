@@ -147,3 +147,11 @@ for handle in handles:
 table = OrderedDict()
 for extra in (None, OrderedDict(), [OrderedDict() for _ in range(3)], [], (OrderedDict(),), 3, "name"):
     print(len(RemovableHandle(table, extra_dict=extra).extra_dict_ref))
+
+# Whether a hook is a legacy one is asked of the module, not of the hook.
+m = nn.Linear(2, 2)
+m.register_backward_hook(lambda m, gi, go: print("first", [None if g is None else tuple(g.shape) for g in gi]))
+m._backward_hooks[99] = lambda m, gi, go: print("by hand", [None if g is None else tuple(g.shape) for g in gi])
+m(torch.ones(1, 2)).sum().backward()
+m._backward_hooks = OrderedDict(reversed(m._backward_hooks.items()))
+m(torch.ones(1, 2)).sum().backward()
