@@ -365,3 +365,14 @@ def test_a_gradient_does_not_lie_as_what_arrives(call, follows):
 
 def test_solutions_of_least_squares_lie_by_columns():
     assert torch.linalg.lstsq(torch.rand(4, 3), torch.rand(4, 2)).solution.stride() == (1, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8])
+def test_long_rows_are_shifted_by_any_distance(dtype):
+    """Rows that are moved in parts where the result lies a little later in its page than what is read."""
+    x = (torch.arange(3 * 9000) % 251).to(dtype).view(3, 9000)
+    for by in (1, 3, 17, 63, 64, 100):
+        y = torch.zeros(3, 9000, dtype=dtype)
+        y[:, by:].copy_(x[:, :-by])
+        assert np.array_equal(y.numpy()[:, by:], x.numpy()[:, :-by]) and not y[:, :by].any()
+        assert np.array_equal(x.roll(by, 1).numpy(), np.roll(x.numpy(), by, 1))

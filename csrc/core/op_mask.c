@@ -283,6 +283,21 @@ hg_status hg_nonzero_numpy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 
 /* ---- Counting --------------------------------------------------------------------------------------------------------- */
 
+/* Count each place, or add up what it weighs. */
+static void count(const hg_tensor *at, const hg_tensor *weights, hg_tensor *out) {
+    const int64_t n = at->numel, *p = (const int64_t *)(void *)at->data;
+    if (!weights) {
+        int64_t *to = (int64_t *)(void *)out->data;
+        for (int64_t i = 0; i < n; i++) to[p[i]]++;
+    } else if (out->dtype == HG_F32) {
+        float *to = (float *)(void *)out->data, *w = (float *)(void *)weights->data;
+        for (int64_t i = 0; i < n; i++) to[p[i]] += w[i];
+    } else {
+        double *to = (double *)(void *)out->data, *w = (double *)(void *)weights->data;
+        for (int64_t i = 0; i < n; i++) to[p[i]] += w[i];
+    }
+}
+
 hg_status hg_bincount_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = SELF, *weights = hg_given(&a[1]) ? a[1].u.t : NULL, *at = NULL, *w = NULL;
     int64_t n = a[2].u.i;
@@ -296,13 +311,13 @@ hg_status hg_bincount_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_status st = hg_raw_index(cx, t, &at);
     if (st != HG_OK) return st;
     const int64_t *p = (const int64_t *)(void *)at->data;
-    for (int64_t i = 0; i < at->numel; i++) {
-        if (p[i] < 0) {
-            hg_release(cx, at);
-            return hg_fail(cx, HG_SHAPE, "bincount only supports 1-d non-negative integral inputs.");
-        }
-        if (p[i] >= n) n = p[i] + 1;
+    int64_t least = 0, most = n - 1;
+    for (int64_t i = 0; i < at->numel; i++) least = p[i] < least ? p[i] : least, most = p[i] > most ? p[i] : most;
+    if (least < 0) {
+        hg_release(cx, at);
+        return hg_fail(cx, HG_SHAPE, "bincount only supports 1-d non-negative integral inputs.");
     }
+    n = most + 1;
     st = hg_out(cx, out, d, 1, &n);
     if (st == HG_OK) st = hg_raw_fill(cx, *out, hg_i(0));
     if (st == HG_OK && weights) {
@@ -311,15 +326,7 @@ hg_status hg_bincount_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (st == HG_OK) st = hg_raw_contiguous(cx, cast, &w);
         hg_release(cx, cast);
     }
-    for (int64_t i = 0; st == HG_OK && i < at->numel; i++) {
-        char *to = (*out)->data;
-        if (!w)
-            ((int64_t *)(void *)to)[p[i]]++;
-        else if (d == HG_F32)
-            ((float *)(void *)to)[p[i]] += ((float *)(void *)w->data)[i];
-        else
-            ((double *)(void *)to)[p[i]] += ((double *)(void *)w->data)[i];
-    }
+    if (st == HG_OK) count(at, w, *out);
     hg_release(cx, at), hg_release(cx, w);
     return st;
 }
