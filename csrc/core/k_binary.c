@@ -88,28 +88,28 @@ static uint64_t int_power(int64_t x, int64_t n) {
 INTS(LOOP2, pow, (V)int_power((int64_t)x, (int64_t)y))
 
 /* Common constant exponents cost a multiplication, and are exact. */
-#define POWERS(s, T)                                                                                                   \
+#define POWERS(s, T, any)                                                                                              \
     LOOP1_FAST(pow_square_##s, T, T, T, x *x)                                                                          \
     LOOP1_FAIR(pow_cube_##s, T, T, T, x *x *x)                                                                         \
     LOOP1_FAIR(pow_sqrt_##s, T, T, T, sqrt(x))                                                                         \
     LOOP1_FAIR(pow_rsqrt_##s, T, T, T, 1 / sqrt(x))                                                                    \
     LOOP1_FAIR(pow_inverse_##s, T, T, T, 1 / x)                                                                        \
     LOOP1_FAIR(pow_inverse_square_##s, T, T, T, 1 / (x * x))                                                           \
-    LOOP2(pow_any_##s, T, T, T, pow(x, y))                                                                             \
     static void pow_##s(ARGS) {                                                                                        \
         T y = AT(T, 2, 0);                                                                                             \
-        hg_loop loop = step[2]        ? pow_any_##s                                                                    \
+        hg_loop loop = step[2]        ? any                                                                            \
                        : y == 2       ? pow_square_##s                                                                 \
                        : y == 3       ? pow_cube_##s                                                                   \
                        : y == (T)0.5  ? pow_sqrt_##s                                                                   \
                        : y == (T)-0.5 ? pow_rsqrt_##s                                                                  \
                        : y == -1      ? pow_inverse_##s                                                                \
                        : y == -2      ? pow_inverse_square_##s                                                         \
-                                      : pow_any_##s;                                                                        \
+                                      : any;                                                                                \
         loop(n, p, step, extra);                                                                                       \
     }
-POWERS(f32, float)
-POWERS(f64, double)
+LOOP2(pow_any_f64, double, double, double, pow(x, y))
+POWERS(f32, float, hg_pow_any_f32)
+POWERS(f64, double, pow_any_f64)
 const hg_kernel hg_k_pow = {.name = "pow", .loop = {INT_ROWS(pow), FLOAT_ROWS(pow)}};
 
 /* ---- Sums and products --------------------------------------------------------------------------------------------------- */

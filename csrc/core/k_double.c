@@ -150,6 +150,8 @@ ONE_OF_BOTH(erfc, erfc)
 ONE_OF_BOTH(erfinv, library_erfinv)
 TWO_OF_BOTH(atan2, atan2)
 TWO_OF_BOTH(hypot_cpu, hypot)
+FUNCTION(HG_VECTOR_FEW, pow_any, NULL, pow, hg_wide_exp(y *hg_wide_log(x))) /* not as fine as float64 asks for */
+LOOP(pow_any, f32, float, 2, {.then = {&pow_any_function}})
 FUNCTION(HG_VECTOR_FEW, gelu_slope, library_gelu_slope, NULL, hg_wide_gelu_slope(x))
 
 /* ---- Functions with arithmetic around them --------------------------------------------------------------------------------- */

@@ -186,6 +186,7 @@ HG_NEAR2_KERNELS(K)
 #define K(id) HG_LOOP(hg_##id##_f32) HG_LOOP(hg_##id##_f64)
 HG_WIDE_KERNELS(K)
 HG_WIDE2_KERNELS(K)
+HG_LOOP(hg_pow_any_f32)
 #undef K
 #undef HG_LOOP
 /* clang-format on */
