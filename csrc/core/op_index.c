@@ -41,6 +41,22 @@ static hg_status out_of_bounds(hg_ctx *cx, hg_status kind, int64_t i, int d, int
                    (long long)size);
 }
 
+/* Do n numbers of an index lie in [0, size)? The sign of what they have beyond either end is kept, without a branch for each. */
+static bool within(const char *p, int64_t step, int64_t n, bool wide, int64_t size) {
+    uint64_t beyond = 0, last = (uint64_t)size - 1;
+    if (wide && step == sizeof(int64_t))
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t at = ((const uint64_t *)(const void *)p)[i];
+            beyond |= at | (last - at);
+        }
+    else
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t at = (uint64_t)number_at(p + i * step, wide);
+            beyond |= at | (last - at);
+        }
+    return !(beyond >> 63);
+}
+
 /* Every number of the index must lie in [0, size). */
 static hg_status check_index(hg_ctx *cx, const hg_tensor *index, int d, int64_t size) {
     if (!index->numel) return HG_OK;
@@ -50,7 +66,9 @@ static hg_status check_index(hg_ctx *cx, const hg_tensor *index, int d, int64_t 
     hg_walk_add(&w, index->data, index->stride, hg_tensor_itemsize(index));
     do {
         const char *p = w.p[0];
-        for (int64_t i = 0; i < (w.step[0] ? w.inner : 1); i++, p += w.step[0]) {
+        int64_t n = w.step[0] ? w.inner : 1;
+        if (size && within(p, w.step[0], n, wide, size)) continue;
+        for (int64_t i = 0; i < n; i++, p += w.step[0]) {
             int64_t at = number_at(p, wide);
             if (at < 0 || at >= size) return out_of_bounds(cx, HG_SHAPE, at, d, size);
         }
@@ -98,8 +116,12 @@ hg_status hg_gather_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                 memcpy(to, from + number_at(at, wide) * along, (size_t)w.inner * sizeof(E));
                 continue;
             }
-            for (int64_t i = 0; i < w.inner; i++, to += w.step[0], at += w.step[1], from += w.step[2])
-                *(E *)to = *(E *)(from + number_at(at, wide) * along);
+            const int64_t n = w.inner, to_step = w.step[0], at_step = w.step[1], from_step = w.step[2];
+            if (wide && at_step == sizeof(int64_t) && to_step == sizeof(E) && !from_step)
+                for (int64_t i = 0; i < n; i++) ((E *)to)[i] = *(E *)(from + ((int64_t *)at)[i] * along);
+            else
+                for (int64_t i = 0; i < n; i++, to += to_step, at += at_step, from += from_step)
+                    *(E *)to = *(E *)(from + number_at(at, wide) * along);
         } while (hg_walk_next(&w));)
     return HG_OK;
 }
@@ -166,19 +188,26 @@ static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_
                 for (int64_t i = 0; i < w.inner; i++) e[i] = STORE(LOAD(e[i]) + LOAD(((E *)from)[i]));
                 continue;
             }
-            for (int64_t i = 0; i < w.inner; i++, p += w.step[0], at += w.step[1], from += w.step[2]) {
+            const int64_t n = w.inner, p_step = w.step[0], at_step = w.step[1], from_step = w.step[2];
+            if (kind == ADD) {
+                for (int64_t i = 0; i < n; i++, p += p_step, at += at_step, from += from_step) {
+                    E *e = (E *)(p + number_at(at, wide) * along);
+                    *e = STORE(LOAD(*e) + LOAD(*(E *)from));
+                }
+                continue;
+            }
+            for (int64_t i = 0; i < n; i++, p += p_step, at += at_step, from += from_step) {
                 E *e = (E *)(p + number_at(at, wide) * along);
                 if (kind == PUT) {
                     *e = *(E *)from;
                     continue;
                 }
                 A x = LOAD(*e), y = LOAD(*(E *)from);
-                A r = kind == ADD        ? x + y
-                      : kind == MULTIPLY ? x * y
-                      : x != x           ? x
-                      : y != y           ? y
-                      : kind == LARGEST  ? (x > y ? x : y)
-                                         : (x < y ? x : y);
+                A r = kind == MULTIPLY  ? x * y
+                      : x != x          ? x
+                      : y != y          ? y
+                      : kind == LARGEST ? (x > y ? x : y)
+                                        : (x < y ? x : y);
                 *e = STORE(r);
             }
         } while (hg_walk_next(&w));)
