@@ -564,6 +564,39 @@ def test_what_lies_where_it_is_written_is_refused():
         assert y.tolist() == [0, 1, 2]
 
 
+def test_an_index_that_lies_where_it_is_written_is_refused_or_read_first():
+    far = torch.tensor([10**8] * 3)
+    for write in (
+        lambda x, i: x.scatter_(0, i, 10**8),
+        lambda x, i: x.scatter_add_(0, i, far),
+        lambda x, i: x.scatter_reduce_(0, i, far, "amax"),
+        lambda x, i: x.index_add_(0, i, far),
+        lambda x, i: x.index_copy_(0, i, far),
+        lambda x, i: x.index_fill_(0, i, 10**8),
+        lambda x, i: x.index_put_((i,), far),
+    ):
+        x = torch.tensor([1, 0, 2])
+        with pytest.raises(RuntimeError, match="refer to a single memory location"):
+            write(x, x)
+        assert x.tolist() == [1, 0, 2]
+        spaced = torch.tensor([[1, 9], [0, 9], [2, 9]])[:, 0]  # of which nobody says whether they meet
+        assert (write(spaced, spaced) >= 10**8).all()
+
+
+def test_a_mask_that_is_written_is_read_first():
+    for n in (2, 3000):  # of as many as it counts the source has enough
+        both = torch.zeros(n, dtype=torch.bool)
+        both[0] = True
+        both[1:].masked_scatter_(both[:-1], torch.tensor([True]))
+        assert both.tolist() == [True, True] + [False] * (n - 2)
+
+
+def test_more_indices_than_dimensions_are_too_many_whatever_they_speak_for():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(IndexError, match=r"too many indices for tensor of dimension 1 \(got 100\)"):
+        torch.ops.aten.index.Tensor(x, [torch.tensor(True)] * 100)
+
+
 def test_an_expanded_tensor_is_set_to_what_it_holds_already():
     base = torch.tensor([3.0])
     view = base.expand(2, 2)

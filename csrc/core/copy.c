@@ -146,7 +146,7 @@ static void span(const hg_tensor *t, const char **from, const char **to) {
     *from = t->data + low * size, *to = t->data + (high + 1) * size;
 }
 
-static bool spans_meet(const hg_tensor *a, const hg_tensor *b) {
+bool hg_spans_meet(const hg_tensor *a, const hg_tensor *b) {
     if (!a->numel || !b->numel) return false;
     const char *a0, *a1, *b0, *b1;
     span(a, &a0, &a1), span(b, &b0, &b1);
@@ -161,7 +161,7 @@ bool hg_same_layout(const hg_tensor *a, const hg_tensor *b) {
 }
 
 hg_status hg_check_apart(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in) {
-    if (!spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in)) return HG_OK;
+    if (!hg_spans_meet(out, in) || !hg_is_dense(out) || !hg_is_dense(in)) return HG_OK;
     return hg_fail(cx, HG_STATE,
                    "unsupported operation: some elements of the input tensor and the written-to tensor refer "
                    "to a single memory location. Please clone() the tensor before performing the operation.");
@@ -366,14 +366,14 @@ hg_status hg_raw_copy(hg_ctx *cx, hg_tensor *to, const hg_tensor *from) {
     }
     if (to->numel == 0) return HG_OK;
     if (same && in_order && to->numel == from->numel) {
-        if (spans_meet(to, from))
+        if (hg_spans_meet(to, from))
             memmove(to->data, from->data, (size_t)to->numel * size);
         else
             hg_move_bytes(cx, to->data, from->data, (size_t)to->numel * size);
         return HG_OK;
     }
     hg_tensor *apart = NULL;
-    if (spans_meet(to, from)) { /* what is read must not have been written */
+    if (hg_spans_meet(to, from)) { /* what is read must not have been written */
         if ((st = hg_tensor_empty(cx, (hg_dtype)from->dtype, from->n_dim, from->shape, &apart)) != HG_OK) return st;
         if ((st = hg_raw_copy(cx, apart, from)) != HG_OK) goto done;
         from = apart;

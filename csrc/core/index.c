@@ -277,8 +277,13 @@ static hg_status take_by_mask(hg_ctx *cx, const hg_tensor *t, const hg_tensor *m
     return HG_OK;
 }
 
+static hg_status too_many(hg_ctx *cx, const hg_tensor *t, const hg_arg *list) {
+    return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, list->n);
+}
+
 hg_status hg_index_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t;
+    if ((int)a[1].n > t->n_dim) return too_many(cx, t, &a[1]); /* a mask without dimensions speaks for none */
     if (!*out && is_plain_mask(t, &a[1])) return take_by_mask(cx, t, a[1].u.ts[0], out);
     plan p;
     hg_status st = plan_begin(cx, &p, t, &a[1]);
@@ -312,11 +317,12 @@ hg_status hg_index_bwd(hg_ctx *cx, hg_back *b) {
 hg_status hg_index_put_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     hg_tensor *t = a[0].u.t, *values = a[2].u.t, *wide = NULL, *packed = NULL;
     char w1[16], w2[16], b1[256], b2[256];
-    if (a[1].n > HG_MAX_DIM || (int)a[1].n > t->n_dim)
-        return hg_fail(cx, HG_INDEX, "too many indices for tensor of dimension %d (got %u)", t->n_dim, a[1].n);
+    if ((int)a[1].n > t->n_dim) return too_many(cx, t, &a[1]);
     hg_status st = hg_warn_of_overlap(cx, *out, "index_put_", "indices] = tensor");
     bool fills = values->numel == 1 && !a[3].u.i && a[1].n == 1 && a[1].u.ts[0] && a[1].u.ts[0]->dtype == HG_BOOL;
     if (st == HG_OK && *out && !fills) st = hg_check_apart(cx, *out, values);
+    for (uint32_t i = 0; i < a[1].n && *out && !fills && st == HG_OK; i++)
+        if (a[1].u.ts[i]) st = hg_check_apart(cx, *out, a[1].u.ts[i]);
     if (st == HG_OK) st = hg_out_clone(cx, t, out);
     if (st != HG_OK) return st;
     bool one_value = values->numel == 1 && values->n_dim <= 1 && values->dtype == t->dtype && !a[3].u.i;

@@ -14,11 +14,16 @@ static int64_t number_at(const char *p, bool wide) {
     return wide ? *(const int64_t *)(const void *)p : *(const int32_t *)(const void *)p;
 }
 
-/* A copy of self to write into, or self, whose elements must not lie on one another, nor on src's, which may be NULL. */
-static hg_status out_apart(hg_ctx *cx, hg_tensor *self, const hg_tensor *src, hg_tensor **out) {
-    if (!*out) return hg_out_copy(cx, self, out);
-    hg_status st = hg_check_overlap(cx, *out, NULL);
-    return st == HG_OK && src ? hg_check_apart(cx, *out, src) : st;
+/* A copy of self to write into, or self, whose elements must not lie on one another, nor on src's, which may be NULL, nor on the
+   index's. The index has been checked: where it may lie in what is written nonetheless *fixed is a copy of it, else itself. New. */
+static hg_status out_apart(hg_ctx *cx, hg_tensor *self, hg_tensor *index, const hg_tensor *src, hg_tensor **out,
+                           hg_tensor **fixed) {
+    hg_status st = *out ? hg_check_overlap(cx, *out, NULL) : hg_out_copy(cx, self, out);
+    if (st == HG_OK) st = hg_check_apart(cx, *out, index);
+    if (st == HG_OK && src) st = hg_check_apart(cx, *out, src);
+    if (st == HG_OK && hg_spans_meet(*out, index)) return hg_out_copy(cx, index, fixed);
+    if (st == HG_OK) hg_retain(cx, *fixed = index);
+    return st;
 }
 
 /* ---- gather and scatter ------------------------------------------------------------------------------------------------- */
@@ -214,7 +219,7 @@ static void scatter_into(hg_tensor *to, int d, const hg_tensor *index, const hg_
 }
 
 static hg_status scatter(hg_ctx *cx, const hg_arg *a, scatter_kind kind, hg_tensor **out) {
-    hg_tensor *src = NULL;
+    hg_tensor *src = NULL, *index = NULL;
     int d;
     bool number = a[3].kind != HG_A_TENSOR;
     hg_status st = check_scatter(cx, a, number ? NULL : a[3].u.t, &d);
@@ -223,9 +228,9 @@ static hg_status scatter(hg_ctx *cx, const hg_arg *a, scatter_kind kind, hg_tens
         st = hg_raw_scalar(cx, a[3], (hg_dtype)SELF->dtype, &src);
     else
         hg_retain(cx, src = a[3].u.t);
-    if (st == HG_OK) st = out_apart(cx, SELF, src, out);
-    if (st == HG_OK) scatter_into(*out, d, a[2].u.t, src, kind);
-    hg_release(cx, src);
+    if (st == HG_OK) st = out_apart(cx, SELF, a[2].u.t, src, out, &index);
+    if (st == HG_OK) scatter_into(*out, d, index, src, kind);
+    hg_release(cx, src), hg_release(cx, index);
     return st;
 }
 
@@ -268,13 +273,7 @@ hg_status hg_scatter_bwd(hg_ctx *cx, hg_back *b) {
     return HG_OK;
 }
 
-hg_status hg_scatter_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    int d;
-    hg_status st = check_scatter(cx, a, a[3].u.t, &d);
-    if (st == HG_OK) st = out_apart(cx, SELF, a[3].u.t, out);
-    if (st == HG_OK) scatter_into(*out, d, a[2].u.t, a[3].u.t, ADD);
-    return st;
-}
+hg_status hg_scatter_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) { return scatter(cx, a, ADD, out); }
 
 hg_status hg_scatter_add_bwd(hg_ctx *cx, hg_back *b) {
     if (NEED(0)) GIVE(0, G);
@@ -336,15 +335,17 @@ hg_status hg_scatter_reduce_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                         : !strcmp(how, "amax")      ? LARGEST
                         : !strcmp(how, "amin")      ? SMALLEST
                                                     : PUT;
+    hg_tensor *src = a[3].u.t, *index = NULL;
     int d;
     if (kind == PUT)
         return hg_fail(cx, HG_SHAPE, "reduce argument must be either sum, prod, mean, amax or amin, got %s", how);
-    hg_status st = check_scatter(cx, a, a[3].u.t, &d);
-    if (st == HG_OK) st = out_apart(cx, SELF, a[3].u.t, out);
-    if (st == HG_OK && !a[5].u.i) st = make_neutral(cx, *out, d, a[2].u.t, kind);
-    if (st != HG_OK) return st;
-    scatter_into(*out, d, a[2].u.t, a[3].u.t, kind);
-    return mean ? divide_by_counts(cx, *out, d, a[2].u.t, a[5].u.i) : HG_OK;
+    hg_status st = check_scatter(cx, a, src, &d);
+    if (st == HG_OK) st = out_apart(cx, SELF, a[2].u.t, src, out, &index);
+    if (st == HG_OK && !a[5].u.i) st = make_neutral(cx, *out, d, index, kind);
+    if (st == HG_OK) scatter_into(*out, d, index, src, kind);
+    if (st == HG_OK && mean) st = divide_by_counts(cx, *out, d, index, a[5].u.i);
+    hg_release(cx, index);
+    return st;
 }
 
 /* The product of all, self not counted where it is zero. */
@@ -558,7 +559,7 @@ hg_status hg_index_select_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *index = a[2].u.t, *src = a[3].u.t, *at = NULL;
+    hg_tensor *t = SELF, *index = a[2].u.t, *src = a[3].u.t, *at = NULL, *rows = NULL;
     char w1[16], w2[16], b1[256], b2[256];
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
@@ -593,10 +594,10 @@ hg_status hg_index_add_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     bool flat = t->n_dim < 2;
     st = check_rows(cx, flat ? HG_INDEX : HG_SHAPE, flat ? "index out of range in self" : NULL, at, d, hg_size_at(t, d),
                     false);
-    if (st == HG_OK) st = out_apart(cx, t, src, out);
+    if (st == HG_OK) st = out_apart(cx, t, at, src, out, &rows);
     if (st == HG_OK)
-        move_rows(cx, *out, (const int64_t *)(void *)at->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
-    hg_release(cx, at);
+        move_rows(cx, *out, (const int64_t *)(void *)rows->data, src, NULL, d, at->numel, true, hg_number_f(&a[4]));
+    hg_release(cx, at), hg_release(cx, rows);
     return st;
 }
 
@@ -618,7 +619,7 @@ hg_status hg_index_add_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *index = a[2].u.t, *src = a[3].u.t, *at = NULL;
+    hg_tensor *t = SELF, *index = a[2].u.t, *src = a[3].u.t, *at = NULL, *fixed = NULL;
     char w1[16], w2[16];
     int d;
     hg_status st = hg_wrap_dim(cx, a[1].u.i, t->n_dim, &d);
@@ -661,9 +662,9 @@ hg_status hg_index_copy_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (rows[i] < 0 || rows[i] >= hg_size_at(t, d))
             st = hg_fail(cx, HG_INDEX, "index_copy_(): index %lld is out of bounds for dimension %d with size %lld",
                          (long long)rows[i], d, (long long)hg_size_at(t, d));
-    if (st == HG_OK) st = out_apart(cx, t, src, out);
-    if (st == HG_OK) move_rows(cx, *out, rows, src, NULL, d, at->numel, false, 1);
-    hg_release(cx, at);
+    if (st == HG_OK) st = out_apart(cx, t, at, src, out, &fixed);
+    if (st == HG_OK) move_rows(cx, *out, (const int64_t *)(void *)fixed->data, src, NULL, d, at->numel, false, 1);
+    hg_release(cx, at), hg_release(cx, fixed);
     return st;
 }
 
@@ -691,6 +692,7 @@ hg_status hg_index_fill_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         if (index->numel) memcpy(own->data, at->data, (size_t)index->numel * 8);
     if (st == HG_OK) st = check_rows(cx, HG_INDEX, NULL, own, d, hg_size_at(t, d), true);
     if (st == HG_OK) st = hg_warn_of_overlap(cx, *out, "index_fill_", "mask] = scalar");
+    if (st == HG_OK && *out) st = hg_check_apart(cx, *out, index);
     if (st == HG_OK) st = hg_out_clone(cx, t, out);
     if (st == HG_OK)
         st = number ? hg_raw_scalar(cx, a[3], (hg_dtype)t->dtype, &value)

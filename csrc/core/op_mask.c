@@ -73,7 +73,7 @@ hg_status hg_masked_select_bwd(hg_ctx *cx, hg_back *b) {
 }
 
 hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
-    hg_tensor *t = SELF, *mask = a[1].u.t, *src = NULL, *vm = NULL, *whole = NULL;
+    hg_tensor *t = SELF, *mask = a[1].u.t, *src = NULL, *vm = NULL, *whole = NULL, *fixed = NULL;
     char w1[16], w2[16];
     int64_t shape[HG_MAX_DIM];
     int n;
@@ -93,7 +93,8 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
         st = spread(cx, t, n, shape, &whole);
         if (st == HG_OK) st = hg_out_copy(cx, whole, out);
     }
-    if (st == HG_OK) st = spread(cx, mask, (*out)->n_dim, (*out)->shape, &vm);
+    if (st == HG_OK && hg_spans_meet(*out, mask)) st = hg_out_copy(cx, mask, &fixed); /* to be what was counted */
+    if (st == HG_OK) st = spread(cx, fixed ? fixed : mask, (*out)->n_dim, (*out)->shape, &vm);
     if (st == HG_OK) st = hg_raw_contiguous(cx, a[2].u.t, &src);
     if (st == HG_OK && count_true(vm) > src->numel)
         st = hg_fail(cx, HG_SHAPE, "Number of elements of source < number of ones in mask");
@@ -110,7 +111,7 @@ hg_status hg_masked_scatter_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                     if (*m) *(E *)p = *e++;
             } while (hg_walk_next(&w));)
     }
-    hg_release(cx, whole), hg_release(cx, vm), hg_release(cx, src);
+    hg_release(cx, whole), hg_release(cx, vm), hg_release(cx, src), hg_release(cx, fixed);
     return st;
 }
 
