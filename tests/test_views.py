@@ -625,3 +625,34 @@ def test_what_arrives_beside_the_gradient_of_as_strided_is_not_added_in_place():
     first = x * 2
     (both,) = torch.autograd.grad(first.sum() + x.as_strided((2,), (1,)).sum(), x)
     assert (alone._version, both._version, both.tolist()) == (1, 0, [3, 3, 2, 2])
+
+
+def test_views_of_more_elements_than_can_be_counted_are_refused():
+    x = torch.zeros(1)
+    for view in (
+        lambda: x.expand(2**62, 2**62),
+        lambda: x.as_strided((2**62, 2**62), (0, 0)),
+        lambda: x.expand(2**61).unfold(0, 8, 1),
+    ):
+        with pytest.raises(RuntimeError, match="numel: integer multiplication overflow"):
+            view()
+    assert x.expand(2**62).numel() == 2**62
+
+
+def test_pieces_are_as_many_as_a_list_holds():
+    many = torch.zeros(1).expand(2**32 + 1)
+    for cut in (lambda: many.split(1), lambda: many.unbind(), lambda: torch.zeros(0).chunk(2**61)):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            cut()
+    x = torch.arange(4)
+    assert [[p.tolist() for p in cut] for cut in (x.split(2**63 - 1), x.chunk(2**62))] == [
+        [[0, 1, 2, 3]],
+        [[0], [1], [2], [3]],
+    ]
+
+
+def test_triangles_end_where_the_matrix_does():
+    x = torch.ones(2, 2)
+    far = 2**63 - 1
+    assert x.triu(far).equal(x * 0) and x.tril(far).equal(x)
+    assert x.triu(-far - 1).equal(x) and x.tril(-far - 1).equal(x * 0)

@@ -10,12 +10,13 @@ typedef struct list {
     int n;
 } list;
 
-hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at) {
+hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int64_t n, hg_tensor ***at) {
     list *l = (list *)(void *)out;
     size_t size = (size_t)(n ? n : 1) * sizeof *l->at;
+    if (n > INT32_MAX) return hg_no_memory(cx);
     if (!(l->at = hg_mem(cx, size))) return HG_MEMORY;
     memset(l->at, 0, size);
-    l->n = n;
+    l->n = (int)n;
     *at = l->at;
     return HG_OK;
 }

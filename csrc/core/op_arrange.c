@@ -313,7 +313,9 @@ static hg_status triangle(hg_ctx *cx, const char *name, const hg_arg *a, bool lo
     hg_status st = *out ? HG_OK : hg_out(cx, out, (hg_dtype)t->dtype, t->n_dim, t->shape);
     if (st == HG_OK && (*out)->data != t->data) st = hg_raw_copy(cx, *out, t);
     if (st != HG_OK || t->numel == 0) return st;
-    const int64_t rows = t->shape[t->n_dim - 2], size = (int64_t)hg_tensor_itemsize(t);
+    const int64_t rows = t->shape[t->n_dim - 2], columns = t->shape[t->n_dim - 1],
+                  size = (int64_t)hg_tensor_itemsize(t);
+    k = k < -rows ? -rows : k > columns ? columns : k; /* all beyond is the same */
     hg_walk w;
     hg_walk_begin(&w, t->n_dim, t->shape);
     hg_walk_add(&w, (*out)->data, (*out)->stride, (size_t)size);

@@ -23,7 +23,7 @@ hg_status hg_raw_contiguous(hg_ctx *cx, hg_tensor *t, hg_tensor **out);
 hg_status hg_raw_row(hg_ctx *cx, hg_tensor *t, hg_tensor **out); /* all of t in one dimension; new */
 /* An op that returns a list ("-> Tensor[]", info->n_out == 0) makes it so: *at is n empty slots for it to fill, which the
    dispatcher owns from then on. */
-hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int n, hg_tensor ***at);
+hg_status hg_out_list(hg_ctx *cx, hg_tensor **out, int64_t n, hg_tensor ***at);
 /* A tensor of dtype d with t's values, raw; t itself retained where it has that dtype. New. */
 hg_status hg_raw_cast(hg_ctx *cx, hg_tensor *t, hg_dtype d, hg_tensor **out);
 /* to += from, where both are plain, of one shape and dtype, and `to` has its memory to itself; false: they are not. Raw. */

@@ -131,7 +131,9 @@ static hg_status piece(hg_ctx *cx, hg_tensor *t, int d, int64_t start, int64_t l
 }
 
 /* How many pieces of `each` make up `size`; one, empty, of an empty dimension. */
-static int64_t n_pieces(int64_t size, int64_t each) { return size == 0 || each == 0 ? 1 : (size + each - 1) / each; }
+static int64_t n_pieces(int64_t size, int64_t each) {
+    return size == 0 || each == 0 ? 1 : size / each + (size % each != 0);
+}
 
 /* piece(), and where it is `apart` under a version of its own. */
 static hg_status cut(hg_ctx *cx, hg_tensor *t, int d, int64_t start, int64_t length, bool apart, hg_tensor **out) {
@@ -160,9 +162,11 @@ static hg_status split(hg_ctx *cx, const hg_arg *a, bool apart, hg_tensor **out)
                        (long long)size);
     int64_t n = n_pieces(size, each);
     hg_tensor **list;
-    if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
-    for (int64_t i = 0; i < n && st == HG_OK; i++)
-        st = cut(cx, t, d, i * each, i * each + each <= size ? each : size - i * each, apart, &list[i]);
+    if ((st = hg_out_list(cx, out, n, &list)) != HG_OK) return st;
+    for (int64_t i = 0; i < n && st == HG_OK; i++) {
+        int64_t left = size - i * each;
+        st = cut(cx, t, d, i * each, each < left ? each : left, apart, &list[i]);
+    }
     return st;
 }
 
@@ -194,7 +198,7 @@ static hg_status split_sizes(hg_ctx *cx, const hg_arg *a, bool apart, hg_tensor 
             "split_sizes=%s",
             (long long)t->shape[d], d, hg_show_sizes(n, sizes, b));
     hg_tensor **list;
-    if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
+    if ((st = hg_out_list(cx, out, n, &list)) != HG_OK) return st;
     for (int i = 0; i < n && st == HG_OK; start += sizes[i++]) st = cut(cx, t, d, start, sizes[i], apart, &list[i]);
     return st;
 }
@@ -225,7 +229,7 @@ hg_status hg_unbind_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     if (t->n_dim == 0) return hg_fail(cx, HG_INDEX, "Dimension specified as %lld but tensor has no dimensions", 0LL);
     hg_tensor **list;
-    if ((st = hg_out_list(cx, out, (int)t->shape[d], &list)) != HG_OK) return st;
+    if ((st = hg_out_list(cx, out, t->shape[d], &list)) != HG_OK) return st;
     for (int64_t i = 0; i < t->shape[d] && st == HG_OK; i++)
         st = hg_select_fwd(cx, (hg_arg[]){a[0], hg_i(d), hg_i(i)}, &list[i]);
     return st;
@@ -262,9 +266,10 @@ static hg_status chunk(hg_ctx *cx, const hg_arg *a, int split, int split_sizes, 
     hg_status st = hg_wrap_dim(cx, a[2].u.i, t->n_dim, &d);
     if (st != HG_OK) return st;
     int64_t size = t->shape[d];
-    if (size) return hand_on(cx, split, (hg_arg[]){a[0], hg_i((size + chunks - 1) / chunks), a[2]}, 3, out);
-    int64_t *sizes = hg_mem(cx,
-                            (size_t)chunks * sizeof *sizes); /* an empty dimension is cut into as many empty pieces */
+    if (size) return hand_on(cx, split, (hg_arg[]){a[0], hg_i(size / chunks + (size % chunks != 0)), a[2]}, 3, out);
+    if (chunks > INT32_MAX) return hg_no_memory(cx);
+    /* an empty dimension is cut into as many empty pieces */
+    int64_t *sizes = hg_mem(cx, (size_t)chunks * sizeof *sizes);
     if (!sizes) return HG_MEMORY;
     memset(sizes, 0, (size_t)chunks * sizeof *sizes);
     st = hand_on(cx, split_sizes, (hg_arg[]){a[0], hg_ints(sizes, (int)chunks), a[2]}, 3, out);
@@ -292,9 +297,8 @@ hg_status hg_tensor_split_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     int64_t n = by_cuts ? (int64_t)a[1].n + 1 : a[1].u.i, size = t->shape[d], start = 0;
     if (n <= 0) return hg_fail(cx, HG_SHAPE, "number of sections must be larger than 0, got %lld", (long long)n);
-    if (n > INT32_MAX) return hg_no_memory(cx);
     hg_tensor **list;
-    if ((st = hg_out_list(cx, out, (int)n, &list)) != HG_OK) return st;
+    if ((st = hg_out_list(cx, out, n, &list)) != HG_OK) return st;
     for (int64_t i = 0; i < n && st == HG_OK; i++) {
         int64_t end = by_cuts ? (i + 1 < n ? a[1].u.ints[i] : size) : start + size / n + (i < size % n);
         st = hg_call_op(cx, HG_OP_SLICE, (hg_arg[]){a[0], hg_i(d), hg_i(start), hg_i(end), hg_i(1)}, 5, &list[i]);

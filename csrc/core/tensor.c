@@ -14,20 +14,21 @@ static inline void set_strides(int n_dim, const int64_t *shape, int64_t *stride)
 void hg_contiguous_strides(int n_dim, const int64_t *shape, int64_t *stride) { set_strides(n_dim, shape, stride); }
 
 /* Give t, which has room for them, sizes and strides, and say what follows: how many elements there are, whether they lie in
-   order, and whether the strides are those of a new tensor. */
-static inline void set_dims(hg_tensor *t, const int64_t *shape, const int64_t *stride) {
+   order, and whether the strides are those of a new tensor. false: there are more elements than can be counted. */
+static inline bool set_dims(hg_tensor *t, const int64_t *shape, const int64_t *stride) {
     int64_t step = 1, numel = 1;
-    bool in_order = true, plain = true;
+    bool in_order = true, plain = true, counted = true;
     for (int i = t->n_dim - 1; i >= 0; i--) {
         int64_t n = shape[i], s = stride[i];
         t->shape[i] = n, t->stride[i] = s;
-        numel *= n;
+        counted &= !__builtin_mul_overflow(numel, n, &numel);
         if (s != step) plain = false, in_order &= n == 1;
         if (n > 1) step *= n;
     }
     t->numel = numel;
     t->contiguous = in_order || numel == 0;
     t->plain = plain;
+    return counted;
 }
 
 void hg_tensor_restride(hg_tensor *t, const int64_t *stride) { set_dims(t, t->shape, stride); }
@@ -140,7 +141,11 @@ hg_status hg_tensor_make(hg_ctx *cx, hg_storage *storage, char *data, hg_dtype d
     hg_status st = shell(cx, storage, data, d, n_dim, &t);
     if (st != HG_OK) return st;
     if (!stride) set_strides(n_dim, shape, t->stride);
-    set_dims(t, shape, stride ? stride : t->stride);
+    if (!set_dims(t, shape, stride ? stride : t->stride)) {
+        t->storage = NULL; /* the caller keeps it */
+        hg_release(cx, t);
+        return hg_fail(cx, HG_STATE, "numel: integer multiplication overflow");
+    }
     *out = t;
     return HG_OK;
 }
