@@ -271,3 +271,8 @@ def test_a_generator_shows_itself_as_pytorchs():
 
 def test_there_are_no_threads_with_generators_of_their_own():
     assert torch.random.thread_safe_generator() is torch.thread_safe_generator() is None
+
+
+def test_there_are_only_so_many_categories():
+    with pytest.raises(RuntimeError, match=r"number of categories cannot exceed 2\^24"):
+        torch.ones(1).expand(2**24 + 1).multinomial(1)

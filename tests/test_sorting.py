@@ -166,3 +166,33 @@ def test_medians_and_distinct_values_are_those_of_sorted_rows(n):
         assert values[inverse].equal(x)
     holed = torch.tensor([3.0, math.nan, 1.0, math.nan])
     assert holed.median(0).indices.item() == 1 and holed.median().isnan()
+
+
+def test_whole_numbers_are_searched_for_as_such():
+    first = 2**53  # from there on doubles have every other one only
+    places = torch.tensor([first, first + 1, first + 2])
+    assert torch.searchsorted(places, places).tolist() == [0, 1, 2]
+    assert torch.bucketize(places, places, right=True).tolist() == [1, 2, 3]
+    assert torch.bucketize(first + 1, places).item() == 1
+    assert torch.bucketize(1.5, torch.tensor([1, 2, 3])).item() == 1
+
+
+def test_rows_too_long_for_any_memory_are_refused():
+    endless = torch.zeros(1).expand(2**58)
+    for order in (lambda: endless.topk(3), lambda: endless.kthvalue(3), lambda: endless.expand(2, 2**58).kthvalue(3)):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            order()
+
+
+def test_the_first_none_of_a_number_is_the_number():
+    values, places = torch.tensor(5.0).topk(0)
+    assert (values.item(), places.item()) == (5.0, 0)
+
+
+def test_rows_without_elements_are_not_compared():
+    for unique in (torch.unique, torch.unique_consecutive):
+        with pytest.raises(RuntimeError, match="There are 0 sized dimensions, and they aren't selected"):
+            unique(torch.zeros(3, 0), dim=0)
+        with pytest.raises(RuntimeError, match="Number of zero sized dimensions is more than one"):
+            unique(torch.zeros(0, 0), dim=0)
+        assert unique(torch.zeros(0, 3), dim=0).shape == (0, 3)

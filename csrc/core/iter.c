@@ -236,7 +236,9 @@ hg_status hg_iter_work_in_room(hg_ctx *cx, const hg_iter *it, int64_t each, size
     if (r.workers > hg_get_num_threads()) r.workers = hg_get_num_threads();
     if (r.workers > r.n) r.workers = r.n;
     if (r.workers < 1) r.workers = 1;
-    if (!(r.rooms = hg_mem(cx, (size_t)r.workers * r.room + 1))) return HG_MEMORY;
+    size_t all;
+    if (__builtin_mul_overflow((size_t)r.workers, r.room, &all)) return hg_no_memory(cx);
+    if (!(r.rooms = hg_mem(cx, all))) return HG_MEMORY;
     hg_work(cx, r.workers, 1, do_shares, &r);
     hg_mem_free(cx->lib, r.rooms);
     return HG_OK;

@@ -364,19 +364,22 @@ hg_status hg_one_hot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
 /* ---- Searching -------------------------------------------------------------------------------------------------------- */
 
 /* How many of the n sorted values come before x; with `right`, equal ones do too. NaN is larger than everything. */
-static int64_t place_of(double x, const double *sorted, int64_t n, bool right) {
-    int64_t low = 0;
-    while (n > 0) {
-        int64_t half = n / 2;
-        double y = sorted[low + half];
-        bool before = right ? !(y > x) && !(isnan(y) && !isnan(x)) : y < x || (isnan(x) && !isnan(y));
-        if (before)
-            low += half + 1, n -= half + 1;
-        else
-            n = half;
+#define PLACE_OF(name, T)                                                                                              \
+    static int64_t name(T x, const T *sorted, int64_t n, bool right) {                                                 \
+        int64_t low = 0;                                                                                               \
+        while (n > 0) {                                                                                                \
+            int64_t half = n / 2;                                                                                      \
+            T y = sorted[low + half];                                                                                  \
+            bool before = right ? !(y > x) && !(y != y && x == x) : y < x || (x != x && y == y);                       \
+            if (before)                                                                                                \
+                low += half + 1, n -= half + 1;                                                                        \
+            else                                                                                                       \
+                n = half;                                                                                              \
+        }                                                                                                              \
+        return low;                                                                                                    \
     }
-    return low;
-}
+PLACE_OF(place_of_float, double)
+PLACE_OF(place_of_int, int64_t) /* which a double has not all of */
 
 static hg_status warn_of_copy(hg_ctx *cx, const hg_tensor *t, const char *what) {
     char words[300];
@@ -394,9 +397,12 @@ static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, boo
     hg_tensor *v = NULL, *cast = NULL, *s = NULL, *number = NULL, *x = NULL;
     char b1[256], b2[256];
     bool scalar = values->kind != HG_A_TENSOR;
+    bool whole = !hg_dtype_is_float((hg_dtype)sorted->dtype) &&
+                 (scalar ? values->kind != HG_A_FLOAT : !hg_dtype_is_float((hg_dtype)values->u.t->dtype));
+    const hg_dtype c = whole ? HG_I64 : HG_F64;
     hg_status st = HG_OK;
     if (scalar)
-        st = hg_raw_scalar(cx, *values, HG_F64, &number);
+        st = hg_raw_scalar(cx, *values, c, &number);
     else
         hg_retain(cx, number = values->u.t);
     if (st != HG_OK) return st;
@@ -414,16 +420,21 @@ static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, boo
             hg_show_shape(sorted, b1), hg_show_shape(number, b2));
     if (st == HG_OK) st = warn_of_copy(cx, number, "input value");
     if (st == HG_OK) st = warn_of_copy(cx, sorted, "boundary");
-    if (st == HG_OK && (st = hg_raw_cast(cx, number, HG_F64, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &v);
+    if (st == HG_OK && (st = hg_raw_cast(cx, number, c, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &v);
     hg_release(cx, cast), cast = NULL;
-    if (st == HG_OK && (st = hg_raw_cast(cx, sorted, HG_F64, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &s);
+    if (st == HG_OK && (st = hg_raw_cast(cx, sorted, c, &cast)) == HG_OK) st = hg_raw_contiguous(cx, cast, &s);
     hg_release(cx, cast);
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, number->n_dim, number->shape, &x);
     if (st == HG_OK) {
         int64_t n = sorted->shape[sorted->n_dim - 1], each = rows ? number->shape[number->n_dim - 1] : 0;
-        for (int64_t i = 0; i < number->numel; i++)
-            ((int64_t *)(void *)x->data)[i] = place_of(((double *)(void *)v->data)[i],
-                                                       (double *)(void *)s->data + (rows ? i / each * n : 0), n, right);
+        for (int64_t i = 0; i < number->numel; i++) {
+            const char *row = s->data + (rows ? i / each * n : 0) * (int64_t)sizeof(int64_t),
+                       *at = v->data + i * (int64_t)sizeof(int64_t);
+            ((int64_t *)(void *)x->data)[i] = whole ? place_of_int(*(const int64_t *)(const void *)at,
+                                                                   (const int64_t *)(const void *)row, n, right)
+                                                    : place_of_float(*(const double *)(const void *)at,
+                                                                     (const double *)(const void *)row, n, right);
+        }
         st = hg_raw_cast(cx, x, small ? HG_I32 : HG_I64, out);
     }
     hg_release(cx, v), hg_release(cx, s), hg_release(cx, number), hg_release(cx, x);

@@ -573,6 +573,7 @@ hg_status hg_op_multinomial(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (m <= 0) return hg_fail(cx, HG_STATE, "cannot sample n_sample <= 0 samples");
     if (!replacement && m > n)
         return hg_fail(cx, HG_STATE, "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+    if (n > 1 << 24) return hg_fail(cx, HG_STATE, "number of categories cannot exceed 2^24");
     hg_status st = hg_raw_cast(cx, p, HG_F64, &wide);
     double *sums = NULL;
     bool one_by_one = replacement && m > 1;

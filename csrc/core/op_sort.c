@@ -346,10 +346,12 @@ static hg_status sort_rows(hg_ctx *cx, hg_tensor *t, int d, choice how, bool des
     sorting s = {(hg_dtype)t->dtype, how, descending, values, places, hg_size_at(t, d), skip, keep};
     hg_tensor *operands[3] = {t};
     int n = 1;
+    size_t room; /* or two of pairs */
     if (t->numel == 0 || keep == 0) return HG_OK;
+    if (__builtin_mul_overflow((size_t)s.n, ABREAST * sizeof(int64_t), &room)) return hg_no_memory(cx);
     if (values) operands[n++] = values;
     if (places) operands[n++] = places;
-    return hg_along(cx, d, n, operands, (size_t)s.n * ABREAST * sizeof(int64_t), sort_some, &s); /* or two of pairs */
+    return hg_along(cx, d, n, operands, room, sort_some, &s);
 }
 
 /* Outputs of t's shape with `keep` along d, and the rows sorted into them. */
@@ -428,6 +430,7 @@ hg_status hg_topk_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
     if (st != HG_OK) return st;
     if (k < 0 || k > hg_size_at(SELF, d)) return hg_fail(cx, HG_SHAPE, "selected index k out of range");
     if (SELF->dtype == HG_BOOL) return hg_fail(cx, HG_SHAPE, "topk does not support bool dtypes on CPU");
+    if (SELF->n_dim == 0) k = 1; /* a number has no room for none */
     return sorted(cx, SELF, d, FIRST, a[3].u.i, 0, k, false, out);
 }
 
@@ -548,6 +551,13 @@ static hg_status numbers(hg_ctx *cx, const int64_t *from, int rank, const int64_
 /* The distinct rows of t along d (-1: its elements): out[0] them, out[1] which of them each row is, out[2] how many of each. */
 static hg_status distinct(hg_ctx *cx, hg_tensor *t, int d, bool in_order, bool inverse, bool counts, hg_tensor **out) {
     hg_tensor *laid;
+    int n_empty = 0;
+    for (int i = 0; d >= 0 && i < t->n_dim; i++) n_empty += t->shape[i] == 0;
+    if (n_empty && t->shape[d])
+        return hg_fail(cx, HG_SHAPE,
+                       "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied");
+    if (n_empty > 1)
+        return hg_fail(cx, HG_SHAPE, "Number of zero sized dimensions is more than one, so unique cannot be applied ");
     hg_status st = lay_rows(cx, t, d, &laid);
     if (st != HG_OK) return st;
     int64_t n = d < 0 ? t->numel : t->shape[d], n_out = 0;
