@@ -608,3 +608,11 @@ def test_limits_and_exponents_of_halves(dtype):
     assert torch.equal(torch.nn.functional.hardshrink(x, 0.3), torch.tensor([0, 0, 1], dtype=dtype))
     scaled = torch.ldexp(torch.tensor([1.5, 2**-10], dtype=dtype), torch.tensor([2, 20]))
     assert torch.equal(scaled, torch.tensor([6, 1024], dtype=dtype))
+
+
+def test_a_zero_at_a_bound_of_zero_keeps_its_sign():
+    for dtype in (torch.float32, torch.float64, torch.float16):
+        x = torch.tensor([-0.0, 0.0, math.nan] * 6, dtype=dtype)
+        for y in (x.clamp(min=0), x.clamp(max=-0.0), x.clamp_min(0.0), x.clamp(-0.0, 0), x.clone().clamp_(min=0)):
+            assert list(map(str, y.tolist())) == ["-0.0", "0.0", "nan"] * 6
+        assert x.clamp(min=math.nan).isnan().all() and x.clamp(max=math.nan).isnan().all()

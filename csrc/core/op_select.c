@@ -56,8 +56,14 @@ static hg_status clamp(hg_ctx *cx, const hg_arg *self, const hg_arg *low, const 
     /* A single bound is a maximum or minimum, which booleans have. */
     if (d == HG_BOOL && n == 3) return hg_no_kernel(cx, "clamp_scalar_cpu", d);
     hg_status st = HG_OK;
-    if (self->kind == HG_A_TENSOR && !self->u.t->plain && !(low->kind == HG_A_TENSOR || high->kind == HG_A_TENSOR))
+    bool by_numbers = low->kind != HG_A_TENSOR && high->kind != HG_A_TENSOR;
+    if (self->kind == HG_A_TENSOR && !self->u.t->plain && by_numbers)
         st = hg_out_joint(cx, out, d, in, 1, d, false); /* numbers that bound are no operands there */
+    if (by_numbers &&
+        hg_dtype_is_float(d)) { /* what equals a bound stays, where a maximum would be the bound: of -0.0 that shows */
+        in[1] = hg_given(low) ? *low : hg_f(-INFINITY), in[2] = hg_given(high) ? *high : hg_f(INFINITY);
+        n = 3;
+    }
     if (st != HG_OK) return st;
     return hg_run(cx, n == 3 ? &hg_k_clamp : hg_given(low) ? &hg_k_maximum : &hg_k_minimum, d, in, n, NULL, out);
 }
