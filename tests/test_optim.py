@@ -765,3 +765,14 @@ def test_settings_of_sgd_are_compared_as_in_pytorch():
             torch.optim.SGD([torch.ones(1)], **{setting: "a"})
         with pytest.raises(ValueError, match="Invalid .*: -1"):
             torch.optim.SGD([torch.ones(1)], **{setting: -1})
+
+
+def test_state_of_another_shape_or_kind_is_refused():
+    p = torch.nn.Parameter(torch.ones(100_000))
+    p.grad = torch.ones(100_000)
+    sgd = torch.optim.SGD([p], lr=0.1, momentum=0.9)
+    for buffer, words in ((torch.zeros(1), "of shape"), (torch.zeros(p.shape, dtype=torch.int64), "can't be cast")):
+        sgd.state[p]["momentum_buffer"] = buffer
+        with pytest.raises(RuntimeError, match=words):
+            sgd.step()
+    assert p.equal(torch.ones(100_000))

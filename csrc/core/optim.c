@@ -65,7 +65,7 @@ static hg_status check(hg_ctx *cx, const hg_tensor *param, const hg_tensor *othe
     if (!hg_same_shape(param, other))
         return hg_fail(cx, HG_SHAPE, "%s of shape %s for a parameter of shape %s", what, hg_show_shape(other, a),
                        hg_show_shape(param, b));
-    return HG_OK;
+    return hg_check_cast(cx, (hg_dtype)param->dtype, (hg_dtype)other->dtype);
 }
 
 /* ---- SGD -------------------------------------------------------------------------------------------------------------------------------- */
@@ -113,6 +113,7 @@ static hg_status sgd_one(hg_ctx *cx, const hg_sgd *o, hg_tensor *param, hg_tenso
     hg_status st = check(cx, param, grad, "gradient");
     if (st != HG_OK) return st;
     bool first = o->momentum != 0 && !*buf;
+    if (*buf && (st = check(cx, param, *buf, "momentum_buffer")) != HG_OK) return st;
     if (first && (st = hg_tensor_empty(cx, (hg_dtype)param->dtype, param->n_dim, param->shape, buf)) != HG_OK)
         return st;
     hg_dtype d = array_type(param);
