@@ -162,3 +162,19 @@ def test_what_is_filled_through_out_needs_no_gradient_any_more():
         leaf.requires_grad_()
         torch.ones(4, out=leaf)
     assert not leaf.requires_grad and leaf.tolist() == [1, 1, 1, 1]
+
+
+def test_a_list_that_is_emptied_as_its_sizes_are_asked_is_refused():
+    outer = []
+
+    class Row:
+        def __len__(self):
+            outer.clear()
+            return 1
+
+        def __getitem__(self, i):
+            return [1.0][i]
+
+    outer += [Row(), Row()]
+    with pytest.raises(ValueError, match=r"expected sequence of length 2 at dim 0 \(got 0\)"):
+        torch.tensor(outer)

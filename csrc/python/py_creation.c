@@ -239,7 +239,8 @@ static PyObject *from_sequence(hg_ctx *cx, PyObject *o, hg_dtype dtype) {
     if (PyUnicode_Check(o))
         return PyErr_Format(PyExc_TypeError, "new(): invalid data type '%.100s'", Py_TYPE(o)->tp_name);
     if (sizes_of(o, sizes, &n_dim)) return NULL;
-    if (n_dim > 1 && is_plain_sequence(o) && py_is_array(PySequence_Fast_ITEMS(o)[0]) &&
+    bool plain = is_plain_sequence(o) && PySequence_Fast_GET_SIZE(o); /* asking what is inside may have emptied it */
+    if (n_dim > 1 && plain && py_is_array(PySequence_Fast_ITEMS(o)[0]) &&
         hg_warn_once(cx, "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider "
                          "converting the list to a single numpy.ndarray with numpy.array() before converting to a "
                          "tensor.") != HG_OK)
