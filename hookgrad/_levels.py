@@ -16,11 +16,21 @@ _READING = {
 }
 _READING["numpy"] = _READING["data"]
 _ISSUE = "Please file an issue at https://github.com/pytorch/pytorch/issues if you need this feature."
+_READING["allclose"] = f"vmap over torch.allclose isn't supported yet. {_ISSUE}"
 # How ops name themselves where they may not write: PyTorch's rules for these speak of themselves so, the rest is "aten::".
 _ARITHMETIC = frozenset(
-    "add_ sub_ mul_ multiply_ div_ divide_ true_divide_ copy_ masked_fill_ clamp_min_ clamp_max_ logical_and_ logical_or_ logical_xor_".split()
+    "sub_ mul_ multiply_ div_ divide_ true_divide_ copy_ masked_fill_ clamp_min_ clamp_max_ logical_and_ logical_or_ logical_xor_".split()
 )
 _OWN_RULE = frozenset("fill_ index_fill_ index_add_ index_put_ scatter_add_ scatter_reduce_".split())
+_RULED = {
+    **dict.fromkeys(_ARITHMETIC, "inplace arithmetic"),
+    **{name: name for name in _OWN_RULE},
+    "bernoulli_": "inplace bernoulli",
+}
+# These have no rule that looks: it is by their shapes that they find out.
+_BY_SHAPE = frozenset(
+    "add_ atan2_ bitwise_and_ bitwise_left_shift_ bitwise_or_ bitwise_right_shift_ bitwise_xor_ copysign_ gcd_ lcm_".split()
+)
 _DYNAMIC = frozenset("nonzero nonzero_numpy where _unique2 _unique_dim _unique_consecutive".split())
 
 
@@ -44,7 +54,7 @@ def innermost(tensors):
 def known_as(t, other):
     """`other` stands for t."""
     if (known := in_map(t)) is not None:
-        other._in_map = known
+        other._in_map = known._replace(argument=None)
         _C._levels(other, _C._levels(t, 0) | 64)
 
 
@@ -89,7 +99,7 @@ def of_call(transforms, id, inplace, args, kwargs, records, own):
     samples = transforms.samples
     draws = samples and (name == "_dropout_mask" or any(p["type"] == "Generator" for p in row["params"]))
     if inplace and not own and not (draws and samples.randomness != "different"):
-        _written(transforms, overload_of(id, True, args, kwargs).name(), of(transforms, args[:1]), others)
+        _written(transforms, overload_of(id, True, args, kwargs).name(), tensors, others)
     if draws:
         return samples.draw(id, inplace, args, kwargs)
     if others and not own:
@@ -129,9 +139,9 @@ def _refuse(transforms, row, args):
         )
 
 
-def _written(transforms, name, levels, others):
-    """May the op of that name write to a tensor of those levels, from arguments of the others?"""
-    missing = (transforms.derives | others) & ~levels
+def _written(transforms, name, tensors, others):
+    """May the op of that name write to the first tensor, from arguments of these other levels?"""
+    missing = (transforms.derives | others) & ~of(transforms, tensors[:1])
     if missing & transforms.derives > missing & others:
         raise RuntimeError(
             f"During a grad (vjp, jvp, grad, etc) transform, the function provided attempted to call in-place operation ({name}) "
@@ -139,12 +149,14 @@ def _written(transforms, name, levels, others):
             "explicitly accept the mutated Tensor(s) as inputs."
         )
     if missing:
-        raise RuntimeError(_overfull(name.removeprefix("aten::").partition(".")[0], missing.bit_length()))
+        raise RuntimeError(_overfull(name.removeprefix("aten::").partition(".")[0], tensors, missing.bit_length()))
 
 
-def _overfull(name, level):
-    ruled = "inplace arithmetic" if name in _ARITHMETIC else name if name in _OWN_RULE else None
-    shown, where = (ruled, "in a vmap") if ruled else (f"aten::{name}", f"at level {level}")
+def _overfull(name, tensors, level):
+    if name in _BY_SHAPE:
+        wide = [innermost(tensors[1:]).n, *_C.broadcast_tensors(*tensors)[0].shape]
+        return f"output with shape {list(tensors[0].shape)} doesn't match the broadcast shape {wide}"
+    shown, where = (_RULED[name], "in a vmap") if name in _RULED else (f"aten::{name}", f"at level {level}")
     return (
         f"vmap: {shown}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has more "
         "elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped over "

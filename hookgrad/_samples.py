@@ -44,6 +44,7 @@ class InMap(NamedTuple):
     whole: _C.Tensor
     mapped: bool
     samples: "Samples"
+    argument: _C.Tensor | None = None  # that this is the sample of, itself
 
 
 class _Escaped(_C.Tensor):
@@ -73,7 +74,7 @@ class Samples:
 
     def __init__(self, transforms, n, randomness):
         self.transforms, self.outside, self.depth = transforms, dict(vars(transforms)), transforms.depth + 1
-        self.n, self.randomness, self.level, self.arguments = n, randomness, transforms.level(), []
+        self.n, self.randomness, self.level, self.arguments, self.moved = n, randomness, transforms.level(), [], {}
         self.hollow = WeakSet()
 
     def sample(self, whole, mapped=True, levels=0):
@@ -93,8 +94,11 @@ class Samples:
         return t
 
     def end(self):
-        """Whoever still has one of them has kept what stands for nothing now."""
+        """Whoever still has one of them has kept what stands for nothing now. Arguments are as the samples of them were moved."""
         self.live = False
+        for t, whole in self.moved.values():
+            t.as_strided_(whole.shape, whole.stride(), whole.storage_offset())
+        self.moved.clear()
         for t in list(self.hollow):
             t.__class__ = _Escaped
 
@@ -112,7 +116,10 @@ class Samples:
             return t
         batch = t if dim % t.dim() == 0 else t.movedim(dim, 0)
         self.arguments.append((batch, t, dim % t.dim()))
-        return self.sample(batch)
+        sample = self.sample(batch)
+        if batch is t:
+            sample._in_map = InMap(batch, True, self, t)
+        return sample
 
     def argument(self, batch):
         """(the argument that this is the batch of, or the batch itself, along which dimension)"""
@@ -132,7 +139,10 @@ class Samples:
             finally:
                 _C._grad_mode(was)
         if moves:  # the sample itself, too
-            args[0]._in_map = InMap(made, mapped, self)
+            argument = args[0]._in_map.argument
+            args[0]._in_map = InMap(made, mapped, self, argument)
+            if argument is not None:  # once the map ends: until then others may stand for it as it is
+                self.moved[id(argument)] = argument, made
             return None
         if inplace:
             return args[0]
@@ -144,7 +154,7 @@ class Samples:
         """What a random op gives the samples."""
         call = self._called(number, inplace, args, kwargs)
         name, several, own = call.row["name"], self.randomness == "different", tensors_of(args[:1])
-        like = inplace or name.endswith("_like") or name in ("_dropout_mask", "bernoulli") and len(args) == 2
+        like = inplace or name.endswith("_like") or name == "_dropout_mask" and len(args) == 2
         if self.randomness == "error":
             refuse_random()
         if not several and any(call[t].mapped for t in tensors_of(args)[like:]):
@@ -260,7 +270,7 @@ class _Context:
 
 def mapped_function(samples, cls, in_dims):
     """A Function of batches that does for all samples what `cls` does for one."""
-    transforms = samples.transforms
+    transforms, found = samples.transforms, []  # by forward: its context, which of the outputs are batches
 
     def within(call, values, mapped):
         """(the results of `call` outside of the map, which of them are batches, what they form)"""
@@ -286,14 +296,14 @@ def mapped_function(samples, cls, in_dims):
                 return output, inner.to_save, inner.dirty, inner.constant
 
             outs, mapped, build = within(call, leaves, [d is not None for d in flatten(in_dims)[0]])
-            Mapped.inner, (output, inner.saved, inner.dirty, inner.constant) = inner, build(outs)
+            output, inner.saved, inner.dirty, inner.constant = build(outs)
             whole_mapped, inner.mapped, _, _ = build(mapped)
-            Mapped.out = flatten(output)[1], flatten(whole_mapped)[0]
+            found[:] = inner, flatten(whole_mapped)[0]
             return output
 
         @staticmethod
         def setup_context(ctx, inputs, output):
-            ctx.inner, ctx.out = Mapped.inner, Mapped.out
+            ctx.inner, ctx.out_mapped = found
             ctx.save_for_backward(*ctx.inner.saved)
             ctx.save_for_forward(*ctx.inner.saved)
             ctx.mark_dirty(*ctx.inner.dirty)
@@ -303,7 +313,7 @@ def mapped_function(samples, cls, in_dims):
         @classmethod
         def results(mapped_class, args):
             leaves, rebuild = flatten(mapped_class.apply(*args))
-            return leaves, [0 if m else None for m in Mapped.out[1]], rebuild
+            return leaves, [0 if m else None for m in found[1]], rebuild
 
         @staticmethod
         def differentiated(ctx, rule, given, mapped):
@@ -320,7 +330,7 @@ def mapped_function(samples, cls, in_dims):
 
         @staticmethod
         def backward(ctx, *grads):
-            outs, mapped = Mapped.differentiated(ctx, cls.backward, grads, ctx.out[1])
+            outs, mapped = Mapped.differentiated(ctx, cls.backward, grads, ctx.out_mapped)
             return tuple([t.sum(0) if m and d is None else _spread(t, m, d) for t, m, d in zip(outs, mapped, in_dims)])
 
     def _spread(t, mapped, dim):
@@ -328,7 +338,7 @@ def mapped_function(samples, cls, in_dims):
 
     def jvp(ctx, *tangents):
         outs, mapped = Mapped.differentiated(ctx, cls.jvp, tangents, [d == 0 for d in in_dims])
-        outs = [_spread(t, m, 0 if o else None) for t, m, o in zip(outs, mapped, ctx.out[1])]
+        outs = [_spread(t, m, 0 if o else None) for t, m, o in zip(outs, mapped, ctx.out_mapped)]
         return tuple(outs) if len(outs) > 1 else outs[0]
 
     if cls.jvp is not Function.jvp:

@@ -100,7 +100,7 @@ def test_what_is_the_same_for_all_samples_can_be_read_within_a_gradient():
     check(grad(F.gaussian_nll_loss, 2), (0, None, None), B, torch.zeros(5), torch.ones(5))
     with pytest.raises(RuntimeError, match=r"vmap: It looks like you're calling .item\(\)"):
         vmap(lambda x, n: x.narrow(0, n, 2))(B, torch.tensor([1, 2, 0]))
-    with pytest.raises(RuntimeError, match="vmap: It looks like you're"):
+    with pytest.raises(RuntimeError, match="^vmap over torch.allclose isn't supported yet. Please file"):
         vmap(lambda x: torch.allclose(x, B[0]))(B)
 
 
@@ -197,6 +197,8 @@ def test_a_map_keeps_nothing_of_its_calls():
         (lambda c, x: c.mul_(x), "inplace arithmetic(self, *extra_args) is not possible"),
         (lambda c, x: c.index_add_(0, torch.arange(3), x), "`self` not being vmapped over in a vmap. Please"),
         (lambda c, x: c.index_add_(0, torch.arange(3), x), "instead of index_add_. If"),
+        (lambda c, x: c.add_(x), "output with shape [3] doesn't match the broadcast shape [2, 3]"),
+        (lambda c, x: c[0].atan2_(x), "output with shape [] doesn't match the broadcast shape [2, 3]"),
         (lambda c, x: c.lerp_(x, 0.5), "`self` not being vmapped over at level 1. Please"),
         (
             lambda c, x: vmap(lambda y: c.lerp_(y, y))(x.expand(2, 3)),
@@ -207,3 +209,41 @@ def test_a_map_keeps_nothing_of_its_calls():
 def test_what_is_the_same_for_all_samples_is_not_written_by_one(write, words):
     with pytest.raises(RuntimeError, match=re.escape(words)):
         vmap(lambda x: write(torch.ones(3), x))(torch.ones(2, 3))
+
+
+def test_bernoulli_refuses_what_pytorch_does():
+    with pytest.raises(RuntimeError, match="does not currently support same randomness with a batched tensor input"):
+        vmap(lambda x: torch.bernoulli(x, 0.5), randomness="same")(torch.ones(2, 3))
+    with pytest.raises(RuntimeError, match=r"^vmap: inplace bernoulli\(self, \*extra_args\) is not possible"):
+        vmap(lambda x: torch.ones(3).bernoulli_(x), randomness="different")(torch.ones(2, 3))
+
+
+def test_the_address_of_a_sample_is_hidden():
+    with pytest.raises(RuntimeError, match="^Cannot access data pointer of Tensor that doesn't have storage$"):
+        vmap(lambda x: x * x.data_ptr())(torch.ones(2, 3))
+    with pytest.raises(RuntimeError, match="data pointer"):
+        grad(lambda x: (x * x.data_ptr()).sum())(torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    "move, shape",
+    [
+        (lambda s: s.t_(), (2, 3, 1)),
+        (lambda s: s.squeeze_(), (2, 3)),
+        (lambda s: s.unsqueeze_(-1), (2, 1, 3, 1)),
+        (lambda s: s.transpose_(0, 1), (2, 3, 1)),
+        (lambda s: s.t_().unsqueeze_(0).add_(1), (2, 1, 3, 1)),
+    ],
+)
+def test_an_argument_is_moved_as_its_samples_are(move, shape):
+    x = torch.arange(6.0).view(2, 1, 3)
+    y = vmap(move)(x)
+    assert x.shape == shape and torch.equal(x, y) and x.stride() == y.stride()
+
+
+def test_an_argument_is_not_moved_as_other_samples_of_it_are():
+    x = torch.arange(6.0).view(2, 1, 3)
+    vmap(lambda s: s.detach().t_() + s.t())(x)
+    with torch.no_grad():
+        vmap(lambda s: s.detach().t_() + s.t())(x)
+    assert x.shape == (2, 1, 3)

@@ -305,8 +305,9 @@ PyObject *py_function_bare(PyTypeObject *class, PyObject *args, PyObject *kwargs
 hg_status py_module_forward(hg_ctx *cx, hg_module *m, const void *found, hg_value args, hg_value kwargs, hg_value *out);
 hg_status py_modes(void *ud, void **out);
 hg_status py_set_modes(void *ud, void *kept);
-/* What of a tensor: its number, its truth, its elements, those as an array, its .data, the .data to come. */
-typedef enum py_reading { PY_ITEM, PY_BOOL, PY_ELEMENTS, PY_NUMPY, PY_DATA, PY_DATA_TO_SET } py_reading;
+/* What of a tensor: its number, its truth, its elements, those as an array, whether all are true,
+   its .data, the .data to come. */
+typedef enum py_reading { PY_ITEM, PY_BOOL, PY_ELEMENTS, PY_NUMPY, PY_ALLCLOSE, PY_DATA, PY_DATA_TO_SET } py_reading;
 /* Does it show no such thing, being a sample of a map? Do the thread's transforms allow no hook? Then an exception is set. */
 bool py_hides(PyObject *tensor, py_reading what);
 bool py_refuses_hooks(void);

@@ -357,7 +357,7 @@ static bool refuses(const char *what, int levels, PyObject *t) {
 }
 
 bool py_hides(PyObject *self, py_reading what) {
-    static const char *const words[] = {"item", "bool", "data", "numpy", ".data", ".data="};
+    static const char *const words[] = {"item", "bool", "data", "numpy", "allclose", ".data", ".data="};
     hg_ctx *cx = py_this_ctx;
     if (!cx) return false;
     int derives = what == PY_NUMPY ? TENSOR(self)->levels & cx->derives : 0;

@@ -144,7 +144,10 @@ static PyObject *call_row(hg_ctx *cx, const py_op *op, const op_row *row, const 
     }
     if (op->truth) {
         hg_arg truth = hg_b(*out[0]->data != 0); /* what stood in for an op that is no composite has said it itself */
-        if (info->op->flags & HG_ROW_COMPOSITE) st = hg_item(cx, out[0], &truth);
+        if (info->id == HG_OP_ALLCLOSE && py_hides(PY(out[0]), PY_ALLCLOSE))
+            st = PY_FAILED;
+        else if (info->op->flags & HG_ROW_COMPOSITE)
+            st = hg_item(cx, out[0], &truth);
         hg_release(cx, out[0]);
         return st == HG_OK ? PyBool_FromLong(truth.u.i != 0) : py_raise(cx, st);
     }

@@ -67,6 +67,7 @@ static PyObject *tensor_storage_offset(PyObject *self, PyObject *Py_UNUSED(none)
 /* torch gives 0 for a tensor without elements. */
 static PyObject *tensor_data_ptr(PyObject *self, PyObject *Py_UNUSED(none)) {
     ASK("data_ptr", NULL, 0, NULL);
+    if (py_hides(self, PY_NUMPY)) return NULL;
     return PyLong_FromVoidPtr(TENSOR(self)->numel && !hg_is_meta(TENSOR(self)) ? TENSOR(self)->data : NULL);
 }
 
