@@ -55,31 +55,31 @@ typedef struct machine {
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
-#define NAME(f)                f##_avx512
-#define TARGET                 __attribute__((target("avx512f,fma")))
-#define ROWS                   14
-#define LANES                  16
-#define VEC                    __m512
-#define MASK                   __mmask16
-#define TILES(X)               X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
-#define ZERO                   _mm512_setzero_ps()
-#define SOME(n)                ((__mmask16)((n) >= 16 ? 0xffff : (1u << (n)) - 1))
-#define SPREAD(x)              _mm512_set1_ps(x)
-#define LOAD(p)                _mm512_loadu_ps(p)
-#define LOAD_SOME(p, some)     _mm512_maskz_loadu_ps(some, p)
-#define STORE(p, x)            _mm512_storeu_ps(p, x)
-#define STORE_SOME(p, some, x) _mm512_mask_storeu_ps(p, some, x)
-#define FMA(x, y, z)           _mm512_fmadd_ps(x, y, z)
-#define MUL(x, y)              _mm512_mul_ps(x, y)
-#define ADD(x, y)              _mm512_add_ps(x, y)
-#define UNPACK_LOW(x, y)       _mm512_unpacklo_ps(x, y)
-#define UNPACK_HIGH(x, y)      _mm512_unpackhi_ps(x, y)
-#define SHUFFLE(x, y, how)     _mm512_shuffle_ps(x, y, how)
-#define FOUR(row, q, p)                                                                                                \
-    _mm512_insertf32x4(_mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(row[q] + p)),         \
-                                                             _mm_loadu_ps(row[4 + q] + p), 1),                         \
-                                          _mm_loadu_ps(row[8 + q] + p), 2),                                            \
-                       _mm_loadu_ps(row[12 + q] + p), 3)
+#define NAME(f)                     f##_avx512
+#define TARGET                      __attribute__((target("avx512f,fma")))
+#define ROWS                        14
+#define LANES                       16
+#define VEC                         __m512
+#define MASK                        __mmask16
+#define TILES(X)                    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14)
+#define ZERO                        _mm512_setzero_ps()
+#define SOME(n)                     ((__mmask16)((n) >= 16 ? 0xffff : (1u << (n)) - 1))
+#define SPREAD(x)                   _mm512_set1_ps(x)
+#define LOAD(p)                     _mm512_loadu_ps(p)
+#define LOAD_SOME(p, some)          _mm512_maskz_loadu_ps(some, p)
+#define STORE(p, x)                 _mm512_storeu_ps(p, x)
+#define STORE_SOME(p, all, some, x) ((void)(all), _mm512_mask_storeu_ps(p, some, x))
+#define FMA(x, y, z)                _mm512_fmadd_ps(x, y, z)
+#define MUL(x, y)                   _mm512_mul_ps(x, y)
+#define ADD(x, y)                   _mm512_add_ps(x, y)
+#define UNPACK_LOW(x, y)            _mm512_unpacklo_ps(x, y)
+#define UNPACK_HIGH(x, y)           _mm512_unpackhi_ps(x, y)
+#define SHUFFLE(x, y, how)          _mm512_shuffle_ps(x, y, how)
+#define FOUR(load, row, q, p)                                                                                          \
+    _mm512_insertf32x4(                                                                                                \
+        _mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(load(row[q] + p)), load(row[4 + q] + p), 1),      \
+                           load(row[8 + q] + p), 2),                                                                   \
+        load(row[12 + q] + p), 3)
 #define HIGH 4
 #include "k_plane.h"
 #include "k_gemm.h"
@@ -107,29 +107,29 @@ typedef struct machine {
 #undef HIGH
 
 static const int32_t some_avx2[] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
-#define NAME(f)                f##_avx2
-#define TARGET                 __attribute__((target("avx2,fma")))
-#define ROWS                   6
-#define LANES                  8
-#define VEC                    __m256
-#define MASK                   __m256i
-#define TILES(X)               X(1) X(2) X(3) X(4) X(5) X(6)
-#define ZERO                   _mm256_setzero_ps()
-#define SOME(n)                _mm256_loadu_si256((const __m256i *)(const void *)(some_avx2 + ((n) >= 8 ? 0 : 8 - (n))))
-#define SPREAD(x)              _mm256_set1_ps(x)
-#define LOAD(p)                _mm256_loadu_ps(p)
-#define LOAD_SOME(p, some)     _mm256_maskload_ps(p, some)
-#define STORE(p, x)            _mm256_storeu_ps(p, x)
-#define STORE_SOME(p, some, x) _mm256_maskstore_ps(p, some, x)
-#define FMA(x, y, z)           _mm256_fmadd_ps(x, y, z)
-#define MUL(x, y)              _mm256_mul_ps(x, y)
-#define ADD(x, y)              _mm256_add_ps(x, y)
-#define UNPACK_LOW(x, y)       _mm256_unpacklo_ps(x, y)
-#define UNPACK_HIGH(x, y)      _mm256_unpackhi_ps(x, y)
-#define SHUFFLE(x, y, how)     _mm256_shuffle_ps(x, y, how)
-#define FOUR(row, q, p)                                                                                                \
-    _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[q] + p)), _mm_loadu_ps(row[4 + q] + p), 1)
-#define HIGH 2
+#define NAME(f)            f##_avx2
+#define TARGET             __attribute__((target("avx2,fma")))
+#define ROWS               6
+#define LANES              8
+#define VEC                __m256
+#define MASK               __m256i
+#define TILES(X)           X(1) X(2) X(3) X(4) X(5) X(6)
+#define ZERO               _mm256_setzero_ps()
+#define SOME(n)            _mm256_loadu_si256((const __m256i *)(const void *)(some_avx2 + ((n) >= 8 ? 0 : 8 - (n))))
+#define SPREAD(x)          _mm256_set1_ps(x)
+#define LOAD(p)            _mm256_loadu_ps(p)
+#define LOAD_SOME(p, some) _mm256_maskload_ps(p, some)
+#define STORE(p, x)        _mm256_storeu_ps(p, x)
+/* a masked store is dozens of instructions on some processors, so whole vectors go without */
+#define STORE_SOME(p, all, some, x) ((all) ? _mm256_storeu_ps(p, x) : _mm256_maskstore_ps(p, some, x))
+#define FMA(x, y, z)                _mm256_fmadd_ps(x, y, z)
+#define MUL(x, y)                   _mm256_mul_ps(x, y)
+#define ADD(x, y)                   _mm256_add_ps(x, y)
+#define UNPACK_LOW(x, y)            _mm256_unpacklo_ps(x, y)
+#define UNPACK_HIGH(x, y)           _mm256_unpackhi_ps(x, y)
+#define SHUFFLE(x, y, how)          _mm256_shuffle_ps(x, y, how)
+#define FOUR(load, row, q, p)       _mm256_insertf128_ps(_mm256_castps128_ps256(load(row[q] + p)), load(row[4 + q] + p), 1)
+#define HIGH                        2
 #include "k_plane.h"
 #include "k_gemm.h"
 
@@ -344,8 +344,9 @@ static void part(const machine *m, const hg_product *g, int64_t i0, int64_t i1, 
     if ((j0 = few_rows(m, g, i0, i1, j0, j1)) == j1) return;
     const int64_t panel = 2 * m->lanes, n = j1 - j0;
     _Alignas(64) float little_b[DEEP * MAX_PANEL + PAD];
-    /* The second cache is fast enough for b, if its rows find places there. */
-    bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->k > 1 && g->b_row % PAGE == 0));
+    /* The second cache is fast enough for b, if its rows find places there; where vectors are short, for a few tiles. */
+    const bool again = m->lanes < LINE && i1 - i0 > 8 * m->rows && crowd(hg_least(g->k, DEEP), g->b_row) > WAYS;
+    bool copy_b = !g->b_at && (g->b_col != 1 || (i1 - i0 > 2 * m->rows && g->k > 1 && (g->b_row % PAGE == 0 || again)));
     /* Where b fits into the first cache the rows of a tile meet all of it, as then a and c are moved in order. */
     const bool low = !g->b_at && n > 2 * panel && g->k * hg_least(n, WIDE) <= FITTING &&
                      (g->k >= SHORT || n * (i1 - i0) >= BEYOND);

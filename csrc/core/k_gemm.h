@@ -72,7 +72,8 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
     VEC sum[ROWS][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) sum[i][0] = ZERO, sum[i][1] = ZERO;
-    if (t->n == wide * LANES)
+    const bool whole = t->n == wide * LANES;
+    if (whole)
         NAME(add_up)(rows, wide, true, t, sum);
     else
         NAME(add_up)(rows, wide, false, t, sum);
@@ -93,7 +94,7 @@ TARGET HG_INLINE void NAME(tile)(const int rows, const int wide, const tile *t) 
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++, c += c_row) {
         if (wide == 2) STORE(c, sum[i][0]);
-        STORE_SOME(c + (wide - 1) * LANES, last, sum[i][wide - 1]);
+        STORE_SOME(c + (wide - 1) * LANES, whole, last, sum[i][wide - 1]);
     }
 }
 
@@ -198,27 +199,43 @@ TILES(WINDOWS)
    LANES - n floats behind the last one. */
 TARGET static void NAME(turn)(const float *const row[], int64_t n, int64_t k, float *to, int64_t ld) {
     int64_t p = 0;
+#define TURN(load)                                                                                                     \
+    VEC r0 = FOUR(load, row, 0, p), r1 = FOUR(load, row, 1, p), r2 = FOUR(load, row, 2, p),                            \
+        r3 = FOUR(load, row, 3, p);                                                                                    \
+    VEC low0 = UNPACK_LOW(r0, r1), low1 = UNPACK_LOW(r2, r3), high0 = UNPACK_HIGH(r0, r1), high1 = UNPACK_HIGH(r2, r3)
     for (; p + 4 <= k; p += 4, to += 4 * ld) {
-        VEC r0 = FOUR(row, 0, p), r1 = FOUR(row, 1, p), r2 = FOUR(row, 2, p), r3 = FOUR(row, 3, p);
-        VEC low0 = UNPACK_LOW(r0, r1), low1 = UNPACK_LOW(r2, r3), high0 = UNPACK_HIGH(r0, r1),
-            high1 = UNPACK_HIGH(r2, r3);
+        TURN(_mm_loadu_ps);
         STORE(to, SHUFFLE(low0, low1, 0x44)), STORE(to + ld, SHUFFLE(low0, low1, 0xee));
         STORE(to + 2 * ld, SHUFFLE(high0, high1, 0x44)), STORE(to + 3 * ld, SHUFFLE(high0, high1, 0xee));
     }
+#if LANES == 8
+    if (p < k) {
+        const __m128i some = _mm_loadu_si128((const __m128i *)(const void *)(some_avx2 + 8 - (k - p)));
+#define LOAD_LEFT(x) _mm_maskload_ps(x, some)
+        TURN(LOAD_LEFT);
+        STORE(to, SHUFFLE(low0, low1, 0x44));
+        if (k - p > 1) STORE(to + ld, SHUFFLE(low0, low1, 0xee));
+        if (k - p > 2) STORE(to + 2 * ld, SHUFFLE(high0, high1, 0x44));
+#undef LOAD_LEFT
+    }
+#else
     for (; p < k; p++, to += ld)
         for (int64_t i = 0; i < n; i++) to[i] = row[i][p];
+#endif
+#undef TURN
+    (void)n;
 }
 
 /* to[p * ld + i] = x[p * row + i] for k rows of n numbers, two vectors of them at most. */
 TARGET static void NAME(lay)(const float *x, int64_t row, int64_t n, int64_t k, float *to, int64_t ld) {
-    const bool wide = n > LANES;
+    const bool wide = n > LANES, whole = n % LANES == 0;
     const MASK last = SOME(wide ? n - LANES : n);
     for (int64_t p = 0; p < k; p++, x += row, to += ld) {
         if (wide) {
             STORE(to, LOAD(x));
-            STORE_SOME(to + LANES, last, LOAD_SOME(x + LANES, last));
+            STORE_SOME(to + LANES, whole, last, LOAD_SOME(x + LANES, last));
         } else {
-            STORE_SOME(to, last, LOAD_SOME(x, last));
+            STORE_SOME(to, whole, last, LOAD_SOME(x, last));
         }
     }
 }
@@ -239,7 +256,8 @@ TARGET static void NAME(mix)(int64_t n, int64_t n_taps, const int32_t *at, const
         }
 #pragma GCC unroll 8
         for (int q = 0; q < ALL; q++)
-            if (n - i > q * LANES) STORE_SOME(to + i + q * LANES, SOME(n - i - q * LANES), sum[q]);
+            if (n - i > q * LANES)
+                STORE_SOME(to + i + q * LANES, n - i >= (q + 1) * LANES, SOME(n - i - q * LANES), sum[q]);
     }
 }
 

@@ -43,6 +43,7 @@ TARGET HG_INLINE void NAME(see)(const int m, const hg_sight *s, const float *a, 
                     for (int r = 0; r < high; r++) sum[o][r] = FMA(one, seen[r], sum[o][r]);
                 }
             }
+            const bool all = s->wide - x >= LANES;
             const MASK some = SOME(s->wide - x);
             if (bias) /* last, as PyTorch's results show to the bit */
 #pragma GCC unroll 8
@@ -53,7 +54,7 @@ TARGET HG_INLINE void NAME(see)(const int m, const hg_sight *s, const float *a, 
 #pragma GCC unroll 8
             for (int o = 0; o < m; o++, to += s->c_plane)
 #pragma GCC unroll 4
-                for (int r = 0; r < high; r++) STORE_SOME(to + up[r], some, sum[o][r]);
+                for (int r = 0; r < high; r++) STORE_SOME(to + up[r], all, some, sum[o][r]);
         }
     }
 }
@@ -80,11 +81,12 @@ TARGET HG_INLINE void NAME(rake)(const int rows, const hg_sight *s, const float 
                             if (q >= i && q - i < HG_RAKE) sum[q - i] = FMA(one[i], seen, sum[q - i]);
                     }
                 }
+            const bool all = s->wide - x >= LANES;
             const MASK some = SOME(s->wide - x);
             float *to = c + x;
 #pragma GCC unroll 8
             for (int r = 0; r < HG_RAKE; r++, to += s->c_row)
-                if (y + r < s->high) STORE_SOME(to, some, bias ? ADD(sum[r], SPREAD(*bias)) : sum[r]);
+                if (y + r < s->high) STORE_SOME(to, all, some, bias ? ADD(sum[r], SPREAD(*bias)) : sum[r]);
         }
 }
 
