@@ -525,3 +525,19 @@ def test_rows_of_doubles_are_normalised_as_doubles(n):
     away = x - x.mean(1, keepdims=True)
     want = away / np.sqrt((away**2).mean(1, keepdims=True) + 1e-5) * weight + bias
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-10, atol=1e-10)
+
+
+def test_windows_of_pools_are_ints_that_nothing_overflows_with():
+    x = torch.ones(1, 1, 4, 4)
+    for pool in (
+        lambda: F.max_pool2d(x, 2**33 + 1, 1, 0, 2**31, return_indices=True),
+        lambda: F.max_pool2d(x, 3, 1, 0, 2**63 - 1),
+        lambda: F.avg_pool2d(x, 2, 2**63 - 1),
+    ):
+        with pytest.raises(RuntimeError, match="value cannot be converted to type int without overflow"):
+            pool()
+
+
+def test_attention_by_keys_of_no_size_is_the_mean():
+    none, values = torch.ones(1, 2, 0), torch.tensor([[[1.0, 2.0], [3.0, 6.0]]])
+    assert F.scaled_dot_product_attention(none, none, values).tolist() == [[[2.0, 4.0]] * 2]

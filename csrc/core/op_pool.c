@@ -212,6 +212,14 @@ static void show_planes(char to[96], int64_t channels, int n, const int64_t *at)
     for (int i = 0; i < n; i++) used += snprintf(to + used, 96 - (size_t)used, "x%lld", (long long)at[i]);
 }
 
+/* As in torch: so that nothing that is computed of them overflows. */
+static hg_status check_ints(hg_ctx *cx, int n, const int64_t *at) {
+    for (int i = 0; i < n; i++)
+        if (at[i] < INT32_MIN || at[i] > INT32_MAX)
+            return hg_fail(cx, HG_STATE, "value cannot be converted to type int without overflow");
+    return HG_OK;
+}
+
 /* kernel, stride, padding and dilation of a sliding window; dilation may be NULL. */
 static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, const hg_arg *kernel, const hg_arg *stride,
                             const hg_arg *padding, const hg_arg *dilation, bool ceil_mode, pool *p) {
@@ -225,6 +233,10 @@ static hg_status set_window(hg_ctx *cx, const char *op, const hg_tensor *x, cons
         HG_TRY(take_sizes(cx, stride, n, op, "stride", s));
     HG_TRY(take_sizes(cx, padding, n, op, "padding", pad));
     if (dilation) HG_TRY(take_sizes(cx, dilation, n, op, "dilation", d));
+    HG_TRY(check_ints(cx, n, k));
+    HG_TRY(check_ints(cx, n, s));
+    HG_TRY(check_ints(cx, n, pad));
+    HG_TRY(check_ints(cx, n, d));
     for (int i = 0; i < n; i++)
         if (s[i] == 0) return hg_fail(cx, HG_STATE, "stride should not be zero");
     if (!all_above(n, k, 0))

@@ -320,7 +320,8 @@ def _check_attention(query, key, value, mask):
 def _attention(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, sums=None):
     """The logarithms of what the weights are divided by are appended to `sums`, where it is there."""
     if scale is None:
-        scale = 1.0 / math.sqrt(query.shape[-1])
+        size = query.shape[-1]
+        scale = 1.0 / math.sqrt(size) if size else math.inf
     if enable_gqa:
         heads = query.size(-3)
         if heads % key.size(-3) or heads % value.size(-3):
