@@ -361,3 +361,10 @@ def test_hooks_of_a_node_see_a_gradient_for_all_that_was_joined():
         y.grad_fn.register_hook(lambda grad_input, grad_output: tuple(g * 2 for g in grad_input))
         assert torch.autograd.grad(y.sum(), x)[0].tolist() == [4.0, 4.0]
     assert seen == [[(2,)] * 3, [(2,)] * 3, [(1, 2), (2,), (1, 2)]]
+
+
+def test_what_is_repeated_too_often_to_be_counted_is_refused():
+    often = 2**63 - 1  # these add up to 0 and 2 where they overflow
+    for counts in ([often, often, 2], [often, often, 4]):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            torch.ones(3).repeat_interleave(torch.tensor(counts))

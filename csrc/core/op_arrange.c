@@ -107,8 +107,10 @@ static hg_status repeat_index(hg_ctx *cx, hg_tensor *counts, int64_t n, const hg
     bool one = c->numel == 1;
     for (int64_t i = 0; i < n && st == HG_OK; i++) {
         int64_t k = at[one ? 0 : i];
-        if (k < 0) st = hg_fail(cx, HG_SHAPE, "repeats can not be negative");
-        total += k;
+        if (k < 0)
+            st = hg_fail(cx, HG_SHAPE, "repeats can not be negative");
+        else if (__builtin_add_overflow(total, k, &total))
+            st = hg_no_memory(cx);
     }
     if (st == HG_OK && hg_given(size) && size->u.i != total)
         st = hg_fail(cx, HG_SHAPE, "allocated size does not match required size");
