@@ -206,6 +206,31 @@ def test_backward_hooks_taken_away_and_given():
     assert x.grad.item() == 7.0
 
 
+def test_hooks_of_a_result_fire_whatever_object_they_were_registered_on():
+    y = leaf(1).exp()
+    seen = []
+    y.register_hook(lambda grad: seen.append("result"))
+    handle = y.grad_fn._saved_result.register_hook(lambda grad: seen.append("saved"))
+    y.backward(retain_graph=True)
+    handle.remove()
+    y._backward_hooks = None
+    y.register_hook(lambda grad: seen.append("after the table was taken away"))
+    y.backward()
+    assert seen == ["result", "saved", "result", "after the table was taken away"]
+
+
+@pytest.mark.parametrize("freeze", [lambda x: x.requires_grad_(False), torch.Tensor.detach_])
+def test_a_frozen_leaf_that_is_written_to_leaves_its_hooks_behind(freeze):
+    x, seen = leaf(1), []
+    x.register_hook(lambda grad: seen.append("leaf"))
+    freeze(x)
+    x.add_(leaf(2))
+    assert x._backward_hooks is None
+    x.register_hook(lambda grad: seen.append("sum"))
+    x.backward()
+    assert seen == ["sum"]
+
+
 # ---- Hooks of nodes --------------------------------------------------------------------------------------------------
 
 

@@ -76,7 +76,7 @@ void hg_set_history(hg_ctx *cx, hg_tensor *t, hg_node *node, uint32_t nr) {
     t->seen_version = hg_version(t->storage);
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
     struct hg_extra *e = t->extra;
-    if (e && old) { /* hooks stay with the history they were registered on; retain_grad follows the tensor */
+    if (e) { /* hooks stay with the history they were registered on, also those of a leaf that was; retain_grad follows */
         hg_hooks *hooks = e->hooks;
         e->hooks = NULL;
         hg_release(cx, hooks);

@@ -202,10 +202,15 @@ hg_status hg_tensor_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, bool make
     }
     if ((st = hg_extra_of(cx, t, &e)) != HG_OK) return st;
     hg_hooks **slot = kind == HG_HOOK_POST_ACCUMULATE ? &e->post : &e->hooks;
-    hg_node *fn; /* a stale view takes its new history first; its table, if it has one, is the old one's until then */
+    hg_node *fn =
+        NULL; /* a stale view takes its new history first; its table, if it has one, is the old one's until then */
     hg_status stale = HG_OK;
     bool hangs = *slot != NULL; /* so that it is an error once where it cannot follow */
     if (kind == HG_HOOK_TENSOR && !hangs) stale = hg_tensor_grad_fn(cx, t, &fn);
+    if (stale == HG_OK && fn && fn->hooks && fn->hooks->out[t->out_nr].hooks) { /* of another object of this result */
+        hg_retain(cx, *slot = fn->hooks->out[t->out_nr].hooks);
+        hangs = true;
+    }
     if ((st = demand(cx, slot, kind)) != HG_OK) return st;
     HOST(cx)->track(HOST(cx)->ud, HG_KIND_TENSOR, t);
     if (stale != HG_OK) return stale;
