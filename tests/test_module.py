@@ -580,6 +580,12 @@ def test_what_goes_through_a_module_passes_for_a_generator():
     assert all(inspect.isgenerator(walk()) for walk in walks)
 
 
+def test_a_replica_says_that_its_gradients_are_not_its_own():
+    replica = nn.Linear(1, 1)._replicate_for_data_parallel()
+    with pytest.warns(UserWarning, match="nn.DataParallel"):
+        replica.zero_grad()
+
+
 def test_a_replica_has_state_but_no_parameters():
     m = nn.Sequential(nn.BatchNorm1d(2))
     replica = m[0]._replicate_for_data_parallel()

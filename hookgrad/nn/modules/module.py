@@ -19,6 +19,7 @@ them, runs the call sequence and registers the hooks of forward and backward. Of
 """
 
 import sys
+import warnings
 from collections import OrderedDict, namedtuple
 from types import ModuleType
 
@@ -517,6 +518,12 @@ class Module(_C.Module):
 
     def zero_grad(self, set_to_none=True):
         """Drop the gradient of every parameter, or without `set_to_none` fill it with zeros."""
+        if getattr(self, "_is_replica", False):
+            warnings.warn(
+                "zero_grad() of a replica that nn.DataParallel() made has no effect: its parameters are copies, no "
+                "leaves, and have no gradients of their own. To have them in forward, use autograd.grad instead.",
+                stacklevel=2,
+            )
         for parameter in _C.with_grad(self.parameters())[0]:
             if set_to_none:
                 parameter.grad = None
