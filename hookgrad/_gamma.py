@@ -166,11 +166,15 @@ def _by_other(grad, x, q):
     return grad * -x * zeta(x + 1, q)
 
 
-_zeta_of_both = one_node("SpecialZetaBackward0", 0, 1, saved="self other", derivative=lambda *a: (None, _by_other(*a)))(
+_zeta_of_both = one_node(
+    "SpecialZetaBackward0", 0, 1, saved="self other", derivative=lambda *a: (None, _by_other(*a)), reads="numbers"
+)(_computed)
+_zeta_by_other = one_node("SpecialZetaBackward1", 1, saved="self other", derivative=_by_other, reads="numbers")(
     _computed
 )
-_zeta_by_other = one_node("SpecialZetaBackward1", 1, saved="self other", derivative=_by_other)(_computed)
-_zeta_by_input = one_node("SpecialZetaBackward2", 0, derivative=lambda grad, x, q: _refuse("zeta", x))(_computed)
+_zeta_by_input = one_node("SpecialZetaBackward2", 0, derivative=lambda grad, x, q: _refuse("zeta", x), reads="numbers")(
+    _computed
+)
 
 
 # ---- Draws ---------------------------------------------------------------------------------------------------------
@@ -227,7 +231,7 @@ def _zeros(grad, input, generator):
     return _C.zeros_like(input)
 
 
-@one_node("PoissonBackward0", 0, saved="self_sym_sizes", derivative=_zeros)
+@one_node("PoissonBackward0", 0, saved="self_sym_sizes", derivative=_zeros, reads="random")
 def poisson(input, generator=None):
     """Draws from Poisson distributions of the rates given.
 
@@ -284,7 +288,7 @@ def _one_binomial(source, count, p):
             return k
 
 
-@without_derivative("binomial", 0, 1)
+@without_derivative("binomial", 0, 1, reads="random")
 def binomial(count, prob, generator=None):
     """Draws of how many of `count` trials succeed, each with probability `prob`. They have no history.
 
@@ -331,7 +335,7 @@ def _by_alpha(grad, alpha, generator, sample):
     return grad * _standard_gamma_grad(alpha, sample)
 
 
-@one_node("StandardGammaBackward0", 0, saved="self", results="result", derivative=_by_alpha)
+@one_node("StandardGammaBackward0", 0, saved="self", results="result", derivative=_by_alpha, reads="random")
 def _standard_gamma(input, generator=None):
     """Draws from gamma distributions of rate one, which can be differentiated by their shape `input`."""
     return _drawn(_one_gamma, generator, input).to(input.dtype).clamp(min=_least(input))

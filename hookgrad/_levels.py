@@ -29,7 +29,7 @@ _RULED = {
 }
 # These have no rule that looks: it is by their shapes that they find out.
 _BY_SHAPE = frozenset(
-    "add_ atan2_ bitwise_and_ bitwise_left_shift_ bitwise_or_ bitwise_right_shift_ bitwise_xor_ copysign_ gcd_ lcm_".split()
+    "add_ arctan2_ atan2_ bitwise_and_ bitwise_left_shift_ bitwise_or_ bitwise_right_shift_ bitwise_xor_ copysign_ gcd_ lcm_".split()
 )
 _DYNAMIC = frozenset("nonzero nonzero_numpy where _unique2 _unique_dim _unique_consecutive".split())
 
@@ -64,11 +64,16 @@ def alias(t):
     return known and known.samples.sample(known.whole, known.mapped, _C._levels(t, 0))
 
 
+def outside(t):
+    """What it stands for outside of all maps."""
+    while (known := in_map(t)) is not None:
+        t = known.whole
+    return t
+
+
 def anywhere(condition):
     """Does it hold for an element, of whichever sample?"""
-    while (known := in_map(condition)) is not None:
-        condition = known.whole
-    return bool(condition.any())
+    return bool(outside(condition).any())
 
 
 def of(transforms, values):
@@ -188,6 +193,12 @@ def shown(transforms, tensor):
             kind = "BatchedTensor(lvl={}, bdim=0" if maps >> i & 1 else "GradTrackingTensor(lvl={}"
             text = f"{kind.format(i + 1)}, value=\n{indent(text, '    ')}\n)"
     return text
+
+
+def refuse_same():
+    raise RuntimeError(
+        "Vmap does not currently support same randomness with a batched tensor input. Please file an issue with functorch"
+    )
 
 
 def refuse_random():

@@ -5,7 +5,7 @@ from weakref import WeakSet
 
 from . import _C
 from ._batched import Call, Value
-from ._levels import refuse_random, tensors_of
+from ._levels import refuse_random, refuse_same, tensors_of
 from ._ops import MOVES, row_of
 from .autograd.function import Function
 from .utils._pytree import tree_flatten, tree_unflatten
@@ -158,9 +158,7 @@ class Samples:
         if self.randomness == "error":
             refuse_random()
         if not several and any(call[t].mapped for t in tensors_of(args)[like:]):
-            raise RuntimeError(
-                "Vmap does not currently support same randomness with a batched tensor input. Please file an issue with functorch"
-            )
+            refuse_same()
         if several and inplace and not call[own[0]].mapped:
             raise RuntimeError(
                 "vmap: Cannot ask for different inplace randomness on an unbatched tensor. This will appear like same randomness. If "

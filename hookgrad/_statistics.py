@@ -9,7 +9,7 @@ from . import _C
 from ._given import of_tensors
 from ._out import take_out
 from .nn import functional as F
-from .nn._whole import without_derivative
+from .nn._whole import of_each, without_derivative
 from .return_types import named
 from .type_info import not_for, scalar_type
 
@@ -295,6 +295,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, ignore_nan):
     return out.unsqueeze_(0).transpose_(0, -1).squeeze_(-1) if points.dim() else out.squeeze_(-1)
 
 
+@of_each
 def histc(input, bins=100, min=0, max=0):
     """How many elements fall into each of `bins` equal bins from min to max (those of the data where both are equal)."""
     if not input.is_floating_point():

@@ -13,7 +13,7 @@ from ._levels import anywhere, in_map
 from ._out import take_out
 from ._warn import warn_once
 from .nn import functional as F
-from .nn._whole import in_place, one_node, without_derivative
+from .nn._whole import in_place, of_each, one_node, without_derivative
 from .return_types import named
 from .type_info import not_for, scalar_type
 
@@ -450,19 +450,24 @@ def _nanmedian(input, dim, keepdim):
 
 def frexp(input):
     """mantissa * 2**exponent, the mantissa between a half and one."""
-    import numpy
-
     if not input.is_floating_point():
         raise RuntimeError("torch.frexp() only supports floating-point dtypes")
-    exponent = _C.tensor(numpy.frexp(input.detach().double().numpy())[1], dtype=_C.int32)
+    exponent = _exponent(input.detach())
     return named("frexp")(_mantissa(input, exponent), exponent)
+
+
+@of_each
+def _exponent(input):
+    import numpy
+
+    return _C.tensor(numpy.frexp(memoryview(input.double()))[1], dtype=_C.int32)  # not numpy(), which a transform hides
 
 
 def _by_frexp(grad, _, exponent):
     return grad / exponent.double().exp2().to(grad.dtype)
 
 
-@one_node("FrexpBackward0", 0, saved="- exponent", derivative=_by_frexp)
+@one_node("FrexpBackward0", 0, saved="- exponent", derivative=_by_frexp, reads="numbers")
 def _mantissa(input, exponent):
     return input * (-exponent.double()).exp2().to(input.dtype)
 
@@ -471,14 +476,15 @@ def _by_nextafter(grad, input, other):
     return _C.where(input != other, grad, 0), _C.zeros_like(grad)
 
 
-@one_node("NextafterBackward0", 0, 1, saved="self other", derivative=_by_nextafter)
+@one_node("NextafterBackward0", 0, 1, saved="self other", derivative=_by_nextafter, reads="numbers")
 def nextafter(input, other):
     """The next number of the dtype from input towards other."""
     import numpy
 
     # Whose tangent, in forward mode, is that of the next number.
     result = _C.where(input != other, input, other.detach())
-    result.data.copy_(_C.from_numpy(numpy.asarray(numpy.nextafter(input.detach().numpy(), other.detach().numpy()))))
+    a, b = (memoryview(t.detach()) for t in (input, other))  # not numpy(), which a transform hides
+    result.data.copy_(_C.from_numpy(numpy.asarray(numpy.nextafter(a, b))))
     return result
 
 

@@ -3,9 +3,10 @@
 from . import _C, _lu
 from ._C import _LinAlgError as LinAlgError
 from ._given import of_tensors
+from ._levels import anywhere, outside
 from ._out import take_out, title
 from .autograd import function
-from .nn._whole import one_node
+from .nn._whole import of_each, one_node
 from .return_types import named
 from .type_info import finfo, scalar_type
 
@@ -117,7 +118,9 @@ def _householder_product(A, tau):
 # ---- L and U ----------------------------------------------------------------------------------------------------------
 
 
-@one_node("LinalgLuFactorExBackward0", 0, saved="- pivot", results="LU pivots", derivative=_lu.of_lu_factor)
+@one_node(
+    "LinalgLuFactorExBackward0", 0, saved="- pivot", results="LU pivots", derivative=_lu.of_lu_factor, reads="numbers"
+)
 def _lu_factor(A, pivot):
     return _C._lu_factor(A)
 
@@ -139,7 +142,7 @@ def lu_factor(A, *, pivot=True):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html
     """
     LU, pivots = _factored("linalg.lu_factor", A, pivot)
-    zero = (LU.detach().diagonal(dim1=-2, dim2=-1) == 0).nonzero()
+    zero = outside(LU.detach().diagonal(dim1=-2, dim2=-1) == 0).nonzero()
     if len(zero):
         *batch, at = zero[0].tolist()
         where = f"(Batch element {batch[-1]}): " if batch else ""
@@ -172,7 +175,9 @@ def lu(A, *, pivot=True):
     return named("linalg_lu")(P, L, U)
 
 
-@one_node("LinalgLuBackward0", 0, saved="- pivot", results="L U P", derivative=_lu.of_lu, differentiable=2)
+@one_node(
+    "LinalgLuBackward0", 0, saved="- pivot", results="L U P", derivative=_lu.of_lu, differentiable=2, reads="numbers"
+)
 def _factors(A, pivot):
     LU, pivots = _factored("linalg.lu", A, pivot)
     return *_halves(LU), _permutation(pivots, A)
@@ -184,6 +189,7 @@ def _halves(LU):
     return LU[..., :k].tril(-1) + _C.eye(m, k, dtype=LU.dtype), LU[..., :k, :].triu()
 
 
+@of_each
 def _permutation(pivots, like):
     m = like.size(-2)
     places = []
@@ -212,7 +218,13 @@ def lu_solve(LU, pivots, B, *, left=True, adjoint=False):
 
 
 @one_node(
-    "LinalgLuSolveBackward0", 0, 2, saved="LU pivots - left adjoint", results="result", derivative=_lu.of_lu_solve
+    "LinalgLuSolveBackward0",
+    0,
+    2,
+    saved="LU pivots - left adjoint",
+    results="result",
+    derivative=_lu.of_lu_solve,
+    reads="numbers",
 )
 def _lu_solve(LU, pivots, B, left, adjoint):
     if not left:
@@ -406,7 +418,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     m, n = A.shape[-2:]
     with_values = driver in ("gelsd", "gelss")
     rank = _C.empty(0, dtype=_C.int64) if driver == "gels" else matrix_rank(A.detach(), rtol=rcond)
-    is_determined = driver == "gels" or (with_values and bool((rank == n).all()))
+    is_determined = driver == "gels" or (with_values and not anywhere(rank != n))
     solution, residuals = _least_squares(A, rhs, rcond, m > n and is_determined)
     values = svdvals(A.detach()) if with_values else A.new_empty(0)
     return named("linalg_lstsq")(solution.squeeze(-1) if vector else solution, residuals, rank, values)

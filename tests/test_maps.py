@@ -160,15 +160,6 @@ def test_a_sample_that_outlives_its_map_has_sizes_and_no_numbers():
             use()
 
 
-def test_a_map_refuses_a_derivative_that_it_would_miss():
-    x = torch.randn(2, 3, 3)
-    assert vmap(lambda a: torch.linalg.lu_factor_ex(a)[0])(x).shape == x.shape
-    with pytest.raises(RuntimeError, match="^vmap: the derivative of lu_factor is not implemented within a map$"):
-        vmap(grad(lambda a: torch.linalg.lu_factor_ex(a)[0].sum()))(x)
-    with pytest.raises(RuntimeError, match="^vmap: the derivative of lu_factor"):
-        grad(lambda a: vmap(lambda row: torch.linalg.lu_factor_ex(row)[0])(a).sum())(x)
-
-
 @pytest.mark.parametrize("of", [0, 1])
 def test_rows_are_not_shortened_within_a_map(of):
     given, places = torch.ones(2, 3, 3), torch.tensor([[0, 1], [1, 2]])
@@ -247,3 +238,58 @@ def test_an_argument_is_not_moved_as_other_samples_of_it_are():
     with torch.no_grad():
         vmap(lambda s: s.detach().t_() + s.t())(x)
     assert x.shape == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        torch.frexp,
+        lambda a: torch.histc(a, 4),
+        lambda a: torch.nextafter(a, a + 1),
+        lambda a: a.clone().nextafter_(torch.ones(3)),
+        lambda a: torch.special.zeta(a.abs() + 2, a.abs() + 1),
+        torch.linalg.lu,
+        torch.linalg.lu_factor_ex,
+        lambda a: torch.lu_unpack(*torch.linalg.lu_factor(a)),
+        lambda a: torch.linalg.lu_solve(*torch.linalg.lu_factor(a), a.mT),
+        lambda a: tuple(torch.linalg.lstsq(a, a[:, 0], driver="gelsd")),
+    ],
+)
+def test_functions_that_read_numbers_do_so_of_one_sample_after_another(f):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 3)
+    each = [f(a) for a in x]
+    made = vmap(f)(x)
+    for k, t in enumerate(made if isinstance(made, tuple) else [made]):
+        assert torch.allclose(t, torch.stack([e[k] if isinstance(e, tuple) else e for e in each]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: torch.linalg.lu_factor(a)[0].square().sum(),
+        lambda a: sum(t.square().sum() for t in torch.linalg.lu(a)),
+        lambda a: torch.linalg.lu_solve(*torch.linalg.lu_factor(a), B[:3, :3]).square().sum(),
+        lambda a: torch.frexp(a)[0].square().sum(),
+        lambda a: torch.special.zeta(2.0, a.abs() + 1).sum(),
+    ],
+)
+def test_gradients_of_functions_that_read_numbers(f):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 3) + 2 * torch.eye(3)
+    expected = torch.stack([grad(f)(a) for a in x])
+    assert torch.allclose(vmap(grad(f))(x), expected, atol=1e-4)
+    assert torch.allclose(grad(lambda x: vmap(f)(x).sum())(x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("draw", [torch.poisson, torch._standard_gamma, lambda x: torch.binomial(x, x / 9)])
+def test_what_is_drawn_of_the_numbers_of_samples(draw):
+    x = torch.full((2, 50), 6.0)
+    a, b = vmap(draw, randomness="different")(x)
+    assert not torch.equal(a, b)
+    a, b = vmap(lambda _: draw(x[0]), randomness="same")(x)
+    assert torch.equal(a, b)
+    with pytest.raises(RuntimeError, match="does not currently support same randomness"):
+        vmap(draw, randomness="same")(x)
+    with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
+        vmap(lambda _: draw(x[0]))(x)

@@ -8,6 +8,7 @@ PyTorch, it is one node in turn when it is recorded itself (as of ops: Note [One
 from functools import wraps
 
 from .. import _C
+from .._levels import in_map, innermost, refuse_random, refuse_same, tensors_of
 from ..autograd import function as _functions
 from ..autograd.grad_mode import enable_grad, no_grad
 
@@ -201,7 +202,7 @@ def _by_position(function, args, kwargs):
     return bound.args
 
 
-def one_node(name, *edges, saved="", results="", derivative=None, twice=False, differentiable=None):
+def one_node(name, *edges, saved="", results="", derivative=None, twice=False, differentiable=None, reads=""):
     """A decorator: the results of a function of tensors and settings come from one node `name`.
 
     `edges` are the numbers of the arguments that are differentiated by, tensors or None. The function returns a
@@ -213,7 +214,8 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
     outputs, the arguments and the results saved; it is written in terms of ops. `twice` says that the derivative is one node,
     too, when it is differentiated: then it runs the function; a word, that this node shows the same and by that word the
     gradient. Words beyond the arguments, "self_sym_argsize_minus_1", are of sizes of the first. Of the results the first
-    `differentiable` have a gradient, where they are floating point; all, where it is None.
+    `differentiable` have a gradient, where they are floating point; all, where it is None. `reads`: "numbers" of its arguments, or
+    "random" ones of the generator; of the samples of a map it is called for one after another then.
     """
     saved, results = saved.split(), results.split()
 
@@ -222,11 +224,13 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
         def call(*args, **kwargs):
             if kwargs or len(args) < function.__code__.co_argcount:
                 args = _by_position(function, args, kwargs)
-            if within_map():
+            result = for_each(call, args, reads == "random") if reads and within_map() else None
+            if result is None and within_map():
                 return _of_samples(function, args, edges, derivative)
             records = _records(args, edges)
-            with no_grad():
-                result = function(*args)
+            if result is None:
+                with no_grad():
+                    result = function(*args)
             if not records:
                 return result
             # An argument as it came, or a view of one, would be given the history of another tensor.
@@ -244,13 +248,13 @@ def one_node(name, *edges, saved="", results="", derivative=None, twice=False, d
     return decorate
 
 
-def without_derivative(op, *edges):
+def without_derivative(op, *edges, reads=""):
     """A decorator: as one_node(), for a function through which PyTorch refuses to go backward; `op` is its name there."""
 
     def refuse(*given):
         raise RuntimeError(f"derivative for aten::{op} is not implemented")
 
-    return one_node("NotImplemented", *edges, saved="- " * 8, derivative=refuse)
+    return one_node("NotImplemented", *edges, saved="- " * 8, derivative=refuse, reads=reads)
 
 
 def written_without_derivative(op, self, *others):
@@ -275,7 +279,9 @@ def in_place(one):
         if kwargs or len(args) < function.__code__.co_argcount:
             args = _by_position(function, args, kwargs)
         self = args[0]
-        if within_map() or not _records(args, edges):
+        if within_map():
+            return self.copy_(one(*args))
+        if not _records(args, edges):
             return self.copy_(function(*args))
         if self.is_leaf and self.requires_grad:
             self.zero_()  # refused, as any op in place
@@ -293,6 +299,30 @@ def in_place(one):
 def within_map():
     """There the batches may be differentiated, of which one node of samples says nothing."""
     return _functions._transforms is not None and _functions._transforms.samples is not None
+
+
+def for_each(call, args, draws=False):
+    """What `call` gives for the samples among the arguments, one after another; None: there are none, or they share what it draws."""
+    samples = _functions._transforms.samples if draws else innermost(tensors_of(args))
+    if draws and samples.randomness == "error":
+        refuse_random()
+    if draws and samples.randomness == "same":
+        if any(samples.knows(t) and in_map(t).mapped for t in tensors_of(args)):
+            refuse_same()
+        return None
+    return samples and samples.each(call, list(args), lambda values: values)
+
+
+def of_each(function):
+    """A decorator of what makes no node and reads the numbers of its arguments: see one_node()."""
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        if within_map() and innermost(tensors_of(args)):
+            return for_each(lambda *values: call(*values, **kwargs), args)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def _of_samples(function, args, edges, derivative):
