@@ -283,6 +283,19 @@ def test_sines_of_large_numbers_and_near_their_zeros():
     assert torch.tensor([math.inf] * 100).sin().isnan().all() and torch.tensor([math.nan] * 100).cos().isnan().all()
 
 
+@pytest.mark.parametrize("name", ("baseline", "avx2", "avx512"))
+def test_a_constant_is_its_own_mean(name):
+    program = """if True:
+        import hookgrad as torch
+        for shape in ((2, 4, 8), (2, 4, 5, 5)):
+            x = torch.full(shape, 3.7, requires_grad=True)
+            y = torch.nn.functional.batch_norm(x, None, None, training=True)
+            assert (y.grad_fn._saved_result1 == x[0, 0].flatten()[0]).all(), shape
+            assert torch.nn.functional.group_norm(x, 2).abs().max() == 0, shape
+            assert torch.nn.functional.layer_norm(x, shape[1:]).abs().max() == 0, shape"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "HOOKGRAD_CPU": name})
+
+
 #: Functions of two whole numbers, and what Python says of them.
 WHOLE = {
     torch.add: lambda x, y: x + y,

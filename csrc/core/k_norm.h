@@ -10,13 +10,13 @@ HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
 }
 
 /* Sums over n values: of them, of their squared distances from the mean, of g times their distance from it. In blocks of
-   running sums, which the compiler makes vectors of, added up in double: two passes for a variance cancel nothing. */
+   running sums, which the compiler makes vectors of, added up in double: two passes for a variance cancel nothing. Where there
+   are few lanes the running sums are doubles themselves: a constant's mean is the constant. */
 #define SUM_IN_LANES(term)                                                                                             \
     double total = 0;                                                                                                  \
-    const int wide = fused ? LANES / (int)(sizeof(REAL) / sizeof(float)) : FEW,                                        \
-              some = sizeof(KERNEL(hg_lanes)) / sizeof(REAL);                                                          \
+    const int wide = LANES / (int)(sizeof(REAL) / sizeof(float)), some = sizeof(KERNEL(hg_lanes)) / sizeof(REAL);      \
     int64_t i = 0;                                                                                                     \
-    while (n - i >= wide) {                                                                                            \
+    while (fused && n - i >= wide) {                                                                                   \
         REAL lane[LANES] = {0};                                                                                        \
         int64_t end = i + (n - i < 16 * wide ? (n - i) / wide * wide : 16 * wide);                                     \
         for (; i < end; i += wide)                                                                                     \
@@ -27,6 +27,12 @@ HG_INLINE REAL KERNEL(times_plus)(const bool fused, REAL a, REAL b, REAL c) {
         KERNEL(hg_lanes) last = {0};                                                                                   \
         for (; n - i >= some; i += some) last += term(KERNEL(hg_lanes), i);                                            \
         total += (double)KERNEL(hg_sum_lanes)(fused, some, (REAL *)&last);                                             \
+    }                                                                                                                  \
+    if (!fused && n >= FEW) {                                                                                          \
+        double lane[FEW] = {0};                                                                                        \
+        for (; n - i >= FEW; i += FEW)                                                                                 \
+            for (int k = 0; k < FEW; k++) lane[k] += (double)(term(REAL, i + k));                                      \
+        total = hg_sum_lanes_f64(fused, FEW, lane);                                                                    \
     }                                                                                                                  \
     HG_ROLLED for (; i < n; i++) total += (double)(term(REAL, i));                                                     \
     return total
