@@ -418,3 +418,16 @@ def test_tensor_takes_an_array_for_data(dtype):
 
 def test_to_dlpack_is_a_function_of_torch_too():
     assert torch.from_dlpack(torch.to_dlpack(torch.ones(2))).tolist() == [1, 1]
+
+
+def test_float32_and_float16_become_one_another_as_in_numpy():
+    """Every half, and floats of every size, infinite and subnormal: in blocks, and what is left of them."""
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    floats = np.random.default_rng(0).integers(0, 2**32, 100_003, dtype=np.uint32).view(np.float32)
+    with np.errstate(all="ignore"):
+        for n in (2**16, 8 * 1000 + 3, 5):
+            assert np.array_equal(
+                torch.tensor(halves[:n]).float().numpy(), halves[:n].astype(np.float32), equal_nan=True
+            )
+        for x in (floats, floats[:7], floats[::3]):
+            assert np.array_equal(torch.tensor(x).half().numpy(), x.astype(np.float16), equal_nan=True)

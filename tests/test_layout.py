@@ -376,3 +376,40 @@ def test_long_rows_are_shifted_by_any_distance(dtype):
         y[:, by:].copy_(x[:, :-by])
         assert np.array_equal(y.numpy()[:, by:], x.numpy()[:, :-by]) and not y[:, :by].any()
         assert np.array_equal(x.roll(by, 1).numpy(), np.roll(x.numpy(), by, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("places", [2, 3])
+def test_channels_last_images_are_pooled_as_others_are(places, dtype):
+    """Their channels lie side by side; what one of them is is the same, and so are the places of maxima and gradients."""
+    F = torch.nn.functional
+    last = {2: torch.channels_last, 3: torch.channels_last_3d}[places]
+    torch.manual_seed(0)
+    x = torch.randn(2, 70, 5, 7, 6)[..., 0] if places == 2 else torch.randn(2, 70, 5, 4, 6)
+    x = x.contiguous().to(dtype)
+    x[0, 3] = torch.nan
+    for name, given in (
+        ("max", (3, 2, 1, 1)),
+        ("max", (2, 1, 0, 2)),
+        ("avg", (2,)),
+        ("avg", (3, 2, 1, True)),
+        ("adaptive", (2,)),
+    ):
+        f = getattr(F, {"max": "max", "avg": "avg", "adaptive": "adaptive_avg"}[name] + f"_pool{places}d")
+        results = []
+        for image in (x, x.contiguous(memory_format=last)):
+            image = image.detach().requires_grad_()
+            out = f(image, *given, return_indices=True) if name == "max" else (f(image, *given),)
+            weights = torch.arange(out[0].numel(), dtype=dtype).view(out[0].shape) % 7
+            results.append([*out, *torch.autograd.grad(out[0], image, weights)])
+        for plain, other in zip(*results):
+            assert torch.equal(torch.nan_to_num(plain, 9.0), torch.nan_to_num(other, 9.0))
+        if places == 2 or name == "max":
+            assert all(r.is_contiguous(memory_format=last) for r in results[1])
+
+
+def test_the_gradient_of_a_mean_over_whole_channels_last_images_lies_as_they_do():
+    x = torch.randn(2, 17, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = torch.nn.functional.avg_pool2d(x, 3)
+    (grad,) = torch.autograd.grad((y * torch.ones(2, 17, 1, 1)).sum(), x)
+    assert grad.stride() == (153, 1, 51, 17)

@@ -3,6 +3,9 @@
 
 #include <float.h>
 #include <math.h>
+#ifdef HG_HAS_VERSIONS
+#include <immintrin.h>
+#endif
 
 #define SAME(x) (x)
 /* A float outside an integer's range: as x86-64 converts it, so that results do not depend on how a loop was compiled. */
@@ -38,6 +41,38 @@
 #define F(...) LOOPS(HG_VECTOR_FEW, __VA_ARGS__) /* for fewer vector units */
 #define V(...) LOOPS(HG_VECTOR, __VA_ARGS__)
 
+/* Between float32 and float16 what has AVX2 has instructions, which compilers do not find: for blocks of numbers, and a loop for
+   what is left. */
+#ifdef HG_HAS_VERSIONS
+enum { BLOCK = 8 };
+HG_AVX2 static void F32_block_to_F16(char *to, const char *from) {
+    __m256 x = _mm256_loadu_ps((const float *)(const void *)from);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+}
+HG_AVX2 static void F16_block_to_F32(char *to, const char *from) {
+    _mm256_storeu_ps((float *)(void *)to, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from)));
+}
+#define BLOCKS(TO, to_type, FROM, from_type)                                                                           \
+    HG_AVX2 static int64_t FROM##_blocks_to_##TO(int64_t n, char *to, const char *from) {                              \
+        int64_t i = 0;                                                                                                 \
+        for (; i + BLOCK <= n; i += BLOCK)                                                                             \
+            FROM##_block_to_##TO(to + i * (int64_t)sizeof(to_type), from + i * (int64_t)sizeof(from_type));            \
+        return i;                                                                                                      \
+    }
+#define BLOCKS_DONE(TO, FROM) (hg_cpu_used == HG_CPU_BASELINE ? 0 : FROM##_blocks_to_##TO(n, to, from))
+#else
+#define BLOCKS(...)
+#define BLOCKS_DONE(TO, FROM) 0
+#endif
+#define H(TO, to_type, store, FROM, from_type, load)                                                                   \
+    LOOPS(HG_VECTOR_FEW, TO##_plainly, to_type, store, FROM, from_type, load)                                          \
+    BLOCKS(TO, to_type, FROM, from_type)                                                                               \
+    static void FROM##_to_##TO(int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {            \
+        const bool is_dense = to_step == sizeof(to_type) && from_step == sizeof(from_type);                            \
+        const int64_t done = is_dense ? BLOCKS_DONE(TO, FROM) : 0;                                                     \
+        FROM##_to_##TO##_plainly(n - done, to + done * to_step, to_step, from + done * from_step, from_step);          \
+    }
+
 #define FROM_ALL(TO, to_type, store, U8_, I8_, I16_, I32_, I64_, F16_, F32_, F64_, BF16_, BOOL_)                       \
     U8_(TO, to_type, store, U8, uint8_t, SAME)                                                                         \
     I8_(TO, to_type, store, I8, int8_t, SAME)                                                                          \
@@ -57,8 +92,8 @@ FROM_ALL(I8, int8_t, TO_I8,                 S,   S,   S,   S,   S,   S,   S,   S
 FROM_ALL(I16, int16_t, TO_I16,              S,   S,   S,   S,   S,   S,   S,   S,   S,   S)
 FROM_ALL(I32, int32_t, (int32_t),           F,   S,   S,   S,   F,   S,   F,   F,   F,   F)
 FROM_ALL(I64, int64_t, (int64_t),           F,   S,   S,   F,   S,   S,   V,   S,   S,   F)
-FROM_ALL(F16, uint16_t, hg_float_to_half,   S,   S,   S,   S,   S,   S,   V,   F,   F,   S)
-FROM_ALL(F32, float, (float),               V,   S,   S,   F,   V,   V,   S,   V,   V,   V)
+FROM_ALL(F16, uint16_t, hg_float_to_half,   S,   S,   S,   S,   S,   S,   H,   F,   F,   S)
+FROM_ALL(F32, float, (float),               V,   S,   S,   F,   V,   H,   S,   V,   V,   V)
 FROM_ALL(F64, double, (double),             F,   S,   S,   F,   V,   F,   V,   S,   F,   F)
 FROM_ALL(BF16, uint16_t, hg_float_to_bf16,  S,   S,   S,   S,   S,   F,   V,   F,   S,   S)
 FROM_ALL(BOOL, uint8_t, TO_BOOL,            F,   S,   S,   S,   F,   S,   V,   F,   F,   S)
@@ -66,6 +101,7 @@ FROM_ALL(BOOL, uint8_t, TO_BOOL,            F,   S,   S,   S,   F,   S,   V,   F
 #undef S
 #undef F
 #undef V
+#undef H
 
 #define ROW(TO)                                                                                                        \
     [HG_##TO] = {[HG_U8] = U8_to_##TO,     [HG_I8] = I8_to_##TO,    [HG_I16] = I16_to_##TO, [HG_I32] = I32_to_##TO,    \

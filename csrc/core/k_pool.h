@@ -71,44 +71,61 @@ HG_INLINE void KERNEL_BODY(max_slide)(const bool fused, const pool *p, const REA
 }
 KERNEL_VERSIONS(max_slide, (const pool *p, const REAL *x, REAL *to, int64_t *index), p, x, to, index)
 
-/* The largest of each window and its place in the plane; NaN counts as larger than anything. */
+/* The same for windows of any kind; NaN counts as larger than anything. */
+static void KERNEL(max_windows)(const pool *p, const REAL *x, REAL *to, int64_t *index) {
+    for (window w = window_first(p); !w.done; window_next(p, &w)) {
+        int64_t which = (w.slabs.from * p->y.in + w.rows.from) * p->x.in + w.cols.from;
+        REAL most = -(REAL)INFINITY;
+        EACH_SEEN(w, at) {
+            if (x[at] > most || x[at] != x[at]) most = x[at], which = at;
+        }
+        *to++ = most, *index++ = which;
+    }
+}
+
+/* The same for channels side by side. */
+HG_INLINE void KERNEL_BODY(max_beside)(const bool fused, const pool *p, const REAL *x, REAL *to, int64_t *index) {
+    REAL most[MANY];
+    int32_t which[MANY];
+    (void)fused;
+    for (window w = window_first(p); !w.done; window_next(p, &w))
+        for (int64_t c = 0, n; c < p->beside; c += n, to += n, index += n) {
+            const int64_t first = (w.slabs.from * p->y.in + w.rows.from) * p->x.in + w.cols.from;
+            n = p->beside - c < MANY ? p->beside - c : MANY;
+            for (int64_t i = 0; i < n; i++) most[i] = -(REAL)INFINITY, which[i] = (int32_t)first;
+            EACH_SEEN(w, at) KERNEL(see)(n, 1, 0, x + at * p->beside + c, (int32_t)at, most, which);
+            for (int64_t i = 0; i < n; i++) to[i] = most[i], index[i] = which[i];
+        }
+}
+KERNEL_VERSIONS(max_beside, (const pool *p, const REAL *x, REAL *to, int64_t *index), p, x, to, index)
+
+/* The largest of each window and its place in the plane. */
 static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int64_t *index, int64_t from,
                              int64_t end) {
-    const int64_t out = p->z.out * p->y.out * p->x.out;
-    const REAL *x = (const REAL *)input + from * plane_in(p);
-    REAL *to = (REAL *)output + from * out;
-    index += from * out;
-    if (!p->x.adaptive && plane_in(p) <= INT32_MAX &&
-        (MANY - 1) * p->x.stride + (p->x.kernel - 1) * p->x.dilation < LINE) {
-        for (int64_t c = from; c < end; c++, x += plane_in(p), to += out, index += out)
-            KERNEL(max_slide)(p, x, to, index);
-        return;
-    }
-    for (int64_t c = from; c < end; c++, x += plane_in(p))
-        for (window w = window_first(p); !w.done; window_next(p, &w)) {
-            int64_t which = (w.slabs.from * p->y.in + w.rows.from) * p->x.in + w.cols.from;
-            REAL most = -(REAL)INFINITY;
-            EACH_SEEN(w, at) {
-                if (x[at] > most || x[at] != x[at]) most = x[at], which = at;
-            }
-            *to++ = most, *index++ = which;
-        }
+    const int64_t in = numbers_in(p), out = numbers_out(p);
+    const bool slides = !p->x.adaptive && plane_in(p) <= INT32_MAX &&
+                        (MANY - 1) * p->x.stride + (p->x.kernel - 1) * p->x.dilation < LINE;
+    for (int64_t c = from; c < end; c++)
+        (p->beside > 1 ? KERNEL(max_beside)
+         : slides      ? KERNEL(max_slide)
+                  : KERNEL(max_windows))(p, (const REAL *)input + c * in, (REAL *)output + c * out, index + c * out);
 }
 
 /* Each gradient of some planes is added where its maximum was. */
 /* False where an index is outside of its plane. */
 static bool KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *index, void *image, int64_t from,
                                int64_t end) {
-    const int64_t n = p->z.out * p->y.out * p->x.out;
-    const REAL *g = (const REAL *)grad + from * n;
-    REAL *to = (REAL *)image + from * plane_in(p);
-    memset(to, 0, (size_t)((end - from) * plane_in(p)) * sizeof *to);
-    index += from * n;
-    for (int64_t c = from; c < end; c++, to += plane_in(p), g += n, index += n)
-        for (int64_t i = 0; i < n; i++) {
-            if ((uint64_t)index[i] >= (uint64_t)plane_in(p)) return false;
-            to[index[i]] += g[i];
-        }
+    const int64_t in = numbers_in(p), out = numbers_out(p), side = p->beside;
+    const REAL *g = (const REAL *)grad + from * out;
+    REAL *to = (REAL *)image + from * in;
+    memset(to, 0, (size_t)((end - from) * in) * sizeof *to);
+    index += from * out;
+    for (int64_t c = from; c < end; c++, to += in)
+        for (int64_t i = 0; i < out; i += side)
+            for (int64_t k = 0; k < side; k++, g++, index++) {
+                if ((uint64_t)*index >= (uint64_t)plane_in(p)) return false;
+                to[*index * side + k] += *g;
+            }
     return true;
 }
 
@@ -162,41 +179,46 @@ HG_INLINE void KERNEL_BODY(even_plane)(const bool fused, const pool *p, bool sha
 }
 KERNEL_VERSIONS(even_plane, (const pool *p, bool shares, const REAL *from, REAL *to), p, shares, from, to)
 
-static void KERNEL(avg_pool)(const pool *p, const void *input, void *output, int64_t from, int64_t end) {
-    const int64_t out = p->z.out * p->y.out * p->x.out;
-    const REAL *x = (const REAL *)input + from * plane_in(p);
-    REAL *to = (REAL *)output + from * out;
-    for (int64_t c = from; c < end; c++, x += plane_in(p)) {
-        if (is_even(p)) {
-            KERNEL(even_plane)(p, false, x, to);
-            to += out;
-            continue;
-        }
-        for (window w = window_first(p); !w.done; window_next(p, &w)) {
+/* The same for windows of any kind. */
+static void KERNEL(mean_windows)(const pool *p, bool shares, const REAL *from, REAL *to) {
+    for (window w = window_first(p); !w.done; window_next(p, &w))
+        if (shares) {
+            REAL share = *from++ / (REAL)divisor(p, &w);
+            EACH_SEEN(w, at) to[at] += share;
+        } else {
             REAL sum = 0;
-            EACH_SEEN(w, at) sum += x[at];
-            bool sees = w.slabs.from < w.slabs.to && w.rows.from < w.rows.to && w.cols.from < w.cols.to;
-            *to++ = sees ? sum / (REAL)divisor(p, &w) : 0;
+            EACH_SEEN(w, at) sum += from[at];
+            *to++ = sees_any(&w) ? sum / (REAL)divisor(p, &w) : 0;
+        }
+}
+
+/* The same for channels side by side. */
+HG_INLINE void KERNEL_BODY(mean_beside)(const bool fused, const pool *p, bool shares, const REAL *restrict from,
+                                        REAL *restrict to) {
+    const int64_t n = p->beside;
+    (void)fused;
+    for (window w = window_first(p); !w.done; window_next(p, &w)) {
+        const REAL by = (REAL)divisor(p, &w);
+        if (shares) {
+            EACH_SEEN(w, at) for (int64_t i = 0; i < n; i++) to[at * n + i] += from[i] / by;
+            from += n;
+        } else {
+            for (int64_t i = 0; i < n; i++) to[i] = 0;
+            EACH_SEEN(w, at) for (int64_t i = 0; i < n; i++) to[i] += from[at * n + i];
+            for (int64_t i = 0; sees_any(&w) && i < n; i++) to[i] /= by;
+            to += n;
         }
     }
 }
+KERNEL_VERSIONS(mean_beside, (const pool *p, bool shares, const REAL *from, REAL *to), p, shares, from, to)
 
-static void KERNEL(avg_unpool)(const pool *p, const void *grad, void *image, int64_t from, int64_t end) {
-    const int64_t out = p->z.out * p->y.out * p->x.out;
-    const REAL *g = (const REAL *)grad + from * out;
-    REAL *to = (REAL *)image + from * plane_in(p);
-    memset(to, 0, (size_t)((end - from) * plane_in(p)) * sizeof *to);
-    for (int64_t c = from; c < end; c++, to += plane_in(p)) {
-        if (is_even(p)) {
-            KERNEL(even_plane)(p, true, g, to);
-            g += out;
-            continue;
-        }
-        for (window w = window_first(p); !w.done; window_next(p, &w)) {
-            REAL share = *g++ / (REAL)divisor(p, &w);
-            EACH_SEEN(w, at) to[at] += share;
-        }
-    }
+static void KERNEL(mean_planes)(const pool *p, bool shares, const void *from, void *to, int64_t first, int64_t end) {
+    const int64_t in = numbers_in(p), out = numbers_out(p), to_step = shares ? in : out, from_step = shares ? out : in;
+    if (shares) memset((REAL *)to + first * in, 0, (size_t)((end - first) * in) * sizeof(REAL));
+    for (int64_t c = first; c < end; c++)
+        (p->beside > 1 ? KERNEL(mean_beside)
+         : is_even(p)  ? KERNEL(even_plane)
+                       : KERNEL(mean_windows))(p, shares, (const REAL *)from + c * from_step, (REAL *)to + c * to_step);
 }
 
 #undef EACH_SEEN

@@ -22,6 +22,8 @@ typedef struct axis {
 typedef struct pool {
     int n; /* dimensions of a plane: 2, with a z of one, or 3 */
     int64_t planes;
+    int64_t
+        beside; /* channels that lie side by side at each place, as in channels-last images, and are one plane then; else 1 */
     axis z, y, x;
     bool count_pad;
     int64_t divisor; /* 0: the window's size */
@@ -79,10 +81,17 @@ static inline int64_t divisor(const pool *p, const window *w) {
     return (w->slabs.to - w->slabs.from) * (w->rows.to - w->rows.from) * (w->cols.to - w->cols.from);
 }
 
+static inline bool sees_any(const window *w) {
+    return w->slabs.from < w->slabs.to && w->rows.from < w->rows.to && w->cols.from < w->cols.to;
+}
+
 static inline int64_t plane_in(const pool *p) { return p->z.in * p->y.in * p->x.in; }
+static inline int64_t numbers_in(const pool *p) { return plane_in(p) * p->beside; }
+static inline int64_t numbers_out(const pool *p) { return p->z.out * p->y.out * p->x.out * p->beside; }
+static inline int64_t grain(const pool *p) { return 1 + GRAIN / (numbers_in(p) + 1); }
 
 static pool pool_of(int n) {
-    pool p = {.n = n};
+    pool p = {.n = n, .beside = 1};
     p.z = (axis){.in = 1, .out = 1, .kernel = 1, .stride = 1, .dilation = 1};
     return p;
 }
@@ -162,11 +171,11 @@ static hg_status set_out(hg_ctx *cx, axis *a, bool ceil_mode) {
     return HG_OK;
 }
 
-/* The sizes of the planes of x, which are its last dimensions; before them are channels and perhaps samples. */
-static void set_planes(const hg_tensor *x, pool *p) {
+/* The sizes of an image's planes, which are its last dimensions; before them are channels and perhaps samples. */
+static void set_planes(int n_dim, const int64_t *shape, pool *p) {
     p->planes = 1;
-    for (int i = 0; i < x->n_dim - p->n; i++) p->planes *= x->shape[i];
-    for (int i = 0; i < p->n; i++) axis_at(p, i)->in = x->shape[x->n_dim - p->n + i];
+    for (int i = 0; i < n_dim - p->n; i++) p->planes *= shape[i];
+    for (int i = 0; i < p->n; i++) axis_at(p, i)->in = shape[n_dim - p->n + i];
 }
 
 static bool has_channels(const hg_tensor *x, int n) { return x->n_dim == n + 1 || x->n_dim == n + 2; }
@@ -187,7 +196,7 @@ static hg_status set_image(hg_ctx *cx, const char *op, const hg_tensor *x, pool 
                        "Expected 3D or 4D (batch mode) tensor with optional 0 dim batch size for input, but got:%s",
                        hg_show_shape(x, words));
     }
-    set_planes(x, p);
+    set_planes(x->n_dim, x->shape, p);
     return HG_OK;
 }
 
@@ -294,7 +303,7 @@ static hg_status set_adaptive(hg_ctx *cx, const char *op, const hg_tensor *x, co
                        op, (long long)out[0], (long long)out[1], (long long)out[2]);
     /* torch: there no channels will do */
     HG_TRY(refuse_empty(cx, op, "", "input", x, strcmp(op, "adaptive_avg_pool2d") ? 1 : x->n_dim - n));
-    set_planes(x, p);
+    set_planes(x->n_dim, x->shape, p);
     for (int i = 0; i < n; i++) {
         axis *a = axis_at(p, i);
         a->adaptive = true, a->dilation = 1, a->out = out[i];
@@ -309,6 +318,29 @@ static void with_planes(const hg_tensor *x, pool *p, int64_t to[5]) {
 }
 
 static hg_dtype work_dtype(hg_dtype d) { return hg_dtype_is_float(d) ? hg_real_dtype(d) : HG_F64; }
+
+/* What is pooled, as numbers of type d: plane after plane, or as it lies where that is channels last. */
+static hg_status take_image(hg_ctx *cx, hg_tensor *x, hg_dtype d, hg_format f, pool *p, hg_tensor **out) {
+    if (f == HG_FORMAT_CONTIGUOUS || x->n_dim != p->n + 2 || x->dtype != d || plane_in(p) > INT32_MAX ||
+        !hg_tensor_lies_as(x, f))
+        return hg_real(cx, x, d, out);
+    p->planes = x->shape[0], p->beside = x->shape[1];
+    hg_retain(cx, *out = x);
+    return HG_OK;
+}
+
+/* Room for a result, lying as the image does that was taken. */
+static hg_status make_result(hg_ctx *cx, const pool *p, hg_dtype d, int n_dim, const int64_t *shape, hg_format f,
+                             hg_tensor **out) {
+    hg_status st = hg_tensor_empty(cx, d, n_dim, shape, out);
+    return st == HG_OK && p->beside > 1 ? hg_reformat(cx, *out, f) : st;
+}
+
+static hg_status hand_over(hg_ctx *cx, const pool *p, hg_tensor *made, hg_dtype d, hg_format f, hg_tensor **out) {
+    if (p->beside == 1 || *out) return hg_real_result_as(cx, made, d, f, out);
+    *out = made;
+    return HG_OK;
+}
 
 /* ---- Maximum ---------------------------------------------------------------------------------------------------------------- */
 
@@ -331,16 +363,16 @@ static hg_status max_pool(hg_ctx *cx, pool *p, hg_tensor *x, hg_format f, hg_ten
     int64_t shape[5];
     if (x->dtype == HG_BOOL) return hg_no_kernel(cx, p->n == 3 ? "max_pool3d" : "max_pool2d", HG_BOOL);
     with_planes(x, p, shape);
-    hg_status st = hg_real(cx, x, d, &rx);
-    if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
-    if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, x->n_dim, shape, &index);
+    hg_status st = take_image(cx, x, d, f, p, &rx);
+    if (st == HG_OK) st = make_result(cx, p, d, x->n_dim, shape, f, &y);
+    if (st == HG_OK) st = make_result(cx, p, HG_I64, x->n_dim, shape, f, &index);
     if (st == HG_OK) {
         max_job job = {p, d, rx->data, y->data, (int64_t *)(void *)index->data};
-        hg_parallel_for(p->planes, 1 + GRAIN / (plane_in(p) + 1), max_planes, &job);
-        st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, f, &out[0]);
+        hg_parallel_for(p->planes, grain(p), max_planes, &job);
+        st = hand_over(cx, p, y, (hg_dtype)x->dtype, f, &out[0]);
         y = NULL;
     }
-    if (st == HG_OK) st = hg_real_result_as(cx, index, HG_I64, f, &out[1]), index = NULL;
+    if (st == HG_OK) st = hand_over(cx, p, index, HG_I64, f, &out[1]), index = NULL;
     hg_release(cx, rx), hg_release(cx, y), hg_release(cx, index);
     return st;
 }
@@ -410,19 +442,24 @@ static hg_status max_unpool(hg_ctx *cx, const hg_arg *a, int n, hg_tensor **out)
     HG_TRY(check_unpool(cx, a, n));
     HG_TRY(refuse_empty(cx, n == 3 ? "adaptive_max_pool3d" : "adaptive_max_pool2d", "_backward", "grad_output", g,
                         g->n_dim - n));
-    hg_status st = hg_real(cx, g, d, &rg);
-    if (st == HG_OK) st = hg_raw_contiguous(cx, a[1].u.t, &ri);
-    if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, a[2].u.ints, &x);
+    const hg_format f = hg_format_of(a[1].u.t);
+    set_planes(g->n_dim, a[2].u.ints, &p);
+    for (int i = 0; i < n; i++) axis_at(&p, i)->out = g->shape[g->n_dim - n + i];
+    hg_status st = f != HG_FORMAT_CONTIGUOUS && hg_tensor_lies_as(a[1].u.t, f) ? take_image(cx, g, d, f, &p, &rg)
+                                                                               : hg_real(cx, g, d, &rg);
+    if (st == HG_OK && p.beside > 1)
+        hg_retain(cx, ri = a[1].u.t);
+    else if (st == HG_OK)
+        st = hg_raw_contiguous(cx, a[1].u.t, &ri);
+    if (st == HG_OK) st = make_result(cx, &p, d, g->n_dim, a[2].u.ints, f, &x);
     if (st == HG_OK) {
-        set_planes(x, &p);
-        for (int i = 0; i < n; i++) axis_at(&p, i)->out = g->shape[g->n_dim - n + i];
         unpool_job job = {&p, d, rg->data, x->data, (const int64_t *)(const void *)ri->data, false};
-        hg_parallel_for(p.planes, 1 + GRAIN / (plane_in(&p) + 1), unpool_planes, &job);
+        hg_parallel_for(p.planes, grain(&p), unpool_planes, &job);
         if (job.outside) {
             hg_release(cx, rg), hg_release(cx, ri), hg_release(cx, x);
             return hg_fail(cx, HG_INDEX, "max_pool%dd_with_indices_backward(): an index is outside of its plane", n);
         }
-        st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, hg_format_of(a[1].u.t), out);
+        st = hand_over(cx, &p, x, (hg_dtype)g->dtype, f, out);
     }
     hg_release(cx, rg), hg_release(cx, ri);
     return st;
@@ -459,25 +496,26 @@ hg_status hg_max_pool3d_bwd(hg_ctx *cx, hg_back *b) {
 /* In three dimensions means know no channels-last format. */
 static hg_format mean_format(const hg_tensor *x, int n) { return n == 2 ? hg_format_of(x) : HG_FORMAT_CONTIGUOUS; }
 
-/* The gradient, lying as the image does that was pooled. */
+/* The gradient, lying as the image does that was pooled: to the last stride, where planes of one element lie either way. */
 static hg_tensor *grad_like(hg_ctx *cx, hg_tensor *g, const hg_tensor *x, int n) {
     hg_format f = x ? mean_format(x, n) : HG_FORMAT_CONTIGUOUS;
-    return hg_format_of(g) == f ? g : X(CONTIGUOUS, T(g), hg_format_arg(f));
+    return hg_format_of(g) == f ? g : X(CLONE, T(g), hg_format_arg(f));
 }
 
 typedef struct mean_job {
     const pool *p;
+    bool shares; /* out gradients, the other way */
+    hg_dtype d;
     const void *from;
     void *to;
-    void (*run)(const pool *p, const void *from, void *to, int64_t first, int64_t end);
 } mean_job;
 
 static void mean_planes(void *arg, int64_t from, int64_t end) {
     const mean_job *j = arg;
-    j->run(j->p, j->from, j->to, from, end);
+    (j->d == HG_F64 ? mean_planes_f64 : mean_planes_f32)(j->p, j->shares, j->from, j->to, from, end);
 }
 
-static void run_means(mean_job j) { hg_parallel_for(j.p->planes, 1 + GRAIN / (plane_in(j.p) + 1), mean_planes, &j); }
+static void run_means(mean_job j) { hg_parallel_for(j.p->planes, grain(j.p), mean_planes, &j); }
 
 static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_tensor **out) {
     hg_dtype d = work_dtype((hg_dtype)x->dtype);
@@ -486,11 +524,12 @@ static hg_status avg_pool(hg_ctx *cx, pool *p, const char *op, hg_tensor *x, hg_
     if (!hg_dtype_is_float((hg_dtype)x->dtype) && (x->dtype != HG_I64 || p->y.adaptive))
         return hg_no_kernel(cx, op, (hg_dtype)x->dtype);
     with_planes(x, p, shape);
-    hg_status st = hg_real(cx, x, d, &rx);
-    if (st == HG_OK) st = hg_tensor_empty(cx, d, x->n_dim, shape, &y);
+    const hg_format f = mean_format(x, p->n);
+    hg_status st = take_image(cx, x, d, f, p, &rx);
+    if (st == HG_OK) st = make_result(cx, p, d, x->n_dim, shape, f, &y);
     if (st == HG_OK) {
-        run_means((mean_job){p, rx->data, y->data, d == HG_F64 ? avg_pool_f64 : avg_pool_f32});
-        st = hg_real_result_as(cx, y, (hg_dtype)x->dtype, mean_format(x, p->n), out);
+        run_means((mean_job){p, false, d, rx->data, y->data});
+        st = hand_over(cx, p, y, (hg_dtype)x->dtype, f, out);
     }
     hg_release(cx, rx);
     return st;
@@ -504,11 +543,12 @@ static hg_status avg_unpool(hg_ctx *cx, pool *p, hg_tensor *g, const hg_tensor *
     if (g->n_dim != like->n_dim || memcmp(pooled, g->shape, g->n_dim * sizeof *pooled) != 0)
         return hg_fail(cx, HG_SHAPE,
                        "avg_pool%dd_backward(): grad_output is not of the shape that input_size is pooled to", p->n);
-    hg_status st = hg_real(cx, g, d, &rg);
-    if (st == HG_OK) st = hg_tensor_empty(cx, d, g->n_dim, like->shape, &x);
+    const hg_format f = mean_format(g, p->n);
+    hg_status st = take_image(cx, g, d, f, p, &rg);
+    if (st == HG_OK) st = make_result(cx, p, d, g->n_dim, like->shape, f, &x);
     if (st == HG_OK) {
-        run_means((mean_job){p, rg->data, x->data, d == HG_F64 ? avg_unpool_f64 : avg_unpool_f32});
-        st = hg_real_result_as(cx, x, (hg_dtype)g->dtype, mean_format(g, p->n), out);
+        run_means((mean_job){p, true, d, rg->data, x->data});
+        st = hand_over(cx, p, x, (hg_dtype)g->dtype, f, out);
     }
     hg_release(cx, rg);
     return st;
