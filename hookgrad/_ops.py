@@ -8,6 +8,7 @@ it looks for the function that is meant.
 from functools import cache, cached_property
 
 from . import _C
+from ._aten import to_row
 
 # Rows of the table that PyTorch calls otherwise, or that PyTorch has under their composite's name.
 _NAMES = {
@@ -89,7 +90,10 @@ class OpOverload:
         self._views = not self._writes and name in _views()
 
     def __call__(self, /, *args, **kwargs):
-        return (self._op or self.overloadpacket)(*args, **kwargs)
+        if self._op is None:
+            return self.overloadpacket(*args, **kwargs)
+        result = self._op(*to_row(self._opname, args), **kwargs)
+        return tuple(result) if isinstance(result, tuple) else result
 
     @cached_property
     def _schema(self):
@@ -144,6 +148,8 @@ class OpOverloadPacket:
         return [name for name, value in vars(self).items() if isinstance(value, OpOverload)]
 
     def __call__(self, /, *args, **kwargs):
+        if self._namespace == "aten":
+            args = to_row(self.__name__, args)
         return getattr(ops, self._namespace)._function(self.__name__)(*args, **kwargs)
 
     def __str__(self):

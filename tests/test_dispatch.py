@@ -305,3 +305,68 @@ def test_linear_and_mean_are_pytorchs_ops_in_pytorchs_order():
     loss = x.mean()
     names = ["aten.ones_like.default", "aten.expand.default", "aten.div.Scalar"]
     assert seen(lambda: torch.autograd.grad(loss, x)) == names
+
+
+class Calls(TorchDispatchMode):
+    """What the ops are called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.args = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        shown = [tuple(a.shape) if isinstance(a, torch.Tensor) else a for a in args]
+        self.args.setdefault(str(func).removesuffix(".default").removeprefix("aten."), shown)
+        return func(*args, **(kwargs or {}))
+
+
+def test_ops_of_layers_and_losses_get_pytorchs_arguments():
+    x, all_three = torch.randn(2, 4, 6, 6), [True, True, True]
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm(6), nn.MaxPool2d(2))
+    plain = copy.deepcopy(model)
+    with Calls() as calls:
+        log = model(x).flatten(1).log_softmax(1)
+        nn.functional.nll_loss(log, torch.tensor([1, 2])).backward()
+        log.detach().requires_grad_().softmax(1).sum().backward()
+    nn.functional.nll_loss(plain(x).flatten(1).log_softmax(1), torch.tensor([1, 2])).backward()
+    assert all(torch.equal(p.grad, q.grad) for p, q in zip(model.parameters(), plain.parameters()))
+    plane, pooled, flat, channels = (2, 4, 6, 6), (2, 4, 3, 3), (2, 36), (4,)
+    wanted = {
+        "_log_softmax": [flat, 1, False],
+        "_softmax": [flat, 1, False],
+        "_log_softmax_backward_data": [flat, flat, 1, torch.float32],
+        "_softmax_backward_data": [flat, flat, 1, torch.float32],
+        "nll_loss_forward": [flat, (2,), None, 1, -100],
+        "nll_loss_backward": [(), flat, (2,), None, 1, -100, ()],
+        "native_layer_norm": [plane, [6], (6,), (6,), 1e-5],
+        "native_layer_norm_backward": [plane, plane, [6], (2, 4, 6, 1), (2, 4, 6, 1), (6,), (6,), all_three],
+        "native_group_norm": [plane, channels, channels, 2, 4, 36, 2, 1e-5],
+        "native_group_norm_backward": [plane, plane, (2, 2), (2, 2), channels, 2, 4, 36, 2, all_three],
+        "native_batch_norm_backward": [plane, plane, *[channels] * 5, True, 1e-5, all_three],
+        "max_pool2d_with_indices_backward": [pooled, plane, [2, 2], [2, 2], [0, 0], [1, 1], False, pooled],
+    }
+    assert {name: calls.args[name] for name in wanted} == wanted
+
+
+def test_steps_of_optimizers_are_seen():
+    def step(optimizer, **settings):
+        p = nn.Parameter(torch.ones(2))
+        p.grad = torch.ones(2)
+        optimizer = optimizer([p], lr=0.1, **settings)
+        optimizer.step()
+        return [name.removeprefix("aten.") for name in seen(optimizer.step)]
+
+    assert step(torch.optim.SGD) == ["add_.Tensor"]
+    assert step(torch.optim.SGD, momentum=0.9) == ["mul_.Tensor", "add_.Tensor", "add_.Tensor"]
+    adam = "add_.Tensor lerp_.Scalar mul_.Tensor addcmul_.default _local_scalar_dense.default sqrt.default div.Tensor"
+    adam = [*adam.split(), "add_.Tensor", "addcdiv_.default"]
+    assert step(torch.optim.Adam) == adam
+    assert step(torch.optim.AdamW) == [adam[0], "mul_.Tensor", *adam[1:]]
+
+
+def test_a_layer_zeroes_its_bias():
+    names = seen(lambda: nn.LayerNorm(3))
+    assert names == ["aten.empty.memory_format"] * 2 + [
+        "aten.fill_.Scalar",
+        "aten.zero_.default",
+    ]

@@ -39,7 +39,7 @@
     X(persistent) X(remove) X(dtype) X(device) X(requires_grad) X(pin_memory) X(layout) X(out) X(input) X(self)        \
     X(dim) X(axis) X(keepdim) X(keepdims) X(other) X(data) X(grad) X(names) X(_is_param) X(_is_buffer)                 \
     X(register_parameter) X(register_buffer) X(call_super_init) X(__getattr__) X(__getattribute__) X(weight) X(bias)   \
-    X(fill_) X(running_mean) X(running_var) X(num_batches_tracked) X(f_globals) X(__init_subclass__) X(__init__)       \
+    X(fill_) X(zero_) X(running_mean) X(running_var) X(num_batches_tracked) X(f_globals) X(__init_subclass__) X(__init__)       \
     X(__torch_function__) X(__torch_dispatch__) X(_call_impl) X(_hook_table) X(__setattr__) X(named_modules)           \
     X(named_children) X(children) X(train) X(_mode) X(empty) X(add_module) X(_save_to_state_dict) X(get_extra_state)   \
     X(_version) X(version) X(_metadata) X(detach) X(state_dict) X(destination) X(prefix) X(keep_vars)                  \

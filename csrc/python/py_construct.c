@@ -119,7 +119,9 @@ static int fill_one(hg_ctx *cx, PyObject *t, PyObject *number) {
                                        2);
         return st == HG_OK ? 0 : py_fail(cx, st);
     }
-    PyObject *done = t == Py_None ? Py_NewRef(t) : PyObject_CallMethodOneArg(t, NAME(fill_), number);
+    PyObject *done = t == Py_None                      ? Py_NewRef(t)
+                     : PyFloat_AsDouble(number) == 0.0 ? PyObject_CallMethodNoArgs(t, NAME(zero_))
+                                                       : PyObject_CallMethodOneArg(t, NAME(fill_), number);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }

@@ -409,10 +409,12 @@ static PyObject *dispatch_classes(PyObject *Py_UNUSED(m), PyObject *Py_UNUSED(no
     Py_RETURN_NONE;
 }
 
-/* _dispatches(o): is its class, or that of one of the items of a list or tuple, asked about ops? */
+/* _dispatches(o): is its class asked about ops? Of a list or tuple: is that of one of the items, or a mode? */
 static PyObject *dispatches(PyObject *Py_UNUSED(m), PyObject *o) {
     bool found = classes && py_is_tensor(o) && py_dispatches(o);
-    Py_ssize_t n = classes && (PyList_Check(o) || PyTuple_Check(o)) ? PySequence_Fast_GET_SIZE(o) : 0;
+    bool several = PyList_Check(o) || PyTuple_Check(o);
+    if (several && modes && !off) Py_RETURN_TRUE;
+    Py_ssize_t n = classes && several ? PySequence_Fast_GET_SIZE(o) : 0;
     for (Py_ssize_t i = 0; i < n && !found; i++) {
         PyObject *one = PySequence_Fast_GET_ITEM(o, i);
         found = py_is_tensor(one) && py_dispatches(one);

@@ -120,21 +120,22 @@ class Adam(_ByParameter):
             super()._update_all(params, grads, states, group)
 
     def _update(self, param, grad, state, group):
-        (beta1, beta2), lr, step = group["betas"], _to_scalar(group["lr"]), state["step"].clone()
+        (beta1, beta2), lr, step = group["betas"], _to_scalar(group["lr"]), state["step"]
         if group["weight_decay"] != 0 and group["decoupled_weight_decay"]:
             param.mul_(1 - lr * group["weight_decay"])
         else:
             grad = _decayed(grad, param, group)
         mean = state["exp_avg"].lerp_(grad, 1 - beta1)
         if not group["differentiable"]:  # in the order in which PyTorch rounds
-            square, step, largest = state["exp_avg_sq"], step.item(), state.get("max_exp_avg_sq")
+            square, largest = state["exp_avg_sq"], state.get("max_exp_avg_sq")
             square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            step = step.item()
             if group["amsgrad"]:
                 square = hookgrad.maximum(largest, square, out=largest)
             root = (square.sqrt() / (1 - beta2**step) ** 0.5).add_(group["eps"])
             param.addcdiv_(mean, root, value=-lr / (1 - beta1**step))
             return
-        square = state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
+        step, square = step.clone(), state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
         if group["amsgrad"]:
             square = hookgrad.maximum(state["max_exp_avg_sq"].clone(), square)
             state["max_exp_avg_sq"].copy_(square)

@@ -20,6 +20,7 @@ import threading
 from contextlib import contextmanager
 
 from .. import _C
+from .._aten import of_row
 from .._modes import Mode, ModeStack
 from .._ops import ops, overload_of
 
@@ -168,13 +169,16 @@ def _dispatch(id, inplace, args, kwargs):
     if id < 0:
         return _ask(_BELOW_ZERO[id].default, args, kwargs)
     func = overload_of(id, inplace, args, kwargs)
+    name = func.overloadpacket.__name__
+    args = of_row(name, args)
     if _stack.modes:
-        name = func.overloadpacket.__name__
         if name == "native_dropout":
             return _noise(*args)
         if name == "native_batch_norm":
             _ask(
-                ops.aten.empty.memory_format, ([0],), {"dtype": _C.uint8, "device": args[0].device}
+                ops.aten.empty.memory_format,
+                ([0],),
+                {"dtype": _C.uint8, "layout": _C.strided, "device": args[0].device},
             )  # cuDNN's, had it run
         if name == "_reshape_alias":
             func, args = ops.aten.view.default, args[:2]
@@ -246,7 +250,7 @@ def _convolution_backward(
 def _noise(input, p):
     """What dropout multiplies by, in the ops that PyTorch takes for it."""
     noise = _ask(ops.aten.empty_like.default, (input,), {})
-    _ask(ops.aten.bernoulli_.float, (noise, 1 - p), {})
+    _ask(ops.aten.bernoulli_.float, (noise, 1 - p) if p != 0.5 else (noise,), {})
     _ask(ops.aten.div_.Scalar, (noise, 1 - p), {})
     return noise
 
