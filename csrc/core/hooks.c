@@ -202,8 +202,7 @@ hg_status hg_tensor_hooks(hg_ctx *cx, hg_tensor *t, hg_hook_kind kind, bool make
     }
     if ((st = hg_extra_of(cx, t, &e)) != HG_OK) return st;
     hg_hooks **slot = kind == HG_HOOK_POST_ACCUMULATE ? &e->post : &e->hooks;
-    hg_node *fn =
-        NULL; /* a stale view takes its new history first; its table, if it has one, is the old one's until then */
+    hg_node *fn = NULL; /* a stale view takes its new history first; its table, if any, is the old one's until then */
     hg_status stale = HG_OK;
     bool hangs = *slot != NULL; /* so that it is an error once where it cannot follow */
     if (kind == HG_HOOK_TENSOR && !hangs) stale = hg_tensor_grad_fn(cx, t, &fn);

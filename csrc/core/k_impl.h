@@ -14,10 +14,11 @@ void hg_put_number(hg_arg number, hg_dtype d, void *to);
 hg_status hg_check_number(hg_ctx *cx, hg_arg number, hg_dtype d);
 /* "result type Float can't be cast to ..." where torch refuses. */
 hg_status hg_check_cast(hg_ctx *cx, hg_dtype from, hg_dtype to);
+/* Do they span some of the same memory, so that they may have elements in common? */
+bool hg_spans_meet(const hg_tensor *a, const hg_tensor *b);
 /* Fails where writing `out` while reading `in` (may be NULL) would depend on the order. */
 hg_status hg_check_overlap(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in);
 /* The same also where `in` is `out`: of ops that read more of it than what they write over. */
-bool hg_spans_meet(const hg_tensor *a, const hg_tensor *b); /* What they span: they may have memory in common. */
 hg_status hg_check_apart(hg_ctx *cx, const hg_tensor *out, const hg_tensor *in);
 /* The warning of functions that write into such tensors all the same; `out` may be NULL. */
 hg_status hg_warn_of_overlap(hg_ctx *cx, const hg_tensor *out, const char *name, const char *use);

@@ -59,8 +59,8 @@ static hg_status clamp(hg_ctx *cx, const hg_arg *self, const hg_arg *low, const 
     bool by_numbers = low->kind != HG_A_TENSOR && high->kind != HG_A_TENSOR;
     if (self->kind == HG_A_TENSOR && !self->u.t->plain && by_numbers)
         st = hg_out_joint(cx, out, d, in, 1, d, false); /* numbers that bound are no operands there */
-    if (by_numbers &&
-        hg_dtype_is_float(d)) { /* what equals a bound stays, where a maximum would be the bound: of -0.0 that shows */
+    if (by_numbers && hg_dtype_is_float(d)) {
+        /* what equals a bound stays, where a maximum would be the bound: of -0.0 that shows */
         in[1] = hg_given(low) ? *low : hg_f(-INFINITY), in[2] = hg_given(high) ? *high : hg_f(INFINITY);
         n = 3;
     }
