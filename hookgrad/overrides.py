@@ -491,7 +491,7 @@ def _begin():
     for name in torch._VF.__all__:
         vars(torch._VF)[name] = getattr(torch, name)
     for name, function in Tensor.__dict__.items():
-        if isinstance(function, FunctionType) and name[0] != "_":
+        if isinstance(function, FunctionType) and name[0] != "_" and not _is_of_program(function):
             _asking(function)  # called as Tensor.angle(x), too: of x.angle() the class is asked anyway
 
 
@@ -519,6 +519,11 @@ def asked_about(function, name, prefix="torch"):
 
 
 _names_of_asking = {}
+
+
+def _is_of_program(method):
+    """Did a program put it there? It may look at who called it, as nnsight's `backward` does."""
+    return method.__globals__.get("__name__", "").partition(".")[0] != __package__
 
 
 @cache

@@ -524,3 +524,15 @@ def test_a_module_within_that_fails_is_not_called_again():
     with pytest.raises(ValueError, match="no"):
         nn.Sequential(nn.ReLU(), nn.Tanh())(Stranger())
     assert calls == ["relu"]
+
+
+def test_a_method_that_a_program_has_given_tensor_is_left_as_it_is(run_script):
+    """It may look at who called it."""
+    done = run_script("""
+import sys, torch
+torch.Tensor.backward = lambda self: print(sys._getframe(1).f_code.co_name)
+with torch.overrides.TorchFunctionMode():
+    pass
+torch.ones(2).backward()
+""")
+    assert done.stdout == "<module>\n"

@@ -458,3 +458,16 @@ print(OrderedDict is collections.OrderedDict, torch.utils.hooks.torch is torch, 
 print(hasattr(torch, "Optional"), hasattr(torch.utils.hooks, "io"))
 """
     assert output(run_script(source)) == ["True True True", "False False"]
+
+
+def test_what_a_library_puts_on_object_hides_no_name_of_the_package(run_script):
+    """nnsight gives every object a save()."""
+    done = run_script("""
+import ctypes, gc, torch
+gc.get_referents(object.__dict__)[0]["save"] = lambda self: "mounted"
+ctypes.pythonapi.PyType_Modified(ctypes.py_object(object))
+print((3).save(), type(torch.save).__name__, torch.load is torch.serialization.load)
+del gc.get_referents(object.__dict__)[0]["save"]
+ctypes.pythonapi.PyType_Modified(ctypes.py_object(object))
+""")
+    assert done.stdout == "mounted function True\n"

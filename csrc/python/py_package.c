@@ -7,9 +7,16 @@
 
 static PyObject *package_getattro(PyObject *self, PyObject *name) {
     PyObject *dict = *(PyObject **)((char *)self + PyModule_Type.tp_dictoffset);
-    PyObject *found = py_own_attribute(dict, name);
+    PyObject *found = py_own_attribute(dict, name), *late;
     if (found) return Py_NewRef(found);
-    return PyErr_Occurred() ? NULL : PyModule_Type.tp_getattro(self, name);
+    if (PyErr_Occurred()) return NULL;
+    /* What a library has put on `object` (nnsight: save) would hide what is found late. */
+    if (PyUnicode_READ_CHAR(name, 0) != '_' && PyObject_HasAttr((PyObject *)Py_TYPE(self), name) &&
+        (late = PyDict_GetItemWithError(dict, NAME(__getattr__)))) {
+        if ((found = PyObject_CallOneArg(late, name)) || !PyErr_ExceptionMatches(PyExc_AttributeError)) return found;
+        PyErr_Clear();
+    }
+    return PyModule_Type.tp_getattro(self, name);
 }
 
 /* What calls a function of that name in PyTorch, and does not here, is to be told: hookgrad/nn/_inner.py. */
