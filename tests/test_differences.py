@@ -221,3 +221,10 @@ def test_a_tensors_hooks_are_called_in_the_order_of_their_table():
     x._backward_hooks.move_to_end(first.id)
     (x * 2).backward()
     assert seen == ["second", "first"]
+
+
+def test_a_batch_norm_adds_up_a_gradient_that_lies_otherwise():
+    bn = nn.BatchNorm2d(2).eval()
+    w = torch.arange(8.0).view(1, 4, 2)
+    (bn(torch.ones(1, 2, 2, 2)).flatten(2).transpose(1, 2) * w).sum().backward()
+    assert bn.bias.grad.tolist() == w.sum((0, 1)).tolist() == [12.0, 16.0]
