@@ -97,7 +97,7 @@ HG_INLINE void KERNEL_BODY(max_beside)(const bool fused, const pool *p, const RE
             for (int64_t i = 0; i < n; i++) to[i] = most[i], index[i] = which[i];
         }
 }
-KERNEL_VERSIONS(max_beside, (const pool *p, const REAL *x, REAL *to, int64_t *index), p, x, to, index)
+KERNEL_FEW(max_beside, (const pool *p, const REAL *x, REAL *to, int64_t *index), p, x, to, index)
 
 /* The largest of each window and its place in the plane. */
 static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int64_t *index, int64_t from,
@@ -111,8 +111,7 @@ static void KERNEL(max_pool)(const pool *p, const void *input, void *output, int
                   : KERNEL(max_windows))(p, (const REAL *)input + c * in, (REAL *)output + c * out, index + c * out);
 }
 
-/* Each gradient of some planes is added where its maximum was. */
-/* False where an index is outside of its plane. */
+/* Each gradient of some planes is added where its maximum was. False where an index is outside of its plane. */
 static bool KERNEL(max_unpool)(const pool *p, const void *grad, const int64_t *index, void *image, int64_t from,
                                int64_t end) {
     const int64_t in = numbers_in(p), out = numbers_out(p), side = p->beside;
@@ -210,7 +209,7 @@ HG_INLINE void KERNEL_BODY(mean_beside)(const bool fused, const pool *p, bool sh
         }
     }
 }
-KERNEL_VERSIONS(mean_beside, (const pool *p, bool shares, const REAL *from, REAL *to), p, shares, from, to)
+KERNEL_FEW(mean_beside, (const pool *p, bool shares, const REAL *from, REAL *to), p, shares, from, to)
 
 static void KERNEL(mean_planes)(const pool *p, bool shares, const void *from, void *to, int64_t first, int64_t end) {
     const int64_t in = numbers_in(p), out = numbers_out(p), to_step = shares ? in : out, from_step = shares ? out : in;

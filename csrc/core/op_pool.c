@@ -123,21 +123,25 @@ enum { MANY = 64, LINE = 1024 }; /* windows side by side; numbers they see of a 
 #define KERNEL(name)                           name##_f32
 #define KERNEL_BODY(name)                      name##_f32_body
 #define KERNEL_VERSIONS(name, parameters, ...) HG_VECTOR(name##_f32, parameters, __VA_ARGS__)
+#define KERNEL_FEW(name, parameters, ...)      HG_VECTOR_FEW(name##_f32, parameters, __VA_ARGS__)
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
 #undef KERNEL_VERSIONS
+#undef KERNEL_FEW
 #define REAL              double
 #define KERNEL(name)      name##_f64
 #define KERNEL_BODY(name) name##_f64_body
 #define KERNEL_VERSIONS(name, parameters, ...)                                                                         \
     HG_SMALL static void name##_f64 parameters { name##_f64_body(false, __VA_ARGS__); }
+#define KERNEL_FEW KERNEL_VERSIONS
 #include "k_pool.h"
 #undef REAL
 #undef KERNEL
 #undef KERNEL_BODY
 #undef KERNEL_VERSIONS
+#undef KERNEL_FEW
 
 /* ---- Arguments ------------------------------------------------------------------------------------------------------------ */
 
