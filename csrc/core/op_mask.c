@@ -377,6 +377,12 @@ hg_status hg_one_hot_fwd(hg_ctx *cx, const hg_arg *a, hg_tensor **out) {
                 n = half;                                                                                              \
         }                                                                                                              \
         return low;                                                                                                    \
+    }                                                                                                                  \
+    /* The places of all of v, in one row or, where `each` is not 0, `each` of them in each row. */                    \
+    static void name##_each(const hg_tensor *v, const hg_tensor *sorted, int64_t n, int64_t each, bool right,          \
+                            int64_t *to) {                                                                             \
+        const T *x = (const T *)(const void *)v->data, *rows = (const T *)(const void *)sorted->data;                  \
+        for (int64_t i = 0; i < v->numel; i++) to[i] = name(x[i], rows + (each ? i / each * n : 0), n, right);         \
     }
 PLACE_OF(place_of_float, double)
 PLACE_OF(place_of_int, int64_t) /* which a double has not all of */
@@ -427,14 +433,7 @@ static hg_status search(hg_ctx *cx, hg_tensor *sorted, const hg_arg *values, boo
     if (st == HG_OK) st = hg_tensor_empty(cx, HG_I64, number->n_dim, number->shape, &x);
     if (st == HG_OK) {
         int64_t n = sorted->shape[sorted->n_dim - 1], each = rows ? number->shape[number->n_dim - 1] : 0;
-        for (int64_t i = 0; i < number->numel; i++) {
-            const char *row = s->data + (rows ? i / each * n : 0) * (int64_t)sizeof(int64_t),
-                       *at = v->data + i * (int64_t)sizeof(int64_t);
-            ((int64_t *)(void *)x->data)[i] = whole ? place_of_int(*(const int64_t *)(const void *)at,
-                                                                   (const int64_t *)(const void *)row, n, right)
-                                                    : place_of_float(*(const double *)(const void *)at,
-                                                                     (const double *)(const void *)row, n, right);
-        }
+        (whole ? place_of_int_each : place_of_float_each)(v, s, n, each, right, (int64_t *)(void *)x->data);
         st = hg_raw_cast(cx, x, small ? HG_I32 : HG_I64, out);
     }
     hg_release(cx, v), hg_release(cx, s), hg_release(cx, number), hg_release(cx, x);
